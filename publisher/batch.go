@@ -1,0 +1,142 @@
+package publisher
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// EventIDHeader names the record header that stays the same when an event is published again:
+// system identifier, slot, end LSN of the transaction (which has a slash of its own), number of the
+// change in it, as in "7300015402116915253/pgtee/0/16B3748/12". Further records of the same change
+// end in ".1", ".2"; the audit record of a transaction ends in "audit".
+const EventIDHeader = "pgtee-event-id"
+
+// Null stands for the start of a key or value that a record does not have.
+const Null = -1
+
+// Batch collects the records of one Kafka transaction. An encoder appends the bytes of a key to Buf,
+// then those of the value, and calls Add:
+//
+//	key := len(b.Buf)
+//	b.Buf = append(b.Buf, ...)
+//	value := len(b.Buf)
+//	b.Buf = append(b.Buf, ...)
+//	b.Add(topic, key, value)
+//
+// The batch remembers offsets, so Buf may grow at any time; slices of Buf are taken by Records, after
+// the last Add. A batch is used by one goroutine at a time and reused after Reset. Its zero value
+// works: the event ids then lack system and slot, SQL text is normalised.
+type Batch struct {
+	Buf []byte
+
+	identity []byte // system identifier and slot: "7300015402116915253/pgtee"
+	notes    notes  // of the transaction being appended
+	end      []byte // identity and end LSN of that transaction, with a slash at the end
+	ordinal  []byte // number of the change being appended
+	repeat   int    // records that this change has made
+
+	entries []entry
+	headers []headerEntry // in the order of their records
+	records []Record
+	resolve []Header
+}
+
+type span struct{ start, end int }
+
+type entry struct {
+	topic      string
+	key, value span
+}
+
+type headerEntry struct {
+	record int
+	key    string
+	value  span
+}
+
+// newBatch makes a batch for the events of one slot.
+func newBatch(system, slot string, text SQLText) *Batch {
+	return &Batch{identity: []byte(system + "/" + slot), notes: notes{text: text}}
+}
+
+// Reset empties the batch and keeps its memory. The slices that Records returned are no longer valid.
+func (b *Batch) Reset() {
+	b.Buf = b.Buf[:0]
+	b.entries, b.headers = b.entries[:0], b.headers[:0]
+}
+
+// Len returns the number of records, Bytes the memory that keys, values and headers take.
+func (b *Batch) Len() int   { return len(b.entries) }
+func (b *Batch) Bytes() int { return len(b.Buf) }
+
+// Begin says that the next records belong to tx, and At that they belong to its change i.
+func (b *Batch) Begin(tx *outbox.Transaction) {
+	b.end = fmt.Appendf(b.end[:0], "%s/%s/", b.identity, tx.EndLSN)
+	b.notes.begin(tx)
+}
+
+func (b *Batch) At(tx *outbox.Transaction, i int) {
+	b.ordinal = strconv.AppendInt(b.ordinal[:0], int64(tx.Changes[i].Ordinal), 10)
+	b.repeat = 0
+}
+
+// Add makes a record of Buf[key:value] and Buf[value:]. Null for key: no key. Null for value: no
+// value, the key ends with Buf.
+func (b *Batch) Add(topic string, key, value int) {
+	end := len(b.Buf)
+	e := entry{topic: topic, key: span{Null, Null}, value: span{Null, Null}}
+	if value != Null {
+		e.value = span{value, end}
+		end = value
+	}
+	if key != Null {
+		e.key = span{key, end}
+	}
+	b.entries = append(b.entries, e)
+	b.addEventID()
+}
+
+// Header gives the record that was added last one more header. It copies value, which may be a part of Buf.
+func (b *Batch) Header(key string, value []byte) {
+	start := len(b.Buf)
+	b.Buf = append(b.Buf, value...)
+	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, key, span{start, len(b.Buf)}})
+}
+
+func (b *Batch) addEventID() {
+	start := len(b.Buf)
+	b.Buf = append(b.Buf, b.end...)
+	b.Buf = append(b.Buf, b.ordinal...)
+	if b.repeat > 0 {
+		b.Buf = append(b.Buf, '.')
+		b.Buf = strconv.AppendInt(b.Buf, int64(b.repeat), 10)
+	}
+	b.repeat++
+	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, EventIDHeader, span{start, len(b.Buf)}})
+}
+
+// Records returns the records in the order of Add. They are valid until the next Add, Header or Reset.
+func (b *Batch) Records() []Record {
+	b.records, b.resolve = b.records[:0], b.resolve[:0]
+	for _, h := range b.headers {
+		b.resolve = append(b.resolve, Header{h.key, b.slice(h.value)})
+	}
+	next := 0
+	for i, e := range b.entries {
+		first := next
+		for next < len(b.headers) && b.headers[next].record == i {
+			next++
+		}
+		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), b.resolve[first:next:next]})
+	}
+	return b.records
+}
+
+func (b *Batch) slice(s span) []byte {
+	if s.start == Null {
+		return nil
+	}
+	return b.Buf[s.start:s.end:s.end]
+}

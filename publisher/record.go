@@ -1,0 +1,25 @@
+package publisher
+
+import "github.com/pgtee/pgtee/outbox"
+
+// Record is one Kafka record on its way. Key and Value are slices of the Batch's buffer; nil means null.
+type Record struct {
+	Topic   string
+	Key     []byte
+	Value   []byte
+	Headers []Header
+}
+
+// Header is a Kafka record header.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Format turns the changes of a transaction into records. It never skips: what it cannot encode is
+// an error, and the publisher stops. It is used by one goroutine at a time.
+type Format interface {
+	// Append appends the records of tx.Changes[i] to b. One change may make several records (a key
+	// change makes a delete, a tombstone and a create), or none (a table that is filtered out).
+	Append(b *Batch, tx *outbox.Transaction, i int) error
+}
