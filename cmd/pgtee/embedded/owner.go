@@ -1,0 +1,49 @@
+package embedded
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// owner is the user that a server process runs as, if it is not ourselves. PostgreSQL refuses root,
+// and initdb refuses a uid without a passwd entry.
+type owner struct {
+	uid, gid int
+}
+
+// unprivilegedOwner returns nil for a normal user, and for root the first of postgres and nobody.
+func unprivilegedOwner() (*owner, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		account, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(account.Uid)
+		gid, gidErr := strconv.Atoi(account.Gid)
+		if uidErr == nil && gidErr == nil && uid != 0 {
+			return &owner{uid: uid, gid: gid}, nil
+		}
+	}
+	return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres or nobody: run as a normal user")
+}
+
+func (o *owner) credential() *syscall.Credential {
+	if o == nil {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)}
+}
+
+// own gives path to the owner.
+func (o *owner) own(path string) error {
+	if o == nil {
+		return nil
+	}
+	return os.Chown(path, o.uid, o.gid)
+}

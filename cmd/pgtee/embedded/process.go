@@ -1,0 +1,149 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a running postmaster.
+type process struct {
+	pid  int
+	gone chan struct{} // closed once it has ended and was waited for
+}
+
+// command prepares one of the server's programs, as the server's user and with nothing of our
+// environment (PGDATA, PGPORT and the like would mislead it).
+func (p *Postgres) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.programs.path(program), args...)
+	cmd.Dir = p.DataDir()
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}
+	cmd.SysProcAttr = processAttributes(p.owner)
+	return cmd
+}
+
+// run runs a program to its end; the error carries the last line that it said.
+func (p *Postgres) run(ctx context.Context, program string, args ...string) error {
+	out, err := p.command(ctx, program, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s in %s: %w: %s", program, p.config.Dir, err, complaint(out))
+	}
+	return nil
+}
+
+// startProcess starts the postmaster. One goroutine starts it and waits for it, on a thread of its
+// own: the kernel takes the end of the starting thread for the end of the parent.
+func (p *Postgres) startProcess(args []string) (*process, error) {
+	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the server's log: %w", err)
+	}
+	cmd := p.command(context.Background(), "postgres", args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	started := make(chan error, 1)
+	proc := &process{gone: make(chan struct{})}
+	go func() {
+		runtime.LockOSThread()
+		defer log.Close()
+		defer close(proc.gone)
+		err := cmd.Start()
+		if err == nil {
+			proc.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its exit status says nothing that its log does not say better
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	return proc, nil
+}
+
+// awaitReady waits for the postmaster to say in its pid file that it accepts connections.
+func (p *Postgres) awaitReady(ctx context.Context, proc *process) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !p.ready(proc.pid) {
+		select {
+		case <-tick.C:
+		case <-proc.gone:
+			log, _ := os.ReadFile(p.LogFile())
+			return fmt.Errorf("PostgreSQL did not start, its log is %s: %s", p.LogFile(), complaint(log))
+		case <-ctx.Done():
+			return fmt.Errorf("PostgreSQL did not become ready, its log is %s: %w", p.LogFile(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// ready reads postmaster.pid: line 1 is the pid, line 8 the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+func (p *Postgres) ready(pid int) bool {
+	text, err := os.ReadFile(filepath.Join(p.DataDir(), "postmaster.pid"))
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(text), "\n")
+	if len(lines) < 8 || lines[0] != strconv.Itoa(pid) {
+		return false
+	}
+	state := strings.TrimSpace(lines[7])
+	return state == "ready" || state == "standby"
+}
+
+func (proc *process) signal(s syscall.Signal) {
+	select {
+	case <-proc.gone: // the pid may be another's by now
+	default:
+		_ = syscall.Kill(proc.pid, s)
+	}
+}
+
+// kill ends the postmaster first, so that it does not restart its children, then those, which run in
+// sessions of their own.
+func (proc *process) kill() {
+	children := childrenOf(proc.pid)
+	proc.signal(syscall.SIGKILL)
+	<-proc.gone
+	for _, child := range children {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
+}
+
+// childrenOf reads Linux's list of child processes; elsewhere it is empty, and the children leave by
+// themselves when they see that the postmaster is gone.
+func childrenOf(pid int) []int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil
+	}
+	var children []int
+	for _, field := range strings.Fields(string(text)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			children = append(children, child)
+		}
+	}
+	return children
+}
+
+// complaint is the last line of a program's output that names an error, or the last line.
+func complaint(output []byte) string {
+	lines := bytes.Split(bytes.TrimSpace(output), []byte("\n"))
+	for i := len(lines) - 1; i >= 0; i-- {
+		for _, word := range []string{"FATAL:", "error:"} {
+			if at := bytes.Index(lines[i], []byte(word)); at >= 0 {
+				return strings.TrimSpace(string(lines[i][at+len(word):]))
+			}
+		}
+	}
+	return strings.TrimSpace(string(lines[len(lines)-1]))
+}
