@@ -1,0 +1,87 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// connect opens an ordinary connection for setup and checks. Its settings are ours, whatever the
+// role's or the database's defaults are.
+func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(connString)
+	if err != nil {
+		return nil, err // pgconn masks the password
+	}
+	config.RuntimeParams["application_name"] = "pgtee"
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	config.RuntimeParams["search_path"] = "pg_catalog"
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, connectError(config, err)
+	}
+	return conn, nil
+}
+
+// connectError puts what pgconn says into one line that tells what to do.
+func connectError(config *pgconn.Config, err error) error {
+	var pgErr *pgconn.PgError
+	where := fmt.Sprintf("PostgreSQL at %s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
+	if !errors.As(err, &pgErr) {
+		return fmt.Errorf("cannot reach %s: is it running, and are host and port of --postgres right? (%w)", where, oneLine{err})
+	}
+	switch pgErr.Code {
+	case "28P01", "28000":
+		return fmt.Errorf("%s refused the login: check user and password of --postgres and pg_hba.conf (%w)", where, pgErr)
+	case "3D000":
+		return fmt.Errorf("%s: the database does not exist: name one that does in --postgres (%w)", where, pgErr)
+	}
+	return fmt.Errorf("%s: %w", where, pgErr)
+}
+
+// oneLine prints an error of several lines as one.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+func (e oneLine) Unwrap() error { return e.error }
+
+// execute runs SQL text of one or more statements and forgets their results.
+func execute(ctx context.Context, conn *pgconn.PgConn, sql string) error {
+	_, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		// The text may have opened a transaction; leave the connection usable.
+		_, _ = conn.Exec(ctx, "ROLLBACK").ReadAll()
+	}
+	return err
+}
+
+// rows runs one statement and returns its rows as text; NULL is "".
+func rows(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string) ([][]string, error) {
+	params := make([][]byte, len(args))
+	for i, arg := range args {
+		params[i] = []byte(arg)
+	}
+	result := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	table := make([][]string, len(result.Rows))
+	for i, row := range result.Rows {
+		for _, value := range row {
+			table[i] = append(table[i], string(value))
+		}
+	}
+	return table, nil
+}
+
+// quoteLiteral makes a string constant that no setting of the session reads differently.
+func quoteLiteral(s string) string {
+	quoted := "'" + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + quoted
+	}
+	return quoted
+}

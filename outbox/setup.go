@@ -1,0 +1,215 @@
+package outbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The SQL objects, in the order of their creation.
+var (
+	//go:embed sql/objects.sql
+	objectsSQL string
+	//go:embed sql/identity.sql
+	identitySQL string
+	//go:embed sql/ddl.sql
+	ddlSQL string
+	//go:embed sql/triggers.sql
+	triggersSQL string
+	//go:embed sql/rotate.sql
+	rotateSQL string
+)
+
+const (
+	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail.
+	RowsPublication = "pgtee_rows"
+	// IdentityPublication carries UPDATE and DELETE of the tables with a usable replica identity.
+	IdentityPublication = "pgtee_identity"
+
+	objectsVersion = 1
+)
+
+// SetupConfig says what Setup, Check and Teardown work on.
+type SetupConfig struct {
+	ConnString  string
+	Slot        string
+	Outbox      string        // "table" or "message": where DDL records go
+	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
+}
+
+// Setup makes what the publisher and the proxy need in one database: schema pgtee, the two
+// publications, the event triggers, the slot (in this order). It may be run again at any time. The
+// report says what was made and what is missing; an error means that it could not be finished.
+func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
+	var report Report
+	conn, err := connect(ctx, cfg.ConnString)
+	if err != nil {
+		return report, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+
+	server, err := inspect(ctx, conn, cfg)
+	if err != nil {
+		return report, err
+	}
+	report = server.report(cfg)
+	if err := report.Err(); err != nil {
+		return report, err
+	}
+	steps := []func(context.Context, *pgconn.PgConn, SetupConfig, *serverState, *Report) error{
+		createObjects, createPublications, createTriggers, createSlot,
+	}
+	for _, step := range steps {
+		if err := step(ctx, conn, cfg, server, &report); err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
+	// The lock keeps two setups apart: CREATE OR REPLACE of the same function would fail.
+	const lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));"
+	meta := fmt.Sprintf(`
+		DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
+		INSERT INTO pgtee.meta (version, system_identifier, database_oid, outbox)
+		SELECT %d, c.system_identifier, d.oid, %s
+		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+		ON CONFLICT (one) DO UPDATE SET version = excluded.version, outbox = excluded.outbox;`, objectsVersion, quoteLiteral(cfg.Outbox))
+	sql := "BEGIN;" + lock + objectsSQL + identitySQL + ddlSQL + meta + "COMMIT"
+	if err := execute(ctx, conn, sql); err != nil {
+		return fmt.Errorf("create schema pgtee in %s: %w", server.database, err)
+	}
+	report.ok("schema pgtee with outbox (%s), notes and DDL functions", cfg.Outbox)
+	return nil
+}
+
+// createPublications makes both publications, before the slot: pgoutput asks the catalog as of each
+// row, so a publication that is younger than the slot fails on older rows.
+func createPublications(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
+	target := "FOR ALL TABLES"
+	if !server.superuser {
+		target = "FOR TABLE ONLY " + strings.Join(outboxTables, ", ONLY ")
+		report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
+			"publication %s lists tables (FOR ALL TABLES needs a superuser): rows written into a new table before pgtee setup lists it are not in the stream", RowsPublication)
+	}
+	if err := createPublication(ctx, conn, RowsPublication, target, "insert, truncate"); err != nil {
+		return err
+	}
+	if err := createPublication(ctx, conn, IdentityPublication, "", "update, delete"); err != nil {
+		return err
+	}
+	lists := []struct{ publication, condition string }{{IdentityPublication, "pgtee.has_identity(c.oid)"}}
+	if !server.superuser {
+		lists = append(lists, struct{ publication, condition string }{RowsPublication, "true"})
+	}
+	for _, list := range lists {
+		if err := listTables(ctx, conn, server, list.publication, list.condition); err != nil {
+			return err
+		}
+	}
+	report.ok("publications %s (insert, truncate) and %s (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication)
+	return nil
+}
+
+// outboxTables carry the notes; a publication that lists tables must list them.
+var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
+
+// listTables adds the tables that a publication lacks: those of our own role, or all as a superuser.
+func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, publication, condition string) error {
+	missing, err := server.ownTables(ctx, conn, condition+`
+		AND pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
+		WHERE p.pubname = '`+publication+`' AND (p.puballtables OR r.prrelid = c.oid))`)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	sql := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", publication, strings.Join(missing, ", ONLY "))
+	if err := execute(ctx, conn, sql); err != nil {
+		return fmt.Errorf("list tables in publication %s: %w", publication, err)
+	}
+	return nil
+}
+
+func createPublication(ctx context.Context, conn *pgconn.PgConn, name, target, operations string) error {
+	found, err := rows(ctx, conn, "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", name)
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	sql := fmt.Sprintf("CREATE PUBLICATION %s %s WITH (publish = '%s', publish_via_partition_root = true)", name, target, operations)
+	if err := execute(ctx, conn, sql); err != nil {
+		return fmt.Errorf("create publication %s: %w", name, err)
+	}
+	return nil
+}
+
+func createTriggers(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig, server *serverState, report *Report) error {
+	if !server.superuser {
+		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
+			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")
+		return nil
+	}
+	if err := execute(ctx, conn, "BEGIN;SET LOCAL client_min_messages = warning;"+triggersSQL+"COMMIT"); err != nil {
+		return fmt.Errorf("create event triggers: %w", err)
+	}
+	report.ok("event triggers pgtee_ddl and pgtee_drop, ENABLE ALWAYS")
+	return nil
+}
+
+// Teardown drops what Setup made. note() becomes a no-op first, so that sessions of a running proxy do
+// not fail while the rest goes away.
+func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
+	var report Report
+	conn, err := connect(ctx, cfg.ConnString)
+	if err != nil {
+		return report, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	server, err := inspect(ctx, conn, cfg)
+	if err != nil {
+		return report, err
+	}
+	if server.slot != nil && server.slot.active {
+		return report, fmt.Errorf("slot %s is in use by server process %s: stop the publisher, then run pgtee teardown again", cfg.Slot, server.slot.pid)
+	}
+	if server.installed {
+		const noop = `CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void LANGUAGE sql AS ''`
+		if err := execute(ctx, conn, noop); err != nil {
+			return report, fmt.Errorf("replace pgtee.note by a no-op: %w", err)
+		}
+	}
+	drops := []struct{ what, sql string }{
+		{"event triggers", "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop"},
+		{"publications", "DROP PUBLICATION IF EXISTS " + RowsPublication + "; DROP PUBLICATION IF EXISTS " + IdentityPublication},
+		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
+			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},
+		{"schema pgtee", "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS pgtee CASCADE"},
+	}
+	for _, drop := range drops {
+		if err := execute(ctx, conn, "SET client_min_messages = warning;"+drop.sql); err != nil {
+			return report, fmt.Errorf("drop %s: %w", drop.what, err)
+		}
+		report.ok("dropped %s", drop.what)
+	}
+	return report, nil
+}
+
+// Rotate truncates the outbox tables whose turn is over: notes and DDL records stay for one to two
+// hours. Their content is in the log; publishing does not depend on it.
+func Rotate(ctx context.Context, connString string) error {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = execute(ctx, conn, rotateSQL)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available: somebody reads it; the next turn will do
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const defaultSlotTimeout = 30 * time.Second
+
+// ErrSlotBlocked is a slot that could not be created because older transactions stay open.
+var ErrSlotBlocked = errors.New("older transactions keep the slot from being created")
+
+// createSlot creates the slot and records where it begins. PostgreSQL lets the creation wait until every
+// transaction that is open now has ended, prepared ones included.
+func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
+	if server.slot != nil {
+		// pgtee.meta may be younger than the slot: without a consistent point the publisher would
+		// take a lost progress topic for a first start.
+		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn
+			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s AND meta.slot IS NULL`
+		report.ok("slot %s was there", cfg.Slot)
+		return execute(ctx, conn, fmt.Sprintf(adopt, quoteLiteral(cfg.Slot)))
+	}
+	timeout := cfg.SlotTimeout
+	if timeout == 0 {
+		timeout = defaultSlotTimeout
+	}
+	point, err := waitForSlot(ctx, conn, cfg, server.version, timeout)
+	if err != nil {
+		return err
+	}
+	// A new slot begins a new generation: progress of an older one must not be taken for its own.
+	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, generation = generation + (slot IS NOT NULL)::int",
+		quoteLiteral(cfg.Slot), quoteLiteral(point))
+	if err := execute(ctx, conn, record); err != nil {
+		return fmt.Errorf("record slot %s in pgtee.meta: %w", cfg.Slot, err)
+	}
+	report.ok("slot %s, consistent from %s", cfg.Slot, point)
+	return nil
+}
+
+func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, version int, timeout time.Duration) (string, error) {
+	sql := "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
+	if version >= 170000 {
+		// A failover slot is copied to standbys that ask for it (sync_replication_slots).
+		sql = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', failover => true)"
+	}
+	milliseconds := fmt.Sprint(timeout.Milliseconds())
+	if err := execute(ctx, conn, "SET statement_timeout = "+milliseconds); err != nil {
+		return "", err
+	}
+	got, err := rows(ctx, conn, sql, cfg.Slot)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "57014" { // query_canceled
+		blockers, lookErr := blockers(ctx, conn)
+		if lookErr != nil {
+			return "", fmt.Errorf("%w: gave up after %s", ErrSlotBlocked, timeout)
+		}
+		return "", fmt.Errorf("%w: gave up after %s, waiting for %s: end them, then run pgtee setup again", ErrSlotBlocked, timeout, strings.Join(blockers, ", "))
+	}
+	if err != nil {
+		return "", fmt.Errorf("create slot %s: %w", cfg.Slot, err)
+	}
+	if err := execute(ctx, conn, "RESET statement_timeout"); err != nil {
+		return "", err
+	}
+	return got[0][0], nil
+}
+
+// blockers names the transactions that hold a transaction id, oldest first.
+func blockers(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
+	got, err := rows(ctx, conn, `
+		SELECT format('prepared transaction %L (open for %s, end it with COMMIT PREPARED or ROLLBACK PREPARED)', gid, date_trunc('second', now() - prepared)) AS what, prepared AS since
+		FROM pg_prepared_xacts
+		UNION ALL
+		SELECT format('server process %s (%s, user %s, open for %s, end it with SELECT pg_terminate_backend(%s))', pid, coalesce(application_name, ''), usename, date_trunc('second', now() - xact_start), pid), xact_start
+		FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+		ORDER BY since LIMIT 5`)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, row := range got {
+		names = append(names, row[0])
+	}
+	return names, nil
+}

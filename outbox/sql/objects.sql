@@ -1,0 +1,94 @@
+-- The SQL objects of pgtee, one version; run inside one transaction by `pgtee setup`.
+-- Everything that runs in a client's session is schema-qualified, operators included.
+
+CREATE SCHEMA IF NOT EXISTS pgtee;
+COMMENT ON SCHEMA pgtee IS 'pgtee: notes about writes; made by pgtee setup, removed by pgtee teardown';
+GRANT USAGE ON SCHEMA pgtee TO PUBLIC;
+
+-- One row: which server and database these objects were made for. A copy of the database (pg_dump,
+-- template, clone) does not match, and nothing is written there.
+CREATE TABLE IF NOT EXISTS pgtee.meta (
+    one               boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version           integer NOT NULL,
+    system_identifier bigint  NOT NULL,
+    database_oid      oid     NOT NULL,
+    outbox            text    NOT NULL CHECK (outbox IN ('table', 'message')),
+    slot              name,
+    consistent_point  pg_lsn,
+    generation        integer NOT NULL DEFAULT 1
+);
+
+-- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
+-- children take turns by the hour and are truncated in turn by the publisher.
+CREATE TABLE IF NOT EXISTS pgtee.outbox (
+    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record
+    at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    note        text,                 -- kind n: base64 of the payload; kind d: JSON
+    user_name name,
+    role_name   name,
+    pid         integer,
+    application text,
+    sql         bytea                 -- in the client's encoding
+);
+CREATE TABLE IF NOT EXISTS pgtee.outbox_0 () INHERITS (pgtee.outbox);
+CREATE TABLE IF NOT EXISTS pgtee.outbox_1 () INHERITS (pgtee.outbox);
+CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
+REVOKE ALL ON pgtee.meta, pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.outbox_2 FROM PUBLIC;
+
+-- note(payload, role) writes one note about the statement that follows it: as a row if the payload's
+-- flag says so, else as a logical message. Byte 1 of the payload holds the flags (1 row, 2 the SQL is
+-- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
+-- it does nothing: there is no write to note, and no transaction id is spent.
+CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $note$
+DECLARE
+    raw   bytea;
+    flags integer;
+    query bytea;
+    slice integer;
+BEGIN
+    IF pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool THEN
+        RETURN;
+    END IF;
+    raw := pg_catalog.decode(payload, 'base64');
+    flags := pg_catalog.get_byte(raw, 1);
+    IF (flags OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN
+        query := pg_catalog.substr(pg_catalog.textsend(pg_catalog.current_query()),
+            (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 5) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 6)) OPERATOR(pg_catalog.+) 1,
+            (pg_catalog.get_byte(raw, 8) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10)));
+    END IF;
+    IF (flags OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
+        PERFORM pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
+            payload, session_user, role, pg_catalog.pg_backend_pid(),
+            pg_catalog.current_setting('application_name'), query)));
+        RETURN;
+    END IF;
+    slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
+             OPERATOR(pg_catalog./) 3600, 3);
+    IF slice OPERATOR(pg_catalog.=) 0 THEN
+        INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
+        INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    ELSE
+        INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
+        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    END IF;
+END
+$note$;
+
+-- ready() answers the proxy's probe: 'table' or 'message' if notes are welcome here, null if these
+-- objects came from another server or database. It is asked once per database, not per note.
+CREATE OR REPLACE FUNCTION pgtee.ready() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER AS $ready$
+    SELECT m.outbox
+    FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
+    WHERE m.system_identifier OPERATOR(pg_catalog.=) c.system_identifier
+      AND m.database_oid OPERATOR(pg_catalog.=) d.oid
+      AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+$ready$;

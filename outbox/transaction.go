@@ -1,0 +1,97 @@
+// Package outbox knows what Postgres has committed and nobody has published yet: notes, the SQL
+// objects that carry them, the slot, the stream of whole transactions.
+package outbox
+
+import (
+	"time"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+type (
+	LSN = pgoutput.LSN
+	XID = pgoutput.XID
+)
+
+// Op is what happened to a row, or what else a Change is.
+type Op byte
+
+const (
+	Insert   Op = 'I'
+	Update   Op = 'U'
+	Delete   Op = 'D'
+	Truncate Op = 'T' // one Change per truncated table
+	Message  Op = 'M' // a logical message of the application, with any prefix but ours
+	DDL      Op = 'Q' // a record of the event trigger, or of a note after a non-transactional command
+)
+
+// Transaction is one committed transaction, whole, in the order of the log.
+// A Transaction without Changes and Notes says "nothing for us up to EndLSN".
+type Transaction struct {
+	XID        XID
+	BeginLSN   LSN // where the commit record starts, as Begin and Commit call it commit_lsn. Never a position.
+	EndLSN     LSN // where the commit record ends: the transaction's position
+	CommitTime time.Time
+	Changes    []Change
+	Notes      []Note
+	Bytes      int // memory held, for the bounds of queues
+}
+
+// Change is one row change, message or DDL record.
+type Change struct {
+	Op       Op
+	OldKind  byte // of Old: 'K' replica identity columns only, 'O' whole row, 0 none
+	Note     int  // index in Transaction.Notes of the statement that wrote it; -1: none came before it
+	Ordinal  int  // number of the change in its transaction as it was committed, from 0, counted before any filter
+	LSN      LSN  // of the WAL record; rows of one transaction may share it
+	Relation *pgoutput.Relation
+	Old, New pgoutput.Tuple
+	Prefix   string // Message: its prefix
+	Content  []byte // Message: its content
+	DDL      *DDLRecord
+}
+
+// DDLRecord is one DDL command as the event trigger saw it after execution.
+type DDLRecord struct {
+	Command     string      `json:"command"`   // command tag: "ALTER TABLE"
+	Statement   string      `json:"statement"` // SQL as given; the publisher redacts it before it leaves
+	User        string      `json:"user"`
+	Role        string      `json:"role"`
+	Application string      `json:"application"`
+	PID         int32       `json:"pid"`
+	Objects     []DDLObject `json:"objects"`
+	Listed      bool        `json:"listed"`    // false: the trigger could not bring pgtee_identity up to date
+	Atomic      bool        `json:"atomic"`    // false: a note after a command that cannot run in a transaction block
+	Confirmed   bool        `json:"confirmed"` // false: known from a note only, no event trigger here
+}
+
+// DDLObject is one object that a DDL command made, changed or dropped.
+type DDLObject struct {
+	Command string      `json:"command"` // of this object; one statement may have several
+	Type    string      `json:"type"`    // "table", "index", ...
+	Schema  string      `json:"schema"`
+	Name    string      `json:"name"` // as pg_identify_object prints it
+	OID     uint32      `json:"oid"`
+	Dropped bool        `json:"dropped"`
+	Columns []DDLColumn `json:"columns,omitempty"` // of a table, after the command
+}
+
+// DDLColumn is a column of a table after a DDL command.
+type DDLColumn struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"` // format_type()
+	NotNull bool   `json:"not_null"`
+	Default string `json:"default,omitempty"`
+}
+
+// System says which server, and which history of it, a stream comes from.
+type System struct {
+	ID              string // pg_control_system().system_identifier, decimal
+	Timeline        int32
+	DatabaseOID     uint32
+	Database        string
+	Server          LSN    // current write position at connect
+	ConfirmedFlush  LSN    // of the slot at connect
+	ConsistentPoint LSN    // of the slot at its creation, from pgtee.meta
+	PublicationHash string // name, oid, operations and via_root of both publications
+}

@@ -1,0 +1,56 @@
+// Package parser tells what one SQL text does: where its statements start, which of them write, which
+// start or end a transaction. A lexer answers and never fails; PostgreSQL's own grammar is asked only
+// where the answer matters.
+package parser
+
+// Statement is one statement of a SQL text.
+type Statement struct {
+	Start  int    // offset of its first word, in bytes
+	End    int    // offset after its last token (before the semicolon), in bytes
+	Verb   string // its command in capitals: "INSERT", "CREATE TABLE", "COPY", "SELECT"; "" if it cannot be read
+	Note   Need
+	Tx     Effect
+	Name   string // of PREPARE, EXECUTE, DEALLOCATE: the prepared statement's name, folded as Postgres does
+	Inner  Need   // of PREPARE: what the prepared statement needs
+	Secret bool   // it holds credentials: it travels redacted
+}
+
+// Need says when a statement gets a note.
+type Need uint8
+
+const (
+	Never   Need = iota // provably writes no published row: reads, session and transaction control
+	Always              // writes, and DDL that may run in a transaction block
+	InBlock             // CALL, DO, EXECUTE of an unknown name: only inside an explicit transaction block
+	IfNoted             // may write (SELECT with a function outside pg_catalog, FETCH, anything unknown): only when the transaction has a note already
+	After               // cannot run in a transaction block: a note of its own follows its success
+)
+
+// Effect is what a statement does to the transaction or to prepared statements.
+type Effect uint8
+
+const (
+	NoEffect           Effect = iota
+	Begin                     // BEGIN, START TRANSACTION
+	Commit                    // COMMIT, END
+	CommitChain               // COMMIT AND CHAIN
+	Rollback                  // ROLLBACK, ABORT
+	RollbackChain             // ROLLBACK AND CHAIN
+	RollbackTo                // ROLLBACK TO SAVEPOINT
+	Savepoint                 // SAVEPOINT
+	Release                   // RELEASE SAVEPOINT
+	PrepareTransaction        // PREPARE TRANSACTION
+	SetRole                   // SET ROLE, SET SESSION AUTHORIZATION, RESET of them
+	SetEncoding               // SET client_encoding, SET NAMES
+	Prepare                   // SQL PREPARE
+	Execute                   // SQL EXECUTE
+	Deallocate                // DEALLOCATE one name
+	DeallocateAll             // DEALLOCATE ALL
+	DiscardAll                // DISCARD ALL
+)
+
+// Lexis is how the session reads SQL text.
+type Lexis struct {
+	StandardConformingStrings bool // off: backslashes escape in '…'
+	MultiByte                 bool // client_encoding is SJIS, BIG5, GBK, GB18030, UHC or JOHAB: second bytes may be ASCII
+}
