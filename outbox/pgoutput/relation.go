@@ -16,18 +16,8 @@ type Column struct {
 	Type    uint32 // pg_type.oid
 	TypeMod int32  // pg_attribute.atttypmod, -1 for none
 	Key     bool   // part of the replica identity
+
+	// TypeSchema and TypeName name a type that is not built in (of a domain: its base type); else "".
+	// They come from Type messages, so whoever keeps those fills them in before the Relation is used.
+	TypeSchema, TypeName string
 }
-
-// Tuple is one row as pgoutput sends it (TupleData in the PostgreSQL documentation, "Logical
-// Replication Message Formats"): int16 count, then per column a kind byte and, for 't' and 'b', an
-// int32 length and the bytes. The decoder has checked every length, so reading one cannot fail.
-// It is a slice of the transaction's buffer and lives as long as the transaction.
-type Tuple []byte
-
-// Kinds of a column in a Tuple.
-const (
-	Null      = 'n'
-	Unchanged = 'u' // a TOASTed value that the statement did not touch: not in the log
-	Text      = 't'
-	Binary    = 'b'
-)

@@ -1,0 +1,67 @@
+package pgoutput
+
+import "encoding/binary"
+
+// Tuple is one row as pgoutput sends it (TupleData in the PostgreSQL documentation, "Logical
+// Replication Message Formats"): int16 count, then per column a kind byte and, for 't' and 'b', an
+// int32 length and the bytes. Parse has checked every length, so reading one cannot fail.
+// It is a slice of the transaction's buffer and lives as long as the transaction.
+type Tuple []byte
+
+// Kinds of a column in a Tuple.
+const (
+	Null      = 'n'
+	Unchanged = 'u' // a TOASTed value that the statement did not touch: not in the log
+	Text      = 't'
+	Binary    = 'b'
+)
+
+// Len returns the number of columns; a nil Tuple has none.
+func (t Tuple) Len() int {
+	if len(t) == 0 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(t))
+}
+
+// Columns returns an iterator that stands before the first column:
+//
+//	for c := t.Columns(); c.Next(); {
+//		use(c.Kind(), c.Value())
+//	}
+func (t Tuple) Columns() Columns {
+	if len(t) == 0 {
+		return Columns{}
+	}
+	return Columns{rest: t[2:]}
+}
+
+// Columns walks over the columns of a Tuple, in the order of Relation.Columns.
+type Columns struct {
+	rest  []byte
+	kind  byte
+	value []byte
+}
+
+// Next moves to the next column and says whether there is one.
+func (c *Columns) Next() bool {
+	if len(c.rest) == 0 {
+		return false
+	}
+	c.kind, c.value = c.rest[0], nil
+	if c.kind != Text && c.kind != Binary {
+		c.rest = c.rest[1:]
+		return true
+	}
+	end := 5 + int(binary.BigEndian.Uint32(c.rest[1:]))
+	c.value = c.rest[5:end:end]
+	c.rest = c.rest[end:]
+	return true
+}
+
+// Kind returns Null, Unchanged, Text or Binary.
+func (c *Columns) Kind() byte { return c.kind }
+
+// Value returns the bytes of a Text or Binary column, a slice of the Tuple; not nil even if empty.
+// For Null and Unchanged it is nil.
+func (c *Columns) Value() []byte { return c.value }
