@@ -1,0 +1,53 @@
+# make demo   the whole thing, with nothing installed
+# make test   unit and integration tests; fetches what it needs (Go modules, Kafka, PostgreSQL, tools)
+# make lint   formatting, go vet, staticcheck
+# make race   unit tests under the race detector
+# make fuzz   every fuzz target for FUZZTIME
+# make bench  what a hop through pgtee costs, and how fast the publisher catches up
+
+GO          ?= go
+FUZZTIME    ?= 10s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+UNIT = $$($(GO) list ./... | grep -v /integration)
+
+.PHONY: build demo test unit integration lint race fuzz bench tools clean
+
+build:
+	$(GO) build -o bin/pgtee ./cmd/pgtee
+
+demo: build
+	bin/pgtee demo $(ARGS)
+
+test: unit integration
+
+unit:
+	$(GO) test -timeout 10m $(UNIT)
+
+integration: tools
+	$(GO) test -v -count=1 -timeout 15m ./integration/...
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+race:
+	$(GO) test -race -timeout 15m $(UNIT)
+
+fuzz:
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+bench: build tools
+	$(GO) run ./integration/bench $(ARGS)
+
+tools:
+	@integration/tools.sh
+
+clean:
+	rm -rf bin

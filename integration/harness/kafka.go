@@ -1,0 +1,155 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+const (
+	kafkaVersion = "4.1.0" // as integration/kafka/pom.xml pins it
+	copyGoal     = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+)
+
+// Kafka is a real Apache Kafka broker: one node, KRaft, no topic made by itself.
+type Kafka struct {
+	Address string // HOST:PORT
+
+	world   *World
+	command Command
+	process *Process
+	dir     string
+}
+
+const brokerConfig = `process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@%[2]s
+listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s
+advertised.listeners=PLAINTEXT://%[1]s
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=%[3]s
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+`
+
+// StartKafka starts a broker and waits until it answers.
+func (w *World) StartKafka() (*Kafka, error) {
+	jars, err := kafkaJars(w.Source)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := w.Sub("kafka")
+	if err != nil {
+		return nil, err
+	}
+	broker, err := FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	controller, err := FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "server.properties")
+	text := fmt.Sprintf(brokerConfig, broker, controller, filepath.Join(dir, "data"))
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	java := []string{"java", "-cp", filepath.Join(jars, "*"), "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC",
+		"-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}
+	format := append(java[:len(java):len(java)], "kafka.tools.StorageTool", "format", "-t", "cGd0ZWUtdGVzdC1rYWZrYQ", "-c", config)
+	if out, err := exec.Command(format[0], format[1:]...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("format Kafka's log folder: %w: %s", err, out)
+	}
+	k := &Kafka{Address: broker, world: w, dir: dir,
+		command: Command{Name: "kafka", Args: append(java[:len(java):len(java)], "kafka.Kafka", config)}}
+	w.OnClose(k.Stop)
+	return k, k.Start()
+}
+
+// Start starts a stopped broker on its old address and data.
+func (k *Kafka) Start() error {
+	p, err := Start(k.dir, k.command)
+	if err != nil {
+		return err
+	}
+	k.process = p
+	return Eventually(60*time.Second, func(ctx context.Context) error {
+		if err := gone(p); err != nil {
+			return err
+		}
+		return k.ping(ctx)
+	})
+}
+
+func (k *Kafka) ping(ctx context.Context) error {
+	client := &kafka.Client{Addr: kafka.TCP(k.Address), Transport: &kafka.Transport{}}
+	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{})
+	if err != nil {
+		return fmt.Errorf("Kafka at %s: %w", k.Address, err)
+	}
+	if len(answer.Brokers) != 1 {
+		return fmt.Errorf("Kafka at %s: %d brokers registered, want 1", k.Address, len(answer.Brokers))
+	}
+	return nil
+}
+
+// Stop ends the broker, as its own stop script does.
+func (k *Kafka) Stop() error {
+	if k.process == nil {
+		return nil
+	}
+	return k.process.Stop(syscall.SIGTERM, 20*time.Second)
+}
+
+// Kill ends the broker as a power loss of the process would.
+func (k *Kafka) Kill() { k.process.Kill() }
+
+// kafkaJars returns the folder of the broker's jars, fetched by Maven once.
+func kafkaJars(source string) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	dir := filepath.Join(cache, "pgtee", "kafka-"+kafkaVersion)
+	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
+		return dir, nil
+	}
+	pom := filepath.Join(source, "integration", "kafka", "pom.xml")
+	out, err := exec.Command("mvn", "-q", "-B", "-f", pom, copyGoal, "-DincludeScope=runtime", "-DoutputDirectory="+dir).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("fetch Kafka with Maven: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
+}
+
+// DeadAddress returns a loopback address where connections are refused, and stays so until closed.
+func DeadAddress() (address string, release func() error, err error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	bound := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	name, err := syscall.Getsockname(fd)
+	if err := errors.Join(bound, err); err != nil {
+		return "", nil, errors.Join(err, syscall.Close(fd))
+	}
+	in4 := name.(*syscall.SockaddrInet4)
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(in4.Port)), func() error { return syscall.Close(fd) }, nil
+}

@@ -1,0 +1,49 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+)
+
+// testSettings keep the whole log, so that commit order can be read from it afterwards, and spare the
+// disk: the tests kill our processes, never the machine.
+var testSettings = map[string]string{
+	"wal_keep_size":          "4GB",
+	"max_slot_wal_keep_size": "8GB",
+	"max_connections":        "120",
+	"shared_buffers":         "64MB",
+	"fsync":                  "off",
+	"timezone":               "UTC",
+	"wal_receiver_timeout":   "5s",
+}
+
+// StartPostgres starts a server of that major version with settings over those of the tests.
+func (w *World) StartPostgres(major int, settings map[string]string) (*embedded.Postgres, error) {
+	dir, err := w.Sub(fmt.Sprintf("postgres-%d", major))
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(testSettings)
+	maps.Copy(all, settings)
+	return w.AdoptPostgres(embedded.PostgresConfig{Major: major, Dir: dir, Settings: all})
+}
+
+// AdoptPostgres starts a server as config says, on the data folder that is there or a new one.
+func (w *World) AdoptPostgres(config embedded.PostgresConfig) (*embedded.Postgres, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // it may have to be fetched
+	defer cancel()
+	p, err := embedded.NewPostgres(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	w.OnClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return p.Stop(ctx, embedded.Immediate)
+	})
+	return p, p.Start(ctx)
+}

@@ -1,0 +1,161 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Command says how to start a Process.
+type Command struct {
+	Name string   // of the log: "proxy", "kafka"
+	Args []string // the program and its arguments
+	Env  []string // beside the environment of the tests
+	Dir  string   // working directory; "" for that of the tests
+
+	// User starts it as another user than that of the tests; nil does not.
+	User *syscall.Credential
+	// Death is the signal that it gets when the tests die without ending it; 0 is SIGKILL.
+	Death syscall.Signal
+}
+
+// Process is a child process of the tests. It leads a process group of its own, writes stdout and
+// stderr to one log file, and gets Command.Death from the kernel when the tests die.
+type Process struct {
+	Name    string
+	Started time.Time
+
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{} // closed when the process has ended and err is set
+	err  error
+}
+
+// Start starts c with its log in the folder dir.
+func Start(dir string, c Command) (*Process, error) {
+	log, err := os.CreateTemp(dir, c.Name+"-*.log")
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Dir = c.Dir
+	cmd.Stdout = log
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.User, Pdeathsig: c.Death}
+	if c.Death == 0 {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
+	if err := spawn(cmd); err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	p := &Process{Name: c.Name, Started: time.Now(), cmd: cmd, log: log.Name(), done: make(chan struct{})}
+	go func() { // ends with the process; Wait, Kill and Stop wait for it
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// The kernel sends the parent death signal when the *thread* that started the child ends
+// (prctl(2), PR_SET_PDEATHSIG). So one goroutine starts every child, on a thread that it keeps.
+var (
+	spawner  sync.Once
+	commands = make(chan func())
+)
+
+func spawn(cmd *exec.Cmd) error {
+	spawner.Do(func() {
+		go func() { // lives as long as the tests
+			runtime.LockOSThread()
+			for start := range commands {
+				start()
+			}
+		}()
+	})
+	result := make(chan error)
+	commands <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Running tells whether the process has not ended yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends one signal to the process, not to its group.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Kill ends the process group with SIGKILL and waits for the process.
+func (p *Process) Kill() {
+	if p.Running() {
+		_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
+	}
+	<-p.done
+}
+
+// Stop sends s and waits for the end; after the timeout it kills the group and says so.
+func (p *Process) Stop(s syscall.Signal, timeout time.Duration) error {
+	if !p.Running() {
+		return nil
+	}
+	if err := p.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", p.Name, err)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(timeout):
+		p.Kill()
+		return fmt.Errorf("stop %s: still running %v after %v, killed", p.Name, timeout, s)
+	}
+}
+
+// Wait waits for the end and returns the exit code; -1 stands for the end by a signal.
+func (p *Process) Wait(timeout time.Duration) (int, error) {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(timeout):
+		return 0, fmt.Errorf("wait for %s: still running after %v; its log ends with\n%s", p.Name, timeout, p.Tail(20))
+	}
+}
+
+// CPU is the processor time that the ended process and its children took.
+func (p *Process) CPU() time.Duration {
+	<-p.done
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// Log returns all that the process has written.
+func (p *Process) Log() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Tail returns the last n lines of the log.
+func (p *Process) Tail(n int) string {
+	lines := strings.Split(strings.TrimRight(p.Log(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,230 @@
+// Package integration drives the built binary against real PostgreSQL and a real Apache Kafka broker.
+// What it believes never comes from the program under test: commit order comes from the WAL itself,
+// contents from history triggers, attribution from nonces in the rows, the topics from raw batches.
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// Record is one record as it stands in a partition.
+type Record struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Producer  int64 // id
+	Epoch     int16
+	Fate      Fate
+	Key       []byte // nil: none
+	Value     []byte // nil: a tombstone
+	Headers   map[string]string
+}
+
+// Fate is what became of the Kafka transaction of a record.
+type Fate byte
+
+const (
+	Committed Fate = iota // or written outside a transaction
+	Aborted
+	Open // no marker follows: a read_committed reader does not see it yet
+)
+
+// Witness reads topics with nothing but the Fetch request, batch by batch. It decides by the control
+// batches of each partition which records a read_committed reader sees: a transactional batch has the
+// fate of its producer's next marker (Kafka protocol guide, "Control Batch"). It shares no code with
+// the client under test.
+type Witness struct {
+	conn *protocol.Conn
+}
+
+// The versions that kafka-go encodes and Kafka 4 still speaks.
+var witnessVersions = map[protocol.ApiKey]int16{protocol.Fetch: 11, protocol.Metadata: 8}
+
+// NewWitness connects to a broker that leads all partitions.
+func NewWitness(address string) (*Witness, error) {
+	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+	if err != nil {
+		return nil, fmt.Errorf("witness: %w", err)
+	}
+	w := &Witness{conn: protocol.NewConn(conn, "witness")}
+	w.conn.SetVersions(witnessVersions)
+	return w, nil
+}
+
+func (w *Witness) Close() error { return w.conn.Close() }
+
+// Topics returns the partition numbers of every topic of the cluster.
+func (w *Witness) Topics() (map[string][]int32, error) {
+	answer, err := w.ask(&metadata.Request{})
+	if err != nil {
+		return nil, fmt.Errorf("witness: list topics: %w", err)
+	}
+	topics := map[string][]int32{}
+	for _, topic := range answer.(*metadata.Response).Topics {
+		for _, partition := range topic.Partitions {
+			topics[topic.Name] = append(topics[topic.Name], partition.PartitionIndex)
+		}
+	}
+	return topics, nil
+}
+
+// Read returns what stands in a topic from its start up to the high watermark of this moment, by
+// partition, then by offset, whatever its fate.
+func (w *Witness) Read(topic string, partitions []int32) ([]Record, error) {
+	var records []Record
+	for _, partition := range partitions {
+		read, err := w.readPartition(topic, partition)
+		if err != nil {
+			return nil, fmt.Errorf("witness: read %s/%d: %w", topic, partition, err)
+		}
+		records = append(records, read...)
+	}
+	return records, nil
+}
+
+func (w *Witness) readPartition(topic string, partition int32) ([]Record, error) {
+	log := partitionLog{topic: topic, partition: partition, open: map[int64][]int{}}
+	end := int64(-1)
+	for end < 0 || log.next < end {
+		answer, err := w.fetch(topic, partition, log.next)
+		if err != nil {
+			return nil, err
+		}
+		if end < 0 {
+			end = answer.HighWatermark
+		}
+		before := log.next
+		if err := log.append(answer.RecordSet.Records); err != nil {
+			return nil, err
+		}
+		if log.next == before && log.next < end {
+			return nil, fmt.Errorf("no batch at offset %d, the high watermark is %d", log.next, end)
+		}
+	}
+	return log.records, nil
+}
+
+func (w *Witness) fetch(topic string, partition int32, offset int64) (fetch.ResponsePartition, error) {
+	answer, err := w.ask(&fetch.Request{
+		ReplicaID: -1, MaxWaitTime: 100, MinBytes: 0, MaxBytes: 32 << 20, SessionEpoch: -1,
+		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{{
+			Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: 32 << 20,
+		}}}},
+	})
+	if err != nil {
+		return fetch.ResponsePartition{}, err
+	}
+	topics := answer.(*fetch.Response).Topics
+	if len(topics) != 1 || len(topics[0].Partitions) != 1 {
+		return fetch.ResponsePartition{}, errors.New("the broker's answer has not one partition")
+	}
+	p := topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return p, fmt.Errorf("the broker answers with error code %d", p.ErrorCode)
+	}
+	return p, nil
+}
+
+func (w *Witness) ask(request protocol.Message) (protocol.Message, error) {
+	if err := w.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return nil, err
+	}
+	return w.conn.RoundTrip(request)
+}
+
+// partitionLog collects the batches of one partition.
+type partitionLog struct {
+	topic     string
+	partition int32
+	next      int64 // offset after the last record, markers included
+	records   []Record
+	open      map[int64][]int // indexes of the records that await a marker, by producer id
+}
+
+func (l *partitionLog) append(records protocol.RecordReader) error {
+	stream, ok := records.(*protocol.RecordStream)
+	if !ok {
+		return nil // nothing fetched
+	}
+	for _, batch := range stream.Records {
+		var err error
+		switch b := batch.(type) {
+		case *protocol.ControlBatch:
+			err = l.appendMarker(b)
+		case *protocol.RecordBatch:
+			err = l.appendBatch(b)
+		default:
+			err = fmt.Errorf("a batch of an old format: %T", batch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *partitionLog) appendMarker(b *protocol.ControlBatch) error {
+	const abort, commit = 0, 1
+	record, err := b.ReadControlRecord()
+	if err != nil {
+		return fmt.Errorf("control batch at offset %d: %w", b.BaseOffset, err)
+	}
+	fates := map[int16]Fate{abort: Aborted, commit: Committed}
+	fate, known := fates[record.Type]
+	if !known {
+		return fmt.Errorf("control batch at offset %d: type %d", b.BaseOffset, record.Type)
+	}
+	for _, i := range l.open[b.ProducerID] {
+		l.records[i].Fate = fate
+	}
+	delete(l.open, b.ProducerID)
+	l.next = record.Offset + 1
+	return nil
+}
+
+func (l *partitionLog) appendBatch(b *protocol.RecordBatch) error {
+	for {
+		read, err := b.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("batch at offset %d: %w", b.BaseOffset, err)
+		}
+		r := Record{Topic: l.topic, Partition: l.partition, Offset: read.Offset, Producer: b.ProducerID, Epoch: b.ProducerEpoch}
+		if err := r.fill(read); err != nil {
+			return fmt.Errorf("record at offset %d: %w", read.Offset, err)
+		}
+		if read.Offset < l.next { // the first batch may begin before the offset asked for
+			continue
+		}
+		if b.Attributes.Transactional() {
+			r.Fate = Open
+			l.open[b.ProducerID] = append(l.open[b.ProducerID], len(l.records))
+		}
+		l.next = read.Offset + 1
+		l.records = append(l.records, r)
+	}
+}
+
+func (r *Record) fill(read *protocol.Record) (err error) {
+	if r.Key, err = protocol.ReadAll(read.Key); err != nil {
+		return err
+	}
+	if r.Value, err = protocol.ReadAll(read.Value); err != nil {
+		return err
+	}
+	r.Headers = make(map[string]string, len(read.Headers))
+	for _, header := range read.Headers {
+		r.Headers[header.Key] = string(header.Value)
+	}
+	return nil
+}
