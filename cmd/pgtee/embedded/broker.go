@@ -1,0 +1,46 @@
+package embedded
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// BrokerConfig says where a broker listens and keeps its data.
+type BrokerConfig struct {
+	Dir  string // its data outlives Close and a kill; "": in memory
+	Port int    // on 127.0.0.1; 0: a free one
+}
+
+// Broker speaks the Kafka protocol in this process: transactions, read_committed, consumer groups. It is
+// one node, for demonstrations and tests; its fencing is weaker than Kafka's.
+type Broker struct {
+	cluster *kfake.Cluster
+}
+
+// StartBroker starts a broker with the topics that Dir holds.
+func StartBroker(config BrokerConfig) (*Broker, error) {
+	port := config.Port
+	if port == 0 {
+		var err error
+		if port, err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	options := []kfake.Opt{kfake.Ports(port), kfake.DefaultNumPartitions(1)}
+	if config.Dir != "" {
+		options = append(options, kfake.DataDir(config.Dir))
+	}
+	cluster, err := kfake.NewCluster(options...)
+	if err != nil {
+		return nil, fmt.Errorf("start the broker on port %d: %w", port, err)
+	}
+	return &Broker{cluster: cluster}, nil
+}
+
+// Address is the bootstrap host:port.
+func (b *Broker) Address() string { return strings.Join(b.cluster.ListenAddrs(), ",") }
+
+// Close stops the broker.
+func (b *Broker) Close() { b.cluster.Close() }
