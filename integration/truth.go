@@ -1,0 +1,179 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed truth.sql
+var truthSQL string
+
+// Truth is what Postgres itself says about the committed transactions that changed watched tables.
+type Truth struct {
+	Commits []Commit            // in the order of the log
+	Keys    map[string][]string // columns of the primary key, by table; none: the table is not in there
+}
+
+// Commit is one committed transaction.
+type Commit struct {
+	XID     uint32
+	End     string // end LSN of its commit record, as Postgres prints it
+	Changes []RowChange
+}
+
+// RowChange is one changed row, in the order in which the triggers fired.
+type RowChange struct {
+	Table       string // schema.table
+	Op          byte   // 'I', 'U', 'D'
+	Old, New    Row    // nil if there is none
+	PID         int32  // the backend
+	User        string
+	Application string
+	Query       string // current_query() of the backend
+}
+
+// Row is a row as JSON, in the representation of the topics: a timestamp counts microseconds.
+type Row map[string]any
+
+// Text is the row in one form that can be compared.
+func (r Row) Text() string {
+	text, err := json.Marshal(r) // sorts the keys
+	if err != nil {
+		panic(fmt.Sprintf("marshal what was unmarshalled: %v", err))
+	}
+	return string(text)
+}
+
+// only returns the row with these columns alone.
+func (r Row) only(columns []string) Row {
+	part := Row{}
+	for _, column := range columns {
+		part[column] = r[column]
+	}
+	return part
+}
+
+func parseRow(text []byte) (Row, error) {
+	if text == nil {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var row Row
+	if err := decoder.Decode(&row); err != nil {
+		return nil, fmt.Errorf("row %s: %w", text, err)
+	}
+	return row, nil
+}
+
+// Watch makes the triggers on tables; their changes from here on are part of the truth.
+func Watch(ctx context.Context, conn *pgx.Conn, tables ...string) error {
+	if _, err := conn.Exec(ctx, truthSQL); err != nil {
+		return fmt.Errorf("watch tables: %w", err)
+	}
+	for _, table := range tables {
+		if _, err := conn.Exec(ctx, "CALL truth.watch($1::text::regclass)", table); err != nil {
+			return fmt.Errorf("watch %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// LoadTruth reads the history and the commit records since the log position from. It fails if a
+// transaction of the history has no commit record or several: then the ground is not firm.
+func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error) {
+	truth := &Truth{Keys: map[string][]string{}}
+	if err := truth.loadKeys(ctx, conn); err != nil {
+		return nil, fmt.Errorf("load the keys: %w", err)
+	}
+	changes, err := loadHistory(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("load the history: %w", err)
+	}
+	rows, err := conn.Query(ctx, "SELECT xid, end_lsn::text FROM truth.commits($1::text::pg_lsn)", from)
+	if err != nil {
+		return nil, err
+	}
+	var xid int64
+	var end string
+	_, err = pgx.ForEachRow(rows, []any{&xid, &end}, func() error {
+		if made := changes[uint32(xid)]; made != nil {
+			truth.Commits = append(truth.Commits, Commit{uint32(xid), end, made})
+			delete(changes, uint32(xid))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load the commit records: %w", err)
+	}
+	for xid := range changes {
+		return nil, fmt.Errorf("transaction %d is in the history, its commit is not in the log after %s", xid, from)
+	}
+	return truth, nil
+}
+
+func (t *Truth) loadKeys(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, `
+		SELECT n.nspname || '.' || c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+		FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+		WHERE i.indisprimary AND n.nspname NOT LIKE 'pg\_%' GROUP BY 1`)
+	if err != nil {
+		return err
+	}
+	var table string
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&table, &columns}, func() error {
+		t.Keys[table] = columns
+		columns = nil
+		return nil
+	})
+	return err
+}
+
+func loadHistory(ctx context.Context, conn *pgx.Conn) (map[uint32][]RowChange, error) {
+	rows, err := conn.Query(ctx, `SELECT xid, tbl, op::text, old, new, pid, user_name::text, application, query FROM truth.history ORDER BY seq`)
+	if err != nil {
+		return nil, err
+	}
+	changes := map[uint32][]RowChange{}
+	var xid int64
+	var op string
+	var c RowChange
+	var before, after []byte
+	_, err = pgx.ForEachRow(rows, []any{&xid, &c.Table, &op, &before, &after, &c.PID, &c.User, &c.Application, &c.Query}, func() (err error) {
+		c.Op = op[0]
+		if c.Old, err = historyRow(before); err != nil {
+			return err
+		}
+		if c.New, err = historyRow(after); err != nil {
+			return err
+		}
+		changes[uint32(xid)] = append(changes[uint32(xid)], c)
+		before, after = nil, nil
+		return nil
+	})
+	return changes, err
+}
+
+// historyRow brings to_jsonb()'s timestamps into the form of the topics.
+func historyRow(text []byte) (Row, error) {
+	row, err := parseRow(text)
+	for column, value := range row {
+		text, ok := value.(string)
+		if !ok || !strings.Contains(text, "T") {
+			continue
+		}
+		if at, err := time.Parse("2006-01-02T15:04:05.999999", text); err == nil {
+			row[column] = json.Number(fmt.Sprint(at.UnixMicro()))
+		}
+	}
+	return row, err
+}

@@ -1,0 +1,41 @@
+-- The ground truth about contents and authors: each row change of a watched table, as a trigger saw
+-- it. The history is unlogged, so that it is no part of what is published.
+CREATE SCHEMA truth;
+CREATE UNLOGGED TABLE truth.history (
+    seq         bigserial,
+    xid         bigint DEFAULT (pg_current_xact_id()::text::numeric % 4294967296)::bigint, -- top level
+    pid         integer DEFAULT pg_backend_pid(),
+    user_name   name,
+    application text DEFAULT current_setting('application_name'),
+    query       text DEFAULT current_query(),
+    tbl         text,
+    op          "char",
+    old         jsonb,
+    new         jsonb
+);
+
+CREATE FUNCTION truth.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO truth.history (user_name, tbl, op, old, new)
+    VALUES (session_user, tg_table_schema || '.' || tg_table_name, left(tg_op, 1),
+        CASE WHEN tg_op <> 'INSERT' THEN to_jsonb(old) END, CASE WHEN tg_op <> 'DELETE' THEN to_jsonb(new) END);
+    RETURN NULL;
+END
+$$;
+
+CREATE PROCEDURE truth.watch(tbl regclass) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER truth AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION truth.record()', tbl);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER truth', tbl);
+END
+$$;
+
+-- commits(from) lists the commit records of the log itself, in their order. Of a prepared
+-- transaction the record carries no xid, its description begins with it.
+CREATE EXTENSION pg_walinspect;
+CREATE FUNCTION truth.commits(start pg_lsn) RETURNS TABLE (xid bigint, end_lsn pg_lsn) LANGUAGE sql AS $$
+    SELECT CASE record_type WHEN 'COMMIT' THEN r.xid::text::bigint ELSE split_part(description, ':', 1)::bigint END, r.end_lsn
+    FROM pg_get_wal_records_info(start, pg_current_wal_flush_lsn()) AS r
+    WHERE resource_manager = 'Transaction' AND record_type IN ('COMMIT', 'COMMIT_PREPARED')
+    ORDER BY start_lsn
+$$;
