@@ -1,0 +1,274 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// ErrTransactionTooLarge is a transaction that does not fit into the memory that it may take.
+var ErrTransactionTooLarge = errors.New("transaction too large")
+
+// DefaultMaxTransactionBytes is the memory that one transaction may take if nothing else is said.
+const DefaultMaxTransactionBytes = 1 << 30
+
+// Assembler makes whole transactions of pgoutput messages. It is pure: no socket, no clock. It is
+// used by one goroutine at a time; the Transactions that it returns belong to whoever gets them.
+type Assembler struct {
+	maxBytes int
+	signers  map[byte]*Signer
+
+	message pgoutput.Message
+	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
+	table   *table            // of the last row
+	types   map[uint32]typeName
+	prefix  string // of the last logical message
+
+	memory  arena
+	last    LSN          // end of the last transaction or marker
+	current *Transaction // between Begin and Commit
+	ordinal int
+}
+
+// table is a Relation and what its rows are to us.
+type table struct {
+	*pgoutput.Relation
+	ours   bool        // of schema pgtee: its rows never become a Change
+	fields []noteField // of pgtee.outbox and its slices: what each column is; else nil
+}
+
+type typeName struct{ schema, name string }
+
+const (
+	transactionBytes = int(unsafe.Sizeof(Transaction{}))
+	changeBytes      = int(unsafe.Sizeof(Change{}))
+	noteBytes        = int(unsafe.Sizeof(Note{}))
+)
+
+// NewAssembler makes an Assembler whose transactions end above the position last. Notes are checked
+// with the signer of their key id; without any signer they stay Unverified.
+func NewAssembler(last LSN, maxTransactionBytes int, signers map[byte]*Signer) *Assembler {
+	return &Assembler{
+		maxBytes: maxTransactionBytes,
+		signers:  signers,
+		tables:   map[uint32]*table{},
+		types:    map[uint32]typeName{},
+		last:     last,
+	}
+}
+
+// Message takes one message of the stream, which was written to the log at lsn, and returns the
+// transaction that it completes, or nil. data may be reused afterwards. After an error the stream
+// cannot go on.
+func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
+	if err := pgoutput.Parse(data, &a.message); err != nil {
+		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
+	}
+	transaction, err := a.apply(lsn, &a.message)
+	if err != nil {
+		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
+	}
+	return transaction, nil
+}
+
+// Progress takes the server's word that everything up to end has been sent, and returns a transaction
+// without changes that says so; nil if that is nothing new, or if a transaction is still open.
+func (a *Assembler) Progress(end LSN) *Transaction {
+	if a.current != nil || end <= a.last {
+		return nil
+	}
+	a.last = end
+	return &Transaction{EndLSN: end, Bytes: transactionBytes}
+}
+
+func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {
+	switch m.Kind {
+	case pgoutput.KindBegin:
+		return nil, a.begin(&m.Begin)
+	case pgoutput.KindCommit:
+		return a.commit(&m.Commit)
+	case pgoutput.KindRelation:
+		a.relation(m.Relation)
+	case pgoutput.KindType:
+		a.types[m.Type.OID] = typeName{string(m.Type.Schema), string(m.Type.Name)}
+	case pgoutput.KindInsert, pgoutput.KindUpdate, pgoutput.KindDelete:
+		return nil, a.row(lsn, Op(m.Kind), &m.Row)
+	case pgoutput.KindTruncate:
+		return nil, a.truncate(lsn, m.Truncate)
+	case pgoutput.KindLogical:
+		return nil, a.logical(lsn, &m.Logical)
+	}
+	return nil, nil // Origin: where a transaction came from does not matter here
+}
+
+func (a *Assembler) begin(b *pgoutput.Begin) error {
+	if a.current != nil {
+		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, a.current.XID)
+	}
+	a.memory.begin()
+	a.ordinal = 0
+	a.current = &Transaction{XID: b.XID, BeginLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
+	return nil
+}
+
+func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
+	t := a.current
+	if t == nil {
+		return nil, fmt.Errorf("commit at %s without a begin", c.CommitLSN)
+	}
+	if c.CommitLSN != t.BeginLSN {
+		return nil, fmt.Errorf("transaction %d began with the commit record at %s and ends with the one at %s", t.XID, t.BeginLSN, c.CommitLSN)
+	}
+	if c.EndLSN <= a.last {
+		return nil, fmt.Errorf("transaction %d ends at %s, not after %s: the server repeats or reorders its log", t.XID, c.EndLSN, a.last)
+	}
+	t.EndLSN = c.EndLSN
+	t.Changes = a.memory.changes.take()
+	t.Notes = a.memory.notes.take()
+	a.last, a.current = c.EndLSN, nil
+	return t, nil
+}
+
+func (a *Assembler) relation(r *pgoutput.Relation) {
+	for i := range r.Columns {
+		if name, ok := a.types[r.Columns[i].Type]; ok {
+			r.Columns[i].TypeSchema, r.Columns[i].TypeName = name.schema, name.name
+		}
+	}
+	t := &table{Relation: r, ours: r.Schema == Schema}
+	if t.ours && isOutbox(r.Name) {
+		t.fields = noteFields(r)
+	}
+	a.tables[r.OID] = t
+	a.table = nil
+}
+
+// lookup returns the table of an OID inside a transaction.
+func (a *Assembler) lookup(oid uint32) (*table, error) {
+	if a.current == nil {
+		return nil, errors.New("change outside of a transaction")
+	}
+	if a.table != nil && a.table.OID == oid {
+		return a.table, nil
+	}
+	t := a.tables[oid]
+	if t == nil {
+		return nil, fmt.Errorf("change of relation %d, which the server has not described", oid)
+	}
+	a.table = t
+	return t, nil
+}
+
+func (a *Assembler) row(lsn LSN, op Op, row *pgoutput.Row) error {
+	t, err := a.lookup(row.RelationOID)
+	if err != nil {
+		return err
+	}
+	if err := t.fits(row.New); err != nil {
+		return err
+	}
+	if err := t.fits(row.Old); err != nil {
+		return err
+	}
+	if t.ours {
+		if op != Insert || t.fields == nil {
+			return nil
+		}
+		return a.outboxRow(lsn, t, row.New)
+	}
+	c, err := a.change(op, lsn, len(row.Old)+len(row.New))
+	if err != nil {
+		return err
+	}
+	c.Relation = t.Relation
+	c.OldKind = row.OldKind
+	c.Old = a.memory.copy(row.Old)
+	c.New = a.memory.copy(row.New)
+	return nil
+}
+
+// fits checks that a tuple, if there is one, has the columns of its table.
+func (t *table) fits(tuple pgoutput.Tuple) error {
+	if tuple != nil && tuple.Len() != len(t.Columns) {
+		return fmt.Errorf("row of %d columns for %s.%s, which has %d", tuple.Len(), t.Schema, t.Name, len(t.Columns))
+	}
+	return nil
+}
+
+func (a *Assembler) truncate(lsn LSN, truncated pgoutput.Truncated) error {
+	for i := range truncated.Len() {
+		t, err := a.lookup(truncated.OID(i))
+		if err != nil {
+			return err
+		}
+		if t.ours {
+			continue
+		}
+		c, err := a.change(Truncate, lsn, 0)
+		if err != nil {
+			return err
+		}
+		c.Relation = t.Relation
+	}
+	return nil
+}
+
+// logical takes a logical message: a note, a DDL record, or one of the application's own. Those that
+// are not transactional belong to no commit: nobody can say that they are in Kafka exactly once.
+func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
+	if !m.Transactional {
+		return nil
+	}
+	if a.current == nil {
+		return errors.New("transactional message outside of a transaction")
+	}
+	switch string(m.Prefix) {
+	case MessagePrefix:
+		return a.messageNote(lsn, m.Content)
+	case DDLPrefix:
+		return a.ddl(lsn, m.Content)
+	}
+	c, err := a.change(Message, lsn, len(m.Content))
+	if err != nil {
+		return err
+	}
+	if string(m.Prefix) != a.prefix {
+		a.prefix = string(m.Prefix)
+	}
+	c.Prefix = a.prefix
+	c.Content = a.memory.copy(m.Content)
+	return nil
+}
+
+// change appends a change that will hold size bytes. The pointer is valid until the next append.
+func (a *Assembler) change(op Op, lsn LSN, size int) (*Change, error) {
+	if err := a.charge(changeBytes + size); err != nil {
+		return nil, err
+	}
+	c := a.memory.changes.next()
+	*c = Change{Op: op, LSN: lsn, Ordinal: a.ordinal, Note: a.memory.notes.len() - 1}
+	a.ordinal++
+	return c, nil
+}
+
+func (a *Assembler) charge(size int) error {
+	a.current.Bytes += size
+	if a.current.Bytes > a.maxBytes {
+		return fmt.Errorf("%w: transaction %d takes more than %d bytes of memory; raise --max-transaction-bytes",
+			ErrTransactionTooLarge, a.current.XID, a.maxBytes)
+	}
+	return nil
+}
+
+// isOutbox reports whether a table of schema pgtee is outbox or one of its slices, outbox_N.
+func isOutbox(name string) bool {
+	slice, ok := strings.CutPrefix(name, "outbox")
+	if !ok || slice == "" {
+		return ok
+	}
+	number, ok := strings.CutPrefix(slice, "_")
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+}

@@ -1,0 +1,92 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	framesBytes = 256 << 10
+
+	// maxFrameBytes is above what PostgreSQL can send: it allocates no more than 1 GB for a message.
+	maxFrameBytes = 1<<30 + 64
+
+	// serverSilence is how long the server may send nothing while it is asked to answer every 10 s.
+	// Long, because a server that is busy with one huge transaction does not answer.
+	serverSilence = 2 * time.Minute
+)
+
+// frames cuts what the server sends into protocol messages: kind byte, int32 length that counts
+// itself, body. Its buffer doubles only when it is full of bytes that have arrived, never on the word
+// of a length, and shrinks again after a long message.
+type frames struct {
+	conn       net.Conn
+	buffer     []byte
+	start, end int // what has arrived and was not returned yet
+}
+
+func newFrames(conn net.Conn) *frames {
+	return &frames{conn: conn, buffer: make([]byte, framesBytes)}
+}
+
+// next returns the next message. body is valid until the next call.
+func (f *frames) next() (kind byte, body []byte, err error) {
+	f.shrink()
+	if err := f.need(5); err != nil {
+		return 0, nil, err
+	}
+	length := binary.BigEndian.Uint32(f.buffer[f.start+1:])
+	if length < 4 || length > maxFrameBytes {
+		return 0, nil, fmt.Errorf("message of kind %q claims a length of %d", f.buffer[f.start], length)
+	}
+	size := 1 + int(length)
+	if err := f.need(size); err != nil {
+		return 0, nil, err
+	}
+	message := f.buffer[f.start : f.start+size]
+	f.start += size
+	return message[0], message[5:], nil
+}
+
+// need reads until n bytes are there.
+func (f *frames) need(n int) error {
+	for f.end-f.start < n {
+		f.end = copy(f.buffer, f.buffer[f.start:f.end])
+		f.start = 0
+		if f.end == len(f.buffer) {
+			f.resize(2 * len(f.buffer))
+		}
+		if err := f.read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *frames) read() error {
+	if err := f.conn.SetReadDeadline(time.Now().Add(serverSilence)); err != nil {
+		return err
+	}
+	n, err := f.conn.Read(f.buffer[f.end:])
+	f.end += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+func (f *frames) shrink() {
+	if len(f.buffer) > framesBytes && f.end-f.start <= framesBytes/2 {
+		f.resize(framesBytes)
+	}
+}
+
+// resize moves what was not returned yet to a new buffer.
+func (f *frames) resize(size int) {
+	buffer := make([]byte, size)
+	f.end = copy(buffer, f.buffer[f.start:f.end])
+	f.start = 0
+	f.buffer = buffer
+}

@@ -1,0 +1,213 @@
+package outbox
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// Notes and DDL records reach the log in two forms: a row of pgtee.outbox, or a logical message.
+// Any client can write such a message, so nothing in here is an error of the stream: what cannot be
+// read becomes a Forged note without payload, or an empty DDL record.
+
+const (
+	// Schema is the schema of our tables and functions.
+	Schema = "pgtee"
+	// DDLPrefix is the prefix of the logical messages that hold a DDL record.
+	DDLPrefix = "pgtee.ddl"
+
+	// maxDDLBytes is the longest DDL record that is read: JSON can take 32 times its length in memory.
+	maxDDLBytes = 16 << 20
+)
+
+// noteField is what a column of pgtee.outbox holds.
+type noteField byte
+
+const (
+	fieldOther noteField = iota
+	fieldKind
+	fieldNote
+	fieldUser
+	fieldRole
+	fieldPID
+	fieldApplication
+	fieldSQL
+	fieldCount
+)
+
+var noteFieldNames = map[string]noteField{
+	"kind": fieldKind, "note": fieldNote, "user_name": fieldUser, "role_name": fieldRole, "pid": fieldPID,
+	"application": fieldApplication, "sql": fieldSQL,
+}
+
+func noteFields(r *pgoutput.Relation) []noteField {
+	fields := make([]noteField, len(r.Columns))
+	for i, column := range r.Columns {
+		fields[i] = noteFieldNames[column.Name]
+	}
+	return fields
+}
+
+// noteColumns are the values of a note as they arrived, in either form; nil for null.
+type noteColumns struct {
+	payload, user, role, application []byte
+
+	pid    int32
+	sql    []byte
+	sqlHex bool // sql has the text form of bytea, \x and hexadecimal digits
+}
+
+// outboxRow takes a row that was inserted into pgtee.outbox.
+func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
+	var values [fieldCount][]byte
+	columns := tuple.Columns()
+	for i := 0; columns.Next(); i++ {
+		if columns.Kind() == pgoutput.Text {
+			values[t.fields[i]] = columns.Value()
+		}
+	}
+	if string(values[fieldKind]) == "d" {
+		return a.ddl(lsn, values[fieldNote])
+	}
+	pid, _ := strconv.ParseInt(string(values[fieldPID]), 10, 32)
+	return a.note(lsn, &noteColumns{
+		payload:     values[fieldNote],
+		user:        values[fieldUser],
+		role:        values[fieldRole],
+		application: values[fieldApplication],
+		pid:         int32(pid),
+		sql:         values[fieldSQL],
+		sqlHex:      true,
+	})
+}
+
+// messageNote takes the content of a logical message with our prefix: what record_send() makes of
+// ROW(payload text, user name, role name, pid int, application text, sql bytea).
+func (a *Assembler) messageNote(lsn LSN, content []byte) error {
+	var values [6][]byte
+	columns := &noteColumns{}
+	if readRecord(content, values[:]) && len(values[3]) == 4 {
+		columns = &noteColumns{
+			payload:     values[0],
+			user:        values[1],
+			role:        values[2],
+			pid:         int32(binary.BigEndian.Uint32(values[3])),
+			application: values[4],
+			sql:         values[5],
+		}
+	}
+	return a.note(lsn, columns)
+}
+
+// readRecord reads the binary form of a record (record_send in PostgreSQL's rowtypes.c): int32 number
+// of columns, then per column int32 type, int32 length (-1 for null), bytes.
+func readRecord(data []byte, values [][]byte) bool {
+	if len(data) < 4 || binary.BigEndian.Uint32(data) != uint32(len(values)) {
+		return false
+	}
+	data = data[4:]
+	for i := range values {
+		if len(data) < 8 {
+			return false
+		}
+		length := int32(binary.BigEndian.Uint32(data[4:]))
+		data = data[8:]
+		if length == -1 {
+			continue
+		}
+		if length < 0 || int(length) > len(data) {
+			return false
+		}
+		values[i], data = data[:length], data[length:]
+	}
+	return len(data) == 0
+}
+
+// note appends a note, and for a command that ran before its note, the DDL change that it tells of.
+func (a *Assembler) note(lsn LSN, c *noteColumns) error {
+	size := len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
+	if err := a.charge(noteBytes + size); err != nil {
+		return err
+	}
+	n := a.memory.notes.next()
+	*n = Note{
+		User:        a.memory.copy(c.user),
+		Role:        a.memory.copy(c.role),
+		PID:         c.pid,
+		Application: a.memory.copy(c.application),
+	}
+	n.Trust = a.readPayload(n, c)
+	if n.Flags&FlagAfter == 0 {
+		return nil
+	}
+	change, err := a.change(DDL, lsn, len(n.SQL))
+	if err != nil {
+		return err
+	}
+	change.DDL = &DDLRecord{
+		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
+	}
+	return nil
+}
+
+// readPayload fills in n.Payload and n.SQL and says how far they are to be trusted.
+func (a *Assembler) readPayload(n *Note, c *noteColumns) Trust {
+	raw := a.memory.room(base64.StdEncoding.DecodedLen(len(c.payload)))
+	length, err := base64.StdEncoding.Decode(raw, c.payload)
+	if err != nil {
+		return Forged
+	}
+	payload, sql, err := parsePayload(raw[:length])
+	if err != nil {
+		return Forged
+	}
+	if payload.Flags&(FlagSQL|FlagQuery) == FlagQuery {
+		var ok bool
+		if sql, ok = a.querySQL(c); !ok {
+			return Forged
+		}
+	}
+	n.Payload, n.SQL = payload, sql
+	return a.trust(n)
+}
+
+// querySQL returns the statement that pgtee.note() took out of current_query().
+func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
+	if !c.sqlHex || c.sql == nil {
+		return a.memory.copy(c.sql), true
+	}
+	if len(c.sql) < 2 || string(c.sql[:2]) != `\x` {
+		return nil, false
+	}
+	sql := a.memory.room(hex.DecodedLen(len(c.sql) - 2))
+	_, err := hex.Decode(sql, c.sql[2:])
+	return sql, err == nil
+}
+
+func (a *Assembler) trust(n *Note) Trust {
+	if len(a.signers) == 0 {
+		return Unverified
+	}
+	signer := a.signers[n.KeyID]
+	if signer == nil {
+		return Forged
+	}
+	return signer.Check(n)
+}
+
+// ddl appends the change that a DDL record, JSON, tells of.
+func (a *Assembler) ddl(lsn LSN, content []byte) error {
+	c, err := a.change(DDL, lsn, len(content))
+	if err != nil {
+		return err
+	}
+	c.DDL = &DDLRecord{}
+	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
+		*c.DDL = DDLRecord{}
+	}
+	return nil
+}

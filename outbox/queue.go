@@ -1,0 +1,161 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// ErrClosed is what waits on a Stream after its Close.
+var ErrClosed = errors.New("stream closed")
+
+// queue holds whole transactions between the reader of the connection, who pushes, and the publisher,
+// who looks at the head and drops it later. One goroutine on each side.
+//
+// It takes a transaction as long as it holds less than maxBytes: it may hold that and one transaction
+// more, so a transaction of any size passes.
+type queue struct {
+	maxBytes int
+	arrived  chan struct{} // one token: look again
+	room     chan struct{} // one token: look again
+	ended    chan struct{} // closed by fail
+
+	mu    sync.Mutex
+	items []*Transaction
+	bytes int
+	last  LSN // end of the newest transaction that was pushed, here or gone
+	err   error
+}
+
+func newQueue(last LSN, maxBytes int) *queue {
+	return &queue{
+		maxBytes: maxBytes,
+		arrived:  make(chan struct{}, 1),
+		room:     make(chan struct{}, 1),
+		ended:    make(chan struct{}),
+		last:     last,
+	}
+}
+
+// push appends t, and waits for room. It returns false after fail. A transaction that holds nothing
+// replaces the one before it if that holds nothing either, so an idle stream does not grow the queue.
+func (q *queue) push(t *Transaction) bool {
+	for {
+		added, failed := q.tryPush(t)
+		if added {
+			signal(q.arrived)
+			return true
+		}
+		if failed {
+			return false
+		}
+		select {
+		case <-q.room:
+		case <-q.ended:
+			return false
+		}
+	}
+}
+
+func (q *queue) tryPush(t *Transaction) (added, failed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return false, true
+	}
+	n := len(q.items)
+	if isMarker(t) && n > 0 && isMarker(q.items[n-1]) {
+		q.items[n-1] = t // as long as the other: bytes stays right
+		q.last = t.EndLSN
+		return true, false
+	}
+	if q.bytes >= q.maxBytes && n > 0 {
+		return false, false
+	}
+	q.items = append(q.items, t)
+	q.bytes += t.Bytes
+	q.last = t.EndLSN
+	return true, false
+}
+
+// isMarker reports whether t says only "nothing for us up to EndLSN".
+func isMarker(t *Transaction) bool { return len(t.Changes) == 0 && len(t.Notes) == 0 }
+
+// head waits for a transaction, and returns the oldest ones in a slice of its own: at least one, more
+// as long as they hold no more than maxBytes together. They stay in the queue.
+func (q *queue) head(ctx context.Context, maxBytes int) ([]*Transaction, error) {
+	for {
+		if head, err := q.tryHead(maxBytes); head != nil || err != nil {
+			return head, err
+		}
+		select {
+		case <-q.arrived:
+		case <-q.ended:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (q *queue) tryHead(maxBytes int) ([]*Transaction, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		return nil, q.err
+	}
+	n, bytes := 1, q.items[0].Bytes
+	for n < len(q.items) && bytes+q.items[n].Bytes <= maxBytes {
+		bytes += q.items[n].Bytes
+		n++
+	}
+	return append([]*Transaction(nil), q.items[:n]...), nil
+}
+
+// drop forgets the transactions that end at upTo or before.
+func (q *queue) drop(upTo LSN) {
+	q.mu.Lock()
+	n := 0
+	for n < len(q.items) && q.items[n].EndLSN <= upTo {
+		q.bytes -= q.items[n].Bytes
+		n++
+	}
+	clear(q.items[:n]) // the array lives on; what is dropped must not
+	q.items = q.items[n:]
+	q.mu.Unlock()
+	if n > 0 {
+		signal(q.room)
+	}
+}
+
+// fail ends the queue: push takes nothing more, head returns err once it has nothing else. The first
+// err stays.
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err == nil {
+		q.err = err
+		close(q.ended)
+	}
+}
+
+// received returns the end of the newest transaction that was pushed.
+func (q *queue) received() LSN {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last
+}
+
+// held returns how many transactions the queue holds, and their bytes.
+func (q *queue) held() (transactions, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items), q.bytes
+}
+
+// signal puts the one token into a channel of length 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,289 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+var (
+	// ErrSlotBusy is a slot that another process reads: stand by and try again.
+	ErrSlotBusy = errors.New("slot in use")
+	// ErrSlotMissing is a slot that does not exist.
+	ErrSlotMissing = errors.New("slot missing: if it was there before, changes since then are lost to it; run pgtee setup, then take a new snapshot")
+	// ErrSlotLost is a slot whose WAL is gone or that the server has invalidated.
+	ErrSlotLost = errors.New("slot lost: the server has removed WAL that was not published; drop the slot, run pgtee setup, then take a new snapshot")
+	// ErrNotSetUp is a database without our objects, or with those of another server or database.
+	ErrNotSetUp = errors.New("not set up: run pgtee setup for this database")
+	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 skips committed rows
+	// and says so only in this way.
+	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
+)
+
+// walSenderTimeout makes a publisher that lost its power leave the slot to another within seconds.
+const walSenderTimeout = "10s"
+
+// replicationConfig is a logical replication connection, which takes SQL in the simple protocol too.
+// The settings decide how pgoutput prints values, so they are ours and not the role's.
+func replicationConfig(connString string) (*pgconn.Config, error) {
+	config, err := pgconn.ParseConfig(connString)
+	if err != nil {
+		return nil, err // pgconn masks the password
+	}
+	for name, value := range map[string]string{
+		"replication":         "database",
+		"wal_sender_timeout":  walSenderTimeout,
+		"application_name":    "pgtee",
+		"client_encoding":     "UTF8",
+		"client_min_messages": "warning", // a role's default must not hide a warning
+		"search_path":         "pg_catalog",
+		"datestyle":           "ISO",
+		"intervalstyle":       "postgres",
+		"extra_float_digits":  "3",
+		"bytea_output":        "hex",
+		"timezone":            "UTC",
+	} {
+		config.RuntimeParams[name] = value
+	}
+	if config.ValidateConnect == nil { // several hosts: the slot is on the primary
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	return config, nil
+}
+
+func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn, error) {
+	config, err := replicationConfig(connString)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, connectError(config, err)
+	}
+	return conn, nil
+}
+
+// simpleQuery runs one command in the simple protocol, the only one that a replication connection
+// knows, and returns its rows; NULL is "".
+func simpleQuery(ctx context.Context, conn *pgconn.PgConn, command string) ([][]string, error) {
+	results, err := conn.Exec(ctx, command).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	var table [][]string
+	for _, result := range results {
+		for _, row := range result.Rows {
+			values := make([]string, len(row))
+			for i, value := range row {
+				values[i] = string(value)
+			}
+			table = append(table, values)
+		}
+	}
+	return table, nil
+}
+
+// identify fills in what the server and pgtee.meta say about themselves, and refuses a database that
+// was not set up for cfg.
+func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (System, error) {
+	got, err := simpleQuery(ctx, conn, "IDENTIFY_SYSTEM")
+	if err != nil {
+		return System{}, fmt.Errorf("identify the server: %w", err)
+	}
+	if len(got) != 1 || len(got[0]) != 4 {
+		return System{}, errors.New("identify the server: want one row of system id, timeline, LSN, database")
+	}
+	system := System{ID: got[0][0], Database: got[0][3]}
+	timeline, err := strconv.ParseInt(got[0][1], 10, 32)
+	if err != nil {
+		return System{}, fmt.Errorf("identify the server: timeline: %w", err)
+	}
+	system.Timeline = int32(timeline)
+	if system.Server, err = pgoutput.ParseLSN(got[0][2]); err != nil {
+		return System{}, fmt.Errorf("identify the server: %w", err)
+	}
+	if err := readMeta(ctx, conn, cfg.Slot, &system); err != nil {
+		return System{}, err
+	}
+	system.PublicationHash, err = publicationHash(ctx, conn, cfg.RowsPublication, cfg.IdentityPublication)
+	return system, err
+}
+
+func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {
+	got, err := simpleQuery(ctx, conn, `
+		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point
+		FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
+		WHERE d.datname = pg_catalog.current_database()`)
+	switch code := sqlState(err); {
+	case code == "42P01" || code == "3F000" || err == nil && len(got) == 0: // undefined_table, invalid_schema_name
+		return fmt.Errorf("%w (no pgtee.meta in database %s)", ErrNotSetUp, system.Database)
+	case code == "42501": // insufficient_privilege
+		return fmt.Errorf("read pgtee.meta: let the publisher's role read it (GRANT SELECT ON pgtee.meta), or use the role that ran pgtee setup: %w", err)
+	case err != nil:
+		return fmt.Errorf("read pgtee.meta: %w", err)
+	}
+	meta := got[0]
+	if meta[0] != "t" {
+		return fmt.Errorf("%w (schema pgtee in %s was copied from another server or database)", ErrNotSetUp, system.Database)
+	}
+	if version, _ := strconv.Atoi(meta[2]); version > objectsVersion {
+		return fmt.Errorf("schema pgtee has version %s, this program reads up to %d: upgrade pgtee", meta[2], objectsVersion)
+	}
+	if meta[3] != slot || meta[4] == "" {
+		return fmt.Errorf("%w (pgtee.meta in %s names slot %q, not %q)", ErrNotSetUp, system.Database, meta[3], slot)
+	}
+	oid, err := strconv.ParseUint(meta[1], 10, 32)
+	if err != nil {
+		return fmt.Errorf("read pgtee.meta: database oid: %w", err)
+	}
+	system.DatabaseOID = uint32(oid)
+	system.ConsistentPoint, err = pgoutput.ParseLSN(meta[4])
+	return err
+}
+
+// checkSlot refuses a slot that cannot serve.
+func checkSlot(ctx context.Context, conn *pgconn.PgConn, slot, database string) error {
+	// Columns that only newer servers have are asked for by way of JSON.
+	got, err := simpleQuery(ctx, conn, `
+		SELECT s.plugin, s.database, s.wal_status, pg_catalog.to_jsonb(s) ->> 'conflicting', pg_catalog.to_jsonb(s) ->> 'invalidation_reason'
+		FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = `+quoteLiteral(slot))
+	if err != nil {
+		return fmt.Errorf("look at slot %s: %w", slot, err)
+	}
+	if len(got) == 0 {
+		return fmt.Errorf("%w (%s)", ErrSlotMissing, slot)
+	}
+	plugin, owner, walStatus, conflicting, reason := got[0][0], got[0][1], got[0][2], got[0][3], got[0][4]
+	if walStatus == "lost" || conflicting == "true" || reason != "" {
+		return fmt.Errorf("%w (%s, wal_status %s %s)", ErrSlotLost, slot, walStatus, reason)
+	}
+	if plugin != "pgoutput" || owner != database {
+		return fmt.Errorf("slot %s has plugin %q and database %q, want pgoutput and %s: name another with --slot", slot, plugin, owner, database)
+	}
+	return nil
+}
+
+// confirmedFlush reads the slot's position, which nobody else moves while we hold the slot.
+func confirmedFlush(ctx context.Context, connString, slot, systemID string) (LSN, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := simpleQuery(ctx, conn, `
+		SELECT s.confirmed_flush_lsn, s.active, c.system_identifier
+		FROM pg_catalog.pg_replication_slots AS s, pg_catalog.pg_control_system() AS c WHERE s.slot_name = `+quoteLiteral(slot))
+	if err != nil {
+		return 0, fmt.Errorf("look at slot %s: %w", slot, err)
+	}
+	if len(got) != 1 || got[0][1] != "t" || got[0][2] != systemID {
+		return 0, fmt.Errorf("slot %s is not held on the server that a second connection reached: name the primary only in --postgres", slot)
+	}
+	return pgoutput.ParseLSN(got[0][0])
+}
+
+// hold takes the slot: it starts replication from where the slot stands and returns the connection
+// when the server has agreed. Nobody else can use the slot until the connection ends. A start LSN
+// above the server's position would skip rows silently, so none is given.
+func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (*frames, error) {
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, err
+	}
+	hijacked, err := conn.Hijack()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { hijacked.Conn.Close() })
+	defer stop()
+	f := newFrames(hijacked.Conn)
+	if err := startReplication(f, cfg); err != nil {
+		hijacked.Conn.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("start replication from slot %s: %w", cfg.Slot, err)
+	}
+	return f, nil
+}
+
+func startReplication(f *frames, cfg *StreamConfig) error {
+	command := fmt.Sprintf(`START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names '%s', messages 'true')`,
+		quoteIdentifier(cfg.Slot),
+		strings.ReplaceAll(quoteIdentifier(cfg.RowsPublication)+","+quoteIdentifier(cfg.IdentityPublication), "'", "''"))
+	query, err := (&pgproto3.Query{String: command}).Encode(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := f.conn.Write(query); err != nil {
+		return err
+	}
+	for {
+		kind, body, err := f.next()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case 'W': // CopyBothResponse
+			return nil
+		case 'E':
+			return startError(body)
+		case 'N', 'S':
+		default:
+			return fmt.Errorf("unexpected message of kind %q", kind)
+		}
+	}
+}
+
+func startError(body []byte) error {
+	err := serverError(body)
+	switch sqlState(err) {
+	case "55006": // object_in_use
+		return fmt.Errorf("%w: %w", ErrSlotBusy, err)
+	case "42704": // undefined_object
+		return fmt.Errorf("%w: %w", ErrSlotMissing, err)
+	case "55000": // object_not_in_prerequisite_state, and checkSlot has looked at the rest
+		return fmt.Errorf("%w: %w", ErrSlotLost, err)
+	}
+	return err
+}
+
+// serverError decodes an ErrorResponse.
+func serverError(body []byte) error {
+	var response pgproto3.ErrorResponse
+	if err := response.Decode(body); err != nil {
+		return err
+	}
+	return pgconn.ErrorResponseToPgError(&response)
+}
+
+// serverWarning decodes a NoticeResponse and returns an error if it is a warning.
+func serverWarning(body []byte) error {
+	var notice pgproto3.NoticeResponse
+	if err := notice.Decode(body); err != nil {
+		return err
+	}
+	if notice.SeverityUnlocalized != "WARNING" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s (SQLSTATE %s): look at the publications, then take a new snapshot of what is missing",
+		ErrServerWarning, notice.Message, notice.Code)
+}
+
+func sqlState(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+func quoteIdentifier(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}

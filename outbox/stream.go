@@ -1,0 +1,300 @@
+package outbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// StreamConfig says which slot to read, and how much memory that may take.
+type StreamConfig struct {
+	ConnString          string // of the database, as libpq takes it
+	Slot                string
+	RowsPublication     string // "": RowsPublication
+	IdentityPublication string // "": IdentityPublication
+	MaxQueueBytes       int    // of whole transactions that wait for the publisher; 0: 256 MiB
+	MaxTransactionBytes int    // of one transaction; 0: DefaultMaxTransactionBytes
+	Signers             map[byte]*Signer
+}
+
+const (
+	defaultMaxQueueBytes = 256 << 20
+
+	statusInterval = time.Second // a tenth of walSenderTimeout
+	statusPing     = 10          // every so many status updates, the server is asked to answer
+	writeTimeout   = 10 * time.Second
+	closeGrace     = 2 * time.Second
+)
+
+// Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills
+// the queue, one writes status updates, so that the connection lives while the queue is full.
+//
+// Memory is bounded by MaxQueueBytes and twice MaxTransactionBytes: the transaction that is read, and
+// one that passes though the queue was almost full.
+//
+// acked <= received, both end LSNs. The server may discard what is acked; nothing is acked before Ack.
+type Stream struct {
+	cfg       StreamConfig
+	system    System
+	frames    *frames
+	assembler *Assembler
+	queue     *queue
+	acked     atomic.Uint64
+	wake      chan struct{} // one token: send a status update now
+	running   sync.WaitGroup
+}
+
+// OpenStream checks the database, takes the slot and starts to read from where the slot stands. ctx is
+// for the opening only. Its errors are those of this package (ErrSlotBusy: another publisher is at
+// work; ErrSlotMissing, ErrSlotLost, ErrPublicationMissing, ErrNotSetUp: stop) or of the connection.
+func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
+	cfg.setDefaults()
+	conn, err := connectReplication(ctx, cfg.ConnString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) // without effect once hold has taken it over
+	system, err := identify(ctx, conn, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSlot(ctx, conn, cfg.Slot, system.Database); err != nil {
+		return nil, err
+	}
+	frames, err := hold(ctx, conn, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	system.ConfirmedFlush, err = confirmedFlush(ctx, cfg.ConnString, cfg.Slot, system.ID)
+	if err != nil {
+		frames.conn.Close()
+		return nil, err
+	}
+	return startStream(frames, cfg, system), nil
+}
+
+func (cfg *StreamConfig) setDefaults() {
+	if cfg.RowsPublication == "" {
+		cfg.RowsPublication = RowsPublication
+	}
+	if cfg.IdentityPublication == "" {
+		cfg.IdentityPublication = IdentityPublication
+	}
+	if cfg.MaxQueueBytes == 0 {
+		cfg.MaxQueueBytes = defaultMaxQueueBytes
+	}
+	if cfg.MaxTransactionBytes == 0 {
+		cfg.MaxTransactionBytes = DefaultMaxTransactionBytes
+	}
+}
+
+// startStream starts both goroutines on a connection that streams; Close waits for them.
+func startStream(f *frames, cfg StreamConfig, system System) *Stream {
+	s := &Stream{
+		cfg:       cfg,
+		system:    system,
+		frames:    f,
+		assembler: NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Signers),
+		queue:     newQueue(system.ConfirmedFlush, cfg.MaxQueueBytes),
+		wake:      make(chan struct{}, 1),
+	}
+	s.running.Go(s.read)
+	s.running.Go(s.sendStatus)
+	return s
+}
+
+// System says where the stream comes from, as it was when it was opened.
+func (s *Stream) System() System { return s.system }
+
+// Next waits until the queue holds a transaction and returns its head: at least one transaction, more
+// if together they take no more than maxBytes, in commit order. They stay in the queue, and the next
+// call returns the same again, until Drop; only a last one without Changes and Notes may come back
+// with a higher EndLSN. The slice is the caller's, the transactions are not to be changed.
+//
+// When the stream has failed, Next returns the error after the transactions that came whole before.
+// One goroutine at a time may call it.
+func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error) {
+	return s.queue.head(ctx, maxBytes)
+}
+
+// Drop forgets the transactions up to a position.
+func (s *Stream) Drop(upTo LSN) { s.queue.drop(upTo) }
+
+// Ack lets the server discard the WAL up to a position, which has to be recorded in Kafka. It is sent
+// at once, without waiting for it, and again with each status update. A position below one that was
+// acked before, or above what was received, is a bug and panics: after a restart, wait until the
+// stream has reached the recorded position. One goroutine at a time may call it.
+func (s *Stream) Ack(upTo LSN) {
+	acked, received := s.Acked(), s.Received()
+	if upTo < acked || upTo > received {
+		panic(fmt.Sprintf("ack %s: acked already up to %s, received up to %s", upTo, acked, received))
+	}
+	s.acked.Store(uint64(upTo))
+	signal(s.wake)
+}
+
+// Received returns the end of the newest transaction, or of what else the server has sent; at first
+// the slot's confirmed position.
+func (s *Stream) Received() LSN { return s.queue.received() }
+
+// Acked returns the last position given to Ack; 0 before the first.
+func (s *Stream) Acked() LSN { return LSN(s.acked.Load()) }
+
+// Queued returns how many transactions wait, and the memory that they hold.
+func (s *Stream) Queued() (transactions, bytes int) { return s.queue.held() }
+
+// TimelineHistory asks the server, over a connection of its own, where each timeline before this one
+// ended, oldest first.
+func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]TimelineSwitch, error) {
+	conn, err := connectReplication(ctx, s.cfg.ConnString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return timelineHistory(ctx, conn, timeline)
+}
+
+// CheckPublications looks at the publications again, over a connection of its own. It returns
+// ErrPublicationMissing or ErrPublicationChanged, or an error of the connection.
+func (s *Stream) CheckPublications(ctx context.Context) error {
+	conn, err := connect(ctx, s.cfg.ConnString)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	hash, err := publicationHash(ctx, conn, s.cfg.RowsPublication, s.cfg.IdentityPublication)
+	if err != nil {
+		return err
+	}
+	if hash != s.system.PublicationHash {
+		return fmt.Errorf("%w (%s, %s: %s at the start, %s now)", ErrPublicationChanged,
+			s.cfg.RowsPublication, s.cfg.IdentityPublication, s.system.PublicationHash, hash)
+	}
+	return nil
+}
+
+// Close sends the last Ack, takes leave of the server so that the slot is free, and waits for both
+// goroutines, at most two seconds. Next then returns what is in the queue, then ErrClosed.
+func (s *Stream) Close() error {
+	s.queue.fail(ErrClosed)
+	hurry := time.AfterFunc(closeGrace, func() { s.frames.conn.Close() })
+	s.running.Wait()
+	hurry.Stop()
+	if err := s.frames.conn.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// read fills the queue until the stream fails or is closed.
+func (s *Stream) read() {
+	s.queue.fail(s.receive())
+	// The server may still be sending: a connection closed with unread bytes would take our last
+	// status update with it.
+	_, _ = io.Copy(io.Discard, s.frames.conn)
+}
+
+func (s *Stream) receive() error {
+	for {
+		kind, body, err := s.frames.next()
+		if err != nil {
+			return fmt.Errorf("replication connection, after %s: %w", s.Received(), err)
+		}
+		var t *Transaction
+		switch kind {
+		case 'd': // CopyData
+			t, err = s.copyData(body)
+		case 'E': // ErrorResponse
+			err = s.streamError(body)
+		case 'N': // NoticeResponse
+			err = serverWarning(body)
+		case 'S', 'A': // ParameterStatus, NotificationResponse
+		case 'c': // CopyDone
+			err = errors.New("the server ended the stream")
+		default:
+			err = fmt.Errorf("unexpected message of kind %q", kind)
+		}
+		if err != nil {
+			return fmt.Errorf("slot %s, after %s: %w", s.cfg.Slot, s.Received(), err)
+		}
+		if t != nil && !s.queue.push(t) {
+			return ErrClosed
+		}
+	}
+}
+
+// copyData takes XLogData or a keepalive ("Streaming Replication Protocol" in the PostgreSQL
+// documentation) and returns the transaction that it completes, if any.
+func (s *Stream) copyData(body []byte) (*Transaction, error) {
+	switch {
+	case len(body) >= 25 && body[0] == 'w': // LSN of the data, of the end of WAL, server's clock
+		return s.assembler.Message(LSN(binary.BigEndian.Uint64(body[1:])), body[25:])
+	case len(body) == 18 && body[0] == 'k': // LSN sent so far, server's clock, reply requested
+		if body[17] != 0 {
+			signal(s.wake)
+		}
+		return s.assembler.Progress(LSN(binary.BigEndian.Uint64(body[1:]))), nil
+	case len(body) == 0:
+		return nil, errors.New("empty CopyData")
+	}
+	return nil, fmt.Errorf("CopyData of kind %q and %d bytes", body[0], len(body))
+}
+
+// streamError decodes an ErrorResponse of a server that was streaming.
+func (s *Stream) streamError(body []byte) error {
+	err := serverError(body)
+	if sqlState(err) == "42704" { // undefined_object: we hold the slot, so it is a publication
+		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)
+	}
+	return err
+}
+
+// sendStatus tells the server how far we are, every second and whenever there is a reason to. It alone
+// writes to the connection. When the queue ends it takes leave.
+func (s *Stream) sendStatus() {
+	tick := time.NewTicker(statusInterval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-tick.C:
+		case <-s.wake:
+		case <-s.queue.ended:
+			_ = s.write(append(s.status(nil, false), 'X', 0, 0, 0, 4)) // Terminate; the server may be gone
+			return
+		}
+		if err := s.write(s.status(nil, n%statusPing == 0)); err != nil {
+			s.queue.fail(fmt.Errorf("send status: %w", err))
+			return
+		}
+	}
+}
+
+// status appends a CopyData message with a standby status update: written, flushed and applied LSN,
+// clock in microseconds since 2000-01-01, reply requested.
+func (s *Stream) status(dst []byte, ping bool) []byte {
+	acked := s.Acked() // first: Ack never goes above what was received by then
+	received := s.Received()
+	dst = append(dst, 'd', 0, 0, 0, 4+34, 'r')
+	dst = binary.BigEndian.AppendUint64(dst, uint64(received))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(acked))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(acked))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(time.Now().UnixMicro()-946_684_800_000_000))
+	if ping {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+func (s *Stream) write(message []byte) error {
+	if err := s.frames.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := s.frames.conn.Write(message)
+	return err
+}
