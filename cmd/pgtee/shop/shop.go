@@ -1,0 +1,73 @@
+// Package shop is the demo's application: an order system with named users and programs, which writes
+// through the proxy, and the comparison of what it wrote with what the topics say.
+package shop
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Database is the name of the shop's database, Owner the role that its schema belongs to.
+const (
+	Database = "shop"
+	Owner    = "olivia"
+)
+
+// Tables are the shop's tables; each has a primary key "id" and a trigger that keeps the ledger.
+var Tables = []string{"customers", "products", "cart_items", "orders", "order_lines", "payments"}
+
+// Users are the people who work in the shop, beside its owner.
+var Users = []string{"alice", "bob", "carol", "dave"}
+
+var (
+	//go:embed ledger.sql
+	ledgerSQL string
+	//go:embed schema.sql
+	schemaSQL string
+)
+
+// Address says how to reach the shop's database through the proxy, as any of its users.
+type Address struct {
+	HostPort string
+	Password string // one for all users: it is a demo
+}
+
+// URL is the connection string of a user. It holds the password.
+func (a Address) URL(user string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, a.Password), Host: a.HostPort, Path: "/" + Database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// Create makes the database, its roles and the ledger. superuser is a connection string of the server
+// itself, for the database to connect to of that name.
+func Create(ctx context.Context, superuser func(database string) string, password string) error {
+	if err := script(ctx, superuser("postgres"), "CREATE DATABASE "+Database); err != nil {
+		return err
+	}
+	sql := ledgerSQL
+	for _, user := range append([]string{Owner}, Users...) {
+		sql += fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s';", user, password)
+	}
+	sql += fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; GRANT ALL ON SCHEMA public TO %s;", Database, Owner, Owner)
+	return script(ctx, superuser(Database), sql)
+}
+
+// Migrate makes the schema, as its owner and through the proxy: its DDL is in the stream too.
+func Migrate(ctx context.Context, address Address) error {
+	return script(ctx, address.URL(Owner)+"&application_name=migrations", schemaSQL)
+}
+
+// script runs several statements as one simple Query.
+func script(ctx context.Context, connString, sql string) error {
+	conn, err := pgx.Connect(ctx, connString)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.PgConn().Exec(ctx, sql).ReadAll()
+	return err
+}
