@@ -1,0 +1,281 @@
+// Package debezium turns changes into the JSON records that Debezium's PostgreSQL connector makes at
+// its default settings with schemas off, so that consumers of those read ours unchanged. Each value
+// has one more field at its end, "pgtee": who wrote the change, with which statement.
+//
+// Where Debezium loses a value, ours keeps it:
+//
+//   - What has no form in Debezium's type is PostgreSQL's text as a JSON string: NaN and the
+//     infinities in numeric, a multi-dimensional array as nested arrays, an interval out of style.
+//   - Columns that Debezium leaves out or makes null are published as text: composite types,
+//     multiranges, tsquery, pg_lsn, xid, regclass, "name" and so on, and arrays of any element.
+//   - NULL stays null; Debezium puts the default of the column there.
+//   - TRUNCATE is published (op t), as Debezium does with skipped.operations=none.
+//   - With REPLICA IDENTITY USING INDEX that does not cover the primary key, the columns of the index
+//     are the key of the record, because the log has no others for a delete.
+//   - The first number of source.sequence is the end of the transaction's own commit record; Debezium
+//     has that of the commit before, which a restart forgets. Both rise in commit order.
+//   - The headers __debezium.newkey and oldkey hold the key's JSON, byte for byte.
+//
+// The replication connection has DateStyle ISO, IntervalStyle postgres and lc_monetary C.
+package debezium
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// Config is what records say beside the data.
+type Config struct {
+	Prefix       string           // first part of every topic; source.name
+	Database     string           // source.db
+	Version      string           // source.version
+	RunID        string           // header __debezium.context.runId; "": no context headers
+	NoTombstones bool             // no null record after a delete: tombstones.on.delete=false
+	SkipTruncate bool             // no record for TRUNCATE: skipped.operations=t
+	Catalog      Catalog          // nil: types that are not built in become text, keys come from the log alone
+	Now          func() time.Time // ts_ms of the envelope; nil: time.Now
+}
+
+// Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
+type Encoder struct {
+	config Config
+	source []byte // source block up to "ts_ms":
+	codecs codecs
+
+	tables map[uint32]*table // by OID, of the newest Relation
+	topics map[string]string // topic to the table that has it
+
+	now            time.Time
+	before, after  row
+	oldKey, newKey []byte
+}
+
+var _ publisher.Format = (*Encoder)(nil)
+
+// New makes an Encoder.
+func New(config Config) *Encoder {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Catalog == nil {
+		config.Catalog = emptyCatalog{}
+	}
+	return &Encoder{
+		config: config,
+		source: sourceHead(&config),
+		codecs: codecs{catalog: config.Catalog},
+		tables: map[uint32]*table{},
+		topics: map[string]string{},
+	}
+}
+
+// Append appends the records of tx.Changes[i]: one, or for a key change three (delete, tombstone,
+// create), for a delete two. DDL records are not rows: an error.
+func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) error {
+	c := &tx.Changes[i]
+	e.now = e.config.Now()
+	var err error
+	switch c.Op {
+	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
+		err = e.appendChange(b, tx, i)
+	case outbox.Message:
+		e.appendMessage(b, tx, i)
+	default:
+		err = fmt.Errorf("operation %q has no Debezium record", c.Op)
+	}
+	if err != nil {
+		return fmt.Errorf("encode change %d of transaction %d, which ends at %s: %w", c.Ordinal, tx.XID, tx.EndLSN, err)
+	}
+	return nil
+}
+
+func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
+	c := &tx.Changes[i]
+	t, err := e.table(c.Relation)
+	if err != nil {
+		return err
+	}
+	if err := t.read(&e.before, c.Old, c.OldKind); err != nil {
+		return err
+	}
+	if err := t.read(&e.after, c.New, 0); err != nil {
+		return err
+	}
+	e.after.fill(&e.before)
+	if e.before.present != (c.Op == outbox.Delete || c.Op == outbox.Update && e.before.present) ||
+		e.after.present != (c.Op == outbox.Insert || c.Op == outbox.Update) {
+		return fmt.Errorf("%s.%s: operation %q has not the rows that it needs", c.Relation.Schema, c.Relation.Name, c.Op)
+	}
+	w := writer{e, b, tx, i, t}
+	switch c.Op {
+	case outbox.Insert:
+		return w.write('c', nil, &e.after)
+	case outbox.Update:
+		return w.update()
+	case outbox.Delete:
+		return w.delete(nil)
+	}
+	if !e.config.SkipTruncate {
+		w.truncate()
+	}
+	return nil
+}
+
+// writer writes the records of one change.
+type writer struct {
+	*Encoder
+	batch *publisher.Batch
+	tx    *outbox.Transaction
+	index int
+	table *table
+}
+
+// update writes a change of the key as the end of one row and the start of another.
+func (w *writer) update() error {
+	if !w.before.present {
+		return w.write('u', nil, &w.after)
+	}
+	if w.table.key == nil {
+		return w.write('u', &w.before, &w.after)
+	}
+	var err error
+	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before); err != nil {
+		return err
+	}
+	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after); err != nil {
+		return err
+	}
+	if bytes.Equal(w.oldKey, w.newKey) {
+		return w.write('u', &w.before, &w.after)
+	}
+	if err := w.delete(w.newKey); err != nil {
+		return err
+	}
+	if err := w.write('c', nil, &w.after); err != nil {
+		return err
+	}
+	w.batch.Header("__debezium.oldkey", w.oldKey)
+	return nil
+}
+
+// delete writes a delete and its tombstone; newKey is the key under which the row lives on.
+func (w *writer) delete(newKey []byte) error {
+	if err := w.write('d', &w.before, nil); err != nil {
+		return err
+	}
+	w.newKeyHeader(newKey)
+	if w.config.NoTombstones {
+		return nil
+	}
+	key, err := w.key(&w.before)
+	if err != nil {
+		return err
+	}
+	w.batch.Add(w.table.topic, key, publisher.Null)
+	w.newKeyHeader(newKey)
+	w.context(w.batch)
+	return nil
+}
+
+func (w *writer) newKeyHeader(newKey []byte) {
+	if newKey != nil {
+		w.batch.Header("__debezium.newkey", newKey)
+	}
+}
+
+// write writes a record whose key is that of after, or of before if there is no after.
+func (w *writer) write(op byte, before, after *row) error {
+	identity := after
+	if after == nil {
+		identity = before
+	}
+	key, err := w.key(identity)
+	if err != nil {
+		return err
+	}
+	w.value(op, key, before, after)
+	return nil
+}
+
+func (w *writer) truncate() { w.value('t', publisher.Null, nil, nil) }
+
+func (w *writer) value(op byte, key int, before, after *row) {
+	b, value := w.batch, len(w.batch.Buf)
+	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before)
+	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after)
+	b.Buf = append(b.Buf, `,"source":`...)
+	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
+	b.Buf = append(b.Buf, `,"transaction":null,"op":"`...)
+	b.Buf = append(b.Buf, op, '"')
+	b.Buf = appendTimes(b.Buf, w.now)
+	b.Buf = append(b.Buf, `,"pgtee":`...)
+	b.Buf = b.AppendPgtee(b.Buf, w.tx, w.index)
+	b.Buf = append(b.Buf, '}')
+	b.Add(w.table.topic, key, value)
+	w.context(b)
+}
+
+// key appends the key of a row to the batch and returns where it starts.
+func (w *writer) key(r *row) (int, error) {
+	if w.table.key == nil {
+		return publisher.Null, nil
+	}
+	start := len(w.batch.Buf)
+	buf, err := w.table.appendKey(w.batch.Buf, r)
+	if err != nil {
+		return 0, err
+	}
+	w.batch.Buf = buf
+	return start, nil
+}
+
+// appendMessage writes a logical message of the application to <prefix>.message. One that was not
+// transactional has no transaction id.
+func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i int) {
+	c := &tx.Changes[i]
+	key := len(b.Buf)
+	b.Buf = publisher.AppendJSONString(append(b.Buf, `{"prefix":`...), c.Prefix)
+	b.Buf = append(b.Buf, '}')
+	value := len(b.Buf)
+	b.Buf = append(b.Buf, `{"op":"m","ts_ms":`...)
+	b.Buf = appendInt(b.Buf, e.now.UnixMilli())
+	b.Buf = append(b.Buf, `,"source":`...)
+	b.Buf = e.appendSource(b.Buf, tx, i, noTable)
+	b.Buf = append(b.Buf, `,"transaction":null,"message":{"prefix":`...)
+	b.Buf = publisher.AppendJSONString(b.Buf, c.Prefix)
+	b.Buf = append(b.Buf, `,"content":`...)
+	b.Buf = publisher.AppendJSONBase64(b.Buf, c.Content)
+	b.Buf = append(b.Buf, `},"pgtee":`...)
+	b.Buf = b.AppendPgtee(b.Buf, tx, i)
+	b.Buf = append(b.Buf, '}')
+	b.Add(e.config.Prefix+".message", key, value)
+}
+
+// context gives the last record the headers that Debezium's records of tables have.
+func (e *Encoder) context(b *publisher.Batch) {
+	if e.config.RunID == "" {
+		return
+	}
+	b.Header("__debezium.context.connectorLogicalName", []byte(e.config.Prefix))
+	b.Header("__debezium.context.taskId", []byte("0"))
+	b.Header("__debezium.context.connectorName", []byte("postgresql"))
+	b.Header("__debezium.context.runId", []byte(e.config.RunID))
+}
+
+// table returns the plan of a Relation. A new pointer is a new version of the table.
+func (e *Encoder) table(relation *pgoutput.Relation) (*table, error) {
+	if t := e.tables[relation.OID]; t != nil && t.relation == relation {
+		return t, nil
+	}
+	t, err := e.plan(relation)
+	if err != nil {
+		return nil, fmt.Errorf("table %s.%s: %w", relation.Schema, relation.Name, err)
+	}
+	e.tables[relation.OID] = t
+	return t, nil
+}

@@ -1,0 +1,165 @@
+package debezium
+
+import (
+	"bytes"
+	wire "encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// geometries encodes the geometric types as Debezium's structs with well-known binary (WKB, OGC
+// 06-103r4, chapter 8). It is used by one goroutine at a time.
+type geometries struct {
+	numbers []float64
+	wkb     []byte
+}
+
+// WKB codes of geometry types.
+const (
+	wkbPoint      = 1
+	wkbLineString = 2
+	wkbPolygon    = 3
+)
+
+// point: (1.5,-2) as {"x":1.5,"y":-2.0,"wkb":"...","srid":null}.
+func (g *geometries) point(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "(", ")") || len(g.numbers) != 2 {
+		return dst, false
+	}
+	return g.appendPoint(dst), true
+}
+
+// line: {1,2,3} as {"a":1.0,"b":2.0,"c":3.0}.
+func (g *geometries) line(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "{", "}") || len(g.numbers) != 3 {
+		return dst, false
+	}
+	dst = appendJavaFloat(append(dst, `{"a":`...), g.numbers[0], 64)
+	dst = appendJavaFloat(append(dst, `,"b":`...), g.numbers[1], 64)
+	dst = appendJavaFloat(append(dst, `,"c":`...), g.numbers[2], 64)
+	return append(dst, '}'), true
+}
+
+// circle: <(1,2),3.5> as its center, a point, and radius.
+func (g *geometries) circle(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "<", ">") || len(g.numbers) != 3 {
+		return dst, false
+	}
+	dst = g.appendPoint(append(dst, `{"center":`...))
+	dst = appendJavaFloat(append(dst, `,"radius":`...), g.numbers[2], 64)
+	return append(dst, '}'), true
+}
+
+// lseg: [(0,0),(1,1)] as a line of two points.
+func (g *geometries) lseg(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "[", "]") || len(g.numbers) != 4 {
+		return dst, false
+	}
+	g.lineString()
+	return g.appendGeometry(dst, `"type":"lseg"`), true
+}
+
+// path: [(0,0),(1,1)] open or ((0,0),(1,1)) closed, as a line.
+func (g *geometries) path(dst, text []byte) ([]byte, bool) {
+	switch {
+	case g.read(text, "[", "]"):
+		g.lineString()
+		return g.appendGeometry(dst, `"type":"path","closed":"false"`), true
+	case g.read(text, "(", ")"):
+		g.lineString()
+		return g.appendGeometry(dst, `"type":"path","closed":"true"`), true
+	}
+	return dst, false
+}
+
+// box: (3,4),(1,2), two opposite corners, as a ring of five points.
+func (g *geometries) box(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "(", ")") || len(g.numbers) != 4 {
+		return dst, false
+	}
+	x1, y1, x2, y2 := g.numbers[0], g.numbers[1], g.numbers[2], g.numbers[3]
+	g.numbers = append(g.numbers[:0], x1, y1, x1, y2, x2, y2, x2, y1, x1, y1)
+	g.polygonRing()
+	return g.appendGeometry(dst, `"type":"box"`), true
+}
+
+// polygon: ((0,0),(1,1),(2,0)) as a ring, closed if it is not.
+func (g *geometries) polygon(dst, text []byte) ([]byte, bool) {
+	if !g.read(text, "(", ")") {
+		return dst, false
+	}
+	last := g.numbers[len(g.numbers)-2:]
+	if !slices.Equal(g.numbers[:2], last) {
+		g.numbers = append(g.numbers, g.numbers[0], g.numbers[1])
+	}
+	g.polygonRing()
+	return g.appendGeometry(dst, `"type":"polygon"`), true
+}
+
+// read makes numbers the at least two numbers between all the brackets and commas of text.
+func (g *geometries) read(text []byte, open, end string) bool {
+	g.numbers = g.numbers[:0]
+	if !bytes.HasPrefix(text, []byte(open)) || !bytes.HasSuffix(text, []byte(end)) {
+		return false
+	}
+	for len(text) > 0 {
+		size := bytes.IndexAny(text, "()[]<>{},")
+		if size < 0 {
+			return false
+		}
+		if size > 0 {
+			number, ok := parseFloat(text[:size], 64)
+			if !ok {
+				return false
+			}
+			g.numbers = append(g.numbers, number)
+		}
+		text = text[size+1:]
+	}
+	return len(g.numbers) >= 2
+}
+
+func (g *geometries) appendPoint(dst []byte) []byte {
+	dst = appendJavaFloat(append(dst, `{"x":`...), g.numbers[0], 64)
+	dst = appendJavaFloat(append(dst, `,"y":`...), g.numbers[1], 64)
+	dst = append(dst, `,"wkb":`...)
+	g.header(wkbPoint)
+	g.coordinates(g.numbers[:2])
+	dst = publisher.AppendJSONBase64(dst, g.wkb)
+	return append(dst, `,"srid":null}`...)
+}
+
+func (g *geometries) appendGeometry(dst []byte, extensions string) []byte {
+	dst = publisher.AppendJSONBase64(append(dst, `{"wkb":`...), g.wkb)
+	dst = append(dst, `,"srid":null,"extensions":{`...)
+	dst = append(dst, extensions...)
+	return append(dst, '}', '}')
+}
+
+func (g *geometries) lineString() {
+	g.header(wkbLineString)
+	g.count(len(g.numbers) / 2)
+	g.coordinates(g.numbers[:len(g.numbers)&^1])
+}
+
+func (g *geometries) polygonRing() {
+	g.header(wkbPolygon)
+	g.count(1)
+	g.count(len(g.numbers) / 2)
+	g.coordinates(g.numbers[:len(g.numbers)&^1])
+}
+
+// header starts little-endian WKB.
+func (g *geometries) header(kind byte) { g.wkb = append(g.wkb[:0], 1, kind, 0, 0, 0) }
+
+func (g *geometries) count(n int) {
+	g.wkb = wire.LittleEndian.AppendUint32(g.wkb, uint32(n))
+}
+
+func (g *geometries) coordinates(numbers []float64) {
+	for _, f := range numbers {
+		g.wkb = wire.LittleEndian.AppendUint64(g.wkb, math.Float64bits(f))
+	}
+}

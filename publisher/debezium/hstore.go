@@ -1,0 +1,109 @@
+package debezium
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// hstores encodes hstore as a string of JSON (hstore.handling.mode=json), with the keys in the order
+// in which Debezium's java.util.HashMap walks over them.
+type hstores struct {
+	pairs []pair
+	text  []byte // unescaped keys and values
+	json  []byte
+}
+
+type pair struct {
+	key, value []byte // nil value: NULL
+	hash       uint32
+}
+
+func (h *hstores) append(dst, text []byte) ([]byte, bool) {
+	if !h.parse(text) {
+		return dst, false
+	}
+	h.sort()
+	h.json = append(h.json[:0], '{')
+	for i, p := range h.pairs {
+		if i > 0 {
+			h.json = append(h.json, ',')
+		}
+		h.json = append(publisher.AppendJSONString(h.json, p.key), ':')
+		if p.value == nil {
+			h.json = append(h.json, "null"...)
+		} else {
+			h.json = publisher.AppendJSONString(h.json, p.value)
+		}
+	}
+	h.json = append(h.json, '}')
+	return publisher.AppendJSONString(dst, h.json), true
+}
+
+// parse reads what hstore_out prints: "a"=>"1", "b c"=>"x\"y", "n"=>NULL
+func (h *hstores) parse(text []byte) bool {
+	h.pairs, h.text = h.pairs[:0], h.text[:0]
+	for first := true; len(text) > 0; first = false {
+		if !first {
+			var ok bool
+			if text, ok = bytes.CutPrefix(text, []byte(", ")); !ok {
+				return false
+			}
+		}
+		p, rest, ok := h.parsePair(text)
+		if !ok {
+			return false
+		}
+		h.pairs = append(h.pairs, p)
+		text = rest
+	}
+	return true
+}
+
+func (h *hstores) parsePair(text []byte) (p pair, rest []byte, ok bool) {
+	if text, ok = bytes.CutPrefix(text, []byte(`"`)); !ok {
+		return p, nil, false
+	}
+	if p.key, text, ok = unquote(&h.text, text); !ok {
+		return p, nil, false
+	}
+	p.hash = javaHash(p.key)
+	if rest, ok = bytes.CutPrefix(text, []byte("=>NULL")); ok {
+		return p, rest, true
+	}
+	if text, ok = bytes.CutPrefix(text, []byte(`=>"`)); !ok {
+		return p, nil, false
+	}
+	p.value, rest, ok = unquote(&h.text, text)
+	return p, rest, ok
+}
+
+// sort puts the pairs into the order of the buckets of a HashMap, which has at least 16 and doubles
+// when it is three quarters full. Within a bucket the order of insertion stays.
+func (h *hstores) sort() {
+	buckets := uint32(16)
+	for len(h.pairs) > int(buckets)*3/4 {
+		buckets *= 2
+	}
+	slices.SortStableFunc(h.pairs, func(a, b pair) int {
+		return int(a.hash&(buckets-1)) - int(b.hash&(buckets-1))
+	})
+}
+
+// javaHash is String.hashCode() as HashMap spreads it.
+func javaHash(key []byte) uint32 {
+	var hash uint32
+	for len(key) > 0 {
+		r, size := utf8.DecodeRune(key)
+		key = key[size:]
+		if r >= 0x10000 { // two UTF-16 units
+			r -= 0x10000
+			hash = hash*31 + 0xD800 + uint32(r>>10)
+			r = 0xDC00 + r&0x3FF
+		}
+		hash = hash*31 + uint32(r)
+	}
+	return hash ^ hash>>16
+}

@@ -1,0 +1,102 @@
+package debezium
+
+import (
+	"math"
+	"strconv"
+)
+
+// microsPerMonth is Debezium's month: 365.25 / 12 days.
+const microsPerMonth = 2_629_800 * second
+
+// appendInterval: microseconds (interval.handling.mode=numeric), of IntervalStyle postgres:
+// "1 year 2 mons -3 days +04:05:06.789". What does not fit into 64 bits, the infinities of
+// PostgreSQL 17 too, becomes the largest or smallest number.
+func appendInterval(dst, text []byte) ([]byte, bool) {
+	switch string(text) {
+	case "infinity":
+		return strconv.AppendInt(dst, math.MaxInt64, 10), true
+	case "-infinity":
+		return strconv.AppendInt(dst, math.MinInt64, 10), true
+	}
+	var micros int64 // may wrap on the way; estimate says if it does in the end
+	var estimate float64
+	for {
+		count, unit, rest, ok := parseIntervalPart(text)
+		if !ok {
+			return dst, false
+		}
+		micros += count * unit
+		estimate += float64(count) * float64(unit)
+		if len(rest) == 0 {
+			break
+		}
+		if rest[0] != ' ' {
+			return dst, false
+		}
+		text = rest[1:]
+	}
+	switch {
+	case estimate >= math.MaxInt64:
+		micros = math.MaxInt64
+	case estimate <= math.MinInt64:
+		micros = math.MinInt64
+	}
+	return strconv.AppendInt(dst, micros, 10), true
+}
+
+// parseIntervalPart reads "-2 mons" or "+04:05:06.789" as count units of microseconds.
+func parseIntervalPart(text []byte) (count, unit int64, rest []byte, ok bool) {
+	negative := len(text) > 0 && text[0] == '-'
+	if negative || len(text) > 0 && text[0] == '+' {
+		text = text[1:]
+	}
+	count, rest, ok = parseNumber(text, 1, 10, 0)
+	if !ok || len(rest) == 0 {
+		return 0, 0, nil, false
+	}
+	if rest[0] == ':' {
+		count, rest, ok = parseHours(count, rest[1:])
+		unit = 1
+	} else {
+		unit, rest, ok = parseIntervalUnit(rest)
+	}
+	if negative {
+		count = -count
+	}
+	return count, unit, rest, ok
+}
+
+// parseHours reads the "05:06.789" after hours, which may be many.
+func parseHours(hours int64, text []byte) (micros int64, rest []byte, ok bool) {
+	m, text, ok := parseNumber(text, 2, 2, ':')
+	if !ok || m > 59 {
+		return 0, nil, false
+	}
+	s, text, ok := parseNumber(text, 2, 2, 0)
+	if !ok || s > 59 || hours > math.MaxInt64/hour-1 {
+		return 0, nil, false
+	}
+	micros = hours*hour + m*minute + s*second
+	if len(text) == 0 || text[0] != '.' {
+		return micros, text, true
+	}
+	fraction, rest, ok := parseFraction(text[1:])
+	return micros + fraction, rest, ok
+}
+
+func parseIntervalUnit(text []byte) (micros int64, rest []byte, ok bool) {
+	text = text[1:]
+	size := 0
+	for size < len(text) && text[size] >= 'a' && text[size] <= 'z' {
+		size++
+	}
+	switch string(text[:size]) {
+	case "year", "years":
+		micros = 12 * microsPerMonth
+	case "mon", "mons":
+		micros = microsPerMonth
+	case "day", "days":
+		micros = day
+	}
+	return micros, text[size:], micros > 0
+}

@@ -1,0 +1,215 @@
+package debezium
+
+import (
+	"encoding/base64"
+	"math/bits"
+	"strconv"
+)
+
+// numerics encodes decimal text. It is used by one goroutine at a time.
+type numerics struct {
+	limbs []uint64 // the unscaled number, least significant first
+	bytes []byte   // the same, big-endian two's complement
+}
+
+// decimal returns the encoder of numeric(p, scale), Debezium's decimal.handling.mode=precise: base64
+// of the big-endian two's complement of value * 10^scale (org.apache.kafka.connect.data.Decimal).
+// A negative scale (PostgreSQL 15) divides.
+func (n *numerics) decimal(scale int) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		d, ok := parseDecimal(text)
+		if !ok || !n.load(d, scale) {
+			return dst, false
+		}
+		return n.appendBase64(dst, d.negative), true
+	}
+}
+
+// variable encodes numeric without a scale, io.debezium.data.VariableScaleDecimal:
+// {"scale":2,"value":"ew=="}, without trailing zeros after the point.
+func (n *numerics) variable(dst, text []byte) ([]byte, bool) {
+	d, ok := parseDecimal(text)
+	if !ok {
+		return dst, false
+	}
+	for len(d.fraction) > 0 && d.fraction[len(d.fraction)-1] == '0' {
+		d.fraction = d.fraction[:len(d.fraction)-1]
+	}
+	if !n.load(d, len(d.fraction)) {
+		return dst, false
+	}
+	dst = append(dst, `{"scale":`...)
+	dst = strconv.AppendInt(dst, int64(len(d.fraction)), 10)
+	dst = append(dst, `,"value":`...)
+	return append(n.appendBase64(dst, d.negative), '}'), true
+}
+
+// money encodes as a decimal with scale 2 (money.fraction.digits): "-$1,234.56", with or without the
+// currency sign and the thousands separators of lc_monetary. More or fewer digits than two after the
+// point, or a comma as decimal separator, are not what Debezium knows.
+func (n *numerics) money(dst, text []byte) ([]byte, bool) {
+	var plain [32]byte
+	d := decimal{}
+	kept := plain[:0]
+	point := -1
+	for _, c := range text {
+		switch {
+		case c >= '0' && c <= '9':
+			kept = append(kept, c)
+		case c == '-' || c == '(':
+			d.negative = true
+		case c == '.':
+			if point >= 0 {
+				return dst, false
+			}
+			point = len(kept)
+		case c == ',' && point >= 0:
+			return dst, false
+		}
+	}
+	if point < 0 || len(kept) != point+2 || len(kept) > 20 {
+		return dst, false
+	}
+	d.whole, d.fraction = kept[:point], kept[point:]
+	if !n.load(d, 2) {
+		return dst, false
+	}
+	return n.appendBase64(dst, d.negative), true
+}
+
+// decimal is the text of a number in parts.
+type decimal struct {
+	negative        bool
+	whole, fraction []byte // digits
+}
+
+func parseDecimal(text []byte) (d decimal, ok bool) {
+	if len(text) > 0 && text[0] == '-' {
+		d.negative, text = true, text[1:]
+	}
+	d.whole = text[:digits(text)]
+	text = text[len(d.whole):]
+	if len(text) > 0 && text[0] == '.' {
+		d.fraction = text[1 : 1+digits(text[1:])]
+		text = text[1+len(d.fraction):]
+	}
+	return d, len(text) == 0 && len(d.whole) > 0
+}
+
+// digits returns how many decimal digits text starts with.
+func digits(text []byte) int {
+	for i, c := range text {
+		if c < '0' || c > '9' {
+			return i
+		}
+	}
+	return len(text)
+}
+
+// load makes limbs the absolute value of d * 10^scale. It is false if that is not a whole number.
+func (n *numerics) load(d decimal, scale int) bool {
+	n.limbs = n.limbs[:0]
+	whole := d.whole
+	if scale < 0 {
+		cut := max(0, len(whole)+scale)
+		if !zeros(whole[cut:]) || !zeros(d.fraction) {
+			return false
+		}
+		n.multiplyAdd(whole[:cut])
+		return true
+	}
+	kept := min(scale, len(d.fraction))
+	if !zeros(d.fraction[kept:]) {
+		return false
+	}
+	n.multiplyAdd(whole)
+	n.multiplyAdd(d.fraction[:kept])
+	n.shift(scale - kept)
+	return true
+}
+
+func zeros(text []byte) bool {
+	for _, c := range text {
+		if c != '0' {
+			return false
+		}
+	}
+	return true
+}
+
+// chunkDigits decimal digits fit into one limb.
+const chunkDigits = 19
+
+// multiplyAdd appends decimal digits to the number, as if they were written after it.
+func (n *numerics) multiplyAdd(text []byte) {
+	for len(text) > 0 {
+		size := min(len(text), chunkDigits)
+		var chunk uint64
+		for _, c := range text[:size] {
+			chunk = chunk*10 + uint64(c-'0')
+		}
+		n.step(powersOfTen[size], chunk)
+		text = text[size:]
+	}
+}
+
+// shift multiplies by 10^digits.
+func (n *numerics) shift(digits int) {
+	for digits > 0 && len(n.limbs) > 0 {
+		size := min(digits, chunkDigits)
+		n.step(powersOfTen[size], 0)
+		digits -= size
+	}
+}
+
+// step makes the number number*factor + carry.
+func (n *numerics) step(factor, carry uint64) {
+	for i, limb := range n.limbs {
+		high, low := bits.Mul64(limb, factor)
+		low, more := bits.Add64(low, carry, 0)
+		n.limbs[i], carry = low, high+more
+	}
+	if carry > 0 {
+		n.limbs = append(n.limbs, carry)
+	}
+}
+
+var powersOfTen = func() (p [chunkDigits + 1]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = p[i-1] * 10
+	}
+	return p
+}()
+
+// appendBase64 appends the number as java.math.BigInteger.toByteArray writes it: big-endian two's
+// complement in the fewest bytes.
+func (n *numerics) appendBase64(dst []byte, negative bool) []byte {
+	raw := append(n.bytes[:0], 0)
+	for i := len(n.limbs) - 1; i >= 0; i-- {
+		for shift := 56; shift >= 0; shift -= 8 {
+			raw = append(raw, byte(n.limbs[i]>>shift))
+		}
+	}
+	n.bytes = raw
+	if negative {
+		negate(raw)
+	}
+	for len(raw) > 1 && (raw[0] == 0 && raw[1] < 0x80 || raw[0] == 0xFF && raw[1] >= 0x80) {
+		raw = raw[1:]
+	}
+	dst = append(dst, '"')
+	dst = base64.StdEncoding.AppendEncode(dst, raw)
+	return append(dst, '"')
+}
+
+// negate makes raw its two's complement.
+func negate(raw []byte) {
+	carry := byte(1)
+	for i := len(raw) - 1; i >= 0; i-- {
+		raw[i] = ^raw[i] + carry
+		if raw[i] != 0 {
+			carry = 0
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package debezium
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// table is the plan for one version of a table: what is the same for each of its rows.
+type table struct {
+	relation *pgoutput.Relation
+	topic    string
+	source   []byte // its part of the source block
+	columns  []column
+	key      []int // columns of the record key, in its order; nil: null key
+}
+
+// column is how one column becomes a field of a JSON object.
+type column struct {
+	name        string // "name":
+	codec       codec
+	identity    bool   // part of the replica identity
+	absent      string // for a value that an old tuple of the identity's columns does not have
+	unavailable string // for an unchanged TOAST value
+}
+
+// absent is the kind of a column that is not in the log, beside the kinds of a Tuple.
+const absent = 0
+
+type value struct {
+	kind byte
+	text []byte
+}
+
+// row is a tuple that has been read. It is used again for the next change.
+type row struct {
+	present bool
+	partial bool // of a tuple that has the replica identity only
+	values  []value
+}
+
+// plan asks the catalog, once for each version of the table.
+func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
+	t := &table{
+		relation: relation,
+		source:   sourceTable(relation.Schema, relation.Name),
+		columns:  make([]column, len(relation.Columns)),
+	}
+	var err error
+	if t.topic, err = e.topic(relation); err != nil {
+		return nil, err
+	}
+	known, _, err := e.config.Catalog.Table(relation.OID)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range relation.Columns {
+		found, err := e.codecs.find(c.Type, c.TypeMod)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", c.Name, err)
+		}
+		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name))
+	}
+	t.key = chooseKey(relation, known.Keys)
+	return t, nil
+}
+
+func newColumn(c pgoutput.Column, found codec, notNull bool) column {
+	planned := column{
+		name:        string(publisher.AppendJSONString(nil, c.Name)) + ":",
+		codec:       found,
+		identity:    c.Key,
+		absent:      "null",
+		unavailable: "null",
+	}
+	if notNull {
+		planned.absent = found.zero
+	}
+	if found.unavailable != "" {
+		planned.unavailable = found.unavailable
+	}
+	return planned
+}
+
+// topic is <prefix>.<schema>.<table>, with "_" for what a Kafka topic cannot have in its name.
+func (e *Encoder) topic(relation *pgoutput.Relation) (string, error) {
+	topic := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, e.config.Prefix+"."+relation.Schema+"."+relation.Name)
+	name := relation.Schema + "." + relation.Name
+	if other, taken := e.topics[topic]; taken && other != name {
+		return "", fmt.Errorf("its topic %s is that of table %s already: rename one of them", topic, other)
+	}
+	e.topics[topic] = name
+	return topic, nil
+}
+
+// chooseKey returns the columns of the record key: those of the first candidate (the primary key, if
+// there is one) whose values the log has in every old tuple. It is the replica identity if the
+// catalog knows no such key.
+func chooseKey(relation *pgoutput.Relation, candidates [][]string) []int {
+	var identity []int
+	for i, c := range relation.Columns {
+		if c.Key {
+			identity = append(identity, i)
+		}
+	}
+	for _, names := range candidates {
+		if key := locate(relation, names, len(identity) > 0); key != nil {
+			return key
+		}
+	}
+	if relation.Identity == 'f' { // it flags every column
+		return nil
+	}
+	return identity
+}
+
+// locate returns where the named columns are, nil if one is missing or not of the identity.
+func locate(relation *pgoutput.Relation, names []string, identityOnly bool) []int {
+	var key []int
+	for _, name := range names {
+		i := slices.IndexFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Name == name })
+		if i < 0 || identityOnly && !relation.Columns[i].Key {
+			return nil
+		}
+		key = append(key, i)
+	}
+	return key
+}
+
+// read makes r the row of tuple; kind is Change.OldKind for an old tuple, else 0.
+func (t *table) read(r *row, tuple pgoutput.Tuple, kind byte) error {
+	r.present, r.partial, r.values = tuple != nil, kind == 'K', r.values[:0]
+	if tuple == nil {
+		return nil
+	}
+	for c := tuple.Columns(); c.Next(); {
+		v := value{c.Kind(), c.Value()}
+		if v.kind == pgoutput.Binary {
+			return fmt.Errorf("%s.%s: binary values are not supported: start replication without the option binary", t.relation.Schema, t.relation.Name)
+		}
+		if i := len(r.values); r.partial && i < len(t.columns) && !t.columns[i].identity {
+			v = value{kind: absent}
+		}
+		r.values = append(r.values, v)
+	}
+	if len(r.values) != len(t.columns) {
+		return fmt.Errorf("%s.%s: row of %d columns, the relation has %d", t.relation.Schema, t.relation.Name, len(r.values), len(t.columns))
+	}
+	return nil
+}
+
+// fill takes what the new row says is unchanged from the old one, where that has it.
+func (r *row) fill(old *row) {
+	if !old.present {
+		return
+	}
+	for i := range r.values {
+		if r.values[i].kind == pgoutput.Unchanged && old.values[i].kind != absent {
+			r.values[i] = old.values[i]
+		}
+	}
+}
+
+// appendRow appends the JSON object of a row, null if there is none.
+func (t *table) appendRow(dst []byte, r *row) []byte {
+	if r == nil {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '{')
+	for i := range t.columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		c := &t.columns[i]
+		dst = c.append(append(dst, c.name...), r.values[i])
+	}
+	return append(dst, '}')
+}
+
+func (c *column) append(dst []byte, v value) []byte {
+	switch v.kind {
+	case pgoutput.Null:
+		return append(dst, "null"...)
+	case pgoutput.Unchanged:
+		return append(dst, c.unavailable...)
+	case absent:
+		return append(dst, c.absent...)
+	}
+	start := len(dst)
+	dst, ok := c.codec.append(dst, v.text)
+	if !ok {
+		return publisher.AppendJSONString(dst[:start], v.text)
+	}
+	return dst
+}
+
+// appendKey appends the JSON object of the key columns. It is an error if the log does not have them:
+// another key would name another row.
+func (t *table) appendKey(dst []byte, r *row) ([]byte, error) {
+	dst = append(dst, '{')
+	for n, i := range t.key {
+		c, v := &t.columns[i], r.values[i]
+		if v.kind == pgoutput.Unchanged || v.kind == absent || v.kind == pgoutput.Null && r.partial {
+			return dst, fmt.Errorf("%s.%s: the log does not have key column %s of this row: give every partition the same replica identity as the table, and take a new snapshot of it",
+				t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name)
+		}
+		if n > 0 {
+			dst = append(dst, ',')
+		}
+		dst = c.append(append(dst, c.name...), v)
+	}
+	return append(dst, '}'), nil
+}
