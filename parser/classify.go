@@ -1,0 +1,265 @@
+package parser
+
+// classify fills in what the statement with this text does, judged by its first words.
+//
+// What no text tells stays unknown: operators, casts, views, policies and t.f for f(t) may call functions that
+// write, and a search_path may put another function in the place of a built-in one.
+func classify(s *Statement, text []byte, lexis Lexis) {
+	p := newPhrase(text, lexis)
+	first := p.word()
+	if c, ok := commands[first]; ok {
+		s.Verb, s.Note = c.verb, c.need
+		return
+	}
+	if p.startsQuery() {
+		s.Verb, s.Note = p.query()
+		return
+	}
+	p.advance()
+	switch first {
+	case "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE":
+		p.transaction(s, first)
+	case "PREPARE", "EXECUTE", "DEALLOCATE":
+		p.prepared(s, first)
+	case "SET", "RESET", "DISCARD":
+		p.session(s, first)
+	case "CREATE", "ALTER", "DROP":
+		p.definition(s, first)
+	case "EXPLAIN":
+		p.explain(s)
+	case "COPY":
+		s.Verb, s.Note = "COPY", p.copy()
+	default:
+		s.Note = IfNoted
+	}
+}
+
+// command is a statement that needs no second look.
+type command struct {
+	verb string
+	need Need
+}
+
+// commands are those whose first word says it all.
+var commands = map[string]command{
+	"INSERT":   {"INSERT", Always},
+	"UPDATE":   {"UPDATE", Always},
+	"DELETE":   {"DELETE", Always},
+	"MERGE":    {"MERGE", Always},
+	"TRUNCATE": {"TRUNCATE", Always},
+
+	"COMMENT":  {"COMMENT", Always},
+	"GRANT":    {"GRANT", Always},
+	"IMPORT":   {"IMPORT FOREIGN SCHEMA", Always},
+	"REASSIGN": {"REASSIGN OWNED", Always},
+	"REFRESH":  {"REFRESH MATERIALIZED VIEW", Always},
+	"REVOKE":   {"REVOKE", Always},
+	"SECURITY": {"SECURITY LABEL", Always},
+
+	"ANALYSE":    {"ANALYZE", Never},
+	"ANALYZE":    {"ANALYZE", Never},
+	"CHECKPOINT": {"CHECKPOINT", Never},
+	"CLOSE":      {"CLOSE", Never},
+	"DECLARE":    {"DECLARE CURSOR", Never}, // its query runs at FETCH
+	"LISTEN":     {"LISTEN", Never},
+	"LOAD":       {"LOAD", Never},
+	"LOCK":       {"LOCK", Never},
+	"NOTIFY":     {"NOTIFY", Never},
+	"SHOW":       {"SHOW", Never},
+	"UNLISTEN":   {"UNLISTEN", Never},
+
+	// Some forms of these can run in a transaction block, which only the catalogs tell (partitioned or not).
+	"CLUSTER": {"CLUSTER", After},
+	"REINDEX": {"REINDEX", After},
+	"REPACK":  {"REPACK", After},
+	"VACUUM":  {"VACUUM", After},
+
+	"CALL": {"CALL", InBlock},
+	"DO":   {"DO", InBlock},
+
+	"FETCH": {"FETCH", IfNoted},
+	"MOVE":  {"MOVE", IfNoted},
+}
+
+// transaction reads transaction control behind its first word.
+func (p *phrase) transaction(s *Statement, first string) {
+	s.Verb = first
+	switch first {
+	case "BEGIN":
+		s.Tx = Begin
+	case "START":
+		s.Verb, s.Tx = "START TRANSACTION", Begin
+	case "SAVEPOINT":
+		s.Tx = Savepoint
+	case "RELEASE":
+		s.Tx = Release
+	case "COMMIT", "END":
+		s.Verb, s.Tx = p.ending("COMMIT", Commit, CommitChain)
+	case "ROLLBACK", "ABORT":
+		s.Verb, s.Tx = p.ending("ROLLBACK", Rollback, RollbackChain)
+	}
+}
+
+// ending reads what follows COMMIT or ROLLBACK: [WORK | TRANSACTION] [AND [NO] CHAIN | TO [SAVEPOINT] name], or
+// PREPARED, which ends somebody else's transaction.
+func (p *phrase) ending(verb string, plain, chain Effect) (string, Effect) {
+	if p.accept("PREPARED") {
+		return verb + " PREPARED", NoEffect
+	}
+	p.acceptAny("WORK", "TRANSACTION")
+	if p.accept("TO") {
+		return verb, RollbackTo
+	}
+	if p.accept("AND") && p.accept("CHAIN") {
+		return verb, chain
+	}
+	return verb, plain
+}
+
+// prepared reads PREPARE, EXECUTE and DEALLOCATE behind their first word.
+func (p *phrase) prepared(s *Statement, first string) {
+	s.Verb = first
+	switch first {
+	case "PREPARE":
+		p.prepare(s)
+	case "EXECUTE":
+		s.Note, s.Tx, s.Name = InBlock, Execute, p.name()
+	case "DEALLOCATE":
+		p.accept("PREPARE")
+		if p.isWord(p.token, "ALL") {
+			s.Verb, s.Tx = "DEALLOCATE ALL", DeallocateAll
+			return
+		}
+		s.Tx, s.Name = Deallocate, p.name()
+	}
+}
+
+// prepare reads PREPARE TRANSACTION 'gid' and PREPARE name [(types)] AS query.
+func (p *phrase) prepare(s *Statement) {
+	s.Name = p.name()
+	transaction := p.accept("TRANSACTION")
+	if transaction && p.kind == literal {
+		s.Verb, s.Tx, s.Name = "PREPARE TRANSACTION", PrepareTransaction, ""
+		return
+	}
+	s.Tx, s.Inner = Prepare, IfNoted
+	if p.find("AS") == "" {
+		return
+	}
+	p.advance()
+	_, s.Inner = p.query()
+}
+
+// session reads SET, RESET and DISCARD behind their first word.
+func (p *phrase) session(s *Statement, first string) {
+	s.Verb = first
+	switch first {
+	case "DISCARD":
+		if p.accept("ALL") {
+			s.Verb, s.Tx = "DISCARD ALL", DiscardAll
+		}
+		return
+	case "SET":
+		p.accept("LOCAL")
+	}
+	if p.accept("SESSION") && p.isWord(p.token, "SESSION") {
+		p.advance()
+	}
+	switch p.setting() {
+	case "ROLE", "AUTHORIZATION", "SESSION_AUTHORIZATION":
+		s.Tx = SetRole
+	case "NAMES", "CLIENT_ENCODING":
+		s.Tx = SetEncoding
+	case "ALL":
+		s.Tx = SetEncoding // RESET ALL spares the role
+	case "CONSTRAINTS":
+		s.Verb, s.Note = "SET CONSTRAINTS", IfNoted // IMMEDIATE runs the deferred triggers
+	}
+}
+
+// explain reads EXPLAIN behind its first word: with ANALYZE it does what the explained statement does.
+func (p *phrase) explain(s *Statement) {
+	s.Verb = "EXPLAIN"
+	runs := p.analyzes()
+	for p.acceptAny("ANALYZE", "ANALYSE", "VERBOSE") {
+	}
+	if !runs {
+		return
+	}
+	switch {
+	case p.startsQuery():
+		_, s.Note = p.query()
+	case p.accept("EXECUTE"):
+		s.Note, s.Tx, s.Name = InBlock, Execute, p.name()
+	case p.acceptAny("INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "REFRESH"):
+		s.Note = Always
+	default:
+		s.Note = IfNoted
+	}
+}
+
+// analyzes tells whether the options of EXPLAIN contain ANALYZE, and moves behind those in parentheses. Of an
+// option that is given twice the last one counts.
+func (p *phrase) analyzes() bool {
+	if !p.is(p.token, '(') || p.opensQuery() {
+		return p.isWord(p.token, "ANALYZE") || p.isWord(p.token, "ANALYSE")
+	}
+	runs := false
+	p.advance()
+	for !p.ends() && !p.acceptSymbol(')') {
+		if p.acceptAny("ANALYZE", "ANALYSE") {
+			runs = !p.isFalse()
+			continue
+		}
+		p.advance()
+	}
+	return runs
+}
+
+// opensQuery tells whether the parenthesis here opens a query and not a list of options.
+func (p *phrase) opensQuery() bool {
+	ahead := *p
+	for ahead.acceptSymbol('(') {
+	}
+	switch ahead.word() {
+	case "SELECT", "VALUES", "WITH", "TABLE":
+		return true
+	}
+	return false
+}
+
+// isFalse tells whether an option is switched off here.
+func (p *phrase) isFalse() bool {
+	text := p.text(p.token)
+	if p.kind == literal || p.kind == quoted {
+		text = unquote(text)
+	}
+	return string(text) == "0" || len(text) == 3 && equalFold(text, "OFF") || len(text) == 5 && equalFold(text, "FALSE")
+}
+
+// copy reads COPY behind its first word.
+func (p *phrase) copy() Need {
+	if p.is(p.token, '(') {
+		p.advance()
+		group := phrase{lexer: p.lexer, token: p.token}
+		for depth := 1; !p.ends(); p.advance() {
+			if p.is(p.token, '(') {
+				depth++
+			} else if p.is(p.token, ')') {
+				if depth--; depth == 0 {
+					break
+				}
+			}
+		}
+		group.sql = p.sql[:p.start]
+		_, need := group.query()
+		return need
+	}
+	switch p.find("FROM", "TO") {
+	case "FROM":
+		return Always
+	case "TO":
+		return Never
+	}
+	return IfNoted
+}

@@ -1,0 +1,247 @@
+package parser
+
+import "testing"
+
+func (n Need) String() string {
+	return [...]string{"Never", "Always", "InBlock", "IfNoted", "After"}[n]
+}
+
+func (e Effect) String() string {
+	return [...]string{"", "Begin", "Commit", "CommitChain", "Rollback", "RollbackChain", "RollbackTo", "Savepoint", "Release",
+		"PrepareTransaction", "SetRole", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll"}[e]
+}
+
+func TestNeed(t *testing.T) {
+	for _, test := range []struct {
+		sql, verb string
+		need      Need
+	}{
+		{"insert into t values (1)", "INSERT", Always},
+		{"INSERT INTO t SELECT f()", "INSERT", Always},
+		{"update t set a = 1", "UPDATE", Always},
+		{"Delete from t", "DELETE", Always},
+		{"merge into t using s on true when matched then delete", "MERGE", Always},
+		{"truncate t", "TRUNCATE", Always},
+
+		{"select 1", "SELECT", Never},
+		{"select * from t for update", "SELECT", Never},
+		{"select * from t for no key update", "SELECT", Never},
+		{"(select 1) union (select 2)", "SELECT", Never},
+		{"values (1), (2)", "SELECT", Never},
+		{"table t", "SELECT", Never},
+		{"select count(*), max(a), pg_catalog.now(), coalesce(a, 1), a::numeric(10,2), cast(a as varchar(3)) from t where a in (1) and exists (select 1)", "SELECT", Never},
+		{"select sum(a) over (partition by b) , count(*) filter (where a > 1) from t group by (a) order by (b)", "SELECT", Never},
+		{"select * from (values (1)) as v(a) join t using (a)", "SELECT", Never},
+		{`select * from t "x" where a = any (array[1])`, "SELECT", Never},
+		{"select f(1)", "SELECT", IfNoted},
+		{"select f /* x */ (1)", "SELECT", IfNoted},
+		{"select public.count(1)", "SELECT", IfNoted},
+		{"select db.pg_catalog.count(1)", "SELECT", IfNoted},
+		{`select "count"(1)`, "SELECT", IfNoted},
+		{"select pg_catalog.f(1)", "SELECT", IfNoted},
+		{"select over(1)", "SELECT", IfNoted},
+		{"select nextval('s')", "SELECT", IfNoted},
+		{"select setval('s', 1)", "SELECT", IfNoted},
+		{"select lo_unlink(1)", "SELECT", IfNoted},
+		{"select pg_logical_emit_message(true, 'a', 'b')", "SELECT", IfNoted},
+		{"select set_config('a.b', 'c', false)", "SELECT", IfNoted},
+		{"select query_to_xml('delete', true, true, '')", "SELECT", IfNoted},
+		{"select a into b from t", "SELECT INTO", Always},
+		{"select a into temp b from t", "SELECT INTO", Always},
+		{"select a as into from t", "SELECT", Never},
+
+		{"with a as (select 1) select * from a", "SELECT", Never},
+		{"with a as (select 1) select * from a, t for update", "SELECT", Never},
+		{"with a as (select 1) select f() from a", "SELECT", IfNoted},
+		{"with a as (select 1) insert into t select * from a", "INSERT", Always},
+		{"with a as (select 1) update t set b = 1", "UPDATE", Always},
+		{"with a as (select 1) delete from t", "DELETE", Always},
+		{"with a as (select 1) merge into t using a on true when matched then do nothing", "MERGE", Always},
+		{"with a as (insert into t values (1) returning *) select * from a", "SELECT", Always},
+		{"with a as materialized (delete from t returning *), b as (select 1) select * from a", "SELECT", Always},
+		{"with a as (select 1) select a.update, 2 as delete, 3 merge from a", "SELECT", Never},
+		{"with a as (select 1) select 3 merge, f() from a", "SELECT", IfNoted},
+		{"with update as (select 1) select * from update", "SELECT", Never},
+		{"(with a as (select 1) select 1 insert)", "SELECT", Never},
+		{"with a as (select 1) select 1 into b", "SELECT INTO", Always},
+		{"with a as (select 1) brandnew delete", "DELETE", Always},
+		{"with a as (select 1) insert brandnew", "INSERT", Always},
+		{"with a as (brandnew (delete from t)) select 1", "SELECT", Always},
+
+		{"copy t from stdin", "COPY", Always},
+		{"copy binary t (a, b) from '/x'", "COPY", Always},
+		{`copy "from".to_ (a) to stdout`, "COPY", Never},
+		{"copy (select 1 from t) to stdout", "COPY", Never},
+		{"copy (select f() from t) to stdout", "COPY", IfNoted},
+		{"copy (insert into t values (1) returning a) to stdout", "COPY", Always},
+		{"copy (with x as (delete from t returning *) select * from x) to stdout", "COPY", Always},
+
+		{"explain insert into t values (1)", "EXPLAIN", Never},
+		{"explain verbose insert into t values (1)", "EXPLAIN", Never},
+		{"explain (costs off) delete from t", "EXPLAIN", Never},
+		{"explain analyze insert into t values (1)", "EXPLAIN", Always},
+		{"explain analyse verbose delete from t", "EXPLAIN", Always},
+		{"explain (analyze, buffers) update t set a = 1", "EXPLAIN", Always},
+		{"explain (buffers, analyze on, format json) update t set a = 1", "EXPLAIN", Always},
+		{"explain (analyze false) update t set a = 1", "EXPLAIN", Never},
+		{"explain (analyze 'off') update t set a = 1", "EXPLAIN", Never},
+		{"explain (analyze 0) update t set a = 1", "EXPLAIN", Never},
+		{"explain (analyze 1) update t set a = 1", "EXPLAIN", Always},
+		{"explain analyze select 1", "EXPLAIN", Never},
+		{"explain analyze (select 1)", "EXPLAIN", Never},
+		{"explain (select f())", "EXPLAIN", Never},
+		{"explain analyze select f()", "EXPLAIN", IfNoted},
+		{"explain analyze with a as (delete from t returning *) select * from a", "EXPLAIN", Always},
+		{"explain analyze create table a as select 1", "EXPLAIN", Always},
+		{"explain analyze refresh materialized view m", "EXPLAIN", Always},
+		{"explain analyze execute e", "EXPLAIN", InBlock},
+		{"explain analyze declare c cursor for select f()", "EXPLAIN", IfNoted},
+
+		{"create table t (a int generated always as (b) stored)", "CREATE TABLE", Always},
+		{"create unlogged table if not exists t as select 1", "CREATE TABLE AS", Always},
+		{"create temp table t (a int)", "CREATE TABLE", Always},
+		{"alter table t add a int", "ALTER TABLE", Always},
+		{"alter table t detach partition p", "ALTER TABLE", Always},
+		{"alter table t detach partition p concurrently", "ALTER TABLE", After},
+		{"alter table t detach partition p finalize", "ALTER TABLE", Always},
+		{"drop table t", "DROP TABLE", Always},
+		{"create unique index on t (a)", "CREATE INDEX", Always},
+		{"create index concurrently i on t (a)", "CREATE INDEX", After},
+		{"create unique index concurrently on t (a)", "CREATE INDEX", After},
+		{"drop index i", "DROP INDEX", Always},
+		{"drop index concurrently i", "DROP INDEX", After},
+		{"alter index i rename to j", "ALTER INDEX", Always},
+		{"create or replace view v as select 1", "CREATE VIEW", Always},
+		{"create materialized view v as select 1", "CREATE MATERIALIZED VIEW", Always},
+		{"refresh materialized view concurrently v", "REFRESH MATERIALIZED VIEW", Always},
+		{"create foreign data wrapper w", "CREATE FOREIGN DATA WRAPPER", Always},
+		{"create text search dictionary d (template = simple)", "CREATE TEXT SEARCH DICTIONARY", Always},
+		{"create user u", "CREATE ROLE", Always},
+		{"create user mapping for u server s", "CREATE USER MAPPING", Always},
+		{"alter type t add value 'x'", "ALTER TYPE", Always},
+		{"alter default privileges grant select on tables to u", "ALTER DEFAULT PRIVILEGES", Always},
+		{"drop owned by u", "DROP OWNED", Always},
+		{"create brandnew thing", "CREATE", Always},
+		{"comment on table t is 'x'", "COMMENT", Always},
+		{"grant select on t to u", "GRANT", Always},
+		{"security label on table t is 'x'", "SECURITY LABEL", Always},
+		{"import foreign schema s from server x into y", "IMPORT FOREIGN SCHEMA", Always},
+		{"reassign owned by a to b", "REASSIGN OWNED", Always},
+
+		{"create database d", "CREATE DATABASE", After},
+		{"drop database d", "DROP DATABASE", After},
+		{"alter database d set tablespace x", "ALTER DATABASE", After},
+		{"alter database d set work_mem = 1", "ALTER DATABASE", Always},
+		{"create tablespace x location '/x'", "CREATE TABLESPACE", After},
+		{"drop tablespace x", "DROP TABLESPACE", After},
+		{"alter tablespace x rename to y", "ALTER TABLESPACE", Always},
+		{"alter system set work_mem = 1", "ALTER SYSTEM", After},
+		{"create subscription s connection 'x' publication p", "CREATE SUBSCRIPTION", After},
+		{"alter subscription s disable", "ALTER SUBSCRIPTION", After},
+		{"drop subscription s", "DROP SUBSCRIPTION", After},
+		{"cluster", "CLUSTER", After},
+		{"reindex table t", "REINDEX", After},
+		{"vacuum (analyze) t", "VACUUM", After},
+		{"analyze t", "ANALYZE", Never},
+
+		{"call p()", "CALL", InBlock},
+		{"do $$ begin end $$", "DO", InBlock},
+		{"fetch all from c", "FETCH", IfNoted},
+		{"move 1 in c", "MOVE", IfNoted},
+		{"declare c cursor for select f()", "DECLARE CURSOR", Never},
+		{"close c", "CLOSE", Never},
+		{"lock table t", "LOCK", Never},
+		{"listen x", "LISTEN", Never},
+		{"show all", "SHOW", Never},
+		{"brandnew", "", IfNoted},
+		{`"insert" into t`, "", IfNoted},
+		{"'a'", "", IfNoted},
+		{"$1", "", IfNoted},
+	} {
+		stmts, ok := Split(nil, []byte(test.sql), standard)
+		if !ok || len(stmts) != 1 {
+			t.Errorf("%s: got %v, %v", test.sql, stmts, ok)
+			continue
+		}
+		if s := stmts[0]; s.Verb != test.verb || s.Note != test.need || s.Tx != NoEffect && s.Tx != Execute {
+			t.Errorf("%s: got %q %v %v, want %q %v", test.sql, s.Verb, s.Note, s.Tx, test.verb, test.need)
+		}
+	}
+}
+
+func TestEffect(t *testing.T) {
+	for _, test := range []struct {
+		sql  string
+		want Statement
+	}{
+		{"begin", Statement{Verb: "BEGIN", Tx: Begin}},
+		{"begin isolation level serializable", Statement{Verb: "BEGIN", Tx: Begin}},
+		{"start transaction read only", Statement{Verb: "START TRANSACTION", Tx: Begin}},
+		{"commit", Statement{Verb: "COMMIT", Tx: Commit}},
+		{"end work", Statement{Verb: "COMMIT", Tx: Commit}},
+		{"commit and chain", Statement{Verb: "COMMIT", Tx: CommitChain}},
+		{"end transaction and chain", Statement{Verb: "COMMIT", Tx: CommitChain}},
+		{"commit and no chain", Statement{Verb: "COMMIT", Tx: Commit}},
+		{"commit prepared 'x'", Statement{Verb: "COMMIT PREPARED"}},
+		{"rollback", Statement{Verb: "ROLLBACK", Tx: Rollback}},
+		{"abort", Statement{Verb: "ROLLBACK", Tx: Rollback}},
+		{"rollback work and chain", Statement{Verb: "ROLLBACK", Tx: RollbackChain}},
+		{"rollback and no chain", Statement{Verb: "ROLLBACK", Tx: Rollback}},
+		{"rollback to a", Statement{Verb: "ROLLBACK", Tx: RollbackTo}},
+		{"rollback work to savepoint a", Statement{Verb: "ROLLBACK", Tx: RollbackTo}},
+		{"rollback prepared 'x'", Statement{Verb: "ROLLBACK PREPARED"}},
+		{"savepoint a", Statement{Verb: "SAVEPOINT", Tx: Savepoint}},
+		{"release a", Statement{Verb: "RELEASE", Tx: Release}},
+		{"prepare transaction 'x'", Statement{Verb: "PREPARE TRANSACTION", Tx: PrepareTransaction}},
+
+		{"set role a", Statement{Verb: "SET", Tx: SetRole}},
+		{"set local role to a", Statement{Verb: "SET", Tx: SetRole}},
+		{`set "role" = a`, Statement{Verb: "SET", Tx: SetRole}},
+		{"set session authorization a", Statement{Verb: "SET", Tx: SetRole}},
+		{"set session session authorization a", Statement{Verb: "SET", Tx: SetRole}},
+		{"set local session authorization a", Statement{Verb: "SET", Tx: SetRole}},
+		{"set session_authorization = a", Statement{Verb: "SET", Tx: SetRole}},
+		{"reset role", Statement{Verb: "RESET", Tx: SetRole}},
+		{"reset session authorization", Statement{Verb: "RESET", Tx: SetRole}},
+		{"set names 'x'", Statement{Verb: "SET", Tx: SetEncoding}},
+		{"set session client_encoding to x", Statement{Verb: "SET", Tx: SetEncoding}},
+		{"reset client_encoding", Statement{Verb: "RESET", Tx: SetEncoding}},
+		{"reset all", Statement{Verb: "RESET", Tx: SetEncoding}},
+		{"set work_mem = 1", Statement{Verb: "SET"}},
+		{"set transaction read only", Statement{Verb: "SET"}},
+		{"set session characteristics as transaction read only", Statement{Verb: "SET"}},
+		{"set constraints all immediate", Statement{Verb: "SET CONSTRAINTS", Note: IfNoted}},
+		{"discard all", Statement{Verb: "DISCARD ALL", Tx: DiscardAll}},
+		{"discard temp", Statement{Verb: "DISCARD"}},
+
+		{"prepare Ab as insert into t values ($1)", Statement{Verb: "PREPARE", Tx: Prepare, Name: "ab", Inner: Always}},
+		{`prepare "A""b" (int, numeric(1,2)) as select $1`, Statement{Verb: "PREPARE", Tx: Prepare, Name: `A"b`, Inner: Never}},
+		{"prepare a as select f()", Statement{Verb: "PREPARE", Tx: Prepare, Name: "a", Inner: IfNoted}},
+		{"prepare transaction as select 1", Statement{Verb: "PREPARE", Tx: Prepare, Name: "transaction", Inner: Never}},
+		{"prepare a as with x as (delete from t returning *) select 1", Statement{Verb: "PREPARE", Tx: Prepare, Name: "a", Inner: Always}},
+		{"prepare a", Statement{Verb: "PREPARE", Tx: Prepare, Name: "a", Inner: IfNoted}},
+		{"execute A(1)", Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: "a"}},
+		{`execute U&"\0061\+000062\\"`, Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: `ab\`}},
+		{`execute U&"!0061" uescape '!'`, Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: `a`}},
+		{"execute ÄÖ", Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: "ÄÖ"}},
+		{"execute a234567890123456789012345678901234567890123456789012345678901ä",
+			Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: "a234567890123456789012345678901234567890123456789012345678901ä"}},
+		{"execute a2345678901234567890123456789012345678901234567890123456789012ä",
+			Statement{Verb: "EXECUTE", Note: InBlock, Tx: Execute, Name: "a2345678901234567890123456789012345678901234567890123456789012"}},
+		{"explain analyze execute a", Statement{Verb: "EXPLAIN", Note: InBlock, Tx: Execute, Name: "a"}},
+		{"explain execute a", Statement{Verb: "EXPLAIN"}},
+		{"deallocate A", Statement{Verb: "DEALLOCATE", Tx: Deallocate, Name: "a"}},
+		{"deallocate prepare a", Statement{Verb: "DEALLOCATE", Tx: Deallocate, Name: "a"}},
+		{"deallocate prepare all", Statement{Verb: "DEALLOCATE ALL", Tx: DeallocateAll}},
+	} {
+		stmts, ok := Split(nil, []byte(test.sql), standard)
+		if !ok || len(stmts) != 1 {
+			t.Errorf("%s: got %v, %v", test.sql, stmts, ok)
+			continue
+		}
+		test.want.End = len(test.sql)
+		if stmts[0] != test.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", test.sql, stmts[0], test.want)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package parser
+
+// definition reads CREATE, ALTER and DROP behind their first word.
+func (p *phrase) definition(s *Statement, first string) {
+	s.Note = Always
+	object := ""
+	s.Verb, object = p.object(first)
+	create, alter := first == "CREATE", first == "ALTER"
+	switch object {
+	case "SYSTEM", "SUBSCRIPTION":
+		s.Note = After
+	case "DATABASE", "TABLESPACE":
+		if !alter || object == "DATABASE" && p.find("TABLESPACE") != "" {
+			s.Note = After
+		}
+	case "INDEX":
+		if !alter && p.isWord(p.token, "CONCURRENTLY") {
+			s.Note = After
+		}
+	case "TABLE":
+		if alter && p.find("DETACH") != "" && p.find("CONCURRENTLY") != "" {
+			s.Note = After
+		}
+		if create && p.find("AS") != "" {
+			s.Verb = "CREATE TABLE AS"
+		}
+	}
+}
+
+// object reads the kind of object, of up to four words, and returns the command's name ("ALTER FOREIGN DATA
+// WRAPPER") and the kind. Of a kind that it does not know it returns the verb alone.
+func (p *phrase) object(first string) (verb, kind string) {
+	verb = first
+	if first == "CREATE" {
+		for p.acceptAny("OR", "REPLACE", "GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED", "UNIQUE", "RECURSIVE",
+			"TRUSTED", "PROCEDURAL", "CONSTRAINT") {
+		}
+	}
+	var buf [64]byte
+	key := append(append(buf[:0], first...), ' ')
+	ahead, best := *p, *p
+	for range 4 {
+		key = append(key, ahead.word()...)
+		ahead.advance()
+		if d, ok := definitions[string(key)]; ok {
+			verb, kind, best = d.verb, d.kind, ahead
+		}
+		key = append(key, ' ')
+	}
+	*p = best
+	return verb, kind
+}
+
+// definitionName is the name of a command and the kind of its object.
+type definitionName struct{ verb, kind string }
+
+// definitions has the commands by their first words. USER and GROUP are roles.
+var definitions = func() map[string]definitionName {
+	names := map[string]definitionName{}
+	for _, verb := range []string{"CREATE ", "ALTER ", "DROP "} {
+		for _, kind := range []string{
+			"ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DATABASE", "DEFAULT CONVERSION",
+			"DEFAULT PRIVILEGES", "DOMAIN", "EVENT TRIGGER", "EXTENSION", "FOREIGN DATA WRAPPER", "FOREIGN TABLE",
+			"FUNCTION", "INDEX", "LANGUAGE", "LARGE OBJECT", "MATERIALIZED VIEW", "OPERATOR", "OPERATOR CLASS",
+			"OPERATOR FAMILY", "OWNED", "POLICY", "PROCEDURE", "PUBLICATION", "ROLE", "ROUTINE", "RULE", "SCHEMA",
+			"SEQUENCE", "SERVER", "STATISTICS", "SUBSCRIPTION", "SYSTEM", "TABLE", "TABLESPACE",
+			"TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE",
+			"TRANSFORM", "TRIGGER", "TYPE", "USER MAPPING", "VIEW",
+		} {
+			names[verb+kind] = definitionName{verb + kind, kind}
+		}
+		names[verb+"USER"] = definitionName{verb + "ROLE", "ROLE"}
+		names[verb+"GROUP"] = definitionName{verb + "ROLE", "ROLE"}
+	}
+	return names
+}()

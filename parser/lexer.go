@@ -1,0 +1,352 @@
+package parser
+
+import "bytes"
+
+// kind is what a token is. PostgreSQL's scan.l is the source of every rule in this file.
+type kind uint8
+
+const (
+	endOfText  kind = iota
+	unreadable      // the text cannot be read from here on: an unterminated quote or comment, a byte that may be half a character
+	word            // keyword or unquoted identifier
+	quoted          // "…" and U&"…"
+	literal         // '…' in every form, $$…$$: continuations on further lines included
+	number
+	param    // $1
+	operator // one operator of one or more characters
+	symbol   // one of , ( ) [ ] . ; : or any other single byte
+)
+
+// token is the bytes sql[start:end] of a text.
+type token struct {
+	kind       kind
+	start, end int
+}
+
+// lexer reads the tokens of a text one after the other. It never allocates and never fails: what cannot be read
+// is one unreadable token, for ever.
+type lexer struct {
+	sql   []byte
+	pos   int
+	lexis Lexis
+	bad   bool // nothing can be read any more
+}
+
+// newLexer reads sql, which it neither keeps nor changes. A text with a zero byte, which no message can carry, and
+// one with bytes that may be second halves of characters, where a quote need not be a quote, is unreadable.
+func newLexer(sql []byte, lexis Lexis) lexer {
+	bad := bytes.IndexByte(sql, 0) >= 0
+	for i := 0; lexis.MultiByte && !bad && i < len(sql); i++ {
+		bad = sql[i] >= 0x80
+	}
+	return lexer{sql: sql, lexis: lexis, bad: bad}
+}
+
+// class of a byte at the start of a token.
+const (
+	space  uint8 = 1 << iota
+	letter       // may start an identifier
+	digit
+	opChar   // may be part of an operator
+	pureMath // + - * / < > = : an operator of only these cannot end in + or -
+)
+
+var classes = func() (c [256]uint8) {
+	set := func(chars string, class uint8) {
+		for _, b := range []byte(chars) {
+			c[b] |= class
+		}
+	}
+	set(" \t\n\r\f\v", space)
+	set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", letter)
+	set("0123456789", digit)
+	set("~!@#^&|`?+-*/%<>=", opChar)
+	set("+-*/<>=", pureMath)
+	for b := 0x80; b <= 0xff; b++ {
+		c[b] |= letter
+	}
+	return c
+}()
+
+// next returns the next token; comments and white space are skipped.
+func (l *lexer) next() token {
+	if l.bad || !l.skipBlank() {
+		return l.fail()
+	}
+	start := l.pos
+	if start == len(l.sql) {
+		return token{endOfText, start, start}
+	}
+	first := l.sql[start]
+	switch class := classes[first]; {
+	case class&letter != 0:
+		return l.readWord()
+	case class&digit != 0, first == '.' && classes[l.at(1)]&digit != 0:
+		l.skipNumber()
+		return token{number, start, l.pos}
+	case first == '\'':
+		return l.readLiteral(start, start, l.backslashes())
+	case first == '"':
+		return l.readQuoted(start, start)
+	case first == '$':
+		return l.readDollar()
+	case class&opChar != 0:
+		l.skipOperator()
+		return token{operator, start, l.pos}
+	}
+	l.pos++
+	return token{symbol, start, l.pos}
+}
+
+// text returns the bytes of a token.
+func (l *lexer) text(t token) []byte { return l.sql[t.start:t.end] }
+
+// is tells whether a token is the one-byte symbol c.
+func (l *lexer) is(t token, c byte) bool { return t.kind == symbol && l.sql[t.start] == c }
+
+// at returns the byte n places ahead, 0 behind the end.
+func (l *lexer) at(n int) byte {
+	if l.pos+n < len(l.sql) {
+		return l.sql[l.pos+n]
+	}
+	return 0
+}
+
+// fail gives up the text.
+func (l *lexer) fail() token {
+	l.bad, l.pos = true, len(l.sql)
+	return token{unreadable, l.pos, l.pos}
+}
+
+// backslashes tells whether a backslash escapes in '…'.
+func (l *lexer) backslashes() bool { return !l.lexis.StandardConformingStrings }
+
+// skipBlank moves behind white space and comments. It is false at a comment without end.
+func (l *lexer) skipBlank() bool {
+	for l.pos < len(l.sql) {
+		switch c := l.sql[l.pos]; {
+		case classes[c]&space != 0:
+			l.pos++
+		case c == '-' && l.at(1) == '-':
+			l.skipLine()
+		case c == '/' && l.at(1) == '*':
+			if !l.skipComment() {
+				return false
+			}
+		default:
+			return true
+		}
+	}
+	return true
+}
+
+// skipLine moves to the end of a -- comment.
+func (l *lexer) skipLine() {
+	if n := bytes.IndexAny(l.sql[l.pos:], "\n\r"); n >= 0 {
+		l.pos += n
+		return
+	}
+	l.pos = len(l.sql)
+}
+
+// skipComment moves behind a /* comment; they nest.
+func (l *lexer) skipComment() bool {
+	depth := 0
+	for l.pos < len(l.sql) {
+		switch {
+		case l.sql[l.pos] == '/' && l.at(1) == '*':
+			depth++
+			l.pos += 2
+		case l.sql[l.pos] == '*' && l.at(1) == '/':
+			depth--
+			l.pos += 2
+			if depth == 0 {
+				return true
+			}
+		default:
+			l.pos++
+		}
+	}
+	return false
+}
+
+// readWord reads an identifier or keyword, or the literal that a one- or two-letter prefix introduces.
+func (l *lexer) readWord() token {
+	start := l.pos
+	second := l.at(1)
+	switch c := l.sql[start] | 0x20; {
+	case second == '\'' && c == 'e':
+		return l.readLiteral(start, start+1, true)
+	case second == '\'' && (c == 'b' || c == 'x'):
+		return l.readLiteral(start, start+1, false)
+	case second == '\'' && c == 'n':
+		return l.readLiteral(start, start+1, l.backslashes())
+	case second == '&' && c == 'u' && l.at(2) == '\'':
+		if l.backslashes() {
+			return l.fail() // "unsafe use of string constant with Unicode escapes"
+		}
+		return l.readLiteral(start, start+2, false)
+	case second == '&' && c == 'u' && l.at(2) == '"':
+		return l.readQuoted(start, start+2)
+	}
+	for l.pos < len(l.sql) && (classes[l.sql[l.pos]]&(letter|digit) != 0 || l.sql[l.pos] == '$') {
+		l.pos++
+	}
+	return token{word, start, l.pos}
+}
+
+// readLiteral reads a quoted literal whose quote is at open, with its continuations: literals that only white
+// space with a line break divides are one literal, read by the rules of the first.
+func (l *lexer) readLiteral(start, open int, escapes bool) token {
+	for {
+		l.pos = open + 1
+		if !l.skipQuoted(escapes) {
+			return l.fail()
+		}
+		end := l.pos
+		if !l.findContinuation() {
+			l.pos = end
+			return token{literal, start, end}
+		}
+		open = l.pos
+	}
+}
+
+// skipQuoted moves behind the closing quote of '…'.
+func (l *lexer) skipQuoted(escapes bool) bool {
+	for l.pos < len(l.sql) {
+		switch l.sql[l.pos] {
+		case '\'':
+			l.pos++
+			if l.at(0) != '\'' {
+				return true
+			}
+		case '\\':
+			if escapes {
+				l.pos++
+			}
+		}
+		l.pos++
+	}
+	l.pos = len(l.sql)
+	return false
+}
+
+// findContinuation moves to a quote that continues the literal just read: one behind white space, -- comments
+// and at least one line break.
+func (l *lexer) findContinuation() bool {
+	lineBreak := false
+	for l.pos < len(l.sql) {
+		switch c := l.sql[l.pos]; {
+		case c == '\n' || c == '\r':
+			lineBreak = true
+			l.pos++
+		case classes[c]&space != 0:
+			l.pos++
+		case c == '-' && l.at(1) == '-':
+			l.skipLine()
+		default:
+			return lineBreak && c == '\''
+		}
+	}
+	return false
+}
+
+// readQuoted reads "…" whose quote is at open.
+func (l *lexer) readQuoted(start, open int) token {
+	l.pos = open + 1
+	for {
+		n := bytes.IndexByte(l.sql[l.pos:], '"')
+		if n < 0 {
+			return l.fail()
+		}
+		l.pos += n + 1
+		if l.at(0) != '"' {
+			return token{quoted, start, l.pos}
+		}
+		l.pos++
+	}
+}
+
+// readDollar reads a parameter, a $tag$…$tag$ literal, or a lone $.
+func (l *lexer) readDollar() token {
+	start := l.pos
+	l.pos++
+	if classes[l.at(0)]&digit != 0 {
+		l.skipDigits()
+		return token{param, start, l.pos}
+	}
+	if classes[l.at(0)]&letter != 0 {
+		for l.pos < len(l.sql) && classes[l.sql[l.pos]]&(letter|digit) != 0 {
+			l.pos++
+		}
+	}
+	if l.at(0) != '$' {
+		l.pos = start + 1
+		return token{symbol, start, l.pos}
+	}
+	l.pos++
+	n := bytes.Index(l.sql[l.pos:], l.sql[start:l.pos])
+	if n < 0 {
+		return l.fail()
+	}
+	l.pos += n + (l.pos - start)
+	return token{literal, start, l.pos}
+}
+
+// skipNumber moves behind a number: digits with fraction and exponent, 0x1F, 0o17, 0b11, 1_000.
+func (l *lexer) skipNumber() {
+	if l.sql[l.pos] == '0' && isRadix(l.at(1)) && (isHexDigit(l.at(2)) || l.at(2) == '_' && isHexDigit(l.at(3))) {
+		l.pos += 2
+		for isHexDigit(l.at(0)) || l.at(0) == '_' {
+			l.pos++
+		}
+		return
+	}
+	l.skipDigits()
+	if l.at(0) == '.' && l.at(1) != '.' {
+		l.pos++
+		l.skipDigits()
+	}
+	if l.at(0)|0x20 != 'e' {
+		return
+	}
+	sign := 1
+	if l.at(1) == '+' || l.at(1) == '-' {
+		sign = 2
+	}
+	if classes[l.at(sign)]&digit != 0 {
+		l.pos += sign
+		l.skipDigits()
+	}
+}
+
+// skipDigits moves behind digits and the underscores between them.
+func (l *lexer) skipDigits() {
+	for classes[l.at(0)]&digit != 0 || l.at(0) == '_' && classes[l.at(1)]&digit != 0 {
+		l.pos++
+	}
+}
+
+func isRadix(c byte) bool { c |= 0x20; return c == 'x' || c == 'o' || c == 'b' }
+
+func isHexDigit(c byte) bool {
+	return classes[c]&digit != 0 || c|0x20 >= 'a' && c|0x20 <= 'f'
+}
+
+// skipOperator moves behind the longest operator: it ends before a comment, and one of only + - * / < > = does
+// not end in + or -, so that a=-1 is read as a = -1.
+func (l *lexer) skipOperator() {
+	start := l.pos
+	math := true
+	for classes[l.at(0)]&opChar != 0 {
+		if l.pos > start && (l.at(0) == '-' && l.at(1) == '-' || l.at(0) == '/' && l.at(1) == '*') {
+			break
+		}
+		math = math && classes[l.at(0)]&pureMath != 0
+		l.pos++
+	}
+	for math && l.pos > start+1 && (l.sql[l.pos-1] == '+' || l.sql[l.pos-1] == '-') {
+		l.pos--
+	}
+}

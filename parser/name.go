@@ -1,0 +1,95 @@
+package parser
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+)
+
+const maxName = 63 // bytes of a name that PostgreSQL keeps (NAMEDATALEN - 1)
+
+// name returns the identifier at the current token as PostgreSQL folds it: unquoted letters A to Z small, quoted
+// ones as they stand, cut at 63 bytes. It is "" if there is no identifier.
+func (p *phrase) name() string {
+	text := p.text(p.token)
+	switch {
+	case p.kind == word:
+		return cutName(bytes.Map(func(r rune) rune {
+			if r < utf8.RuneSelf {
+				return rune(lower(byte(r)))
+			}
+			return r
+		}, text))
+	case p.kind != quoted:
+		return ""
+	case text[0] != '"':
+		return cutName(p.unescape(bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`))))
+	}
+	return cutName(bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`)))
+}
+
+// cutName cuts a name at the last whole character within its limit.
+func cutName(name []byte) string {
+	if len(name) <= maxName {
+		return string(name)
+	}
+	end := maxName
+	for end > maxName-utf8.UTFMax && !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return string(name[:end])
+}
+
+// unescape resolves \XXXX and \+XXXXXX of a U&"…" that is the current token. A UESCAPE behind it may name another
+// escape character.
+func (p *phrase) unescape(text []byte) []byte {
+	escape := byte('\\')
+	ahead := *p
+	ahead.advance()
+	if ahead.accept("UESCAPE") && ahead.kind == literal && len(ahead.text(ahead.token)) == 3 {
+		escape = ahead.text(ahead.token)[1]
+	}
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		if text[0] != escape {
+			out, text = append(out, text[0]), text[1:]
+			continue
+		}
+		r, size := escaped(text[1:], escape)
+		out, text = utf8.AppendRune(out, r), text[1+size:]
+	}
+	return out
+}
+
+// escaped reads what follows an escape character: that character again, XXXX or +XXXXXX.
+func escaped(text []byte, escape byte) (r rune, size int) {
+	if len(text) > 0 && text[0] == escape {
+		return rune(escape), 1
+	}
+	start, end := 0, 4
+	if len(text) > 0 && text[0] == '+' {
+		start, end = 1, 7
+	}
+	if len(text) < end {
+		return utf8.RuneError, len(text)
+	}
+	code, err := strconv.ParseUint(string(text[start:end]), 16, 32)
+	if err != nil {
+		return utf8.RuneError, end
+	}
+	return rune(code), end
+}
+
+// unquote returns what stands between the quotes of a literal or quoted identifier, escapes and continuations as
+// they are.
+func unquote(text []byte) []byte {
+	open := bytes.IndexAny(text, `'"$`)
+	if open < 0 {
+		return text
+	}
+	if text[open] == '$' {
+		tag := bytes.IndexByte(text[open+1:], '$') + 2
+		return text[open+tag : len(text)-tag]
+	}
+	return text[open+1 : len(text)-1]
+}

@@ -1,0 +1,101 @@
+package parser
+
+// phrase reads a statement word by word.
+type phrase struct {
+	lexer
+	token
+}
+
+func newPhrase(text []byte, lexis Lexis) phrase {
+	p := phrase{lexer: lexer{sql: text, lexis: lexis}}
+	p.advance()
+	return p
+}
+
+// advance moves to the next token and returns the one that it leaves.
+func (p *phrase) advance() (left token) {
+	left, p.token = p.token, p.next()
+	return left
+}
+
+// word returns the current token in capitals if it is a known keyword, else "".
+func (p *phrase) word() string {
+	if p.kind != word {
+		return ""
+	}
+	return keywords.find(p.text(p.token))
+}
+
+// setting is word for the name of a setting, which may stand in quotes.
+func (p *phrase) setting() string {
+	if p.kind == quoted && p.sql[p.start] == '"' {
+		return keywords.find(p.sql[p.start+1 : p.end-1])
+	}
+	return p.word()
+}
+
+// accept moves on if the current token is this keyword.
+func (p *phrase) accept(keyword string) bool {
+	if !p.isWord(p.token, keyword) {
+		return false
+	}
+	p.advance()
+	return true
+}
+
+// acceptSymbol moves on if the current token is the one-byte symbol c.
+func (p *phrase) acceptSymbol(c byte) bool {
+	if !p.is(p.token, c) {
+		return false
+	}
+	p.advance()
+	return true
+}
+
+// acceptAny moves on if the current token is one of these keywords.
+func (p *phrase) acceptAny(keywords ...string) bool {
+	for _, k := range keywords {
+		if p.accept(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// ends tells whether nothing follows.
+func (p *phrase) ends() bool { return p.kind == endOfText || p.kind == unreadable }
+
+// find moves to the first of these keywords outside parentheses and returns it, or "" at the end.
+func (p *phrase) find(words ...string) string {
+	for depth := 0; !p.ends(); p.advance() {
+		switch {
+		case p.is(p.token, '('):
+			depth++
+		case p.is(p.token, ')'):
+			depth--
+		case depth == 0:
+			for _, w := range words {
+				if p.isWord(p.token, w) {
+					return w
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// skipParens moves behind the group in parentheses that starts here.
+func (p *phrase) skipParens() {
+	for depth := 0; !p.ends(); {
+		switch {
+		case p.is(p.token, '('):
+			depth++
+		case p.is(p.token, ')'):
+			depth--
+		}
+		p.advance()
+		if depth == 0 {
+			return
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package parser
+
+// startsQuery tells whether a query starts at the current token: SELECT, VALUES, TABLE, WITH, or a parenthesis.
+func (p *phrase) startsQuery() bool {
+	switch p.word() {
+	case "SELECT", "VALUES", "TABLE", "WITH":
+		return true
+	}
+	return p.is(p.token, '(')
+}
+
+// query reads the statement that PREPARE, COPY or EXPLAIN may contain: it starts at the current token and goes on
+// to the end of the text.
+func (p *phrase) query() (verb string, need Need) {
+	switch first := p.word(); first {
+	case "INSERT", "UPDATE", "DELETE", "MERGE":
+		return first, Always
+	}
+	if !p.startsQuery() {
+		return "", IfNoted
+	}
+	text := p.sql[p.start:]
+	hints := p.hints()
+	verb, need = "SELECT", Never
+	switch {
+	case hints.with && hints.writes:
+		verb, need = ask(text, p.lexis)
+	case hints.into:
+		verb, need = "SELECT INTO", Always
+	}
+	if need == Never && hints.calls {
+		need = IfNoted
+	}
+	return verb, need
+}
+
+// hints are what the tokens of a query show.
+type hints struct {
+	with   bool // the word WITH
+	writes bool // a word INSERT, UPDATE, DELETE or MERGE that may be a verb
+	into   bool // INTO, a reserved word
+	calls  bool // a call of a function that is not known to be harmless
+}
+
+// hints reads the query to its end.
+func (p *phrase) hints() (h hints) {
+	var last [4]token // the tokens before the current one, the nearest first
+	for ; !p.ends(); p.advance() {
+		switch {
+		case p.is(p.token, '('):
+			h.calls = h.calls || p.isCall(last)
+		case p.kind == word && !p.is(last[0], '.') && !p.isWord(last[0], "AS"):
+			h.with = h.with || p.isWord(p.token, "WITH")
+			h.into = h.into || p.isWord(p.token, "INTO")
+			h.writes = h.writes || p.isWrite(last[0])
+		}
+		last = [4]token{p.token, last[0], last[1], last[2]}
+	}
+	return h
+}
+
+// isWrite tells whether the current word may be the verb of a write; FOR UPDATE and FOR NO KEY UPDATE are none.
+func (p *phrase) isWrite(before token) bool {
+	switch p.word() {
+	case "UPDATE":
+		return !p.isWord(before, "FOR") && !p.isWord(before, "KEY")
+	case "INSERT", "DELETE", "MERGE":
+		return true
+	}
+	return false
+}
+
+// isCall tells whether the parenthesis here, behind these tokens, may call a function that writes.
+func (p *phrase) isCall(last [4]token) bool {
+	name := last[0]
+	if name.kind != word && name.kind != quoted {
+		return false
+	}
+	if p.is(last[1], '.') {
+		catalog := p.isWord(last[2], "PG_CATALOG") && !p.is(last[3], '.')
+		return !catalog || name.kind == quoted || harmless.find(p.text(name)) == ""
+	}
+	if p.isWord(last[1], "AS") || p.is(last[1], ':') {
+		return false // column names behind an alias, length behind a type
+	}
+	if name.kind == quoted {
+		return true
+	}
+	switch {
+	case p.isWord(name, "OVER"), p.isWord(name, "FILTER"):
+		return !p.is(last[1], ')')
+	case p.isWord(name, "BY"):
+		return last[1].kind != word
+	case p.isWord(name, "MATERIALIZED"):
+		return !p.isWord(last[1], "NOT")
+	}
+	return harmless.find(p.text(name)) == "" && notFunctions.find(p.text(name)) == ""
+}
+
+// notFunctions are the words that a parenthesis may follow and that are no functions of a user: reserved words, and
+// those which the grammar itself reads as a function or a type.
+var notFunctions = newWordSet(`
+ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BIGINT BIT BOOLEAN CASE CAST CHAR CHARACTER CHECK COALESCE COLLATE CROSS CURRENT_SCHEMA
+CURRENT_TIME CURRENT_TIMESTAMP DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS EXTRACT FETCH FLOAT FOR FROM FULL GREATEST GROUP GROUPING
+HAVING ILIKE IN INNER INT INTEGER INTERSECT INTERVAL IS JOIN LATERAL LEAST LEFT LIKE LIMIT LOCALTIME LOCALTIMESTAMP
+NATURAL NCHAR NORMALIZE NOT NULLIF NUMERIC OFFSET ON ONLY OR OUTER OVERLAPS OVERLAY POSITION PRECISION REAL RIGHT ROW SELECT
+SIMILAR SMALLINT SOME SUBSTRING SYMMETRIC THEN TIME TIMESTAMP TREAT TRIM UNION USING VALUES VARCHAR VARIADIC WHEN WHERE WITH
+XMLATTRIBUTES XMLCONCAT XMLELEMENT XMLEXISTS XMLFOREST XMLNAMESPACES XMLPARSE XMLPI XMLROOT XMLSERIALIZE XMLTABLE`)
