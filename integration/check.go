@@ -242,3 +242,40 @@ func (c *checker) authorComplaint(table string, said *Attribution, change *RowCh
 	}
 	return ""
 }
+
+// CheckAudit adds what is wrong with the audit topic: it holds one record per commit, in commit order.
+func (v *Verdict) CheckAudit(truth *Truth, records []Record) error {
+	order := map[string]int{}
+	for i, commit := range truth.Commits {
+		order[commit.End] = i
+	}
+	seen := make([]int, len(truth.Commits))
+	latest := map[int32]int{}
+	for _, r := range records {
+		end, err := endOf(r.Headers["pgtee-event-id"])
+		if err != nil {
+			return err
+		}
+		i, known := order[end]
+		if !known {
+			continue // of tables that are not watched
+		}
+		if i < latest[r.Partition] {
+			v.Reordered++
+			v.detail("reordered: the audit record of commit %s", end)
+		}
+		latest[r.Partition] = i
+		seen[i]++
+	}
+	for i, n := range seen {
+		switch {
+		case n == 0:
+			v.Lost++
+			v.detail("lost: the audit record of commit %s", truth.Commits[i].End)
+		case n > 1:
+			v.Duplicated++
+			v.detail("duplicated: %d audit records of commit %s", n, truth.Commits[i].End)
+		}
+	}
+	return nil
+}
