@@ -121,7 +121,7 @@ func (b *Batch) addEventID() {
 func (b *Batch) Records() []Record {
 	b.records, b.resolve = b.records[:0], b.resolve[:0]
 	for _, h := range b.headers {
-		b.resolve = append(b.resolve, Header{h.key, b.slice(h.value)})
+		b.resolve = append(b.resolve, Header{Key: h.key, Value: b.slice(h.value)})
 	}
 	next := 0
 	for i, e := range b.entries {

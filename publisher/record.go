@@ -1,6 +1,9 @@
 package publisher
 
-import "github.com/pgtee/pgtee/outbox"
+import (
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
 
 // Record is one Kafka record on its way. Key and Value are slices of the Batch's buffer; nil means null.
 type Record struct {
@@ -10,11 +13,8 @@ type Record struct {
 	Headers []Header
 }
 
-// Header is a Kafka record header.
-type Header struct {
-	Key   string
-	Value []byte
-}
+// Header is a Kafka record header: Key string, Value []byte.
+type Header = kgo.RecordHeader
 
 // Format turns the changes of a transaction into records. It never skips: what it cannot encode is
 // an error, and the publisher stops. It is used by one goroutine at a time.

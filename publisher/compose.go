@@ -1,0 +1,111 @@
+package publisher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
+// next, moved behind the last of the transactions.
+func (p *Publisher) compose(transactions []*outbox.Transaction, position, next Position) (Position, error) {
+	for _, tx := range transactions {
+		if tx.EndLSN <= position.EndLSN {
+			continue
+		}
+		next.EndLSN = max(next.EndLSN, tx.EndLSN)
+		if !p.wanted(tx) {
+			continue
+		}
+		next.XID, next.CommitTime = tx.XID, tx.CommitTime
+		if err := p.append(tx); err != nil {
+			return next, fmt.Errorf("transaction %d that ends at %s: %w", tx.XID, tx.EndLSN, err)
+		}
+		p.composed++
+	}
+	return next, nil
+}
+
+// wanted says whether a transaction is to be published: not a progress marker, nor notes without a row.
+func (p *Publisher) wanted(tx *outbox.Transaction) bool {
+	return len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty
+}
+
+// append appends the records of one transaction: its changes, then its audit record.
+func (p *Publisher) append(tx *outbox.Transaction) error {
+	p.batch.Begin(tx)
+	p.order = arrange(p.order[:0], tx)
+	for _, i := range p.order {
+		if err := p.appendChange(tx, i); err != nil {
+			return err
+		}
+	}
+	p.appendAudit(tx)
+	return nil
+}
+
+func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
+	p.batch.At(tx, i)
+	c := &tx.Changes[i]
+	if c.Op == outbox.DDL {
+		return p.appendDDL(tx, i)
+	}
+	first := p.batch.Len()
+	if err := p.format.Append(p.batch, tx, i); err != nil {
+		return &Halt{ErrEncode, fmt.Sprintf("change %d of %s: %v", c.Ordinal, sourceName(c), err), "report it, with the column's type; nothing is skipped meanwhile"}
+	}
+	return p.owners.claim(p.batch, first, c)
+}
+
+// arrange appends the indexes of the changes in the order in which they are published: that of the
+// log, save that the DDL record which makes a table comes before the table's first row. CREATE TABLE
+// AS writes its rows before the event trigger runs.
+func arrange(order []int, tx *outbox.Transaction) []int {
+	var creations []int // not yet in order
+	for i := range tx.Changes {
+		if creates(tx.Changes[i].DDL) {
+			creations = append(creations, i)
+		}
+	}
+	for i := range tx.Changes {
+		c := &tx.Changes[i]
+		if creates(c.DDL) && !slices.Contains(creations, i) {
+			continue
+		}
+		first := slices.IndexFunc(creations, func(d int) bool {
+			return d == i || c.Relation != nil && makes(tx.Changes[d].DDL, c.Relation.OID)
+		})
+		if first >= 0 && creations[first] != i {
+			order = append(order, creations[first])
+		}
+		if first >= 0 {
+			creations = slices.Delete(creations, first, first+1)
+		}
+		order = append(order, i)
+	}
+	return order
+}
+
+// creates says whether a DDL record (nil: none) makes tables.
+func creates(d *outbox.DDLRecord) bool {
+	return d != nil && (strings.HasPrefix(d.Command, "CREATE TABLE") || d.Command == "SELECT INTO")
+}
+
+func makes(d *outbox.DDLRecord, table uint32) bool {
+	for _, o := range d.Objects {
+		if o.OID == table {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceName says what a change is of, for errors and owners of topics.
+func sourceName(c *outbox.Change) string {
+	if c.Relation == nil {
+		return "logical messages"
+	}
+	return "table " + c.Relation.Schema + "." + c.Relation.Name
+}

@@ -1,0 +1,68 @@
+package publisher
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+)
+
+// Config says what a Publisher publishes, and where. Zero values have the meaning in brackets.
+type Config struct {
+	Brokers  []string // host:port
+	Prefix   string   // first part of every topic
+	Database string   // one slot is one database
+	Slot     string
+
+	Partitions        int32 // of topics that the publisher creates [1]
+	ReplicationFactor int16 // of topics that the publisher creates [the broker's default]
+
+	MaxBatchBytes      int           // of source transactions in one Kafka transaction; one larger goes alone [4 MiB]
+	IdleProgress       time.Duration // how often "nothing for us up to here" is recorded [10s]
+	CheckPublications  time.Duration // how often they are compared [10s]
+	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [60s]
+
+	SQLText    SQLText // how much of the SQL is published [Normalised]
+	AuditEmpty bool    // audit transactions that wrote no row [they are dropped]
+
+	KafkaOptions []kgo.Opt   // TLS, SASL
+	Log          *zap.Logger // names the slot [none]
+}
+
+// TransactionalID is the identity of the slot in Kafka, and the key of its progress record.
+func (c Config) TransactionalID() string {
+	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
+}
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.Partitions, 1)
+	orDefault(&c.ReplicationFactor, -1)
+	orDefault(&c.MaxBatchBytes, 4<<20)
+	orDefault(&c.IdleProgress, 10*time.Second)
+	orDefault(&c.CheckPublications, 10*time.Second)
+	orDefault(&c.TransactionTimeout, time.Minute)
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}
+
+func orDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+func (c Config) validate() error {
+	switch {
+	case len(c.Brokers) == 0:
+		return fmt.Errorf("no Kafka broker given: use --kafka HOST:PORT")
+	case c.Prefix == "" || TopicName(c.Prefix) != c.Prefix:
+		return fmt.Errorf("prefix %q: use letters, digits, dot, dash and underscore", c.Prefix)
+	case c.Slot == "" || c.Database == "":
+		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package publisher
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// ddlRecord is a record of <prefix>.ddl: one DDL command, with the objects that it made, changed or
+// dropped. Its key is schema.object of the first object, or the command if there is none.
+//
+// The statement keeps its literals, which are defaults, constraints and views; credentials are
+// redacted. With SQL text off it is empty.
+type ddlRecord struct {
+	Version    int        `json:"v"`
+	Database   string     `json:"database"`
+	Timeline   int32      `json:"timeline"`
+	XID        outbox.XID `json:"xid"`
+	EndLSN     outbox.LSN `json:"end_lsn"`
+	CommitTime time.Time  `json:"commit_time"`
+	outbox.DDLRecord
+	Pgtee json.RawMessage `json:"pgtee"` // as in data records
+}
+
+func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
+	b, c := p.batch, &tx.Changes[i]
+	record := ddlRecord{
+		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline,
+		XID: tx.XID, EndLSN: tx.EndLSN, CommitTime: tx.CommitTime.UTC(),
+		DDLRecord: *c.DDL, Pgtee: b.AppendPgtee(nil, tx, i),
+	}
+	record.Statement = p.ddlStatement(c.DDL.Statement)
+	var value bytes.Buffer
+	encoder := json.NewEncoder(&value)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(record); err != nil {
+		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
+	}
+	key := len(b.Buf)
+	b.Buf = append(b.Buf, ddlKey(c.DDL)...)
+	start := len(b.Buf)
+	b.Buf = append(b.Buf, bytes.TrimSuffix(value.Bytes(), []byte("\n"))...)
+	b.Add(p.topics.ddl, key, start)
+	return nil
+}
+
+func (p *Publisher) ddlStatement(sql string) string {
+	if p.cfg.SQLText == Off {
+		return ""
+	}
+	return string(redact(nil, []byte(sql)))
+}
+
+func ddlKey(d *outbox.DDLRecord) string {
+	if len(d.Objects) == 0 {
+		return d.Command
+	}
+	return d.Objects[0].Schema + "." + d.Objects[0].Name
+}

@@ -1,0 +1,217 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+const (
+	fenceTimeout = 30 * time.Second
+	abortTimeout = 5 * time.Second
+)
+
+// kafkaLog is the Log of a Kafka cluster. Each Fence makes a new client and an error ends it: what a
+// client believes about a transaction that failed is never used again.
+type kafkaLog struct {
+	cfg    Config
+	topics topics
+	client *kgo.Client // nil: to be fenced
+	known  map[string]bool
+	buffer []kgo.Record // of the current batch, reused
+
+	mu  sync.Mutex
+	err error // first of the current batch; promises set it
+}
+
+func newKafkaLog(cfg Config) *kafkaLog {
+	return &kafkaLog{cfg: cfg, topics: topicsOf(cfg.Prefix)}
+}
+
+// connect makes the transactional client.
+//
+// Two settings are measured choices: a linger, which Flush ignores, so that records that trickle
+// from the decoder are batched; and the transaction protocol before KIP-890 with a short backoff,
+// since with the newer one the broker makes each transaction wait up to 20 ms for its predecessor.
+func (l *kafkaLog) connect() (*kgo.Client, error) {
+	options := append([]kgo.Opt{
+		kgo.SeedBrokers(l.cfg.Brokers...),
+		kgo.ClientID("pgtee-publisher"),
+		kgo.TransactionalID(l.cfg.TransactionalID()),
+		kgo.TransactionTimeout(l.cfg.TransactionTimeout),
+		kgo.RecordDeliveryTimeout(l.cfg.TransactionTimeout / 2),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(20 * time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.RecordPartitioner(partitioner()),
+		kgo.MaxVersions(kversion.V3_9_0()),
+		kgo.ConcurrentTransactionsBackoff(time.Millisecond),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, l.cfg.KafkaOptions...)
+	return kgo.NewClient(options...)
+}
+
+// partitioner puts a record where the Java client would by its key (murmur2). Records without a key
+// stay in partition 0, for their order counts too.
+func partitioner() kgo.Partitioner {
+	byKey := kgo.StickyKeyPartitioner(nil)
+	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
+		murmur2 := byKey.ForTopic(topic)
+		return func(r *kgo.Record, partitions int) int {
+			if r.Key == nil {
+				return 0
+			}
+			return murmur2.Partition(r, partitions)
+		}
+	})
+}
+
+// Fence implements Log.
+func (l *kafkaLog) Fence(ctx context.Context) (*Position, error) {
+	l.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	client, err := l.connect()
+	if err != nil {
+		return nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
+	}
+	position, err := l.takeOver(ctx, client)
+	if err != nil {
+		client.Close()
+		return nil, classify(err)
+	}
+	l.client, l.known = client, map[string]bool{l.topics.progress: true}
+	return position, nil
+}
+
+// takeOver shuts out every other holder of the transactional id, then reads: what it reads is the
+// last word of its predecessor.
+func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position, error) {
+	if err := l.ensureProgressTopic(ctx, kadm.NewClient(client)); err != nil {
+		return nil, err
+	}
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return nil, fmt.Errorf("producer id: %w", err)
+	}
+	return readPosition(ctx, client, l.topics.progress, l.cfg.TransactionalID())
+}
+
+// Publish implements Log.
+func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
+	if l.client == nil {
+		return errors.New("not fenced")
+	}
+	if err := l.ensureTopics(ctx, b); err != nil {
+		return classify(err)
+	}
+	if err := l.client.BeginTransaction(); err != nil {
+		l.Close()
+		return classify(fmt.Errorf("begin: %w", err))
+	}
+	if err := l.produce(ctx, b, p); err != nil {
+		l.Close()
+		return classify(err)
+	}
+	// The records are out: a shutdown must not make their fate unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.TransactionTimeout)
+	defer cancel()
+	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		l.disconnect()
+		return classify(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+// produce sends the records of the batch, then the position, and waits until Kafka has them all.
+func (l *kafkaLog) produce(ctx context.Context, b *Batch, p Position) error {
+	value, err := p.marshal()
+	if err != nil {
+		return err
+	}
+	l.buffer, l.err = l.buffer[:0], nil
+	for _, r := range b.Records() {
+		l.buffer = append(l.buffer, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
+	}
+	l.buffer = append(l.buffer, kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value})
+	for i := range l.buffer {
+		l.client.Produce(ctx, &l.buffer[i], l.produced)
+	}
+	if err := l.client.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// produced is called once for each record, by goroutines of the client.
+func (l *kafkaLog) produced(r *kgo.Record, err error) {
+	if err == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = fmt.Errorf("produce to %s: %w", r.Topic, err)
+	}
+}
+
+// Close implements Log. Aborting first, instead of leaving it to the next Fence or the transaction
+// timeout, frees readers that wait for the end of the transaction.
+func (l *kafkaLog) Close() {
+	if l.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+	defer cancel()
+	if l.client.AbortBufferedRecords(ctx) == nil {
+		_ = l.client.EndTransaction(ctx, kgo.TryAbort) // if it fails, the next Fence aborts
+	}
+	l.disconnect()
+}
+
+func (l *kafkaLog) disconnect() {
+	l.client.Close()
+	l.client, l.buffer = nil, nil
+}
+
+// classify turns what Kafka answers into the three fates of the loop.
+func classify(err error) error {
+	for _, fenced := range []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID} {
+		if errors.Is(err, fenced) {
+			return fmt.Errorf("%w: %w", ErrFenced, err)
+		}
+	}
+	var h *Halt
+	if errors.As(err, &h) {
+		return err
+	}
+	switch {
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return &Halt{ErrRecordTooLarge, err.Error(), "raise max.message.bytes of the topic and the broker, and the publisher's record limit"}
+	case isRefusal(err):
+		return &Halt{ErrKafkaRefused, err.Error(), "correct the credentials, ACLs or settings of Kafka"}
+	}
+	return err
+}
+
+func isRefusal(err error) bool {
+	for _, refusal := range []error{
+		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
+		kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.UnsupportedVersion,
+		kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
+		kerr.InvalidReplicationFactor, kerr.InvalidPartitions,
+	} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,270 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func fakeKafka(t *testing.T) *kfake.Cluster {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	return cluster
+}
+
+func testConfig(brokers []string) Config {
+	return Config{Brokers: brokers, Prefix: "shop", Database: "orders", Slot: "pgtee"}.withDefaults()
+}
+
+func testClient(t *testing.T, brokers []string, options ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...)}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// committed returns the n first committed records of a topic.
+func committed(t *testing.T, brokers []string, topic string, n int) []*kgo.Record {
+	t.Helper()
+	client := testClient(t, brokers, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var records []*kgo.Record
+	for len(records) < n {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("%s holds %d committed records, want %d", topic, len(records), n)
+		}
+		records = append(records, fetches.Records()...)
+	}
+	if len(records) != n {
+		t.Fatalf("%s holds %d committed records, want %d", topic, len(records), n)
+	}
+	return records
+}
+
+func testBatch(topic string, values ...string) *Batch {
+	b := newBatch("7300", "pgtee", Normalised)
+	for _, v := range values {
+		key := len(b.Buf)
+		b.Buf = append(b.Buf, "k"...)
+		value := len(b.Buf)
+		b.Buf = append(b.Buf, v...)
+		b.Add(topic, key, value)
+	}
+	return b
+}
+
+func testPosition(end outbox.LSN) Position {
+	return Position{Version: 1, Timeline: 1, EndLSN: end, SystemID: "7300", Slot: "pgtee", CommitTime: time.Unix(0, 0).UTC()}
+}
+
+func mustFence(t *testing.T, l *kafkaLog) *Position {
+	t.Helper()
+	p, err := l.Fence(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func mustPublish(t *testing.T, l *kafkaLog, b *Batch, p Position) {
+	t.Helper()
+	if err := l.Publish(t.Context(), b, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPublishedPositionIsReadAfterTheFence(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	if p := mustFence(t, l); p != nil {
+		t.Fatalf("position %+v before anything was published", p)
+	}
+	mustPublish(t, l, testBatch("shop.public.a", "1", "2"), testPosition(100))
+	mustPublish(t, l, &Batch{}, testPosition(200))
+	l.Close()
+	if p := mustFence(t, l); *p != testPosition(200) {
+		t.Fatalf("position %+v, want end LSN %d", p, 200)
+	}
+	l.Close()
+	records := committed(t, cfg.Brokers, "shop.public.a", 2)
+	if string(records[1].Value) != "2" || string(records[1].Key) != "k" || records[1].Headers[0].Key != EventIDHeader {
+		t.Fatalf("record %+v", records[1])
+	}
+}
+
+func TestFencedPublisherStandsByAndLeavesNothing(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	old, twin := newKafkaLog(cfg), newKafkaLog(cfg)
+	mustFence(t, old)
+	mustPublish(t, old, testBatch("shop.public.a", "1"), testPosition(100))
+	if p := mustFence(t, twin); p.EndLSN != 100 {
+		t.Fatalf("the twin reads position %v", p)
+	}
+	err := old.Publish(t.Context(), testBatch("shop.public.a", "lost"), testPosition(200))
+	if !errors.Is(err, ErrFenced) || fateOf(err) != standBy {
+		t.Fatalf("the fenced publisher gets %v", err)
+	}
+	mustPublish(t, twin, testBatch("shop.public.a", "2"), testPosition(300))
+	twin.Close()
+	records := committed(t, cfg.Brokers, "shop.public.a", 2)
+	if string(records[1].Value) != "2" {
+		t.Fatalf("second record %q", records[1].Value)
+	}
+}
+
+func TestPositionBehindManyOthersAndAnAbortedOne(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	mustFence(t, l)
+	mustPublish(t, l, &Batch{}, testPosition(100))
+	l.Close()
+
+	other := cfg
+	other.Slot = "other"
+	client, err := newKafkaLog(other).connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]*kgo.Record, 3*firstWindow)
+	for i := range noise {
+		noise[i] = &kgo.Record{Topic: "shop.progress", Key: []byte("other"), Value: []byte("{}")}
+	}
+	if err := client.ProduceSync(t.Context(), noise...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	if p := mustFence(t, l); p == nil || p.EndLSN != 100 {
+		t.Fatalf("position %+v, want end LSN 100", p)
+	}
+	l.Close()
+}
+
+func TestOwnPositionIsWaitedForBehindAnOpenTransaction(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	mustFence(t, l)
+
+	other := cfg
+	other.Slot = "other"
+	client, err := newKafkaLog(other).connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "shop.progress", Key: []byte("other")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, l, &Batch{}, testPosition(100))
+	l.Close()
+
+	type answer struct {
+		p   *Position
+		err error
+	}
+	answers := make(chan answer)
+	go func() {
+		p, err := l.Fence(t.Context())
+		answers <- answer{p, err}
+	}()
+	select {
+	case a := <-answers:
+		t.Fatalf("read %+v, %v past an open transaction", a.p, a.err)
+	case <-time.After(5 * hiddenPause):
+	}
+	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-answers; a.err != nil || a.p == nil || a.p.EndLSN != 100 {
+		t.Fatalf("read %+v, %v, want end LSN 100", a.p, a.err)
+	}
+	l.Close()
+}
+
+func TestProgressTopicThatExpiresIsRefused(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	admin := kadm.NewClient(testClient(t, cfg.Brokers))
+	for _, c := range []struct {
+		prefix     string
+		partitions int32
+		policy     string
+	}{{"a", 1, "delete"}, {"b", 1, "compact,delete"}, {"c", 2, "compact"}} {
+		if _, err := admin.CreateTopic(t.Context(), c.partitions, 1, map[string]*string{"cleanup.policy": &c.policy}, c.prefix+".progress"); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Prefix = c.prefix
+		_, err := newKafkaLog(cfg).Fence(t.Context())
+		if !errors.Is(err, ErrProgressTopic) || fateOf(err) != halt {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestNewerProgressRecordIsRefused(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	mustFence(t, l)
+	p := testPosition(100)
+	p.Version = positionVersion + 1
+	mustPublish(t, l, &Batch{}, p)
+	if _, err := l.Fence(t.Context()); !errors.Is(err, ErrProgressVersion) {
+		t.Fatal(err)
+	}
+}
+
+func TestRecordsWithoutKeyStayInOnePartition(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg.Partitions = 8
+	l := newKafkaLog(cfg)
+	mustFence(t, l)
+	for end := range outbox.LSN(5) {
+		b := newBatch("7300", "pgtee", Normalised)
+		b.Buf = append(b.Buf, "v"...)
+		b.Add("shop.public.a", Null, 0)
+		mustPublish(t, l, b, testPosition(100+end))
+	}
+	l.Close()
+	for _, r := range committed(t, cfg.Brokers, "shop.public.a", 5) {
+		if r.Partition != 0 || r.Key != nil {
+			t.Fatalf("record in partition %d with key %q", r.Partition, r.Key)
+		}
+	}
+}
+
+func TestTooLargeRecordHalts(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	mustFence(t, l)
+	err := l.Publish(t.Context(), testBatch("shop.public.a", string(make([]byte, 2<<20))), testPosition(100))
+	if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != halt {
+		t.Fatal(err)
+	}
+	if p := mustFence(t, l); p != nil {
+		t.Fatalf("position %+v after a refused record", p)
+	}
+	l.Close()
+}

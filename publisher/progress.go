@@ -1,0 +1,184 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// progressConfigs keep the progress topic short: it gets a record per Kafka transaction, and only
+// the newest of each slot counts.
+var progressConfigs = map[string]*string{
+	"cleanup.policy":            kadm.StringPtr("compact"),
+	"segment.bytes":             kadm.StringPtr("16777216"),
+	"min.cleanable.dirty.ratio": kadm.StringPtr("0.1"),
+}
+
+// ensureProgressTopic creates the topic, or makes sure that Kafka will never expire its records.
+func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) error {
+	topic := l.topics.progress
+	_, err := admin.CreateTopic(ctx, 1, l.cfg.ReplicationFactor, progressConfigs, topic)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("create topic %s: %w", topic, err)
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	config, err := configs.On(topic, nil)
+	if err == nil {
+		err = config.Err
+	}
+	if err != nil {
+		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	for _, c := range config.Configs {
+		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
+			return &Halt{ErrProgressTopic, fmt.Sprintf("%s has cleanup.policy=%s, so its records expire", topic, c.MaybeValue()),
+				"run `kafka-configs.sh --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=compact`"}
+		}
+	}
+	return l.checkPartitions(ctx, admin)
+}
+
+// checkPartitions refuses a progress topic with several partitions: a record could be in any.
+func (l *kafkaLog) checkPartitions(ctx context.Context, admin *kadm.Client) error {
+	topic := l.topics.progress
+	details, err := admin.ListTopics(ctx, topic)
+	if err == nil {
+		err = details[topic].Err
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", topic, err)
+	}
+	if n := len(details[topic].Partitions); n != 1 {
+		return &Halt{ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1", topic, n), "use another --prefix, or recreate the topic before the first start"}
+	}
+	return nil
+}
+
+// hiddenPause is how long to wait for the end of another slot's transaction before asking again.
+const hiddenPause = 20 * time.Millisecond
+
+// firstWindow is how many records before the end of the progress topic are read first.
+const firstWindow = 1000
+
+// progressReader reads the only partition of the progress topic, as it was when the reader was made.
+type progressReader struct {
+	client     *kgo.Client
+	topic      string
+	id         kadm.TopicID
+	leader     int32
+	start, end int64 // first offset, high watermark
+}
+
+// readPosition returns the newest committed record with our key, nil if there is none.
+//
+// It reads up to the high watermark as it is now, not to the last stable offset: another slot's open
+// transaction can hide our own newest record, so it waits until that one has ended, or ctx has.
+// Reading starts near the end, where our record almost always is, and goes back if it is not there.
+func readPosition(ctx context.Context, client *kgo.Client, topic, key string) (*Position, error) {
+	r := progressReader{client: client, topic: topic}
+	if err := r.locate(ctx); err != nil {
+		return nil, fmt.Errorf("locate %s: %w", topic, err)
+	}
+	for window := int64(firstWindow); ; window *= 8 {
+		from := max(r.start, r.end-window)
+		value, err := r.newest(ctx, key, from)
+		if err != nil {
+			return nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
+		}
+		if value != nil {
+			return parsePosition(value)
+		}
+		if from == r.start {
+			return nil, nil
+		}
+	}
+}
+
+// locate finds the partition's leader and its offsets.
+func (r *progressReader) locate(ctx context.Context) error {
+	admin := kadm.NewClient(r.client)
+	details, err := admin.ListTopics(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	starts, err := admin.ListStartOffsets(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	ends, err := admin.ListEndOffsets(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	topic := details[r.topic]
+	partition, found := topic.Partitions[0]
+	start, _ := starts.Lookup(r.topic, 0)
+	end, ok := ends.Lookup(r.topic, 0)
+	if err := errors.Join(topic.Err, partition.Err, start.Err, end.Err); err != nil {
+		return err
+	}
+	if !found || !ok {
+		return errors.New("not known to the broker yet")
+	}
+	r.id, r.leader, r.start, r.end = topic.ID, partition.Leader, start.Offset, end.Offset
+	return nil
+}
+
+// newest returns the value of the last committed record with that key from an offset on. It fetches
+// by hand because it must know how far it has read, aborted records and markers included.
+func (r *progressReader) newest(ctx context.Context, key string, from int64) (value []byte, err error) {
+	for from < r.end {
+		records, next, err := r.fetch(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			if string(record.Key) == key && record.Offset < r.end {
+				value = record.Value
+			}
+		}
+		if next == from {
+			if err := pause(ctx, hiddenPause); err != nil {
+				return nil, fmt.Errorf("hidden by an open transaction of another publisher: %w", err)
+			}
+		}
+		from = next
+	}
+	return value, nil
+}
+
+// fetch reads committed records at an offset, and returns the offset to go on from: the same one if
+// there is nothing more yet, or if an open transaction hides it.
+func (r *progressReader) fetch(ctx context.Context, offset int64) ([]*kgo.Record, int64, error) {
+	partition := kmsg.NewFetchRequestTopicPartition()
+	partition.FetchOffset, partition.PartitionMaxBytes = offset, 4<<20
+	request := kmsg.NewPtrFetchRequest()
+	request.IsolationLevel = 1 // read_committed
+	request.MaxWaitMillis, request.MinBytes, request.MaxBytes = 250, 1, 4<<20
+	request.Topics = []kmsg.FetchRequestTopic{{Topic: r.topic, TopicID: r.id, Partitions: []kmsg.FetchRequestTopicPartition{partition}}}
+	got, err := r.client.Broker(int(r.leader)).RetriableRequest(ctx, request)
+	if err != nil {
+		return nil, 0, err
+	}
+	response := got.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
+		return nil, 0, err
+	}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return nil, offset, nil
+	}
+	options := kgo.ProcessFetchPartitionOpts{Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic}
+	fetched, next := kgo.ProcessFetchPartition(options, &response.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	return fetched.Records, next, fetched.Err
+}

@@ -1,0 +1,250 @@
+// Package publisher keeps Kafka holding every committed transaction of a database exactly once, in
+// commit order. The guarantee is the function publish; everything else serves it.
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"go.uber.org/zap"
+)
+
+// Publisher publishes one database. Run uses it from one goroutine; Stats may be called from any.
+type Publisher struct {
+	cfg    Config
+	open   func(context.Context) (Source, error)
+	log    Log
+	format Format
+	topics topics
+	owners owners
+	now    func() time.Time
+	pause  func(context.Context, time.Duration) error
+
+	source   Source     // nil: the slot is not held
+	doubted  *Position  // what the log held when the last check failed
+	batch    *Batch     // of that source
+	order    []int      // of the changes of a transaction, reused
+	audit    audit      // of a transaction, reused
+	composed int        // transactions in the batch
+	acked    outbox.LSN // on this source
+	recorded time.Time  // when the position was last put into Kafka
+	checked  time.Time  // when the publications were last compared
+	failures int        // in a row
+
+	stats stats
+}
+
+// New makes a publisher that takes its slot with open and turns changes into records with format.
+func New(cfg Config, open func(context.Context) (Source, error), format Format) (*Publisher, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	return newPublisher(cfg, open, newKafkaLog(cfg), format), nil
+}
+
+func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
+	return &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, now: time.Now, pause: pause}
+}
+
+// Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
+// a *Halt or one of outbox, and says what to do.
+func (p *Publisher) Run(ctx context.Context) error {
+	defer p.stats.state("stopped")
+	defer p.log.Close()
+	defer p.release()
+	for {
+		err := p.publish(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		wait := p.backoff()
+		switch fateOf(err) {
+		case halt:
+			return err
+		case standBy:
+			p.release()
+			p.say("standing by", err)
+			wait = standByPause
+		case retry:
+			p.say("retrying", err)
+		}
+		if p.pause(ctx, wait) != nil {
+			return nil
+		}
+	}
+}
+
+// publish is the one path of start and recovery. It returns only with an error.
+func (p *Publisher) publish(ctx context.Context) error {
+	if err := p.hold(ctx); err != nil {
+		return err
+	}
+	position, err := p.fence(ctx)
+	if err != nil {
+		return err
+	}
+	next := position
+	for {
+		transactions, err := p.receive(ctx)
+		if err != nil {
+			return err
+		}
+		if next, err = p.compose(transactions, position, next); err != nil {
+			return err
+		}
+		if p.batch.Len() > 0 || p.idle(position, next) {
+			if err := p.log.Publish(ctx, p.batch, next); err != nil {
+				return p.unpublished(next, err)
+			}
+			position = next
+			p.published(position)
+		}
+		p.source.Drop(next.EndLSN)
+		p.ack(min(position.EndLSN, p.source.Received()))
+	}
+}
+
+// hold takes the slot, or makes sure that the connection that holds it is still what it was.
+func (p *Publisher) hold(ctx context.Context) error {
+	if p.source != nil {
+		return p.checkPublications(ctx)
+	}
+	p.stats.state("waiting for the slot")
+	source, err := p.open(ctx)
+	if err != nil {
+		return fmt.Errorf("slot %s: %w", p.cfg.Slot, err)
+	}
+	s := source.System()
+	p.source, p.acked, p.checked = source, 0, p.now()
+	p.batch = newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
+	p.cfg.Log.Info("slot taken", zap.Stringer("lsn", s.ConfirmedFlush))
+	return nil
+}
+
+// fence shuts out any predecessor, then reads and checks the position that the log holds.
+func (p *Publisher) fence(ctx context.Context) (Position, error) {
+	p.stats.state("fencing")
+	recorded, err := p.log.Fence(ctx)
+	if err != nil {
+		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
+	}
+	if err := p.check(ctx, recorded); err != nil {
+		return Position{}, err
+	}
+	s := p.source.System()
+	position := startPosition(s, p.cfg.Slot)
+	if recorded != nil {
+		position = *recorded
+	}
+	p.batch.Reset()
+	p.composed = 0
+	if position.Timeline != s.Timeline {
+		position.Timeline = s.Timeline
+		if err := p.log.Publish(ctx, p.batch, position); err != nil {
+			return Position{}, p.unpublished(position, err)
+		}
+	}
+	p.recorded = p.now()
+	p.stats.start(p.acked, position.EndLSN, p.source.Received())
+	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
+	return position, nil
+}
+
+// check checks the recorded position against the source. A connection may be older than the position,
+// for a twin may have published meanwhile: it is believed that something is wrong only if one that was
+// opened after the position was read says so too.
+func (p *Publisher) check(ctx context.Context, recorded *Position) error {
+	s := p.source.System()
+	s.Server = max(s.Server, p.source.Received())
+	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
+	err := check(s, recorded, func(timeline int32) ([]outbox.TimelineSwitch, error) {
+		return p.source.TimelineHistory(ctx, timeline)
+	})
+	if err == nil {
+		p.doubted = nil
+		return nil
+	}
+	p.release()
+	if recorded == nil {
+		recorded = &Position{}
+	}
+	if p.doubted == nil || p.doubted.EndLSN != recorded.EndLSN {
+		p.doubted = recorded
+		return fmt.Errorf("to be checked again over a new connection: %v", err)
+	}
+	return err
+}
+
+// receive waits for transactions, no longer than until the next thing that the clock asks for.
+func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) {
+	if !p.now().Before(p.checked.Add(p.cfg.CheckPublications)) {
+		if err := p.checkPublications(ctx); err != nil {
+			return nil, err
+		}
+	}
+	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)
+	wait, cancel := context.WithTimeout(ctx, due)
+	defer cancel()
+	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
+	if err != nil && errors.Is(wait.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, nil
+	}
+	if err != nil {
+		p.release()
+		return nil, fmt.Errorf("stream of slot %s: %w", p.cfg.Slot, err)
+	}
+	p.stats.receive(p.source.Received())
+	return transactions, nil
+}
+
+// idle says whether a position that no event carries is to be recorded now.
+func (p *Publisher) idle(position, next Position) bool {
+	return next.EndLSN > position.EndLSN && p.now().Sub(p.recorded) >= p.cfg.IdleProgress
+}
+
+func (p *Publisher) checkPublications(ctx context.Context) error {
+	if err := p.source.CheckPublications(ctx); err != nil {
+		return fmt.Errorf("publications of slot %s: %w", p.cfg.Slot, err)
+	}
+	p.checked = p.now()
+	return nil
+}
+
+// unpublished says what failed. Kafka's client may still read the batch, so another takes its place.
+func (p *Publisher) unpublished(next Position, err error) error {
+	p.batch = newBatch(p.source.System().ID, p.cfg.Slot, p.cfg.SQLText)
+	return fmt.Errorf("publish through %s: %w", next.EndLSN, err)
+}
+
+func (p *Publisher) published(position Position) {
+	p.stats.publish(position.EndLSN, p.composed, p.batch.Len())
+	p.batch.Reset()
+	p.composed = 0
+	p.recorded, p.failures = p.now(), 0
+}
+
+// ack lets Postgres discard the log up to what Kafka holds and this source has brought: after a
+// restart it brings again what was not acknowledged.
+func (p *Publisher) ack(upTo outbox.LSN) {
+	if upTo <= p.acked {
+		return
+	}
+	p.source.Ack(upTo)
+	p.acked = upTo
+	p.stats.ack(upTo)
+}
+
+// release lets the slot go, if it is held.
+func (p *Publisher) release() {
+	if p.source == nil {
+		return
+	}
+	if err := p.source.Close(); err != nil {
+		p.cfg.Log.Debug("close the stream", zap.Error(err))
+	}
+	p.source = nil
+}

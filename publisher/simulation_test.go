@@ -1,0 +1,419 @@
+package publisher
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"go.uber.org/zap"
+)
+
+// The simulation runs the real loop against a scripted database and a scripted Kafka. Every call of
+// the loop is a step, and between any two steps the publisher may die, a twin may take its slot, a
+// reply may be lost, or the connection. All of it follows from the seed. After each step the world
+// makes sure that a read-committed reader sees each transaction once, whole, in order, and that
+// nothing is acknowledged that the position does not cover.
+
+const (
+	simulatedWorlds = 250
+	stepsPerWorld   = 4000
+)
+
+func TestSimulation(t *testing.T) {
+	published, crashes, twins, lost, idle := 0, 0, 0, 0, 0
+	for seed := range uint64(simulatedWorlds) {
+		w := newWorld(seed)
+		if err := w.run(); err != nil {
+			t.Fatalf("seed %d, step %d: %v", seed, w.steps, err)
+		}
+		published += w.visible
+		crashes += w.crashes
+		twins += w.twins
+		lost += w.lostReplies
+		idle += w.idleRecords
+	}
+	t.Logf("%d steps, %d transactions, %d crashes, %d twins, %d lost replies, %d idle records",
+		simulatedWorlds*stepsPerWorld, published, crashes, twins, lost, idle)
+	if published < simulatedWorlds*100 || crashes < simulatedWorlds || twins < simulatedWorlds || lost < simulatedWorlds || idle < simulatedWorlds {
+		t.Error("the simulation hardly does anything")
+	}
+}
+
+// world is the database, Kafka, and what must be true of them.
+type world struct {
+	random *rand.Rand
+	clock  time.Time
+	steps  int
+	twin   bool // a second publisher runs inside a step of the first
+	limit  int  // step at which the twin dies
+
+	committed []*outbox.Transaction // in commit order
+	wal       outbox.LSN            // end of the log
+	confirmed outbox.LSN            // of the slot
+	saved     outbox.LSN            // what is left of it after a crash of Postgres
+	holder    *simSource
+
+	epoch    int
+	recorded *Position
+	reader   int // index in committed of the transaction that a reader is to see next
+	visible  int // transactions that a reader has seen
+
+	crashes, twins, lostReplies, idleRecords int
+}
+
+// crash ends a publisher between two steps; over ends the world.
+type (
+	crash struct{}
+	over  struct{}
+)
+
+// violation is a broken promise.
+type violation string
+
+func newWorld(seed uint64) *world {
+	return &world{random: rand.New(rand.NewPCG(seed, 1)), clock: time.Unix(1e9, 0), wal: 1000, confirmed: 1000, saved: 1000}
+}
+
+// run starts publishers, one after the other has died, until the steps are used up.
+func (w *world) run() error {
+	for {
+		done, err := w.live()
+		if done || err != nil {
+			return err
+		}
+		w.crashes++
+	}
+}
+
+// live runs one publisher until it dies.
+func (w *world) live() (done bool, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case crash:
+		case over:
+			done = true
+		default:
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second}.withDefaults()
+	cfg.Log = zap.NewNop()
+	p := newPublisher(cfg, w.open, &simLog{world: w}, simFormat{})
+	p.now = func() time.Time { return w.clock }
+	p.pause = func(context.Context, time.Duration) error { w.step(); return nil }
+	if err := p.Run(context.Background()); err != nil {
+		return false, fmt.Errorf("the publisher halted: %w", err)
+	}
+	return false, errors.New("the publisher stopped by itself")
+}
+
+func (w *world) chance(oneIn int) bool { return w.random.IntN(oneIn) == 0 }
+
+// step is the place between two steps of a publisher, where anything may happen.
+func (w *world) step() {
+	w.steps++
+	w.clock = w.clock.Add(time.Duration(w.random.IntN(1000)) * time.Millisecond)
+	if w.chance(3) {
+		w.commit()
+	}
+	if w.chance(20) {
+		w.saved = w.confirmed
+	}
+	switch {
+	case w.twin && w.steps >= w.limit:
+		panic(crash{})
+	case !w.twin && w.steps >= stepsPerWorld:
+		panic(over{})
+	case w.chance(40):
+		panic(crash{})
+	case !w.twin && w.chance(100):
+		w.runTwin()
+	}
+}
+
+// runTwin lets a second publisher take the slot, fence the first, work and die, all inside one step.
+func (w *world) runTwin() {
+	w.twin, w.limit = true, w.steps+w.random.IntN(60)
+	w.twins++
+	_, err := w.live()
+	w.twin = false
+	if err != nil {
+		panic(violation("twin: " + err.Error()))
+	}
+}
+
+// commit writes a transaction: rows, one row, or notes only. Its rows lie before its commit record,
+// among those of others.
+func (w *world) commit() {
+	begin := w.wal + outbox.LSN(w.random.IntN(200))
+	tx := &outbox.Transaction{BeginLSN: begin, EndLSN: begin + 48, XID: outbox.XID(len(w.committed)), CommitTime: w.clock, Notes: simNotes}
+	if !w.chance(5) {
+		for i := range 1 + w.random.IntN(3) {
+			lsn := begin - outbox.LSN(w.random.IntN(300))
+			tx.Changes = append(tx.Changes, outbox.Change{Op: outbox.Insert, Ordinal: i, LSN: lsn, Relation: simTable})
+		}
+	}
+	w.wal = tx.EndLSN
+	w.committed = append(w.committed, tx)
+}
+
+var (
+	simTable = &pgoutput.Relation{OID: 1, Schema: "public", Name: "t"}
+	simNotes = []outbox.Note{{User: []byte("ann"), Trust: outbox.Verified}}
+)
+
+// open takes the slot for a new connection, which sends again what is not known to be confirmed.
+func (w *world) open(context.Context) (Source, error) {
+	w.step()
+	if w.twin && w.chance(2) {
+		return nil, outbox.ErrSlotBusy
+	}
+	if w.chance(10) {
+		return nil, errors.New("connection refused")
+	}
+	confirmed := w.confirmed
+	if w.chance(4) {
+		confirmed = w.saved
+	}
+	s := &simSource{world: w, received: confirmed}
+	s.system = outbox.System{ID: "1", Timeline: 1, DatabaseOID: 1, Database: "d", Server: w.wal, ConfirmedFlush: confirmed, PublicationHash: "h"}
+	s.system.ConsistentPoint = 1000
+	w.holder, w.confirmed = s, confirmed
+	return s, nil
+}
+
+// simSource is a connection that holds the slot, or believes so.
+type simSource struct {
+	world    *world
+	system   outbox.System
+	queue    []*outbox.Transaction
+	received outbox.LSN
+	acked    outbox.LSN
+}
+
+func (s *simSource) System() outbox.System { return s.system }
+
+func (s *simSource) TimelineHistory(context.Context, int32) ([]outbox.TimelineSwitch, error) {
+	return nil, errors.New("nobody should ask")
+}
+
+func (s *simSource) Next(context.Context, int) ([]*outbox.Transaction, error) {
+	w := s.world
+	w.step()
+	if w.chance(60) || w.holder != s && len(s.queue) == 0 {
+		return nil, errors.New("connection lost")
+	}
+	if w.holder == s {
+		s.receive()
+	}
+	if len(s.queue) == 0 {
+		w.clock = w.clock.Add(time.Duration(w.random.IntN(6)) * time.Second)
+		return nil, nil
+	}
+	return s.queue[:1+w.random.IntN(len(s.queue))], nil
+}
+
+// receive puts some more of the log into the queue, with keepalives before and between, some of which
+// say the very position where the next commit record starts.
+func (s *simSource) receive() {
+	w := s.world
+	for _, tx := range w.after(s.received) {
+		if len(s.queue) > 10 || w.chance(4) {
+			return
+		}
+		switch room := int(tx.BeginLSN - s.received); {
+		case w.chance(4):
+			s.push(&outbox.Transaction{EndLSN: tx.BeginLSN})
+			return
+		case room > 0 && w.chance(4):
+			s.push(&outbox.Transaction{EndLSN: s.received + 1 + outbox.LSN(w.random.IntN(room))})
+		}
+		s.push(tx)
+	}
+	if w.chance(2) {
+		s.push(&outbox.Transaction{EndLSN: w.wal})
+	}
+}
+
+func (s *simSource) push(tx *outbox.Transaction) {
+	if tx.EndLSN > s.received {
+		s.queue = append(s.queue, tx)
+		s.received = tx.EndLSN
+	}
+}
+
+// after returns what ends after a position.
+func (w *world) after(position outbox.LSN) []*outbox.Transaction {
+	first := len(w.committed)
+	for first > 0 && w.committed[first-1].EndLSN > position {
+		first--
+	}
+	return w.committed[first:]
+}
+
+func (s *simSource) Drop(upTo outbox.LSN) {
+	s.world.step()
+	for len(s.queue) > 0 && s.queue[0].EndLSN <= upTo {
+		s.queue = s.queue[1:]
+	}
+}
+
+func (s *simSource) Ack(upTo outbox.LSN) {
+	w := s.world
+	w.step()
+	switch {
+	case w.recorded == nil || upTo > w.recorded.EndLSN:
+		panic(violation(fmt.Sprintf("acknowledged %s beyond the position", upTo)))
+	case upTo > s.received || upTo < s.acked:
+		panic(violation(fmt.Sprintf("acknowledged %s, received %s, acknowledged before %s", upTo, s.received, s.acked)))
+	}
+	s.acked = upTo
+	if w.holder == s {
+		w.confirmed = max(w.confirmed, upTo)
+	}
+	w.step()
+}
+
+func (s *simSource) Received() outbox.LSN { return s.received }
+
+func (s *simSource) CheckPublications(context.Context) error {
+	s.world.step()
+	return nil
+}
+
+func (s *simSource) Close() error {
+	if s.world.holder == s {
+		s.world.holder = nil
+	}
+	return nil
+}
+
+// simLog is one publisher's client of the scripted Kafka.
+type simLog struct {
+	world *world
+	epoch int // 0: to be fenced
+}
+
+func (l *simLog) Fence(context.Context) (*Position, error) {
+	w := l.world
+	w.step()
+	l.epoch = 0
+	if w.chance(20) {
+		return nil, errors.New("Kafka is away")
+	}
+	w.epoch++
+	epoch := w.epoch
+	w.step()
+	if w.chance(20) {
+		return nil, errors.New("reply lost")
+	}
+	if w.epoch != epoch {
+		return nil, ErrFenced
+	}
+	l.epoch = epoch
+	if w.recorded == nil {
+		return nil, nil
+	}
+	recorded := *w.recorded
+	return &recorded, nil
+}
+
+func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
+	w := l.world
+	w.step()
+	if l.epoch == 0 {
+		panic(violation("published without a fence"))
+	}
+	epoch := l.epoch
+	l.epoch = 0
+	if w.chance(40) {
+		return errors.New("aborted")
+	}
+	w.step()
+	if epoch != w.epoch {
+		return ErrFenced
+	}
+	w.show(b, p)
+	w.step()
+	if w.chance(40) {
+		w.lostReplies++
+		return errors.New("reply lost")
+	}
+	l.epoch = epoch
+	return nil
+}
+
+func (l *simLog) Close() {}
+
+// show makes a Kafka transaction visible and checks what a reader sees of it.
+func (w *world) show(b *Batch, p Position) {
+	records := b.Records()
+	for len(records) > 0 {
+		records = w.showTransaction(records)
+	}
+	if b.Len() == 0 {
+		w.idleRecords++
+	}
+	if w.reader < len(w.committed) {
+		if next := w.nextWanted(); next != nil && p.EndLSN >= next.EndLSN {
+			panic(violation(fmt.Sprintf("position %s covers the transaction that ends at %s, which is not published", p.EndLSN, next.EndLSN)))
+		}
+	}
+	if w.recorded != nil && p.EndLSN <= w.recorded.EndLSN {
+		panic(violation(fmt.Sprintf("position %s after %s", p.EndLSN, w.recorded.EndLSN)))
+	}
+	w.recorded = &p
+}
+
+// nextWanted returns the next transaction with rows that a reader has not seen, nil if there is none.
+func (w *world) nextWanted() *outbox.Transaction {
+	for w.reader < len(w.committed) && len(w.committed[w.reader].Changes) == 0 {
+		w.reader++
+	}
+	if w.reader == len(w.committed) {
+		return nil
+	}
+	return w.committed[w.reader]
+}
+
+// showTransaction takes the records of the next transaction: its rows in order, then its audit record.
+func (w *world) showTransaction(records []Record) []Record {
+	want := w.nextWanted()
+	if want == nil {
+		panic(violation(fmt.Sprintf("record %x of a transaction that was published before", records[0].Value)))
+	}
+	for i := range want.Changes {
+		if len(records) == 0 || string(records[0].Value) != string(simValue(nil, want, i)) {
+			panic(violation(fmt.Sprintf("the reader lacks row %d of the transaction that ends at %s", i, want.EndLSN)))
+		}
+		records = records[1:]
+	}
+	if len(records) == 0 || records[0].Topic != "p.audit" {
+		panic(violation(fmt.Sprintf("no audit record of the transaction that ends at %s", want.EndLSN)))
+	}
+	w.reader++
+	w.visible++
+	return records[1:]
+}
+
+// simFormat writes which row of which transaction a change is.
+type simFormat struct{}
+
+func (simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	value := len(b.Buf)
+	b.Buf = simValue(b.Buf, tx, i)
+	b.Add("p.public.t", Null, value)
+	return nil
+}
+
+func simValue(dst []byte, tx *outbox.Transaction, i int) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(tx.EndLSN))
+	return append(dst, byte(i))
+}

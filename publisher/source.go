@@ -1,0 +1,44 @@
+package publisher
+
+import (
+	"context"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Source is the stream of committed transactions of one slot, which it holds while it lives.
+// *outbox.Stream is one; the simulation has another.
+type Source interface {
+	// System says which server and slot this is, as of the connect.
+	System() outbox.System
+	// TimelineHistory lists the timelines that led to this one, oldest first, each with the position
+	// where the server left it.
+	TimelineHistory(ctx context.Context, timeline int32) ([]outbox.TimelineSwitch, error)
+	// Next waits for transactions and returns the head of the queue, at least one, no more than about
+	// maxBytes, without removing it. When ctx ends it returns the error of ctx and stays usable; any
+	// other error means that the stream is gone.
+	Next(ctx context.Context, maxBytes int) ([]*outbox.Transaction, error)
+	// Drop removes what ends at or before upTo from the queue; its transactions may be reused.
+	Drop(upTo outbox.LSN)
+	// Ack lets Postgres discard the log up to upTo.
+	Ack(upTo outbox.LSN)
+	// Received is the end of what has been decoded.
+	Received() outbox.LSN
+	// CheckPublications compares the publications with those of the connect.
+	CheckPublications(ctx context.Context) error
+	// Close lets the slot go.
+	Close() error
+}
+
+// Log is Kafka as the loop sees it. After an error it must be fenced again: the log decides, never
+// memory.
+type Log interface {
+	// Fence takes the transactional id, which aborts what a predecessor left open, and returns the
+	// recorded position, nil if there is none.
+	Fence(ctx context.Context) (*Position, error)
+	// Publish commits the records of the batch and the position in one transaction. After an error
+	// it may be committed or not. The batch must not be used again then.
+	Publish(ctx context.Context, b *Batch, p Position) error
+	// Close aborts what is open.
+	Close()
+}

@@ -1,0 +1,85 @@
+package publisher
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Stats is what a publisher has done since it was made. Acked <= Published <= Received.
+type Stats struct {
+	Acked     outbox.LSN // Postgres may discard the log up to here
+	Published outbox.LSN // recorded in the progress topic
+	Received  outbox.LSN // decoded from the slot
+
+	Transactions int64 // published
+	Events       int64 // records, without progress records
+	Batches      int64 // Kafka transactions
+	Retries      int64
+	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
+	LastError    string // of the last retry; empty after a success
+}
+
+// Stats may be called from any goroutine.
+func (p *Publisher) Stats() Stats {
+	p.stats.mu.Lock()
+	defer p.stats.mu.Unlock()
+	return p.stats.now
+}
+
+type stats struct {
+	mu  sync.Mutex
+	now Stats
+}
+
+func (s *stats) state(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.State = state
+}
+
+// start notes a position that was read from the log, which may be behind that of a lost database.
+func (s *stats) start(acked, published, received outbox.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.State = "publishing"
+	s.now.Acked, s.now.Published, s.now.Received = acked, published, max(received, published)
+}
+
+func (s *stats) receive(upTo outbox.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Received = max(s.now.Received, upTo)
+}
+
+func (s *stats) publish(upTo outbox.LSN, transactions, events int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Published = upTo
+	s.now.Transactions += int64(transactions)
+	s.now.Events += int64(events)
+	s.now.Batches++
+	s.now.LastError = ""
+	s.checkLocked()
+}
+
+func (s *stats) ack(upTo outbox.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Acked = upTo
+	s.checkLocked()
+}
+
+func (s *stats) fail(state string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.State, s.now.LastError = state, err.Error()
+	s.now.Retries++
+}
+
+func (s *stats) checkLocked() {
+	if s.now.Acked > s.now.Published || s.now.Published > s.now.Received {
+		panic(fmt.Sprintf("watermarks out of order: acked %s, published %s, received %s", s.now.Acked, s.now.Published, s.now.Received))
+	}
+}

@@ -1,0 +1,97 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// topics are the topics of a prefix that are not of a table.
+type topics struct{ audit, ddl, progress string }
+
+func topicsOf(prefix string) topics {
+	return topics{audit: TopicName(prefix, "audit"), ddl: TopicName(prefix, "ddl"), progress: TopicName(prefix, "progress")}
+}
+
+// TopicName joins parts with dots. Characters that Kafka does not take become underscores, each byte
+// one; that two names may become the same one is caught when they are published.
+func TopicName(parts ...string) string {
+	name := strings.Join(parts, ".")
+	for i := range len(name) {
+		if !legalInTopic(name[i]) {
+			return mapTopicName(name)
+		}
+	}
+	return name
+}
+
+func mapTopicName(name string) string {
+	mapped := []byte(name)
+	for i, c := range mapped {
+		if !legalInTopic(c) {
+			mapped[i] = '_'
+		}
+	}
+	return string(mapped)
+}
+
+func legalInTopic(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_'
+}
+
+// owners knows, by topic, which table (or kind of message) is published to it.
+type owners map[string]owner
+
+type owner struct {
+	name     string
+	relation *pgoutput.Relation // of its last record: most need no comparison of names
+}
+
+// claim refuses a record of the batch, from the given one on, whose topic another table has.
+func (o owners) claim(b *Batch, from int, c *outbox.Change) error {
+	for _, e := range b.entries[from:] {
+		have, known := o[e.topic]
+		if known && c.Relation != nil && have.relation == c.Relation {
+			continue
+		}
+		name := sourceName(c)
+		if known && have.name != name {
+			return &Halt{ErrTopicCollision, fmt.Sprintf("%s and %s both map to topic %s", have.name, name, e.topic), "rename one of them, or exclude it from the publication"}
+		}
+		o[e.topic] = owner{name, c.Relation}
+	}
+	return nil
+}
+
+// ensureTopics creates what topics of the batch are missing, before the first record goes there.
+func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
+	last := ""
+	for _, e := range b.entries {
+		if e.topic == last {
+			continue
+		}
+		last = e.topic
+		if l.known[e.topic] {
+			continue
+		}
+		if err := l.createTopic(ctx, e.topic); err != nil {
+			return fmt.Errorf("create topic %s: %w", e.topic, err)
+		}
+		l.known[e.topic] = true
+	}
+	return nil
+}
+
+func (l *kafkaLog) createTopic(ctx context.Context, topic string) error {
+	_, err := kadm.NewClient(l.client).CreateTopic(ctx, l.cfg.Partitions, l.cfg.ReplicationFactor, nil, topic)
+	if errors.Is(err, kerr.TopicAlreadyExists) {
+		return nil
+	}
+	return err
+}
