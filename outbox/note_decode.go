@@ -70,8 +70,12 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 			values[t.fields[i]] = columns.Value()
 		}
 	}
-	if string(values[fieldKind]) == "d" {
+	switch string(values[fieldKind]) {
+	case "d":
 		return a.ddl(lsn, values[fieldNote])
+	case "n":
+	default: // not ours to read
+		values[fieldNote] = nil
 	}
 	pid, _ := strconv.ParseInt(string(values[fieldPID]), 10, 32)
 	return a.note(lsn, &noteColumns{

@@ -1,0 +1,260 @@
+package outbox
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var outboxColumns = []string{"kind", "at", "note", "user_name", "role_name", "pid", "application", "sql"}
+
+// outboxRow returns the values of a row of pgtee.outbox, as pgoutput sends them; a nil sql is null.
+func outboxRow(kind byte, note, user, role string, pid int32, sql []byte) []string {
+	text := null
+	if sql != nil {
+		text = `\x` + hex.EncodeToString(sql)
+	}
+	return []string{string(kind), "2026-01-02 03:04:05+00", note, user, role, fmt.Sprint(pid), "psql", text}
+}
+
+// recordMessage returns what record_send() makes of a note.
+func recordMessage(note, user, role string, pid int32, sql []byte) string {
+	record := binary.BigEndian.AppendUint32(nil, 6)
+	column := func(oid uint32, value []byte) {
+		record = binary.BigEndian.AppendUint32(record, oid)
+		if value == nil {
+			record = binary.BigEndian.AppendUint32(record, 1<<32-1)
+			return
+		}
+		record = binary.BigEndian.AppendUint32(record, uint32(len(value)))
+		record = append(record, value...)
+	}
+	column(25, []byte(note))
+	column(19, []byte(user))
+	column(19, []byte(role))
+	column(23, binary.BigEndian.AppendUint32(nil, uint32(pid)))
+	column(25, []byte("psql"))
+	column(17, sql)
+	return string(record)
+}
+
+func testPayload(flags Flags) *Payload {
+	return &Payload{
+		Flags: flags, Offset: 7, Length: 23, ProxyID: 1, Session: NewSessionID(time.UnixMilli(1_700_000_000_000), 5), Counter: 3, Statement: 9,
+		Time: time.UnixMicro(1_700_000_000_000_001).UTC(), Client: netip.MustParseAddrPort("192.0.2.7:50123"), Fingerprint: 0xABCDEF,
+	}
+}
+
+var testKey = []byte("0123456789abcdef0123456789abcdef")
+
+// Both forms of a note say the same.
+func TestNoteForms(t *testing.T) {
+	const sql = "update orders set état = '\\x00'"
+	tests := []struct {
+		name    string
+		flags   Flags
+		signed  string // what the proxy signs
+		column  []byte // what the server adds
+		wantSQL string
+	}{
+		{"SQL from current_query()", FlagRow | FlagQuery, sql, []byte(sql), sql},
+		{"SQL in the payload", FlagSQL | FlagRedacted, sql, nil, sql},
+		{"no SQL", 0, "", nil, ""},
+		{"a column that the proxy did not ask for", 0, "", []byte("select forged"), ""},
+		{"empty SQL", FlagQuery, "", []byte{}, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			payload := testPayload(test.flags)
+			text := string(NewSigner(4, testKey).Append(nil, payload, []byte("bob"), 4711, []byte(test.signed)))
+			w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+			w.begin(1).relation(3, Schema, "outbox_0", outboxColumns...)
+			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
+			w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
+			got := w.commit()
+			if len(got.Notes) != 2 || len(got.Changes) != 0 {
+				t.Fatalf("%d notes, %d changes, want 2 and 0", len(got.Notes), len(got.Changes))
+			}
+			for _, note := range got.Notes {
+				want := Note{Payload: *payload, User: []byte("bob"), Role: []byte("admin"), PID: 4711, Application: []byte("psql"), SQL: note.SQL, Trust: Verified}
+				if !reflect.DeepEqual(note, want) || string(note.SQL) != test.wantSQL {
+					t.Errorf("got  %+v\nwant %+v with SQL %q", note, want, test.wantSQL)
+				}
+			}
+		})
+	}
+}
+
+// A change belongs to the last note before it.
+func TestNoteOfEachChange(t *testing.T) {
+	note := func(sql string) string {
+		return recordMessage(string(NewSigner(4, testKey).Append(nil, testPayload(FlagSQL), nil, 0, []byte(sql))), "", "", 0, nil)
+	}
+	w := &wal{t: t}
+	w.begin(1).relation(1, "public", "t", "a").insert(1, "before")
+	w.message(MessagePrefix, note("one")).message(MessagePrefix, note("two")).insert(1, "a").message("app", "b")
+	w.message(MessagePrefix, note("three")).message(DDLPrefix, `{"command": "CREATE TABLE", "confirmed": true}`)
+	got := w.commit()
+	want := []int{-1, 1, 1, 2}
+	for i, change := range got.Changes {
+		if change.Note != want[i] || change.Ordinal != i {
+			t.Errorf("change %d: note %d, ordinal %d, want note %d", i, change.Note, change.Ordinal, want[i])
+		}
+	}
+	if ddl := got.Changes[3].DDL; len(got.Changes) != 4 || ddl == nil || ddl.Command != "CREATE TABLE" || !ddl.Confirmed {
+		t.Errorf("DDL record %+v", ddl)
+	}
+	if got := w.begin(2).insert(1, "next").commit(); got.Changes[0].Note != -1 || got.Changes[0].Ordinal != 0 {
+		t.Errorf("the next transaction starts with note %d, ordinal %d", got.Changes[0].Note, got.Changes[0].Ordinal)
+	}
+}
+
+func TestNoteTrust(t *testing.T) {
+	payload := testPayload(FlagSQL)
+	text := string(NewSigner(4, testKey).Append(nil, payload, []byte("bob"), 4711, []byte("select 1")))
+	right := map[byte]*Signer{4: NewSigner(4, testKey)}
+	tests := []struct {
+		name    string
+		signers map[byte]*Signer
+		user    string
+		want    Trust
+	}{
+		{"no keys", nil, "bob", Unverified},
+		{"the key", right, "bob", Verified},
+		{"another user", right, "eve", Forged},
+		{"unknown key id", map[byte]*Signer{5: NewSigner(5, testKey)}, "bob", Forged},
+		{"another key", map[byte]*Signer{4: NewSigner(4, []byte("another"))}, "bob", Forged},
+		{"two keys", map[byte]*Signer{4: right[4], 5: NewSigner(5, []byte("another"))}, "bob", Verified},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := &wal{t: t, signers: test.signers}
+			got := w.begin(1).message(MessagePrefix, recordMessage(text, test.user, "r", 4711, nil)).commit()
+			if note := got.Notes[0]; note.Trust != test.want || note.Counter != payload.Counter {
+				t.Errorf("trust %d, counter %d, want %d and %d", note.Trust, note.Counter, test.want, payload.Counter)
+			}
+		})
+	}
+}
+
+// What a client can write by hand never ends the stream.
+func TestNoteMalformed(t *testing.T) {
+	good := string(NewSigner(4, testKey).Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	record := recordMessage(good, "bob", "r", 1, []byte("select 1"))
+	messages := map[string]string{
+		"empty":               "",
+		"text":                "hello",
+		"cut":                 record[:len(record)-1],
+		"longer":              record + "x",
+		"seven columns":       "\x00\x00\x00\x07" + record[4:],
+		"2^31 columns":        "\x80\x00\x00\x00" + record[4:],
+		"length of 2 GB":      record[:8] + "\x7f\xff\xff\xff" + record[12:],
+		"length of -2":        record[:8] + "\xff\xff\xff\xfe" + record[12:],
+		"no base64":           recordMessage("!!!!", "bob", "r", 1, nil),
+		"short payload":       recordMessage("AQEA", "bob", "r", 1, nil),
+		"version 2":           recordMessage(base64.StdEncoding.EncodeToString([]byte("\x02"+strings.Repeat("\x00", 80))), "bob", "r", 1, nil),
+		"null instead of pid": strings.Replace(record, "\x00\x00\x00\x17\x00\x00\x00\x04\x00\x00\x00\x01", "\x00\x00\x00\x17\xff\xff\xff\xff", 1),
+	}
+	for name, content := range messages {
+		t.Run("message/"+name, func(t *testing.T) {
+			w := &wal{t: t}
+			checkForged(t, w.begin(1).message(MessagePrefix, content).commit())
+		})
+	}
+	rows := map[string][]string{
+		"no kind":     append([]string{null}, outboxRow('n', good, "u", "r", 1, nil)[1:]...),
+		"kind x":      outboxRow('x', "", "u", "r", 1, nil),
+		"no payload":  outboxRow('n', null, "u", "r", 1, nil),
+		"bad pid":     {"n", "", "AQEA", "u", "r", "99999999999", "a", null},
+		"bytea as \\": {"n", "", good, "u", "r", "1", "a", `select \001`},
+		"odd hex":     {"n", "", good, "u", "r", "1", "a", `\x123`},
+	}
+	for name, values := range rows {
+		t.Run("row/"+name, func(t *testing.T) {
+			w := &wal{t: t}
+			w.begin(1).relation(3, Schema, "outbox", outboxColumns...)
+			checkForged(t, w.insert(3, values...).commit())
+		})
+	}
+}
+
+func checkForged(t *testing.T, got *Transaction) {
+	t.Helper()
+	if len(got.Notes) != 1 || got.Notes[0].Trust != Forged || got.Notes[0].Payload != (Payload{}) || got.Notes[0].SQL != nil {
+		t.Errorf("got %+v, want one forged note without payload", got.Notes)
+	}
+}
+
+// A command that cannot run in a transaction block is known from its note only.
+func TestNoteAfterCommand(t *testing.T) {
+	text := string(NewSigner(4, testKey).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("VACUUM t")))
+	w := &wal{t: t}
+	got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
+	if len(got.Notes) != 1 || len(got.Changes) != 1 {
+		t.Fatalf("%d notes and %d changes, want 1 and 1", len(got.Notes), len(got.Changes))
+	}
+	want := &DDLRecord{Statement: "VACUUM t", User: "bob", Role: "admin", Application: "psql", PID: 7}
+	if c := got.Changes[0]; c.Op != DDL || c.Note != 0 || !reflect.DeepEqual(c.DDL, want) {
+		t.Errorf("got %c of note %d: %+v, want %+v", c.Op, c.Note, c.DDL, want)
+	}
+}
+
+func TestDDLRecordForms(t *testing.T) {
+	const body = `{"command": "ALTER TABLE", "statement": "alter table t add b int", "user": "bob", "pid": 7, "listed": true, "atomic": true, "confirmed": true,
+		"objects": [{"command": "ALTER TABLE", "type": "table", "schema": "public", "name": "public.t", "oid": 16385, "dropped": false,
+		"columns": [{"name": "a", "type": "integer", "not_null": true}]}]}`
+	w := &wal{t: t}
+	w.begin(1).relation(3, Schema, "outbox", outboxColumns...)
+	w.insert(3, outboxRow('d', body, null, null, 0, nil)...).message(DDLPrefix, body)
+	w.message(DDLPrefix, "{").message(DDLPrefix, `{"pid": "x", "user": "eve"}`).message(DDLPrefix, strings.Repeat(" ", maxDDLBytes)+body)
+	got := w.commit()
+	whole := &DDLRecord{
+		Command: "ALTER TABLE", Statement: "alter table t add b int", User: "bob", PID: 7, Listed: true, Atomic: true, Confirmed: true,
+		Objects: []DDLObject{{
+			Command: "ALTER TABLE", Type: "table", Schema: "public", Name: "public.t", OID: 16385,
+			Columns: []DDLColumn{{Name: "a", Type: "integer", NotNull: true}},
+		}},
+	}
+	want := []*DDLRecord{whole, whole, {}, {}, {}}
+	if len(got.Changes) != len(want) || len(got.Notes) != 0 {
+		t.Fatalf("%d changes, %d notes, want %d and 0", len(got.Changes), len(got.Notes), len(want))
+	}
+	for i, change := range got.Changes {
+		if change.Op != DDL || !reflect.DeepEqual(change.DDL, want[i]) {
+			t.Errorf("change %d: %c %+v, want %+v", i, change.Op, change.DDL, want[i])
+		}
+	}
+}
+
+func TestIsOutbox(t *testing.T) {
+	for name, want := range map[string]bool{
+		"outbox": true, "outbox_0": true, "outbox_12": true, "outbox_": false, "outbox_x": false, "outbox0": false, "meta": false, "outbox_1_idx": false,
+	} {
+		if got := isOutbox(name); got != want {
+			t.Errorf("isOutbox(%q) = %t", name, got)
+		}
+	}
+}
+
+func FuzzNoteMessage(f *testing.F) {
+	text := string(NewSigner(4, testKey).Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))), false)
+	f.Add([]byte(`{"command": "x"}`), true)
+	f.Fuzz(func(t *testing.T, content []byte, ddl bool) {
+		w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+		prefix := MessagePrefix
+		if ddl {
+			prefix = DDLPrefix
+		}
+		got := w.begin(1).message(prefix, string(content)).commit()
+		if len(got.Notes)+len(got.Changes) == 0 {
+			t.Fatal("the message is gone")
+		}
+	})
+}

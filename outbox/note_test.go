@@ -1,0 +1,101 @@
+package outbox
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestPayloadRoundTrip(t *testing.T) {
+	v6 := testPayload(FlagSQL)
+	v6.Client = netip.MustParseAddrPort("[2001:db8::1]:65535")
+	unix := testPayload(FlagRow | FlagQuery)
+	unix.Client = netip.AddrPort{}
+	for name, payload := range map[string]*Payload{"IPv4": testPayload(FlagSQL | FlagAfter), "IPv6": v6, "Unix socket": unix} {
+		t.Run(name, func(t *testing.T) {
+			text := NewSigner(9, testKey).Append([]byte("x"), payload, []byte("bob"), 1, []byte("select 1"))
+			raw, err := base64.StdEncoding.DecodeString(string(text[1:]))
+			if err != nil || text[0] != 'x' {
+				t.Fatalf("%q: %v", text, err)
+			}
+			got, sql, err := parsePayload(raw)
+			if err != nil || got != *payload {
+				t.Errorf("got %+v, %v\nwant %+v", got, err, *payload)
+			}
+			if wantSQL := payload.Flags&FlagSQL != 0; (string(sql) == "select 1") != wantSQL {
+				t.Errorf("SQL %q", sql)
+			}
+		})
+	}
+}
+
+// The layout is in the log of databases that are in use: a change of it needs a new version.
+func TestPayloadLayout(t *testing.T) {
+	const want = "AQYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze9N/DI/RURKZ/vRDCq64KQJc2VsZWN0IDE="
+	got := NewSigner(4, testKey).Append(nil, testPayload(FlagQuery|FlagSQL), []byte("bob"), 4711, []byte("select 1"))
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Whatever is changed in a note, byte by byte, is noticed.
+func TestSignerNoticesEveryByte(t *testing.T) {
+	text := NewSigner(4, testKey).Append(nil, testPayload(FlagSQL), []byte("bob"), 4711, []byte("select 1"))
+	raw, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(raw []byte, user string, pid int32) Trust {
+		payload, sql, err := parsePayload(raw)
+		if err != nil {
+			return Forged
+		}
+		return NewSigner(4, testKey).Check(&Note{Payload: payload, User: []byte(user), PID: pid, SQL: sql})
+	}
+	if got := check(raw, "bob", 4711); got != Verified {
+		t.Fatalf("unchanged: trust %d", got)
+	}
+	for i := range raw {
+		changed := bytes.Clone(raw)
+		changed[i] ^= 0x40
+		if got := check(changed, "bob", 4711); got != Forged {
+			t.Errorf("byte %d changed: trust %d", i, got)
+		}
+	}
+	if check(raw, "bo", 4711) != Forged || check(raw, "bob", 4712) != Forged || check(append(bytes.Clone(raw), ' '), "bob", 4711) != Forged {
+		t.Error("another user, process or longer SQL is taken for the same")
+	}
+}
+
+func TestSessionID(t *testing.T) {
+	start := time.UnixMilli(1_700_000_000_123)
+	first, second := NewSessionID(start, 1), NewSessionID(start, 2)
+	later := NewSessionID(start.Add(time.Millisecond), 0)
+	if !(first < second && second < later) || !first.Start().Equal(start) {
+		t.Errorf("%s %s %s, start %s", first, second, later, first.Start())
+	}
+}
+
+func FuzzParsePayload(f *testing.F) {
+	raw, err := base64.StdEncoding.DecodeString(string(NewSigner(4, testKey).Append(nil, testPayload(FlagSQL), []byte("bob"), 1, []byte("select 1"))))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		payload, sql, err := parsePayload(raw)
+		if err != nil {
+			return
+		}
+		// What was read writes the same bytes again, but for two forms of an address that says nothing.
+		again := append(payload.appendSigned(nil), payload.MAC[:]...)
+		if payload.Client.IsValid() && !bytes.Equal(again, raw[:payloadBytes]) {
+			t.Fatalf("read %x, wrote %x", raw[:payloadBytes], again)
+		}
+		if payload.Flags&FlagSQL != 0 && !bytes.Equal(sql, raw[payloadBytes:]) {
+			t.Fatalf("SQL %q", sql)
+		}
+	})
+}
