@@ -56,9 +56,31 @@ func Create(ctx context.Context, superuser func(database string) string, passwor
 	return script(ctx, superuser(Database), sql)
 }
 
-// Migrate makes the schema, as its owner and through the proxy: its DDL is in the stream too.
+// Exists tells whether the server has the shop's database.
+func Exists(ctx context.Context, superuser func(database string) string) (found bool, err error) {
+	conn, err := pgx.Connect(ctx, superuser("postgres"))
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", Database).Scan(&found)
+	return found, err
+}
+
+// Migrate makes the schema if it is not there, as its owner and through the proxy: its DDL is in the
+// stream too.
 func Migrate(ctx context.Context, address Address) error {
-	return script(ctx, address.URL(Owner)+"&application_name=migrations", schemaSQL)
+	conn, err := pgx.Connect(ctx, address.URL(Owner)+"&application_name=migrations")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var there bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('public.payments') IS NOT NULL").Scan(&there); err != nil || there {
+		return err
+	}
+	_, err = conn.PgConn().Exec(ctx, schemaSQL).ReadAll()
+	return err
 }
 
 // script runs several statements as one simple Query.

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"context"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+type checkCommand struct {
+	setupFlags `embed:""`
+}
+
+func (c *checkCommand) Run(ctx context.Context, term terminal) error {
+	return c.forEach(ctx, term, outbox.Check, 0)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// commandLine is every flag and command of pgtee. Each flag is also PGTEE_<NAME> in the environment
+// and a key of the YAML file; the command line wins over the environment, that over the file.
+type commandLine struct {
+	Config    configFile `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
+	LogLevel  string     `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat string     `help:"How the log is written to stderr: ${enum}." enum:"console,json" default:"console"`
+
+	Run       runCommand       `cmd:"" help:"Run proxy and publisher in one process."`
+	Proxy     proxyCommand     `cmd:"" help:"Run the proxy alone: clients connect to it in place of PostgreSQL."`
+	Publish   publishCommand   `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
+	Setup     setupCommand     `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
+	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
+	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
+	Subscribe subscribeCommand `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
+	Demo      demoCommand      `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+}
+
+const description = `A PostgreSQL proxy that publishes committed writes to Kafka, each exactly once, with who wrote it and by which SQL.
+
+Every flag may be given as PGTEE_<NAME> in the environment or in the file of --config. SIGINT and SIGTERM stop in order: the proxy
+lets sessions end at their next idle point, the publisher finishes or aborts its Kafka transaction, within --drain; a second signal ends at once.
+
+Exit codes: 0 done; 1 it ran and failed; 2 it could not start (flag, configuration, unreachable or refusing server); 3 halted so that
+nothing is lost or doubled (a gap, another history): the message names the repair.`
+
+// runner is a command with its flags filled in.
+type runner interface {
+	Run(ctx context.Context, term terminal) error
+}
+
+// parse returns the command that args ask for, nil if help was asked for and given.
+func parse(args []string, term terminal) (command runner, err error) {
+	var flags commandLine
+	app, err := kong.New(&flags,
+		kong.Name("pgtee"),
+		kong.Description(description),
+		kong.DefaultEnvars("PGTEE"),
+		kong.Writers(term.out, term.err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Exit(func(int) { panic(helpGiven{}) }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if given := recover(); given != nil {
+			if _, ok := given.(helpGiven); !ok {
+				panic(given)
+			}
+			command, err = nil, nil
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := app.Parse(args)
+	if err != nil {
+		return nil, usage(explain(err))
+	}
+	command = parsed.Selected().Target.Addr().Interface().(runner)
+	if withLog, ok := command.(interface{ setLog(logSettings) }); ok {
+		withLog.setLog(logSettings{flags.LogLevel, flags.LogFormat})
+	}
+	return command, nil
+}
+
+// helpGiven unwinds kong, which expects the process to end after it has printed the help.
+type helpGiven struct{}
+
+// explain adds to a message of kong what to do next.
+func explain(err error) error {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || strings.Contains(err.Error(), ": see ") {
+		return err
+	}
+	see := "pgtee --help"
+	if parse.Context != nil && parse.Context.Selected() != nil {
+		see = "pgtee " + parse.Context.Selected().Name + " --help"
+	}
+	return fmt.Errorf("%w: see %s", err, see)
+}

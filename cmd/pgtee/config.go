@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+)
+
+// configFile is the value of --config. The file is a YAML mapping from flag names to values; one file
+// may serve several commands, so a key has to be a flag of some command.
+type configFile string
+
+// BeforeResolve is kong's hook to bring in a source of flag values.
+func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	path := string(ctx.FlagValue(trace.Flag).(configFile))
+	if path == "" {
+		return nil
+	}
+	values, err := readConfig(path, flagNames(ctx.Model.Node))
+	if err != nil {
+		return err
+	}
+	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if slices.ContainsFunc(flag.Envs, func(name string) bool { _, set := os.LookupEnv(name); return set }) {
+			return nil, nil
+		}
+		return values[flag.Name], nil
+	}))
+	return nil
+}
+
+func readConfig(path string, known []string) (map[string]any, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return nil, fmt.Errorf("--config %s: not a YAML mapping from flag names to values: %s", path, firstLine(err))
+	}
+	for key := range values {
+		if !slices.Contains(known, key) {
+			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags without dashes, see pgtee run --help", path, key)
+		}
+	}
+	return values, nil
+}
+
+// firstLine leaves out the source lines that the YAML library quotes: they may hold a password.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// flagNames lists the flags of a command and of those below it.
+func flagNames(node *kong.Node) []string {
+	var names []string
+	for _, flag := range node.Flags {
+		names = append(names, flag.Name)
+	}
+	for _, child := range node.Children {
+		names = append(names, flagNames(child)...)
+	}
+	return names
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/shop"
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// openShop makes the shop's database and runs setup in it, unless the folder has both already.
+func (d *demo) openShop(ctx context.Context) error {
+	known, err := shop.Exists(ctx, d.postgres.URL)
+	if err != nil || known {
+		return err
+	}
+	if err := shop.Create(ctx, d.postgres.URL, d.password); err != nil {
+		return err
+	}
+	_, err = outbox.Setup(ctx, outbox.SetupConfig{ConnString: d.postgres.URL(shop.Database), Slot: demoSlot, Outbox: d.Outbox})
+	return err
+}
+
+func (d *demo) openPublisher(ctx context.Context) error {
+	key, err := d.key().readOrMake(d.log)
+	if err != nil {
+		return err
+	}
+	flags := publisherFlags{Partitions: 3, idleProgress: time.Second}
+	database := source{connString: d.postgres.URL(shop.Database), database: shop.Database, slot: demoSlot, prefix: demoPrefix}
+	d.publishers, err = flags.open(ctx, []source{database}, d.brokers(), d.textFlags, key, d.log)
+	return err
+}
+
+func (d *demo) openProxy(ctx context.Context) error {
+	key, err := d.key().read(d.log)
+	if err != nil {
+		return err
+	}
+	flags := proxyFlags{Listen: d.Listen, Attribution: "statement", RequireOutbox: true}
+	d.proxy, err = flags.open(ctx, []string{d.postgres.Address()}, outboxFlags{d.Outbox}, d.textFlags, key, d.log)
+	return err
+}
+
+func (d *demo) key() keyFlags { return keyFlags{filepath.Join(d.Dir, "key")} }
+
+// work makes the shop's schema through the proxy if it is not there, and lets the staff work until ctx
+// ends.
+func (d *demo) work(ctx context.Context) error {
+	if err := shop.Migrate(ctx, d.address()); err != nil {
+		return err
+	}
+	if d.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.For)
+		defer cancel()
+	}
+	return shop.Work(ctx, d.address())
+}
+
+// compare waits until what is committed by now is published, and compares.
+func (d *demo) compare(ctx context.Context) error {
+	superuser := d.postgres.URL(shop.Database)
+	target, err := currentLSN(ctx, superuser)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	publisher := d.publishers[0]
+	for publisher.Stats().Published < target {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			stats := publisher.Stats()
+			return fmt.Errorf("published only up to %s of %s (%s): %w", stats.Published, target, stats.State, ctx.Err())
+		}
+	}
+	d.result, err = shop.Compare(ctx, superuser, d.brokers(), demoPrefix)
+	return err
+}
+
+func currentLSN(ctx context.Context, connString string) (outbox.LSN, error) {
+	conn, err := pgx.Connect(ctx, connString)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var text string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&text); err != nil {
+		return 0, err
+	}
+	return pgoutput.ParseLSN(text)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// retainedLimit is the value of --max-retained-wal; zero: not given.
+type retainedLimit struct {
+	bytes int64
+	drop  bool // the slot, and not only warn
+}
+
+// UnmarshalText reads "50GB:warn" or "50GB:drop_slot".
+func (l *retainedLimit) UnmarshalText(text []byte) error {
+	size, action, _ := strings.Cut(string(text), ":")
+	if action != "warn" && action != "drop_slot" {
+		return errors.New("want SIZE:warn or SIZE:drop_slot, such as 50GB:warn")
+	}
+	bytes, err := parseSize(size)
+	if err != nil {
+		return err
+	}
+	*l = retainedLimit{bytes, action == "drop_slot"}
+	return nil
+}
+
+// parseSize reads a size as PostgreSQL writes it: 512MB, 50GB; units of 1024.
+func parseSize(text string) (int64, error) {
+	for i, unit := range []string{"kB", "MB", "GB", "TB"} {
+		number, found := strings.CutSuffix(text, unit)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseInt(number, 10, 64)
+		shift := 10 * (i + 1)
+		if err != nil || n <= 0 || n > math.MaxInt64>>shift {
+			break
+		}
+		return n << shift, nil
+	}
+	return 0, fmt.Errorf("%q is no size: want a number and kB, MB, GB or TB", text)
+}
+
+// check refuses a server whose log would grow without bound while Kafka is away.
+func (l retainedLimit) check(ctx context.Context, s source) error {
+	retained, err := outbox.RetainedWAL(ctx, s.connString, s.slot)
+	if err != nil {
+		return err
+	}
+	if retained.KeepBytes < 0 && l.bytes == 0 {
+		return errors.New("max_slot_wal_keep_size is -1, so the log may grow until the disk is full: " +
+			"run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or give --max-retained-wal SIZE:warn|drop_slot")
+	}
+	return nil
+}
+
+// keepHouse looks at the slot every minute and truncates old parts of the outbox every hour. What goes
+// wrong is logged: publishing does not depend on it.
+func (p databasePublisher) keepHouse(ctx context.Context) error {
+	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	defer minute.Stop()
+	defer hour.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-minute.C:
+			err = p.watchRetained(ctx)
+		case <-hour.C:
+			err = outbox.Rotate(ctx, p.connString)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("database", p.database), zap.Error(err))
+		}
+	}
+}
+
+// watchRetained warns from half of the limit on, which is ours or max_slot_wal_keep_size.
+func (p databasePublisher) watchRetained(ctx context.Context) error {
+	retained, err := outbox.RetainedWAL(ctx, p.connString, p.slot)
+	if err != nil {
+		return err
+	}
+	limit := p.retained.bytes
+	if limit == 0 {
+		limit = retained.KeepBytes
+	}
+	switch {
+	case limit <= 0 || retained.Bytes < limit/2:
+		return nil
+	case p.retained.drop && retained.Bytes >= limit:
+		p.log.Error("the slot holds back more log than --max-retained-wal allows and is dropped: what was not published is lost to the stream",
+			zap.String("slot", p.slot), zap.Int64("bytes", retained.Bytes), zap.Int64("limit", limit))
+		return outbox.DropSlot(ctx, p.connString, p.slot)
+	}
+	p.log.Warn("the slot holds back much log: is Kafka away, or the publisher too slow?",
+		zap.String("slot", p.slot), zap.Int64("bytes", retained.Bytes), zap.Int64("limit", limit))
+	return nil
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"io"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// logSettings are --log-level and --log-format; kong has checked them.
+type logSettings struct {
+	level, format string
+}
+
+// logged is embedded by the commands that have a log.
+type logged struct {
+	settings logSettings
+}
+
+func (l *logged) setLog(settings logSettings) { l.settings = settings }
+
+// logger writes to w, one line per entry.
+func (l *logged) logger(w io.Writer) *zap.Logger {
+	level := zapcore.InfoLevel
+	_ = level.Set(l.settings.level) // an enum of the command line
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoding.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewConsoleEncoder(encoding)
+	if l.settings.format == "json" {
+		encoder = zapcore.NewJSONEncoder(encoding)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+}

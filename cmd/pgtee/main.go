@@ -1,0 +1,41 @@
+// Command pgtee puts committed PostgreSQL writes, with who made them, into Kafka: `pgtee --help`.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program: it returns the exit code, and writes nothing but to stdout and stderr.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := execute(ctx, args, terminal{stdout, stderr})
+	if err != nil {
+		fmt.Fprintf(stderr, "pgtee: %s\n", oneLine(err))
+	}
+	return exitCode(err)
+}
+
+// terminal is where a command writes: stdout what was asked for, stderr what went wrong and the log.
+type terminal struct {
+	out, err io.Writer
+}
+
+// execute finds the command that args name and runs it.
+func execute(ctx context.Context, args []string, term terminal) error {
+	command, err := parse(args, term)
+	if err != nil || command == nil {
+		return err
+	}
+	return command.Run(ctx, term)
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metric is one number that is read when somebody asks.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	read       func() float64
+	labels     prometheus.Labels
+}
+
+func (m metric) register(registry *prometheus.Registry) {
+	if m.kind == prometheus.CounterValue {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: m.name, Help: m.help, ConstLabels: m.labels}, m.read))
+		return
+	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help, ConstLabels: m.labels}, m.read))
+}
+
+// publisherMetrics are those of one database.
+func publisherMetrics(p databasePublisher) []metric {
+	labels := prometheus.Labels{"database": p.database, "slot": p.slot}
+	gauge := func(name, help string, read func() float64) metric {
+		return metric{name, help, prometheus.GaugeValue, read, labels}
+	}
+	counter := func(name, help string, read func() int64) metric {
+		return metric{name, help, prometheus.CounterValue, func() float64 { return float64(read()) }, labels}
+	}
+	return []metric{
+		gauge("pgtee_acked_lsn", "PostgreSQL may discard the log up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
+		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
+		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
+		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
+		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
+		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
+		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
+		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),
+	}
+}
+
+func boolMetric(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// publishing tells whether the publisher is at work or rightly waits as a standby.
+func (p databasePublisher) publishing() bool { return p.Stats().State == "publishing" }
+
+// addMetrics adds the actor that serves --metrics, if it is given. proxy is nil where there is none.
+func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishers []databasePublisher) ([]actor, error) {
+	if f.Metrics == "" {
+		return actors, nil
+	}
+	listener, err := net.Listen("tcp", f.Metrics)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--metrics %s: %w: choose a free HOST:PORT", f.Metrics, err))
+	}
+	registry := prometheus.NewRegistry()
+	for _, p := range publishers {
+		for _, m := range publisherMetrics(p) {
+			m.register(registry)
+		}
+	}
+	if proxy != nil {
+		for _, m := range proxyMetrics(proxy) {
+			m.register(registry)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, publishers) })
+	return append(actors, metricsActor(listener, mux)), nil
+}
+
+// ready answers 503 with the reason while a publisher does not publish.
+func ready(w http.ResponseWriter, publishers []databasePublisher) {
+	for _, p := range publishers {
+		if !p.publishing() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintf(w, "publisher of %s: %s\n", p.database, p.Stats().State)
+			return
+		}
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+func metricsActor(listener net.Listener, handler http.Handler) actor {
+	return actor{"metrics", func(ctx context.Context) error {
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// postgresFlags name the server, as the hosts that it may be found at, and the databases.
+type postgresFlags struct {
+	Postgres []postgresURL `help:"Such as postgres://user@host:5432/database; may be given several times for the hosts of one cluster. PGPASSWORD and ~/.pgpass work too." required:"" sep:"none" placeholder:"URL"`
+}
+
+// databaseFlags choose databases other than that of the URL.
+type databaseFlags struct {
+	Database []string `help:"Work on this database in place of that in the URL; may be given several times: each then has the slot SLOT_DATABASE and the topic prefix PREFIX.DATABASE." placeholder:"NAME"`
+}
+
+// postgresURL is a value of --postgres. It prints without its password.
+type postgresURL struct{ url *url.URL }
+
+// UnmarshalText never quotes the text: it may hold a password.
+func (p *postgresURL) UnmarshalText(text []byte) error {
+	const want = "want postgres://user@host:5432/database, with special characters of a password as %XX"
+	u, err := url.Parse(string(text))
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || (u.Host == "" && u.Query().Get("host") == "") {
+		return errors.New(want)
+	}
+	p.url = u
+	return nil
+}
+
+// MarshalText is UnmarshalText's inverse: kong copies values of the YAML file through it.
+func (p postgresURL) MarshalText() ([]byte, error) { return []byte(p.url.String()), nil }
+
+func (p postgresURL) String() string { return p.url.Redacted() }
+
+// servers lists host:port of every URL for the proxy, a folder for a Unix socket.
+func (f postgresFlags) servers() []string {
+	var list []string
+	for _, p := range f.Postgres {
+		port := p.url.Port()
+		if port == "" {
+			port = "5432"
+		}
+		host := p.url.Hostname()
+		if host == "" {
+			host = p.url.Query().Get("host")
+		}
+		list = append(list, net.JoinHostPort(host, port))
+	}
+	return list
+}
+
+// connString returns one connection string for all hosts; "" takes the database of the URL.
+func (f postgresFlags) connString(database string) (string, error) {
+	merged := *f.Postgres[0].url
+	hosts := []string{}
+	for _, p := range f.Postgres {
+		other := *p.url
+		hosts = append(hosts, other.Host)
+		other.Host = merged.Host
+		if other.String() != merged.String() {
+			return "", fmt.Errorf("--postgres: %s and %s differ in more than the host: all name the same cluster", f.Postgres[0], p)
+		}
+	}
+	merged.Host = strings.Join(hosts, ",")
+	if database != "" {
+		merged.Path = "/" + database
+	}
+	if strings.Trim(merged.Path, "/") == "" {
+		return "", fmt.Errorf("--postgres %s: name the database at its end (…/DATABASE) or with --database", f.Postgres[0])
+	}
+	query := merged.Query()
+	if len(hosts) > 1 && !query.Has("target_session_attrs") {
+		query.Set("target_session_attrs", "read-write")
+	}
+	merged.RawQuery = query.Encode()
+	return merged.String(), nil
+}
+
+// source is one database with its slot and the prefix of its topics.
+type source struct {
+	connString, database, slot, prefix string
+}
+
+// sources lists the databases to work on. Slots belong to the whole cluster and topics to the whole
+// Kafka: several databases get names of their own.
+func (f postgresFlags) sources(databases []string, slot, prefix string) ([]source, error) {
+	if len(databases) == 0 {
+		databases = []string{""}
+	}
+	var list []source
+	for _, database := range databases {
+		conn, err := f.connString(database)
+		if err != nil {
+			return nil, usage(err)
+		}
+		s := source{connString: conn, database: database, slot: slot, prefix: prefix}
+		if database == "" {
+			s.database = strings.Trim(f.Postgres[0].url.Path, "/")
+		}
+		if len(databases) > 1 {
+			s.slot, s.prefix = slot+"_"+slotName(database), prefix+"."+database
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// slotName maps a database name to the characters that a slot's name may have.
+func slotName(database string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(database))
+}

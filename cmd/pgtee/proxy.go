@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/proxy"
+)
+
+// outboxFlags choose how notes travel.
+type outboxFlags struct {
+	Outbox string `help:"Where notes travel to the log: ${enum}; off only forwards." enum:"table,message,off" default:"table"`
+}
+
+// textFlags choose how much SQL is published.
+type textFlags struct {
+	SQLText string `name:"sql-text" help:"SQL text in the events: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised"`
+}
+
+// proxyFlags are those of the proxy alone.
+type proxyFlags struct {
+	Listen        string `help:"Where clients connect (${default})." default:"127.0.0.1:6432" placeholder:"HOST:PORT"`
+	Attribution   string `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
+	RequireOutbox bool   `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
+}
+
+// serviceFlags are shared by the commands that run until they are stopped.
+type serviceFlags struct {
+	Metrics string        `help:"Serve /metrics, /livez and /readyz there." placeholder:"HOST:PORT"`
+	Drain   time.Duration `help:"Longest time that stopping takes." default:"30s"`
+}
+
+type proxyCommand struct {
+	logged
+	postgresFlags
+	keyFlags
+	outboxFlags
+	textFlags
+	proxyFlags
+	serviceFlags
+}
+
+func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
+	log := c.logger(term.err)
+	key, err := c.keyFlags.read(log)
+	if err != nil {
+		return err
+	}
+	p, err := c.proxyFlags.open(ctx, c.servers(), c.outboxFlags, c.textFlags, key, log)
+	if err != nil {
+		return err
+	}
+	actors := []actor{p.actor(c.Drain)}
+	actors, err = c.serviceFlags.addMetrics(actors, p, nil)
+	if err != nil {
+		return err
+	}
+	return runGroup(ctx, c.Drain, actors...)
+}
+
+// listeningProxy is a proxy with its socket.
+type listeningProxy struct {
+	*proxy.Proxy
+	listener net.Listener
+	log      *zap.Logger
+}
+
+// open checks that a server answers, and takes the socket.
+func (f proxyFlags) open(ctx context.Context, servers []string, outbox outboxFlags, text textFlags, key []byte, log *zap.Logger) (*listeningProxy, error) {
+	if err := dialAny(ctx, servers); err != nil {
+		return nil, usage(err)
+	}
+	config := proxy.Config{
+		Servers:       servers,
+		Key:           key,
+		KeyID:         noteKeyID,
+		SQLText:       text.SQLText != "off",
+		RequireOutbox: f.RequireOutbox,
+		Log:           log.Named("proxy"),
+	}
+	if err := errors.Join(config.Outbox.UnmarshalText([]byte(outbox.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
+		return nil, usage(err)
+	}
+	p, err := proxy.New(config)
+	if err != nil {
+		return nil, usage(err)
+	}
+	listener, err := net.Listen("tcp", f.Listen)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--listen %s: %w: choose a free HOST:PORT", f.Listen, err))
+	}
+	return &listeningProxy{p, listener, log}, nil
+}
+
+// dialAny succeeds as soon as one server takes a connection.
+func dialAny(ctx context.Context, servers []string) error {
+	var last error
+	for _, address := range servers {
+		dialer := net.Dialer{Timeout: 5 * time.Second}
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		last = fmt.Errorf("cannot reach PostgreSQL at %s: is it running, and are host and port of --postgres right? (%w)", address, err)
+	}
+	return last
+}
+
+// actor serves until its context ends, then lets the sessions end at their next idle point for most of
+// the drain time.
+func (p *listeningProxy) actor(drain time.Duration) actor {
+	return actor{"proxy", func(ctx context.Context) error {
+		p.log.Info("the proxy listens", zap.Stringer("address", p.listener.Addr()))
+		stopped := make(chan error, 1)
+		go func() { // ends when ctx does; the receive below waits for it
+			<-ctx.Done()
+			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4)
+			defer cancel()
+			stopped <- p.Shutdown(limit)
+		}()
+		if err := p.Serve(ctx, p.listener); ctx.Err() == nil {
+			return err
+		}
+		if err := <-stopped; err != nil {
+			p.log.Warn("sessions were cut off", zap.Error(err))
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// kafkaFlags say where the topics are.
+type kafkaFlags struct {
+	Kafka  []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	Prefix string   `help:"First part of every topic's name." default:"pgtee"`
+}
+
+// publisherFlags are those of the publisher alone.
+type publisherFlags struct {
+	Partitions     int32         `help:"Partitions of a topic that the publisher makes." default:"1"`
+	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
+	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
+
+	idleProgress time.Duration // 0: the publisher's default
+}
+
+type publishCommand struct {
+	logged
+	postgresFlags
+	databaseFlags
+	slotFlags
+	keyFlags
+	textFlags
+	kafkaFlags
+	publisherFlags
+	serviceFlags
+}
+
+func (c *publishCommand) Run(ctx context.Context, term terminal) error {
+	log := c.logger(term.err)
+	key, err := c.keyFlags.read(log)
+	if err != nil {
+		return err
+	}
+	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
+	if err != nil {
+		return err
+	}
+	publishers, err := c.publisherFlags.open(ctx, sources, c.Kafka, c.textFlags, key, log)
+	if err != nil {
+		return err
+	}
+	actors, err := c.serviceFlags.addMetrics(publisherActors(publishers), nil, publishers)
+	if err != nil {
+		return err
+	}
+	return runGroup(ctx, c.Drain, actors...)
+}
+
+// databasePublisher publishes one database.
+type databasePublisher struct {
+	source
+	*publisher.Publisher
+	catalog  *debezium.Database
+	retained retainedLimit
+	log      *zap.Logger
+}
+
+// open checks the databases and Kafka, so that what a human has to repair is told at once.
+func (f publisherFlags) open(ctx context.Context, sources []source, brokers []string, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
+	if err := pingKafka(ctx, brokers); err != nil {
+		return nil, usage(err)
+	}
+	var list []databasePublisher
+	for _, s := range sources {
+		if err := f.checkSource(ctx, s, log); err != nil {
+			return nil, usage(err)
+		}
+		catalog := debezium.NewDatabase(s.connString)
+		p, err := f.newPublisher(s, brokers, text, catalog, key, log)
+		if err != nil {
+			return nil, usage(err)
+		}
+		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, log})
+	}
+	return list, nil
+}
+
+// checkSource looks at the database as `pgtee check` does, at the slot, and at what bounds its log.
+func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logger) error {
+	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
+	if err != nil {
+		return err
+	}
+	if err := report.Err(); err != nil {
+		return fmt.Errorf("database %s: %w", s.database, err)
+	}
+	if err := f.MaxRetainedWAL.check(ctx, s); err != nil {
+		return err
+	}
+	return awaitSlot(ctx, s, f.Standby, log)
+}
+
+func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags, catalog debezium.Catalog, key []byte, log *zap.Logger) (*publisher.Publisher, error) {
+	sqlText, err := publisher.ParseSQLText(text.SQLText)
+	if err != nil {
+		return nil, err
+	}
+	open := func(ctx context.Context) (publisher.Source, error) {
+		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, Signers: signers(key)})
+		if err != nil {
+			return nil, err
+		}
+		return stream, nil
+	}
+	config := publisher.Config{
+		Brokers:      brokers,
+		Prefix:       s.prefix,
+		Slot:         s.slot,
+		Database:     s.database,
+		Partitions:   f.Partitions,
+		IdleProgress: f.idleProgress,
+		SQLText:      sqlText,
+		Log:          log.Named("publisher").With(zap.String("slot", s.slot)),
+	}
+	return publisher.New(config, open, debezium.New(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), Catalog: catalog}))
+}
+
+// publisherActors are two per database: the publisher, and the one that looks after its slot and outbox.
+func publisherActors(publishers []databasePublisher) []actor {
+	var actors []actor
+	for _, p := range publishers {
+		actors = append(actors, actor{"publisher of " + p.database, p.run}, actor{"housekeeping of " + p.database, p.keepHouse})
+	}
+	return actors
+}
+
+// run publishes until ctx ends. What another try can cure, the publisher has tried.
+func (p databasePublisher) run(ctx context.Context) error {
+	defer p.catalog.Close(context.WithoutCancel(ctx))
+	if err := p.Run(ctx); err != nil {
+		return exitError{exitHalted, err}
+	}
+	return nil
+}
+
+// pingKafka asks the brokers for a sign of life.
+func pingKafka(ctx context.Context, brokers []string) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DialTimeout(5*time.Second), kgo.RetryTimeout(10*time.Second))
+	if err != nil {
+		return fmt.Errorf("--kafka: %w: want HOST:PORT,…", err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach Kafka at %v: is it running, and is --kafka right? (%w)", brokers, err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// slotFlags name the replication slot.
+type slotFlags struct {
+	Slot string `help:"Name of the replication slot." default:"pgtee"`
+}
+
+// setupFlags are shared by setup, teardown and check.
+type setupFlags struct {
+	postgresFlags `embed:""`
+	databaseFlags `embed:""`
+	slotFlags     `embed:""`
+	Outbox        string `help:"Where notes travel to the log: ${enum}." enum:"table,message,off" default:"table"`
+}
+
+type setupCommand struct {
+	setupFlags  `embed:""`
+	SlotTimeout time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
+}
+
+func (c *setupCommand) Run(ctx context.Context, term terminal) error {
+	return c.forEach(ctx, term, outbox.Setup, c.SlotTimeout)
+}
+
+// forEach does work on each database and prints what it reports. Problems are the error; the rest is
+// printed.
+func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(context.Context, outbox.SetupConfig) (outbox.Report, error), slotTimeout time.Duration) error {
+	if f.Outbox == "off" {
+		return usage(fmt.Errorf("--outbox off needs nothing in the database: choose table or message"))
+	}
+	sources, err := f.sources(f.Database, f.Slot, "")
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, Outbox: f.Outbox, SlotTimeout: slotTimeout})
+		printReport(term, s.database, report)
+		if err == nil {
+			err = report.Err()
+		}
+		if err != nil {
+			return usage(err)
+		}
+	}
+	return nil
+}
+
+// printReport prints a line per finding, and the command that repairs it on a second one.
+func printReport(term terminal, database string, report outbox.Report) {
+	for _, f := range report.Findings {
+		fmt.Fprintf(term.out, "%-8s %s: %s\n", f.Severity, database, f.Text)
+		if f.Repair != "" {
+			fmt.Fprintf(term.out, "%-8s -> %s\n", "", f.Repair)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+)
+
+// slotPatience is how long a slot may stay in use at start: the server needs a moment to see that the
+// publisher before us is dead.
+const slotPatience = 10 * time.Second
+
+// awaitSlot waits until nobody holds the slot. A standby does not wait here: the publisher does that.
+func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) error {
+	if standby {
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, s.connString)
+	if err != nil {
+		return fmt.Errorf("look at slot %s: %w", s.slot, err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	patience := time.NewTimer(slotPatience)
+	defer patience.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		holder, err := slotHolder(ctx, conn, s.slot)
+		if err != nil || holder == "" {
+			return err
+		}
+		if !told {
+			log.Info("the slot is in use, waiting", zap.String("slot", s.slot), zap.String("by", holder))
+		}
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			return fmt.Errorf("slot %s is in use by %s: stop that publisher, or start this one with --standby to take over from it", s.slot, holder)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// slotHolder names the server process that uses the slot, "" if none does.
+func slotHolder(ctx context.Context, conn *pgx.Conn, slot string) (string, error) {
+	var holder string
+	err := conn.QueryRow(ctx, `
+		SELECT format('server process %s (%s from %s)', s.active_pid, coalesce(nullif(r.application_name, ''), 'unknown'), coalesce(r.client_addr::text, 'the same host'))
+		FROM pg_replication_slots AS s LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
+		WHERE s.slot_name = $1 AND s.active`, slot).Scan(&holder)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at slot %s: %w", slot, err)
+	}
+	return holder, nil
+}

@@ -1,0 +1,88 @@
+package subscriber
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Audit is a record of <prefix>.audit: one committed transaction that wrote.
+type Audit struct {
+	Version    int         `json:"v"`
+	Database   string      `json:"database"`
+	XID        uint32      `json:"xid"`
+	EndLSN     string      `json:"end_lsn"`
+	CommitTime time.Time   `json:"commit_time"`
+	Via        string      `json:"via"` // "proxy", or "direct" for a write that bypassed it
+	Verified   bool        `json:"verified"`
+	Session    *Session    `json:"session"` // nil: direct
+	Statements []Statement `json:"statements"`
+	Omitted    int         `json:"statements_omitted"`
+	Tables     []struct {
+		Table     string `json:"table"`
+		Inserted  int    `json:"inserted"`
+		Updated   int    `json:"updated"`
+		Deleted   int    `json:"deleted"`
+		Truncated int    `json:"truncated"`
+	} `json:"tables"`
+	DirectRows int `json:"direct_rows"` // written by no statement that the proxy saw
+}
+
+// Session is who wrote. Application is the client's own claim; the rest is what the proxy saw.
+type Session struct {
+	ID          string `json:"id"`
+	User        string `json:"user"`
+	Application string `json:"application"`
+	Client      string `json:"client"` // address:port; "" for a Unix socket
+}
+
+// Statement is one statement of a transaction, with what it wrote.
+type Statement struct {
+	Number      uint32   `json:"number"`
+	Command     string   `json:"command"`
+	Fingerprint string   `json:"fingerprint"`
+	Text        string   `json:"text"`
+	Rows        int      `json:"rows"`
+	Tables      []string `json:"tables"`
+}
+
+// Row is a record of a table's topic, in Debezium's shape.
+type Row struct {
+	Op     string          `json:"op"` // c, u, d, r, t
+	Before json.RawMessage `json:"before"`
+	After  json.RawMessage `json:"after"`
+	Source struct {
+		Schema string `json:"schema"`
+		Table  string `json:"table"`
+		XID    uint32 `json:"txId"`
+	} `json:"source"`
+	Pgtee struct {
+		Session   *Session  `json:"session"`
+		Statement Statement `json:"statement"`
+		Via       string    `json:"via"`
+		Verified  bool      `json:"verified"`
+	} `json:"pgtee"`
+}
+
+// newestAudit is the version of audit records that this program reads; it refuses newer ones.
+const newestAudit = 1
+
+// ParseAudit reads the value of an audit record.
+func ParseAudit(e Event) (a Audit, err error) {
+	if err := json.Unmarshal(e.Value, &a); err != nil {
+		return a, fmt.Errorf("audit record %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)
+	}
+	if a.Version > newestAudit {
+		return a, fmt.Errorf("audit record %s, partition %d, offset %d has version %d, this program reads up to %d: upgrade it",
+			e.Topic, e.Partition, e.Offset, a.Version, newestAudit)
+	}
+	return a, nil
+}
+
+// ParseRow reads the value of a row event.
+func ParseRow(e Event) (r Row, err error) {
+	if err := json.Unmarshal(e.Value, &r); err != nil {
+		return r, fmt.Errorf("event %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,155 @@
+// Package subscriber is the other end: it reads committed events back from Kafka and prints them.
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// Config says what to follow. Without Tables it is the audit stream.
+type Config struct {
+	Brokers []string // host:port
+	Prefix  string   // first part of every topic
+	Tables  []string // "schema.table"; "table" means public.table
+	From    From
+
+	KafkaOptions []kgo.Opt // TLS, SASL
+}
+
+// Event is one committed record. Key and Value are valid during the call that hands it out.
+type Event struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Time      time.Time
+	ID        string // stays the same if the event is ever published again
+	Key       []byte
+	Value     []byte // nil: a tombstone
+}
+
+// topicPatience is how often Follow looks for topics that are not there yet: the publisher makes a
+// topic when it has the first record for it.
+const topicPatience = 500 * time.Millisecond
+
+// Follow calls f for each committed event, in order within a partition, until ctx ends (which is no
+// error) or f returns an error. A topic that appears later is read from its beginning.
+func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	}, cfg.KafkaOptions...)...)
+	if err != nil {
+		return fmt.Errorf("--kafka: %w", err)
+	}
+	defer client.Close()
+	if err := follow(ctx, client, cfg, f); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func follow(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) error) error {
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach Kafka at %s: is it running, and is --kafka right? (%w)", strings.Join(cfg.Brokers, ","), err)
+	}
+	missing, err := consume(ctx, client, cfg.topics(), cfg.From.offset())
+	if err != nil {
+		return err
+	}
+	for {
+		if err := poll(ctx, client, len(missing) > 0, f); err != nil {
+			return err
+		}
+		if len(missing) > 0 {
+			if missing, err = consume(ctx, client, missing, kgo.NewOffset().AtStart()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// poll hands out what one fetch brings; it does not wait long while topics are missing.
+func poll(ctx context.Context, client *kgo.Client, missing bool, f func(Event) error) error {
+	wait := ctx
+	if missing {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, topicPatience)
+		defer cancel()
+	}
+	fetches := client.PollFetches(wait)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, failed := range fetches.Errors() {
+		if !errors.Is(failed.Err, context.DeadlineExceeded) {
+			return fmt.Errorf("read %s, partition %d: %w", failed.Topic, failed.Partition, failed.Err)
+		}
+	}
+	for iterator := fetches.RecordIter(); !iterator.Done(); {
+		if err := f(eventOf(iterator.Next())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consume starts to read the topics that are there, and returns the others.
+func consume(ctx context.Context, client *kgo.Client, topics []string, from kgo.Offset) (missing []string, err error) {
+	details, err := kadm.NewClient(client).ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("look for topics: %w", err)
+	}
+	found := map[string]map[int32]kgo.Offset{}
+	for _, topic := range topics {
+		detail := details[topic]
+		if errors.Is(detail.Err, kerr.UnknownTopicOrPartition) || len(detail.Partitions) == 0 {
+			missing = append(missing, topic)
+			continue
+		}
+		if detail.Err != nil {
+			return nil, fmt.Errorf("look for topic %s: %w", topic, detail.Err)
+		}
+		found[topic] = map[int32]kgo.Offset{}
+		for partition := range detail.Partitions {
+			found[topic][partition] = from
+		}
+	}
+	client.AddConsumePartitions(found)
+	return missing, nil
+}
+
+func (cfg Config) topics() []string {
+	if len(cfg.Tables) == 0 {
+		return []string{publisher.TopicName(cfg.Prefix, "audit")}
+	}
+	var topics []string
+	for _, table := range cfg.Tables {
+		if !strings.Contains(table, ".") {
+			table = "public." + table
+		}
+		topics = append(topics, publisher.TopicName(cfg.Prefix, table))
+	}
+	return topics
+}
+
+func eventOf(record *kgo.Record) Event {
+	e := Event{
+		Topic: record.Topic, Partition: record.Partition, Offset: record.Offset, Time: record.Timestamp,
+		Key: record.Key, Value: record.Value,
+	}
+	for _, header := range record.Headers {
+		if header.Key == publisher.EventIDHeader {
+			e.ID = string(header.Value)
+		}
+	}
+	return e
+}
