@@ -54,7 +54,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	}
 	first := p.batch.Len()
 	if err := p.format.Append(p.batch, tx, i); err != nil {
-		return &Halt{ErrEncode, fmt.Sprintf("change %d of %s: %v", c.Ordinal, sourceName(c), err), "report it, with the column's type; nothing is skipped meanwhile"}
+		return &Halt{ErrEncode, fmt.Sprintf("%s: %v", sourceName(c), err), "exclude the table or report the defect; nothing is skipped meanwhile"}
 	}
 	return p.owners.claim(p.batch, first, c)
 }

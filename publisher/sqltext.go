@@ -47,11 +47,12 @@ func (n *notes) appendText(dst, sql []byte) []byte {
 		return redact(dst, sql)
 	}
 	n.clean = redact(n.clean[:0], sql)
-	return dst
+	return parser.Normalize(dst, n.clean, lexis)
 }
 
 // redact appends sql without its credentials.
 func redact(dst, sql []byte) []byte {
+	dst, _ = parser.Redact(dst, sql, lexis)
 	return dst
 }
 
