@@ -1,0 +1,307 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// Faults that lost, doubled or misattributed data once. A test that passes proves little until it has
+// been seen red: each scenario runs with the fault planted, and must notice it, then without.
+var (
+	dropByCommitLSN = harness.Bug{File: "publisher/compose.go",
+		Old: "if tx.EndLSN <= position.EndLSN {",
+		New: "if tx.BeginLSN <= position.EndLSN {"}
+	resumeByRowLSN = harness.Bug{File: "publisher/compose.go",
+		Old: "if tx.EndLSN <= position.EndLSN {",
+		New: "if len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"}
+	ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
+		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
+		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"}
+	ackBeyondPosition = harness.Bug{File: "publisher/publisher.go",
+		Old: "p.ack(position.EndLSN)",
+		New: "p.ack(next.EndLSN)"}
+
+	trustPublications = []harness.Bug{
+		{File: "publisher/check.go", Old: "case p.PublicationHash != s.PublicationHash:", New: "case false:"},
+		{File: "outbox/stream.go", Old: "err = serverWarning(body)", New: ""},
+		{File: "outbox/stream.go", Old: "if hash != s.system.PublicationHash {", New: "if false {"},
+	}
+	trustTimeline = harness.Bug{File: "publisher/check.go",
+		Old: "if p.Timeline == s.Timeline {",
+		New: "if true {"}
+	listTablesOnly = []harness.Bug{
+		{File: "outbox/setup.go", Old: "target := \"FOR ALL TABLES\"\n\tif !server.superuser {", New: "target := \"\"\n\tif false {"},
+		{File: "outbox/setup.go", Old: "{{IdentityPublication, \"pgtee.has_identity(c.oid)\"}}\n\tif !server.superuser {",
+			New: "{{IdentityPublication, \"pgtee.has_identity(c.oid)\"}}\n\tif err := execute(ctx, conn, \"ALTER PUBLICATION pgtee_rows ADD TABLE ONLY \"+strings.Join(outboxTables, \", ONLY \")); err != nil {\n\t\treturn err\n\t}\n\tif true {"},
+		{File: "outbox/sql/ddl.sql", Old: "        IF t.wanted AND NOT t.present THEN",
+			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        IF t.wanted AND NOT t.present THEN"},
+	}
+	noteAtBind = harness.Bug{File: "proxy/extended.go",
+		Old: "s.statements.bind(portal, s.statements.find(name))",
+		New: "s.statements.bind(portal, s.statements.find(name))\n\t\t\tif st, first := s.statements.execute(portal); first {\n\t\t\t\tif err := s.begin(st); err != nil {\n\t\t\t\t\treturn err\n\t\t\t\t}\n\t\t\t}"}
+
+	// Not a bug: the idle position is recorded at once, not every ten seconds.
+	hastyProgress = harness.Bug{File: "publisher/config.go",
+		Old: "orDefault(&c.IdleProgress, 10*time.Second)",
+		New: "orDefault(&c.IdleProgress, 50*time.Millisecond)"}
+)
+
+// What lies between a crash and what survives it is seen only in the publisher's simulation, which
+// drops what was not durable and tries every step.
+func TestPlantedInSimulation(t *testing.T) {
+	for name, bug := range map[string]harness.Bug{
+		"drop by commit LSN":               dropByCommitLSN,
+		"resume by row LSN":                resumeByRowLSN,
+		"ack before the Kafka commit":      ackBeforeCommit,
+		"ack beyond the recorded position": ackBeyondPosition,
+	} {
+		t.Run(name, func(t *testing.T) {
+			output, passed, err := world.GoTest("./publisher", "Simulation", bug)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if passed || !strings.Contains(output, "--- FAIL") {
+				t.Errorf("the simulation does not notice the bug:\n%s", output)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		if output, passed, err := world.GoTest("./publisher", "Simulation"); err != nil || !passed {
+			t.Errorf("the simulation fails without a bug (%v):\n%s", err, output)
+		}
+	})
+}
+
+// planted runs a scenario with the bugs, where it must find a fault, and without, where it must not. The
+// scenario returns what it found wrong, "" for nothing. Tuning is in both.
+func planted(t *testing.T, server *embedded.Postgres, bugs, tuning []harness.Bug, scenario func(*runner) string) {
+	t.Helper()
+	t.Run("red", func(t *testing.T) {
+		binary := must(t, func() (string, error) { return world.Build(append(bugs, tuning...)...) })
+		fault := scenario(newRunner(t, binary, server, "table"))
+		if fault == "" {
+			t.Error("the scenario does not notice the planted bug")
+		}
+		t.Logf("seen: %.300s", fault)
+	})
+	t.Run("green", func(t *testing.T) {
+		binary := must(t, sharedBinary)
+		if len(tuning) > 0 {
+			binary = must(t, func() (string, error) { return world.Build(tuning...) })
+		}
+		if fault := scenario(newRunner(t, binary, server, "table")); fault != "" {
+			t.Errorf("without the bug: %s", fault)
+		}
+	})
+}
+
+// fault is what a verdict says, "" if it is clean.
+func (v *Verdict) fault() string {
+	if v.Clean() {
+		return ""
+	}
+	return v.String()
+}
+
+// A position is recorded exactly where the commit record of an open transaction is going to start.
+func TestPlantedDropByCommitLSN(t *testing.T) {
+	planted(t, must(t, sharedPostgres[15]), []harness.Bug{dropByCommitLSN}, []harness.Bug{hastyProgress}, func(r *runner) string {
+		r.Start(workSchema, workTables...)
+		r.Drain()
+		conn := r.dial(r.DirectURL("postgres", Direct))
+		defer conn.Close(r.ctx)
+		s := &session{ctx: r.ctx, conn: conn, name: Direct}
+		for range 5 { // a checkpoint or the like may come in between
+			r.must(s.simple("BEGIN", s.insert()))
+			r.flushElsewhere()
+			r.must(s.simple("COMMIT"))
+		}
+		return r.Verdict().fault()
+	})
+}
+
+// flushElsewhere commits in another database, and waits until the publisher has recorded and
+// acknowledged the end of that commit.
+func (r *runner) flushElsewhere() {
+	r.t.Helper()
+	conn := r.dial(r.server.URL("postgres"))
+	defer conn.Close(r.ctx)
+	_, err := conn.Exec(r.ctx, "CREATE TABLE IF NOT EXISTS elsewhere (i int); INSERT INTO elsewhere VALUES (1)")
+	r.must(err)
+	var flushed string
+	r.must(conn.QueryRow(r.ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&flushed))
+	r.must(harness.Eventually(20*time.Second, func(ctx context.Context) error {
+		var reached bool
+		err := conn.QueryRow(ctx, "SELECT confirmed_flush_lsn >= $1::text::pg_lsn FROM pg_replication_slots WHERE slot_name = $2", flushed, r.slot).Scan(&reached)
+		if err == nil && !reached {
+			err = fmt.Errorf("slot %s has not confirmed %s", r.slot, flushed)
+		}
+		return err
+	}))
+}
+
+// A publication is dropped, rows are written, it is made again, all while the publisher works or is
+// away. PostgreSQL 15 then refuses, 18 skips the rows with a WARNING: the publisher has to stop and say
+// so.
+func TestPlantedPublicationMadeAgain(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, away := range []bool{false, true} {
+			t.Run(fmt.Sprintf("PostgreSQL %d, publisher away %t", major, away), func(t *testing.T) {
+				planted(t, must(t, sharedPostgres[major]), trustPublications, nil, func(r *runner) string {
+					r.Start(workSchema, workTables...)
+					r.Drain()
+					if away {
+						r.Kill(r.publisher)
+					}
+					r.Exec("DROP PUBLICATION pgtee_rows", "INSERT INTO work.item VALUES (1, '', 0)",
+						"CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true)",
+						"INSERT INTO work.item VALUES (2, '', 0)")
+					if away {
+						r.StartPublisher()
+					}
+					return r.expectHalt("publication", "pgtee setup")
+				})
+			})
+		}
+	}
+}
+
+// expectHalt waits for the publisher to end by itself; its last line must hold all these words. It
+// returns what is wrong with that, "" for nothing.
+func (r *runner) expectHalt(words ...string) string {
+	r.t.Helper()
+	select {
+	case <-r.publisher.Done():
+	case <-time.After(15 * time.Second):
+		return "the publisher goes on"
+	}
+	code, err := r.publisher.Wait(time.Second)
+	r.must(err)
+	last := r.publisher.Tail(1)
+	if code != 3 {
+		return fmt.Sprintf("exit code %d, want 3: %s", code, last)
+	}
+	for _, word := range words {
+		if !strings.Contains(last, word) {
+			return fmt.Sprintf("the last line does not say %q: %s", word, last)
+		}
+	}
+	return ""
+}
+
+// An asynchronous standby that lacks published transactions becomes the primary, and writes on past
+// the recorded position before the publisher comes.
+func TestPlantedStandbyWithLessHistory(t *testing.T) {
+	primary := must(t, func() (*embedded.Postgres, error) { return world.StartPostgres(15, nil) })
+	planted(t, primary, []harness.Bug{trustTimeline}, nil, func(r *runner) string {
+		r.Start(workSchema, workTables...)
+		r.Drain()
+		standby := r.standby()
+		r.must(standby.Stop(r.ctx, embedded.Fast)) // from here on it lacks what is written
+		r.Exec("INSERT INTO work.item SELECT id, '', 0 FROM generate_series(1, 100) AS id")
+		r.Drain()
+		published := r.Query("SELECT pg_current_wal_insert_lsn()::text")
+		r.Kill(r.publisher)
+		r.must(primary.Stop(r.ctx, embedded.Fast))
+		defer func() { r.must(primary.Start(r.ctx)); r.server = primary }()
+		r.must(standby.Start(r.ctx))
+		r.must(standby.Promote(r.ctx))
+		r.server = standby
+		defer standby.Kill()
+
+		r.Setup()
+		for written := ""; written != "true"; written = r.Query("SELECT (pg_current_wal_insert_lsn() > $1::text::pg_lsn)::text", published) {
+			r.Exec("INSERT INTO work.item SELECT coalesce(max(id), 0) + 1, '', 0 FROM work.item")
+		}
+		r.StartPublisher()
+		if fault := r.expectHalt("timeline", "--accept-divergence"); fault != "" {
+			return fault + ": " + r.Verdict().fault()
+		}
+		return ""
+	})
+}
+
+// standby makes and starts an asynchronous standby that has all of the primary's log.
+func (r *runner) standby() *embedded.Postgres {
+	r.t.Helper()
+	dir := must(r.t, func() (string, error) { return world.Sub("standby") })
+	standby, err := r.server.Standby(r.ctx, embedded.PostgresConfig{Dir: dir, Settings: map[string]string{"wal_keep_size": "1GB", "fsync": "off"}})
+	r.must(err)
+	r.t.Cleanup(standby.Kill)
+	r.must(standby.Start(r.ctx))
+	written := r.Query("SELECT pg_current_wal_flush_lsn()::text")
+	r.must(harness.Eventually(30*time.Second, func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, standby.URL("postgres"))
+		if err != nil {
+			return err
+		}
+		defer conn.Close(ctx)
+		var caughtUp bool
+		if err := conn.QueryRow(ctx, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written).Scan(&caughtUp); err != nil {
+			return err
+		}
+		if !caughtUp {
+			return fmt.Errorf("the standby has not replayed %s", written)
+		}
+		return nil
+	}))
+	return standby
+}
+
+// Rows of CREATE TABLE AS, if tables are only listed when the event trigger sees them.
+func TestPlantedListedTables(t *testing.T) {
+	planted(t, must(t, sharedPostgres[18]), listTablesOnly, nil, func(r *runner) string {
+		r.Start(workSchema, workTables...)
+		r.createTableAs()
+		r.Drain()
+		if got, want := len(r.Events("work.made")), len(r.tableRows("work.made")); got != want {
+			return fmt.Sprintf("%d events of work.made, it has %d rows", got, want)
+		}
+		return ""
+	})
+}
+
+// Two portals are bound before either is executed: a note at Bind would blame all rows on the second.
+func TestPlantedTwoPortals(t *testing.T) {
+	planted(t, must(t, sharedPostgres[18]), []harness.Bug{noteAtBind}, nil, func(r *runner) string {
+		r.Start(workSchema, workTables...)
+		r.twoPortals()
+		return r.Verdict().fault()
+	})
+}
+
+func (r *runner) twoPortals() {
+	r.t.Helper()
+	conn := r.dial(r.ProxyURL("ann", "ann"))
+	defer conn.Close(r.ctx)
+	f := conn.PgConn().Frontend()
+	for _, name := range []string{"one", "two"} {
+		sql := fmt.Sprintf("INSERT /* n-%s */ INTO work.log VALUES ('n-%[1]s', 0)", name)
+		f.SendParse(&pgproto3.Parse{Name: name, Query: sql})
+		f.SendBind(&pgproto3.Bind{DestinationPortal: name, PreparedStatement: name})
+	}
+	for _, name := range []string{"one", "two"} {
+		f.SendExecute(&pgproto3.Execute{Portal: name})
+	}
+	f.SendSync(&pgproto3.Sync{})
+	r.must(f.Flush())
+	for {
+		message, err := f.Receive()
+		r.must(err)
+		switch m := message.(type) {
+		case *pgproto3.ErrorResponse:
+			r.t.Fatalf("two portals: %s", m.Message)
+		case *pgproto3.ReadyForQuery:
+			return
+		}
+	}
+}
