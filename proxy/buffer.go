@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"sync"
+)
+
+const (
+	bufferBytes    = 16 << 10
+	maxBufferBytes = 64 << 10
+	headerBytes    = 5 // kind and length of a message
+)
+
+// buffer carries one direction of a session: bytes are read from one socket, looked at in place, and
+// written to the other, one write per read.
+//
+//	data[done:next]  looked at, to be written
+//	data[next:end]   received, not looked at
+//
+// It belongs to one goroutine.
+type buffer struct {
+	data            []byte
+	done, next, end int
+	rest            int    // bytes still to come of a message that is not looked at
+	discard         bool   // the rest is dropped, not written
+	out             []byte // goes before data[done:next]; in use once something was inserted or dropped
+}
+
+// message is one message of the protocol, as far as it has been received.
+type message struct {
+	kind byte
+	size int    // header and body, bytes
+	body []byte // belongs to the buffer, valid until its next read
+}
+
+// whole reports whether all of the message has been received.
+func (m message) whole() bool { return headerBytes+len(m.body) == m.size }
+
+// errMalformed is a message whose length field is impossible: nothing after it can be understood.
+var errMalformed = errors.New("a message has an impossible length")
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([maxBufferBytes]byte) }}
+)
+
+// read waits for bytes. Those that belong to the rest of a message are passed on or dropped at once.
+func (b *buffer) read(from io.Reader) error {
+	b.makeRoom()
+	n, err := from.Read(b.data[b.end:])
+	b.end += n
+	rest := min(b.rest, n)
+	b.next += rest
+	b.rest -= rest
+	if b.discard {
+		b.done = b.next
+		b.discard = b.rest > 0
+	}
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// makeRoom is called after a flush: what lies before next is gone.
+func (b *buffer) makeRoom() {
+	if b.data == nil {
+		b.data = smallBuffers.Get().(*[bufferBytes]byte)[:]
+	}
+	kept := b.data[b.next:b.end]
+	if b.end == len(b.data) && len(kept) > len(b.data)/2 && len(b.data) < maxBufferBytes {
+		large := largeBuffers.Get().(*[maxBufferBytes]byte)[:]
+		copy(large, kept)
+		b.release()
+		b.data = large
+	} else {
+		copy(b.data, kept)
+	}
+	b.done, b.next, b.end = 0, 0, len(kept)
+	if len(kept) == 0 && len(b.data) == maxBufferBytes && b.rest == 0 {
+		b.release()
+		b.data = smallBuffers.Get().(*[bufferBytes]byte)[:]
+	}
+}
+
+// release gives the memory back.
+func (b *buffer) release() {
+	switch len(b.data) {
+	case bufferBytes:
+		smallBuffers.Put((*[bufferBytes]byte)(b.data))
+	case maxBufferBytes:
+		largeBuffers.Put((*[maxBufferBytes]byte)(b.data))
+	}
+	b.data = nil
+}
+
+// message returns the next message; ok is false until its header is there.
+func (b *buffer) message() (m message, ok bool, err error) {
+	received := b.data[b.next:b.end]
+	if len(received) < headerBytes {
+		return m, false, nil
+	}
+	length := binary.BigEndian.Uint32(received[1:])
+	if length < headerBytes-1 || length > math.MaxInt32-1 {
+		return m, false, errMalformed
+	}
+	m.kind, m.size = received[0], int(length)+1
+	m.body = received[headerBytes:min(m.size, len(received))]
+	return m, true, nil
+}
+
+// holds reports whether as much of m is there as the buffer can ever hold: all of it, or a full buffer.
+func (b *buffer) holds(m message) bool {
+	return m.whole() || b.end-b.next == maxBufferBytes
+}
+
+// pass lets m go to the other side as it is, with what is still to come of it.
+func (b *buffer) pass(m message) {
+	have := headerBytes + len(m.body)
+	b.next += have
+	b.rest = m.size - have
+}
+
+// drop keeps m, and what is still to come of it, from the other side.
+func (b *buffer) drop(m message) {
+	b.cut()
+	have := headerBytes + len(m.body)
+	b.next += have
+	b.done = b.next
+	b.rest = m.size - have
+	b.discard = b.rest > 0
+}
+
+// replaced tells that what was received of m has been written to out in another form; the rest passes.
+func (b *buffer) replaced(m message) {
+	b.drop(m)
+	b.discard = false
+}
+
+// passAll lets everything pass from now on, without a look.
+func (b *buffer) passAll() {
+	b.next = b.end
+	b.rest = math.MaxInt
+}
+
+// cut moves what has been looked at to out, so that bytes can be appended there behind it.
+func (b *buffer) cut() {
+	b.out = append(b.out, b.data[b.done:b.next]...)
+	b.done = b.next
+}
+
+// flush writes all that has been looked at, in one write.
+func (b *buffer) flush(to io.Writer) error {
+	p := b.data[b.done:b.next]
+	if len(b.out) > 0 {
+		b.cut()
+		p = b.out
+	}
+	b.done = b.next
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := to.Write(p)
+	if b.out = b.out[:0]; cap(b.out) > bufferBytes {
+		b.out = nil
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// clientError is an error that the proxy itself tells a client, just before it closes the session.
+type clientError struct {
+	code    string // SQLSTATE
+	message string
+	hint    string
+}
+
+func (e *clientError) Error() string { return e.message }
+
+// append appends the ErrorResponse.
+func (e *clientError) append(dst []byte) []byte {
+	response := pgproto3.ErrorResponse{
+		Severity: "FATAL", SeverityUnlocalized: "FATAL",
+		Code: e.code, Message: e.message, Hint: e.hint,
+	}
+	// Encode fails only for a message longer than the protocol allows.
+	out, err := response.Encode(dst)
+	if err != nil {
+		return dst
+	}
+	return out
+}
+
+// errDrain is what Postgres says when it is shut down.
+func drainError() *clientError {
+	return &clientError{code: "57P01", message: "terminating connection due to administrator command"}
+}
+
+func startupError(problem string) *clientError {
+	return &clientError{code: "08P01", message: "pgtee: " + problem}
+}
+
+func versionError(major, minor uint32) *clientError {
+	return &clientError{code: "0A000",
+		message: fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", major, minor)}
+}
+
+func unreachableError(err error) *clientError {
+	return &clientError{code: "08001",
+		message: "pgtee: cannot connect to PostgreSQL: " + err.Error(),
+		hint:    "Check that the server runs and that the proxy's --postgres names it."}
+}
+
+func outboxError(database string) *clientError {
+	return &clientError{code: "57P03",
+		message: fmt.Sprintf("pgtee: database %q has no outbox, and this proxy requires one", database),
+		hint:    "Run \"pgtee setup\" for this database, or start the proxy without --require-outbox."}
+}
+
+func lostError() *clientError {
+	return &clientError{code: "08P01",
+		message: "pgtee: the server's replies do not match the requests of this session",
+		hint:    "The session's last transaction may or may not have been committed. Connect again."}
+}

@@ -1,0 +1,103 @@
+package proxy
+
+import "strings"
+
+// encoding is how the client writes characters: what is needed to count them and not to cut them.
+// Names and shapes: "Character Set Support", PostgreSQL documentation 24.3; lengths as in its wchar.c.
+type encoding byte
+
+const (
+	singleByte encoding = iota
+	utf8
+	euc     // EUC_KR, EUC_CN: a high first byte starts two
+	eucJP   // EUC_JP, EUC_JIS_2004, JOHAB: 0x8F starts three
+	eucTW   // EUC_TW: 0x8E starts four, 0x8F three
+	sjis    // SJIS, SHIFT_JIS_2004
+	big5    // BIG5, GBK, UHC
+	gb18030 // two or four
+	johab
+)
+
+func encodingOf(name string) encoding {
+	switch strings.ToUpper(name) {
+	case "UTF8", "UNICODE":
+		return utf8
+	case "EUC_KR", "EUC_CN":
+		return euc
+	case "EUC_JP", "EUC_JIS_2004":
+		return eucJP
+	case "EUC_TW":
+		return eucTW
+	case "SJIS", "SHIFT_JIS_2004", "MSKANJI", "SHIFTJIS":
+		return sjis
+	case "BIG5", "GBK", "UHC":
+		return big5
+	case "GB18030":
+		return gb18030
+	case "JOHAB":
+		return johab
+	}
+	return singleByte
+}
+
+// unsafe reports whether a later byte of a character may look like ASCII.
+func (e encoding) unsafe() bool { return e >= sjis }
+
+// size returns the length of the first character of text, in bytes; text is not empty.
+func (e encoding) size(text []byte) int {
+	n, c := 1, text[0]
+	switch {
+	case c < 0x80 || e == singleByte:
+	case e == utf8:
+		n = utf8Size(c)
+	case e == sjis && c >= 0xA1 && c <= 0xDF: // half-width kana
+	case (e == eucJP || e == johab || e == eucTW) && c == 0x8F:
+		n = 3
+	case e == eucTW && c == 0x8E:
+		n = 4
+	case e == gb18030 && len(text) > 1 && text[1] >= '0' && text[1] <= '9':
+		n = 4
+	default:
+		n = 2
+	}
+	return min(n, len(text))
+}
+
+func utf8Size(first byte) int {
+	switch {
+	case first&0xE0 == 0xC0:
+		return 2
+	case first&0xF0 == 0xE0:
+		return 3
+	case first&0xF8 == 0xF0:
+		return 4
+	}
+	return 1
+}
+
+// count returns the number of characters of text.
+func (e encoding) count(text []byte) (n int) {
+	if e == singleByte {
+		return len(text)
+	}
+	for ; len(text) > 0; n++ {
+		text = text[e.size(text):]
+	}
+	return n
+}
+
+// cut returns as many whole characters of text as fit into limit bytes.
+func (e encoding) cut(text []byte, limit int) []byte {
+	if len(text) <= limit {
+		return text
+	}
+	n := 0
+	for n < limit {
+		size := e.size(text[n:])
+		if n+size > limit {
+			break
+		}
+		n += size
+	}
+	return text[:n]
+}

@@ -1,0 +1,185 @@
+package proxy
+
+import (
+	"encoding/binary"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// parse is a Parse message: name, text, parameter types.
+func (s *session) parse(m message) error {
+	s.enter()
+	e := entry{kind: 'P'}
+	if s.notes != nil {
+		if name, rest, ok := cutString(m.body); ok {
+			text, _, ended := cutString(rest)
+			if err := s.settle(); err != nil {
+				return err
+			}
+			e.statement = s.study(text, ended)
+			s.statements.prepare(name, e.statement)
+		}
+	}
+	return s.forward(m, e)
+}
+
+// forward passes a message that awaits a reply.
+func (s *session) forward(m message, e entry) error {
+	if err := s.expect(e); err != nil {
+		return err
+	}
+	s.up.pass(m)
+	return nil
+}
+
+// study learns what a prepared statement does. The text is cut if it has not ended.
+func (s *session) study(text []byte, ended bool) *statement {
+	set := s.pending.settings.Load()
+	if !s.read(text, ended, set) || len(s.list) > 1 {
+		s.proxy.counters.unreadable.Add(1)
+		return &statement{need: parser.IfNoted, unreadable: true}
+	}
+	if len(s.list) == 0 {
+		return &statement{need: parser.Never}
+	}
+	found := &s.list[0]
+	st := &statement{need: found.Note, effects: effectsOf(found)}
+	if ended {
+		st.hash = hashOf(text)
+	} else if st.need == parser.Never {
+		st.need = parser.IfNoted
+	}
+	if st.need != parser.Never {
+		st.subject = s.notes.carry(text[found.Start:found.End], found.Secret, set)
+	}
+	return st
+}
+
+// bind is a Bind message: portal, statement, parameters.
+func (s *session) bind(m message) error {
+	s.enter()
+	if portal, rest, ok := cutString(m.body); ok && s.notes != nil {
+		if name, _, ok := cutString(rest); ok {
+			s.statements.bind(portal, s.statements.find(name))
+		}
+	}
+	return s.forward(m, entry{kind: 'B'})
+}
+
+func (s *session) describe(m message) error {
+	s.enter()
+	return s.forward(m, entry{kind: 'D'})
+}
+
+// closeObject is a Close message: S or P, name.
+func (s *session) closeObject(m message) error {
+	s.enter()
+	if len(m.body) > 1 && s.notes != nil {
+		if name, _, ok := cutString(m.body[1:]); ok {
+			if m.body[0] == 'S' {
+				s.statements.deallocate(name)
+			} else {
+				s.statements.closePortal(name)
+			}
+		}
+	}
+	return s.forward(m, entry{kind: 'C'})
+}
+
+// execute is an Execute message: portal, row limit.
+func (s *session) execute(m message) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.enter()
+	if name, _, ok := cutString(m.body); ok && s.notes != nil {
+		if st, first := s.statements.execute(name); first {
+			if err := s.begin(st); err != nil {
+				return err
+			}
+		}
+	}
+	return s.forward(m, entry{kind: 'E'})
+}
+
+// begin is the first Execute of a portal.
+func (s *session) begin(st *statement) error {
+	s.proxy.counters.queries.Add(1)
+	s.notes.statement++
+	set := s.pending.settings.Load()
+	need := st.need
+	if st.effects.tx == parser.Execute {
+		need = s.statements.find([]byte(st.effects.name)).need
+	}
+	if p := pathOf('E', need); p.form == executing && s.notesNow(set) && s.tx.wants(p.when) && !s.skips(st.hash) {
+		if err := s.note(st.subject, set, s.tx.note(st.hash)); err != nil {
+			return err
+		}
+	}
+	if st.unreadable {
+		s.tx.applyUnknown()
+		return nil
+	}
+	s.apply(st.effects, st.subject.sql, set)
+	return nil
+}
+
+// note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and
+// portal stay as they are.
+func (s *session) note(subject subject, set *settings, first bool) error {
+	if err := s.prepareOurs(); err != nil {
+		return err
+	}
+	err := s.send('B', 0, func(dst []byte) []byte {
+		dst = append(append(dst, s.proxy.object...), 0)
+		dst = append(append(dst, s.proxy.object...), 0)
+		dst = append(dst, 0, 0, 0, 1) // all formats text, one parameter
+		at := len(dst)
+		dst = s.notes.append(append(dst, 0, 0, 0, 0), set.user, subject, first)
+		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		return append(dst, 0, 0)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.send('E', 0, func(dst []byte) []byte {
+		return append(append(dst, s.proxy.object...), 0, 0, 0, 0, 0)
+	}); err != nil {
+		return err
+	}
+	s.proxy.counters.notes.Add(1)
+	return s.send('C', 0, func(dst []byte) []byte { return append(append(append(dst, 'P'), s.proxy.object...), 0) })
+}
+
+// prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
+// ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
+// parses it again.
+func (s *session) prepareOurs() error {
+	prepared, generation := s.pending.preparation()
+	if prepared || s.parsed.group == s.tx.group && s.parsed.generation == generation {
+		return nil
+	}
+	s.parsed.group, s.parsed.generation = s.tx.group, generation
+	if err := s.send('C', 0, func(dst []byte) []byte {
+		return append(append(append(dst, 'S'), s.proxy.object...), 0)
+	}); err != nil {
+		return err
+	}
+	return s.send('P', generation, func(dst []byte) []byte {
+		dst = append(append(dst, s.proxy.object...), 0)
+		dst = append(dst, "SELECT pgtee.note($1,current_user)\x00"...)
+		return append(dst, 0, 1, 0, 0, 0, 25) // one parameter type: text
+	})
+}
+
+// send writes a message of ours.
+func (s *session) send(kind byte, generation uint32, build func([]byte) []byte) error {
+	if err := s.expect(entry{kind: kind, fate: swallow, generation: generation}); err != nil {
+		return err
+	}
+	s.up.cut()
+	before := len(s.up.out)
+	s.up.out = appendMessage(s.up.out, kind, build)
+	s.proxy.counters.injected.Add(int64(len(s.up.out) - before))
+	return nil
+}

@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"encoding/binary"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// condition says in which transactions a statement gets a note.
+type condition byte
+
+const (
+	inNone  condition = iota
+	inEvery           // whatever the transaction
+	inBlock           // in an explicit block, or once the transaction has a note
+	ifNoted           // once the transaction has a note
+	alone             // only as the single statement of its Query, outside a block
+)
+
+// form is how a note reaches the server.
+type form byte
+
+const (
+	unsent    form = iota
+	splicing       // as a statement inside the client's Query
+	executing      // as Bind, Execute and Close in front of the client's Execute
+	following      // as a Query of its own after success
+)
+
+// path is one way in which a statement reaches the server, and what becomes of its note.
+type path struct {
+	message   byte        // Q: a statement of a Query; E: the first Execute of a portal
+	need      parser.Need // of the statement
+	when      condition
+	form      form
+	sent      string // what is sent, where
+	swallowed string // server messages that the client does not see
+	failure   string // what the client sees when the note fails
+}
+
+const (
+	inText    = "SELECT pgtee.note('…',current_user); at the start of the statement, in the same Query"
+	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's first Execute"
+	afterward = "after success a Query of its own, before the client's ReadyForQuery"
+
+	asQuery   = "the Query fails: one error marked pgtee, one ReadyForQuery"
+	asExecute = "the group fails: one error marked pgtee, everything skipped up to Sync"
+	asNothing = "swallowed and counted"
+)
+
+// paths is the whole of what the proxy adds to a session. A statement that is executed again after a
+// suspension, FunctionCall, replication, COPY data and whatever cannot be read are passed untouched.
+var paths = [...]path{
+	{'Q', parser.Never, inNone, unsent, "", "", ""},
+	{'Q', parser.Always, inEvery, splicing, inText, "T D C", asQuery},
+	{'Q', parser.InBlock, inBlock, splicing, inText, "T D C", asQuery},
+	{'Q', parser.IfNoted, ifNoted, splicing, inText, "T D C", asQuery},
+	{'Q', parser.After, alone, following, afterward, "Z, T D C", asNothing},
+	{'E', parser.Never, inNone, unsent, "", "", ""},
+	{'E', parser.Always, inEvery, executing, atExecute, "[3 1] 2 D C 3", asExecute},
+	{'E', parser.InBlock, inBlock, executing, atExecute, "[3 1] 2 D C 3", asExecute},
+	{'E', parser.IfNoted, ifNoted, executing, atExecute, "[3 1] 2 D C 3", asExecute},
+	{'E', parser.After, inNone, unsent, "", "", ""},
+}
+
+// pathOf finds the row of the table; its rows stand in the order of message and need.
+func pathOf(message byte, need parser.Need) *path {
+	if message == 'Q' {
+		return &paths[need]
+	}
+	return &paths[len(paths)/2+int(need)]
+}
+
+// requests says what is done with each message of the client. One that is not here is passed.
+var requests = [256]struct {
+	whole bool // act needs all of the message, or a full buffer of it
+	act   func(*session, message) error
+}{
+	'Q': {true, (*session).query},
+	'P': {true, (*session).parse},
+	'B': {true, (*session).bind},
+	'D': {false, (*session).describe},
+	'E': {true, (*session).execute},
+	'C': {true, (*session).closeObject},
+	'S': {false, (*session).sync},
+	'F': {false, (*session).functionCall},
+	'c': {false, (*session).copyEnded},
+	'f': {false, (*session).copyEnded},
+}
+
+// enter begins a group, unless the message belongs to one that has begun.
+func (s *session) enter() {
+	if s.inGroup {
+		return
+	}
+	s.inGroup = true
+	s.tx.next(s.pending.answers())
+	if !s.tx.open {
+		s.statements.closePortals()
+	}
+}
+
+// settle waits for the answer to a group that changed a setting which notes depend on.
+func (s *session) settle() error {
+	if s.tx.unsure == 0 || s.tx.unsure == s.tx.group {
+		return nil
+	}
+	if err := s.up.flush(s.server); err != nil {
+		return err
+	}
+	s.pending.awaitAnswer(s.tx.unsure)
+	s.tx.unsure = 0
+	return nil
+}
+
+// notesNow reports whether notes are welcome at this moment.
+func (s *session) notesNow(set *settings) bool {
+	return s.database.isReady() && !set.standby && !s.pending.isLost()
+}
+
+// skips reports whether a statement that wants a note is covered by an earlier one.
+func (s *session) skips(hash uint64) bool {
+	if s.proxy.config.Attribution == AttributionTransaction {
+		return s.tx.carried
+	}
+	return hash != 0 && hash == s.tx.last
+}
+
+// sync, functionCall and query end a group.
+func (s *session) sync(m message) error {
+	s.enter()
+	s.inGroup = false
+	if err := s.expect(entry{kind: 'S', group: s.tx.group}); err != nil {
+		return err
+	}
+	s.up.pass(m)
+	return nil
+}
+
+func (s *session) functionCall(m message) error {
+	s.enter()
+	s.inGroup = false
+	if err := s.expect(entry{kind: 'F', group: s.tx.group}); err != nil {
+		return err
+	}
+	s.up.pass(m)
+	return nil
+}
+
+// copyEnded is CopyDone or CopyFail.
+func (s *session) copyEnded(m message) error {
+	if err := s.expect(entry{kind: copyEnd}); err != nil {
+		return err
+	}
+	s.up.pass(m)
+	return nil
+}
+
+// appendMessage appends a message whose body build appends.
+func appendMessage(dst []byte, kind byte, build func([]byte) []byte) []byte {
+	start := len(dst)
+	dst = build(append(dst, kind, 0, 0, 0, 0))
+	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-1))
+	return dst
+}

@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"bytes"
+	"hash/maphash"
+	"net/netip"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
+)
+
+const (
+	// noteSQLBytes is how much of a statement a note brings along when current_query() cannot.
+	noteSQLBytes = 8 << 10
+
+	spliceBefore = "SELECT pgtee.note('"
+	spliceAfter  = "',current_user);"
+	payloadText  = (81 + 2) / 3 * 4 // a payload without SQL, in base64
+	spliceLength = len(spliceBefore) + payloadText + len(spliceAfter)
+)
+
+var hashSeed = maphash.MakeSeed()
+
+// hashOf tells one SQL text from another; never 0.
+func hashOf(sql []byte) uint64 { return maphash.Bytes(hashSeed, sql) | 1 }
+
+// notes makes the notes of one session, for its requests.
+type notes struct {
+	signer    *outbox.Signer
+	table     bool // the first note of a transaction is a row
+	sqlText   bool
+	proxy     uint32
+	session   outbox.SessionID
+	client    netip.AddrPort
+	pid       int32
+	counter   uint32 // of notes
+	statement uint32 // of the client's statements
+	now       func() time.Time
+}
+
+// subject is the statement that a note is for.
+type subject struct {
+	sql         []byte // as Postgres will store it: offset bytes into the Query, or what travels along
+	flags       outbox.Flags
+	offset      int // with FlagQuery
+	fingerprint uint64
+}
+
+// append signs a note and appends the base64 text that pgtee.note() takes.
+func (n *notes) append(dst []byte, user string, s subject, first bool) []byte {
+	n.counter++
+	if n.table && first {
+		s.flags |= outbox.FlagRow
+	}
+	p := outbox.Payload{
+		Flags:       s.flags,
+		ProxyID:     n.proxy,
+		Session:     n.session,
+		Counter:     n.counter,
+		Statement:   n.statement,
+		Time:        n.now(),
+		Client:      n.client,
+		Fingerprint: s.fingerprint,
+	}
+	if s.flags&outbox.FlagQuery != 0 {
+		p.Offset, p.Length = uint32(s.offset), uint32(len(s.sql))
+	}
+	return n.signer.Append(dst, &p, []byte(user), n.pid, s.sql)
+}
+
+// carry makes the subject whose SQL travels inside the note.
+func (n *notes) carry(sql []byte, secret bool, set *settings) subject {
+	s := subject{fingerprint: parser.Fingerprint(sql, set.lexis)}
+	if !n.sqlText {
+		return s
+	}
+	s.sql, s.flags = n.carried(sql, secret, set)
+	return s
+}
+
+// carried returns a copy of sql without credentials, cut to what a note may bring along.
+func (n *notes) carried(sql []byte, secret bool, set *settings) ([]byte, outbox.Flags) {
+	if !secret {
+		return bytes.Clone(set.encoding.cut(sql, noteSQLBytes)), outbox.FlagSQL
+	}
+	redacted, ok := parser.Redact(nil, sql, set.lexis)
+	if !ok {
+		return nil, outbox.FlagRedacted
+	}
+	return set.encoding.cut(redacted, noteSQLBytes), outbox.FlagSQL | outbox.FlagRedacted
+}

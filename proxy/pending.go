@@ -1,0 +1,308 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// fate says what the client gets to see of the replies to a request.
+type fate byte
+
+const (
+	forward  fate = iota // all: the request is the client's own
+	swallow              // errors only: the request is ours
+	withhold             // all but the ReadyForQuery after success, when a note follows
+	finish               // the ReadyForQuery only: the note that follows
+)
+
+// entry is one request whose reply is expected, in the order of the wire.
+type entry struct {
+	kind       byte // of the request: P B D E C S Q F; c marks the end of copy data; 0 is void
+	fate       fate
+	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
+	generation uint32     // of our own Parse: see prepared
+	splices    []splice   // of a Query: the statements that are ours
+	statement  *statement // of a Parse: told when it fails
+}
+
+const (
+	// The server keeps up to 8 KiB of replies back until a Flush or Sync, and the shortest is 5 bytes: the
+	// queue must be able to hold more requests than that.
+	maxPending   = 4096
+	firstPending = 16
+
+	copyEnd = 'c'
+)
+
+// errDrained ends a session that was idle when the proxy was shutting down.
+var errDrained = errors.New("the proxy is shutting down")
+
+// errEnded ends the requests of a session whose replies have ended.
+var errEnded = errors.New("the server's side of the session has ended")
+
+// pending is the queue of expected replies, and what the replies have told that the requests must know. It is
+// the one structure that both goroutines of a session share: requests push, replies pop.
+type pending struct {
+	settings atomic.Pointer[settings]
+
+	mu         sync.Mutex
+	moved      sync.Cond // entries have left, the outcome is known, or the session has ended
+	ring       []entry   // length is a power of two
+	head, size int
+	skipping   bool // the server discards everything up to the next Sync, which has not been sent
+	lost       bool // a reply matched nothing: bytes pass untouched from now on
+
+	status   byte   // of the last ReadyForQuery
+	answered uint32 // its group
+	ready    bool   // ... and nothing was sent since
+	draining bool   // the session ends as soon as it is idle
+	ended    error  // no more requests
+
+	generation uint32 // of our prepared statement; a new one begins when the client may have removed it
+	prepared   bool   // our prepared statement of this generation is there: its ParseComplete was seen
+	settled    bool   // the outcome of the withheld request is known
+	succeeded  bool
+}
+
+func newPending() *pending {
+	p := &pending{ring: make([]entry, firstPending)}
+	p.moved.L = &p.mu
+	return p
+}
+
+func (p *pending) at(i int) *entry { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
+
+// push adds the request that is sent next. There must be room.
+func (p *pending) push(e entry) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.ended != nil:
+		return p.ended
+	case p.lost, e.kind == copyEnd && p.size == 0:
+		return nil
+	case p.skipping && e.kind != 'S':
+		e.statement.fail()
+		return nil
+	case p.size == len(p.ring):
+		p.grow()
+	}
+	p.skipping = false
+	p.ready = false
+	p.size++
+	*p.at(p.size - 1) = e
+	return nil
+}
+
+// hasRoom is asked before a push. If there is none, everything must be written to the server before awaitRoom.
+func (p *pending) hasRoom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size < maxPending
+}
+
+func (p *pending) grow() {
+	if p.size == maxPending {
+		panic(fmt.Sprintf("%d requests await a reply, the limit is %d", p.size+1, maxPending))
+	}
+	ring := make([]entry, 2*len(p.ring))
+	for i := range p.size {
+		ring[i] = *p.at(i)
+	}
+	p.ring, p.head = ring, 0
+}
+
+// awaitRoom waits until a reply has made room.
+func (p *pending) awaitRoom() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.size == maxPending && p.ended == nil && !p.lost {
+		p.moved.Wait()
+	}
+}
+
+// awaitAnswer waits until group has been answered.
+func (p *pending) awaitAnswer(group uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.answered != group && p.size > 0 && p.ended == nil && !p.lost {
+		p.moved.Wait()
+	}
+}
+
+// awaitOutcome waits until the withheld request has succeeded or failed.
+func (p *pending) awaitOutcome() (succeeded bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.settled && p.ended == nil && !p.lost {
+		p.moved.Wait()
+	}
+	p.settled = false
+	return p.succeeded && p.ended == nil && !p.lost
+}
+
+// answers returns the status of the last ReadyForQuery and the group that it answered.
+func (p *pending) answers() (status byte, group uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status, p.answered
+}
+
+// first returns the request that the server answers now. It stays at the head.
+func (p *pending) first() (entry, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.size > 0 && (p.at(0).kind == copyEnd || p.at(0).kind == 0) {
+		p.removeLocked()
+	}
+	if p.size == 0 {
+		return entry{}, false
+	}
+	return *p.at(0), true
+}
+
+func (p *pending) removeLocked() {
+	*p.at(0) = entry{}
+	p.head = (p.head + 1) & (len(p.ring) - 1)
+	p.size--
+	if p.size == maxPending-1 {
+		p.moved.Broadcast()
+	}
+}
+
+// pop removes the head.
+func (p *pending) pop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removeLocked()
+}
+
+// skip removes everything up to the next Sync: a request of the extended protocol has failed, and the server
+// discards what follows ("Extended Query", PostgreSQL documentation 55.2.3).
+func (p *pending) skip() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.size > 0 && p.at(0).kind != 'S' {
+		p.at(0).statement.fail()
+		p.removeLocked()
+	}
+	p.skipping = p.size == 0
+}
+
+// endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before
+// the copy data ended.
+func (p *pending) endCopy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := 1; i < p.size; i++ {
+		switch e := p.at(i); e.kind {
+		case 'S':
+			*e = entry{}
+		case copyEnd:
+			*e = entry{}
+			return
+		}
+	}
+}
+
+// readyForQuery removes the head, whose ReadyForQuery came, and reports whether the session shall end now.
+func (p *pending) readyForQuery(status byte) (drained bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status, p.answered = status, p.at(0).group
+	p.removeLocked()
+	p.ready = p.size == 0
+	p.moved.Broadcast()
+	return p.endIfIdleLocked()
+}
+
+// settle tells the requests the outcome of the withheld request at the head. After a success the session is
+// not ready: the note follows.
+func (p *pending) settle(succeeded bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled, p.succeeded = true, succeeded
+	if succeeded {
+		p.removeLocked()
+	}
+	p.moved.Broadcast()
+}
+
+// begin takes the first ReadyForQuery, and reports whether the session shall end now.
+func (p *pending) begin(status byte) (drained bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status, p.ready = status, true
+	return p.endIfIdleLocked()
+}
+
+// drain makes the session end at its next idle point, and reports whether it is idle now.
+func (p *pending) drain() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	return p.endIfIdleLocked()
+}
+
+func (p *pending) endIfIdleLocked() bool {
+	if !p.draining || !p.ready || p.status != 'I' || p.lost || p.ended != nil {
+		return false
+	}
+	p.ended = errDrained
+	return true
+}
+
+// end wakes the requests for the last time.
+func (p *pending) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended == nil {
+		p.ended = errEnded
+	}
+	p.moved.Broadcast()
+}
+
+// lose gives the matching of replies up. It is false if the client has been kept from bytes that the replies
+// still to come would complete: then the session cannot go on.
+func (p *pending) lose() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = true
+	p.moved.Broadcast()
+	for i := range p.size {
+		if e := p.at(i); e.fate != forward || len(e.splices) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *pending) isLost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
+}
+
+// preparation returns whether our prepared statement is known to be there, and its generation.
+func (p *pending) preparation() (prepared bool, generation uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.prepared, p.generation
+}
+
+// parsed tells that our Parse of this generation has completed.
+func (p *pending) parsed(generation uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.prepared = p.prepared || generation == p.generation
+}
+
+// unprepare tells that our prepared statement may be gone.
+func (p *pending) unprepare() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.generation++
+	p.prepared = false
+}

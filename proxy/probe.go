@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Neither question makes the server report an error where pgtee was never set up.
+const (
+	askSetUp = "SELECT pg_catalog.to_regprocedure('pgtee.ready()') IS NOT NULL"
+	askReady = "SELECT pgtee.ready()"
+)
+
+// absenceLasts is how long "no outbox" is believed before another session asks again.
+const absenceLasts = 5 * time.Second
+
+// database is what is known about the outbox of one database of one server.
+type database struct {
+	mu    sync.Mutex
+	known bool
+	ready bool
+	asked time.Time
+	told  bool // its absence has been logged
+}
+
+// outboxes remembers the databases.
+type outboxes struct {
+	mu     sync.Mutex
+	byName map[string]*database
+}
+
+func (o *outboxes) database(server, name string) *database {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := server + "\x00" + name
+	d := o.byName[key]
+	if d == nil {
+		if o.byName == nil {
+			o.byName = map[string]*database{}
+		}
+		d = &database{}
+		o.byName[key] = d
+	}
+	return d
+}
+
+// isReady reports whether notes are welcome. It may be called on nil.
+func (d *database) isReady() bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ready
+}
+
+// mustAsk reports whether a session that starts has to ask the server.
+func (d *database) mustAsk(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.known || !d.ready && now.Sub(d.asked) > absenceLasts
+}
+
+// set records the server's answer, and reports whether it is news that the outbox is absent.
+func (d *database) set(ready bool, now time.Time) (news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	news = !ready && !d.told
+	d.known, d.ready, d.asked, d.told = true, ready, now, !ready
+	return news
+}
+
+// forget makes the next session ask again: a note has met a missing outbox.
+func (d *database) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known, d.ready = false, false
+}
+
+// prepareNotes finds out whether this session can have notes.
+func (s *session) prepareNotes() error {
+	p := s.proxy
+	pid := s.started.pid()
+	if p.config.Outbox == OutboxOff || s.started.replication || pid == 0 {
+		p.counters.unattributed.Add(1)
+		return nil
+	}
+	s.database = p.outboxes.database(s.started.server, s.started.database)
+	s.notes = &notes{
+		signer:  outbox.NewSigner(p.config.KeyID, p.config.Key),
+		table:   p.config.Outbox == OutboxTable,
+		sqlText: p.config.SQLText,
+		proxy:   p.id,
+		session: outbox.NewSessionID(time.Now(), s.number),
+		client:  addressOf(s.client.RemoteAddr().String()),
+		pid:     pid,
+		now:     time.Now,
+	}
+	if s.pending.settings.Load().standby {
+		return nil
+	}
+	if s.database.mustAsk(time.Now()) {
+		if err := s.probe(); err != nil {
+			return err
+		}
+	}
+	if s.database.isReady() {
+		return nil
+	}
+	if p.config.RequireOutbox {
+		p.counters.refused.Add(1)
+		return outboxError(s.started.database)
+	}
+	p.counters.unattributed.Add(1)
+	return nil
+}
+
+// addressOf is the zero value for a Unix socket.
+func addressOf(remote string) netip.AddrPort {
+	address, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return address
+}
+
+// probe asks the server for the outbox. The client still waits for its first ReadyForQuery.
+func (s *session) probe() error {
+	answer, err := s.ask(askSetUp)
+	if err == nil && string(answer) == "t" {
+		answer, err = s.ask(askReady)
+	} else {
+		answer = nil
+	}
+	if err != nil {
+		return fmt.Errorf("probe the outbox of database %q: %w", s.started.database, err)
+	}
+	if s.database.set(answer != nil, time.Now()) {
+		s.log.Warn("no outbox: writes are not attributed; run pgtee setup", zap.String("database", s.started.database))
+	}
+	return nil
+}
+
+// ask runs a query that returns one value at most; nil is null, or an error of the server. What does not
+// answer it passes to the client.
+func (s *session) ask(query string) (value []byte, err error) {
+	text := func(dst []byte) []byte { return append(append(dst, query...), 0) }
+	if _, err := s.server.Write(appendMessage(nil, 'Q', text)); err != nil {
+		return nil, err
+	}
+	for {
+		m, ok, err := s.down.message()
+		if err != nil {
+			return nil, err
+		}
+		if !ok || !s.down.holds(m) {
+			if err := s.down.flush(s.client); err != nil {
+				return nil, err
+			}
+			if err := s.down.read(s.server); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		switch {
+		case m.kind == 'S':
+			s.learn(m.body)
+			s.down.pass(m)
+		case m.kind == 'N', m.kind == 'A', m.kind == 'E' && isFatal(m.body):
+			s.down.pass(m)
+		case m.kind == 'D':
+			value = onlyValue(m.body)
+			s.down.drop(m)
+		default:
+			s.down.drop(m)
+		}
+		if m.kind == 'Z' {
+			return value, s.down.flush(s.client)
+		}
+	}
+}
+
+// onlyValue returns a copy of a DataRow's single column; nil if it is null.
+func onlyValue(body []byte) []byte {
+	if len(body) < 7 || body[2]&0x80 != 0 {
+		return nil
+	}
+	return bytes.Clone(body[6:])
+}

@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+
+	"go.uber.org/zap"
+)
+
+// relayRequests moves the client's messages to the server until one side ends.
+func (s *session) relayRequests() error {
+	defer s.up.release()
+	for {
+		if err := s.walkRequests(); err != nil {
+			return err
+		}
+		if err := s.up.flush(s.server); err != nil {
+			return err
+		}
+		if err := s.up.read(s.client); err != nil {
+			return err
+		}
+	}
+}
+
+// walkRequests looks at each message that has been received.
+func (s *session) walkRequests() error {
+	for {
+		m, ok, err := s.up.message()
+		if err != nil {
+			s.up.passAll()
+			return nil
+		}
+		if !ok {
+			return nil
+		}
+		r := &requests[m.kind]
+		if r.whole && !s.up.holds(m) {
+			return nil
+		}
+		if r.act == nil {
+			s.up.pass(m)
+		} else if err := r.act(s, m); err != nil {
+			return err
+		}
+		if len(s.up.out) > maxBufferBytes {
+			if err := s.up.flush(s.server); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// expect records a request whose reply comes.
+func (s *session) expect(e entry) error {
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
+	return s.pending.push(e)
+}
+
+// makeRoom waits for replies while the queue is full: everything so far must be on its way for that.
+func (s *session) makeRoom() error {
+	if s.pending.hasRoom() {
+		return nil
+	}
+	if err := s.up.flush(s.server); err != nil {
+		return err
+	}
+	s.pending.awaitRoom()
+	return nil
+}
+
+// relayReplies moves the server's messages to the client until one side ends.
+func (s *session) relayReplies() error {
+	defer s.down.release()
+	for {
+		walked := s.walkReplies()
+		if err := s.down.flush(s.client); err != nil {
+			return err
+		}
+		if walked != nil {
+			return walked
+		}
+		if s.replies.drained {
+			return errDrained
+		}
+		if err := s.down.read(s.server); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return errDrained
+			}
+			return err
+		}
+	}
+}
+
+// walkReplies looks at each message that has been received.
+func (s *session) walkReplies() error {
+	for {
+		m, ok, err := s.down.message()
+		if err != nil {
+			s.down.passAll()
+			return nil
+		}
+		if !ok || needsWhole(m.kind) && !s.down.holds(m) {
+			return nil
+		}
+		if m.kind == 'S' {
+			s.learn(m.body)
+		}
+		if err := s.reply(m); err != nil {
+			return err
+		}
+	}
+}
+
+// needsWhole reports whether the fate of a server message hangs on its body.
+func needsWhole(kind byte) bool {
+	switch kind {
+	case 'T', 'C', 'Z', 'S', 'E', 'N':
+		return true
+	}
+	return false
+}
+
+// learn takes a ParameterStatus.
+func (s *session) learn(body []byte) {
+	if name, value, ok := parameterStatus(body); ok {
+		s.pending.settings.Store(s.pending.settings.Load().with(name, value))
+	}
+}
+
+// reply does with one message of the server what the replies decide.
+func (s *session) reply(m message) error {
+	if s.replies.given {
+		s.down.pass(m)
+		return nil
+	}
+	switch s.replies.next(m.kind, m.body) {
+	case pass:
+		s.down.pass(m)
+	case drop:
+		s.down.drop(m)
+	case inspect:
+		s.inspect(m)
+	case lost:
+		return s.lose(m)
+	}
+	return nil
+}
+
+// inspect passes an error or notice on, so that the client sees what it would have seen without our note.
+func (s *session) inspect(m message) {
+	if !m.whole() || isFatal(m.body) {
+		s.down.pass(m)
+		return
+	}
+	ours, at := s.replies.blame(m.body)
+	finishing := s.replies.head.fate == finish
+	switch {
+	case m.kind == 'N' && at.value == 0, m.kind == 'E' && !ours && !finishing && at.value == 0:
+		s.down.pass(m)
+	case m.kind == 'N' || !ours && !finishing:
+		s.down.replaced(m)
+		s.down.out = appendMoved(s.down.out, m.kind, m.body, at.value)
+	default:
+		s.noteFailed(m, finishing)
+	}
+	if m.kind == 'E' {
+		s.replies.fail()
+	}
+}
+
+// noteFailed deals with the error of a note.
+func (s *session) noteFailed(m message, hidden bool) {
+	code := errorField(m.body, 'C')
+	s.log.Warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
+	s.proxy.counters.noteErrors.Add(1)
+	if missesOutbox(code) && s.database != nil {
+		s.database.forget()
+	}
+	if string(code) == "26000" {
+		s.pending.unprepare()
+	}
+	if hidden {
+		s.down.drop(m)
+		return
+	}
+	s.down.replaced(m)
+	s.down.out = appendOurError(s.down.out, m.body)
+}
+
+// lose is what happens when a reply answers nothing that was asked: if the client has seen everything so far,
+// bytes pass untouched from now on; otherwise the session cannot go on.
+func (s *session) lose(m message) error {
+	s.proxy.counters.lost.Add(1)
+	s.log.Warn("the server's replies do not match the requests; no more notes in this session",
+		zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
+	if !s.pending.lose() || s.replies.hiding {
+		return lostError()
+	}
+	s.replies.given = true
+	s.down.pass(m)
+	return nil
+}

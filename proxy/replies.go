@@ -1,0 +1,236 @@
+package proxy
+
+import "bytes"
+
+// verdict says what happens to a message of the server.
+type verdict byte
+
+const (
+	pass    verdict = iota
+	drop            // the client does not see it
+	inspect         // an error or notice about what is at the head
+	lost            // it answers nothing that was asked
+)
+
+// replies matches the messages of the server with the requests that await them.
+type replies struct {
+	pending *pending
+	head    entry // of the queue, while known
+	known   bool
+
+	results   int  // of the Query at the head: statements that have completed
+	spliced   int  // ... of these, ours
+	hiding    bool // ... the result of one of ours is arriving
+	failed    bool // ... an error has come
+	copyingIn bool // the head receives copy data
+	given     bool // up: nothing is matched any more
+	drained   bool // the session ends now: the last ReadyForQuery found it idle and draining
+}
+
+// next judges one message; body is as much of it as the buffer holds.
+func (r *replies) next(kind byte, body []byte) verdict {
+	switch kind {
+	case '1', '2', '3', 'n', 't', 'T', 'D', 'C', 'I', 's', 'V', 'Z', 'G', 'H', 'W':
+		if !r.look() {
+			return lost
+		}
+		return r.match(kind, body)
+	case 'E', 'N':
+		if r.look() {
+			return inspect
+		}
+	}
+	return pass
+}
+
+// look makes the head known.
+func (r *replies) look() bool {
+	if !r.known {
+		r.head, r.known = r.pending.first()
+	}
+	return r.known
+}
+
+func (r *replies) match(kind byte, body []byte) verdict {
+	switch r.head.kind {
+	case 'Q':
+		return r.query(kind, body)
+	case 'E':
+		return r.execute(kind, body)
+	case 'F':
+		if kind == 'Z' {
+			return r.ready(body)
+		}
+		return matched(kind == 'V')
+	case 'S':
+		if kind == 'Z' {
+			return r.ready(body)
+		}
+	case 'P':
+		if kind == '1' {
+			if r.head.fate == swallow {
+				r.pending.parsed(r.head.generation)
+			}
+			return r.pop()
+		}
+	case 'B':
+		if kind == '2' {
+			return r.pop()
+		}
+	case 'C':
+		if kind == '3' {
+			return r.pop()
+		}
+	case 'D':
+		switch kind {
+		case 't':
+			return pass
+		case 'T', 'n':
+			return r.pop()
+		}
+	}
+	return lost
+}
+
+func matched(yes bool) verdict {
+	if yes {
+		return pass
+	}
+	return lost
+}
+
+// pop is the end of a request that has succeeded.
+func (r *replies) pop() verdict {
+	r.pending.pop()
+	r.known, r.copyingIn = false, false
+	if r.head.fate == swallow {
+		return drop
+	}
+	return pass
+}
+
+func (r *replies) execute(kind byte, body []byte) verdict {
+	switch kind {
+	case 'D':
+		if r.head.fate == swallow {
+			return drop
+		}
+		return pass
+	case 'G':
+		r.copyingIn = true
+		return pass
+	case 'H', 'W':
+		return pass
+	case 'C', 'I', 's':
+		r.complete(body)
+		return r.pop()
+	}
+	return lost
+}
+
+// complete looks at what a statement has done besides.
+func (r *replies) complete(tag []byte) {
+	if r.copyingIn {
+		r.pending.endCopy()
+		r.copyingIn = false
+	}
+	if bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")) || bytes.HasPrefix(tag, []byte("DISCARD ALL")) {
+		r.pending.unprepare()
+	}
+}
+
+func (r *replies) query(kind byte, body []byte) verdict {
+	switch kind {
+	case 'Z':
+		return r.ready(body)
+	case 'T':
+		if r.isOurs() {
+			r.hiding = isNoteResult(body)
+			if !r.hiding {
+				return lost
+			}
+		}
+	case 'C':
+		return r.result(body)
+	case 'G':
+		r.copyingIn = true
+	case 'D', 'I', 'H', 'W':
+	default:
+		return lost
+	}
+	if r.hiding || r.head.fate == finish {
+		return drop
+	}
+	return pass
+}
+
+// result is the end of a statement of the Query at the head.
+func (r *replies) result(tag []byte) verdict {
+	ours := r.isOurs()
+	if ours != r.hiding {
+		return lost
+	}
+	r.complete(tag)
+	r.results++
+	if ours {
+		r.spliced++
+		r.hiding = false
+	}
+	if ours || r.head.fate == finish {
+		return drop
+	}
+	return pass
+}
+
+// isOurs reports whether the statement of the Query that runs now was spliced in.
+func (r *replies) isOurs() bool {
+	return r.spliced < len(r.head.splices) && r.head.splices[r.spliced].result == r.results
+}
+
+// isNoteResult reports whether a RowDescription is that of SELECT pgtee.note(...): one column of this name.
+func isNoteResult(body []byte) bool { return bytes.HasPrefix(body, []byte("\x00\x01note\x00")) }
+
+// ready is the ReadyForQuery of the head.
+func (r *replies) ready(body []byte) verdict {
+	if len(body) != 1 || r.hiding {
+		return lost
+	}
+	succeeded := r.results > 0 && !r.failed && body[0] == 'I'
+	r.known, r.results, r.spliced, r.failed, r.copyingIn = false, 0, 0, false, false
+	if r.head.fate == withhold {
+		r.pending.settle(succeeded)
+		if succeeded {
+			return drop
+		}
+	}
+	r.drained = r.pending.readyForQuery(body[0])
+	return pass
+}
+
+// fail is called after an ErrorResponse has been dealt with.
+func (r *replies) fail() {
+	if r.copyingIn {
+		r.pending.endCopy()
+		r.copyingIn = false
+	}
+	switch r.head.kind {
+	case 'Q', 'F', 'S': // their ReadyForQuery follows
+		r.failed, r.hiding = true, false
+	default:
+		r.pending.skip()
+		r.known = false
+	}
+}
+
+// blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
+func (r *replies) blame(body []byte) (ours bool, at position) {
+	code := errorField(body, 'C')
+	if len(r.head.splices) == 0 {
+		return r.head.fate != forward && r.head.fate != withhold && !blamesClient(code), position{}
+	}
+	at = positionIn(body, r.head.splices)
+	if at.value > 0 {
+		return false, at
+	}
+	return at.ours || r.isOurs() && !blamesClient(code), at
+}

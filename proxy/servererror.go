@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+// splice is a statement of ours inside a Query.
+type splice struct {
+	result int // number of the Query's results before its own
+	at     int // characters of the client's text before it
+	length int // its own characters
+}
+
+// errorField returns a field of an ErrorResponse or NoticeResponse, or nil. A slice of body.
+func errorField(body []byte, field byte) []byte {
+	for len(body) > 1 && body[0] != 0 {
+		value, rest, ok := cutString(body[1:])
+		if !ok {
+			return nil
+		}
+		if body[0] == field {
+			return value
+		}
+		body = rest
+	}
+	return nil
+}
+
+// isFatal reports whether the server ends the session with this error.
+func isFatal(body []byte) bool {
+	severity := errorField(body, 'V')
+	if severity == nil {
+		severity = errorField(body, 'S')
+	}
+	return string(severity) == "FATAL" || string(severity) == "PANIC"
+}
+
+// position is where in the client's text an error position points, after a look at what was spliced in.
+type position struct {
+	value int  // as the client counts; 0 if there is none
+	ours  bool // it points into a statement of ours
+}
+
+func positionIn(body []byte, splices []splice) (p position) {
+	value, err := strconv.Atoi(string(errorField(body, 'P')))
+	if err != nil || value <= 0 {
+		return position{}
+	}
+	for _, s := range splices {
+		if value <= s.at {
+			break
+		}
+		if value <= s.at+s.length {
+			return position{ours: true}
+		}
+		value -= s.length
+	}
+	return position{value: value}
+}
+
+// blamesClient lists the errors that a client would have met without a note as well: they stay as they are.
+func blamesClient(code []byte) bool {
+	switch string(code) {
+	case "25P02", // the transaction has failed before
+		"22021", "22P05", // the text of the whole Query cannot be converted
+		"40001", "40P01": // serialization, deadlock: clients retry by the code
+		return true
+	}
+	return len(code) == 5 && string(code[:2]) == "57" // cancelled, timed out, shut down
+}
+
+// missesOutbox reports whether a note failed because the outbox is not there any more.
+func missesOutbox(code []byte) bool {
+	switch string(code) {
+	case "42883", "3F000", "42P01":
+		return true
+	}
+	return false
+}
+
+// appendOurError appends the ErrorResponse of a note: marked as ours, without a position.
+func appendOurError(dst, body []byte) []byte {
+	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
+		switch field {
+		case 'P':
+			return dst
+		case 'M':
+			dst = append(dst, "Mpgtee: "...)
+		default:
+			dst = append(dst, field)
+		}
+		return append(append(dst, value...), 0)
+	})
+}
+
+// appendMoved appends the ErrorResponse or NoticeResponse with another position.
+func appendMoved(dst []byte, kind byte, body []byte, position int) []byte {
+	return appendError(dst, kind, body, func(dst []byte, field byte, value []byte) []byte {
+		dst = append(dst, field)
+		if field == 'P' {
+			dst = strconv.AppendInt(dst, int64(position), 10)
+		} else {
+			dst = append(dst, value...)
+		}
+		return append(dst, 0)
+	})
+}
+
+func appendError(dst []byte, kind byte, body []byte, edit func(dst []byte, field byte, value []byte) []byte) []byte {
+	start := len(dst)
+	dst = append(dst, kind, 0, 0, 0, 0)
+	for len(body) > 1 && body[0] != 0 {
+		value, rest, ok := cutString(body[1:])
+		if !ok {
+			break
+		}
+		dst = edit(dst, body[0], value)
+		body = rest
+	}
+	dst = append(dst, 0)
+	binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-1))
+	return dst
+}

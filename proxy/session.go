@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// session is one client and the server connection that it alone uses.
+type session struct {
+	proxy  *Proxy
+	number uint32
+	log    *zap.Logger
+	client net.Conn
+
+	mu     sync.Mutex
+	server net.Conn // nil until connected
+	closed bool
+
+	up, down buffer // client to server, server to client
+	pending  *pending
+	database *database // nil if its outbox is of no interest
+	started  startup
+
+	// Of the requests.
+	notes      *notes // nil: no note is ever sent in this session
+	tx         transaction
+	inGroup    bool // tx.group has begun
+	statements *statements
+	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
+	list       []parser.Statement                 // scratch
+
+	// Of the replies.
+	replies replies
+}
+
+func newSession(p *Proxy, client net.Conn) *session {
+	s := &session{proxy: p, client: client, pending: newPending(), statements: newStatements()}
+	s.log = p.config.Log.With(zap.Stringer("client", client.RemoteAddr()))
+	s.replies.pending = s.pending
+	return s
+}
+
+// run serves the client until either side ends.
+func (s *session) run(ctx context.Context) {
+	defer s.close()
+	err := s.start(ctx)
+	if err == nil {
+		err = s.relay()
+	} else {
+		s.tellIfOurs(err)
+	}
+	s.log.Debug("session ended", zap.Error(err))
+}
+
+// relay runs both directions. The replies decide when the session is over: after the client's last byte the
+// server's side is closed for writing, and the server answers by closing its own.
+func (s *session) relay() error {
+	requests := make(chan error, 1)
+	go func() {
+		err := s.relayRequests()
+		closeWrite(s.server)
+		requests <- err
+	}()
+	err := s.relayReplies()
+	s.pending.end()
+	s.tellIfOurs(err)
+	s.close()
+	return errors.Join(err, <-requests)
+}
+
+// tellIfOurs tells the client why the proxy itself ends the session. Nobody else writes to it at that time.
+func (s *session) tellIfOurs(err error) {
+	var told *clientError
+	switch {
+	case errors.Is(err, errDrained):
+		told = drainError()
+	case !errors.As(err, &told):
+		return
+	}
+	s.client.SetWriteDeadline(time.Now().Add(time.Second))
+	s.client.Write(told.append(nil))
+	closeWrite(s.client)
+}
+
+// drain ends the session at its next idle point, which may be now.
+func (s *session) drain() {
+	if s.pending.drain() {
+		s.interrupt()
+	}
+}
+
+// interrupt makes the replies return from their wait for the server.
+func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		s.server.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// close ends both connections at once.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.client.Close()
+	if s.server != nil {
+		s.server.Close()
+	}
+}
+
+// adopt takes the server connection, unless the session has been closed meanwhile.
+func (s *session) adopt(server net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		server.Close()
+		return false
+	}
+	s.server = server
+	return true
+}
+
+func closeWrite(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+		return
+	}
+	conn.Close()
+}

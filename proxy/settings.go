@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"bytes"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// settings is what the server's ParameterStatus messages tell about a session. A value is never changed: the
+// replies replace it, the requests read it.
+type settings struct {
+	user     string // session_authorization
+	encoding encoding
+	lexis    parser.Lexis
+	standby  bool // in_hot_standby
+}
+
+// with returns the settings after a ParameterStatus, or s itself if they are the same.
+func (s *settings) with(name, value string) *settings {
+	changed := *s
+	switch name {
+	case "session_authorization":
+		changed.user = value
+	case "client_encoding":
+		changed.encoding = encodingOf(value)
+		changed.lexis.MultiByte = changed.encoding.unsafe()
+	case "standard_conforming_strings":
+		changed.lexis.StandardConformingStrings = value == "on"
+	case "in_hot_standby":
+		changed.standby = value == "on"
+	}
+	if changed == *s {
+		return s
+	}
+	return &changed
+}
+
+// parameterStatus reads the body of a ParameterStatus message.
+func parameterStatus(body []byte) (name, value string, ok bool) {
+	key, rest, ok := cutString(body)
+	if !ok {
+		return "", "", false
+	}
+	val, _, ok := cutString(rest)
+	return string(key), string(val), ok
+}
+
+// cutString splits the first string, which a zero byte ends, off a message's body. Slices of body.
+func cutString(body []byte) (first, rest []byte, ok bool) {
+	return bytes.Cut(body, []byte{0})
+}

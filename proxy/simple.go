@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"encoding/binary"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
+)
+
+// query is a Query message: one text, any number of statements.
+func (s *session) query(m message) error {
+	s.proxy.counters.queries.Add(1)
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.enter()
+	s.inGroup = false
+	e := entry{kind: 'Q', group: s.tx.group}
+	text, ended, ok := cutString(m.body)
+	if s.notes == nil || m.whole() && (!ok || len(ended) > 0) {
+		s.tx.applyUnknown()
+		return s.passQuery(m, e)
+	}
+	set := s.pending.settings.Load()
+	if !s.read(text, m.whole(), set) {
+		s.proxy.counters.unreadable.Add(1)
+		s.tx.applyUnknown()
+		return s.passQuery(m, e)
+	}
+	if after := s.after(m, set); after != nil {
+		return s.queryThenNote(m, e, set, after)
+	}
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
+	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
+	w.carries = len(text) > outbox.MaxQueryBytes || !m.whole() || setsEncoding(s.list)
+	for i := range s.list {
+		w.statement(i, &s.list[i])
+	}
+	if !m.whole() {
+		s.tx.applyUnknown()
+	}
+	if len(w.splices) == 0 {
+		return s.passQuery(m, e)
+	}
+	e.splices = w.splices
+	w.finish()
+	return s.pending.push(e)
+}
+
+func (s *session) passQuery(m message, e entry) error {
+	if err := s.expect(e); err != nil {
+		return err
+	}
+	s.up.pass(m)
+	return nil
+}
+
+// read fills s.list with the statements of a text.
+func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
+	if s.list, ok = parser.Split(s.list[:0], text, set.lexis); ok || whole {
+		return ok
+	}
+	s.proxy.counters.oversize.Add(1)
+	s.list = appendOpening(s.list[:0], text, set.lexis)
+	return len(s.list) > 0
+}
+
+func setsEncoding(list []parser.Statement) bool {
+	for i := range list {
+		if list[i].Tx == parser.SetEncoding {
+			return true
+		}
+	}
+	return false
+}
+
+// need returns when a statement of a Query gets a note: what EXECUTE does was told by its PREPARE.
+func (s *session) need(st *parser.Statement) parser.Need {
+	if st.Tx == parser.Execute {
+		return s.statements.find([]byte(st.Name)).need
+	}
+	return st.Note
+}
+
+// apply follows what a statement does to the transaction and to prepared statements.
+func (s *session) apply(e effects, sql []byte, set *settings) {
+	s.tx.apply(e.tx)
+	switch e.tx {
+	case parser.Prepare:
+		prepared := &statement{need: e.inner}
+		if e.inner != parser.Never {
+			prepared.subject = s.notes.carry(sql, false, set)
+		}
+		s.statements.prepare([]byte(e.name), prepared)
+	case parser.Deallocate:
+		s.statements.deallocate([]byte(e.name))
+	case parser.DeallocateAll, parser.DiscardAll:
+		s.statements.deallocateAll()
+		s.pending.unprepare()
+	}
+}
+
+// queryWriter writes a Query anew, with notes in front of the statements that need one.
+type queryWriter struct {
+	session *session
+	set     *settings
+	message message
+	text    []byte // the client's, as far as it is there
+	ready   bool   // notes are welcome
+	carries bool   // a note brings the SQL along: current_query() cannot
+
+	start   int // of the message in up.out
+	copied  int // bytes of text that have been copied
+	counted int // ... in characters
+	splices []splice
+}
+
+// statement follows statement i of the text.
+func (w *queryWriter) statement(i int, st *parser.Statement) {
+	s := w.session
+	s.notes.statement++
+	sql := w.text[st.Start:st.End]
+	if p := pathOf('Q', s.need(st)); p.form == splicing && w.ready && s.tx.wants(p.when) {
+		hash := w.hash(st, sql)
+		if !s.skips(hash) {
+			w.splice(i, st, sql, s.tx.note(hash))
+		}
+	}
+	s.apply(effectsOf(st), sql, w.set)
+}
+
+// hash of a statement; 0 if its end has not been received.
+func (w *queryWriter) hash(st *parser.Statement, sql []byte) uint64 {
+	if st.End == len(w.text) && !w.message.whole() {
+		return 0
+	}
+	return hashOf(sql)
+}
+
+// splice writes the text up to the statement, and its note.
+func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
+	s := w.session
+	w.open()
+	w.copyTo(st.Start)
+	out := &s.up.out
+	subject := subject{sql: sql, flags: outbox.FlagQuery, offset: len(*out) - w.start - headerBytes + spliceLength}
+	switch {
+	case !s.notes.sqlText || w.carries || st.Secret:
+		subject = s.notes.carry(sql, st.Secret, w.set)
+	default:
+		subject.fingerprint = parser.Fingerprint(sql, w.set.lexis)
+	}
+	before := len(*out)
+	*out = append(*out, spliceBefore...)
+	*out = s.notes.append(*out, w.set.user, subject, first)
+	*out = append(*out, spliceAfter...)
+	length := len(*out) - before
+	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.counted, length: length})
+	s.proxy.counters.notes.Add(1)
+	s.proxy.counters.injected.Add(int64(length))
+}
+
+// open begins the message.
+func (w *queryWriter) open() {
+	if len(w.splices) > 0 {
+		return
+	}
+	b := &w.session.up
+	b.cut()
+	w.start = len(b.out)
+	b.out = append(b.out, 'Q', 0, 0, 0, 0)
+}
+
+func (w *queryWriter) copyTo(offset int) {
+	piece := w.text[w.copied:offset]
+	w.session.up.out = append(w.session.up.out, piece...)
+	w.copied = offset
+	w.counted += w.set.encoding.count(piece)
+}
+
+// finish writes what follows the last note, and the message's length.
+func (w *queryWriter) finish() {
+	b := &w.session.up
+	b.out = append(b.out, w.message.body[w.copied:]...)
+	added := 0
+	for i := range w.splices {
+		added += w.splices[i].length
+	}
+	binary.BigEndian.PutUint32(b.out[w.start+1:], uint32(w.message.size-1+added))
+	b.replaced(w.message)
+}
+
+// after returns the statement whose note follows its success.
+func (s *session) after(m message, set *settings) *parser.Statement {
+	if len(s.list) != 1 || !m.whole() || s.tx.open || !s.notesNow(set) {
+		return nil
+	}
+	if pathOf('Q', s.list[0].Note).form != following {
+		return nil
+	}
+	return &s.list[0]
+}
+
+// queryThenNote sends a command that cannot run in a transaction block, and its note after its success, in a
+// transaction of its own. Until then the client's next requests wait.
+func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.Statement) error {
+	s.notes.statement++
+	text, _, _ := cutString(m.body)
+	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	s.apply(effectsOf(st), nil, set)
+	e.fate = withhold
+	if err := s.passQuery(m, e); err != nil {
+		return err
+	}
+	if err := s.up.flush(s.server); err != nil {
+		return err
+	}
+	if !s.pending.awaitOutcome() {
+		return nil
+	}
+	subject.flags |= outbox.FlagAfter
+	e.fate = finish
+	if err := s.expect(e); err != nil {
+		return err
+	}
+	s.up.cut()
+	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
+		dst = append(dst, spliceBefore...)
+		dst = s.notes.append(dst, set.user, subject, true)
+		return append(append(dst, spliceAfter...), 0)
+	})
+	s.proxy.counters.notes.Add(1)
+	return nil
+}

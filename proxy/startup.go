@@ -1,0 +1,266 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// Request codes in the place of a protocol version: "Message Formats", PostgreSQL documentation 55.7.
+const (
+	cancelRequest = 80877102
+	sslRequest    = 80877103
+	gssRequest    = 80877104
+
+	maxStartupBytes = 10000 // as in Postgres
+	startupTimeout  = time.Minute
+)
+
+// startup is what the beginning of a session has told.
+type startup struct {
+	packet      []byte // as the client sent it
+	user        string
+	database    string
+	replication bool
+	key         []byte // body of BackendKeyData; nil if none came
+	server      string // address
+	status      byte   // of the first ReadyForQuery
+}
+
+// errCancelled ends a connection that only brought a CancelRequest.
+var errCancelled = errors.New("cancel request forwarded")
+
+// start lets client and server agree on everything, up to the first ReadyForQuery.
+func (s *session) start(ctx context.Context) error {
+	s.client.SetReadDeadline(time.Now().Add(startupTimeout))
+	packet, err := s.readStartup(ctx)
+	if err != nil {
+		return err
+	}
+	s.client.SetReadDeadline(time.Time{})
+	if err := s.started.read(packet); err != nil {
+		return err
+	}
+	server, address, err := s.proxy.dial(ctx)
+	if err != nil {
+		return unreachableError(err)
+	}
+	s.started.server = address
+	if !s.adopt(server) {
+		return net.ErrClosed
+	}
+	if _, err := server.Write(packet); err != nil {
+		return fmt.Errorf("start at %s: %w", address, err)
+	}
+	s.pending.settings.Store(&settings{user: s.started.user, lexis: parser.Lexis{StandardConformingStrings: true}})
+	if err := s.authenticate(); err != nil {
+		return err
+	}
+	s.proxy.own(&s.started)
+	if err := s.prepareNotes(); err != nil {
+		return err
+	}
+	return s.greet()
+}
+
+// readStartup answers encryption requests and returns the startup packet.
+func (s *session) readStartup(ctx context.Context) ([]byte, error) {
+	for range 3 {
+		packet, err := readPacket(s.client)
+		if err != nil {
+			return nil, err
+		}
+		switch code := binary.BigEndian.Uint32(packet[4:]); code {
+		case sslRequest, gssRequest:
+			if _, err := s.client.Write([]byte{'N'}); err != nil {
+				return nil, err
+			}
+		case cancelRequest:
+			s.proxy.cancel(ctx, packet)
+			return nil, errCancelled
+		default:
+			if code>>16 != 3 {
+				return nil, versionError(code>>16, code&0xFFFF)
+			}
+			return packet, nil
+		}
+	}
+	return nil, startupError("too many encryption requests")
+}
+
+// readPacket reads a message without a kind, exactly.
+func readPacket(from io.Reader) ([]byte, error) {
+	var header [8]byte
+	if _, err := io.ReadFull(from, header[:1]); err != nil {
+		return nil, err
+	}
+	if header[0] != 0 {
+		return nil, startupError("not a PostgreSQL startup packet")
+	}
+	if _, err := io.ReadFull(from, header[1:]); err != nil {
+		return nil, err
+	}
+	size := binary.BigEndian.Uint32(header[:])
+	if size < 8 || size > maxStartupBytes {
+		return nil, startupError("invalid length of startup packet")
+	}
+	packet := make([]byte, size)
+	copy(packet, header[:])
+	_, err := io.ReadFull(from, packet[8:])
+	return packet, err
+}
+
+// read takes the parameters that matter here. The packet itself is forwarded as it is.
+func (st *startup) read(packet []byte) error {
+	st.packet = packet
+	for rest := packet[8:]; len(rest) > 0 && rest[0] != 0; {
+		name, after, ok := cutString(rest)
+		if !ok {
+			return startupError("invalid startup packet layout")
+		}
+		value, after, ok := cutString(after)
+		if !ok {
+			return startupError("invalid startup packet layout")
+		}
+		rest = after
+		switch string(name) {
+		case "user":
+			st.user = string(value)
+		case "database":
+			st.database = string(value)
+		case "replication":
+			st.replication = !isOff(string(value))
+		}
+	}
+	if st.database == "" {
+		st.database = st.user
+	}
+	return nil
+}
+
+// isOff reads a boolean as Postgres does, prefixes included; "database" counts as on.
+func isOff(value string) bool {
+	value = strings.ToLower(value)
+	return value == "0" || value == "of" || value == "off" ||
+		value != "" && (strings.HasPrefix("false", value) || strings.HasPrefix("no", value))
+}
+
+// authenticate moves messages both ways until the server is ready: any method passes byte for byte. The
+// ReadyForQuery is kept for greet.
+func (s *session) authenticate() error {
+	answers := make(chan error, 1)
+	go func() { answers <- s.relayAnswers() }()
+	err := s.relayQuestions()
+	if err == nil {
+		s.client.SetReadDeadline(time.Unix(1, 0)) // the client waits for us: so does relayAnswers
+	} else {
+		s.close()
+	}
+	answered := <-answers
+	if err != nil {
+		return err
+	}
+	s.client.SetReadDeadline(time.Time{})
+	if !errors.Is(answered, os.ErrDeadlineExceeded) {
+		return answered
+	}
+	return nil
+}
+
+// relayAnswers moves passwords and tokens to the server. What else a client sends ahead stays in the buffer.
+func (s *session) relayAnswers() error {
+	for {
+		for {
+			m, ok, err := s.up.message()
+			if err != nil {
+				return err
+			}
+			if ok && m.kind != 'p' {
+				return nil
+			}
+			if !ok {
+				break
+			}
+			s.up.pass(m)
+		}
+		if err := s.up.flush(s.server); err != nil {
+			return err
+		}
+		if err := s.up.read(s.client); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
+			s.server.Close()
+			return err
+		}
+	}
+}
+
+// relayQuestions moves the server's messages to the client until the first ReadyForQuery.
+func (s *session) relayQuestions() error {
+	for {
+		for {
+			m, ok, err := s.down.message()
+			if err != nil {
+				return err
+			}
+			if !ok || needsWhole(m.kind) && !s.down.holds(m) {
+				break
+			}
+			if m.kind == 'Z' && m.whole() && len(m.body) == 1 {
+				s.started.status = m.body[0]
+				s.down.drop(m)
+				return s.down.flush(s.client)
+			}
+			s.started.learn(s, m)
+			s.down.pass(m)
+		}
+		if err := s.down.flush(s.client); err != nil {
+			return err
+		}
+		if err := s.down.read(s.server); err != nil {
+			return err
+		}
+	}
+}
+
+// learn keeps what the server tells about the session.
+func (st *startup) learn(s *session, m message) {
+	switch m.kind {
+	case 'S':
+		s.learn(m.body)
+	case 'K':
+		if m.whole() && len(m.body) >= 8 {
+			st.key = append([]byte(nil), m.body...)
+		}
+	}
+}
+
+// pid returns the server process, 0 if it is not known.
+func (st *startup) pid() int32 {
+	if st.key == nil {
+		return 0
+	}
+	return int32(binary.BigEndian.Uint32(st.key))
+}
+
+// greet sends the client its first ReadyForQuery.
+func (s *session) greet() error {
+	s.down.cut()
+	s.down.out = append(s.down.out, 'Z', 0, 0, 0, 5, s.started.status)
+	if err := s.down.flush(s.client); err != nil {
+		return err
+	}
+	if s.pending.begin(s.started.status) {
+		return errDrained
+	}
+	return nil
+}

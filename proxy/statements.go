@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"sync/atomic"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// statement is what a prepared statement does, learnt once from its Parse. Nothing but failed changes.
+type statement struct {
+	need       parser.Need
+	effects    effects
+	unreadable bool // anything may happen
+	subject    subject
+	hash       uint64 // of the text; 0 if it was not seen whole
+
+	failed   atomic.Bool // its Parse was refused or skipped: previous is still what the name means
+	previous *statement
+}
+
+// effects is what a statement does besides reading and writing.
+type effects struct {
+	tx    parser.Effect
+	name  string      // of SQL PREPARE, EXECUTE and DEALLOCATE
+	inner parser.Need // of SQL PREPARE
+}
+
+func effectsOf(st *parser.Statement) effects { return effects{st.Tx, st.Name, st.Inner} }
+
+// fail may be called on nil.
+func (s *statement) fail() {
+	if s != nil {
+		s.failed.Store(true)
+	}
+}
+
+// portal is a bound statement.
+type portal struct {
+	statement *statement
+	executed  bool // its first Execute was sent
+}
+
+const (
+	maxStatements     = 16 << 10
+	maxStatementBytes = 4 << 20 // texts of one session's statements
+	maxPortals        = 4 << 10
+)
+
+// unknownStatement stands for one whose Parse was not seen.
+var unknownStatement = &statement{need: parser.InBlock, unreadable: true}
+
+// fetching stands for a portal whose Bind was not seen: a cursor.
+var fetching = &statement{need: parser.IfNoted, unreadable: true}
+
+// statements holds the prepared statements and portals of a session, as its requests name them. One that does
+// not fit in counts as unknown.
+type statements struct {
+	byName  map[string]*statement
+	portals map[string]*portal
+	bytes   int // of texts
+}
+
+func newStatements() *statements {
+	return &statements{byName: map[string]*statement{}, portals: map[string]*portal{}}
+}
+
+func (s *statements) prepare(name []byte, st *statement) {
+	old := s.byName[string(name)]
+	if old == nil && len(s.byName) >= maxStatements {
+		return
+	}
+	s.bytes += len(st.subject.sql)
+	if s.bytes > maxStatementBytes {
+		s.bytes -= len(st.subject.sql)
+		st.subject.sql, st.subject.flags = nil, 0
+	}
+	for old != nil && (old.failed.Load() || len(name) == 0) {
+		s.bytes -= len(old.subject.sql)
+		old = old.previous
+	}
+	st.previous = old
+	s.byName[string(name)] = st
+}
+
+// find returns the statement that name means, or unknownStatement.
+func (s *statements) find(name []byte) *statement {
+	st := s.byName[string(name)]
+	for st != nil && st.failed.Load() {
+		st = st.previous
+	}
+	if st == nil {
+		return unknownStatement
+	}
+	return st
+}
+
+func (s *statements) deallocate(name []byte) {
+	for st := s.byName[string(name)]; st != nil; st = st.previous {
+		s.bytes -= len(st.subject.sql)
+	}
+	delete(s.byName, string(name))
+}
+
+func (s *statements) deallocateAll() {
+	clear(s.byName)
+	s.bytes = 0
+}
+
+func (s *statements) bind(name []byte, st *statement) {
+	if p := s.portals[string(name)]; p != nil {
+		*p = portal{statement: st}
+		return
+	}
+	if len(s.portals) < maxPortals {
+		s.portals[string(name)] = &portal{statement: st}
+	}
+}
+
+// execute returns the statement of a portal, and whether it begins to run now.
+func (s *statements) execute(name []byte) (st *statement, first bool) {
+	p := s.portals[string(name)]
+	if p == nil {
+		return fetching, true
+	}
+	first = !p.executed
+	p.executed = true
+	return p.statement, first
+}
+
+func (s *statements) closePortal(name []byte) { delete(s.portals, string(name)) }
+
+// closePortals is the end of a transaction.
+func (s *statements) closePortals() { clear(s.portals) }

@@ -1,0 +1,46 @@
+package proxy
+
+import "sync/atomic"
+
+// counters are those of all sessions of a proxy.
+type counters struct {
+	total, open, unattributed, refused     atomic.Int64
+	queries, notes, injected               atomic.Int64
+	noteErrors, lost, oversize, unreadable atomic.Int64
+	cancels                                atomic.Int64
+}
+
+// Stats is what a proxy has done since its start.
+type Stats struct {
+	SessionsOpen         int64
+	SessionsTotal        int64 // connections accepted, those of cancel requests included
+	SessionsUnattributed int64 // that began in a database without an outbox, or where notes are impossible
+	SessionsRefused      int64 // for want of an outbox
+	Queries              int64 // Query messages, and portals that began to run
+	Notes                int64 // sent
+	InjectedBytes        int64 // sent for notes
+	NoteErrors           int64 // errors of the server to a note
+	LostReplies          int64 // sessions whose replies matched no request: no notes from then on
+	OversizeTexts        int64 // SQL texts longer than the buffer: judged by their beginning
+	UnreadableTexts      int64 // SQL texts that the lexer cannot read: no note
+	Cancels              int64
+}
+
+// Stats may be called at any time.
+func (p *Proxy) Stats() Stats {
+	c := &p.counters
+	return Stats{
+		SessionsOpen:         c.open.Load(),
+		SessionsTotal:        c.total.Load(),
+		SessionsUnattributed: c.unattributed.Load(),
+		SessionsRefused:      c.refused.Load(),
+		Queries:              c.queries.Load(),
+		Notes:                c.notes.Load(),
+		InjectedBytes:        c.injected.Load(),
+		NoteErrors:           c.noteErrors.Load(),
+		LostReplies:          c.lost.Load(),
+		OversizeTexts:        c.oversize.Load(),
+		UnreadableTexts:      c.unreadable.Load(),
+		Cancels:              c.cancels.Load(),
+	}
+}

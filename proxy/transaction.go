@@ -1,0 +1,79 @@
+package proxy
+
+import "github.com/pgtee/pgtee/parser"
+
+// transaction is what the request side believes about the transaction that the next statement runs in. Where
+// it cannot know, it believes what costs a note too many, never one too few or a wrong name.
+type transaction struct {
+	group   uint32 // number of the group that is being sent, from 1
+	ending  uint32 // last group that had a statement which ends a transaction, or may
+	unsure  uint32 // last group that changes settings which the next one needs
+	failed  bool   // the block has failed: everything up to its end is refused
+	open    bool   // an explicit block is known to be open
+	noted   bool   // it has a note: whatever may write gets one too
+	carried bool   // ... that no ROLLBACK TO can have taken back
+	last    uint64 // hash of the SQL that the last note was for; 0 for none
+}
+
+// next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
+// ReadyForQuery. Unless a block is known to be open, the group begins a transaction: the answers to the groups
+// before may still be on their way.
+func (t *transaction) next(status byte, answered uint32) {
+	t.group++
+	t.open = status != 'I' && answered >= t.ending
+	t.failed = status == 'E' && answered+1 == t.group
+	if !t.open {
+		t.forget()
+	}
+}
+
+// forget is the end of a transaction.
+func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
+
+// wants reports whether a statement gets a note here.
+func (t *transaction) wants(when condition) bool {
+	if t.failed {
+		return false
+	}
+	switch when {
+	case inEvery:
+		return true
+	case inBlock:
+		return t.open || t.noted
+	case ifNoted:
+		return t.noted
+	}
+	return false
+}
+
+// note records that a note for the SQL with this hash is sent, and reports whether it is the first one that
+// the transaction is sure to keep.
+func (t *transaction) note(hash uint64) (first bool) {
+	first = !t.carried
+	t.noted, t.carried, t.last = true, true, hash
+	return first
+}
+
+// apply follows what a statement does to the transaction.
+func (t *transaction) apply(effect parser.Effect) {
+	switch effect {
+	case parser.Begin:
+		t.open = true
+	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
+		t.forget()
+		t.open, t.failed, t.ending = false, false, t.group
+	case parser.CommitChain, parser.RollbackChain:
+		t.forget()
+		t.failed, t.ending = false, t.group
+	case parser.RollbackTo:
+		t.carried, t.last, t.failed = false, 0, false
+	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:
+		t.last, t.unsure = 0, t.group
+	}
+}
+
+// applyUnknown follows a statement that cannot be read: it may have ended the transaction.
+func (t *transaction) applyUnknown() {
+	t.forget()
+	t.open, t.ending = false, t.group
+}
