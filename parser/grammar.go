@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxAskedBytes  = 64 << 10 // longer texts are not asked about
+	maxAskedBytes  = 16 << 10 // longer texts are not asked about: libpg_query recurses, one level for two bytes at worst
 	maxAnswerBytes = 4 << 20  // of the texts whose answers are remembered
 )
 
@@ -22,7 +22,9 @@ type answer struct {
 // ask has PostgreSQL's grammar tell a query that WITH begins, which holds words that may be verbs of writes. Where
 // the grammar fails (SQL newer than it, a text too long) the words are judged by their places.
 func ask(query []byte, lexis Lexis) (string, Need) {
-	if a, ok := answers.find(query); ok {
+	var buf [1024]byte
+	normal := Normalize(buf[:0], query, lexis) // literals change nothing
+	if a, ok := answers.find(normal); ok {
 		return a.verb, a.need
 	}
 	var tree parseTree
@@ -30,7 +32,7 @@ func ask(query []byte, lexis Lexis) (string, Need) {
 		return guess(query, lexis)
 	}
 	a := tree.Stmts[0].Stmt.answer()
-	answers.remember(query, a)
+	answers.remember(normal, a)
 	return a.verb, a.need
 }
 
@@ -101,7 +103,7 @@ func (n *node) answer() answer {
 // answers are shared by all sessions.
 var answers = &cache{byText: map[string]answer{}}
 
-// cache remembers answers by text, up to maxAnswerBytes of texts; then it starts again from nothing.
+// cache remembers answers by normalised text, up to maxAnswerBytes of texts; then it starts again from nothing.
 type cache struct {
 	mu     sync.Mutex
 	byText map[string]answer // guarded by mu
@@ -125,6 +127,7 @@ func (c *cache) remember(text []byte, a answer) {
 	c.byText[string(text)] = a
 	c.bytes += len(text)
 }
+
 // guess judges a query by the places of its words, where the grammar cannot read it. A verb counts behind the
 // queries that WITH names, or first inside the parenthesis of one of them.
 func guess(query []byte, lexis Lexis) (string, Need) {

@@ -273,7 +273,9 @@ func (l *lexer) readDollar() token {
 	start := l.pos
 	l.pos++
 	if classes[l.at(0)]&digit != 0 {
-		l.skipDigits()
+		for classes[l.at(0)]&digit != 0 {
+			l.pos++
+		}
 		return token{param, start, l.pos}
 	}
 	if classes[l.at(0)]&letter != 0 {

@@ -1,4 +1,207 @@
 package parser
 
-func mentionsSecret(sql []byte) bool            { return false }
-func holdsSecret(text []byte, lexis Lexis) bool { return false }
+const (
+	redactedText    = "<redacted>"
+	redactedLiteral = "'<redacted>'"
+)
+
+// Redact appends sql to dst with '<redacted>' in the place of each literal that is, holds or may hold a credential:
+// passwords of roles, options and settings with a name like password, secret, token or key, connection strings of
+// subscriptions and dblink, any literal that mentions a password or is a URL with one, and all literals of a
+// statement that mentions a password where no rule tells what is meant. Comments that mention one go.
+// It errs on the safe side; an unreadable text becomes <redacted>. It tells whether out differs from sql.
+func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
+	start := len(dst)
+	secrets := mentionsSecret(sql)
+	s := splitter{lexer: newLexer(sql, lexis)}
+	written := 0
+	for {
+		from, to, ok := s.statement()
+		if !ok {
+			return append(dst[:start], redactedText...), true
+		}
+		if from == to {
+			from, to = len(sql), len(sql)
+		}
+		if secrets && leaks(sql[written:from]) {
+			dst, changed = append(dst, s.bare(sql[written:from])...), true
+		} else {
+			dst = append(dst, sql[written:from]...)
+		}
+		if from == to {
+			return dst, changed
+		}
+		r := redactor{out: dst}
+		if secrets {
+			r.statement(sql[from:to], lexis)
+		}
+		dst, changed = append(r.out, sql[from+r.written:to]...), changed || r.changed
+		written = to
+	}
+}
+
+// bare returns what is left of the text between two statements without its comments.
+func (s *splitter) bare(between []byte) string {
+	l := newLexer(between, s.lexis)
+	if l.next().kind == endOfText {
+		return " "
+	}
+	return "; "
+}
+
+// holdsSecret tells whether Redact changes a statement.
+func holdsSecret(text []byte, lexis Lexis) bool {
+	r := redactor{dry: true}
+	r.statement(text, lexis)
+	return r.changed
+}
+
+// redactor writes one statement without its credentials.
+type redactor struct {
+	lexer
+	out     []byte
+	written int  // offset up to which the statement is in out
+	changed bool // something was replaced
+	dry     bool // nothing is written
+
+	definition bool  // the statement defines or sets something
+	all        bool  // every literal may be a credential
+	set        bool  // behind the word SET
+	subject    bool  // a literal here belongs to a name like password
+	last       token // before the current one
+	depth      int   // of parentheses
+	call       call
+}
+
+// call is a function call that takes credentials.
+type call struct {
+	depth int // of its parentheses, 0 outside
+	kind  callKind
+}
+
+type callKind uint8
+
+const (
+	noCredentials  callKind = iota
+	firstLiteral            // dblink('host=…', …)
+	allLiterals             // dblink_connect('name', 'host=…')
+	namedByLiteral          // set_config('name', 'value', false)
+)
+
+// statement reads the text of one statement to its end.
+func (r *redactor) statement(text []byte, lexis Lexis) {
+	r.lexer = lexer{sql: text, lexis: lexis}
+	r.definition, r.all = understand(text, lexis)
+	for t := r.next(); t.kind != endOfText; t = r.next() {
+		if t.start > r.last.end+1 && leaks(text[r.last.end:t.start]) {
+			r.replace(r.last.end, t.start, " ")
+		}
+		switch t.kind {
+		case literal, number:
+			if r.isCredential(t) {
+				r.replace(t.start, t.end, redactedLiteral)
+			}
+			r.subject = false
+		case symbol:
+			r.symbol(t)
+		case word, quoted:
+			r.name(t)
+		}
+		if r.set && r.subject && r.assigns(t) {
+			r.replaceRest()
+			return
+		}
+		r.last = t
+	}
+}
+
+// name reads a word or quoted name.
+func (r *redactor) name(t token) {
+	switch {
+	case r.isWord(t, "SET"):
+		r.set, r.subject = r.definition, false
+	case r.isWord(t, "TO"): // between a setting and its value
+	case r.isWord(t, "CONNECTION"):
+		r.subject = true
+	default:
+		r.subject = r.subject && r.is(r.last, '.') || isSecretName(r.text(t), r.definition)
+	}
+}
+
+// symbol reads a one-byte symbol.
+func (r *redactor) symbol(t token) {
+	switch r.sql[t.start] {
+	case '.', ':':
+		return
+	case '(':
+		r.depth++
+		if r.call.depth == 0 {
+			r.call = r.opens(r.last)
+		}
+	case ')':
+		if r.call.depth == r.depth {
+			r.call = call{}
+		}
+		r.depth--
+	}
+	r.subject = false
+}
+
+// opens returns the call that a parenthesis behind this name begins.
+func (r *redactor) opens(name token) call {
+	text := r.text(name)
+	switch {
+	case name.kind != word && name.kind != quoted:
+		return call{}
+	case containsFold(text, "DBLINK_CONNECT"):
+		return call{r.depth, allLiterals}
+	case containsFold(text, "DBLINK"):
+		return call{r.depth, firstLiteral}
+	case containsFold(text, "SET_CONFIG"):
+		return call{r.depth, namedByLiteral}
+	}
+	return call{}
+}
+
+// assigns tells whether a token stands between a setting and its value.
+func (r *redactor) assigns(t token) bool {
+	return t.kind == operator && r.sql[t.start] == '=' || r.isWord(t, "TO")
+}
+
+// isCredential tells whether a literal or number must go.
+func (r *redactor) isCredential(t token) bool {
+	text := r.text(t)
+	if string(text) == redactedLiteral {
+		return false
+	}
+	switch r.call.kind {
+	case allLiterals:
+		return true
+	case firstLiteral:
+		r.call.kind = noCredentials
+		return true
+	case namedByLiteral:
+		r.call.kind = noCredentials
+		if isSecretName(text, true) {
+			r.call.kind = allLiterals
+		}
+		return false
+	}
+	return r.all || r.subject || t.kind == literal && (isObscure(text) || leaks(text))
+}
+
+// replace writes the statement up to start, and with for what stands between start and end.
+func (r *redactor) replace(start, end int, with string) {
+	if !r.dry {
+		r.out = append(append(r.out, r.sql[r.written:start]...), with...)
+	}
+	r.written, r.changed = end, true
+}
+
+// replaceRest replaces all that follows.
+func (r *redactor) replaceRest() {
+	t := r.next()
+	if rest := r.sql[t.start:]; len(rest) > 0 && string(rest) != redactedLiteral {
+		r.replace(t.start, len(r.sql), redactedLiteral)
+	}
+}

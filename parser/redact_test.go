@@ -1,0 +1,107 @@
+package parser
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRedact(t *testing.T) {
+	for _, test := range []struct{ sql, want string }{ // X is '<redacted>', an empty want is the text itself
+		{"select 1; insert into t values ('a')", ""},
+		{"create role a login valid until 'y'", ""},
+		{"create role a password 'x' valid until 'y'", "create role a password X valid until 'y'"},
+		{"Alter User a With Encrypted Password $$x$$", "Alter User a With Encrypted Password X"},
+		{"create group a password U&'x!0061' uescape '!'", "create group a password X uescape '!'"},
+		{"alter role a password E'\\x41'", "alter role a password X"},
+		{"alter role a password /* x */ 'a'\n'b' valid until 'y'", "alter role a password /* x */ X valid until 'y'"},
+		{"alter role a password null valid until 'y'", ""},
+		{"alter role a password ('x') valid until 'y'", "alter role a password (X) valid until X"},
+		{"alter role a rename to b; alter role b password 'x'; select 'c'", "alter role a rename to b; alter role b password X; select 'c'"},
+
+		{"create user mapping for u server s options (user 'bob', password 'x')", "create user mapping for u server s options (user 'bob', password X)"},
+		{`alter user mapping for u server s options (set "Password" 'x', add api_key 'y', drop a)`, `alter user mapping for u server s options (set "Password" X, add api_key X, drop a)`},
+		{`create server s foreign data wrapper w options (host 'h', U&"p\0061ss" 'x')`, `create server s foreign data wrapper w options (host 'h', U&"p\0061ss" X)`},
+		{"create foreign data wrapper w options (auth_token 'x', debug 'true')", "create foreign data wrapper w options (auth_token X, debug 'true')"},
+		{"create foreign table t (a int) server s options (secret_access_key 'x', path 'p')", "create foreign table t (a int) server s options (secret_access_key X, path 'p')"},
+
+		{"create subscription s connection 'host=a' publication p", "create subscription s connection X publication p"},
+		{"alter subscription s connection $a$x$a$", "alter subscription s connection X"},
+
+		{"select dblink_connect('a', 'host=b')", "select dblink_connect(X, X)"},
+		{"select public.dblink_connect_u('host=b'), 'c'", "select public.dblink_connect_u(X), 'c'"},
+		{"select * from dblink('host=x', 'select 1') as t(a text)", "select * from dblink(X, 'select 1') as t(a text)"},
+		{"select 'host=h password=x', 'host=h PassWord = x'", "select X, X"},
+		{"select 'postgres://u:p@h/d', 'https://h/x', 'https://u@h:80/', 'a://b c://d:e@f'", "select X, 'https://h/x', 'https://u@h:80/', X"},
+		{"select 'oauth_client_secret=x', 'a secret'", "select X, 'a secret'"},
+		{`select E'pa\x73sword=x', E'a\nb', E'\160'`, `select X, E'a\nb', X`},
+
+		{"set a.secret to hunter2", "set a.secret to X"},
+		{"set local my.password = 'x', y", "set local my.password = X"},
+		{"set search_path to a, b", ""},
+		{"alter system set x.token = 5", "alter system set x.token = X"},
+		{"alter role r in database d set my.api_key to 'a'", "alter role r in database d set my.api_key to X"},
+		{"alter database d set secret.x to y", "alter database d set secret.x to X"},
+		{"create function f() returns int set my.token to x as 'select 1'", "create function f() returns int set my.token to X"},
+		{"select set_config('my.secret', 'v', false), 'a'", "select set_config('my.secret', X, false), 'a'"},
+		{"select set_config('my.key', (1 || 'v'), false)", "select set_config('my.key', (X || X), false)"},
+		{"select set_config('a.b', 'v', false) as token", ""},
+
+		{"update users set password = 'x' where id = 5", "update users set password = X where id = X"},
+		{"insert into u (name, passwd) values ('a', 'b')", "insert into u (name, passwd) values (X, X)"},
+		{`select * from "Passwords" where a = 'x'`, `select * from "Passwords" where a = X`},
+		{"select f(token => 'x', a => 'y')", "select f(token => X, a => 'y')"},
+		{"select 1 from t where api_key='x' and key = 'b'", "select 1 from t where api_key=X and key = 'b'"},
+		{"do $$ alter role a password 'x' $$", "do X"},
+		{"prepare p as update u set pwd = 'x'", "prepare p as update u set pwd = X"},
+		{"brandnew password as 'x', 5", "brandnew password as X, X"},
+		{"create brandnew a with password is 'x'", "create brandnew a with password is X"},
+		{"create table t (password text default 'a', b int default 5, key text default 'b')", ""},
+		{"comment on column u.password is 'hash'", ""},
+		{"copy t from program 'curl http://h'", ""},
+
+		{"select 1 /* password=x */ from t", "select 1 from t"},
+		{"-- pwd x\nselect 1; /* postgres://u:p@h */ select 2; -- fine\n", " select 1; select 2; -- fine\n"},
+		{"select 1; /* token: x */", "select 1; "},
+
+		{"select 'x", redactedText},
+		{"alter role a password 'x", redactedText},
+		{"select /* x", redactedText},
+	} {
+		want := strings.ReplaceAll(test.want, "X", redactedLiteral)
+		if test.want == "" {
+			want = test.sql
+		}
+		out, changed := Redact([]byte("kept "), []byte(test.sql), standard)
+		if string(out) != "kept "+want || changed != (want != test.sql) {
+			t.Errorf("%s\n got %s, %v\nwant %s", test.sql, out, changed, want)
+		}
+	}
+}
+
+// TestSecret checks that Split and Redact agree, statement by statement.
+func TestSecret(t *testing.T) {
+	sql := []byte("alter role a password 'x'; select 'a'; select 'password=x'; create subscription s connection 'x'; select 1 /* pwd */ + 2 -- pwd")
+	stmts, ok := Split(nil, sql, standard)
+	if !ok || len(stmts) != 5 {
+		t.Fatalf("got %v, %v", stmts, ok)
+	}
+	for i, want := range []bool{true, false, true, true, true} {
+		if stmts[i].Secret != want {
+			t.Errorf("%s: got %v", sql[stmts[i].Start:stmts[i].End], stmts[i].Secret)
+		}
+	}
+}
+
+// TestMentionsSecret checks the quick test against the rules that it stands in front of.
+func TestMentionsSecret(t *testing.T) {
+	for _, name := range append([]string{"KEY", "dblink", "connection", "PassWd", "ssl_passphrase"}, secretNames...) {
+		if !mentionsSecret([]byte("a" + name + "b")) {
+			t.Errorf("%s is not seen", name)
+		}
+	}
+	for _, sql := range tpcb {
+		if mentionsSecret([]byte(sql)) {
+			t.Errorf("%s: sees what is not there", sql)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package parser
+
+import "bytes"
+
+// secretNames are parts of names of credentials. A name with KEY is one only where something is defined or set.
+var secretNames = []string{"PASSW", "PASSP", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"}
+
+// isSecretName tells whether an option, setting or column with this name holds a credential.
+func isSecretName(name []byte, definition bool) bool {
+	for _, part := range secretNames {
+		if containsFold(name, part) {
+			return true
+		}
+	}
+	return definition && containsFold(name, "KEY") || bytes.HasPrefix(name, []byte(`U&"`)) || bytes.HasPrefix(name, []byte(`u&"`))
+}
+
+// isPasswordName tells whether a name is that of a password.
+func isPasswordName(name []byte) bool {
+	return containsFold(name, "PASSW") || containsFold(name, "PASSP") || containsFold(name, "PWD")
+}
+
+// leaks tells whether a literal or comment may hold a credential: it mentions a password, assigns a secret, or is a
+// URL with a password.
+func leaks(text []byte) bool {
+	if isPasswordName(text) {
+		return true
+	}
+	if bytes.ContainsAny(text, "=:") && (containsFold(text, "SECRET") || containsFold(text, "TOKEN") ||
+		containsFold(text, "CREDENTIAL") || containsFold(text, "KEY=")) {
+		return true
+	}
+	return holdsURL(text)
+}
+
+// holdsURL tells whether text holds a URL with a password: ://user:password@, where libpq looks for it.
+func holdsURL(text []byte) bool {
+	for {
+		_, rest, found := bytes.Cut(text, []byte("://"))
+		if !found {
+			return false
+		}
+		end := bytes.IndexAny(rest, "@/")
+		if end >= 0 && rest[end] == '@' && bytes.IndexByte(rest[:end], ':') >= 0 {
+			return true
+		}
+		text = rest[max(end-1, 0):] // the colon of the next ://
+	}
+}
+
+// isObscure tells whether a literal spells characters by their codes, so that its words cannot be seen.
+func isObscure(text []byte) bool {
+	if text[0]|0x20 == 'u' {
+		return true
+	}
+	if text[0] == '$' {
+		return false
+	}
+	for i := 0; i+1 < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++
+		if c := text[i]; c|0x20 == 'x' || c|0x20 == 'u' || '0' <= c && c <= '7' {
+			return true
+		}
+	}
+	return false
+}
+
+// containsFold tells whether text contains a word that is given in capitals, in any case.
+func containsFold(text []byte, capitals string) bool {
+	for i := 0; i+len(capitals) <= len(text); i++ {
+		if upper(text[i]) == capitals[0] && equalFold(text[i:i+len(capitals)], capitals) {
+			return true
+		}
+	}
+	return false
+}
+
+// mentionsSecret is a quick test that most texts fail: false means that no rule of Redact can apply to sql.
+func mentionsSecret(sql []byte) bool {
+	for i, c := range sql {
+		switch c {
+		case 'w', 'W': // PASSW, PWD
+			if i > 0 && (sql[i-1]|0x20 == 's' || sql[i-1]|0x20 == 'p') {
+				return true
+			}
+		case 'k', 'K': // KEY, TOKEN, DBLINK
+			if i+1 < len(sql) && sql[i+1]|0x20 == 'e' || i > 0 && sql[i-1]|0x20 == 'n' {
+				return true
+			}
+		case 'c', 'C': // SECRET, CREDENTIAL, CONNECTION, SET_CONFIG has one of the others in its arguments
+			if i+2 < len(sql) && (sql[i+1]|0x20 == 'r' && sql[i+2]|0x20 == 'e' || sql[i+1]|0x20 == 't' && sql[i+2]|0x20 == 'i') {
+				return true
+			}
+		case 's', 'S': // PASSPHRASE
+			if i+1 < len(sql) && sql[i+1]|0x20 == 'p' {
+				return true
+			}
+		case ':': // URL
+			if i+2 < len(sql) && sql[i+1] == '/' && sql[i+2] == '/' {
+				return true
+			}
+		case '\\', '&': // characters by their codes
+			return true
+		}
+	}
+	return false
+}
+
+// understand tells whether a statement defines or sets something, and whether it mentions a password in a way that
+// no rule understands, so that all its literals must go.
+func understand(text []byte, lexis Lexis) (definition, all bool) {
+	p := newPhrase(text, lexis)
+	switch first := p.word(); first {
+	case "SET", "RESET", "SHOW":
+		return true, false
+	case "COMMENT", "GRANT", "REVOKE", "IMPORT", "SECURITY":
+		return true, false
+	case "CREATE", "ALTER", "DROP":
+		p.advance()
+		switch _, kind := p.object(first); kind {
+		case "ROLE":
+			return true, p.hasOddPassword()
+		case "":
+			return true, p.mentionsPassword()
+		}
+		return true, false
+	}
+	return false, p.mentionsPassword()
+}
+
+// hasOddPassword tells whether PASSWORD is followed by something else than a literal or NULL.
+func (p *phrase) hasOddPassword() bool {
+	for !p.ends() {
+		if p.accept("PASSWORD") && p.kind != literal && !p.isWord(p.token, "NULL") {
+			return true
+		}
+		p.advance()
+	}
+	return false
+}
+
+// mentionsPassword tells whether a name from here on is that of a password.
+func (p *phrase) mentionsPassword() bool {
+	for ; !p.ends(); p.advance() {
+		if (p.kind == word || p.kind == quoted) && isPasswordName(p.text(p.token)) {
+			return true
+		}
+	}
+	return false
+}
