@@ -59,12 +59,12 @@ func (p *Printer) printJSON(e Event) error {
 	}{e.Topic, e.Partition, e.Offset, e.Time.UTC(), e.ID, embedded(e.Key), embedded(e.Value)})
 }
 
-// embedded is JSON as it is, and anything else as a string.
+// embedded is a JSON object as it is, and anything else as a string: a session id may look like a number.
 func embedded(text []byte) any {
 	if text == nil {
 		return nil
 	}
-	if json.Valid(text) {
+	if bytes.HasPrefix(text, []byte("{")) && json.Valid(text) {
 		return json.RawMessage(text)
 	}
 	return string(text)
@@ -79,13 +79,11 @@ func (p *Printer) printAudit(e Event) error {
 		return err
 	}
 	who := who(a.Session, a.Verified)
-	for i, s := range a.Statements {
-		if i == maxStatements {
-			break
-		}
+	shown := a.Statements[:min(len(a.Statements), maxStatements)]
+	for i, s := range shown {
 		p.audited(a.CommitTime, who, i == 0, s.Rows, s.Tables, shorten(s.describe()))
 	}
-	if more := len(a.Statements) - maxStatements + a.Omitted; more > 0 && len(a.Statements) > maxStatements || a.Omitted > 0 {
+	if more := len(a.Statements) - len(shown) + a.Omitted; more > 0 {
 		fmt.Fprintf(&p.line, "%12s … and %d more statements\n", "", more)
 	}
 	if a.DirectRows > 0 || len(a.Statements) == 0 {

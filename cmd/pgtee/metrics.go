@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pgtee/pgtee/proxy"
 )
 
 // metric is one number that is read when somebody asks.
@@ -108,4 +110,25 @@ func metricsActor(listener net.Listener, handler http.Handler) actor {
 		}
 		return nil
 	}}
+}
+
+func proxyMetrics(p *listeningProxy) []metric {
+	type value = func(proxy.Stats) int64
+	counter := func(name, help string, read value) metric {
+		return metric{name, help, prometheus.CounterValue, func() float64 { return float64(read(p.Stats())) }, nil}
+	}
+	return []metric{
+		{"pgtee_sessions_open", "Client sessions now.", prometheus.GaugeValue, func() float64 { return float64(p.Stats().SessionsOpen) }, nil},
+		counter("pgtee_sessions_total", "Connections accepted, those of cancel requests included.", func(s proxy.Stats) int64 { return s.SessionsTotal }),
+		counter("pgtee_sessions_unattributed_total", "Sessions whose writes get no notes: no outbox, or notes impossible.", func(s proxy.Stats) int64 { return s.SessionsUnattributed }),
+		counter("pgtee_sessions_refused_total", "Sessions refused for want of an outbox.", func(s proxy.Stats) int64 { return s.SessionsRefused }),
+		counter("pgtee_queries_total", "Query messages, and portals that began to run.", func(s proxy.Stats) int64 { return s.Queries }),
+		counter("pgtee_notes_total", "Notes sent.", func(s proxy.Stats) int64 { return s.Notes }),
+		counter("pgtee_injected_bytes_total", "Bytes sent for notes.", func(s proxy.Stats) int64 { return s.InjectedBytes }),
+		counter("pgtee_note_errors_total", "Errors of the server to a note.", func(s proxy.Stats) int64 { return s.NoteErrors }),
+		counter("pgtee_lost_replies_total", "Sessions whose replies matched no request; they get no notes from then on.", func(s proxy.Stats) int64 { return s.LostReplies }),
+		counter("pgtee_oversize_texts_total", "SQL texts longer than the buffer, judged by their beginning.", func(s proxy.Stats) int64 { return s.OversizeTexts }),
+		counter("pgtee_unreadable_texts_total", "SQL texts that the lexer cannot read.", func(s proxy.Stats) int64 { return s.UnreadableTexts }),
+		counter("pgtee_cancels_total", "Cancel requests passed on.", func(s proxy.Stats) int64 { return s.Cancels }),
+	}
 }

@@ -37,19 +37,22 @@ func (p postgresURL) MarshalText() ([]byte, error) { return []byte(p.url.String(
 
 func (p postgresURL) String() string { return p.url.Redacted() }
 
-// servers lists host:port of every URL for the proxy, a folder for a Unix socket.
+// servers lists, for the proxy, host:port of every URL, or the path of its Unix socket.
 func (f postgresFlags) servers() []string {
 	var list []string
 	for _, p := range f.Postgres {
-		port := p.url.Port()
-		if port == "" {
-			port = "5432"
-		}
-		host := p.url.Hostname()
+		host, port := p.url.Hostname(), p.url.Port()
 		if host == "" {
 			host = p.url.Query().Get("host")
 		}
-		list = append(list, net.JoinHostPort(host, port))
+		if port == "" {
+			port = "5432"
+		}
+		if strings.HasPrefix(host, "/") {
+			list = append(list, host+"/.s.PGSQL."+port)
+		} else {
+			list = append(list, net.JoinHostPort(host, port))
+		}
 	}
 	return list
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -102,7 +103,11 @@ func dialAny(ctx context.Context, servers []string) error {
 	var last error
 	for _, address := range servers {
 		dialer := net.Dialer{Timeout: 5 * time.Second}
-		conn, err := dialer.DialContext(ctx, "tcp", address)
+		network := "tcp"
+		if strings.HasPrefix(address, "/") {
+			network = "unix"
+		}
+		conn, err := dialer.DialContext(ctx, network, address)
 		if err == nil {
 			return conn.Close()
 		}
@@ -116,19 +121,19 @@ func dialAny(ctx context.Context, servers []string) error {
 func (p *listeningProxy) actor(drain time.Duration) actor {
 	return actor{"proxy", func(ctx context.Context) error {
 		p.log.Info("the proxy listens", zap.Stringer("address", p.listener.Addr()))
-		stopped := make(chan error, 1)
-		go func() { // ends when ctx does; the receive below waits for it
-			<-ctx.Done()
-			limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4)
-			defer cancel()
-			stopped <- p.Shutdown(limit)
-		}()
-		if err := p.Serve(ctx, p.listener); ctx.Err() == nil {
+		serving := make(chan error, 1)
+		go func() { serving <- p.Serve(context.WithoutCancel(ctx), p.listener) }()
+		select {
+		case err := <-serving:
 			return err
+		case <-ctx.Done():
 		}
-		if err := <-stopped; err != nil {
-			p.log.Warn("sessions were cut off", zap.Error(err))
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4)
+		defer cancel()
+		if err := p.Shutdown(limit); err != nil {
+			p.log.Warn("sessions were cut off in the middle of their work", zap.Error(err))
 		}
+		<-serving
 		return nil
 	}}
 }
