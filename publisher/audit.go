@@ -1,12 +1,12 @@
 package publisher
 
 import (
-	"bytes"
 	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/parser"
 )
 
 // maxAuditBytes bounds the statements of one audit record, so that it stays under the megabyte that
@@ -20,6 +20,8 @@ type audit struct {
 	touches    []touch        // one per statement and table, in the order of the changes
 	rows       []int          // by index in Transaction.Notes
 	directRows int
+	ddl        int // records of <prefix>.ddl
+	split      []parser.Statement
 }
 
 type tableCount struct {
@@ -38,7 +40,7 @@ const noNote = -2 // -1 is the note of a direct change
 //	 "session":{…}|null,
 //	 "statements":[{"number","command","fingerprint","text","rows","tables":["s.t"]}],
 //	 "statements_omitted",
-//	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"direct_rows"}
+//	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"direct_rows","ddl"}
 //
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
 // statement's note is.
@@ -62,6 +64,8 @@ func (p *Publisher) appendAudit(tx *outbox.Transaction) {
 	b.Buf = p.audit.appendTables(b.Buf)
 	b.Buf = append(b.Buf, `,"direct_rows":`...)
 	b.Buf = strconv.AppendInt(b.Buf, int64(p.audit.directRows), 10)
+	b.Buf = append(b.Buf, `,"ddl":`...)
+	b.Buf = strconv.AppendInt(b.Buf, int64(p.audit.ddl), 10)
 	b.Buf = append(b.Buf, '}')
 	b.Add(p.topics.audit, key, value)
 }
@@ -92,12 +96,16 @@ func (a *audit) count(tx *outbox.Transaction) {
 		a.byOID = map[uint32]int{}
 	}
 	clear(a.byOID)
-	a.tables, a.touches, a.directRows = a.tables[:0], a.touches[:0], 0
+	a.tables, a.touches, a.directRows, a.ddl = a.tables[:0], a.touches[:0], 0, 0
 	a.rows = slices.Grow(a.rows[:0], len(tx.Notes))[:len(tx.Notes)]
 	clear(a.rows)
 	for i := range tx.Changes {
-		if c := &tx.Changes[i]; c.Relation != nil {
+		c := &tx.Changes[i]
+		if c.Relation != nil {
 			a.countChange(c)
+		}
+		if c.Op == outbox.DDL {
+			a.ddl++
 		}
 	}
 }
@@ -163,7 +171,7 @@ func (a *audit) appendStatement(dst []byte, n *notes, tx *outbox.Transaction, i,
 	dst = append(dst, '{')
 	dst = n.appendStatement(dst, i, note, maxAuditTextBytes)
 	dst = append(dst, `,"command":`...)
-	dst = AppendJSONString(dst, command(note.SQL))
+	dst = AppendJSONString(dst, a.command(note.SQL))
 	dst = append(dst, `,"rows":`...)
 	dst = strconv.AppendInt(dst, int64(a.rows[i]), 10)
 	dst = append(dst, `,"tables":[`...)
@@ -204,12 +212,11 @@ func appendTableName(dst []byte, r *pgoutput.Relation) []byte {
 	return AppendJSONString(dst, r.Schema+"."+r.Name)
 }
 
-// command returns the first word of a statement in capitals, "" if it has none.
-func command(sql []byte) []byte {
-	sql = bytes.TrimLeft(sql, " \t\r\n(")
-	end := bytes.IndexFunc(sql, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
-	if end < 0 {
-		end = len(sql)
+// command returns what a statement is, "INSERT" or "CREATE TABLE"; "" if that cannot be read.
+func (a *audit) command(sql []byte) string {
+	a.split, _ = parser.Split(a.split[:0], sql, lexis)
+	if len(a.split) == 0 {
+		return ""
 	}
-	return bytes.ToUpper(sql[:min(end, 32)])
+	return a.split[0].Verb
 }

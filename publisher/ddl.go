@@ -10,7 +10,7 @@ import (
 )
 
 // ddlRecord is a record of <prefix>.ddl: one DDL command, with the objects that it made, changed or
-// dropped. Its key is schema.object of the first object, or the command if there is none.
+// dropped. Its key is schema.table of its first table, else its first object, else the command.
 //
 // The statement keeps its literals, which are defaults, constraints and views; credentials are
 // redacted. With SQL text off it is empty.
@@ -31,6 +31,9 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline,
 		XID: tx.XID, EndLSN: tx.EndLSN, CommitTime: tx.CommitTime.UTC(),
 		DDLRecord: *c.DDL, Pgtee: b.AppendPgtee(nil, tx, i),
+	}
+	if record.Objects == nil {
+		record.Objects = []outbox.DDLObject{}
 	}
 	record.Statement = p.ddlStatement(c.DDL.Statement)
 	var value bytes.Buffer
@@ -54,9 +57,15 @@ func (p *Publisher) ddlStatement(sql string) string {
 	return string(redact(nil, []byte(sql)))
 }
 
+// ddlKey is the identity of the first table of the command, else of its first object.
 func ddlKey(d *outbox.DDLRecord) string {
-	if len(d.Objects) == 0 {
-		return d.Command
+	for _, o := range d.Objects {
+		if o.Type == "table" {
+			return o.Name
+		}
 	}
-	return d.Objects[0].Schema + "." + d.Objects[0].Name
+	if len(d.Objects) > 0 {
+		return d.Objects[0].Name
+	}
+	return d.Command
 }

@@ -1,0 +1,88 @@
+package publisher
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+func TestCheck(t *testing.T) {
+	server := outbox.System{ID: "1", Timeline: 3, DatabaseOID: 5, PublicationHash: "h", Server: 1000, ConfirmedFlush: 400, ConsistentPoint: 100}
+	history := []outbox.TimelineSwitch{{Timeline: 1, End: 300}, {Timeline: 2, End: 600}}
+	at := func(change func(*Position)) *Position {
+		p := &Position{Version: 1, Timeline: 3, EndLSN: 500, SystemID: "1", DatabaseOID: 5, PublicationHash: "h"}
+		change(p)
+		return p
+	}
+	for name, c := range map[string]struct {
+		recorded *Position
+		server   func(*outbox.System)
+		want     error
+		repair   string
+	}{
+		"as it should be":           {at(func(p *Position) {}), nil, nil, ""},
+		"all is acknowledged":       {at(func(p *Position) { p.EndLSN = 400 }), nil, nil, ""},
+		"at the end of the log":     {at(func(p *Position) { p.EndLSN = 1000 }), nil, nil, ""},
+		"first start":               {nil, func(s *outbox.System) { s.ConfirmedFlush = 100 }, nil, ""},
+		"progress lost":             {nil, nil, ErrProgressLost, "pgtee snapshot"},
+		"gap":                       {at(func(p *Position) { p.EndLSN = 399 }), nil, ErrGap, "pgtee snapshot"},
+		"database behind":           {at(func(p *Position) { p.EndLSN = 1001 }), nil, ErrDatabaseBehind, "pgtee repair --accept-divergence"},
+		"other system":              {at(func(p *Position) { p.SystemID = "2" }), nil, ErrOtherSystem, "pgtee progress adopt"},
+		"other database":            {at(func(p *Position) { p.DatabaseOID = 6 }), nil, ErrOtherDatabase, "--slot"},
+		"other publications":        {at(func(p *Position) { p.PublicationHash = "g" }), nil, ErrPublications, "pgtee setup"},
+		"promoted, nothing lost":    {at(func(p *Position) { p.Timeline, p.EndLSN = 2, 600 }), nil, nil, ""},
+		"promoted, one byte lost":   {at(func(p *Position) { p.Timeline, p.EndLSN = 2, 601 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
+		"promoted twice":            {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), func(s *outbox.System) { s.ConfirmedFlush = 300 }, nil, ""},
+		"promoted twice, lost":      {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 500 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
+		"back to an older timeline": {at(func(p *Position) { p.Timeline = 4 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
+		"promoted with a gap":       {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), nil, ErrGap, "pgtee snapshot"},
+	} {
+		s := server
+		if c.server != nil {
+			c.server(&s)
+		}
+		err := check(s, c.recorded, func(int32) ([]outbox.TimelineSwitch, error) { return history, nil })
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if c.want != nil && (fateOf(err) != halt || !strings.Contains(err.Error(), c.repair)) {
+			t.Errorf("%s: %v, which does not halt, or not name %q", name, err, c.repair)
+		}
+	}
+}
+
+func TestFailedHistoryIsTriedAgain(t *testing.T) {
+	lost := errors.New("connection lost")
+	err := check(outbox.System{Timeline: 2}, &Position{Timeline: 1}, func(int32) ([]outbox.TimelineSwitch, error) { return nil, lost })
+	if !errors.Is(err, lost) || fateOf(err) != retry {
+		t.Error(err)
+	}
+}
+
+func FuzzParsePosition(f *testing.F) {
+	value, err := testPosition(0x16B3748).marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(value)
+	f.Add([]byte(`{"v":2}`))
+	f.Add([]byte(`{"v":1,"timeline":1,"end_lsn":"x"}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		p, err := parsePosition(value)
+		if err != nil {
+			if fateOf(err) != halt {
+				t.Fatalf("%v does not halt", err)
+			}
+			return
+		}
+		again, err := p.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := parsePosition(again); err != nil || back.EndLSN != p.EndLSN {
+			t.Fatalf("%s became %s: %v", value, again, err)
+		}
+	})
+}

@@ -1,0 +1,241 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// composed returns the records of a transaction, in a publisher with that configuration.
+func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
+	t.Helper()
+	cfg.Prefix, cfg.Database, cfg.Slot = "shop", "orders", "pgtee"
+	p := newPublisher(cfg.withDefaults(), nil, nil, tableFormat{})
+	p.source = &simSource{system: outbox.System{ID: "7300", Timeline: 2}}
+	p.batch = newBatch("7300", "pgtee", cfg.SQLText)
+	if _, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+		t.Fatal(err)
+	}
+	return p.batch.Records()
+}
+
+// tableFormat writes the pgtee block to the topic of the table.
+type tableFormat struct{}
+
+func (tableFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	topic := "shop.message"
+	if r := tx.Changes[i].Relation; r != nil {
+		topic = TopicName("shop", r.Schema, r.Name)
+	}
+	value := len(b.Buf)
+	b.Buf = b.AppendPgtee(b.Buf, tx, i)
+	b.Add(topic, Null, value)
+	return nil
+}
+
+var (
+	orders = &pgoutput.Relation{OID: 10, Schema: "public", Name: "orders"}
+	lines  = &pgoutput.Relation{OID: 11, Schema: "public", Name: "lines"}
+)
+
+// sale is two statements of Ann's session, and before them the row of a trigger that no note precedes.
+func sale() *outbox.Transaction {
+	note := func(number uint32, sql string) outbox.Note {
+		start := time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)
+		return outbox.Note{
+			Payload: outbox.Payload{
+				Session: outbox.NewSessionID(start, 7), Statement: number, ProxyID: 3, Fingerprint: 0xfeed,
+				Client: netip.MustParseAddrPort("10.0.0.9:51000"),
+			},
+			User: []byte("ann"), Role: []byte("clerk"), PID: 4711, Application: []byte("till \"2\""), SQL: []byte(sql), Trust: outbox.Verified,
+		}
+	}
+	change := func(op outbox.Op, note, ordinal int, r *pgoutput.Relation) outbox.Change {
+		return outbox.Change{Op: op, Note: note, Ordinal: ordinal, Relation: r}
+	}
+	return &outbox.Transaction{
+		XID: 77, BeginLSN: 0x16B3700, EndLSN: 0x16B3748, CommitTime: time.Date(2025, 1, 31, 12, 0, 1, 0, time.UTC),
+		Notes: []outbox.Note{
+			note(1, "insert into orders select 42, 'secret wish'"),
+			note(2, "UPDATE lines SET amount = 3 WHERE id = 9"),
+			note(3, "alter role ann password 'open sesame'"),
+		},
+		Changes: []outbox.Change{
+			change(outbox.Insert, -1, 0, lines),
+			change(outbox.Insert, 0, 1, orders), change(outbox.Insert, 0, 2, lines), change(outbox.Insert, 0, 3, orders),
+			change(outbox.Update, 1, 4, lines), change(outbox.Delete, 1, 5, lines),
+			change(outbox.Truncate, 1, 6, orders),
+			{Op: outbox.DDL, Note: 2, Ordinal: 7, DDL: &outbox.DDLRecord{
+				Command: "ALTER ROLE", Statement: "alter role ann password 'open sesame'", User: "ann", Role: "clerk", PID: 4711, Atomic: true,
+			}},
+		},
+	}
+}
+
+func TestRecordsOfATransaction(t *testing.T) {
+	for name, cfg := range map[string]Config{"normalised": {}, "full": {SQLText: Full}, "off": {SQLText: Off}} {
+		var got bytes.Buffer
+		for _, r := range composed(t, cfg, sale()) {
+			if !json.Valid(r.Value) {
+				t.Errorf("not JSON: %s", r.Value)
+			}
+			if strings.Contains(string(r.Value), "sesame") {
+				t.Errorf("a password is published: %s", r.Value)
+			}
+			if name != "full" && strings.Contains(string(r.Value), "wish") {
+				t.Errorf("a literal is published: %s", r.Value)
+			}
+			fmt.Fprintf(&got, "%s %s %s\n%s\n", r.Topic, r.Headers[0].Value, r.Key, r.Value)
+		}
+		golden(t, "testdata/sale-"+name+".txt", got.Bytes())
+	}
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (go test -update writes it anew); got\n%s", path, got)
+	}
+}
+
+func TestDirectWriteIsAudited(t *testing.T) {
+	tx := sale()
+	tx.Notes, tx.Changes = nil, tx.Changes[:1]
+	records := composed(t, Config{}, tx)
+	audit := records[len(records)-1]
+	if len(records) != 2 || audit.Key != nil || !strings.Contains(string(audit.Value), `"via":"direct","verified":false,"session":null`) {
+		t.Errorf("%q", records)
+	}
+}
+
+func TestNotesWithoutRows(t *testing.T) {
+	tx := sale()
+	tx.Changes = nil
+	if records := composed(t, Config{}, tx); len(records) != 0 {
+		t.Errorf("%q", records)
+	}
+	if records := composed(t, Config{AuditEmpty: true}, tx); len(records) != 1 || records[0].Topic != "shop.audit" {
+		t.Errorf("%q", records)
+	}
+}
+
+func TestAuditOfManyStatementsIsBounded(t *testing.T) {
+	tx := sale()
+	first := tx.Notes[0]
+	first.SQL = []byte("select '" + strings.Repeat("é", maxAuditTextBytes) + "'")
+	tx.Notes = slices.Repeat([]outbox.Note{first}, 100)
+	records := composed(t, Config{SQLText: Full}, tx)
+	value := records[len(records)-1].Value
+	var audit struct {
+		Statements []struct {
+			Text string `json:"text"`
+			Cut  bool   `json:"text_cut"`
+		} `json:"statements"`
+		Omitted int `json:"statements_omitted"`
+	}
+	if err := json.Unmarshal(value, &audit); err != nil {
+		t.Fatal(err)
+	}
+	if len(value) > maxAuditBytes+maxAuditTextBytes+4096 || len(audit.Statements)+audit.Omitted != 100 || audit.Omitted == 0 {
+		t.Errorf("%d bytes, %d statements, %d omitted", len(value), len(audit.Statements), audit.Omitted)
+	}
+	if s := audit.Statements[0]; !s.Cut || len(s.Text) > maxAuditTextBytes || strings.ContainsRune(s.Text, '\uFFFD') {
+		t.Errorf("cut %v to %d bytes", s.Cut, len(s.Text))
+	}
+}
+
+func TestArrange(t *testing.T) {
+	row := func(r *pgoutput.Relation) outbox.Change { return outbox.Change{Op: outbox.Insert, Relation: r} }
+	ddl := func(command string, tables ...*pgoutput.Relation) outbox.Change {
+		d := &outbox.DDLRecord{Command: command}
+		for _, r := range tables {
+			d.Objects = append(d.Objects, outbox.DDLObject{Type: "table", OID: r.OID})
+		}
+		return outbox.Change{Op: outbox.DDL, DDL: d}
+	}
+	for name, c := range map[string]struct {
+		changes []outbox.Change
+		want    []int
+	}{
+		"rows only":              {[]outbox.Change{row(orders), row(lines)}, []int{0, 1}},
+		"create table as":        {[]outbox.Change{row(orders), row(orders), ddl("CREATE TABLE AS", orders)}, []int{2, 0, 1}},
+		"select into":            {[]outbox.Change{row(lines), row(orders), ddl("SELECT INTO", orders)}, []int{0, 2, 1}},
+		"two of them":            {[]outbox.Change{row(orders), ddl("CREATE TABLE AS", orders), row(lines), ddl("CREATE TABLE AS", lines), row(orders)}, []int{1, 0, 3, 2, 4}},
+		"alter stays":            {[]outbox.Change{row(orders), ddl("ALTER TABLE", orders), row(orders)}, []int{0, 1, 2}},
+		"create, then insert":    {[]outbox.Change{ddl("CREATE TABLE", orders), row(orders)}, []int{0, 1}},
+		"create without a row":   {[]outbox.Change{row(lines), ddl("CREATE TABLE", orders), row(lines)}, []int{0, 1, 2}},
+		"create another's index": {[]outbox.Change{row(orders), ddl("CREATE INDEX", orders)}, []int{0, 1}},
+	} {
+		if got := arrange(nil, &outbox.Transaction{Changes: c.changes}); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestTopicNames(t *testing.T) {
+	for want, parts := range map[string][]string{
+		"shop.public.orders": {"shop", "public", "orders"},
+		"shop.public.a_b__":  {"shop", "public", "a bä"},
+	} {
+		if got := TopicName(parts...); got != want {
+			t.Errorf("%q: %s, want %s", parts, got, want)
+		}
+	}
+}
+
+func TestTablesThatMapToOneTopicHalt(t *testing.T) {
+	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, nil, tableFormat{})
+	p.source, p.batch = &simSource{}, &Batch{}
+	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{
+		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
+		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
+		{Op: outbox.Message, Note: -1, Prefix: "x"}, {Op: outbox.Message, Note: -1, Prefix: "y"},
+	}}
+	if _, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+		t.Fatal(err)
+	}
+	tx.Changes[1].Relation = &pgoutput.Relation{OID: 2, Schema: "public", Name: "a?b"}
+	_, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{})
+	if !errors.Is(err, ErrTopicCollision) || fateOf(err) != halt || !strings.Contains(err.Error(), "shop.public.a_b") {
+		t.Error(err)
+	}
+}
+
+type brokenFormat struct{}
+
+func (brokenFormat) Append(*Batch, *outbox.Transaction, int) error { return errors.New("no such type") }
+
+func TestChangeThatCannotBeEncodedHalts(t *testing.T) {
+	source := &simSource{system: outbox.System{ID: "1", Timeline: 1}, queue: []*outbox.Transaction{sale()}, received: 0x16B3748}
+	source.world = &world{holder: source, random: newWorld(1).random}
+	p := newPublisher(testConfig(nil), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
+	if err := p.Run(t.Context()); !errors.Is(err, ErrEncode) {
+		t.Error(err)
+	}
+	if s := p.Stats(); s.Published != 0 || s.State != "stopped" {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,253 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// memoryLog is a Log that does what it is told.
+type memoryLog struct {
+	recorded *Position
+	events   int
+	fences   int
+	fail     []error // of the next calls; nil: none
+}
+
+func (l *memoryLog) next() error {
+	if len(l.fail) == 0 {
+		return nil
+	}
+	err := l.fail[0]
+	l.fail = l.fail[1:]
+	return err
+}
+
+func (l *memoryLog) Fence(context.Context) (*Position, error) {
+	l.fences++
+	return l.recorded, l.next()
+}
+
+func (l *memoryLog) Publish(_ context.Context, b *Batch, p Position) error {
+	if err := l.next(); err != nil {
+		return err
+	}
+	l.recorded = &p
+	l.events += b.Len()
+	return nil
+}
+
+func (l *memoryLog) Close() {}
+
+// listSource has its transactions at once, then none.
+type listSource struct {
+	system  outbox.System
+	queue   []*outbox.Transaction
+	acked   []outbox.LSN
+	checks  int
+	changed error // of CheckPublications
+	lost    chan error
+	closed  bool
+}
+
+func (s *listSource) System() outbox.System { return s.system }
+func (s *listSource) TimelineHistory(context.Context, int32) ([]outbox.TimelineSwitch, error) {
+	return []outbox.TimelineSwitch{{Timeline: 1, End: 150}}, nil
+}
+func (s *listSource) Next(ctx context.Context, _ int) ([]*outbox.Transaction, error) {
+	if len(s.queue) > 0 {
+		return s.queue, nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case err := <-s.lost:
+		return nil, err
+	}
+}
+func (s *listSource) Drop(upTo outbox.LSN) {
+	for len(s.queue) > 0 && s.queue[0].EndLSN <= upTo {
+		s.queue = s.queue[1:]
+	}
+}
+func (s *listSource) Ack(upTo outbox.LSN)                     { s.acked = append(s.acked, upTo) }
+func (s *listSource) Received() outbox.LSN                    { return 1000 }
+func (s *listSource) CheckPublications(context.Context) error { s.checks++; return s.changed }
+func (s *listSource) Close() error                            { s.closed = true; return nil }
+
+func listOf(queue ...*outbox.Transaction) *listSource {
+	return &listSource{system: outbox.System{ID: "7300", Timeline: 1, Server: 1000}, queue: queue, lost: make(chan error, 1)}
+}
+
+func rowAt(end outbox.LSN) *outbox.Transaction {
+	return &outbox.Transaction{EndLSN: end, Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "s", Name: "t"}}}}
+}
+
+// start runs a publisher over the sources, one after the other, until stop, which returns Run's error.
+func start(t *testing.T, log Log, sources ...*listSource) (p *Publisher, stop func() error) {
+	opened := 0
+	open := func(context.Context) (Source, error) {
+		if opened == len(sources) {
+			return nil, outbox.ErrSlotBusy
+		}
+		opened++
+		return sources[opened-1], nil
+	}
+	p = newPublisher(testConfig(nil), open, log, tableFormat{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	return p, func() error {
+		cancel()
+		return <-done
+	}
+}
+
+func TestIdlePositionIsRecordedBeforeItIsAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, source := &memoryLog{}, listOf(&outbox.Transaction{EndLSN: 100})
+		p, stop := start(t, log, source)
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		if len(source.acked) != 0 || log.recorded != nil {
+			t.Errorf("after 9 s: acknowledged %v, recorded %v", source.acked, log.recorded)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if fmt.Sprint(source.acked) != "[0/64]" || log.recorded == nil || log.recorded.EndLSN != 100 || log.events != 0 {
+			t.Errorf("after 11 s: acknowledged %v, recorded %+v, %d events", source.acked, log.recorded, log.events)
+		}
+		if source.checks == 0 {
+			t.Error("publications were not compared")
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if s := p.Stats(); s.Acked != 100 || s.Published != 100 || s.Batches != 1 || s.State != "stopped" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestKafkaIsAwayAndTheSlotIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := errors.New("Kafka is away")
+		log, source := &memoryLog{}, listOf(rowAt(100))
+		for range 200 {
+			log.fail = append(log.fail, away)
+		}
+		began := time.Now()
+		p, stop := start(t, log, source)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := p.Stats(); s.State != "retrying" || s.LastError == "" || s.Published != 0 {
+			t.Errorf("%+v", s)
+		}
+		if log.fences > 30 {
+			t.Errorf("%d tries in a minute", log.fences)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s := p.Stats(); s.State != "publishing" || s.Published != 100 || s.Retries != 200 {
+			t.Errorf("after %s: %+v", time.Since(began), s)
+		}
+		if source.closed {
+			t.Error("the slot was let go")
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFencedPublisherLetsTheSlotGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, source := &memoryLog{fail: []error{nil, ErrFenced}}, listOf(rowAt(100))
+		p, stop := start(t, log, source)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if s := p.Stats(); s.State != "standing by" || !source.closed || log.fences != 1 {
+			t.Errorf("%+v, closed %v, %d fences", s, source.closed, log.fences)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLostConnectionIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := listOf(rowAt(100)), listOf(rowAt(100), rowAt(200))
+		first.lost <- errors.New("connection lost")
+		log := &memoryLog{}
+		p, stop := start(t, log, first, second)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if s := p.Stats(); s.Published != 200 || s.Transactions != 2 || log.events != 4 || !first.closed {
+			t.Errorf("%+v, %d events", s, log.events)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestHalts(t *testing.T) {
+	ahead := &Position{Timeline: 1, SystemID: "7300", EndLSN: 2000}
+	for name, c := range map[string]struct {
+		log     *memoryLog
+		lost    error // of the stream
+		changed error // of the publications
+		want    error
+	}{
+		"warning":             {log: &memoryLog{}, lost: outbox.ErrServerWarning, want: outbox.ErrServerWarning},
+		"publication changed": {log: &memoryLog{}, changed: outbox.ErrPublicationChanged, want: outbox.ErrPublicationChanged},
+		"database behind":     {log: &memoryLog{recorded: ahead}, want: ErrDatabaseBehind},
+		"Kafka refuses":       {log: &memoryLog{fail: []error{&Halt{Reason: ErrKafkaRefused}}}, want: ErrKafkaRefused},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sources := []*listSource{listOf(), listOf()}
+			sources[0].changed = c.changed
+			if c.lost != nil {
+				sources[0].lost <- fmt.Errorf("after 0/0: %w", c.lost)
+			}
+			_, stop := start(t, c.log, sources...)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if err := stop(); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+			if !sources[0].closed {
+				t.Errorf("%s: the slot is still held", name)
+			}
+		})
+	}
+}
+
+func TestOlderTimelineIsRewritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := listOf(rowAt(200))
+		source.system.Timeline = 2
+		log := &memoryLog{recorded: &Position{Version: 1, Timeline: 1, SystemID: "7300", EndLSN: 150}, fail: []error{nil, nil, errors.New("lost")}}
+		_, stop := start(t, log, source)
+		time.Sleep(20 * time.Millisecond)
+		synctest.Wait()
+		if log.recorded.Timeline != 2 || log.recorded.EndLSN != 150 {
+			t.Errorf("%+v", log.recorded)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if log.recorded.Timeline != 2 || log.recorded.EndLSN != 200 {
+			t.Errorf("%+v", log.recorded)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
