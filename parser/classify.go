@@ -240,19 +240,9 @@ func (p *phrase) isFalse() bool {
 // copy reads COPY behind its first word.
 func (p *phrase) copy() Need {
 	if p.is(p.token, '(') {
-		p.advance()
-		group := phrase{lexer: p.lexer, token: p.token}
-		for depth := 1; !p.ends(); p.advance() {
-			if p.is(p.token, '(') {
-				depth++
-			} else if p.is(p.token, ')') {
-				if depth--; depth == 0 {
-					break
-				}
-			}
-		}
-		group.sql = p.sql[:p.start]
-		_, need := group.query()
+		open := p.token.end
+		inner := newPhrase(p.sql[open:p.skipParens().start], p.lexis)
+		_, need := inner.query()
 		return need
 	}
 	switch p.find("FROM", "TO") {

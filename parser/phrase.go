@@ -84,8 +84,8 @@ func (p *phrase) find(words ...string) string {
 	return ""
 }
 
-// skipParens moves behind the group in parentheses that starts here.
-func (p *phrase) skipParens() {
+// skipParens moves behind the group in parentheses that starts here and returns its last token.
+func (p *phrase) skipParens() (last token) {
 	for depth := 0; !p.ends(); {
 		switch {
 		case p.is(p.token, '('):
@@ -93,9 +93,9 @@ func (p *phrase) skipParens() {
 		case p.is(p.token, ')'):
 			depth--
 		}
-		p.advance()
-		if depth == 0 {
-			return
+		if last = p.advance(); depth == 0 {
+			break
 		}
 	}
+	return last
 }

@@ -98,7 +98,7 @@ func (r *redactor) statement(text []byte, lexis Lexis) {
 		}
 		switch t.kind {
 		case literal, number:
-			if r.isCredential(t) {
+			if r.isCredential(t) && string(r.text(t)) != redactedLiteral {
 				r.replace(t.start, t.end, redactedLiteral)
 			}
 			r.subject = false
@@ -107,11 +107,10 @@ func (r *redactor) statement(text []byte, lexis Lexis) {
 		case word, quoted:
 			r.name(t)
 		}
+		r.last = t
 		if r.set && r.subject && r.assigns(t) {
 			r.replaceRest()
-			return
 		}
-		r.last = t
 	}
 }
 
@@ -171,9 +170,6 @@ func (r *redactor) assigns(t token) bool {
 // isCredential tells whether a literal or number must go.
 func (r *redactor) isCredential(t token) bool {
 	text := r.text(t)
-	if string(text) == redactedLiteral {
-		return false
-	}
 	switch r.call.kind {
 	case allLiterals:
 		return true
@@ -190,18 +186,45 @@ func (r *redactor) isCredential(t token) bool {
 	return r.all || r.subject || t.kind == literal && (isObscure(text) || leaks(text))
 }
 
-// replace writes the statement up to start, and with for what stands between start and end.
+// replace writes the statement up to start, and with for what stands between start and end. Blanks keep a literal
+// from running into its neighbours.
 func (r *redactor) replace(start, end int, with string) {
 	if !r.dry {
-		r.out = append(append(r.out, r.sql[r.written:start]...), with...)
+		r.out = append(r.out, r.sql[r.written:start]...)
+		if start > 0 && with == redactedLiteral && !standsFree(r.sql[start-1]) {
+			r.out = append(r.out, ' ')
+		}
+		r.out = append(r.out, with...)
+		if end < len(r.sql) && r.sql[end] == '\'' {
+			r.out = append(r.out, ' ')
+		}
 	}
 	r.written, r.changed = end, true
 }
 
-// replaceRest replaces all that follows.
+// standsFree tells whether a literal behind this byte is read as one.
+func standsFree(before byte) bool {
+	return classes[before]&space != 0 || before == '(' || before == ',' || before == '='
+}
+
+// replaceRest replaces all that follows, up to the end of the parentheses around it.
 func (r *redactor) replaceRest() {
-	t := r.next()
-	if rest := r.sql[t.start:]; len(rest) > 0 && string(rest) != redactedLiteral {
-		r.replace(t.start, len(r.sql), redactedLiteral)
+	before := r.lexer
+	first := r.next()
+	last := first
+	for depth, t := 0, first; t.kind != endOfText; t = r.next() {
+		if r.is(t, '(') {
+			depth++
+		} else if r.is(t, ')') {
+			depth--
+		}
+		if depth < 0 {
+			break
+		}
+		before, last = r.lexer, t
+	}
+	r.lexer, r.last, r.set, r.subject = before, last, false, false
+	if rest := r.sql[first.start:last.end]; last.end == before.pos && len(rest) > 0 && string(rest) != redactedLiteral {
+		r.replace(first.start, last.end, redactedLiteral)
 	}
 }
