@@ -46,7 +46,7 @@ func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.MetadataMinAge(topicPatience/2), // a topic that has just been made is read at once
+		kgo.MetadataMinAge(topicPatience / 2), // a topic that has just been made is read at once
 	}, cfg.KafkaOptions...)...)
 	if err != nil {
 		return fmt.Errorf("--kafka: %w", err)
