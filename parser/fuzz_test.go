@@ -20,6 +20,7 @@ var seeds = []string{
 	"set a.token = 'x', y; /* password=z */ copy (select 1) to stdout",
 	"prepare \"A\"\"b\" (int) as select 1; execute U&\"\\0061\"; deallocate all; rollback to a; commit and chain",
 	";;", "", "$", "'", "a$$b$$", "1.5.3", "select 1..2", "$$1$$$1", "'a'_1", "$ 'a'",
+	"CopY()", "dBLink(''0'')", "000pAssw'0'0", "alter (0set secret to 00)",
 }
 
 func addSeeds(f *testing.F) {

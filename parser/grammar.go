@@ -120,6 +120,9 @@ func (c *cache) find(text []byte) (answer, bool) {
 func (c *cache) remember(text []byte, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, ok := c.byText[string(text)]; ok {
+		return
+	}
 	if c.bytes+len(text) > maxAnswerBytes {
 		clear(c.byText)
 		c.bytes = 0

@@ -37,7 +37,7 @@ func (p *phrase) query() (verb string, need Need) {
 // hints are what the tokens of a query show.
 type hints struct {
 	with   bool // the word WITH
-	writes bool // a word INSERT, UPDATE, DELETE or MERGE that may be a verb
+	writes bool // behind it, a word INSERT, UPDATE, DELETE or MERGE that may be a verb
 	into   bool // INTO, a reserved word
 	calls  bool // a call of a function that is not known to be harmless
 }
@@ -52,7 +52,7 @@ func (p *phrase) hints() (h hints) {
 		case p.kind == word && !p.is(last[0], '.') && !p.isWord(last[0], "AS"):
 			h.with = h.with || p.isWord(p.token, "WITH")
 			h.into = h.into || p.isWord(p.token, "INTO")
-			h.writes = h.writes || p.isWrite(last[0])
+			h.writes = h.writes || h.with && p.isWrite(last[0])
 		}
 		last = [4]token{p.token, last[0], last[1], last[2]}
 	}
@@ -80,8 +80,9 @@ func (p *phrase) isCall(last [4]token) bool {
 		catalog := p.isWord(last[2], "PG_CATALOG") && !p.is(last[3], '.')
 		return !catalog || name.kind == quoted || harmless.find(p.text(name)) == ""
 	}
-	if p.isWord(last[1], "AS") || p.is(last[1], ':') {
-		return false // column names behind an alias, length behind a type
+	cast := p.is(last[1], ':') && p.is(last[2], ':')
+	if cast || p.isWord(last[1], "AS") || p.isWord(last[1], "WITH") || p.isWord(last[1], "RECURSIVE") {
+		return false // length behind a type, column names behind an alias
 	}
 	if name.kind == quoted {
 		return true
@@ -90,9 +91,9 @@ func (p *phrase) isCall(last [4]token) bool {
 	case p.isWord(name, "OVER"), p.isWord(name, "FILTER"):
 		return !p.is(last[1], ')')
 	case p.isWord(name, "BY"):
-		return last[1].kind != word
+		return !p.isWord(last[1], "GROUP") && !p.isWord(last[1], "ORDER") && !p.isWord(last[1], "PARTITION")
 	case p.isWord(name, "MATERIALIZED"):
-		return !p.isWord(last[1], "NOT")
+		return !p.isWord(last[1], "NOT") || !p.isWord(last[2], "AS")
 	}
 	return harmless.find(p.text(name)) == "" && notFunctions.find(p.text(name)) == ""
 }
@@ -100,9 +101,9 @@ func (p *phrase) isCall(last [4]token) bool {
 // notFunctions are the words that a parenthesis may follow and that are no functions of a user: reserved words, and
 // those which the grammar itself reads as a function or a type.
 var notFunctions = newWordSet(`
-ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BIGINT BIT BOOLEAN CASE CAST CHAR CHARACTER CHECK COALESCE COLLATE CROSS CURRENT_SCHEMA
-CURRENT_TIME CURRENT_TIMESTAMP DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS EXTRACT FETCH FLOAT FOR FROM FULL GREATEST GROUP GROUPING
-HAVING ILIKE IN INNER INT INTEGER INTERSECT INTERVAL IS JOIN LATERAL LEAST LEFT LIKE LIMIT LOCALTIME LOCALTIMESTAMP
-NATURAL NCHAR NORMALIZE NOT NULLIF NUMERIC OFFSET ON ONLY OR OUTER OVERLAPS OVERLAY POSITION PRECISION REAL RIGHT ROW SELECT
-SIMILAR SMALLINT SOME SUBSTRING SYMMETRIC THEN TIME TIMESTAMP TREAT TRIM UNION USING VALUES VARCHAR VARIADIC WHEN WHERE WITH
-XMLATTRIBUTES XMLCONCAT XMLELEMENT XMLEXISTS XMLFOREST XMLNAMESPACES XMLPARSE XMLPI XMLROOT XMLSERIALIZE XMLTABLE`)
+ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BIGINT BIT BOOLEAN CASE CAST CHAR CHARACTER CHECK COALESCE COLLATE CURRENT_SCHEMA
+CURRENT_TIME CURRENT_TIMESTAMP DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS EXTRACT FETCH FLOAT FOR FROM GREATEST GROUP GROUPING
+HAVING ILIKE IN INT INTEGER INTERSECT INTERVAL JOIN LATERAL LEAST LEFT LIKE LIMIT LOCALTIME LOCALTIMESTAMP NCHAR NORMALIZE NOT
+NULLIF NUMERIC OFFSET ON ONLY OR OVERLAPS OVERLAY POSITION PRECISION REAL RIGHT ROW SELECT SIMILAR SMALLINT SOME SUBSTRING
+SYMMETRIC THEN TIME TIMESTAMP TREAT TRIM UNION USING VALUES VARCHAR VARIADIC WHEN WHERE WITH XMLATTRIBUTES XMLCONCAT XMLELEMENT
+XMLEXISTS XMLFOREST XMLNAMESPACES XMLPARSE XMLPI XMLROOT XMLSERIALIZE XMLTABLE`)

@@ -78,28 +78,29 @@ func containsFold(text []byte, capitals string) bool {
 	return false
 }
 
-// mentionsSecret is a quick test that most texts fail: false means that no rule of Redact can apply to sql.
+// mentionsSecret is a quick test that most texts fail: false means that no rule of Redact applies to sql. It looks
+// for the rarer letters of the words that the rules look for.
 func mentionsSecret(sql []byte) bool {
 	for i, c := range sql {
 		switch c {
-		case 'w', 'W': // PASSW, PWD
-			if i > 0 && (sql[i-1]|0x20 == 's' || sql[i-1]|0x20 == 'p') {
+		case 'w', 'W':
+			if around(sql, i, 4, "PASSW") || around(sql, i, 1, "PWD") {
 				return true
 			}
-		case 'k', 'K': // KEY, TOKEN, DBLINK
-			if i+1 < len(sql) && sql[i+1]|0x20 == 'e' || i > 0 && sql[i-1]|0x20 == 'n' {
+		case 'k', 'K':
+			if around(sql, i, 0, "KEY") || around(sql, i, 2, "TOKEN") || around(sql, i, 5, "DBLINK") {
 				return true
 			}
-		case 'c', 'C': // SECRET, CREDENTIAL, CONNECTION, SET_CONFIG has one of the others in its arguments
-			if i+2 < len(sql) && (sql[i+1]|0x20 == 'r' && sql[i+2]|0x20 == 'e' || sql[i+1]|0x20 == 't' && sql[i+2]|0x20 == 'i') {
+		case 'c', 'C':
+			if around(sql, i, 2, "SECRET") || around(sql, i, 0, "CREDENTIAL") || around(sql, i, 5, "CONNECTION") {
 				return true
 			}
-		case 's', 'S': // PASSPHRASE
-			if i+1 < len(sql) && sql[i+1]|0x20 == 'p' {
+		case 'p', 'P':
+			if around(sql, i, 4, "PASSP") {
 				return true
 			}
-		case ':': // URL
-			if i+2 < len(sql) && sql[i+1] == '/' && sql[i+2] == '/' {
+		case ':':
+			if around(sql, i, 0, "://") {
 				return true
 			}
 		case '\\', '&': // characters by their codes
@@ -107,6 +108,12 @@ func mentionsSecret(sql []byte) bool {
 		}
 	}
 	return false
+}
+
+// around tells whether the word that is given in capitals stands in text, n bytes of it before position i.
+func around(text []byte, i, n int, capitals string) bool {
+	start := i - n
+	return start >= 0 && start+len(capitals) <= len(text) && equalFold(text[start:start+len(capitals)], capitals)
 }
 
 // understand tells whether a statement defines or sets something, and whether it mentions a password in a way that
