@@ -49,6 +49,7 @@ const (
 	digit
 	opChar   // may be part of an operator
 	pureMath // + - * / < > = : an operator of only these cannot end in + or -
+	inName   // may go on an identifier
 )
 
 var classes = func() (c [256]uint8) {
@@ -64,6 +65,11 @@ var classes = func() (c [256]uint8) {
 	set("+-*/<>=", pureMath)
 	for b := 0x80; b <= 0xff; b++ {
 		c[b] |= letter
+	}
+	for b := range c {
+		if c[b]&(letter|digit) != 0 || b == '$' {
+			c[b] |= inName
+		}
 	}
 	return c
 }()
@@ -170,170 +176,20 @@ func (l *lexer) skipComment() bool {
 	return false
 }
 
-// readWord reads an identifier or keyword, or the literal that a one- or two-letter prefix introduces.
+// readWord reads an identifier or keyword, or what a one- or two-byte prefix introduces.
 func (l *lexer) readWord() token {
-	start := l.pos
-	second := l.at(1)
-	switch c := l.sql[start] | 0x20; {
-	case second == '\'' && c == 'e':
-		return l.readLiteral(start, start+1, true)
-	case second == '\'' && (c == 'b' || c == 'x'):
-		return l.readLiteral(start, start+1, false)
-	case second == '\'' && c == 'n':
-		return l.readLiteral(start, start+1, l.backslashes())
-	case second == '&' && c == 'u' && l.at(2) == '\'':
-		if l.backslashes() {
-			return l.fail() // "unsafe use of string constant with Unicode escapes"
-		}
-		return l.readLiteral(start, start+2, false)
-	case second == '&' && c == 'u' && l.at(2) == '"':
-		return l.readQuoted(start, start+2)
-	}
-	for l.pos < len(l.sql) && (classes[l.sql[l.pos]]&(letter|digit) != 0 || l.sql[l.pos] == '$') {
-		l.pos++
-	}
-	return token{word, start, l.pos}
-}
-
-// readLiteral reads a quoted literal whose quote is at open, with its continuations: literals that only white
-// space with a line break divides are one literal, read by the rules of the first.
-func (l *lexer) readLiteral(start, open int, escapes bool) token {
-	for {
-		l.pos = open + 1
-		if !l.skipQuoted(escapes) {
-			return l.fail()
-		}
-		end := l.pos
-		if !l.findContinuation() {
-			l.pos = end
-			return token{literal, start, end}
-		}
-		open = l.pos
-	}
-}
-
-// skipQuoted moves behind the closing quote of '…'.
-func (l *lexer) skipQuoted(escapes bool) bool {
-	for l.pos < len(l.sql) {
-		switch l.sql[l.pos] {
-		case '\'':
-			l.pos++
-			if l.at(0) != '\'' {
-				return true
-			}
-		case '\\':
-			if escapes {
-				l.pos++
-			}
-		}
-		l.pos++
-	}
-	l.pos = len(l.sql)
-	return false
-}
-
-// findContinuation moves to a quote that continues the literal just read: one behind white space, -- comments
-// and at least one line break.
-func (l *lexer) findContinuation() bool {
-	lineBreak := false
-	for l.pos < len(l.sql) {
-		switch c := l.sql[l.pos]; {
-		case c == '\n' || c == '\r':
-			lineBreak = true
-			l.pos++
-		case classes[c]&space != 0:
-			l.pos++
-		case c == '-' && l.at(1) == '-':
-			l.skipLine()
-		default:
-			return lineBreak && c == '\''
+	if second := l.at(1); second == '\'' || second == '&' {
+		if t, ok := l.readPrefixed(); ok {
+			return t
 		}
 	}
-	return false
-}
-
-// readQuoted reads "…" whose quote is at open.
-func (l *lexer) readQuoted(start, open int) token {
-	l.pos = open + 1
-	for {
-		n := bytes.IndexByte(l.sql[l.pos:], '"')
-		if n < 0 {
-			return l.fail()
-		}
-		l.pos += n + 1
-		if l.at(0) != '"' {
-			return token{quoted, start, l.pos}
-		}
-		l.pos++
+	end := l.pos + 1
+	for end < len(l.sql) && classes[l.sql[end]]&inName != 0 {
+		end++
 	}
-}
-
-// readDollar reads a parameter, a $tag$…$tag$ literal, or a lone $.
-func (l *lexer) readDollar() token {
-	start := l.pos
-	l.pos++
-	if classes[l.at(0)]&digit != 0 {
-		for classes[l.at(0)]&digit != 0 {
-			l.pos++
-		}
-		return token{param, start, l.pos}
-	}
-	if classes[l.at(0)]&letter != 0 {
-		for l.pos < len(l.sql) && classes[l.sql[l.pos]]&(letter|digit) != 0 {
-			l.pos++
-		}
-	}
-	if l.at(0) != '$' {
-		l.pos = start + 1
-		return token{symbol, start, l.pos}
-	}
-	l.pos++
-	n := bytes.Index(l.sql[l.pos:], l.sql[start:l.pos])
-	if n < 0 {
-		return l.fail()
-	}
-	l.pos += n + (l.pos - start)
-	return token{literal, start, l.pos}
-}
-
-// skipNumber moves behind a number: digits with fraction and exponent, 0x1F, 0o17, 0b11, 1_000.
-func (l *lexer) skipNumber() {
-	if l.sql[l.pos] == '0' && isRadix(l.at(1)) && (isHexDigit(l.at(2)) || l.at(2) == '_' && isHexDigit(l.at(3))) {
-		l.pos += 2
-		for isHexDigit(l.at(0)) || l.at(0) == '_' {
-			l.pos++
-		}
-		return
-	}
-	l.skipDigits()
-	if l.at(0) == '.' && l.at(1) != '.' {
-		l.pos++
-		l.skipDigits()
-	}
-	if l.at(0)|0x20 != 'e' {
-		return
-	}
-	sign := 1
-	if l.at(1) == '+' || l.at(1) == '-' {
-		sign = 2
-	}
-	if classes[l.at(sign)]&digit != 0 {
-		l.pos += sign
-		l.skipDigits()
-	}
-}
-
-// skipDigits moves behind digits and the underscores between them.
-func (l *lexer) skipDigits() {
-	for classes[l.at(0)]&digit != 0 || l.at(0) == '_' && classes[l.at(1)]&digit != 0 {
-		l.pos++
-	}
-}
-
-func isRadix(c byte) bool { c |= 0x20; return c == 'x' || c == 'o' || c == 'b' }
-
-func isHexDigit(c byte) bool {
-	return classes[c]&digit != 0 || c|0x20 >= 'a' && c|0x20 <= 'f'
+	t := token{word, l.pos, end}
+	l.pos = end
+	return t
 }
 
 // skipOperator moves behind the longest operator: it ends before a comment, and one of only + - * / < > = does

@@ -1,6 +1,9 @@
 package parser
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // unreadableText stands for a text that cannot be read, so that no literal of it leaks.
 const unreadableText = "<unreadable>"
@@ -85,6 +88,9 @@ func (h hash) token(text []byte, fold bool) hash {
 
 // highestParam returns the highest number of a parameter in sql, 0 if there is none.
 func highestParam(sql []byte, lexis Lexis) int {
+	if bytes.IndexByte(sql, '$') < 0 {
+		return 0
+	}
 	highest := 0
 	l := newLexer(sql, lexis)
 	for t := l.next(); t.kind != endOfText && t.kind != unreadable; t = l.next() {
