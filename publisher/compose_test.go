@@ -52,7 +52,7 @@ var (
 	lines  = &pgoutput.Relation{OID: 11, Schema: "public", Name: "lines"}
 )
 
-// sale is two statements of Ann's session, and before them the row of a trigger that no note precedes.
+// sale is statements of Ann's session, two with rows and two with credentials, and before them the row of a trigger that no note precedes.
 func sale() *outbox.Transaction {
 	note := func(number uint32, sql string) outbox.Note {
 		start := time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -73,6 +73,7 @@ func sale() *outbox.Transaction {
 			note(1, "insert into orders select 42, 'secret wish'"),
 			note(2, "UPDATE lines SET amount = 3 WHERE id = 9"),
 			note(3, "alter role ann password 'open sesame'"),
+			note(4, "set app.secret to sesame"),
 		},
 		Changes: []outbox.Change{
 			change(outbox.Insert, -1, 0, lines),
