@@ -26,7 +26,7 @@ func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	if !ok {
 		return
 	}
-	server, err := p.dialOne(ctx, address)
+	server, err := p.dialer(ctx, address)
 	if err != nil {
 		return
 	}

@@ -46,6 +46,7 @@ type Proxy struct {
 	object   string // name of our prepared statement and portal: nobody else's
 	counters counters
 	outboxes outboxes
+	dialer   func(ctx context.Context, address string) (net.Conn, error)
 
 	mu        sync.Mutex
 	closed    bool
@@ -72,14 +73,16 @@ func New(config Config) (*Proxy, error) {
 	}
 	var id [4]byte
 	rand.Read(id[:])
-	return &Proxy{
+	p := &Proxy{
 		config:    config,
 		id:        binary.BigEndian.Uint32(id[:]),
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
 		listeners: map[net.Listener]struct{}{},
 		sessions:  map[*session]struct{}{},
 		owners:    map[string]string{},
-	}, nil
+	}
+	p.dialer = p.dialOne
+	return p, nil
 }
 
 // Serve accepts clients from ln, which it closes, until ctx ends (then all sessions end at once), Shutdown is
@@ -211,7 +214,7 @@ func (p *Proxy) isClosed() bool {
 func (p *Proxy) dial(ctx context.Context) (conn net.Conn, address string, err error) {
 	var failures []error
 	for _, address := range p.config.Servers {
-		conn, err := p.dialOne(ctx, address)
+		conn, err := p.dialer(ctx, address)
 		if err == nil {
 			return conn, address, nil
 		}

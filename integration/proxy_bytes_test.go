@@ -1,0 +1,398 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgtee/pgtee/proxy"
+)
+
+// say is what a client sends in one write; then it reads up to the last of the awaited messages.
+type say struct {
+	messages []pgproto3.FrontendMessage
+	await    string // kinds: "Z" one ReadyForQuery, "ZZ" two, "G" a CopyInResponse
+}
+
+func simple(sql string) say {
+	return say{[]pgproto3.FrontendMessage{&pgproto3.Query{String: sql}}, "Z"}
+}
+
+func burst(await string, messages ...pgproto3.FrontendMessage) say { return say{messages, await} }
+
+var (
+	sync_ = &pgproto3.Sync{}
+	flush = &pgproto3.Flush{}
+)
+
+func parse(name, sql string) *pgproto3.Parse { return &pgproto3.Parse{Name: name, Query: sql} }
+
+func bind(portal, name string, values ...string) *pgproto3.Bind {
+	b := &pgproto3.Bind{DestinationPortal: portal, PreparedStatement: name}
+	for _, v := range values {
+		b.Parameters = append(b.Parameters, []byte(v))
+	}
+	return b
+}
+
+func execute(portal string, rows ...uint32) *pgproto3.Execute {
+	return &pgproto3.Execute{Portal: portal, MaxRows: slices.Max(append(rows, 0))}
+}
+
+func describe(kind byte, name string) *pgproto3.Describe {
+	return &pgproto3.Describe{ObjectType: kind, Name: name}
+}
+
+func once(sql string, values ...string) []pgproto3.FrontendMessage {
+	return []pgproto3.FrontendMessage{parse("", sql), bind("", "", values...), describe('P', ""), execute("")}
+}
+
+func data(text string) *pgproto3.CopyData { return &pgproto3.CopyData{Data: []byte(text)} }
+
+func all(parts ...any) (messages []pgproto3.FrontendMessage) {
+	for _, part := range parts {
+		switch m := part.(type) {
+		case []pgproto3.FrontendMessage:
+			messages = append(messages, m...)
+		case pgproto3.FrontendMessage:
+			messages = append(messages, m)
+		}
+	}
+	return messages
+}
+
+const bytesSchema = `
+	CREATE TABLE t (id int, v text);
+	CREATE TABLE parent (id int PRIMARY KEY);
+	CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+	CREATE TABLE silent (id int);
+	CREATE RULE nothing AS ON INSERT TO silent DO INSTEAD NOTHING;
+	CREATE FUNCTION writes(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES ($1, ''f'') RETURNING id';
+	CREATE FUNCTION forgets() RETURNS int LANGUAGE plpgsql AS 'BEGIN DEALLOCATE ALL; RETURN 1; END';
+	CREATE PROCEDURE commits() LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (50, ''p''); COMMIT; INSERT INTO t VALUES (51, ''p''); END';
+	CREATE FUNCTION notices() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''row %'', NEW.id; RETURN NEW; END';
+	CREATE TABLE noisy (id int);
+	CREATE TRIGGER noisy BEFORE INSERT ON noisy FOR EACH ROW EXECUTE FUNCTION notices();`
+
+// conversations are what a client may do. Each must look the same through the proxy as without it.
+var conversations = map[string][]say{
+	"simple": {
+		simple("INSERT INTO t VALUES (1, 'a')"), simple("SELECT * FROM t"), simple(""), simple(";;"), simple("-- nothing"),
+		simple("INSERT INTO t VALUES (2, 'b') RETURNING *"), simple("UPDATE t SET v = 'c' WHERE id = 99"),
+		simple("WITH x AS (DELETE FROM t WHERE id = 2 RETURNING id) SELECT count(*) FROM x"), simple("TRUNCATE t"),
+	},
+	"several statements": {
+		simple("INSERT INTO t VALUES (1, 'a'); INSERT INTO t VALUES (2, 'b'); SELECT * FROM t;"),
+		simple("SELECT 1; INSERT INTO t VALUES (3, 'c') RETURNING id; ; SELECT 2; DELETE FROM t WHERE id = 1"),
+		simple("INSERT INTO t VALUES (4, 'd'); COMMIT; INSERT INTO t VALUES (5, 'e')"),
+		simple("INSERT INTO t VALUES (6, 'f'); ROLLBACK; INSERT INTO t VALUES (7, 'g')"),
+		simple("BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO t VALUES (8, 'h'); COMMIT"),
+		simple("BEGIN; INSERT INTO t VALUES (9, 'i')"), simple("INSERT INTO t VALUES (9, 'i'); COMMIT AND CHAIN; INSERT INTO t VALUES (9, 'j')"),
+		simple("ROLLBACK; INSERT INTO t VALUES (10, 'k')"), simple("SELECT id, v FROM t ORDER BY id"),
+		simple("INSERT INTO silent VALUES (1); INSERT INTO t VALUES (11, 'l')"), simple("CREATE TABLE made AS SELECT 1; DROP TABLE made"),
+	},
+	"quotes and comments": {
+		simple("/* INSERT ; /* nested; */ */ INSERT INTO t VALUES (1, 'a;b') -- ; c"),
+		simple(`INSERT INTO t VALUES (1, $q$ ;'"; $q$); INSERT INTO t VALUES (2, E'\';'); SELECT v FROM t`),
+		simple(`INSERT INTO t VALUES (1, U&'\0061;'); CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT f(); DROP FUNCTION f()`),
+		simple(`SET standard_conforming_strings = off`), simple(`INSERT INTO t VALUES (3, 'x\';y'); SELECT v FROM t WHERE id = 3`),
+	},
+	"error positions": {
+		simple("SELCT 1"), simple("INSERT INTO t VALUES (1, nosuch)"), simple("SELECT 'é'; INSERT INTO t VALUES (1, 'é' || nosuch)"),
+		simple("INSERT INTO t VALUES (1, 'ü'); UPDATE t SET v = 'é'; SELCT 2"), simple("INSERT INTO t VALUES (1, 'ü'); UPDATE t SET v = 'é', nosuch = 1; SELECT 2"),
+		simple("INSERT INTO t VALUES (1/0, 'a')"), simple("INSERT INTO nosuch VALUES (1); SELECT 1"), simple("SELECT 1; SELECT 2; INSERT INTO t VALUES ('x', 1)"),
+		simple("INSERT INTO t VALUES (1, 'unterminated)"), simple("SELECT writes('x')"),
+	},
+	"error in a block": {
+		simple("BEGIN"), simple("INSERT INTO t VALUES (1, 'a')"), simple("INSERT INTO t VALUES (1/0, 'a')"), simple("INSERT INTO t VALUES (1, 'a')"),
+		simple("SELECT 1; INSERT INTO t VALUES (2, 'b')"), simple("COMMIT"), simple("INSERT INTO t VALUES (1, 'a')"),
+		simple("BEGIN"), simple("INSERT INTO t VALUES (1/0, 'a')"), simple("ROLLBACK; INSERT INTO t VALUES (3, 'c')"),
+		simple("BEGIN; INSERT INTO t VALUES (1, 'a'); SAVEPOINT s"), simple("INSERT INTO t VALUES (1/0, 'b')"),
+		simple("ROLLBACK TO s; INSERT INTO t VALUES (1, 'a')"), simple("COMMIT"), simple("SELECT * FROM t ORDER BY id"),
+	},
+	"pipelined queries": {
+		burst("ZZZZ", all(&pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"},
+			&pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"}, &pgproto3.Query{String: "COMMIT"})...),
+		burst("ZZZZ", all(&pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "SELCT"},
+			&pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"}, &pgproto3.Query{String: "COMMIT"})...),
+		burst("ZZ", all(&pgproto3.Query{String: "INSERT INTO t VALUES (2, 'a')"}, &pgproto3.Query{String: "INSERT INTO t VALUES (2, 'a')"})...),
+		simple("SELECT * FROM t"),
+	},
+	"copy": {
+		burst("G", &pgproto3.Query{String: "COPY t FROM STDIN"}), burst("Z", data("1\ta\n2\tb\n"), &pgproto3.CopyDone{}),
+		burst("G", &pgproto3.Query{String: "INSERT INTO t VALUES (3, 'c'); COPY t FROM STDIN; INSERT INTO t VALUES (5, 'e')"}), burst("Z", data("4\td\n"), &pgproto3.CopyDone{}),
+		burst("G", &pgproto3.Query{String: "COPY t FROM STDIN; COPY t FROM STDIN"}), burst("G", data("6\tf\n"), &pgproto3.CopyDone{}), burst("Z", data("7\tg\n"), &pgproto3.CopyDone{}),
+		burst("G", &pgproto3.Query{String: "COPY t FROM STDIN"}), burst("Z", data("bad\n"), data("1\n"), &pgproto3.CopyDone{}), simple("SELECT 1"),
+		burst("G", &pgproto3.Query{String: "COPY t FROM STDIN"}), burst("Z", data("8\th\n"), &pgproto3.CopyFail{Message: "no more"}),
+		burst("Z", &pgproto3.Query{String: "COPY t FROM STDIN"}, data("9\ti\n"), &pgproto3.CopyDone{}),
+		simple("COPY t TO STDOUT"), simple("COPY (SELECT 1) TO STDOUT; SELECT 2"), simple("COPY nosuch FROM STDIN"),
+	},
+	"extended": {
+		burst("Z", all(once("INSERT INTO t VALUES ($1, $2)", "1", "a"), sync_)...),
+		burst("Z", all(once("INSERT INTO t VALUES ($1, $2) RETURNING id", "2", "b"), sync_)...),
+		burst("Z", all(once("SELECT id FROM t ORDER BY id"), sync_)...),
+		burst("Z", all(once("INSERT INTO t VALUES (1/0, 'x')"), once("INSERT INTO t VALUES (3, 'x')"), sync_)...),
+		burst("Z", all(once("SELECT 1"), once("INSERT INTO t VALUES (4, 'x')"), once("UPDATE t SET v = 'y' WHERE id = 4"), once("SELECT * FROM t"), sync_)...),
+		burst("Z", all(parse("s", "INSERT INTO t VALUES (5, $1)"), describe('S', "s"), sync_)...),
+		burst("Z", all(bind("", "s", "x"), execute(""), bind("", "s", "y"), execute(""), sync_)...),
+		burst("Z", all(parse("s", "SELECT 'another'"), sync_)...), burst("Z", all(bind("", "s", "x"), execute(""), sync_)...),
+		burst("Z", all(&pgproto3.Close{ObjectType: 'S', Name: "s"}, bind("", "s", "x"), sync_)...),
+		burst("Z", all(parse("", ""), bind("", ""), describe('P', ""), execute(""), sync_)...),
+		burst("Z", all(parse("", "SELECT 1; SELECT 2"), sync_)...), burst("Z", sync_), burst("ZZ", sync_, sync_),
+	},
+	"portals": {
+		burst("Z", all(parse("i", "INSERT INTO t VALUES ($1, 'x')"), parse("s", "SELECT generate_series(1, 5)"),
+			bind("one", "i", "1"), bind("two", "i", "2"), execute("one"), execute("two"), sync_)...),
+		simple("BEGIN"), burst("Z", all(bind("", "s"), execute("", 2), bind("w", "i", "3"), execute("w"), execute("", 2), execute(""), sync_)...),
+		burst("Z", all(bind("c", "s"), execute("c", 1), sync_)...), burst("Z", all(execute("c", 1), &pgproto3.Close{ObjectType: 'P', Name: "c"}, sync_)...),
+		simple("DECLARE k CURSOR FOR SELECT generate_series(1, 9)"), burst("Z", execute("k", 2), sync_), simple("INSERT INTO t VALUES (4, 'z')"), simple("FETCH 2 FROM k"),
+		burst("Z", execute("k", 2), sync_), simple("COMMIT"),
+		burst("Z", all(parse("", "INSERT INTO t SELECT generate_series(10, 15) RETURNING id"), bind("", ""), execute("", 2), execute("", 2), execute("", 0), sync_)...),
+		simple("SELECT count(*) FROM t"),
+	},
+	"flush": {
+		burst("1", parse("s", "INSERT INTO t VALUES ($1, 'x')"), flush), burst("C", bind("", "s", "1"), execute(""), flush),
+		burst("C", bind("", "s", "2"), execute(""), flush), burst("Z", sync_),
+		burst("E", bind("", "s", "z"), execute(""), flush), burst("Z", all(once("SELECT 1"), sync_)...), burst("C", bind("", "s", "3"), execute(""), flush), burst("Z", sync_),
+	},
+	"groups in flight": {
+		burst("ZZZ", all(once("INSERT INTO t VALUES (1, 'a')"), sync_, once("INSERT INTO t VALUES (1/0, 'a')"), sync_, once("INSERT INTO t VALUES (1, 'a')"), sync_)...),
+		burst("ZZ", all(once("BEGIN"), once("INSERT INTO t VALUES (2, 'b')"), once("COMMIT"), once("INSERT INTO t VALUES (2, 'b')"), once("BEGIN"), once("INSERT INTO t VALUES (2, 'b')"), sync_, once("ROLLBACK"), sync_)...),
+		burst("ZZ", all(&pgproto3.Query{String: "INSERT INTO t VALUES (3, 'c')"}, once("INSERT INTO t VALUES (3, 'c')"), sync_)...),
+		simple("SELECT * FROM t ORDER BY id"),
+	},
+	"extended copy": {
+		burst("G", all(once("COPY t FROM STDIN"), sync_)...), burst("Z", data("1\ta\n"), &pgproto3.CopyDone{}, sync_),
+		burst("G", all(once("COPY t FROM STDIN"), flush)...), burst("Z", data("2\tb\n"), &pgproto3.CopyDone{}, sync_),
+		burst("G", all(once("COPY t FROM STDIN"), sync_)...), burst("Z", data("bad\n"), &pgproto3.CopyDone{}, sync_), simple("SELECT 1"),
+		burst("G", all(once("COPY t FROM STDIN"), sync_)...), burst("Z", &pgproto3.CopyFail{Message: "no"}, sync_),
+		burst("Z", all(once("COPY t TO STDOUT"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (3, 'c')"), sync_)...),
+	},
+	"forgetting": {
+		burst("Z", all(parse("s", "INSERT INTO t VALUES ($1, 'x')"), bind("", "s", "1"), execute(""), sync_)...),
+		simple("DEALLOCATE ALL"), burst("Z", all(once("INSERT INTO t VALUES (2, 'x')"), sync_)...), simple("DISCARD ALL"),
+		burst("Z", all(once("INSERT INTO t VALUES (3, 'x')"), sync_)...),
+		burst("ZZ", all(&pgproto3.Query{String: "DISCARD ALL"}, once("INSERT INTO t VALUES (4, 'x')"), sync_)...),
+		burst("ZZ", all(once("DEALLOCATE ALL"), once("INSERT INTO t VALUES (5, 'x')"), sync_, once("INSERT INTO t VALUES (6, 'x')"), sync_)...),
+		simple("PREPARE p AS INSERT INTO t VALUES ($1, 'y')"), simple("EXECUTE p(7)"), burst("Z", all(bind("", "p", "8"), execute(""), sync_)...),
+		simple("DEALLOCATE p"), simple("EXECUTE p(9)"), simple("SELECT id FROM t ORDER BY id"),
+	},
+	"two-phase and deferred": {
+		simple("BEGIN; INSERT INTO t VALUES (1, 'a'); PREPARE TRANSACTION 'x'"), simple("INSERT INTO t VALUES (1, 'a')"), simple("COMMIT PREPARED 'x'"),
+		simple("BEGIN; INSERT INTO t VALUES (2, 'b'); PREPARE TRANSACTION 'y'"), simple("ROLLBACK PREPARED 'y'"), simple("COMMIT PREPARED 'nosuch'"),
+		simple("INSERT INTO child VALUES (1)"), simple("BEGIN; INSERT INTO child VALUES (1)"), simple("COMMIT"),
+		burst("Z", all(once("INSERT INTO child VALUES (1)"), sync_)...), simple("BEGIN"), burst("Z", all(once("INSERT INTO child VALUES (1)"), once("COMMIT"), sync_)...), simple("SELECT 1"),
+	},
+	"commands outside blocks": {
+		simple("VACUUM t"), simple("VACUUM nosuch"), simple("BEGIN"), simple("VACUUM t"), simple("ROLLBACK"), simple("VACUUM t; SELECT 1"),
+		simple("CREATE INDEX CONCURRENTLY ON t (id)"), burst("Z", all(once("VACUUM t"), sync_)...), burst("ZZ", &pgproto3.Query{String: "VACUUM t"}, &pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"}),
+		simple("CALL commits()"), simple("DO 'BEGIN INSERT INTO t VALUES (2, ''d''); COMMIT; END'"), burst("Z", all(once("CALL commits()"), sync_)...),
+		simple("BEGIN; CALL commits()"), simple("ROLLBACK"), simple("BEGIN"), simple("DO 'BEGIN INSERT INTO t VALUES (2, ''d''); END'"), simple("SELECT writes(3)"), simple("COMMIT"),
+		simple("INSERT INTO t VALUES (4, 'x'); SELECT writes(5); LOCK TABLE t"), simple("SELECT count(*) FROM t"),
+	},
+	"settings and roles": {
+		simple("BEGIN READ ONLY"), simple("INSERT INTO t VALUES (1, 'a')"), simple("ROLLBACK"), simple("SET default_transaction_read_only = on"), simple("INSERT INTO t VALUES (1, 'a')"), simple("RESET ALL"),
+		simple("SET search_path = pg_temp"), simple("INSERT INTO public.t VALUES (1, 'a')"), simple("RESET search_path"),
+		simple("SET ROLE bare"), simple("INSERT INTO t VALUES (1, 'a')"), simple("CREATE TEMP TABLE mine (id int); INSERT INTO mine VALUES (1)"), simple("RESET ROLE"),
+		simple("SET SESSION AUTHORIZATION bare"), simple("CREATE TEMP TABLE mine2 (id int)"), simple("RESET SESSION AUTHORIZATION"),
+		simple("SET client_encoding = 'SJIS'"), simple("INSERT INTO t VALUES (2, '\x83\x5c')"), simple("SELECT v FROM t WHERE id = 2"),
+		simple("INSERT INTO t VALUES (3, '\x83\x5c'); SELCT"), simple("SET client_encoding = 'UTF8'"), simple("INSERT INTO t VALUES (4, '\xff')"), simple("SELECT lastval()"),
+		simple("LISTEN c"), simple("BEGIN; INSERT INTO t VALUES (5, 'n'); NOTIFY c, 'x'; COMMIT"), simple("SET statement_timeout = '100ms'"), simple("INSERT INTO t SELECT 1, pg_sleep(1)::text"),
+		simple("INSERT INTO noisy VALUES (1), (2)"), simple("INSERT INTO noisy VALUES (1); SELECT 1; INSERT INTO noisy VALUES (2)"),
+	},
+	"large": {
+		simple("INSERT INTO t VALUES (1, '" + strings.Repeat("é;", 30_000) + "')"), simple("SELECT length(v) FROM t"),
+		simple("INSERT INTO t VALUES (2, 'a'); INSERT INTO t VALUES (3, '" + strings.Repeat("x", 200_000) + "'); SELECT 1"),
+		simple("SELECT '" + strings.Repeat("x", 100_000) + "'; SELCT"), simple("/* " + strings.Repeat("x", 70_000) + " */ INSERT INTO t VALUES (4, 'a')"),
+		simple("INSERT INTO t VALUES (5, '" + strings.Repeat("y", 70_000) + "'); SELCT 'é'"),
+		burst("Z", all(once("INSERT INTO t VALUES ($1, $2)", "6", strings.Repeat("z", 300_000)), sync_)...),
+		burst("Z", all(once("INSERT INTO t VALUES ($1, '"+strings.Repeat("z", 100_000)+"')", "7"), sync_)...), simple("SELECT id, length(v), md5(v) FROM t ORDER BY id"),
+		burst("Z", all(slices.Repeat(all(parse("", "INSERT INTO t VALUES (8, 'z')"), bind("", ""), execute("")), 3000), sync_)...),
+		burst("Z", all(parse("", "SELECT 1"), slices.Repeat(all(bind("", ""), execute("")), 5000), sync_)...), simple("SELECT count(*), repeat('w', 200000) FROM t"),
+	},
+	"function call": {
+		burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-7")}}), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("INSERT INTO t VALUES (1, 'a')"),
+		simple("BEGIN"), burst("ZZ", all(&pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-8")}}, once("INSERT INTO t VALUES (1, 'a')"), sync_)...), simple("COMMIT"),
+	},
+}
+
+func TestProxyIsTransparent(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, mode := range []proxy.Outbox{proxy.OutboxTable, proxy.OutboxMessage, proxy.OutboxOff} {
+			t.Run(fmt.Sprintf("%d %s", major, mode), func(t *testing.T) {
+				server := must(t, sharedPostgres[major])
+				w := newTap(t, server.Address(), server.URL, mode)
+				for name, conversation := range conversations {
+					t.Run(name, func(t *testing.T) { w.compare(t, conversation) })
+				}
+			})
+		}
+	}
+}
+
+// tap is a server with a proxy in front of it.
+type tap struct {
+	server, proxied string
+	url             func(database string) string
+	proxy           *proxy.Proxy
+}
+
+func newTap(t *testing.T, address string, url func(string) string, mode proxy.Outbox) *tap {
+	p, err := proxy.New(proxy.Config{Servers: []string{address}, Outbox: mode, Key: make([]byte, 32), SQLText: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(context.Background(), ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := p.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; err != proxy.ErrProxyClosed {
+			t.Errorf("serve: %v", err)
+		}
+		if stats := p.Stats(); stats.LostReplies != 0 || stats.SessionsOpen != 0 || (stats.Notes == 0) != (mode == proxy.OutboxOff) {
+			t.Errorf("%+v", stats)
+		}
+	})
+	w := &tap{address, ln.Addr().String(), url, p}
+	w.setup(t)
+	return w
+}
+
+// compare talks to two equal databases, one of them through the proxy.
+func (w *tap) compare(t *testing.T, conversation []say) {
+	direct := w.converse(t, w.server, conversation)
+	proxied := w.converse(t, w.proxied, conversation)
+	for i := range direct {
+		if direct[i] != proxied[i] {
+			t.Errorf("step %d\ndirect:  %.2000s\nproxied: %.2000s", i+1, direct[i], proxied[i])
+		}
+	}
+}
+
+const tapDatabase = "tap"
+
+// setup makes a database with an outbox, but without a slot.
+func (w *tap) setup(t *testing.T) {
+	ctx := t.Context()
+	w.admin(t, ctx, "postgres", "DROP DATABASE IF EXISTS "+tapDatabase+" WITH (FORCE)", "DROP ROLE IF EXISTS bare", "CREATE DATABASE "+tapDatabase, "CREATE ROLE bare")
+	for _, file := range []string{"objects.sql"} {
+		sql, err := os.ReadFile("../outbox/sql/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.admin(t, ctx, tapDatabase, string(sql))
+	}
+	w.admin(t, ctx, tapDatabase, `INSERT INTO pgtee.meta (version, system_identifier, database_oid, outbox)
+		SELECT 1, c.system_identifier, d.oid, 'table' FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()`)
+}
+
+func (w *tap) admin(t *testing.T, ctx context.Context, database string, texts ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(ctx, w.url(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	for _, sql := range texts {
+		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%.200s: %v", sql, err)
+		}
+	}
+}
+
+// converse returns what the client sees of each step, with fresh tables.
+func (w *tap) converse(t *testing.T, address string, conversation []say) (seen []string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	w.admin(t, ctx, tapDatabase, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	startup, _ := (&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber,
+		Parameters: map[string]string{"user": "postgres", "database": tapDatabase}}).Encode(nil)
+	if _, err := conn.Write(startup); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hear(conn, "Z"); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range conversation {
+		if err := speak(conn, step.messages); err != nil {
+			t.Fatal(err)
+		}
+		heard, err := hear(conn, step.await)
+		seen = append(seen, heard)
+		if err != nil {
+			t.Fatalf("step %d through %s: %v after %.2000s", i+1, address, err, heard)
+		}
+	}
+	return seen
+}
+
+func speak(conn net.Conn, messages []pgproto3.FrontendMessage) (err error) {
+	var encoded []byte
+	for _, m := range messages {
+		if encoded, err = m.Encode(encoded); err != nil {
+			return err
+		}
+	}
+	go conn.Write(encoded) // a large pipeline is answered before it has been read
+	return nil
+}
+
+// hear reads messages up to the last of those awaited. ParameterStatus may come anywhere.
+func hear(conn io.Reader, await string) (heard string, err error) {
+	var b strings.Builder
+	for await != "" {
+		var header [5]byte
+		if _, err := io.ReadFull(conn, header[:]); err != nil {
+			return b.String(), err
+		}
+		body := make([]byte, int(header[1])<<24|int(header[2])<<16|int(header[3])<<8|int(header[4])-4)
+		if _, err := io.ReadFull(conn, body); err != nil {
+			return b.String(), err
+		}
+		forgetNumbers(header[0], body)
+		fmt.Fprintf(&b, "%c%q ", header[0], body)
+		if header[0] == await[0] {
+			await = await[1:]
+		}
+	}
+	return b.String(), nil
+}
+
+// forgetNumbers blanks what differs from one session or schema to the next: process ids and table oids.
+func forgetNumbers(kind byte, body []byte) {
+	switch kind {
+	case 'A':
+		clear(body[:4])
+	case 'T':
+		for rest := body[2:]; len(rest) > 0; {
+			name := bytes.IndexByte(rest, 0) + 1
+			clear(rest[name : name+4])
+			rest = rest[name+18:]
+		}
+	}
+}
