@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -82,11 +81,8 @@ type helpGiven struct{}
 // explain adds to a message of kong what to do next.
 func explain(err error) error {
 	var parse *kong.ParseError
-	if !errors.As(err, &parse) || strings.Contains(err.Error(), ": see ") {
-		return err
-	}
 	see := "pgtee --help"
-	if parse.Context != nil && parse.Context.Selected() != nil {
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 		see = "pgtee " + parse.Context.Selected().Name + " --help"
 	}
 	return fmt.Errorf("%w: see %s", err, see)

@@ -44,7 +44,7 @@ func readConfig(path string, known []string) (map[string]any, error) {
 	}
 	for key := range values {
 		if !slices.Contains(known, key) {
-			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags without dashes, see pgtee run --help", path, key)
+			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags, without dashes", path, key)
 		}
 	}
 	return values, nil

@@ -11,14 +11,14 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code, and writes nothing but to stdout and stderr.
-func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+// run is the whole program: it returns the exit code, and writes nothing but to stdout and stderr. The
+// end of ctx is the first signal.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := execute(ctx, args, terminal{stdout, stderr})
 	if err != nil {
 		fmt.Fprintf(stderr, "pgtee: %s\n", oneLine(err))

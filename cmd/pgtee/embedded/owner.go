@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -46,4 +47,24 @@ func (o *owner) own(path string) error {
 		return nil
 	}
 	return os.Chown(path, o.uid, o.gid)
+}
+
+// reach checks that the owner may enter every folder above path.
+func (o *owner) reach(path string) error {
+	if o == nil {
+		return nil
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		if info.Mode().Perm()&0o001 == 0 && ok && int(stat.Uid) != o.uid {
+			return fmt.Errorf("root gives PostgreSQL to user id %d, who may not enter %s: choose another folder, or run as a normal user", o.uid, dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
 }

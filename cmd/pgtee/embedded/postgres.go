@@ -100,6 +100,9 @@ func (p *Postgres) makeDirs() (err error) {
 	if err := os.MkdirAll(p.config.Dir, 0o755); err != nil {
 		return fmt.Errorf("make the server's folder: %w", err)
 	}
+	if err := p.owner.reach(p.DataDir()); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(p.DataDir(), 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,21 @@ func TestPostgresSaysWhyItDoesNotStart(t *testing.T) {
 	err := p.Start(within(t, time.Minute))
 	if err == nil || !strings.Contains(err.Error(), `invalid value for parameter "wal_level": "nonsense"`) {
 		t.Fatalf("error = %v, want the server's own words", err)
+	}
+}
+
+// TestRootNamesTheFolderThatIsInTheWay: t.TempDir() lets nobody but its owner in.
+func TestRootNamesTheFolderThatIsInTheWay(t *testing.T) {
+	other := &owner{uid: 65533, gid: 65533}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.reach(filepath.Join(dir, "data")); err == nil || !strings.Contains(err.Error(), "may not enter "+dir) {
+		t.Errorf("error %v", err)
+	}
+	if err := other.reach("/usr/bin/env"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+func TestKeyFile(t *testing.T) {
+	flags := keyFlags{filepath.Join(t.TempDir(), "key")}
+	if _, err := flags.read(zap.NewNop()); err == nil {
+		t.Error("a missing key can be read")
+	}
+	made, err := flags.readOrMake(zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(flags.Key)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, error %v", info.Mode(), err)
+	}
+	again, err := flags.readOrMake(zap.NewNop())
+	if err != nil || len(made) != keyBytes || !bytes.Equal(made, again) {
+		t.Errorf("made %x, then read %x, error %v", made, again, err)
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{"1kB": 1 << 10, "512MB": 512 << 20, "50GB": 50 << 30, "8388607TB": 8388607 << 40} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%s = %d, error %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "GB", "0GB", "-1GB", "1.5GB", "5", "5 GB", "8388608TB", "99999999999999999999kB"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q is accepted as %d", text, got)
+		}
+	}
+}
+
+func urls(t *testing.T, texts ...string) (f postgresFlags) {
+	t.Helper()
+	for _, text := range texts {
+		var u postgresURL
+		if err := u.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		f.Postgres = append(f.Postgres, u)
+	}
+	return f
+}
+
+func TestServers(t *testing.T) {
+	got := urls(t, "postgres://u@h:5433/x", "postgresql://[::1]/x", "postgres:///x?host=/run/postgresql").servers()
+	if want := "h:5433 [::1]:5432 /run/postgresql/.s.PGSQL.5432"; strings.Join(got, " ") != want {
+		t.Errorf("servers %v, want %s", got, want)
+	}
+}
+
+func TestSources(t *testing.T) {
+	one, err := urls(t, "postgres://u:p%20w@h/x?sslmode=disable").sources(nil, "slot", "prefix")
+	if err != nil || len(one) != 1 || one[0] != (source{"postgres://u:p%20w@h/x?sslmode=disable", "x", "slot", "prefix"}) {
+		t.Errorf("one database: %+v, error %v", one, err)
+	}
+	two, err := urls(t, "postgres://u@h:1/x", "postgres://u@k:2/x").sources([]string{"a", "B-c"}, "slot", "prefix")
+	if err != nil || len(two) != 2 {
+		t.Fatalf("two databases: %+v, error %v", two, err)
+	}
+	if want := (source{"postgres://u@h:1,k:2/B-c?target_session_attrs=read-write", "B-c", "slot_b_c", "prefix.B-c"}); two[1] != want {
+		t.Errorf("second database: %+v, want %+v", two[1], want)
+	}
+}
