@@ -64,6 +64,9 @@ func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn,
 		return nil, err
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
+	if errors.Is(err, pgconn.ErrStandbyConnection) {
+		return nil, fmt.Errorf("PostgreSQL at %s:%d is a standby, and the slot is on the primary: name that in --postgres too", config.Host, config.Port)
+	}
 	if err != nil {
 		return nil, connectError(config, err)
 	}
@@ -232,9 +235,13 @@ func startReplication(f *frames, cfg *StreamConfig) error {
 		switch kind {
 		case 'W': // CopyBothResponse
 			return nil
-		case 'E':
+		case 'E': // ErrorResponse
 			return startError(body)
-		case 'N', 'S':
+		case 'N': // NoticeResponse
+			if err := serverWarning(body); err != nil {
+				return err
+			}
+		case 'S': // ParameterStatus
 		default:
 			return fmt.Errorf("unexpected message of kind %q", kind)
 		}
