@@ -39,6 +39,7 @@ type runner struct {
 	proxy        *harness.Process
 	publisher    *harness.Process
 	marker       int
+	aborted      int // records of aborted Kafka transactions, as the last look at all topics saw
 }
 
 var scenarios atomic.Int32
@@ -272,6 +273,7 @@ func (r *runner) Topics() map[string][]Record {
 	all, err := w.Topics()
 	r.must(err)
 	topics := map[string][]Record{}
+	r.aborted = 0
 	for topic, partitions := range all {
 		name, ours := strings.CutPrefix(topic, r.prefix+".")
 		if !ours {
@@ -280,6 +282,11 @@ func (r *runner) Topics() map[string][]Record {
 		records, err := w.Read(topic, partitions)
 		r.must(err)
 		topics[name] = committed(records)
+		for _, record := range records {
+			if record.Fate == Aborted {
+				r.aborted++
+			}
+		}
 	}
 	return topics
 }
@@ -299,7 +306,7 @@ func (r *runner) Topic(name string) []Record {
 }
 
 func committed(records []Record) []Record {
-	seen := records[:0]
+	var seen []Record
 	for _, record := range records {
 		if record.Fate == Committed {
 			seen = append(seen, record)

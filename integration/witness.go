@@ -91,10 +91,15 @@ func (w *Witness) Read(topic string, partitions []int32) ([]Record, error) {
 }
 
 func (w *Witness) readPartition(topic string, partition int32) ([]Record, error) {
+	const patience = 10 * time.Second
+	began := time.Now()
 	log := partitionLog{topic: topic, partition: partition, open: map[int64][]int{}}
 	end := int64(-1)
 	for end < 0 || log.next < end {
 		answer, err := w.fetch(topic, partition, log.next)
+		if settling(err) && time.Since(began) < patience {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -128,9 +133,23 @@ func (w *Witness) fetch(topic string, partition int32, offset int64) (fetch.Resp
 	}
 	p := topics[0].Partitions[0]
 	if p.ErrorCode != 0 {
-		return p, fmt.Errorf("the broker answers with error code %d", p.ErrorCode)
+		return p, fetchError(p.ErrorCode)
 	}
 	return p, nil
+}
+
+// fetchError is the error code of a partition (Kafka protocol guide, "Error Codes").
+type fetchError int16
+
+func (e fetchError) Error() string {
+	return fmt.Sprintf("the broker answers with error code %d", int16(e))
+}
+
+// settling tells whether the topic has only just been made: unknown topic or partition, leader not
+// available, not the leader yet.
+func settling(err error) bool {
+	var code fetchError
+	return errors.As(err, &code) && (code == 3 || code == 5 || code == 6)
 }
 
 func (w *Witness) ask(request protocol.Message) (protocol.Message, error) {

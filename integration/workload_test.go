@@ -28,7 +28,7 @@ func TestWorkloadUnderKill(t *testing.T) {
 			r.Start(workSchema, append(workTables, "pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history")...)
 			kills := r.workWhileKilling(time.Now().UnixNano(), 6*time.Second)
 			verdict := r.ExpectClean()
-			t.Logf("kills=%d %s", kills, verdict)
+			t.Logf("kills=%d aborted=%d %s", kills, r.aborted, verdict)
 			r.Stop(r.publisher)
 			r.Stop(r.proxy)
 		})

@@ -40,10 +40,29 @@ func (w *World) AdoptPostgres(config embedded.PostgresConfig) (*embedded.Postgre
 	if err != nil {
 		return nil, err
 	}
+	return p, w.run(ctx, p)
+}
+
+// StartStandby starts an asynchronous standby of a server of StartPostgres without settings.
+func (w *World) StartStandby(primary *embedded.Postgres) (*embedded.Postgres, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dir, err := w.Sub("standby")
+	if err != nil {
+		return nil, err
+	}
+	p, err := primary.Standby(ctx, embedded.PostgresConfig{Dir: dir, Settings: testSettings})
+	if err != nil {
+		return nil, err
+	}
+	return p, w.run(ctx, p)
+}
+
+func (w *World) run(ctx context.Context, p *embedded.Postgres) error {
 	w.OnClose(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		return p.Stop(ctx, embedded.Immediate)
 	})
-	return p, p.Start(ctx)
+	return p.Start(ctx)
 }
