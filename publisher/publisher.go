@@ -33,6 +33,7 @@ type Publisher struct {
 	recorded time.Time  // when the position was last put into Kafka
 	checked  time.Time  // when the publications were last compared
 	failures int        // in a row
+	said     string     // what was logged last: "retrying", "standing by", or "" while all is well
 
 	stats stats
 }
@@ -148,7 +149,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 			return Position{}, p.unpublished(position, err)
 		}
 	}
-	p.recorded = p.now()
+	p.recorded, p.said = p.now(), ""
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
 	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
 	return position, nil

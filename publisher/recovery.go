@@ -20,11 +20,12 @@ func (p *Publisher) backoff() time.Duration {
 	return wait
 }
 
-// say logs a failure when its kind is new, so that an outage of hours is one line, not thousands.
+// say logs a failure if it is another kind than the last: an outage of hours is one line, not thousands.
 func (p *Publisher) say(state string, err error) {
-	if p.Stats().State != state || p.failures == 1 {
+	if p.said != state {
 		p.cfg.Log.Warn(state, zap.Error(err))
 	}
+	p.said = state
 	p.stats.fail(state, err)
 }
 
