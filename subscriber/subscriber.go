@@ -59,9 +59,6 @@ func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
 }
 
 func follow(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) error) error {
-	if err := client.Ping(ctx); err != nil {
-		return fmt.Errorf("cannot reach Kafka at %s: is it running, and is --kafka right? (%w)", strings.Join(cfg.Brokers, ","), err)
-	}
 	missing, err := consume(ctx, client, cfg.topics(), cfg.From.offset())
 	if err != nil {
 		return err

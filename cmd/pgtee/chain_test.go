@@ -59,6 +59,19 @@ func (c *chain) exec(url, sql string) {
 	}
 }
 
+func (c *chain) count(url, sql string) (n int) {
+	c.t.Helper()
+	conn, err := pgx.Connect(c.t.Context(), url)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close(c.t.Context())
+	if err := conn.QueryRow(c.t.Context(), sql).Scan(&n); err != nil {
+		c.t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
 // through is the server's URL by way of the proxy.
 func (c *chain) through(address, database string) string {
 	return strings.Replace(c.postgres.URL(database), c.postgres.Address(), address, 1)

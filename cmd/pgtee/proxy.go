@@ -48,9 +48,12 @@ type proxyCommand struct {
 
 func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 	log := c.logger(term.err)
-	key, err := c.keyFlags.read(log)
-	if err != nil {
-		return err
+	var key []byte
+	if c.Outbox != "off" {
+		var err error
+		if key, err = c.keyFlags.read(log); err != nil {
+			return err
+		}
 	}
 	p, err := c.proxyFlags.open(ctx, c.servers(), c.outboxFlags, c.textFlags, key, log)
 	if err != nil {

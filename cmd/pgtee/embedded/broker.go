@@ -21,20 +21,13 @@ type Broker struct {
 
 // StartBroker starts a broker with the topics that Dir holds.
 func StartBroker(config BrokerConfig) (*Broker, error) {
-	port := config.Port
-	if port == 0 {
-		var err error
-		if port, err = freePort(); err != nil {
-			return nil, err
-		}
-	}
-	options := []kfake.Opt{kfake.Ports(port), kfake.DefaultNumPartitions(1)}
+	options := []kfake.Opt{kfake.Ports(config.Port), kfake.DefaultNumPartitions(1)}
 	if config.Dir != "" {
 		options = append(options, kfake.DataDir(config.Dir))
 	}
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {
-		return nil, fmt.Errorf("start the broker on port %d: %w", port, err)
+		return nil, fmt.Errorf("start the broker on port %d: %w", config.Port, err)
 	}
 	return &Broker{cluster: cluster}, nil
 }

@@ -47,6 +47,7 @@ type Postgres struct {
 	process  *process // nil while it does not run
 	settings map[string]string
 	tempDir  bool // we made Dir, Remove may delete it
+	anyPort  bool // we chose the port and nobody has heard of it yet
 }
 
 // NewPostgres finds or fetches the programs and makes the data folder, unless it is there already.
@@ -77,6 +78,7 @@ func newServer(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 		return nil, err
 	}
 	if config.Port == 0 {
+		p.anyPort = true
 		if p.config.Port, err = freePort(); err != nil {
 			return nil, err
 		}
@@ -137,6 +139,18 @@ func (p *Postgres) Start(ctx context.Context) error {
 	if p.process != nil {
 		return nil
 	}
+	err := p.start(ctx)
+	for tries := 0; p.anyPort && errors.Is(err, errPortTaken) && tries < 3; tries++ {
+		if p.config.Port, err = freePort(); err != nil {
+			return err
+		}
+		err = p.start(ctx)
+	}
+	p.anyPort = p.anyPort && err != nil
+	return err
+}
+
+func (p *Postgres) start(ctx context.Context) error {
 	args := []string{"-D", p.DataDir(), "-p", strconv.Itoa(p.config.Port)}
 	for _, name := range slices.Sorted(maps.Keys(p.settings)) {
 		args = append(args, "-c", name+"="+p.settings[name])

@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +114,29 @@ func TestRootNamesTheFolderThatIsInTheWay(t *testing.T) {
 	}
 	if err := other.reach("/usr/bin/env"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPostgresFindsAnotherPort: the port may be taken between the choice and the start, unless it was
+// the caller's choice.
+func TestPostgresFindsAnotherPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	p := start(t, PostgresConfig{})
+	if err := p.Stop(within(t, time.Minute), Fast); err != nil {
+		t.Fatal(err)
+	}
+	p.config.Port = port
+	if err := p.Start(within(t, time.Minute)); !errors.Is(err, errPortTaken) {
+		t.Errorf("start on a port that is taken: %v", err)
+	}
+	p.anyPort = true
+	if err := p.Start(within(t, time.Minute)); err != nil || p.Port() == port {
+		t.Errorf("port %d, error %v", p.Port(), err)
 	}
 }
 

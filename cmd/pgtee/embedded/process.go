@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,13 +78,25 @@ func (p *Postgres) awaitReady(ctx context.Context, proc *process) error {
 		select {
 		case <-tick.C:
 		case <-proc.gone:
-			log, _ := os.ReadFile(p.LogFile())
-			return fmt.Errorf("PostgreSQL did not start, its log is %s: %s", p.LogFile(), complaint(log))
+			return p.startError()
 		case <-ctx.Done():
 			return fmt.Errorf("PostgreSQL did not become ready, its log is %s: %w", p.LogFile(), ctx.Err())
 		}
 	}
 	return nil
+}
+
+// errPortTaken is a server that found its port in use.
+var errPortTaken = errors.New("the port is in use")
+
+// startError tells in the server's own words why it did not start.
+func (p *Postgres) startError() error {
+	log, _ := os.ReadFile(p.LogFile())
+	why := complaint(log)
+	if strings.Contains(why, "could not create any TCP/IP sockets") {
+		return fmt.Errorf("PostgreSQL did not start on %s: %w", p.Address(), errPortTaken)
+	}
+	return fmt.Errorf("PostgreSQL did not start, its log is %s: %s", p.LogFile(), why)
 }
 
 // ready reads postmaster.pid: line 1 is the pid, line 8 the state (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).

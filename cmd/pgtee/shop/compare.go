@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -39,31 +40,55 @@ func Compare(ctx context.Context, superuser string, brokers []string, prefix str
 		return Result{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, "TRUNCATE ledger.events"); err != nil {
+	if _, err := conn.Exec(ctx, "TRUNCATE ledger.events, ledger.audit"); err != nil {
 		return Result{}, err
 	}
 	for _, table := range Tables {
-		var rows [][]any
-		err := readTopic(ctx, brokers, prefix+".public."+table, func(record *kgo.Record) error {
-			e, err := parseEvent(record.Value)
-			if err != nil {
-				return fmt.Errorf("read %s at %d/%d: %w", record.Topic, record.Partition, record.Offset, err)
-			}
-			rows = append(rows, e.row(table))
-			return nil
-		})
+		columns := []string{"tab", "op", "image", "user_name", "application"}
+		err := load(ctx, conn, brokers, prefix+".public."+table, "events", columns, func(value []byte) ([]any, error) { return eventRow(table, value) })
 		if err != nil {
 			return Result{}, err
 		}
-		columns := []string{"tab", "op", "image", "user_name", "application"}
-		if _, err := conn.CopyFrom(ctx, pgx.Identifier{"ledger", "events"}, columns, pgx.CopyFromRows(rows)); err != nil {
-			return Result{}, fmt.Errorf("keep the events of %s: %w", table, err)
-		}
+	}
+	if err := load(ctx, conn, brokers, prefix+".audit", "audit", []string{"xid", "verified"}, auditRow); err != nil {
+		return Result{}, err
 	}
 	return compare(ctx, conn)
 }
 
+// load copies a topic into a table of the ledger, one row per record.
+func load(ctx context.Context, conn *pgx.Conn, brokers []string, topic, table string, columns []string, parse func(value []byte) ([]any, error)) error {
+	var rows [][]any
+	err := readTopic(ctx, brokers, topic, func(record *kgo.Record) error {
+		row, err := parse(record.Value)
+		if err != nil {
+			return fmt.Errorf("read %s at %d/%d: %w", record.Topic, record.Partition, record.Offset, err)
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"ledger", table}, columns, pgx.CopyFromRows(rows)); err != nil {
+		return fmt.Errorf("keep the records of %s: %w", topic, err)
+	}
+	return nil
+}
+
+// compareAudit: the committed transactions of the ledger against the audit topic, which has those of
+// DDL too.
+const compareAudit = `
+	SELECT (SELECT count(DISTINCT xid) FROM ledger.history),
+	       (SELECT count(*) FROM (SELECT xid::text FROM ledger.history EXCEPT SELECT xid FROM ledger.audit) AS lost),
+	       (SELECT count(*) - count(DISTINCT xid) FROM ledger.audit),
+	       (SELECT count(*) FROM ledger.audit WHERE NOT verified)`
+
 func compare(ctx context.Context, conn *pgx.Conn) (total Result, err error) {
+	err = conn.QueryRow(ctx, compareAudit).Scan(&total.Transactions, &total.Lost, &total.Duplicated, &total.Unattributed)
+	if err != nil {
+		return Result{}, fmt.Errorf("compare the audit topic: %w", err)
+	}
 	for _, table := range Tables {
 		var r Result
 		err := conn.QueryRow(ctx, fmt.Sprintf(compareSQL, table)).Scan(&r.Events, &r.Lost, &r.Duplicated, &r.Unattributed)
@@ -75,8 +100,10 @@ func compare(ctx context.Context, conn *pgx.Conn) (total Result, err error) {
 		total.Duplicated += r.Duplicated
 		total.Unattributed += r.Unattributed
 	}
-	err = conn.QueryRow(ctx, "SELECT count(DISTINCT xid) FROM ledger.history").Scan(&total.Transactions)
-	return total, err
+	if total.Transactions == 0 && total.Events > 0 {
+		return Result{}, errors.New("the ledger is empty: its tables are unlogged and did not survive a crash; start over in another folder")
+	}
+	return total, nil
 }
 
 // event is what the comparison needs of a Debezium-shaped record.
@@ -93,23 +120,34 @@ type event struct {
 	} `json:"pgtee"`
 }
 
-func parseEvent(value []byte) (e event, err error) {
-	err = json.Unmarshal(value, &e)
-	return e, err
-}
-
-// row is the event as ledger.events takes it. Of a deleted row only the id counts, as in the history.
-func (e event) row(table string) []any {
-	image, op := e.After, e.Op
-	if op == "d" {
+// eventRow is an event as ledger.events takes it. Of a deleted row only the id counts, as in the history.
+func eventRow(table string, value []byte) ([]any, error) {
+	var e event
+	if err := json.Unmarshal(value, &e); err != nil {
+		return nil, err
+	}
+	image := e.After
+	if e.Op == "d" {
 		var key struct {
 			ID int64 `json:"id"`
 		}
-		_ = json.Unmarshal(e.Before, &key) // without an id it will not match any row
+		if err := json.Unmarshal(e.Before, &key); err != nil {
+			return nil, err
+		}
 		image = fmt.Appendf(nil, `{"id": %d}`, key.ID)
 	}
 	if session := e.Pgtee.Session; session != nil && e.Pgtee.Verified {
-		return []any{table, op, image, session.User, session.Application}
+		return []any{table, e.Op, image, session.User, session.Application}, nil
 	}
-	return []any{table, op, image, nil, nil}
+	return []any{table, e.Op, image, nil, nil}, nil
+}
+
+// auditRow is an audit record as ledger.audit takes it.
+func auditRow(value []byte) ([]any, error) {
+	var a struct {
+		XID      json.Number `json:"xid"`
+		Verified bool        `json:"verified"`
+	}
+	err := json.Unmarshal(value, &a)
+	return []any{a.XID.String(), a.Verified}, err
 }

@@ -1,4 +1,4 @@
--- What the demo compares the topics with, made before pgtee setup by the superuser. Both tables are
+-- What the demo compares the topics with, made before pgtee setup by the superuser. All tables are
 -- unlogged, so they are not in the stream themselves.
 
 CREATE SCHEMA ledger;
@@ -22,6 +22,12 @@ CREATE UNLOGGED TABLE ledger.events (
     image       jsonb NOT NULL,
     user_name   text, -- null: published without a note that could be verified
     application text
+);
+
+-- The records of the audit topic, read back.
+CREATE UNLOGGED TABLE ledger.audit (
+    xid      text    NOT NULL,
+    verified boolean NOT NULL
 );
 
 CREATE FUNCTION ledger.record() RETURNS trigger

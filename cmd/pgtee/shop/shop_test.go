@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,12 @@ func TestCompareSeesWhatIsWrong(t *testing.T) {
 		{"nothing", func(all []*kgo.Record) []*kgo.Record { return all }, Result{}},
 		{"one lost", func(all []*kgo.Record) []*kgo.Record { return all[1:] }, Result{Lost: 1}},
 		{"one twice", func(all []*kgo.Record) []*kgo.Record { return append(all[:1:1], all...) }, Result{Duplicated: 1}},
+		{"a transaction lost in the audit", func(all []*kgo.Record) []*kgo.Record { return all[:len(all)-1] }, Result{Lost: 1}},
+		{"a transaction twice in the audit", func(all []*kgo.Record) []*kgo.Record { return append(all, all[len(all)-1]) }, Result{Duplicated: 1}},
+		{"a transaction of nobody", func(all []*kgo.Record) []*kgo.Record {
+			last := len(all) - 1
+			return append(all[:last:last], &kgo.Record{Topic: ".audit", Value: bytes.Replace(all[last].Value, []byte("true"), []byte("false"), 1)})
+		}, Result{Unattributed: 1}},
 		{"one of nobody", func(all []*kgo.Record) []*kgo.Record {
 			return append([]*kgo.Record{altered(all[0], "verified", false)}, all[1:]...)
 		}, Result{Unattributed: 1}},
@@ -139,6 +146,23 @@ func eventsOf(ctx context.Context, t *testing.T, connString string) (records []*
 	if rows.Err() != nil {
 		t.Fatal(rows.Err())
 	}
+	return append(records, auditOf(ctx, t, conn)...)
+}
+
+// auditOf makes an audit record of each transaction of the history.
+func auditOf(ctx context.Context, t *testing.T, conn *pgx.Conn) (records []*kgo.Record) {
+	t.Helper()
+	rows, err := conn.Query(ctx, "SELECT DISTINCT xid::text FROM ledger.history")
+	if err != nil {
+		t.Fatal(err)
+	}
+	xids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, xid := range xids {
+		records = append(records, &kgo.Record{Topic: ".audit", Value: fmt.Appendf(nil, `{"xid":%s,"verified":true}`, xid)})
+	}
 	return records
 }
 
@@ -159,8 +183,12 @@ func publish(ctx context.Context, t *testing.T, broker, prefix string, records [
 		t.Fatal(err)
 	}
 	defer client.Close()
+	topics := []string{".audit"}
 	for _, table := range Tables {
-		if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, prefix+".public."+table); err != nil {
+		topics = append(topics, ".public."+table)
+	}
+	for _, topic := range topics {
+		if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, prefix+topic); err != nil {
 			t.Fatal(err)
 		}
 	}
