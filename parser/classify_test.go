@@ -68,9 +68,11 @@ func TestNeed(t *testing.T) {
 		{"with update as (select 1) select * from update", "SELECT", Never},
 		{"(with a as (select 1) select 1 insert)", "SELECT", Never},
 		{"with a as (select 1) select 1 into b", "SELECT INTO", Always},
+		{"with a as (select 1) select 1 merge into b", "SELECT INTO", Always},
 		{"with a as (select 1) brandnew delete", "DELETE", Always},
 		{"with a as (select 1) insert brandnew", "INSERT", Always},
-		{"with a as (brandnew (delete from t)) select 1", "SELECT", Always},
+		{"with a as not materialized (delete from t brandnew) select 1", "SELECT", Always},
+		{"with a as (brandnew (delete from t)) select 1", "SELECT", IfNoted},
 
 		{"copy t from stdin", "COPY", Always},
 		{"copy binary t (a, b) from '/x'", "COPY", Always},

@@ -132,24 +132,25 @@ func (c *cache) remember(text []byte, a answer) {
 }
 
 // guess judges a query by the places of its words, where the grammar cannot read it. A verb counts behind the
-// queries that WITH names, or first inside the parenthesis of one of them.
+// queries that WITH names, and as the first word of one of them.
 func guess(query []byte, lexis Lexis) (string, Need) {
 	p := newPhrase(query, lexis)
 	verb, need := "", IfNoted
-	depth := 0
+	depth, named := 0, false // named: the last parenthesis opened a query of WITH
 	for before := (token{}); !p.ends(); before = p.advance() {
 		switch {
 		case p.is(p.token, '('):
 			depth++
+			named = p.isWord(before, "AS") || p.isWord(before, "MATERIALIZED")
 		case p.is(p.token, ')'):
 			depth--
 		case p.isWord(p.token, "INTO") && verb == "SELECT":
 			return "SELECT INTO", Always
-		case p.is(before, '(') && p.isWrite(token{}):
+		case named && p.is(before, '(') && p.isWrite(before):
 			need = Always
 		case depth == 0 && verb == "" && !p.names(before):
 			verb = p.mainVerb()
-			if p.isWrite(token{}) {
+			if p.isWrite(before) {
 				return verb, Always
 			}
 		}

@@ -11,16 +11,16 @@ const (
 // statement that mentions a password where no rule tells what is meant. Comments that mention one go.
 // It errs on the safe side; an unreadable text becomes <redacted>. It tells whether out differs from sql.
 func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
-	start := len(dst)
+	start, written, statements := len(dst), 0, 0
 	secrets := mentionsSecret(sql)
 	s := splitter{lexer: newLexer(sql, lexis)}
-	written := 0
 	for {
 		from, to, ok := s.statement()
-		if !ok {
+		last := from == to
+		if !ok || last && s.atomic && !agrees(sql, lexis, statements) {
 			return append(dst[:start], redactedText...), true
 		}
-		if from == to {
+		if last {
 			from, to = len(sql), len(sql)
 		}
 		if secrets && leaks(sql[written:from]) {
@@ -28,7 +28,7 @@ func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 		} else {
 			dst = append(dst, sql[written:from]...)
 		}
-		if from == to {
+		if last {
 			return dst, changed
 		}
 		r := redactor{out: dst}
@@ -36,7 +36,7 @@ func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 			r.statement(sql[from:to], lexis)
 		}
 		dst, changed = append(r.out, sql[from+r.written:to]...), changed || r.changed
-		written = to
+		written, statements = to, statements+1
 	}
 }
 
