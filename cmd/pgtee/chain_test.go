@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -304,26 +303,4 @@ func TestRefusals(t *testing.T) {
 	}
 	pgtee(t, "publish", "--postgres", other.postgres.URL("postgres"), "--kafka", c.broker.Address(), "--key", c.key).
 		expectError(t, exitHalted, "the progress record is of another server")
-}
-
-// TestDemo is the demo as people run it.
-func TestDemo(t *testing.T) {
-	t.Parallel()
-	dir, err := os.MkdirTemp("", "pgtee-test-demo-*") // the server's user has to enter it; t.TempDir() lets nobody in
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, args := range [][]string{{"demo", "--for", "3s"}, {"demo", "--for", "2s", "--dir", dir}, {"demo", "--for", "2s", "--dir", dir, "--log-format", "json"}} {
-		got := pgtee(t, args...)
-		lines := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")
-		var transactions, events int
-		n, err := fmt.Sscanf(lines[len(lines)-1], "demo transactions=%d events=%d lost=0 duplicated=0 unattributed=0", &transactions, &events)
-		if got.code != exitOK || n != 2 || err != nil || transactions < 5 || events <= transactions {
-			t.Errorf("pgtee %v: exit code %d, last line %q, stderr %q", args, got.code, lines[len(lines)-1], got.stderr)
-		}
-		if strings.Count(got.stdout, "demo transactions=") != 1 || !strings.Contains(got.stdout, "psql 'postgres://alice:") {
-			t.Errorf("pgtee %v printed %s", args, got.stdout)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 )
 
@@ -72,5 +73,9 @@ func TestSources(t *testing.T) {
 	}
 	if want := (source{"postgres://u@h:1,k:2/B-c?target_session_attrs=read-write", "B-c", "slot_b_c", "prefix.B-c"}); two[1] != want {
 		t.Errorf("second database: %+v, want %+v", two[1], want)
+	}
+	config, err := pgconn.ParseConfig(two[1].connString)
+	if err != nil || config.Host != "h" || len(config.Fallbacks) == 0 {
+		t.Errorf("the library reads host %v, error %v", config, err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,9 @@ func main() {
 // end of ctx is the first signal.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := execute(ctx, args, terminal{stdout, stderr})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted before it was up")
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "pgtee: %s\n", oneLine(err))
 	}

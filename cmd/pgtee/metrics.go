@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pgtee/pgtee/proxy"
@@ -71,6 +72,7 @@ func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishe
 		return nil, usage(fmt.Errorf("--metrics %s: %w: choose a free HOST:PORT", f.Metrics, err))
 	}
 	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, p := range publishers {
 		for _, m := range publisherMetrics(p) {
 			m.register(registry)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -158,7 +159,7 @@ func pingKafka(ctx context.Context, brokers []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := client.Ping(ctx); err != nil {
-		return fmt.Errorf("cannot reach Kafka at %v: is it running, and is --kafka right? (%w)", brokers, err)
+		return fmt.Errorf("cannot reach Kafka at %s: is it running, and is --kafka right? (%w)", strings.Join(brokers, ","), err)
 	}
 	return nil
 }
