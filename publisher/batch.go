@@ -3,6 +3,7 @@ package publisher
 import (
 	"fmt"
 	"strconv"
+	"unsafe"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -61,10 +62,23 @@ func newBatch(system, slot string, text SQLText) *Batch {
 	return &Batch{identity: []byte(system + "/" + slot), notes: notes{text: text}}
 }
 
-// Reset empties the batch and keeps its memory. The slices that Records returned are no longer valid.
+// Reset empties the batch and keeps its memory, save what a giant transaction took. The slices that
+// Records returned are no longer valid.
 func (b *Batch) Reset() {
-	b.Buf = b.Buf[:0]
-	b.entries, b.headers = b.entries[:0], b.headers[:0]
+	b.Buf = recycle(b.Buf)
+	b.entries, b.headers = recycle(b.entries), recycle(b.headers)
+	b.records, b.resolve = recycle(b.records), recycle(b.resolve)
+}
+
+// maxKeptBytes is the longest slice that is kept for the next batch.
+const maxKeptBytes = 32 << 20
+
+func recycle[T any](s []T) []T {
+	var item T
+	if cap(s)*int(unsafe.Sizeof(item)) > maxKeptBytes {
+		return nil
+	}
+	return s[:0]
 }
 
 // Len returns the number of records, Bytes the memory that keys, values and headers take.

@@ -135,7 +135,7 @@ func (l *kafkaLog) produce(ctx context.Context, b *Batch, p Position) error {
 	if err != nil {
 		return err
 	}
-	l.buffer, l.err = l.buffer[:0], nil
+	l.buffer, l.err = recycle(l.buffer), nil
 	for _, r := range b.Records() {
 		l.buffer = append(l.buffer, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	}
@@ -184,7 +184,7 @@ func (l *kafkaLog) disconnect() {
 
 // classify turns what Kafka answers into the three fates of the loop.
 func classify(err error) error {
-	for _, fenced := range []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID} {
+	for _, fenced := range []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping} {
 		if errors.Is(err, fenced) {
 			return fmt.Errorf("%w: %w", ErrFenced, err)
 		}

@@ -23,22 +23,20 @@ var progressConfigs = map[string]*string{
 // ensureProgressTopic creates the topic, or makes sure that Kafka will never expire its records.
 func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) error {
 	topic := l.topics.progress
-	_, err := admin.CreateTopic(ctx, 1, l.cfg.ReplicationFactor, progressConfigs, topic)
-	if err == nil {
-		return nil
+	partitions, err := ensureTopic(ctx, admin, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
+	if err != nil {
+		return err
 	}
-	if !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("create topic %s: %w", topic, err)
+	if partitions != 1 {
+		return &Halt{ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1: a record could be in any", topic, partitions),
+			"use another --prefix, or delete the topic if nothing was published with it"}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("configuration of topic %s: %w", topic, err)
 	}
 	config, err := configs.On(topic, nil)
-	if err == nil {
-		err = config.Err
-	}
-	if err != nil {
+	if err := errors.Join(err, config.Err); err != nil {
 		return fmt.Errorf("configuration of topic %s: %w", topic, err)
 	}
 	for _, c := range config.Configs {
@@ -46,22 +44,6 @@ func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) 
 			return &Halt{ErrProgressTopic, fmt.Sprintf("%s has cleanup.policy=%s, so its records expire", topic, c.MaybeValue()),
 				"run `kafka-configs.sh --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=compact`"}
 		}
-	}
-	return l.checkPartitions(ctx, admin)
-}
-
-// checkPartitions refuses a progress topic with several partitions: a record could be in any.
-func (l *kafkaLog) checkPartitions(ctx context.Context, admin *kadm.Client) error {
-	topic := l.topics.progress
-	details, err := admin.ListTopics(ctx, topic)
-	if err == nil {
-		err = details[topic].Err
-	}
-	if err != nil {
-		return fmt.Errorf("topic %s: %w", topic, err)
-	}
-	if n := len(details[topic].Partitions); n != 1 {
-		return &Halt{ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1", topic, n), "use another --prefix, or recreate the topic before the first start"}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type Stats struct {
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
-	LastError    string // of the last retry; empty after a success
+	LastError    string // of the last retry; empty while all is well
 }
 
 // Stats may be called from any goroutine.
@@ -43,7 +43,7 @@ func (s *stats) state(state string) {
 func (s *stats) start(acked, published, received outbox.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.State = "publishing"
+	s.now.State, s.now.LastError = "publishing", ""
 	s.now.Acked, s.now.Published, s.now.Received = acked, published, max(received, published)
 }
 

@@ -2,14 +2,12 @@ package publisher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // topics are the topics of a prefix that are not of a table.
@@ -73,25 +71,28 @@ func (o owners) claim(b *Batch, from int, c *outbox.Change) error {
 func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	last := ""
 	for _, e := range b.entries {
-		if e.topic == last {
+		if e.topic == last || l.known[e.topic] {
+			last = e.topic
 			continue
 		}
-		last = e.topic
-		if l.known[e.topic] {
-			continue
-		}
-		if err := l.createTopic(ctx, e.topic); err != nil {
-			return fmt.Errorf("create topic %s: %w", e.topic, err)
+		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, l.cfg.Partitions, l.cfg.ReplicationFactor, nil); err != nil {
+			return err
 		}
 		l.known[e.topic] = true
 	}
 	return nil
 }
 
-func (l *kafkaLog) createTopic(ctx context.Context, topic string) error {
-	_, err := kadm.NewClient(l.client).CreateTopic(ctx, l.cfg.Partitions, l.cfg.ReplicationFactor, nil, topic)
-	if errors.Is(err, kerr.TopicAlreadyExists) {
-		return nil
+// ensureTopic creates a topic unless it exists, and returns how many partitions it has. For one that
+// exists the right to create topics is not needed.
+func ensureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (int, error) {
+	_, refused := admin.CreateTopic(ctx, partitions, replicas, configs, topic)
+	if refused == nil {
+		return int(partitions), nil
 	}
-	return err
+	details, err := admin.ListTopics(ctx, topic)
+	if err != nil || !details.Has(topic) || details[topic].Err != nil {
+		return 0, fmt.Errorf("create topic %s: %w", topic, refused)
+	}
+	return len(details[topic].Partitions), nil
 }
