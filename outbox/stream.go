@@ -20,7 +20,9 @@ type StreamConfig struct {
 	IdentityPublication string // "": IdentityPublication
 	MaxQueueBytes       int    // of whole transactions that wait for the publisher; 0: 256 MiB
 	MaxTransactionBytes int    // of one transaction; 0: DefaultMaxTransactionBytes
-	Signers             map[byte]*Signer
+
+	// Signers check the notes, by key id; none: notes stay Unverified. They belong to the Stream.
+	Signers map[byte]*Signer
 }
 
 const (
@@ -115,7 +117,8 @@ func (s *Stream) System() System { return s.system }
 // Next waits until the queue holds a transaction and returns its head: at least one transaction, more
 // if together they take no more than maxBytes, in commit order. They stay in the queue, and the next
 // call returns the same again, until Drop; only a last one without Changes and Notes may come back
-// with a higher EndLSN. The slice is the caller's, the transactions are not to be changed.
+// with a higher EndLSN. The slice is the caller's, the transactions are not to be changed. A publisher
+// that wants to record such a last one later drops it, keeps its EndLSN, and waits for more.
 //
 // When the stream has failed, Next returns the error after the transactions that came whole before.
 // One goroutine at a time may call it.

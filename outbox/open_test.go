@@ -1,0 +1,233 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// scriptedServer answers each query by the first of its answers whose key the query contains, on any
+// number of connections over a loopback socket.
+type scriptedServer struct {
+	t       *testing.T
+	answers []answer
+}
+
+type answer struct {
+	query string
+	rows  [][]string
+	err   *pgproto3.ErrorResponse
+	also  pgproto3.BackendMessage // sent before the rows
+}
+
+// goodAnswers are those of a server that was set up, with slot s.
+func goodAnswers() []answer {
+	return []answer{
+		{query: "pg_is_in_recovery", rows: [][]string{{"f"}}},
+		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
+		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100"}}},
+		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
+		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
+		{query: "START_REPLICATION"},
+		{query: "s.confirmed_flush_lsn", rows: [][]string{{"0/400", "t", "77"}}},
+		{query: "TIMELINE_HISTORY 3", rows: [][]string{{"00000003.history", "1\t0/200\ta\n2\t0/300\tb\n"}}},
+	}
+}
+
+// change replaces the answer to a query.
+func change(query string, to answer) []answer {
+	answers := goodAnswers()
+	for i := range answers {
+		if answers[i].query == query {
+			to.query = query
+			answers[i] = to
+		}
+	}
+	return answers
+}
+
+func startScriptedServer(t *testing.T, answers []answer) (connString string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	server := &scriptedServer{t: t, answers: answers}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go server.serve(conn)
+		}
+	}()
+	return fmt.Sprintf("postgres://bob@%s/app?sslmode=disable", listener.Addr())
+}
+
+func (s *scriptedServer) serve(conn net.Conn) {
+	defer conn.Close()
+	backend := pgproto3.NewBackend(conn, conn)
+	startup, err := backend.ReceiveStartupMessage()
+	if err != nil {
+		return
+	}
+	parameters := startup.(*pgproto3.StartupMessage).Parameters
+	if parameters["replication"] == "database" && (parameters["wal_sender_timeout"] != "10s" || parameters["client_min_messages"] != "warning") {
+		s.t.Errorf("startup parameters %v", parameters)
+	}
+	backend.Send(&pgproto3.AuthenticationOk{})
+	backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+	backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	for backend.Flush() == nil {
+		message, err := backend.Receive()
+		if err != nil {
+			return
+		}
+		switch message := message.(type) {
+		case *pgproto3.Query:
+			s.reply(backend, message.String)
+		case *pgproto3.Terminate:
+			return
+		}
+	}
+}
+
+func (s *scriptedServer) reply(backend *pgproto3.Backend, query string) {
+	for _, a := range s.answers {
+		if !strings.Contains(query, a.query) {
+			continue
+		}
+		if a.also != nil {
+			backend.Send(a.also)
+		}
+		if a.err == nil && a.query == "START_REPLICATION" {
+			backend.Send(&pgproto3.CopyBothResponse{})
+			return
+		}
+		if a.err != nil {
+			backend.Send(a.err)
+		} else {
+			sendRows(backend, a.rows)
+		}
+		backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		return
+	}
+	s.t.Errorf("no answer to %s", query)
+}
+
+func sendRows(backend *pgproto3.Backend, rows [][]string) {
+	description := &pgproto3.RowDescription{}
+	if len(rows) > 0 {
+		description.Fields = make([]pgproto3.FieldDescription, len(rows[0]))
+	}
+	backend.Send(description)
+	for _, row := range rows {
+		values := make([][]byte, len(row))
+		for i, value := range row {
+			values[i] = []byte(value)
+		}
+		backend.Send(&pgproto3.DataRow{Values: values})
+	}
+	backend.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT")})
+}
+
+func TestOpenStream(t *testing.T) {
+	stream, err := OpenStream(t.Context(), StreamConfig{ConnString: startScriptedServer(t, goodAnswers()), Slot: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	got := stream.System()
+	if len(got.PublicationHash) != 16 {
+		t.Errorf("publication hash %q", got.PublicationHash)
+	}
+	got.PublicationHash = ""
+	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if stream.Received() != 0x400 || stream.Acked() != 0 {
+		t.Errorf("received %s, acked %s", stream.Received(), stream.Acked())
+	}
+	history, err := stream.TimelineHistory(t.Context(), 3)
+	if err != nil || len(history) != 2 || history[1].End != 0x300 {
+		t.Errorf("history %v, %v", history, err)
+	}
+	if err := stream.CheckPublications(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenStreamRefuses(t *testing.T) {
+	failed := func(code string) answer {
+		return answer{err: &pgproto3.ErrorResponse{Severity: "ERROR", Code: code, Message: "no"}}
+	}
+	one := func(values ...string) answer { return answer{rows: [][]string{values}} }
+	warning := answer{also: &pgproto3.NoticeResponse{SeverityUnlocalized: "WARNING", Message: "hm"}}
+	tests := []struct {
+		name    string
+		answers []answer
+		is      error
+		want    string
+	}{
+		{"standby", change("pg_is_in_recovery", one("t")), nil, "is a standby"},
+		{"no schema", change("pgtee.meta", failed("42P01")), ErrNotSetUp, "no pgtee.meta"},
+		{"no row in meta", change("pgtee.meta", answer{}), ErrNotSetUp, "no pgtee.meta"},
+		{"meta not readable", change("pgtee.meta", failed("42501")), nil, "GRANT SELECT"},
+		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100")), ErrNotSetUp, "copied"},
+		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100")), nil, "upgrade pgtee"},
+		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "")), ErrNotSetUp, "names slot"},
+		{"one publication", change("pg_publication", one("pgtee_rows", "1")), ErrPublicationMissing, "pgtee_identity"},
+		{"no slot", change("s.plugin", answer{}), ErrSlotMissing, ""},
+		{"slot lost", change("s.plugin", one("pgoutput", "app", "lost", "", "")), ErrSlotLost, ""},
+		{"slot invalidated", change("s.plugin", one("pgoutput", "app", "reserved", "", "rows_removed")), ErrSlotLost, "rows_removed"},
+		{"slot in conflict", change("s.plugin", one("pgoutput", "app", "reserved", "true", "")), ErrSlotLost, ""},
+		{"slot of another database", change("s.plugin", one("pgoutput", "other", "reserved", "", "")), nil, "--slot"},
+		{"slot of another plugin", change("s.plugin", one("wal2json", "app", "reserved", "", "")), nil, "wal2json"},
+		{"slot in use", change("START_REPLICATION", failed("55006")), ErrSlotBusy, ""},
+		{"slot dropped meanwhile", change("START_REPLICATION", failed("42704")), ErrSlotMissing, ""},
+		{"slot lost meanwhile", change("START_REPLICATION", failed("55000")), ErrSlotLost, ""},
+		{"warning at the start", change("START_REPLICATION", warning), ErrServerWarning, "hm"},
+		{"two servers", change("s.confirmed_flush_lsn", one("0/400", "t", "78")), nil, "second connection"},
+		{"slot not held", change("s.confirmed_flush_lsn", one("0/400", "f", "77")), nil, "second connection"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stream, err := OpenStream(t.Context(), StreamConfig{ConnString: startScriptedServer(t, test.answers), Slot: "s"})
+			if err == nil {
+				stream.Close()
+			}
+			if err == nil || test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line with %q", err, test.want)
+			}
+		})
+	}
+}
+
+// A server that never answers START_REPLICATION does not hold the opening beyond its context.
+func TestOpenStreamCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			cancel()
+			defer conn.Close()
+			<-t.Context().Done()
+		}
+	}()
+	_, err = OpenStream(ctx, StreamConfig{ConnString: "postgres://bob@" + listener.Addr().String() + "/app?sslmode=disable", Slot: "s"})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
