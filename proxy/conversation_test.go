@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden conversations")
@@ -106,18 +107,25 @@ type stage struct {
 	out            strings.Builder
 	pending        []byte // lines F or B that are sent together
 	from           byte   // of pending
+	modelled       bool   // a model answers in the server's place
 }
 
-// actor is one end of a connection; what it receives gathers in heard.
+// actor is one end of a connection. What it says waits in a queue, as in a socket; what it receives gathers.
 type actor struct {
 	conn net.Conn
+	say  chan []byte
 	mu   sync.Mutex
 	all  bytes.Buffer
 	eof  bool
 }
 
 func newActor(conn net.Conn) *actor {
-	a := &actor{conn: conn}
+	a := &actor{conn: conn, say: make(chan []byte, 1<<16)}
+	go func() {
+		for p := range a.say {
+			conn.Write(p)
+		}
+	}()
 	go func() {
 		_, err := io.Copy(writerFunc(a.take), conn)
 		a.mu.Lock()
@@ -125,6 +133,11 @@ func newActor(conn net.Conn) *actor {
 		a.eof = err == nil || err == io.ErrClosedPipe
 	}()
 	return a
+}
+
+func (a *actor) close() {
+	a.conn.Close()
+	close(a.say)
 }
 
 type writerFunc func([]byte) (int, error)
@@ -163,6 +176,10 @@ func (s *stage) open() {
 	s.client = newActor(client)
 	p.dialer = func(context.Context, string) (net.Conn, error) {
 		far, server := net.Pipe()
+		if s.modelled {
+			go serveModel(server, s.serverStart())
+			return far, nil
+		}
 		s.server = newActor(server)
 		return far, nil
 	}
@@ -174,9 +191,9 @@ func (s *stage) close() {
 		return
 	}
 	s.proxy.closeNow()
-	s.client.conn.Close()
+	s.client.close()
 	if s.server != nil {
-		s.server.conn.Close()
+		s.server.close()
 	}
 	s.proxy.running.Wait()
 }
@@ -231,9 +248,27 @@ func (s *stage) line(line string) {
 	}
 }
 
+// serverStart is what the server says first.
+func (s *stage) serverStart() (p []byte) {
+	for line := range strings.Lines(commonStart) {
+		if line[0] == 'B' {
+			p, _ = encode(p, serverShapes, strings.TrimRight(line[2:], "\n"))
+		}
+	}
+	return p
+}
+
 // start plays the beginning that most conversations have in common, without writing it down.
 func (s *stage) start() {
 	s.open()
+	if s.modelled {
+		s.proxy.outboxes.database("server", "shop").set(true, time.Now())
+		p, _ := encode(nil, clientShapes, strings.TrimRight(strings.SplitAfter(commonStart, "\n")[0][2:], "\n"))
+		s.client.say <- p
+		synctest.Wait()
+		s.client.heard()
+		return
+	}
 	for _, part := range []string{commonStart, readyStart[:strings.Index(readyStart, "B RowDescription ready")], readyStart[strings.Index(readyStart, "B RowDescription ready"):]} {
 		if s.config.Outbox == OutboxOff && part != commonStart {
 			break
@@ -272,11 +307,9 @@ func (s *stage) send() {
 		to = s.server
 	}
 	for _, p := range s.writes(s.pending) {
-		if _, err := to.conn.Write(p); err != nil {
-			break
-		}
+		to.say <- p
 	}
-	s.pending, s.from = s.pending[:0], 0
+	s.pending, s.from = nil, 0
 	synctest.Wait()
 }
 
@@ -286,7 +319,6 @@ func (s *stage) flush() {
 		s.listen()
 	}
 }
-
 
 // listen writes down what both sides received.
 func (s *stage) listen() {
@@ -298,13 +330,13 @@ func (s *stage) listen() {
 			shown = fmt.Sprintf("f Startup %q\n", p)
 		} else {
 			for _, m := range messagesOf(p) {
-				shown += showNotes(decode("f", clientShapes, m), testKey, textOf(m))
+				shown += decode("f", clientShapes, m, notesIn(testKey, textOf(m)))
 			}
 		}
 		s.tell(shown, "f closed\n", closed)
 	}
 	p, closed := s.client.heard()
-	s.tell(decode("b", serverShapes, p), "b closed\n", closed)
+	s.tell(decode("b", serverShapes, p, bytes.Clone), "b closed\n", closed)
 }
 
 func (s *stage) tell(shown, end string, closed bool) {
@@ -337,4 +369,25 @@ func textOf(p []byte) []byte {
 		return nil
 	}
 	return bytes.TrimSuffix(p[headerBytes:], []byte{0})
+}
+
+// option is a line O.
+func (s *stage) option(words string) {
+	name, value, _ := strings.Cut(words, " ")
+	var err error
+	switch name {
+	case "outbox":
+		err = s.config.Outbox.UnmarshalText([]byte(value))
+	case "attribution":
+		err = s.config.Attribution.UnmarshalText([]byte(value))
+	case "require-outbox":
+		s.config.RequireOutbox = true
+	case "sql-text":
+		s.config.SQLText = value != "off"
+	default:
+		err = fmt.Errorf("unknown option %q", words)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }

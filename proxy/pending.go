@@ -84,7 +84,7 @@ func (p *pending) push(e entry) error {
 	case p.lost, e.kind == copyEnd && p.size == 0:
 		return nil
 	case p.skipping && e.kind != 'S':
-		e.statement.fail()
+		p.discardLocked(&e)
 		return nil
 	case p.size == len(p.ring):
 		p.grow()
@@ -127,7 +127,7 @@ func (p *pending) awaitRoom() {
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.answered != group && p.size > 0 && p.ended == nil && !p.lost {
+	for p.answered < group && p.size > 0 && p.ended == nil && !p.lost {
 		p.moved.Wait()
 	}
 }
@@ -185,10 +185,19 @@ func (p *pending) skip() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.size > 0 && p.at(0).kind != 'S' {
-		p.at(0).statement.fail()
+		p.discardLocked(p.at(0))
 		p.removeLocked()
 	}
 	p.skipping = p.size == 0
+	p.moved.Broadcast()
+}
+
+// discardLocked is told of a request that the server discards.
+func (p *pending) discardLocked(e *entry) {
+	e.statement.fail()
+	if e.fate == withhold {
+		p.settled, p.succeeded = true, false
+	}
 }
 
 // endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before

@@ -113,8 +113,9 @@ func appendFields(body []byte, fields string, words []string) []byte {
 	return body
 }
 
-// decode writes the messages of p, one per line, each after prefix. What is no whole message comes as bytes.
-func decode(prefix string, shapes []shape, p []byte) string {
+// decode writes the messages of p, one per line, each after prefix; fields as show has them. What is no whole
+// message comes as bytes.
+func decode(prefix string, shapes []shape, p []byte, show func([]byte) []byte) string {
 	var lines strings.Builder
 	for len(p) > 0 {
 		size := 0
@@ -126,7 +127,7 @@ func decode(prefix string, shapes []shape, p []byte) string {
 			fmt.Fprintf(&lines, "%s %q\n", prefix, p)
 			break
 		}
-		fmt.Fprintf(&lines, "%s %s%s\n", prefix, s.name, readFields(s.fields, p[headerBytes:size]))
+		fmt.Fprintf(&lines, "%s %s%s\n", prefix, s.name, readFields(s.fields, p[headerBytes:size], show))
 		p = p[size:]
 	}
 	return lines.String()
@@ -141,7 +142,7 @@ func shapeOf(shapes []shape, kind byte) *shape {
 	return nil
 }
 
-func readFields(fields string, body []byte) string {
+func readFields(fields string, body []byte, show func([]byte) []byte) string {
 	var words strings.Builder
 	for _, field := range fields {
 		var word []byte
@@ -171,7 +172,7 @@ func readFields(fields string, body []byte) string {
 			}
 			word = body
 		}
-		words.WriteString(" " + quote(word))
+		words.WriteString(" " + quote(show(word)))
 	}
 	return words.String()
 }
@@ -185,17 +186,19 @@ func quote(word []byte) string {
 	return strconv.Quote(string(word))
 }
 
-var notePattern = regexp.MustCompile(`[A-Za-z0-9+/]{107,}={0,2}`)
+var notePattern = regexp.MustCompile(`A[QR][A-Za-z0-9+/]{105,}={0,2}`)
 
-// showNotes replaces each note in a line by what it says. query is the text that current_query() would give.
-func showNotes(line string, key []byte, query []byte) string {
-	return notePattern.ReplaceAllStringFunc(line, func(text string) string {
-		note, err := readNote(text, key, query)
-		if err != nil {
-			return "{" + err.Error() + "}"
-		}
-		return note
-	})
+// notesIn replaces each note by what it says. query is the text that current_query() would give.
+func notesIn(key, query []byte) func([]byte) []byte {
+	return func(word []byte) []byte {
+		return notePattern.ReplaceAllFunc(word, func(text []byte) []byte {
+			note, err := readNote(string(text), key, query)
+			if err != nil {
+				note = fmt.Sprintf("{%v}", err)
+			}
+			return []byte(note)
+		})
+	}
 }
 
 func readNote(text string, key, query []byte) (string, error) {

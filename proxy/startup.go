@@ -212,7 +212,7 @@ func (s *session) relayQuestions() error {
 			if err != nil {
 				return err
 			}
-			if !ok || needsWhole(m.kind) && !s.down.holds(m) {
+			if !ok || !s.down.holds(m) {
 				break
 			}
 			if m.kind == 'Z' && m.whole() && len(m.body) == 1 {

@@ -1,0 +1,261 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// model answers like PostgreSQL, for a few statements: enough to meet every rule about which request gets which
+// reply. It knows pgtee.note() as a function without effect.
+type model struct {
+	out      []byte
+	status   byte // I, T or E
+	skipping bool // up to Sync
+	texts    map[string]string
+	portals  map[string]*modelPortal
+
+	copying  bool     // copy data is awaited
+	extended bool     // ... by an Execute
+	rest     []string // ... the statements of the Query that follow
+}
+
+type modelPortal struct {
+	text string
+	rows int // already sent
+}
+
+func newModel() *model {
+	return &model{status: 'I', texts: map[string]string{}, portals: map[string]*modelPortal{}}
+}
+
+func (m *model) say(line string) {
+	var err error
+	if m.out, err = encode(m.out, serverShapes, line); err != nil {
+		panic(err)
+	}
+}
+
+func (m *model) ready() {
+	if m.status == 'I' {
+		clear(m.portals)
+	}
+	m.say("ReadyForQuery " + string(m.status))
+}
+
+// fail is an ErrorResponse; a block fails.
+func (m *model) fail(code string) {
+	m.say("ErrorResponse S=ERROR V=ERROR M=error C=" + code)
+	if m.status == 'T' {
+		m.status = 'E'
+	}
+}
+
+// handle takes one message.
+func (m *model) handle(kind byte, body []byte) {
+	switch {
+	case m.copying:
+		m.copyData(kind, string(body))
+	case kind == 'S':
+		m.skipping = false
+		m.ready()
+	case m.skipping || kind == 'd' || kind == 'c' || kind == 'f' || kind == 'H':
+	case kind == 'Q':
+		m.query(strings.TrimSuffix(string(body), "\x00"))
+	case kind == 'F':
+		m.say("FunctionCallResponse x")
+		m.ready()
+	default:
+		m.extendedMessage(kind, strings.Split(string(body), "\x00"), body)
+	}
+}
+
+func (m *model) query(text string) {
+	delete(m.texts, "")
+	if at := strings.Index(text, "SELCT"); at >= 0 {
+		m.fail(fmt.Sprintf("42601 P=%d", at+1))
+		m.ready()
+		return
+	}
+	var list []string
+	for part := range strings.SplitSeq(text, ";") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	if len(list) == 0 {
+		m.say("EmptyQueryResponse")
+	}
+	m.statements(list)
+}
+
+// statements runs those of a Query, up to one that waits for copy data.
+func (m *model) statements(list []string) {
+	for i, text := range list {
+		if !m.run(text, true, 0, &modelPortal{}) {
+			break
+		}
+		if m.copying {
+			m.rest = list[i+1:]
+			return
+		}
+	}
+	m.ready()
+}
+
+// run executes one statement; described is whether RowDescription belongs to the answer.
+func (m *model) run(text string, described bool, limit uint32, p *modelPortal) bool {
+	first, _, _ := strings.Cut(text, " ")
+	ending := first == "ROLLBACK" || first == "COMMIT"
+	switch {
+	case m.status == 'E' && !ending:
+		m.fail("25P02")
+		return false
+	case strings.Contains(text, "fail"), first == "VACUUM" && m.status != 'I', first == "SAVEPOINT" && m.status == 'I',
+		text == "ROLLBACK TO s" && m.status == 'I':
+		m.fail("22012")
+		return false
+	case first == "SELECT" || strings.Contains(text, "RETURNING"):
+		return m.rows(text, described, limit, p)
+	case first == "COPY":
+		m.say(`CopyInResponse "\x00\x00\x00"`)
+		m.copying, m.extended = true, !described
+		return true
+	}
+	m.control(text, first)
+	m.say(`CommandComplete "` + text + `"`)
+	return true
+}
+
+func (m *model) control(text, first string) {
+	switch {
+	case first == "BEGIN" || text == "ROLLBACK TO s":
+		m.status = 'T'
+	case strings.HasSuffix(text, "CHAIN"):
+		if m.status != 'I' {
+			m.status = 'T'
+		}
+	case first == "COMMIT" || first == "ROLLBACK":
+		m.status = 'I'
+	case text == "DISCARD ALL", text == "DEALLOCATE ALL":
+		clear(m.texts)
+	}
+}
+
+// rows answers a query of two rows; a note has one.
+func (m *model) rows(text string, described bool, limit uint32, p *modelPortal) bool {
+	name, count := "n", 2
+	if strings.Contains(text, "pgtee.note") {
+		name, count = "note", 1
+	}
+	if described {
+		m.say("RowDescription " + name)
+	}
+	for sent := uint32(0); p.rows < count; sent++ {
+		if limit > 0 && sent == limit {
+			m.say("PortalSuspended")
+			return true
+		}
+		m.say("DataRow x")
+		p.rows++
+	}
+	m.say("CommandComplete SELECT")
+	return true
+}
+
+func (m *model) copyData(kind byte, data string) {
+	switch kind {
+	case 'S', 'H': // ignored
+	case 'd':
+		if data == "bad" {
+			m.endCopy("22P02")
+		}
+	case 'f':
+		m.endCopy("57014")
+	case 'c':
+		m.copying = false
+		m.say(`CommandComplete "COPY 1"`)
+		if !m.extended {
+			m.statements(m.rest)
+		}
+	default:
+		m.endCopy("08P01")
+	}
+}
+
+func (m *model) endCopy(code string) {
+	m.copying = false
+	m.fail(code)
+	if m.skipping = m.extended; !m.extended {
+		m.ready()
+	}
+}
+
+func (m *model) extendedMessage(kind byte, words []string, body []byte) {
+	switch kind {
+	case 'P':
+		m.parse(words[0], words[1])
+	case 'B':
+		m.bind(words[0], words[1])
+	case 'D':
+		m.describe(words[0][:1], words[0][1:])
+	case 'C':
+		if words[0][0] == 'S' {
+			delete(m.texts, words[0][1:])
+		} else {
+			delete(m.portals, words[0][1:])
+		}
+		m.say("CloseComplete")
+	case 'E':
+		m.execute(words[0], binary.BigEndian.Uint32(body[len(body)-4:]))
+	}
+}
+
+// check fails the group unless ok.
+func (m *model) check(ok bool, code string) bool {
+	if !ok {
+		m.fail(code)
+		m.skipping = true
+	}
+	return ok
+}
+
+func (m *model) parse(name, text string) {
+	_, taken := m.texts[name]
+	refused := m.status == 'E' && !strings.HasPrefix(text, "ROLLBACK") && !strings.HasPrefix(text, "COMMIT")
+	if m.check(!strings.Contains(text, "SELCT"), "42601") && m.check(!refused, "25P02") && m.check(!taken || name == "", "42P05") {
+		m.texts[name] = text
+		m.say("ParseComplete")
+	}
+}
+
+func (m *model) bind(portal, name string) {
+	text, ok := m.texts[name]
+	_, taken := m.portals[portal]
+	if m.check(ok, "26000") && m.check(!taken || portal == "", "42P03") {
+		m.portals[portal] = &modelPortal{text: text}
+		m.say("BindComplete")
+	}
+}
+
+func (m *model) describe(kind, name string) {
+	_, ok := m.texts[name]
+	if kind == "P" {
+		_, ok = m.portals[name]
+	}
+	if !m.check(ok, "26000") {
+		return
+	}
+	if kind == "S" {
+		m.say(`ParameterDescription "\x00\x00"`)
+	}
+	m.say("NoData")
+}
+
+func (m *model) execute(name string, limit uint32) {
+	p, ok := m.portals[name]
+	if !m.check(ok, "34000") {
+		return
+	}
+	m.skipping = !m.run(p.text, false, limit, p)
+}
