@@ -157,8 +157,10 @@ func BenchmarkSplit(b *testing.B) {
 }
 
 func TestSplitDoesNotAllocate(t *testing.T) {
-	all := []byte(strings.Join(tpcb, "\n"))
-	dst := make([]Statement, 0, 8)
+	all := []byte(strings.Join(tpcb, "\n") + `create unlogged table t (a int); alter table t detach partition p concurrently; drop index concurrently i;
+		copy t (a) from stdin; explain (analyze, costs off) select count(*) from t; set local role a; rollback to savepoint b; deallocate all;
+		copy (select f(1)) to stdout; commit and chain; with a as (select 1) select * from a for update; alter role a password 'x'`)
+	dst := make([]Statement, 0, 32)
 	if n := testing.AllocsPerRun(100, func() { dst, _ = Split(dst[:0], all, standard) }); n != 0 {
 		t.Errorf("got %v allocations", n)
 	}
