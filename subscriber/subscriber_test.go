@@ -67,26 +67,20 @@ func (w *world) produce(end kgo.TransactionEndTry, topic string, at time.Time, v
 var errEnough = errors.New("enough")
 
 // follow reads values until the last of want has come.
-func (w *world) follow(cfg Config, started func(), want ...string) {
+func (w *world) follow(cfg Config, want ...string) {
 	w.t.Helper()
 	cfg.Brokers = w.brokers
 	var got []string
-	done := make(chan error, 1)
-	go func() {
-		done <- Follow(w.ctx, cfg, func(e Event) error {
-			if e.ID != "id of "+string(e.Value) {
-				return fmt.Errorf("id %q of %s", e.ID, e.Value)
-			}
-			if got = append(got, string(e.Value)); len(got) == len(want) {
-				return errEnough
-			}
-			return nil
-		})
-	}()
-	if started != nil {
-		started()
-	}
-	if err := <-done; !errors.Is(err, errEnough) || fmt.Sprint(got) != fmt.Sprint(want) {
+	err := Follow(w.ctx, cfg, func(e Event) error {
+		if e.ID != "id of "+string(e.Value) {
+			return fmt.Errorf("id %q of %s", e.ID, e.Value)
+		}
+		if got = append(got, string(e.Value)); len(got) == len(want) {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) || fmt.Sprint(got) != fmt.Sprint(want) {
 		w.t.Errorf("got %q, error %v, want %q", got, err, want)
 	}
 }
@@ -99,23 +93,44 @@ func TestFollowReadsCommittedEvents(t *testing.T) {
 	w.produce(kgo.TryAbort, "shop.audit", now, "aborted")
 	w.produce(kgo.TryCommit, "shop.audit", now, "new")
 
-	w.follow(Config{Prefix: "shop", From: Beginning}, nil, "old 1", "old 2", "new")
+	w.follow(Config{Prefix: "shop", From: Beginning}, "old 1", "old 2", "new")
 	recent := From{}
 	if err := recent.UnmarshalText([]byte("30m")); err != nil {
 		t.Fatal(err)
 	}
-	w.follow(Config{Prefix: "shop", From: recent}, nil, "new")
+	w.follow(Config{Prefix: "shop", From: recent}, "new")
 }
 
-// TestFollowFromEnd also follows a table whose topic is made only later.
+// TestFollowFromEnd also follows a table whose topic is made only later: that one is read whole.
 func TestFollowFromEnd(t *testing.T) {
 	w := newWorld(t)
 	w.createTopic("shop.public.orders")
 	w.produce(kgo.TryCommit, "shop.public.orders", time.Now(), "before")
-	w.follow(Config{Prefix: "shop", Tables: []string{"orders", "public.customers"}}, func() {
-		w.createTopic("shop.public.customers")
-		w.produce(kgo.TryCommit, "shop.public.customers", time.Now(), "late")
-	}, "late")
+	got := make(chan string, 1)
+	done := make(chan error, 1)
+	go func() {
+		cfg := Config{Brokers: w.brokers, Prefix: "shop", Tables: []string{"orders", "public.customers"}}
+		done <- Follow(w.ctx, cfg, func(e Event) error {
+			if string(e.Value) == "late" {
+				return errEnough
+			}
+			if len(got) == 0 {
+				got <- string(e.Value)
+			}
+			return nil
+		})
+	}()
+	for len(got) == 0 && w.ctx.Err() == nil { // nobody else tells when it has found the end
+		w.produce(kgo.TryCommit, "shop.public.orders", time.Now(), "after")
+	}
+	if first := <-got; first != "after" {
+		t.Errorf("the first event is %q, want none from before", first)
+	}
+	w.createTopic("shop.public.customers")
+	w.produce(kgo.TryCommit, "shop.public.customers", time.Now(), "late")
+	if err := <-done; !errors.Is(err, errEnough) {
+		t.Errorf("the new topic was not read: %v", err)
+	}
 }
 
 func TestFollowStops(t *testing.T) {

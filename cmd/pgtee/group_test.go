@@ -47,11 +47,11 @@ func TestGroupFirstToReturnStopsTheRest(t *testing.T) {
 
 func TestGroupHasAHardDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var stopped []string
+		var late, abandoned []string
 		ctx, signal := context.WithCancel(t.Context())
 		signal()
 		start := time.Now()
-		err := runGroup(ctx, 10*time.Second, until("proxy", 20*time.Second, &stopped), until("publisher", 0, &stopped))
+		err := runGroup(ctx, 10*time.Second, until("proxy", 20*time.Second, &late), until("publisher", 0, &abandoned))
 		if err == nil || !strings.Contains(err.Error(), "proxy did not stop within 10s") || time.Since(start) != 10*time.Second {
 			t.Errorf("error %v after %s", err, time.Since(start))
 		}
