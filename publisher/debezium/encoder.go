@@ -48,7 +48,6 @@ type Encoder struct {
 	codecs codecs
 
 	tables map[uint32]*table // by OID, of the newest Relation
-	topics map[string]string // topic to the table that has it
 
 	now            time.Time
 	before, after  row
@@ -70,7 +69,6 @@ func New(config Config) *Encoder {
 		source: sourceHead(&config),
 		codecs: codecs{catalog: config.Catalog},
 		tables: map[uint32]*table{},
-		topics: map[string]string{},
 	}
 }
 

@@ -46,12 +46,9 @@ type row struct {
 func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	t := &table{
 		relation: relation,
+		topic:    topicName(e.config.Prefix, relation),
 		source:   sourceTable(relation.Schema, relation.Name),
 		columns:  make([]column, len(relation.Columns)),
-	}
-	var err error
-	if t.topic, err = e.topic(relation); err != nil {
-		return nil, err
 	}
 	known, _, err := e.config.Catalog.Table(relation.OID)
 	if err != nil {
@@ -85,21 +82,16 @@ func newColumn(c pgoutput.Column, found codec, notNull bool) column {
 	return planned
 }
 
-// topic is <prefix>.<schema>.<table>, with "_" for what a Kafka topic cannot have in its name.
-func (e *Encoder) topic(relation *pgoutput.Relation) (string, error) {
-	topic := strings.Map(func(r rune) rune {
+// topicName is <prefix>.<schema>.<table>, with "_" for what a Kafka topic cannot have in its name.
+// The publisher refuses two tables of one topic.
+func topicName(prefix string, relation *pgoutput.Relation) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
 			return r
 		}
 		return '_'
-	}, e.config.Prefix+"."+relation.Schema+"."+relation.Name)
-	name := relation.Schema + "." + relation.Name
-	if other, taken := e.topics[topic]; taken && other != name {
-		return "", fmt.Errorf("its topic %s is that of table %s already: rename one of them", topic, other)
-	}
-	e.topics[topic] = name
-	return topic, nil
+	}, prefix+"."+relation.Schema+"."+relation.Name)
 }
 
 // chooseKey returns the columns of the record key: those of the first candidate (the primary key, if
