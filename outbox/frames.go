@@ -53,8 +53,10 @@ func (f *frames) next() (kind byte, body []byte, err error) {
 // need reads until n bytes are there.
 func (f *frames) need(n int) error {
 	for f.end-f.start < n {
-		f.end = copy(f.buffer, f.buffer[f.start:f.end])
-		f.start = 0
+		if f.start > 0 {
+			f.end = copy(f.buffer, f.buffer[f.start:f.end])
+			f.start = 0
+		}
 		if f.end == len(f.buffer) {
 			f.resize(2 * len(f.buffer))
 		}
