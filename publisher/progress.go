@@ -24,7 +24,7 @@ var progressConfigs = map[string]*string{
 func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) error {
 	topic := l.topics.progress
 	partitions, err := ensureTopic(ctx, admin, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
-	if err != nil {
+	if err != nil || partitions == 0 {
 		return err
 	}
 	if partitions != 1 {
@@ -70,7 +70,11 @@ type progressReader struct {
 // Reading starts near the end, where our record almost always is, and goes back if it is not there.
 func readPosition(ctx context.Context, client *kgo.Client, topic, key string) (*Position, error) {
 	r := progressReader{client: client, topic: topic}
-	if err := r.locate(ctx); err != nil {
+	err := r.locate(ctx)
+	for errors.Is(err, kerr.UnknownTopicOrPartition) && pause(ctx, hiddenPause) == nil {
+		err = r.locate(ctx) // it exists, but a broker may be told of a new topic a moment later
+	}
+	if err != nil {
 		return nil, fmt.Errorf("locate %s: %w", topic, err)
 	}
 	for window := int64(firstWindow); ; window *= 8 {
@@ -111,7 +115,7 @@ func (r *progressReader) locate(ctx context.Context) error {
 		return err
 	}
 	if !found || !ok {
-		return errors.New("not known to the broker yet")
+		return kerr.UnknownTopicOrPartition
 	}
 	r.id, r.leader, r.start, r.end = topic.ID, partition.Leader, start.Offset, end.Offset
 	return nil

@@ -83,12 +83,12 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// ensureTopic creates a topic unless it exists, and returns how many partitions it has. For one that
-// exists the right to create topics is not needed.
-func ensureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (int, error) {
+// ensureTopic creates a topic unless it exists; then it returns how many partitions that has. For one
+// that exists the right to create topics is not needed.
+func ensureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (existing int, err error) {
 	_, refused := admin.CreateTopic(ctx, partitions, replicas, configs, topic)
 	if refused == nil {
-		return int(partitions), nil
+		return 0, nil
 	}
 	details, err := admin.ListTopics(ctx, topic)
 	if err != nil || !details.Has(topic) || details[topic].Err != nil {
