@@ -7,11 +7,11 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// binary encodes bytea and bit strings. It is used by one goroutine at a time.
-type binary struct{ raw []byte }
+// rawBytes encodes bytea and bit strings. It is used by one goroutine at a time.
+type rawBytes struct{ raw []byte }
 
 // bytea encodes as base64 (binary.handling.mode=bytes); text is of bytea_output hex or escape.
-func (b *binary) bytea(dst, text []byte) ([]byte, bool) {
+func (b *rawBytes) bytea(dst, text []byte) ([]byte, bool) {
 	if !bytes.HasPrefix(text, []byte(`\x`)) {
 		return b.escaped(dst, text)
 	}
@@ -24,7 +24,7 @@ func (b *binary) bytea(dst, text []byte) ([]byte, bool) {
 }
 
 // escaped reads bytea_output = escape: \\ and \ooo, everything else as it is.
-func (b *binary) escaped(dst, text []byte) ([]byte, bool) {
+func (b *rawBytes) escaped(dst, text []byte) ([]byte, bool) {
 	b.raw = b.raw[:0]
 	for len(text) > 0 {
 		switch {
@@ -48,7 +48,7 @@ func octal(c byte) bool { return c >= '0' && c <= '7' }
 
 // bits encodes bit(n) and varbit as io.debezium.data.Bits: little-endian bytes, the last bit of the
 // text lowest, without zero bytes at the end.
-func (b *binary) bits(dst, text []byte) ([]byte, bool) {
+func (b *rawBytes) bits(dst, text []byte) ([]byte, bool) {
 	b.raw = b.raw[:0]
 	for i := range text {
 		if i%8 == 0 {

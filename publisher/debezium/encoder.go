@@ -20,7 +20,6 @@
 package debezium
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -43,9 +42,10 @@ type Config struct {
 
 // Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
 type Encoder struct {
-	config Config
-	source []byte // source block up to "ts_ms":
-	codecs codecs
+	config   Config
+	source   []byte // source block up to "ts_ms":
+	messages string // topic of logical messages
+	codecs   codecs
 
 	tables map[uint32]*table // by OID, of the newest Relation
 
@@ -65,10 +65,11 @@ func New(config Config) *Encoder {
 		config.Catalog = emptyCatalog{}
 	}
 	return &Encoder{
-		config: config,
-		source: sourceHead(&config),
-		codecs: codecs{catalog: config.Catalog},
-		tables: map[uint32]*table{},
+		config:   config,
+		source:   sourceHead(&config),
+		messages: config.Prefix + ".message",
+		codecs:   codecs{catalog: config.Catalog},
+		tables:   map[uint32]*table{},
 	}
 }
 
@@ -112,124 +113,16 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	w := writer{e, b, tx, i, t}
 	switch c.Op {
 	case outbox.Insert:
-		return w.write('c', nil, &e.after)
+		return w.write('c', nil, &e.after, stays)
 	case outbox.Update:
 		return w.update()
 	case outbox.Delete:
-		return w.delete(nil)
+		return w.delete(stays)
 	}
 	if !e.config.SkipTruncate {
 		w.truncate()
 	}
 	return nil
-}
-
-// writer writes the records of one change.
-type writer struct {
-	*Encoder
-	batch *publisher.Batch
-	tx    *outbox.Transaction
-	index int
-	table *table
-}
-
-// update writes a change of the key as the end of one row and the start of another.
-func (w *writer) update() error {
-	if !w.before.present {
-		return w.write('u', nil, &w.after)
-	}
-	if w.table.key == nil {
-		return w.write('u', &w.before, &w.after)
-	}
-	var err error
-	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before); err != nil {
-		return err
-	}
-	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after); err != nil {
-		return err
-	}
-	if bytes.Equal(w.oldKey, w.newKey) {
-		return w.write('u', &w.before, &w.after)
-	}
-	if err := w.delete(w.newKey); err != nil {
-		return err
-	}
-	if err := w.write('c', nil, &w.after); err != nil {
-		return err
-	}
-	w.batch.Header("__debezium.oldkey", w.oldKey)
-	return nil
-}
-
-// delete writes a delete and its tombstone; newKey is the key under which the row lives on.
-func (w *writer) delete(newKey []byte) error {
-	if err := w.write('d', &w.before, nil); err != nil {
-		return err
-	}
-	w.newKeyHeader(newKey)
-	if w.config.NoTombstones {
-		return nil
-	}
-	key, err := w.key(&w.before)
-	if err != nil {
-		return err
-	}
-	w.batch.Add(w.table.topic, key, publisher.Null)
-	w.newKeyHeader(newKey)
-	w.context(w.batch)
-	return nil
-}
-
-func (w *writer) newKeyHeader(newKey []byte) {
-	if newKey != nil {
-		w.batch.Header("__debezium.newkey", newKey)
-	}
-}
-
-// write writes a record whose key is that of after, or of before if there is no after.
-func (w *writer) write(op byte, before, after *row) error {
-	identity := after
-	if after == nil {
-		identity = before
-	}
-	key, err := w.key(identity)
-	if err != nil {
-		return err
-	}
-	w.value(op, key, before, after)
-	return nil
-}
-
-func (w *writer) truncate() { w.value('t', publisher.Null, nil, nil) }
-
-func (w *writer) value(op byte, key int, before, after *row) {
-	b, value := w.batch, len(w.batch.Buf)
-	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before)
-	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after)
-	b.Buf = append(b.Buf, `,"source":`...)
-	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
-	b.Buf = append(b.Buf, `,"transaction":null,"op":"`...)
-	b.Buf = append(b.Buf, op, '"')
-	b.Buf = appendTimes(b.Buf, w.now)
-	b.Buf = append(b.Buf, `,"pgtee":`...)
-	b.Buf = b.AppendPgtee(b.Buf, w.tx, w.index)
-	b.Buf = append(b.Buf, '}')
-	b.Add(w.table.topic, key, value)
-	w.context(b)
-}
-
-// key appends the key of a row to the batch and returns where it starts.
-func (w *writer) key(r *row) (int, error) {
-	if w.table.key == nil {
-		return publisher.Null, nil
-	}
-	start := len(w.batch.Buf)
-	buf, err := w.table.appendKey(w.batch.Buf, r)
-	if err != nil {
-		return 0, err
-	}
-	w.batch.Buf = buf
-	return start, nil
 }
 
 // appendMessage writes a logical message of the application to <prefix>.message. One that was not
@@ -251,18 +144,7 @@ func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i in
 	b.Buf = append(b.Buf, `},"pgtee":`...)
 	b.Buf = b.AppendPgtee(b.Buf, tx, i)
 	b.Buf = append(b.Buf, '}')
-	b.Add(e.config.Prefix+".message", key, value)
-}
-
-// context gives the last record the headers that Debezium's records of tables have.
-func (e *Encoder) context(b *publisher.Batch) {
-	if e.config.RunID == "" {
-		return
-	}
-	b.Header("__debezium.context.connectorLogicalName", []byte(e.config.Prefix))
-	b.Header("__debezium.context.taskId", []byte("0"))
-	b.Header("__debezium.context.connectorName", []byte("postgresql"))
-	b.Header("__debezium.context.runId", []byte(e.config.RunID))
+	b.Add(e.messages, key, value)
 }
 
 // table returns the plan of a Relation. A new pointer is a new version of the table.

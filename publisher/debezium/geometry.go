@@ -2,7 +2,7 @@ package debezium
 
 import (
 	"bytes"
-	wire "encoding/binary"
+	"encoding/binary"
 	"math"
 	"slices"
 
@@ -155,11 +155,11 @@ func (g *geometries) polygonRing() {
 func (g *geometries) header(kind byte) { g.wkb = append(g.wkb[:0], 1, kind, 0, 0, 0) }
 
 func (g *geometries) count(n int) {
-	g.wkb = wire.LittleEndian.AppendUint32(g.wkb, uint32(n))
+	g.wkb = binary.LittleEndian.AppendUint32(g.wkb, uint32(n))
 }
 
 func (g *geometries) coordinates(numbers []float64) {
 	for _, f := range numbers {
-		g.wkb = wire.LittleEndian.AppendUint64(g.wkb, math.Float64bits(f))
+		g.wkb = binary.LittleEndian.AppendUint64(g.wkb, math.Float64bits(f))
 	}
 }

@@ -94,7 +94,7 @@ var arrays = map[uint32]uint32{
 type codecs struct {
 	catalog    Catalog
 	numerics   numerics
-	binary     binary
+	raw        rawBytes
 	hstores    hstores
 	geometries geometries
 	unescaped  []byte
@@ -152,12 +152,12 @@ func (c *codecs) builtin(oid uint32, typmod int32) codec {
 	case oidBool:
 		return codec{append: appendBool, zero: "false"}
 	case oidBytea:
-		return codec{append: c.binary.bytea, zero: `""`, unavailable: placeholderBytes}
+		return codec{append: c.raw.bytea, zero: `""`, unavailable: placeholderBytes}
 	case oidBit, oidVarbit:
 		if typmod == 1 {
 			return codec{append: appendBit, zero: "false"}
 		}
-		return codec{append: c.binary.bits, zero: `""`}
+		return codec{append: c.raw.bits, zero: `""`}
 	case oidUUID:
 		return codec{appendText, `""`, placeholderText, placeholderUUID}
 	case oidDate:

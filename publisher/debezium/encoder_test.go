@@ -1,0 +1,261 @@
+package debezium
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+var orders = &pgoutput.Relation{
+	OID: 16400, Schema: "public", Name: "orders", Identity: 'd',
+	Columns: []pgoutput.Column{
+		{Name: "id", Type: 20, TypeMod: -1, Key: true},
+		{Name: "customer", Type: 25, TypeMod: -1},
+		{Name: "total", Type: 1700, TypeMod: 10<<16 + 2 + 4},
+		{Name: "placed", Type: 1184, TypeMod: -1},
+		{Name: "paid", Type: 16, TypeMod: -1},
+		{Name: "tags", Type: 1009, TypeMod: -1},
+	},
+}
+
+var ordersCatalog = &fixedCatalog{Tables: map[uint32]Table{
+	16400: {NotNull: []string{"id", "customer"}, Keys: [][]string{{"id"}}},
+}}
+
+const isNull = "\x00"
+
+// tuple makes a row; isNull stands for NULL.
+func tuple(values ...string) pgoutput.Tuple {
+	t := binary.BigEndian.AppendUint16(nil, uint16(len(values)))
+	for _, v := range values {
+		if v == isNull {
+			t = append(t, pgoutput.Null)
+			continue
+		}
+		t = binary.BigEndian.AppendUint32(append(t, pgoutput.Text), uint32(len(v)))
+		t = append(t, v...)
+	}
+	return t
+}
+
+func order(id string) pgoutput.Tuple {
+	return tuple(id, `Zoë "Z"`, "1234.50", "2025-01-31 12:00:00.5+00", "t", `{a,"b c",NULL}`)
+}
+
+func identity(id string) pgoutput.Tuple {
+	return tuple(id, isNull, isNull, isNull, isNull, isNull)
+}
+
+// sampleTransaction has every operation, with and without a note.
+func sampleTransaction() *outbox.Transaction {
+	session := outbox.NewSessionID(time.UnixMilli(1738324800000), 7)
+	changes := []outbox.Change{
+		{Op: outbox.Insert, Relation: orders, New: order("1"), Note: -1},
+		{Op: outbox.Update, Relation: orders, New: order("1")},
+		{Op: outbox.Update, Relation: orders, OldKind: 'K', Old: identity("1"), New: order("2")},
+		{Op: outbox.Delete, Relation: orders, OldKind: 'K', Old: identity("2")},
+		{Op: outbox.Truncate, Relation: orders},
+		{Op: outbox.Message, Prefix: "app", Content: []byte("hello")},
+	}
+	for i := range changes {
+		changes[i].Ordinal, changes[i].LSN = i, 0x16B3700
+	}
+	return &outbox.Transaction{
+		XID: 731, BeginLSN: 0x16B3748, EndLSN: 0x16B3780, CommitTime: time.UnixMicro(1738324800123456), Changes: changes,
+		Notes: []outbox.Note{{
+			Payload: outbox.Payload{
+				Session: session, Statement: 3, Fingerprint: 0xABCDEF, Client: netip.MustParseAddrPort("10.0.0.9:5555"),
+				Time: time.UnixMilli(1738324800100),
+			},
+			User: []byte("anna"), Role: []byte("anna"), PID: 4711, Application: []byte("shop"),
+			SQL: []byte("UPDATE orders SET id = 2"), Trust: outbox.Verified,
+		}},
+	}
+}
+
+func newSampleEncoder() *Encoder {
+	return New(Config{
+		Prefix: "shop", Database: "shop", Version: "1.0", RunID: "01a1fb92", Catalog: ordersCatalog,
+		Now: func() time.Time { return time.Unix(1738324801, 234567890) },
+	})
+}
+
+// TestRecords is what our own records look like, byte for byte.
+func TestRecords(t *testing.T) {
+	tx, encoder := sampleTransaction(), newSampleEncoder()
+	var batch publisher.Batch
+	batch.Begin(tx)
+	for i := range tx.Changes {
+		batch.At(tx, i)
+		if err := encoder.Append(&batch, tx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got bytes.Buffer
+	for _, r := range batch.Records() {
+		fmt.Fprintf(&got, "%s\nkey %s\nvalue %s\n", r.Topic, orNull(r.Key), orNull(r.Value))
+		for _, h := range r.Headers {
+			fmt.Fprintf(&got, "%s: %s\n", h.Key, h.Value)
+		}
+		got.WriteByte('\n')
+	}
+	const golden = "testdata/records.txt"
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("records differ from %s (-update writes it):\n%s", golden, got.Bytes())
+	}
+}
+
+func orNull(raw []byte) string {
+	if raw == nil {
+		return "null"
+	}
+	return string(raw)
+}
+
+func TestOptions(t *testing.T) {
+	tx := sampleTransaction()
+	encoder := New(Config{NoTombstones: true, SkipTruncate: true})
+	var batch publisher.Batch
+	for i := range tx.Changes {
+		if err := encoder.Append(&batch, tx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if batch.Len() != 6 { // c, u, d + c, d, m
+		t.Errorf("%d records, want 6", batch.Len())
+	}
+}
+
+func TestErrors(t *testing.T) {
+	binaryRow := append(tuple("1", "2", "3", "4", "5")[:0:0], order("1")...)
+	binaryRow[2] = pgoutput.Binary
+	for name, c := range map[string]outbox.Change{
+		"binary values":      {Op: outbox.Insert, Relation: orders, New: binaryRow},
+		"row of 2 columns":   {Op: outbox.Insert, Relation: orders, New: tuple("1", "2")},
+		"not the rows":       {Op: outbox.Insert, Relation: orders},
+		"no Debezium record": {Op: outbox.DDL},
+		"key column id":      {Op: outbox.Delete, Relation: orders, OldKind: 'K', Old: identity(isNull)},
+	} {
+		tx := &outbox.Transaction{Changes: []outbox.Change{c}}
+		err := newSampleEncoder().Append(&publisher.Batch{}, tx, 0)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("error %v, want one with %q", err, name)
+		}
+	}
+}
+
+type brokenCatalog struct{ emptyCatalog }
+
+var errCatalog = errors.New("connection refused")
+
+func (brokenCatalog) Table(uint32) (Table, bool, error) { return Table{}, false, errCatalog }
+
+// TestBrokenCatalog: a catalog that cannot be asked must not change the record.
+func TestBrokenCatalog(t *testing.T) {
+	encoder := New(Config{Catalog: brokenCatalog{}})
+	if err := encoder.Append(&publisher.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
+		t.Errorf("error %v, want %v", err, errCatalog)
+	}
+}
+
+func TestChooseKey(t *testing.T) {
+	relation := func(identity byte, flags string) *pgoutput.Relation {
+		r := &pgoutput.Relation{Identity: identity}
+		for i, f := range flags {
+			r.Columns = append(r.Columns, pgoutput.Column{Name: string(rune('a' + i)), Key: f == 'k'})
+		}
+		return r
+	}
+	for _, test := range []struct {
+		relation   *pgoutput.Relation
+		candidates [][]string
+		want       string
+	}{
+		{relation('d', "kk."), [][]string{{"b", "a"}}, "[1 0]"},    // in the order of the index
+		{relation('d', "kk."), nil, "[0 1]"},                       // the catalog knows nothing
+		{relation('d', "k.."), [][]string{{"gone"}, {"b"}}, "[0]"}, // the catalog is newer
+		{relation('i', ".kk"), [][]string{{"a"}, {"c"}}, "[2]"},    // only what old tuples have
+		{relation('f', "kkk"), [][]string{{"c"}}, "[2]"},           // primary key under FULL
+		{relation('f', "kkk"), nil, "[]"},                          // no key
+		{relation('n', "..."), [][]string{{"a"}}, "[0]"},           // inserts only
+		{relation('d', "..."), [][]string{{"b"}, {"c"}}, "[1]"},    // a unique index
+		{relation('d', "..."), nil, "[]"},
+	} {
+		if got := fmt.Sprint(chooseKey(test.relation, test.candidates)); got != test.want {
+			t.Errorf("identity %c of %v, candidates %v: key %s, want %s", test.relation.Identity, test.relation.Columns, test.candidates, got, test.want)
+		}
+	}
+}
+
+// TestUnchanged: what an update does not have comes from the old row, or is marked.
+func TestUnchanged(t *testing.T) {
+	row := order("1")
+	row[2+5+1] = pgoutput.Unchanged
+	row = append(row[:2+5+1+1], row[2+5+1+5+len(`Zoë "Z"`):]...)
+	for want, c := range map[string]outbox.Change{
+		`"after":{"id":1,"customer":"__debezium_unavailable_value","total":`: {New: row},
+		`"after":{"id":1,"customer":"Zoë \"Z\"","total":`:                    {New: row, OldKind: 'O', Old: order("1")},
+	} {
+		c.Op, c.Relation, c.Note = outbox.Update, orders, -1
+		var batch publisher.Batch
+		if err := newSampleEncoder().Append(&batch, &outbox.Transaction{Changes: []outbox.Change{c}}, 0); err != nil {
+			t.Fatal(err)
+		}
+		if value := batch.Records()[0].Value; !bytes.Contains(value, []byte(want)) {
+			t.Errorf("value %s, want %s", value, want)
+		}
+	}
+}
+
+func BenchmarkInsert(b *testing.B) { benchmarkAppend(b, 1) }
+func BenchmarkRekey(b *testing.B)  { benchmarkAppend(b, 2) }
+
+func benchmarkAppend(b *testing.B, i int) {
+	tx, encoder := sampleTransaction(), newSampleEncoder()
+	var batch publisher.Batch
+	batch.Begin(tx)
+	b.ReportAllocs()
+	for b.Loop() {
+		batch.Reset()
+		if err := encoder.Append(&batch, tx, i); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestAllocations: none per row once the buffers have grown.
+func TestAllocations(t *testing.T) {
+	tx, encoder := sampleTransaction(), newSampleEncoder()
+	var batch publisher.Batch
+	batch.Begin(tx)
+	allocations := testing.AllocsPerRun(100, func() {
+		batch.Reset()
+		for i := range tx.Changes {
+			if err := encoder.Append(&batch, tx, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations per transaction, want 0", allocations)
+	}
+}

@@ -1,0 +1,127 @@
+package debezium
+
+import (
+	"bytes"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// writer writes the records of one change.
+type writer struct {
+	*Encoder
+	batch *publisher.Batch
+	tx    *outbox.Transaction
+	index int
+	table *table
+}
+
+// move is the header of a record whose row lives on under another key, or did so before.
+type move struct {
+	header string // "": the key did not change
+	key    []byte
+}
+
+var stays = move{}
+
+// update writes a change of the key as the end of one row and the start of another.
+func (w *writer) update() error {
+	if !w.before.present {
+		return w.write('u', nil, &w.after, stays)
+	}
+	var err error
+	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before); err != nil {
+		return err
+	}
+	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after); err != nil {
+		return err
+	}
+	if bytes.Equal(w.oldKey, w.newKey) {
+		return w.write('u', &w.before, &w.after, stays)
+	}
+	if err := w.delete(move{"__debezium.newkey", w.newKey}); err != nil {
+		return err
+	}
+	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
+}
+
+// delete writes a delete and its tombstone.
+func (w *writer) delete(m move) error {
+	if err := w.write('d', &w.before, nil, m); err != nil {
+		return err
+	}
+	if w.config.NoTombstones {
+		return nil
+	}
+	key, err := w.key(&w.before)
+	if err != nil {
+		return err
+	}
+	w.batch.Add(w.table.topic, key, publisher.Null)
+	w.headers(m)
+	return nil
+}
+
+// write writes a record whose key is that of after, or of before if there is no after.
+func (w *writer) write(op byte, before, after *row, m move) error {
+	identity := after
+	if after == nil {
+		identity = before
+	}
+	key, err := w.key(identity)
+	if err != nil {
+		return err
+	}
+	w.envelope(op, key, before, after)
+	w.headers(m)
+	return nil
+}
+
+func (w *writer) truncate() {
+	w.envelope('t', publisher.Null, nil, nil)
+	w.headers(stays)
+}
+
+// envelope adds the record whose key starts at key.
+func (w *writer) envelope(op byte, key int, before, after *row) {
+	b, value := w.batch, len(w.batch.Buf)
+	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before)
+	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after)
+	b.Buf = append(b.Buf, `,"source":`...)
+	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
+	b.Buf = append(b.Buf, `,"transaction":null,"op":"`...)
+	b.Buf = append(b.Buf, op, '"')
+	b.Buf = appendTimes(b.Buf, w.now)
+	b.Buf = append(b.Buf, `,"pgtee":`...)
+	b.Buf = b.AppendPgtee(b.Buf, w.tx, w.index)
+	b.Buf = append(b.Buf, '}')
+	b.Add(w.table.topic, key, value)
+}
+
+// headers gives the last record the headers that Debezium's records of tables have.
+func (w *writer) headers(m move) {
+	if m.header != "" {
+		w.batch.Header(m.header, m.key)
+	}
+	if w.config.RunID == "" {
+		return
+	}
+	w.batch.Header("__debezium.context.connectorLogicalName", []byte(w.config.Prefix))
+	w.batch.Header("__debezium.context.taskId", []byte("0"))
+	w.batch.Header("__debezium.context.connectorName", []byte("postgresql"))
+	w.batch.Header("__debezium.context.runId", []byte(w.config.RunID))
+}
+
+// key appends the key of a row to the batch and returns where it starts.
+func (w *writer) key(r *row) (int, error) {
+	if w.table.key == nil {
+		return publisher.Null, nil
+	}
+	start := len(w.batch.Buf)
+	buf, err := w.table.appendKey(w.batch.Buf, r)
+	if err != nil {
+		return 0, err
+	}
+	w.batch.Buf = buf
+	return start, nil
+}
