@@ -26,9 +26,6 @@ type kafkaLog struct {
 	client *kgo.Client // nil: to be fenced
 	known  map[string]bool
 	buffer []kgo.Record // of the current batch, reused
-
-	mu  sync.Mutex
-	err error // first of the current batch; promises set it
 }
 
 func newKafkaLog(cfg Config) *kafkaLog {
@@ -135,32 +132,42 @@ func (l *kafkaLog) produce(ctx context.Context, b *Batch, p Position) error {
 	if err != nil {
 		return err
 	}
-	l.buffer, l.err = recycle(l.buffer), nil
+	l.buffer = recycle(l.buffer)
 	for _, r := range b.Records() {
 		l.buffer = append(l.buffer, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	}
 	l.buffer = append(l.buffer, kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value})
+	var outcome outcome
 	for i := range l.buffer {
-		l.client.Produce(ctx, &l.buffer[i], l.produced)
+		l.client.Produce(ctx, &l.buffer[i], outcome.add)
 	}
 	if err := l.client.Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
+	return outcome.failure()
 }
 
-// produced is called once for each record, by goroutines of the client.
-func (l *kafkaLog) produced(r *kgo.Record, err error) {
+// outcome collects what became of the records of a batch. The client's goroutines add to it.
+type outcome struct {
+	mu  sync.Mutex
+	err error // the first
+}
+
+func (o *outcome) add(r *kgo.Record, err error) {
 	if err == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.err = fmt.Errorf("produce to %s: %w", r.Topic, err)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = fmt.Errorf("produce to %s: %w", r.Topic, err)
 	}
+}
+
+func (o *outcome) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 // Close implements Log. Aborting first, instead of leaving it to the next Fence or the transaction

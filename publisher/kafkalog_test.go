@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -277,4 +278,29 @@ func TestTooLargeRecordHalts(t *testing.T) {
 		t.Fatalf("position %+v after a refused record", p)
 	}
 	l.Close()
+}
+
+func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	for _, source := range []*listSource{listOf(rowAt(100), rowAt(200)), listOf(rowAt(100), rowAt(200), rowAt(300))} {
+		last := source.queue[len(source.queue)-1].EndLSN
+		p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		p.pause = func(context.Context, time.Duration) error { cancel(); return ctx.Err() }
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		for p.Stats().Acked < last && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+		if err := <-done; err != nil || p.Stats().Acked != last {
+			t.Fatalf("%v, %+v", err, p.Stats())
+		}
+	}
+	for i, r := range committed(t, cfg.Brokers, "shop.s.t", 3) {
+		if want := fmt.Sprintf("7300/pgtee/%s/0", outbox.LSN(100*(i+1))); string(r.Headers[0].Value) != want {
+			t.Errorf("event %d is %s, want %s", i, r.Headers[0].Value, want)
+		}
+	}
+	committed(t, cfg.Brokers, "shop.audit", 3)
 }
