@@ -15,6 +15,7 @@ import (
 // memoryLog is a Log that does what it is told.
 type memoryLog struct {
 	recorded *Position
+	history  []Position
 	events   int
 	fences   int
 	fail     []error // of the next calls; nil: none
@@ -39,6 +40,7 @@ func (l *memoryLog) Publish(_ context.Context, b *Batch, p Position) error {
 		return err
 	}
 	l.recorded = &p
+	l.history = append(l.history, p)
 	l.events += b.Len()
 	return nil
 }
@@ -114,23 +116,22 @@ func TestIdlePositionIsRecordedBeforeItIsAcknowledged(t *testing.T) {
 		log, source := &memoryLog{}, listOf(&outbox.Transaction{EndLSN: 100})
 		p, stop := start(t, log, source)
 		time.Sleep(9 * time.Second)
-		synctest.Wait()
-		if len(source.acked) != 0 || log.recorded != nil {
-			t.Errorf("after 9 s: acknowledged %v, recorded %v", source.acked, log.recorded)
+		if s := p.Stats(); s.Batches != 0 || s.Acked != 0 {
+			t.Errorf("after 9 s: %+v", s)
 		}
 		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if fmt.Sprint(source.acked) != "[0/64]" || log.recorded == nil || log.recorded.EndLSN != 100 || log.events != 0 {
-			t.Errorf("after 11 s: acknowledged %v, recorded %+v, %d events", source.acked, log.recorded, log.events)
+		if s := p.Stats(); s.Acked != 100 || s.Published != 100 || s.Batches != 1 || s.Transactions != 0 {
+			t.Errorf("after 11 s: %+v", s)
 		}
-		if source.checks == 0 {
-			t.Error("publications were not compared")
-		}
+		time.Sleep(time.Hour)
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if s := p.Stats(); s.Acked != 100 || s.Published != 100 || s.Batches != 1 || s.State != "stopped" {
-			t.Errorf("%+v", s)
+		if len(log.history) != 1 || log.events != 0 || fmt.Sprint(source.acked) != "[0/64]" {
+			t.Errorf("recorded %+v with %d events, acknowledged %v", log.history, log.events, source.acked)
+		}
+		if source.checks < 300 {
+			t.Errorf("publications were compared %d times in an hour", source.checks)
 		}
 	})
 }
@@ -142,23 +143,14 @@ func TestKafkaIsAwayAndTheSlotIsKept(t *testing.T) {
 		for range 200 {
 			log.fail = append(log.fail, away)
 		}
-		began := time.Now()
 		p, stop := start(t, log, source)
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		if s := p.Stats(); s.State != "retrying" || s.LastError == "" || s.Published != 0 {
-			t.Errorf("%+v", s)
-		}
-		if log.fences > 30 {
-			t.Errorf("%d tries in a minute", log.fences)
+		if s := p.Stats(); s.State != "retrying" || s.LastError == "" || s.Published != 0 || s.Retries > 30 {
+			t.Errorf("after a minute: %+v", s)
 		}
 		time.Sleep(time.Hour)
-		synctest.Wait()
-		if s := p.Stats(); s.State != "publishing" || s.Published != 100 || s.Retries != 200 {
-			t.Errorf("after %s: %+v", time.Since(began), s)
-		}
-		if source.closed {
-			t.Error("the slot was let go")
+		if s := p.Stats(); s.State != "publishing" || s.LastError != "" || s.Published != 100 || s.Retries != 200 {
+			t.Errorf("after an hour: %+v", s)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -171,12 +163,14 @@ func TestFencedPublisherLetsTheSlotGo(t *testing.T) {
 		log, source := &memoryLog{fail: []error{nil, ErrFenced}}, listOf(rowAt(100))
 		p, stop := start(t, log, source)
 		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if s := p.Stats(); s.State != "standing by" || !source.closed || log.fences != 1 {
-			t.Errorf("%+v, closed %v, %d fences", s, source.closed, log.fences)
+		if s := p.Stats(); s.State != "standing by" {
+			t.Errorf("%+v", s)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+		if !source.closed || log.fences != 1 {
+			t.Errorf("closed %v, %d fences", source.closed, log.fences)
 		}
 	})
 }
@@ -188,12 +182,11 @@ func TestLostConnectionIsReplaced(t *testing.T) {
 		log := &memoryLog{}
 		p, stop := start(t, log, first, second)
 		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if s := p.Stats(); s.Published != 200 || s.Transactions != 2 || log.events != 4 || !first.closed {
-			t.Errorf("%+v, %d events", s, log.events)
-		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+		if s := p.Stats(); s.Published != 200 || s.Transactions != 2 || log.events != 4 || !first.closed {
+			t.Errorf("%+v, %d events", s, log.events)
 		}
 	})
 }
@@ -219,7 +212,6 @@ func TestHalts(t *testing.T) {
 			}
 			_, stop := start(t, c.log, sources...)
 			time.Sleep(time.Minute)
-			synctest.Wait()
 			if err := stop(); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)
 			}
@@ -236,18 +228,15 @@ func TestOlderTimelineIsRewritten(t *testing.T) {
 		source.system.Timeline = 2
 		log := &memoryLog{recorded: &Position{Version: 1, Timeline: 1, SystemID: "7300", EndLSN: 150}, fail: []error{nil, nil, errors.New("lost")}}
 		_, stop := start(t, log, source)
-		time.Sleep(20 * time.Millisecond)
-		synctest.Wait()
-		if log.recorded.Timeline != 2 || log.recorded.EndLSN != 150 {
-			t.Errorf("%+v", log.recorded)
-		}
 		time.Sleep(time.Second)
-		synctest.Wait()
-		if log.recorded.Timeline != 2 || log.recorded.EndLSN != 200 {
-			t.Errorf("%+v", log.recorded)
-		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+		if len(log.history) != 2 {
+			t.Fatalf("%+v", log.history)
+		}
+		if first, second := log.history[0], log.history[1]; first.Timeline != 2 || first.EndLSN != 150 || second.Timeline != 2 || second.EndLSN != 200 {
+			t.Errorf("%+v", log.history)
 		}
 	})
 }
