@@ -111,7 +111,9 @@ func (s *session) begin(st *statement) error {
 	if st.effects.tx == parser.Execute {
 		need = s.statements.find([]byte(st.effects.name)).need
 	}
-	if p := pathOf('E', need); p.form == executing && s.notesNow(set) && s.tx.wants(p.when) && !s.skips(st.hash) {
+	// What cannot be read may be the ROLLBACK that a failed block waits for: a note in front would be refused.
+	hopeless := st.unreadable && !s.tx.certain
+	if p := pathOf('E', need); p.form == executing && !hopeless && s.notesNow(set) && s.tx.wants(p.when) && !s.skips(st.hash) {
 		if err := s.note(st.subject, set, s.tx.note(st.hash)); err != nil {
 			return err
 		}

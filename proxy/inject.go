@@ -94,8 +94,9 @@ func (s *session) enter() {
 		return
 	}
 	s.inGroup = true
-	s.tx.next(s.pending.answers())
-	if !s.tx.open {
+	status, answered := s.pending.answers()
+	s.tx.next(status, answered)
+	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()
 	}
 }

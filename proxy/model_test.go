@@ -211,9 +211,12 @@ func (m *model) extendedMessage(kind byte, words []string, body []byte) {
 	}
 }
 
-// check fails the group unless ok.
+// check fails the group unless ok. In a failed block it tells no codes apart: a note may be the first to fail.
 func (m *model) check(ok bool, code string) bool {
 	if !ok {
+		if m.status == 'E' {
+			code = "25P02"
+		}
 		m.fail(code)
 		m.skipping = true
 	}

@@ -8,6 +8,7 @@ type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
 	ending  uint32 // last group that had a statement which ends a transaction, or may
 	unsure  uint32 // last group that changes settings which the next one needs
+	certain bool   // when this group began, all before it had been answered
 	failed  bool   // the block has failed: everything up to its end is refused
 	open    bool   // an explicit block is known to be open
 	noted   bool   // it has a note: whatever may write gets one too
@@ -21,7 +22,8 @@ type transaction struct {
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
 	t.open = status != 'I' && answered >= t.ending
-	t.failed = status == 'E' && answered+1 == t.group
+	t.certain = answered+1 == t.group
+	t.failed = status == 'E' && t.certain
 	if !t.open {
 		t.forget()
 	}
