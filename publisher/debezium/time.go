@@ -14,6 +14,10 @@ const (
 	minute = 60 * second
 	hour   = 60 * minute
 	day    = 24 * hour
+
+	// maxDays is how far from 1970 microseconds fit into 64 bits: to the year 294246. The last 30
+	// years of PostgreSQL's timestamp are beyond it.
+	maxDays = math.MaxInt64/day - 1
 )
 
 // appendDate: days since 1970-01-01. The infinities are what Debezium makes of them: the days of
@@ -59,11 +63,11 @@ func timestamp(typmod int32) appendFunc {
 		case "-infinity":
 			return append(dst, minusInfinity...), true
 		}
-		micros, rest, ok := parseTimestamp(text)
-		if !ok || len(rest) > 0 {
+		days, micros, rest, ok := parseTimestamp(text)
+		if !ok || len(rest) > 0 || days > maxDays || days < -maxDays {
 			return dst, false
 		}
-		return strconv.AppendInt(dst, floorDivide(micros, unit), 10), true
+		return strconv.AppendInt(dst, floorDivide(days*day+micros, unit), 10), true
 	}
 }
 
@@ -89,8 +93,7 @@ func timestampZone(typmod int32) appendFunc {
 		case "-infinity":
 			return append(dst, `"-infinity"`...), true
 		}
-		text, bc := cutBC(text)
-		micros, rest, ok := parseLocal(text, bc)
+		days, micros, rest, ok := parseTimestamp(text)
 		if !ok {
 			return dst, false
 		}
@@ -98,7 +101,7 @@ func timestampZone(typmod int32) appendFunc {
 		if !ok {
 			return dst, false
 		}
-		return appendInstant(dst, micros-offset, precision), true
+		return appendInstant(dst, days, micros-offset, precision), true
 	}
 }
 
@@ -127,9 +130,10 @@ func appendTimeZone(dst, text []byte) ([]byte, bool) {
 	return append(dst, 'Z', '"'), true
 }
 
-func appendInstant(dst []byte, micros int64, precision int) []byte {
-	days := floorDivide(micros, day)
-	micros -= days * day
+// appendInstant appends the instant so many microseconds, of any sign, after midnight of a day.
+func appendInstant(dst []byte, days, micros int64, precision int) []byte {
+	carry := floorDivide(micros, day)
+	days, micros = days+carry, micros-carry*day
 	year, month, dayOfMonth := civil(days)
 	dst = append(dst, '"')
 	switch {
@@ -188,20 +192,16 @@ func floorDivide(a, b int64) int64 {
 
 func cutBC(text []byte) ([]byte, bool) { return bytes.CutSuffix(text, []byte(" BC")) }
 
-// parseTimestamp reads "2024-02-29 12:34:56.789 BC" as microseconds since 1970.
-func parseTimestamp(text []byte) (micros int64, rest []byte, ok bool) {
+// parseTimestamp reads "0044-03-15 12:34:56.789+00 BC", up to the zone, as days since 1970 and
+// microseconds since midnight.
+func parseTimestamp(text []byte) (days, micros int64, rest []byte, ok bool) {
 	text, bc := cutBC(text)
-	return parseLocal(text, bc)
-}
-
-func parseLocal(text []byte, bc bool) (micros int64, rest []byte, ok bool) {
-	days, rest, ok := parseDate(text, bc)
-	const limit = math.MaxInt64 / day // more days overflow; PostgreSQL ends in the year 294276
-	if !ok || days > limit-1 || days < -limit+1 || len(rest) == 0 || rest[0] != ' ' {
-		return 0, nil, false
+	days, rest, ok = parseDate(text, bc)
+	if !ok || len(rest) == 0 || rest[0] != ' ' {
+		return 0, 0, nil, false
 	}
 	micros, rest, ok = parseTime(rest[1:])
-	return days*day + micros, rest, ok
+	return days, micros, rest, ok
 }
 
 // parseDate reads "2024-02-29" as days since 1970-01-01 in the proleptic Gregorian calendar.
