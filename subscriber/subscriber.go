@@ -46,7 +46,8 @@ func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.MetadataMinAge(topicPatience / 2), // a topic that has just been made is read at once
+		kgo.MetadataMinAge(topicPatience / 2), // a topic that has just been made is read soon,
+		kgo.FetchMaxWait(topicPatience),       // also while the others have nothing new
 	}, cfg.KafkaOptions...)...)
 	if err != nil {
 		return fmt.Errorf("--kafka: %w", err)

@@ -77,6 +77,7 @@ func TestUsageErrors(t *testing.T) {
 		"setup of none":  {[]string{"setup", "--postgres", url, "--outbox", "off"}, "choose table or message"},
 		"wrong size":     {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5:warn"}, `"5" is no size`},
 		"wrong action":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5GB:explode"}, "SIZE:drop_slot"},
+		"wrong number":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--partitions", "-1"}, "--partitions"},
 		"wrong from":     {[]string{"subscribe", "--kafka", "h:1", "--from", "monday"}, "want beginning, end, a time"},
 		"no key":         {[]string{"proxy", "--postgres", url, "--key", "/nonexistent/key"}, "openssl rand -hex 32"},
 		"short key":      {[]string{"proxy", "--postgres", url, "--key", file(t, "key", "abc\n")}, "want 64 hex digits"},

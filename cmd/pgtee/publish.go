@@ -22,7 +22,7 @@ type kafkaFlags struct {
 
 // publisherFlags are those of the publisher alone.
 type publisherFlags struct {
-	Partitions     int32         `help:"Partitions of a topic that the publisher makes." default:"1"`
+	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
@@ -123,7 +123,7 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		Prefix:       s.prefix,
 		Slot:         s.slot,
 		Database:     s.database,
-		Partitions:   f.Partitions,
+		Partitions:   int32(f.Partitions),
 		IdleProgress: f.idleProgress,
 		SQLText:      sqlText,
 		Log:          log.Named("publisher").With(zap.String("slot", s.slot)),

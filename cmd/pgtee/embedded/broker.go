@@ -17,6 +17,7 @@ type BrokerConfig struct {
 // one node, for demonstrations and tests; its fencing is weaker than Kafka's.
 type Broker struct {
 	cluster *kfake.Cluster
+	address string
 }
 
 // StartBroker starts a broker with the topics that Dir holds.
@@ -29,11 +30,11 @@ func StartBroker(config BrokerConfig) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the broker on port %d: %w", config.Port, err)
 	}
-	return &Broker{cluster: cluster}, nil
+	return &Broker{cluster, strings.Join(cluster.ListenAddrs(), ",")}, nil
 }
 
 // Address is the bootstrap host:port.
-func (b *Broker) Address() string { return strings.Join(b.cluster.ListenAddrs(), ",") }
+func (b *Broker) Address() string { return b.address }
 
 // Close stops the broker.
 func (b *Broker) Close() { b.cluster.Close() }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,11 @@ func TestPostgresLifeCycle(t *testing.T) {
 		t.Error("a wrong password is let in")
 	}
 	query(t, p.URL("postgres"), "SELECT pg_switch_wal()::text")
+	children := childrenOf(p.process.pid)
 	p.Kill()
+	if runtime.GOOS == "linux" && len(children) == 0 || slices.ContainsFunc(children, isRunning) {
+		t.Errorf("of the processes %v some still run after a kill", children)
+	}
 	if err := p.Start(within(t, time.Minute)); err != nil {
 		t.Fatalf("start after a kill: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,6 +131,10 @@ func (proc *process) kill() {
 	for _, child := range children {
 		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
+	deadline := time.Now().Add(5 * time.Second)
+	for slices.ContainsFunc(children, isRunning) && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond) // they are not our children: nobody tells us
+	}
 }
 
 // childrenOf reads Linux's list of child processes; elsewhere it is empty, and the children leave by
@@ -146,6 +151,17 @@ func childrenOf(pid int) []int {
 		}
 	}
 	return children
+}
+
+// isRunning reads the state in /proc/PID/stat, behind the name in parentheses: Z is a process that has
+// ended and was not yet waited for.
+func isRunning(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	state := text[bytes.LastIndexByte(text, ')')+1:]
+	return !bytes.HasPrefix(state, []byte(" Z")) && !bytes.HasPrefix(state, []byte(" X"))
 }
 
 // complaint is the last line of a program's output that names an error, or the last line.
