@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,22 +88,34 @@ func TestPlantedInSimulation(t *testing.T) {
 func planted(t *testing.T, server *embedded.Postgres, bugs, tuning []harness.Bug, scenario func(*runner) string) {
 	t.Helper()
 	t.Run("red", func(t *testing.T) {
-		binary := must(t, func() (string, error) { return world.Build(append(bugs, tuning...)...) })
-		fault := scenario(newRunner(t, binary, server, "table"))
+		r := newRunner(t, build(t, append(slices.Clone(bugs), tuning...)), server, "table")
+		r.patience = 4 * time.Second // with the bug, what is waited for does not come
+		fault := scenario(r)
 		if fault == "" {
 			t.Error("the scenario does not notice the planted bug")
 		}
 		t.Logf("seen: %.300s", fault)
 	})
 	t.Run("green", func(t *testing.T) {
-		binary := must(t, sharedBinary)
-		if len(tuning) > 0 {
-			binary = must(t, func() (string, error) { return world.Build(tuning...) })
-		}
-		if fault := scenario(newRunner(t, binary, server, "table")); fault != "" {
+		if fault := scenario(newRunner(t, build(t, tuning), server, "table")); fault != "" {
 			t.Errorf("without the bug: %s", fault)
 		}
 	})
+}
+
+// builds are the binaries made so far, by their bugs.
+var builds = map[string]string{}
+
+func build(t *testing.T, bugs []harness.Bug) string {
+	t.Helper()
+	if len(bugs) == 0 {
+		return must(t, sharedBinary)
+	}
+	key := fmt.Sprint(bugs)
+	if builds[key] == "" {
+		builds[key] = must(t, func() (string, error) { return world.Build(bugs...) })
+	}
+	return builds[key]
 }
 
 // fault is what a verdict says, "" if it is clean.
@@ -182,7 +195,7 @@ func (r *runner) expectHalt(words ...string) string {
 	r.t.Helper()
 	select {
 	case <-r.publisher.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(r.patience):
 		return "the publisher goes on"
 	}
 	code, err := r.publisher.Wait(time.Second)

@@ -35,6 +35,7 @@ type runner struct {
 	start    string // log position from which on the truth is compared
 	dir      string // of logs and of the key
 
+	patience     time.Duration // with a publisher that has to end by itself
 	proxyAddress string
 	proxy        *harness.Process
 	publisher    *harness.Process
@@ -51,7 +52,7 @@ func newRunner(t *testing.T, binary string, server *embedded.Postgres, outbox st
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	t.Cleanup(cancel)
 	r := &runner{t: t, ctx: ctx, binary: binary, server: server, broker: must(t, sharedBroker),
-		database: name, prefix: name, slot: name, outbox: outbox}
+		database: name, prefix: name, slot: name, outbox: outbox, patience: 30 * time.Second}
 	r.dir = must(t, func() (string, error) { return world.Sub(name) })
 	key := make([]byte, 32)
 	rand.Read(key)
