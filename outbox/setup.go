@@ -31,7 +31,8 @@ const (
 	// IdentityPublication carries UPDATE and DELETE of the tables with a usable replica identity.
 	IdentityPublication = "pgtee_identity"
 
-	objectsVersion = 1
+	objectsVersion  = 1
+	dropTriggersSQL = "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop;"
 )
 
 // SetupConfig says what Setup, Check and Teardown work on.
@@ -62,7 +63,7 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 		return report, err
 	}
 	steps := []func(context.Context, *pgconn.PgConn, SetupConfig, *serverState, *Report) error{
-		createObjects, createPublications, createTriggers, createSlot,
+		createObjects, createPublications, createSlot,
 	}
 	for _, step := range steps {
 		if err := step(ctx, conn, cfg, server, &report); err != nil {
@@ -72,20 +73,31 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, nil
 }
 
+// createObjects makes schema pgtee and, as a superuser, the event triggers, in one transaction: no
+// DDL of others slips by, and none of ours is recorded.
 func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
 	// The lock keeps two setups apart: CREATE OR REPLACE of the same function would fail.
-	const lock = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));"
+	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));"
 	meta := fmt.Sprintf(`
 		DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
 		INSERT INTO pgtee.meta (version, system_identifier, database_oid, outbox)
 		SELECT %d, c.system_identifier, d.oid, %s
 		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 		ON CONFLICT (one) DO UPDATE SET version = excluded.version, outbox = excluded.outbox;`, objectsVersion, quoteLiteral(cfg.Outbox))
-	sql := "BEGIN;" + lock + objectsSQL + identitySQL + ddlSQL + meta + "COMMIT"
-	if err := execute(ctx, conn, sql); err != nil {
+	objects := objectsSQL + identitySQL + ddlSQL + meta
+	if server.superuser {
+		objects = dropTriggersSQL + objects + triggersSQL
+	}
+	if err := execute(ctx, conn, begin+objects+"COMMIT"); err != nil {
 		return fmt.Errorf("create schema pgtee in %s: %w", server.database, err)
 	}
 	report.ok("schema pgtee with outbox (%s), notes and DDL functions", cfg.Outbox)
+	if !server.superuser {
+		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
+			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")
+		return nil
+	}
+	report.ok("event triggers pgtee_ddl and pgtee_drop, ENABLE ALWAYS")
 	return nil
 }
 
@@ -147,19 +159,6 @@ func createPublication(ctx context.Context, conn *pgconn.PgConn, name, target, o
 	return nil
 }
 
-func createTriggers(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig, server *serverState, report *Report) error {
-	if !server.superuser {
-		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
-			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")
-		return nil
-	}
-	if err := execute(ctx, conn, "BEGIN;SET LOCAL client_min_messages = warning;"+triggersSQL+"COMMIT"); err != nil {
-		return fmt.Errorf("create event triggers: %w", err)
-	}
-	report.ok("event triggers pgtee_ddl and pgtee_drop, ENABLE ALWAYS")
-	return nil
-}
-
 // Teardown drops what Setup made. note() becomes a no-op first, so that sessions of a running proxy do
 // not fail while the rest goes away.
 func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
@@ -183,7 +182,7 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 		}
 	}
 	drops := []struct{ what, sql string }{
-		{"event triggers", "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop"},
+		{"event triggers", dropTriggersSQL},
 		{"publications", "DROP PUBLICATION IF EXISTS " + RowsPublication + "; DROP PUBLICATION IF EXISTS " + IdentityPublication},
 		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
 			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},

@@ -1,6 +1,4 @@
 -- ENABLE ALWAYS: SET session_replication_role = replica must not silence them.
-DROP EVENT TRIGGER IF EXISTS pgtee_ddl;
-DROP EVENT TRIGGER IF EXISTS pgtee_drop;
 CREATE EVENT TRIGGER pgtee_drop ON sql_drop EXECUTE FUNCTION pgtee.on_drop();
 CREATE EVENT TRIGGER pgtee_ddl ON ddl_command_end EXECUTE FUNCTION pgtee.on_ddl();
 ALTER EVENT TRIGGER pgtee_drop ENABLE ALWAYS;
