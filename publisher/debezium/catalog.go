@@ -10,8 +10,8 @@ import (
 )
 
 // Catalog knows what pgoutput does not say about types and tables. It tells what is there now, which
-// may be newer than the change that is being encoded. An error means that it could not be asked; the
-// publisher then tries the change again, for another answer would change the record.
+// may be newer than the change that is being encoded. An error means that it could not be asked, so
+// the change cannot be encoded now: without the answer its record would be another one.
 type Catalog interface {
 	// Type describes a type that is not built in; false: there is none, or not any more.
 	Type(oid uint32) (Type, bool, error)
@@ -42,6 +42,23 @@ type Table struct {
 	// Keys are the unique indexes on whole columns that cannot be null: the primary key first, then
 	// the replica identity, then the others by name. Columns are in the order of the index.
 	Keys [][]string `json:"keys,omitempty"`
+}
+
+// LookupError is a catalog that could not be asked. It is temporary: the same change can be encoded
+// once the database answers.
+type LookupError struct {
+	What string // "type 16385"
+	Err  error
+}
+
+func (e *LookupError) Error() string {
+	return "look up " + e.What + " in the catalog: " + e.Err.Error()
+}
+func (e *LookupError) Unwrap() error   { return e.Err }
+func (e *LookupError) Temporary() bool { return true }
+
+func lookupError(what string, oid uint32, err error) error {
+	return &LookupError{fmt.Sprintf("%s %d", what, oid), err}
 }
 
 // emptyCatalog knows nothing.
@@ -87,14 +104,14 @@ func (d *Database) Type(oid uint32) (Type, bool, error) {
 	}
 	rows, err := d.query(typeQuery, oid)
 	if err != nil {
-		return Type{}, false, fmt.Errorf("look up type %d: %w", oid, err)
+		return Type{}, false, lookupError("type", oid, err)
 	}
 	if len(rows) == 0 {
 		return Type{}, false, nil
 	}
 	t, err := scanType(rows[0])
 	if err != nil {
-		return Type{}, false, fmt.Errorf("look up type %d: %w", oid, err)
+		return Type{}, false, lookupError("type", oid, err)
 	}
 	d.types[oid] = t
 	return t, true, nil
@@ -133,11 +150,11 @@ ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.position`
 func (d *Database) Table(oid uint32) (Table, bool, error) {
 	columns, err := d.query(notNullQuery, oid)
 	if err != nil {
-		return Table{}, false, fmt.Errorf("look up table %d: %w", oid, err)
+		return Table{}, false, lookupError("table", oid, err)
 	}
 	keys, err := d.query(keysQuery, oid)
 	if err != nil {
-		return Table{}, false, fmt.Errorf("look up the keys of table %d: %w", oid, err)
+		return Table{}, false, lookupError("keys of table", oid, err)
 	}
 	var t Table
 	for _, row := range columns {

@@ -196,3 +196,12 @@ func FuzzValues(f *testing.F) {
 		}
 	})
 }
+
+// TestJavaHash: String.hashCode() of "hello" is 99162322, of the emoji 1772899; HashMap folds them.
+func TestJavaHash(t *testing.T) {
+	for text, want := range map[string]uint32{"": 0, "a": 97, "hello": 0x5E91D3B, "😀": 0x1B0D78} {
+		if got := javaHash([]byte(text)); got != want {
+			t.Errorf("%q: %#x, want %#x", text, got, want)
+		}
+	}
+}
