@@ -120,7 +120,10 @@ func (d *demo) openPostgres(ctx context.Context) (err error) {
 
 func (d *demo) openBroker(context.Context) (err error) {
 	d.broker, err = embedded.StartBroker(embedded.BrokerConfig{Dir: filepath.Join(d.Dir, "kafka"), Port: d.KafkaPort})
-	return err
+	if err != nil {
+		return fmt.Errorf("%w: choose another --kafka-port", err)
+	}
+	return nil
 }
 
 // actors: the shop and the proxy that it works through stop first, then the topics are compared.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 )
@@ -46,11 +47,10 @@ func TestParseSize(t *testing.T) {
 func urls(t *testing.T, texts ...string) (f postgresFlags) {
 	t.Helper()
 	for _, text := range texts {
-		var u postgresURL
-		if err := u.UnmarshalText([]byte(text)); err != nil {
+		ctx := &kong.DecodeContext{Scan: kong.Scan(text)}
+		if err := f.Postgres.Decode(ctx); err != nil {
 			t.Fatal(err)
 		}
-		f.Postgres = append(f.Postgres, u)
 	}
 	return f
 }

@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/alecthomas/kong"
 )
 
 // postgresFlags name the server, as the hosts that it may be found at, and the databases.
 type postgresFlags struct {
-	Postgres []postgresURL `help:"Such as postgres://user@host:5432/database; may be given several times for the hosts of one cluster. PGPASSWORD and ~/.pgpass work too." required:"" sep:"none" placeholder:"URL"`
+	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database; may be given several times for the hosts of one cluster. PGPASSWORD and ~/.pgpass work too." required:"" sep:"none" placeholder:"URL"`
 }
 
 // databaseFlags choose databases other than that of the URL.
@@ -21,19 +23,28 @@ type databaseFlags struct {
 // postgresURL is a value of --postgres. It prints without its password.
 type postgresURL struct{ url *url.URL }
 
-// UnmarshalText never quotes the text: it may hold a password.
-func (p *postgresURL) UnmarshalText(text []byte) error {
-	const want = "want postgres://user@host:5432/database, with special characters of a password as %XX"
-	u, err := url.Parse(string(text))
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || (u.Host == "" && u.Query().Get("host") == "") {
-		return errors.New(want)
+// postgresURLs decodes itself: kong's own messages would quote what it cannot read, passwords included.
+type postgresURLs []postgresURL
+
+var errPostgresURL = errors.New("want postgres://user@host:5432/database, with special characters of a password as %XX")
+
+// Decode takes one value of the command line or the environment, or one or a list of them of the file.
+func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
+	value := ctx.Scan.Pop().Value
+	values, isList := value.([]any)
+	if !isList {
+		values = []any{value}
 	}
-	p.url = u
+	for _, value := range values {
+		text, _ := value.(string)
+		u, err := url.Parse(text)
+		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || (u.Host == "" && u.Query().Get("host") == "") {
+			return errPostgresURL
+		}
+		*p = append(*p, postgresURL{u})
+	}
 	return nil
 }
-
-// MarshalText is UnmarshalText's inverse: kong copies values of the YAML file through it.
-func (p postgresURL) MarshalText() ([]byte, error) { return []byte(p.url.String()), nil }
 
 func (p postgresURL) String() string { return p.url.Redacted() }
 
