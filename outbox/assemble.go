@@ -216,7 +216,7 @@ func (a *Assembler) truncate(lsn LSN, truncated pgoutput.Truncated) error {
 	return nil
 }
 
-// logical takes a logical message: a note, a DDL record, or one of the application's own. Those that
+// logical takes a logical message: a note, or one of the application's own. Those that
 // are not transactional belong to no commit: nobody can say that they are in Kafka exactly once.
 func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 	if !m.Transactional {
@@ -225,11 +225,8 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 	if a.current == nil {
 		return errors.New("transactional message outside of a transaction")
 	}
-	switch string(m.Prefix) {
-	case MessagePrefix:
+	if string(m.Prefix) == MessagePrefix {
 		return a.messageNote(lsn, m.Content)
-	case DDLPrefix:
-		return a.ddl(lsn, m.Content)
 	}
 	c, err := a.change(Message, lsn, len(m.Content))
 	if err != nil {

@@ -10,15 +10,13 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Notes and DDL records reach the log in two forms: a row of pgtee.outbox, or a logical message.
-// Any client can write such a message, so nothing in here is an error of the stream: what cannot be
-// read becomes a Forged note without payload, or an empty DDL record.
+// Notes reach the log in two forms: a row of pgtee.outbox, or a logical message. Any client can write
+// such a message, so nothing in here is an error of the stream: what cannot be read becomes a Forged
+// note without payload. DDL records come as rows only, which clients cannot write.
 
 const (
 	// Schema is the schema of our tables and functions.
 	Schema = "pgtee"
-	// DDLPrefix is the prefix of the logical messages that hold a DDL record.
-	DDLPrefix = "pgtee.ddl"
 
 	// maxDDLBytes is the longest DDL record that is read: JSON can take 32 times its length in memory.
 	maxDDLBytes = 16 << 20

@@ -99,7 +99,8 @@ func TestNoteOfEachChange(t *testing.T) {
 	w := &wal{t: t}
 	w.begin(1).relation(1, "public", "t", "a").insert(1, "before")
 	w.message(MessagePrefix, note("one")).message(MessagePrefix, note("two")).insert(1, "a").message("app", "b")
-	w.message(MessagePrefix, note("three")).message(DDLPrefix, `{"command": "CREATE TABLE", "confirmed": true}`)
+	w.relation(3, Schema, "outbox", outboxColumns...)
+	w.message(MessagePrefix, note("three")).insert(3, outboxRow('d', `{"command": "CREATE TABLE", "confirmed": true}`, null, null, 0, nil)...)
 	got := w.commit()
 	want := []int{-1, 1, 1, 2}
 	for i, change := range got.Changes {
@@ -205,14 +206,16 @@ func TestNoteAfterCommand(t *testing.T) {
 	}
 }
 
-func TestDDLRecordForms(t *testing.T) {
+// Only rows of the outbox are DDL records: any client can write a message.
+func TestDDLRecords(t *testing.T) {
 	const body = `{"command": "ALTER TABLE", "statement": "alter table t add b int", "user": "bob", "pid": 7, "listed": true, "atomic": true, "confirmed": true,
 		"objects": [{"command": "ALTER TABLE", "type": "table", "schema": "public", "name": "public.t", "oid": 16385, "dropped": false,
 		"columns": [{"name": "a", "type": "integer", "not_null": true}]}]}`
 	w := &wal{t: t}
 	w.begin(1).relation(3, Schema, "outbox", outboxColumns...)
-	w.insert(3, outboxRow('d', body, null, null, 0, nil)...).message(DDLPrefix, body)
-	w.message(DDLPrefix, "{").message(DDLPrefix, `{"pid": "x", "user": "eve"}`).message(DDLPrefix, strings.Repeat(" ", maxDDLBytes)+body)
+	for _, text := range []string{body, "{", `{"pid": "x", "user": "eve"}`, strings.Repeat(" ", maxDDLBytes) + body} {
+		w.insert(3, outboxRow('d', text, null, null, 0, nil)...)
+	}
 	got := w.commit()
 	whole := &DDLRecord{
 		Command: "ALTER TABLE", Statement: "alter table t add b int", User: "bob", PID: 7, Listed: true, Atomic: true, Confirmed: true,
@@ -221,7 +224,7 @@ func TestDDLRecordForms(t *testing.T) {
 			Columns: []DDLColumn{{Name: "a", Type: "integer", NotNull: true}},
 		}},
 	}
-	want := []*DDLRecord{whole, whole, {}, {}, {}}
+	want := []*DDLRecord{whole, {}, {}, {}}
 	if len(got.Changes) != len(want) || len(got.Notes) != 0 {
 		t.Fatalf("%d changes, %d notes, want %d and 0", len(got.Changes), len(got.Notes), len(want))
 	}
@@ -244,15 +247,10 @@ func TestIsOutbox(t *testing.T) {
 
 func FuzzNoteMessage(f *testing.F) {
 	text := string(NewSigner(4, testKey).Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
-	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))), false)
-	f.Add([]byte(`{"command": "x"}`), true)
-	f.Fuzz(func(t *testing.T, content []byte, ddl bool) {
+	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))))
+	f.Fuzz(func(t *testing.T, content []byte) {
 		w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
-		prefix := MessagePrefix
-		if ddl {
-			prefix = DDLPrefix
-		}
-		got := w.begin(1).message(prefix, string(content)).commit()
+		got := w.begin(1).message(MessagePrefix, string(content)).commit()
 		if len(got.Notes)+len(got.Changes) == 0 {
 			t.Fatal("the message is gone")
 		}

@@ -103,8 +103,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
     WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped
 $columns$;
 
--- record_ddl() puts one DDL record into the outbox, as a row or as a message with the prefix
--- "pgtee.ddl". JSON, UTF-8; the fields of DDLRecord.
+-- record_ddl() puts one DDL record into the outbox: JSON, the fields of DDLRecord. Always as a row: any
+-- client can write a logical message, so a message would prove nothing.
 CREATE OR REPLACE FUNCTION pgtee.record_ddl(tag text, objects jsonb, listed boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
 DECLARE
@@ -113,11 +113,7 @@ DECLARE
         'application', current_setting('application_name'), 'objects', objects,
         'listed', listed, 'atomic', true, 'confirmed', true)::text;
 BEGIN
-    IF pgtee.ready() = 'message' THEN
-        PERFORM pg_logical_emit_message(true, 'pgtee.ddl', convert_to(body, 'UTF8'));
-    ELSE
-        INSERT INTO pgtee.outbox (kind, note) VALUES ('d', body);
-    END IF;
+    INSERT INTO pgtee.outbox (kind, note) VALUES ('d', body);
 END
 $record$;
 REVOKE ALL ON FUNCTION pgtee.refresh_identity(oid[]), pgtee.record_ddl(text, jsonb, boolean) FROM PUBLIC;
