@@ -5,9 +5,11 @@
 // Where Debezium loses a value, ours keeps it:
 //
 //   - What has no form in Debezium's type is PostgreSQL's text as a JSON string: NaN and the
-//     infinities in numeric, a multi-dimensional array as nested arrays, an interval out of style.
-//   - Columns that Debezium leaves out or makes null are published as text: composite types,
-//     multiranges, tsquery, pg_lsn, xid, regclass, "name" and so on, and arrays of any element.
+//     infinities in numeric, timestamps after the year 294246, text in another style.
+//   - An array of more dimensions is an array of arrays, and any element may be null.
+//   - Columns that Debezium leaves out or makes null are there: composite types, multiranges, tsquery,
+//     pg_lsn, xid, regclass, "name" as text, and arrays of money, interval, bit, xml, point, domains.
+//   - time[] keeps its microseconds, timetz with seconds in its zone is converted.
 //   - NULL stays null; Debezium puts the default of the column there.
 //   - TRUNCATE is published (op t), as Debezium does with skipped.operations=none.
 //   - With REPLICA IDENTITY USING INDEX that does not cover the primary key, the columns of the index
@@ -15,8 +17,11 @@
 //   - The first number of source.sequence is the end of the transaction's own commit record; Debezium
 //     has that of the commit before, which a restart forgets. Both rise in commit order.
 //   - The headers __debezium.newkey and oldkey hold the key's JSON, byte for byte.
+//   - The headers __debezium.context.* are there only if Config.RunID is set.
+//   - Logical messages that are not transactional belong to no commit and are not published.
 //
-// The replication connection has DateStyle ISO, IntervalStyle postgres and lc_monetary C.
+// The replication connection must have DateStyle ISO, IntervalStyle postgres, extra_float_digits 1 or
+// more and lc_monetary C; other styles are published as text.
 package debezium
 
 import (
@@ -106,8 +111,7 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 		return err
 	}
 	e.after.fill(&e.before)
-	if e.before.present != (c.Op == outbox.Delete || c.Op == outbox.Update && e.before.present) ||
-		e.after.present != (c.Op == outbox.Insert || c.Op == outbox.Update) {
+	if !hasRows(c.Op, e.before.present, e.after.present) {
 		return fmt.Errorf("%s.%s: operation %q has not the rows that it needs", c.Relation.Schema, c.Relation.Name, c.Op)
 	}
 	w := writer{e, b, tx, i, t}
@@ -123,6 +127,19 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 		w.truncate()
 	}
 	return nil
+}
+
+// hasRows says whether a change has the rows that its operation needs.
+func hasRows(op outbox.Op, before, after bool) bool {
+	switch op {
+	case outbox.Insert:
+		return !before && after
+	case outbox.Update:
+		return after
+	case outbox.Delete:
+		return before && !after
+	}
+	return !before && !after
 }
 
 // appendMessage writes a logical message of the application to <prefix>.message. One that was not
