@@ -47,9 +47,12 @@ var (
 		{File: "outbox/sql/ddl.sql", Old: "        IF t.wanted AND NOT t.present THEN",
 			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        IF t.wanted AND NOT t.present THEN"},
 	}
-	noteAtBind = harness.Bug{File: "proxy/extended.go",
-		Old: "s.statements.bind(portal, s.statements.find(name))",
-		New: "s.statements.bind(portal, s.statements.find(name))\n\t\t\tif st, first := s.statements.execute(portal); first {\n\t\t\t\tif err := s.begin(st); err != nil {\n\t\t\t\t\treturn err\n\t\t\t\t}\n\t\t\t}"}
+	noteAtBind = []harness.Bug{
+		{File: "proxy/extended.go", Old: "\t\tif err := s.begin(st); err != nil {\n\t\t\treturn err\n\t\t}\n", New: "\t\t_ = st\n"},
+		{File: "proxy/extended.go",
+			Old: "s.statements.bind(portal, s.statements.find(name))",
+			New: "s.statements.bind(portal, s.statements.find(name))\n\t\t\tif err := s.begin(s.statements.find(name)); err != nil {\n\t\t\t\treturn err\n\t\t\t}"},
+	}
 
 	// Not a bug: the idle position is recorded at once, not every ten seconds.
 	hastyProgress = harness.Bug{File: "publisher/config.go",
@@ -283,7 +286,7 @@ func TestPlantedListedTables(t *testing.T) {
 
 // Two portals are bound before either is executed: a note at Bind would blame all rows on the second.
 func TestPlantedTwoPortals(t *testing.T) {
-	planted(t, must(t, sharedPostgres[18]), []harness.Bug{noteAtBind}, nil, func(r *runner) string {
+	planted(t, must(t, sharedPostgres[18]), noteAtBind, nil, func(r *runner) string {
 		r.Start(workSchema, workTables...)
 		r.twoPortals()
 		return r.Verdict().fault()

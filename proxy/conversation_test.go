@@ -107,7 +107,7 @@ type stage struct {
 	out            strings.Builder
 	pending        []byte // lines F or B that are sent together
 	from           byte   // of pending
-	modelled       bool   // a model answers in the server's place
+	model          *model // answers in the server's place, if not nil
 }
 
 // actor is one end of a connection. What it says waits in a queue, as in a socket; what it receives gathers.
@@ -176,8 +176,8 @@ func (s *stage) open() {
 	s.client = newActor(client)
 	p.dialer = func(context.Context, string) (net.Conn, error) {
 		far, server := net.Pipe()
-		if s.modelled {
-			go serveModel(server, s.serverStart())
+		if s.model != nil {
+			go serveModel(server, s.model, s.serverStart())
 			return far, nil
 		}
 		s.server = newActor(server)
@@ -261,7 +261,7 @@ func (s *stage) serverStart() (p []byte) {
 // start plays the beginning that most conversations have in common, without writing it down.
 func (s *stage) start() {
 	s.open()
-	if s.modelled {
+	if s.model != nil {
 		s.proxy.outboxes.database("server", "shop").set(true, time.Now())
 		p, _ := encode(nil, clientShapes, strings.TrimRight(strings.SplitAfter(commonStart, "\n")[0][2:], "\n"))
 		s.client.say <- p

@@ -93,19 +93,21 @@ func (s *session) execute(m message) error {
 	}
 	s.enter()
 	if name, _, ok := cutString(m.body); ok && s.notes != nil {
-		if st, first := s.statements.execute(name); first {
-			if err := s.begin(st); err != nil {
-				return err
-			}
+		st, first := s.statements.execute(name)
+		if first {
+			s.proxy.counters.queries.Add(1)
+			s.notes.statement++
+		}
+		if err := s.begin(st); err != nil {
+			return err
 		}
 	}
 	return s.forward(m, entry{kind: 'E'})
 }
 
-// begin is the first Execute of a portal.
+// begin puts a note in front of an Execute. A portal that goes on after a suspension has had its note, unless
+// another statement has had one since.
 func (s *session) begin(st *statement) error {
-	s.proxy.counters.queries.Add(1)
-	s.notes.statement++
 	set := s.pending.settings.Load()
 	need := st.need
 	if st.effects.tx == parser.Execute {

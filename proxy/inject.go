@@ -29,7 +29,7 @@ const (
 
 // path is one way in which a statement reaches the server, and what becomes of its note.
 type path struct {
-	message   byte        // Q: a statement of a Query; E: the first Execute of a portal
+	message   byte        // Q: a statement of a Query; E: an Execute
 	need      parser.Need // of the statement
 	when      condition
 	form      form
@@ -40,7 +40,7 @@ type path struct {
 
 const (
 	inText    = "SELECT pgtee.note('…',current_user); at the start of the statement, in the same Query"
-	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's first Execute"
+	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's Execute"
 	afterward = "after success a Query of its own, before the client's ReadyForQuery"
 
 	asQuery   = "the Query fails: one error marked pgtee, one ReadyForQuery"
@@ -48,8 +48,8 @@ const (
 	asNothing = "swallowed and counted"
 )
 
-// paths is the whole of what the proxy adds to a session. A statement that is executed again after a
-// suspension, FunctionCall, replication, COPY data and whatever cannot be read are passed untouched.
+// paths is the whole of what the proxy adds to a session. FunctionCall, replication, COPY data and whatever cannot
+// be read are passed untouched.
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, "", "", ""},
 	{'Q', parser.Always, inEvery, splicing, inText, "T D C", asQuery},

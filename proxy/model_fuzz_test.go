@@ -108,22 +108,22 @@ func FuzzModel(f *testing.F) {
 				m.handle(p[0], p[headerBytes:])
 			}
 		}
-		got, stats := throughProxy(t, messages)
-		if want := decode("b", serverShapes, m.out, bytes.Clone); got != want || stats.LostReplies > 0 {
+		got, stats, faults := throughProxy(t, messages)
+		if want := decode("b", serverShapes, m.out, bytes.Clone); got != want || stats.LostReplies > 0 || len(faults) > 0 {
 			script := ""
 			for _, p := range messages {
 				script += decode("F", clientShapes, p, bytes.Clone)
 			}
-			t.Errorf("%+v\n%s\n%s", stats, script, difference(want, got))
+			t.Errorf("%+v %q\n%s\n%s", stats, faults, script, difference(want, got))
 		}
 	})
 }
 
 // throughProxy lets the model answer on the other side of a session.
-func throughProxy(t *testing.T, messages [][]byte) (seen string, stats Stats) {
+func throughProxy(t *testing.T, messages [][]byte) (seen string, stats Stats, faults []string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(p []byte) [][]byte { return [][]byte{p} })
-		s.modelled = true
+		s.model = newModel()
 		s.start()
 		defer s.close()
 		for _, p := range messages {
@@ -136,12 +136,13 @@ func throughProxy(t *testing.T, messages [][]byte) (seen string, stats Stats) {
 		synctest.Wait()
 		p, _ := s.client.heard()
 		seen, stats = decode("b", serverShapes, p, bytes.Clone), s.proxy.Stats()
+		faults = s.model.ledger.faults
 	})
-	return seen, stats
+	return seen, stats, faults
 }
 
 // serveModel answers until the connection ends, and begins with the common start.
-func serveModel(conn net.Conn, start []byte) {
+func serveModel(conn net.Conn, m *model, start []byte) {
 	packet := make([]byte, 256)
 	if _, err := io.ReadFull(conn, packet[:4]); err != nil {
 		return
@@ -149,7 +150,6 @@ func serveModel(conn net.Conn, start []byte) {
 	if _, err := io.ReadFull(conn, packet[4:packet[3]]); err != nil {
 		return
 	}
-	m := newModel()
 	m.out = start
 	b := &buffer{}
 	for {

@@ -14,6 +14,7 @@ type model struct {
 	skipping bool // up to Sync
 	texts    map[string]string
 	portals  map[string]*modelPortal
+	ledger   ledger
 
 	copying  bool     // copy data is awaited
 	extended bool     // ... by an Execute
@@ -39,6 +40,7 @@ func (m *model) say(line string) {
 func (m *model) ready() {
 	if m.status == 'I' {
 		clear(m.portals)
+		m.ledger.end()
 	}
 	m.say("ReadyForQuery " + string(m.status))
 }
@@ -46,8 +48,11 @@ func (m *model) ready() {
 // fail is an ErrorResponse; a block fails.
 func (m *model) fail(code string) {
 	m.say("ErrorResponse S=ERROR V=ERROR M=error C=" + code)
-	if m.status == 'T' {
+	switch m.status {
+	case 'T':
 		m.status = 'E'
+	case 'I':
+		m.ledger.end()
 	}
 }
 
@@ -72,6 +77,8 @@ func (m *model) handle(kind byte, body []byte) {
 
 func (m *model) query(text string) {
 	delete(m.texts, "")
+	delete(m.portals, "")
+	m.ledger.text = text
 	if at := strings.Index(text, "SELCT"); at >= 0 {
 		m.fail(fmt.Sprintf("42601 P=%d", at+1))
 		m.ready()
@@ -116,27 +123,51 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 		m.fail("22012")
 		return false
 	case first == "SELECT" || strings.Contains(text, "RETURNING"):
+		if p.rows == 0 {
+			m.write(text, first)
+		}
 		return m.rows(text, described, limit, p)
 	case first == "COPY":
+		m.write(text, first)
 		m.say(`CopyInResponse "\x00\x00\x00"`)
 		m.copying, m.extended = true, !described
 		return true
 	}
+	m.write(text, first)
 	m.control(text, first)
 	m.say(`CommandComplete "` + text + `"`)
 	return true
 }
 
+// write tells the ledger what a statement writes.
+func (m *model) write(text, first string) {
+	switch {
+	case strings.Contains(text, "pgtee.note"):
+		m.ledger.note(strings.Split(text, "'")[1])
+	case first == "INSERT" || first == "UPDATE" || first == "COPY":
+		m.ledger.write(text, true)
+	case first == "CALL" || text == "SELECT public.f()":
+		m.ledger.write(text, false)
+	}
+}
+
 func (m *model) control(text, first string) {
 	switch {
-	case first == "BEGIN" || text == "ROLLBACK TO s":
+	case first == "BEGIN":
 		m.status = 'T'
+	case first == "SAVEPOINT":
+		m.ledger.savepoint()
+	case text == "ROLLBACK TO s":
+		m.status = 'T'
+		m.ledger.rollbackTo()
 	case strings.HasSuffix(text, "CHAIN"):
 		if m.status != 'I' {
 			m.status = 'T'
 		}
+		m.ledger.end()
 	case first == "COMMIT" || first == "ROLLBACK":
 		m.status = 'I'
+		m.ledger.end()
 	case text == "DISCARD ALL", text == "DEALLOCATE ALL":
 		clear(m.texts)
 	}
@@ -196,7 +227,7 @@ func (m *model) extendedMessage(kind byte, words []string, body []byte) {
 	case 'P':
 		m.parse(words[0], words[1])
 	case 'B':
-		m.bind(words[0], words[1])
+		m.bind(words[0], words[1], parameterOf(body, words))
 	case 'D':
 		m.describe(words[0][:1], words[0][1:])
 	case 'C':
@@ -232,11 +263,11 @@ func (m *model) parse(name, text string) {
 	}
 }
 
-func (m *model) bind(portal, name string) {
+func (m *model) bind(portal, name, parameter string) {
 	text, ok := m.texts[name]
 	_, taken := m.portals[portal]
 	if m.check(ok, "26000") && m.check(!taken || portal == "", "42P03") {
-		m.portals[portal] = &modelPortal{text: text}
+		m.portals[portal] = &modelPortal{text: strings.Replace(text, "$1", "'"+parameter+"'", 1)}
 		m.say("BindComplete")
 	}
 }
@@ -261,4 +292,14 @@ func (m *model) execute(name string, limit uint32) {
 		return
 	}
 	m.skipping = !m.run(p.text, false, limit, p)
+}
+
+// parameterOf returns the only parameter of a Bind, if it has one.
+func parameterOf(body []byte, words []string) string {
+	at := len(words[0]) + len(words[1]) + 2 + 4
+	if len(body) < at+6 {
+		return ""
+	}
+	size := binary.BigEndian.Uint32(body[at:])
+	return string(body[at+4:][:size])
 }

@@ -9,6 +9,7 @@ type transaction struct {
 	ending  uint32 // last group that had a statement which ends a transaction, or may
 	unsure  uint32 // last group that changes settings which the next one needs
 	certain bool   // when this group began, all before it had been answered
+	begun   bool   // a block was begun and not ended, as far as what was sent tells
 	failed  bool   // the block has failed: everything up to its end is refused
 	open    bool   // an explicit block is known to be open
 	noted   bool   // it has a note: whatever may write gets one too
@@ -17,14 +18,20 @@ type transaction struct {
 }
 
 // next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
-// ReadyForQuery. Unless a block is known to be open, the group begins a transaction: the answers to the groups
-// before may still be on their way.
+// ReadyForQuery; the answers to later groups may still be on their way. Unless a block is known to be open, the
+// group may begin a transaction, and its notes must be good for that, too.
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
 	t.open = status != 'I' && answered >= t.ending
-	t.certain = answered+1 == t.group
+	if t.certain = answered+1 == t.group; t.certain {
+		t.begun = t.open
+	}
 	t.failed = status == 'E' && t.certain
-	if !t.open {
+	switch {
+	case t.open:
+	case t.begun:
+		t.carried, t.last = false, 0
+	default:
 		t.forget()
 	}
 }
@@ -60,10 +67,10 @@ func (t *transaction) note(hash uint64) (first bool) {
 func (t *transaction) apply(effect parser.Effect) {
 	switch effect {
 	case parser.Begin:
-		t.open = true
+		t.open, t.begun = true, true
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.forget()
-		t.open, t.failed, t.ending = false, false, t.group
+		t.open, t.begun, t.failed, t.ending = false, false, false, t.group
 	case parser.CommitChain, parser.RollbackChain:
 		t.forget()
 		t.failed, t.ending = false, t.group
@@ -77,5 +84,5 @@ func (t *transaction) apply(effect parser.Effect) {
 // applyUnknown follows a statement that cannot be read: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
 	t.forget()
-	t.open, t.ending = false, t.group
+	t.open, t.begun, t.ending = false, false, t.group
 }
