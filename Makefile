@@ -36,7 +36,7 @@ race:
 	$(GO) test -race -timeout 15m $(UNIT)
 
 fuzz:
-	@for package in $$($(GO) list ./...); do \
+	@for package in $(UNIT); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
