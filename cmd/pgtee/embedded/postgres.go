@@ -83,7 +83,10 @@ func newServer(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 			return nil, err
 		}
 	}
-	return p, p.makeDirs()
+	if err := p.makeDirs(); err != nil {
+		return nil, errors.Join(err, p.Remove())
+	}
+	return p, nil
 }
 
 func (p *Postgres) makeDirs() (err error) {
