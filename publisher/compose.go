@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,7 +54,12 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 		return p.appendDDL(tx, i)
 	}
 	first := p.batch.Len()
-	if err := p.format.Append(p.batch, tx, i); err != nil {
+	err := p.format.Append(p.batch, tx, i)
+	var outage interface{ Temporary() bool } // of the catalog that the format asks
+	if errors.As(err, &outage) && outage.Temporary() {
+		return fmt.Errorf("%s: %w", sourceName(c), err)
+	}
+	if err != nil {
 		return &Halt{ErrEncode, fmt.Sprintf("%s: %v", sourceName(c), err), "exclude the table or report the defect; nothing is skipped meanwhile"}
 	}
 	return p.owners.claim(p.batch, first, c)

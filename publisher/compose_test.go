@@ -240,3 +240,22 @@ func TestChangeThatCannotBeEncodedHalts(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// outage is an error of the format's catalog that passes.
+type outage struct{ error }
+
+func (outage) Temporary() bool { return true }
+
+type formatWithoutCatalog struct{}
+
+func (formatWithoutCatalog) Append(*Batch, *outbox.Transaction, int) error {
+	return fmt.Errorf("type 4711: %w", outage{errors.New("connection refused")})
+}
+
+func TestCatalogThatCannotBeAskedIsRetried(t *testing.T) {
+	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, nil, formatWithoutCatalog{})
+	p.source, p.batch = &simSource{}, &Batch{}
+	if _, err := p.compose([]*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || fateOf(err) != retry {
+		t.Errorf("fate %d of %v, want a retry", fateOf(err), err)
+	}
+}
