@@ -183,7 +183,7 @@ func (s *session) relayAnswers() error {
 			if err != nil {
 				return err
 			}
-			if ok && m.kind != 'p' {
+			if ok && m.kind != 'p' && m.kind != 'X' {
 				return nil
 			}
 			if !ok {

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"testing"
+	"testing/synctest"
+)
+
+func kindsOf(p *pending) (kinds string) {
+	for {
+		e, ok := p.first()
+		if !ok {
+			return kinds
+		}
+		kinds += string(e.kind)
+		p.pop()
+	}
+}
+
+func pushAll(t *testing.T, p *pending, kinds string) {
+	t.Helper()
+	for _, kind := range []byte(kinds) {
+		if err := p.push(entry{kind: kind}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPendingSkips(t *testing.T) {
+	p := newPending()
+	failed, kept := &statement{}, &statement{}
+	p.push(entry{kind: 'P', statement: failed})
+	pushAll(t, p, "BEQ")
+	p.skip()
+	p.push(entry{kind: 'P', statement: failed}) // while the server still skips
+	pushAll(t, p, "SB")
+	p.push(entry{kind: 'P', statement: kept})
+	if got := kindsOf(p); got != "SBP" || !failed.failed.Load() || kept.failed.Load() {
+		t.Errorf("%q is left, failed %t, kept %t", got, failed.failed.Load(), !kept.failed.Load())
+	}
+}
+
+func TestPendingEndsCopy(t *testing.T) {
+	for pushed, want := range map[string]string{"ESScSQ": "ESQ", "ES": "E", "EcS": "ES", "QScScQ": "QSQ"} {
+		p := newPending()
+		pushAll(t, p, pushed)
+		p.endCopy()
+		if got := kindsOf(p); got != want {
+			t.Errorf("%s: %s is left, want %s", pushed, got, want)
+		}
+	}
+}
+
+func TestPendingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPending()
+		for p.hasRoom() {
+			pushAll(t, p, "B")
+		}
+		if p.size != maxPending {
+			t.Fatalf("%d entries, want %d", p.size, maxPending)
+		}
+		waited := make(chan struct{})
+		go func() {
+			p.awaitRoom()
+			close(waited)
+		}()
+		synctest.Wait()
+		select {
+		case <-waited:
+			t.Fatal("there is no room")
+		default:
+		}
+		p.pop()
+		<-waited
+	})
+}
