@@ -168,7 +168,7 @@ func (r *runner) Pgtee(args ...string) (output string, code int) {
 func (r *runner) Setup() {
 	r.t.Helper()
 	r.start = r.Query("SELECT pg_current_wal_insert_lsn()::text")
-	out, code := r.Pgtee("setup", "--postgres", r.URL(), "--slot", r.slot, "--outbox", r.outbox)
+	out, code := r.Pgtee("setup", "--postgres", r.URL(), "--slot", r.slot)
 	if code != 0 {
 		r.t.Fatalf("setup exits with %d:\n%s", code, out)
 	}

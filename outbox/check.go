@@ -121,7 +121,7 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if !s.installed {
 		return nil
 	}
-	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready(), '') FROM pgtee.meta"); err != nil {
+	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, '') FROM pgtee.meta"); err != nil {
 		return err
 	}
 	s.metaSlot, s.ready = got[0][0], got[0][1]
@@ -214,7 +214,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	case s.ready == "":
 		r.problem(again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
 	default:
-		r.ok("schema pgtee, outbox %s", s.ready)
+		r.ok("schema pgtee, version %s", s.ready)
 	}
 	if s.publications < 2 {
 		r.problem(again+" and take a new snapshot", "%d of the two publications %s, %s are there", s.publications, RowsPublication, IdentityPublication)

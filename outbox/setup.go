@@ -39,7 +39,6 @@ const (
 type SetupConfig struct {
 	ConnString  string
 	Slot        string
-	Outbox      string        // "table" or "message": where DDL records go
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
 }
 
@@ -80,10 +79,10 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));"
 	meta := fmt.Sprintf(`
 		DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
-		INSERT INTO pgtee.meta (version, system_identifier, database_oid, outbox)
-		SELECT %d, c.system_identifier, d.oid, %s
+		INSERT INTO pgtee.meta (version, system_identifier, database_oid)
+		SELECT %d, c.system_identifier, d.oid
 		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
-		ON CONFLICT (one) DO UPDATE SET version = excluded.version, outbox = excluded.outbox;`, objectsVersion, quoteLiteral(cfg.Outbox))
+		ON CONFLICT (one) DO UPDATE SET version = excluded.version;`, objectsVersion)
 	objects := objectsSQL + identitySQL + ddlSQL + meta
 	if server.superuser {
 		objects = dropTriggersSQL + objects + triggersSQL
@@ -91,7 +90,7 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 	if err := execute(ctx, conn, begin+objects+"COMMIT"); err != nil {
 		return fmt.Errorf("create schema pgtee in %s: %w", server.database, err)
 	}
-	report.ok("schema pgtee with outbox (%s), notes and DDL functions", cfg.Outbox)
+	report.ok("schema pgtee with outbox, notes and DDL functions")
 	if !server.superuser {
 		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
 			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")

@@ -22,7 +22,7 @@ func (d *demo) openShop(ctx context.Context) error {
 	if err := shop.Create(ctx, d.postgres.URL, d.password); err != nil {
 		return err
 	}
-	_, err = outbox.Setup(ctx, outbox.SetupConfig{ConnString: d.postgres.URL(shop.Database), Slot: demoSlot, Outbox: d.Outbox})
+	_, err = outbox.Setup(ctx, outbox.SetupConfig{ConnString: d.postgres.URL(shop.Database), Slot: demoSlot})
 	return err
 }
 

@@ -74,7 +74,6 @@ func TestUsageErrors(t *testing.T) {
 			[]string{"subscribe", "--kafka", "127.0.0.1:1"}, "cannot reach Kafka at",
 		},
 		"wrong outbox":   {[]string{"proxy", "--postgres", url, "--outbox", "box"}, "--outbox must be one of"},
-		"setup of none":  {[]string{"setup", "--postgres", url, "--outbox", "off"}, "choose table or message"},
 		"wrong size":     {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5:warn"}, `"5" is no size`},
 		"wrong action":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5GB:explode"}, "SIZE:drop_slot"},
 		"wrong number":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--partitions", "-1"}, "--partitions"},

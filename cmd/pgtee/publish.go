@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type kafkaFlags struct {
 type publisherFlags struct {
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
+	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -112,7 +114,7 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		return nil, err
 	}
 	open := func(ctx context.Context) (publisher.Source, error) {
-		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, Signers: signers(key)})
+		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Signers: signers(key)})
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +130,15 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		SQLText:      sqlText,
 		Log:          log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
-	return publisher.New(config, open, debezium.New(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), Catalog: catalog}))
+	return publisher.New(config, open, debezium.New(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog}))
+}
+
+// runID is a random UUID, version 4: records of one run of the publisher share it.
+func runID() string {
+	var id [16]byte
+	rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // publisherActors are two per database: the publisher, and the one that looks after its slot and outbox.

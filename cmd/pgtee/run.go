@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+
+	"go.uber.org/zap"
 )
 
 // runCommand is proxy and publisher in one process: they meet only in the database, as they do apart.
@@ -37,10 +39,26 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	actors := append([]actor{p.actor(c.Drain)}, publisherActors(publishers)...)
+	actors := []actor{p.actor(c.Drain)}
+	for _, a := range publisherActors(publishers) {
+		actors = append(actors, outlived(a, log))
+	}
 	actors, err = c.serviceFlags.addMetrics(actors, p, publishers)
 	if err != nil {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
+}
+
+// outlived is an actor whose failure does not end the process: clients keep their database while the
+// publisher has halted. Its error is told at once, and decides the exit code once the process is stopped.
+func outlived(a actor, log *zap.Logger) actor {
+	return actor{a.name, func(ctx context.Context) error {
+		err := a.run(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Error("publishing has stopped until somebody acts; clients are still served", zap.String("part", a.name), zap.Error(err))
+			<-ctx.Done()
+		}
+		return err
+	}}
 }

@@ -18,7 +18,6 @@ type setupFlags struct {
 	postgresFlags `embed:""`
 	databaseFlags `embed:""`
 	slotFlags     `embed:""`
-	Outbox        string `help:"Where notes travel to the log: ${enum}." enum:"table,message,off" default:"table"`
 }
 
 type setupCommand struct {
@@ -33,15 +32,12 @@ func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 // forEach does work on each database and prints what it reports. Problems are the error; the rest is
 // printed.
 func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(context.Context, outbox.SetupConfig) (outbox.Report, error), slotTimeout time.Duration) error {
-	if f.Outbox == "off" {
-		return usage(fmt.Errorf("--outbox off needs nothing in the database: choose table or message"))
-	}
 	sources, err := f.sources(f.Database, f.Slot, "")
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, Outbox: f.Outbox, SlotTimeout: slotTimeout})
+		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, SlotTimeout: slotTimeout})
 		printReport(term, s.database, report)
 		if err == nil {
 			err = report.Err()

@@ -12,7 +12,6 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
     version           integer NOT NULL,
     system_identifier bigint  NOT NULL,
     database_oid      oid     NOT NULL,
-    outbox            text    NOT NULL CHECK (outbox IN ('table', 'message')),
     slot              name,
     consistent_point  pg_lsn,
     generation        integer NOT NULL DEFAULT 1
@@ -82,11 +81,11 @@ BEGIN
 END
 $note$;
 
--- ready() answers the proxy's probe: 'table' or 'message' if notes are welcome here, null if these
--- objects came from another server or database. It is asked once per database, not per note.
-CREATE OR REPLACE FUNCTION pgtee.ready() RETURNS text
+-- ready() answers the proxy's probe: the version of these objects if notes are welcome here, null if
+-- they came from another server or database. It is asked once per database, not per note.
+CREATE OR REPLACE FUNCTION pgtee.ready() RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER AS $ready$
-    SELECT m.outbox
+    SELECT m.version
     FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
     WHERE m.system_identifier OPERATOR(pg_catalog.=) c.system_identifier
       AND m.database_oid OPERATOR(pg_catalog.=) d.oid

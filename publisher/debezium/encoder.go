@@ -50,6 +50,7 @@ type Encoder struct {
 	config   Config
 	source   []byte // source block up to "ts_ms":
 	messages string // topic of logical messages
+	context  []publisher.Header
 	codecs   codecs
 
 	tables map[uint32]*table // by OID, of the newest Relation
@@ -73,8 +74,22 @@ func New(config Config) *Encoder {
 		config:   config,
 		source:   sourceHead(&config),
 		messages: config.Prefix + ".message",
+		context:  contextHeaders(&config),
 		codecs:   codecs{catalog: config.Catalog},
 		tables:   map[uint32]*table{},
+	}
+}
+
+// contextHeaders are those that Debezium gives to every record of a table (extended.headers.enabled).
+func contextHeaders(c *Config) []publisher.Header {
+	if c.RunID == "" {
+		return nil
+	}
+	return []publisher.Header{
+		{Key: "__debezium.context.connectorLogicalName", Value: []byte(c.Prefix)},
+		{Key: "__debezium.context.taskId", Value: []byte("0")},
+		{Key: "__debezium.context.connectorName", Value: []byte("postgresql")},
+		{Key: "__debezium.context.runId", Value: []byte(c.RunID)},
 	}
 }
 

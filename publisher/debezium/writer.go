@@ -103,13 +103,9 @@ func (w *writer) headers(m move) {
 	if m.header != "" {
 		w.batch.Header(m.header, m.key)
 	}
-	if w.config.RunID == "" {
-		return
+	for _, h := range w.context {
+		w.batch.Header(h.Key, h.Value)
 	}
-	w.batch.Header("__debezium.context.connectorLogicalName", []byte(w.config.Prefix))
-	w.batch.Header("__debezium.context.taskId", []byte("0"))
-	w.batch.Header("__debezium.context.connectorName", []byte("postgresql"))
-	w.batch.Header("__debezium.context.runId", []byte(w.config.RunID))
 }
 
 // key appends the key of a row to the batch and returns where it starts.
