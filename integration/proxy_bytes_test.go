@@ -214,6 +214,8 @@ var conversations = map[string][]say{
 		simple("INSERT INTO t VALUES (1, '" + strings.Repeat("é;", 30_000) + "')"), simple("SELECT length(v) FROM t"),
 		simple("INSERT INTO t VALUES (2, 'a'); INSERT INTO t VALUES (3, '" + strings.Repeat("x", 200_000) + "'); SELECT 1"),
 		simple("SELECT '" + strings.Repeat("x", 100_000) + "'; SELCT"), simple("/* " + strings.Repeat("x", 70_000) + " */ INSERT INTO t VALUES (4, 'a')"),
+		simple("SELECT '" + strings.Repeat("x", 100_000) + "'::int"), burst("Z", all(once("SELECT $1::int", strings.Repeat("x", 100_000)), sync_)...), simple("SELECT 1"),
+		burst("Z", all(once("INSERT INTO t VALUES ($1, 'x')", strings.Repeat("x", 100_000)), sync_)...), simple("SELECT 1"),
 		simple("INSERT INTO t VALUES (5, '" + strings.Repeat("y", 70_000) + "'); SELCT 'é'"),
 		burst("Z", all(once("INSERT INTO t VALUES ($1, $2)", "6", strings.Repeat("z", 300_000)), sync_)...),
 		burst("Z", all(once("INSERT INTO t VALUES ($1, '"+strings.Repeat("z", 100_000)+"')", "7"), sync_)...), simple("SELECT id, length(v), md5(v) FROM t ORDER BY id"),

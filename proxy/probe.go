@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,9 +24,10 @@ const absenceLasts = 5 * time.Second
 
 // database is what is known about the outbox of one database of one server.
 type database struct {
+	ready atomic.Bool
+
 	mu    sync.Mutex
 	known bool
-	ready bool
 	asked time.Time
 	told  bool // its absence has been logged
 }
@@ -53,19 +55,14 @@ func (o *outboxes) database(server, name string) *database {
 
 // isReady reports whether notes are welcome. It may be called on nil.
 func (d *database) isReady() bool {
-	if d == nil {
-		return false
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.ready
+	return d != nil && d.ready.Load()
 }
 
 // mustAsk reports whether a session that starts has to ask the server.
 func (d *database) mustAsk(now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.known || !d.ready && now.Sub(d.asked) > absenceLasts
+	return !d.known || !d.ready.Load() && now.Sub(d.asked) > absenceLasts
 }
 
 // set records the server's answer, and reports whether it is news that the outbox is absent.
@@ -73,7 +70,8 @@ func (d *database) set(ready bool, now time.Time) (news bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	news = !ready && !d.told
-	d.known, d.ready, d.asked, d.told = true, ready, now, !ready
+	d.known, d.asked, d.told = true, now, !ready
+	d.ready.Store(ready)
 	return news
 }
 
@@ -81,7 +79,8 @@ func (d *database) set(ready bool, now time.Time) (news bool) {
 func (d *database) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.known, d.ready = false, false
+	d.known = false
+	d.ready.Store(false)
 }
 
 // prepareNotes finds out whether this session can have notes.

@@ -151,11 +151,14 @@ func (s *session) reply(m message) error {
 
 // inspect passes an error or notice on, so that the client sees what it would have seen without our note.
 func (s *session) inspect(m message) {
-	if !m.whole() || isFatal(m.body) {
+	if isFatal(m.body) {
 		s.down.pass(m)
 		return
 	}
 	ours, at := s.replies.blame(m.body)
+	if !m.whole() { // longer than the buffer: it cannot be written anew
+		ours, at = false, position{}
+	}
 	finishing := s.replies.head.fate == finish
 	switch {
 	case m.kind == 'N' && at.value == 0, m.kind == 'E' && !ours && !finishing && at.value == 0:

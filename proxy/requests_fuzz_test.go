@@ -16,11 +16,11 @@ func withoutNotes(p []byte) (out []byte) {
 		switch {
 		case bytes.Contains(m, []byte("pgtee_00000001")):
 		case m[0] == 'Q':
-			m = splicePattern.ReplaceAll(m, nil)
-			if len(m) >= headerBytes {
-				binary.BigEndian.PutUint32(m[1:], uint32(len(m)-1))
+			plain := splicePattern.ReplaceAll(m, nil)
+			if added := len(m) - len(plain); added > 0 {
+				binary.BigEndian.PutUint32(plain[1:], binary.BigEndian.Uint32(m[1:])-uint32(added))
 			}
-			out = append(out, m...)
+			out = append(out, plain...)
 		default:
 			out = append(out, m...)
 		}

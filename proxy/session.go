@@ -89,18 +89,17 @@ func (s *session) tellIfOurs(err error) {
 	closeWrite(s.client)
 }
 
-// drain ends the session at its next idle point, which may be now.
+// drain ends the session at its next idle point, which may be now: then it makes the replies return from their
+// wait for the server. A client that has not said who it is has nothing to lose.
 func (s *session) drain() {
-	if s.pending.drain() {
-		s.interrupt()
-	}
-}
-
-// interrupt makes the replies return from their wait for the server.
-func (s *session) interrupt() {
+	idle := s.pending.drain()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server != nil {
+	switch {
+	case s.server == nil:
+		s.closed = true
+		s.client.Close()
+	case idle:
 		s.server.SetReadDeadline(time.Unix(1, 0))
 	}
 }

@@ -158,8 +158,7 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	*out = append(*out, spliceAfter...)
 	length := len(*out) - before
 	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.counted, length: length})
-	s.proxy.counters.notes.Add(1)
-	s.proxy.counters.injected.Add(int64(length))
+	s.countNote(length)
 }
 
 // open begins the message.
@@ -226,11 +225,12 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 		return err
 	}
 	s.up.cut()
+	before := len(s.up.out)
 	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
 		dst = append(dst, spliceBefore...)
 		dst = s.notes.append(dst, set.user, subject, true)
 		return append(append(dst, spliceAfter...), 0)
 	})
-	s.proxy.counters.notes.Add(1)
+	s.countNote(len(s.up.out) - before)
 	return nil
 }

@@ -26,7 +26,6 @@ const (
 
 // startup is what the beginning of a session has told.
 type startup struct {
-	packet      []byte // as the client sent it
 	user        string
 	database    string
 	replication bool
@@ -120,7 +119,6 @@ func readPacket(from io.Reader) ([]byte, error) {
 
 // read takes the parameters that matter here. The packet itself is forwarded as it is.
 func (st *startup) read(packet []byte) error {
-	st.packet = packet
 	for rest := packet[8:]; len(rest) > 0 && rest[0] != 0; {
 		name, after, ok := cutString(rest)
 		if !ok {
