@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand"
-	"slices"
 	"strings"
 	"testing"
 
@@ -109,21 +108,14 @@ func (r *runner) expectDDL(table string) {
 		if len(ddl.Objects) == 0 || !strings.HasSuffix(ddl.Objects[0].Name, table) {
 			continue
 		}
-		events := r.Events(table)
-		if len(events) == 0 || events[0].End != ddl.EndLSN || ddl.Pgtee.Session.Application != "ddl" {
-			r.t.Errorf("DDL record of %s: commit %s by %q, its first row is of %v", table, ddl.EndLSN, ddl.Pgtee.Session.Application, slices.Collect(ends(events)))
+		var ends []string
+		for _, e := range r.Events(table) {
+			ends = append(ends, e.End)
+		}
+		if len(ends) == 0 || ends[0] != ddl.EndLSN || ddl.Pgtee.Session.Application != "ddl" {
+			r.t.Errorf("DDL record of %s: commit %s by %q, its rows are of %q", table, ddl.EndLSN, ddl.Pgtee.Session.Application, ends)
 		}
 		return
 	}
 	r.t.Errorf("no DDL record of %s among %q", table, seen)
-}
-
-func ends(events []Event) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, e := range events {
-			if !yield(e.End) {
-				return
-			}
-		}
-	}
 }

@@ -2,9 +2,7 @@ package harness
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,19 +135,4 @@ func kafkaJars(source string) (string, error) {
 		return "", fmt.Errorf("fetch Kafka with Maven: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
-}
-
-// DeadAddress returns a loopback address where connections are refused, and stays so until closed.
-func DeadAddress() (address string, release func() error, err error) {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		return "", nil, err
-	}
-	bound := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	name, err := syscall.Getsockname(fd)
-	if err := errors.Join(bound, err); err != nil {
-		return "", nil, errors.Join(err, syscall.Close(fd))
-	}
-	in4 := name.(*syscall.SockaddrInet4)
-	return net.JoinHostPort("127.0.0.1", fmt.Sprint(in4.Port)), func() error { return syscall.Close(fd) }, nil
 }

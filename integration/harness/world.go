@@ -117,6 +117,21 @@ func FreeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
+// DeadAddress returns a loopback address where connections are refused, and stays so until closed.
+func DeadAddress() (address string, release func() error, err error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	bound := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	name, err := syscall.Getsockname(fd)
+	if err := errors.Join(bound, err); err != nil {
+		return "", nil, errors.Join(err, syscall.Close(fd))
+	}
+	in4 := name.(*syscall.SockaddrInet4)
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(in4.Port)), func() error { return syscall.Close(fd) }, nil
+}
+
 // Eventually calls f until it returns nil, and gives up with its last error at the deadline.
 func Eventually(timeout time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
