@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/proxy"
 )
 
@@ -291,19 +291,14 @@ func (w *tap) compare(t *testing.T, conversation []say) {
 
 const tapDatabase = "tap"
 
-// setup makes a database with an outbox, but without a slot.
+// setup makes a database with an outbox. Its slot goes at once: nobody reads it.
 func (w *tap) setup(t *testing.T) {
 	ctx := t.Context()
 	w.admin(t, ctx, "postgres", "DROP DATABASE IF EXISTS "+tapDatabase+" WITH (FORCE)", "DROP ROLE IF EXISTS bare", "CREATE DATABASE "+tapDatabase, "CREATE ROLE bare")
-	for _, file := range []string{"objects.sql"} {
-		sql, err := os.ReadFile("../outbox/sql/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.admin(t, ctx, tapDatabase, string(sql))
+	if _, err := outbox.Setup(ctx, outbox.SetupConfig{ConnString: w.url(tapDatabase), Slot: tapDatabase}); err != nil {
+		t.Fatal(err)
 	}
-	w.admin(t, ctx, tapDatabase, `INSERT INTO pgtee.meta (version, system_identifier, database_oid, outbox)
-		SELECT 1, c.system_identifier, d.oid, 'table' FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()`)
+	w.admin(t, ctx, tapDatabase, "SELECT pg_drop_replication_slot('"+tapDatabase+"')")
 }
 
 func (w *tap) admin(t *testing.T, ctx context.Context, database string, texts ...string) {
