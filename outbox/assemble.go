@@ -75,13 +75,14 @@ func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 }
 
 // Progress takes the server's word that everything up to end has been sent, and returns a transaction
-// without changes that says so; nil if that is nothing new, or if a transaction is still open.
-func (a *Assembler) Progress(end LSN) *Transaction {
-	if a.current != nil || end <= a.last {
+// without changes that says so; nil if that is nothing new and not urgent, or if a transaction is
+// still open.
+func (a *Assembler) Progress(end LSN, urgent bool) *Transaction {
+	if a.current != nil || end < a.last || end == a.last && !urgent {
 		return nil
 	}
 	a.last = end
-	return &Transaction{EndLSN: end, Bytes: transactionBytes}
+	return &Transaction{EndLSN: end, Bytes: transactionBytes, Urgent: urgent}
 }
 
 func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {

@@ -226,14 +226,17 @@ func TestAssembleTransactionTooLarge(t *testing.T) {
 func TestAssembleProgress(t *testing.T) {
 	w := &wal{t: t}
 	w.begin(1)
-	if got := w.assembler.Progress(1 << 40); got != nil {
+	if got := w.assembler.Progress(1<<40, true); got != nil {
 		t.Errorf("progress inside a transaction: %+v", got)
 	}
 	end := w.commit().EndLSN
-	if got := w.assembler.Progress(end); got != nil {
+	if got := w.assembler.Progress(end, false); got != nil {
 		t.Errorf("progress to where we are: %+v", got)
 	}
-	got := w.assembler.Progress(end + 1)
+	if got := w.assembler.Progress(end, true); got == nil || got.EndLSN != end || !got.Urgent {
+		t.Errorf("an urgent request at where we are: %+v", got)
+	}
+	got := w.assembler.Progress(end+1, false)
 	if got == nil || got.EndLSN != end+1 || !isMarker(got) {
 		t.Errorf("got %+v, want a marker at %s", got, end+1)
 	}

@@ -138,6 +138,13 @@ func (q *queue) fail(err error) {
 	}
 }
 
+// failed returns what ended the queue, or nil.
+func (q *queue) failed() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}
+
 // received returns the end of the newest transaction that was pushed.
 func (q *queue) received() LSN {
 	q.mu.Lock()

@@ -32,6 +32,7 @@ const (
 	statusPing     = 10          // every so many status updates, the server is asked to answer
 	writeTimeout   = 10 * time.Second
 	closeGrace     = 2 * time.Second
+	stopPatience   = 5 * time.Second
 )
 
 // Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills
@@ -50,6 +51,8 @@ type Stream struct {
 	acked     atomic.Uint64
 	wake      chan struct{} // one token: send a status update now
 	running   sync.WaitGroup
+
+	asked, askedSince time.Time // last and first of a run of keepalives that want an answer; of the reader
 }
 
 // OpenStream checks the database, takes the slot and starts to read from where the slot stands. ctx is
@@ -182,6 +185,9 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 	return nil
 }
 
+// Err returns why the stream has ended; nil while it lives.
+func (s *Stream) Err() error { return s.queue.failed() }
+
 // Close sends the last Ack, takes leave of the server so that the slot is free, and waits for both
 // goroutines, at most two seconds. Next then returns what is in the queue, then ErrClosed.
 func (s *Stream) Close() error {
@@ -218,7 +224,7 @@ func (s *Stream) receive() error {
 		case 'N': // NoticeResponse
 			err = serverWarning(body)
 		case 'S', 'A': // ParameterStatus, NotificationResponse
-		case 'c': // CopyDone
+		case 'c', 'C': // CopyDone; CommandComplete, with which a server that stops takes leave
 			err = errors.New("the server ended the stream")
 		default:
 			err = fmt.Errorf("unexpected message of kind %q", kind)
@@ -239,14 +245,33 @@ func (s *Stream) copyData(body []byte) (*Transaction, error) {
 	case len(body) >= 25 && body[0] == 'w': // LSN of the data, of the end of WAL, server's clock
 		return s.assembler.Message(LSN(binary.BigEndian.Uint64(body[1:])), body[25:])
 	case len(body) == 18 && body[0] == 'k': // LSN sent so far, server's clock, reply requested
-		if body[17] != 0 {
-			signal(s.wake)
+		end, urgent := LSN(binary.BigEndian.Uint64(body[1:])), body[17] != 0
+		if urgent {
+			if err := s.answer(); err != nil {
+				return nil, err
+			}
 		}
-		return s.assembler.Progress(LSN(binary.BigEndian.Uint64(body[1:]))), nil
+		return s.assembler.Progress(end, urgent), nil
 	case len(body) == 0:
 		return nil, errors.New("empty CopyData")
 	}
 	return nil, fmt.Errorf("CopyData of kind %q and %d bytes", body[0], len(body))
+}
+
+// answer answers a keepalive that asks for it. Status updates come so often that a server at work has
+// no reason to ask: one that asks again and again is shutting down, and does not end before everything
+// is acknowledged. If that cannot be had, the stream ends: Postgres must not wait for Kafka.
+func (s *Stream) answer() error {
+	now := time.Now()
+	if now.Sub(s.asked) > statusInterval {
+		s.askedSince = now
+	}
+	s.asked = now
+	if now.Sub(s.askedSince) > stopPatience {
+		return fmt.Errorf("the server is stopping and has waited %s for an acknowledgement: the slot is let go", stopPatience)
+	}
+	signal(s.wake)
+	return nil
 }
 
 // streamError decodes an ErrorResponse of a server that was streaming.

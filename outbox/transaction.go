@@ -34,7 +34,8 @@ type Transaction struct {
 	CommitTime time.Time
 	Changes    []Change
 	Notes      []Note
-	Bytes      int // memory held, for the bounds of queues
+	Bytes      int  // memory held, for the bounds of queues
+	Urgent     bool // of a progress marker: the server waits for its acknowledgement, as it does when it stops
 }
 
 // Change is one row change, message or DDL record.

@@ -17,6 +17,7 @@ func (p *Publisher) compose(transactions []*outbox.Transaction, position, next P
 			continue
 		}
 		next.EndLSN = max(next.EndLSN, tx.EndLSN)
+		p.urgent = p.urgent || tx.Urgent
 		if !p.wanted(tx) {
 			continue
 		}

@@ -29,6 +29,7 @@ type Publisher struct {
 	order    []int      // of the changes of a transaction, reused
 	audit    audit      // of a transaction, reused
 	composed int        // transactions in the batch
+	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
 	recorded time.Time  // when the position was last put into Kafka
 	checked  time.Time  // when the publications were last compared
@@ -111,9 +112,10 @@ func (p *Publisher) publish(ctx context.Context) error {
 
 // hold takes the slot, or makes sure that the connection that holds it is still what it was.
 func (p *Publisher) hold(ctx context.Context) error {
-	if p.source != nil {
+	if p.source != nil && p.source.Err() == nil {
 		return p.checkPublications(ctx)
 	}
+	p.release()
 	p.stats.state("waiting for the slot")
 	source, err := p.open(ctx)
 	if err != nil {
@@ -204,11 +206,15 @@ func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) 
 
 // idle says whether a position that no event carries is to be recorded now.
 func (p *Publisher) idle(position, next Position) bool {
-	return next.EndLSN > position.EndLSN && p.now().Sub(p.recorded) >= p.cfg.IdleProgress
+	return next.EndLSN > position.EndLSN && (p.urgent || p.now().Sub(p.recorded) >= p.cfg.IdleProgress)
 }
 
+// checkPublications halts if they have changed. A server that takes no new connection (it may be
+// stopping, and wait for our acknowledgement) is asked again next time: until then the stream's own
+// errors and warnings tell.
 func (p *Publisher) checkPublications(ctx context.Context) error {
-	if err := p.source.CheckPublications(ctx); err != nil {
+	err := p.source.CheckPublications(ctx)
+	if fateOf(err) == halt {
 		return fmt.Errorf("publications of slot %s: %w", p.cfg.Slot, err)
 	}
 	p.checked = p.now()
@@ -224,7 +230,7 @@ func (p *Publisher) unpublished(next Position, err error) error {
 func (p *Publisher) published(position Position) {
 	p.stats.publish(position.EndLSN, p.composed, p.batch.Len())
 	p.batch.Reset()
-	p.composed = 0
+	p.composed, p.urgent = 0, false
 	p.recorded, p.failures = p.now(), 0
 }
 

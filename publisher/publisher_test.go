@@ -80,6 +80,7 @@ func (s *listSource) Drop(upTo outbox.LSN) {
 }
 func (s *listSource) Ack(upTo outbox.LSN)                     { s.acked = append(s.acked, upTo) }
 func (s *listSource) Received() outbox.LSN                    { return 1000 }
+func (s *listSource) Err() error                              { return nil }
 func (s *listSource) CheckPublications(context.Context) error { s.checks++; return s.changed }
 func (s *listSource) Close() error                            { s.closed = true; return nil }
 

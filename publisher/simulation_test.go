@@ -283,6 +283,8 @@ func (s *simSource) Ack(upTo outbox.LSN) {
 
 func (s *simSource) Received() outbox.LSN { return s.received }
 
+func (s *simSource) Err() error { return nil }
+
 func (s *simSource) CheckPublications(context.Context) error {
 	s.world.step()
 	return nil

@@ -26,6 +26,8 @@ type Source interface {
 	Received() outbox.LSN
 	// CheckPublications compares the publications with those of the connect.
 	CheckPublications(ctx context.Context) error
+	// Err says why the stream is gone; nil while it lives.
+	Err() error
 	// Close lets the slot go.
 	Close() error
 }
