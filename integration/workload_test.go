@@ -78,7 +78,7 @@ func (r *runner) workWhileKilling(seed int64, each time.Duration) (kills int) {
 		select {
 		case err := <-failures:
 			cancel()
-			<-done
+			work.Wait()
 			r.t.Fatal(err)
 		case <-done:
 			working = false
