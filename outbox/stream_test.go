@@ -77,6 +77,35 @@ func TestStreamKeepalive(t *testing.T) {
 	})
 }
 
+// A server that stops asks again and again, until everything is acked: it gets its slot back.
+func TestStreamEndsForServerThatStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWalsender(t, StreamConfig{})
+		for range 49 { // 4.9 s
+			_ = w.send(keepalive(w.last, 1))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if s.Err() != nil {
+			t.Fatalf("ended after 4.9 s: %v", s.Err())
+		}
+		time.Sleep(2 * time.Second) // a pause: that was not a server that stops
+		for range 60 {
+			if s.Err() != nil {
+				break
+			}
+			_ = w.send(keepalive(w.last, 1))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := s.Err(); err == nil || !strings.Contains(err.Error(), "stopping") {
+			t.Errorf("after 6 s of requests: %v", err)
+		}
+		head, err := s.Next(t.Context(), 1<<20)
+		if err != nil || len(head) != 1 || !head[0].Urgent {
+			t.Errorf("got %d transactions, %v, want an urgent marker", len(head), err)
+		}
+	})
+}
+
 // The walEnd of a keepalive inside a transaction is behind its commit, and says nothing for sure.
 func TestStreamKeepaliveInTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

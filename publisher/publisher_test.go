@@ -137,6 +137,35 @@ func TestIdlePositionIsRecordedBeforeItIsAcknowledged(t *testing.T) {
 	})
 }
 
+func TestUrgentPositionIsRecordedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stop := start(t, &memoryLog{}, listOf(&outbox.Transaction{EndLSN: 100, Urgent: true}))
+		synctest.Wait() // no time passes
+		if s := p.Stats(); s.Acked != 100 || s.Published != 100 {
+			t.Errorf("%+v", s)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A server that is stopping takes no new connection; it must get its acknowledgement all the same.
+func TestPublicationsThatCannotBeComparedAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := listOf(&outbox.Transaction{EndLSN: 100})
+		source.changed = errors.New("the database system is shutting down")
+		p, stop := start(t, &memoryLog{}, source)
+		time.Sleep(time.Minute)
+		if s := p.Stats(); s.Acked != 100 || s.Retries != 0 || source.checks < 5 {
+			t.Errorf("%+v after %d comparisons", s, source.checks)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestKafkaIsAwayAndTheSlotIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := errors.New("Kafka is away")
