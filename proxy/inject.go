@@ -101,9 +101,9 @@ func (s *session) enter() {
 	}
 }
 
-// settle waits for the answer to a group that changed a setting which notes depend on.
+// settle waits for the answer to an earlier group that changed a setting which notes depend on.
 func (s *session) settle() error {
-	if s.tx.unsure == 0 || s.tx.unsure == s.tx.group {
+	if s.tx.unsure == 0 || s.inGroup && s.tx.unsure == s.tx.group {
 		return nil
 	}
 	if err := s.up.flush(s.server); err != nil {
