@@ -74,13 +74,9 @@ func (s *session) describe(m message) error {
 // closeObject is a Close message: S or P, name.
 func (s *session) closeObject(m message) error {
 	s.enter()
-	if len(m.body) > 1 && s.notes != nil {
+	if len(m.body) > 1 && m.body[0] == 'S' && s.notes != nil {
 		if name, _, ok := cutString(m.body[1:]); ok {
-			if m.body[0] == 'S' {
-				s.statements.deallocate(name)
-			} else {
-				s.statements.closePortal(name)
-			}
+			s.statements.deallocate(name)
 		}
 	}
 	return s.forward(m, entry{kind: 'C'})

@@ -118,7 +118,7 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 	case m.status == 'E' && !ending:
 		m.fail("25P02")
 		return false
-	case strings.Contains(text, "fail"), first == "VACUUM" && m.status != 'I', first == "SAVEPOINT" && m.status == 'I',
+	case strings.Contains(text, "fail"), first == "VACUUM" && m.status != 'I', m.status == 'I' && (first == "SAVEPOINT" || strings.HasSuffix(text, "CHAIN")),
 		text == "ROLLBACK TO s" && m.status == 'I':
 		m.fail("22012")
 		return false
@@ -161,9 +161,7 @@ func (m *model) control(text, first string) {
 		m.status = 'T'
 		m.ledger.rollbackTo()
 	case strings.HasSuffix(text, "CHAIN"):
-		if m.status != 'I' {
-			m.status = 'T'
-		}
+		m.status = 'T'
 		m.ledger.end()
 	case first == "COMMIT" || first == "ROLLBACK":
 		m.status = 'I'

@@ -1,12 +1,13 @@
 package proxy
 
 import (
+	"maps"
 	"sync/atomic"
 
 	"github.com/pgtee/pgtee/parser"
 )
 
-// statement is what a prepared statement does, learnt once from its Parse. Nothing but failed changes.
+// statement is what a prepared statement does, learnt once from its Parse. Only the last three fields change.
 type statement struct {
 	need       parser.Need
 	effects    effects
@@ -16,6 +17,7 @@ type statement struct {
 
 	failed   atomic.Bool // its Parse was refused or skipped: previous is still what the name means
 	previous *statement
+	closed   bool // its Close or DEALLOCATE was sent, which the server may have skipped
 }
 
 // effects is what a statement does besides reading and writing.
@@ -66,20 +68,39 @@ func newStatements() *statements {
 
 func (s *statements) prepare(name []byte, st *statement) {
 	old := s.byName[string(name)]
-	if old == nil && len(s.byName) >= maxStatements {
-		return
-	}
-	s.bytes += len(st.subject.sql)
-	if s.bytes > maxStatementBytes {
-		s.bytes -= len(st.subject.sql)
-		st.subject.sql, st.subject.flags = nil, 0
-	}
 	for old != nil && (old.failed.Load() || len(name) == 0) {
 		s.bytes -= len(old.subject.sql)
 		old = old.previous
 	}
+	if old != nil && old.previous != nil {
+		s.bytes -= len(old.previous.subject.sql)
+		old.previous = nil
+	}
+	if len(s.byName) >= maxStatements || s.bytes+len(st.subject.sql) > maxStatementBytes {
+		s.sweep()
+	}
+	if old == nil && len(s.byName) >= maxStatements {
+		return
+	}
+	if s.bytes+len(st.subject.sql) > maxStatementBytes {
+		st.subject.sql, st.subject.flags = nil, 0
+	}
+	s.bytes += len(st.subject.sql)
 	st.previous = old
 	s.byName[string(name)] = st
+}
+
+// sweep makes room: what was closed is gone by now.
+func (s *statements) sweep() {
+	for name, st := range s.byName {
+		if !st.closed {
+			continue
+		}
+		for ; st != nil; st = st.previous {
+			s.bytes -= len(st.subject.sql)
+		}
+		delete(s.byName, name)
+	}
 }
 
 // find returns the statement that name means, or unknownStatement.
@@ -94,22 +115,27 @@ func (s *statements) find(name []byte) *statement {
 	return st
 }
 
+// deallocate remembers that a statement was closed. Its name keeps its meaning until it is parsed again: if the
+// server skipped the Close it is still there, and otherwise its next Bind fails.
 func (s *statements) deallocate(name []byte) {
-	for st := s.byName[string(name)]; st != nil; st = st.previous {
-		s.bytes -= len(st.subject.sql)
+	if st := s.byName[string(name)]; st != nil {
+		st.closed = true
 	}
-	delete(s.byName, string(name))
 }
 
 func (s *statements) deallocateAll() {
-	clear(s.byName)
-	s.bytes = 0
+	for _, st := range s.byName {
+		st.closed = true
+	}
 }
 
 func (s *statements) bind(name []byte, st *statement) {
 	if p := s.portals[string(name)]; p != nil {
 		*p = portal{statement: st}
 		return
+	}
+	if len(s.portals) >= maxPortals {
+		maps.DeleteFunc(s.portals, func(_ string, p *portal) bool { return p.executed })
 	}
 	if len(s.portals) < maxPortals {
 		s.portals[string(name)] = &portal{statement: st}
@@ -126,8 +152,6 @@ func (s *statements) execute(name []byte) (st *statement, first bool) {
 	p.executed = true
 	return p.statement, first
 }
-
-func (s *statements) closePortal(name []byte) { delete(s.portals, string(name)) }
 
 // closePortals is the end of a transaction.
 func (s *statements) closePortals() { clear(s.portals) }

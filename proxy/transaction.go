@@ -71,9 +71,9 @@ func (t *transaction) apply(effect parser.Effect) {
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.forget()
 		t.open, t.begun, t.failed, t.ending = false, false, false, t.group
-	case parser.CommitChain, parser.RollbackChain:
+	case parser.CommitChain, parser.RollbackChain: // refused outside a block
 		t.forget()
-		t.failed, t.ending = false, t.group
+		t.open, t.begun, t.failed, t.ending = true, true, false, t.group
 	case parser.RollbackTo:
 		t.carried, t.last, t.failed = false, 0, false
 	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:

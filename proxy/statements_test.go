@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+func writing(text string) *statement {
+	return &statement{need: parser.Always, subject: subject{sql: []byte(text)}}
+}
+
+func TestStatementsKeepTheirMeaning(t *testing.T) {
+	s := newStatements()
+	first, second := writing("first"), writing("second")
+	name := []byte("s")
+	s.prepare(name, first)
+	s.deallocate(name)
+	if s.find(name) != first {
+		t.Error("a Close that may have been skipped takes the meaning away")
+	}
+	s.prepare(name, second)
+	if s.find(name) != second {
+		t.Error("the name has its old meaning")
+	}
+	second.fail()
+	if s.find(name) != first {
+		t.Error("a refused Parse changes the meaning")
+	}
+	if s.find([]byte("x")) != unknownStatement {
+		t.Error("an unknown name has a meaning")
+	}
+}
+
+func TestStatementsAreBounded(t *testing.T) {
+	s := newStatements()
+	for i := range 3 * maxStatements {
+		name := fmt.Appendf(nil, "s%d", i)
+		s.prepare(name, writing("text of a statement"))
+		if s.find(name) == unknownStatement {
+			t.Fatalf("statement %d is not known", i)
+		}
+		s.deallocate(name)
+		s.bind(name, unknownStatement)
+		s.execute(name)
+	}
+	if len(s.byName) > maxStatements || len(s.portals) > maxPortals || s.bytes > maxStatementBytes {
+		t.Errorf("%d statements, %d portals, %d bytes", len(s.byName), len(s.portals), s.bytes)
+	}
+	s.prepare([]byte("long"), writing(string(make([]byte, maxStatementBytes+1))))
+	if s.find([]byte("long")).subject.sql != nil {
+		t.Error("a text beyond the limit is kept")
+	}
+	for range 100 {
+		s.prepare([]byte("again"), writing("text"))
+	}
+	s.deallocateAll()
+	if s.sweep(); len(s.byName) != 0 || s.bytes != 0 {
+		t.Errorf("%d statements of %d bytes after a sweep", len(s.byName), s.bytes)
+	}
+}
