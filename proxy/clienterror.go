@@ -29,7 +29,7 @@ func (e *clientError) append(dst []byte) []byte {
 	return out
 }
 
-// errDrain is what Postgres says when it is shut down.
+// drainError is what Postgres says when it is shut down.
 func drainError() *clientError {
 	return &clientError{code: "57P01", message: "terminating connection due to administrator command"}
 }

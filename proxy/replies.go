@@ -71,6 +71,7 @@ func (r *replies) match(kind byte, body []byte) verdict {
 			if r.head.fate == swallow {
 				r.pending.parsed(r.head.generation)
 			}
+			r.head.statement.succeed()
 			return r.pop()
 		}
 	case 'B':

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// statement is what a prepared statement does, learnt once from its Parse. Only the last three fields change.
+// statement is what a prepared statement does, learnt once from its Parse. Only the last four fields change.
 type statement struct {
 	need       parser.Need
 	effects    effects
@@ -15,6 +15,7 @@ type statement struct {
 	subject    subject
 	hash       uint64 // of the text; 0 if it was not seen whole
 
+	made     atomic.Bool // its ParseComplete was seen
 	failed   atomic.Bool // its Parse was refused or skipped: previous is still what the name means
 	previous *statement
 	closed   bool // its Close or DEALLOCATE was sent, which the server may have skipped
@@ -36,6 +37,13 @@ func (s *statement) fail() {
 	}
 }
 
+// succeed may be called on nil.
+func (s *statement) succeed() {
+	if s != nil {
+		s.made.Store(true)
+	}
+}
+
 // portal is a bound statement.
 type portal struct {
 	statement *statement
@@ -46,6 +54,7 @@ const (
 	maxStatements     = 16 << 10
 	maxStatementBytes = 4 << 20 // texts of one session's statements
 	maxPortals        = 4 << 10
+	maxMeanings       = 32 // that one name may have had while nothing was answered
 )
 
 // unknownStatement stands for one whose Parse was not seen.
@@ -72,10 +81,7 @@ func (s *statements) prepare(name []byte, st *statement) {
 		s.bytes -= len(old.subject.sql)
 		old = old.previous
 	}
-	if old != nil && old.previous != nil {
-		s.bytes -= len(old.previous.subject.sql)
-		old.previous = nil
-	}
+	s.trim(old)
 	if len(s.byName) >= maxStatements || s.bytes+len(st.subject.sql) > maxStatementBytes {
 		s.sweep()
 	}
@@ -90,16 +96,31 @@ func (s *statements) prepare(name []byte, st *statement) {
 	s.byName[string(name)] = st
 }
 
+// trim forgets what a name can mean no more: what came before a statement that was made.
+func (s *statements) trim(st *statement) {
+	for n := 1; st != nil; n++ {
+		if st.made.Load() || n == maxMeanings {
+			s.drop(st.previous)
+			st.previous = nil
+		}
+		st = st.previous
+	}
+}
+
+// drop no longer counts the texts of st and its predecessors.
+func (s *statements) drop(st *statement) {
+	for ; st != nil; st = st.previous {
+		s.bytes -= len(st.subject.sql)
+	}
+}
+
 // sweep makes room: what was closed is gone by now.
 func (s *statements) sweep() {
 	for name, st := range s.byName {
-		if !st.closed {
-			continue
+		if st.closed {
+			s.drop(st)
+			delete(s.byName, name)
 		}
-		for ; st != nil; st = st.previous {
-			s.bytes -= len(st.subject.sql)
-		}
-		delete(s.byName, name)
 	}
 }
 
