@@ -32,6 +32,7 @@ const (
 	statusPing     = 10          // every so many status updates, the server is asked to answer
 	writeTimeout   = 10 * time.Second
 	closeGrace     = 2 * time.Second
+	refusalGrace   = time.Second
 	stopPatience   = 5 * time.Second
 )
 
@@ -78,7 +79,10 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	}
 	system.ConfirmedFlush, err = confirmedFlush(ctx, cfg.ConnString, cfg.Slot, system.ID)
 	if err != nil {
-		frames.conn.Close()
+		defer frames.conn.Close()
+		if refusal := refusalIn(frames); refusal != nil {
+			return nil, fmt.Errorf("slot %s: %w", cfg.Slot, refusal)
+		}
 		return nil, err
 	}
 	return startStream(frames, cfg, system), nil
@@ -220,7 +224,7 @@ func (s *Stream) receive() error {
 		case 'd': // CopyData
 			t, err = s.copyData(body)
 		case 'E': // ErrorResponse
-			err = s.streamError(body)
+			err = streamError(body)
 		case 'N': // NoticeResponse
 			err = serverWarning(body)
 		case 'S', 'A': // ParameterStatus, NotificationResponse
@@ -274,8 +278,24 @@ func (s *Stream) answer() error {
 	return nil
 }
 
+// refusalIn returns the error with which the server has ended the stream, if it has: then nobody holds
+// the slot, and that error says why. The connection is of no use afterwards.
+func refusalIn(f *frames) error {
+	hurry := time.AfterFunc(refusalGrace, func() { f.conn.Close() })
+	defer hurry.Stop()
+	for {
+		kind, body, err := f.next()
+		if err != nil {
+			return nil
+		}
+		if kind == 'E' {
+			return streamError(body)
+		}
+	}
+}
+
 // streamError decodes an ErrorResponse of a server that was streaming.
-func (s *Stream) streamError(body []byte) error {
+func streamError(body []byte) error {
 	err := serverError(body)
 	if sqlState(err) == "42704" { // undefined_object: we hold the slot, so it is a publication
 		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)

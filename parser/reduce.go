@@ -107,7 +107,7 @@ func (r *reducer) isSign(before token) bool {
 		return false
 	}
 	behind := ahead
-	if behind.is(behind.next(), ':') && behind.is(behind.next(), ':') {
+	if behind.skipCast() {
 		return false
 	}
 	r.lexer = ahead
@@ -205,7 +205,7 @@ func (l *lexer) constant() (end int, ok bool) {
 	}
 	for {
 		ahead := *l
-		if !l.is(ahead.next(), ':') || !l.is(ahead.next(), ':') || ahead.next().kind != word {
+		if !ahead.skipCast() || ahead.next().kind != word {
 			return l.pos, true
 		}
 		*l = ahead
@@ -222,4 +222,12 @@ func (l *lexer) isConstantWord(t token) bool {
 		return l.isWord(t, "DEFAULT")
 	}
 	return false
+}
+
+// skipCast reads the next two tokens and tells whether they are "::".
+func (l *lexer) skipCast() bool {
+	if !l.is(l.next(), ':') {
+		return false
+	}
+	return l.is(l.next(), ':')
 }
