@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"net/netip"
 	"time"
 )
@@ -75,11 +76,13 @@ type Payload struct {
 type Flags byte
 
 const (
-	FlagRow      Flags = 1 << iota // make this note a row of pgtee.outbox, not only a message
-	FlagQuery                      // the SQL is Offset, Length of current_query()
-	FlagSQL                        // the SQL follows the payload
-	FlagRedacted                   // credentials were taken out of the SQL
-	FlagAfter                      // written after the success of a command that cannot run in a transaction block
+	FlagRow       Flags = 1 << iota // make this note a row of pgtee.outbox, not only a message
+	FlagQuery                       // the SQL is Offset, Length of current_query()
+	FlagSQL                         // the SQL follows the payload
+	FlagRedacted                    // credentials were taken out of the SQL
+	FlagAfter                       // written after the success of a command that cannot run in a transaction block
+	FlagBackslash                   // standard_conforming_strings was off: in '…' a backslash escapes
+	FlagMultiByte                   // client_encoding has characters whose second byte may be ASCII
 )
 
 // SessionID names a client session of a proxy; it grows with the time of its start.
@@ -113,27 +116,27 @@ var ErrNote = errors.New("malformed note")
 // Signer makes and checks the HMAC of notes. It may be used by one goroutine at a time.
 type Signer struct {
 	keyID byte
-	key   []byte
+	hash  hash.Hash
+	raw   []byte // of the last payload, reused
 	sum   []byte
 }
 
 // NewSigner takes the 32 bytes of a key file.
 func NewSigner(keyID byte, key []byte) *Signer {
-	return &Signer{keyID: keyID, key: key}
+	return &Signer{keyID: keyID, hash: hmac.New(sha256.New, key)}
 }
 
 // Append signs p for the session's user and server process and appends the base64 text that
 // pgtee.note() takes. sql is the statement; it goes along only if p.Flags has FlagSQL.
 func (s *Signer) Append(dst []byte, p *Payload, user []byte, pid int32, sql []byte) []byte {
 	p.KeyID = s.keyID
-	raw := make([]byte, 0, 256)
-	raw = p.appendSigned(raw)
-	p.MAC = s.mac(raw, user, pid, sql)
-	raw = append(raw, p.MAC[:]...)
+	s.raw = p.appendSigned(s.raw[:0])
+	p.MAC = s.mac(s.raw, user, pid, sql)
+	s.raw = append(s.raw, p.MAC[:]...)
 	if p.Flags&FlagSQL != 0 {
-		raw = append(raw, sql...)
+		s.raw = append(s.raw, sql...)
 	}
-	return base64.StdEncoding.AppendEncode(dst, raw)
+	return base64.StdEncoding.AppendEncode(dst, s.raw)
 }
 
 // Check compares the note's HMAC with what its names and SQL say.
@@ -141,8 +144,8 @@ func (s *Signer) Check(n *Note) Trust {
 	if n.KeyID != s.keyID {
 		return Forged
 	}
-	var buf [signedBytes]byte
-	want := s.mac(n.appendSigned(buf[:0]), n.User, n.PID, n.SQL)
+	s.raw = n.appendSigned(s.raw[:0])
+	want := s.mac(s.raw, n.User, n.PID, n.SQL)
 	if !hmac.Equal(want[:], n.MAC[:]) {
 		return Forged
 	}
@@ -150,15 +153,14 @@ func (s *Signer) Check(n *Note) Trust {
 }
 
 func (s *Signer) mac(signed, user []byte, pid int32, sql []byte) (cut [16]byte) {
-	h := hmac.New(sha256.New, s.key)
-	h.Write(signed)
-	var number [8]byte
-	binary.BigEndian.PutUint32(number[:4], uint32(len(user)))
-	binary.BigEndian.PutUint32(number[4:], uint32(pid))
-	h.Write(number[:])
-	h.Write(user)
-	h.Write(sql)
-	s.sum = h.Sum(s.sum[:0])
+	s.sum = binary.BigEndian.AppendUint32(s.sum[:0], uint32(len(user)))
+	s.sum = binary.BigEndian.AppendUint32(s.sum, uint32(pid))
+	s.hash.Reset()
+	s.hash.Write(signed)
+	s.hash.Write(s.sum)
+	s.hash.Write(user)
+	s.hash.Write(sql)
+	s.sum = s.hash.Sum(s.sum[:0])
 	copy(cut[:], s.sum)
 	return cut
 }

@@ -20,6 +20,10 @@ const (
 
 	// maxDDLBytes is the longest DDL record that is read: JSON can take 32 times its length in memory.
 	maxDDLBytes = 16 << 20
+
+	// maxNameBytes is above what PostgreSQL lets a name be (NAMEDATALEN, 64). Every row of a statement
+	// carries the names of its note.
+	maxNameBytes = 256
 )
 
 // noteField is what a column of pgtee.outbox holds.
@@ -92,7 +96,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 func (a *Assembler) messageNote(lsn LSN, content []byte) error {
 	var values [6][]byte
 	columns := &noteColumns{}
-	if readRecord(content, values[:]) && len(values[3]) == 4 {
+	if readRecord(content, values[:]) && len(values[3]) == 4 && max(len(values[1]), len(values[2]), len(values[4])) <= maxNameBytes {
 		columns = &noteColumns{
 			payload:     values[0],
 			user:        values[1],
@@ -129,7 +133,8 @@ func readRecord(data []byte, values [][]byte) bool {
 	return len(data) == 0
 }
 
-// note appends a note, and for a command that ran before its note, the DDL change that it tells of.
+// note appends a note, and for a command that ran before its note, the DDL change that it tells of: not
+// for a forged one, which would put any client's words into the stream of DDL.
 func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 	size := len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	if err := a.charge(noteBytes + size); err != nil {
@@ -143,7 +148,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.readPayload(n, c)
-	if n.Flags&FlagAfter == 0 {
+	if n.Flags&FlagAfter == 0 || n.Trust == Forged {
 		return nil
 	}
 	change, err := a.change(DDL, lsn, len(n.SQL))

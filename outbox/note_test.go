@@ -99,3 +99,13 @@ func FuzzParsePayload(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSignerAppend(b *testing.B) {
+	signer, payload := NewSigner(4, testKey), testPayload(FlagQuery)
+	user, sql := []byte("bob"), []byte("UPDATE pgbench_accounts SET abalance = abalance + 100 WHERE aid = 4711")
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = signer.Append(dst[:0], payload, user, 4711, sql)
+	}
+}

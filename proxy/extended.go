@@ -135,7 +135,7 @@ func (s *session) note(subject subject, set *settings, first bool) error {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(dst, 0, 0, 0, 1) // all formats text, one parameter
 		at := len(dst)
-		dst = s.notes.append(append(dst, 0, 0, 0, 0), set.user, subject, first)
+		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 		return append(dst, 0, 0)
 	})

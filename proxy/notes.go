@@ -48,13 +48,13 @@ type subject struct {
 }
 
 // append signs a note and appends the base64 text that pgtee.note() takes.
-func (n *notes) append(dst []byte, user string, s subject, first bool) []byte {
+func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++
 	if n.table && first {
 		s.flags |= outbox.FlagRow
 	}
 	p := outbox.Payload{
-		Flags:       s.flags,
+		Flags:       s.flags | set.lexisFlags(),
 		ProxyID:     n.proxy,
 		Session:     n.session,
 		Counter:     n.counter,
@@ -66,7 +66,7 @@ func (n *notes) append(dst []byte, user string, s subject, first bool) []byte {
 	if s.flags&outbox.FlagQuery != 0 {
 		p.Offset, p.Length = uint32(s.offset), uint32(len(s.sql))
 	}
-	return n.signer.Append(dst, &p, []byte(user), n.pid, s.sql)
+	return n.signer.Append(dst, &p, []byte(set.user), n.pid, s.sql)
 }
 
 // carry makes the subject whose SQL travels inside the note.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -33,6 +34,17 @@ func (s *settings) with(name, value string) *settings {
 		return s
 	}
 	return &changed
+}
+
+// lexisFlags tell the publisher how the SQL of a note is to be read.
+func (s *settings) lexisFlags() (flags outbox.Flags) {
+	if !s.lexis.StandardConformingStrings {
+		flags |= outbox.FlagBackslash
+	}
+	if s.lexis.MultiByte {
+		flags |= outbox.FlagMultiByte
+	}
+	return flags
 }
 
 // parameterStatus reads the body of a ParameterStatus message.

@@ -154,7 +154,7 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	}
 	before := len(*out)
 	*out = append(*out, spliceBefore...)
-	*out = s.notes.append(*out, w.set.user, subject, first)
+	*out = s.notes.append(*out, w.set, subject, first)
 	*out = append(*out, spliceAfter...)
 	length := len(*out) - before
 	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.counted, length: length})
@@ -228,7 +228,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	before := len(s.up.out)
 	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
 		dst = append(dst, spliceBefore...)
-		dst = s.notes.append(dst, set.user, subject, true)
+		dst = s.notes.append(dst, set, subject, true)
 		return append(append(dst, spliceAfter...), 0)
 	})
 	s.countNote(len(s.up.out) - before)

@@ -9,9 +9,14 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// maxAuditBytes bounds the statements of one audit record, so that it stays under the megabyte that
-// Kafka takes by default. Statements beyond it are counted only.
-const maxAuditBytes = 512 << 10
+// These bound one audit record, so that it stays under the megabyte that Kafka takes by default, also
+// with a last text of maxAuditTextBytes of which JSON makes six times as many. What is beyond them is
+// counted only.
+const (
+	maxAuditStatementBytes = 256 << 10
+	maxAuditTableBytes     = 192 << 10
+	maxStatementTables     = 100
+)
 
 // audit counts, for the audit record of one transaction, what its statements did to which tables.
 type audit struct {
@@ -38,9 +43,12 @@ const noNote = -2 // -1 is the note of a direct change
 //
 //	{"v":1,"database","timeline","xid","end_lsn","commit_time","via":"proxy"|"direct","verified",
 //	 "session":{…}|null,
-//	 "statements":[{"number","command","fingerprint","text","rows","tables":["s.t"]}],
+//	 "statements":[{"number","command","fingerprint","text","rows","tables":["s.t"],"tables_omitted"}],
 //	 "statements_omitted",
-//	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"direct_rows","ddl"}
+//	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
+//	 "direct_rows","ddl"}
+//
+// A statement has "tables_omitted" only if some are.
 //
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
 // statement's note is.
@@ -153,7 +161,7 @@ func (a *audit) appendStatements(dst []byte, n *notes, tx *outbox.Transaction) [
 	dst = append(dst, `,"statements":[`...)
 	start, next := len(dst), 0
 	for i := range tx.Notes {
-		if len(dst)-start > maxAuditBytes {
+		if len(dst)-start > maxAuditStatementBytes {
 			dst = append(dst, `],"statements_omitted":`...)
 			return strconv.AppendInt(dst, int64(len(tx.Notes)-i), 10)
 		}
@@ -178,18 +186,32 @@ func (a *audit) appendStatement(dst []byte, n *notes, tx *outbox.Transaction, i,
 	for next < len(a.touches) && a.touches[next].note < i {
 		next++
 	}
-	for first := next; next < len(a.touches) && a.touches[next].note == i; next++ {
+	first := next
+	for ; next < len(a.touches) && a.touches[next].note == i; next++ {
+		if next >= first+maxStatementTables {
+			continue
+		}
 		if next > first {
 			dst = append(dst, ',')
 		}
 		dst = appendTableName(dst, a.tables[a.touches[next].table].relation)
 	}
-	return append(dst, "]}"...), next
+	dst = append(dst, ']')
+	if omitted := next - first - maxStatementTables; omitted > 0 {
+		dst = append(dst, `,"tables_omitted":`...)
+		dst = strconv.AppendInt(dst, int64(omitted), 10)
+	}
+	return append(dst, '}'), next
 }
 
 func (a *audit) appendTables(dst []byte) []byte {
 	dst = append(dst, `,"tables":[`...)
+	start, omitted := len(dst), 0
 	for i, t := range a.tables {
+		if len(dst)-start > maxAuditTableBytes {
+			omitted = len(a.tables) - i
+			break
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}
@@ -205,7 +227,8 @@ func (a *audit) appendTables(dst []byte) []byte {
 		dst = strconv.AppendInt(dst, int64(t.truncated), 10)
 		dst = append(dst, '}')
 	}
-	return append(dst, ']')
+	dst = append(dst, `],"tables_omitted":`...)
+	return strconv.AppendInt(dst, int64(omitted), 10)
 }
 
 func appendTableName(dst []byte, r *pgoutput.Relation) []byte {
@@ -214,7 +237,7 @@ func appendTableName(dst []byte, r *pgoutput.Relation) []byte {
 
 // command returns what a statement is, "INSERT" or "CREATE TABLE"; "" if that cannot be read.
 func (a *audit) command(sql []byte) string {
-	a.split, _ = parser.Split(a.split[:0], sql, lexis)
+	a.split, _ = parser.Split(a.split[:0], sql, plain)
 	if len(a.split) == 0 {
 		return ""
 	}

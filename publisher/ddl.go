@@ -13,7 +13,7 @@ import (
 // dropped. Its key is schema.table of its first table, else its first object, else the command.
 //
 // The statement keeps its literals, which are defaults, constraints and views; credentials are
-// redacted. With SQL text off it is empty.
+// redacted. A long one is cut; with SQL text off it is empty.
 type ddlRecord struct {
 	Version    int        `json:"v"`
 	Database   string     `json:"database"`
@@ -24,6 +24,10 @@ type ddlRecord struct {
 	outbox.DDLRecord
 	Pgtee json.RawMessage `json:"pgtee"` // as in data records
 }
+
+// maxDDLRecordBytes keeps a record under the megabyte that Kafka takes by default. The statement, cut to
+// maxAuditTextBytes, may be six times as long in JSON.
+const maxDDLRecordBytes = 768 << 10
 
 func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	b, c := p.batch, &tx.Changes[i]
@@ -36,17 +40,42 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		record.Objects = []outbox.DDLObject{}
 	}
 	record.Statement = p.ddlStatement(c.DDL.Statement)
+	if err := b.addDDL(p.topics.ddl, ddlKey(c.DDL), record); err != nil {
+		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
+	}
+	return nil
+}
+
+// addDDL adds a command of very many objects (DROP SCHEMA ... CASCADE) as several records of the same
+// key, each with some of the objects. An object whose columns are too long for a record goes without.
+func (b *Batch) addDDL(topic, key string, record ddlRecord) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(record); err != nil {
-		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
+		return err
 	}
-	key := len(b.Buf)
-	b.Buf = append(b.Buf, ddlKey(c.DDL)...)
+	objects := record.Objects
+	switch n := len(objects); {
+	case value.Len() <= maxDDLRecordBytes:
+	case n > 1:
+		record.Objects = objects[:n/2]
+		if err := b.addDDL(topic, key, record); err != nil {
+			return err
+		}
+		record.Objects = objects[n/2:]
+		return b.addDDL(topic, key, record)
+	case n == 1 && objects[0].Columns != nil:
+		bare := objects[0]
+		bare.Columns = nil
+		record.Objects = []outbox.DDLObject{bare}
+		return b.addDDL(topic, key, record)
+	}
 	start := len(b.Buf)
+	b.Buf = append(b.Buf, key...)
+	end := len(b.Buf)
 	b.Buf = append(b.Buf, bytes.TrimSuffix(value.Bytes(), []byte("\n"))...)
-	b.Add(p.topics.ddl, key, start)
+	b.Add(topic, start, end)
 	return nil
 }
 
@@ -54,7 +83,7 @@ func (p *Publisher) ddlStatement(sql string) string {
 	if p.cfg.SQLText == Off {
 		return ""
 	}
-	return string(redact(nil, []byte(sql)))
+	return string(cut(redact(nil, []byte(sql)), maxAuditTextBytes))
 }
 
 // ddlKey is the identity of the first table of the command, else of its first object.

@@ -25,7 +25,7 @@ func (n *notes) begin(tx *outbox.Transaction) {
 	for i := range tx.Notes {
 		note := &tx.Notes[i]
 		start := len(n.sql)
-		n.sql = n.appendText(n.sql, note.SQL)
+		n.sql = n.appendText(n.sql, note)
 		n.texts = append(n.texts, span{start, len(n.sql)})
 		start = len(n.json)
 		n.json = n.appendBlock(n.json, i, note)

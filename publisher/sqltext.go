@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -35,24 +36,34 @@ func ParseSQLText(s string) (SQLText, error) {
 	return Off, fmt.Errorf("SQL text %q: want normalised, full or off", s)
 }
 
-// lexis is how SQL is read that comes without its session's settings.
-var lexis = parser.Lexis{StandardConformingStrings: true}
+// plain is how SQL is read that comes without its session's settings.
+var plain = parser.Lexis{StandardConformingStrings: true}
 
-// appendText appends what is published of sql. It never holds credentials.
-func (n *notes) appendText(dst, sql []byte) []byte {
-	if n.text == Off || len(sql) == 0 {
+// lexisOf is how the SQL of a note is read: as its session did.
+func lexisOf(flags outbox.Flags) parser.Lexis {
+	return parser.Lexis{
+		StandardConformingStrings: flags&outbox.FlagBackslash == 0,
+		MultiByte:                 flags&outbox.FlagMultiByte != 0,
+	}
+}
+
+// appendText appends what is published of a note's SQL. It never holds credentials.
+func (n *notes) appendText(dst []byte, note *outbox.Note) []byte {
+	if n.text == Off || len(note.SQL) == 0 {
 		return dst
 	}
+	lexis := lexisOf(note.Flags)
 	if n.text == Full {
-		return redact(dst, sql)
+		dst, _ = parser.Redact(dst, note.SQL, lexis)
+		return dst
 	}
-	n.clean = redact(n.clean[:0], sql)
+	n.clean, _ = parser.Redact(n.clean[:0], note.SQL, lexis)
 	return parser.Normalize(dst, n.clean, lexis)
 }
 
 // redact appends sql without its credentials.
 func redact(dst, sql []byte) []byte {
-	dst, _ = parser.Redact(dst, sql, lexis)
+	dst, _ = parser.Redact(dst, sql, plain)
 	return dst
 }
 

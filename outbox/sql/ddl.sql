@@ -104,12 +104,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
 $columns$;
 
 -- record_ddl() puts one DDL record into the outbox: JSON, the fields of DDLRecord. Always as a row: any
--- client can write a logical message, so a message would prove nothing.
+-- client can write a logical message, so a message would prove nothing. The statement is the whole text
+-- of the Query, which a script of many commands would repeat in each record: so it is cut.
 CREATE OR REPLACE FUNCTION pgtee.record_ddl(tag text, objects jsonb, listed boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
 DECLARE
     body text := jsonb_build_object(
-        'command', tag, 'statement', current_query(), 'user', session_user, 'pid', pg_backend_pid(),
+        'command', tag, 'statement', left(current_query(), 65536), 'user', session_user, 'pid', pg_backend_pid(),
         'application', current_setting('application_name'), 'objects', objects,
         'listed', listed, 'atomic', true, 'confirmed', true)::text;
 BEGIN
