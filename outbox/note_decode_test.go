@@ -206,6 +206,23 @@ func TestNoteAfterCommand(t *testing.T) {
 	}
 }
 
+// Any client can write a message: a forged one must not tell of DDL, nor bring names that blow up every row.
+func TestForgedMessages(t *testing.T) {
+	text := string(NewSigner(4, []byte("another key")).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("DROP TABLE t")))
+	w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+	w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
+	w.message(MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
+	got := w.commit()
+	if len(got.Notes) != 2 || len(got.Changes) != 0 {
+		t.Fatalf("%d notes and %d changes, want 2 and 0", len(got.Notes), len(got.Changes))
+	}
+	for _, n := range got.Notes {
+		if n.Trust != Forged || len(n.User) > maxNameBytes {
+			t.Errorf("trust %d, a user name of %d bytes", n.Trust, len(n.User))
+		}
+	}
+}
+
 // Only rows of the outbox are DDL records: any client can write a message.
 func TestDDLRecords(t *testing.T) {
 	const body = `{"command": "ALTER TABLE", "statement": "alter table t add b int", "user": "bob", "pid": 7, "listed": true, "atomic": true, "confirmed": true,

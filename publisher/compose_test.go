@@ -160,11 +160,73 @@ func TestAuditOfManyStatementsIsBounded(t *testing.T) {
 	if err := json.Unmarshal(value, &audit); err != nil {
 		t.Fatal(err)
 	}
-	if len(value) > maxAuditBytes+maxAuditTextBytes+4096 || len(audit.Statements)+audit.Omitted != 100 || audit.Omitted == 0 {
+	if len(value) > maxAuditStatementBytes+maxAuditTextBytes+4096 || len(audit.Statements)+audit.Omitted != 100 || audit.Omitted == 0 {
 		t.Errorf("%d bytes, %d statements, %d omitted", len(value), len(audit.Statements), audit.Omitted)
 	}
 	if s := audit.Statements[0]; !s.Cut || len(s.Text) > maxAuditTextBytes || strings.ContainsRune(s.Text, '\uFFFD') {
 		t.Errorf("cut %v to %d bytes", s.Cut, len(s.Text))
+	}
+}
+
+// Kafka takes a record of a megabyte by default; ordinary users must not be able to make a larger one.
+const kafkaDefaultBytes = 1_000_000
+
+func TestAuditOfManyTablesIsBounded(t *testing.T) {
+	tx := sale()
+	tx.Changes = nil
+	for i := range 20_000 {
+		relation := &pgoutput.Relation{OID: uint32(i), Schema: "public", Name: fmt.Sprintf("%s_%d", strings.Repeat("x", 50), i)}
+		tx.Changes = append(tx.Changes, outbox.Change{Op: outbox.Truncate, Relation: relation, Ordinal: i})
+	}
+	tx.Notes = slices.Repeat([]outbox.Note{{SQL: []byte(strings.Repeat("\x01", 2*maxAuditTextBytes))}}, 9)
+	records := composed(t, Config{SQLText: Full}, tx)
+	value := records[len(records)-1].Value
+	type tables struct {
+		Tables  []any `json:"tables"`
+		Omitted int   `json:"tables_omitted"`
+	}
+	var audit struct {
+		tables
+		Statements []tables `json:"statements"`
+	}
+	if err := json.Unmarshal(value, &audit); err != nil {
+		t.Fatal(err)
+	}
+	if len(value) > kafkaDefaultBytes || len(audit.Tables)+audit.Omitted != 20_000 || audit.Omitted == 0 {
+		t.Errorf("%d bytes, %d tables, %d omitted", len(value), len(audit.Tables), audit.Omitted)
+	}
+	if s := audit.Statements[0]; len(s.Tables) != maxStatementTables || len(s.Tables)+s.Omitted != 20_000 {
+		t.Errorf("%d tables of the statement, %d omitted", len(s.Tables), s.Omitted)
+	}
+}
+
+// DROP SCHEMA ... CASCADE may drop anything: several records of one key tell all of it.
+func TestDDLOfManyObjectsIsParted(t *testing.T) {
+	ddl := &outbox.DDLRecord{Command: "DROP SCHEMA", Statement: strings.Repeat("\x01", 10*maxAuditTextBytes)}
+	for i := range 10_000 {
+		ddl.Objects = append(ddl.Objects, outbox.DDLObject{Type: "table", Name: fmt.Sprintf("%s.%d", strings.Repeat("x", 60), i)})
+	}
+	ddl.Objects[777].Columns = []outbox.DDLColumn{{Name: "a", Default: strings.Repeat("y", 2*kafkaDefaultBytes)}}
+	tx := &outbox.Transaction{XID: 1, EndLSN: 5, Changes: []outbox.Change{{Op: outbox.DDL, Note: -1, DDL: ddl}}}
+	records := composed(t, Config{}, tx)
+	var names, ids []string
+	for _, r := range records[:len(records)-1] {
+		var part ddlRecord
+		if err := json.Unmarshal(r.Value, &part); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range part.Objects {
+			names = append(names, o.Name)
+		}
+		ids = append(ids, string(r.Headers[0].Value))
+		if len(r.Value) > kafkaDefaultBytes || string(r.Key) != ddl.Objects[0].Name || part.Command != ddl.Command {
+			t.Errorf("%d bytes, key %s, command %s", len(r.Value), r.Key, part.Command)
+		}
+	}
+	inOrder := slices.EqualFunc(names, ddl.Objects, func(name string, o outbox.DDLObject) bool { return name == o.Name })
+	slices.Sort(ids)
+	if len(ids) < 2 || !inOrder || len(slices.Compact(ids)) != len(records)-1 {
+		t.Errorf("%d objects in %d records, in order: %v", len(names), len(ids), inOrder)
 	}
 }
 

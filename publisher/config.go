@@ -19,6 +19,7 @@ type Config struct {
 	ReplicationFactor int16 // of topics that the publisher creates [the broker's default]
 
 	MaxBatchBytes      int           // of source transactions in one Kafka transaction; one larger goes alone [4 MiB]
+	MaxRecordBytes     int32         // of one record, and of a batch before compression [1,000,012: what Kafka takes by default]
 	IdleProgress       time.Duration // how often "nothing for us up to here" is recorded [10s]
 	CheckPublications  time.Duration // how often they are compared [10s]
 	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [60s]
@@ -35,10 +36,16 @@ func (c Config) TransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
 
+const (
+	defaultRecordBytes = 1_000_012 // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	largestRecordBytes = 90 << 20  // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
+)
+
 func (c Config) withDefaults() Config {
 	orDefault(&c.Partitions, 1)
 	orDefault(&c.ReplicationFactor, -1)
 	orDefault(&c.MaxBatchBytes, 4<<20)
+	orDefault(&c.MaxRecordBytes, defaultRecordBytes)
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
 	orDefault(&c.TransactionTimeout, time.Minute)
@@ -63,6 +70,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("prefix %q: use letters, digits, dot, dash and underscore", c.Prefix)
 	case c.Slot == "" || c.Database == "":
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
+	case c.MaxRecordBytes < 0 || c.MaxRecordBytes > largestRecordBytes:
+		return fmt.Errorf("records of %d bytes: want no more than %d", c.MaxRecordBytes, largestRecordBytes)
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ func (l *kafkaLog) connect() (*kgo.Client, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
 		kgo.RecordPartitioner(partitioner()),
 		kgo.MaxVersions(kversion.V3_9_0()),
 		kgo.ConcurrentTransactionsBackoff(time.Millisecond),
@@ -202,7 +203,8 @@ func classify(err error) error {
 	}
 	switch {
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return &Halt{ErrRecordTooLarge, err.Error(), "raise max.message.bytes of the topic and the broker, and the publisher's record limit"}
+		return &Halt{ErrRecordTooLarge, err.Error(),
+			"raise max.message.bytes of the topic, then --max-record-bytes of the publisher; nothing is skipped meanwhile"}
 	case isRefusal(err):
 		return &Halt{ErrKafkaRefused, err.Error(), "correct the credentials, ACLs or settings of Kafka"}
 	}

@@ -280,6 +280,25 @@ func TestTooLargeRecordHalts(t *testing.T) {
 	l.Close()
 }
 
+// The limit that a halt tells the operator to raise can be raised.
+func TestLargeRecordIsPublishedWhereTheLimitIsRaised(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg.MaxRecordBytes = 4 << 20
+	l := newKafkaLog(cfg)
+	defer l.Close()
+	mustFence(t, l)
+	mustPublish(t, l, testBatch("shop.public.a", string(make([]byte, 2<<20))), testPosition(100))
+	configs, err := kadm.NewClient(l.client).DescribeTopicConfigs(t.Context(), "shop.public.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range configs[0].Configs {
+		if c.Key == "max.message.bytes" && c.MaybeValue() != "4259840" {
+			t.Errorf("max.message.bytes = %s", c.MaybeValue())
+		}
+	}
+}
+
 func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 	cfg := testConfig(fakeKafka(t).ListenAddrs())
 	for _, source := range []*listSource{listOf(rowAt(100), rowAt(200)), listOf(rowAt(100), rowAt(200), rowAt(300))} {

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -67,6 +68,15 @@ func (o owners) claim(b *Batch, from int, c *outbox.Change) error {
 	return nil
 }
 
+// topicConfigs are those of a new topic: the broker's, save for larger records.
+func (c Config) topicConfigs() map[string]*string {
+	if c.MaxRecordBytes <= defaultRecordBytes {
+		return nil
+	}
+	const batchHeader = 64 << 10 // more than it needs
+	return map[string]*string{"max.message.bytes": kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))}
+}
+
 // ensureTopics creates what topics of the batch are missing, before the first record goes there.
 func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	last := ""
@@ -75,7 +85,7 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 			last = e.topic
 			continue
 		}
-		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, l.cfg.Partitions, l.cfg.ReplicationFactor, nil); err != nil {
+		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, l.cfg.Partitions, l.cfg.ReplicationFactor, l.cfg.topicConfigs()); err != nil {
 			return err
 		}
 		l.known[e.topic] = true

@@ -25,7 +25,8 @@ type Audit struct {
 		Deleted   int    `json:"deleted"`
 		Truncated int    `json:"truncated"`
 	} `json:"tables"`
-	DirectRows int `json:"direct_rows"` // written by no statement that the proxy saw
+	TablesOmitted int `json:"tables_omitted"`
+	DirectRows    int `json:"direct_rows"` // written by no statement that the proxy saw
 }
 
 // Session is who wrote. Application is the client's own claim; the rest is what the proxy saw.

@@ -26,6 +26,7 @@ type publisherFlags struct {
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -121,14 +122,15 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		return stream, nil
 	}
 	config := publisher.Config{
-		Brokers:      brokers,
-		Prefix:       s.prefix,
-		Slot:         s.slot,
-		Database:     s.database,
-		Partitions:   int32(f.Partitions),
-		IdleProgress: f.idleProgress,
-		SQLText:      sqlText,
-		Log:          log.Named("publisher").With(zap.String("slot", s.slot)),
+		Brokers:        brokers,
+		Prefix:         s.prefix,
+		Slot:           s.slot,
+		Database:       s.database,
+		Partitions:     int32(f.Partitions),
+		IdleProgress:   f.idleProgress,
+		MaxRecordBytes: f.MaxRecord,
+		SQLText:        sqlText,
+		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
 	return publisher.New(config, open, debezium.New(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog}))
 }
