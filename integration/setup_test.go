@@ -1,0 +1,137 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Setup may be run again at any time, teardown leaves nothing, and neither shows in the DDL records.
+func TestSetupAndTeardown(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
+			const objects = `SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'pgtee') || ' ' ||
+				(SELECT count(*) FROM pg_publication) || ' ' || (SELECT count(*) FROM pg_event_trigger) || ' ' ||
+				(SELECT count(*) FROM pg_replication_slots WHERE database = current_database())`
+			r.Setup()
+			r.Setup()
+			if got := r.Query(objects); got != "1 2 2 1" {
+				t.Errorf("schemas, publications, event triggers, slots: %s, want 1 2 2 1", got)
+			}
+			if got := r.Query("SELECT count(*)::text FROM pgtee.outbox"); got != "0" {
+				t.Errorf("setup left %s records in the outbox", got)
+			}
+			if out, code := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
+				t.Errorf("check exits with %d:\n%s", code, out)
+			}
+			if out, code := r.Pgtee("teardown", "--postgres", r.URL(), "--slot", r.slot); code != 0 {
+				t.Fatalf("teardown exits with %d:\n%s", code, out)
+			}
+			if got := r.Query(objects); got != "0 0 0 0" {
+				t.Errorf("after teardown: %s, want nothing", got)
+			}
+		})
+	}
+}
+
+// A table without a replica identity must not be in pgtee_identity, or its next UPDATE would fail: not
+// a new one, not one that has just lost its key, on any path.
+func TestUpdateNeverFailsForWantOfAnIdentity(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
+			r.Exec("CREATE TABLE old (id int PRIMARY KEY, v int)", "CREATE TABLE bare (id int)")
+			r.Setup()
+			r.Exec(
+				"CREATE TABLE keyed (id int PRIMARY KEY, v int)",
+				"CREATE TABLE lost (id int PRIMARY KEY, v int)", "ALTER TABLE lost DROP CONSTRAINT lost_pkey",
+				"CREATE TABLE late (id int, v int)", "ALTER TABLE late ADD PRIMARY KEY (id) DEFERRABLE",
+				"CREATE TABLE indexed (id int NOT NULL, v int)", "CREATE UNIQUE INDEX indexed_id ON indexed (id)",
+				"ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_id", "DROP INDEX indexed_id",
+				"CREATE TABLE parts (id int, v int) PARTITION BY RANGE (id)", "CREATE TABLE part PARTITION OF parts DEFAULT", "ALTER TABLE parts REPLICA IDENTITY FULL",
+				"CREATE TABLE leafed (id int, v int) PARTITION BY RANGE (id)", "CREATE TABLE leaf PARTITION OF leafed DEFAULT", "ALTER TABLE leaf REPLICA IDENTITY FULL",
+				"SET session_replication_role = replica; CREATE TABLE silent (id int PRIMARY KEY, v int)",
+			)
+			const listed = `SELECT string_agg(r.prrelid::regclass::text, ' ' ORDER BY r.prrelid::regclass::text)
+				FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = 'pgtee_identity'`
+			if got, want := r.Query(listed), "keyed leafed old silent"; got != want {
+				t.Errorf("in pgtee_identity: %s, want %s", got, want)
+			}
+			for _, table := range []string{"old", "bare", "keyed", "lost", "late", "indexed", "parts", "leafed", "silent"} {
+				r.Exec("INSERT INTO "+table+" VALUES (1)", "UPDATE "+table+" SET id = 2", "DELETE FROM "+table)
+			}
+		})
+	}
+}
+
+// Creating a slot waits for every transaction that is open: setup names it and gives up.
+func TestSetupNamesWhatBlocksTheSlot(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "table")
+	r.Exec("CREATE TABLE held (id int)")
+	conn := r.dial(r.URL())
+	for _, sql := range []string{"BEGIN", "INSERT INTO held VALUES (1)", "PREPARE TRANSACTION 'forgotten'"} {
+		_, err := conn.Exec(r.ctx, sql, pgx.QueryExecModeSimpleProtocol)
+		r.must(err)
+	}
+	r.must(conn.Close(r.ctx))
+	out, code := r.Pgtee("setup", "--postgres", r.URL(), "--slot", r.slot, "--slot-timeout", "2s")
+	if code == 0 || !strings.Contains(out, "prepared transaction 'forgotten'") || !strings.Contains(out, "ROLLBACK PREPARED") {
+		t.Errorf("setup exits with %d:\n%s", code, out)
+	}
+	r.Exec("ROLLBACK PREPARED 'forgotten'")
+	r.Setup()
+}
+
+// The outbox keeps the current and the last hour; the third table in turn is emptied.
+func TestRotateEmptiesTheTableWhoseTurnIsOver(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Setup()
+	const hour = "trunc(date_part('epoch', now()) / 3600)::bigint"
+	before := r.Query("SELECT " + hour + " % 3 || ''")
+	for i := range 3 {
+		r.Exec(fmt.Sprintf("INSERT INTO pgtee.outbox_%d (kind) VALUES ('n')", i))
+	}
+	r.must(outbox.Rotate(r.ctx, r.URL()))
+	const left = "SELECT (SELECT count(*) FROM pgtee.outbox_0) || ' ' || (SELECT count(*) FROM pgtee.outbox_1) || ' ' || (SELECT count(*) FROM pgtee.outbox_2)"
+	want := map[string]string{"0": "1 0 1", "1": "1 1 0", "2": "0 1 1"}[before]
+	if got := r.Query(left); got != want && before == r.Query("SELECT "+hour+" % 3 || ''") {
+		t.Errorf("rows left: %s, want %s in an hour of table %s", got, want, before)
+	}
+}
+
+// A walsender that shuts down waits for its last acknowledgement. Postgres must stop all the same, at
+// once while Kafka answers, within seconds while it does not; and nothing may be lost.
+func TestPostgresStopsWhilePublishing(t *testing.T) {
+	for name, kafkaAway := range map[string]bool{"Kafka answers": false, "Kafka is away": true} {
+		t.Run(name, func(t *testing.T) {
+			server := must(t, func() (*embedded.Postgres, error) { return world.StartPostgres(15, nil) })
+			r := newRunner(t, must(t, sharedBinary), server, "table")
+			r.Start(workSchema, workTables...)
+			r.Exec("INSERT INTO work.item VALUES (1, 'x', 0)")
+			r.Drain()
+			back := func() error { return nil }
+			if kafkaAway {
+				r.must(r.broker.Stop())
+				back = sync.OnceValue(r.broker.Start)
+				t.Cleanup(func() { back() })
+			}
+			r.Exec("INSERT INTO work.item VALUES (2, 'x', 0)", "CREATE DATABASE other")
+			began := time.Now()
+			patience, cancel := context.WithTimeout(r.ctx, 30*time.Second)
+			defer cancel()
+			r.must(server.Restart(patience))
+			t.Logf("PostgreSQL was back after %s", time.Since(began))
+			r.must(back())
+			t.Log(r.ExpectClean())
+		})
+	}
+}
