@@ -17,7 +17,7 @@ func TestTextIsReadAsTheSessionDid(t *testing.T) {
 	}{
 		{"standard", 0, `UPDATE t SET a = 'x\' WHERE b = 'secret'`, `UPDATE t SET a = $1 WHERE b = $2`},
 		{"backslash escapes", outbox.FlagBackslash, `UPDATE t SET a = 'it\'s', b = 'secret'`, `UPDATE t SET a = $1, b = $2`},
-		{"second byte is a quote", outbox.FlagMultiByte, "UPDATE t SET a = '\x83\x27', b = 'secret'", "<unreadable>"},
+		{"second byte is a quote", outbox.FlagMultiByte, "UPDATE t SET a = '\x83\x27', b = 'secret'", "<redacted>"},
 	}
 	for _, test := range tests {
 		n := notes{text: Normalised}
