@@ -14,8 +14,9 @@ import (
 // scriptedServer answers each query by the first of its answers whose key the query contains, on any
 // number of connections over a loopback socket.
 type scriptedServer struct {
-	t       *testing.T
-	answers []answer
+	t        *testing.T
+	answers  []answer
+	encoding string // server_encoding; "": not told
 }
 
 type answer struct {
@@ -23,6 +24,7 @@ type answer struct {
 	rows  [][]string
 	err   *pgproto3.ErrorResponse
 	also  pgproto3.BackendMessage // sent before the rows
+	asked chan struct{}           // gets a token for the query
 }
 
 // goodAnswers are those of a server that was set up, with slot s.
@@ -52,19 +54,23 @@ func change(query string, to answer) []answer {
 }
 
 func startScriptedServer(t *testing.T, answers []answer) (connString string) {
+	return (&scriptedServer{t: t, answers: answers}).start()
+}
+
+func (s *scriptedServer) start() (connString string) {
+	t := s.t
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	server := &scriptedServer{t: t, answers: answers}
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go server.serve(conn)
+			go s.serve(conn)
 		}
 	}()
 	return fmt.Sprintf("postgres://bob@%s/app?sslmode=disable", listener.Addr())
@@ -82,6 +88,9 @@ func (s *scriptedServer) serve(conn net.Conn) {
 		s.t.Errorf("startup parameters %v", parameters)
 	}
 	backend.Send(&pgproto3.AuthenticationOk{})
+	if s.encoding != "" {
+		backend.Send(&pgproto3.ParameterStatus{Name: "server_encoding", Value: s.encoding})
+	}
 	backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
 	backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	for backend.Flush() == nil {
@@ -102,6 +111,9 @@ func (s *scriptedServer) reply(backend *pgproto3.Backend, query string) {
 	for _, a := range s.answers {
 		if !strings.Contains(query, a.query) {
 			continue
+		}
+		if a.asked != nil {
+			a.asked <- struct{}{}
 		}
 		if a.also != nil {
 			backend.Send(a.also)
@@ -161,6 +173,22 @@ func TestOpenStream(t *testing.T) {
 	}
 	if err := stream.CheckPublications(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A database of encoding SQL_ASCII may hold bytes that are not UTF-8.
+func TestTextOfSQLASCIIIsTakenRaw(t *testing.T) {
+	answers := append([]answer{{query: "client_encoding = 'SQL_ASCII'", rows: [][]string{}}}, change("START_REPLICATION", answer{err: &pgproto3.ErrorResponse{Code: "55006"}})...)
+	for encoding, want := range map[string]bool{"SQL_ASCII": true, "LATIN1": false, "UTF8": false} {
+		asked := make(chan struct{}, 1)
+		answers[0].asked = asked
+		server := &scriptedServer{t: t, answers: answers, encoding: encoding}
+		if _, err := OpenStream(t.Context(), StreamConfig{ConnString: server.start(), Slot: "s"}); !errors.Is(err, ErrSlotBusy) {
+			t.Fatal(err)
+		}
+		if got := len(asked) == 1; got != want {
+			t.Errorf("%s: text is taken raw: %v, want %v", encoding, got, want)
+		}
 	}
 }
 

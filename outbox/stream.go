@@ -297,8 +297,11 @@ func refusalIn(f *frames) error {
 // streamError decodes an ErrorResponse of a server that was streaming.
 func streamError(body []byte) error {
 	err := serverError(body)
-	if sqlState(err) == "42704" { // undefined_object: we hold the slot, so it is a publication
+	switch sqlState(err) {
+	case "42704": // undefined_object: we hold the slot, so it is a publication
 		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)
+	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+		return fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}
 	return err
 }

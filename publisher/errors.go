@@ -57,7 +57,7 @@ const (
 // halts are the errors of the stream that a retry would only repeat, or hide.
 var halts = []error{
 	outbox.ErrSlotMissing, outbox.ErrSlotLost, outbox.ErrPublicationMissing, outbox.ErrPublicationChanged,
-	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrTransactionTooLarge,
+	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrTransactionTooLarge, outbox.ErrUndecodable,
 	pgoutput.ErrMalformed,
 }
 

@@ -230,6 +230,7 @@ func TestHalts(t *testing.T) {
 		want    error
 	}{
 		"warning":             {log: &memoryLog{}, lost: outbox.ErrServerWarning, want: outbox.ErrServerWarning},
+		"undecodable text":    {log: &memoryLog{}, lost: outbox.ErrUndecodable, want: outbox.ErrUndecodable},
 		"publication changed": {log: &memoryLog{}, changed: outbox.ErrPublicationChanged, want: outbox.ErrPublicationChanged},
 		"database behind":     {log: &memoryLog{recorded: ahead}, want: ErrDatabaseBehind},
 		"Kafka refuses":       {log: &memoryLog{fail: []error{&Halt{Reason: ErrKafkaRefused}}}, want: ErrKafkaRefused},
