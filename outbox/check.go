@@ -48,6 +48,7 @@ type serverState struct {
 	triggers     int
 	noIdentity   []string // tables whose UPDATE and DELETE are not published
 	unlisted     []string // tables with an identity that are not in pgtee_identity
+	stale        []string // tables without an identity that are in pgtee_identity
 	slot         *slotState
 }
 
@@ -125,17 +126,21 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.metaSlot, s.ready = got[0][0], got[0][1]
-	if s.noIdentity, err = s.ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid)"); err != nil {
+	const listed = `EXISTS (SELECT FROM pg_publication_rel AS r
+		JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = 'pgtee_identity' AND r.prrelid = c.oid)`
+	if s.stale, err = ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid) AND "+listed); err != nil {
 		return err
 	}
-	s.unlisted, err = s.ownTables(ctx, conn, `pgtee.has_identity(c.oid) AND NOT EXISTS (SELECT FROM pg_publication_rel AS r
-		JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = 'pgtee_identity' AND r.prrelid = c.oid)`)
+	if s.noIdentity, err = ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid)"); err != nil {
+		return err
+	}
+	s.unlisted, err = ownTables(ctx, conn, "pgtee.has_identity(c.oid) AND NOT "+listed)
 	return err
 }
 
 // ownTables lists the user's permanent tables, partitioned ones by their root, for which condition (SQL
 // over pg_class AS c) holds. Names are quoted for SQL.
-func (s *serverState) ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]string, error) {
+func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]string, error) {
 	got, err := rows(ctx, conn, `
 		SELECT format('%I.%I', n.nspname, c.relname)
 		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -229,6 +234,9 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	}
 	for _, table := range s.noIdentity {
 		r.warn(fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...), or REPLICA IDENTITY FULL", table), "table %s has no replica identity: its UPDATE and DELETE are not published", table)
+	}
+	for _, table := range s.stale {
+		r.warn(again, "table %s has lost its replica identity but is in %s: its UPDATE and DELETE fail", table, IdentityPublication)
 	}
 	for _, table := range s.unlisted {
 		r.warn(again, "table %s has a replica identity but is not in %s: its UPDATE and DELETE are not published", table, IdentityPublication)

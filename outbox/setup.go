@@ -115,14 +115,8 @@ func createPublications(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfi
 	if err := createPublication(ctx, conn, IdentityPublication, "", "update, delete"); err != nil {
 		return err
 	}
-	lists := []struct{ publication, condition string }{{IdentityPublication, "pgtee.has_identity(c.oid)"}}
-	if !server.superuser {
-		lists = append(lists, struct{ publication, condition string }{RowsPublication, "true"})
-	}
-	for _, list := range lists {
-		if err := listTables(ctx, conn, server, list.publication, list.condition); err != nil {
-			return err
-		}
+	if _, err := listTables(ctx, conn); err != nil {
+		return err
 	}
 	report.ok("publications %s (insert, truncate) and %s (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication)
 	return nil
@@ -130,21 +124,6 @@ func createPublications(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfi
 
 // outboxTables carry the notes; a publication that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
-
-// listTables adds the tables that a publication lacks: those of our own role, or all as a superuser.
-func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, publication, condition string) error {
-	missing, err := server.ownTables(ctx, conn, condition+`
-		AND pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
-		WHERE p.pubname = '`+publication+`' AND (p.puballtables OR r.prrelid = c.oid))`)
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	sql := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", publication, strings.Join(missing, ", ONLY "))
-	if err := execute(ctx, conn, sql); err != nil {
-		return fmt.Errorf("list tables in publication %s: %w", publication, err)
-	}
-	return nil
-}
 
 func createPublication(ctx context.Context, conn *pgconn.PgConn, name, target, operations string) error {
 	found, err := rows(ctx, conn, "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", name)

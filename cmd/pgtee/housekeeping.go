@@ -64,7 +64,7 @@ func (l retainedLimit) check(ctx context.Context, s source) error {
 	return nil
 }
 
-// keepHouse looks at the slot every minute and truncates old parts of the outbox every hour. What goes
+// keepHouse looks at the slot and the publications every minute, and truncates old parts of the outbox every hour. What goes
 // wrong is logged: publishing does not depend on it.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
 	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
@@ -76,7 +76,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-minute.C:
-			err = p.watchRetained(ctx)
+			err = errors.Join(p.watchRetained(ctx), p.listTables(ctx))
 		case <-hour.C:
 			err = outbox.Rotate(ctx, p.connString)
 		}
@@ -84,6 +84,16 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("database", p.database), zap.Error(err))
 		}
 	}
+}
+
+// listTables does what the event trigger could not do.
+func (p databasePublisher) listTables(ctx context.Context) error {
+	added, err := outbox.ListTables(ctx, p.connString)
+	if len(added) > 0 {
+		p.log.Warn("tables were missing in the publications: of what was written into them before, some is not in the stream: publish them afresh",
+			zap.String("database", p.database), zap.Strings("tables", added))
+	}
+	return err
 }
 
 // watchRetained warns from half of the limit on, which is ours or max_slot_wal_keep_size.

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/pgtee/pgtee/outbox"
 )
 
 // TestRetainedWAL holds back log with a slot that nobody reads.
@@ -40,5 +44,31 @@ func TestRetainedWAL(t *testing.T) {
 		if got := c.count(url, "SELECT count(*) FROM pg_replication_slots"); got != test.slots {
 			t.Errorf("%s: %d slots, want %d", test.limit, got, test.slots)
 		}
+	}
+}
+
+// What the event trigger could not list, housekeeping does: else UPDATE and DELETE of a new table would
+// be missing for ever, and UPDATE of a table that lost its key would fail for ever.
+func TestTablesThatTheTriggerMissedAreListed(t *testing.T) {
+	c := newChain(t, nil)
+	url := c.postgres.URL("postgres")
+	if _, err := outbox.Setup(t.Context(), outbox.SetupConfig{ConnString: url, Slot: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	c.exec(url, `CREATE TABLE keyless (id int PRIMARY KEY); INSERT INTO keyless VALUES (1);
+		ALTER EVENT TRIGGER pgtee_ddl DISABLE; ALTER EVENT TRIGGER pgtee_drop DISABLE;
+		CREATE TABLE late (id int PRIMARY KEY); CREATE TABLE bare (id int); ALTER TABLE keyless DROP CONSTRAINT keyless_pkey`)
+	report, err := outbox.Check(t.Context(), outbox.SetupConfig{ConnString: url, Slot: "s"})
+	if err != nil || !strings.Contains(fmt.Sprint(report.Findings), "table public.keyless has lost its replica identity") {
+		t.Errorf("check: %v, %v", err, report.Findings)
+	}
+	for _, want := range []string{"[public.late]", "[]"} {
+		if added, err := outbox.ListTables(t.Context(), url); err != nil || fmt.Sprint(added) != want {
+			t.Errorf("listed %v, %v, want %s", added, err, want)
+		}
+	}
+	c.exec(url, "UPDATE keyless SET id = 2")
+	if n := c.count(url, "SELECT count(*) FROM pg_publication_tables WHERE pubname = 'pgtee_identity'"); n != 1 {
+		t.Errorf("%d tables in pgtee_identity, want late only", n)
 	}
 }
