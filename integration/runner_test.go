@@ -265,14 +265,27 @@ func (r *runner) Drain() {
 	}))
 }
 
-// Topics returns the committed records of every topic of the scenario, by what follows the prefix.
-func (r *runner) Topics() map[string][]Record {
+// Topics returns the committed records of every topic of the scenario, by what follows the prefix. It
+// waits until every transaction is decided: Kafka writes its markers partition by partition, so what
+// is visible in one may still be open in another.
+func (r *runner) Topics() (topics map[string][]Record) {
 	r.t.Helper()
 	w, err := NewWitness(r.broker.Address)
 	r.must(err)
 	defer w.Close()
+	r.must(harness.Eventually(30*time.Second, func(context.Context) (err error) {
+		topics, err = r.decided(w)
+		return err
+	}))
+	return topics
+}
+
+// decided reads what Topics returns, or fails if a transaction is open.
+func (r *runner) decided(w *Witness) (map[string][]Record, error) {
 	all, err := w.Topics()
-	r.must(err)
+	if err != nil {
+		return nil, err
+	}
 	topics := map[string][]Record{}
 	r.aborted = 0
 	for topic, partitions := range all {
@@ -281,15 +294,20 @@ func (r *runner) Topics() map[string][]Record {
 			continue
 		}
 		records, err := w.Read(topic, partitions)
-		r.must(err)
+		if err != nil {
+			return nil, err
+		}
 		topics[name] = committed(records)
 		for _, record := range records {
-			if record.Fate == Aborted {
+			switch record.Fate {
+			case Aborted:
 				r.aborted++
+			case Open:
+				return nil, fmt.Errorf("a transaction is open in topic %s", topic)
 			}
 		}
 	}
-	return topics
+	return topics, nil
 }
 
 // Topic returns the committed records of one topic, named without the prefix; none if there is no
