@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,7 @@ import (
 
 // compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
 // next, moved behind the last of the transactions.
-func (p *Publisher) compose(transactions []*outbox.Transaction, position, next Position) (Position, error) {
+func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
 		if tx.EndLSN <= position.EndLSN {
 			continue
@@ -22,7 +23,7 @@ func (p *Publisher) compose(transactions []*outbox.Transaction, position, next P
 			continue
 		}
 		next.XID, next.CommitTime = tx.XID, tx.CommitTime
-		if err := p.append(tx); err != nil {
+		if err := p.append(ctx, tx); err != nil {
 			return next, fmt.Errorf("transaction %d that ends at %s: %w", tx.XID, tx.EndLSN, err)
 		}
 		p.composed++
@@ -35,14 +36,23 @@ func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty
 }
 
-// append appends the records of one transaction: its changes, then its audit record.
-func (p *Publisher) append(tx *outbox.Transaction) error {
+// append appends the records of one transaction: its changes, then its audit record. Those of a giant one
+// are sent in parts; nobody sees them before Publish.
+func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 	p.batch.Begin(tx)
 	p.order = arrange(p.order[:0], tx)
 	for _, i := range p.order {
 		if err := p.appendChange(tx, i); err != nil {
 			return err
 		}
+		if p.batch.Bytes() < p.part {
+			continue
+		}
+		if err := p.log.Send(ctx, p.batch); err != nil {
+			return p.unpublished(Position{EndLSN: tx.EndLSN}, err)
+		}
+		p.sent += p.batch.Len()
+		p.batch.Reset()
 	}
 	p.appendAudit(tx)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -26,8 +27,9 @@ func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
 	cfg.Prefix, cfg.Database, cfg.Slot = "shop", "orders", "pgtee"
 	p := newPublisher(cfg.withDefaults(), nil, nil, tableFormat{})
 	p.source = &simSource{system: outbox.System{ID: "7300", Timeline: 2}}
+	p.part = math.MaxInt
 	p.batch = newBatch("7300", "pgtee", cfg.SQLText)
-	if _, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
 	return p.batch.Records()
@@ -230,6 +232,32 @@ func TestDDLOfManyObjectsIsParted(t *testing.T) {
 	}
 }
 
+// sizesLog remembers how large the batches were.
+type sizesLog struct {
+	memoryLog
+	largest int
+}
+
+func (l *sizesLog) Send(ctx context.Context, b *Batch) error {
+	l.largest = max(l.largest, b.Bytes())
+	return l.memoryLog.Send(ctx, b)
+}
+
+// The records of a transaction may take ten times its memory: it must not wait for all of them.
+func TestGiantTransactionIsSentInParts(t *testing.T) {
+	log := &sizesLog{}
+	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, log, tableFormat{})
+	p.source, p.batch, p.part = &simSource{}, newBatch("7300", "pgtee", Normalised), 10_000
+	tx := sale()
+	tx.Changes = slices.Repeat(tx.Changes[:1], 5000)
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+		t.Fatal(err)
+	}
+	if log.largest > p.part+1000 || p.sent != log.events || p.sent+p.batch.Len() != 5001 {
+		t.Errorf("batches of %d bytes, %d records sent, %d left", log.largest, p.sent, p.batch.Len())
+	}
+}
+
 func TestArrange(t *testing.T) {
 	row := func(r *pgoutput.Relation) outbox.Change { return outbox.Change{Op: outbox.Insert, Relation: r} }
 	ddl := func(command string, tables ...*pgoutput.Relation) outbox.Change {
@@ -277,11 +305,11 @@ func TestTablesThatMapToOneTopicHalt(t *testing.T) {
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
 		{Op: outbox.Message, Note: -1, Prefix: "x"}, {Op: outbox.Message, Note: -1, Prefix: "y"},
 	}}
-	if _, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
 	tx.Changes[1].Relation = &pgoutput.Relation{OID: 2, Schema: "public", Name: "a?b"}
-	_, err := p.compose([]*outbox.Transaction{tx}, Position{}, Position{})
+	_, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{})
 	if !errors.Is(err, ErrTopicCollision) || fateOf(err) != halt || !strings.Contains(err.Error(), "shop.public.a_b") {
 		t.Error(err)
 	}
@@ -317,7 +345,7 @@ func (formatWithoutCatalog) Append(*Batch, *outbox.Transaction, int) error {
 func TestCatalogThatCannotBeAskedIsRetried(t *testing.T) {
 	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, nil, formatWithoutCatalog{})
 	p.source, p.batch = &simSource{}, &Batch{}
-	if _, err := p.compose([]*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || fateOf(err) != retry {
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || fateOf(err) != retry {
 		t.Errorf("fate %d of %v, want a retry", fateOf(err), err)
 	}
 }

@@ -22,7 +22,7 @@ type Config struct {
 	MaxRecordBytes     int32         // of one record, and of a batch before compression [1,000,012: what Kafka takes by default]
 	IdleProgress       time.Duration // how often "nothing for us up to here" is recorded [10s]
 	CheckPublications  time.Duration // how often they are compared [10s]
-	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [60s]
+	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher; a giant one has to fit in [10m, less than Kafka's transaction.max.timeout.ms]
 
 	SQLText    SQLText // how much of the SQL is published [Normalised]
 	AuditEmpty bool    // audit transactions that wrote no row [they are dropped]
@@ -48,7 +48,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxRecordBytes, defaultRecordBytes)
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
-	orDefault(&c.TransactionTimeout, time.Minute)
+	orDefault(&c.TransactionTimeout, 10*time.Minute)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}

@@ -14,8 +14,10 @@ import (
 )
 
 const (
-	fenceTimeout = 30 * time.Second
-	abortTimeout = 5 * time.Second
+	fenceTimeout   = 30 * time.Second
+	deliverTimeout = 30 * time.Second // of one record
+	commitTimeout  = time.Minute
+	abortTimeout   = 5 * time.Second
 )
 
 // kafkaLog is the Log of a Kafka cluster. Each Fence makes a new client and an error ends it: what a
@@ -24,6 +26,7 @@ type kafkaLog struct {
 	cfg    Config
 	topics topics
 	client *kgo.Client // nil: to be fenced
+	begun  bool        // a transaction is open
 	known  map[string]bool
 	buffer []kgo.Record // of the current batch, reused
 }
@@ -43,7 +46,7 @@ func (l *kafkaLog) connect() (*kgo.Client, error) {
 		kgo.ClientID("pgtee-publisher"),
 		kgo.TransactionalID(l.cfg.TransactionalID()),
 		kgo.TransactionTimeout(l.cfg.TransactionTimeout),
-		kgo.RecordDeliveryTimeout(l.cfg.TransactionTimeout / 2),
+		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
@@ -101,43 +104,58 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 	return readPosition(ctx, client, l.topics.progress, l.cfg.TransactionalID())
 }
 
+// Send implements Log.
+func (l *kafkaLog) Send(ctx context.Context, b *Batch) error { return l.send(ctx, b) }
+
 // Publish implements Log.
 func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
+	value, err := p.marshal()
+	if err != nil {
+		return err
+	}
+	position := kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}
+	if err := l.send(ctx, b, position); err != nil {
+		return err
+	}
+	// The records are out: a shutdown must not make their fate unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		l.disconnect()
+		return classify(fmt.Errorf("commit: %w", err))
+	}
+	l.begun = false
+	return nil
+}
+
+// send sends the records of the batch, then more, in the open transaction or a new one, and waits until
+// Kafka has them all.
+func (l *kafkaLog) send(ctx context.Context, b *Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
 	}
 	if err := l.ensureTopics(ctx, b); err != nil {
 		return classify(err)
 	}
-	if err := l.client.BeginTransaction(); err != nil {
-		l.Close()
-		return classify(fmt.Errorf("begin: %w", err))
-	}
-	if err := l.produce(ctx, b, p); err != nil {
-		l.Close()
-		return classify(err)
-	}
-	// The records are out: a shutdown must not make their fate unknown.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.TransactionTimeout)
-	defer cancel()
-	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		l.disconnect()
-		return classify(fmt.Errorf("commit: %w", err))
-	}
-	return nil
-}
-
-// produce sends the records of the batch, then the position, and waits until Kafka has them all.
-func (l *kafkaLog) produce(ctx context.Context, b *Batch, p Position) error {
-	value, err := p.marshal()
-	if err != nil {
-		return err
-	}
 	l.buffer = recycle(l.buffer)
 	for _, r := range b.Records() {
 		l.buffer = append(l.buffer, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	}
-	l.buffer = append(l.buffer, kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value})
+	l.buffer = append(l.buffer, more...)
+	if err := l.produce(ctx); err != nil {
+		l.Close()
+		return classify(err)
+	}
+	return nil
+}
+
+func (l *kafkaLog) produce(ctx context.Context) error {
+	if !l.begun {
+		if err := l.client.BeginTransaction(); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		l.begun = true
+	}
 	var outcome outcome
 	for i := range l.buffer {
 		l.client.Produce(ctx, &l.buffer[i], outcome.add)
@@ -187,7 +205,7 @@ func (l *kafkaLog) Close() {
 
 func (l *kafkaLog) disconnect() {
 	l.client.Close()
-	l.client, l.buffer = nil, nil
+	l.client, l.buffer, l.begun = nil, nil, false
 }
 
 // classify turns what Kafka answers into the three fates of the loop.

@@ -299,6 +299,36 @@ func TestLargeRecordIsPublishedWhereTheLimitIsRaised(t *testing.T) {
 	}
 }
 
+// A giant transaction is sent in parts. Nobody sees one before all are committed, or one that was left behind.
+func TestPartsBecomeVisibleTogether(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	defer l.Close()
+	mustFence(t, l)
+	for _, value := range []string{"left behind", "1", "2"} {
+		if err := l.Send(t.Context(), testBatch("shop.public.a", value)); err != nil {
+			t.Fatal(err)
+		}
+		if value == "left behind" {
+			mustFence(t, l)
+		}
+	}
+	admin := kadm.NewClient(testClient(t, cfg.Brokers))
+	stable, err := admin.ListCommittedOffsets(t.Context(), "shop.public.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end, _ := stable.Lookup("shop.public.a", 0); end.Offset != 2 { // one record, and the marker of its abort
+		t.Errorf("readers may read up to offset %d before the commit, want 2", end.Offset)
+	}
+	mustPublish(t, l, testBatch("shop.public.a", "3"), testPosition(100))
+	for i, r := range committed(t, cfg.Brokers, "shop.public.a", 3) {
+		if want := fmt.Sprint(i + 1); string(r.Value) != want {
+			t.Errorf("record %d is %s", i, r.Value)
+		}
+	}
+}
+
 func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 	cfg := testConfig(fakeKafka(t).ListenAddrs())
 	for _, source := range []*listSource{listOf(rowAt(100), rowAt(200)), listOf(rowAt(100), rowAt(200), rowAt(300))} {

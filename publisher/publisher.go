@@ -28,7 +28,9 @@ type Publisher struct {
 	batch    *Batch     // of that source
 	order    []int      // of the changes of a transaction, reused
 	audit    audit      // of a transaction, reused
-	composed int        // transactions in the batch
+	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
+	composed int        // transactions since the last Publish
+	sent     int        // records of those that are not in the batch any more
 	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
 	recorded time.Time  // when the position was last put into Kafka
@@ -49,8 +51,11 @@ func New(cfg Config, open func(context.Context) (Source, error), format Format) 
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
-	return &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, now: time.Now, pause: pause}
+	return &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, part: partBytes, now: time.Now, pause: pause}
 }
+
+// partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory.
+const partBytes = 16 << 20
 
 // Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
 // a *Halt or one of outbox, and says what to do.
@@ -95,7 +100,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next, err = p.compose(transactions, position, next); err != nil {
+		if next, err = p.compose(ctx, transactions, position, next); err != nil {
 			return err
 		}
 		if p.batch.Len() > 0 || p.idle(position, next) {
@@ -144,7 +149,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position = *recorded
 	}
 	p.batch.Reset()
-	p.composed = 0
+	p.composed, p.sent = 0, 0
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -228,9 +233,9 @@ func (p *Publisher) unpublished(next Position, err error) error {
 }
 
 func (p *Publisher) published(position Position) {
-	p.stats.publish(position.EndLSN, p.composed, p.batch.Len())
+	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len())
 	p.batch.Reset()
-	p.composed, p.urgent = 0, false
+	p.composed, p.sent, p.urgent = 0, 0, false
 	p.recorded, p.failures = p.now(), 0
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +107,7 @@ func (w *world) live() (done bool, err error) {
 	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second}.withDefaults()
 	cfg.Log = zap.NewNop()
 	p := newPublisher(cfg, w.open, &simLog{world: w}, simFormat{})
+	p.part = []int{1, partBytes}[w.random.IntN(2)] // each row alone, or all at once
 	p.now = func() time.Time { return w.clock }
 	p.pause = func(context.Context, time.Duration) error { w.step(); return nil }
 	if err := p.Run(context.Background()); err != nil {
@@ -301,12 +303,13 @@ func (s *simSource) Close() error {
 type simLog struct {
 	world *world
 	epoch int // 0: to be fenced
+	sent  []Record
 }
 
 func (l *simLog) Fence(context.Context) (*Position, error) {
 	w := l.world
 	w.step()
-	l.epoch = 0
+	l.epoch, l.sent = 0, nil
 	if w.chance(20) {
 		return nil, errors.New("Kafka is away")
 	}
@@ -327,6 +330,21 @@ func (l *simLog) Fence(context.Context) (*Position, error) {
 	return &recorded, nil
 }
 
+func (l *simLog) Send(_ context.Context, b *Batch) error {
+	l.world.step()
+	if l.epoch == 0 {
+		panic(violation("sent without a fence"))
+	}
+	if l.world.chance(40) {
+		l.epoch = 0
+		return errors.New("aborted")
+	}
+	for _, r := range b.Records() {
+		l.sent = append(l.sent, Record{Topic: r.Topic, Value: slices.Clone(r.Value)})
+	}
+	return nil
+}
+
 func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 	w := l.world
 	w.step()
@@ -342,7 +360,8 @@ func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 	if epoch != w.epoch {
 		return ErrFenced
 	}
-	w.show(b, p)
+	w.show(append(l.sent, b.Records()...), p)
+	l.sent = nil
 	w.step()
 	if w.chance(40) {
 		w.lostReplies++
@@ -355,12 +374,12 @@ func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 func (l *simLog) Close() {}
 
 // show makes a Kafka transaction visible and checks what a reader sees of it.
-func (w *world) show(b *Batch, p Position) {
-	records := b.Records()
+func (w *world) show(records []Record, p Position) {
+	idle := len(records) == 0
 	for len(records) > 0 {
 		records = w.showTransaction(records)
 	}
-	if b.Len() == 0 {
+	if idle {
 		w.idleRecords++
 	}
 	if w.reader < len(w.committed) {

@@ -38,8 +38,11 @@ type Log interface {
 	// Fence takes the transactional id, which aborts what a predecessor left open, and returns the
 	// recorded position, nil if there is none.
 	Fence(ctx context.Context) (*Position, error)
-	// Publish commits the records of the batch and the position in one transaction. After an error
-	// it may be committed or not. The batch must not be used again then.
+	// Send puts the records of the batch into the transaction that the next Publish commits. The batch
+	// may be reset afterwards; after an error it must not be used again.
+	Send(ctx context.Context, b *Batch) error
+	// Publish commits what was sent, the records of the batch and the position in one transaction. After
+	// an error it may be committed or not. The batch must not be used again then.
 	Publish(ctx context.Context, b *Batch, p Position) error
 	// Close aborts what is open.
 	Close()
