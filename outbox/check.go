@@ -42,6 +42,7 @@ type serverState struct {
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee with meta
+	untrusted    string // other roles that own parts of schema pgtee, and could so act as us; "" if none
 	metaSlot     string // pgtee.meta.slot
 	ready        string // pgtee.ready()
 	publications int
@@ -119,8 +120,8 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	s.installed = got[0][0] == "t"
 	s.publications, _ = strconv.Atoi(got[0][1])
 	s.triggers, _ = strconv.Atoi(got[0][2])
-	if !s.installed {
-		return nil
+	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
+		return err
 	}
 	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, '') FROM pgtee.meta"); err != nil {
 		return err
@@ -136,6 +137,22 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	}
 	s.unlisted, err = ownTables(ctx, conn, "pgtee.has_identity(c.oid) AND NOT "+listed)
 	return err
+}
+
+// untrustedOwners names, to a superuser, the other roles that own parts of schema pgtee: a function or
+// trigger of theirs would run with the rights of whoever calls it.
+func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
+	got, err := rows(ctx, conn, `
+		SELECT coalesce(string_agg(DISTINCT quote_ident(r.rolname), ', '), '')
+		FROM (SELECT nspowner AS role FROM pg_namespace WHERE nspname = 'pgtee'
+		      UNION SELECT relowner FROM pg_class WHERE relnamespace = to_regnamespace('pgtee')
+		      UNION SELECT proowner FROM pg_proc WHERE pronamespace = to_regnamespace('pgtee')) AS owners
+		JOIN pg_roles AS r ON r.oid = owners.role, pg_roles AS we
+		WHERE we.rolname = current_user AND we.rolsuper AND NOT r.rolsuper`)
+	if err != nil {
+		return "", err
+	}
+	return got[0][0], nil
 }
 
 // ownTables lists the user's permanent tables, partitioned ones by their root, for which condition (SQL
@@ -165,6 +182,10 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	}
 	if s.recovery {
 		r.problem("name the primary in --postgres", "the server is a standby")
+	}
+	if s.untrusted != "" {
+		r.problem(fmt.Sprintf("run this as %s; for event triggers, run DROP SCHEMA pgtee CASCADE and pgtee setup as a superuser", s.untrusted),
+			"schema pgtee belongs to %s: a superuser must not run its functions", s.untrusted)
 	}
 	if s.walLevel != "logical" {
 		r.problem("run ALTER SYSTEM SET wal_level = 'logical' and restart the server", "wal_level is %s, logical decoding needs logical", s.walLevel)
@@ -213,6 +234,8 @@ func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	again := "run pgtee setup"
 	switch {
+	case s.untrusted != "":
+		return
 	case !s.installed:
 		r.problem(again, "schema pgtee is not there: writes are not noted")
 		return

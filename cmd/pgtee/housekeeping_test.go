@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -70,5 +71,27 @@ func TestTablesThatTheTriggerMissedAreListed(t *testing.T) {
 	c.exec(url, "UPDATE keyless SET id = 2")
 	if n := c.count(url, "SELECT count(*) FROM pg_publication_tables WHERE pubname = 'pgtee_identity'"); n != 1 {
 		t.Errorf("%d tables in pgtee_identity, want late only", n)
+	}
+}
+
+// A role that made schema pgtee before us owns what CREATE OR REPLACE leaves there: an event trigger's
+// function would run its code with the rights of a superuser.
+func TestSuperuserDoesNotRunFunctionsOfOthers(t *testing.T) {
+	c := newChain(t, nil)
+	url := c.postgres.URL("postgres")
+	c.exec(url, `CREATE ROLE eve; GRANT CREATE ON DATABASE postgres TO eve; SET ROLE eve; CREATE SCHEMA pgtee; CREATE TABLE pgtee.meta (slot name);
+		CREATE FUNCTION pgtee.ready() RETURNS int LANGUAGE plpgsql AS $$ BEGIN ALTER ROLE eve SUPERUSER; RETURN 1; END $$`)
+	config := outbox.SetupConfig{ConnString: url, Slot: "s"}
+	for name, work := range map[string]func(context.Context, outbox.SetupConfig) (outbox.Report, error){"setup": outbox.Setup, "check": outbox.Check} {
+		report, err := work(t.Context(), config)
+		if told := fmt.Sprint(err, report.Err()); !strings.Contains(told, "schema pgtee belongs to eve") {
+			t.Errorf("%s: %s", name, told)
+		}
+	}
+	if n := c.count(url, "SELECT count(*) FROM pg_roles WHERE rolname = 'eve' AND rolsuper"); n != 0 {
+		t.Error("eve has become a superuser")
+	}
+	if _, err := outbox.Teardown(t.Context(), config); err != nil {
+		t.Error(err)
 	}
 }
