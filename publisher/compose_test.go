@@ -289,7 +289,7 @@ func TestArrange(t *testing.T) {
 func TestTopicNames(t *testing.T) {
 	for want, parts := range map[string][]string{
 		"shop.public.orders": {"shop", "public", "orders"},
-		"shop.public.a_b__":  {"shop", "public", "a bä"},
+		"shop.public.a_b_":   {"shop", "public", "a bä"},
 	} {
 		if got := TopicName(parts...); got != want {
 			t.Errorf("%q: %s, want %s", parts, got, want)

@@ -18,30 +18,16 @@ func topicsOf(prefix string) topics {
 	return topics{audit: TopicName(prefix, "audit"), ddl: TopicName(prefix, "ddl"), progress: TopicName(prefix, "progress")}
 }
 
-// TopicName joins parts with dots. Characters that Kafka does not take become underscores, each byte
-// one; that two names may become the same one is caught when they are published.
+// TopicName joins parts with dots. Characters that Kafka does not take become underscores; that two
+// names may become the same one is caught when they are published.
 func TopicName(parts ...string) string {
-	name := strings.Join(parts, ".")
-	for i := range len(name) {
-		if !legalInTopic(name[i]) {
-			return mapTopicName(name)
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-', r == '_':
+			return r
 		}
-	}
-	return name
-}
-
-func mapTopicName(name string) string {
-	mapped := []byte(name)
-	for i, c := range mapped {
-		if !legalInTopic(c) {
-			mapped[i] = '_'
-		}
-	}
-	return string(mapped)
-}
-
-func legalInTopic(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_'
+		return '_'
+	}, strings.Join(parts, "."))
 }
 
 // owners knows, by topic, which table (or kind of message) is published to it.

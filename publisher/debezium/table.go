@@ -3,7 +3,6 @@ package debezium
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher"
@@ -46,7 +45,7 @@ type row struct {
 func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	t := &table{
 		relation: relation,
-		topic:    topicName(e.config.Prefix, relation),
+		topic:    publisher.TopicName(e.config.Prefix, relation.Schema, relation.Name),
 		source:   sourceTable(relation.Schema, relation.Name),
 		columns:  make([]column, len(relation.Columns)),
 	}
@@ -80,18 +79,6 @@ func newColumn(c pgoutput.Column, found codec, notNull bool) column {
 		planned.unavailable = found.unavailable
 	}
 	return planned
-}
-
-// topicName is <prefix>.<schema>.<table>, with "_" for what a Kafka topic cannot have in its name.
-// The publisher refuses two tables of one topic.
-func topicName(prefix string, relation *pgoutput.Relation) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
-			return r
-		}
-		return '_'
-	}, prefix+"."+relation.Schema+"."+relation.Name)
 }
 
 // chooseKey returns the columns of the record key: those of the first candidate (the primary key, if
