@@ -42,8 +42,8 @@ var (
 		New: "if true {"}
 	listTablesOnly = []harness.Bug{
 		{File: "outbox/setup.go", Old: "target := \"FOR ALL TABLES\"\n\tif !server.superuser {", New: "target := \"\"\n\tif false {"},
-		{File: "outbox/setup.go", Old: "{{IdentityPublication, \"pgtee.has_identity(c.oid)\"}}\n\tif !server.superuser {",
-			New: "{{IdentityPublication, \"pgtee.has_identity(c.oid)\"}}\n\tif err := execute(ctx, conn, \"ALTER PUBLICATION pgtee_rows ADD TABLE ONLY \"+strings.Join(outboxTables, \", ONLY \")); err != nil {\n\t\treturn err\n\t}\n\tif true {"},
+		{File: "outbox/setup.go", Old: "if _, err := listTables(ctx, conn); err != nil {",
+			New: "if err := execute(ctx, conn, \"ALTER PUBLICATION pgtee_rows ADD TABLE ONLY \"+strings.Join(outboxTables, \", ONLY \")); err != nil {\n\t\treturn err\n\t}\n\tif _, err := listTables(ctx, conn); err != nil {"},
 		{File: "outbox/sql/ddl.sql", Old: "        IF t.wanted AND NOT t.present THEN",
 			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        IF t.wanted AND NOT t.present THEN"},
 	}

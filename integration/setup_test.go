@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/integration/harness"
 	"github.com/pgtee/pgtee/outbox"
 )
 
@@ -133,5 +134,33 @@ func TestPostgresStopsWhilePublishing(t *testing.T) {
 			r.must(back())
 			t.Log(r.ExpectClean())
 		})
+	}
+}
+
+// A slot that moved on by itself has lost a transaction: the publisher halts, and goes on once somebody
+// has accepted that.
+func TestRepairAfterGap(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Start(workSchema, workTables...)
+	r.Drain()
+	r.Kill(r.publisher)
+	r.must(harness.Eventually(20*time.Second, func(context.Context) error {
+		r.Exec("INSERT INTO work.item SELECT coalesce(max(id), 0) + 1, 'lost', 0 FROM work.item")
+		conn := r.dial(r.URL())
+		defer conn.Close(r.ctx)
+		_, err := conn.Exec(r.ctx, "SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())", r.slot)
+		return err // the slot may still be in use by the killed publisher's walsender
+	}))
+	r.StartPublisher()
+	if fault := r.expectHalt("lost between Kafka and the slot", "pgtee repair --accept-divergence"); fault != "" {
+		t.Fatal(fault)
+	}
+	if out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {
+		t.Fatalf("repair exits with %d:\n%s", code, out)
+	}
+	r.StartPublisher()
+	r.Drain()
+	if events := r.Events("work.item"); len(events) != 0 {
+		t.Errorf("%d events of what the slot had lost", len(events))
 	}
 }

@@ -8,10 +8,10 @@ import (
 
 // Repairs name what the operator does about a halt.
 const (
-	repairSystem   = "use another --prefix or --slot for this server; after pg_upgrade run `pgtee progress adopt`"
+	repairSystem   = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
 	repairDiverged = "run `pgtee repair --accept-divergence` to go on from the database as it is now"
-	repairSnapshot = "run `pgtee snapshot` to publish the tables afresh"
-	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee snapshot`"
+	repairSnapshot = "run `pgtee repair --accept-divergence` to go on from where the slot stands, then take a new snapshot of the tables that lack rows"
+	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, and take a new snapshot of what was written meanwhile"
 )
 
 // check compares the recorded position (nil: no record) with the server and the slot, in s. history
@@ -63,15 +63,23 @@ func checkTimeline(s outbox.System, p Position, history func(int32) ([]outbox.Ti
 	if err != nil {
 		return fmt.Errorf("history of timeline %d: %w", s.Timeline, err)
 	}
-	for _, left := range switches {
-		if left.Timeline != p.Timeline {
-			continue
-		}
-		if left.End >= p.EndLSN {
-			return nil
-		}
+	end, found := leftAt(switches, p.Timeline)
+	switch {
+	case !found:
+		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.EndLSN, p.Timeline, s.Timeline), repairDiverged}
+	case end < p.EndLSN:
 		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server left at %s for timeline %d: Kafka holds commits that the database has lost",
-			p.EndLSN, p.Timeline, left.End, s.Timeline), repairDiverged}
+			p.EndLSN, p.Timeline, end, s.Timeline), repairDiverged}
 	}
-	return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.EndLSN, p.Timeline, s.Timeline), repairDiverged}
+	return nil
+}
+
+// leftAt returns where the server's history left a timeline, if it ever was on it.
+func leftAt(switches []outbox.TimelineSwitch, timeline int32) (end outbox.LSN, found bool) {
+	for _, left := range switches {
+		if left.Timeline == timeline {
+			return left.End, true
+		}
+	}
+	return 0, false
 }

@@ -26,18 +26,18 @@ func TestCheck(t *testing.T) {
 		"all is acknowledged":       {at(func(p *Position) { p.EndLSN = 400 }), nil, nil, ""},
 		"at the end of the log":     {at(func(p *Position) { p.EndLSN = 1000 }), nil, nil, ""},
 		"first start":               {nil, func(s *outbox.System) { s.ConfirmedFlush = 100 }, nil, ""},
-		"progress lost":             {nil, nil, ErrProgressLost, "pgtee snapshot"},
-		"gap":                       {at(func(p *Position) { p.EndLSN = 399 }), nil, ErrGap, "pgtee snapshot"},
+		"progress lost":             {nil, nil, ErrProgressLost, "pgtee repair --accept-divergence"},
+		"gap":                       {at(func(p *Position) { p.EndLSN = 399 }), nil, ErrGap, "pgtee repair --accept-divergence"},
 		"database behind":           {at(func(p *Position) { p.EndLSN = 1001 }), nil, ErrDatabaseBehind, "pgtee repair --accept-divergence"},
-		"other system":              {at(func(p *Position) { p.SystemID = "2" }), nil, ErrOtherSystem, "pgtee progress adopt"},
-		"other database":            {at(func(p *Position) { p.DatabaseOID = 6 }), nil, ErrOtherDatabase, "--slot"},
+		"other system":              {at(func(p *Position) { p.SystemID = "2" }), nil, ErrOtherSystem, "pgtee repair --accept-divergence"},
+		"other database":            {at(func(p *Position) { p.DatabaseOID = 6 }), nil, ErrOtherDatabase, "--prefix"},
 		"other publications":        {at(func(p *Position) { p.PublicationHash = "g" }), nil, ErrPublications, "pgtee setup"},
 		"promoted, nothing lost":    {at(func(p *Position) { p.Timeline, p.EndLSN = 2, 600 }), nil, nil, ""},
 		"promoted, one byte lost":   {at(func(p *Position) { p.Timeline, p.EndLSN = 2, 601 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
 		"promoted twice":            {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), func(s *outbox.System) { s.ConfirmedFlush = 300 }, nil, ""},
 		"promoted twice, lost":      {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 500 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
 		"back to an older timeline": {at(func(p *Position) { p.Timeline = 4 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
-		"promoted with a gap":       {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), nil, ErrGap, "pgtee snapshot"},
+		"promoted with a gap":       {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), nil, ErrGap, "pgtee repair --accept-divergence"},
 	} {
 		s := server
 		if c.server != nil {

@@ -45,7 +45,7 @@ func (p Position) marshal() ([]byte, error) { return json.Marshal(p) }
 func parsePosition(value []byte) (*Position, error) {
 	var p Position
 	if err := json.Unmarshal(value, &p); err != nil {
-		return nil, &Halt{ErrProgressRecord, err.Error(), "see what wrote to the progress topic; restore the record, or start over with `pgtee snapshot`"}
+		return nil, &Halt{ErrProgressRecord, err.Error(), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`"}
 	}
 	if p.Version > positionVersion {
 		return nil, &Halt{ErrProgressVersion,
@@ -53,7 +53,7 @@ func parsePosition(value []byte) (*Position, error) {
 	}
 	if p.Version < 1 || p.Timeline < 1 {
 		return nil, &Halt{ErrProgressRecord,
-			fmt.Sprintf("version %d, timeline %d", p.Version, p.Timeline), "see what wrote to the progress topic; restore the record, or start over with `pgtee snapshot`"}
+			fmt.Sprintf("version %d, timeline %d", p.Version, p.Timeline), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`"}
 	}
 	return &p, nil
 }
