@@ -3,11 +3,14 @@ package integration
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // The witness must tell apart what committed, what was aborted and what is still open, or it would
@@ -28,14 +31,20 @@ func TestWitnessTellsFates(t *testing.T) {
 	send(t, ctx, second, topic, "o1")
 	produce(t, ctx, first, topic, kgo.TryCommit, "c4")
 
-	got := map[string]Fate{}
-	for _, r := range readTopic(t, topic) {
-		got[fmt.Sprintf("%s %s", r.Key, r.Headers["n"])] = r.Fate
-	}
 	want := map[string]Fate{"c1 c1": Committed, "c2 c2": Committed, "c3 c3": Committed, "c4 c4": Committed,
 		"a1 a1": Aborted, "a2 a2": Aborted, "o1 o1": Open}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("fates are %v, want %v", got, want)
+	err := harness.Eventually(20*time.Second, func(context.Context) error { // markers follow the answer to EndTxn
+		got := map[string]Fate{}
+		for _, r := range readTopic(t, topic) {
+			got[fmt.Sprintf("%s %s", r.Key, r.Headers["n"])] = r.Fate
+		}
+		if !maps.Equal(got, want) {
+			return fmt.Errorf("fates are %v, want %v", got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
