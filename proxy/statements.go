@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"maps"
+	"strings"
 	"sync/atomic"
 
 	"github.com/pgtee/pgtee/parser"
@@ -28,7 +29,9 @@ type effects struct {
 	inner parser.Need // of SQL PREPARE
 }
 
-func effectsOf(st *parser.Statement) effects { return effects{st.Tx, st.Name, st.Inner} }
+func effectsOf(st *parser.Statement) effects {
+	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner}
+}
 
 // fail may be called on nil.
 func (s *statement) fail() {
@@ -55,6 +58,7 @@ const (
 	maxStatementBytes = 4 << 20 // texts of one session's statements
 	maxPortals        = 4 << 10
 	maxMeanings       = 32 // that one name may have had while nothing was answered
+	maxName           = 63 // NAMEDATALEN-1: Postgres tells names apart by that many bytes
 )
 
 // unknownStatement stands for one whose Parse was not seen.
@@ -75,7 +79,11 @@ func newStatements() *statements {
 	return &statements{byName: map[string]*statement{}, portals: map[string]*portal{}}
 }
 
+// cutName returns the part of a name that counts: names are kept, and a client may send long ones.
+func cutName(name []byte) []byte { return name[:min(len(name), maxName)] }
+
 func (s *statements) prepare(name []byte, st *statement) {
+	name = cutName(name)
 	old := s.byName[string(name)]
 	for old != nil && (old.failed.Load() || len(name) == 0) {
 		s.bytes -= len(old.subject.sql)
@@ -126,7 +134,7 @@ func (s *statements) sweep() {
 
 // find returns the statement that name means, or unknownStatement.
 func (s *statements) find(name []byte) *statement {
-	st := s.byName[string(name)]
+	st := s.byName[string(cutName(name))]
 	for st != nil && st.failed.Load() {
 		st = st.previous
 	}
@@ -139,7 +147,7 @@ func (s *statements) find(name []byte) *statement {
 // deallocate remembers that a statement was closed. Its name keeps its meaning until it is parsed again: if the
 // server skipped the Close it is still there, and otherwise its next Bind fails.
 func (s *statements) deallocate(name []byte) {
-	if st := s.byName[string(name)]; st != nil {
+	if st := s.byName[string(cutName(name))]; st != nil {
 		st.closed = true
 	}
 }
@@ -151,6 +159,7 @@ func (s *statements) deallocateAll() {
 }
 
 func (s *statements) bind(name []byte, st *statement) {
+	name = cutName(name)
 	if p := s.portals[string(name)]; p != nil {
 		*p = portal{statement: st}
 		return
@@ -165,7 +174,7 @@ func (s *statements) bind(name []byte, st *statement) {
 
 // execute returns the statement of a portal, and whether it begins to run now.
 func (s *statements) execute(name []byte) (st *statement, first bool) {
-	p := s.portals[string(name)]
+	p := s.portals[string(cutName(name))]
 	if p == nil {
 		return fetching, true
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -58,5 +59,28 @@ func TestStatementsAreBounded(t *testing.T) {
 	s.deallocateAll()
 	if s.sweep(); len(s.byName) != 0 || s.bytes != 0 {
 		t.Errorf("%d statements of %d bytes after a sweep", len(s.byName), s.bytes)
+	}
+}
+
+// A client decides how long a name is, but not how much of it is kept.
+func TestNamesAreCutAsPostgresCutsThem(t *testing.T) {
+	s := newStatements()
+	long := bytes.Repeat([]byte("n"), maxBufferBytes)
+	st := writing("long")
+	s.prepare(long, st)
+	s.bind(long, st)
+	if s.find(long[:maxName]) != st || s.find(long[:maxName-1]) != unknownStatement {
+		t.Error("a name does not mean what its first 63 bytes mean")
+	}
+	for name := range s.byName {
+		if len(name) > maxName {
+			t.Errorf("the name of a statement takes %d bytes", len(name))
+		}
+	}
+	if got, first := s.execute(long[:maxName]); got != st || !first {
+		t.Error("a portal's name does not mean what its first 63 bytes mean")
+	}
+	if e := effectsOf(&parser.Statement{Name: string(long)}); len(e.name) > maxName {
+		t.Errorf("the name that a statement holds takes %d bytes", len(e.name))
 	}
 }
