@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -311,17 +312,28 @@ func (r *runner) decided(w *Witness) (map[string][]Record, error) {
 }
 
 // Topic returns the committed records of one topic, named without the prefix; none if there is no
-// such topic yet.
-func (r *runner) Topic(name string) []Record {
+// such topic yet. It waits like Topics.
+func (r *runner) Topic(name string) (seen []Record) {
 	r.t.Helper()
 	w, err := NewWitness(r.broker.Address)
 	r.must(err)
 	defer w.Close()
-	all, err := w.Topics()
-	r.must(err)
-	records, err := w.Read(r.prefix+"."+name, all[r.prefix+"."+name])
-	r.must(err)
-	return committed(records)
+	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		all, err := w.Topics()
+		if err != nil {
+			return err
+		}
+		records, err := w.Read(r.prefix+"."+name, all[r.prefix+"."+name])
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(records, func(record Record) bool { return record.Fate == Open }) {
+			return fmt.Errorf("a transaction is open in topic %s", name)
+		}
+		seen = committed(records)
+		return nil
+	}))
+	return seen
 }
 
 func committed(records []Record) []Record {
