@@ -11,18 +11,28 @@ import (
 // Check looks at one database and changes nothing. The report says what is missing and how to repair
 // it; an error means that it could not look.
 func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
-	conn, err := connect(ctx, cfg.ConnString)
+	conn, server, err := visit(ctx, cfg)
 	if err != nil {
 		return Report{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	server, err := inspect(ctx, conn, cfg)
-	if err != nil {
-		return Report{}, err
-	}
 	report := server.report(cfg)
 	server.reportObjects(cfg, &report)
 	return report, nil
+}
+
+// visit connects and looks around. The caller closes the connection.
+func visit(ctx context.Context, cfg SetupConfig) (*pgconn.PgConn, *serverState, error) {
+	conn, err := connect(ctx, cfg.ConnString)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := inspect(ctx, conn, cfg)
+	if err != nil {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, nil, err
+	}
+	return conn, server, nil
 }
 
 // serverState is what setup and check need to know of a server and one of its databases.

@@ -46,18 +46,12 @@ type SetupConfig struct {
 // publications, the event triggers, the slot (in this order). It may be run again at any time. The
 // report says what was made and what is missing; an error means that it could not be finished.
 func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
-	var report Report
-	conn, err := connect(ctx, cfg.ConnString)
+	conn, server, err := visit(ctx, cfg)
 	if err != nil {
-		return report, err
+		return Report{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-
-	server, err := inspect(ctx, conn, cfg)
-	if err != nil {
-		return report, err
-	}
-	report = server.report(cfg)
+	report := server.report(cfg)
 	if err := report.Err(); err != nil {
 		return report, err
 	}
@@ -135,44 +129,6 @@ func createPublication(ctx context.Context, conn *pgconn.PgConn, name, target, o
 		return fmt.Errorf("create publication %s: %w", name, err)
 	}
 	return nil
-}
-
-// Teardown drops what Setup made. note() becomes a no-op first, so that sessions of a running proxy do
-// not fail while the rest goes away.
-func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
-	var report Report
-	conn, err := connect(ctx, cfg.ConnString)
-	if err != nil {
-		return report, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	server, err := inspect(ctx, conn, cfg)
-	if err != nil {
-		return report, err
-	}
-	if server.slot != nil && server.slot.active {
-		return report, fmt.Errorf("slot %s is in use by server process %s: stop the publisher, then run pgtee teardown again", cfg.Slot, server.slot.pid)
-	}
-	if server.installed {
-		const noop = `CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void LANGUAGE sql AS ''`
-		if err := execute(ctx, conn, noop); err != nil {
-			return report, fmt.Errorf("replace pgtee.note by a no-op: %w", err)
-		}
-	}
-	drops := []struct{ what, sql string }{
-		{"event triggers", dropTriggersSQL},
-		{"publications", "DROP PUBLICATION IF EXISTS " + RowsPublication + "; DROP PUBLICATION IF EXISTS " + IdentityPublication},
-		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
-			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},
-		{"schema pgtee", "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS pgtee CASCADE"},
-	}
-	for _, drop := range drops {
-		if err := execute(ctx, conn, "SET client_min_messages = warning;"+drop.sql); err != nil {
-			return report, fmt.Errorf("drop %s: %w", drop.what, err)
-		}
-		report.ok("dropped %s", drop.what)
-	}
-	return report, nil
 }
 
 // Rotate truncates the outbox tables whose turn is over: notes and DDL records stay for one to two
