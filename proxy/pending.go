@@ -25,6 +25,13 @@ type entry struct {
 	generation uint32     // of our own Parse: see prepared
 	splices    []splice   // of a Query: the statements that are ours
 	statement  *statement // of a Parse: told when it fails
+	more       uint32     // of a Sync or copyEnd: how many follow it directly
+}
+
+// joins reports whether e is one more of what the server may leave without a reply, however many come: then
+// the queue would fill, and nothing would ever empty it.
+func (last *entry) joins(e entry) bool {
+	return e.kind == last.kind && (e.kind == 'S' || e.kind == copyEnd)
 }
 
 const (
@@ -85,6 +92,9 @@ func (p *pending) push(e entry) error {
 		return nil
 	case p.skipping && e.kind != 'S':
 		p.discardLocked(&e)
+		return nil
+	case p.size > 0 && p.at(p.size-1).joins(e):
+		p.at(p.size-1).more++
 		return nil
 	case p.size == len(p.ring):
 		p.grow()
@@ -210,7 +220,11 @@ func (p *pending) endCopy() {
 		case 'S':
 			*e = entry{}
 		case copyEnd:
-			*e = entry{}
+			if e.more > 0 {
+				e.more--
+			} else {
+				*e = entry{}
+			}
 			return
 		}
 	}
@@ -220,8 +234,14 @@ func (p *pending) endCopy() {
 func (p *pending) readyForQuery(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.status, p.answered = status, p.at(0).group
-	p.removeLocked()
+	head := p.at(0)
+	p.status, p.answered = status, head.group
+	if head.more > 0 {
+		head.more--
+		head.group++
+	} else {
+		p.removeLocked()
+	}
 	p.ready = p.size == 0
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()

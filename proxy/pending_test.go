@@ -40,7 +40,7 @@ func TestPendingSkips(t *testing.T) {
 }
 
 func TestPendingEndsCopy(t *testing.T) {
-	for pushed, want := range map[string]string{"ESScSQ": "ESQ", "ES": "E", "EcS": "ES", "QScScQ": "QSQ"} {
+	for pushed, want := range map[string]string{"ESScSQ": "ESQ", "ES": "E", "EcS": "ES", "QScScQ": "QSQ", "QccSQ": "QSQ"} {
 		p := newPending()
 		pushAll(t, p, pushed)
 		p.endCopy()
@@ -73,4 +73,44 @@ func TestPendingIsBounded(t *testing.T) {
 		p.pop()
 		<-waited
 	})
+}
+
+// What the server leaves without a reply must not fill the queue: a session would wait for ever, and outlive
+// its client.
+func TestPendingHoldsWhatGetsNoReply(t *testing.T) {
+	p := newPending()
+	pushAll(t, p, "E")
+	for group := range uint32(2 * maxPending) {
+		p.push(entry{kind: 'S', group: group})
+	}
+	for range 2 * maxPending {
+		p.push(entry{kind: copyEnd})
+	}
+	if !p.hasRoom() {
+		t.Fatal("the queue is full")
+	}
+	p.pop()
+	for group := range uint32(2 * maxPending) {
+		if head, ok := p.first(); !ok || head.kind != 'S' {
+			t.Fatalf("%c awaits the reply to Sync %d", head.kind, group)
+		}
+		if p.readyForQuery('I'); p.answered != group {
+			t.Fatalf("group %d is answered, want %d", p.answered, group)
+		}
+	}
+	if left := kindsOf(p); left != "" {
+		t.Errorf("%q is left", left)
+	}
+}
+
+func TestPendingEndsEachCopyOfAQuery(t *testing.T) {
+	p := newPending()
+	pushAll(t, p, "QccSS")
+	p.endCopy()
+	p.endCopy()
+	p.pop()
+	p.readyForQuery('I')
+	if left := kindsOf(p); left != "S" {
+		t.Errorf("%q is left, want the second Sync", left)
+	}
 }
