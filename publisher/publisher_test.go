@@ -162,11 +162,14 @@ func TestPublicationsThatCannotBeComparedAreAskedForAgain(t *testing.T) {
 		source.changed = errors.New("the database system is shutting down")
 		p, stop := start(t, &memoryLog{}, source)
 		time.Sleep(time.Minute)
-		if s := p.Stats(); s.Acked != 100 || s.Retries != 0 || source.checks < 5 {
-			t.Errorf("%+v after %d comparisons", s, source.checks)
+		if s := p.Stats(); s.Acked != 100 || s.Retries != 0 {
+			t.Errorf("%+v", s)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+		if source.checks < 5 {
+			t.Errorf("%d comparisons in a minute", source.checks)
 		}
 	})
 }
