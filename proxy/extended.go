@@ -23,15 +23,6 @@ func (s *session) parse(m message) error {
 	return s.forward(m, e)
 }
 
-// forward passes a message that awaits a reply.
-func (s *session) forward(m message, e entry) error {
-	if err := s.expect(e); err != nil {
-		return err
-	}
-	s.up.pass(m)
-	return nil
-}
-
 // study learns what a prepared statement does. The text is cut if it has not ended.
 func (s *session) study(text []byte, ended bool) *statement {
 	set := s.pending.settings.Load()

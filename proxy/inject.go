@@ -136,26 +136,23 @@ func (s *session) countNote(length int) {
 func (s *session) sync(m message) error {
 	s.enter()
 	s.inGroup = false
-	if err := s.expect(entry{kind: 'S', group: s.tx.group}); err != nil {
-		return err
-	}
-	s.up.pass(m)
-	return nil
+	return s.forward(m, entry{kind: 'S', group: s.tx.group})
 }
 
 func (s *session) functionCall(m message) error {
 	s.enter()
 	s.inGroup = false
-	if err := s.expect(entry{kind: 'F', group: s.tx.group}); err != nil {
-		return err
-	}
-	s.up.pass(m)
-	return nil
+	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 
 // copyEnded is CopyDone or CopyFail.
 func (s *session) copyEnded(m message) error {
-	if err := s.expect(entry{kind: copyEnd}); err != nil {
+	return s.forward(m, entry{kind: copyEnd})
+}
+
+// forward passes a message that awaits a reply.
+func (s *session) forward(m message, e entry) error {
+	if err := s.expect(e); err != nil {
 		return err
 	}
 	s.up.pass(m)

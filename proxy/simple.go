@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
@@ -19,13 +20,13 @@ func (s *session) query(m message) error {
 	text, ended, ok := cutString(m.body)
 	if s.notes == nil || m.whole() && (!ok || len(ended) > 0) {
 		s.tx.applyUnknown()
-		return s.passQuery(m, e)
+		return s.forward(m, e)
 	}
 	set := s.pending.settings.Load()
 	if !s.read(text, m.whole(), set) {
 		s.proxy.counters.unreadable.Add(1)
 		s.tx.applyUnknown()
-		return s.passQuery(m, e)
+		return s.forward(m, e)
 	}
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)
@@ -42,19 +43,11 @@ func (s *session) query(m message) error {
 		s.tx.applyUnknown()
 	}
 	if len(w.splices) == 0 {
-		return s.passQuery(m, e)
+		return s.forward(m, e)
 	}
 	e.splices = w.splices
 	w.finish()
 	return s.pending.push(e)
-}
-
-func (s *session) passQuery(m message, e entry) error {
-	if err := s.expect(e); err != nil {
-		return err
-	}
-	s.up.pass(m)
-	return nil
 }
 
 // read fills s.list with the statements of a text.
@@ -68,12 +61,7 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 }
 
 func setsEncoding(list []parser.Statement) bool {
-	for i := range list {
-		if list[i].Tx == parser.SetEncoding {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.SetEncoding })
 }
 
 // need returns when a statement of a Query gets a note: what EXECUTE does was told by its PREPARE.
@@ -210,7 +198,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
 	s.apply(effectsOf(st), nil, set)
 	e.fate = withhold
-	if err := s.passQuery(m, e); err != nil {
+	if err := s.forward(m, e); err != nil {
 		return err
 	}
 	if err := s.up.flush(s.server); err != nil {
