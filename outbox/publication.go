@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -22,26 +21,22 @@ var (
 // publicationHash describes what both publications send, apart from their tables, whose changes come
 // in the stream as DDL records: the first 16 hexadecimal digits of a SHA-256 over name, oid,
 // operations, all tables, via root.
-func publicationHash(ctx context.Context, conn *pgconn.PgConn, names ...string) (string, error) {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = quoteLiteral(name)
-	}
+func publicationHash(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	got, err := simpleQuery(ctx, conn, `SELECT pubname, oid, pubinsert, pubupdate, pubdelete, pubtruncate, puballtables, pubviaroot
-		FROM pg_catalog.pg_publication WHERE pubname IN (`+strings.Join(quoted, ", ")+`) ORDER BY pubname COLLATE "C"`)
+		FROM pg_catalog.pg_publication WHERE pubname IN ('`+RowsPublication+`', '`+IdentityPublication+`') ORDER BY pubname COLLATE "C"`)
 	if err != nil {
 		return "", fmt.Errorf("look at the publications: %w", err)
 	}
-	return hashPublications(got, names)
+	return hashPublications(got)
 }
 
 // hashPublications takes rows that begin with the name.
-func hashPublications(publications [][]string, names []string) (string, error) {
+func hashPublications(publications [][]string) (string, error) {
 	h := sha256.New()
 	for _, publication := range publications {
 		fmt.Fprintf(h, "%q\n", publication)
 	}
-	for _, name := range names {
+	for _, name := range []string{RowsPublication, IdentityPublication} {
 		named := func(publication []string) bool { return publication[0] == name }
 		if !slices.ContainsFunc(publications, named) {
 			return "", fmt.Errorf("%w (%s)", ErrPublicationMissing, name)

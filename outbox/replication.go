@@ -130,7 +130,7 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 	if err := readMeta(ctx, conn, cfg.Slot, &system); err != nil {
 		return System{}, err
 	}
-	system.PublicationHash, err = publicationHash(ctx, conn, cfg.RowsPublication, cfg.IdentityPublication)
+	system.PublicationHash, err = publicationHash(ctx, conn)
 	return system, err
 }
 
@@ -232,9 +232,8 @@ func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (*frames,
 }
 
 func startReplication(f *frames, cfg *StreamConfig) error {
-	command := fmt.Sprintf(`START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names '%s', messages 'true')`,
-		quoteIdentifier(cfg.Slot),
-		strings.ReplaceAll(quoteIdentifier(cfg.RowsPublication)+","+quoteIdentifier(cfg.IdentityPublication), "'", "''"))
+	command := fmt.Sprintf(`START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names '%s,%s', messages 'true')`,
+		quoteIdentifier(cfg.Slot), quoteIdentifier(RowsPublication), quoteIdentifier(IdentityPublication))
 	query, err := (&pgproto3.Query{String: command}).Encode(nil)
 	if err != nil {
 		return err

@@ -9,8 +9,7 @@ import (
 // Retained is how much log the slot keeps from being removed.
 type Retained struct {
 	Bytes     int64
-	Status    string // pg_replication_slots.wal_status
-	KeepBytes int64  // max_slot_wal_keep_size; -1: no limit
+	KeepBytes int64 // max_slot_wal_keep_size; -1: no limit
 }
 
 // RetainedWAL asks the server what the slot holds back.
@@ -20,7 +19,7 @@ func RetainedWAL(ctx context.Context, connString, slot string) (Retained, error)
 		return Retained{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	got, err := rows(ctx, conn, `SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::int8, coalesce(wal_status, ''),
+	got, err := rows(ctx, conn, `SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::int8,
 		(SELECT CASE WHEN setting = '-1' THEN -1 ELSE setting::int8 * 1048576 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
 		FROM pg_replication_slots WHERE slot_name = $1`, slot)
 	if err != nil {
@@ -29,9 +28,9 @@ func RetainedWAL(ctx context.Context, connString, slot string) (Retained, error)
 	if len(got) == 0 {
 		return Retained{}, fmt.Errorf("slot %s is not there: run pgtee setup", slot)
 	}
-	r := Retained{Status: got[0][1]}
+	var r Retained
 	r.Bytes, _ = strconv.ParseInt(got[0][0], 10, 64)
-	r.KeepBytes, _ = strconv.ParseInt(got[0][2], 10, 64)
+	r.KeepBytes, _ = strconv.ParseInt(got[0][1], 10, 64)
 	return r, nil
 }
 

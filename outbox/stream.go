@@ -16,10 +16,8 @@ import (
 type StreamConfig struct {
 	ConnString          string // of the database, as libpq takes it
 	Slot                string
-	RowsPublication     string // "": RowsPublication
-	IdentityPublication string // "": IdentityPublication
-	MaxQueueBytes       int    // of whole transactions that wait for the publisher; 0: 256 MiB
-	MaxTransactionBytes int    // of one transaction; 0: DefaultMaxTransactionBytes
+	MaxQueueBytes       int // of whole transactions that wait for the publisher; 0: 256 MiB
+	MaxTransactionBytes int // of one transaction; 0: DefaultMaxTransactionBytes
 
 	// Signers check the notes, by key id; none: notes stay Unverified. They belong to the Stream.
 	Signers map[byte]*Signer
@@ -89,12 +87,6 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 }
 
 func (cfg *StreamConfig) setDefaults() {
-	if cfg.RowsPublication == "" {
-		cfg.RowsPublication = RowsPublication
-	}
-	if cfg.IdentityPublication == "" {
-		cfg.IdentityPublication = IdentityPublication
-	}
 	if cfg.MaxQueueBytes == 0 {
 		cfg.MaxQueueBytes = defaultMaxQueueBytes
 	}
@@ -178,13 +170,13 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	hash, err := publicationHash(ctx, conn, s.cfg.RowsPublication, s.cfg.IdentityPublication)
+	hash, err := publicationHash(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if hash != s.system.PublicationHash {
 		return fmt.Errorf("%w (%s, %s: %s at the start, %s now)", ErrPublicationChanged,
-			s.cfg.RowsPublication, s.cfg.IdentityPublication, s.system.PublicationHash, hash)
+			RowsPublication, IdentityPublication, s.system.PublicationHash, hash)
 	}
 	return nil
 }
