@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
 const (
@@ -96,14 +98,25 @@ func (k *Kafka) Start() error {
 	})
 }
 
+// ping asks for the cluster's brokers on a connection of its own. kafka-go's clients would go on asking in the
+// background after the broker has stopped, and believe whoever has its port by then.
 func (k *Kafka) ping(ctx context.Context) error {
-	client := &kafka.Client{Addr: kafka.TCP(k.Address), Transport: &kafka.Transport{}}
-	answer, err := client.Metadata(ctx, &kafka.MetadataRequest{})
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", k.Address)
+	if err != nil {
+		return fmt.Errorf("Kafka: %w", err)
+	}
+	defer conn.Close()
+	asker := protocol.NewConn(conn, "harness")
+	asker.SetVersions(map[protocol.ApiKey]int16{protocol.Metadata: 8})
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	answer, err := asker.RoundTrip(&metadata.Request{TopicNames: []string{}})
 	if err != nil {
 		return fmt.Errorf("Kafka at %s: %w", k.Address, err)
 	}
-	if len(answer.Brokers) != 1 {
-		return fmt.Errorf("Kafka at %s: %d brokers registered, want 1", k.Address, len(answer.Brokers))
+	if brokers := answer.(*metadata.Response).Brokers; len(brokers) != 1 {
+		return fmt.Errorf("Kafka at %s: %d brokers registered, want 1", k.Address, len(brokers))
 	}
 	return nil
 }
