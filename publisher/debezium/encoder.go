@@ -33,18 +33,6 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// Config is what records say beside the data.
-type Config struct {
-	Prefix       string           // first part of every topic; source.name
-	Database     string           // source.db
-	Version      string           // source.version
-	RunID        string           // header __debezium.context.runId; "": no context headers
-	NoTombstones bool             // no null record after a delete: tombstones.on.delete=false
-	SkipTruncate bool             // no record for TRUNCATE: skipped.operations=t
-	Catalog      Catalog          // nil: types that are not built in become text, keys come from the log alone
-	Now          func() time.Time // ts_ms of the envelope; nil: time.Now
-}
-
 // Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
 type Encoder struct {
 	config   Config

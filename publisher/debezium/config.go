@@ -1,0 +1,23 @@
+package debezium
+
+import (
+	"time"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// Config is what records say beside the data, and in which of Debezium's forms. Zero values are Debezium's
+// defaults.
+type Config struct {
+	Prefix   string           // first part of every topic; source.name
+	Database string           // source.db
+	Version  string           // source.version
+	RunID    string           // header __debezium.context.runId; "": no context headers
+	Catalog  Catalog          // nil: types that are not built in become text, keys come from the log alone
+	Now      func() time.Time // ts_ms of the envelope; nil: time.Now
+
+	Framing publisher.Framing // of keys and values; nil: the bare payload
+
+	NoTombstones bool // no null record after a delete: tombstones.on.delete=false
+	SkipTruncate bool // no record for TRUNCATE: skipped.operations=t
+}
