@@ -16,6 +16,10 @@ need pg_recvlogical postgresql-client
 need pgbench postgresql # Debian ships it with the server
 need pgbouncer pgbouncer
 need mvn maven
+need kcat kcat
+need flock util-linux
+need python3 python3
+python3 -c "import venv, ensurepip" 2>/dev/null || packages+=(python3-venv)
 if ! command -v java >/dev/null || [ "$(java_major)" -lt 17 ]; then packages+=(openjdk-17-jre-headless); fi
 [ ${#packages[@]} -eq 0 ] && exit 0
 
