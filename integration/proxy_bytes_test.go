@@ -250,7 +250,7 @@ type tap struct {
 }
 
 func newTap(t *testing.T, address string, url func(string) string, mode proxy.Outbox) *tap {
-	p, err := proxy.New(proxy.Config{Servers: []string{address}, Outbox: mode, Key: make([]byte, 32), SQLText: true})
+	p, err := proxy.New(proxy.Config{Servers: []proxy.Server{{Address: address}}, Outbox: mode, Key: make([]byte, 32), SQLText: true})
 	if err != nil {
 		t.Fatal(err)
 	}

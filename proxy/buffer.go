@@ -86,6 +86,11 @@ func (b *buffer) makeRoom() {
 	}
 }
 
+// clear forgets everything.
+func (b *buffer) clear() {
+	b.done, b.next, b.end, b.rest, b.discard, b.out = 0, 0, 0, 0, false, b.out[:0]
+}
+
 // release gives the memory back.
 func (b *buffer) release() {
 	switch len(b.data) {

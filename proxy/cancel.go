@@ -21,12 +21,12 @@ func (p *Proxy) own(st *startup) {
 func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	p.counters.cancels.Add(1)
 	p.mu.Lock()
-	address, ok := p.owners[string(packet[8:])]
+	owner, ok := p.owners[string(packet[8:])]
 	p.mu.Unlock()
 	if !ok {
 		return
 	}
-	server, err := p.dialer(ctx, address)
+	server, err := p.connect(ctx, owner)
 	if err != nil {
 		return
 	}

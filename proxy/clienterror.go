@@ -43,6 +43,20 @@ func versionError(major, minor uint32) *clientError {
 		message: fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", major, minor)}
 }
 
+func plainError() *clientError {
+	return &clientError{code: "28000", message: "pgtee: this proxy requires TLS", hint: "Connect with sslmode=require or stronger."}
+}
+
+func certificateError(user string) *clientError {
+	return &clientError{code: "28000", message: fmt.Sprintf("pgtee: the client certificate is not that of user %q", user),
+		hint: "Its common name must be the user name."}
+}
+
+func bindingError() *clientError {
+	return &clientError{code: "28000", message: "pgtee: channel binding cannot pass through this proxy",
+		hint: "Connect with channel_binding=disable, or give the proxy the certificate of the server itself."}
+}
+
 func unreachableError(err error) *clientError {
 	return &clientError{code: "08001",
 		message: "pgtee: cannot connect to PostgreSQL: " + err.Error(),

@@ -91,7 +91,7 @@ func (s *session) prepareNotes() error {
 		p.counters.unattributed.Add(1)
 		return nil
 	}
-	s.database = p.outboxes.database(s.started.server, s.started.database)
+	s.database = p.outboxes.database(s.started.server.Address, s.started.database)
 	s.notes = &notes{
 		signer:  outbox.NewSigner(p.config.KeyID, p.config.Key),
 		table:   p.config.Outbox == OutboxTable,

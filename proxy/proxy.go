@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +19,8 @@ import (
 
 // Config is all that a proxy needs to know.
 type Config struct {
-	Servers        []string // "host:port", or the path of a Unix socket "/dir/.s.PGSQL.5432"; tried in order
+	Servers        []Server   // tried in order
+	TLS            *ClientTLS // nil: clients are not offered TLS
 	Outbox         Outbox
 	Attribution    Attribution
 	Key            []byte // 32 bytes that notes are signed with; not needed with OutboxOff
@@ -47,12 +47,13 @@ type Proxy struct {
 	counters counters
 	outboxes outboxes
 	dialer   func(ctx context.Context, address string) (net.Conn, error)
+	tls      *certificates // nil: none
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	owners    map[string]string // BackendKeyData -> server that a CancelRequest goes to
+	owners    map[string]Server // BackendKeyData -> where a CancelRequest goes
 	number    uint32            // of sessions
 	running   sync.WaitGroup
 }
@@ -79,9 +80,15 @@ func New(config Config) (*Proxy, error) {
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
 		listeners: map[net.Listener]struct{}{},
 		sessions:  map[*session]struct{}{},
-		owners:    map[string]string{},
+		owners:    map[string]Server{},
 	}
-	p.dialer = p.dialOne
+	p.dialer = dialPlain
+	if config.TLS != nil {
+		var err error
+		if p.tls, err = newCertificates(*config.TLS, config.Log); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -208,26 +215,4 @@ func (p *Proxy) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
-}
-
-// dial connects to the first server that answers.
-func (p *Proxy) dial(ctx context.Context) (conn net.Conn, address string, err error) {
-	var failures []error
-	for _, address := range p.config.Servers {
-		conn, err := p.dialer(ctx, address)
-		if err == nil {
-			return conn, address, nil
-		}
-		failures = append(failures, err)
-	}
-	return nil, "", errors.Join(failures...)
-}
-
-func (p *Proxy) dialOne(ctx context.Context, address string) (net.Conn, error) {
-	network := "tcp"
-	if strings.HasPrefix(address, "/") {
-		network = "unix"
-	}
-	dialer := net.Dialer{Timeout: p.config.ConnectTimeout}
-	return dialer.DialContext(ctx, network, address)
 }

@@ -11,8 +11,8 @@ import (
 func TestNewRefuses(t *testing.T) {
 	for name, config := range map[string]Config{
 		"no server": {Key: testKey},
-		"no key":    {Servers: []string{"x"}},
-		"short key": {Servers: []string{"x"}, Key: testKey[:16]},
+		"no key":    {Servers: []Server{{Address: "x"}}},
+		"short key": {Servers: []Server{{Address: "x"}}, Key: testKey[:16]},
 	} {
 		if _, err := New(config); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -54,7 +54,7 @@ func TestServeAndShutdown(t *testing.T) {
 	}()
 	dead := listen(t)
 	dead.Close()
-	p, err := New(Config{Servers: []string{dead.Addr().String(), server.Addr().String()}, Outbox: OutboxOff})
+	p, err := New(Config{Servers: []Server{{Address: dead.Addr().String()}, {Address: server.Addr().String()}}, Outbox: OutboxOff})
 	if err != nil {
 		t.Fatal(err)
 	}

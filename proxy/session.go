@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -17,9 +18,10 @@ type session struct {
 	proxy  *Proxy
 	number uint32
 	log    *zap.Logger
-	client net.Conn
+	shown  *tls.Config // that the client has met; nil: it is not encrypted
 
 	mu     sync.Mutex
+	client net.Conn
 	server net.Conn // nil until connected
 	closed bool
 
@@ -113,6 +115,23 @@ func (s *session) close() {
 	if s.server != nil {
 		s.server.Close()
 	}
+}
+
+// encrypt puts TLS on the client's connection.
+func (s *session) encrypt(direct bool) error {
+	encrypted, shown, err := s.proxy.tls.handshake(s.client, direct)
+	if err != nil {
+		return err
+	}
+	s.setClient(encrypted)
+	s.shown = shown
+	return nil
+}
+
+func (s *session) setClient(client net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = client
 }
 
 // adopt takes the server connection, unless the session has been closed meanwhile.

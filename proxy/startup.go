@@ -20,6 +20,8 @@ const (
 	sslRequest    = 80877103
 	gssRequest    = 80877104
 
+	tlsHandshake = 0x16 // first byte of a TLS connection (RFC 8446, 5.1)
+
 	maxStartupBytes = 10000 // as in Postgres
 	startupTimeout  = time.Minute
 )
@@ -30,8 +32,8 @@ type startup struct {
 	database    string
 	replication bool
 	key         []byte // body of BackendKeyData; nil if none came
-	server      string // address
-	status      byte   // of the first ReadyForQuery
+	server      Server
+	status      byte // of the first ReadyForQuery
 }
 
 // errCancelled ends a connection that only brought a CancelRequest.
@@ -48,16 +50,11 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.started.read(packet); err != nil {
 		return err
 	}
-	server, address, err := s.proxy.dial(ctx)
-	if err != nil {
-		return unreachableError(err)
+	if err := s.proxy.tls.admit(s.client, s.started.user); err != nil {
+		return err
 	}
-	s.started.server = address
-	if !s.adopt(server) {
-		return net.ErrClosed
-	}
-	if _, err := server.Write(packet); err != nil {
-		return fmt.Errorf("start at %s: %w", address, err)
+	if err := s.connect(ctx, packet); err != nil {
+		return err
 	}
 	s.pending.settings.Store(&settings{user: s.started.user, lexis: parser.Lexis{StandardConformingStrings: true}})
 	if err := s.authenticate(); err != nil {
@@ -70,8 +67,55 @@ func (s *session) start(ctx context.Context) error {
 	return s.greet()
 }
 
+// connect sends the startup packet to the first server that answers. One that refuses the session at once is
+// asked again in the other way, with TLS or without, if both are allowed.
+func (s *session) connect(ctx context.Context, packet []byte) error {
+	for from := 0; ; {
+		server, index, err := s.proxy.dial(ctx, from)
+		if err != nil {
+			return unreachableError(err)
+		}
+		s.started.server = s.proxy.config.Servers[index]
+		if !s.adopt(server) {
+			return net.ErrClosed
+		}
+		if _, err := server.Write(packet); err != nil {
+			return fmt.Errorf("start at %s: %w", s.started.server.Address, err)
+		}
+		next, ok := s.proxy.another(index)
+		if !ok {
+			return nil
+		}
+		if refused, err := s.isRefused(); !refused {
+			return err
+		}
+		server.Close()
+		s.down.clear()
+		from = next
+	}
+}
+
+// isRefused waits for the server's first message. It stays in the buffer.
+func (s *session) isRefused() (bool, error) {
+	for {
+		m, ok, err := s.down.message()
+		if err != nil {
+			return false, err
+		}
+		if ok && s.down.holds(m) {
+			return m.kind == 'E' && string(errorField(m.body, 'C')) == "28000", nil
+		}
+		if err := s.down.read(s.server); err != nil {
+			return false, err
+		}
+	}
+}
+
 // readStartup answers encryption requests and returns the startup packet.
 func (s *session) readStartup(ctx context.Context) ([]byte, error) {
+	if err := s.acceptDirectTLS(); err != nil {
+		return nil, err
+	}
 	for range 3 {
 		packet, err := readPacket(s.client)
 		if err != nil {
@@ -79,7 +123,7 @@ func (s *session) readStartup(ctx context.Context) ([]byte, error) {
 		}
 		switch code := binary.BigEndian.Uint32(packet[4:]); code {
 		case sslRequest, gssRequest:
-			if _, err := s.client.Write([]byte{'N'}); err != nil {
+			if err := s.answerEncryption(code == sslRequest); err != nil {
 				return nil, err
 			}
 		case cancelRequest:
@@ -157,17 +201,19 @@ func (s *session) authenticate() error {
 	answers := make(chan error, 1)
 	go func() { answers <- s.relayAnswers() }()
 	err := s.relayQuestions()
-	if err == nil {
-		s.client.SetReadDeadline(time.Unix(1, 0)) // the client waits for us: so does relayAnswers
-	} else {
-		s.close()
-	}
-	answered := <-answers
 	if err != nil {
-		return err
+		s.server.Close()
 	}
+	s.client.SetReadDeadline(time.Unix(1, 0)) // relayAnswers waits for the client
+	answered := <-answers
 	s.client.SetReadDeadline(time.Time{})
-	if !errors.Is(answered, os.ErrDeadlineExceeded) {
+	var told *clientError
+	switch {
+	case errors.As(answered, &told):
+		return answered
+	case err != nil:
+		return err
+	case !errors.Is(answered, os.ErrDeadlineExceeded):
 		return answered
 	}
 	return nil
@@ -184,8 +230,12 @@ func (s *session) relayAnswers() error {
 			if ok && m.kind != 'p' && m.kind != 'X' {
 				return nil
 			}
-			if !ok {
+			if !ok || !s.up.holds(m) {
 				break
+			}
+			if missesBinding(m) && s.withoutBinding() {
+				s.server.Close()
+				return bindingError()
 			}
 			s.up.pass(m)
 		}
@@ -219,7 +269,12 @@ func (s *session) relayQuestions() error {
 				return s.down.flush(s.client)
 			}
 			s.started.learn(s, m)
-			s.down.pass(m)
+			if isSASLOffer(m) && s.withoutBinding() {
+				s.down.replaced(m)
+				s.down.out = appendOffer(s.down.out, m.body)
+			} else {
+				s.down.pass(m)
+			}
 		}
 		if err := s.down.flush(s.client); err != nil {
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -43,7 +44,11 @@ func (d *demo) openProxy(ctx context.Context) error {
 		return err
 	}
 	flags := proxyFlags{Listen: d.Listen, Attribution: "statement", RequireOutbox: true}
-	d.proxy, err = flags.open(ctx, []string{d.postgres.Address()}, outboxFlags{d.Outbox}, d.textFlags, key, d.log)
+	server, err := url.Parse(d.postgres.URL(shop.Database))
+	if err != nil {
+		return err
+	}
+	d.proxy, err = flags.open(ctx, postgresFlags{Postgres: postgresURLs{{server}}}, outboxFlags{d.Outbox}, d.textFlags, key, d.log)
 	return err
 }
 

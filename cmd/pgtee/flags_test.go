@@ -10,6 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/proxy"
 )
 
 func TestKeyFile(t *testing.T) {
@@ -56,10 +58,39 @@ func urls(t *testing.T, texts ...string) (f postgresFlags) {
 }
 
 func TestServers(t *testing.T) {
-	got := urls(t, "postgres://u@h:5433/x", "postgresql://[::1]/x", "postgres:///x?host=/run/postgresql").servers()
-	if want := "h:5433 [::1]:5432 /run/postgresql/.s.PGSQL.5432"; strings.Join(got, " ") != want {
-		t.Errorf("servers %v, want %s", got, want)
+	for text, want := range map[string]string{
+		"postgres://u@h:5433/x?sslmode=disable":                          "h:5433",
+		"postgresql://[::1]/x?sslmode=allow":                             "[::1]:5432, [::1]:5432 TLS",
+		"postgresql://h/x?sslmode=prefer":                                "h:5432 TLS or plain, h:5432",
+		"postgresql://h/x?sslmode=require":                               "h:5432 TLS",
+		"postgresql://h/x?sslmode=require&sslnegotiation=direct":         "h:5432 direct TLS",
+		"postgres:///x?host=/run/postgresql":                             "/run/postgresql/.s.PGSQL.5432",
+		"postgres://h,k:1/x?sslmode=disable":                             "h:5432, k:1",
+		"postgres://h/x?sslmode=verify-full&sslrootcert=/does/not/exist": "error",
+	} {
+		servers, err := urls(t, text).servers()
+		if got := listed(servers); (err != nil) != (want == "error") || err == nil && got != want {
+			t.Errorf("%s: %s (%v), want %s", text, got, err, want)
+		}
 	}
+}
+
+func listed(servers []proxy.Server) string {
+	var list []string
+	for _, s := range servers {
+		text := s.Address
+		if s.Direct {
+			text += " direct"
+		}
+		if s.TLS != nil {
+			text += " TLS"
+		}
+		if s.Plain {
+			text += " or plain"
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
 }
 
 func TestSources(t *testing.T) {

@@ -143,8 +143,8 @@ tables: [a]   # a flag of another command
 	if got.MaxRetainedWAL != (retainedLimit{50 << 30, false}) {
 		t.Errorf("max-retained-wal %+v", got.MaxRetainedWAL)
 	}
-	if strings.Join(got.Kafka, " ") != "k1:9092 k2:9092" || strings.Join(got.servers(), " ") != "one:5433 two:5432" {
-		t.Errorf("kafka %v, servers %v", got.Kafka, got.servers())
+	if strings.Join(got.Kafka, " ") != "k1:9092 k2:9092" || fmt.Sprint(got.Postgres) != "[postgres://u@one:5433/x postgres://u@two/x]" {
+		t.Errorf("kafka %v, servers %v", got.Kafka, got.Postgres)
 	}
 }
 

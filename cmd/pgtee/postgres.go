@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/proxy"
 )
 
 // postgresFlags name the server, as the hosts that it may be found at, and the databases.
@@ -48,24 +51,30 @@ func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
 
 func (p postgresURL) String() string { return p.url.Redacted() }
 
-// servers lists, for the proxy, host:port of every URL, or the path of its Unix socket.
-func (f postgresFlags) servers() []string {
-	var list []string
+// servers lists, for the proxy, the hosts of every URL, with TLS or without as its sslmode, sslrootcert, sslcert,
+// sslkey and sslnegotiation say.
+func (f postgresFlags) servers() ([]proxy.Server, error) {
+	var list []proxy.Server
 	for _, p := range f.Postgres {
-		host, port := p.url.Hostname(), p.url.Port()
-		if host == "" {
-			host = p.url.Query().Get("host")
+		config, err := pgconn.ParseConfig(p.url.String())
+		if err != nil {
+			return nil, usage(fmt.Errorf("--postgres %s: %w", p, errors.Unwrap(err)))
 		}
-		if port == "" {
-			port = "5432"
-		}
-		if strings.HasPrefix(host, "/") {
-			list = append(list, host+"/.s.PGSQL."+port)
-		} else {
-			list = append(list, net.JoinHostPort(host, port))
+		direct := config.SSLNegotiation == "direct"
+		list = append(list, server(config.Host, config.Port, config.TLSConfig, direct))
+		for _, other := range config.Fallbacks {
+			next := server(other.Host, other.Port, other.TLSConfig, direct)
+			last := &list[len(list)-1]
+			last.Plain = next.TLS == nil && last.TLS != nil && next.Address == last.Address
+			list = append(list, next)
 		}
 	}
-	return list
+	return list, nil
+}
+
+func server(host string, port uint16, config *tls.Config, direct bool) proxy.Server {
+	_, address := pgconn.NetworkAddress(host, port)
+	return proxy.Server{Address: address, TLS: config, Direct: direct && config != nil}
 }
 
 // connString returns one connection string for all hosts; "" takes the database of the URL.

@@ -28,6 +28,11 @@ type proxyFlags struct {
 	Listen        string `help:"Where clients connect (${default})." default:"127.0.0.1:6432" placeholder:"HOST:PORT"`
 	Attribution   string `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
 	RequireOutbox bool   `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
+
+	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE"`
+	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE"`
+	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer"`
 }
 
 // serviceFlags are shared by the commands that run until they are stopped.
@@ -55,7 +60,7 @@ func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 			return err
 		}
 	}
-	p, err := c.proxyFlags.open(ctx, c.servers(), c.outboxFlags, c.textFlags, key, log)
+	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, key, log)
 	if err != nil {
 		return err
 	}
@@ -75,11 +80,20 @@ type listeningProxy struct {
 }
 
 // open checks that a server answers, and takes the socket.
-func (f proxyFlags) open(ctx context.Context, servers []string, outbox outboxFlags, text textFlags, key []byte, log *zap.Logger) (*listeningProxy, error) {
+func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox outboxFlags, text textFlags, key []byte, log *zap.Logger) (*listeningProxy, error) {
+	servers, err := postgres.servers()
+	if err != nil {
+		return nil, err
+	}
 	if err := dialAny(ctx, servers); err != nil {
 		return nil, usage(err)
 	}
+	clientTLS, err := f.clientTLS()
+	if err != nil {
+		return nil, usage(err)
+	}
 	config := proxy.Config{
+		TLS:           clientTLS,
 		Servers:       servers,
 		Key:           key,
 		KeyID:         noteKeyID,
@@ -101,10 +115,24 @@ func (f proxyFlags) open(ctx context.Context, servers []string, outbox outboxFla
 	return &listeningProxy{p, listener, log}, nil
 }
 
+// clientTLS is nil if clients are not offered TLS.
+func (f proxyFlags) clientTLS() (*proxy.ClientTLS, error) {
+	switch {
+	case (f.TLSCert == "") != (f.TLSKey == ""):
+		return nil, errors.New("--tls-cert and --tls-key belong together")
+	case f.TLSCert == "" && (f.TLSMode != string(proxy.TLSPrefer) || f.TLSClientCA != ""):
+		return nil, errors.New("--tls-mode and --tls-client-ca need a certificate: add --tls-cert and --tls-key")
+	case f.TLSCert == "":
+		return nil, nil
+	}
+	return &proxy.ClientTLS{CertFile: f.TLSCert, KeyFile: f.TLSKey, CAFile: f.TLSClientCA, Mode: proxy.TLSMode(f.TLSMode)}, nil
+}
+
 // dialAny succeeds as soon as one server takes a connection.
-func dialAny(ctx context.Context, servers []string) error {
+func dialAny(ctx context.Context, servers []proxy.Server) error {
 	var last error
-	for _, address := range servers {
+	for _, server := range servers {
+		address := server.Address
 		dialer := net.Dialer{Timeout: 5 * time.Second}
 		network := "tcp"
 		if strings.HasPrefix(address, "/") {

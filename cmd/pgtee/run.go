@@ -35,7 +35,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.proxyFlags.open(ctx, c.servers(), c.outboxFlags, c.textFlags, key, log)
+	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, key, log)
 	if err != nil {
 		return err
 	}

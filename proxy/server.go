@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// Server is one way to reach PostgreSQL. Where a server may be reached with TLS or without (sslmode prefer and
+// allow), two of them with the same address stand one after the other.
+type Server struct {
+	Address string      // "host:port", or the path of a Unix socket: "/dir/.s.PGSQL.5432"
+	TLS     *tls.Config // nil: not encrypted
+	Direct  bool        // the TLS handshake begins at once: sslnegotiation=direct, PostgreSQL 17
+	Plain   bool        // goes on without TLS if the server offers none: sslmode=prefer
+}
+
+// alpn is the protocol name that PostgreSQL wants in a TLS handshake ("SSL Session Encryption", PostgreSQL
+// documentation 55.2.11).
+const alpn = "postgresql"
+
+// errNoTLS is the answer N to an SSLRequest.
+var errNoTLS = errors.New("the server does not offer TLS")
+
+// dial connects to the first of the servers that answers, and returns which one that is.
+func (p *Proxy) dial(ctx context.Context, from int) (conn net.Conn, index int, err error) {
+	var failures []error
+	for i := from; i < len(p.config.Servers); i++ {
+		conn, err := p.connect(ctx, p.config.Servers[i])
+		if err == nil {
+			return conn, i, nil
+		}
+		failures = append(failures, err)
+	}
+	return nil, 0, errors.Join(failures...)
+}
+
+// another returns the next way to reach the server at index, which refused a session before it asked for
+// a password: pg_hba.conf may want TLS, or no TLS.
+func (p *Proxy) another(index int) (next int, ok bool) {
+	next = index + 1
+	return next, next < len(p.config.Servers) && p.config.Servers[next].Address == p.config.Servers[index].Address
+}
+
+// connect opens one connection and agrees on TLS.
+func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
+	defer cancel()
+	conn, err := p.dialer(ctx, server.Address)
+	if err != nil || server.TLS == nil {
+		return conn, err
+	}
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	if !server.Direct {
+		err = requestTLS(conn)
+	}
+	if server.Plain && errors.Is(err, errNoTLS) {
+		conn.SetDeadline(time.Time{})
+		return conn, nil
+	}
+	config := server.TLS.Clone()
+	config.NextProtos = []string{alpn}
+	encrypted := tls.Client(conn, config)
+	if err == nil {
+		err = encrypted.HandshakeContext(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS with %s: %w", server.Address, err)
+	}
+	conn.SetDeadline(time.Time{})
+	return encrypted, nil
+}
+
+// requestTLS asks the server for TLS. Nothing is read beyond its one byte: what follows belongs to the handshake.
+func requestTLS(conn net.Conn) error {
+	request := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, sslRequest)
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return err
+	}
+	if answer[0] != 'S' {
+		return errNoTLS
+	}
+	return nil
+}
+
+func dialPlain(ctx context.Context, address string) (net.Conn, error) {
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}

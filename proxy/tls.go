@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ClientTLS says how clients may encrypt. The files are read again when they have changed.
+type ClientTLS struct {
+	CertFile, KeyFile string // PEM
+	CAFile            string // PEM; of client certificates, for the modes that verify them
+	Mode              TLSMode
+}
+
+// TLSMode says what is asked of a client, in the words of libpq's sslmode.
+type TLSMode string
+
+const (
+	TLSPrefer     TLSMode = "prefer"      // a client may use TLS
+	TLSRequire    TLSMode = "require"     // it must
+	TLSVerifyCA   TLSMode = "verify-ca"   // it must show a certificate that the CA has signed
+	TLSVerifyFull TLSMode = "verify-full" // ... whose common name is the user
+)
+
+func (m TLSMode) verifies() bool { return m == TLSVerifyCA || m == TLSVerifyFull }
+
+// certificates are what ClientTLS names, as last read.
+type certificates struct {
+	ClientTLS
+	log *zap.Logger
+
+	mu     sync.Mutex
+	read   [3]time.Time // modification times
+	config *tls.Config
+}
+
+func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {
+	switch c.Mode {
+	case "":
+		c.Mode = TLSPrefer
+	case TLSPrefer, TLSRequire, TLSVerifyCA, TLSVerifyFull:
+	default:
+		return nil, fmt.Errorf("TLS mode %q: want prefer, require, verify-ca or verify-full", c.Mode)
+	}
+	if c.Mode.verifies() && c.CAFile == "" {
+		return nil, fmt.Errorf("TLS mode %s: name the CA of client certificates with --tls-client-ca", c.Mode)
+	}
+	found := &certificates{ClientTLS: c, log: log}
+	config, err := found.load()
+	if err != nil {
+		return nil, err
+	}
+	found.config, found.read = config, found.modified()
+	return found, nil
+}
+
+// current returns the configuration for a new handshake. Files that cannot be read leave the old one in force.
+func (c *certificates) current() *tls.Config {
+	modified := c.modified()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if modified == c.read {
+		return c.config
+	}
+	c.read = modified
+	config, err := c.load()
+	if err != nil {
+		c.log.Warn("the changed TLS files cannot be used; the former certificate stays", zap.Error(err))
+		return c.config
+	}
+	c.config = config
+	c.log.Info("TLS certificate read again")
+	return config
+}
+
+func (c *certificates) modified() (times [3]time.Time) {
+	for i, name := range []string{c.CertFile, c.KeyFile, c.CAFile} {
+		if info, err := os.Stat(name); err == nil {
+			times[i] = info.ModTime()
+		}
+	}
+	return times
+}
+
+func (c *certificates) load() (*tls.Config, error) {
+	certificate, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("TLS certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS12}
+	if !c.Mode.verifies() {
+		return config, nil
+	}
+	text, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("CA of client certificates: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("CA of client certificates: %s holds no certificate in PEM form", c.CAFile)
+	}
+	return config, nil
+}
+
+// handshake encrypts the client's connection. A direct one must name the protocol, so that no other
+// protocol's client can be made to talk to us (ALPACA; PostgreSQL's ProcessSSLStartup does the same).
+func (c *certificates) handshake(client net.Conn, direct bool) (*tls.Conn, *tls.Config, error) {
+	config := c.current()
+	encrypted := tls.Server(client, config)
+	if err := encrypted.Handshake(); err != nil {
+		return nil, nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	if direct && encrypted.ConnectionState().NegotiatedProtocol != alpn {
+		return nil, nil, errors.New("direct TLS without the protocol name postgresql")
+	}
+	return encrypted, config, nil
+}
+
+// admit refuses a session whose encryption is not what the mode asks for.
+func (c *certificates) admit(client net.Conn, user string) error {
+	encrypted, ok := client.(*tls.Conn)
+	_, local := client.RemoteAddr().(*net.UnixAddr)
+	switch {
+	case c == nil || c.Mode == TLSPrefer || local:
+		return nil
+	case !ok:
+		return plainError()
+	case c.Mode == TLSVerifyFull && encrypted.ConnectionState().PeerCertificates[0].Subject.CommonName != user:
+		return certificateError(user)
+	}
+	return nil
+}
+
+// answerEncryption answers a request for TLS, which is granted once, or for GSS encryption, which never is.
+// Nothing has been read behind the request: bytes that were sent before the answer are met by the handshake, as
+// bytes that are not TLS (CVE-2021-23214).
+func (s *session) answerEncryption(tls bool) error {
+	if !tls || s.proxy.tls == nil || s.shown != nil {
+		_, err := s.client.Write([]byte{'N'})
+		return err
+	}
+	if _, err := s.client.Write([]byte{'S'}); err != nil {
+		return err
+	}
+	return s.encrypt(false)
+}
+
+// acceptDirectTLS begins with TLS if the client does.
+func (s *session) acceptDirectTLS() error {
+	if s.proxy.tls == nil {
+		return nil
+	}
+	var first [1]byte
+	if _, err := io.ReadFull(s.client, first[:]); err != nil {
+		return err
+	}
+	s.setClient(&unreadConn{s.client, first[:]})
+	if first[0] != tlsHandshake {
+		return nil
+	}
+	return s.encrypt(true)
+}
+
+// unreadConn is a connection whose first byte has been looked at.
+type unreadConn struct {
+	net.Conn
+	unread []byte
+}
+
+func (c *unreadConn) Read(p []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *unreadConn) CloseWrite() error {
+	closeWrite(c.Conn)
+	return nil
+}
+
+// sameCertificate reports whether the client is shown the very certificate that the server shows to us:
+// then channel binding, which signs a hash of it (RFC 5929, tls-server-end-point), holds from end to end.
+func sameCertificate(shown *tls.Config, server net.Conn) bool {
+	encrypted, ok := server.(*tls.Conn)
+	if shown == nil || !ok {
+		return false
+	}
+	peers := encrypted.ConnectionState().PeerCertificates
+	return len(peers) > 0 && bytes.Equal(peers[0].Raw, shown.Certificates[0].Certificate[0])
+}
