@@ -12,6 +12,7 @@ import (
 	"github.com/pgtee/pgtee/cmd/pgtee/shop"
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/proxy"
 )
 
 // openShop makes the shop's database and runs setup in it, unless the folder has both already.
@@ -43,7 +44,7 @@ func (d *demo) openProxy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	flags := proxyFlags{Listen: d.Listen, Attribution: "statement", RequireOutbox: true}
+	flags := proxyFlags{Listen: d.Listen, Attribution: "statement", RequireOutbox: true, TLSMode: string(proxy.TLSPrefer)}
 	server, err := url.Parse(d.postgres.URL(shop.Database))
 	if err != nil {
 		return err
