@@ -3,6 +3,7 @@
 # make lint   formatting, go vet, staticcheck
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
+# make golden compares our records with Debezium's; DIR=folder for other captures than those of testdata
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
 
 GO          ?= go
@@ -11,7 +12,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration lint race fuzz bench tools clean
+.PHONY: build demo test unit integration lint race fuzz golden bench tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -42,6 +43,11 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
 		done; \
 	done
+
+golden:
+	@mkdir -p bin && rm -f bin/golden.txt
+	@$(GO) test -count=1 -run '^TestGolden$$' ./publisher/debezium -summary '$(CURDIR)/bin/golden.txt' $(if $(DIR),-captures '$(abspath $(DIR))'); \
+		status=$$?; cat bin/golden.txt; exit $$status
 
 bench: build tools
 	$(GO) run ./integration/bench $(ARGS)

@@ -1,0 +1,218 @@
+package debezium
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// capture is a folder of records that Debezium made, and of the log that it made them from. See
+// testdata/golden/README.md.
+type capture struct{ folder string }
+
+// captured is one file of records, made under one set of Debezium's settings.
+type captured struct {
+	capture
+	name     string
+	settings map[string]string
+}
+
+// files returns what settings.json names, in order.
+func (c capture) files(t *testing.T) []captured {
+	raw, err := os.ReadFile(filepath.Join(c.folder, "settings.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings map[string]map[string]string
+	if err := json.Unmarshal(raw, &settings); err != nil {
+		t.Fatal(err)
+	}
+	var files []captured
+	for _, name := range sortedKeys(settings) {
+		if slices.Contains(pending, name) {
+			continue
+		}
+		files = append(files, captured{c, name, settings[name]})
+	}
+	return files
+}
+
+// excuses reads excuses.tsv: file (or *), what, reason.
+func (c capture) excuses(t *testing.T) []*excuse {
+	var excuses []*excuse
+	for _, raw := range c.lines(t, "excuses.tsv") {
+		parts := strings.Split(string(raw), "\t")
+		if len(parts) != 3 {
+			t.Fatalf("excuses.tsv: %q has not three columns", raw)
+		}
+		excuses = append(excuses, &excuse{file: parts[0], what: parts[1], reason: parts[2]})
+	}
+	return excuses
+}
+
+// pending are files whose settings have no counterpart yet.
+var pending = []string{"allops", "heartbeat", "microseconds", "outbox", "schemas_small", "string_isostring", "txmeta"}
+
+// ignored are settings that do not change records.
+var ignored = []string{"plugin.name", "publication.autocreate.mode", "snapshot.mode", "slot.name", "heartbeat.interval.ms"}
+
+// config turns Debezium's settings into ours.
+func (f *captured) config(t *testing.T) Config {
+	config := Config{
+		Database: "golden", Version: "test", RunID: "run", Catalog: f.catalog(t),
+		SkipTruncate: true,
+	}
+	for _, name := range sortedKeys(f.settings) {
+		if err := apply(&config, name, f.settings[name]); err != nil {
+			t.Fatalf("%s=%s: %v", name, f.settings[name], err)
+		}
+	}
+	return config
+}
+
+func apply(c *Config, name, value string) error {
+	switch name {
+	case "topic.prefix":
+		c.Prefix = value
+	case "tombstones.on.delete":
+		c.NoTombstones = value == "false"
+	case "skipped.operations":
+		c.SkipTruncate = strings.Contains(value, "t")
+	case "publication.name":
+		// says which log is read
+	default:
+		if !slices.Contains(ignored, name) {
+			return errors.New("the comparison does not know this setting")
+		}
+	}
+	return nil
+}
+
+// wanted reads Debezium's records by topic, without those of its snapshot.
+func (f *captured) wanted(t *testing.T) map[string][]line {
+	records := map[string][]line{}
+	for _, raw := range f.lines(t, f.name+".jsonl") {
+		var l line
+		if err := json.Unmarshal(raw, &l); err != nil {
+			t.Fatal(err)
+		}
+		l.read(t)
+		if op := l.value.payload().at("op"); op == nil || op.scalar != `"r"` {
+			records[l.Topic] = append(records[l.Topic], l)
+		}
+	}
+	return records
+}
+
+// transactions reads the log of the publication that the settings name.
+func (f *captured) transactions(t *testing.T) []*outbox.Transaction {
+	log := "pgoutput_v1.tsv"
+	if f.settings["publication.name"] == "gp_leaf" {
+		log = "pgoutput_v1_nomsg_leaf.tsv"
+	}
+	assembler := outbox.NewAssembler(0, 1<<28, nil)
+	var transactions []*outbox.Transaction
+	for _, raw := range f.lines(t, log) {
+		lsn, message, err := readMessage(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := assembler.Message(lsn, message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tx != nil {
+			transactions = append(transactions, tx)
+		}
+	}
+	return transactions
+}
+
+// readMessage reads LSN, xid and the message in hexadecimal digits.
+func readMessage(raw []byte) (pgoutput.LSN, []byte, error) {
+	parts := bytes.Split(raw, []byte("\t"))
+	if len(parts) != 3 {
+		return 0, nil, fmt.Errorf("line of %d parts", len(parts))
+	}
+	lsn, err := pgoutput.ParseLSN(string(parts[0]))
+	if err != nil {
+		return 0, nil, err
+	}
+	message, err := hex.AppendDecode(nil, parts[2])
+	return lsn, message, err
+}
+
+// fixedCatalog is the catalog of the database that testdata was captured from.
+type fixedCatalog struct {
+	Types  map[uint32]Type
+	Tables map[uint32]Table
+}
+
+func (c *fixedCatalog) Type(oid uint32) (Type, bool, error) { t, ok := c.Types[oid]; return t, ok, nil }
+
+func (c *fixedCatalog) Table(oid uint32) (Table, bool, error) {
+	t, ok := c.Tables[oid]
+	return t, ok, nil
+}
+
+func (c capture) catalog(t testing.TB) Catalog {
+	raw, err := os.ReadFile(filepath.Join(c.folder, "catalog.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog := &fixedCatalog{}
+	if err := json.Unmarshal(raw, catalog); err != nil {
+		t.Fatal(err)
+	}
+	return catalog
+}
+
+// lines reads a file, or the same compressed; lines that start with # are comments.
+func (c capture) lines(t testing.TB, name string) [][]byte {
+	content, err := c.read(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.Split(content, []byte("\n"))
+	lines = slices.DeleteFunc(lines, func(l []byte) bool { return len(l) == 0 || l[0] == '#' })
+	return lines
+}
+
+func (c capture) read(name string) ([]byte, error) {
+	content, err := os.ReadFile(filepath.Join(c.folder, name))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return content, err
+	}
+	file, err := os.Open(filepath.Join(c.folder, name+".gz"))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	packed, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(packed)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
