@@ -70,10 +70,17 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	if errors.As(err, &outage) && outage.Temporary() {
 		return fmt.Errorf("%s: %w", sourceName(c), err)
 	}
+	var stop *Halt
+	if errors.As(err, &stop) {
+		return err
+	}
 	if err != nil {
 		return &Halt{ErrEncode, fmt.Sprintf("%s: %v", sourceName(c), err), "exclude the table or report the defect; nothing is skipped meanwhile"}
 	}
-	return p.owners.claim(p.batch, first, c)
+	if p.batch.Len() == first {
+		p.filtered++
+	}
+	return p.owners.claim(p.batch, first, c, p.cfg.Shape)
 }
 
 // arrange appends the indexes of the changes in the order in which they are published: that of the

@@ -24,6 +24,8 @@ type Config struct {
 	CheckPublications  time.Duration // how often they are compared [10s]
 	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher; a giant one has to fit in [10m, less than Kafka's transaction.max.timeout.ms]
 
+	Shape *Shape // of the topics of tables [as Debezium names them]
+
 	SQLText    SQLText // how much of the SQL is published [Normalised]
 	AuditEmpty bool    // audit transactions that wrote no row [they are dropped]
 
@@ -49,6 +51,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
 	orDefault(&c.TransactionTimeout, 10*time.Minute)
+	if c.Shape == nil {
+		c.Shape = &Shape{}
+	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}

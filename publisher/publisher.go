@@ -30,6 +30,7 @@ type Publisher struct {
 	audit    audit      // of a transaction, reused
 	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
 	composed int        // transactions since the last Publish
+	filtered int        // changes since then that made no record
 	sent     int        // records of those that are not in the batch any more
 	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
@@ -149,7 +150,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position = *recorded
 	}
 	p.batch.Reset()
-	p.composed, p.sent = 0, 0
+	p.composed, p.filtered, p.sent = 0, 0, 0
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -233,9 +234,9 @@ func (p *Publisher) unpublished(next Position, err error) error {
 }
 
 func (p *Publisher) published(position Position) {
-	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len())
+	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len(), p.filtered)
 	p.batch.Reset()
-	p.composed, p.sent, p.urgent = 0, 0, false
+	p.composed, p.filtered, p.sent, p.urgent = 0, 0, 0, false
 	p.recorded, p.failures = p.now(), 0
 }
 

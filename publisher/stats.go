@@ -15,6 +15,7 @@ type Stats struct {
 
 	Transactions int64 // published
 	Events       int64 // records, without progress records
+	Filtered     int64 // changes that the shape of the stream leaves out
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
@@ -53,12 +54,13 @@ func (s *stats) receive(upTo outbox.LSN) {
 	s.now.Received = max(s.now.Received, upTo)
 }
 
-func (s *stats) publish(upTo outbox.LSN, transactions, events int) {
+func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Published = upTo
 	s.now.Transactions += int64(transactions)
 	s.now.Events += int64(events)
+	s.now.Filtered += int64(filtered)
 	s.now.Batches++
 	s.now.LastError = ""
 	s.checkLocked()

@@ -38,29 +38,34 @@ type owner struct {
 	relation *pgoutput.Relation // of its last record: most need no comparison of names
 }
 
-// claim refuses a record of the batch, from the given one on, whose topic another table has.
-func (o owners) claim(b *Batch, from int, c *outbox.Change) error {
+// claim refuses a record of the batch, from the given one on, whose topic another table has, unless the shape
+// lets them share it.
+func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape) error {
 	for _, e := range b.entries[from:] {
 		have, known := o[e.topic]
 		if known && c.Relation != nil && have.relation == c.Relation {
 			continue
 		}
 		name := sourceName(c)
-		if known && have.name != name {
-			return &Halt{ErrTopicCollision, fmt.Sprintf("%s and %s both map to topic %s", have.name, name, e.topic), "rename one of them, or exclude it from the publication"}
+		if known && have.name != name && !(c.Relation != nil && shape.TopicSettings(e.topic).Shared) {
+			return &Halt{ErrTopicCollision, fmt.Sprintf("%s and %s both map to topic %s", have.name, name, e.topic), "give one of them another topic or exclude it, or say that the topic is shared (tables: [{match, topic, shared: true}])"}
 		}
 		o[e.topic] = owner{name, c.Relation}
 	}
 	return nil
 }
 
-// topicConfigs are those of a new topic: the broker's, save for larger records.
-func (c Config) topicConfigs() map[string]*string {
-	if c.MaxRecordBytes <= defaultRecordBytes {
-		return nil
+// topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says.
+func (c Config) topicConfigs(own map[string]string) map[string]*string {
+	configs := map[string]*string{}
+	if c.MaxRecordBytes > defaultRecordBytes {
+		const batchHeader = 64 << 10 // more than it needs
+		configs["max.message.bytes"] = kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))
 	}
-	const batchHeader = 64 << 10 // more than it needs
-	return map[string]*string{"max.message.bytes": kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))}
+	for name, value := range own {
+		configs[name] = kadm.StringPtr(value)
+	}
+	return configs
 }
 
 // ensureTopics creates what topics of the batch are missing, before the first record goes there.
@@ -71,7 +76,10 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 			last = e.topic
 			continue
 		}
-		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, l.cfg.Partitions, l.cfg.ReplicationFactor, l.cfg.topicConfigs()); err != nil {
+		own := l.cfg.Shape.TopicSettings(e.topic)
+		orDefault(&own.Partitions, l.cfg.Partitions)
+		orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
+		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config)); err != nil {
 			return err
 		}
 		l.known[e.topic] = true

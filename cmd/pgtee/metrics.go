@@ -47,6 +47,7 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
+		counter("pgtee_filtered_changes_total", "Changes that made no record: excluded tables, filtered rows and messages.", func() int64 { return p.Stats().Filtered }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
 		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),
 	}

@@ -16,6 +16,7 @@ type Config struct {
 	Catalog  Catalog          // nil: types that are not built in become text, keys come from the log alone
 	Now      func() time.Time // ts_ms of the envelope; nil: time.Now
 
+	Shape   *publisher.Shape  // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does
 	Framing publisher.Framing // of keys and values; nil: the bare payload
 
 	NoTombstones bool // no null record after a delete: tombstones.on.delete=false

@@ -45,6 +45,7 @@ type Encoder struct {
 
 	now            time.Time
 	before, after  row
+	identity       row // scratch of decide
 	oldKey, newKey []byte
 }
 
@@ -57,6 +58,9 @@ func New(config Config) *Encoder {
 	}
 	if config.Catalog == nil {
 		config.Catalog = emptyCatalog{}
+	}
+	if config.Shape == nil {
+		config.Shape, _ = publisher.NewShape(publisher.ShapeConfig{Prefix: config.Prefix, Database: config.Database}) // is valid
 	}
 	return &Encoder{
 		config:   config,
@@ -91,7 +95,9 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
 		err = e.appendChange(b, tx, i)
 	case outbox.Message:
-		e.appendMessage(b, tx, i)
+		if e.config.Shape.IncludesMessage(c.Prefix) {
+			e.appendMessage(b, tx, i)
+		}
 	default:
 		err = fmt.Errorf("operation %q has no Debezium record", c.Op)
 	}
@@ -104,7 +110,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	t, err := e.table(c.Relation)
-	if err != nil {
+	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate {
 		return err
 	}
 	if err := t.read(&e.before, c.Old, c.OldKind); err != nil {
@@ -117,16 +123,19 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	if !hasRows(c.Op, e.before.present, e.after.present) {
 		return fmt.Errorf("%s.%s: operation %q has not the rows that it needs", c.Relation.Schema, c.Relation.Name, c.Op)
 	}
+	op, err := e.decide(t, c.Op)
+	if err != nil {
+		return fmt.Errorf("%s.%s: %w", c.Relation.Schema, c.Relation.Name, err)
+	}
 	w := writer{e, b, tx, i, t}
-	switch c.Op {
+	switch op {
 	case outbox.Insert:
 		return w.write('c', nil, &e.after, stays)
 	case outbox.Update:
 		return w.update()
 	case outbox.Delete:
 		return w.delete(stays)
-	}
-	if !e.config.SkipTruncate {
+	case outbox.Truncate:
 		w.truncate()
 	}
 	return nil

@@ -11,8 +11,10 @@ import (
 // table is the plan for one version of a table: what is the same for each of its rows.
 type table struct {
 	relation *pgoutput.Relation
+	excluded bool // no record at all
 	topic    string
-	source   []byte // its part of the source block
+	filter   *publisher.Filter // nil: every row
+	source   []byte            // its part of the source block
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
 }
@@ -21,7 +23,9 @@ type table struct {
 type column struct {
 	name        string // "name":
 	codec       codec
+	hidden      bool   // not in rows; in the key if it is part of that
 	identity    bool   // part of the replica identity
+	null        string // for NULL
 	absent      string // for a value that an old tuple of the identity's columns does not have
 	unavailable string // for an unchanged TOAST value
 }
@@ -43,9 +47,14 @@ type row struct {
 
 // plan asks the catalog, once for each version of the table.
 func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
+	shape, err := e.config.Shape.Table(relation)
+	if err != nil || shape.Excluded {
+		return &table{relation: relation, excluded: true}, err
+	}
 	t := &table{
 		relation: relation,
-		topic:    publisher.TopicName(e.config.Prefix, relation.Schema, relation.Name),
+		topic:    shape.Topic,
+		filter:   shape.Filter,
 		source:   sourceTable(relation.Schema, relation.Name),
 		columns:  make([]column, len(relation.Columns)),
 	}
@@ -59,9 +68,12 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
 		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name))
+		t.columns[i].apply(shape.Columns[i])
 	}
-	t.key = chooseKey(relation, known.Keys)
-	return t, nil
+	if t.key = shape.Key; t.key == nil {
+		t.key = chooseKey(relation, known.Keys)
+	}
+	return t, e.config.Shape.CheckKey(relation, t.key != nil)
 }
 
 func newColumn(c pgoutput.Column, found codec, notNull bool) column {
@@ -69,6 +81,7 @@ func newColumn(c pgoutput.Column, found codec, notNull bool) column {
 		name:        string(publisher.AppendJSONString(nil, c.Name)) + ":",
 		codec:       found,
 		identity:    c.Key,
+		null:        "null",
 		absent:      "null",
 		unavailable: "null",
 	}
@@ -155,11 +168,16 @@ func (t *table) appendRow(dst []byte, r *row) []byte {
 		return append(dst, "null"...)
 	}
 	dst = append(dst, '{')
+	first := true
 	for i := range t.columns {
-		if i > 0 {
+		c := &t.columns[i]
+		if c.hidden {
+			continue
+		}
+		if !first {
 			dst = append(dst, ',')
 		}
-		c := &t.columns[i]
+		first = false
 		dst = c.append(append(dst, c.name...), r.values[i])
 	}
 	return append(dst, '}')
@@ -168,7 +186,7 @@ func (t *table) appendRow(dst []byte, r *row) []byte {
 func (c *column) append(dst []byte, v value) []byte {
 	switch v.kind {
 	case pgoutput.Null:
-		return append(dst, "null"...)
+		return append(dst, c.null...)
 	case pgoutput.Unchanged:
 		return append(dst, c.unavailable...)
 	case absent:

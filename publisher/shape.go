@@ -1,0 +1,335 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// ShapeConfig says what of the stream is published, under which topics and keys. Its zero value publishes
+// everything as Debezium does.
+//
+// Globs match whole names, case-sensitively: * is any run of characters, ? is any one. Tables are
+// "schema.table", columns "schema.table.column".
+type ShapeConfig struct {
+	Topic    string // template [DebeziumTopics]
+	Prefix   string // {prefix} of the template
+	Database string // {database} of the template
+
+	IncludeTables, ExcludeTables     []string // globs; none: all, none; exclusion wins
+	IncludeMessages, ExcludeMessages []string // globs of the prefixes of logical messages; likewise
+
+	// Tables are settings of tables. All that match a table apply, in their order: a later one replaces the
+	// topic, partitions, key... of an earlier one where it has its own; filters must all hold.
+	Tables []TableConfig
+
+	Salt          []byte // of hashed columns
+	RefuseUnkeyed bool   // halt at a table whose records would have no key
+}
+
+// TableConfig is what is said about the tables that match. Zero values say nothing.
+type TableConfig struct {
+	Match string // glob "schema.table"
+
+	Topic             string // template
+	Shared            bool   // other tables may be published to the same topic
+	Partitions        int32
+	ReplicationFactor int16
+	TopicConfig       map[string]string
+
+	Key            []string     // columns of the record key, in this order
+	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all
+	ExcludeColumns []string     // globs; a column of the key stays in the key
+	Masks          []MaskConfig // the last that matches a column counts
+	Where          string       // rows that are published: see Filter
+}
+
+// Shape answers, for each version of a table, how it is published. It is used by one goroutine at a time.
+type Shape struct {
+	config ShapeConfig
+	known  map[string]Topic // settings of the topics of tables, by name
+}
+
+// Topic is how a topic is made, if the publisher has to make it. Zero values: the publisher's own.
+type Topic struct {
+	Partitions        int32
+	ReplicationFactor int16
+	Config            map[string]string
+	Shared            bool // several tables are published to it
+}
+
+// TableShape is how one version of a table is published.
+type TableShape struct {
+	Excluded bool // no record at all
+	Topic    string
+	Columns  []ColumnShape // as Relation.Columns
+	Key      []int         // columns of the record key, in its order; nil: as the table's own keys say
+	Filter   *Filter       // nil: every row
+}
+
+// ColumnShape is how one column is published.
+type ColumnShape struct {
+	Hidden bool  // in no row; in the key if it is part of that
+	Mask   *Mask // in rows and key; nil: as it is
+}
+
+// NewShape checks the configuration.
+func NewShape(config ShapeConfig) (*Shape, error) {
+	if config.Topic == "" {
+		config.Topic = DebeziumTopics
+	}
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	return &Shape{config: config, known: map[string]Topic{}}, nil
+}
+
+func (c *ShapeConfig) validate() error {
+	if err := checkTemplate(c.Topic); err != nil {
+		return err
+	}
+	for _, glob := range slices.Concat(c.IncludeTables, c.ExcludeTables) {
+		if err := checkTableGlob(glob); err != nil {
+			return err
+		}
+	}
+	for i := range c.Tables {
+		if err := c.Tables[i].validate(c.Salt); err != nil {
+			return fmt.Errorf("tables, match %q: %w", c.Tables[i].Match, err)
+		}
+	}
+	return nil
+}
+
+func (t *TableConfig) validate(salt []byte) error {
+	if err := checkTableGlob(t.Match); err != nil {
+		return err
+	}
+	if t.Topic != "" {
+		if err := checkTemplate(t.Topic); err != nil {
+			return err
+		}
+	}
+	if t.Partitions < 0 || t.ReplicationFactor < 0 {
+		return errors.New("partitions and replication factor are positive numbers")
+	}
+	if slices.Contains(t.Key, "") {
+		return errors.New("a key column has no name")
+	}
+	for _, m := range t.Masks {
+		if err := m.validate(salt); err != nil {
+			return err
+		}
+	}
+	if t.Where == "" {
+		return nil
+	}
+	return CheckFilter(t.Where)
+}
+
+func checkTableGlob(glob string) error {
+	schema, table, _ := strings.Cut(glob, ".")
+	if schema == "" || table == "" {
+		return fmt.Errorf("%q names no tables: want SCHEMA.TABLE, such as public.orders or public.*", glob)
+	}
+	return nil
+}
+
+// Includes says whether the rows of a table are published.
+func (s *Shape) Includes(schema, table string) bool {
+	return included(schema+"."+table, s.config.IncludeTables, s.config.ExcludeTables)
+}
+
+// IncludesMessage says whether logical messages with this prefix are published.
+func (s *Shape) IncludesMessage(prefix string) bool {
+	return included(prefix, s.config.IncludeMessages, s.config.ExcludeMessages)
+}
+
+func included(name string, include, exclude []string) bool {
+	return (len(include) == 0 || matchesAny(include, name)) && !matchesAny(exclude, name)
+}
+
+// Table returns how this version of a table is published. An error needs the operator: it names the table's
+// trouble and what to do, but not the table.
+func (s *Shape) Table(r *pgoutput.Relation) (*TableShape, error) {
+	if !s.Includes(r.Schema, r.Name) {
+		return &TableShape{Excluded: true}, nil
+	}
+	shape := &TableShape{Columns: make([]ColumnShape, len(r.Columns))}
+	merged := s.merge(r)
+	var err error
+	if shape.Topic, err = s.topic(r, &merged); err != nil {
+		return nil, err
+	}
+	if shape.Key, err = keyColumns(r, merged.Key); err != nil {
+		return nil, err
+	}
+	if shape.Filter, err = bindFilters(r, merged.filters); err != nil {
+		return nil, err
+	}
+	if err := s.shapeColumns(shape, r, &merged); err != nil {
+		return nil, err
+	}
+	return shape, nil
+}
+
+// settings are those of all entries that match a table.
+type settings struct {
+	TableConfig
+	include [][]string // of each entry that has some
+	filters []string
+}
+
+func (s *Shape) merge(r *pgoutput.Relation) settings {
+	merged := settings{TableConfig: TableConfig{Topic: s.config.Topic}}
+	for i := range s.config.Tables {
+		t := &s.config.Tables[i]
+		if !matches(t.Match, r.Schema+"."+r.Name) {
+			continue
+		}
+		override(&merged.Topic, t.Topic)
+		override(&merged.Partitions, t.Partitions)
+		override(&merged.ReplicationFactor, t.ReplicationFactor)
+		merged.Shared = merged.Shared || t.Shared
+		merged.TopicConfig = union(merged.TopicConfig, t.TopicConfig)
+		if len(t.Key) > 0 {
+			merged.Key = t.Key
+		}
+		if len(t.IncludeColumns) > 0 {
+			merged.include = append(merged.include, t.IncludeColumns)
+		}
+		merged.ExcludeColumns = append(merged.ExcludeColumns, t.ExcludeColumns...)
+		merged.Masks = append(merged.Masks, t.Masks...)
+		if t.Where != "" {
+			merged.filters = append(merged.filters, t.Where)
+		}
+	}
+	return merged
+}
+
+func override[T comparable](v *T, value T) {
+	var zero T
+	if value != zero {
+		*v = value
+	}
+}
+
+// union returns the entries of both, those of b where both have one.
+func union(a, b map[string]string) map[string]string {
+	if len(b) == 0 {
+		return a
+	}
+	all := map[string]string{}
+	for _, m := range []map[string]string{a, b} {
+		for name, value := range m {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+// topic names the topic of a table and remembers how it is made.
+func (s *Shape) topic(r *pgoutput.Relation, merged *settings) (string, error) {
+	name := expand(merged.Topic, s.config.Prefix, s.config.Database, r.Schema, r.Name)
+	if s.reserved(name) {
+		return "", &Halt{ErrTopicCollision, fmt.Sprintf("table %s.%s maps to topic %s, which has another use", r.Schema, r.Name, name),
+			"give the table a topic of its own in the configuration (tables: [{match, topic}]), or exclude it"}
+	}
+	if !validTopic(name) {
+		return "", fmt.Errorf("topic %q: Kafka takes names of 1 to 249 characters, other than . and ..: give the table another topic", name)
+	}
+	s.known[name] = Topic{merged.Partitions, merged.ReplicationFactor, merged.TopicConfig, merged.Shared}
+	return name, nil
+}
+
+// reserved says whether a topic is for something else than the rows of a table.
+func (s *Shape) reserved(topic string) bool {
+	name, ours := strings.CutPrefix(topic, TopicName(s.config.Prefix)+".")
+	switch name {
+	case "audit", "ddl", "progress", "transaction", "message":
+		return ours
+	}
+	return ours && strings.HasPrefix(name, "outbox.") || strings.HasPrefix(topic, "__")
+}
+
+// TopicSettings returns how a topic is made.
+func (s *Shape) TopicSettings(topic string) Topic { return s.known[topic] }
+
+// keyColumns locates the columns that the configuration makes the key.
+func keyColumns(r *pgoutput.Relation, names []string) ([]int, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	identity := slices.ContainsFunc(r.Columns, func(c pgoutput.Column) bool { return c.Key })
+	var key []int
+	for _, name := range names {
+		i := columnIndex(r, name)
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("key column %s is not there: correct its key in the configuration", name)
+		case slices.Contains(key, i):
+			return nil, fmt.Errorf("key column %s is there twice: correct its key in the configuration", name)
+		case identity && !r.Columns[i].Key:
+			return nil, fmt.Errorf("key column %s is not in the replica identity, so a DELETE does not tell it: run ALTER TABLE %s REPLICA IDENTITY FULL, or choose another key", name, quoteTable(r))
+		}
+		key = append(key, i)
+	}
+	return key, nil
+}
+
+func columnIndex(r *pgoutput.Relation, name string) int {
+	return slices.IndexFunc(r.Columns, func(c pgoutput.Column) bool { return c.Name == name })
+}
+
+// quoteTable quotes the name of a table for SQL.
+func quoteTable(r *pgoutput.Relation) string { return quoteName(r.Schema) + "." + quoteName(r.Name) }
+
+func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// CheckKey is an error if records without a key are refused and this table's would have none.
+func (s *Shape) CheckKey(r *pgoutput.Relation, keyed bool) error {
+	if keyed || !s.config.RefuseUnkeyed {
+		return nil
+	}
+	return fmt.Errorf("it has no key, and --no-allow-unkeyed refuses such tables: run ALTER TABLE %s ADD PRIMARY KEY (...), give it a key in the configuration, or exclude it", quoteTable(r))
+}
+
+// shapeColumns decides what becomes of each column. A column that is named without a glob must be there: a
+// renamed one would be published in the clear.
+func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *settings) error {
+	if err := namesMissing(r, merged); err != nil {
+		return err
+	}
+	for i, c := range r.Columns {
+		column := &shape.Columns[i]
+		column.Hidden = matchesAny(merged.ExcludeColumns, c.Name) ||
+			slices.ContainsFunc(merged.include, func(globs []string) bool { return !matchesAny(globs, c.Name) })
+		for _, m := range merged.Masks {
+			if !matches(m.Column, c.Name) {
+				continue
+			}
+			mask, err := newMask(m, c, s.config.Salt)
+			if err != nil {
+				return err
+			}
+			column.Mask = mask
+		}
+	}
+	return nil
+}
+
+func namesMissing(r *pgoutput.Relation, merged *settings) error {
+	named := slices.Clone(merged.ExcludeColumns)
+	for _, m := range merged.Masks {
+		named = append(named, m.Column)
+	}
+	for _, name := range named {
+		if !isGlob(name) && columnIndex(r, name) < 0 {
+			return fmt.Errorf("column %s, which the configuration hides, is not there: name the column that has its data now, or write %s* if there is none", name, name)
+		}
+	}
+	return nil
+}
