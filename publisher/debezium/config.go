@@ -19,6 +19,8 @@ type Config struct {
 	Shape   *publisher.Shape  // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does
 	Framing publisher.Framing // of keys and values; nil: the bare payload
 
+	Modes // forms of the values
+
 	NoTombstones bool // no null record after a delete: tombstones.on.delete=false
 	SkipTruncate bool // no record for TRUNCATE: skipped.operations=t
 }

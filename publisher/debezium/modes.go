@@ -1,0 +1,180 @@
+package debezium
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Modes are the settings of Debezium's PostgreSQL connector that say which form values have in records.
+// Zero values are Debezium's defaults.
+type Modes struct {
+	Decimals  DecimalMode
+	Times     TimeMode
+	Binary    BinaryMode
+	Intervals IntervalMode
+	Hstore    HstoreMode
+	Unknown   UnknownMode
+
+	MoneyFractionDigits    *int   // money.fraction.digits: digits after the point, others are rounded; nil: 2
+	UnavailablePlaceholder string // unavailable.value.placeholder, in a TOAST value that is not in the log; "": Debezium's
+}
+
+// DecimalMode is decimal.handling.mode: the form of numeric and money.
+type DecimalMode byte
+
+const (
+	DecimalPrecise DecimalMode = iota // org.apache.kafka.connect.data.Decimal
+	DecimalDouble
+	DecimalString
+)
+
+// TimeMode is time.precision.mode: the form of date, time and timestamp.
+type TimeMode byte
+
+const (
+	TimeAdaptive             TimeMode = iota // milliseconds for time(0..3) and timestamp(0..3), else microseconds
+	TimeAdaptiveMicroseconds                 // the same for timestamps; time is microseconds
+	TimeConnect                              // Kafka Connect's own types: milliseconds, the rest is cut off
+	TimeISOString
+	TimeMicroseconds
+	TimeNanoseconds
+)
+
+// BinaryMode is binary.handling.mode: the form of bytea.
+type BinaryMode byte
+
+const (
+	BinaryBytes BinaryMode = iota
+	BinaryBase64
+	BinaryBase64URL
+	BinaryHex
+)
+
+// IntervalMode is interval.handling.mode.
+type IntervalMode byte
+
+const (
+	IntervalNumeric IntervalMode = iota // microseconds, with months of 365.25/12 days
+	IntervalString                      // ISO 8601: P1Y2M3DT4H5M6.78S
+)
+
+// HstoreMode is hstore.handling.mode.
+type HstoreMode byte
+
+const (
+	HstoreJSON HstoreMode = iota // a string of JSON
+	HstoreMap
+)
+
+// UnknownMode is what becomes of types that Debezium has no form for: composite types, multiranges,
+// arrays of domains, ...
+type UnknownMode byte
+
+const (
+	UnknownText  UnknownMode = iota // PostgreSQL's text: nothing is lost
+	UnknownBytes                    // the bytes of that text: Debezium with include.unknown.datatypes=true
+	UnknownOmit                     // left out of the record: Debezium's default
+)
+
+// Names of the modes, in the order of their constants: Debezium's own.
+var (
+	decimalModes  = []string{"precise", "double", "string"}
+	timeModes     = []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds"}
+	binaryModes   = []string{"bytes", "base64", "base64-url-safe", "hex"}
+	intervalModes = []string{"numeric", "string"}
+	hstoreModes   = []string{"json", "map"}
+	unknownModes  = []string{"text", "bytes", "omit"}
+)
+
+func (m DecimalMode) String() string  { return decimalModes[m] }
+func (m TimeMode) String() string     { return timeModes[m] }
+func (m BinaryMode) String() string   { return binaryModes[m] }
+func (m IntervalMode) String() string { return intervalModes[m] }
+func (m HstoreMode) String() string   { return hstoreModes[m] }
+func (m UnknownMode) String() string  { return unknownModes[m] }
+
+// ModeKeys are the settings that Modes.Set knows: Debezium's names, and unknown.datatypes.
+var ModeKeys = []string{
+	"decimal.handling.mode", "money.fraction.digits", "time.precision.mode", "binary.handling.mode",
+	"interval.handling.mode", "hstore.handling.mode", "unknown.datatypes", "include.unknown.datatypes",
+	"unavailable.value.placeholder",
+}
+
+// Set sets the mode of one of the ModeKeys. An empty value leaves it as it is.
+func (m *Modes) Set(key, value string) error {
+	if value == "" {
+		return nil
+	}
+	switch key {
+	case "decimal.handling.mode":
+		return setMode(&m.Decimals, decimalModes, key, value)
+	case "time.precision.mode":
+		return setMode(&m.Times, timeModes, key, value)
+	case "binary.handling.mode":
+		return setMode(&m.Binary, binaryModes, key, value)
+	case "interval.handling.mode":
+		return setMode(&m.Intervals, intervalModes, key, value)
+	case "hstore.handling.mode":
+		return setMode(&m.Hstore, hstoreModes, key, value)
+	case "unknown.datatypes":
+		return setMode(&m.Unknown, unknownModes, key, value)
+	case "include.unknown.datatypes": // Debezium's two of the three
+		return m.setUnknown(value)
+	case "money.fraction.digits":
+		return m.setMoneyDigits(value)
+	case "unavailable.value.placeholder":
+		m.UnavailablePlaceholder = value
+		return nil
+	}
+	return fmt.Errorf("unknown setting %q: use one of %s", key, strings.Join(ModeKeys, ", "))
+}
+
+// setMode takes a name as Debezium does: upper and lower case are the same.
+func setMode[M ~byte](mode *M, names []string, key, value string) error {
+	for i, name := range names {
+		if strings.EqualFold(name, strings.TrimSpace(value)) {
+			*mode = M(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s=%q: use one of %s", key, value, strings.Join(names, ", "))
+}
+
+func (m *Modes) setUnknown(value string) error {
+	include, err := strconv.ParseBool(strings.TrimSpace(value))
+	if err != nil {
+		return fmt.Errorf("include.unknown.datatypes=%q: use true or false", value)
+	}
+	m.Unknown = UnknownOmit
+	if include {
+		m.Unknown = UnknownBytes
+	}
+	return nil
+}
+
+// maxMoneyDigits is more than any currency has, and few enough for 64 bits beside them.
+const maxMoneyDigits = 18
+
+func (m *Modes) setMoneyDigits(value string) error {
+	digits, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil || digits < 0 || digits > maxMoneyDigits {
+		return fmt.Errorf("money.fraction.digits=%q: use a number from 0 to %d", value, maxMoneyDigits)
+	}
+	m.MoneyFractionDigits = &digits
+	return nil
+}
+
+func (m *Modes) moneyDigits() int {
+	if m.MoneyFractionDigits == nil {
+		return 2
+	}
+	return *m.MoneyFractionDigits
+}
+
+func (m *Modes) placeholder() string {
+	if m.UnavailablePlaceholder == "" {
+		return "__debezium_unavailable_value"
+	}
+	return m.UnavailablePlaceholder
+}
