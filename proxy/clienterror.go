@@ -43,6 +43,23 @@ func versionError(major, minor uint32) *clientError {
 		message: fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", major, minor)}
 }
 
+func idleError() *clientError {
+	return &clientError{code: "57P05", message: "terminating connection due to idle-session timeout"}
+}
+
+func idleInTransactionError() *clientError {
+	return &clientError{code: "25P03", message: "terminating connection due to idle-in-transaction timeout"}
+}
+
+func tooManyError(whose, flag string) *clientError {
+	return &clientError{code: "53300", message: "pgtee: too many sessions of " + whose, hint: "Close some, or raise the proxy's " + flag + "."}
+}
+
+func refusedError(kind, name string) *clientError {
+	return &clientError{code: "28000", message: fmt.Sprintf("pgtee: this proxy does not serve %s %q", kind, name),
+		hint: "Its --allow and --refuse flags say whom it serves."}
+}
+
 func plainError() *clientError {
 	return &clientError{code: "28000", message: "pgtee: this proxy requires TLS", hint: "Connect with sslmode=require or stronger."}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // fate says what the client gets to see of the replies to a request.
@@ -44,7 +45,7 @@ const (
 )
 
 // errDrained ends a session that was idle when the proxy was shutting down.
-var errDrained = errors.New("the proxy is shutting down")
+var errDrained = drainError()
 
 // errEnded ends the requests of a session whose replies have ended.
 var errEnded = errors.New("the server's side of the session has ended")
@@ -66,6 +67,9 @@ type pending struct {
 	ready    bool   // ... and nothing was sent since
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // no more requests
+
+	timed bool      // limits of time hold
+	since time.Time // of the last ReadyForQuery, or of the first request after it
 
 	generation uint32 // of our prepared statement; a new one begins when the client may have removed it
 	prepared   bool   // our prepared statement of this generation is there: its ParseComplete was seen
@@ -100,7 +104,10 @@ func (p *pending) push(e entry) error {
 		p.grow()
 	}
 	p.skipping = false
-	p.ready = false
+	if p.ready {
+		p.ready = false
+		p.touchLocked()
+	}
 	p.size++
 	*p.at(p.size - 1) = e
 	return nil
@@ -243,6 +250,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 		p.removeLocked()
 	}
 	p.ready = p.size == 0
+	p.touchLocked()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()
 }
@@ -264,6 +272,7 @@ func (p *pending) begin(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status, p.ready = status, true
+	p.touchLocked()
 	return p.endIfIdleLocked()
 }
 
@@ -281,6 +290,41 @@ func (p *pending) endIfIdleLocked() bool {
 	}
 	p.ended = errDrained
 	return true
+}
+
+func (p *pending) touchLocked() {
+	if p.timed {
+		p.since = time.Now()
+	}
+}
+
+// expire reports whether the session has been idle for too long, and ends now, or has worked for too long.
+func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended != nil || p.lost || p.since.IsZero() {
+		return false, false
+	}
+	over := func(limit time.Duration) bool { return limit > 0 && now.Sub(p.since) > limit }
+	switch {
+	case !p.ready:
+		if slow = over(l.Query); slow {
+			p.since = now
+		}
+		return false, slow
+	case p.status == 'I' && over(l.Idle):
+		p.ended = idleError()
+	case p.status != 'I' && over(l.IdleInTransaction):
+		p.ended = idleInTransactionError()
+	}
+	return p.ended != nil, false
+}
+
+// reason is why there are no more requests.
+func (p *pending) reason() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
 }
 
 // end wakes the requests for the last time.

@@ -98,7 +98,7 @@ func (s *session) prepareNotes() error {
 		sqlText: p.config.SQLText,
 		proxy:   p.id,
 		session: outbox.NewSessionID(time.Now(), s.number),
-		client:  addressOf(s.client.RemoteAddr().String()),
+		client:  s.from,
 		pid:     pid,
 		now:     time.Now,
 	}

@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +27,10 @@ type Config struct {
 	Attribution    Attribution
 	Key            []byte // 32 bytes that notes are signed with; not needed with OutboxOff
 	KeyID          byte
-	SQLText        bool          // false: notes hold no SQL text
-	RequireOutbox  bool          // refuse sessions of databases without an outbox
+	SQLText        bool // false: notes hold no SQL text
+	RequireOutbox  bool // refuse sessions of databases without an outbox
+	ProxyHeader    bool // each connection begins with a PROXY protocol header
+	Limits         Limits
 	ConnectTimeout time.Duration // for one server; 0 means 10 seconds
 	Log            *zap.Logger   // nil: none
 }
@@ -53,6 +57,7 @@ type Proxy struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	usage     usage
 	owners    map[string]Server // BackendKeyData -> where a CancelRequest goes
 	number    uint32            // of sessions
 	running   sync.WaitGroup
@@ -65,6 +70,9 @@ func New(config Config) (*Proxy, error) {
 	}
 	if config.Outbox != OutboxOff && len(config.Key) != keyBytes {
 		return nil, fmt.Errorf("the key has %d bytes, want %d: a key file holds 64 hex digits", len(config.Key), keyBytes)
+	}
+	if err := config.Limits.validate(); err != nil {
+		return nil, err
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = defaultConnectTimeout
@@ -80,6 +88,7 @@ func New(config Config) (*Proxy, error) {
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
 		listeners: map[net.Listener]struct{}{},
 		sessions:  map[*session]struct{}{},
+		usage:     usage{byUser: map[string]int{}, byDatabase: map[string]int{}},
 		owners:    map[string]Server{},
 	}
 	p.dialer = dialPlain
@@ -102,6 +111,15 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	defer p.removeListener(ln)
 	stop := context.AfterFunc(ctx, func() { p.closeNow() })
 	defer stop()
+	if p.config.Limits.interval() > 0 {
+		watching, stop := context.WithCancel(ctx)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			p.watch(watching)
+		}()
+		defer func() { stop(); <-watched }()
+	}
 	for delay := time.Duration(0); ; {
 		client, err := ln.Accept()
 		switch {
@@ -146,6 +164,7 @@ func (p *Proxy) forget(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
+	p.leaveLocked(&s.started)
 	if s.started.key != nil {
 		delete(p.owners, string(s.started.key))
 	}
@@ -188,11 +207,16 @@ func (p *Proxy) stop() (sessions []*session) {
 	for ln := range p.listeners {
 		ln.Close()
 	}
-	for s := range p.sessions {
-		sessions = append(sessions, s)
-	}
-	return sessions
+	return p.listLocked()
 }
+
+func (p *Proxy) list() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listLocked()
+}
+
+func (p *Proxy) listLocked() []*session { return slices.Collect(maps.Keys(p.sessions)) }
 
 func (p *Proxy) addListener(ln net.Listener) bool {
 	p.mu.Lock()

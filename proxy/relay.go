@@ -87,7 +87,7 @@ func (s *session) relayReplies() error {
 		}
 		if err := s.down.read(s.server); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return errDrained
+				return s.pending.reason()
 			}
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ type session struct {
 	proxy  *Proxy
 	number uint32
 	log    *zap.Logger
-	shown  *tls.Config // that the client has met; nil: it is not encrypted
+	from   netip.AddrPort // of the client; not valid for a Unix socket
+	shown  *tls.Config    // that the client has met; nil: it is not encrypted
 
 	mu     sync.Mutex
 	client net.Conn
@@ -44,9 +46,20 @@ type session struct {
 
 func newSession(p *Proxy, client net.Conn) *session {
 	s := &session{proxy: p, client: client, pending: newPending(), statements: newStatements()}
-	s.log = p.config.Log.With(zap.Stringer("client", client.RemoteAddr()))
+	s.pending.timed = p.config.Limits.interval() > 0
 	s.replies.pending = s.pending
+	s.setAddress(addressOf(client.RemoteAddr().String()))
 	return s
+}
+
+// setAddress says where the client is.
+func (s *session) setAddress(from netip.AddrPort) {
+	s.from = from
+	client := "Unix socket"
+	if from.IsValid() {
+		client = from.String()
+	}
+	s.log = s.proxy.config.Log.With(zap.String("client", client))
 }
 
 // run serves the client until either side ends.
@@ -80,10 +93,7 @@ func (s *session) relay() error {
 // tellIfOurs tells the client why the proxy itself ends the session. Nobody else writes to it at that time.
 func (s *session) tellIfOurs(err error) {
 	var told *clientError
-	switch {
-	case errors.Is(err, errDrained):
-		told = drainError()
-	case !errors.As(err, &told):
+	if !errors.As(err, &told) {
 		return
 	}
 	s.client.SetWriteDeadline(time.Now().Add(time.Second))
@@ -104,6 +114,13 @@ func (s *session) drain() {
 	case idle:
 		s.server.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// interrupt makes the replies return from their wait for the server.
+func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server.SetReadDeadline(time.Unix(1, 0))
 }
 
 // close ends both connections at once.

@@ -23,7 +23,6 @@ const (
 	tlsHandshake = 0x16 // first byte of a TLS connection (RFC 8446, 5.1)
 
 	maxStartupBytes = 10000 // as in Postgres
-	startupTimeout  = time.Minute
 )
 
 // startup is what the beginning of a session has told.
@@ -33,6 +32,7 @@ type startup struct {
 	replication bool
 	key         []byte // body of BackendKeyData; nil if none came
 	server      Server
+	entered     bool // counted by the limits
 	status      byte // of the first ReadyForQuery
 }
 
@@ -41,7 +41,16 @@ var errCancelled = errors.New("cancel request forwarded")
 
 // start lets client and server agree on everything, up to the first ReadyForQuery.
 func (s *session) start(ctx context.Context) error {
-	s.client.SetReadDeadline(time.Now().Add(startupTimeout))
+	s.client.SetReadDeadline(time.Now().Add(s.proxy.config.Limits.Login))
+	if s.proxy.config.ProxyHeader {
+		from, err := readProxyHeader(s.client)
+		if err != nil {
+			return err
+		}
+		if from.IsValid() {
+			s.setAddress(from)
+		}
+	}
 	packet, err := s.readStartup(ctx)
 	if err != nil {
 		return err
@@ -51,6 +60,9 @@ func (s *session) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.proxy.tls.admit(s.client, s.started.user); err != nil {
+		return err
+	}
+	if err := s.proxy.enter(&s.started); err != nil {
 		return err
 	}
 	if err := s.connect(ctx, packet); err != nil {

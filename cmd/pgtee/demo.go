@@ -147,7 +147,7 @@ func (d *demo) actors() []actor {
 func (d *demo) brokers() []string { return []string{d.broker.Address()} }
 
 func (d *demo) address() shop.Address {
-	return shop.Address{HostPort: d.proxy.listener.Addr().String(), Password: d.password}
+	return shop.Address{HostPort: d.proxy.listeners[0].Addr().String(), Password: d.password}
 }
 
 // introduce prints how to take part.

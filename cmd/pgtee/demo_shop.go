@@ -44,7 +44,7 @@ func (d *demo) openProxy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	flags := proxyFlags{Listen: d.Listen, Attribution: "statement", RequireOutbox: true, TLSMode: string(proxy.TLSPrefer)}
+	flags := proxyFlags{Listen: []string{d.Listen}, Attribution: "statement", RequireOutbox: true, tlsFlags: tlsFlags{TLSMode: string(proxy.TLSPrefer)}}
 	server, err := url.Parse(d.postgres.URL(shop.Database))
 	if err != nil {
 		return err

@@ -134,7 +134,7 @@ tables: [a]   # a flag of another command
 		t.Fatal(err)
 	}
 	got := command.(*runCommand)
-	if got.Prefix != "line" || got.Slot != "environment" || got.Listen != "file:1" || got.Key != "pgtee.key" {
+	if got.Prefix != "line" || got.Slot != "environment" || got.Listen[0] != "file:1" || got.Key != "pgtee.key" {
 		t.Errorf("prefix %s, slot %s, listen %s, key %s", got.Prefix, got.Slot, got.Listen, got.Key)
 	}
 	if got.Partitions != 7 || got.Drain.String() != "3s" || !got.RequireOutbox || got.settings.level != "debug" {

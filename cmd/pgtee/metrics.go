@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,20 +88,27 @@ func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishe
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, publishers) })
+	mux.HandleFunc("/startupz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, proxy, publishers) })
 	return append(actors, metricsActor(listener, mux)), nil
 }
 
-// ready answers 503 with the reason while a publisher does not publish.
-func ready(w http.ResponseWriter, publishers []databasePublisher) {
-	for _, p := range publishers {
-		if !p.publishing() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintf(w, "publisher of %s: %s\n", p.database, p.Stats().State)
-			return
-		}
+// ready answers 503 with the reason while a proxy drains, or, where there is none, a publisher does not publish:
+// clients keep their database while Kafka is away.
+func ready(w http.ResponseWriter, proxy *listeningProxy, publishers []databasePublisher) {
+	draining := proxy != nil && proxy.draining.Load()
+	stopped := slices.ContainsFunc(publishers, func(p databasePublisher) bool { return !p.publishing() })
+	if draining || proxy == nil && stopped {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	} else {
+		fmt.Fprintln(w, "ok")
 	}
-	fmt.Fprintln(w, "ok")
+	if draining {
+		fmt.Fprintln(w, "proxy: draining")
+	}
+	for _, p := range publishers {
+		fmt.Fprintf(w, "publisher of %s: %s\n", p.database, p.Stats().State)
+	}
 }
 
 func metricsActor(listener net.Listener, handler http.Handler) actor {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,21 +24,9 @@ type textFlags struct {
 	SQLText string `name:"sql-text" help:"SQL text in the events: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised"`
 }
 
-// proxyFlags are those of the proxy alone.
-type proxyFlags struct {
-	Listen        string `help:"Where clients connect (${default})." default:"127.0.0.1:6432" placeholder:"HOST:PORT"`
-	Attribution   string `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
-	RequireOutbox bool   `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
-
-	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE"`
-	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
-	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE"`
-	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer"`
-}
-
 // serviceFlags are shared by the commands that run until they are stopped.
 type serviceFlags struct {
-	Metrics string        `help:"Serve /metrics, /livez and /readyz there." placeholder:"HOST:PORT"`
+	Metrics string        `help:"Serve /metrics, /livez, /readyz and /startupz there." placeholder:"HOST:PORT"`
 	Drain   time.Duration `help:"Longest time that stopping takes." default:"30s"`
 }
 
@@ -72,11 +61,13 @@ func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 	return runGroup(ctx, c.Drain, actors...)
 }
 
-// listeningProxy is a proxy with its socket.
+// listeningProxy is a proxy with its sockets.
 type listeningProxy struct {
 	*proxy.Proxy
-	listener net.Listener
-	log      *zap.Logger
+	listeners []net.Listener
+	delay     time.Duration // between SIGTERM and the end of accepting
+	draining  atomic.Bool
+	log       *zap.Logger
 }
 
 // open checks that a server answers, and takes the socket.
@@ -88,7 +79,7 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox out
 	if err := dialAny(ctx, servers); err != nil {
 		return nil, usage(err)
 	}
-	clientTLS, err := f.clientTLS()
+	clientTLS, err := f.tlsFlags.config()
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -99,6 +90,8 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox out
 		KeyID:         noteKeyID,
 		SQLText:       text.SQLText != "off",
 		RequireOutbox: f.RequireOutbox,
+		ProxyHeader:   f.ProxyProtocol,
+		Limits:        f.limitFlags.config(),
 		Log:           log.Named("proxy"),
 	}
 	if err := errors.Join(config.Outbox.UnmarshalText([]byte(outbox.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
@@ -108,24 +101,11 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox out
 	if err != nil {
 		return nil, usage(err)
 	}
-	listener, err := net.Listen("tcp", f.Listen)
+	listeners, err := f.listen()
 	if err != nil {
-		return nil, usage(fmt.Errorf("--listen %s: %w: choose a free HOST:PORT", f.Listen, err))
+		return nil, usage(err)
 	}
-	return &listeningProxy{p, listener, log}, nil
-}
-
-// clientTLS is nil if clients are not offered TLS.
-func (f proxyFlags) clientTLS() (*proxy.ClientTLS, error) {
-	switch {
-	case (f.TLSCert == "") != (f.TLSKey == ""):
-		return nil, errors.New("--tls-cert and --tls-key belong together")
-	case f.TLSCert == "" && (f.TLSMode != string(proxy.TLSPrefer) || f.TLSClientCA != ""):
-		return nil, errors.New("--tls-mode and --tls-client-ca need a certificate: add --tls-cert and --tls-key")
-	case f.TLSCert == "":
-		return nil, nil
-	}
-	return &proxy.ClientTLS{CertFile: f.TLSCert, KeyFile: f.TLSKey, CAFile: f.TLSClientCA, Mode: proxy.TLSMode(f.TLSMode)}, nil
+	return &listeningProxy{Proxy: p, listeners: listeners, delay: f.DrainDelay, log: log}, nil
 }
 
 // dialAny succeeds as soon as one server takes a connection.
@@ -147,24 +127,32 @@ func dialAny(ctx context.Context, servers []proxy.Server) error {
 	return last
 }
 
-// actor serves until its context ends, then lets the sessions end at their next idle point for most of
-// the drain time.
+// actor serves until its context ends, then goes on accepting for the delay, and lets the sessions end at their
+// next idle point for most of the rest of the drain time.
 func (p *listeningProxy) actor(drain time.Duration) actor {
 	return actor{"proxy", func(ctx context.Context) error {
-		p.log.Info("the proxy listens", zap.Stringer("address", p.listener.Addr()))
-		serving := make(chan error, 1)
-		go func() { serving <- p.Serve(context.WithoutCancel(ctx), p.listener) }()
-		select {
-		case err := <-serving:
-			return err
-		case <-ctx.Done():
+		serving := make(chan error, len(p.listeners))
+		for _, listener := range p.listeners {
+			p.log.Info("the proxy listens", zap.Stringer("address", listener.Addr()))
+			go func() { serving <- p.Serve(context.WithoutCancel(ctx), listener) }()
 		}
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4)
+		var failed error
+		left := len(p.listeners)
+		select {
+		case failed = <-serving:
+			left--
+		case <-ctx.Done():
+			p.draining.Store(true)
+			time.Sleep(min(p.delay, drain/2))
+		}
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4-min(p.delay, drain/2))
 		defer cancel()
 		if err := p.Shutdown(limit); err != nil {
 			p.log.Warn("sessions were cut off in the middle of their work", zap.Error(err))
 		}
-		<-serving
-		return nil
+		for range left {
+			<-serving
+		}
+		return failed
 	}}
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/proxy"
+)
+
+// proxyFlags are those of the proxy alone.
+type proxyFlags struct {
+	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by custom DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
+	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
+	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
+	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Let nobody but the load balancer connect then."`
+
+	tlsFlags
+	limitFlags
+	DrainDelay time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
+}
+
+// tlsFlags say how clients may encrypt.
+type tlsFlags struct {
+	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE"`
+	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE"`
+	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer"`
+}
+
+// config is nil if clients are not offered TLS.
+func (f tlsFlags) config() (*proxy.ClientTLS, error) {
+	switch {
+	case (f.TLSCert == "") != (f.TLSKey == ""):
+		return nil, errors.New("--tls-cert and --tls-key belong together")
+	case f.TLSCert == "" && (f.TLSMode != string(proxy.TLSPrefer) || f.TLSClientCA != ""):
+		return nil, errors.New("--tls-mode and --tls-client-ca need a certificate: add --tls-cert and --tls-key")
+	case f.TLSCert == "":
+		return nil, nil
+	}
+	return &proxy.ClientTLS{CertFile: f.TLSCert, KeyFile: f.TLSKey, CAFile: f.TLSClientCA, Mode: proxy.TLSMode(f.TLSMode)}, nil
+}
+
+// limitFlags bound what clients may hold.
+type limitFlags struct {
+	MaxSessions            int `help:"Sessions of all clients; more are refused with SQLSTATE 53300. 0 is no limit."`
+	MaxSessionsPerUser     int `help:"Sessions of one user."`
+	MaxSessionsPerDatabase int `help:"Sessions of one database."`
+
+	LoginTimeout             time.Duration `help:"Longest time until a client has said who it is." default:"1m"`
+	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never."`
+	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for so long (25P03)."`
+	QueryTimeout             time.Duration `help:"Cancel what runs for so long (57014)."`
+
+	AllowDatabases  []string `help:"Serve these databases only; * and ? stand for other characters." placeholder:"NAME,…"`
+	RefuseDatabases []string `help:"Do not serve these databases." placeholder:"NAME,…"`
+	AllowUsers      []string `help:"Serve these users only." placeholder:"NAME,…"`
+	RefuseUsers     []string `help:"Do not serve these users." placeholder:"NAME,…"`
+}
+
+func (f limitFlags) config() proxy.Limits {
+	return proxy.Limits{
+		Sessions: f.MaxSessions, PerUser: f.MaxSessionsPerUser, PerDatabase: f.MaxSessionsPerDatabase,
+		Login: f.LoginTimeout, Idle: f.IdleTimeout, IdleInTransaction: f.IdleInTransactionTimeout, Query: f.QueryTimeout,
+		Databases: proxy.Names{Allow: f.AllowDatabases, Refuse: f.RefuseDatabases},
+		Users:     proxy.Names{Allow: f.AllowUsers, Refuse: f.RefuseUsers},
+	}
+}
+
+// listen takes every socket of --listen, or none.
+func (f proxyFlags) listen() (listeners []net.Listener, err error) {
+	for _, address := range f.Listen {
+		listener, err := listenAt(address)
+		if err != nil {
+			for _, taken := range listeners {
+				taken.Close()
+			}
+			return nil, fmt.Errorf("--listen %s: %w: choose a free HOST:PORT or a path", address, err)
+		}
+		listeners = append(listeners, listener)
+	}
+	return listeners, nil
+}
+
+// listenAt opens a Unix socket for everybody, as PostgreSQL does: its passwords and pg_hba.conf decide. A
+// socket file that nobody answers at is the rest of a process that was killed.
+func listenAt(address string) (net.Listener, error) {
+	if !strings.HasPrefix(address, "/") {
+		return net.Listen("tcp", address)
+	}
+	if info, err := os.Stat(address); err == nil && info.Mode().Type() == os.ModeSocket {
+		if conn, err := net.Dial("unix", address); err == nil {
+			conn.Close()
+		} else if err := os.Remove(address); err != nil {
+			return nil, err
+		}
+	}
+	listener, err := net.Listen("unix", address)
+	if err != nil {
+		return nil, err
+	}
+	return listener, os.Chmod(address, 0o777)
+}
