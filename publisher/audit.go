@@ -6,7 +6,6 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/parser"
 )
 
 // These bound one audit record, so that it stays under the megabyte that Kafka takes by default, also
@@ -23,10 +22,8 @@ type audit struct {
 	tables     []tableCount
 	byOID      map[uint32]int // index in tables
 	touches    []touch        // one per statement and table, in the order of the changes
-	rows       []int          // by index in Transaction.Notes
 	directRows int
 	ddl        int // records of <prefix>.ddl
-	split      []parser.Statement
 }
 
 type tableCount struct {
@@ -43,7 +40,7 @@ const noNote = -2 // -1 is the note of a direct change
 //
 //	{"v":1,"database","timeline","xid","end_lsn","commit_time","via":"proxy"|"direct","verified",
 //	 "session":{…}|null,
-//	 "statements":[{"number","command","fingerprint","text","rows","tables":["s.t"],"tables_omitted"}],
+//	 "statements":[{"number","command","fingerprint","text","text_cut","rows","tables":["s.t"],"tables_omitted"}],
 //	 "statements_omitted",
 //	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
 //	 "direct_rows","ddl"}
@@ -105,8 +102,6 @@ func (a *audit) count(tx *outbox.Transaction) {
 	}
 	clear(a.byOID)
 	a.tables, a.touches, a.directRows, a.ddl = a.tables[:0], a.touches[:0], 0, 0
-	a.rows = slices.Grow(a.rows[:0], len(tx.Notes))[:len(tx.Notes)]
-	clear(a.rows)
 	for i := range tx.Changes {
 		c := &tx.Changes[i]
 		if c.Relation != nil {
@@ -138,8 +133,6 @@ func (a *audit) countChange(c *outbox.Change) {
 	}
 	if c.Note < 0 {
 		a.directRows++
-	} else {
-		a.rows[c.Note]++
 	}
 }
 
@@ -175,13 +168,8 @@ func (a *audit) appendStatements(dst []byte, n *notes, tx *outbox.Transaction) [
 
 // appendStatement appends statement i. Its touches are at next or later; it returns where they end.
 func (a *audit) appendStatement(dst []byte, n *notes, tx *outbox.Transaction, i, next int) ([]byte, int) {
-	note := &tx.Notes[i]
 	dst = append(dst, '{')
-	dst = n.appendStatement(dst, i, note, maxAuditTextBytes)
-	dst = append(dst, `,"command":`...)
-	dst = AppendJSONString(dst, a.command(note.SQL))
-	dst = append(dst, `,"rows":`...)
-	dst = strconv.AppendInt(dst, int64(a.rows[i]), 10)
+	dst = n.appendStatement(dst, &n.facts[i], &tx.Notes[i], maxAuditTextBytes)
 	dst = append(dst, `,"tables":[`...)
 	for next < len(a.touches) && a.touches[next].note < i {
 		next++
@@ -233,13 +221,4 @@ func (a *audit) appendTables(dst []byte) []byte {
 
 func appendTableName(dst []byte, r *pgoutput.Relation) []byte {
 	return AppendJSONString(dst, r.Schema+"."+r.Name)
-}
-
-// command returns what a statement is, "INSERT" or "CREATE TABLE"; "" if that cannot be read.
-func (a *audit) command(sql []byte) string {
-	a.split, _ = parser.Split(a.split[:0], sql, plain)
-	if len(a.split) == 0 {
-		return ""
-	}
-	return a.split[0].Verb
 }

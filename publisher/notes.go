@@ -1,86 +1,135 @@
 package publisher
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
 )
 
 // notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
 type notes struct {
-	text   SQLText
-	tx     *outbox.Transaction
-	sql    []byte // published texts, one after the other
-	texts  []span // of sql, by index in tx.Notes
-	json   []byte
-	blocks []span // of json, by index in tx.Notes
-	clean  []byte // scratch
+	text  SQLText
+	tx    *outbox.Transaction
+	facts []fact // by index in tx.Notes
+	sql   []byte // published texts, one after the other
+	json  []byte
+	clean []byte // scratch
+	split []parser.Statement
+}
+
+// fact is what one note says of its rows.
+type fact struct {
+	command string // "INSERT"; "" if the SQL cannot be read
+	rows    int    // that the statement wrote in this transaction
+	text    span   // of notes.sql
+	block   span   // of notes.json
+	trace   []byte // traceparent of the SQL's comment, a part of it; nil: none
 }
 
 // direct is the block of a change that no note precedes: the write bypassed the proxy.
 const direct = `{"session":null,"statement":null,"via":"direct","verified":false}`
 
 func (n *notes) begin(tx *outbox.Transaction) {
-	n.tx, n.sql, n.texts, n.json, n.blocks = tx, n.sql[:0], n.texts[:0], n.json[:0], n.blocks[:0]
-	for i := range tx.Notes {
-		note := &tx.Notes[i]
-		start := len(n.sql)
-		n.sql = n.appendText(n.sql, note)
-		n.texts = append(n.texts, span{start, len(n.sql)})
-		start = len(n.json)
-		n.json = n.appendBlock(n.json, i, note)
-		n.blocks = append(n.blocks, span{start, len(n.json)})
+	n.tx, n.sql, n.json = tx, n.sql[:0], n.json[:0]
+	n.facts = slices.Grow(n.facts[:0], len(tx.Notes))[:len(tx.Notes)]
+	clear(n.facts)
+	for i := range tx.Changes {
+		if c := &tx.Changes[i]; c.Note >= 0 && (c.Op == outbox.Insert || c.Op == outbox.Update || c.Op == outbox.Delete) {
+			n.facts[c.Note].rows++
+		}
 	}
+	for i := range tx.Notes {
+		n.learn(&n.facts[i], &tx.Notes[i])
+	}
+}
+
+func (n *notes) learn(f *fact, note *outbox.Note) {
+	f.command = n.command(note)
+	f.trace = traceparent(note.SQL)
+	start := len(n.sql)
+	n.sql = n.appendText(n.sql, note)
+	f.text = span{start, len(n.sql)}
+	start = len(n.json)
+	n.json = n.appendBlock(n.json, f, note)
+	f.block = span{start, len(n.json)}
+}
+
+// command returns what a statement is, "INSERT" or "CREATE TABLE".
+func (n *notes) command(note *outbox.Note) string {
+	n.split, _ = parser.Split(n.split[:0], note.SQL, lexisOf(note.Flags))
+	if len(n.split) == 0 {
+		return ""
+	}
+	return n.split[0].Verb
 }
 
 // AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which
-// statement. It needs Begin, or calls it.
+// statement. It needs Begin, or calls it. PgteeSchema describes it.
 //
 //	{"session":{"id","user","role","application","client","pid","start","proxy"},
-//	 "statement":{"number","fingerprint","text"},"via":"proxy"|"direct","verified":true|false}
+//	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
+//	 "via":"proxy"|"direct","verified":true|false}
 //
-// Times are UTC; fingerprint and session id are 16 hexadecimal digits; client is address:port, null
-// for a Unix socket.
+// Session and statement are null for a write that bypassed the proxy. Times are UTC; fingerprint and session
+// id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
+// statement wrote in this transaction.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
+	f := b.fact(tx, i)
+	if f == nil {
+		return append(dst, direct...)
+	}
+	return append(dst, b.notes.json[f.block.start:f.block.end]...)
+}
+
+// Traceparent returns the trace context that the SQL of tx.Changes[i] names, nil if there is none. It is the
+// client's claim.
+func (b *Batch) Traceparent(tx *outbox.Transaction, i int) []byte {
+	f := b.fact(tx, i)
+	if f == nil {
+		return nil
+	}
+	return f.trace
+}
+
+// fact returns what is known of the statement that wrote a change, nil if no note came before it.
+func (b *Batch) fact(tx *outbox.Transaction, i int) *fact {
 	if b.notes.tx != tx {
 		b.Begin(tx)
 	}
-	note := tx.Changes[i].Note
-	if note < 0 {
-		return append(dst, direct...)
+	if note := tx.Changes[i].Note; note >= 0 {
+		return &b.notes.facts[note]
 	}
-	s := b.notes.blocks[note]
-	return append(dst, b.notes.json[s.start:s.end]...)
+	return nil
 }
 
-func (n *notes) appendBlock(dst []byte, i int, note *outbox.Note) []byte {
+func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"session":`...)
 	dst = appendSession(dst, note)
 	dst = append(dst, `,"statement":{`...)
-	dst = n.appendStatement(dst, i, note, maxRowTextBytes)
+	dst = n.appendStatement(dst, f, note, maxRowTextBytes)
 	dst = append(dst, `},"via":"proxy","verified":`...)
 	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
 	return append(dst, '}')
 }
 
-// appendStatement appends the fields of a statement, without braces. A text that is not published is
-// null; a longer one than maxText is cut, and the field "text_cut" says so.
-func (n *notes) appendStatement(dst []byte, i int, note *outbox.Note, maxText int) []byte {
-	dst = append(dst, `"number":`...)
-	dst = strconv.AppendUint(dst, uint64(note.Statement), 10)
-	dst = append(dst, `,"fingerprint":"`...)
-	dst = AppendHex16(dst, note.Fingerprint)
+// appendStatement appends the fields of a statement, without braces. A text that is not published is null; one
+// longer than maxText bytes is cut.
+func (n *notes) appendStatement(dst []byte, f *fact, note *outbox.Note, maxText int) []byte {
+	dst = strconv.AppendUint(append(dst, `"number":`...), uint64(note.Statement), 10)
+	dst = AppendJSONString(append(dst, `,"command":`...), f.command)
+	dst = AppendHex16(append(dst, `,"fingerprint":"`...), note.Fingerprint)
 	dst = append(dst, `","text":`...)
-	text := n.sql[n.texts[i].start:n.texts[i].end]
-	if len(text) == 0 {
-		return append(dst, "null"...)
-	}
+	text := n.sql[f.text.start:f.text.end]
 	head := cut(text, maxText)
-	dst = AppendJSONString(dst, head)
-	if len(head) < len(text) {
-		dst = append(dst, `,"text_cut":true`...)
+	if len(text) == 0 {
+		dst = append(dst, "null"...)
+	} else {
+		dst = AppendJSONString(dst, head)
 	}
-	return dst
+	dst = strconv.AppendBool(append(dst, `,"text_cut":`...), len(head) < len(text))
+	return strconv.AppendInt(append(dst, `,"rows":`...), int64(f.rows), 10)
 }
 
 func appendSession(dst []byte, note *outbox.Note) []byte {

@@ -63,3 +63,7 @@ type Framing interface {
 	// nothing else; it is valid during the call only.
 	Append(dst []byte, part Part, topic string, schema *Schema, payload []byte) ([]byte, error)
 }
+
+// Required and Nullable return the schema of a bare type.
+func Required(t SchemaType) *Schema { return &Schema{Type: t} }
+func Nullable(t SchemaType) *Schema { return &Schema{Type: t, Optional: true} }

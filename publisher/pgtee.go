@@ -1,0 +1,43 @@
+package publisher
+
+// PgteeSchema describes the field "pgtee" of a record: what AppendPgtee appends, and after it the field
+// "values", a map of the columns whose value their Connect type cannot carry ("after.price") to PostgreSQL's
+// text of it. All of it may be null, so that readers of the records without it go on.
+func PgteeSchema() *Schema { return pgteeSchema }
+
+var pgteeSchema = &Schema{
+	Type: Struct, Optional: true, Name: "pgtee.Block", Version: 1,
+	Fields: []Field{
+		{"session", sessionSchema},
+		{"statement", statementSchema},
+		{"via", Required(String)},
+		{"verified", Required(Boolean)},
+		{"values", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Required(String)}},
+	},
+}
+
+var sessionSchema = &Schema{
+	Type: Struct, Optional: true, Name: "pgtee.Session", Version: 1,
+	Fields: []Field{
+		{"id", Required(String)},
+		{"user", Required(String)},
+		{"role", Required(String)},
+		{"application", Required(String)},
+		{"client", Nullable(String)},
+		{"pid", Required(Int32)},
+		{"start", Required(String)},
+		{"proxy", Required(Int64)},
+	},
+}
+
+var statementSchema = &Schema{
+	Type: Struct, Optional: true, Name: "pgtee.Statement", Version: 1,
+	Fields: []Field{
+		{"number", Required(Int64)},
+		{"command", Required(String)},
+		{"fingerprint", Required(String)},
+		{"text", Nullable(String)},
+		{"text_cut", Required(Boolean)},
+		{"rows", Required(Int64)},
+	},
+}
