@@ -4,15 +4,18 @@
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
 # make golden compares our records with Debezium's; DIR=folder for other captures than those of testdata
+# make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
 
 GO          ?= go
 FUZZTIME    ?= 10s
+FOR         ?= 10m
+SEED        ?= $(shell date +%s)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration lint race fuzz golden bench tools clean
+.PHONY: build demo test unit integration lint race fuzz golden chaos bench tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -48,6 +51,9 @@ golden:
 	@mkdir -p bin && rm -f bin/golden.txt
 	@$(GO) test -count=1 -run '^TestGolden$$' ./publisher/debezium -summary '$(CURDIR)/bin/golden.txt' $(if $(DIR),-captures '$(abspath $(DIR))'); \
 		status=$$?; cat bin/golden.txt; exit $$status
+
+chaos: tools
+	$(GO) run ./integration/chaos -for $(FOR) -seed $(SEED) $(ARGS)
 
 bench: build tools
 	$(GO) run ./integration/bench $(ARGS)

@@ -58,12 +58,18 @@ type checker struct {
 	truth    *Truth
 	order    map[string]int // end LSN: place in commit order
 	sessions map[string]int32
-	backends map[int32]string
+	backends map[backend]string
+}
+
+// backend is a server process; after a crash of the server another client's may have the same pid.
+type backend struct {
+	pid         int32
+	application string
 }
 
 // Check compares the committed records of the table topics (by table) with the truth.
 func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
-	c := &checker{truth: truth, order: map[string]int{}, sessions: map[string]int32{}, backends: map[int32]string{}}
+	c := &checker{truth: truth, order: map[string]int{}, sessions: map[string]int32{}, backends: map[backend]string{}}
 	c.Transactions = len(truth.Commits)
 	for i, commit := range truth.Commits {
 		c.order[commit.End] = i
@@ -105,6 +111,9 @@ func (c *checker) expect() map[string]map[place][]expected {
 				}
 			}
 			switch {
+			case change.Op == 'T':
+				all[change.Table][place{end: commit.End}] = append(all[change.Table][place{end: commit.End}], expected{"t", change})
+				c.Events++
 			case change.Op == 'I':
 				add(change.New, "c"+change.New.Text())
 			case change.Op == 'D':
@@ -219,8 +228,9 @@ func (c *checker) checkAuthor(table string, e *Event, change *RowChange) {
 // authorComplaint says what is wrong with an attribution; "" if nothing is.
 func (c *checker) authorComplaint(table string, said *Attribution, change *RowChange, direct bool) string {
 	session, text := &said.Session, said.Statement.Text
-	if c.sessions[session.ID] == 0 && c.backends[change.PID] == "" {
-		c.sessions[session.ID], c.backends[change.PID] = change.PID, session.ID
+	author := backend{change.PID, change.Application}
+	if c.sessions[session.ID] == 0 && c.backends[author] == "" {
+		c.sessions[session.ID], c.backends[author] = change.PID, session.ID
 	}
 	nonce, _ := change.New["stmt"].(string)
 	_, name, _ := strings.Cut(table, ".")
@@ -229,8 +239,8 @@ func (c *checker) authorComplaint(table string, said *Attribution, change *RowCh
 		return "written past the proxy, but attributed to session " + session.ID
 	case said.Via != "proxy" || !said.Verified:
 		return fmt.Sprintf("via %q, verified %t", said.Via, said.Verified)
-	case session.PID != change.PID || c.sessions[session.ID] != change.PID || c.backends[change.PID] != session.ID:
-		return fmt.Sprintf("says session %s of backend %d, written by backend %d (session %s)", session.ID, session.PID, change.PID, c.backends[change.PID])
+	case session.PID != change.PID || c.sessions[session.ID] != change.PID || c.backends[author] != session.ID:
+		return fmt.Sprintf("says session %s of backend %d, written by backend %d (session %s)", session.ID, session.PID, change.PID, c.backends[author])
 	case session.User != change.User || session.Application != change.Application:
 		return fmt.Sprintf("says %s (%s), written by %s (%s)", session.User, session.Application, change.User, change.Application)
 	case text == "" || !strings.Contains(change.Query, text):

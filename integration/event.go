@@ -82,8 +82,8 @@ func (e *Event) content() string {
 	if e.Tombstone {
 		return "tombstone"
 	}
-	if e.Op == "d" {
-		return "d"
+	if e.Op == "d" || e.Op == "t" {
+		return e.Op
 	}
 	return e.Op + e.After.Text()
 }

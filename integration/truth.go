@@ -31,7 +31,7 @@ type Commit struct {
 // RowChange is one changed row, in the order in which the triggers fired.
 type RowChange struct {
 	Table       string // schema.table
-	Op          byte   // 'I', 'U', 'D'
+	Op          byte   // 'I', 'U', 'D'; 'T' for a truncated table
 	Old, New    Row    // nil if there is none
 	PID         int32  // the backend
 	User        string
@@ -97,18 +97,11 @@ func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error)
 	if err != nil {
 		return nil, fmt.Errorf("load the history: %w", err)
 	}
-	rows, err := conn.Query(ctx, "SELECT xid, end_lsn::text FROM truth.commits($1::text::pg_lsn)", from)
-	if err != nil {
-		return nil, err
-	}
-	var xid int64
-	var end string
-	_, err = pgx.ForEachRow(rows, []any{&xid, &end}, func() error {
-		if made := changes[uint32(xid)]; made != nil {
-			truth.Commits = append(truth.Commits, Commit{uint32(xid), end, made})
-			delete(changes, uint32(xid))
+	err = loadCommits(ctx, conn, from, func(xid uint32, end string) {
+		if made := changes[xid]; made != nil {
+			truth.Commits = append(truth.Commits, Commit{xid, end, made})
+			delete(changes, xid)
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the commit records: %w", err)
@@ -117,6 +110,36 @@ func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error)
 		return nil, fmt.Errorf("transaction %d is in the history, its commit is not in the log after %s", xid, from)
 	}
 	return truth, nil
+}
+
+// loadCommits calls each with every commit record of the log since a position, in pieces: the server
+// holds all records of a piece in memory, with their descriptions.
+func loadCommits(ctx context.Context, conn *pgx.Conn, from string, each func(xid uint32, end string)) error {
+	const piece = 64 << 20
+	var flushed string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&flushed); err != nil {
+		return err
+	}
+	for {
+		var last *string
+		var xids []int64
+		var ends []string
+		var done bool
+		const commits = `SELECT last::text, xids, ends::text[], $2::text::pg_lsn - $1::text::pg_lsn <= $3 FROM truth.commits($1::text::pg_lsn, least($2::text::pg_lsn, $1::text::pg_lsn + $3))`
+		if err := conn.QueryRow(ctx, commits, from, flushed, piece).Scan(&last, &xids, &ends, &done); err != nil {
+			return fmt.Errorf("from %s: %w", from, err)
+		}
+		for i := range xids {
+			each(uint32(xids[i]), ends[i])
+		}
+		switch {
+		case done:
+			return nil
+		case last == nil:
+			return fmt.Errorf("no record within %d bytes of %s", piece, from)
+		}
+		from = *last
+	}
 }
 
 func (t *Truth) loadKeys(ctx context.Context, conn *pgx.Conn) error {

@@ -23,19 +23,33 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION truth.record_truncate() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO truth.history (user_name, tbl, op) VALUES (session_user, tg_table_schema || '.' || tg_table_name, 'T');
+    RETURN NULL;
+END
+$$;
+
 CREATE PROCEDURE truth.watch(tbl regclass) LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('CREATE TRIGGER truth AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION truth.record()', tbl);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER truth', tbl);
+    EXECUTE format('CREATE TRIGGER truth_truncate AFTER TRUNCATE ON %s EXECUTE FUNCTION truth.record_truncate()', tbl);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER truth_truncate', tbl);
 END
 $$;
 
--- commits(from) lists the commit records of the log itself, in their order. Of a prepared
--- transaction the record carries no xid, its description begins with it.
+-- commits(start, stop) lists the commit records of a piece of the log, in their order, and where the
+-- piece ended: no record stretches over that. Of a prepared transaction the record carries no xid, its
+-- description begins with it.
 CREATE EXTENSION pg_walinspect;
-CREATE FUNCTION truth.commits(start pg_lsn) RETURNS TABLE (xid bigint, end_lsn pg_lsn) LANGUAGE sql AS $$
-    SELECT CASE record_type WHEN 'COMMIT' THEN r.xid::text::bigint ELSE split_part(description, ':', 1)::bigint END, r.end_lsn
-    FROM pg_get_wal_records_info(start, pg_current_wal_flush_lsn()) AS r
-    WHERE resource_manager = 'Transaction' AND record_type IN ('COMMIT', 'COMMIT_PREPARED')
-    ORDER BY start_lsn
+CREATE FUNCTION truth.commits(start pg_lsn, stop pg_lsn, OUT last pg_lsn, OUT xids bigint[], OUT ends pg_lsn[]) LANGUAGE sql AS $$
+    WITH records AS MATERIALIZED (
+        SELECT start_lsn, end_lsn, xid, resource_manager = 'Transaction' AND record_type IN ('COMMIT', 'COMMIT_PREPARED') AS commits,
+            CASE WHEN resource_manager = 'Transaction' AND record_type = 'COMMIT_PREPARED' THEN split_part(description, ':', 1)::bigint END AS prepared
+        FROM pg_get_wal_records_info(start, stop)
+    )
+    SELECT max(end_lsn), coalesce(array_agg(coalesce(prepared, xid::text::bigint) ORDER BY start_lsn) FILTER (WHERE commits), '{}'),
+        coalesce(array_agg(end_lsn ORDER BY start_lsn) FILTER (WHERE commits), '{}')
+    FROM records
 $$;

@@ -23,6 +23,7 @@ type Record struct {
 	Producer  int64 // id
 	Epoch     int16
 	Fate      Fate
+	Marker    int64  // offset of the control record that decided it; 0 if there is none
 	Key       []byte // nil: none
 	Value     []byte // nil: a tombstone
 	Headers   map[string]string
@@ -202,7 +203,7 @@ func (l *partitionLog) appendMarker(b *protocol.ControlBatch) error {
 		return fmt.Errorf("control batch at offset %d: type %d", b.BaseOffset, record.Type)
 	}
 	for _, i := range l.open[b.ProducerID] {
-		l.records[i].Fate = fate
+		l.records[i].Fate, l.records[i].Marker = fate, record.Offset
 	}
 	delete(l.open, b.ProducerID)
 	l.next = record.Offset + 1

@@ -33,10 +33,11 @@ type Kafka struct {
 const brokerConfig = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%[2]s
-listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s
-advertised.listeners=PLAINTEXT://%[1]s
+listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s%[4]s
+advertised.listeners=PLAINTEXT://%[1]s%[5]s
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT%[6]s
 log.dirs=%[3]s
 num.partitions=1
 auto.create.topics.enable=false
@@ -48,8 +49,9 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 `
 
-// StartKafka starts a broker and waits until it answers.
-func (w *World) StartKafka() (*Kafka, error) {
+// StartKafka starts a broker and waits until it answers. Whoever connects by way of one of the relays
+// stays on it: each has a listener of its own, which the broker advertises by the relay's address.
+func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
 	jars, err := kafkaJars(w.Source)
 	if err != nil {
 		return nil, err
@@ -67,7 +69,11 @@ func (w *World) StartKafka() (*Kafka, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "server.properties")
-	text := fmt.Sprintf(brokerConfig, broker, controller, filepath.Join(dir, "data"))
+	listeners, advertised, protocols, err := relayed(relays)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(brokerConfig, broker, controller, filepath.Join(dir, "data"), listeners, advertised, protocols)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
@@ -81,6 +87,22 @@ func (w *World) StartKafka() (*Kafka, error) {
 		command: Command{Name: "kafka", Args: append(java[:len(java):len(java)], "kafka.Kafka", config)}}
 	w.OnClose(k.Stop)
 	return k, k.Start()
+}
+
+// relayed starts the relays before listeners that are free to take, and returns what the broker's
+// configuration says of them.
+func relayed(relays []*Relay) (listeners, advertised, protocols string, err error) {
+	for i, relay := range relays {
+		address, err := FreeAddress()
+		if err != nil {
+			return "", "", "", err
+		}
+		relay.Serve(address)
+		listeners += fmt.Sprintf(",RELAY%d://%s", i, address)
+		advertised += fmt.Sprintf(",RELAY%d://%s", i, relay.Address)
+		protocols += fmt.Sprintf(",RELAY%d:PLAINTEXT", i)
+	}
+	return listeners, advertised, protocols, nil
 }
 
 // Start starts a stopped broker on its old address and data.
@@ -131,6 +153,9 @@ func (k *Kafka) Stop() error {
 
 // Kill ends the broker as a power loss of the process would.
 func (k *Kafka) Kill() { k.process.Kill() }
+
+// Signal sends a signal to the broker's process.
+func (k *Kafka) Signal(s syscall.Signal) error { return k.process.Signal(s) }
 
 // kafkaJars returns the folder of the broker's jars, fetched by Maven once.
 func kafkaJars(source string) (string, error) {

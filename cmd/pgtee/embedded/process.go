@@ -137,6 +137,18 @@ func (proc *process) kill() {
 	}
 }
 
+// Signal sends a signal to the postmaster, then to each of its children: SIGSTOP makes a server that
+// hangs, SIGCONT wakes it up.
+func (p *Postgres) Signal(s syscall.Signal) {
+	if p.process == nil {
+		return
+	}
+	p.process.signal(s)
+	for _, child := range childrenOf(p.process.pid) {
+		_ = syscall.Kill(child, s)
+	}
+}
+
 // childrenOf reads Linux's list of child processes; elsewhere it is empty, and the children leave by
 // themselves when they see that the postmaster is gone.
 func childrenOf(pid int) []int {

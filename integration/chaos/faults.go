@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"math/rand"
+	"syscall"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// lane makes one fault after the other; lanes run beside each other, so faults meet.
+type lane struct {
+	name   string
+	every  time.Duration // between the end of one and the start of the next, on average
+	faults []fault
+}
+
+// fault breaks something and mends it before it returns. between waits for a random time within the
+// bounds, or until the storm is over.
+type fault struct {
+	name   string
+	weight int
+	make   func(random *rand.Rand, between func(low, high time.Duration) func())
+}
+
+func (c *chaos) lanes() []lane {
+	lanes := []lane{
+		{"postgres", 10 * time.Second, c.serverFaults()},
+		{"kafka", 15 * time.Second, c.brokerFaults()},
+		{"proxy", 4 * time.Second, serviceFaults(c.proxy)},
+		{"network", 2500 * time.Millisecond, c.networkFaults()},
+	}
+	for _, p := range c.publishers {
+		lanes = append(lanes, lane{p.command.Name, 2 * time.Second, serviceFaults(p)})
+	}
+	return lanes
+}
+
+// drive makes the faults of a lane until ctx ends.
+func (c *chaos) drive(ctx context.Context, l lane, random *rand.Rand) {
+	between := func(low, high time.Duration) func() {
+		d := low + time.Duration(random.Int63n(int64(high-low)))
+		return func() { sleep(ctx, d) }
+	}
+	for {
+		between(l.every/5, l.every*9/5)()
+		f := pick(l.faults, random)
+		if ctx.Err() != nil {
+			return
+		}
+		c.note("%s: %s", l.name, f.name)
+		f.make(random, between)
+		c.note("%s: %s is over", l.name, f.name)
+		c.count(l.name + " " + f.name)
+	}
+}
+
+func pick(faults []fault, random *rand.Rand) fault {
+	total := 0
+	for _, f := range faults {
+		total += f.weight
+	}
+	n := random.Intn(total)
+	for _, f := range faults {
+		if n -= f.weight; n < 0 {
+			return f
+		}
+	}
+	panic("weights do not add up")
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// The names of the faults that are SIGKILLs and SIGSTOPs.
+const (
+	kill  = "kill"
+	pause = "pause"
+)
+
+func serviceFaults(s *service) []fault {
+	return []fault{
+		{kill, 11, func(*rand.Rand, func(low, high time.Duration) func()) { s.kill() }},
+		{pause, 1, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+			s.pause(between(100*time.Millisecond, 12*time.Second))
+		}},
+	}
+}
+
+func (c *chaos) serverFaults() []fault {
+	return []fault{
+		{kill, 7, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+			down := between(0, 3*time.Second)
+			c.server.Kill()
+			down()
+			c.restart("PostgreSQL", func() error { return c.server.Start(context.Background()) })
+		}},
+		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+			hung := between(100*time.Millisecond, 12*time.Second)
+			c.server.Signal(syscall.SIGSTOP)
+			hung()
+			c.server.Signal(syscall.SIGCONT)
+		}},
+	}
+}
+
+func (c *chaos) brokerFaults() []fault {
+	return []fault{
+		{kill, 7, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+			down := between(0, 5*time.Second)
+			c.broker.Kill()
+			down()
+			c.restart("Kafka", c.broker.Start)
+		}},
+		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+			hung := between(100*time.Millisecond, 12*time.Second)
+			_ = c.broker.Signal(syscall.SIGSTOP)
+			hung()
+			_ = c.broker.Signal(syscall.SIGCONT)
+		}},
+	}
+}
+
+// restart tries until it succeeds: what was killed may need a moment to be gone.
+func (c *chaos) restart(name string, start func() error) {
+	var err error
+	for range 5 {
+		if err = start(); err == nil {
+			return
+		}
+		c.note("%s does not start: %v", name, err)
+		time.Sleep(time.Second)
+	}
+	c.complain("%s does not start again: %v", name, err)
+}
+
+func (c *chaos) networkFaults() []fault {
+	relays := append([]*harness.Relay{c.clients, c.backends}, c.decoders...)
+	relays = append(relays, c.producers...)
+	names := []string{"clients-proxy", "proxy-postgres", "a-postgres", "b-postgres", "a-kafka", "b-kafka"}
+	on := func(f func(r *harness.Relay, random *rand.Rand, between func(low, high time.Duration) func())) func(*rand.Rand, func(low, high time.Duration) func()) {
+		return func(random *rand.Rand, between func(low, high time.Duration) func()) {
+			i := random.Intn(len(relays))
+			c.note("network: on %s", names[i])
+			f(relays[i], random, between)
+		}
+	}
+	type waiting = func(low, high time.Duration) func()
+	return []fault{
+		{"cut", 4, on(func(r *harness.Relay, random *rand.Rand, _ waiting) { r.Cut(random.Intn(20_000)) })},
+		{"reset", 2, on(func(r *harness.Relay, _ *rand.Rand, _ waiting) { r.Cut(0) })},
+		{"delay", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
+			r.Delay(time.Duration(5+random.Intn(200)) * time.Millisecond)
+			between(time.Second, 5*time.Second)()
+			r.Heal()
+		})},
+		{"black hole", 2, on(func(r *harness.Relay, _ *rand.Rand, between waiting) {
+			r.Freeze(harness.Upstream, harness.Downstream)
+			between(200*time.Millisecond, 14*time.Second)()
+			r.Heal()
+		})},
+		{"one way", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
+			r.Freeze(harness.Direction(random.Intn(2)))
+			between(200*time.Millisecond, 14*time.Second)()
+			r.Heal()
+		})},
+		{"vanish", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
+			r.Vanish(harness.Direction(random.Intn(2)))
+			between(200*time.Millisecond, 14*time.Second)()
+			r.Heal()
+		})},
+	}
+}

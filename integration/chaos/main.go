@@ -1,0 +1,69 @@
+// Command chaos writes a mixed workload through the proxy while it kills, stops and cuts off proxy,
+// publishers, PostgreSQL and Kafka at random; then the witness compares what stands in Kafka with the
+// truth of the database. The seed fixes every choice, though not the moment at which it meets the load.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options say what a run does.
+type options struct {
+	length     time.Duration
+	seed       int64
+	major      int
+	outbox     string
+	partitions int
+	planted    bool
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.length, "for", time.Minute, "how long faults are made; the closing takes some minutes more")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "of every choice")
+	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
+	flag.StringVar(&o.outbox, "outbox", "table", "table or message")
+	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
+	flag.BoolVar(&o.planted, "planted", false, "plant a bug, acknowledge before the Kafka transaction commits: the run must fail")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: seed %d: %v\n", o.seed, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	c := &chaos{options: o, world: world, began: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.keepArtefacts())
+		}
+	}()
+	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions)
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	if err := c.storm(ctx); err != nil {
+		return err
+	}
+	if err := c.calm(ctx); err != nil {
+		return err
+	}
+	return c.judge(ctx)
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration"
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+const settleTime = 4 * time.Minute
+
+var ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
+	Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
+	New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"}
+
+// calm ends what is left half done, and waits until Kafka holds it all.
+func (c *chaos) calm(ctx context.Context) error {
+	c.note("calm")
+	if err := c.endPrepared(ctx); err != nil {
+		return err
+	}
+	if err := c.exec(ctx, database, "INSERT INTO work.mark VALUES (1)"); err != nil {
+		return err
+	}
+	err := harness.Eventually(settleTime, func(context.Context) error {
+		records, err := c.read("work.mark")
+		if err == nil && len(records) == 0 {
+			err = errors.New("the last commit is not in its topic")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the publishers do not get to the end of the log: %w", err)
+	}
+	c.note("published")
+	for _, s := range append([]*service{c.proxy}, c.publishers...) {
+		s.stop()
+	}
+	return nil
+}
+
+func (c *chaos) endPrepared(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, c.server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, "SELECT gid FROM pg_prepared_xacts")
+	if err != nil {
+		return err
+	}
+	gids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, gid := range gids {
+		if _, err := conn.Exec(ctx, fmt.Sprintf("COMMIT PREPARED '%s'", gid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read returns the committed records of one topic, named without the prefix. It fails if one is undecided.
+func (c *chaos) read(name string) ([]integration.Record, error) {
+	topics, err := c.readAll(func(topic string) bool { return topic == name })
+	return topics[name], err
+}
+
+// readAll returns the committed records of the topics that are wanted.
+func (c *chaos) readAll(wanted func(string) bool) (map[string][]integration.Record, error) {
+	w, err := integration.NewWitness(c.broker.Address)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	all, err := w.Topics()
+	if err != nil {
+		return nil, err
+	}
+	topics := map[string][]integration.Record{}
+	c.aborted = 0
+	for topic, partitions := range all {
+		name, ours := strings.CutPrefix(topic, prefix+".")
+		if !ours || !wanted(name) {
+			continue
+		}
+		records, err := w.Read(topic, partitions)
+		if err != nil {
+			return nil, err
+		}
+		topics[name] = slices.DeleteFunc(records, func(r integration.Record) bool { return r.Fate == integration.Aborted })
+		c.aborted += len(records) - len(topics[name])
+		if i := slices.IndexFunc(topics[name], func(r integration.Record) bool { return r.Fate == integration.Open }); i >= 0 {
+			return nil, fmt.Errorf("the record at offset %d of topic %s/%d is undecided", topics[name][i].Offset, topic, topics[name][i].Partition)
+		}
+	}
+	return topics, nil
+}
+
+// judge compares what stands in Kafka with the truth, and prints the verdict.
+func (c *chaos) judge(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, c.server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	truth, err := integration.LoadTruth(ctx, conn, c.start)
+	if err != nil {
+		return err
+	}
+	for _, commit := range truth.Commits {
+		for _, change := range commit.Changes {
+			if strings.HasPrefix(change.Table, "work.made_") { // it may be gone
+				truth.Keys[change.Table] = []string{"id"}
+			}
+		}
+	}
+	topics, err := c.readAll(func(string) bool { return true })
+	if err != nil {
+		return err
+	}
+	torn, details, err := integration.Torn(topics["progress"], without(topics, "progress"))
+	if err != nil {
+		return err
+	}
+	tables := maps.Clone(topics)
+	maps.DeleteFunc(tables, func(name string, _ []integration.Record) bool { return !strings.HasPrefix(name, "work.") })
+	verdict, err := integration.Check(truth, tables)
+	if err != nil {
+		return err
+	}
+	if err := verdict.CheckAudit(truth, topics["audit"]); err != nil {
+		return err
+	}
+	if err := c.checkHistory(ctx, conn, verdict, topics["truth.history"]); err != nil {
+		return err
+	}
+	checkRepeats(verdict, topics["ddl"])
+	return c.report(verdict, torn, details)
+}
+
+func without(topics map[string][]integration.Record, name string) map[string][]integration.Record {
+	rest := maps.Clone(topics)
+	delete(rest, name)
+	return rest
+}
+
+// checkHistory counts the events of the history itself: it is a table like others.
+func (c *chaos) checkHistory(ctx context.Context, conn *pgx.Conn, v *integration.Verdict, records []integration.Record) error {
+	var rows int
+	if err := conn.QueryRow(ctx, "SELECT count(*) FROM truth.history").Scan(&rows); err != nil {
+		return err
+	}
+	repeats := checkRepeats(v, records)
+	if missing := rows - (len(records) - repeats); missing != 0 {
+		v.Lost += max(missing, 0)
+		v.Invented += max(-missing, 0)
+		v.Details = append(v.Details, fmt.Sprintf("truth.history has %d rows, its topic %d events", rows, len(records)))
+	}
+	return nil
+}
+
+// checkRepeats counts the event ids that a topic holds more than once.
+func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats int) {
+	seen := map[string]bool{}
+	for _, r := range records {
+		id := r.Headers["pgtee-event-id"]
+		if seen[id] {
+			repeats++
+			v.Details = append(v.Details, fmt.Sprintf("duplicated: event %s stands twice in %s", id, r.Topic))
+		}
+		seen[id] = true
+	}
+	v.Duplicated += repeats
+	return repeats
+}
+
+// report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
+func (c *chaos) report(v *integration.Verdict, torn int, details []string) error {
+	kills := 0
+	line := "chaos faults"
+	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
+		line += fmt.Sprintf(" %s=%d", strings.ReplaceAll(name, " ", "-"), c.faults[name])
+		if strings.HasSuffix(name, " "+kill) {
+			kills += c.faults[name]
+		}
+	}
+	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
+		kills, v.Transactions, v.Lost, v.Duplicated, v.Reordered, torn, v.Unattributed, v.Misattributed)
+	fmt.Println(line)
+	fmt.Printf("chaos events=%d aborted=%d invented=%d complaints=%d seed=%d took=%v\n", v.Events, c.aborted, v.Invented, len(c.wrong), c.seed, time.Since(c.began).Round(time.Second))
+	complaints := slices.Concat(c.wrong, v.Details, details)
+	for _, text := range complaints {
+		fmt.Println("  " + text)
+	}
+	fmt.Println(closing)
+	if v.Clean() && torn == 0 && len(c.wrong) == 0 {
+		return nil
+	}
+	text := strings.Join(append(complaints, line, closing), "\n")
+	return errors.Join(errors.New("what stands in Kafka is not what the database says"), os.WriteFile(filepath.Join(c.dir, "verdict.log"), []byte(text), 0o644))
+}
