@@ -1,0 +1,355 @@
+package integration
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// form is how a reader of a topic understands the JSON of a column: by the name of its Connect schema,
+// which the documentation of Debezium gives for each PostgreSQL type. It shares no code with the encoder.
+type form struct {
+	name      string // "io.debezium.time.Date"; "": the JSON value is what it seems to be
+	scale     int    // of a Decimal
+	length    int    // of Bits; 0: not known
+	items     *form  // of an array
+	delimiter byte   // between the items of a PostgreSQL array of them
+}
+
+// Names of forms. Those with a lower-case package are Debezium's and Kafka Connect's; hstore is what a
+// reader knows from the catalog only, as its schema says Json.
+const (
+	formBytes         = "bytes"
+	formHstore        = "hstore"
+	formArray         = "array"
+	formBit           = "bit" // of one bit: its schema says boolean
+	formBits          = "io.debezium.data.Bits"
+	formDecimal       = "org.apache.kafka.connect.data.Decimal"
+	formVariable      = "io.debezium.data.VariableScaleDecimal"
+	formDate          = "io.debezium.time.Date"
+	formTime          = "io.debezium.time.Time"
+	formMicroTime     = "io.debezium.time.MicroTime"
+	formTimestamp     = "io.debezium.time.Timestamp"
+	formMicroStamp    = "io.debezium.time.MicroTimestamp"
+	formZonedStamp    = "io.debezium.time.ZonedTimestamp"
+	formMicroDuration = "io.debezium.time.MicroDuration"
+	formPoint         = "io.debezium.data.geometry.Point"
+	formLine          = "io.debezium.data.geometry.Line"
+	formCircle        = "io.debezium.data.geometry.Circle"
+	formGeometry      = "io.debezium.data.geometry.Geometry"
+)
+
+// text turns a JSON value, decoded with UseNumber and not null, into what PostgreSQL's input function
+// of the column's type takes. A string where the form has none is PostgreSQL's own text: what Debezium's
+// type cannot carry.
+func (f *form) text(value any) (string, error) {
+	switch v := value.(type) {
+	case bool:
+		if f.name == formBit {
+			return map[bool]string{false: "0", true: "1"}[v], nil
+		}
+		return strconv.FormatBool(v), nil
+	case json.Number:
+		return f.number(v)
+	case string:
+		return f.string(v)
+	case map[string]any:
+		return f.object(v)
+	case []any:
+		if f.name != formArray {
+			return "", fmt.Errorf("an array where form %q has none", f.name)
+		}
+		return f.array(v)
+	}
+	return "", fmt.Errorf("a %T is no JSON value", value)
+}
+
+func (f *form) number(n json.Number) (string, error) {
+	switch f.name {
+	case "", formBytes: // not bytes: an integer or a float
+		return n.String(), nil
+	}
+	count, err := n.Int64()
+	if err != nil {
+		return "", fmt.Errorf("form %q: %w", f.name, err)
+	}
+	switch f.name {
+	case formDate:
+		return dateText(count), nil
+	case formTime:
+		return clockText(count * 1000), nil
+	case formMicroTime:
+		return clockText(count), nil
+	case formTimestamp:
+		return stampText(count, 9223372036825200000, -9223372036832400000, time.UnixMilli), nil
+	case formMicroStamp:
+		return stampText(count, math.MaxInt64, math.MinInt64, time.UnixMicro), nil
+	case formMicroDuration:
+		return durationText(count), nil
+	}
+	return "", fmt.Errorf("a number where form %q has none", f.name)
+}
+
+func (f *form) string(s string) (string, error) {
+	switch f.name {
+	case formZonedStamp:
+		return zonedText(s)
+	case formHstore:
+		return hstoreText(s)
+	case formBytes:
+		raw, err := base64.StdEncoding.DecodeString(s)
+		return fmt.Sprintf(`\x%x`, raw), err
+	case formBits:
+		raw, err := base64.StdEncoding.DecodeString(s)
+		return bitText(raw, f.length), err
+	case formDecimal:
+		if s == "NaN" { // no base64: that has four characters at least
+			return s, nil
+		}
+		return decimalText(s, f.scale)
+	}
+	return s, nil
+}
+
+func (f *form) object(o map[string]any) (string, error) {
+	switch f.name {
+	case formVariable:
+		scale, err := o["scale"].(json.Number).Int64()
+		if err != nil {
+			return "", err
+		}
+		return decimalText(o["value"].(string), int(scale))
+	case formPoint:
+		return fmt.Sprintf("(%v,%v)", o["x"], o["y"]), nil
+	case formLine:
+		return fmt.Sprintf("{%v,%v,%v}", o["a"], o["b"], o["c"]), nil
+	case formCircle:
+		center := o["center"].(map[string]any)
+		return fmt.Sprintf("<(%v,%v),%v>", center["x"], center["y"], o["radius"]), nil
+	case formGeometry:
+		return geometryText(o)
+	}
+	return "", fmt.Errorf("an object where form %q has none", f.name)
+}
+
+// array writes an array literal; arrays in arrays are dimensions.
+func (f *form) array(list []any) (string, error) {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, item := range list {
+		if i > 0 {
+			b.WriteByte(f.items.delimiter)
+		}
+		deeper, dimension := item.([]any)
+		switch {
+		case item == nil:
+			b.WriteString("NULL")
+			continue
+		case dimension && f.items.name != formArray:
+			text, err := f.array(deeper)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(text)
+			continue
+		}
+		text, err := f.items.text(item)
+		if err != nil {
+			return "", fmt.Errorf("item %d: %w", i, err)
+		}
+		b.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`)
+	}
+	b.WriteByte('}')
+	return b.String(), nil
+}
+
+// dateText knows the infinities: the days of pgjdbc's constants, cut to 32 bits.
+func dateText(days int64) string {
+	switch days {
+	case 2146033979:
+		return "infinity"
+	case -2147472691:
+		return "-infinity"
+	}
+	date, era := calendar(time.Unix(0, 0).UTC().AddDate(0, 0, int(days)))
+	return date + era
+}
+
+func clockText(micros int64) string {
+	return fmt.Sprintf("%02d:%02d:%02d.%06d", micros/3600e6, micros/60e6%60, micros/1e6%60, micros%1e6)
+}
+
+func stampText(count, infinity, minusInfinity int64, from func(int64) time.Time) string {
+	switch count {
+	case infinity:
+		return "infinity"
+	case minusInfinity:
+		return "-infinity"
+	}
+	t := from(count).UTC()
+	date, era := calendar(t)
+	return date + t.Format(" 15:04:05.000000") + era
+}
+
+// calendar writes the year as PostgreSQL reads it: there is no year 0, the one before 1 is 1 BC.
+func calendar(t time.Time) (date, era string) {
+	year := t.Year()
+	if year <= 0 {
+		year, era = 1-year, " BC"
+	}
+	return fmt.Sprintf("%04d-%02d-%02d", year, t.Month(), t.Day()), era
+}
+
+// zonedText reads "-0043-03-15T12:00:00Z": ISO 8601 with a year 0 and a sign before long or negative years.
+func zonedText(s string) (string, error) {
+	date, clock, found := strings.Cut(s, "T")
+	if !found { // infinity, -infinity
+		return s, nil
+	}
+	sign := ""
+	if date[0] == '-' || date[0] == '+' {
+		sign, date = date[:1], date[1:]
+	}
+	text, monthDay, _ := strings.Cut(date, "-")
+	year, err := strconv.Atoi(sign + text)
+	if err != nil {
+		return "", fmt.Errorf("zoned timestamp %q: %w", s, err)
+	}
+	era := ""
+	if year <= 0 {
+		year, era = 1-year, " BC"
+	}
+	return fmt.Sprintf("%04d-%s %s%s", year, monthDay, clock, era), nil
+}
+
+func durationText(micros int64) string {
+	switch micros {
+	case math.MaxInt64:
+		return "infinity"
+	case math.MinInt64:
+		return "-infinity"
+	}
+	return fmt.Sprintf("%d microseconds", micros)
+}
+
+// bitText reads little-endian bytes.
+func bitText(raw []byte, length int) string {
+	if length == 0 { // the zeros before the first one are not known
+		length = 8 * len(raw)
+	}
+	text := make([]byte, length)
+	for i := range text {
+		bit := byte(0)
+		if i/8 < len(raw) {
+			bit = raw[i/8] >> (i % 8) & 1
+		}
+		text[length-1-i] = '0' + bit
+	}
+	return string(text)
+}
+
+// decimalText reads base64 of a big-endian two's complement number times 10^scale.
+func decimalText(s string, scale int) (string, error) {
+	raw, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return "", fmt.Errorf("decimal: %w", err)
+	}
+	unscaled := new(big.Int).SetBytes(raw)
+	if len(raw) > 0 && raw[0] >= 0x80 {
+		unscaled.Sub(unscaled, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
+	}
+	if scale <= 0 {
+		return unscaled.String() + strings.Repeat("0", -scale), nil
+	}
+	sign := ""
+	if unscaled.Sign() < 0 {
+		sign = "-"
+	}
+	digits := unscaled.Abs(unscaled).String()
+	digits = strings.Repeat("0", max(0, scale+1-len(digits))) + digits
+	return sign + digits[:len(digits)-scale] + "." + digits[len(digits)-scale:], nil
+}
+
+// hstoreText reads a JSON object in a string.
+func hstoreText(s string) (string, error) {
+	var pairs map[string]*string
+	if err := json.Unmarshal([]byte(s), &pairs); err != nil {
+		return "", fmt.Errorf("hstore: %w", err)
+	}
+	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	var items []string
+	for key, value := range pairs {
+		text := "NULL"
+		if value != nil {
+			text = `"` + quote.Replace(*value) + `"`
+		}
+		items = append(items, `"`+quote.Replace(key)+`"=>`+text)
+	}
+	sort.Strings(items)
+	return strings.Join(items, ","), nil
+}
+
+// geometryText reads well-known binary of OGC 06-103r4; which of PostgreSQL's types it was, and whether
+// a path is closed, stands in the extensions.
+func geometryText(o map[string]any) (string, error) {
+	raw, err := base64.StdEncoding.DecodeString(o["wkb"].(string))
+	if err != nil {
+		return "", fmt.Errorf("wkb: %w", err)
+	}
+	points, err := wkbPoints(raw)
+	if err != nil {
+		return "", err
+	}
+	extensions := o["extensions"].(map[string]any)
+	list := strings.Join(points, ",")
+	switch extensions["type"] {
+	case "lseg":
+		return "[" + list + "]", nil
+	case "path":
+		if extensions["closed"] == "true" {
+			return "(" + list + ")", nil
+		}
+		return "[" + list + "]", nil
+	case "box": // corners 0 and 2 of the ring are opposite
+		return points[0] + "," + points[2], nil
+	case "polygon": // the last point of the ring is the first
+		if last := len(points) - 1; last > 0 && points[last] == points[0] {
+			list = strings.Join(points[:last], ",")
+		}
+		return "(" + list + ")", nil
+	}
+	return "", fmt.Errorf("geometry of type %v", extensions["type"])
+}
+
+// wkbPoints returns the points "(x,y)" of a little-endian line (2) or polygon with one ring (3).
+func wkbPoints(raw []byte) ([]string, error) {
+	if len(raw) < 9 || raw[0] != 1 {
+		return nil, fmt.Errorf("wkb %x: want little-endian", raw)
+	}
+	kind, body := binary.LittleEndian.Uint32(raw[1:]), raw[5:]
+	if kind == 3 {
+		if rings := binary.LittleEndian.Uint32(body); rings != 1 {
+			return nil, fmt.Errorf("wkb: %d rings", rings)
+		}
+		body = body[4:]
+	}
+	count := binary.LittleEndian.Uint32(body)
+	body = body[4:]
+	if kind != 2 && kind != 3 || len(body) != int(count)*16 {
+		return nil, fmt.Errorf("wkb of kind %d: %d points in %d bytes", kind, count, len(body))
+	}
+	var points []string
+	for ; len(body) > 0; body = body[16:] {
+		x := math.Float64frombits(binary.LittleEndian.Uint64(body))
+		y := math.Float64frombits(binary.LittleEndian.Uint64(body[8:]))
+		points = append(points, fmt.Sprintf("(%v,%v)", x, y))
+	}
+	return points, nil
+}
