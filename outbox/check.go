@@ -59,6 +59,7 @@ type serverState struct {
 	triggers     int
 	noIdentity   []string // tables whose UPDATE and DELETE are not published
 	unlisted     []string // tables with an identity that are not in pgtee_identity
+	unkeyed      []string // tables that must have a key, and have none
 	stale        []string // tables without an identity that are in pgtee_identity
 	slot         *slotState
 }
@@ -71,7 +72,7 @@ type slotState struct {
 // inspect reads the state; every query works without any of our objects.
 func inspect(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) (*serverState, error) {
 	s := &serverState{}
-	for _, step := range []func(context.Context, *pgconn.PgConn, SetupConfig) error{s.inspectServer, s.inspectSlot, s.inspectObjects} {
+	for _, step := range []func(context.Context, *pgconn.PgConn, SetupConfig) error{s.inspectServer, s.inspectSlot, s.inspectKeys, s.inspectObjects} {
 		if err := step(ctx, conn, cfg); err != nil {
 			return nil, fmt.Errorf("look at the server: %w", err)
 		}
@@ -165,25 +166,6 @@ func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	return got[0][0], nil
 }
 
-// ownTables lists the user's permanent tables, partitioned ones by their root, for which condition (SQL
-// over pg_class AS c) holds. Names are quoted for SQL.
-func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]string, error) {
-	got, err := rows(ctx, conn, `
-		SELECT format('%I.%I', n.nspname, c.relname)
-		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
-		  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
-		  AND (`+condition+`) ORDER BY 1`)
-	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
-	}
-	names := make([]string, len(got))
-	for i, row := range got {
-		names[i] = row[0]
-	}
-	return names, nil
-}
-
 // report tells what setup needs from the server.
 func (s *serverState) report(cfg SetupConfig) Report {
 	var r Report
@@ -214,6 +196,10 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("run ALTER SYSTEM SET max_wal_senders = 10 and restart the server", "max_wal_senders is 0")
 	}
 	s.reportSlot(cfg, &r)
+	for _, table := range s.unkeyed {
+		r.problem(fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), name its key in the configuration, or exclude it", table),
+			"table %s has no key, and --no-allow-unkeyed refuses such tables", table)
+	}
 	if s.keepSize == "-1" {
 		r.warn("run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")

@@ -40,6 +40,9 @@ type SetupConfig struct {
 	ConnString  string
 	Slot        string
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
+
+	// NeedsKey says which tables must have a key for their records; nil: none.
+	NeedsKey func(schema, table string) bool
 }
 
 // Setup makes what the publisher and the proxy need in one database: schema pgtee, the two

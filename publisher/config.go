@@ -26,8 +26,9 @@ type Config struct {
 
 	Shape *Shape // of the topics of tables [as Debezium names them]
 
-	SQLText    SQLText // how much of the SQL is published [Normalised]
-	AuditEmpty bool    // audit transactions that wrote no row [they are dropped]
+	SQLText      SQLText // how much of the SQL is published [Normalised]
+	SQLTextBytes int     // longest SQL text in the record of a row; a longer one is cut [4 KiB]
+	AuditEmpty   bool    // audit transactions that wrote no row [they are dropped]
 
 	KafkaOptions []kgo.Opt   // TLS, SASL
 	Log          *zap.Logger // names the slot [none]
@@ -48,6 +49,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.ReplicationFactor, -1)
 	orDefault(&c.MaxBatchBytes, 4<<20)
 	orDefault(&c.MaxRecordBytes, defaultRecordBytes)
+	orDefault(&c.SQLTextBytes, defaultRowTextBytes)
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
 	orDefault(&c.TransactionTimeout, 10*time.Minute)
@@ -77,6 +79,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
 	case c.MaxRecordBytes < 0 || c.MaxRecordBytes > largestRecordBytes:
 		return fmt.Errorf("records of %d bytes: want no more than %d", c.MaxRecordBytes, largestRecordBytes)
+	case c.SQLTextBytes < 0 || c.SQLTextBytes > maxAuditTextBytes:
+		return fmt.Errorf("SQL texts of %d bytes: want no more than %d", c.SQLTextBytes, maxAuditTextBytes)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -10,13 +11,14 @@ import (
 
 // notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
 type notes struct {
-	text  SQLText
-	tx    *outbox.Transaction
-	facts []fact // by index in tx.Notes
-	sql   []byte // published texts, one after the other
-	json  []byte
-	clean []byte // scratch
-	split []parser.Statement
+	text    SQLText
+	longest int // text in the record of a row, in bytes; 0: defaultRowTextBytes
+	tx      *outbox.Transaction
+	facts   []fact // by index in tx.Notes
+	sql     []byte // published texts, one after the other
+	json    []byte
+	clean   []byte // scratch
+	split   []parser.Statement
 }
 
 // fact is what one note says of its rows.
@@ -108,7 +110,7 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"session":`...)
 	dst = appendSession(dst, note)
 	dst = append(dst, `,"statement":{`...)
-	dst = n.appendStatement(dst, f, note, maxRowTextBytes)
+	dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
 	dst = append(dst, `},"via":"proxy","verified":`...)
 	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
 	return append(dst, '}')

@@ -129,9 +129,15 @@ func (p *Publisher) hold(ctx context.Context) error {
 	}
 	s := source.System()
 	p.source, p.acked, p.checked = source, 0, p.now()
-	p.batch = newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
+	p.batch = p.newBatch(s)
 	p.cfg.Log.Info("slot taken", zap.Stringer("lsn", s.ConfirmedFlush))
 	return nil
+}
+
+func (p *Publisher) newBatch(s outbox.System) *Batch {
+	b := newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
+	b.notes.longest = p.cfg.SQLTextBytes
+	return b
 }
 
 // fence shuts out any predecessor, then reads and checks the position that the log holds.
@@ -229,7 +235,7 @@ func (p *Publisher) checkPublications(ctx context.Context) error {
 
 // unpublished says what failed. Kafka's client may still read the batch, so another takes its place.
 func (p *Publisher) unpublished(next Position, err error) error {
-	p.batch = newBatch(p.source.System().ID, p.cfg.Slot, p.cfg.SQLText)
+	p.batch = p.newBatch(p.source.System())
 	return fmt.Errorf("publish through %s: %w", next.EndLSN, err)
 }
 

@@ -23,7 +23,7 @@ type ShapeConfig struct {
 	IncludeMessages, ExcludeMessages []string // globs of the prefixes of logical messages; likewise
 
 	// Tables are settings of tables. All that match a table apply, in their order: a later one replaces the
-	// topic, partitions, key... of an earlier one where it has its own; filters must all hold.
+	// topic, partitions, key of an earlier one where it has its own; columns add up; filters must all hold.
 	Tables []TableConfig
 
 	Salt          []byte // of hashed columns
@@ -179,7 +179,6 @@ func (s *Shape) Table(r *pgoutput.Relation) (*TableShape, error) {
 // settings are those of all entries that match a table.
 type settings struct {
 	TableConfig
-	include [][]string // of each entry that has some
 	filters []string
 }
 
@@ -198,9 +197,7 @@ func (s *Shape) merge(r *pgoutput.Relation) settings {
 		if len(t.Key) > 0 {
 			merged.Key = t.Key
 		}
-		if len(t.IncludeColumns) > 0 {
-			merged.include = append(merged.include, t.IncludeColumns)
-		}
+		merged.IncludeColumns = append(merged.IncludeColumns, t.IncludeColumns...)
 		merged.ExcludeColumns = append(merged.ExcludeColumns, t.ExcludeColumns...)
 		merged.Masks = append(merged.Masks, t.Masks...)
 		if t.Where != "" {
@@ -289,6 +286,14 @@ func quoteTable(r *pgoutput.Relation) string { return quoteName(r.Schema) + "." 
 
 func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
+// NeedsKey says whether a table must have a key of its own.
+func (s *Shape) NeedsKey(schema, table string) bool {
+	given := slices.ContainsFunc(s.config.Tables, func(t TableConfig) bool {
+		return len(t.Key) > 0 && matches(t.Match, schema+"."+table)
+	})
+	return s.config.RefuseUnkeyed && !given && s.Includes(schema, table)
+}
+
 // CheckKey is an error if records without a key are refused and this table's would have none.
 func (s *Shape) CheckKey(r *pgoutput.Relation, keyed bool) error {
 	if keyed || !s.config.RefuseUnkeyed {
@@ -305,8 +310,7 @@ func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *se
 	}
 	for i, c := range r.Columns {
 		column := &shape.Columns[i]
-		column.Hidden = matchesAny(merged.ExcludeColumns, c.Name) ||
-			slices.ContainsFunc(merged.include, func(globs []string) bool { return !matchesAny(globs, c.Name) })
+		column.Hidden = !included(c.Name, merged.IncludeColumns, merged.ExcludeColumns)
 		for _, m := range merged.Masks {
 			if !matches(m.Column, c.Name) {
 				continue

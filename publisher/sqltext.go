@@ -19,8 +19,8 @@ const (
 
 // Longer texts are cut: every row of a statement carries its text.
 const (
-	maxRowTextBytes   = 4 << 10
-	maxAuditTextBytes = 64 << 10
+	defaultRowTextBytes = 4 << 10
+	maxAuditTextBytes   = 64 << 10
 )
 
 // ParseSQLText reads "normalised", "full" or "off".

@@ -7,9 +7,10 @@ import (
 )
 
 type checkCommand struct {
-	setupFlags `embed:""`
+	setupFlags     `embed:""`
+	selectionFlags `embed:""`
 }
 
 func (c *checkCommand) Run(ctx context.Context, term terminal) error {
-	return c.forEach(ctx, term, outbox.Check, 0)
+	return c.forEach(ctx, term, outbox.Check, c.selectionFlags, 0)
 }

@@ -28,9 +28,20 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		if slices.ContainsFunc(flag.Envs, func(name string) bool { _, set := os.LookupEnv(name); return set }) {
 			return nil, nil
 		}
-		return values[flag.Name], nil
+		return suited(flag, values[flag.Name]), nil
 	}))
 	return nil
+}
+
+// suited is the value for a flag, nil if it is meant for another command: tables are names for subscribe and
+// settings for the publisher.
+func suited(flag *kong.Flag, value any) any {
+	list, _ := value.([]any)
+	nested := slices.ContainsFunc(list, func(item any) bool { _, is := item.(map[string]any); return is })
+	if _, names := flag.Target.Interface().([]string); names && nested && flag.Name == "tables" {
+		return nil
+	}
+	return value
 }
 
 func readConfig(path string, known []string) (map[string]any, error) {

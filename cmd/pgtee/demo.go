@@ -27,6 +27,7 @@ type demoCommand struct {
 	Major     int           `help:"Version of PostgreSQL, 14 to 18; by default the newest installed, else one is fetched." default:"0" placeholder:"N"`
 	Outbox    string        `help:"Where notes travel to the log: ${enum}." enum:"table,message" default:"table"`
 	textFlags
+	recordFlags
 }
 
 const (

@@ -124,7 +124,7 @@ drain: 3s
 require-outbox: true
 max-retained-wal: 50GB:warn
 log-level: debug
-tables: [a]   # a flag of another command
+from: beginning # a flag of another command
 `)
 	t.Setenv("PGTEE_CONFIG", path)
 	t.Setenv("PGTEE_SLOT", "environment")

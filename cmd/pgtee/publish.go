@@ -23,10 +23,13 @@ type kafkaFlags struct {
 
 // publisherFlags are those of the publisher alone.
 type publisherFlags struct {
+	recordFlags
+
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
+	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -76,6 +79,9 @@ type databasePublisher struct {
 
 // open checks the databases and Kafka, so that what a human has to repair is told at once.
 func (f publisherFlags) open(ctx context.Context, sources []source, brokers []string, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
+	if err := f.validate(sources, text); err != nil {
+		return nil, usage(err)
+	}
 	if err := pingKafka(ctx, brokers); err != nil {
 		return nil, usage(err)
 	}
@@ -96,7 +102,11 @@ func (f publisherFlags) open(ctx context.Context, sources []source, brokers []st
 
 // checkSource looks at the database as `pgtee check` does, at the slot, and at what bounds its log.
 func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logger) error {
-	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
+	needsKey, err := f.needsKey(s)
+	if err != nil {
+		return err
+	}
+	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey})
 	if err != nil {
 		return err
 	}
@@ -111,6 +121,10 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 
 func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags, catalog debezium.Catalog, key []byte, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := f.shape(s)
 	if err != nil {
 		return nil, err
 	}
@@ -129,10 +143,16 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		Partitions:     int32(f.Partitions),
 		IdleProgress:   f.idleProgress,
 		MaxRecordBytes: f.MaxRecord,
+		Shape:          shape,
 		SQLText:        sqlText,
+		SQLTextBytes:   f.SQLTextBytes,
 		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
-	return publisher.New(config, open, debezium.New(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog}))
+	format, err := f.format(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape})
+	if err != nil {
+		return nil, err
+	}
+	return publisher.New(config, open, format)
 }
 
 // runID is a random UUID, version 4: records of one run of the publisher share it.

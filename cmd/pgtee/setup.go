@@ -21,23 +21,28 @@ type setupFlags struct {
 }
 
 type setupCommand struct {
-	setupFlags  `embed:""`
-	SlotTimeout time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
+	setupFlags     `embed:""`
+	selectionFlags `embed:""`
+	SlotTimeout    time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
 }
 
 func (c *setupCommand) Run(ctx context.Context, term terminal) error {
-	return c.forEach(ctx, term, outbox.Setup, c.SlotTimeout)
+	return c.forEach(ctx, term, outbox.Setup, c.selectionFlags, c.SlotTimeout)
 }
 
 // forEach does work on each database and prints what it reports. Problems are the error; the rest is
 // printed.
-func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(context.Context, outbox.SetupConfig) (outbox.Report, error), slotTimeout time.Duration) error {
+func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(context.Context, outbox.SetupConfig) (outbox.Report, error), selection selectionFlags, slotTimeout time.Duration) error {
 	sources, err := f.sources(f.Database, f.Slot, "")
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, SlotTimeout: slotTimeout})
+		needsKey, err := selection.needsKey(s)
+		if err != nil {
+			return usage(err)
+		}
+		report, err := work(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, SlotTimeout: slotTimeout, NeedsKey: needsKey})
 		printReport(term, s.database, report)
 		if err == nil {
 			err = report.Err()

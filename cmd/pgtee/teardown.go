@@ -11,5 +11,5 @@ type teardownCommand struct {
 }
 
 func (c *teardownCommand) Run(ctx context.Context, term terminal) error {
-	return c.forEach(ctx, term, outbox.Teardown, 0)
+	return c.forEach(ctx, term, outbox.Teardown, selectionFlags{AllowUnkeyed: true}, 0)
 }

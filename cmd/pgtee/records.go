@@ -1,0 +1,73 @@
+package main
+
+import (
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// recordFlags say what is published and what records look like, by the names of Debezium's settings where it
+// has them. Every command that publishes has them all.
+type recordFlags struct {
+	shapeFlags
+	valueFlags
+	Tombstones   bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
+	SkipTruncate bool `help:"No records of TRUNCATE."`
+}
+
+// valueFlags choose the forms of values.
+type valueFlags struct {
+	DecimalHandlingMode  string `help:"Form of numeric and money: precise, double, string." default:"precise" placeholder:"MODE"`
+	MoneyFractionDigits  string `help:"Digits of money after the point." default:"2" placeholder:"N"`
+	TimePrecisionMode    string `help:"Form of dates and times: adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds." default:"adaptive" placeholder:"MODE"`
+	BinaryHandlingMode   string `help:"Form of bytea: bytes, base64, base64-url-safe, hex." default:"bytes" placeholder:"MODE"`
+	IntervalHandlingMode string `help:"Form of interval: numeric, string." default:"numeric" placeholder:"MODE"`
+	HstoreHandlingMode   string `help:"Form of hstore: json, map." default:"json" placeholder:"MODE"`
+	UnknownDatatypes     string `help:"Form of types that Debezium does not know: text, bytes (of the text), omit." default:"text" placeholder:"MODE"`
+	UnavailableValue     string `name:"unavailable-value-placeholder" help:"What stands for a TOAST value that is not in the log." default:"__debezium_unavailable_value" placeholder:"TEXT"`
+}
+
+// modes are the flags as the encoder takes them.
+func (f valueFlags) modes() (debezium.Modes, error) {
+	var modes debezium.Modes
+	for _, setting := range [][2]string{
+		{"decimal.handling.mode", f.DecimalHandlingMode},
+		{"money.fraction.digits", f.MoneyFractionDigits},
+		{"time.precision.mode", f.TimePrecisionMode},
+		{"binary.handling.mode", f.BinaryHandlingMode},
+		{"interval.handling.mode", f.IntervalHandlingMode},
+		{"hstore.handling.mode", f.HstoreHandlingMode},
+		{"unknown.datatypes", f.UnknownDatatypes},
+		{"unavailable.value.placeholder", f.UnavailableValue},
+	} {
+		if err := modes.Set(setting[0], setting[1]); err != nil {
+			return modes, err
+		}
+	}
+	return modes, nil
+}
+
+// validate tells what is wrong with the flags before anything is asked.
+func (f recordFlags) validate(sources []source, text textFlags) error {
+	if err := f.checkText(text); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		if _, err := f.shape(s); err != nil {
+			return err
+		}
+	}
+	_, err := f.modes()
+	return err
+}
+
+// format makes the records of one database.
+func (f recordFlags) format(config debezium.Config) (publisher.Format, error) {
+	modes, err := f.modes()
+	if err != nil {
+		return nil, err
+	}
+	config.Modes = modes
+	config.NoTombstones = !f.Tombstones
+	config.SkipTruncate = f.SkipTruncate
+	return debezium.New(config), nil
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// selectionFlags choose tables and their keys.
+type selectionFlags struct {
+	IncludeTables []string      `help:"Publish rows of these tables only: globs of SCHEMA.TABLE, such as public.*." placeholder:"GLOB"`
+	ExcludeTables []string      `help:"Publish no rows of these tables; their writes are counted in the audit records all the same." placeholder:"GLOB"`
+	Tables        tableSettings `help:"Settings of tables, as YAML; normally in the file of --config. See deploy/pgtee.yaml." placeholder:"YAML"`
+	AllowUnkeyed  bool          `help:"Publish tables without a key: their records have none and stay in partition 0." default:"true" negatable:""`
+}
+
+// shapeFlags choose what of the stream is published, under which topics.
+type shapeFlags struct {
+	selectionFlags
+	TopicTemplate   string   `help:"Topics of tables: debezium ({prefix}.{schema}.{table}), bottledwater (the same without public), or a text with these names and {database}." default:"debezium" placeholder:"TEMPLATE"`
+	IncludeColumns  []string `help:"Publish these columns only, of the tables that are named: globs of SCHEMA.TABLE.COLUMN. A key keeps its columns." placeholder:"GLOB"`
+	ExcludeColumns  []string `help:"Leave these columns out. A key keeps its columns." placeholder:"GLOB"`
+	Mask            []string `help:"Put N asterisks (5 if none is given) in place of every value of these columns." placeholder:"GLOB[:N]"`
+	Hash            []string `help:"Put the salted SHA-256 in place of the values of these columns. The salt is in --hash-salt-file or PGTEE_HASH_SALT." placeholder:"GLOB"`
+	HashSaltFile    string   `help:"File that holds the salt of --hash." type:"path" placeholder:"FILE"`
+	TruncateColumn  []string `help:"Cut the values of these text columns to N characters." placeholder:"GLOB:N"`
+	UnmaskedSQLText bool     `name:"unmasked-sql-text" help:"Allow --sql-text full although columns are hidden or masked: the SQL shows what is written into them."`
+	IncludeMessages []string `help:"Publish logical messages with these prefixes only: globs." placeholder:"GLOB"`
+	ExcludeMessages []string `help:"Publish no logical messages with these prefixes." placeholder:"GLOB"`
+}
+
+const defaultAsterisks = "5"
+
+// config is the selection for one database; what is not selected here is as Debezium does it.
+func (f selectionFlags) config(s source) (publisher.ShapeConfig, error) {
+	config := publisher.ShapeConfig{
+		Prefix: s.prefix, Database: s.database,
+		IncludeTables: f.IncludeTables, ExcludeTables: f.ExcludeTables, RefuseUnkeyed: !f.AllowUnkeyed,
+	}
+	for _, setting := range f.Tables {
+		table, err := setting.config()
+		if err != nil {
+			return config, fmt.Errorf("tables, match %q: %w", setting.Match, err)
+		}
+		config.Tables = append(config.Tables, table)
+	}
+	return config, nil
+}
+
+// needsKey says which tables of a database must have a key; nil: none.
+func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, error) {
+	if f.AllowUnkeyed {
+		return nil, nil
+	}
+	config, err := f.config(s)
+	if err != nil {
+		return nil, err
+	}
+	for i := range config.Tables { // what only a publisher needs
+		config.Tables[i].Masks = nil
+	}
+	shape, err := publisher.NewShape(config)
+	if err != nil {
+		return nil, err
+	}
+	return shape.NeedsKey, nil
+}
+
+// shape is that of one database.
+func (f shapeFlags) shape(s source) (*publisher.Shape, error) {
+	config, err := f.selectionFlags.config(s)
+	if err != nil {
+		return nil, err
+	}
+	config.Topic, config.IncludeMessages, config.ExcludeMessages = f.TopicTemplate, f.IncludeMessages, f.ExcludeMessages
+	if config.Salt, err = f.salt(); err != nil {
+		return nil, err
+	}
+	columns, err := f.columnConfigs()
+	if err != nil {
+		return nil, err
+	}
+	config.Tables = append(config.Tables, columns...)
+	return publisher.NewShape(config)
+}
+
+// salt reads the salt, if there is one. A line end is no part of it.
+func (f shapeFlags) salt() ([]byte, error) {
+	if f.HashSaltFile == "" {
+		return []byte(os.Getenv("PGTEE_HASH_SALT")), nil
+	}
+	salt, err := os.ReadFile(f.HashSaltFile)
+	if err != nil {
+		return nil, fmt.Errorf("--hash-salt-file: %w", err)
+	}
+	if salt = bytes.TrimRight(salt, "\r\n"); len(salt) == 0 {
+		return nil, fmt.Errorf("--hash-salt-file %s is empty: write a random text into it", f.HashSaltFile)
+	}
+	return salt, nil
+}
+
+// columnConfigs are the flags that name columns, in the form of the settings of their tables.
+func (f shapeFlags) columnConfigs() (list []publisher.TableConfig, err error) {
+	for _, flag := range []struct {
+		name   string
+		values []string
+		set    func(t *publisher.TableConfig, column string) error
+	}{
+		{"--include-columns", f.IncludeColumns, func(t *publisher.TableConfig, column string) error {
+			t.IncludeColumns = []string{column}
+			return nil
+		}},
+		{"--exclude-columns", f.ExcludeColumns, func(t *publisher.TableConfig, column string) error {
+			t.ExcludeColumns = []string{column}
+			return nil
+		}},
+		{"--mask", f.Mask, addMask(publisher.Asterisks)},
+		{"--hash", f.Hash, addMask(publisher.Hash)},
+		{"--truncate-column", f.TruncateColumn, addMask(publisher.Truncate)},
+	} {
+		for _, value := range flag.values {
+			parts := strings.SplitN(value, ".", 3)
+			if len(parts) < 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
+				return nil, fmt.Errorf("%s %q: want SCHEMA.TABLE.COLUMN, such as public.users.email", flag.name, value)
+			}
+			t := publisher.TableConfig{Match: parts[0] + "." + parts[1]}
+			if err := flag.set(&t, parts[2]); err != nil {
+				return nil, fmt.Errorf("%s %q: %w", flag.name, value, err)
+			}
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
+
+func addMask(kind publisher.MaskKind) func(*publisher.TableConfig, string) error {
+	return func(t *publisher.TableConfig, column string) error {
+		mask, err := parseMask(kind, column)
+		t.Masks = append(t.Masks, mask)
+		return err
+	}
+}
+
+// parseMask reads COLUMN for a hash, COLUMN:N for the others; asterisks have a default.
+func parseMask(kind publisher.MaskKind, text string) (publisher.MaskConfig, error) {
+	mask := publisher.MaskConfig{Column: text, Kind: kind}
+	if kind == publisher.Hash {
+		return mask, nil
+	}
+	column, length, given := strings.Cut(text, ":")
+	if !given && kind == publisher.Asterisks {
+		length = defaultAsterisks
+	}
+	var err error
+	if mask.Length, err = strconv.Atoi(length); err != nil || mask.Length < 0 {
+		return mask, errors.New("want the number of characters behind a colon, such as note:100")
+	}
+	mask.Column = column
+	return mask, nil
+}
+
+// hides says whether something of a row is kept from readers that its SQL would show.
+func (f shapeFlags) hides() bool {
+	for _, t := range f.Tables {
+		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash) > 0 {
+			return true
+		}
+	}
+	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash) > 0
+}
+
+// checkText refuses SQL text with literals that are hidden in the rows.
+func (f shapeFlags) checkText(text textFlags) error {
+	if text.SQLText != "full" || !f.hides() || f.UnmaskedSQLText {
+		return nil
+	}
+	return errors.New("--sql-text full would show what the hidden and masked columns hide: use normalised, or allow it with --unmasked-sql-text")
+}
+
+// tableSetting is an entry of the key tables of the configuration file.
+type tableSetting struct {
+	Match             string            `yaml:"match"`
+	Topic             string            `yaml:"topic"`
+	Shared            bool              `yaml:"shared"`
+	Partitions        uint16            `yaml:"partitions"`
+	ReplicationFactor uint8             `yaml:"replication-factor"`
+	TopicConfig       map[string]string `yaml:"topic-config"`
+	Key               []string          `yaml:"key"`
+	Columns           []string          `yaml:"columns"`
+	ExcludeColumns    []string          `yaml:"exclude-columns"`
+	Mask              []string          `yaml:"mask"`
+	Hash              []string          `yaml:"hash"`
+	Truncate          []string          `yaml:"truncate"`
+	Where             string            `yaml:"where"`
+}
+
+func (t tableSetting) config() (publisher.TableConfig, error) {
+	config := publisher.TableConfig{
+		Match: t.Match, Topic: t.Topic, Shared: t.Shared,
+		Partitions: int32(t.Partitions), ReplicationFactor: int16(t.ReplicationFactor), TopicConfig: t.TopicConfig,
+		Key: t.Key, IncludeColumns: t.Columns, ExcludeColumns: t.ExcludeColumns, Where: t.Where,
+	}
+	for _, list := range []struct {
+		kind   publisher.MaskKind
+		values []string
+	}{{publisher.Truncate, t.Truncate}, {publisher.Asterisks, t.Mask}, {publisher.Hash, t.Hash}} {
+		for _, value := range list.values {
+			mask, err := parseMask(list.kind, value)
+			if err != nil {
+				return config, fmt.Errorf("%q: %w", value, err)
+			}
+			config.Masks = append(config.Masks, mask)
+		}
+	}
+	return config, nil
+}
+
+// tableSettings decode themselves, for they are nested: from the file, or as YAML from anywhere else.
+type tableSettings []tableSetting
+
+// Decode is kong's hook.
+func (t *tableSettings) Decode(ctx *kong.DecodeContext) error {
+	value := ctx.Scan.Pop().Value
+	text, given := value.(string)
+	if !given {
+		raw, err := yaml.Marshal(value)
+		if err != nil {
+			return err
+		}
+		text = string(raw)
+	}
+	if err := yaml.UnmarshalWithOptions([]byte(text), t, yaml.Strict()); err != nil {
+		return fmt.Errorf("want a list of settings, such as [{match: public.orders, partitions: 6}] (--include-tables chooses tables): %s", firstLine(err))
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// tableName is the name of a table, plain and quoted for SQL.
+type tableName struct{ schema, name, quoted string }
+
+// ownTables lists the user's permanent tables, partitioned ones by their root, for which condition (SQL
+// over pg_class AS c) holds. Names are quoted for SQL.
+func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]string, error) {
+	tables, err := userTables(ctx, conn, condition)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.quoted
+	}
+	return names, nil
+}
+
+func userTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]tableName, error) {
+	got, err := rows(ctx, conn, `
+		SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
+		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
+		  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
+		  AND (`+condition+`) ORDER BY 3`)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	tables := make([]tableName, len(got))
+	for i, row := range got {
+		tables[i] = tableName{row[0], row[1], row[2]}
+	}
+	return tables, nil
+}
