@@ -35,7 +35,7 @@ func (d *demo) openPublisher(ctx context.Context) error {
 	}
 	flags := publisherFlags{recordFlags: d.recordFlags, Partitions: 1, idleProgress: time.Second}
 	database := source{connString: d.postgres.URL(shop.Database), database: shop.Database, slot: demoSlot, prefix: demoPrefix}
-	d.publishers, err = flags.open(ctx, []source{database}, d.brokers(), d.textFlags, key, d.log)
+	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, key, d.log)
 	return err
 }
 

@@ -4,22 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
-
-// kafkaFlags say where the topics are.
-type kafkaFlags struct {
-	Kafka  []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
-	Prefix string   `help:"First part of every topic's name." default:"pgtee"`
-}
 
 // publisherFlags are those of the publisher alone.
 type publisherFlags struct {
@@ -57,7 +49,11 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	publishers, err := c.publisherFlags.open(ctx, sources, c.Kafka, c.textFlags, key, log)
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
+	}
+	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, key, log)
 	if err != nil {
 		return err
 	}
@@ -77,12 +73,9 @@ type databasePublisher struct {
 	log      *zap.Logger
 }
 
-// open checks the databases and Kafka, so that what a human has to repair is told at once.
-func (f publisherFlags) open(ctx context.Context, sources []source, brokers []string, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
+// open checks the databases, so that what a human has to repair is told at once.
+func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
 	if err := f.validate(sources, text); err != nil {
-		return nil, usage(err)
-	}
-	if err := pingKafka(ctx, brokers); err != nil {
 		return nil, usage(err)
 	}
 	var list []databasePublisher
@@ -91,7 +84,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, brokers []st
 			return nil, usage(err)
 		}
 		catalog := debezium.NewDatabase(s.connString)
-		p, err := f.newPublisher(s, brokers, text, catalog, key, log)
+		p, err := f.newPublisher(s, kafka, text, catalog, key, log)
 		if err != nil {
 			return nil, usage(err)
 		}
@@ -119,7 +112,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags, catalog debezium.Catalog, key []byte, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, key []byte, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -136,7 +129,8 @@ func (f publisherFlags) newPublisher(s source, brokers []string, text textFlags,
 		return stream, nil
 	}
 	config := publisher.Config{
-		Brokers:        brokers,
+		Brokers:        kafka.brokers,
+		KafkaOptions:   kafka.options,
 		Prefix:         s.prefix,
 		Slot:           s.slot,
 		Database:       s.database,
@@ -177,21 +171,6 @@ func (p databasePublisher) run(ctx context.Context) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	if err := p.Run(ctx); err != nil {
 		return exitError{exitHalted, err}
-	}
-	return nil
-}
-
-// pingKafka asks the brokers for a sign of life.
-func pingKafka(ctx context.Context, brokers []string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DialTimeout(5*time.Second), kgo.RetryTimeout(10*time.Second))
-	if err != nil {
-		return fmt.Errorf("--kafka: %w: want HOST:PORT,…", err)
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := client.Ping(ctx); err != nil {
-		return fmt.Errorf("cannot reach Kafka at %s: is it running, and is --kafka right? (%w)", strings.Join(brokers, ","), err)
 	}
 	return nil
 }

@@ -22,14 +22,15 @@ func (c *repairCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	if err := pingKafka(ctx, c.Kafka); err != nil {
-		return usage(err)
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
 	}
 	for _, s := range sources {
 		if err := awaitSlot(ctx, s, false, log); err != nil {
 			return usage(err)
 		}
-		p, err := publisherFlags{}.newPublisher(s, c.Kafka, textFlags{"off"}, nil, nil, log)
+		p, err := publisherFlags{}.newPublisher(s, kafka, textFlags{"off"}, nil, nil, log)
 		if err != nil {
 			return usage(err)
 		}

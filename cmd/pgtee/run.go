@@ -31,7 +31,14 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	publishers, err := c.publisherFlags.open(ctx, sources, c.Kafka, c.textFlags, key, log)
+	kafka, err := c.kafkaFlags.open()
+	if err != nil {
+		return usage(err)
+	}
+	if err := kafka.ping(ctx); err != nil {
+		log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
+	}
+	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, key, log)
 	if err != nil {
 		return err
 	}

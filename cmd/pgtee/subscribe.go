@@ -16,11 +16,12 @@ type subscribeCommand struct {
 }
 
 func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
-	if err := pingKafka(ctx, c.Kafka); err != nil {
-		return usage(err)
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
 	}
 	printer := subscriber.Printer{Out: term.out, JSON: c.JSON, Color: isTerminal(term.out), Audit: len(c.Tables) == 0}
-	config := subscriber.Config{Brokers: c.Kafka, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
+	config := subscriber.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
 	return subscriber.Follow(ctx, config, printer.Print)
 }
 

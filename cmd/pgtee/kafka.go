@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// kafkaFlags say where the topics are, and how to be let in. Passwords and tokens come from files or the
+// environment, where nobody lists them with the processes.
+type kafkaFlags struct {
+	Kafka  []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	Prefix string   `help:"First part of every topic's name." default:"pgtee"`
+
+	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
+	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default those of the system." type:"path" placeholder:"FILE"`
+	KafkaCert string `name:"kafka-cert" help:"Certificate that we show to the brokers, PEM." type:"path" placeholder:"FILE"`
+	KafkaKey  string `name:"kafka-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+
+	KafkaSASL         string `name:"kafka-sasl" help:"How to log in: ${enum}." enum:"none,plain,scram-sha-256,scram-sha-512,oauthbearer" default:"none"`
+	KafkaUser         string `help:"User of plain and scram." placeholder:"NAME"`
+	KafkaPasswordFile string `help:"File that holds the password, or for oauthbearer the token; it is read at each login. Without it PGTEE_KAFKA_PASSWORD holds it." type:"path" placeholder:"FILE"`
+}
+
+// options are those of every client of Kafka.
+func (f kafkaFlags) options() ([]kgo.Opt, error) {
+	var options []kgo.Opt
+	if f.KafkaTLS {
+		config, err := f.tls()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, kgo.DialTLSConfig(config))
+	} else if f.KafkaCA != "" || f.KafkaCert != "" || f.KafkaKey != "" {
+		return nil, errors.New("--kafka-ca, --kafka-cert and --kafka-key need --kafka-tls")
+	}
+	mechanism, err := f.mechanism()
+	if err != nil {
+		return nil, err
+	}
+	if mechanism != nil {
+		options = append(options, kgo.SASL(mechanism))
+	}
+	return options, nil
+}
+
+func (f kafkaFlags) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.KafkaCA != "" {
+		text, err := os.ReadFile(f.KafkaCA)
+		if err != nil {
+			return nil, fmt.Errorf("--kafka-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--kafka-ca: %s holds no certificate in PEM form", f.KafkaCA)
+		}
+	}
+	if (f.KafkaCert == "") != (f.KafkaKey == "") {
+		return nil, errors.New("--kafka-cert and --kafka-key belong together")
+	}
+	if f.KafkaCert != "" {
+		certificate, err := tls.LoadX509KeyPair(f.KafkaCert, f.KafkaKey)
+		if err != nil {
+			return nil, fmt.Errorf("--kafka-cert: %w", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
+}
+
+// mechanism is nil if there is nothing to log in with. The secret is read now, so that a missing one is told
+// at once, and again at each login, so that it may be changed.
+func (f kafkaFlags) mechanism() (sasl.Mechanism, error) {
+	if f.KafkaSASL == "none" || f.KafkaSASL == "" {
+		if f.KafkaUser != "" || f.KafkaPasswordFile != "" {
+			return nil, errors.New("--kafka-user and --kafka-password-file need --kafka-sasl")
+		}
+		return nil, nil
+	}
+	if _, err := f.secret(); err != nil {
+		return nil, err
+	}
+	if f.KafkaSASL == "oauthbearer" {
+		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
+			token, err := f.secret()
+			return oauth.Auth{Token: token}, err
+		}), nil
+	}
+	if f.KafkaUser == "" {
+		return nil, fmt.Errorf("--kafka-sasl %s needs --kafka-user", f.KafkaSASL)
+	}
+	if f.KafkaSASL == "plain" {
+		return plain.Plain(func(context.Context) (plain.Auth, error) {
+			password, err := f.secret()
+			return plain.Auth{User: f.KafkaUser, Pass: password}, err
+		}), nil
+	}
+	login := func(context.Context) (scram.Auth, error) {
+		password, err := f.secret()
+		return scram.Auth{User: f.KafkaUser, Pass: password}, err
+	}
+	if f.KafkaSASL == "scram-sha-256" {
+		return scram.Sha256(login), nil
+	}
+	return scram.Sha512(login), nil
+}
+
+func (f kafkaFlags) secret() (string, error) {
+	if f.KafkaPasswordFile == "" {
+		if secret := os.Getenv("PGTEE_KAFKA_PASSWORD"); secret != "" {
+			return secret, nil
+		}
+		return "", fmt.Errorf("--kafka-sasl %s: give the secret in --kafka-password-file or PGTEE_KAFKA_PASSWORD", f.KafkaSASL)
+	}
+	text, err := os.ReadFile(f.KafkaPasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("--kafka-password-file: %w", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// kafka is how to reach the brokers.
+type kafka struct {
+	brokers []string
+	options []kgo.Opt
+}
+
+func (f kafkaFlags) open() (kafka, error) {
+	options, err := f.options()
+	return kafka{f.Kafka, options}, err
+}
+
+// ping asks the brokers for a sign of life.
+func (k kafka) ping(ctx context.Context) error {
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DialTimeout(5 * time.Second), kgo.RetryTimeout(10 * time.Second)}, k.options...)...)
+	if err != nil {
+		return fmt.Errorf("--kafka: %w: want HOST:PORT,…", err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach Kafka at %s: is it running, and are --kafka, --kafka-tls and --kafka-sasl right? (%w)", strings.Join(k.brokers, ","), err)
+	}
+	return nil
+}
+
+// openAndPing is for those who can do nothing without Kafka.
+func (f kafkaFlags) openAndPing(ctx context.Context) (kafka, error) {
+	k, err := f.open()
+	if err == nil {
+		err = k.ping(ctx)
+	}
+	if err != nil {
+		return k, usage(err)
+	}
+	return k, nil
+}
