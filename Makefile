@@ -5,6 +5,7 @@
 # make fuzz   every fuzz target for FUZZTIME
 # make golden compares our records with Debezium's; DIR=folder for other captures than those of testdata
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
+# make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
 
 GO          ?= go
@@ -15,7 +16,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration lint race fuzz golden chaos bench tools clean
+.PHONY: build demo test unit integration lint race fuzz golden chaos chaos-brokers bench tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -54,6 +55,9 @@ golden:
 
 chaos: tools
 	$(GO) run ./integration/chaos -for $(FOR) -seed $(SEED) $(ARGS)
+
+chaos-brokers: tools
+	$(GO) run ./integration/chaos -brokers 3 -for $(FOR) -seed $(SEED) $(ARGS)
 
 bench: build tools
 	$(GO) run ./integration/bench $(ARGS)

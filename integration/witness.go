@@ -43,38 +43,79 @@ const (
 // fate of its producer's next marker (Kafka protocol guide, "Control Batch"). It shares no code with
 // the client under test.
 type Witness struct {
-	conn *protocol.Conn
+	first   *protocol.Conn           // to the broker that was named
+	brokers map[int32]*protocol.Conn // by id
+	leaders map[partition]int32      // as Topics saw them last
+}
+
+type partition struct {
+	topic  string
+	number int32
 }
 
 // The versions that kafka-go encodes and Kafka 4 still speaks.
 var witnessVersions = map[protocol.ApiKey]int16{protocol.Fetch: 11, protocol.Metadata: 8}
 
-// NewWitness connects to a broker that leads all partitions.
+// NewWitness connects to one broker of the cluster, and later to the others as they are needed.
 func NewWitness(address string) (*Witness, error) {
+	first, err := dialBroker(address)
+	if err != nil {
+		return nil, err
+	}
+	return &Witness{first: first, brokers: map[int32]*protocol.Conn{}, leaders: map[partition]int32{}}, nil
+}
+
+func dialBroker(address string) (*protocol.Conn, error) {
 	conn, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
 		return nil, fmt.Errorf("witness: %w", err)
 	}
-	w := &Witness{conn: protocol.NewConn(conn, "witness")}
-	w.conn.SetVersions(witnessVersions)
-	return w, nil
+	broker := protocol.NewConn(conn, "witness")
+	broker.SetVersions(witnessVersions)
+	return broker, nil
 }
 
-func (w *Witness) Close() error { return w.conn.Close() }
+// Close closes the connections.
+func (w *Witness) Close() error {
+	errs := []error{w.first.Close()}
+	for _, broker := range w.brokers {
+		errs = append(errs, broker.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Topics returns the partition numbers of every topic of the cluster.
 func (w *Witness) Topics() (map[string][]int32, error) {
-	answer, err := w.ask(&metadata.Request{})
+	answer, err := ask(w.first, &metadata.Request{})
 	if err != nil {
 		return nil, fmt.Errorf("witness: list topics: %w", err)
 	}
+	cluster := answer.(*metadata.Response)
+	for _, b := range cluster.Brokers {
+		if w.brokers[b.NodeID] != nil {
+			continue
+		}
+		if w.brokers[b.NodeID], err = dialBroker(net.JoinHostPort(b.Host, fmt.Sprint(b.Port))); err != nil {
+			delete(w.brokers, b.NodeID)
+			return nil, err
+		}
+	}
 	topics := map[string][]int32{}
-	for _, topic := range answer.(*metadata.Response).Topics {
-		for _, partition := range topic.Partitions {
-			topics[topic.Name] = append(topics[topic.Name], partition.PartitionIndex)
+	for _, topic := range cluster.Topics {
+		for _, p := range topic.Partitions {
+			topics[topic.Name] = append(topics[topic.Name], p.PartitionIndex)
+			w.leaders[partition{topic.Name, p.PartitionIndex}] = p.LeaderID
 		}
 	}
 	return topics, nil
+}
+
+// leader is the connection to ask for a partition.
+func (w *Witness) leader(topic string, number int32) *protocol.Conn {
+	if broker := w.brokers[w.leaders[partition{topic, number}]]; broker != nil {
+		return broker
+	}
+	return w.first
 }
 
 // Read returns what stands in a topic from its start up to the high watermark of this moment, by
@@ -99,6 +140,9 @@ func (w *Witness) readPartition(topic string, partition int32) ([]Record, error)
 	for end < 0 || log.next < end {
 		answer, err := w.fetch(topic, partition, log.next)
 		if settling(err) && time.Since(began) < patience {
+			if _, err := w.Topics(); err != nil { // another leader, maybe
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {
@@ -119,7 +163,7 @@ func (w *Witness) readPartition(topic string, partition int32) ([]Record, error)
 }
 
 func (w *Witness) fetch(topic string, partition int32, offset int64) (fetch.ResponsePartition, error) {
-	answer, err := w.ask(&fetch.Request{
+	answer, err := ask(w.leader(topic, partition), &fetch.Request{
 		ReplicaID: -1, MaxWaitTime: 100, MinBytes: 0, MaxBytes: 32 << 20, SessionEpoch: -1,
 		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{{
 			Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: 32 << 20,
@@ -153,11 +197,11 @@ func settling(err error) bool {
 	return errors.As(err, &code) && (code == 3 || code == 5 || code == 6)
 }
 
-func (w *Witness) ask(request protocol.Message) (protocol.Message, error) {
-	if err := w.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+func ask(broker *protocol.Conn, request protocol.Message) (protocol.Message, error) {
+	if err := broker.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return nil, err
 	}
-	return w.conn.RoundTrip(request)
+	return broker.RoundTrip(request)
 }
 
 // partitionLog collects the batches of one partition.

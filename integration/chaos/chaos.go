@@ -16,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration"
@@ -27,6 +26,8 @@ const (
 	database = "chaos"
 	slot     = "chaos"
 	prefix   = "chaos"
+
+	transactionalID = "pgtee-" + prefix + "-" + database + "-" + slot
 
 	maxLogBytes = 8 << 30 // of WAL; then the storm ends early
 )
@@ -52,7 +53,7 @@ type chaos struct {
 	start string // log position from which on the truth is compared
 
 	server     *embedded.Postgres
-	broker     *harness.Kafka
+	brokers    []*harness.Kafka
 	proxy      *service
 	publishers []*service
 
@@ -113,6 +114,7 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 func (c *chaos) keyFile() string { return filepath.Join(c.dir, "key") }
 
 // startNetwork makes a relay for each pair that speaks, and the broker behind those of the publishers.
+// Brokers of a cluster are not cut off.
 func (c *chaos) startNetwork() (err error) {
 	relay := func(target string) *harness.Relay {
 		r, problem := harness.NewRelay()
@@ -133,12 +135,19 @@ func (c *chaos) startNetwork() (err error) {
 	c.backends = relay(c.server.Address())
 	for range 2 {
 		c.decoders = append(c.decoders, relay(c.server.Address()))
-		c.producers = append(c.producers, relay("")) // the broker serves it
+		if c.cluster == 1 {
+			c.producers = append(c.producers, relay("")) // the broker serves it
+		}
 	}
 	if err != nil {
 		return err
 	}
-	c.broker, err = c.world.StartKafka(c.producers...)
+	if c.cluster > 1 {
+		c.brokers, err = c.world.StartCluster(c.cluster)
+		return err
+	}
+	broker, err := c.world.StartKafka(c.producers...)
+	c.brokers = []*harness.Kafka{broker}
 	return err
 }
 
@@ -165,14 +174,11 @@ func (c *chaos) makeDatabase(ctx context.Context) error {
 // makeProgressTopic makes the topic before the publisher does, so that nothing is compacted before
 // the witness has read it.
 func (c *chaos) makeProgressTopic(ctx context.Context) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.broker.Address))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	configs := map[string]*string{"cleanup.policy": kadm.StringPtr("compact"), "min.compaction.lag.ms": kadm.StringPtr("86400000")}
-	_, err = kadm.NewClient(client).CreateTopic(ctx, 1, 1, configs, prefix+".progress")
-	return err
+	return c.askCluster(func(admin *kadm.Client) error {
+		_, err := admin.CreateTopic(ctx, 1, -1, configs, prefix+".progress")
+		return err
+	})
 }
 
 // setup runs pgtee setup. From here on committed rows have to appear in Kafka.
@@ -199,8 +205,12 @@ func (c *chaos) startServices(binary string) {
 	c.proxy = c.newService("proxy", binary, "proxy", "--listen", c.proxyAddress, "--postgres", c.postgresAt(c.backends.Address, "postgres", ""),
 		"--key", c.keyFile(), "--outbox", c.outbox)
 	for i, name := range []string{"publisher-a", "publisher-b"} {
+		kafka := strings.Join(c.brokerAddresses(), ",")
+		if c.producers != nil {
+			kafka = c.producers[i].Address
+		}
 		c.publishers = append(c.publishers, c.newService(name, binary, "publish", "--postgres", c.postgresAt(c.decoders[i].Address, "postgres", ""),
-			"--kafka", c.producers[i].Address, "--prefix", prefix, "--slot", slot, "--key", c.keyFile(), "--standby",
+			"--kafka", kafka, "--prefix", prefix, "--slot", slot, "--key", c.keyFile(), "--standby",
 			"--partitions", strconv.Itoa(c.partitions), "--sql-text", "full"))
 	}
 }

@@ -87,7 +87,7 @@ func serviceFaults(s *service) []fault {
 	return []fault{
 		{kill, 11, func(*rand.Rand, func(low, high time.Duration) func()) { s.kill() }},
 		{pause, 1, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			s.pause(between(100*time.Millisecond, 12*time.Second))
+			s.pause(between(100*time.Millisecond, 16*time.Second))
 		}},
 	}
 }
@@ -101,7 +101,7 @@ func (c *chaos) serverFaults() []fault {
 			c.restart("PostgreSQL", func() error { return c.server.Start(context.Background()) })
 		}},
 		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			hung := between(100*time.Millisecond, 12*time.Second)
+			hung := between(100*time.Millisecond, 16*time.Second)
 			c.server.Signal(syscall.SIGSTOP)
 			hung()
 			c.server.Signal(syscall.SIGCONT)
@@ -110,18 +110,22 @@ func (c *chaos) serverFaults() []fault {
 }
 
 func (c *chaos) brokerFaults() []fault {
+	if c.cluster > 1 {
+		return c.clusterFaults()
+	}
+	broker := c.brokers[0]
 	return []fault{
 		{kill, 7, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
 			down := between(0, 5*time.Second)
-			c.broker.Kill()
+			broker.Kill()
 			down()
-			c.restart("Kafka", c.broker.Start)
+			c.restart("Kafka", broker.Start)
 		}},
 		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			hung := between(100*time.Millisecond, 12*time.Second)
-			_ = c.broker.Signal(syscall.SIGSTOP)
+			hung := between(100*time.Millisecond, 16*time.Second)
+			_ = broker.Signal(syscall.SIGSTOP)
 			hung()
-			_ = c.broker.Signal(syscall.SIGCONT)
+			_ = broker.Signal(syscall.SIGCONT)
 		}},
 	}
 }
@@ -142,7 +146,7 @@ func (c *chaos) restart(name string, start func() error) {
 func (c *chaos) networkFaults() []fault {
 	relays := append([]*harness.Relay{c.clients, c.backends}, c.decoders...)
 	relays = append(relays, c.producers...)
-	names := []string{"clients-proxy", "proxy-postgres", "a-postgres", "b-postgres", "a-kafka", "b-kafka"}
+	names := []string{"clients-proxy", "proxy-postgres", "a-postgres", "b-postgres", "a-kafka", "b-kafka"} // of the relays
 	on := func(f func(r *harness.Relay, random *rand.Rand, between func(low, high time.Duration) func())) func(*rand.Rand, func(low, high time.Duration) func()) {
 		return func(random *rand.Rand, between func(low, high time.Duration) func()) {
 			i := random.Intn(len(relays))

@@ -23,6 +23,7 @@ type options struct {
 	major      int
 	outbox     string
 	partitions int
+	cluster    int
 	planted    bool
 }
 
@@ -33,6 +34,7 @@ func main() {
 	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
 	flag.StringVar(&o.outbox, "outbox", "table", "table or message")
 	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
+	flag.IntVar(&o.cluster, "brokers", 1, "of Kafka; of several the leaders and the coordinator are killed in turn")
 	flag.BoolVar(&o.planted, "planted", false, "plant a bug, acknowledge before the Kafka transaction commits: the run must fail")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -55,7 +57,7 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, c.keepArtefacts())
 		}
 	}()
-	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions)
+	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}

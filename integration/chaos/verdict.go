@@ -79,7 +79,7 @@ func (c *chaos) read(name string) ([]integration.Record, error) {
 
 // readAll returns the committed records of the topics that are wanted.
 func (c *chaos) readAll(wanted func(string) bool) (map[string][]integration.Record, error) {
-	w, err := integration.NewWitness(c.broker.Address)
+	w, err := integration.NewWitness(c.brokers[0].Address)
 	if err != nil {
 		return nil, err
 	}

@@ -20,31 +20,35 @@ const (
 	copyGoal     = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 )
 
-// Kafka is a real Apache Kafka broker: one node, KRaft, no topic made by itself.
+// Kafka is a real Apache Kafka broker, alone or one of a cluster: KRaft, no topic made by itself.
 type Kafka struct {
 	Address string // HOST:PORT
+	Node    int32  // id, from 1
 
-	world   *World
-	command Command
-	process *Process
-	dir     string
+	controller string // HOST:PORT of its share in the quorum
+	command    Command
+	process    *Process
+	dir        string
 }
 
+// A topic has as many replicas as there are brokers, and is written to while one of them is away.
 const brokerConfig = `process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@%[2]s
-listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s%[4]s
-advertised.listeners=PLAINTEXT://%[1]s%[5]s
+node.id=%[1]d
+controller.quorum.voters=%[2]s
+listeners=%[3]s
+advertised.listeners=%[4]s
+listener.security.protocol.map=%[5]s
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT%[6]s
-log.dirs=%[3]s
+log.dirs=%[6]s
 num.partitions=1
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+default.replication.factor=%[7]d
+min.insync.replicas=%[8]d
+offsets.topic.replication.factor=%[7]d
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=%[7]d
+transaction.state.log.min.isr=%[8]d
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 `
@@ -52,41 +56,87 @@ group.initial.rebalance.delay.ms=0
 // StartKafka starts a broker and waits until it answers. Whoever connects by way of one of the relays
 // stays on it: each has a listener of its own, which the broker advertises by the relay's address.
 func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
+	brokers, err := w.startCluster(1, relays)
+	if err != nil {
+		return nil, err
+	}
+	return brokers[0], nil
+}
+
+// StartCluster starts that many brokers and waits until they answer.
+func (w *World) StartCluster(brokers int) ([]*Kafka, error) { return w.startCluster(brokers, nil) }
+
+func (w *World) startCluster(n int, relays []*Relay) ([]*Kafka, error) {
 	jars, err := kafkaJars(w.Source)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := w.Sub("kafka")
-	if err != nil {
-		return nil, err
-	}
-	broker, err := FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	controller, err := FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	config := filepath.Join(dir, "server.properties")
-	listeners, advertised, protocols, err := relayed(relays)
-	if err != nil {
-		return nil, err
-	}
-	text := fmt.Sprintf(brokerConfig, broker, controller, filepath.Join(dir, "data"), listeners, advertised, protocols)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return nil, err
-	}
 	java := []string{"java", "-cp", filepath.Join(jars, "*"), "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC",
 		"-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}
+	brokers := make([]*Kafka, n)
+	for i := range brokers {
+		if brokers[i], err = w.newBroker(int32(i + 1)); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range brokers {
+		if err := k.configure(java, brokers, relays); err != nil {
+			return nil, err
+		}
+		end := k.Stop
+		if n > 1 { // the last ones would wait for a quorum
+			end = func() error { k.Kill(); return nil }
+		}
+		if err := k.launch(); err != nil { // none answers before most of them run
+			return nil, err
+		}
+		w.OnClose(end)
+	}
+	for _, k := range brokers {
+		if err := k.awaitAnswer(); err != nil {
+			return nil, err
+		}
+	}
+	return brokers, nil
+}
+
+func (w *World) newBroker(node int32) (k *Kafka, err error) {
+	k = &Kafka{Node: node}
+	if k.dir, err = w.Sub("kafka"); err != nil {
+		return nil, err
+	}
+	if k.Address, err = FreeAddress(); err != nil {
+		return nil, err
+	}
+	k.controller, err = FreeAddress()
+	return k, err
+}
+
+// configure writes the broker's configuration and formats its log folder.
+func (k *Kafka) configure(java []string, cluster []*Kafka, relays []*Relay) error {
+	var voters []string
+	for _, other := range cluster {
+		voters = append(voters, fmt.Sprintf("%d@%s", other.Node, other.controller))
+	}
+	listeners, advertised, protocols, err := relayed(relays)
+	if err != nil {
+		return err
+	}
+	n := len(cluster)
+	text := fmt.Sprintf(brokerConfig, k.Node, strings.Join(voters, ","),
+		fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s%s", k.Address, k.controller, listeners),
+		fmt.Sprintf("PLAINTEXT://%s%s", k.Address, advertised), "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"+protocols,
+		filepath.Join(k.dir, "data"), n, max(1, n-1))
+	config := filepath.Join(k.dir, "server.properties")
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		return err
+	}
 	format := append(java[:len(java):len(java)], "kafka.tools.StorageTool", "format", "-t", "cGd0ZWUtdGVzdC1rYWZrYQ", "-c", config)
 	if out, err := exec.Command(format[0], format[1:]...).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("format Kafka's log folder: %w: %s", err, out)
+		return fmt.Errorf("format Kafka's log folder: %w: %s", err, out)
 	}
-	k := &Kafka{Address: broker, world: w, dir: dir,
-		command: Command{Name: "kafka", Args: append(java[:len(java):len(java)], "kafka.Kafka", config)}}
-	w.OnClose(k.Stop)
-	return k, k.Start()
+	k.command = Command{Name: "kafka", Args: append(java[:len(java):len(java)], "kafka.Kafka", config)}
+	return nil
 }
 
 // relayed starts the relays before listeners that are free to take, and returns what the broker's
@@ -107,13 +157,20 @@ func relayed(relays []*Relay) (listeners, advertised, protocols string, err erro
 
 // Start starts a stopped broker on its old address and data.
 func (k *Kafka) Start() error {
-	p, err := Start(k.dir, k.command)
-	if err != nil {
+	if err := k.launch(); err != nil {
 		return err
 	}
-	k.process = p
+	return k.awaitAnswer()
+}
+
+func (k *Kafka) launch() (err error) {
+	k.process, err = Start(k.dir, k.command)
+	return err
+}
+
+func (k *Kafka) awaitAnswer() error {
 	return Eventually(60*time.Second, func(ctx context.Context) error {
-		if err := gone(p); err != nil {
+		if err := gone(k.process); err != nil {
 			return err
 		}
 		return k.ping(ctx)
@@ -137,10 +194,12 @@ func (k *Kafka) ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("Kafka at %s: %w", k.Address, err)
 	}
-	if brokers := answer.(*metadata.Response).Brokers; len(brokers) != 1 {
-		return fmt.Errorf("Kafka at %s: %d brokers registered, want 1", k.Address, len(brokers))
+	for _, broker := range answer.(*metadata.Response).Brokers {
+		if broker.NodeID == k.Node {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("Kafka at %s is not registered", k.Address)
 }
 
 // Stop ends the broker, as its own stop script does.
