@@ -1,0 +1,234 @@
+package publisher
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+func mustShape(t *testing.T, c ShapeConfig) *Shape {
+	t.Helper()
+	if c.Prefix == "" {
+		c.Prefix = "shop"
+	}
+	shape, err := NewShape(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shape
+}
+
+func relation(schema, table string, identity byte, columns ...string) *pgoutput.Relation {
+	r := &pgoutput.Relation{Schema: schema, Name: table, Identity: identity}
+	for i, name := range columns {
+		r.Columns = append(r.Columns, pgoutput.Column{Name: name, Type: oidText, TypeMod: -1, Key: i == 0 && identity == 'd' || identity == 'f'})
+	}
+	return r
+}
+
+func TestGlob(t *testing.T) {
+	for _, test := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"public.orders", "public.orders", true}, {"public.orders", "public.orders2", false}, {"public.*", "public.orders", true},
+		{"*", "", true}, {"", "", true}, {"", "a", false}, {"?", "ü", true}, {"?", "", false}, {"a?c", "abc", true}, {"*.orders_?", "shard.orders_7", true},
+		{"*.*_tmp", "public.a_tmp", true}, {"*.*_tmp", "public.a_tmp2", false}, {"a*b*c", "aXbXbXc", true}, {"a*b*c", "aXbXbX", false},
+		{"Public.*", "public.orders", false}, {"x[a]", "x[a]", true}, {"***", "abc", true},
+	} {
+		if got := matches(test.pattern, test.name); got != test.want {
+			t.Errorf("%q matches %q: %t", test.pattern, test.name, got)
+		}
+	}
+}
+
+func TestTopics(t *testing.T) {
+	for _, test := range []struct{ template, schema, table, want string }{
+		{"", "public", "orders", "shop.public.orders"},
+		{"debezium", "sales", "Büro", "shop.sales.B_ro"},
+		{"bottledwater", "public", "orders", "shop.orders"},
+		{"bottledwater", "sales", "orders", "shop.sales.orders"},
+		{"cdc-{database}-{table}", "sales", "a b", "cdc-crm-a_b"},
+		{"all", "sales", "orders", "all"},
+		{"{table}", "sales", "{schema}", "_schema_"},
+	} {
+		shape := mustShape(t, ShapeConfig{Topic: test.template, Database: "crm"})
+		got, err := shape.Table(relation(test.schema, test.table, 'd', "id"))
+		if err != nil || got.Topic != test.want {
+			t.Errorf("%s.%s by %q: topic %+v, error %v, want %s", test.schema, test.table, test.template, got, err, test.want)
+		}
+	}
+}
+
+// TestReservedTopics: a table never gets a topic that has another use.
+func TestReservedTopics(t *testing.T) {
+	for _, name := range []string{"audit", "ddl", "progress", "transaction", "message", "outbox.orders"} {
+		shape := mustShape(t, ShapeConfig{Topic: "{prefix}.{table}"})
+		if _, err := shape.Table(relation("public", name, 'd', "id")); !errors.Is(err, ErrTopicCollision) {
+			t.Errorf("table %s: error %v", name, err)
+		}
+	}
+	shape := mustShape(t, ShapeConfig{Topic: "{table}"})
+	for _, name := range []string{"__consumer_offsets", "__debezium-heartbeat.shop"} {
+		if _, err := shape.Table(relation("public", name, 'd', "id")); !errors.Is(err, ErrTopicCollision) {
+			t.Errorf("table %s: error %v", name, err)
+		}
+	}
+	if _, err := shape.Table(relation("public", "..", 'd', "id")); err == nil {
+		t.Error("a topic named .. is accepted")
+	}
+	if _, err := shape.Table(relation("public", strings.Repeat("x", 250), 'd', "id")); err == nil {
+		t.Error("a topic of 250 characters is accepted")
+	}
+}
+
+func TestSelection(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{IncludeTables: []string{"public.*", "sales.orders"}, ExcludeTables: []string{"*.*_tmp"}, ExcludeMessages: []string{"debug*"}})
+	for name, want := range map[string]bool{"public.a": true, "public.a_tmp": false, "sales.orders": true, "sales.other": false} {
+		schema, table, _ := strings.Cut(name, ".")
+		got, err := shape.Table(relation(schema, table, 'd', "id"))
+		if err != nil || got.Excluded == want {
+			t.Errorf("%s is excluded: %t, error %v", name, got.Excluded, err)
+		}
+	}
+	if shape.IncludesMessage("debug.x") || !shape.IncludesMessage("app") {
+		t.Error("messages with excluded prefixes are published, or others are not")
+	}
+}
+
+// TestMerge: all entries that match apply, in their order.
+func TestMerge(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{Salt: []byte("s"), Tables: []TableConfig{
+		{Match: "*.*", Partitions: 2, TopicConfig: map[string]string{"a": "1", "b": "1"}, Masks: []MaskConfig{{Column: "e*", Kind: Asterisks, Length: 3}}},
+		{Match: "public.users", Topic: "{prefix}.people", Partitions: 6, ReplicationFactor: 3, TopicConfig: map[string]string{"b": "2"},
+			Masks: []MaskConfig{{Column: "email", Kind: Hash}}, ExcludeColumns: []string{"password"}, Where: "id <> '0'"},
+		{Match: "public.us*", Key: []string{"email", "id"}, IncludeColumns: []string{"id", "e*"}, Where: "extra = 'x'"},
+		{Match: "public.users", IncludeColumns: []string{"name"}},
+		{Match: "public.other", Partitions: 9},
+	}})
+	got, err := shape.Table(relation("public", "users", 'f', "id", "name", "email", "password", "extra", "rest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Topic{6, 3, map[string]string{"a": "1", "b": "2"}, false}); !reflect.DeepEqual(shape.TopicSettings("shop.people"), want) {
+		t.Errorf("topic settings %+v, want %+v", shape.TopicSettings("shop.people"), want)
+	}
+	if !reflect.DeepEqual(got.Key, []int{2, 0}) {
+		t.Errorf("key %v", got.Key)
+	}
+	hidden, masks := "", ""
+	for _, c := range got.Columns {
+		hidden += map[bool]string{true: "h", false: "."}[c.Hidden]
+		switch {
+		case c.Mask == nil:
+			masks += "."
+		default:
+			masks += map[MaskKind]string{Asterisks: "*", Hash: "#"}[c.Mask.Kind()]
+		}
+	}
+	if hidden != "...h.h" || masks != "..#.*." {
+		t.Errorf("hidden %s, masks %s", hidden, masks)
+	}
+	for row, want := range map[string]Truth{"1 x": True, "0 x": False, "1 y": False} {
+		id, extra, _ := strings.Cut(row, " ")
+		if got := got.Filter.Match(texts{id, "", "", "", extra, ""}); got != want {
+			t.Errorf("row %s: %d, want %d", row, got, want)
+		}
+	}
+}
+
+func TestShapeErrors(t *testing.T) {
+	users := relation("public", "users", 'd', "id", "email")
+	users.Columns = append(users.Columns, pgoutput.Column{Name: "age", Type: 23, TypeMod: -1})
+	for name, test := range map[string]struct {
+		table TableConfig
+		want  string
+	}{
+		"no such key":        {TableConfig{Key: []string{"tenant"}}, "key column tenant is not there"},
+		"key not identity":   {TableConfig{Key: []string{"email"}}, `ALTER TABLE "public"."users" REPLICA IDENTITY FULL`},
+		"key twice":          {TableConfig{Key: []string{"id", "id"}}, "there twice"},
+		"no such column":     {TableConfig{Masks: []MaskConfig{{Column: "emial"}}}, "column emial, which the configuration hides, is not there"},
+		"nothing to exclude": {TableConfig{ExcludeColumns: []string{"phone"}}, "column phone, which"},
+		"truncated number":   {TableConfig{Masks: []MaskConfig{{Column: "age", Kind: Truncate, Length: 1}}}, "neither text nor bytea"},
+		"filter":             {TableConfig{Where: "city = 'x'"}, "filter at character 1: there is no column city"},
+	} {
+		test.table.Match = "public.users"
+		shape := mustShape(t, ShapeConfig{Tables: []TableConfig{test.table}})
+		if _, err := shape.Table(users); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+	shape := mustShape(t, ShapeConfig{Tables: []TableConfig{{Match: "*.*", Masks: []MaskConfig{{Column: "nobod?"}, {Column: "*", Kind: Truncate, Length: 1}}}}})
+	if got, err := shape.Table(users); err != nil || got.Columns[2].Mask != nil {
+		t.Errorf("a glob that matches nothing it can mask: %v", err)
+	}
+}
+
+func TestShapeConfigErrors(t *testing.T) {
+	for want, config := range map[string]ShapeConfig{
+		"topic template":         {Topic: "{prefix}.{tabel}"},
+		`"orders" names no`:      {IncludeTables: []string{"orders"}},
+		`"public." names no`:     {ExcludeTables: []string{"public."}},
+		`"" names no`:            {Tables: []TableConfig{{}}},
+		"hashed without a salt":  {Tables: []TableConfig{{Match: "a.b", Masks: []MaskConfig{{Column: "c", Kind: Hash}}}}},
+		"length -1":              {Tables: []TableConfig{{Match: "a.b", Masks: []MaskConfig{{Column: "c", Length: -1}}}}},
+		"names no column":        {Tables: []TableConfig{{Match: "a.b", Masks: []MaskConfig{{}}}}},
+		"positive numbers":       {Tables: []TableConfig{{Match: "a.b", Partitions: -1}}},
+		`match "a.b": filter at`: {Tables: []TableConfig{{Match: "a.b", Where: "x = "}}},
+	} {
+		if _, err := NewShape(config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestUnkeyed(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{RefuseUnkeyed: true, ExcludeTables: []string{"*.log"}, Tables: []TableConfig{{Match: "public.a", Key: []string{"id"}}}})
+	for table, want := range map[string]bool{"a": false, "b": true, "log": false} {
+		if got := shape.NeedsKey("public", table); got != want {
+			t.Errorf("table %s needs a key: %t", table, got)
+		}
+	}
+	err := shape.CheckKey(relation("public", "b", 'f', "x"), false)
+	if err == nil || !strings.Contains(err.Error(), `ALTER TABLE "public"."b" ADD PRIMARY KEY`) {
+		t.Errorf("a table without a key: %v", err)
+	}
+	if err := mustShape(t, ShapeConfig{}).CheckKey(relation("public", "b", 'f', "x"), false); err != nil {
+		t.Errorf("by default: %v", err)
+	}
+}
+
+func TestMasks(t *testing.T) {
+	varchar := pgoutput.Column{Name: "c", Type: oidVarchar, TypeMod: 14}
+	text := pgoutput.Column{Name: "c", Type: oidText, TypeMod: -1}
+	bytea := pgoutput.Column{Name: "c", Type: oidBytea, TypeMod: -1}
+	number := pgoutput.Column{Name: "c", Type: 23, TypeMod: -1}
+	for _, test := range []struct {
+		config      MaskConfig
+		column      pgoutput.Column
+		value, want string
+	}{
+		{MaskConfig{"c", Asterisks, 3}, text, "secret", "***"},
+		{MaskConfig{"c", Asterisks, 0}, text, "secret", ""},
+		// echo -n 'CzQMA0cB5Ksecret' | sha256sum, as column.mask.hash.v2.SHA-256.with.salt.CzQMA0cB5K makes it
+		{MaskConfig{"c", Hash, 0}, text, "secret", "8b41ea6bee11d6298cbf86dab70bb64aabef4ff6119d9c929ace2a16123117a5"},
+		{MaskConfig{"c", Hash, 0}, number, "secret", "8b41ea6bee11d6298cbf86dab70bb64aabef4ff6119d9c929ace2a16123117a5"},
+		{MaskConfig{"c", Hash, 0}, varchar, "secret", "8b41ea6bee"},
+		{MaskConfig{"c", Truncate, 2}, text, "äöü", "äö"},
+		{MaskConfig{"c", Truncate, 3}, text, "äöü", "äöü"},
+		{MaskConfig{"c", Truncate, 0}, text, "äöü", ""},
+		{MaskConfig{"c", Truncate, 2}, bytea, `\x010203`, `\x0102`},
+		{MaskConfig{"c", Truncate, 9}, bytea, `\x010203`, `\x010203`},
+	} {
+		m, err := newMask(test.config, test.column, []byte("CzQMA0cB5K"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(m.Text([]byte(test.value))); got != test.want {
+			t.Errorf("%+v of %s: %q, want %q", test.config, test.value, got, test.want)
+		}
+	}
+}
