@@ -52,7 +52,7 @@ const noNote = -2 // -1 is the note of a direct change
 func (p *Publisher) appendAudit(tx *outbox.Transaction) {
 	p.audit.count(tx)
 	b := p.batch
-	b.ordinal, b.repeat = append(b.ordinal[:0], "audit"...), 0
+	b.mark("audit")
 	key := Null
 	if len(tx.Notes) > 0 {
 		key = len(b.Buf)

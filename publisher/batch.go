@@ -11,7 +11,7 @@ import (
 // EventIDHeader names the record header that stays the same when an event is published again:
 // system identifier, slot, end LSN of the transaction (which has a slash of its own), number of the
 // change in it, as in "7300015402116915253/pgtee/0/16B3748/12". Further records of the same change
-// end in ".1", ".2"; the audit record of a transaction ends in "audit".
+// end in ".1", ".2"; those of a transaction itself end in "begin", "end" and "audit".
 const EventIDHeader = "pgtee-event-id"
 
 // Null stands for the start of a key or value that a record does not have.
@@ -94,6 +94,11 @@ func (b *Batch) Begin(tx *outbox.Transaction) {
 func (b *Batch) At(tx *outbox.Transaction, i int) {
 	b.ordinal = strconv.AppendInt(b.ordinal[:0], int64(tx.Changes[i].Ordinal), 10)
 	b.repeat = 0
+}
+
+// mark says that the next records belong to a part of the transaction that is no change: "begin".
+func (b *Batch) mark(name string) {
+	b.ordinal, b.repeat = append(b.ordinal[:0], name...), 0
 }
 
 // Add makes a record of Buf[key:value] and Buf[value:]. Null for key: no key. Null for value: no

@@ -36,10 +36,13 @@ func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty
 }
 
-// append appends the records of one transaction: its changes, then its audit record. Those of a giant one
+// append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant one
 // are sent in parts; nobody sees them before Publish.
 func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 	p.batch.Begin(tx)
+	if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
+		return err
+	}
 	p.order = arrange(p.order[:0], tx)
 	for _, i := range p.order {
 		if err := p.appendChange(tx, i); err != nil {
@@ -54,7 +57,19 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 		p.sent += p.batch.Len()
 		p.batch.Reset()
 	}
+	if err := p.bracket(tx, "end", p.format.End); err != nil {
+		return err
+	}
 	p.appendAudit(tx)
+	return nil
+}
+
+// bracket appends what the format says where a transaction begins or ends.
+func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*Batch, *outbox.Transaction) error) error {
+	p.batch.mark(name)
+	if err := append(p.batch, tx); err != nil {
+		return unencoded("the "+name+" of the transaction", err)
+	}
 	return nil
 }
 
@@ -66,21 +81,27 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	}
 	first := p.batch.Len()
 	err := p.format.Append(p.batch, tx, i)
-	var outage interface{ Temporary() bool } // of the catalog that the format asks
-	if errors.As(err, &outage) && outage.Temporary() {
-		return fmt.Errorf("%s: %w", sourceName(c), err)
-	}
-	var stop *Halt
-	if errors.As(err, &stop) {
-		return err
-	}
 	if err != nil {
-		return &Halt{ErrEncode, fmt.Sprintf("%s: %v", sourceName(c), err), "exclude the table or report the defect; nothing is skipped meanwhile"}
+		return unencoded(sourceName(c), err)
 	}
 	if p.batch.Len() == first {
 		p.filtered++
 	}
 	return p.owners.claim(p.batch, first, c, p.cfg.Shape)
+}
+
+// unencoded says what an error of the format means: to be tried again, if it was an outage (of the catalog, of
+// a schema registry), else a halt.
+func unencoded(what string, err error) error {
+	var outage interface{ Temporary() bool }
+	if errors.As(err, &outage) && outage.Temporary() {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	var stop *Halt
+	if errors.As(err, &stop) {
+		return err
+	}
+	return &Halt{ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table or report the defect; nothing is skipped meanwhile"}
 }
 
 // arrange appends the indexes of the changes in the order in which they are published: that of the

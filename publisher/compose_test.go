@@ -38,6 +38,9 @@ func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
 // tableFormat writes the pgtee block to the topic of the table.
 type tableFormat struct{}
 
+func (tableFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
+func (tableFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+
 func (tableFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	topic := "shop.message"
 	if r := tx.Changes[i].Relation; r != nil {
@@ -315,7 +318,7 @@ func TestTablesThatMapToOneTopicHalt(t *testing.T) {
 	}
 }
 
-type brokenFormat struct{}
+type brokenFormat struct{ tableFormat }
 
 func (brokenFormat) Append(*Batch, *outbox.Transaction, int) error { return errors.New("no such type") }
 
@@ -336,7 +339,7 @@ type outage struct{ error }
 
 func (outage) Temporary() bool { return true }
 
-type formatWithoutCatalog struct{}
+type formatWithoutCatalog struct{ tableFormat }
 
 func (formatWithoutCatalog) Append(*Batch, *outbox.Transaction, int) error {
 	return fmt.Errorf("type 4711: %w", outage{errors.New("connection refused")})

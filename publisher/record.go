@@ -19,6 +19,11 @@ type Header = kgo.RecordHeader
 // Format turns the changes of a transaction into records. It never skips: what it cannot encode is
 // an error, and the publisher stops. It is used by one goroutine at a time.
 type Format interface {
+	// Begin and End append the records, if any, that say that tx begins and ends. What is between them belongs
+	// to tx; a Begin without its End was of a transaction that could not be published, and begins anew.
+	Begin(b *Batch, tx *outbox.Transaction) error
+	End(b *Batch, tx *outbox.Transaction) error
+
 	// Append appends the records of tx.Changes[i] to b. One change may make several records (a key
 	// change makes a delete, a tombstone and a create), or none (a table that is filtered out).
 	Append(b *Batch, tx *outbox.Transaction, i int) error

@@ -427,6 +427,9 @@ func (w *world) showTransaction(records []Record) []Record {
 // simFormat writes which row of which transaction a change is.
 type simFormat struct{}
 
+func (simFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
+func (simFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+
 func (simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	value := len(b.Buf)
 	b.Buf = simValue(b.Buf, tx, i)

@@ -21,6 +21,10 @@ type Config struct {
 
 	Modes // forms of the values
 
+	// TransactionMetadata adds the topic <prefix>.transaction and the field "transaction" in other records:
+	// provide.transaction.metadata.
+	TransactionMetadata bool
+
 	NoTombstones bool // no null record after a delete: tombstones.on.delete=false
 	SkipTruncate bool // no record for TRUNCATE: skipped.operations=t
 }

@@ -35,19 +35,26 @@ import (
 
 // Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
 type Encoder struct {
-	config   Config
-	source   []byte // source block up to "ts_ms":
-	messages string // topic of logical messages
-	context  []publisher.Header
-	codecs   codecs
+	config  Config
+	source  []byte // source block up to "ts_ms":
+	topics  topics
+	context []publisher.Header
+	codecs  codecs
 
-	tables map[uint32]*table // by OID, of the newest Relation
+	tables      map[uint32]*table // by OID, of the newest Relation
+	collections map[string]*collection
+	transaction transaction
 
 	now            time.Time
 	before, after  row
 	identity       row // scratch of decide
 	oldKey, newKey []byte
+	lost           lost
+	payload        []byte // scratch of frame
 }
+
+// topics are those that are not of a table.
+type topics struct{ messages, transaction string }
 
 var _ publisher.Format = (*Encoder)(nil)
 
@@ -63,12 +70,13 @@ func New(config Config) *Encoder {
 		config.Shape, _ = publisher.NewShape(publisher.ShapeConfig{Prefix: config.Prefix, Database: config.Database}) // is valid
 	}
 	return &Encoder{
-		config:   config,
-		source:   sourceHead(&config),
-		messages: config.Prefix + ".message",
-		context:  contextHeaders(&config),
-		codecs:   codecs{catalog: config.Catalog},
-		tables:   map[uint32]*table{},
+		config:      config,
+		source:      sourceHead(&config),
+		topics:      topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction")},
+		context:     contextHeaders(&config),
+		codecs:      codecs{catalog: config.Catalog},
+		tables:      map[uint32]*table{},
+		collections: map[string]*collection{},
 	}
 }
 
@@ -96,7 +104,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 		err = e.appendChange(b, tx, i)
 	case outbox.Message:
 		if e.config.Shape.IncludesMessage(c.Prefix) {
-			e.appendMessage(b, tx, i)
+			err = e.appendMessage(b, tx, i)
 		}
 	default:
 		err = fmt.Errorf("operation %q has no Debezium record", c.Op)
@@ -136,7 +144,7 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	case outbox.Delete:
 		return w.delete(stays)
 	case outbox.Truncate:
-		w.truncate()
+		return w.truncate()
 	}
 	return nil
 }
@@ -156,24 +164,67 @@ func hasRows(op outbox.Op, before, after bool) bool {
 
 // appendMessage writes a logical message of the application to <prefix>.message. One that was not
 // transactional has no transaction id.
-func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i int) {
+func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	key := len(b.Buf)
 	b.Buf = publisher.AppendJSONString(append(b.Buf, `{"prefix":`...), c.Prefix)
 	b.Buf = append(b.Buf, '}')
+	if err := e.frame(b, key, publisher.KeyPart, e.topics.messages, messageKeySchema); err != nil {
+		return err
+	}
 	value := len(b.Buf)
 	b.Buf = append(b.Buf, `{"op":"m","ts_ms":`...)
 	b.Buf = appendInt(b.Buf, e.now.UnixMilli())
 	b.Buf = append(b.Buf, `,"source":`...)
 	b.Buf = e.appendSource(b.Buf, tx, i, noTable)
-	b.Buf = append(b.Buf, `,"transaction":null,"message":{"prefix":`...)
+	b.Buf = append(b.Buf, `,"transaction":`...)
+	b.Buf = e.appendBlock(b.Buf, tx, e.collection(messageCollection))
+	b.Buf = append(b.Buf, `,"message":{"prefix":`...)
 	b.Buf = publisher.AppendJSONString(b.Buf, c.Prefix)
 	b.Buf = append(b.Buf, `,"content":`...)
 	b.Buf = publisher.AppendJSONBase64(b.Buf, c.Content)
 	b.Buf = append(b.Buf, `},"pgtee":`...)
-	b.Buf = b.AppendPgtee(b.Buf, tx, i)
+	b.Buf = e.appendPgtee(b, tx, i, nil)
 	b.Buf = append(b.Buf, '}')
-	b.Add(e.messages, key, value)
+	if err := e.frame(b, value, publisher.ValuePart, e.topics.messages, messageSchema); err != nil {
+		return err
+	}
+	b.Add(e.topics.messages, key, value)
+	return nil
+}
+
+// appendPgtee appends our block to the batch's buffer, with the values that are lost if the record is framed.
+func (e *Encoder) appendPgtee(b *publisher.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
+	dst := b.AppendPgtee(b.Buf, tx, i)
+	if e.config.Framing == nil {
+		return dst
+	}
+	dst = append(dst[:len(dst)-1], `,"values":`...)
+	return append(values.appendTo(dst), '}')
+}
+
+// frame frames the payload that starts at start and ends with the buffer.
+func (e *Encoder) frame(b *publisher.Batch, start int, part publisher.Part, topic string, schema *publisher.Schema) error {
+	if e.config.Framing == nil {
+		return nil
+	}
+	e.payload = append(e.payload[:0], b.Buf[start:]...)
+	framed, err := e.config.Framing.Append(b.Buf[:start], part, topic, schema, e.payload)
+	if err != nil {
+		return err
+	}
+	b.Buf = framed
+	return nil
+}
+
+// collection returns the counter of the events of a table, or of the messages.
+func (e *Encoder) collection(name string) *collection {
+	c := e.collections[name]
+	if c == nil {
+		c = &collection{name: name}
+		e.collections[name] = c
+	}
+	return c
 }
 
 // table returns the plan of a Relation. A new pointer is a new version of the table.

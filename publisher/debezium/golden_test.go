@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 )
 
@@ -137,20 +139,20 @@ func (c *comparison) compareTopic(want, got []line) {
 // name turns the path of a difference into the name that an excuse has: "t_num.n" for a column in a row,
 // "t_num.n schema" for its schema, "t_num key", "t_num header", else "t_num value.source.lsn".
 func (c *comparison) name(path []string) string {
-	whole, suffix := path, ""
-	if len(path) > 1 && (path[1] == "payload" || path[1] == "schema") {
-		if path[1] == "schema" {
+	part, suffix, rest := path[0], "", slices.Clone(path[1:])
+	if len(rest) > 0 && (rest[0] == "payload" || rest[0] == "schema") {
+		if rest[0] == "schema" {
 			suffix = " schema"
 		}
-		path = slices.Delete(slices.Clone(path), 1, 2)
+		rest = slices.DeleteFunc(rest[1:], func(name string) bool { return name == "fields" })
 	}
 	switch {
-	case path[0] == "value" && len(path) > 2 && (path[1] == "before" || path[1] == "after"):
-		return c.topic + "." + path[2] + suffix
-	case path[0] == "key" || path[0] == "header":
-		return c.topic + " " + path[0] + suffix
+	case part == "value" && len(rest) > 1 && (rest[0] == "before" || rest[0] == "after"):
+		return c.topic + "." + rest[1] + suffix
+	case part == "key" || part == "header":
+		return c.topic + " " + part + suffix
 	}
-	return c.topic + " " + strings.Join(whole, ".")
+	return c.topic + " " + strings.Join(append([]string{part}, rest...), ".") + suffix
 }
 
 // encoded makes records of the log of a capture.
@@ -160,18 +162,25 @@ func (f *captured) encoded(t *testing.T) map[string][]line {
 	var batch publisher.Batch
 	for _, tx := range f.transactions(t) {
 		batch.Reset()
-		batch.Begin(tx)
-		for i := range tx.Changes {
-			batch.At(tx, i)
-			if err := encoder.Append(&batch, tx, i); err != nil {
-				t.Fatal(err)
-			}
+		if err := encodeAll(encoder, &batch, tx); err != nil {
+			t.Fatal(err)
 		}
 		for _, r := range batch.Records() {
 			records[r.Topic] = append(records[r.Topic], lineOf(t, r))
 		}
 	}
 	return records
+}
+
+// encodeAll does what the publisher does with a transaction.
+func encodeAll(e *Encoder, b *publisher.Batch, tx *outbox.Transaction) error {
+	b.Begin(tx)
+	err := e.Begin(b, tx)
+	for i := range tx.Changes {
+		b.At(tx, i)
+		err = errors.Join(err, e.Append(b, tx, i))
+	}
+	return errors.Join(err, e.End(b, tx))
 }
 
 func lineOf(t *testing.T, r publisher.Record) line {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/pgtee/pgtee/publisher"
@@ -92,7 +94,7 @@ func (n *node) nameFields() {
 	}
 	for i := range n.fields {
 		if name := n.fields[i].node.at("field"); name != nil {
-			n.fields[i].name = name.scalar
+			n.fields[i].name, _ = strconv.Unquote(name.scalar)
 		}
 	}
 }
@@ -215,7 +217,7 @@ func (l *line) mask() {
 	payload := l.value.payload()
 	if payload != l.value {
 		if schema := l.value.at("schema", "fields"); schema != nil {
-			schema.remove(`"pgtee"`)
+			schema.remove("pgtee")
 		}
 	}
 	payload.remove("pgtee")
@@ -225,6 +227,22 @@ func (l *line) mask() {
 	if payload.at("data_collections") != nil {
 		payload.mask("id")
 		l.key.payload().mask("id")
+		payload.at("data_collections").nameMessages()
+	}
+}
+
+// nameMessages gives the count of logical messages the name that Debezium's documentation promises: it writes
+// the address of a Java object there, which makes their order random too.
+func (n *node) nameMessages() {
+	random := false
+	for _, f := range n.fields {
+		name := f.node.at("data_collection")
+		if strings.Contains(name.scalar, "LogicalDecodingMessageId@") || strings.Contains(name.scalar, messageCollection) {
+			name.scalar, random = messageCollection, true
+		}
+	}
+	if random {
+		slices.SortFunc(n.fields, func(a, b field) int { return strings.Compare(a.node.String(), b.node.String()) })
 	}
 }
 

@@ -80,16 +80,22 @@ func (h *hstores) parsePair(text []byte) (p pair, rest []byte, ok bool) {
 	return p, rest, ok
 }
 
-// sort puts the pairs into the order of the buckets of a HashMap, which has at least 16 and doubles
-// when it is three quarters full. Within a bucket the order of insertion stays.
+// sort puts the pairs into the order of the buckets of a HashMap. Within a bucket the order of insertion
+// stays.
 func (h *hstores) sort() {
-	buckets := uint32(16)
-	for len(h.pairs) > int(buckets)*3/4 {
-		buckets *= 2
-	}
+	buckets := hashBuckets(len(h.pairs))
 	slices.SortStableFunc(h.pairs, func(a, b pair) int {
 		return int(a.hash&(buckets-1)) - int(b.hash&(buckets-1))
 	})
+}
+
+// hashBuckets returns how many buckets a HashMap has: at least 16, twice as many when it is three quarters full.
+func hashBuckets(entries int) uint32 {
+	buckets := uint32(16)
+	for entries > int(buckets)*3/4 {
+		buckets *= 2
+	}
+	return buckets
 }
 
 // javaHash is String.hashCode() as HashMap spreads it.

@@ -17,6 +17,8 @@ type table struct {
 	source   []byte            // its part of the source block
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
+	schemas  tableSchemas
+	events   *collection
 }
 
 // column is how one column becomes a field of a JSON object.
@@ -28,6 +30,7 @@ type column struct {
 	null        string // for NULL
 	absent      string // for a value that an old tuple of the identity's columns does not have
 	unavailable string // for an unchanged TOAST value
+	schema      *publisher.Schema
 }
 
 // absent is the kind of a column that is not in the log, beside the kinds of a Tuple.
@@ -57,6 +60,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		filter:   shape.Filter,
 		source:   sourceTable(relation.Schema, relation.Name),
 		columns:  make([]column, len(relation.Columns)),
+		events:   e.collection(relation.Schema + "." + relation.Name),
 	}
 	known, _, err := e.config.Catalog.Table(relation.OID)
 	if err != nil {
@@ -73,6 +77,9 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	if t.key = shape.Key; t.key == nil {
 		t.key = chooseKey(relation, known.Keys)
 	}
+	if e.config.Framing != nil {
+		t.schemas = t.describe()
+	}
 	return t, e.config.Shape.CheckKey(relation, t.key != nil)
 }
 
@@ -84,6 +91,7 @@ func newColumn(c pgoutput.Column, found codec, notNull bool) column {
 		null:        "null",
 		absent:      "null",
 		unavailable: "null",
+		schema:      found.schemaOf(notNull),
 	}
 	if notNull {
 		planned.absent = found.zero
@@ -163,7 +171,7 @@ func (r *row) fill(old *row) {
 }
 
 // appendRow appends the JSON object of a row, null if there is none.
-func (t *table) appendRow(dst []byte, r *row) []byte {
+func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	if r == nil {
 		return append(dst, "null"...)
 	}
@@ -178,12 +186,13 @@ func (t *table) appendRow(dst []byte, r *row) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = c.append(append(dst, c.name...), r.values[i])
+		dst = c.append(append(dst, c.name...), r.values[i], lost)
 	}
 	return append(dst, '}')
 }
 
-func (c *column) append(dst []byte, v value) []byte {
+// append appends a value. What its type has no form for is PostgreSQL's text, which is lost if given that.
+func (c *column) append(dst []byte, v value, lost *lost) []byte {
 	switch v.kind {
 	case pgoutput.Null:
 		return append(dst, c.null...)
@@ -194,15 +203,19 @@ func (c *column) append(dst []byte, v value) []byte {
 	}
 	start := len(dst)
 	dst, ok := c.codec.append(dst, v.text)
-	if !ok {
+	switch {
+	case ok:
+		return dst
+	case lost == nil:
 		return publisher.AppendJSONString(dst[:start], v.text)
 	}
-	return dst
+	lost.add(c, v.text)
+	return append(dst[:start], c.absent...)
 }
 
 // appendKey appends the JSON object of the key columns. It is an error if the log does not have them:
 // another key would name another row.
-func (t *table) appendKey(dst []byte, r *row) ([]byte, error) {
+func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	dst = append(dst, '{')
 	for n, i := range t.key {
 		c, v := &t.columns[i], r.values[i]
@@ -213,7 +226,10 @@ func (t *table) appendKey(dst []byte, r *row) ([]byte, error) {
 		if n > 0 {
 			dst = append(dst, ',')
 		}
-		dst = c.append(append(dst, c.name...), v)
+		dst = c.append(append(dst, c.name...), v, lost)
+	}
+	if lost != nil && len(lost.json) > 0 {
+		return dst, fmt.Errorf("%s.%s: the type of a key column cannot carry the value of this row: choose another handling mode for its type, or no schemas", t.relation.Schema, t.relation.Name)
 	}
 	return append(dst, '}'), nil
 }

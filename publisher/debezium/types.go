@@ -19,6 +19,8 @@ type codec struct {
 	// of this type; "" is null, as Debezium has no sign for these types.
 	unavailable      string
 	unavailableArray string
+
+	schema *publisher.Schema // of a value that is not null; nil: a string
 }
 
 // Debezium's unavailable.value.placeholder as text, bytes, UTF-8 codes and name-based UUID.
@@ -118,7 +120,7 @@ func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
 }
 
 // text publishes PostgreSQL's text as a JSON string.
-var text = codec{appendText, `""`, placeholderText, "[" + placeholderText + "]"}
+var text = codec{append: appendText, zero: `""`, unavailable: placeholderText, unavailableArray: "[" + placeholderText + "]"}
 
 func appendText(dst, text []byte) ([]byte, bool) { return publisher.AppendJSONString(dst, text), true }
 
@@ -159,7 +161,7 @@ func (c *codecs) builtin(oid uint32, typmod int32) codec {
 		}
 		return codec{append: c.raw.bits, zero: `""`}
 	case oidUUID:
-		return codec{appendText, `""`, placeholderText, placeholderUUID}
+		return codec{append: appendText, zero: `""`, unavailable: placeholderText, unavailableArray: placeholderUUID}
 	case oidDate:
 		return codec{append: appendDate, zero: "0"}
 	case oidTime:

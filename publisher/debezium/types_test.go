@@ -99,7 +99,7 @@ func TestValues(t *testing.T) {
 		{99999, -1, "of a type that is gone", `"of a type that is gone"`},
 	} {
 		c := columnOf(t, test.oid, test.typmod)
-		got := c.append([]byte("x"), value{pgoutput.Text, []byte(test.text)})[1:]
+		got := c.append([]byte("x"), value{pgoutput.Text, []byte(test.text)}, nil)[1:]
 		if test.want != "" && string(got) != test.want {
 			t.Errorf("type %d, %q: %s, want %s", test.oid, test.text, got, test.want)
 		}
@@ -189,7 +189,7 @@ func FuzzValues(f *testing.F) {
 	columns := everyType(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for i := range columns {
-			got := columns[i].append([]byte("before"), value{pgoutput.Text, text})
+			got := columns[i].append([]byte("before"), value{pgoutput.Text, text}, nil)
 			if !bytes.HasPrefix(got, []byte("before")) || !json.Valid(got[len("before"):]) {
 				t.Fatalf("column %d, %q: %s", i, text, got)
 			}

@@ -30,10 +30,10 @@ func (w *writer) update() error {
 		return w.write('u', nil, &w.after, stays)
 	}
 	var err error
-	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before); err != nil {
+	if w.oldKey, err = w.table.appendKey(w.oldKey[:0], &w.before, w.losing()); err != nil {
 		return err
 	}
-	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after); err != nil {
+	if w.newKey, err = w.table.appendKey(w.newKey[:0], &w.after, w.losing()); err != nil {
 		return err
 	}
 	if bytes.Equal(w.oldKey, w.newKey) {
@@ -72,30 +72,35 @@ func (w *writer) write(op byte, before, after *row, m move) error {
 	if err != nil {
 		return err
 	}
-	w.envelope(op, key, before, after)
+	return w.record(op, key, before, after, m)
+}
+
+func (w *writer) truncate() error { return w.record('t', publisher.Null, nil, nil, stays) }
+
+// record adds the record whose key starts at key.
+func (w *writer) record(op byte, key int, before, after *row, m move) error {
+	b, value := w.batch, len(w.batch.Buf)
+	w.envelope(op, before, after)
+	if err := w.frame(b, value, publisher.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
+		return err
+	}
+	b.Add(w.table.topic, key, value)
 	w.headers(m)
 	return nil
 }
 
-func (w *writer) truncate() {
-	w.envelope('t', publisher.Null, nil, nil)
-	w.headers(stays)
-}
-
-// envelope adds the record whose key starts at key.
-func (w *writer) envelope(op byte, key int, before, after *row) {
-	b, value := w.batch, len(w.batch.Buf)
-	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before)
-	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after)
+// envelope appends the payload of a value.
+func (w *writer) envelope(op byte, before, after *row) {
+	b, lost := w.batch, w.losing()
+	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
+	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
 	b.Buf = append(b.Buf, `,"source":`...)
 	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
-	b.Buf = append(b.Buf, `,"transaction":null,"op":"`...)
-	b.Buf = append(b.Buf, op, '"')
+	b.Buf = w.appendBlock(append(b.Buf, `,"transaction":`...), w.tx, w.table.events)
+	b.Buf = append(append(b.Buf, `,"op":"`...), op, '"')
 	b.Buf = appendTimes(b.Buf, w.now)
 	b.Buf = append(b.Buf, `,"pgtee":`...)
-	b.Buf = b.AppendPgtee(b.Buf, w.tx, w.index)
-	b.Buf = append(b.Buf, '}')
-	b.Add(w.table.topic, key, value)
+	b.Buf = append(w.appendPgtee(b, w.tx, w.index, lost), '}')
 }
 
 // headers gives the last record the headers that Debezium's records of tables have.
@@ -106,6 +111,9 @@ func (w *writer) headers(m move) {
 	for _, h := range w.context {
 		w.batch.Header(h.Key, h.Value)
 	}
+	if trace := w.batch.Traceparent(w.tx, w.index); trace != nil {
+		w.batch.Header(publisher.TraceparentHeader, trace)
+	}
 }
 
 // key appends the key of a row to the batch and returns where it starts.
@@ -114,10 +122,10 @@ func (w *writer) key(r *row) (int, error) {
 		return publisher.Null, nil
 	}
 	start := len(w.batch.Buf)
-	buf, err := w.table.appendKey(w.batch.Buf, r)
+	buf, err := w.table.appendKey(w.batch.Buf, r, w.losing())
 	if err != nil {
 		return 0, err
 	}
 	w.batch.Buf = buf
-	return start, nil
+	return start, w.frame(w.batch, start, publisher.KeyPart, w.table.topic, w.table.schemas.key)
 }

@@ -1,0 +1,45 @@
+package debezium
+
+import "github.com/pgtee/pgtee/publisher"
+
+// lost collects, for the field "values" of the block pgtee, the columns of one record whose values the types of
+// its schema cannot carry: {"after.price":"NaN"}.
+type lost struct {
+	side string // "before" or "after"
+	json []byte // without the closing brace; empty: nothing is lost
+}
+
+// losing empties what is lost, for the next record; nil if nothing can be, since there is no schema.
+func (e *Encoder) losing() *lost {
+	if e.config.Framing == nil {
+		return nil
+	}
+	e.lost.json = e.lost.json[:0]
+	return &e.lost
+}
+
+func (l *lost) add(c *column, text []byte) {
+	open := byte(',')
+	if len(l.json) == 0 {
+		open = '{'
+	}
+	l.json = append(append(append(l.json, open, '"'), l.side...), '.')
+	l.json = append(l.json, c.name[1:]...)
+	l.json = publisher.AppendJSONString(l.json, text)
+}
+
+// in says to which row the next values belong.
+func (l *lost) in(side string) *lost {
+	if l != nil {
+		l.side = side
+	}
+	return l
+}
+
+// appendTo appends the field's value.
+func (l *lost) appendTo(dst []byte) []byte {
+	if l == nil || len(l.json) == 0 {
+		return append(dst, "null"...)
+	}
+	return append(append(dst, l.json...), '}')
+}

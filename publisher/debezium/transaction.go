@@ -1,0 +1,133 @@
+package debezium
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// transaction counts the events of the transaction that is being encoded: provide.transaction.metadata.
+//
+// Its id is "xid:lsn" as Debezium's, but lsn is where the transaction ends, so that all its records have the
+// same one; Debezium's has that of each event.
+type transaction struct {
+	tx     *outbox.Transaction
+	id     []byte
+	events int64
+	seen   []*collection // that have events, in the order of their first
+}
+
+// collection is a table, or the messages.
+type collection struct {
+	name   string
+	events int64
+}
+
+// messageCollection is how Debezium's documentation calls logical messages here.
+const messageCollection = "LOGICAL_DECODING_MESSAGE"
+
+func (t *transaction) begin(tx *outbox.Transaction) {
+	for _, c := range t.seen {
+		c.events = 0
+	}
+	t.tx, t.events, t.seen = tx, 0, t.seen[:0]
+	t.id = strconv.AppendUint(t.id[:0], uint64(tx.XID), 10)
+	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.EndLSN), 10)
+}
+
+func (t *transaction) count(c *collection) {
+	if c.events == 0 {
+		t.seen = append(t.seen, c)
+	}
+	c.events++
+	t.events++
+}
+
+// appendBlock appends the field "transaction" of the next event.
+func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection) []byte {
+	if !e.config.TransactionMetadata {
+		return append(dst, "null"...)
+	}
+	t := &e.transaction
+	if t.tx != tx {
+		t.begin(tx)
+	}
+	t.count(c)
+	dst = append(append(dst, `{"id":"`...), t.id...)
+	dst = appendInt(append(dst, `","total_order":`...), t.events)
+	dst = appendInt(append(dst, `,"data_collection_order":`...), c.events)
+	return append(dst, '}')
+}
+
+// Begin appends the record of <prefix>.transaction that says that a transaction begins.
+func (e *Encoder) Begin(b *publisher.Batch, tx *outbox.Transaction) error {
+	if !e.hasMetadata(tx) {
+		return nil
+	}
+	e.transaction.begin(tx)
+	return e.appendStatus(b, "BEGIN")
+}
+
+// End appends the record that says how many events the transaction had, in all and of each table.
+func (e *Encoder) End(b *publisher.Batch, tx *outbox.Transaction) error {
+	if !e.hasMetadata(tx) {
+		return nil
+	}
+	if e.transaction.tx != tx {
+		e.transaction.begin(tx)
+	}
+	return e.appendStatus(b, "END")
+}
+
+// hasMetadata says whether a transaction has events that Debezium would see, were they published or not.
+func (e *Encoder) hasMetadata(tx *outbox.Transaction) bool {
+	return e.config.TransactionMetadata &&
+		slices.ContainsFunc(tx.Changes, func(c outbox.Change) bool { return c.Op != outbox.DDL })
+}
+
+func (e *Encoder) appendStatus(b *publisher.Batch, status string) error {
+	t := &e.transaction
+	key := len(b.Buf)
+	b.Buf = append(append(b.Buf, `{"id":"`...), t.id...)
+	b.Buf = append(b.Buf, `"}`...)
+	if err := e.frame(b, key, publisher.KeyPart, e.topics.transaction, transactionKeySchema); err != nil {
+		return err
+	}
+	value := len(b.Buf)
+	b.Buf = append(append(b.Buf, `{"status":"`...), status...)
+	b.Buf = append(append(b.Buf, `","id":"`...), t.id...)
+	if status == "END" {
+		b.Buf = t.appendCounts(append(b.Buf, `",`...))
+	} else {
+		b.Buf = append(b.Buf, `","event_count":null,"data_collections":null`...)
+	}
+	b.Buf = appendInt(append(b.Buf, `,"ts_ms":`...), t.tx.CommitTime.UnixMilli())
+	b.Buf = append(b.Buf, '}')
+	if err := e.frame(b, value, publisher.ValuePart, e.topics.transaction, transactionSchema); err != nil {
+		return err
+	}
+	b.Add(e.topics.transaction, key, value)
+	return nil
+}
+
+// appendCounts appends the counts in the order in which Debezium's HashMap has them.
+func (t *transaction) appendCounts(dst []byte) []byte {
+	buckets := hashBuckets(len(t.seen))
+	slices.SortStableFunc(t.seen, func(a, b *collection) int {
+		return cmp.Compare(javaHash([]byte(a.name))&(buckets-1), javaHash([]byte(b.name))&(buckets-1))
+	})
+	dst = appendInt(append(dst, `"event_count":`...), t.events)
+	dst = append(dst, `,"data_collections":[`...)
+	for i, c := range t.seen {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = publisher.AppendJSONString(append(dst, `{"data_collection":`...), c.name)
+		dst = appendInt(append(dst, `,"event_count":`...), c.events)
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
+}
