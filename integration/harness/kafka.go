@@ -56,17 +56,32 @@ group.initial.rebalance.delay.ms=0
 // StartKafka starts a broker and waits until it answers. Whoever connects by way of one of the relays
 // stays on it: each has a listener of its own, which the broker advertises by the relay's address.
 func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
-	brokers, err := w.startCluster(1, relays)
+	extra, err := relayed(relays)
+	if err != nil {
+		return nil, err
+	}
+	return w.startOne(extra)
+}
+
+func (w *World) startOne(extra listeners) (*Kafka, error) {
+	brokers, err := w.startCluster(1, extra)
 	if err != nil {
 		return nil, err
 	}
 	return brokers[0], nil
 }
 
-// StartCluster starts that many brokers and waits until they answer.
-func (w *World) StartCluster(brokers int) ([]*Kafka, error) { return w.startCluster(brokers, nil) }
+// listeners are what a broker's configuration says of those beside its own two.
+type listeners struct {
+	listen, advertised, protocols string // ",NAME://HOST:PORT", ",NAME:PROTOCOL"
+	properties                    string
+	format                        []string // arguments of the storage tool
+}
 
-func (w *World) startCluster(n int, relays []*Relay) ([]*Kafka, error) {
+// StartCluster starts that many brokers and waits until they answer.
+func (w *World) StartCluster(brokers int) ([]*Kafka, error) { return w.startCluster(brokers, listeners{}) }
+
+func (w *World) startCluster(n int, extra listeners) ([]*Kafka, error) {
 	jars, err := kafkaJars(w.Source)
 	if err != nil {
 		return nil, err
@@ -80,7 +95,7 @@ func (w *World) startCluster(n int, relays []*Relay) ([]*Kafka, error) {
 		}
 	}
 	for _, k := range brokers {
-		if err := k.configure(java, brokers, relays); err != nil {
+		if err := k.configure(java, brokers, extra); err != nil {
 			return nil, err
 		}
 		end := k.Stop
@@ -113,25 +128,22 @@ func (w *World) newBroker(node int32) (k *Kafka, err error) {
 }
 
 // configure writes the broker's configuration and formats its log folder.
-func (k *Kafka) configure(java []string, cluster []*Kafka, relays []*Relay) error {
+func (k *Kafka) configure(java []string, cluster []*Kafka, extra listeners) error {
 	var voters []string
 	for _, other := range cluster {
 		voters = append(voters, fmt.Sprintf("%d@%s", other.Node, other.controller))
 	}
-	listeners, advertised, protocols, err := relayed(relays)
-	if err != nil {
-		return err
-	}
 	n := len(cluster)
 	text := fmt.Sprintf(brokerConfig, k.Node, strings.Join(voters, ","),
-		fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s%s", k.Address, k.controller, listeners),
-		fmt.Sprintf("PLAINTEXT://%s%s", k.Address, advertised), "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"+protocols,
-		filepath.Join(k.dir, "data"), n, max(1, n-1))
+		fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s%s", k.Address, k.controller, extra.listen),
+		fmt.Sprintf("PLAINTEXT://%s%s", k.Address, extra.advertised), "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"+extra.protocols,
+		filepath.Join(k.dir, "data"), n, max(1, n-1)) + extra.properties
 	config := filepath.Join(k.dir, "server.properties")
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}
 	format := append(java[:len(java):len(java)], "kafka.tools.StorageTool", "format", "-t", "cGd0ZWUtdGVzdC1rYWZrYQ", "-c", config)
+	format = append(format, extra.format...)
 	if out, err := exec.Command(format[0], format[1:]...).CombinedOutput(); err != nil {
 		return fmt.Errorf("format Kafka's log folder: %w: %s", err, out)
 	}
@@ -141,18 +153,18 @@ func (k *Kafka) configure(java []string, cluster []*Kafka, relays []*Relay) erro
 
 // relayed starts the relays before listeners that are free to take, and returns what the broker's
 // configuration says of them.
-func relayed(relays []*Relay) (listeners, advertised, protocols string, err error) {
+func relayed(relays []*Relay) (l listeners, err error) {
 	for i, relay := range relays {
 		address, err := FreeAddress()
 		if err != nil {
-			return "", "", "", err
+			return l, err
 		}
 		relay.Serve(address)
-		listeners += fmt.Sprintf(",RELAY%d://%s", i, address)
-		advertised += fmt.Sprintf(",RELAY%d://%s", i, relay.Address)
-		protocols += fmt.Sprintf(",RELAY%d:PLAINTEXT", i)
+		l.listen += fmt.Sprintf(",RELAY%d://%s", i, address)
+		l.advertised += fmt.Sprintf(",RELAY%d://%s", i, relay.Address)
+		l.protocols += fmt.Sprintf(",RELAY%d:PLAINTEXT", i)
 	}
-	return listeners, advertised, protocols, nil
+	return l, nil
 }
 
 // Start starts a stopped broker on its old address and data.

@@ -1,0 +1,79 @@
+package integration
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// TestLoginToKafka publishes and subscribes by each way into a real broker.
+func TestLoginToKafka(t *testing.T) {
+	dir := t.TempDir()
+	ca := newAuthority(t, dir)
+	broker := ca.sign("broker", "127.0.0.1")
+	secure := &harness.SecureListener{Address: must(t, harness.FreeAddress), User: "pgtee", Password: "pw",
+		Cert: oneLine(t, broker.certFile), Key: oneLine(t, broker.keyFile), CA: oneLine(t, ca.file)}
+	kafka, err := world.StartSecureKafka(secure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Kill()
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")
+	r.broker = kafka
+	r.Watch("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);", "mark.mark")
+	r.Setup()
+
+	password, wrong, token := filepath.Join(dir, "password"), filepath.Join(dir, "wrong"), filepath.Join(dir, "token")
+	for file, text := range map[string]string{password: "pw\n", wrong: "other\n", token: unsignedToken("pgtee")} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	login := func(mechanism, user, file string) []string {
+		flags := []string{"--kafka", secure.Address, "--kafka-tls", "--kafka-ca", ca.file, "--kafka-sasl", mechanism, "--kafka-password-file", file}
+		if user != "" {
+			flags = append(flags, "--kafka-user", user)
+		}
+		return flags
+	}
+	for _, flags := range [][]string{login("plain", "pgtee", password), login("scram-sha-256", "pgtee", password),
+		login("scram-sha-512", "pgtee", password), login("oauthbearer", "", token)} {
+		r.publisher = r.process("publish", append([]string{"publish", "--postgres", r.URL(), "--prefix", r.prefix, "--slot", r.slot,
+			"--key", r.keyFile(), "--max-retained-wal", "8GB:warn"}, flags...)...)
+		r.Drain()
+		r.Stop(r.publisher)
+	}
+	for name, flags := range map[string][]string{
+		"wrong password":    login("scram-sha-256", "pgtee", wrong),
+		"an unknown CA":     {"--kafka", secure.Address, "--kafka-tls", "--kafka-sasl", "plain", "--kafka-user", "pgtee", "--kafka-password-file", password},
+		"no password":       {"--kafka", secure.Address, "--kafka-tls", "--kafka-sasl", "plain", "--kafka-user", "pgtee"},
+		"a password for no": {"--kafka", secure.Address, "--kafka-password-file", password},
+	} {
+		out, code := r.Pgtee(append([]string{"subscribe", "--prefix", r.prefix}, flags...)...)
+		if code != 2 || !strings.Contains(out, "--kafka") || strings.Count(strings.TrimSpace(out), "\n") > 0 || strings.Contains(out, "other") {
+			t.Errorf("%s: exit code %d, output %s", name, code, out)
+		}
+	}
+}
+
+// oneLine is a PEM file as a value of Java properties.
+func oneLine(t *testing.T, file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", `\n`)
+}
+
+// unsignedToken is a JSON Web Token that Kafka takes where no validator is configured (RFC 7519, section 6).
+func unsignedToken(subject string) string {
+	now := time.Now().Unix()
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"iat":%d,"exp":%d}`, subject, now, now+3600)) + "."
+}
