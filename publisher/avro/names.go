@@ -1,0 +1,93 @@
+package avro
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf16"
+)
+
+// NameAdjustment says how names that Avro does not allow are changed. It is Debezium's
+// schema.name.adjustment.mode together with field.name.adjustment.mode.
+type NameAdjustment byte
+
+const (
+	Underscore NameAdjustment = iota // "avro": what is not allowed becomes _
+	Unicode                          // "avro_unicode": it becomes _uXXXX, as does _ itself, so no two names meet
+)
+
+// ParseNameAdjustment reads Debezium's name of a mode.
+func ParseNameAdjustment(text string) (NameAdjustment, error) {
+	switch text {
+	case "avro":
+		return Underscore, nil
+	case "avro_unicode":
+		return Unicode, nil
+	}
+	return 0, fmt.Errorf("unknown name adjustment %q: want avro or avro_unicode", text)
+}
+
+// fullName adjusts the name of a record. The parts between the dots are names of their own: unlike Debezium's
+// SchemaNameAdjuster it also mends parts behind the first that start with a digit, which Avro refuses.
+func (a NameAdjustment) fullName(name string) string {
+	parts := strings.Split(name, ".")
+	for i, part := range parts {
+		parts[i] = a.name(part)
+	}
+	return strings.Join(parts, ".")
+}
+
+// fieldName adjusts the name of a field. Debezium adjusts those of columns alone: with Unicode, the legal names
+// in other structs ("ts_ms") keep their underscores.
+func (a NameAdjustment) fieldName(name, record string) string {
+	column := strings.HasSuffix(record, ".Value") || strings.HasSuffix(record, ".Key")
+	if !column && Underscore.name(name) == name {
+		return name
+	}
+	return a.name(name)
+}
+
+// name adjusts one name, by UTF-16 units as Java does (Debezium, SchemaNameAdjuster.validFullname).
+func (a NameAdjustment) name(name string) string {
+	if name == "" {
+		return "_"
+	}
+	var b strings.Builder
+	for i, unit := range utf16.Encode([]rune(name)) {
+		switch {
+		case a.legal(unit, i == 0):
+			b.WriteByte(byte(unit))
+		case a == Unicode:
+			fmt.Fprintf(&b, "_u%s", hexOf(unit))
+		default:
+			b.WriteByte('_')
+			if isDigit(unit) { // at the start: 1a and 2a stay two names
+				b.WriteByte(byte(unit))
+			}
+		}
+	}
+	return b.String()
+}
+
+func (a NameAdjustment) legal(unit uint16, first bool) bool {
+	letter := unit >= 'a' && unit <= 'z' || unit >= 'A' && unit <= 'Z'
+	return letter || unit == '_' && a == Underscore || isDigit(unit) && !first
+}
+
+func isDigit(unit uint16) bool { return unit >= '0' && unit <= '9' }
+
+// hexOf pads as Debezium does: to four digits, but three where the code has one or three.
+func hexOf(unit uint16) string {
+	hex := fmt.Sprintf("%x", unit)
+	if len(hex) <= 2 {
+		hex = "00" + hex
+	}
+	return hex
+}
+
+// splitName parts a full name at its last dot.
+func splitName(full string) (namespace, name string) {
+	if dot := strings.LastIndexByte(full, '.'); dot >= 0 {
+		return full[:dot], full[dot+1:]
+	}
+	return "", full
+}

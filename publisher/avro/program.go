@@ -1,0 +1,119 @@
+package avro
+
+import (
+	"fmt"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// kind is what a node of a program writes.
+type kind byte
+
+const (
+	toInt kind = iota // int and long
+	toFloat
+	toBoolean
+	toString
+	toBytes
+	toArray
+	toMap
+	toRecord
+)
+
+// node is one step of the program that turns a JSON payload into an Avro body: the type that a value at this
+// place has. Programs are compiled once for each schema and never change.
+type node struct {
+	kind   kind
+	bits   int     // of toInt and toFloat
+	fields []field // of toRecord, in the order of the payload
+	items  *node   // of toArray and toMap
+
+	nullable    bool
+	null, value byte // the union's index of either, as Avro writes it
+}
+
+// field is a field of a record.
+type field struct {
+	name string
+	key  []byte // what stands before its value in a payload without white space: `"name":`
+	node *node
+}
+
+var kinds = map[publisher.SchemaType]node{
+	publisher.Int8:    {kind: toInt, bits: 8},
+	publisher.Int16:   {kind: toInt, bits: 16},
+	publisher.Int32:   {kind: toInt, bits: 32},
+	publisher.Int64:   {kind: toInt, bits: 64},
+	publisher.Float:   {kind: toFloat, bits: 32},
+	publisher.Double:  {kind: toFloat, bits: 64},
+	publisher.Boolean: {kind: toBoolean},
+	publisher.String:  {kind: toString},
+	publisher.Bytes:   {kind: toBytes},
+	publisher.Array:   {kind: toArray},
+	publisher.Map:     {kind: toMap},
+	publisher.Struct:  {kind: toRecord},
+}
+
+// Union indexes are zigzag longs (Avro specification, "Binary Encoding", Unions).
+const (
+	firstBranch  = 0
+	secondBranch = 2
+)
+
+// compile makes the program of s. It agrees with schemaText about the order of unions.
+func compile(s *publisher.Schema, depth int) (*node, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
+	}
+	n, known := kinds[s.Type]
+	if !known {
+		return nil, fmt.Errorf("unknown schema type %q", s.Type)
+	}
+	if s.Optional {
+		def, err := defaultOf(s)
+		if err != nil {
+			return nil, err
+		}
+		n.nullable, n.null, n.value = true, firstBranch, secondBranch
+		if def != nil {
+			n.null, n.value = secondBranch, firstBranch
+		}
+	}
+	return &n, n.compileInside(s, depth)
+}
+
+// compileInside compiles what n consists of.
+func (n *node) compileInside(s *publisher.Schema, depth int) (err error) {
+	of := s.Items
+	if n.kind == toMap {
+		of = s.Values
+	}
+	if n.kind == toArray || n.kind == toMap {
+		if of == nil {
+			return fmt.Errorf("the schema of an %s does not say of what", s.Type)
+		}
+		n.items, err = compile(of, depth+1)
+		return err
+	}
+	for _, f := range s.Fields {
+		inside, err := compile(f.Schema, depth+1)
+		if err != nil {
+			return fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		n.fields = append(n.fields, field{f.Name, append(appendQuoted(nil, f.Name), ':'), inside})
+	}
+	return nil
+}
+
+// transcode appends the Avro body of a payload to dst. It allocates nothing where dst has room.
+func (n *node) transcode(dst, payload []byte) ([]byte, error) {
+	c := cursor{in: payload, out: dst}
+	if err := c.write(n); err != nil {
+		return dst, err
+	}
+	c.space()
+	if c.at != len(c.in) {
+		return dst, c.want("the end of the payload")
+	}
+	return c.out, nil
+}

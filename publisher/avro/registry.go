@@ -1,0 +1,118 @@
+package avro
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sr"
+	"go.uber.org/zap"
+)
+
+// RegistryConfig says where the schema registry is and how to speak to it.
+type RegistryConfig struct {
+	URLs      []string                  // each is asked if the ones before it are out of order
+	TLS       *tls.Config               // nil: the system's authorities
+	Authorize func(*http.Request) error // gives each request its credentials; nil: none
+	LookUp    bool                      // register nothing: schemas have to be there
+	Log       *zap.Logger               // nil: none
+}
+
+// requestTimeout bounds what one URL may take to answer.
+const requestTimeout = 5 * time.Second
+
+// Registry asks a schema registry that speaks Confluent's REST interface
+// (https://docs.confluent.io/platform/current/schema-registry/develop/api.html) for the ids of schemas, and
+// remembers them. Its methods are for one goroutine.
+type Registry struct {
+	client *sr.Client
+	lookUp bool
+	log    *zap.Logger
+	ids    map[registered]uint32
+}
+
+// registered is a schema under a subject.
+type registered struct{ subject, text string }
+
+// NewRegistry checks the configuration; it does not connect yet.
+func NewRegistry(cfg RegistryConfig) (*Registry, error) {
+	if len(cfg.URLs) == 0 {
+		return nil, errors.New("no schema registry given: want at least one URL")
+	}
+	for i, text := range cfg.URLs {
+		if err := checkURL(text); err != nil {
+			return nil, fmt.Errorf("URL %d of the schema registry: %w", i+1, err)
+		}
+	}
+	options := []sr.ClientOpt{
+		sr.URLs(cfg.URLs...),
+		sr.UserAgent("pgtee"),
+		sr.HTTPClient(&http.Client{Transport: newTransport(cfg.TLS), Timeout: requestTimeout}),
+	}
+	if cfg.Authorize != nil {
+		options = append(options, sr.PreReq(cfg.Authorize))
+	}
+	client, err := sr.NewClient(options...)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &Registry{client, cfg.LookUp, cfg.Log, map[registered]uint32{}}, nil
+}
+
+// checkURL refuses, among others, a URL with a password: it would stand in every error. So it quotes nothing.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("want http://HOST:PORT or https://HOST:PORT")
+	}
+	if u.User != nil {
+		return errors.New("user and password do not belong into the URL: put them into the auth file")
+	}
+	return nil
+}
+
+// Ping asks the registry for a sign of life.
+func (r *Registry) Ping(ctx context.Context) error {
+	if _, err := r.client.SupportedTypes(ctx); err != nil {
+		return classify(err, request{})
+	}
+	return nil
+}
+
+// id returns the id of a schema under a subject, registering it if need be. The topic is for errors.
+func (r *Registry) id(subject, topic, text string) (uint32, error) {
+	place := registered{subject, text}
+	if id, known := r.ids[place]; known {
+		return id, nil
+	}
+	id, err := r.ask(context.Background(), subject, text)
+	if err != nil {
+		return 0, classify(err, request{subject, topic, r.lookUp})
+	}
+	if id <= 0 || id > math.MaxInt32 {
+		return 0, fmt.Errorf("the schema registry gives the id %d: Confluent's wire format has room for positive ids of 32 bits", id)
+	}
+	r.log.Info("schema known to the registry", zap.String("subject", subject), zap.String("topic", topic), zap.Int("id", id))
+	if len(r.ids) >= maxCached {
+		clear(r.ids)
+	}
+	r.ids[place] = uint32(id)
+	return uint32(id), nil
+}
+
+func (r *Registry) ask(ctx context.Context, subject, text string) (int, error) {
+	schema := sr.Schema{Schema: text, Type: sr.TypeAvro}
+	if r.lookUp {
+		found, err := r.client.LookupSchema(ctx, subject, schema)
+		return found.ID, err
+	}
+	return r.client.RegisterSchema(ctx, subject, schema, -1, -1)
+}

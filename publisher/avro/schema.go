@@ -1,0 +1,312 @@
+package avro
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// maxDepth bounds how deep schemas nest: Debezium's have five levels.
+const maxDepth = 32
+
+const (
+	decimalName      = "org.apache.kafka.connect.data.Decimal"
+	decimalPrecision = 64 // of a Decimal without the parameter connect.decimal.precision
+
+	anonymousNamespace = "io.confluent.connect.avro"
+	anonymousName      = "ConnectDefault" // the second is ConnectDefault2
+)
+
+// logicalTypes are the Avro names of Kafka Connect's logical types.
+var logicalTypes = map[string]string{
+	decimalName:                               "decimal",
+	"org.apache.kafka.connect.data.Date":      "date",
+	"org.apache.kafka.connect.data.Time":      "time-millis",
+	"org.apache.kafka.connect.data.Timestamp": "timestamp-millis",
+}
+
+var primitives = map[publisher.SchemaType]string{
+	publisher.Int8: "int", publisher.Int16: "int", publisher.Int32: "int", publisher.Int64: "long",
+	publisher.Float: "float", publisher.Double: "double", publisher.Boolean: "boolean",
+	publisher.String: "string", publisher.Bytes: "bytes",
+}
+
+// schemaText is the Avro schema of s, in the text of Avro's Schema.toString: the one that Confluent's
+// AvroConverter registers for the same Connect schema (AvroData.fromConnectSchema, defaults throughout), to the
+// order of the properties, by which registries tell schemas apart.
+func schemaText(s *publisher.Schema, names NameAdjustment) ([]byte, error) {
+	t := translator{names: names, records: map[string]*publisher.Schema{}}
+	return t.append(nil, s, "", 0)
+}
+
+// recordName is the full name of the record that s becomes; "" if it becomes none.
+func recordName(s *publisher.Schema, names NameAdjustment) string {
+	if s.Type != publisher.Struct || s.Name == "" {
+		return ""
+	}
+	return names.fullName(s.Name)
+}
+
+// translator writes one Avro schema.
+type translator struct {
+	names     NameAdjustment
+	records   map[string]*publisher.Schema // written so far, by full name: Avro spells a record out once
+	anonymous []*publisher.Schema
+}
+
+// append writes s inside a record of the given namespace.
+func (t *translator) append(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
+	}
+	if !s.Optional {
+		return t.appendType(b, s, namespace, depth)
+	}
+	def, err := defaultOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if def == nil {
+		b = append(b, `["null",`...)
+	} else {
+		b = append(b, '[')
+	}
+	if b, err = t.appendType(b, s, namespace, depth); err != nil {
+		return nil, err
+	}
+	if def != nil {
+		b = append(b, `,"null"`...)
+	}
+	return append(b, ']'), nil
+}
+
+// appendType writes s as if it were required.
+func (t *translator) appendType(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+	switch s.Type {
+	case publisher.Struct:
+		return t.appendRecord(b, s, namespace, depth)
+	case publisher.Array:
+		return t.appendContainer(b, s, `{"type":"array","items":`, s.Items, namespace, depth)
+	case publisher.Map:
+		if s.Keys == nil || s.Keys.Type != publisher.String || s.Keys.Optional {
+			return nil, fmt.Errorf("a map whose keys are not required strings has no Avro form here")
+		}
+		return t.appendContainer(b, s, `{"type":"map","values":`, s.Values, namespace, depth)
+	}
+	name, known := primitives[s.Type]
+	if !known {
+		return nil, fmt.Errorf("unknown schema type %q", s.Type)
+	}
+	properties, err := appendPrimitiveProperties(nil, s)
+	if err != nil {
+		return nil, err
+	}
+	if len(properties) == 0 {
+		return appendQuoted(b, name), nil
+	}
+	b = appendQuoted(append(b, `{"type":`...), name)
+	return append(append(b, properties...), '}'), nil
+}
+
+func (t *translator) appendContainer(b []byte, s *publisher.Schema, start string, of *publisher.Schema, namespace string, depth int) ([]byte, error) {
+	if of == nil {
+		return nil, fmt.Errorf("the schema of an %s does not say of what", s.Type)
+	}
+	b, err := t.append(append(b, start...), of, namespace, depth+1)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = appendProperties(b, s); err != nil {
+		return nil, err
+	}
+	return append(b, '}'), nil
+}
+
+// appendRecord writes a struct, or its name if it is written already.
+func (t *translator) appendRecord(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+	full, seen, err := t.define(s)
+	if err != nil {
+		return nil, err
+	}
+	space, name := splitName(full)
+	if seen && space == namespace {
+		return appendQuoted(b, name), nil
+	}
+	if seen {
+		return appendQuoted(b, full), nil
+	}
+	b = appendQuoted(append(b, `{"type":"record","name":`...), name)
+	if space != namespace {
+		b = appendQuoted(append(b, `,"namespace":`...), space)
+	}
+	b = append(b, `,"fields":[`...)
+	if b, err = t.appendFields(b, s, space, depth); err != nil {
+		return nil, err
+	}
+	if b, err = appendProperties(append(b, ']'), t.named(s)); err != nil {
+		return nil, err
+	}
+	return append(b, '}'), nil
+}
+
+// named is s under its adjusted name, which is also its connect.name.
+func (t *translator) named(s *publisher.Schema) *publisher.Schema {
+	renamed := *s
+	renamed.Name = recordName(s, t.names)
+	return &renamed
+}
+
+// define returns the full name of a struct, and whether it is written already.
+func (t *translator) define(s *publisher.Schema) (full string, seen bool, err error) {
+	full = recordName(s, t.names)
+	if full == "" {
+		return t.defineAnonymous(s)
+	}
+	before, seen := t.records[full]
+	if seen && (before.Name != s.Name || !reflect.DeepEqual(before.Fields, s.Fields)) {
+		return "", false, fmt.Errorf("two different structs, %s and %s, would be the Avro record %s", before.Name, s.Name, full)
+	}
+	t.records[full] = s
+	return full, seen, nil
+}
+
+func (t *translator) defineAnonymous(s *publisher.Schema) (full string, seen bool, err error) {
+	number := 0
+	for i, before := range t.anonymous {
+		if reflect.DeepEqual(before.Fields, s.Fields) {
+			number, seen = i+1, true
+		}
+	}
+	if !seen {
+		t.anonymous = append(t.anonymous, s)
+		number = len(t.anonymous)
+	}
+	full = anonymousNamespace + "." + anonymousName
+	if number > 1 {
+		full += strconv.Itoa(number)
+	}
+	return full, seen, nil
+}
+
+func (t *translator) appendFields(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+	names := make(map[string]string, len(s.Fields)) // adjusted -> given
+	for i, f := range s.Fields {
+		name := t.names.fieldName(f.Name, s.Name)
+		if other, taken := names[name]; taken {
+			return nil, fmt.Errorf("the fields %q and %q of %s would both be %s in Avro: rename one, or choose the name adjustment avro_unicode", other, f.Name, s.Name, name)
+		}
+		names[name] = f.Name
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendQuoted(append(b, `{"name":`...), name)
+		var err error
+		if b, err = t.append(append(b, `,"type":`...), f.Schema, namespace, depth+1); err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		if b, err = appendFieldDefault(b, f.Schema); err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		b = append(b, '}')
+	}
+	return b, nil
+}
+
+func appendFieldDefault(b []byte, s *publisher.Schema) ([]byte, error) {
+	def, err := defaultOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if def == nil && s.Optional {
+		def = []byte("null")
+	}
+	if def == nil {
+		return b, nil
+	}
+	return append(append(b, `,"default":`...), def...), nil
+}
+
+// appendPrimitiveProperties writes what a type that is no record, array or map says beside its name.
+func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
+	if s.Name == decimalName {
+		scale, err := intParameter(s, "scale", 0)
+		if err != nil {
+			return nil, err
+		}
+		precision, err := intParameter(s, "connect.decimal.precision", decimalPrecision)
+		if err != nil {
+			return nil, err
+		}
+		b = fmt.Appendf(b, `,"scale":%d,"precision":%d`, scale, precision)
+	}
+	b, err := appendProperties(b, s)
+	if err != nil {
+		return nil, err
+	}
+	if s.Type == publisher.Int8 || s.Type == publisher.Int16 {
+		b = appendQuoted(append(b, `,"connect.type":`...), string(s.Type))
+	}
+	if logical := logicalTypes[s.Name]; logical != "" {
+		b = appendQuoted(append(b, `,"logicalType":`...), logical)
+	}
+	return b, nil
+}
+
+// appendProperties writes what Avro has no words for.
+func appendProperties(b []byte, s *publisher.Schema) ([]byte, error) {
+	if s.Doc != "" {
+		b = appendQuoted(append(b, `,"connect.doc":`...), s.Doc)
+	}
+	if s.Version != 0 {
+		b = strconv.AppendInt(append(b, `,"connect.version":`...), int64(s.Version), 10)
+	}
+	for i, p := range s.Parameters {
+		if i == 0 {
+			b = append(b, `,"connect.parameters":{`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendQuoted(append(appendQuoted(b, p.Name), ':'), p.Value)
+	}
+	if len(s.Parameters) > 0 {
+		b = append(b, '}')
+	}
+	def, err := defaultOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if def != nil {
+		b = append(append(b, `,"connect.default":`...), def...)
+	}
+	if s.Name != "" {
+		b = appendQuoted(append(b, `,"connect.name":`...), s.Name)
+	}
+	return b, nil
+}
+
+func intParameter(s *publisher.Schema, name string, missing int) (int, error) {
+	for _, p := range s.Parameters {
+		if p.Name != name {
+			continue
+		}
+		n, err := strconv.Atoi(p.Value)
+		if err != nil {
+			return 0, fmt.Errorf("parameter %s of %s is not a number", name, s.Name)
+		}
+		return n, nil
+	}
+	return missing, nil
+}
+
+// appendQuoted writes a JSON string as Avro's Jackson does: <, > and & stand for themselves.
+func appendQuoted(b []byte, text string) []byte {
+	var quoted bytes.Buffer
+	encoder := json.NewEncoder(&quoted)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a string has no other error than the buffer's, which has none
+	return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
+}

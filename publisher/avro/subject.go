@@ -1,0 +1,57 @@
+package avro
+
+import (
+	"fmt"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// SubjectNames is how the registry's subjects are named: Confluent's key.subject.name.strategy and
+// value.subject.name.strategy.
+type SubjectNames byte
+
+const (
+	TopicName       SubjectNames = iota // topic-key, topic-value
+	RecordName                          // the record's full name
+	TopicRecordName                     // topic-record
+)
+
+// ParseSubjectNames reads the name of a strategy.
+func ParseSubjectNames(text string) (SubjectNames, error) {
+	switch text {
+	case "topic":
+		return TopicName, nil
+	case "record":
+		return RecordName, nil
+	case "topic-record":
+		return TopicRecordName, nil
+	}
+	return 0, fmt.Errorf("unknown subject name strategy %q: want topic, record or topic-record", text)
+}
+
+var parts = [...]string{publisher.KeyPart: "key", publisher.ValuePart: "value"}
+
+// subject names the subject of a use. Two schemas whose names differ only in what Avro does not allow may not
+// share one: they would be versions of each other.
+func (f *Framing) subject(u use) (string, error) {
+	if f.subjects == TopicName {
+		return u.topic + "-" + parts[u.part], nil
+	}
+	name := recordName(u.schema, f.names)
+	if name == "" {
+		return "", fmt.Errorf("its schema is no named record: choose the subject name strategy topic")
+	}
+	subject := name
+	if f.subjects == TopicRecordName {
+		subject = u.topic + "-" + name
+	}
+	owner, owned := f.owners[subject]
+	if owned && owner != u.schema.Name {
+		return "", fmt.Errorf("the schemas %s and %s would share the subject %s: choose the subject name strategy topic or the name adjustment avro_unicode", owner, u.schema.Name, subject)
+	}
+	if len(f.owners) >= maxCached {
+		clear(f.owners)
+	}
+	f.owners[subject] = u.schema.Name
+	return subject, nil
+}
