@@ -79,7 +79,9 @@ type listeners struct {
 }
 
 // StartCluster starts that many brokers and waits until they answer.
-func (w *World) StartCluster(brokers int) ([]*Kafka, error) { return w.startCluster(brokers, listeners{}) }
+func (w *World) StartCluster(brokers int) ([]*Kafka, error) {
+	return w.startCluster(brokers, listeners{})
+}
 
 func (w *World) startCluster(n int, extra listeners) ([]*Kafka, error) {
 	jars, err := kafkaJars(w.Source)
