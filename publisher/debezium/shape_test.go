@@ -1,0 +1,317 @@
+package debezium
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+func shaped(t *testing.T, config Config, shape publisher.ShapeConfig) *Encoder {
+	t.Helper()
+	shape.Prefix, shape.Database = config.Prefix, config.Database
+	var err error
+	if config.Shape, err = publisher.NewShape(shape); err != nil {
+		t.Fatal(err)
+	}
+	return New(config)
+}
+
+// capturedLog is a log with every type and operation, and the configuration that reads it.
+func capturedLog(t *testing.T) (Config, []*outbox.Transaction) {
+	for _, file := range (capture{"testdata/golden"}).files(t) {
+		if file.name == "default" {
+			config := file.config(t)
+			config.Now = newSampleEncoder().config.Now
+			return config, file.transactions(t)
+		}
+	}
+	t.Fatal("there is no capture at the default settings")
+	return Config{}, nil
+}
+
+// recordsOf encodes all transactions; alter may change rows first.
+func recordsOf(t *testing.T, e *Encoder, transactions []*outbox.Transaction, alter func(*pgoutput.Relation, pgoutput.Tuple) pgoutput.Tuple) []byte {
+	t.Helper()
+	var all bytes.Buffer
+	for _, tx := range transactions {
+		var batch publisher.Batch
+		changed := *tx
+		changed.Changes = append([]outbox.Change{}, tx.Changes...)
+		for i := range changed.Changes {
+			c := &changed.Changes[i]
+			if c.Op == outbox.DDL {
+				continue
+			}
+			c.Old, c.New = alter(c.Relation, c.Old), alter(c.Relation, c.New)
+			if err := e.Append(&batch, &changed, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, r := range batch.Records() {
+			fmt.Fprintf(&all, "%s\n%s\n%s\n%s\n", r.Topic, orNull(r.Key), orNull(r.Value), r.Headers)
+		}
+	}
+	return all.Bytes()
+}
+
+func unaltered(_ *pgoutput.Relation, row pgoutput.Tuple) pgoutput.Tuple { return row }
+
+// rewrite gives the values of the columns that secret names another text.
+func rewrite(secret func(r *pgoutput.Relation, i int) bool) func(*pgoutput.Relation, pgoutput.Tuple) pgoutput.Tuple {
+	return func(r *pgoutput.Relation, row pgoutput.Tuple) pgoutput.Tuple {
+		if row == nil {
+			return nil
+		}
+		changed := binary.BigEndian.AppendUint16(nil, uint16(row.Len()))
+		i := 0
+		for c := row.Columns(); c.Next(); i++ {
+			value := c.Value()
+			if c.Kind() == pgoutput.Text && secret(r, i) {
+				value = []byte("another value")
+			}
+			changed = append(changed, c.Kind())
+			if c.Kind() == pgoutput.Text {
+				changed = append(binary.BigEndian.AppendUint32(changed, uint32(len(value))), value...)
+			}
+		}
+		return changed
+	}
+}
+
+// TestHiddenColumns: the records of the whole log do not depend on what excluded columns hold.
+func TestHiddenColumns(t *testing.T) {
+	config, transactions := capturedLog(t)
+	planner := New(config)
+	type name struct{ table, column string }
+	hidden := map[name]bool{} // in any version of the table
+	nameOf := func(r *pgoutput.Relation, i int) name { return name{r.Schema + "." + r.Name, r.Columns[i].Name} }
+	for _, tx := range transactions {
+		for _, c := range tx.Changes {
+			if c.Relation == nil {
+				continue
+			}
+			plan, err := planner.table(c.Relation)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, column := range c.Relation.Columns {
+				if !column.Key && !slices.Contains(plan.key, i) {
+					hidden[nameOf(c.Relation, i)] = true
+				}
+			}
+		}
+	}
+	var shape publisher.ShapeConfig
+	for n := range hidden {
+		shape.Tables = append(shape.Tables, publisher.TableConfig{Match: n.table, ExcludeColumns: []string{n.column + "*"}})
+	}
+	secret := rewrite(func(r *pgoutput.Relation, i int) bool { return hidden[nameOf(r, i)] })
+	with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
+	without := recordsOf(t, shaped(t, config, shape), transactions, secret)
+	if !bytes.Equal(with, without) {
+		t.Errorf("records differ by what hidden columns hold: %s", firstDifference(with, without))
+	}
+	everything := recordsOf(t, New(config), transactions, unaltered)
+	if bytes.Equal(everything, recordsOf(t, New(config), transactions, secret)) || len(with) >= len(everything) {
+		t.Error("the comparison cannot fail: without the shape the records are the same")
+	}
+}
+
+// TestMaskedColumns: the records of the whole log, keys and headers with them, do not depend on any value.
+func TestMaskedColumns(t *testing.T) {
+	config, transactions := capturedLog(t)
+	shape := publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Masks: []publisher.MaskConfig{{Column: "*", Length: 4}}}}}
+	secret := rewrite(func(*pgoutput.Relation, int) bool { return true })
+	with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
+	without := recordsOf(t, shaped(t, config, shape), transactions, secret)
+	if !bytes.Equal(with, without) {
+		t.Errorf("records differ by what masked columns hold: %s", firstDifference(with, without))
+	}
+	for _, want := range []string{`{"id":"****"}`, `"a_t":"****"`, `"before":{"id":"****"`} {
+		if !bytes.Contains(with, []byte(want)) {
+			t.Errorf("%s is nowhere in the records", want)
+		}
+	}
+}
+
+func firstDifference(a, b []byte) string {
+	linesA, linesB := strings.Split(string(a), "\n"), strings.Split(string(b), "\n")
+	for i := range min(len(linesA), len(linesB)) {
+		if linesA[i] != linesB[i] {
+			return fmt.Sprintf("line %d\n%.500s\n%.500s", i, linesA[i], linesB[i])
+		}
+	}
+	return fmt.Sprintf("%d and %d lines", len(linesA), len(linesB))
+}
+
+// members is a table with REPLICA IDENTITY FULL, guests one with its primary key only.
+var (
+	members = &pgoutput.Relation{OID: 1, Schema: "public", Name: "members", Identity: 'f', Columns: []pgoutput.Column{
+		{Name: "id", Type: 23, TypeMod: -1, Key: true}, {Name: "email", Type: 25, TypeMod: -1, Key: true}, {Name: "region", Type: 25, TypeMod: -1, Key: true},
+	}}
+	guests = &pgoutput.Relation{OID: 2, Schema: "public", Name: "guests", Identity: 'd', Columns: []pgoutput.Column{
+		{Name: "id", Type: 23, TypeMod: -1, Key: true}, {Name: "email", Type: 25, TypeMod: -1}, {Name: "region", Type: 25, TypeMod: -1},
+	}}
+	memberKeys = &fixedCatalog{Tables: map[uint32]Table{1: {NotNull: []string{"id", "email"}, Keys: [][]string{{"id"}}}, 2: {NotNull: []string{"id", "email"}, Keys: [][]string{{"id"}}}}}
+)
+
+// summaryOf encodes one change and tells op, key, before and after of its records.
+func summaryOf(t *testing.T, e *Encoder, c outbox.Change) string {
+	t.Helper()
+	var batch publisher.Batch
+	c.Note = -1
+	tx := &outbox.Transaction{XID: 1, EndLSN: 2, Changes: []outbox.Change{c}}
+	if err := e.Append(&batch, tx, 0); err != nil {
+		return "error: " + err.Error()
+	}
+	var parts []string
+	for _, r := range batch.Records() {
+		value, err := parseJSON(r.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Value == nil {
+			parts = append(parts, "tombstone "+orNull(r.Key))
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%s %s %s > %s", value.at("op"), orNull(r.Key), value.at("before"), value.at("after")))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// hashOfOne is what sha256sum makes of the salt "s" and the text "1".
+const hashOfOne = "e8bc163c82eee18733288c7d4ac636db3a6deb013ef2d37b68322be20edc45cc"
+
+// TestMaskForms: a mask is the same in key, before and after, and with NULL as Debezium has it.
+func TestMaskForms(t *testing.T) {
+	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Salt: []byte("s"), Tables: []publisher.TableConfig{
+		{Match: "public.members", ExcludeColumns: []string{"id"}, Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "email", Kind: publisher.Asterisks, Length: 2}, {Column: "region", Kind: publisher.Truncate, Length: 1}}},
+		{Match: "public.guests", Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "email", Kind: publisher.Hash}}},
+	}})
+	for _, test := range []struct {
+		change outbox.Change
+		want   string
+	}{
+		{outbox.Change{Op: outbox.Insert, Relation: members, New: tuple("1", "a@b", "über")},
+			`"c" {"id":"HASH1"} null > {"email":"**","region":"ü"}`},
+		{outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: tuple("1", "a@b", "eu"), New: tuple("1", isNull, isNull)},
+			`"u" {"id":"HASH1"} {"email":"**","region":"e"} > {"email":"**","region":null}`},
+		{outbox.Change{Op: outbox.Delete, Relation: guests, OldKind: 'K', Old: tuple("1", isNull, isNull)},
+			`"d" {"id":"HASH1"} {"id":"HASH1","email":"","region":null} > null; tombstone {"id":"HASH1"}`},
+		{outbox.Change{Op: outbox.Insert, Relation: guests, New: tuple("1", "1", isNull)},
+			`"c" {"id":"HASH1"} null > {"id":"HASH1","email":"HASH1","region":null}`},
+	} {
+		want := strings.ReplaceAll(test.want, "HASH1", hashOfOne)
+		if got := summaryOf(t, e, test.change); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// TestFilteredChanges: what a change becomes for those who see only the rows of one region. As with the row
+// filters of PostgreSQL's publications, an update that crosses the filter is an insert or a delete.
+func TestFilteredChanges(t *testing.T) {
+	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Where: "region = 'eu'"}}})
+	eu, us, none := tuple("1", "a", "eu"), tuple("1", "a", "us"), tuple("1", "a", isNull)
+	const euJSON = `{"id":1,"email":"a","region":"eu"}`
+	key := tuple("1", isNull, isNull)
+	const gone = `"d" {"id":1} {"id":1,"email":"","region":null} > null; tombstone {"id":1}`
+	toasted := append(pgoutput.Tuple{}, tuple("1", "a")...)
+	toasted[1] = 3
+	toasted = append(toasted, pgoutput.Unchanged)
+	for name, test := range map[string]struct {
+		change outbox.Change
+		want   string
+	}{
+		"insert":               {outbox.Change{Op: outbox.Insert, Relation: members, New: eu}, `"c" {"id":1} null > ` + euJSON},
+		"insert elsewhere":     {outbox.Change{Op: outbox.Insert, Relation: members, New: us}, ``},
+		"insert of NULL":       {outbox.Change{Op: outbox.Insert, Relation: members, New: none}, ``},
+		"update inside":        {outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: eu, New: eu}, `"u" {"id":1} ` + euJSON + ` > ` + euJSON},
+		"update outside":       {outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: us, New: none}, ``},
+		"update into":          {outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: us, New: eu}, `"c" {"id":1} null > ` + euJSON},
+		"update out of":        {outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: eu, New: us}, `"d" {"id":1} ` + euJSON + ` > null; tombstone {"id":1}`},
+		"delete":               {outbox.Change{Op: outbox.Delete, Relation: members, OldKind: 'O', Old: eu}, `"d" {"id":1} ` + euJSON + ` > null; tombstone {"id":1}`},
+		"delete elsewhere":     {outbox.Change{Op: outbox.Delete, Relation: members, OldKind: 'O', Old: us}, ``},
+		"old row unknown, in":  {outbox.Change{Op: outbox.Update, Relation: guests, New: eu}, `"u" {"id":1} null > ` + euJSON},
+		"old row unknown, out": {outbox.Change{Op: outbox.Update, Relation: guests, New: us}, gone},
+		"deleted row unknown":  {outbox.Change{Op: outbox.Delete, Relation: guests, OldKind: 'K', Old: key}, gone},
+		"key change, in":       {outbox.Change{Op: outbox.Update, Relation: guests, OldKind: 'K', Old: tuple("2", isNull, isNull), New: eu}, `"d" {"id":2} {"id":2,"email":"","region":null} > null; tombstone {"id":2}; "c" {"id":1} null > ` + euJSON},
+		"TOAST unknown":        {outbox.Change{Op: outbox.Update, Relation: guests, New: toasted}, "REPLICA IDENTITY FULL"},
+		"TOAST from the old":   {outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: eu, New: toasted}, `"u" {"id":1} ` + euJSON + ` > ` + euJSON},
+	} {
+		got := summaryOf(t, e, test.change)
+		if got != test.want && !(strings.HasPrefix(got, "error: ") && test.want != "" && strings.Contains(got, test.want)) {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, test.want)
+		}
+	}
+}
+
+// TestFilterOnKey: the replica identity tells enough, and nothing is deleted that was never there.
+func TestFilterOnKey(t *testing.T) {
+	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Where: "id < 10"}}})
+	for _, change := range []outbox.Change{
+		{Op: outbox.Update, Relation: guests, New: tuple("11", "a", "eu")},
+		{Op: outbox.Delete, Relation: guests, OldKind: 'K', Old: tuple("11", isNull, isNull)},
+	} {
+		if got := summaryOf(t, e, change); got != "" {
+			t.Errorf("a row that the filter never let through: %s", got)
+		}
+	}
+}
+
+func TestConfiguredKey(t *testing.T) {
+	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.members", Key: []string{"region", "id"}, ExcludeColumns: []string{"region"}}}})
+	got := summaryOf(t, e, outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: tuple("1", "a", "eu"), New: tuple("1", "a", "us")})
+	want := `"d" {"region":"eu","id":1} {"id":1,"email":"a"} > null; tombstone {"region":"eu","id":1}; "c" {"region":"us","id":1} null > {"id":1,"email":"a"}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestRefusedShapes(t *testing.T) {
+	for name, test := range map[string]struct {
+		shape publisher.ShapeConfig
+		want  string
+	}{
+		"unkeyed":  {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: it has no key`},
+		"key":      {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
+		"filter":   {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
+		"reserved": {publisher.ShapeConfig{Topic: "{prefix}.audit"}, "topic .audit, which has another use"},
+	} {
+		log := &pgoutput.Relation{OID: 3, Schema: "public", Name: "log", Identity: 'd', Columns: []pgoutput.Column{{Name: "text", Type: 25, TypeMod: -1}}}
+		got := summaryOf(t, shaped(t, Config{}, test.shape), outbox.Change{Op: outbox.Insert, Relation: log, New: tuple("x")})
+		if !strings.Contains(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// TestShapedAllocations: filters and masks take no memory per row either.
+func TestShapedAllocations(t *testing.T) {
+	tx := sampleTransaction()
+	encoder := shaped(t, newSampleEncoder().config, publisher.ShapeConfig{
+		Salt: []byte("salt"), IncludeMessages: []string{"app*"},
+		Tables: []publisher.TableConfig{{Match: "public.orders", Where: "customer <> 'x' OR id > 0", ExcludeColumns: []string{"tags"},
+			Masks: []publisher.MaskConfig{{Column: "customer", Kind: publisher.Hash}, {Column: "total", Length: 3}}}},
+	})
+	var batch publisher.Batch
+	batch.Begin(tx)
+	allocations := testing.AllocsPerRun(100, func() {
+		batch.Reset()
+		for i := range tx.Changes {
+			if err := encoder.Append(&batch, tx, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations per transaction, want 0", allocations)
+	}
+}
