@@ -75,12 +75,12 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 	switch string(values[fieldKind]) {
 	case "d":
 		return a.ddl(lsn, values[fieldNote])
-	case "n":
+	case "n", "e":
 	default: // not ours to read
 		values[fieldNote] = nil
 	}
 	pid, _ := strconv.ParseInt(string(values[fieldPID]), 10, 32)
-	return a.note(lsn, &noteColumns{
+	row := &noteColumns{
 		payload:     values[fieldNote],
 		user:        values[fieldUser],
 		role:        values[fieldRole],
@@ -88,7 +88,11 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 		pid:         int32(pid),
 		sql:         values[fieldSQL],
 		sqlHex:      true,
-	})
+	}
+	if string(values[fieldKind]) == "e" {
+		return a.event(lsn, row)
+	}
+	return a.note(lsn, row)
 }
 
 // messageNote takes the content of a logical message with our prefix: what record_send() makes of

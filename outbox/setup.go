@@ -19,6 +19,8 @@ var (
 	identitySQL string
 	//go:embed sql/ddl.sql
 	ddlSQL string
+	//go:embed sql/publish.sql
+	publishSQL string
 	//go:embed sql/triggers.sql
 	triggersSQL string
 	//go:embed sql/rotate.sql
@@ -40,6 +42,7 @@ type SetupConfig struct {
 	ConnString  string
 	Slot        string
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
+	Publishers  []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
 
 	// NeedsKey says which tables must have a key for their records; nil: none.
 	NeedsKey func(schema, table string) bool
@@ -80,7 +83,11 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 		SELECT %d, c.system_identifier, d.oid
 		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 		ON CONFLICT (one) DO UPDATE SET version = excluded.version;`, objectsVersion)
-	objects := objectsSQL + identitySQL + ddlSQL + meta
+	grant, err := grantPublish(cfg.Publishers)
+	if err != nil {
+		return err
+	}
+	objects := objectsSQL + identitySQL + ddlSQL + publishSQL + meta + grant
 	if server.superuser {
 		objects = dropTriggersSQL + objects + triggersSQL
 	}

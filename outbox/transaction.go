@@ -23,6 +23,7 @@ const (
 	Truncate Op = 'T' // one Change per truncated table
 	Message  Op = 'M' // a logical message of the application, with any prefix but ours
 	DDL      Op = 'Q' // a record of the event trigger, or of a note after a non-transactional command
+	Event    Op = 'E' // an event of the application, from pgtee.publish()
 )
 
 // Transaction is one committed transaction, whole, in the order of the log.
@@ -38,7 +39,7 @@ type Transaction struct {
 	Urgent     bool // of a progress marker: the server waits for its acknowledgement, as it does when it stops
 }
 
-// Change is one row change, message or DDL record.
+// Change is one row change, message, event or DDL record.
 type Change struct {
 	Op       Op
 	OldKind  byte // of Old: 'K' replica identity columns only, 'O' whole row, 0 none
@@ -50,6 +51,7 @@ type Change struct {
 	Prefix   string // Message: its prefix
 	Content  []byte // Message: its content
 	DDL      *DDLRecord
+	Event    *EventRecord
 }
 
 // DDLRecord is one DDL command as the event trigger saw it after execution.

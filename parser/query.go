@@ -28,7 +28,10 @@ func (p *phrase) query() (verb string, need Need) {
 	case hints.into:
 		verb, need = "SELECT INTO", Always
 	}
-	if need == Never && hints.calls {
+	switch {
+	case hints.publishes:
+		need = Always
+	case need == Never && hints.calls:
 		need = IfNoted
 	}
 	return verb, need
@@ -40,6 +43,8 @@ type hints struct {
 	writes bool // behind it, a word INSERT, UPDATE, DELETE or MERGE that may be a verb
 	into   bool // INTO, a reserved word
 	calls  bool // a call of a function that is not known to be harmless
+
+	publishes bool // a call of pgtee.publish(), which writes an event
 }
 
 // hints reads the query to its end.
@@ -49,6 +54,7 @@ func (p *phrase) hints() (h hints) {
 		switch {
 		case p.is(p.token, '('):
 			h.calls = h.calls || p.isCall(last)
+			h.publishes = h.publishes || p.isWord(last[0], "PUBLISH") && p.is(last[1], '.') && p.isWord(last[2], "PGTEE")
 		case p.kind == word && !p.is(last[0], '.') && !p.isWord(last[0], "AS"):
 			h.with = h.with || p.isWord(p.token, "WITH")
 			h.into = h.into || p.isWord(p.token, "INTO")

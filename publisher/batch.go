@@ -38,6 +38,8 @@ type Batch struct {
 	ordinal  []byte // number of the change being appended
 	repeat   int    // records that this change has made
 
+	refused int // records that Refuse was called for
+
 	entries []entry
 	headers []headerEntry // in the order of their records
 	records []Record
@@ -49,6 +51,8 @@ type span struct{ start, end int }
 type entry struct {
 	topic      string
 	key, value span
+	event      bool   // of the application: its topic may be one of several sources
+	asked, why string // of an event that was refused: where it was to go, and the reason
 }
 
 type headerEntry struct {
@@ -68,6 +72,7 @@ func (b *Batch) Reset() {
 	b.Buf = recycle(b.Buf)
 	b.entries, b.headers = recycle(b.entries), recycle(b.headers)
 	b.records, b.resolve = recycle(b.records), recycle(b.resolve)
+	b.refused = 0
 }
 
 // maxKeptBytes is the longest slice that is kept for the next batch.
@@ -117,8 +122,26 @@ func (b *Batch) Add(topic string, key, value int) {
 	b.addEventID()
 }
 
-// Header gives the record that was added last one more header. It copies value, which may be a part of Buf.
+// AddEvent is Add for an event of the application, which goes to a topic that others may write to as well,
+// save for the tables.
+func (b *Batch) AddEvent(topic string, key, value int) {
+	b.Add(topic, key, value)
+	b.entries[len(b.entries)-1].event = true
+}
+
+// Refuse sends record i, an event, to the topic refused and says in headers where it was to go and why not.
+func (b *Batch) Refuse(i int, refused, asked string, why error) {
+	e := &b.entries[i]
+	e.topic, e.asked, e.why = refused, asked, why.Error()
+	b.refused++
+}
+
+// Header gives the record that was added last one more header. It copies value, which may be a part of Buf; nil is null.
 func (b *Batch) Header(key string, value []byte) {
+	if value == nil {
+		b.headers = append(b.headers, headerEntry{len(b.entries) - 1, key, span{Null, Null}})
+		return
+	}
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
 	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, key, span{start, len(b.Buf)}})
@@ -148,7 +171,11 @@ func (b *Batch) Records() []Record {
 		for next < len(b.headers) && b.headers[next].record == i {
 			next++
 		}
-		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), b.resolve[first:next:next]})
+		headers := b.resolve[first:next:next]
+		if e.why != "" {
+			headers = append(headers, Header{Key: RefusedTopicHeader, Value: []byte(e.asked)}, Header{Key: RefusedHeader, Value: []byte(e.why)})
+		}
+		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers})
 	}
 	return b.records
 }

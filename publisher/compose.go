@@ -55,6 +55,7 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 			return p.unpublished(Position{EndLSN: tx.EndLSN}, err)
 		}
 		p.sent += p.batch.Len()
+		p.refused += p.batch.refused
 		p.batch.Reset()
 	}
 	if err := p.bracket(tx, "end", p.format.End); err != nil {
@@ -80,6 +81,10 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 		return p.appendDDL(tx, i)
 	}
 	first := p.batch.Len()
+	if c.Op == outbox.Event {
+		p.appendEvent(tx, i)
+		return p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
+	}
 	err := p.format.Append(p.batch, tx, i)
 	if err != nil {
 		return unencoded(sourceName(c), err)
@@ -87,7 +92,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	if p.batch.Len() == first {
 		p.filtered++
 	}
-	return p.owners.claim(p.batch, first, c, p.cfg.Shape)
+	return p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
 }
 
 // unencoded says what an error of the format means: to be tried again, if it was an outage (of the catalog, of

@@ -24,7 +24,8 @@ type Config struct {
 	CheckPublications  time.Duration // how often they are compared [10s]
 	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher; a giant one has to fit in [10m, less than Kafka's transaction.max.timeout.ms]
 
-	Shape *Shape // of the topics of tables [as Debezium names them]
+	Shape  *Shape  // of the topics of tables [as Debezium names them]
+	Router *Router // of events of the application [to <prefix>.outbox.<topic>]
 
 	SQLText      SQLText // how much of the SQL is published [Normalised]
 	SQLTextBytes int     // longest SQL text in the record of a row; a longer one is cut [4 KiB]
@@ -55,6 +56,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.TransactionTimeout, 10*time.Minute)
 	if c.Shape == nil {
 		c.Shape = &Shape{}
+	}
+	if c.Router == nil {
+		c.Router, _ = NewRouter(c.Prefix, nil) // cannot fail without topics
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()

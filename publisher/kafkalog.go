@@ -25,10 +25,10 @@ const (
 type kafkaLog struct {
 	cfg    Config
 	topics topics
-	client *kgo.Client // nil: to be fenced
-	begun  bool        // a transaction is open
-	known  map[string]bool
-	buffer []kgo.Record // of the current batch, reused
+	client *kgo.Client      // nil: to be fenced
+	begun  bool             // a transaction is open
+	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
+	buffer []kgo.Record     // of the current batch, reused
 }
 
 func newKafkaLog(cfg Config) *kafkaLog {
@@ -88,7 +88,7 @@ func (l *kafkaLog) Fence(ctx context.Context) (*Position, error) {
 		client.Close()
 		return nil, classify(err)
 	}
-	l.client, l.known = client, map[string]bool{l.topics.progress: true}
+	l.client, l.known = client, map[string]error{l.topics.progress: nil}
 	return position, nil
 }
 

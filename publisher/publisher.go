@@ -31,6 +31,7 @@ type Publisher struct {
 	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
 	composed int        // transactions since the last Publish
 	filtered int        // changes since then that made no record
+	refused  int        // events of the batches that were sent ahead
 	sent     int        // records of those that are not in the batch any more
 	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
@@ -156,7 +157,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position = *recorded
 	}
 	p.batch.Reset()
-	p.composed, p.filtered, p.sent = 0, 0, 0
+	p.composed, p.filtered, p.refused, p.sent = 0, 0, 0, 0
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -240,10 +241,20 @@ func (p *Publisher) unpublished(next Position, err error) error {
 }
 
 func (p *Publisher) published(position Position) {
-	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len(), p.filtered)
+	p.warnRefused()
+	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len(), p.filtered, p.refused+p.batch.refused)
 	p.batch.Reset()
-	p.composed, p.filtered, p.sent, p.urgent = 0, 0, 0, false
+	p.composed, p.filtered, p.refused, p.sent, p.urgent = 0, 0, 0, 0, false
 	p.recorded, p.failures = p.now(), 0
+}
+
+// warnRefused tells once that the application publishes what may not go where it wants it to.
+func (p *Publisher) warnRefused() {
+	if p.refused+p.batch.refused == 0 || p.Stats().Refused > 0 {
+		return
+	}
+	p.cfg.Log.Warn("events of the application are refused, their headers say why; the metric pgtee_refused_events_total counts further ones",
+		zap.String("topic", p.cfg.Router.Refused()))
 }
 
 // ack lets Postgres discard the log up to what Kafka holds and this source has brought: after a

@@ -16,6 +16,7 @@ type Stats struct {
 	Transactions int64 // published
 	Events       int64 // records, without progress records
 	Filtered     int64 // changes that the shape of the stream leaves out
+	Refused      int64 // events of the application that may not go where they were to go
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
@@ -54,13 +55,14 @@ func (s *stats) receive(upTo outbox.LSN) {
 	s.now.Received = max(s.now.Received, upTo)
 }
 
-func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered int) {
+func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Published = upTo
 	s.now.Transactions += int64(transactions)
 	s.now.Events += int64(events)
 	s.now.Filtered += int64(filtered)
+	s.now.Refused += int64(refused)
 	s.now.Batches++
 	s.now.LastError = ""
 	s.checkLocked()

@@ -39,10 +39,17 @@ type owner struct {
 }
 
 // claim refuses a record of the batch, from the given one on, whose topic another table has, unless the shape
-// lets them share it.
-func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape) error {
-	for _, e := range b.entries[from:] {
+// lets them share it. Events own no topic, and are refused in that of a table.
+func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router *Router) error {
+	for i := from; i < len(b.entries); i++ {
+		e := &b.entries[i]
 		have, known := o[e.topic]
+		if e.event {
+			if known {
+				b.Refuse(i, router.Refused(), e.topic, fmt.Errorf("the topic of %s", have.name))
+			}
+			continue
+		}
 		if known && c.Relation != nil && have.relation == c.Relation {
 			continue
 		}
@@ -68,23 +75,48 @@ func (c Config) topicConfigs(own map[string]string) map[string]*string {
 	return configs
 }
 
-// ensureTopics creates what topics of the batch are missing, before the first record goes there.
+// ensureTopics creates what topics of the batch are missing, before the first record goes there. The
+// application names the topics of its events: one that Kafka does not take is no reason to halt.
 func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	last := ""
-	for _, e := range b.entries {
-		if e.topic == last || l.known[e.topic] {
-			last = e.topic
+	for i := range b.entries {
+		e := &b.entries[i]
+		if e.topic == last {
 			continue
 		}
-		own := l.cfg.Shape.TopicSettings(e.topic)
-		orDefault(&own.Partitions, l.cfg.Partitions)
-		orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
-		if _, err := ensureTopic(ctx, kadm.NewClient(l.client), e.topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config)); err != nil {
+		err := l.ensureOnce(ctx, e.topic)
+		if refused := l.cfg.Router.Refused(); e.event && isRefusal(err) && e.topic != refused {
+			b.Refuse(i, refused, e.topic, err)
+			err = l.ensureOnce(ctx, refused)
+		}
+		if err != nil {
 			return err
 		}
-		l.known[e.topic] = true
+		last = e.topic
 	}
 	return nil
+}
+
+// maxKnownTopics bounds what is remembered of topics; it is learnt again.
+const maxKnownTopics = 10_000
+
+// ensureOnce creates a topic unless it is known to exist. That Kafka does not take its name is remembered, too.
+func (l *kafkaLog) ensureOnce(ctx context.Context, topic string) error {
+	if err, known := l.known[topic]; known {
+		return err
+	}
+	own := l.cfg.Shape.TopicSettings(topic)
+	orDefault(&own.Partitions, l.cfg.Partitions)
+	orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
+	_, err := ensureTopic(ctx, kadm.NewClient(l.client), topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config))
+	if err != nil && !isRefusal(err) {
+		return err
+	}
+	if len(l.known) >= maxKnownTopics {
+		clear(l.known)
+	}
+	l.known[topic] = err
+	return err
 }
 
 // ensureTopic creates a topic unless it exists; then it returns how many partitions that has. For one

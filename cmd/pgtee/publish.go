@@ -16,6 +16,7 @@ import (
 // publisherFlags are those of the publisher alone.
 type publisherFlags struct {
 	recordFlags
+	eventFlags
 
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
@@ -121,6 +122,10 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err != nil {
 		return nil, err
 	}
+	router, err := f.router(s)
+	if err != nil {
+		return nil, err
+	}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Signers: signers(key)})
 		if err != nil {
@@ -138,6 +143,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		IdleProgress:   f.idleProgress,
 		MaxRecordBytes: f.MaxRecord,
 		Shape:          shape,
+		Router:         router,
 		SQLText:        sqlText,
 		SQLTextBytes:   f.SQLTextBytes,
 		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),

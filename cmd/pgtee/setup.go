@@ -23,11 +23,16 @@ type setupFlags struct {
 type setupCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
+	GrantPublish   []string      `help:"Roles that may execute pgtee.publish(), beside those that may already; never PUBLIC." placeholder:"ROLE"`
 	SlotTimeout    time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
 }
 
 func (c *setupCommand) Run(ctx context.Context, term terminal) error {
-	return c.forEach(ctx, term, outbox.Setup, c.selectionFlags, c.SlotTimeout)
+	setup := func(ctx context.Context, config outbox.SetupConfig) (outbox.Report, error) {
+		config.Publishers = c.GrantPublish
+		return outbox.Setup(ctx, config)
+	}
+	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)
 }
 
 // forEach does work on each database and prints what it reports. Problems are the error; the rest is

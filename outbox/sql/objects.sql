@@ -20,14 +20,14 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
 -- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
 -- children take turns by the hour and are truncated in turn by the publisher.
 CREATE TABLE IF NOT EXISTS pgtee.outbox (
-    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record
+    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record, 'e' event of pgtee.publish()
     at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    note        text,                 -- kind n: base64 of the payload; kind d: JSON
+    note        text,                 -- kind n: base64 of the payload; kinds d and e: JSON
     user_name name,
     role_name   name,
     pid         integer,
     application text,
-    sql         bytea                 -- in the client's encoding
+    sql         bytea                 -- in the client's encoding; kind e: the event's payload
 );
 CREATE TABLE IF NOT EXISTS pgtee.outbox_0 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_1 () INHERITS (pgtee.outbox);

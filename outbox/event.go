@@ -1,0 +1,58 @@
+package outbox
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+)
+
+// EventRecord is an event of the application: what pgtee.publish() was given, and who called it.
+type EventRecord struct {
+	Topic   string // as given; "": the row cannot be read
+	Key     []byte // nil: null
+	Payload []byte // nil: null
+	Headers []EventHeader
+	User    string // session_user
+}
+
+// EventHeader is a header of an event; a nil Value is null.
+type EventHeader struct {
+	Name  string
+	Value []byte
+}
+
+// maxEventBytes is above what pgtee.publish() lets a key and headers be, in JSON.
+const maxEventBytes = 4 << 20
+
+// event appends the change that a row of kind e tells of: its note is JSON,
+// {"topic": text, "key": base64 | null, "headers": {name: text | null} | null}, its sql the payload.
+func (a *Assembler) event(lsn LSN, c *noteColumns) error {
+	change, err := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
+	if err != nil {
+		return err
+	}
+	e := &EventRecord{}
+	change.Event = e
+	e.User = string(c.user[:min(len(c.user), maxNameBytes)])
+	payload, ok := a.querySQL(c)
+	var body struct {
+		Topic   string
+		Key     []byte
+		Headers map[string]*string
+	}
+	if !ok || len(c.payload) > maxEventBytes || json.Unmarshal(c.payload, &body) != nil {
+		return nil
+	}
+	e.Topic, e.Key, e.Payload = body.Topic, body.Key, payload
+	if c.sql != nil && payload == nil {
+		e.Payload = []byte{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(body.Headers)) {
+		header := EventHeader{Name: name}
+		if value := body.Headers[name]; value != nil {
+			header.Value = []byte(*value)
+		}
+		e.Headers = append(e.Headers, header)
+	}
+	return nil
+}

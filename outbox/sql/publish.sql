@@ -1,0 +1,71 @@
+-- publish(topic, key, payload, headers) puts an event of the application's own into Kafka if and only if
+-- the transaction commits. It is a row of the outbox and never a logical message: any client can write a
+-- message, so a message could not carry the right to execute this function, which setup grants to roles
+-- by name. session_user tells who published. Text is published as UTF-8; a null key or payload is null in
+-- Kafka, too. What the publisher could not take is refused here, in the client's own transaction.
+CREATE OR REPLACE FUNCTION pgtee.put_event(topic text, key bytea, payload bytea, headers jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
+DECLARE
+    size  integer := coalesce(octet_length(key), 0) + coalesce(octet_length(payload), 0) + coalesce(octet_length(headers::text), 0);
+    body  text;
+    slice integer := (trunc(date_part('epoch', now()))::int8 / 3600) % 3;
+BEGIN
+    IF topic IS NULL OR topic !~ '^[A-Za-z0-9._-]{1,180}$' OR topic IN ('.', '..', 'refused') THEN
+        RAISE 'pgtee.publish: topic %: use 1 to 180 letters, digits, dots, dashes and underscores, and not "refused"', coalesce(quote_literal(left(topic, 200)), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF size > 900000 THEN
+        RAISE 'pgtee.publish: event of % bytes: key, payload and headers may have 900000 together, for Kafka takes records of a megabyte', size
+            USING ERRCODE = 'program_limit_exceeded', HINT = 'Store the payload in a table and publish a reference to it.';
+    END IF;
+    IF jsonb_typeof(headers) NOT IN ('object', 'null') THEN
+        RAISE 'pgtee.publish: headers are a JSON %: pass an object of names and values', jsonb_typeof(headers) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF jsonb_typeof(headers) = 'object' THEN
+        IF octet_length(headers::text) > 32768 OR (SELECT count(*) FROM jsonb_object_keys(headers)) > 64 THEN
+            RAISE 'pgtee.publish: more than 64 headers, or than 32768 bytes of them' USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+        IF EXISTS (SELECT FROM jsonb_object_keys(headers) AS name WHERE name = '' OR lower(name) LIKE 'pgtee%') THEN
+            RAISE 'pgtee.publish: a header needs a name, and names that begin with "pgtee" are the publisher''s' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END IF;
+    body := jsonb_build_object('topic', topic, 'key', encode(key, 'base64'), 'headers',
+        (SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each_text(CASE jsonb_typeof(headers) WHEN 'object' THEN headers END) AS h))::text;
+    IF slice = 0 THEN
+        INSERT INTO pgtee.outbox_0 (kind, note, user_name, pid, application, sql)
+        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
+    ELSIF slice = 1 THEN
+        INSERT INTO pgtee.outbox_1 (kind, note, user_name, pid, application, sql)
+        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
+    ELSE
+        INSERT INTO pgtee.outbox_2 (kind, note, user_name, pid, application, sql)
+        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
+    END IF;
+END
+$put$;
+
+CREATE OR REPLACE FUNCTION pgtee.publish(topic text, key text, payload jsonb, headers jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
+    SELECT pgtee.put_event($1, convert_to($2, 'UTF8'), convert_to($3::text, 'UTF8'), $4)
+$publish$;
+CREATE OR REPLACE FUNCTION pgtee.publish(topic text, key text, payload json, headers jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
+    SELECT pgtee.put_event($1, convert_to($2, 'UTF8'), convert_to($3::text, 'UTF8'), $4)
+$publish$;
+CREATE OR REPLACE FUNCTION pgtee.publish(topic text, key text, payload text, headers jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
+    SELECT pgtee.put_event($1, convert_to($2, 'UTF8'), convert_to($3, 'UTF8'), $4)
+$publish$;
+CREATE OR REPLACE FUNCTION pgtee.publish(topic text, key text, payload bytea, headers jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
+    SELECT pgtee.put_event($1, convert_to($2, 'UTF8'), $3, $4)
+$publish$;
+CREATE OR REPLACE FUNCTION pgtee.publish(topic text, key bytea, payload bytea, headers jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
+    SELECT pgtee.put_event($1, $2, $3, $4)
+$publish$;
+
+-- Setup grants the five to roles by name.
+REVOKE ALL ON FUNCTION pgtee.put_event(text, bytea, bytea, jsonb),
+    pgtee.publish(text, text, jsonb, jsonb), pgtee.publish(text, text, json, jsonb), pgtee.publish(text, text, text, jsonb),
+    pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) FROM PUBLIC;
