@@ -2,7 +2,7 @@ package publisher
 
 // PgteeSchema describes the field "pgtee" of a record: what AppendPgtee appends, and after it the field
 // "values", a map of the columns whose value their Connect type cannot carry ("after.price") to PostgreSQL's
-// text of it. All of it may be null, so that readers of the records without it go on.
+// text of it, null for NULL. All of it may be null, so that readers of the records without it go on.
 func PgteeSchema() *Schema { return pgteeSchema }
 
 var pgteeSchema = &Schema{
@@ -12,7 +12,7 @@ var pgteeSchema = &Schema{
 		{"statement", statementSchema},
 		{"via", Required(String)},
 		{"verified", Required(Boolean)},
-		{"values", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Required(String)}},
+		{"values", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Nullable(String)}},
 	},
 }
 

@@ -15,6 +15,8 @@ type array struct {
 	element   appendFunc
 	delimiter byte    // pg_type.typdelim of the element: a comma, for box a semicolon
 	unescaped *[]byte // quoted elements without their backslashes; grows like a stack
+	typed     bool    // one dimension, and elements of the type or NULL
+	strict    bool    // no NULL
 }
 
 func (a *array) append(dst, text []byte) ([]byte, bool) {
@@ -31,7 +33,7 @@ func (a *array) append(dst, text []byte) ([]byte, bool) {
 
 // appendDimension reads "{...}" at the start of text and returns what follows.
 func (a *array) appendDimension(dst, text []byte, depth int) ([]byte, []byte, bool) {
-	if len(text) < 2 || text[0] != '{' || depth > maxDimensions {
+	if len(text) < 2 || text[0] != '{' || depth > maxDimensions || a.typed && depth > 1 {
 		return dst, nil, false
 	}
 	dst = append(dst, '[')
@@ -76,9 +78,10 @@ func (a *array) appendItem(dst, text []byte, depth int) ([]byte, []byte, bool) {
 	case end == 0:
 		return dst, nil, false
 	case string(item) == "NULL":
-		return append(dst, "null"...), text[end:], true
+		return append(dst, "null"...), text[end:], !a.strict
 	default:
-		return a.appendElement(dst, item), text[end:], true
+		dst, ok := a.appendElement(dst, item)
+		return dst, text[end:], ok
 	}
 }
 
@@ -89,18 +92,19 @@ func (a *array) appendQuoted(dst, text []byte) ([]byte, []byte, bool) {
 	if !ok {
 		return dst, nil, false
 	}
-	dst = a.appendElement(dst, item)
+	dst, ok = a.appendElement(dst, item)
 	*a.unescaped = (*a.unescaped)[:start]
-	return dst, rest, true
+	return dst, rest, ok
 }
 
-func (a *array) appendElement(dst, item []byte) []byte {
+// appendElement appends an element that does not fit as its text, where that may be.
+func (a *array) appendElement(dst, item []byte) ([]byte, bool) {
 	start := len(dst)
 	dst, ok := a.element(dst, item)
-	if !ok {
-		return publisher.AppendJSONString(dst[:start], item)
+	if !ok && !a.typed {
+		return publisher.AppendJSONString(dst[:start], item), true
 	}
-	return dst
+	return dst, ok
 }
 
 // unquote reads text up to its first quote without a backslash before it, and returns what stands

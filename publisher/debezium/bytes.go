@@ -2,15 +2,69 @@ package debezium
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
+	"math"
 
 	"github.com/pgtee/pgtee/publisher"
 )
 
 // rawBytes encodes bytea and bit strings. It is used by one goroutine at a time.
-type rawBytes struct{ raw []byte }
+type rawBytes struct {
+	mode BinaryMode
+	raw  []byte
+}
 
-// bytea encodes as base64 (binary.handling.mode=bytes); text is of bytea_output hex or escape.
+// binary are the codecs of bytea and bit strings.
+func (c *codecs) binary(oid uint32, typmod int32) codec {
+	switch oid {
+	case oidBytea:
+		return c.bytes(c.raw.bytea)
+	case oidBit, oidVarbit:
+		return c.bits(typmod, defaultForms[oid])
+	}
+	return codec{}
+}
+
+// bytes is the codec of what append turns into bytes.
+func (c *codecs) bytes(append appendFunc) codec {
+	found := codec{append: append, schema: schemaOf(publisher.String), zero: `""`, unavailable: c.placeholders.bytes}
+	if c.modes.Binary == BinaryBytes {
+		found.schema = schemaOf(publisher.Bytes)
+	}
+	found.unavailableArray = "[" + c.placeholders.bytes + "]"
+	return found
+}
+
+func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
+	if typmod == 1 {
+		return codec{append: appendBit, schema: schemaOf(publisher.Boolean), zero: "false", defaults: defaults}
+	}
+	length := int(typmod)
+	if typmod < 0 {
+		length = math.MaxInt32
+	}
+	schema := named(publisher.Bytes, "io.debezium.data.Bits", parameter("length", length))
+	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults}
+}
+
+// append appends raw as a JSON string in the form that binary.handling.mode says.
+func (m BinaryMode) append(dst, raw []byte) []byte {
+	switch m {
+	case BinaryHex:
+		dst = hex.AppendEncode(append(dst, '"'), raw)
+	case BinaryBase64URL:
+		dst = base64.URLEncoding.AppendEncode(append(dst, '"'), raw)
+	default:
+		return publisher.AppendJSONBase64(dst, raw)
+	}
+	return append(dst, '"')
+}
+
+// text encodes the bytes of any text.
+func (b *rawBytes) text(dst, text []byte) ([]byte, bool) { return b.mode.append(dst, text), true }
+
+// bytea encodes what bytea_output hex or escape printed.
 func (b *rawBytes) bytea(dst, text []byte) ([]byte, bool) {
 	if !bytes.HasPrefix(text, []byte(`\x`)) {
 		return b.escaped(dst, text)
@@ -20,7 +74,7 @@ func (b *rawBytes) bytea(dst, text []byte) ([]byte, bool) {
 	if err != nil {
 		return dst, false
 	}
-	return publisher.AppendJSONBase64(dst, raw), true
+	return b.mode.append(dst, raw), true
 }
 
 // escaped reads bytea_output = escape: \\ and \ooo, everything else as it is.
@@ -41,7 +95,7 @@ func (b *rawBytes) escaped(dst, text []byte) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	return publisher.AppendJSONBase64(dst, b.raw), true
+	return b.mode.append(dst, b.raw), true
 }
 
 func octal(c byte) bool { return c >= '0' && c <= '7' }

@@ -23,6 +23,7 @@ type Catalog interface {
 const (
 	KindBase   = 'b'
 	KindDomain = 'd'
+	KindEnum   = 'e'
 )
 
 // Type is what an encoder needs of a row of pg_type.
@@ -33,6 +34,7 @@ type Type struct {
 	TypeMod   int32  `json:"typmod,omitempty"`    // of a domain, -1 for none
 	Element   uint32 `json:"element,omitempty"`   // of an array, else 0
 	Delimiter byte   `json:"delimiter,omitempty"` // between the elements of an array
+	Labels    string `json:"labels,omitempty"`    // of an enum: "a,b", in its order
 }
 
 // Table is what an encoder needs to know of a table.
@@ -42,6 +44,9 @@ type Table struct {
 	// Keys are the unique indexes on whole columns that cannot be null: the primary key first, then
 	// the replica identity, then the others by name. Columns are in the order of the index.
 	Keys [][]string `json:"keys,omitempty"`
+	// Defaults are the expressions of column defaults, as pg_get_expr prints them, by column. The
+	// expressions of generated columns are not among them.
+	Defaults map[string]string `json:"defaults,omitempty"`
 }
 
 // LookupError is a catalog that could not be asked. It is temporary: the same change can be encoded
@@ -93,7 +98,8 @@ func (d *Database) Close(ctx context.Context) error {
 // lookupTimeout bounds one question, connecting included.
 const lookupTimeout = 10 * time.Second
 
-const typeQuery = `SELECT t.typname, t.typtype::pg_catalog.text, t.typbasetype, t.typtypmod, coalesce(e.oid, 0), coalesce(e.typdelim, ',')::pg_catalog.text
+const typeQuery = `SELECT t.typname, t.typtype::pg_catalog.text, t.typbasetype, t.typtypmod, coalesce(e.oid, 0), coalesce(e.typdelim, ',')::pg_catalog.text,
+  coalesce((SELECT pg_catalog.string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum AS l WHERE l.enumtypid OPERATOR(pg_catalog.=) t.oid), '')
 FROM pg_catalog.pg_type AS t
 LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
 WHERE t.oid = $1::pg_catalog.oid`
@@ -113,12 +119,14 @@ func (d *Database) Type(oid uint32) (Type, bool, error) {
 	if err != nil {
 		return Type{}, false, lookupError("type", oid, err)
 	}
-	d.types[oid] = t
+	if t.Kind != KindEnum { // which may have a new label next time
+		d.types[oid] = t
+	}
 	return t, true, nil
 }
 
 func scanType(row [][]byte) (t Type, err error) {
-	if len(row) != 6 || len(row[1]) != 1 || len(row[5]) != 1 {
+	if len(row) != 7 || len(row[1]) != 1 || len(row[5]) != 1 {
 		return t, fmt.Errorf("unexpected row %q", row)
 	}
 	var numbers [3]int64
@@ -127,12 +135,15 @@ func scanType(row [][]byte) (t Type, err error) {
 			return t, err
 		}
 	}
-	return Type{string(row[0]), row[1][0], uint32(numbers[0]), int32(numbers[1]), uint32(numbers[2]), row[5][0]}, nil
+	return Type{string(row[0]), row[1][0], uint32(numbers[0]), int32(numbers[1]), uint32(numbers[2]), row[5][0], string(row[6])}, nil
 }
 
-const notNullQuery = `SELECT a.attname FROM pg_catalog.pg_attribute AS a
+const columnsQuery = `SELECT a.attname, (a.attnotnull OR t.typnotnull)::pg_catalog.text,
+  CASE WHEN a.attgenerated = '' THEN coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END
+FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typnotnull)
+LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum`
 
 // keysQuery gives one row per column of an index, in the order of Table.Keys.
@@ -148,7 +159,7 @@ WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.i
 ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.position`
 
 func (d *Database) Table(oid uint32) (Table, bool, error) {
-	columns, err := d.query(notNullQuery, oid)
+	columns, err := d.query(columnsQuery, oid)
 	if err != nil {
 		return Table{}, false, lookupError("table", oid, err)
 	}
@@ -158,7 +169,7 @@ func (d *Database) Table(oid uint32) (Table, bool, error) {
 	}
 	var t Table
 	for _, row := range columns {
-		t.NotNull = append(t.NotNull, string(row[0]))
+		t.addColumn(string(row[0]), string(row[1]) == "true", string(row[2]))
 	}
 	index := ""
 	for _, row := range keys {
@@ -170,6 +181,19 @@ func (d *Database) Table(oid uint32) (Table, bool, error) {
 		t.Keys[last] = append(t.Keys[last], string(row[1]))
 	}
 	return t, len(columns) > 0 || len(keys) > 0, nil
+}
+
+func (t *Table) addColumn(name string, notNull bool, expression string) {
+	if notNull {
+		t.NotNull = append(t.NotNull, name)
+	}
+	if expression == "" {
+		return
+	}
+	if t.Defaults == nil {
+		t.Defaults = map[string]string{}
+	}
+	t.Defaults[name] = expression
 }
 
 // query asks once more on a new connection if the old one is broken.
@@ -198,6 +222,8 @@ func (d *Database) connect(ctx context.Context) error {
 	config.RuntimeParams["application_name"] = "pgtee catalog"
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
+	config.RuntimeParams["datestyle"] = "ISO" // of constants in defaults
+	config.RuntimeParams["intervalstyle"] = "postgres"
 	d.conn, err = pgconn.ConnectConfig(ctx, config)
 	return err
 }

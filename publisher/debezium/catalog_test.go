@@ -97,10 +97,10 @@ func answer(backend *pgproto3.Backend, question, parameter string) {
 }
 
 var script = map[string]string{
-	"20001 " + typeQuery:    "mood|e|0|-1|0|,",
-	"20002 " + typeQuery:    "_boxes|b|0|-1|603|;",
-	"20003 " + typeQuery:    "price|d|1700|655366|0|,",
-	"30001 " + notNullQuery: "id tenant",
+	"20001 " + typeQuery:    "mood|e|0|-1|0|,|sad,ok",
+	"20002 " + typeQuery:    "_boxes|b|0|-1|603|;|",
+	"20003 " + typeQuery:    "price|d|1700|655366|0|,|",
+	"30001 " + columnsQuery: "id|true|0 tenant|true| note|false|'x'::text",
 	"30001 " + keysQuery:    "500|tenant 500|id 501|id",
 }
 
@@ -109,23 +109,23 @@ func TestDatabase(t *testing.T) {
 	d := NewDatabase(address)
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
 	for oid, want := range map[uint32]Type{
-		20001: {Name: "mood", Kind: 'e', TypeMod: -1, Delimiter: ','},
+		20001: {Name: "mood", Kind: 'e', TypeMod: -1, Delimiter: ',', Labels: "sad,ok"},
 		20002: {Name: "_boxes", Kind: 'b', TypeMod: -1, Element: 603, Delimiter: ';'},
 		20003: {Name: "price", Kind: 'd', Base: 1700, TypeMod: 655366, Delimiter: ','},
 	} {
-		for range 2 { // the second answer is remembered
+		for range 2 { // the second answer is remembered, save that for an enum
 			if got, ok, err := d.Type(oid); err != nil || !ok || got != want {
 				t.Errorf("type %d: %+v %t %v, want %+v", oid, got, ok, err, want)
 			}
 		}
 	}
-	if got := server.questions.Load(); got != 4 {
-		t.Errorf("%d questions, want 3 and one again", got)
+	if got := server.questions.Load(); got != 5 {
+		t.Errorf("%d questions, want 3, one again, and the enum's twice", got)
 	}
 	if _, ok, err := d.Type(20009); ok || err != nil {
 		t.Errorf("unknown type: %t %v", ok, err)
 	}
-	want := Table{NotNull: []string{"id", "tenant"}, Keys: [][]string{{"tenant", "id"}, {"id"}}}
+	want := Table{NotNull: []string{"id", "tenant"}, Keys: [][]string{{"tenant", "id"}, {"id"}}, Defaults: map[string]string{"id": "0", "note": "'x'::text"}}
 	if got, ok, err := d.Table(30001); err != nil || !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("table: %+v %t %v, want %+v", got, ok, err, want)
 	}

@@ -74,7 +74,7 @@ func New(config Config) *Encoder {
 		source:      sourceHead(&config),
 		topics:      topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction")},
 		context:     contextHeaders(&config),
-		codecs:      codecs{catalog: config.Catalog},
+		codecs:      newCodecs(&config),
 		tables:      map[uint32]*table{},
 		collections: map[string]*collection{},
 	}

@@ -27,16 +27,6 @@ func (t *table) field(i int) publisher.Field {
 	return publisher.Field{Name: t.relation.Columns[i].Name, Schema: t.columns[i].schema}
 }
 
-// schemaOf returns the schema of a column with these values.
-func (c codec) schemaOf(notNull bool) *publisher.Schema {
-	s := publisher.Schema{Type: publisher.String}
-	if c.schema != nil {
-		s = *c.schema
-	}
-	s.Optional = !notNull
-	return &s
-}
-
 func envelopeSchema(topic string, row *publisher.Schema) *publisher.Schema {
 	return &publisher.Schema{
 		Type: publisher.Struct, Name: topic + ".Envelope", Version: 2,

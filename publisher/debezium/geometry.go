@@ -3,6 +3,7 @@ package debezium
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"slices"
 
@@ -96,6 +97,42 @@ func (g *geometries) polygon(dst, text []byte) ([]byte, bool) {
 	}
 	g.polygonRing()
 	return g.appendGeometry(dst, `"type":"polygon"`), true
+}
+
+// emptyEWKB is an empty geometry collection, Debezium's value for a NOT NULL column that is not in the log.
+const emptyEWKB = "010700000000000000"
+
+// srid flag of EWKB, PostGIS's extended well-known binary.
+const ewkbSRID = 0x20000000
+
+// postgisGeometry: hexadecimal EWKB as {"wkb":"...","srid":4326,"extensions":null}; wkb has the SRID too.
+func (g *geometries) postgisGeometry(dst, text []byte) ([]byte, bool) {
+	dst, ok := g.ewkb(dst, text)
+	return append(dst, `,"extensions":null}`...), ok
+}
+
+// postgisGeography is the same without extensions.
+func (g *geometries) postgisGeography(dst, text []byte) ([]byte, bool) {
+	dst, ok := g.ewkb(dst, text)
+	return append(dst, '}'), ok
+}
+
+func (g *geometries) ewkb(dst, text []byte) ([]byte, bool) {
+	raw, err := hex.AppendDecode(g.wkb[:0], text)
+	g.wkb = raw
+	if err != nil || len(raw) < 9 { // byte order, type, and a count, an SRID or a coordinate
+		return dst, false
+	}
+	dst = publisher.AppendJSONBase64(append(dst, `{"wkb":`...), raw)
+	dst = append(dst, `,"srid":`...)
+	order := binary.ByteOrder(binary.BigEndian)
+	if raw[0] != 0 {
+		order = binary.LittleEndian
+	}
+	if order.Uint32(raw[1:])&ewkbSRID == 0 {
+		return append(dst, "null"...), true
+	}
+	return appendInt(dst, int64(int32(order.Uint32(raw[5:])))), true
 }
 
 // read makes numbers the at least two numbers between all the brackets and commas of text.

@@ -8,8 +8,8 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// hstores encodes hstore as a string of JSON (hstore.handling.mode=json), with the keys in the order
-// in which Debezium's java.util.HashMap walks over them.
+// hstores encodes hstore with the keys in the order in which Debezium's java.util.HashMap walks over them.
+// It is used by one goroutine at a time.
 type hstores struct {
 	pairs []pair
 	text  []byte // unescaped keys and values
@@ -21,25 +21,41 @@ type pair struct {
 	hash       uint32
 }
 
-func (h *hstores) append(dst, text []byte) ([]byte, bool) {
+// hstore is the codec of hstore.handling.mode.
+func (c *codecs) hstore() codec {
+	if c.modes.Hstore == HstoreMap {
+		schema := mapOf(schemaOf(publisher.String), optional(schemaOf(publisher.String)))
+		return codec{append: c.hstores.object, schema: schema, zero: "{}", unavailable: c.placeholders.pair}
+	}
+	pair := string(publisher.AppendJSONString(nil, c.placeholders.pair))
+	return codec{append: c.hstores.jsonString, schema: named(publisher.String, nameJSON), zero: `"{}"`, unavailable: pair}
+}
+
+// jsonString appends the JSON object as a JSON string.
+func (h *hstores) jsonString(dst, text []byte) ([]byte, bool) {
+	var ok bool
+	h.json, ok = h.object(h.json[:0], text)
+	return publisher.AppendJSONString(dst, h.json), ok
+}
+
+func (h *hstores) object(dst, text []byte) ([]byte, bool) {
 	if !h.parse(text) {
 		return dst, false
 	}
 	h.sort()
-	h.json = append(h.json[:0], '{')
+	dst = append(dst, '{')
 	for i, p := range h.pairs {
 		if i > 0 {
-			h.json = append(h.json, ',')
+			dst = append(dst, ',')
 		}
-		h.json = append(publisher.AppendJSONString(h.json, p.key), ':')
+		dst = append(publisher.AppendJSONString(dst, p.key), ':')
 		if p.value == nil {
-			h.json = append(h.json, "null"...)
+			dst = append(dst, "null"...)
 		} else {
-			h.json = publisher.AppendJSONString(h.json, p.value)
+			dst = publisher.AppendJSONString(dst, p.value)
 		}
 	}
-	h.json = append(h.json, '}')
-	return publisher.AppendJSONString(dst, h.json), true
+	return append(dst, '}'), true
 }
 
 // parse reads what hstore_out prints: "a"=>"1", "b c"=>"x\"y", "n"=>NULL

@@ -3,10 +3,20 @@ package debezium
 import (
 	"math"
 	"strconv"
+
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // microsPerMonth is Debezium's month: 365.25 / 12 days.
 const microsPerMonth = 2_629_800 * second
+
+// interval is the codec of interval.handling.mode.
+func (c *codecs) interval() codec {
+	if c.modes.Intervals == IntervalString {
+		return codec{append: appendISOInterval, schema: named(publisher.String, "io.debezium.time.Interval"), zero: `"P0Y0M0DT0H0M0S"`}
+	}
+	return codec{append: appendInterval, schema: named(publisher.Int64, "io.debezium.time.MicroDuration"), zero: "0"}
+}
 
 // appendInterval: microseconds (interval.handling.mode=numeric), of IntervalStyle postgres:
 // "1 year 2 mons -3 days +04:05:06.789". What does not fit into 64 bits, the infinities of
@@ -99,4 +109,50 @@ func parseIntervalUnit(text []byte) (micros int64, rest []byte, ok bool) {
 		micros = day
 	}
 	return micros, text[size:], micros > 0
+}
+
+// appendISOInterval: "P1Y2M-3DT4H5M6.789S". The parts of IntervalStyle postgres stay as they are, and so
+// do the infinities of PostgreSQL 17.
+func appendISOInterval(dst, text []byte) ([]byte, bool) {
+	switch string(text) {
+	case "infinity", "-infinity":
+		return appendText(dst, text)
+	}
+	var years, months, days, micros int64
+	for {
+		count, unit, rest, ok := parseIntervalPart(text)
+		if !ok {
+			return dst, false
+		}
+		switch unit {
+		case 12 * microsPerMonth:
+			years = count
+		case microsPerMonth:
+			months = count
+		case day:
+			days = count
+		default:
+			micros = count
+		}
+		if len(rest) == 0 {
+			break
+		}
+		if rest[0] != ' ' {
+			return dst, false
+		}
+		text = rest[1:]
+	}
+	dst = appendInt(append(dst, '"', 'P'), years)
+	dst = appendInt(append(dst, 'Y'), months)
+	dst = appendInt(append(dst, 'M'), days)
+	dst = appendInt(append(dst, 'D', 'T'), micros/hour)
+	dst = appendInt(append(dst, 'H'), micros/minute%60)
+	dst = append(dst, 'M')
+	if micros%minute < 0 {
+		dst = append(dst, '-')
+	}
+	micros = max(micros%minute, -micros%minute)
+	dst = appendInt(dst, micros/second)
+	dst = appendShortFraction(dst, micros)
+	return append(dst, 'S', '"'), true
 }

@@ -1,6 +1,9 @@
 package debezium
 
-import "github.com/pgtee/pgtee/publisher"
+import (
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
 
 // lost collects, for the field "values" of the block pgtee, the columns of one record whose values the types of
 // its schema cannot carry: {"after.price":"NaN"}.
@@ -18,14 +21,26 @@ func (e *Encoder) losing() *lost {
 	return &e.lost
 }
 
-func (l *lost) add(c *column, text []byte) {
+// add takes a value as PostgreSQL's text: null for NULL, the placeholder for one that is not in the log. What
+// is masked stays hidden.
+func (l *lost) add(c *column, v value) {
+	if c.masked {
+		return
+	}
 	open := byte(',')
 	if len(l.json) == 0 {
 		open = '{'
 	}
 	l.json = append(append(append(l.json, open, '"'), l.side...), '.')
 	l.json = append(l.json, c.name[1:]...)
-	l.json = publisher.AppendJSONString(l.json, text)
+	switch v.kind {
+	case pgoutput.Null:
+		l.json = append(l.json, "null"...)
+	case pgoutput.Unchanged:
+		l.json = publisher.AppendJSONString(l.json, c.placeholder)
+	default:
+		l.json = publisher.AppendJSONString(l.json, v.text)
+	}
 }
 
 // in says to which row the next values belong.

@@ -4,12 +4,84 @@ import (
 	"encoding/base64"
 	"math/bits"
 	"strconv"
+	"strings"
+
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // numerics encodes decimal text. It is used by one goroutine at a time.
 type numerics struct {
 	limbs []uint64 // the unscaled number, least significant first
 	bytes []byte   // the same, big-endian two's complement
+	plain []byte   // money without currency and separators
+}
+
+// numeric is the codec of numeric(p,s), and of numeric alone, whose values have each a scale of its own.
+func (c *codecs) numeric(typmod int32) codec {
+	precision, scale := numericPrecision(typmod)
+	switch c.modes.Decimals {
+	case DecimalDouble:
+		return codec{append: appendDecimalDouble, schema: schemaOf(publisher.Double), zero: "0.0", defaults: defaultForms[oidNumeric]}
+	case DecimalString:
+		return codec{
+			append: decimalString(scale), schema: schemaOf(publisher.String), zero: zeroDecimal(scale),
+			unavailable: c.placeholders.text, defaults: defaultForms[oidNumeric],
+		}
+	}
+	if typmod < 0 {
+		return codec{append: c.numerics.variable, schema: schemaVariableDecimal, zero: `{"scale":0,"value":"AA=="}`}
+	}
+	schema := named(publisher.Bytes, nameDecimal, parameter("scale", scale), parameter("connect.decimal.precision", precision))
+	return codec{append: c.numerics.decimal(scale), schema: schema, zero: `"AA=="`, defaults: defaultForms[oidNumeric]}
+}
+
+// numericPrecision reads precision and scale in the typmod of numeric(p,s), after VARHDRSZ: 16 bits, and 11
+// bits with a sign (numeric.c, numeric_typmod_scale). Without a typmod they are 0.
+func numericPrecision(typmod int32) (precision, scale int) {
+	if typmod < 0 {
+		return 0, 0
+	}
+	return int((typmod - 4) >> 16 & 0xFFFF), int((typmod-4)&0x7FF^1024) - 1024
+}
+
+// zeroDecimal is 0 with so many digits after the point, as a JSON string.
+func zeroDecimal(scale int) string {
+	if scale <= 0 {
+		return `"0"`
+	}
+	return `"0.` + strings.Repeat("0", scale) + `"`
+}
+
+// appendDecimalDouble appends the nearest double. What is too large for one is not a number in it.
+func appendDecimalDouble(dst, text []byte) ([]byte, bool) { return appendFloat(dst, text, 64) }
+
+// decimalString returns the encoder of decimal.handling.mode=string: PostgreSQL's digits, with at least
+// scale of them after the point (an old default may have fewer), and Debezium's names of what is no number.
+func decimalString(scale int) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		switch string(text) {
+		case "NaN":
+			return append(dst, `"NAN"`...), true
+		case "Infinity":
+			return append(dst, `"POSITIVE_INFINITY"`...), true
+		case "-Infinity":
+			return append(dst, `"NEGATIVE_INFINITY"`...), true
+		}
+		d, ok := parseDecimal(text)
+		if !ok {
+			return dst, false
+		}
+		dst = append(append(dst, '"'), text...)
+		if missing := scale - len(d.fraction); missing > 0 {
+			if len(d.fraction) == 0 {
+				dst = append(dst, '.')
+			}
+			for range missing {
+				dst = append(dst, '0')
+			}
+		}
+		return append(dst, '"'), true
+	}
 }
 
 // decimal returns the encoder of numeric(p, scale), Debezium's decimal.handling.mode=precise: base64
@@ -42,39 +114,6 @@ func (n *numerics) variable(dst, text []byte) ([]byte, bool) {
 	dst = strconv.AppendInt(dst, int64(len(d.fraction)), 10)
 	dst = append(dst, `,"value":`...)
 	return append(n.appendBase64(dst, d.negative), '}'), true
-}
-
-// money encodes as a decimal with scale 2 (money.fraction.digits): "-$1,234.56", with or without the
-// currency sign and the thousands separators of lc_monetary. More or fewer digits than two after the
-// point, or a comma as decimal separator, are not what Debezium knows.
-func (n *numerics) money(dst, text []byte) ([]byte, bool) {
-	var plain [32]byte
-	d := decimal{}
-	kept := plain[:0]
-	point := -1
-	for _, c := range text {
-		switch {
-		case c >= '0' && c <= '9':
-			kept = append(kept, c)
-		case c == '-' || c == '(':
-			d.negative = true
-		case c == '.':
-			if point >= 0 {
-				return dst, false
-			}
-			point = len(kept)
-		case c == ',' && point >= 0:
-			return dst, false
-		}
-	}
-	if point < 0 || len(kept) != point+2 || len(kept) > 20 {
-		return dst, false
-	}
-	d.whole, d.fraction = kept[:point], kept[point:]
-	if !n.load(d, 2) {
-		return dst, false
-	}
-	return n.appendBase64(dst, d.negative), true
 }
 
 // decimal is the text of a number in parts.

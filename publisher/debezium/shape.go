@@ -9,23 +9,24 @@ import (
 
 // apply hides or masks a column that was planned as its type says. Masked and hashed values are strings, of
 // whatever type the column is, in the key as in the rows.
-func (c *column) apply(shape publisher.ColumnShape) {
-	c.hidden = shape.Hidden
+func (c *column) apply(shape publisher.ColumnShape, placeholder string) {
+	c.hidden = c.hidden || shape.Hidden
 	m := shape.Mask
 	if m == nil {
 		return
 	}
-	whole := c.codec.append
+	c.masked = true
+	whole, text := c.codec.append, &publisher.Schema{Type: publisher.String, Optional: c.schema.Optional}
 	switch m.Kind() {
 	case publisher.Asterisks:
 		c.null, c.absent, c.unavailable = m.Fixed(), m.Fixed(), m.Fixed()
-		c.codec = codec{append: func(dst, _ []byte) ([]byte, bool) { return append(dst, m.Fixed()...), true }}
+		c.schema, c.codec = text, codec{append: func(dst, _ []byte) ([]byte, bool) { return append(dst, m.Fixed()...), true }}
 	case publisher.Hash:
 		if c.absent != "null" {
 			c.absent = `""`
 		}
-		c.unavailable = placeholderText
-		c.codec = codec{append: func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }}
+		c.unavailable = placeholder
+		c.schema, c.codec = text, codec{append: func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }}
 	case publisher.Truncate:
 		c.codec.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
 	}

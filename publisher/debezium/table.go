@@ -25,12 +25,15 @@ type table struct {
 type column struct {
 	name        string // "name":
 	codec       codec
+	schema      *publisher.Schema
+	masked      bool
 	hidden      bool   // not in rows; in the key if it is part of that
 	identity    bool   // part of the replica identity
 	null        string // for NULL
 	absent      string // for a value that an old tuple of the identity's columns does not have
 	unavailable string // for an unchanged TOAST value
-	schema      *publisher.Schema
+	misfit      string // for a value that the schema cannot carry
+	placeholder string // text of an unchanged TOAST value
 }
 
 // absent is the kind of a column that is not in the log, beside the kinds of a Tuple.
@@ -71,8 +74,9 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
-		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name))
-		t.columns[i].apply(shape.Columns[i])
+		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name), known.Defaults[c.Name])
+		t.columns[i].placeholder = e.codecs.placeholders.raw
+		t.columns[i].apply(shape.Columns[i], e.codecs.placeholders.text)
 	}
 	if t.key = shape.Key; t.key == nil {
 		t.key = chooseKey(relation, known.Keys)
@@ -83,18 +87,29 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	return t, e.config.Shape.CheckKey(relation, t.key != nil)
 }
 
-func newColumn(c pgoutput.Column, found codec, notNull bool) column {
+func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) column {
+	schema := found.schema
+	schema.Default = found.defaultOf(expression)
+	schema.Optional = schema.Optional || !notNull
 	planned := column{
 		name:        string(publisher.AppendJSONString(nil, c.Name)) + ":",
 		codec:       found,
+		schema:      &schema,
+		hidden:      found.omitted,
 		identity:    c.Key,
 		null:        "null",
 		absent:      "null",
 		unavailable: "null",
-		schema:      found.schemaOf(notNull),
+		misfit:      "null",
+	}
+	if !schema.Optional {
+		planned.misfit = found.zero
 	}
 	if notNull {
 		planned.absent = found.zero
+	}
+	if notNull && schema.Default != nil {
+		planned.absent = string(schema.Default)
 	}
 	if found.unavailable != "" {
 		planned.unavailable = found.unavailable
@@ -191,26 +206,34 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	return append(dst, '}')
 }
 
-// append appends a value. What its type has no form for is PostgreSQL's text, which is lost if given that.
+// append appends a value. What its schema cannot carry is null, or a zero where that must not be, and its
+// text is lost; without lost no schema binds, and it is a JSON string of its text.
 func (c *column) append(dst []byte, v value, lost *lost) []byte {
-	switch v.kind {
-	case pgoutput.Null:
-		return append(dst, c.null...)
-	case pgoutput.Unchanged:
-		return append(dst, c.unavailable...)
-	case absent:
-		return append(dst, c.absent...)
-	}
 	start := len(dst)
-	dst, ok := c.codec.append(dst, v.text)
+	dst, ok := c.appendFit(dst, v)
 	switch {
 	case ok:
 		return dst
-	case lost == nil:
-		return publisher.AppendJSONString(dst[:start], v.text)
+	case lost != nil:
+		lost.add(c, v)
+		return append(dst[:start], c.misfit...)
+	case v.kind != pgoutput.Text || c.masked:
+		return append(dst[:start], "null"...)
 	}
-	lost.add(c, v.text)
-	return append(dst[:start], c.absent...)
+	return publisher.AppendJSONString(dst[:start], v.text)
+}
+
+// appendFit is false for a value that the schema cannot carry.
+func (c *column) appendFit(dst []byte, v value) ([]byte, bool) {
+	switch v.kind {
+	case pgoutput.Null:
+		return append(dst, c.null...), c.schema.Optional || c.null != "null"
+	case pgoutput.Unchanged:
+		return append(dst, c.unavailable...), c.unavailable != "null"
+	case absent:
+		return append(dst, c.absent...), true
+	}
+	return c.codec.append(dst, v.text)
 }
 
 // appendKey appends the JSON object of the key columns. It is an error if the log does not have them:

@@ -1,82 +1,187 @@
 package debezium
 
 import (
-	"bytes"
 	"math"
 	"strconv"
+
+	"github.com/pgtee/pgtee/publisher"
 )
 
-// Dates and times at Debezium's time.precision.mode=adaptive. The text is that of DateStyle ISO,
-// with any TimeZone.
+// temporal are the codecs of dates, times and intervals.
+func (c *codecs) temporal(oid uint32, typmod int32) codec {
+	var found codec
+	switch oid {
+	case oidDate:
+		found = c.date()
+	case oidTime:
+		found = c.timeOfDay(typmod)
+	case oidTimestamp:
+		found = c.timestamp(typmod)
+	case oidTimeTZ:
+		found = codec{append: appendTimeZone, schema: named(publisher.String, "io.debezium.time.ZonedTime"), zero: `"00:00:00Z"`}
+	case oidTimestampTZ:
+		found = codec{append: timestampZone(typmod), schema: named(publisher.String, "io.debezium.time.ZonedTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
+	case oidInterval:
+		found = c.interval()
+	}
+	found.defaults = defaultForms[oid]
+	return found
+}
 
+func (c *codecs) date() codec {
+	found := codec{append: appendDate, schema: named(publisher.Int32, "io.debezium.time.Date"), zero: "0", unavailableArray: c.placeholders.codes}
+	switch c.modes.Times {
+	case TimeConnect:
+		found.schema.Name = "org.apache.kafka.connect.data.Date"
+	case TimeISOString:
+		return codec{append: appendISODate, schema: named(publisher.String, "io.debezium.time.IsoDate"), zero: `"1970-01-01Z"`}
+	}
+	return found
+}
+
+// milliseconds says whether time.precision.mode=adaptive has a time or timestamp of this typmod, its
+// precision, in milliseconds.
+func milliseconds(typmod int32) bool { return typmod >= 0 && typmod <= 3 }
+
+// Units of times and timestamps, in so many to the second.
 const (
-	second = 1_000_000 // microseconds
-	minute = 60 * second
-	hour   = 60 * minute
-	day    = 24 * hour
-
-	// maxDays is how far from 1970 microseconds fit into 64 bits: to the year 294246. The last 30
-	// years of PostgreSQL's timestamp are beyond it.
-	maxDays = math.MaxInt64/day - 1
+	milli = 1_000
+	micro = 1_000_000
+	nano  = 1_000_000_000
 )
 
-// appendDate: days since 1970-01-01. The infinities are what Debezium makes of them: the days of
-// pgjdbc's java.util.Date constants, cut to 32 bits.
+func (c *codecs) timeOfDay(typmod int32) codec {
+	number := func(t publisher.SchemaType, name string, unit int64) codec {
+		return codec{append: timeOfDay(unit), schema: named(t, name), zero: "0"}
+	}
+	switch mode := c.modes.Times; {
+	case mode == TimeISOString:
+		return codec{append: appendISOTime, schema: named(publisher.String, "io.debezium.time.IsoTime"), zero: `"00:00:00Z"`}
+	case mode == TimeConnect:
+		return number(publisher.Int32, "org.apache.kafka.connect.data.Time", milli)
+	case mode == TimeNanoseconds:
+		return number(publisher.Int64, "io.debezium.time.NanoTime", nano)
+	case mode == TimeAdaptive && milliseconds(typmod):
+		return number(publisher.Int32, "io.debezium.time.Time", milli)
+	}
+	return number(publisher.Int64, "io.debezium.time.MicroTime", micro)
+}
+
+func (c *codecs) timestamp(typmod int32) codec {
+	number := func(name string, unit int64) codec {
+		return codec{append: timestamp(unit), schema: named(publisher.Int64, name), zero: "0"}
+	}
+	switch mode := c.modes.Times; {
+	case mode == TimeISOString:
+		return codec{append: appendISOTimestamp, schema: named(publisher.String, "io.debezium.time.IsoTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
+	case mode == TimeConnect:
+		return number("org.apache.kafka.connect.data.Timestamp", milli)
+	case mode == TimeNanoseconds:
+		return number("io.debezium.time.NanoTimestamp", nano)
+	case mode != TimeMicroseconds && milliseconds(typmod):
+		return number("io.debezium.time.Timestamp", milli)
+	}
+	return number("io.debezium.time.MicroTimestamp", micro)
+}
+
+// Days since 1970 that Debezium makes of the infinities: those of pgjdbc's java.util.Date constants, cut
+// to 32 bits.
+const (
+	infinityDate      = 2146033979
+	minusInfinityDate = -2147472691
+)
+
+// appendDate: days since 1970-01-01.
 func appendDate(dst, text []byte) ([]byte, bool) {
+	days, ok := parseWholeDate(text)
+	return strconv.AppendInt(dst, days, 10), ok
+}
+
+// appendISODate: "2024-02-29Z".
+func appendISODate(dst, text []byte) ([]byte, bool) {
+	days, ok := parseWholeDate(text)
+	dst = appendCivil(append(dst, '"'), days)
+	return append(dst, 'Z', '"'), ok
+}
+
+func parseWholeDate(text []byte) (days int64, ok bool) {
 	switch string(text) {
 	case "infinity":
-		return append(dst, "2146033979"...), true
+		return infinityDate, true
 	case "-infinity":
-		return append(dst, "-2147472691"...), true
+		return minusInfinityDate, true
 	}
 	text, bc := cutBC(text)
 	days, rest, ok := parseDate(text, bc)
-	if !ok || len(rest) > 0 {
-		return dst, false
-	}
-	return strconv.AppendInt(dst, days, 10), true
+	return days, ok && len(rest) == 0
 }
 
-// timeOfDay: time(0..3) is milliseconds, other precisions microseconds since midnight.
-func timeOfDay(typmod int32) appendFunc {
-	unit := unitOf(typmod)
+// timeOfDay returns the encoder of times as so many units to the second since midnight.
+func timeOfDay(unit int64) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		micros, rest, ok := parseTime(text)
-		if !ok || len(rest) > 0 {
-			return dst, false
-		}
-		return strconv.AppendInt(dst, micros/unit, 10), true
+		n, _ := count(0, micros, unit)
+		return strconv.AppendInt(dst, n, 10), ok && len(rest) == 0
 	}
 }
 
-// timestamp: timestamp(0..3) is milliseconds, other precisions microseconds since 1970, as if UTC.
-func timestamp(typmod int32) appendFunc {
-	unit := unitOf(typmod)
-	infinity, minusInfinity := "9223372036854775807", "-9223372036854775808"
-	if unit > 1 {
-		infinity, minusInfinity = "9223372036825200000", "-9223372036832400000"
+// appendISOTime: "10:34:56.789Z", without trailing zeros. 24:00:00 stays.
+func appendISOTime(dst, text []byte) ([]byte, bool) {
+	micros, rest, ok := parseTime(text)
+	return appendZulu(append(dst, '"'), micros), ok && len(rest) == 0
+}
+
+// timestamp returns the encoder of timestamps as so many units to the second since 1970, as if they were in UTC. The infinities
+// are the largest numbers, in milliseconds those of java.util.Date.
+func timestamp(unit int64) appendFunc {
+	infinity, minusInfinity := int64(math.MaxInt64), int64(math.MinInt64)
+	if unit == milli {
+		infinity, minusInfinity = 9223372036825200000, -9223372036832400000
 	}
 	return func(dst, text []byte) ([]byte, bool) {
 		switch string(text) {
 		case "infinity":
-			return append(dst, infinity...), true
+			return strconv.AppendInt(dst, infinity, 10), true
 		case "-infinity":
-			return append(dst, minusInfinity...), true
+			return strconv.AppendInt(dst, minusInfinity, 10), true
 		}
 		days, micros, rest, ok := parseTimestamp(text)
-		if !ok || len(rest) > 0 || days > maxDays || days < -maxDays {
+		if !ok || len(rest) > 0 {
 			return dst, false
 		}
-		return strconv.AppendInt(dst, floorDivide(days*day+micros, unit), 10), true
+		n, ok := count(days, micros, unit)
+		return strconv.AppendInt(dst, n, 10), ok && n != infinity && n != minusInfinity
 	}
 }
 
-// unitOf returns the microseconds in the unit of time(typmod) and timestamp(typmod).
-func unitOf(typmod int32) int64 {
-	if typmod >= 0 && typmod <= 3 {
-		return 1000
+// count turns days since 1970 and microseconds since midnight into units; false if 64 bits are too few.
+func count(days, micros, unit int64) (int64, bool) {
+	perDay := unit * (day / second)
+	rest := micros / (second / min(unit, second)) * max(unit/second, 1)
+	if limit := math.MaxInt64 / perDay; days > limit || days < -limit-1 {
+		return 0, false
 	}
-	return 1
+	if days >= 0 {
+		n := days*perDay + rest
+		return n, n >= 0
+	}
+	n := (days+1)*perDay + (rest - perDay) // neither part is less than the sum
+	return n, n < 0
+}
+
+// appendISOTimestamp: "2024-02-29T10:34:56.789Z", without trailing zeros. The infinities are the largest
+// values of java.util.Date.
+func appendISOTimestamp(dst, text []byte) ([]byte, bool) {
+	switch string(text) {
+	case "infinity":
+		return append(dst, `"+292278994-08-16T23:00:00Z"`...), true
+	case "-infinity":
+		return append(dst, `"-292275055-05-16T23:00:00Z"`...), true
+	}
+	days, micros, rest, ok := parseTimestamp(text)
+	days, micros = days+micros/day, micros%day
+	dst = append(appendCivil(append(dst, '"'), days), 'T')
+	return appendZulu(dst, micros), ok && len(rest) == 0
 }
 
 // timestampZone: "2024-02-29T10:34:56.789123Z", in UTC, with as many digits after the point as the
@@ -88,10 +193,8 @@ func timestampZone(typmod int32) appendFunc {
 	}
 	return func(dst, text []byte) ([]byte, bool) {
 		switch string(text) {
-		case "infinity":
-			return append(dst, `"infinity"`...), true
-		case "-infinity":
-			return append(dst, `"-infinity"`...), true
+		case "infinity", "-infinity":
+			return appendText(dst, text)
 		}
 		days, micros, rest, ok := parseTimestamp(text)
 		if !ok {
@@ -101,7 +204,12 @@ func timestampZone(typmod int32) appendFunc {
 		if !ok {
 			return dst, false
 		}
-		return appendInstant(dst, days, micros-offset, precision), true
+		micros -= offset
+		carry := floorDivide(micros, day)
+		dst = append(appendCivil(append(dst, '"'), days+carry), 'T')
+		micros -= carry * day
+		dst = appendFraction(appendClock(dst, micros), micros, precision)
+		return append(dst, 'Z', '"'), true
 	}
 }
 
@@ -118,24 +226,12 @@ func appendTimeZone(dst, text []byte) ([]byte, bool) {
 	if offset != 0 || micros > day {
 		micros = ((micros-offset)%day + day) % day
 	}
-	dst = append(dst, '"')
-	dst = appendClock(dst, micros)
-	if fraction := micros % second; fraction > 0 {
-		precision := 6
-		for ; fraction%10 == 0; fraction /= 10 {
-			precision--
-		}
-		dst = appendFraction(dst, micros, precision)
-	}
-	return append(dst, 'Z', '"'), true
+	return appendZulu(append(dst, '"'), micros), true
 }
 
-// appendInstant appends the instant so many microseconds, of any sign, after midnight of a day.
-func appendInstant(dst []byte, days, micros int64, precision int) []byte {
-	carry := floorDivide(micros, day)
-	days, micros = days+carry, micros-carry*day
+// appendCivil appends the date of a day since 1970 as ISO 8601: "2024-02-29", "-0043-03-15", "+10000-01-01".
+func appendCivil(dst []byte, days int64) []byte {
 	year, month, dayOfMonth := civil(days)
-	dst = append(dst, '"')
 	switch {
 	case year < 0:
 		dst = append(dst, '-')
@@ -143,14 +239,14 @@ func appendInstant(dst []byte, days, micros int64, precision int) []byte {
 	case year > 9999:
 		dst = append(dst, '+')
 	}
-	dst = appendPadded(dst, year, 4)
-	dst = append(dst, '-')
-	dst = appendPadded(dst, month, 2)
-	dst = append(dst, '-')
-	dst = appendPadded(dst, dayOfMonth, 2)
-	dst = append(dst, 'T')
-	dst = appendClock(dst, micros)
-	dst = appendFraction(dst, micros, precision)
+	dst = append(appendPadded(dst, year, 4), '-')
+	dst = append(appendPadded(dst, month, 2), '-')
+	return appendPadded(dst, dayOfMonth, 2)
+}
+
+// appendZulu appends a time of day without trailing zeros, and the end of the string.
+func appendZulu(dst []byte, micros int64) []byte {
+	dst = appendShortFraction(appendClock(dst, micros), micros)
 	return append(dst, 'Z', '"')
 }
 
@@ -182,155 +278,14 @@ func appendPadded(dst []byte, n int64, width int) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
-func floorDivide(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
+// appendShortFraction appends the microseconds after a point, without trailing zeros.
+func appendShortFraction(dst []byte, micros int64) []byte {
+	fraction, precision := micros%second, 6
+	if fraction == 0 {
+		return dst
 	}
-	return q
-}
-
-func cutBC(text []byte) ([]byte, bool) { return bytes.CutSuffix(text, []byte(" BC")) }
-
-// parseTimestamp reads "0044-03-15 12:34:56.789+00 BC", up to the zone, as days since 1970 and
-// microseconds since midnight.
-func parseTimestamp(text []byte) (days, micros int64, rest []byte, ok bool) {
-	text, bc := cutBC(text)
-	days, rest, ok = parseDate(text, bc)
-	if !ok || len(rest) == 0 || rest[0] != ' ' {
-		return 0, 0, nil, false
+	for ; fraction%10 == 0; fraction /= 10 {
+		precision--
 	}
-	micros, rest, ok = parseTime(rest[1:])
-	return days, micros, rest, ok
-}
-
-// parseDate reads "2024-02-29" as days since 1970-01-01 in the proleptic Gregorian calendar.
-func parseDate(text []byte, bc bool) (days int64, rest []byte, ok bool) {
-	year, text, ok := parseNumber(text, 4, 7, '-')
-	if !ok {
-		return 0, nil, false
-	}
-	month, text, ok := parseNumber(text, 2, 2, '-')
-	if !ok || month < 1 || month > 12 {
-		return 0, nil, false
-	}
-	dayOfMonth, text, ok := parseNumber(text, 2, 2, 0)
-	if !ok || dayOfMonth < 1 || dayOfMonth > 31 {
-		return 0, nil, false
-	}
-	if bc {
-		year = 1 - year
-	}
-	return daysFromCivil(year, month, dayOfMonth), text, true
-}
-
-// parseTime reads "12:34:56.789123" as microseconds.
-func parseTime(text []byte) (micros int64, rest []byte, ok bool) {
-	h, text, ok := parseNumber(text, 2, 2, ':')
-	if !ok || h > 24 {
-		return 0, nil, false
-	}
-	m, text, ok := parseNumber(text, 2, 2, ':')
-	if !ok || m > 59 {
-		return 0, nil, false
-	}
-	s, text, ok := parseNumber(text, 2, 2, 0)
-	if !ok || s > 59 {
-		return 0, nil, false
-	}
-	micros = h*hour + m*minute + s*second
-	if len(text) == 0 || text[0] != '.' {
-		return micros, text, true
-	}
-	fraction, rest, ok := parseFraction(text[1:])
-	return micros + fraction, rest, ok
-}
-
-// parseFraction reads one to six digits after a point as microseconds.
-func parseFraction(text []byte) (micros int64, rest []byte, ok bool) {
-	size := digits(text)
-	if size < 1 || size > 6 {
-		return 0, nil, false
-	}
-	for _, c := range text[:size] {
-		micros = micros*10 + int64(c-'0')
-	}
-	for i := size; i < 6; i++ {
-		micros *= 10
-	}
-	return micros, text[size:], true
-}
-
-// parseZone reads "+02", "-05:30", "+00:19:32" as microseconds east of UTC.
-func parseZone(text []byte) (offset int64, ok bool) {
-	if len(text) == 0 || text[0] != '+' && text[0] != '-' {
-		return 0, false
-	}
-	negative := text[0] == '-'
-	text = text[1:]
-	for _, unit := range [...]int64{hour, minute, second} {
-		n, rest, ok := parseNumber(text, 2, 2, 0)
-		if !ok {
-			return 0, false
-		}
-		offset += n * unit
-		if len(rest) == 0 {
-			text = rest
-			break
-		}
-		if rest[0] != ':' {
-			return 0, false
-		}
-		text = rest[1:]
-	}
-	if negative {
-		offset = -offset
-	}
-	return offset, len(text) == 0
-}
-
-// parseNumber reads at least low and at most high digits, and the byte after, if that is not 0.
-func parseNumber(text []byte, low, high int, after byte) (n int64, rest []byte, ok bool) {
-	size := digits(text)
-	if size < low || size > high {
-		return 0, nil, false
-	}
-	for _, c := range text[:size] {
-		n = n*10 + int64(c-'0')
-	}
-	rest = text[size:]
-	if after == 0 {
-		return n, rest, true
-	}
-	if len(rest) == 0 || rest[0] != after {
-		return 0, nil, false
-	}
-	return n, rest[1:], true
-}
-
-// daysFromCivil and civil convert between a date and days since 1970-01-01. A year is counted from
-// March on, in eras of 400 years.
-func daysFromCivil(year, month, dayOfMonth int64) int64 {
-	if month <= 2 {
-		year--
-	}
-	era := floorDivide(year, 400)
-	yearOfEra := year - era*400
-	dayOfYear := (153*((month+9)%12)+2)/5 + dayOfMonth - 1
-	dayOfEra := yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + dayOfYear
-	return era*146097 + dayOfEra - 719468
-}
-
-func civil(days int64) (year, month, dayOfMonth int64) {
-	days += 719468
-	era := floorDivide(days, 146097)
-	dayOfEra := days - era*146097
-	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
-	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
-	shifted := (5*dayOfYear + 2) / 153
-	year, month = yearOfEra+era*400, (shifted+2)%12+1
-	if month <= 2 {
-		year++
-	}
-	return year, month, dayOfYear - (153*shifted+2)/5 + 1
+	return appendFraction(dst, micros, precision)
 }

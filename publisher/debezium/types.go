@@ -6,12 +6,13 @@ import (
 
 // appendFunc appends the JSON of a value that PostgreSQL printed as text. It is false if the text is
 // not what it expects, or has no form in the type that Debezium uses (NaN in a decimal); the bytes
-// after len(dst) mean nothing then, and the value is published as a JSON string of its text.
+// after len(dst) mean nothing then.
 type appendFunc func(dst, text []byte) ([]byte, bool)
 
 // codec is how the values of one type become JSON.
 type codec struct {
 	append appendFunc
+	schema publisher.Schema // of a column that is NOT NULL, without default
 
 	// zero is what Debezium writes for a NOT NULL column whose value is not in the log.
 	zero string
@@ -20,189 +21,138 @@ type codec struct {
 	unavailable      string
 	unavailableArray string
 
-	schema *publisher.Schema // of a value that is not null; nil: a string
-}
-
-// Debezium's unavailable.value.placeholder as text, bytes, UTF-8 codes and name-based UUID.
-const (
-	placeholder      = "__debezium_unavailable_value"
-	placeholderText  = `"` + placeholder + `"`
-	placeholderBytes = `"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="`
-	placeholderCodes = "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]"
-	placeholderUUID  = `["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]`
-	placeholderPair  = `"{\"` + placeholder + `\":\"` + placeholder + `\"}"`
-)
-
-// OIDs of built-in types, from PostgreSQL's pg_type.dat.
-const (
-	oidBool        = 16
-	oidBytea       = 17
-	oidInt8        = 20
-	oidInt2        = 21
-	oidInt4        = 23
-	oidOID         = 26
-	oidPoint       = 600
-	oidLseg        = 601
-	oidPath        = 602
-	oidBox         = 603
-	oidPolygon     = 604
-	oidLine        = 628
-	oidFloat4      = 700
-	oidFloat8      = 701
-	oidCircle      = 718
-	oidMoney       = 790
-	oidDate        = 1082
-	oidTime        = 1083
-	oidTimestamp   = 1114
-	oidTimestampTZ = 1184
-	oidInterval    = 1186
-	oidTimeTZ      = 1266
-	oidBit         = 1560
-	oidVarbit      = 1562
-	oidNumeric     = 1700
-	oidUUID        = 2950
-)
-
-// plain are built-in types that are published as their text: Debezium's string types, and types that
-// it leaves out of its records.
-var plain = map[uint32]bool{
-	18: true, 19: true, 25: true, 1042: true, 1043: true, // "char", name, text, bpchar, varchar
-	114: true, 142: true, 3802: true, 4072: true, // json, xml, jsonb, jsonpath
-	650: true, 774: true, 829: true, 869: true, // cidr, macaddr8, macaddr, inet
-	3614: true, 3615: true, // tsvector, tsquery
-	3904: true, 3906: true, 3908: true, 3910: true, 3912: true, 3926: true, // ranges
-	4451: true, 4532: true, 4533: true, 4534: true, 4535: true, 4536: true, // multiranges
-	22: true, 24: true, 27: true, 28: true, 29: true, 30: true, // int2vector, regproc, tid, xid, cid, oidvector
-	2202: true, 2205: true, 2206: true, 4089: true, 4096: true, // regprocedure, regclass, regtype, regnamespace, regrole
-	2970: true, 3220: true, 5038: true, 5069: true, // txid_snapshot, pg_lsn, pg_snapshot, xid8
-}
-
-// arrays maps built-in array types to the types of their elements.
-var arrays = map[uint32]uint32{
-	1000: oidBool, 1001: oidBytea, 1005: oidInt2, 1007: oidInt4, 1016: oidInt8, 1028: oidOID,
-	1002: 18, 1003: 19, 1009: 25, 1014: 1042, 1015: 1043,
-	1021: oidFloat4, 1022: oidFloat8, 1231: oidNumeric, 791: oidMoney,
-	1182: oidDate, 1183: oidTime, 1270: oidTimeTZ, 1115: oidTimestamp, 1185: oidTimestampTZ, 1187: oidInterval,
-	199: 114, 3807: 3802, 4073: 4072, 143: 142, 2951: oidUUID, 1561: oidBit, 1563: oidVarbit,
-	651: 650, 775: 774, 1040: 829, 1041: 869, 3643: 3614, 3645: 3615,
-	1017: oidPoint, 1018: oidLseg, 1019: oidPath, 1020: oidBox, 1027: oidPolygon, 629: oidLine, 719: oidCircle,
-	3905: 3904, 3907: 3906, 3909: 3908, 3911: 3910, 3913: 3912, 3927: 3926,
-	6150: 4451, 6151: 4532, 6152: 4533, 6153: 4534, 6155: 4535, 6157: 4536,
-	1011: 28, 271: 5069, 3221: 3220, 2210: 2205, 2211: 2206,
+	defaults    defaultForm // how Debezium reads the default of a column
+	strictItems bool        // in Debezium's schema no element of an array of this type can be NULL
+	omitted     bool        // no field in rows
 }
 
 // codecs chooses codecs and owns the buffers that they work in. The codecs of one codecs are used by
 // one goroutine at a time.
 type codecs struct {
-	catalog    Catalog
+	catalog      Catalog
+	modes        Modes
+	typed        bool // values must fit their schema: arrays have one dimension, elements the type
+	placeholders placeholders
+
 	numerics   numerics
 	raw        rawBytes
 	hstores    hstores
 	geometries geometries
+	vectors    vectors
 	unescaped  []byte
+}
+
+func newCodecs(config *Config) codecs {
+	return codecs{
+		catalog:      config.Catalog,
+		modes:        config.Modes,
+		typed:        config.Framing != nil,
+		placeholders: config.Modes.placeholders(),
+		raw:          rawBytes{mode: config.Binary},
+	}
 }
 
 // find returns the codec of a column type, or of a type that one is made of.
 func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
-	if plain[oid] {
-		return text, nil
+	if name, ok := texts[oid]; ok {
+		return c.text(oid, name), nil
+	}
+	if unknownTypes[oid] {
+		return c.unknown(), nil
 	}
 	if element, ok := arrays[oid]; ok {
 		return c.array(element, typmod, delimiterOf(element))
 	}
-	if found := c.number(oid, typmod); found.append != nil {
-		return found, nil
-	}
-	if found := c.builtin(oid, typmod); found.append != nil {
-		return found, nil
+	for _, family := range [...]func(uint32, int32) codec{c.number, c.binary, c.temporal, c.geometric} {
+		if found := family(oid, typmod); found.append != nil {
+			return found, nil
+		}
 	}
 	return c.look(oid, typmod)
 }
 
 // text publishes PostgreSQL's text as a JSON string.
-var text = codec{append: appendText, zero: `""`, unavailable: placeholderText, unavailableArray: "[" + placeholderText + "]"}
+func (c *codecs) text(oid uint32, name string) codec {
+	found := codec{
+		append: appendText, schema: schemaOf(publisher.String), zero: `""`,
+		unavailable: c.placeholders.text, unavailableArray: c.placeholders.texts,
+		defaults: defaultForms[oid], strictItems: oid == oidTSVector,
+	}
+	if name != "" {
+		found.schema = named(publisher.String, name)
+	}
+	if oid == oidUUID {
+		found.unavailableArray = c.placeholders.uuids
+	}
+	return found
+}
 
 func appendText(dst, text []byte) ([]byte, bool) { return publisher.AppendJSONString(dst, text), true }
 
-func (c *codecs) number(oid uint32, typmod int32) codec {
-	switch oid {
-	case oidInt2, oidOID:
-		return codec{append: appendInteger, zero: "0"}
-	case oidInt4, oidInt8:
-		return codec{append: appendInteger, zero: "0", unavailableArray: placeholderCodes}
-	case oidFloat4:
-		return codec{append: appendFloat4, zero: "0.0"}
-	case oidFloat8:
-		return codec{append: appendFloat8, zero: "0.0"}
-	case oidNumeric:
-		if typmod < 0 {
-			return codec{append: c.numerics.variable, zero: `{"scale":0,"value":"AA=="}`}
-		}
-		return codec{append: c.numerics.decimal(numericScale(typmod)), zero: `"AA=="`}
-	case oidMoney:
-		return codec{append: c.numerics.money, zero: `"AA=="`}
+// unknown is for types that Debezium has no form for.
+func (c *codecs) unknown() codec {
+	if c.modes.Unknown == UnknownBytes {
+		found := c.bytes(c.raw.text)
+		found.strictItems = true
+		return found
 	}
-	return codec{}
+	found := c.text(0, "")
+	found.omitted = c.modes.Unknown == UnknownOmit
+	return found
 }
 
-// numericScale reads the scale in the typmod of numeric(p,s): 11 bits with a sign, after VARHDRSZ
-// (numeric.c, numeric_typmod_scale).
-func numericScale(typmod int32) int { return int((typmod-4)&0x7FF^1024) - 1024 }
-
-func (c *codecs) builtin(oid uint32, typmod int32) codec {
+func (c *codecs) number(oid uint32, typmod int32) codec {
+	found := codec{append: appendInteger, zero: "0", defaults: defaultForms[oid]}
 	switch oid {
 	case oidBool:
-		return codec{append: appendBool, zero: "false"}
-	case oidBytea:
-		return codec{append: c.raw.bytea, zero: `""`, unavailable: placeholderBytes}
-	case oidBit, oidVarbit:
-		if typmod == 1 {
-			return codec{append: appendBit, zero: "false"}
-		}
-		return codec{append: c.raw.bits, zero: `""`}
-	case oidUUID:
-		return codec{append: appendText, zero: `""`, unavailable: placeholderText, unavailableArray: placeholderUUID}
-	case oidDate:
-		return codec{append: appendDate, zero: "0"}
-	case oidTime:
-		return codec{append: timeOfDay(typmod), zero: "0"}
-	case oidTimeTZ:
-		return codec{append: appendTimeZone, zero: `"00:00:00Z"`}
-	case oidTimestamp:
-		return codec{append: timestamp(typmod), zero: "0"}
-	case oidTimestampTZ:
-		return codec{append: timestampZone(typmod), zero: `"1970-01-01T00:00:00Z"`}
-	case oidInterval:
-		return codec{append: appendInterval, zero: "0"}
+		return codec{append: appendBool, schema: schemaOf(publisher.Boolean), zero: "false", defaults: defaultForms[oid]}
+	case oidInt2:
+		found.schema = schemaOf(publisher.Int16)
+	case oidInt4:
+		found.schema, found.unavailableArray = schemaOf(publisher.Int32), c.placeholders.codes
+	case oidInt8:
+		found.schema, found.unavailableArray = schemaOf(publisher.Int64), c.placeholders.codes
+	case oidOID:
+		found.schema = schemaOf(publisher.Int64)
+	case oidFloat4:
+		return codec{append: appendFloat4, schema: schemaOf(publisher.Float), zero: "0.0", defaults: defaultForms[oid]}
+	case oidFloat8:
+		return codec{append: appendFloat8, schema: schemaOf(publisher.Double), zero: "0.0", defaults: defaultForms[oid]}
+	case oidNumeric:
+		return c.numeric(typmod)
+	case oidMoney:
+		return c.money()
+	default:
+		return codec{}
 	}
-	return c.geometry(oid)
+	return found
 }
 
-// geometry has zeros that are valid shapes, the ones that Debezium uses.
-func (c *codecs) geometry(oid uint32) codec {
+// geometric has zeros that are valid shapes, the ones that Debezium uses.
+func (c *codecs) geometric(oid uint32, _ int32) codec {
 	g := &c.geometries
 	switch oid {
 	case oidPoint:
-		return withZero(g.point, "(0,0)")
+		return shape(schemaPoint, g.point, "(0,0)")
 	case oidLseg:
-		return withZero(g.lseg, "[(0,0),(1,0)]")
+		return shape(schemaGeometry, g.lseg, "[(0,0),(1,0)]")
 	case oidPath:
-		return withZero(g.path, "[(0,0),(1,0)]")
+		return shape(schemaGeometry, g.path, "[(0,0),(1,0)]")
 	case oidBox:
-		return withZero(g.box, "(0,0),(1,1)")
+		return shape(schemaGeometry, g.box, "(0,0),(1,1)")
 	case oidPolygon:
-		return withZero(g.polygon, "((0,0),(1,0),(0,1))")
+		return shape(schemaGeometry, g.polygon, "((0,0),(1,0),(0,1))")
 	case oidLine:
-		return withZero(g.line, "{0,1,0}")
+		return shape(schemaLine, g.line, "{0,1,0}")
 	case oidCircle:
-		return withZero(g.circle, "<(0,0),0>")
+		return shape(schemaCircle, g.circle, "<(0,0),0>")
 	}
 	return codec{}
 }
 
-func withZero(append appendFunc, text string) codec {
+func shape(schema publisher.Schema, append appendFunc, text string) codec {
 	zero, _ := append(nil, []byte(text))
-	return codec{append: append, zero: string(zero)}
+	return codec{append: append, schema: schema, zero: string(zero)}
 }
 
 func delimiterOf(element uint32) byte {
@@ -213,29 +163,98 @@ func delimiterOf(element uint32) byte {
 }
 
 func (c *codecs) array(element uint32, typmod int32, delimiter byte) (codec, error) {
-	item, err := c.find(element, typmod)
+	item, err := c.item(element, typmod)
 	if err != nil {
 		return codec{}, err
 	}
-	a := &array{item.append, delimiter, &c.unescaped}
-	return codec{append: a.append, zero: "[]", unavailable: item.unavailableArray}, nil
+	a := &array{item.append, delimiter, &c.unescaped, c.typed, c.typed && item.strictItems}
+	if !item.strictItems {
+		item.schema.Optional = true
+	}
+	return codec{append: a.append, schema: arrayOf(item.schema), zero: "[]", unavailable: item.unavailableArray, omitted: item.omitted}, nil
 }
 
-// look asks the catalog about a type that is not built in. What Debezium leaves out (composite types)
-// and what the catalog no longer knows is published as text.
+// item is the codec of the elements of an array. Debezium does not know arrays of domains, and has no
+// form for arrays of a few types whose values it knows.
+func (c *codecs) item(oid uint32, typmod int32) (codec, error) {
+	found, err := c.find(oid, typmod)
+	if err != nil {
+		return codec{}, err
+	}
+	t, known, err := c.catalogType(oid)
+	if err != nil {
+		return codec{}, err
+	}
+	if known && t.Kind == KindDomain && c.modes.Unknown != UnknownText {
+		return c.unknown(), nil
+	}
+	if c.modes.Unknown == UnknownOmit && notInArrays[oid] {
+		found.omitted = true
+	}
+	return found, nil
+}
+
+// firstUserOID is PostgreSQL's FirstNormalObjectId: what is built in has a smaller OID.
+const firstUserOID = 16384
+
+func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
+	if oid < firstUserOID {
+		return Type{}, false, nil
+	}
+	return c.catalog.Type(oid)
+}
+
+// look asks the catalog about a type that is not built in. One that it no longer knows is published as
+// text.
 func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
 	t, ok, err := c.catalog.Type(oid)
 	switch {
 	case err != nil:
 		return codec{}, err
 	case !ok:
-		return text, nil
+		return c.text(0, ""), nil
 	case t.Kind == KindDomain:
-		return c.find(t.Base, t.TypeMod)
+		found, err := c.find(t.Base, t.TypeMod)
+		found.defaults = nil
+		return found, err
+	case t.Kind == KindEnum:
+		return c.enum(t), nil
 	case t.Element != 0:
 		return c.array(t.Element, typmod, t.Delimiter)
-	case t.Kind == KindBase && t.Name == "hstore":
-		return codec{append: c.hstores.append, zero: `"{}"`, unavailable: placeholderPair}, nil
+	case t.Kind == KindBase:
+		return c.extension(t.Name), nil
 	}
-	return text, nil
+	return c.unknown(), nil
+}
+
+func (c *codecs) enum(t Type) codec {
+	found := c.text(0, "")
+	found.schema = named(publisher.String, "io.debezium.data.Enum", publisher.Parameter{Name: "allowed", Value: t.Labels})
+	found.defaults, found.strictItems = enumDefault, true
+	return found
+}
+
+// extension knows types of extensions by their names, as Debezium does.
+func (c *codecs) extension(name string) codec {
+	switch name {
+	case "citext", "isbn":
+		found := c.text(0, "")
+		found.strictItems = name == "isbn"
+		return found
+	case "ltree":
+		return c.text(0, "io.debezium.data.Ltree")
+	case "hstore":
+		return c.hstore()
+	case "vector":
+		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", publisher.Double), zero: "[]", strictItems: true}
+	case "halfvec":
+		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", publisher.Float), zero: "[]", strictItems: true}
+	case "sparsevec":
+		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}
+	case "geometry":
+		return shape(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB)
+	case "geography":
+		return shape(schemaGeography, c.geometries.postgisGeography, emptyEWKB)
+	}
+	return c.unknown()
 }

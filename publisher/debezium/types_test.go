@@ -30,12 +30,12 @@ var typeCatalog = &fixedCatalog{Types: map[uint32]Type{
 }}
 
 func columnOf(t testing.TB, oid uint32, typmod int32) column {
-	c := &codecs{catalog: typeCatalog}
+	c := newCodecs(&Config{Catalog: typeCatalog})
 	found, err := c.find(oid, typmod)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newColumn(pgoutput.Column{Name: "c"}, found, true)
+	return newColumn(pgoutput.Column{Name: "c"}, found, true, "")
 }
 
 // TestValues has what the captured records do not show.

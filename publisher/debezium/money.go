@@ -1,0 +1,84 @@
+package debezium
+
+import (
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// money is the codec of money in decimal.handling.mode.
+func (c *codecs) money() codec {
+	digits := c.modes.moneyDigits()
+	n := &c.numerics
+	switch c.modes.Decimals {
+	case DecimalDouble:
+		return codec{append: n.moneyAs(appendDecimalDouble), schema: schemaOf(publisher.Double), zero: "0.0"}
+	case DecimalString:
+		return codec{append: n.moneyAs(decimalString(0)), schema: schemaOf(publisher.String), zero: zeroDecimal(digits)}
+	}
+	return codec{append: n.moneyAs(n.rounded(digits)), schema: named(publisher.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
+}
+
+// rounded returns an encoder like decimal that rounds half away from zero, as Debezium does for money.
+func (n *numerics) rounded(scale int) appendFunc {
+	exact := n.decimal(scale)
+	return func(dst, text []byte) ([]byte, bool) {
+		d, ok := parseDecimal(text)
+		if !ok || len(d.fraction) <= scale {
+			return exact(dst, text)
+		}
+		up := d.fraction[scale] >= '5'
+		d.fraction = d.fraction[:scale]
+		n.load(d, scale)
+		if up {
+			n.step(1, 1)
+		}
+		return n.appendBase64(dst, d.negative), true
+	}
+}
+
+// moneyAs returns an encoder that gives the plain number to another one.
+func (n *numerics) moneyAs(encode appendFunc) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		if !n.readMoney(text) {
+			return dst, false
+		}
+		return encode(dst, n.plain)
+	}
+}
+
+// readMoney makes plain "-1234.56" of "-$1,234.56" or "($1,234.56)", with or without currency. A comma
+// separates three digits and the point is the decimal one: text of an lc_monetary where it is otherwise is
+// not read, since "1.234" would become another number.
+func (n *numerics) readMoney(text []byte) bool {
+	n.plain = n.plain[:0]
+	if len(text) > 0 && (text[0] == '-' || text[0] == '(') {
+		n.plain = append(n.plain, '-')
+	}
+	whole, group, fraction := 0, -1, -1 // digits of each; -1: not there
+	for i, c := range text {
+		switch {
+		case c == '-' || c == '(' || c == ')':
+			continue
+		case c >= '0' && c <= '9':
+			n.plain = append(n.plain, c)
+			switch {
+			case fraction >= 0:
+				fraction++
+			case group >= 0:
+				group++
+			}
+			whole++
+		case c == ',':
+			if whole == 0 || fraction >= 0 || group >= 0 && group != 3 {
+				return false
+			}
+			group = 0
+		case c == '.' && i+1 < len(text) && text[i+1] >= '0' && text[i+1] <= '9':
+			if whole == 0 || fraction >= 0 {
+				return false
+			}
+			n.plain = append(n.plain, c)
+			fraction = 0
+		}
+	}
+	return whole > 0 && (group == -1 || group == 3) && fraction != 0 && fraction != 3
+}

@@ -1,0 +1,52 @@
+package debezium
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// placeholders are what Debezium writes for an unchanged TOAST value, by kind of type: JSON, "" is null.
+type placeholders struct {
+	raw   string
+	text  string // "p"
+	bytes string // the bytes of p, in the binary mode
+	texts string // ["p"]
+	codes string // [112]: the bytes of p, signed as in Java
+	uuids string // ["..."]: the name-based UUID of p
+	pair  string // {"p":"p"}
+}
+
+func (m *Modes) placeholders() placeholders {
+	raw := m.placeholder()
+	p := placeholders{raw: raw, text: string(publisher.AppendJSONString(nil, raw))}
+	p.bytes = string(m.Binary.append(nil, []byte(raw)))
+	p.texts = "[" + p.text + "]"
+	p.codes = "[" + signedCodes(raw) + "]"
+	p.uuids = `["` + nameUUID(raw) + `"]`
+	p.pair = "{" + p.text + ":" + p.text + "}"
+	return p
+}
+
+func signedCodes(s string) string {
+	var codes []byte
+	for i := range len(s) {
+		if i > 0 {
+			codes = append(codes, ',')
+		}
+		codes = strconv.AppendInt(codes, int64(int8(s[i])), 10)
+	}
+	return string(codes)
+}
+
+// nameUUID is java.util.UUID.nameUUIDFromBytes: version 3 without a name space (RFC 9562, section 5.3).
+func nameUUID(s string) string {
+	sum := md5.Sum([]byte(s))
+	sum[6] = sum[6]&0x0F | 0x30
+	sum[8] = sum[8]&0x3F | 0x80
+	h := hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+}
