@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +35,7 @@ type kafkaFlags struct {
 func (f kafkaFlags) options() ([]kgo.Opt, error) {
 	var options []kgo.Opt
 	if f.KafkaTLS {
-		config, err := f.tls()
+		config, err := clientTLS("--kafka", f.KafkaCA, f.KafkaCert, f.KafkaKey)
 		if err != nil {
 			return nil, err
 		}
@@ -53,31 +51,6 @@ func (f kafkaFlags) options() ([]kgo.Opt, error) {
 		options = append(options, kgo.SASL(mechanism))
 	}
 	return options, nil
-}
-
-func (f kafkaFlags) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.KafkaCA != "" {
-		text, err := os.ReadFile(f.KafkaCA)
-		if err != nil {
-			return nil, fmt.Errorf("--kafka-ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--kafka-ca: %s holds no certificate in PEM form", f.KafkaCA)
-		}
-	}
-	if (f.KafkaCert == "") != (f.KafkaKey == "") {
-		return nil, errors.New("--kafka-cert and --kafka-key belong together")
-	}
-	if f.KafkaCert != "" {
-		certificate, err := tls.LoadX509KeyPair(f.KafkaCert, f.KafkaKey)
-		if err != nil {
-			return nil, fmt.Errorf("--kafka-cert: %w", err)
-		}
-		config.Certificates = []tls.Certificate{certificate}
-	}
-	return config, nil
 }
 
 // mechanism is nil if there is nothing to log in with. The secret is read now, so that a missing one is told

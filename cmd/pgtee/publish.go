@@ -54,6 +54,9 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
+	if err := c.pingRegistry(ctx); err != nil {
+		return err
+	}
 	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, key, log)
 	if err != nil {
 		return err
@@ -148,7 +151,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		SQLTextBytes:   f.SQLTextBytes,
 		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
-	format, err := f.format(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape})
+	format, err := f.format(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape}, config.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go.uber.org/zap"
+
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
@@ -10,6 +12,7 @@ import (
 type recordFlags struct {
 	shapeFlags
 	valueFlags
+	framingFlags
 	Tombstones   bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
 	SkipTruncate bool `help:"No records of TRUNCATE."`
 }
@@ -51,6 +54,9 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	if err := f.checkText(text); err != nil {
 		return err
 	}
+	if err := f.checkFraming(); err != nil {
+		return err
+	}
 	for _, s := range sources {
 		if _, err := f.shape(s); err != nil {
 			return err
@@ -61,9 +67,12 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 }
 
 // format makes the records of one database.
-func (f recordFlags) format(config debezium.Config) (publisher.Format, error) {
+func (f recordFlags) format(config debezium.Config, log *zap.Logger) (publisher.Format, error) {
 	modes, err := f.modes()
 	if err != nil {
+		return nil, err
+	}
+	if config.Framing, err = f.framing(log); err != nil {
 		return nil, err
 	}
 	config.Modes = modes

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/avro"
+)
+
+// framingFlags say how the records of rows and messages stand in Kafka.
+type framingFlags struct {
+	Format    string `help:"Form of values: ${enum}. json-schema puts the Kafka Connect schema beside each payload; avro needs --schema-registry." enum:"json,json-schema,avro" default:"json"`
+	KeyFormat string `help:"Form of keys: ${enum}." enum:"same,json,json-schema,avro" default:"same"`
+
+	registryFlags
+	SubjectNameStrategy      string `help:"Name of a schema's subject: ${enum}." enum:"topic,record,topic-record" default:"topic"`
+	SchemaNameAdjustmentMode string `help:"How Avro names replace what Avro does not allow in names, by _ or by _uXXXX: ${enum}." enum:"avro,avro_unicode" default:"avro"`
+}
+
+// framing is nil for the bare payload.
+func (f framingFlags) framing(log *zap.Logger) (publisher.Framing, error) {
+	keys := f.KeyFormat
+	if keys == "" || keys == "same" {
+		keys = f.Format
+	}
+	value, err := f.framingOf(f.Format, log)
+	if err != nil || keys == f.Format {
+		return value, err
+	}
+	key, err := f.framingOf(keys, log)
+	return framings{key, value}, err
+}
+
+func (f framingFlags) framingOf(format string, log *zap.Logger) (publisher.Framing, error) {
+	switch format {
+	case "json-schema":
+		return &publisher.ConnectJSON{}, nil
+	case "avro":
+		return f.avro(log)
+	}
+	return nil, nil
+}
+
+func (f framingFlags) avro(log *zap.Logger) (publisher.Framing, error) {
+	registry, err := f.registry(log)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := avro.ParseSubjectNames(f.SubjectNameStrategy)
+	if err != nil {
+		return nil, fmt.Errorf("--subject-name-strategy: %w", err)
+	}
+	names, err := avro.ParseNameAdjustment(f.SchemaNameAdjustmentMode)
+	if err != nil {
+		return nil, fmt.Errorf("--schema-name-adjustment-mode: %w", err)
+	}
+	return avro.NewFraming(registry, subjects, names), nil
+}
+
+// usesAvro says whether a registry is asked at all.
+func (f framingFlags) usesAvro() bool { return f.Format == "avro" || f.KeyFormat == "avro" }
+
+// checkFraming tells what is wrong with the flags before anything is asked.
+func (f framingFlags) checkFraming() error {
+	if !f.usesAvro() {
+		if len(f.SchemaRegistry) > 0 {
+			return errors.New("--schema-registry is given, but nothing is published as avro: add --format avro")
+		}
+		return nil
+	}
+	_, err := f.framing(zap.NewNop())
+	return err
+}
+
+// pingRegistry is for those who can do nothing without the registry.
+func (f framingFlags) pingRegistry(ctx context.Context) error {
+	if !f.usesAvro() {
+		return nil
+	}
+	registry, err := f.registry(zap.NewNop())
+	if err == nil {
+		err = registry.Ping(ctx)
+	}
+	if err != nil {
+		return usage(fmt.Errorf("schema registry %s: %w", strings.Join(f.SchemaRegistry, ","), err))
+	}
+	return nil
+}
+
+// framings frames keys and values in two ways; nil is the bare payload.
+type framings struct {
+	key, value publisher.Framing
+}
+
+// Append implements publisher.Framing.
+func (f framings) Append(dst []byte, part publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+	framing := f.value
+	if part == publisher.KeyPart {
+		framing = f.key
+	}
+	if framing == nil {
+		return append(dst, payload...), nil
+	}
+	return framing.Append(dst, part, topic, schema, payload)
+}

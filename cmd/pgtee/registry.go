@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher/avro"
+)
+
+// registryFlags say where the schema registry is, and how to be let in. Secrets come from a file or the
+// environment, where nobody lists them with the processes.
+type registryFlags struct {
+	SchemaRegistry         []string `help:"Schema registry that speaks Confluent's REST interface; more than one, if they serve the same schemas. Of Apicurio: http://HOST:PORT/apis/ccompat/v7." placeholder:"URL"`
+	SchemaRegistryAuthFile string   `help:"File with one line, USER:PASSWORD or Bearer TOKEN, that is read before each request. Without it PGTEE_SCHEMA_REGISTRY_AUTH may hold the line." type:"path" placeholder:"FILE"`
+	SchemaRegistryCA       string   `name:"schema-registry-ca" help:"CA of the registry's certificate, PEM; by default those of the system." type:"path" placeholder:"FILE"`
+	SchemaRegistryCert     string   `name:"schema-registry-cert" help:"Certificate that we show to the registry, PEM." type:"path" placeholder:"FILE"`
+	SchemaRegistryKey      string   `name:"schema-registry-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+	AutoRegister           bool     `help:"Register the schemas of tables; else they have to be in the registry." default:"true" negatable:""`
+}
+
+// registry does not connect yet.
+func (f registryFlags) registry(log *zap.Logger) (*avro.Registry, error) {
+	if len(f.SchemaRegistry) == 0 {
+		return nil, errors.New("avro needs a schema registry: add --schema-registry http://HOST:PORT")
+	}
+	config, err := clientTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
+	if err != nil {
+		return nil, err
+	}
+	line, err := f.secret()
+	if err != nil {
+		return nil, err
+	}
+	if err := authorize(&http.Request{Header: http.Header{}}, line); err != nil {
+		return nil, err
+	}
+	registry, err := avro.NewRegistry(avro.RegistryConfig{
+		URLs:      f.SchemaRegistry,
+		TLS:       config,
+		Authorize: f.authorize,
+		LookUp:    !f.AutoRegister,
+		Log:       log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--schema-registry: %w", err)
+	}
+	return registry, nil
+}
+
+// authorize gives a request the credentials as they are now.
+func (f registryFlags) authorize(r *http.Request) error {
+	line, err := f.secret()
+	if err != nil {
+		return err
+	}
+	return authorize(r, line)
+}
+
+// secret is empty if there are no credentials.
+func (f registryFlags) secret() (string, error) {
+	if f.SchemaRegistryAuthFile == "" {
+		return strings.TrimSpace(os.Getenv("PGTEE_SCHEMA_REGISTRY_AUTH")), nil
+	}
+	text, err := os.ReadFile(f.SchemaRegistryAuthFile)
+	if err != nil {
+		return "", fmt.Errorf("--schema-registry-auth-file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// authorize never quotes the line: it is a secret.
+func authorize(r *http.Request, line string) error {
+	if line == "" {
+		return nil
+	}
+	if strings.ContainsAny(line, "\r\n") {
+		return errors.New("the credentials of the schema registry: want one line, USER:PASSWORD or Bearer TOKEN")
+	}
+	if token, bearer := strings.CutPrefix(line, "Bearer "); bearer {
+		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+		return nil
+	}
+	user, password, found := strings.Cut(line, ":")
+	if !found {
+		return errors.New("the credentials of the schema registry: want USER:PASSWORD or Bearer TOKEN")
+	}
+	r.SetBasicAuth(user, password)
+	return nil
+}
