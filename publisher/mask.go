@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -76,7 +75,8 @@ func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 	m := &Mask{kind: config.Kind, length: config.Length}
 	switch config.Kind {
 	case Asterisks:
-		m.fixed = `"` + strings.Repeat("*", config.Length) + `"`
+		m.text = bytes.Repeat([]byte("*"), config.Length)
+		m.fixed = `"` + string(m.text) + `"`
 	case Hash:
 		m.hash, m.salt, m.length = sha256.New(), salt, declaredLength(c)
 	case Truncate:
@@ -120,7 +120,7 @@ func (m *Mask) Fixed() string { return m.fixed }
 func (m *Mask) Text(text []byte) []byte {
 	switch m.kind {
 	case Asterisks:
-		return []byte(m.fixed[1 : len(m.fixed)-1])
+		return m.text
 	case Hash:
 		return m.hashed(text)
 	}

@@ -2,33 +2,43 @@ package debezium
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// apply hides or masks a column that was planned as its type says. Masked and hashed values are strings, of
-// whatever type the column is, in the key as in the rows.
-func (c *column) apply(shape publisher.ColumnShape, placeholder string) {
-	c.hidden = c.hidden || shape.Hidden
-	m := shape.Mask
+// masked returns the codec of a column with a mask; found is that of its type. Masked and hashed values are
+// strings, of whatever type the column is, in the key as in the rows.
+func (c *codecs) masked(found codec, m *publisher.Mask) (codec, error) {
 	if m == nil {
-		return
+		return found, nil
 	}
-	c.masked = true
-	whole, text := c.codec.append, &publisher.Schema{Type: publisher.String, Optional: c.schema.Optional}
-	switch m.Kind() {
-	case publisher.Asterisks:
-		c.null, c.absent, c.unavailable = m.Fixed(), m.Fixed(), m.Fixed()
-		c.schema, c.codec = text, codec{append: func(dst, _ []byte) ([]byte, bool) { return append(dst, m.Fixed()...), true }}
-	case publisher.Hash:
-		if c.absent != "null" {
-			c.absent = `""`
-		}
-		c.unavailable = placeholder
-		c.schema, c.codec = text, codec{append: func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }}
-	case publisher.Truncate:
-		c.codec.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
+	if m.Kind() == publisher.Truncate {
+		whole := found.append
+		found.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
+		found.schema.Parameters = parameters(found.schema, "truncateLength", strconv.Itoa(m.Length()))
+		return found, nil
+	}
+	text, err := c.find(oidText, -1)
+	text.append = func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }
+	text.schema.Parameters = parameters(text.schema, "masked", "true")
+	return text, err
+}
+
+// parameters are those of a schema and the one that Debezium adds to that of a masked column.
+func parameters(s publisher.Schema, name, value string) []publisher.Parameter {
+	return append(slices.Clip(s.Parameters), publisher.Parameter{Name: name, Value: value})
+}
+
+// apply hides a column, or gives it the value that is always the same. The default of a masked column is not
+// told.
+func (c *column) apply(shape publisher.ColumnShape) {
+	c.hidden = c.hidden || shape.Hidden
+	c.masked = shape.Mask != nil
+	if c.masked && shape.Mask.Fixed() != "" {
+		c.null, c.absent, c.unavailable = shape.Mask.Fixed(), shape.Mask.Fixed(), shape.Mask.Fixed()
 	}
 }
 

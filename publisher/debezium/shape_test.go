@@ -315,3 +315,22 @@ func TestShapedAllocations(t *testing.T) {
 		t.Errorf("%v allocations per transaction, want 0", allocations)
 	}
 }
+
+// TestMaskedSchemas: a masked column is a string with Debezium's parameter, a hidden one is not in the schema.
+func TestMaskedSchemas(t *testing.T) {
+	e := shaped(t, Config{Prefix: "shop", Catalog: memberKeys}, publisher.ShapeConfig{Salt: []byte("s"), Tables: []publisher.TableConfig{
+		{Match: "public.guests", ExcludeColumns: []string{"email"}, Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "region", Kind: publisher.Truncate, Length: 3}}},
+	}})
+	plan, err := e.plan(guests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := plan.describe()
+	got := ""
+	for _, f := range append(schemas.row.Fields, schemas.key.Fields...) {
+		got += fmt.Sprintf("%s %s %t %v; ", f.Name, f.Schema.Type, f.Schema.Optional, f.Schema.Parameters)
+	}
+	if want := "id string false [{masked true}]; region string true [{truncateLength 3}]; id string false [{masked true}]; "; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -71,12 +71,19 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	}
 	for i, c := range relation.Columns {
 		found, err := e.codecs.find(c.Type, c.TypeMod)
+		if err == nil {
+			found, err = e.codecs.masked(found, shape.Columns[i].Mask)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
-		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name), known.Defaults[c.Name])
+		expression := known.Defaults[c.Name]
+		if shape.Columns[i].Mask != nil {
+			expression = ""
+		}
+		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name), expression)
 		t.columns[i].placeholder = e.codecs.placeholders.raw
-		t.columns[i].apply(shape.Columns[i], e.codecs.placeholders.text)
+		t.columns[i].apply(shape.Columns[i])
 	}
 	if t.key = shape.Key; t.key == nil {
 		t.key = chooseKey(relation, known.Keys)
