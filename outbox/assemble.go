@@ -19,7 +19,7 @@ const DefaultMaxTransactionBytes = 1 << 30
 // used by one goroutine at a time; the Transactions that it returns belong to whoever gets them.
 type Assembler struct {
 	maxBytes int
-	signers  map[byte]*Signer
+	verifier *verifier
 
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
@@ -50,10 +50,10 @@ const (
 
 // NewAssembler makes an Assembler whose transactions end above the position last. Notes are checked
 // with the signer of their key id; without any signer they stay Unverified.
-func NewAssembler(last LSN, maxTransactionBytes int, signers map[byte]*Signer) *Assembler {
+func NewAssembler(last LSN, maxTransactionBytes int, keys []MasterKey) *Assembler {
 	return &Assembler{
 		maxBytes: maxTransactionBytes,
-		signers:  signers,
+		verifier: newVerifier(keys),
 		tables:   map[uint32]*table{},
 		types:    map[uint32]typeName{},
 		last:     last,

@@ -183,7 +183,7 @@ func (a *Assembler) readPayload(n *Note, c *noteColumns) Trust {
 		}
 	}
 	n.Payload, n.SQL = payload, sql
-	return a.trust(n)
+	return a.verifier.check(n)
 }
 
 // querySQL returns the statement that pgtee.note() took out of current_query().
@@ -197,17 +197,6 @@ func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 	sql := a.memory.room(hex.DecodedLen(len(c.sql) - 2))
 	_, err := hex.Decode(sql, c.sql[2:])
 	return sql, err == nil
-}
-
-func (a *Assembler) trust(n *Note) Trust {
-	if len(a.signers) == 0 {
-		return Unverified
-	}
-	signer := a.signers[n.KeyID]
-	if signer == nil {
-		return Forged
-	}
-	return signer.Check(n)
 }
 
 // ddl appends the change that a DDL record, JSON, tells of.

@@ -72,8 +72,8 @@ func TestNoteForms(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			payload := testPayload(test.flags)
-			text := string(NewSigner(4, testKey).Append(nil, payload, []byte("bob"), 4711, []byte(test.signed)))
-			w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+			text := string(testSigner.Append(nil, payload, []byte("bob"), 4711, []byte(test.signed)))
+			w := &wal{t: t, keys: []MasterKey{testKey}}
 			w.begin(1).relation(3, Schema, "outbox_0", outboxColumns...)
 			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
 			w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
@@ -94,7 +94,7 @@ func TestNoteForms(t *testing.T) {
 // A change belongs to the last note before it.
 func TestNoteOfEachChange(t *testing.T) {
 	note := func(sql string) string {
-		return recordMessage(string(NewSigner(4, testKey).Append(nil, testPayload(FlagSQL), nil, 0, []byte(sql))), "", "", 0, nil)
+		return recordMessage(string(testSigner.Append(nil, testPayload(FlagSQL), nil, 0, []byte(sql))), "", "", 0, nil)
 	}
 	w := &wal{t: t}
 	w.begin(1).relation(1, "public", "t", "a").insert(1, "before")
@@ -118,24 +118,23 @@ func TestNoteOfEachChange(t *testing.T) {
 
 func TestNoteTrust(t *testing.T) {
 	payload := testPayload(FlagSQL)
-	text := string(NewSigner(4, testKey).Append(nil, payload, []byte("bob"), 4711, []byte("select 1")))
-	right := map[byte]*Signer{4: NewSigner(4, testKey)}
+	text := string(testSigner.Append(nil, payload, []byte("bob"), 4711, []byte("select 1")))
+	another := MasterKey("another")
 	tests := []struct {
-		name    string
-		signers map[byte]*Signer
-		user    string
-		want    Trust
+		name string
+		keys []MasterKey
+		user string
+		want Trust
 	}{
 		{"no keys", nil, "bob", Unverified},
-		{"the key", right, "bob", Verified},
-		{"another user", right, "eve", Forged},
-		{"unknown key id", map[byte]*Signer{5: NewSigner(5, testKey)}, "bob", Forged},
-		{"another key", map[byte]*Signer{4: NewSigner(4, []byte("another"))}, "bob", Forged},
-		{"two keys", map[byte]*Signer{4: right[4], 5: NewSigner(5, []byte("another"))}, "bob", Verified},
+		{"the key", []MasterKey{testKey}, "bob", Verified},
+		{"another user", []MasterKey{testKey}, "eve", Forged},
+		{"another key", []MasterKey{another}, "bob", Forged},
+		{"two keys", []MasterKey{another, testKey}, "bob", Verified},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := &wal{t: t, signers: test.signers}
+			w := &wal{t: t, keys: test.keys}
 			got := w.begin(1).message(MessagePrefix, recordMessage(text, test.user, "r", 4711, nil)).commit()
 			if note := got.Notes[0]; note.Trust != test.want || note.Counter != payload.Counter {
 				t.Errorf("trust %d, counter %d, want %d and %d", note.Trust, note.Counter, test.want, payload.Counter)
@@ -146,7 +145,7 @@ func TestNoteTrust(t *testing.T) {
 
 // What a client can write by hand never ends the stream.
 func TestNoteMalformed(t *testing.T) {
-	good := string(NewSigner(4, testKey).Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	good := string(testSigner.Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
 	record := recordMessage(good, "bob", "r", 1, []byte("select 1"))
 	messages := map[string]string{
 		"empty":               "",
@@ -194,7 +193,7 @@ func checkForged(t *testing.T, got *Transaction) {
 
 // A command that cannot run in a transaction block is known from its note only.
 func TestNoteAfterCommand(t *testing.T) {
-	text := string(NewSigner(4, testKey).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("VACUUM t")))
+	text := string(testSigner.Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("VACUUM t")))
 	w := &wal{t: t}
 	got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
 	if len(got.Notes) != 1 || len(got.Changes) != 1 {
@@ -208,8 +207,8 @@ func TestNoteAfterCommand(t *testing.T) {
 
 // Any client can write a message: a forged one must not tell of DDL, nor bring names that blow up every row.
 func TestForgedMessages(t *testing.T) {
-	text := string(NewSigner(4, []byte("another key")).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("DROP TABLE t")))
-	w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+	text := string(MasterKey("another key").Signer(testPayload(0).ProxyID).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("DROP TABLE t")))
+	w := &wal{t: t, keys: []MasterKey{testKey}}
 	w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
 	w.message(MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
 	got := w.commit()
@@ -263,10 +262,10 @@ func TestIsOutbox(t *testing.T) {
 }
 
 func FuzzNoteMessage(f *testing.F) {
-	text := string(NewSigner(4, testKey).Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	text := string(testSigner.Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
 	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		w := &wal{t: t, signers: map[byte]*Signer{4: NewSigner(4, testKey)}}
+		w := &wal{t: t, keys: []MasterKey{testKey}}
 		got := w.begin(1).message(MessagePrefix, string(content)).commit()
 		if len(got.Notes)+len(got.Changes) == 0 {
 			t.Fatal("the message is gone")

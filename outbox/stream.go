@@ -19,8 +19,9 @@ type StreamConfig struct {
 	MaxQueueBytes       int // of whole transactions that wait for the publisher; 0: 256 MiB
 	MaxTransactionBytes int // of one transaction; 0: DefaultMaxTransactionBytes
 
-	// Signers check the notes, by key id; none: notes stay Unverified. They belong to the Stream.
-	Signers map[byte]*Signer
+	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
+	// Unverified.
+	Keys []MasterKey
 }
 
 const (
@@ -101,7 +102,7 @@ func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 		cfg:       cfg,
 		system:    system,
 		frames:    f,
-		assembler: NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Signers),
+		assembler: NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Keys),
 		queue:     newQueue(system.ConfirmedFlush, cfg.MaxQueueBytes),
 		wake:      make(chan struct{}, 1),
 	}

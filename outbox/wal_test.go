@@ -12,7 +12,7 @@ type wal struct {
 	t         testing.TB
 	tolerant  bool // keep the first error instead of failing
 	maxBytes  int
-	signers   map[byte]*Signer
+	keys      []MasterKey
 	assembler *Assembler
 	err       error
 	done      *Transaction
@@ -26,7 +26,7 @@ func (w *wal) send(message []byte) *wal {
 		if w.maxBytes == 0 {
 			w.maxBytes = DefaultMaxTransactionBytes
 		}
-		w.assembler = NewAssembler(0, w.maxBytes, w.signers)
+		w.assembler = NewAssembler(0, w.maxBytes, w.keys)
 	}
 	if w.err != nil {
 		return w

@@ -161,7 +161,7 @@ func (a *actor) heard() (p []byte, closed bool) {
 
 func newStage(t *testing.T, writes func([]byte) [][]byte) *stage {
 	return &stage{t: t, writes: writes,
-		config: Config{Servers: []Server{{Address: "server"}}, Key: testKey, KeyID: 1, SQLText: true}}
+		config: Config{Servers: []Server{{Address: "server"}}, Key: testKey, SQLText: true}}
 }
 
 // open starts the proxy and its session.

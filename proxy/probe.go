@@ -93,7 +93,7 @@ func (s *session) prepareNotes() error {
 	}
 	s.database = p.outboxes.database(s.started.server.Address, s.started.database)
 	s.notes = &notes{
-		signer:  outbox.NewSigner(p.config.KeyID, p.config.Key),
+		signer:  outbox.MasterKey(p.config.Key).Signer(p.id),
 		table:   p.config.Outbox == OutboxTable,
 		sqlText: p.config.SQLText,
 		proxy:   p.id,

@@ -26,10 +26,9 @@ type Config struct {
 	Outbox         Outbox
 	Attribution    Attribution
 	Key            []byte // 32 bytes that notes are signed with; not needed with OutboxOff
-	KeyID          byte
-	SQLText        bool // false: notes hold no SQL text
-	RequireOutbox  bool // refuse sessions of databases without an outbox
-	ProxyHeader    bool // each connection begins with a PROXY protocol header
+	SQLText        bool   // false: notes hold no SQL text
+	RequireOutbox  bool   // refuse sessions of databases without an outbox
+	ProxyHeader    bool   // each connection begins with a PROXY protocol header
 	Limits         Limits
 	ConnectTimeout time.Duration // for one server; 0 means 10 seconds
 	Log            *zap.Logger   // nil: none

@@ -224,7 +224,7 @@ func readNote(text string, key, query []byte) (string, error) {
 		n.SQL = query[n.Offset:][:n.Length]
 	}
 	trust := "forged"
-	if outbox.NewSigner(n.KeyID, key).Check(&n) == outbox.Verified {
+	if outbox.MasterKey(key).Signer(n.ProxyID).Check(&n) == outbox.Verified {
 		trust = "signed"
 	}
 	sql := string(n.SQL)

@@ -29,18 +29,18 @@ func (d *demo) openShop(ctx context.Context) error {
 }
 
 func (d *demo) openPublisher(ctx context.Context) error {
-	key, err := d.key().readOrMake(d.log)
+	keys, err := d.key().readOrMake(d.log)
 	if err != nil {
 		return err
 	}
 	flags := publisherFlags{recordFlags: d.recordFlags, Partitions: 1, idleProgress: time.Second}
 	database := source{connString: d.postgres.URL(shop.Database), database: shop.Database, slot: demoSlot, prefix: demoPrefix}
-	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, key, d.log)
+	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, keys, d.log)
 	return err
 }
 
 func (d *demo) openProxy(ctx context.Context) error {
-	key, err := d.key().read(d.log)
+	keys, err := d.key().read(d.log)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (d *demo) openProxy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.proxy, err = flags.open(ctx, postgresFlags{Postgres: postgresURLs{{server}}}, outboxFlags{d.Outbox}, d.textFlags, key, d.log)
+	d.proxy, err = flags.open(ctx, postgresFlags{Postgres: postgresURLs{{server}}}, outboxFlags{d.Outbox}, d.textFlags, keys, d.log)
 	return err
 }
 

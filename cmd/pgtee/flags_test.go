@@ -28,7 +28,7 @@ func TestKeyFile(t *testing.T) {
 		t.Errorf("mode %v, error %v", info.Mode(), err)
 	}
 	again, err := flags.readOrMake(zap.NewNop())
-	if err != nil || len(made) != keyBytes || !bytes.Equal(made, again) {
+	if err != nil || len(made) != 1 || len(made[0]) != keyBytes || !bytes.Equal(made[0], again[0]) {
 		t.Errorf("made %x, then read %x, error %v", made, again, err)
 	}
 }
@@ -108,5 +108,17 @@ func TestSources(t *testing.T) {
 	config, err := pgconn.ParseConfig(two[1].connString)
 	if err != nil || config.Host != "h" || len(config.Fallbacks) == 0 {
 		t.Errorf("the library reads host %v, error %v", config, err)
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	one, two := strings.Repeat("0a", keyBytes), strings.Repeat("0b", keyBytes)
+	for text, want := range map[string]int{
+		one: 1, one + "\n": 1, one + "\n" + two + "\n": 2, "": 0, one + "00": 0, one[1:]: 0, "x" + one[1:]: 0, one + "\n" + one: 0,
+		one + "\n" + two + "\n" + two: 0,
+	} {
+		if keys, err := parseKeys([]byte(text)); len(keys) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %d keys, %v", text, len(keys), err)
+		}
 	}
 }

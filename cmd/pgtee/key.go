@@ -14,18 +14,15 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// noteKeyID is the key id in every note as long as there is one key.
-const noteKeyID = 1
-
 const keyBytes = 32
 
-// keyFlags say where the key of the notes is.
+// keyFlags say where the master keys of the notes are.
 type keyFlags struct {
-	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. run makes it if it is missing (${default})." default:"pgtee.key" placeholder:"FILE"`
+	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is a key that is valid as well, while one takes the place of the other. run makes the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE"`
 }
 
-// read returns the key; the file has to be there.
-func (f keyFlags) read(log *zap.Logger) ([]byte, error) {
+// read returns the keys, that to sign with first; the file has to be there.
+func (f keyFlags) read(log *zap.Logger) ([]outbox.MasterKey, error) {
 	text, err := os.ReadFile(f.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(fmt.Errorf("--key %s: no such file: copy the one of the other process here, or make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, f.Key))
@@ -33,19 +30,41 @@ func (f keyFlags) read(log *zap.Logger) ([]byte, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--key: %w: make it readable for this user", err))
 	}
-	key := make([]byte, keyBytes)
-	text = bytes.TrimSpace(text)
-	if n, err := hex.Decode(key, text[:min(len(text), 2*keyBytes)]); err != nil || n != keyBytes || len(text) != 2*keyBytes {
-		return nil, usage(fmt.Errorf("--key %s: want %d hex digits and nothing else: make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, 2*keyBytes, f.Key))
+	keys, err := parseKeys(text)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--key %s: %w: make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, err, f.Key))
 	}
 	if info, err := os.Stat(f.Key); err == nil && info.Mode().Perm()&0o044 != 0 {
 		log.Warn("others can read the key of the notes: run chmod 600 on it", zap.String("file", f.Key))
 	}
-	return key, nil
+	return keys, nil
+}
+
+// parseKeys reads one or two lines of 64 hex digits.
+func parseKeys(text []byte) ([]outbox.MasterKey, error) {
+	lines := bytes.Fields(text)
+	if len(lines) == 0 || len(lines) > 2 {
+		return nil, fmt.Errorf("want one line of %d hex digits, or two", 2*keyBytes)
+	}
+	var keys []outbox.MasterKey
+	for _, line := range lines {
+		key := make(outbox.MasterKey, keyBytes)
+		if len(line) != 2*keyBytes {
+			return nil, fmt.Errorf("want %d hex digits in a line and nothing else", 2*keyBytes)
+		}
+		if _, err := hex.Decode(key, line); err != nil {
+			return nil, fmt.Errorf("want %d hex digits in a line and nothing else", 2*keyBytes)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 2 && keys[0].ID() == keys[1].ID() {
+		return nil, errors.New("the two keys cannot be told apart by their ids")
+	}
+	return keys, nil
 }
 
 // readOrMake makes the file with mode 0600 if it is missing.
-func (f keyFlags) readOrMake(log *zap.Logger) ([]byte, error) {
+func (f keyFlags) readOrMake(log *zap.Logger) ([]outbox.MasterKey, error) {
 	file, err := os.OpenFile(f.Key, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return f.read(log)
@@ -53,17 +72,12 @@ func (f keyFlags) readOrMake(log *zap.Logger) ([]byte, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--key: %w: name a file in a folder where this user may write", err))
 	}
-	key := make([]byte, keyBytes)
+	key := make(outbox.MasterKey, keyBytes)
 	rand.Read(key)
-	_, err = fmt.Fprintf(file, "%x\n", key)
+	_, err = fmt.Fprintf(file, "%x\n", []byte(key))
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("write the key: %w", err), os.Remove(f.Key))
 	}
 	log.Info("made a key for the notes", zap.String("file", f.Key))
-	return key, nil
-}
-
-// signers is the key as the publisher checks with it.
-func signers(key []byte) map[byte]*outbox.Signer {
-	return map[byte]*outbox.Signer{noteKeyID: outbox.NewSigner(noteKeyID, key)}
+	return []outbox.MasterKey{key}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/proxy"
 )
 
@@ -42,14 +43,14 @@ type proxyCommand struct {
 
 func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 	log := c.logger(term.err)
-	var key []byte
+	var keys []outbox.MasterKey
 	if c.Outbox != "off" {
 		var err error
-		if key, err = c.keyFlags.read(log); err != nil {
+		if keys, err = c.keyFlags.read(log); err != nil {
 			return err
 		}
 	}
-	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, key, log)
+	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ type listeningProxy struct {
 }
 
 // open checks that a server answers, and takes the socket.
-func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox outboxFlags, text textFlags, key []byte, log *zap.Logger) (*listeningProxy, error) {
+func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []outbox.MasterKey, log *zap.Logger) (*listeningProxy, error) {
 	servers, err := postgres.servers()
 	if err != nil {
 		return nil, err
@@ -86,15 +87,16 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, outbox out
 	config := proxy.Config{
 		TLS:           clientTLS,
 		Servers:       servers,
-		Key:           key,
-		KeyID:         noteKeyID,
 		SQLText:       text.SQLText != "off",
 		RequireOutbox: f.RequireOutbox,
 		ProxyHeader:   f.ProxyProtocol,
 		Limits:        f.limitFlags.config(),
 		Log:           log.Named("proxy"),
 	}
-	if err := errors.Join(config.Outbox.UnmarshalText([]byte(outbox.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
+	if len(keys) > 0 {
+		config.Key = keys[0]
+	}
+	if err := errors.Join(config.Outbox.UnmarshalText([]byte(travel.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
 		return nil, usage(err)
 	}
 	p, err := proxy.New(config)

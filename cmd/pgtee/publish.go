@@ -42,7 +42,7 @@ type publishCommand struct {
 
 func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	log := c.logger(term.err)
-	key, err := c.keyFlags.read(log)
+	keys, err := c.keyFlags.read(log)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.pingRegistry(ctx); err != nil {
 		return err
 	}
-	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, key, log)
+	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ type databasePublisher struct {
 }
 
 // open checks the databases, so that what a human has to repair is told at once.
-func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
+func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	if err := f.validate(sources, text); err != nil {
 		return nil, usage(err)
 	}
@@ -88,7 +88,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 			return nil, usage(err)
 		}
 		catalog := debezium.NewDatabase(s.connString)
-		p, err := f.newPublisher(s, kafka, text, catalog, key, log)
+		p, err := f.newPublisher(s, kafka, text, catalog, keys, log)
 		if err != nil {
 			return nil, usage(err)
 		}
@@ -116,7 +116,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, key []byte, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		return nil, err
 	}
 	open := func(ctx context.Context) (publisher.Source, error) {
-		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Signers: signers(key)})
+		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Keys: keys})
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ type runCommand struct {
 
 func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	log := c.logger(term.err)
-	key, err := c.keyFlags.readOrMake(log)
+	keys, err := c.keyFlags.readOrMake(log)
 	if err != nil {
 		return err
 	}
@@ -38,11 +38,11 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err := kafka.ping(ctx); err != nil {
 		log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
 	}
-	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, key, log)
+	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
-	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, key, log)
+	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
