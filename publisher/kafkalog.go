@@ -234,7 +234,7 @@ func isRefusal(err error) bool {
 		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
 		kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.UnsupportedVersion,
 		kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
-		kerr.InvalidReplicationFactor, kerr.InvalidPartitions,
+		kerr.InvalidReplicationFactor, kerr.InvalidPartitions, kerr.InvalidConfig,
 	} {
 		if errors.Is(err, refusal) {
 			return true

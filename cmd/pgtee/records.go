@@ -13,8 +13,9 @@ type recordFlags struct {
 	shapeFlags
 	valueFlags
 	framingFlags
-	Tombstones   bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
-	SkipTruncate bool `help:"No records of TRUNCATE."`
+	ProvideTransactionMetadata bool `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
+	Tombstones                 bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
+	SkipTruncate               bool `help:"No records of TRUNCATE."`
 }
 
 // valueFlags choose the forms of values.
@@ -76,6 +77,7 @@ func (f recordFlags) format(config debezium.Config, log *zap.Logger) (publisher.
 		return nil, err
 	}
 	config.Modes = modes
+	config.TransactionMetadata = f.ProvideTransactionMetadata
 	config.NoTombstones = !f.Tombstones
 	config.SkipTruncate = f.SkipTruncate
 	return debezium.New(config), nil

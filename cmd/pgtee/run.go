@@ -31,6 +31,9 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
+	if err := c.validate(sources, c.textFlags); err != nil {
+		return usage(err)
+	}
 	kafka, err := c.kafkaFlags.open()
 	if err != nil {
 		return usage(err)

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// TestTableSettings: the nested settings of the file reach the shape, with the flags behind them.
+func TestTableSettings(t *testing.T) {
+	path := file(t, "pgtee.yaml", `
+postgres: postgres://u@h/x
+kafka: h:1
+topic-template: bottledwater
+exclude-tables: ["*.tmp"]
+hash: public.users.email
+tables:
+  - match: public.*
+    partitions: 3
+    topic-config: {cleanup.policy: compact, retention.ms: 1000}
+  - match: public.users
+    topic: "{database}-people"
+    replication-factor: 2
+    key: [tenant, id]
+    exclude-columns: [password]
+    mask: [email, "phone:3"]
+    truncate: ["note:10"]
+    where: NOT deleted
+`)
+	t.Setenv("PGTEE_HASH_SALT", "s")
+	command, err := parse([]string{"publish", "--config", path, "--mask", "*.users.note:1"}, terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape, err := command.(*publishCommand).shape(source{prefix: "shop", database: "crm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := &pgoutput.Relation{Schema: "public", Name: "users", Identity: 'f'}
+	for _, name := range []string{"id", "tenant", "email", "phone", "password", "note"} {
+		users.Columns = append(users.Columns, pgoutput.Column{Name: name, Type: 25, TypeMod: -1, Key: true})
+	}
+	users.Columns = append(users.Columns, pgoutput.Column{Name: "deleted", Type: 16, TypeMod: -1, Key: true})
+	got, err := shape.Table(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := shape.TopicSettings("crm-people")
+	if got.Topic != "crm-people" || topic.Partitions != 3 || topic.ReplicationFactor != 2 || topic.Config["retention.ms"] != "1000" {
+		t.Errorf("topic %s, %+v", got.Topic, topic)
+	}
+	if len(got.Key) != 2 || got.Key[0] != 1 || got.Filter == nil || !got.Columns[4].Hidden {
+		t.Errorf("key %v, filter %v, password hidden: %t", got.Key, got.Filter, got.Columns[4].Hidden)
+	}
+	email, phone, note := got.Columns[2].Mask, got.Columns[3].Mask, got.Columns[5].Mask
+	if email.Kind() != publisher.Hash || phone.Fixed() != `"***"` || note.Fixed() != `"*"` {
+		t.Errorf("masks of email %+v, phone %+v, note %+v", email, phone, note)
+	}
+	if shape.Includes("public", "tmp") || !shape.Includes("public", "users") {
+		t.Error("the wrong tables are excluded")
+	}
+}
+
+// TestTablesForSubscribe: one file may hold the settings of tables and serve subscribe, whose tables are names.
+func TestTablesForSubscribe(t *testing.T) {
+	path := file(t, "pgtee.yaml", "kafka: h:1\ntables: [{match: public.users}]")
+	command, err := parse([]string{"subscribe", "--config", path}, terminal{})
+	if err != nil || len(command.(*subscribeCommand).Tables) > 0 {
+		t.Errorf("%+v, error %v", command, err)
+	}
+	path = file(t, "pgtee.yaml", "kafka: h:1\ntables: [public.users]")
+	command, err = parse([]string{"subscribe", "--config", path}, terminal{})
+	if err != nil || len(command.(*subscribeCommand).Tables) != 1 {
+		t.Errorf("%+v, error %v", command, err)
+	}
+}
+
+// TestShapeFlagErrors: what cannot work is told before anything is asked, in one line.
+func TestShapeFlagErrors(t *testing.T) {
+	key := file(t, "key", strings.Repeat("ab", 32))
+	for want, args := range map[string][]string{
+		`topic template "{prefix}.{tabel}"`:             {"--topic-template", "{prefix}.{tabel}"},
+		`"orders" names no tables: want SCHEMA.TABLE`:   {"--include-tables", "orders"},
+		`--mask "users.email": want SCHEMA.TABLE.COLUM`: {"--mask", "users.email"},
+		`--mask "a.b.c:x": want the number`:             {"--mask", "a.b.c:x"},
+		`--truncate-column "a.b.c": want the number`:    {"--truncate-column", "a.b.c"},
+		"column c is hashed without a salt":             {"--hash", "a.b.c"},
+		"--hash-salt-file: open /nonexistent":           {"--hash", "a.b.c", "--hash-salt-file", "/nonexistent"},
+		"is empty: write a random text":                 {"--hash", "a.b.c", "--hash-salt-file", file(t, "salt", "\n")},
+		"--sql-text full would show":                    {"--mask", "a.b.c", "--sql-text", "full"},
+		"filter at character 6: found its end":          {"--tables", "[{match: a.b, where: 'id = '}]"},
+		`unknown field "wher"`:                          {"--tables", "[{match: a.b, wher: x}]"},
+		"--include-tables chooses tables":               {"--tables", "[public.orders]"},
+		`decimal.handling.mode="exact": use one of`:     {"--decimal-handling-mode", "exact"},
+		`money.fraction.digits="x"`:                     {"--money-fraction-digits", "x"},
+	} {
+		args = append([]string{"publish", "--postgres", "postgres://u@127.0.0.1:1/x", "--kafka", "127.0.0.1:1", "--key", key}, args...)
+		pgtee(t, args...).expectError(t, exitUsage, want)
+	}
+}
+
+// TestSaltIsNotTold: whatever is wrong, the salt is in no message.
+func TestSaltIsNotTold(t *testing.T) {
+	t.Setenv("PGTEE_HASH_SALT", "unspeakable")
+	got := pgtee(t, "publish", "--postgres", "postgres://u@127.0.0.1:1/x", "--kafka", "127.0.0.1:1", "--key", file(t, "key", strings.Repeat("ab", 32)),
+		"--hash", "a.b.c", "--log-level", "debug")
+	if strings.Contains(got.stdout+got.stderr, "unspeakable") {
+		t.Errorf("the salt is told: %s", got.stderr)
+	}
+}
