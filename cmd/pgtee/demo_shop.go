@@ -35,14 +35,10 @@ func (d *demo) openPublisher(ctx context.Context) error {
 	}
 	flags := publisherFlags{recordFlags: d.recordFlags, Partitions: 1, idleProgress: time.Second}
 	database := source{connString: d.postgres.URL(shop.Database), database: shop.Database, slot: demoSlot, prefix: demoPrefix}
-<<<<<<< Updated upstream
-	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, keys, d.log)
-=======
 	if err := flags.validate([]source{database}, d.textFlags); err != nil {
 		return err
 	}
-	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, key, d.log)
->>>>>>> Stashed changes
+	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, keys, d.log)
 	return err
 }
 

@@ -81,14 +81,7 @@ type databasePublisher struct {
 }
 
 // open checks the databases, so that what a human has to repair is told at once.
-<<<<<<< Updated upstream
 func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
-	if err := f.validate(sources, text); err != nil {
-		return nil, usage(err)
-	}
-=======
-func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, key []byte, log *zap.Logger) ([]databasePublisher, error) {
->>>>>>> Stashed changes
 	var list []databasePublisher
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
