@@ -22,6 +22,7 @@ type Record struct {
 	Offset    int64
 	Producer  int64 // id
 	Epoch     int16
+	Time      time.Time // as its producer says
 	Fate      Fate
 	Marker    int64  // offset of the control record that decided it; 0 if there is none
 	Key       []byte // nil: none
@@ -263,7 +264,7 @@ func (l *partitionLog) appendBatch(b *protocol.RecordBatch) error {
 		if err != nil {
 			return fmt.Errorf("batch at offset %d: %w", b.BaseOffset, err)
 		}
-		r := Record{Topic: l.topic, Partition: l.partition, Offset: read.Offset, Producer: b.ProducerID, Epoch: b.ProducerEpoch}
+		r := Record{Topic: l.topic, Partition: l.partition, Offset: read.Offset, Producer: b.ProducerID, Epoch: b.ProducerEpoch, Time: read.Time}
 		if err := r.fill(read); err != nil {
 			return fmt.Errorf("record at offset %d: %w", read.Offset, err)
 		}

@@ -33,12 +33,13 @@ const (
 )
 
 // settings keep the whole log of a run, which is the truth, and let no session that the network has
-// forgotten hold its locks for long.
+// forgotten hold its locks for long, nor the last place.
 var settings = map[string]string{
 	"wal_keep_size":                       "12GB",
 	"max_slot_wal_keep_size":              "16GB",
 	"max_wal_size":                        "1GB",
 	"checkpoint_timeout":                  "30s",
+	"max_connections":                     "400",
 	"max_prepared_transactions":           "40",
 	"lock_timeout":                        "5s",
 	"idle_in_transaction_session_timeout": "15s",
@@ -69,11 +70,12 @@ type chaos struct {
 	faults map[string]int // made, by name
 	log    *os.File       // of the faults
 	wrong  []string       // what must not happen whatever is killed
+	giveUp func()         // ends the storm
 }
 
 // prepare starts everything, with the faulty network between it.
 func (c *chaos) prepare(ctx context.Context) (err error) {
-	c.faults = map[string]int{}
+	c.faults, c.giveUp = map[string]int{}, func() {}
 	if c.dir, err = c.world.Sub("chaos"); err != nil {
 		return err
 	}
@@ -237,14 +239,14 @@ func (c *chaos) exec(ctx context.Context, database, sql string) error {
 	return err
 }
 
-// storm lets load and faults meet, and waits for the end of both. Nothing is healed afterwards.
+// storm lets load and faults meet, and waits for the end of both. It fails with what no fault excuses.
 func (c *chaos) storm(ctx context.Context) error {
-	services := append([]*service{c.proxy}, c.publishers...)
-	for _, s := range services {
-		s.keep()
-	}
 	storm, cancel := context.WithTimeout(ctx, c.length)
 	defer cancel()
+	c.giveUp = cancel
+	for _, s := range append([]*service{c.proxy}, c.publishers...) {
+		s.keep()
+	}
 	var running sync.WaitGroup
 	for i, actor := range c.actors() {
 		running.Go(func() { actor(storm, rand.New(rand.NewSource(c.seed+int64(i)))) })
@@ -254,7 +256,7 @@ func (c *chaos) storm(ctx context.Context) error {
 	}
 	running.Go(func() { c.boundLog(storm, cancel) })
 	running.Wait()
-	return ctx.Err()
+	return errors.Join(ctx.Err(), c.failure())
 }
 
 // boundLog ends the storm before the log of the server fills the disk.
@@ -281,15 +283,24 @@ func (c *chaos) note(format string, args ...any) {
 	fmt.Fprintf(c.log, "%s %8.3f %s\n", time.Now().Format(time.RFC3339Nano), time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// complain remembers what no fault excuses.
+// complain remembers what no fault excuses, and ends the storm.
 func (c *chaos) complain(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	c.note("WRONG %s", text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.wrong) < 50 {
-		c.wrong = append(c.wrong, text)
+	c.wrong = append(c.wrong, text)
+	c.giveUp()
+}
+
+// failure is the first complaint.
+func (c *chaos) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.wrong) == 0 {
+		return nil
 	}
+	return errors.New(c.wrong[0])
 }
 
 func (c *chaos) count(fault string) {
@@ -304,13 +315,13 @@ func (c *chaos) keepArtefacts() error {
 	if err != nil {
 		return err
 	}
-	err = filepath.WalkDir(c.world.Dir, func(path string, d os.DirEntry, err error) error {
+	fmt.Printf("chaos logs=%s\n", kept)
+	return filepath.WalkDir(c.world.Dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") || strings.Contains(path, "/data/") {
 			return nil // what has gone meanwhile, and what is no log
 		}
 		return copyFile(filepath.Join(kept, filepath.Base(path)), path)
 	})
-	return errors.Join(fmt.Errorf("the logs are kept in %s", kept), err)
 }
 
 func copyFile(to, from string) error {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"math/rand"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,7 +36,9 @@ func (c *chaos) lanes() []lane {
 	for _, p := range c.publishers {
 		lanes = append(lanes, lane{p.command.Name, 2 * time.Second, serviceFaults(p)})
 	}
-	return lanes
+	return slices.DeleteFunc(lanes, func(l lane) bool {
+		return c.options.lanes != "" && !slices.Contains(strings.Split(c.options.lanes, ","), l.name)
+	})
 }
 
 // drive makes the faults of a lane until ctx ends.
@@ -158,6 +162,7 @@ func (c *chaos) networkFaults() []fault {
 	return []fault{
 		{"cut", 4, on(func(r *harness.Relay, random *rand.Rand, _ waiting) { r.Cut(random.Intn(20_000)) })},
 		{"reset", 2, on(func(r *harness.Relay, _ *rand.Rand, _ waiting) { r.Cut(0) })},
+		{"forget", 2, on(func(r *harness.Relay, _ *rand.Rand, _ waiting) { r.Forget() })},
 		{"delay", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
 			r.Delay(time.Duration(5+random.Intn(200)) * time.Millisecond)
 			between(time.Second, 5*time.Second)()

@@ -25,6 +25,8 @@ type options struct {
 	partitions int
 	cluster    int
 	planted    bool
+	keep       bool
+	lanes      string
 }
 
 func main() {
@@ -36,6 +38,8 @@ func main() {
 	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
 	flag.IntVar(&o.cluster, "brokers", 1, "of Kafka; of several the leaders and the coordinator are killed in turn")
 	flag.BoolVar(&o.planted, "planted", false, "plant a bug, acknowledge before the Kafka transaction commits: the run must fail")
+	flag.StringVar(&o.lanes, "lanes", "", "only faults of these, with commas between them: postgres, kafka, proxy, network, publisher-a, publisher-b")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -53,7 +57,7 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, world.Close()) }()
 	c := &chaos{options: o, world: world, began: time.Now()}
 	defer func() {
-		if err != nil {
+		if err != nil || o.keep {
 			err = errors.Join(err, c.keepArtefacts())
 		}
 	}()

@@ -33,13 +33,16 @@ func (c *chaos) calm(ctx context.Context) error {
 		return err
 	}
 	err := harness.Eventually(settleTime, func(context.Context) error {
+		if c.failure() != nil {
+			return nil // no use to wait
+		}
 		records, err := c.read("work.mark")
 		if err == nil && len(records) == 0 {
 			err = errors.New("the last commit is not in its topic")
 		}
 		return err
 	})
-	if err != nil {
+	if err := errors.Join(c.failure(), err); err != nil {
 		return fmt.Errorf("the publishers do not get to the end of the log: %w", err)
 	}
 	c.note("published")
@@ -147,7 +150,15 @@ func (c *chaos) judge(ctx context.Context) error {
 		return err
 	}
 	checkRepeats(verdict, topics["ddl"])
-	return c.report(verdict, torn, details)
+	return c.report(verdict, torn, details, silence(topics["progress"]))
+}
+
+// silence is the longest time without a progress record, which an idle publisher writes too.
+func silence(progress []integration.Record) (longest time.Duration) {
+	for i := 1; i < len(progress); i++ {
+		longest = max(longest, progress[i].Time.Sub(progress[i-1].Time))
+	}
+	return longest
 }
 
 func without(topics map[string][]integration.Record, name string) map[string][]integration.Record {
@@ -187,7 +198,7 @@ func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats
 }
 
 // report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
-func (c *chaos) report(v *integration.Verdict, torn int, details []string) error {
+func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence time.Duration) error {
 	kills := 0
 	line := "chaos faults"
 	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
@@ -199,7 +210,7 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string) error
 	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
 		kills, v.Transactions, v.Lost, v.Duplicated, v.Reordered, torn, v.Unattributed, v.Misattributed)
 	fmt.Println(line)
-	fmt.Printf("chaos events=%d aborted=%d invented=%d complaints=%d seed=%d took=%v\n", v.Events, c.aborted, v.Invented, len(c.wrong), c.seed, time.Since(c.began).Round(time.Second))
+	fmt.Printf("chaos events=%d aborted=%d invented=%d complaints=%d silence=%v seed=%d took=%v\n", v.Events, c.aborted, v.Invented, len(c.wrong), silence.Round(time.Second), c.seed, time.Since(c.began).Round(time.Second))
 	complaints := slices.Concat(c.wrong, v.Details, details)
 	for _, text := range complaints {
 		fmt.Println("  " + text)

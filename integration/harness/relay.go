@@ -24,6 +24,7 @@ type Relay struct {
 	listener net.Listener
 	target   string
 	done     chan struct{} // closed by Close
+	closing  sync.Once
 	running  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -39,6 +40,7 @@ type link struct {
 	mu     sync.Mutex
 	cutIn  int  // bytes until the link is cut
 	doomed bool // cutIn counts
+	lost   bool // nothing passes any more, and nobody is told
 }
 
 // NewRelay listens; Serve says where to.
@@ -98,6 +100,12 @@ func (r *Relay) forward(l *link, d Direction) {
 	for {
 		n, err := from.Read(buffer)
 		r.wait(d)
+		if l.isLost() {
+			if err != nil {
+				return
+			}
+			continue
+		}
 		n, cut := l.allow(n)
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -156,6 +164,12 @@ func (l *link) allow(n int) (int, bool) {
 	return n, l.cutIn == 0
 }
 
+func (l *link) isLost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
 func (l *link) reset() {
 	reset(l.ends[0])
 	reset(l.ends[1])
@@ -198,6 +212,16 @@ func (r *Relay) Vanish(side Direction) {
 	r.each(func(l *link) { reset(l.ends[side]) })
 }
 
+// Forget loses every open link for good, as a firewall does that forgets its state: both ends stay open
+// and hear nothing any more, not even each other's end. New connections work.
+func (r *Relay) Forget() {
+	r.each(func(l *link) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lost = true
+	})
+}
+
 // Delay holds back every piece of data for that long until Heal.
 func (r *Relay) Delay(d time.Duration) {
 	r.mu.Lock()
@@ -227,10 +251,12 @@ func (r *Relay) each(f func(*link)) {
 }
 
 // Close ends every connection and waits until nothing runs any more.
-func (r *Relay) Close() error {
-	close(r.done)
-	err := r.listener.Close()
-	r.each(func(l *link) { l.reset() })
-	r.running.Wait()
+func (r *Relay) Close() (err error) {
+	r.closing.Do(func() {
+		close(r.done)
+		err = r.listener.Close()
+		r.each(func(l *link) { l.reset() })
+		r.running.Wait()
+	})
 	return err
 }

@@ -102,3 +102,20 @@ func TestRelayLetsTheTargetVanish(t *testing.T) {
 		t.Errorf("read %q (%v), want a reset", got, err)
 	}
 }
+
+func TestRelayForgetsOpenLinksOnly(t *testing.T) {
+	r := relayToEcho(t)
+	old := dialRelay(t, r)
+	r.Forget()
+	say(t, old, "lost")
+	dialRelay(t, r) // which hears its byte
+	if err := old.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(old); len(got) > 0 || err == nil {
+		t.Errorf("read %q (%v), want nothing before the relay has ended", got, err)
+	}
+}
