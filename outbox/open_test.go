@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -25,6 +26,7 @@ type answer struct {
 	err   *pgproto3.ErrorResponse
 	also  pgproto3.BackendMessage // sent before the rows
 	asked chan struct{}           // gets a token for the query
+	mute  bool                    // it is never answered
 }
 
 // goodAnswers are those of a server that was set up, with slot s.
@@ -83,7 +85,11 @@ func (s *scriptedServer) serve(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	parameters := startup.(*pgproto3.StartupMessage).Parameters
+	first, ok := startup.(*pgproto3.StartupMessage)
+	if !ok { // a CancelRequest: somebody has waited long enough
+		return
+	}
+	parameters := first.Parameters
 	if parameters["replication"] == "database" && (parameters["wal_sender_timeout"] != "10s" || parameters["client_min_messages"] != "warning") {
 		s.t.Errorf("startup parameters %v", parameters)
 	}
@@ -114,6 +120,9 @@ func (s *scriptedServer) reply(backend *pgproto3.Backend, query string) {
 		}
 		if a.asked != nil {
 			a.asked <- struct{}{}
+		}
+		if a.mute {
+			return
 		}
 		if a.also != nil {
 			backend.Send(a.also)
@@ -257,5 +266,27 @@ func TestOpenStreamCancelled(t *testing.T) {
 	_, err = OpenStream(ctx, StreamConfig{ConnString: "postgres://bob@" + listener.Addr().String() + "/app?sslmode=disable", Slot: "s"})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// Where the network swallows an answer, nobody else would ever end the wait; a publisher that waits for
+// ever while its stream lives keeps every other one from the slot.
+func TestAnswersThatNeverCome(t *testing.T) {
+	for _, query := range []string{"pg_is_in_recovery", "IDENTIFY_SYSTEM", "pgtee.meta", "s.plugin", "START_REPLICATION", "s.confirmed_flush_lsn"} {
+		t.Run("open: "+query, func(t *testing.T) {
+			connString := startScriptedServer(t, change(query, answer{mute: true}))
+			_, err := OpenStream(t.Context(), StreamConfig{ConnString: connString, Slot: "s", answerTimeout: 20 * time.Millisecond})
+			if err == nil {
+				t.Error("the stream is open")
+			}
+		})
+	}
+	mute := startScriptedServer(t, append([]answer{{query: "pg_publication", mute: true}}, change("TIMELINE_HISTORY 3", answer{mute: true})...))
+	s := &Stream{cfg: StreamConfig{ConnString: mute, answerTimeout: 20 * time.Millisecond}}
+	if err := s.CheckPublications(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("publications: %v, want a deadline that passed", err)
+	}
+	if _, err := s.TimelineHistory(t.Context(), 3); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("timelines: %v, want a deadline that passed", err)
 	}
 }

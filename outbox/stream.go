@@ -22,6 +22,8 @@ type StreamConfig struct {
 	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
 	// Unverified.
 	Keys []MasterKey
+
+	answerTimeout time.Duration // 0: the constant
 }
 
 const (
@@ -30,6 +32,7 @@ const (
 	statusInterval = time.Second // a tenth of walSenderTimeout
 	statusPing     = 10          // every so many status updates, the server is asked to answer
 	writeTimeout   = 10 * time.Second
+	answerTimeout  = 10 * time.Second // of what is asked over a new connection, connecting included: the network may have swallowed it
 	closeGrace     = 2 * time.Second
 	refusalGrace   = time.Second
 	stopPatience   = 5 * time.Second
@@ -60,6 +63,8 @@ type Stream struct {
 // work; ErrSlotMissing, ErrSlotLost, ErrPublicationMissing, ErrNotSetUp: stop) or of the connection.
 func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	cfg.setDefaults()
+	ctx, cancel := context.WithTimeout(ctx, 3*cfg.answerTimeout) // a busy server may need some for its three parts
+	defer cancel()
 	conn, err := connectReplication(ctx, cfg.ConnString)
 	if err != nil {
 		return nil, err
@@ -88,6 +93,9 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 }
 
 func (cfg *StreamConfig) setDefaults() {
+	if cfg.answerTimeout == 0 {
+		cfg.answerTimeout = answerTimeout
+	}
 	if cfg.MaxQueueBytes == 0 {
 		cfg.MaxQueueBytes = defaultMaxQueueBytes
 	}
@@ -155,6 +163,8 @@ func (s *Stream) Queued() (transactions, bytes int) { return s.queue.held() }
 // TimelineHistory asks the server, over a connection of its own, where each timeline before this one
 // ended, oldest first.
 func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]TimelineSwitch, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
+	defer cancel()
 	conn, err := connectReplication(ctx, s.cfg.ConnString)
 	if err != nil {
 		return nil, err
@@ -166,6 +176,8 @@ func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]Timelin
 // CheckPublications looks at the publications again, over a connection of its own. It returns
 // ErrPublicationMissing or ErrPublicationChanged, or an error of the connection.
 func (s *Stream) CheckPublications(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
+	defer cancel()
 	conn, err := connect(ctx, s.cfg.ConnString)
 	if err != nil {
 		return err

@@ -76,14 +76,28 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-minute.C:
-			err = errors.Join(p.watchRetained(ctx), p.listTables(ctx))
+			err = turn(ctx, p.watchRetained, p.listTables)
 		case <-hour.C:
-			err = outbox.Rotate(ctx, p.connString)
+			err = turn(ctx, func(ctx context.Context) error { return outbox.Rotate(ctx, p.connString) })
 		}
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("database", p.database), zap.Error(err))
 		}
 	}
+}
+
+// turnTimeout bounds one turn: the network may have swallowed an answer.
+const turnTimeout = time.Minute
+
+// turn does some tasks.
+func turn(ctx context.Context, tasks ...func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	var errs []error
+	for _, task := range tasks {
+		errs = append(errs, task(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // listTables does what the event trigger could not do.

@@ -97,8 +97,13 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 	return list, nil
 }
 
+// checkTimeout bounds that look, the wait for the slot included: the network may have swallowed an answer.
+const checkTimeout = 30 * time.Second
+
 // checkSource looks at the database as `pgtee check` does, at the slot, and at what bounds its log.
 func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	needsKey, err := f.needsKey(s)
 	if err != nil {
 		return err
