@@ -65,7 +65,7 @@ func (c capture) excuses(t *testing.T) []*excuse {
 }
 
 // pending are files whose settings have no counterpart yet.
-var pending = []string{"microseconds", "outbox", "schemas_small", "string_isostring"}
+var pending = []string{"outbox"}
 
 // ignored are settings that do not change records.
 var ignored = []string{"plugin.name", "publication.autocreate.mode", "snapshot.mode", "slot.name",
