@@ -149,14 +149,18 @@ func (b *Batch) Header(key string, value []byte) {
 
 func (b *Batch) addEventID() {
 	start := len(b.Buf)
-	b.Buf = append(b.Buf, b.end...)
-	b.Buf = append(b.Buf, b.ordinal...)
-	if b.repeat > 0 {
-		b.Buf = append(b.Buf, '.')
-		b.Buf = strconv.AppendInt(b.Buf, int64(b.repeat), 10)
-	}
+	b.Buf = b.AppendEventID(b.Buf)
 	b.repeat++
 	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, EventIDHeader, span{start, len(b.Buf)}})
+}
+
+// AppendEventID appends the event id of the next record to be added.
+func (b *Batch) AppendEventID(dst []byte) []byte {
+	dst = append(append(dst, b.end...), b.ordinal...)
+	if b.repeat > 0 {
+		dst = strconv.AppendInt(append(dst, '.'), int64(b.repeat), 10)
+	}
+	return dst
 }
 
 // Records returns the records in the order of Add. They are valid until the next Add, Header or Reset.

@@ -16,8 +16,10 @@ type Config struct {
 	Catalog  Catalog          // nil: types that are not built in become text, keys come from the log alone
 	Now      func() time.Time // ts_ms of the envelope; nil: time.Now
 
-	Shape   *publisher.Shape  // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does
-	Framing publisher.Framing // of keys and values; nil: the bare payload
+	Shape    *publisher.Shape  // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does
+	Envelope Envelope          // of the rows
+	Flat     FlatConfig        // if Envelope is Flat
+	Framing  publisher.Framing // of keys and values; nil: the bare payload
 
 	Modes // forms of the values
 

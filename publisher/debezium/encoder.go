@@ -51,6 +51,8 @@ type Encoder struct {
 	oldKey, newKey []byte
 	lost           lost
 	payload        []byte // scratch of frame
+
+	block, origin, eventID, scratch []byte // of the record that is being made
 }
 
 // topics are those that are not of a table.
@@ -62,6 +64,9 @@ var _ publisher.Format = (*Encoder)(nil)
 func New(config Config) *Encoder {
 	if config.Now == nil {
 		config.Now = time.Now
+	}
+	if config.Envelope == Plain {
+		config.Modes = plainModes(config.Modes)
 	}
 	if config.Catalog == nil {
 		config.Catalog = emptyCatalog{}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -83,45 +82,18 @@ func sampleTransaction() *outbox.Transaction {
 	}
 }
 
-func newSampleEncoder() *Encoder {
-	return New(Config{
+func newSampleEncoder() *Encoder { return New(sampleConfig()) }
+
+func sampleConfig() Config {
+	return Config{
 		Prefix: "shop", Database: "shop", Version: "1.0", RunID: "01a1fb92", Catalog: ordersCatalog,
 		Now: func() time.Time { return time.Unix(1738324801, 234567890) },
-	})
+	}
 }
 
 // TestRecords is what our own records look like, byte for byte.
 func TestRecords(t *testing.T) {
-	tx, encoder := sampleTransaction(), newSampleEncoder()
-	var batch publisher.Batch
-	batch.Begin(tx)
-	for i := range tx.Changes {
-		batch.At(tx, i)
-		if err := encoder.Append(&batch, tx, i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var got bytes.Buffer
-	for _, r := range batch.Records() {
-		fmt.Fprintf(&got, "%s\nkey %s\nvalue %s\n", r.Topic, orNull(r.Key), orNull(r.Value))
-		for _, h := range r.Headers {
-			fmt.Fprintf(&got, "%s: %s\n", h.Key, h.Value)
-		}
-		got.WriteByte('\n')
-	}
-	const golden = "testdata/records.txt"
-	if *update {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("records differ from %s (-update writes it):\n%s", golden, got.Bytes())
-	}
+	matchGolden(t, "testdata/records.txt", sampleRecords(t, newSampleEncoder()))
 }
 
 func orNull(raw []byte) string {

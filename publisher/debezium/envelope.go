@@ -1,125 +1,110 @@
 package debezium
 
-import "github.com/pgtee/pgtee/publisher"
+import (
+	"fmt"
+	"slices"
 
-// tableSchemas describe the records of one version of a table.
-type tableSchemas struct{ key, row, value *publisher.Schema }
+	"github.com/pgtee/pgtee/publisher"
+)
 
-// describe makes the schemas that Debezium gives to the records of a table, named after its topic.
-func (t *table) describe() tableSchemas {
-	row := &publisher.Schema{Type: publisher.Struct, Optional: true, Name: t.topic + ".Value"}
-	for i := range t.columns {
-		if c := &t.columns[i]; !c.hidden {
-			row.Fields = append(row.Fields, t.field(i))
+// Envelope is what the value of a row's record looks like.
+type Envelope byte
+
+const (
+	// Change is Debezium's {"before","after","source","transaction","op","ts_ms",…}.
+	Change Envelope = iota
+	// Flat is the row alone, as Debezium's transformation ExtractNewRecordState makes it. See FlatConfig.
+	Flat
+	// Plain is JSON for people. See plain.
+	Plain
+	// CloudEventStructured and CloudEventBinary are CloudEvents 1.0 with the attributes of Debezium's converter,
+	// in the value or in headers. See cloudEvent.
+	CloudEventStructured
+	CloudEventBinary
+)
+
+var envelopes = []string{"debezium", "flat", "plain", "cloudevents", "cloudevents-binary"}
+
+// ParseEnvelope reads "debezium", "flat", "plain", "cloudevents" or "cloudevents-binary".
+func ParseEnvelope(name string) (Envelope, error) {
+	if i := slices.Index(envelopes, name); i >= 0 {
+		return Envelope(i), nil
+	}
+	return 0, fmt.Errorf("envelope %q: want debezium, flat, plain, cloudevents or cloudevents-binary", name)
+}
+
+// value appends the value of a row's record, whose key starts at key.
+func (w *writer) value(op byte, key int, before, after *row) error {
+	b, start := w.batch, len(w.batch.Buf)
+	if w.config.Envelope != Change {
+		w.count()
+	}
+	switch w.config.Envelope {
+	case Flat:
+		if err := w.flat(op, before, after); err != nil {
+			return err
+		}
+	case Plain:
+		return w.plain(op, key, before, after)
+	case CloudEventStructured:
+		return w.structured(op, before, after)
+	case CloudEventBinary:
+		w.eventID = b.AppendEventID(w.eventID[:0])
+		w.data(before, after)
+	default:
+		w.change(op, before, after)
+	}
+	return w.frame(b, start, publisher.ValuePart, w.table.topic, w.table.schemas.value)
+}
+
+// change appends Debezium's envelope.
+func (w *writer) change(op byte, before, after *row) {
+	b, lost := w.batch, w.losing()
+	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
+	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
+	b.Buf = append(b.Buf, `,"source":`...)
+	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
+	b.Buf = w.appendBlock(append(b.Buf, `,"transaction":`...), w.tx, w.table.events)
+	b.Buf = append(append(b.Buf, `,"op":"`...), op, '"')
+	b.Buf = appendTimes(b.Buf, w.now)
+	b.Buf = append(b.Buf, `,"pgtee":`...)
+	b.Buf = append(w.appendPgtee(b, w.tx, w.index, lost), '}')
+}
+
+// valueSchema describes what value appends before it is framed.
+func (e *Encoder) valueSchema(topic string, row *publisher.Schema) *publisher.Schema {
+	switch e.config.Envelope {
+	case Flat:
+		return e.config.Flat.schema(row)
+	case CloudEventStructured, CloudEventBinary:
+		return dataSchema(topic, row)
+	}
+	return changeSchema(topic, row)
+}
+
+// pairs calls use for each field of a JSON object whose values are scalars, such as the source block.
+func pairs(object []byte, use func(name, value []byte)) {
+	for i := 1; i < len(object) && object[i] == '"'; i++ {
+		name := object[i:scalarEnd(object, i)]
+		value := i + len(name) + 1
+		i = scalarEnd(object, value)
+		use(name[1:len(name)-1], object[value:i])
+	}
+}
+
+// scalarEnd returns where the scalar at from ends.
+func scalarEnd(json []byte, from int) int {
+	i := from
+	if json[i] != '"' {
+		for i < len(json) && json[i] != ',' && json[i] != '}' {
+			i++
+		}
+		return i
+	}
+	for i++; json[i] != '"'; i++ {
+		if json[i] == '\\' {
+			i++
 		}
 	}
-	s := tableSchemas{row: row, value: envelopeSchema(t.topic, row)}
-	if t.key != nil {
-		s.key = &publisher.Schema{Type: publisher.Struct, Name: t.topic + ".Key"}
-		for _, i := range t.key {
-			s.key.Fields = append(s.key.Fields, t.field(i))
-		}
-	}
-	return s
-}
-
-func (t *table) field(i int) publisher.Field {
-	return publisher.Field{Name: t.relation.Columns[i].Name, Schema: t.columns[i].schema}
-}
-
-func envelopeSchema(topic string, row *publisher.Schema) *publisher.Schema {
-	return &publisher.Schema{
-		Type: publisher.Struct, Name: topic + ".Envelope", Version: 2,
-		Fields: []publisher.Field{
-			{Name: "before", Schema: row},
-			{Name: "after", Schema: row},
-			{Name: "source", Schema: sourceSchema},
-			{Name: "transaction", Schema: blockSchema},
-			{Name: "op", Schema: publisher.Required(publisher.String)},
-			{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
-			{Name: "ts_us", Schema: publisher.Nullable(publisher.Int64)},
-			{Name: "ts_ns", Schema: publisher.Nullable(publisher.Int64)},
-			{Name: "pgtee", Schema: publisher.PgteeSchema()},
-		},
-	}
-}
-
-var sourceSchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.postgresql.Source", Version: 1,
-	Fields: []publisher.Field{
-		{Name: "version", Schema: publisher.Required(publisher.String)},
-		{Name: "connector", Schema: publisher.Required(publisher.String)},
-		{Name: "name", Schema: publisher.Required(publisher.String)},
-		{Name: "ts_ms", Schema: publisher.Required(publisher.Int64)},
-		{Name: "snapshot", Schema: &publisher.Schema{
-			Type: publisher.String, Optional: true, Name: "io.debezium.data.Enum", Version: 1,
-			Parameters: []publisher.Parameter{{Name: "allowed", Value: "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"}},
-			Default:    []byte(`"false"`),
-		}},
-		{Name: "db", Schema: publisher.Required(publisher.String)},
-		{Name: "sequence", Schema: publisher.Nullable(publisher.String)},
-		{Name: "ts_us", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "ts_ns", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "schema", Schema: publisher.Required(publisher.String)},
-		{Name: "table", Schema: publisher.Required(publisher.String)},
-		{Name: "txId", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "lsn", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "xmin", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "origin", Schema: publisher.Nullable(publisher.String)},
-		{Name: "origin_lsn", Schema: publisher.Nullable(publisher.Int64)},
-	},
-}
-
-var blockSchema = &publisher.Schema{
-	Type: publisher.Struct, Optional: true, Name: "event.block", Version: 1,
-	Fields: []publisher.Field{
-		{Name: "id", Schema: publisher.Required(publisher.String)},
-		{Name: "total_order", Schema: publisher.Required(publisher.Int64)},
-		{Name: "data_collection_order", Schema: publisher.Required(publisher.Int64)},
-	},
-}
-
-var messageKeySchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.postgresql.MessageKey", Version: 1,
-	Fields: []publisher.Field{{Name: "prefix", Schema: publisher.Nullable(publisher.String)}},
-}
-
-var messageSchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.postgresql.MessageValue", Version: 1,
-	Fields: []publisher.Field{
-		{Name: "op", Schema: publisher.Required(publisher.String)},
-		{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "source", Schema: sourceSchema},
-		{Name: "transaction", Schema: blockSchema},
-		{Name: "message", Schema: &publisher.Schema{
-			Type: publisher.Struct, Name: "io.debezium.connector.postgresql.Message", Version: 1,
-			Fields: []publisher.Field{
-				{Name: "prefix", Schema: publisher.Nullable(publisher.String)},
-				{Name: "content", Schema: publisher.Nullable(publisher.Bytes)},
-			},
-		}},
-		{Name: "pgtee", Schema: publisher.PgteeSchema()},
-	},
-}
-
-var transactionKeySchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.common.TransactionMetadataKey", Version: 1,
-	Fields: []publisher.Field{{Name: "id", Schema: publisher.Required(publisher.String)}},
-}
-
-var transactionSchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.common.TransactionMetadataValue", Version: 1,
-	Fields: []publisher.Field{
-		{Name: "status", Schema: publisher.Required(publisher.String)},
-		{Name: "id", Schema: publisher.Required(publisher.String)},
-		{Name: "event_count", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "data_collections", Schema: &publisher.Schema{Type: publisher.Array, Optional: true, Items: &publisher.Schema{
-			Type: publisher.Struct, Optional: true, Name: "event.collection", Version: 1,
-			Fields: []publisher.Field{
-				{Name: "data_collection", Schema: publisher.Required(publisher.String)},
-				{Name: "event_count", Schema: publisher.Required(publisher.Int64)},
-			},
-		}}},
-		{Name: "ts_ms", Schema: publisher.Required(publisher.Int64)},
-	},
+	return i + 1
 }

@@ -325,7 +325,7 @@ func TestMaskedSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schemas := plan.describe()
+	schemas := e.describe(plan)
 	got := ""
 	for _, f := range append(schemas.row.Fields, schemas.key.Fields...) {
 		got += fmt.Sprintf("%s %s %t %v; ", f.Name, f.Schema.Type, f.Schema.Optional, f.Schema.Parameters)

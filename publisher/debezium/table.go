@@ -11,7 +11,8 @@ import (
 // table is the plan for one version of a table: what is the same for each of its rows.
 type table struct {
 	relation *pgoutput.Relation
-	excluded bool // no record at all
+	excluded bool   // no record at all
+	name     []byte // "schema.table" as JSON
 	topic    string
 	filter   *publisher.Filter // nil: every row
 	source   []byte            // its part of the source block
@@ -59,6 +60,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 	}
 	t := &table{
 		relation: relation,
+		name:     publisher.AppendJSONString(nil, relation.Schema+"."+relation.Name),
 		topic:    shape.Topic,
 		filter:   shape.Filter,
 		source:   sourceTable(relation.Schema, relation.Name),
@@ -84,12 +86,15 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name), expression)
 		t.columns[i].placeholder = e.codecs.placeholders.raw
 		t.columns[i].apply(shape.Columns[i])
+		if e.config.Envelope == Plain {
+			t.columns[i].absent, t.columns[i].unavailable = "", ""
+		}
 	}
 	if t.key = shape.Key; t.key == nil {
 		t.key = chooseKey(relation, known.Keys)
 	}
 	if e.config.Framing != nil {
-		t.schemas = t.describe()
+		t.schemas = e.describe(t)
 	}
 	return t, e.config.Shape.CheckKey(relation, t.key != nil)
 }
@@ -201,7 +206,7 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	first := true
 	for i := range t.columns {
 		c := &t.columns[i]
-		if c.hidden {
+		if c.hidden || c.omits(r.values[i]) {
 			continue
 		}
 		if !first {
@@ -211,6 +216,11 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 		dst = c.append(append(dst, c.name...), r.values[i], lost)
 	}
 	return append(dst, '}')
+}
+
+// omits says whether a value that is not in the log is left out.
+func (c *column) omits(v value) bool {
+	return v.kind == absent && c.absent == "" || v.kind == pgoutput.Unchanged && c.unavailable == ""
 }
 
 // append appends a value. What its schema cannot carry is null, or a zero where that must not be, and its

@@ -47,10 +47,13 @@ func (w *writer) update() error {
 
 // delete writes a delete and its tombstone.
 func (w *writer) delete(m move) error {
-	if err := w.write('d', &w.before, nil, m); err != nil {
+	told, tombstone := w.config.deletes()
+	if !told {
+		w.count()
+	} else if err := w.write('d', &w.before, nil, m); err != nil {
 		return err
 	}
-	if w.config.NoTombstones {
+	if !tombstone {
 		return nil
 	}
 	key, err := w.key(&w.before)
@@ -60,6 +63,15 @@ func (w *writer) delete(m move) error {
 	w.batch.Add(w.table.topic, key, publisher.Null)
 	w.headers(m)
 	return nil
+}
+
+// deletes says whether a delete has a record with a value, and whether it has one without.
+func (c *Config) deletes() (told, tombstone bool) {
+	if c.Envelope != Flat {
+		return true, !c.NoTombstones
+	}
+	mode := c.Flat.Deletes
+	return mode.rewrites(), mode == DeleteTombstone || mode == DeleteRewriteWithTombstone
 }
 
 // write writes a record whose key is that of after, or of before if there is no after.
@@ -75,33 +87,28 @@ func (w *writer) write(op byte, before, after *row, m move) error {
 	return w.record(op, key, before, after, m)
 }
 
-func (w *writer) truncate() error { return w.record('t', publisher.Null, nil, nil, stays) }
+func (w *writer) truncate() error {
+	if w.config.Envelope == Flat {
+		w.count()
+		return nil
+	}
+	return w.record('t', publisher.Null, nil, nil, stays)
+}
 
 // record adds the record whose key starts at key.
 func (w *writer) record(op byte, key int, before, after *row, m move) error {
 	b, value := w.batch, len(w.batch.Buf)
-	w.envelope(op, before, after)
-	if err := w.frame(b, value, publisher.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
+	if err := w.value(op, key, before, after); err != nil {
 		return err
 	}
 	b.Add(w.table.topic, key, value)
 	w.headers(m)
+	w.cloudEventHeaders(op)
 	return nil
 }
 
-// envelope appends the payload of a value.
-func (w *writer) envelope(op byte, before, after *row) {
-	b, lost := w.batch, w.losing()
-	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
-	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
-	b.Buf = append(b.Buf, `,"source":`...)
-	b.Buf = w.appendSource(b.Buf, w.tx, w.index, w.table.source)
-	b.Buf = w.appendBlock(append(b.Buf, `,"transaction":`...), w.tx, w.table.events)
-	b.Buf = append(append(b.Buf, `,"op":"`...), op, '"')
-	b.Buf = appendTimes(b.Buf, w.now)
-	b.Buf = append(b.Buf, `,"pgtee":`...)
-	b.Buf = append(w.appendPgtee(b, w.tx, w.index, lost), '}')
-}
+// count counts the event in the metadata of the transaction.
+func (w *writer) count() { w.block = w.appendBlock(w.block[:0], w.tx, w.table.events) }
 
 // headers gives the last record the headers that Debezium's records of tables have.
 func (w *writer) headers(m move) {

@@ -1,0 +1,179 @@
+package debezium
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// TestEnvelopes is what records look like in the envelopes beside Debezium's own, byte for byte.
+func TestEnvelopes(t *testing.T) {
+	fields, err := ParseFlatFields([]string{"op", "table", "source.ts_ms", "lsn:position", "id", "pgtee"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Config){
+		"flat":               func(c *Config) { c.Envelope = Flat },
+		"flat-rewrite":       func(c *Config) { c.Envelope, c.Flat = Flat, FlatConfig{DeleteRewriteWithTombstone, fields} },
+		"plain":              func(c *Config) { c.Envelope = Plain },
+		"cloudevents":        func(c *Config) { c.Envelope, c.TransactionMetadata = CloudEventStructured, true },
+		"cloudevents-binary": func(c *Config) { c.Envelope = CloudEventBinary },
+		"connect":            func(c *Config) { c.Framing = &publisher.ConnectJSON{} },
+		"connect-flat":       func(c *Config) { c.Envelope, c.Flat.Fields, c.Framing = Flat, fields, &publisher.ConnectJSON{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := sampleConfig()
+			change(&config)
+			matchGolden(t, "testdata/envelopes/"+name+".txt", sampleRecords(t, New(config)))
+		})
+	}
+}
+
+// sampleRecords encodes the sample transaction and prints its records.
+func sampleRecords(t *testing.T, e *Encoder) []byte {
+	var batch publisher.Batch
+	if err := encodeAll(e, &batch, sampleTransaction()); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	for _, r := range batch.Records() {
+		fmt.Fprintf(&got, "%s\nkey %s\nvalue %s\n", r.Topic, orNull(r.Key), orNull(r.Value))
+		for _, h := range r.Headers {
+			fmt.Fprintf(&got, "%s: %s\n", h.Key, h.Value)
+		}
+		got.WriteByte('\n')
+	}
+	return got.Bytes()
+}
+
+func matchGolden(t *testing.T, file string, got []byte) {
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("records differ from %s (-update writes it):\n%s", file, got)
+	}
+}
+
+// checkedFraming checks that each payload holds all fields of its schema, in its order, and nothing else.
+type checkedFraming struct {
+	*testing.T
+	payloads int
+}
+
+func (f *checkedFraming) Append(dst []byte, _ publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+	f.payloads++
+	n, err := parseJSON(payload)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := conforms(n, schema, topic); err != nil {
+		f.Errorf("%v in %.1000s", err, payload)
+	}
+	return append(dst, payload...), nil
+}
+
+func conforms(n *node, s *publisher.Schema, path string) error {
+	if n.scalar == "null" {
+		if !s.Optional {
+			return fmt.Errorf("%s: null", path)
+		}
+		return nil
+	}
+	switch s.Type {
+	case publisher.Struct:
+		return structConforms(n, s, path)
+	case publisher.Array:
+		return itemsConform(n, '[', s.Items, path)
+	case publisher.Map:
+		return itemsConform(n, '{', s.Values, path)
+	}
+	quoted := strings.HasPrefix(n.scalar, `"`)
+	switch s.Type {
+	case publisher.String, publisher.Bytes:
+		if !quoted {
+			return fmt.Errorf("%s: %s is no string", path, n)
+		}
+	case publisher.Boolean:
+		if n.scalar != "true" && n.scalar != "false" {
+			return fmt.Errorf("%s: %s is no boolean", path, n)
+		}
+	default:
+		special := s.Type == publisher.Float || s.Type == publisher.Double
+		if n.kind != 0 || quoted && !special || strings.ContainsAny(n.scalar, ".E") && !special {
+			return fmt.Errorf("%s: %s is not of type %s", path, n, s.Type)
+		}
+	}
+	return nil
+}
+
+func structConforms(n *node, s *publisher.Schema, path string) error {
+	if n.kind != '{' || len(n.fields) != len(s.Fields) {
+		return fmt.Errorf("%s: %d fields, want %d", path, len(n.fields), len(s.Fields))
+	}
+	for i, f := range s.Fields {
+		if n.fields[i].name != f.Name {
+			return fmt.Errorf("%s: field %s, want %s", path, n.fields[i].name, f.Name)
+		}
+		if err := conforms(n.fields[i].node, f.Schema, path+"."+f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func itemsConform(n *node, kind byte, items *publisher.Schema, path string) error {
+	if n.kind != kind {
+		return fmt.Errorf("%s: %s is not a %c", path, n, kind)
+	}
+	for _, f := range n.fields {
+		if err := conforms(f.node, items, path+"[]"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestPayloads: what framings are given holds to its schema, in every envelope that has one.
+func TestPayloads(t *testing.T) {
+	fields, err := ParseFlatFields([]string{"op", "source.txId", "total_order", "pgtee"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, envelope := range []Envelope{Change, Flat, CloudEventStructured, CloudEventBinary} {
+		framing := &checkedFraming{T: t}
+		config := sampleConfig()
+		config.Envelope, config.Framing, config.TransactionMetadata = envelope, framing, true
+		config.Flat = FlatConfig{DeleteRewrite, fields}
+		sampleRecords(t, New(config))
+		if framing.payloads < 10 {
+			t.Errorf("%s: %d payloads", envelopes[envelope], framing.payloads)
+		}
+	}
+}
+
+func TestParseEnvelopes(t *testing.T) {
+	for i, name := range envelopes {
+		if e, err := ParseEnvelope(name); err != nil || e != Envelope(i) {
+			t.Errorf("%s: %d, %v", name, e, err)
+		}
+	}
+	_, unknown := ParseEnvelope("avro")
+	_, mode := ParseDeleteMode("never")
+	_, field := ParseFlatFields([]string{"source.shoe_size"})
+	for _, err := range []error{unknown, mode, field} {
+		if err == nil {
+			t.Error("no error")
+		}
+	}
+}
