@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand"
 	"slices"
 	"strings"
@@ -31,17 +32,26 @@ func (c *chaos) lanes() []lane {
 		{"postgres", 10 * time.Second, c.serverFaults()},
 		{"kafka", 15 * time.Second, c.brokerFaults()},
 		{"proxy", 4 * time.Second, serviceFaults(c.proxy)},
-		{"network", 2500 * time.Millisecond, c.networkFaults()},
+		{"network-clients", 12 * time.Second, networkFaults(c.clients)},
+		{"network-proxy", 12 * time.Second, networkFaults(c.backends)},
 	}
 	for _, p := range c.publishers {
 		lanes = append(lanes, lane{p.command.Name, 2 * time.Second, serviceFaults(p)})
 	}
+	for i, r := range c.decoders {
+		lanes = append(lanes, lane{fmt.Sprintf("network-postgres-%d", i+1), 10 * time.Second, networkFaults(r)})
+	}
+	for i, r := range c.producers {
+		lanes = append(lanes, lane{fmt.Sprintf("network-kafka-%d", i+1), 10 * time.Second, networkFaults(r)})
+	}
 	return slices.DeleteFunc(lanes, func(l lane) bool {
-		return c.options.lanes != "" && !slices.Contains(strings.Split(c.options.lanes, ","), l.name)
+		named := func(name string) bool { return strings.HasPrefix(l.name, name) }
+		return !slices.ContainsFunc(strings.Split(c.options.lanes, ","), named)
 	})
 }
 
-// drive makes the faults of a lane until ctx ends.
+// drive makes the faults of a lane until ctx ends. Now and then it rests, so that what is killed all the
+// time has to live with the faults of others, too.
 func (c *chaos) drive(ctx context.Context, l lane, random *rand.Rand) {
 	between := func(low, high time.Duration) func() {
 		d := low + time.Duration(random.Int63n(int64(high-low)))
@@ -49,6 +59,9 @@ func (c *chaos) drive(ctx context.Context, l lane, random *rand.Rand) {
 	}
 	for {
 		between(l.every/5, l.every*9/5)()
+		if random.Intn(12) == 0 {
+			between(5*time.Second, 40*time.Second)()
+		}
 		f := pick(l.faults, random)
 		if ctx.Err() != nil {
 			return
@@ -89,8 +102,8 @@ const (
 
 func serviceFaults(s *service) []fault {
 	return []fault{
-		{kill, 11, func(*rand.Rand, func(low, high time.Duration) func()) { s.kill() }},
-		{pause, 1, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
+		{kill, 10, func(*rand.Rand, func(low, high time.Duration) func()) { s.kill() }},
+		{pause, 2, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
 			s.pause(between(100*time.Millisecond, 16*time.Second))
 		}},
 	}
@@ -147,41 +160,23 @@ func (c *chaos) restart(name string, start func() error) {
 	c.complain("%s does not start again: %v", name, err)
 }
 
-func (c *chaos) networkFaults() []fault {
-	relays := append([]*harness.Relay{c.clients, c.backends}, c.decoders...)
-	relays = append(relays, c.producers...)
-	names := []string{"clients-proxy", "proxy-postgres", "a-postgres", "b-postgres", "a-kafka", "b-kafka"} // of the relays
-	on := func(f func(r *harness.Relay, random *rand.Rand, between func(low, high time.Duration) func())) func(*rand.Rand, func(low, high time.Duration) func()) {
-		return func(random *rand.Rand, between func(low, high time.Duration) func()) {
-			i := random.Intn(len(relays))
-			c.note("network: on %s", names[i])
-			f(relays[i], random, between)
+// networkFaults are those of one relay.
+func networkFaults(r *harness.Relay) []fault {
+	type waiting = func(low, high time.Duration) func()
+	lasting := func(begin func(*rand.Rand)) func(*rand.Rand, waiting) {
+		return func(random *rand.Rand, between waiting) {
+			begin(random)
+			between(200*time.Millisecond, 14*time.Second)()
+			r.Heal()
 		}
 	}
-	type waiting = func(low, high time.Duration) func()
 	return []fault{
-		{"cut", 4, on(func(r *harness.Relay, random *rand.Rand, _ waiting) { r.Cut(random.Intn(20_000)) })},
-		{"reset", 2, on(func(r *harness.Relay, _ *rand.Rand, _ waiting) { r.Cut(0) })},
-		{"forget", 2, on(func(r *harness.Relay, _ *rand.Rand, _ waiting) { r.Forget() })},
-		{"delay", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
-			r.Delay(time.Duration(5+random.Intn(200)) * time.Millisecond)
-			between(time.Second, 5*time.Second)()
-			r.Heal()
-		})},
-		{"black hole", 2, on(func(r *harness.Relay, _ *rand.Rand, between waiting) {
-			r.Freeze(harness.Upstream, harness.Downstream)
-			between(200*time.Millisecond, 14*time.Second)()
-			r.Heal()
-		})},
-		{"one way", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
-			r.Freeze(harness.Direction(random.Intn(2)))
-			between(200*time.Millisecond, 14*time.Second)()
-			r.Heal()
-		})},
-		{"vanish", 2, on(func(r *harness.Relay, random *rand.Rand, between waiting) {
-			r.Vanish(harness.Direction(random.Intn(2)))
-			between(200*time.Millisecond, 14*time.Second)()
-			r.Heal()
-		})},
+		{"cut", 4, func(random *rand.Rand, _ waiting) { r.Cut(random.Intn(20_000)) }},
+		{"reset", 2, func(*rand.Rand, waiting) { r.Cut(0) }},
+		{"forget", 2, func(*rand.Rand, waiting) { r.Forget() }},
+		{"delay", 2, lasting(func(random *rand.Rand) { r.Delay(time.Duration(5+random.Intn(200)) * time.Millisecond) })},
+		{"black-hole", 2, lasting(func(*rand.Rand) { r.Freeze(harness.Upstream, harness.Downstream) })},
+		{"one-way", 2, lasting(func(random *rand.Rand) { r.Freeze(harness.Direction(random.Intn(2))) })},
+		{"vanish", 2, lasting(func(random *rand.Rand) { r.Vanish(harness.Direction(random.Intn(2))) })},
 	}
 }

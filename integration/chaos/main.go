@@ -38,7 +38,7 @@ func main() {
 	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
 	flag.IntVar(&o.cluster, "brokers", 1, "of Kafka; of several the leaders and the coordinator are killed in turn")
 	flag.BoolVar(&o.planted, "planted", false, "plant a bug, acknowledge before the Kafka transaction commits: the run must fail")
-	flag.StringVar(&o.lanes, "lanes", "", "only faults of these, with commas between them: postgres, kafka, proxy, network, publisher-a, publisher-b")
+	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
