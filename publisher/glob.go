@@ -9,6 +9,9 @@ import (
 // isGlob says whether a pattern may match more than one name.
 func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
 
+// MatchGlob says whether a whole name matches a glob: * is any run of characters, ? any one.
+func MatchGlob(glob, name string) bool { return matches(glob, name) }
+
 func matchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }

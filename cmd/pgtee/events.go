@@ -1,15 +1,82 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/debezium"
 )
 
-// eventFlags say where events of the application go.
+// eventFlags say where events of the application go, those of pgtee.publish() and those of its own outbox tables.
 type eventFlags struct {
-	OutboxTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put to PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
+	OutboxTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put behind PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
+	OutboxTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * is any run of characters." placeholder:"SCHEMA.TABLE"`
+	OutboxOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one of them, with it in front: SCHEMA.TABLE/NAME=VALUE. May repeat." placeholder:"NAME=VALUE" sep:"none"`
 }
 
-// router is the publisher's of one database.
-func (f eventFlags) router(s source) (*publisher.Router, error) {
-	return publisher.NewRouter(s.prefix, f.OutboxTopics)
+// routeEvents says to the records of one database where events go.
+func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Logger) (err error) {
+	if records.Router, err = publisher.NewRouter(s.prefix, f.OutboxTopics); err != nil {
+		return fmt.Errorf("--outbox-topics: %w", err)
+	}
+	records.Warn = func(text string) { log.Warn(text, zap.String("database", s.database)) }
+	records.Outboxes, err = f.outboxes()
+	return err
+}
+
+// outboxes are the tables with their options.
+func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
+	tables := make([]debezium.OutboxTable, len(f.OutboxTable))
+	for i, name := range f.OutboxTable {
+		schema, table, _ := strings.Cut(name, ".")
+		if schema == "" || table == "" {
+			return nil, fmt.Errorf("--outbox-table %s: want SCHEMA.TABLE", name)
+		}
+		tables[i] = debezium.NewOutboxTable(name)
+	}
+	for _, option := range f.OutboxOption {
+		if err := setOption(tables, option); err != nil {
+			return nil, fmt.Errorf("--outbox-option %s: %w", option, err)
+		}
+	}
+	for i := range tables {
+		if err := tables[i].Check(); err != nil {
+			return nil, fmt.Errorf("--outbox-option of %s: %w", tables[i].Match, err)
+		}
+	}
+	return tables, nil
+}
+
+// setOption sets an option of one table, or of all.
+func setOption(tables []debezium.OutboxTable, option string) error {
+	name, value, given := strings.Cut(option, "=")
+	if !given {
+		return fmt.Errorf("want NAME=VALUE or SCHEMA.TABLE/NAME=VALUE")
+	}
+	table, name, one := cutTable(name)
+	known := false
+	for i := range tables {
+		if one && tables[i].Match != table {
+			continue
+		}
+		known = true
+		if err := tables[i].Set(name, value); err != nil {
+			return err
+		}
+	}
+	if !known {
+		return fmt.Errorf("it is for no table: name it with --outbox-table")
+	}
+	return nil
+}
+
+// cutTable takes the table, which may have slashes itself, off the name of an option.
+func cutTable(name string) (table, option string, found bool) {
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		return name[:i], name[i+1:], true
+	}
+	return "", name, false
 }

@@ -130,8 +130,8 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err != nil {
 		return nil, err
 	}
-	router, err := f.router(s)
-	if err != nil {
+	records := debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape}
+	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
 	open := func(ctx context.Context) (publisher.Source, error) {
@@ -151,12 +151,12 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		IdleProgress:   f.idleProgress,
 		MaxRecordBytes: f.MaxRecord,
 		Shape:          shape,
-		Router:         router,
+		Router:         records.Router,
 		SQLText:        sqlText,
 		SQLTextBytes:   f.SQLTextBytes,
 		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
-	format, err := f.format(debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape}, config.Log)
+	format, err := f.format(records, config.Log)
 	if err != nil {
 		return nil, err
 	}

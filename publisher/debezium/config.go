@@ -21,6 +21,10 @@ type Config struct {
 	Flat     FlatConfig        // if Envelope is Flat
 	Framing  publisher.Framing // of keys and values; nil: the bare payload
 
+	Outboxes []OutboxTable     // tables of the application whose rows are events; the first that matches counts
+	Router   *publisher.Router // where events may go; nil: to any topic but pgtee's and Kafka's own
+	Warn     func(string)      // is told what an operator should know; nil: nobody is
+
 	Modes // forms of the values
 
 	// TransactionMetadata adds the topic <prefix>.transaction and the field "transaction" in other records:

@@ -74,6 +74,9 @@ func New(config Config) *Encoder {
 	if config.Shape == nil {
 		config.Shape, _ = publisher.NewShape(publisher.ShapeConfig{Prefix: config.Prefix, Database: config.Database}) // is valid
 	}
+	if config.Router == nil {
+		config.Router, _ = publisher.NewRouter(config.Prefix, nil) // cannot fail without topics
+	}
 	return &Encoder{
 		config:      config,
 		source:      sourceHead(&config),
@@ -141,6 +144,9 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 		return fmt.Errorf("%s.%s: %w", c.Relation.Schema, c.Relation.Name, err)
 	}
 	w := writer{e, b, tx, i, t}
+	if t.router != nil && op != 0 {
+		return w.event(c.Op)
+	}
 	switch op {
 	case outbox.Insert:
 		return w.write('c', nil, &e.after, stays)

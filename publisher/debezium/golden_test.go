@@ -186,7 +186,7 @@ func encodeAll(e *Encoder, b *publisher.Batch, tx *outbox.Transaction) error {
 func lineOf(t *testing.T, r publisher.Record) line {
 	l := line{Topic: r.Topic, Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
-		if h.Key != publisher.EventIDHeader {
+		if h.Key != publisher.EventIDHeader && h.Key != publisher.EventSourceHeader {
 			l.Headers = append(l.Headers, [2]json.RawMessage{quoted(h.Key), headerJSON(h.Value)})
 		}
 	}

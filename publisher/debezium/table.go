@@ -19,6 +19,7 @@ type table struct {
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
 	schemas  tableSchemas
+	router   *router // of an outbox of the application; nil for any other table
 	events   *collection
 }
 
@@ -27,8 +28,8 @@ type column struct {
 	name        string // "name":
 	codec       codec
 	schema      *publisher.Schema
+	hidden      bool // not in rows; in the key if it is part of that
 	masked      bool
-	hidden      bool   // not in rows; in the key if it is part of that
 	identity    bool   // part of the replica identity
 	null        string // for NULL
 	absent      string // for a value that an old tuple of the identity's columns does not have
@@ -89,6 +90,9 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		if e.config.Envelope == Plain {
 			t.columns[i].absent, t.columns[i].unavailable = "", ""
 		}
+	}
+	if t.router, err = e.route(t); err != nil {
+		return nil, err
 	}
 	if t.key = shape.Key; t.key == nil {
 		t.key = chooseKey(relation, known.Keys)

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+func TestEventFlags(t *testing.T) {
+	flags := eventFlags{
+		OutboxTopics: []string{"orders", "billing.*"},
+		OutboxTable:  []string{"public.outbox", "bank.*"},
+		OutboxOption: []string{"table.expand.json.payload=true", "bank.*/route.topic.replacement=bank.${routedByValue}", "bank.*/table.fields.additional.placement=type:header,at:envelope:time"},
+	}
+	var records debezium.Config
+	if err := flags.routeEvents(source{prefix: "shop"}, &records, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	if topic, err := records.Router.Topic("billing.paid"); err != nil || topic != "billing.paid" {
+		t.Errorf("%s, %v", topic, err)
+	}
+	public, bank := records.Outboxes[0], records.Outboxes[1]
+	if !public.Expand || !bank.Expand || public.Replacement != "outbox.event.${routedByValue}" || bank.Replacement != "bank.${routedByValue}" || len(bank.Additional) != 2 || public.Additional != nil {
+		t.Errorf("%+v\n%+v", public, bank)
+	}
+}
+
+func TestWrongEventFlags(t *testing.T) {
+	table := []string{"public.outbox"}
+	for _, test := range []struct {
+		flags eventFlags
+		want  string
+	}{
+		{eventFlags{OutboxTopics: []string{"shop.progress"}}, "--outbox-topics"},
+		{eventFlags{OutboxTable: []string{"outbox"}}, "want SCHEMA.TABLE"},
+		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand.json.payload"}}, "want NAME=VALUE"},
+		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand.json.payload=yes"}}, "want true or false"},
+		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand=true"}}, "use one of table.field.event.id"},
+		{eventFlags{OutboxTable: table, OutboxOption: []string{"bank.outbox/table.expand.json.payload=true"}}, "--outbox-table"},
+		{eventFlags{OutboxOption: []string{"table.expand.json.payload=true"}}, "--outbox-table"},
+		{eventFlags{OutboxTable: table, OutboxOption: []string{"value.converter=org.apache.kafka.connect.storage.StringConverter", "table.expand.json.payload=true"}}, "leave one out"},
+	} {
+		var records debezium.Config
+		err := test.flags.routeEvents(source{prefix: "shop"}, &records, zap.NewNop())
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", test.flags, err, test.want)
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package debezium
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// router is the plan for one version of an outbox table of the application.
+type router struct {
+	*OutboxTable
+	id, key, payload, routeBy int // columns
+	additional                []routedField
+	schema                    *publisher.Schema // of an envelope; nil: there is none
+	warned                    bool              // of an update
+}
+
+type routedField struct {
+	AdditionalField
+	column int
+	name   string // "alias":
+}
+
+// route plans the events of a table; nil if it is no outbox.
+func (e *Encoder) route(t *table) (*router, error) {
+	name := t.relation.Schema + "." + t.relation.Name
+	for i := range e.config.Outboxes {
+		if o := &e.config.Outboxes[i]; publisher.MatchGlob(o.Match, name) {
+			if o.Expand && e.config.Framing != nil {
+				return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
+			}
+			return t.routedBy(o)
+		}
+	}
+	return nil, nil
+}
+
+func (t *table) routedBy(o *OutboxTable) (*router, error) {
+	r := &router{OutboxTable: o}
+	for _, c := range []struct {
+		name  string
+		index *int
+	}{{o.ID, &r.id}, {o.Key, &r.key}, {o.Payload, &r.payload}, {o.RouteBy, &r.routeBy}} {
+		*c.index = t.visible(c.name)
+		if *c.index < 0 {
+			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one in the options of --outbox-option (%s)", c.name, "table.field.event.id, table.field.event.key, table.field.event.payload, route.by.field")
+		}
+	}
+	envelope := false
+	for _, f := range o.Additional {
+		column := t.visible(f.Column)
+		if column < 0 && o.MayLack {
+			continue
+		}
+		if column < 0 {
+			return nil, fmt.Errorf("column %s of table.fields.additional.placement is not there: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
+		}
+		envelope = envelope || f.Envelope
+		r.additional = append(r.additional, routedField{f, column, string(publisher.AppendJSONString(nil, f.Alias)) + ":"})
+	}
+	if envelope {
+		r.schema = r.envelope(t)
+	}
+	return r, nil
+}
+
+// visible returns where a column is, -1 if it is not there or not published.
+func (t *table) visible(name string) int {
+	for i, c := range t.relation.Columns {
+		if c.Name == name && !t.columns[i].hidden {
+			return i
+		}
+	}
+	return -1
+}
+
+// envelope is the schema of values that hold more than the payload.
+func (r *router) envelope(t *table) *publisher.Schema {
+	s := &publisher.Schema{Type: publisher.Struct, Name: t.relation.Schema + "." + t.relation.Name + ".Value"}
+	s.Fields = append(s.Fields, publisher.Field{Name: "payload", Schema: t.columns[r.payload].schema})
+	for _, f := range r.additional {
+		if f.Envelope {
+			s.Fields = append(s.Fields, publisher.Field{Name: f.Alias, Schema: t.columns[f.column].schema})
+		}
+	}
+	return s
+}
+
+// event writes the event that an inserted row is. An outbox is a queue: that rows are deleted when they have been
+// inserted says nothing, and to update them is a mistake, since the event is in Kafka already.
+func (w *writer) event(op outbox.Op) error {
+	w.payload = w.appendBlock(w.payload[:0], w.tx, w.table.events) // counts it
+	r := w.table.router
+	switch op {
+	case outbox.Insert:
+	case outbox.Update:
+		return w.updated()
+	default:
+		return nil
+	}
+	topic, asked, why := w.route()
+	key, err := w.eventKey(topic)
+	if err != nil {
+		return err
+	}
+	value, err := w.eventValue(topic)
+	if err != nil {
+		return err
+	}
+	w.batch.AddEvent(topic, key, value)
+	w.headers(stays)
+	w.header("id", r.id)
+	for _, f := range r.additional {
+		if !f.Envelope {
+			w.header(f.Alias, f.column)
+		}
+	}
+	w.batch.Header(publisher.EventSourceHeader, w.batch.AppendPgtee(nil, w.tx, w.index))
+	if why != nil {
+		w.batch.Refuse(w.batch.Len()-1, topic, asked, why)
+	}
+	return nil
+}
+
+func (w *writer) updated() error {
+	r, name := w.table.router, w.table.relation.Schema+"."+w.table.relation.Name
+	if r.HaltOnUpdate {
+		return errors.New("a row of an outbox table was updated, and table.op.invalid.behavior=fatal: set it to warn to go on")
+	}
+	if !r.warned && w.config.Warn != nil {
+		r.warned = true
+		w.config.Warn("rows of outbox table " + name + " are updated: their events are in Kafka as they were inserted")
+	}
+	return nil
+}
+
+// route returns the topic of the event, and the one that is asked for: they differ if the event is refused.
+func (w *writer) route() (topic, asked string, why error) {
+	r := w.table.router
+	value, _ := w.text(r.routeBy)
+	asked = string(value)
+	if match := r.Regex.FindSubmatchIndex(value); match != nil {
+		asked = string(r.Regex.Expand(nil, []byte(r.Replacement), value, match))
+	}
+	why = w.config.Router.Check(asked)
+	if len(value) == 0 {
+		why = fmt.Errorf("column %s is empty", r.RouteBy)
+	}
+	if why != nil {
+		return w.config.Router.Refused(), asked, why
+	}
+	return asked, asked, nil
+}
+
+// eventKey appends the key and returns where it starts.
+func (w *writer) eventKey(topic string) (int, error) {
+	r, b := w.table.router, w.batch
+	if w.after.values[r.key].kind == pgoutput.Null {
+		return publisher.Null, nil
+	}
+	start := len(b.Buf)
+	if r.RawKey {
+		b.Buf = w.appendRaw(b.Buf, r.key)
+		return start, nil
+	}
+	b.Buf = w.table.columns[r.key].append(b.Buf, w.after.values[r.key], nil)
+	return start, w.frame(b, start, publisher.KeyPart, topic, w.table.columns[r.key].schema)
+}
+
+// eventValue appends the value and returns where it starts.
+func (w *writer) eventValue(topic string) (int, error) {
+	r, b := w.table.router, w.batch
+	payload, present := w.text(r.payload)
+	if (!present && r.RawPayload) || r.Tombstones && len(bytes.TrimSpace(payload)) == 0 {
+		return publisher.Null, nil
+	}
+	start := len(b.Buf)
+	if r.RawPayload {
+		b.Buf = w.appendRaw(b.Buf, r.payload)
+		return start, nil
+	}
+	schema := w.table.columns[r.payload].schema
+	if r.schema == nil {
+		b.Buf = w.appendPayload(b.Buf)
+		return start, w.frame(b, start, publisher.ValuePart, topic, schema)
+	}
+	b.Buf = w.appendPayload(append(b.Buf, `{"payload":`...))
+	for _, f := range r.additional {
+		if f.Envelope {
+			b.Buf = append(append(b.Buf, ','), f.name...)
+			b.Buf = w.table.columns[f.column].append(b.Buf, w.after.values[f.column], nil)
+		}
+	}
+	b.Buf = append(b.Buf, '}')
+	return start, w.frame(b, start, publisher.ValuePart, topic, r.schema)
+}
+
+// appendPayload appends the payload's JSON.
+func (w *writer) appendPayload(dst []byte) []byte {
+	r := w.table.router
+	if text, ok := w.text(r.payload); r.Expand && ok {
+		if expanded, ok := appendExpanded(dst, text, r.KeepNulls); ok {
+			return expanded
+		}
+	}
+	return w.table.columns[r.payload].append(dst, w.after.values[r.payload], nil)
+}
+
+// header adds a header of a column as Kafka Connect's SimpleHeaderConverter writes it: strings without quotes, the
+// rest as JSON.
+func (w *writer) header(name string, column int) {
+	text, _ := w.text(column)
+	w.batch.Header(name, text)
+}
+
+// text returns a value as a string has it, or its JSON; nil and false for null.
+func (w *writer) text(column int) ([]byte, bool) {
+	v := w.after.values[column]
+	if v.kind == pgoutput.Null {
+		return nil, false
+	}
+	text := w.table.columns[column].append(nil, v, nil)
+	if text[0] != '"' {
+		return text, true
+	}
+	var s string
+	if json.Unmarshal(text, &s) != nil {
+		return text, true
+	}
+	return []byte(s), true
+}
+
+// appendRaw appends a value without JSON around it: bytea as its bytes, what else there is as text.
+func (w *writer) appendRaw(dst []byte, column int) []byte {
+	if w.table.relation.Columns[column].Type == oidBytea {
+		text, isHex := bytes.CutPrefix(w.after.values[column].text, []byte(`\x`))
+		raw, err := hex.AppendDecode(dst, text)
+		if isHex && err == nil && !w.table.columns[column].masked {
+			return raw
+		}
+	}
+	text, _ := w.text(column)
+	return append(dst, text...)
+}

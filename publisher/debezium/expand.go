@@ -1,0 +1,113 @@
+package debezium
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// appendExpanded appends a JSON object or array, given as text, without white space and, unless keepNulls, without
+// the fields that are null. It is false for any other text: that stays a string. Debezium goes through a schema of
+// the document, so it cannot expand arrays of several types and loses empty arrays; here both stay as they are.
+func appendExpanded(dst, text []byte, keepNulls bool) ([]byte, bool) {
+	if len(text) == 0 || text[0] != '{' && text[0] != '[' || !utf8.Valid(text) || !json.Valid(text) {
+		return dst, false
+	}
+	x := expander{text: text, keepNulls: keepNulls}
+	return x.value(dst), true
+}
+
+// expander walks over JSON that is known to be valid.
+type expander struct {
+	text      []byte
+	at        int
+	keepNulls bool
+}
+
+// next skips white space and returns the byte behind it.
+func (x *expander) next() byte {
+	for {
+		switch c := x.text[x.at]; c {
+		case ' ', '\t', '\n', '\r':
+			x.at++
+		default:
+			return c
+		}
+	}
+}
+
+func (x *expander) value(dst []byte) []byte {
+	switch x.next() {
+	case '{':
+		return x.object(dst)
+	case '[':
+		return x.array(dst)
+	case '"':
+		return x.string(dst)
+	}
+	start := x.at
+	for x.at < len(x.text) && !ends(x.text[x.at]) {
+		x.at++
+	}
+	return append(dst, x.text[start:x.at]...)
+}
+
+// ends says whether a byte stands behind a number, true, false or null.
+func ends(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
+}
+
+func (x *expander) object(dst []byte) []byte {
+	dst = append(dst, '{')
+	empty := true
+	for x.at++; x.next() != '}'; {
+		if x.text[x.at] == ',' {
+			x.at++
+			continue
+		}
+		before := len(dst)
+		if !empty {
+			dst = append(dst, ',')
+		}
+		dst = x.string(dst)
+		x.next()
+		x.at++ // colon
+		if x.next() == 'n' && !x.keepNulls {
+			x.at += len("null")
+			dst = dst[:before]
+			continue
+		}
+		dst = x.value(append(dst, ':'))
+		empty = false
+	}
+	x.at++
+	return append(dst, '}')
+}
+
+func (x *expander) array(dst []byte) []byte {
+	dst = append(dst, '[')
+	for x.at++; x.next() != ']'; {
+		if x.text[x.at] == ',' {
+			dst = append(dst, ',')
+			x.at++
+			continue
+		}
+		dst = x.value(dst)
+	}
+	x.at++
+	return append(dst, ']')
+}
+
+func (x *expander) string(dst []byte) []byte {
+	start := x.at
+	for x.at++; x.text[x.at] != '"'; x.at++ {
+		if x.text[x.at] == '\\' {
+			x.at++
+		}
+	}
+	x.at++
+	return append(dst, x.text[start:x.at]...)
+}
