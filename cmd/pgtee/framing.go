@@ -97,6 +97,14 @@ type framings struct {
 	key, value publisher.Framing
 }
 
+// ContentType is that of values, for CloudEvents.
+func (f framings) ContentType() string {
+	if typer, ok := f.value.(interface{ ContentType() string }); ok {
+		return typer.ContentType()
+	}
+	return "application/json"
+}
+
 // Append implements publisher.Framing.
 func (f framings) Append(dst []byte, part publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
 	framing := f.value

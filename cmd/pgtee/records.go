@@ -12,6 +12,7 @@ import (
 type recordFlags struct {
 	shapeFlags
 	valueFlags
+	envelopeFlags
 	framingFlags
 	ProvideTransactionMetadata bool `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
 	Tombstones                 bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
@@ -58,6 +59,9 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	if err := f.checkFraming(); err != nil {
 		return err
 	}
+	if err := f.checkEnvelope(f.framingFlags); err != nil {
+		return err
+	}
 	for _, s := range sources {
 		if _, err := f.shape(s); err != nil {
 			return err
@@ -74,6 +78,9 @@ func (f recordFlags) format(config debezium.Config, log *zap.Logger) (publisher.
 		return nil, err
 	}
 	if config.Framing, err = f.framing(log); err != nil {
+		return nil, err
+	}
+	if config.Envelope, config.Flat, err = f.envelope(); err != nil {
 		return nil, err
 	}
 	config.Modes = modes

@@ -26,6 +26,9 @@ type Framing struct {
 	owners   map[string]string // subject -> schema name before its adjustment
 }
 
+// ContentType is that of CloudEvents whose data is framed.
+func (*Framing) ContentType() string { return "application/avro" }
+
 // use is a schema at one place: another topic has another subject.
 type use struct {
 	schema *publisher.Schema

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// envelopeFlags choose what the values of rows look like.
+type envelopeFlags struct {
+	Envelope    string   `help:"What the value of a row's record is: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
+	FlatDeletes string   `help:"With --envelope flat, what becomes of a delete: ${enum}. rewrite is the row before it with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
+	FlatFields  []string `help:"With --envelope flat, fields beside the row: op, ts_ms, pgtee, or one of the source or transaction, such as table, source.ts_ms, lsn:position. Their names get two underscores in front." placeholder:"FIELD"`
+}
+
+func (f envelopeFlags) envelope() (debezium.Envelope, debezium.FlatConfig, error) {
+	var flat debezium.FlatConfig
+	envelope, err := debezium.ParseEnvelope(orElse(f.Envelope, "debezium"))
+	if err != nil {
+		return 0, flat, fmt.Errorf("--envelope: %w", err)
+	}
+	if flat.Deletes, err = debezium.ParseDeleteMode(orElse(f.FlatDeletes, "tombstone")); err != nil {
+		return 0, flat, fmt.Errorf("--flat-deletes: %w", err)
+	}
+	if flat.Fields, err = debezium.ParseFlatFields(f.FlatFields); err != nil {
+		return 0, flat, fmt.Errorf("--flat-fields: %w", err)
+	}
+	return envelope, flat, nil
+}
+
+// checkEnvelope tells what is wrong with the flags before anything is asked.
+func (f envelopeFlags) checkEnvelope(framing framingFlags) error {
+	envelope, flat, err := f.envelope()
+	switch {
+	case err != nil:
+		return err
+	case envelope != debezium.Flat && (flat.Deletes != debezium.DeleteTombstone || len(flat.Fields) > 0):
+		return errors.New("--flat-deletes and --flat-fields need --envelope flat")
+	case envelope == debezium.Plain && (orElse(framing.Format, "json") != "json" || orElse(framing.KeyFormat, "same") != "same" && framing.KeyFormat != "json"):
+		return errors.New("--envelope plain has no schema: choose --format json, or another envelope")
+	}
+	return nil
+}
+
+func orElse(value, missing string) string {
+	if value == "" {
+		return missing
+	}
+	return value
+}
