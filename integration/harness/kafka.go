@@ -15,10 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-const (
-	kafkaVersion = "4.1.0" // as integration/kafka/pom.xml pins it
-	copyGoal     = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-)
+const kafkaVersion = "4.1.0" // as integration/kafka/pom.xml pins it
 
 // Kafka is a real Apache Kafka broker, alone or one of a cluster: KRaft, no topic made by itself.
 type Kafka struct {
@@ -84,7 +81,7 @@ func (w *World) StartCluster(brokers int) ([]*Kafka, error) {
 }
 
 func (w *World) startCluster(n int, extra listeners) ([]*Kafka, error) {
-	jars, err := kafkaJars(w.Source)
+	jars, err := fromMaven(w.Source, "kafka", kafkaVersion, "copy-dependencies")
 	if err != nil {
 		return nil, err
 	}
@@ -229,21 +226,3 @@ func (k *Kafka) Kill() { k.process.Kill() }
 
 // Signal sends a signal to the broker's process.
 func (k *Kafka) Signal(s syscall.Signal) error { return k.process.Signal(s) }
-
-// kafkaJars returns the folder of the broker's jars, fetched by Maven once.
-func kafkaJars(source string) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache folder: %w", err)
-	}
-	dir := filepath.Join(cache, "pgtee", "kafka-"+kafkaVersion)
-	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
-		return dir, nil
-	}
-	pom := filepath.Join(source, "integration", "kafka", "pom.xml")
-	out, err := exec.Command("mvn", "-q", "-B", "-f", pom, copyGoal, "-DincludeScope=runtime", "-DoutputDirectory="+dir).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("fetch Kafka with Maven: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
-}

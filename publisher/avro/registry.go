@@ -100,7 +100,7 @@ func (r *Registry) id(subject, topic, text string) (uint32, error) {
 	if id <= 0 || id > math.MaxInt32 {
 		return 0, fmt.Errorf("the schema registry gives the id %d: Confluent's wire format has room for positive ids of 32 bits", id)
 	}
-	r.log.Info("schema known to the registry", zap.String("subject", subject), zap.String("topic", topic), zap.Int("id", id))
+	r.log.Debug("schema is in the registry", zap.String("subject", subject), zap.String("topic", topic), zap.Int("id", id))
 	if len(r.ids) >= maxCached {
 		clear(r.ids)
 	}

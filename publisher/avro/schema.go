@@ -232,6 +232,7 @@ func appendFieldDefault(b []byte, s *publisher.Schema) ([]byte, error) {
 
 // appendPrimitiveProperties writes what a type that is no record, array or map says beside its name.
 func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
+	logical := logicalTypes[s.Name]
 	if s.Name == decimalName {
 		scale, err := intParameter(s, "scale", 0)
 		if err != nil {
@@ -242,6 +243,9 @@ func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
 			return nil, err
 		}
 		b = fmt.Appendf(b, `,"scale":%d,"precision":%d`, scale, precision)
+		if scale < 0 || scale > precision {
+			logical = "" // numeric(2,-3), numeric(2,4): no decimal in Avro. AvroData says so all the same, which fastavro refuses
+		}
 	}
 	b, err := appendProperties(b, s)
 	if err != nil {
@@ -250,7 +254,7 @@ func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
 	if s.Type == publisher.Int8 || s.Type == publisher.Int16 {
 		b = appendQuoted(append(b, `,"connect.type":`...), string(s.Type))
 	}
-	if logical := logicalTypes[s.Name]; logical != "" {
+	if logical != "" {
 		b = appendQuoted(append(b, `,"logicalType":`...), logical)
 	}
 	return b, nil

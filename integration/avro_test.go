@@ -1,0 +1,220 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+var sharedRegistry = sync.OnceValues(func() (*harness.Registry, error) { return world.StartRegistry() })
+
+// avroRecord is what avro_consumer.py read by the schemas in the registry.
+type avroRecord struct {
+	Topic          string
+	KeyID, ValueID int
+	Key, Value     json.RawMessage
+}
+
+// Avro runs avro_consumer.py on the topics of tables and returns what it read of each.
+func (r *runner) Avro(registry *harness.Registry, tables ...string) map[string][]avroRecord {
+	r.t.Helper()
+	python := must(r.t, world.Python)
+	args := []string{filepath.Join(world.Source, "integration", "avro_consumer.py"), r.broker.Address, registry.URL()}
+	for _, table := range tables {
+		args = append(args, r.prefix+"."+table)
+	}
+	out, err := exec.CommandContext(r.ctx, python, args...).Output()
+	r.must(explain(err))
+	read := map[string][]avroRecord{}
+	for line := range bytes.Lines(out) {
+		var record avroRecord
+		r.must(json.Unmarshal(line, &record))
+		table := strings.TrimPrefix(record.Topic, r.prefix+".")
+		read[table] = append(read[table], record)
+	}
+	return read
+}
+
+// again publishes the log a second time, from where slot "kept" stands, to topics of its own prefix.
+func (r *runner) again(prefix string) *runner {
+	r.t.Helper()
+	r.Stop(r.publisher)
+	r.Exec(fmt.Sprintf("SELECT pg_drop_replication_slot('%s'); SELECT pg_copy_logical_replication_slot('%[1]s_kept', '%[1]s')", r.slot))
+	second := *r
+	second.prefix, second.publisher = prefix, nil
+	return &second
+}
+
+// startAvro starts the publisher with Avro keys and values.
+func (r *runner) startAvro(registry *harness.Registry, flags ...string) {
+	r.t.Helper()
+	r.publisher = r.process("publish", append(r.publishArgs(), append(flags, "--format", "avro", "--schema-registry", registry.URL())...)...)
+}
+
+// awaitRecords waits until a table's topic has n records.
+func (r *runner) awaitRecords(table string, n int) {
+	r.t.Helper()
+	r.must(harness.Eventually(60*time.Second, func(context.Context) error {
+		if !r.publisher.Running() {
+			r.t.Fatal("the publisher ended while it was waited for")
+		}
+		if got := len(r.Topic(table)); got != n {
+			return fmt.Errorf("%d records of %s, want %d", got, table, n)
+		}
+		return nil
+	}))
+}
+
+// One log is published twice, as JSON with schemas and as Avro. What Confluent's client reads of the Avro
+// equals the JSON: values of every type, inserted, updated and deleted.
+func TestAvroEqualsJSON(t *testing.T) {
+	registry := must(t, sharedRegistry)
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	conn := r.dial(r.URL())
+	defer conn.Close(r.ctx)
+	r.Exec(typesSchema, "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
+	tables := typeTables(t, r.ctx, conn)
+	names := []string{"mark.mark"}
+	for _, table := range tables {
+		r.Exec(table.create())
+		names = append(names, table.name)
+	}
+	r.Setup()
+	r.Exec(fmt.Sprintf("SELECT pg_copy_logical_replication_slot('%s', '%[1]s_kept')", r.slot))
+	r.StartProxy()
+	r.publisher = r.process("publish", append(r.publishArgs(), "--format", "json-schema", "--key-format", "json")...)
+	writer := r.dial(r.ProxyURL("postgres", "types"))
+	defer writer.Close(r.ctx)
+	for _, table := range tables {
+		for i := range table.rows() {
+			_, err := writer.Exec(r.ctx, table.insert(i), pgx.QueryExecModeSimpleProtocol)
+			r.must(err)
+		}
+		_, err := writer.Exec(r.ctx, "DELETE FROM "+table.name, pgx.QueryExecModeSimpleProtocol)
+		r.must(err)
+	}
+	r.Drain()
+	avro := r.again(r.prefix + "_avro")
+	avro.startAvro(registry)
+	avro.awaitRecords("mark.mark", r.marker)
+
+	read := avro.Avro(registry, names...)
+	var compared int
+	for _, name := range names {
+		want := r.Topic(name)
+		if len(read[name]) != len(want) || len(want) == 0 {
+			t.Errorf("%s: %d records in Avro, %d in JSON", name, len(read[name]), len(want))
+			continue
+		}
+		for i, record := range read[name] {
+			if err := equalRecord(record, want[i]); err != nil {
+				t.Errorf("%s: record %d: %v", name, i, err)
+			}
+			compared++
+		}
+	}
+	t.Logf("%d tables, %d records", len(names), compared)
+}
+
+// equalRecord compares what was read of an Avro record with the same record in JSON with a schema.
+func equalRecord(got avroRecord, want Record) error {
+	if !reflect.DeepEqual(exact(got.Key), exact(want.Key)) {
+		return fmt.Errorf("key %s, want %s", got.Key, want.Key)
+	}
+	if want.Value == nil {
+		if string(got.Value) != "null" {
+			return errors.New("a tombstone has a value")
+		}
+		return nil
+	}
+	var framed struct{ Payload json.RawMessage }
+	if err := json.Unmarshal(want.Value, &framed); err != nil {
+		return err
+	}
+	return equalValue("value", shared(exact(got.Value)), shared(exact(framed.Payload)))
+}
+
+// shared takes away what two publishers say of themselves.
+func shared(value any) any {
+	if envelope, ok := value.(map[string]any); ok {
+		delete(envelope, "ts_ms")
+		delete(envelope, "ts_us")
+		delete(envelope, "ts_ns")
+		if source, ok := envelope["source"].(map[string]any); ok {
+			delete(source, "name")
+		}
+	}
+	return value
+}
+
+// exact parses JSON with the digits of its numbers.
+func exact(text []byte) (value any) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		return err
+	}
+	return value
+}
+
+// equalValue compares JSON values; two floats are equal if they are the same float of 32 or 64 bits.
+func equalValue(path string, got, want any) error {
+	switch want := want.(type) {
+	case map[string]any:
+		got, ok := got.(map[string]any)
+		if !ok || len(got) != len(want) {
+			return fmt.Errorf("%s: %d fields, want %d", path, len(got), len(want))
+		}
+		for name := range want {
+			if err := equalValue(path+"."+name, got[name], want[name]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case []any:
+		got, ok := got.([]any)
+		if !ok || len(got) != len(want) {
+			return fmt.Errorf("%s: %d items, want %d", path, len(got), len(want))
+		}
+		for i := range want {
+			if err := equalValue(fmt.Sprintf("%s[%d]", path, i), got[i], want[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case json.Number:
+		if got, ok := got.(json.Number); ok && equalNumber(got, want) {
+			return nil
+		}
+	default:
+		if reflect.DeepEqual(got, want) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is %v, want %v", path, got, want)
+}
+
+func equalNumber(a, b json.Number) bool {
+	if a == b {
+		return true
+	}
+	if !strings.ContainsAny(string(a)+string(b), ".eE") {
+		return false
+	}
+	x, errX := a.Float64()
+	y, errY := b.Float64()
+	return errX == nil && errY == nil && (x == y || float32(x) == float32(y))
+}
