@@ -20,8 +20,8 @@ import (
 // brokers two must be there for Kafka to take anything.
 func (c *chaos) clusterFaults() []fault {
 	turn := 0
-	return []fault{{kill, 1, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-		down := between(0, 6*time.Second)
+	return []fault{{kill, 1, func(_ *rand.Rand, draw between) {
+		down := draw(0, 6*time.Second)
 		what, broker, err := c.nextBroker(turn)
 		if err != nil {
 			c.complain("find the broker to kill: %v", err)

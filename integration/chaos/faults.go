@@ -19,13 +19,15 @@ type lane struct {
 	faults []fault
 }
 
-// fault breaks something and mends it before it returns. between waits for a random time within the
-// bounds, or until the storm is over.
+// fault breaks something and mends it before it returns.
 type fault struct {
 	name   string
 	weight int
-	make   func(random *rand.Rand, between func(low, high time.Duration) func())
+	make   func(*rand.Rand, between)
 }
+
+// between draws a time within the bounds, and returns what waits that long or until the storm is over.
+type between func(low, high time.Duration) (wait func())
 
 func (c *chaos) lanes() []lane {
 	lanes := []lane{
@@ -53,21 +55,21 @@ func (c *chaos) lanes() []lane {
 // drive makes the faults of a lane until ctx ends. Now and then it rests, so that what is killed all the
 // time has to live with the faults of others, too.
 func (c *chaos) drive(ctx context.Context, l lane, random *rand.Rand) {
-	between := func(low, high time.Duration) func() {
+	draw := func(low, high time.Duration) func() {
 		d := low + time.Duration(random.Int63n(int64(high-low)))
 		return func() { sleep(ctx, d) }
 	}
 	for {
-		between(l.every/5, l.every*9/5)()
+		draw(l.every/5, l.every*9/5)()
 		if random.Intn(12) == 0 {
-			between(5*time.Second, 40*time.Second)()
+			draw(5*time.Second, 40*time.Second)()
 		}
 		f := pick(l.faults, random)
 		if ctx.Err() != nil {
 			return
 		}
 		c.note("%s: %s", l.name, f.name)
-		f.make(random, between)
+		f.make(random, draw)
 		c.note("%s: %s is over", l.name, f.name)
 		c.count(l.name + " " + f.name)
 	}
@@ -102,23 +104,23 @@ const (
 
 func serviceFaults(s *service) []fault {
 	return []fault{
-		{kill, 10, func(*rand.Rand, func(low, high time.Duration) func()) { s.kill() }},
-		{pause, 2, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			s.pause(between(100*time.Millisecond, 16*time.Second))
+		{kill, 10, func(*rand.Rand, between) { s.kill() }},
+		{pause, 2, func(_ *rand.Rand, draw between) {
+			s.pause(draw(100*time.Millisecond, 16*time.Second))
 		}},
 	}
 }
 
 func (c *chaos) serverFaults() []fault {
 	return []fault{
-		{kill, 7, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			down := between(0, 3*time.Second)
+		{kill, 7, func(_ *rand.Rand, draw between) {
+			down := draw(0, 3*time.Second)
 			c.server.Kill()
 			down()
 			c.restart("PostgreSQL", func() error { return c.server.Start(context.Background()) })
 		}},
-		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			hung := between(100*time.Millisecond, 16*time.Second)
+		{pause, 3, func(_ *rand.Rand, draw between) {
+			hung := draw(100*time.Millisecond, 16*time.Second)
 			c.server.Signal(syscall.SIGSTOP)
 			hung()
 			c.server.Signal(syscall.SIGCONT)
@@ -132,14 +134,14 @@ func (c *chaos) brokerFaults() []fault {
 	}
 	broker := c.brokers[0]
 	return []fault{
-		{kill, 7, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			down := between(0, 5*time.Second)
+		{kill, 7, func(_ *rand.Rand, draw between) {
+			down := draw(0, 5*time.Second)
 			broker.Kill()
 			down()
 			c.restart("Kafka", broker.Start)
 		}},
-		{pause, 3, func(_ *rand.Rand, between func(low, high time.Duration) func()) {
-			hung := between(100*time.Millisecond, 16*time.Second)
+		{pause, 3, func(_ *rand.Rand, draw between) {
+			hung := draw(100*time.Millisecond, 16*time.Second)
 			_ = broker.Signal(syscall.SIGSTOP)
 			hung()
 			_ = broker.Signal(syscall.SIGCONT)
@@ -162,18 +164,17 @@ func (c *chaos) restart(name string, start func() error) {
 
 // networkFaults are those of one relay.
 func networkFaults(r *harness.Relay) []fault {
-	type waiting = func(low, high time.Duration) func()
-	lasting := func(begin func(*rand.Rand)) func(*rand.Rand, waiting) {
-		return func(random *rand.Rand, between waiting) {
+	lasting := func(begin func(*rand.Rand)) func(*rand.Rand, between) {
+		return func(random *rand.Rand, draw between) {
 			begin(random)
-			between(200*time.Millisecond, 14*time.Second)()
+			draw(200*time.Millisecond, 14*time.Second)()
 			r.Heal()
 		}
 	}
 	return []fault{
-		{"cut", 4, func(random *rand.Rand, _ waiting) { r.Cut(random.Intn(20_000)) }},
-		{"reset", 2, func(*rand.Rand, waiting) { r.Cut(0) }},
-		{"forget", 2, func(*rand.Rand, waiting) { r.Forget() }},
+		{"cut", 4, func(random *rand.Rand, _ between) { r.Cut(random.Intn(20_000)) }},
+		{"reset", 2, func(*rand.Rand, between) { r.Cut(0) }},
+		{"forget", 2, func(*rand.Rand, between) { r.Forget() }},
 		{"delay", 2, lasting(func(random *rand.Rand) { r.Delay(time.Duration(5+random.Intn(200)) * time.Millisecond) })},
 		{"black-hole", 2, lasting(func(*rand.Rand) { r.Freeze(harness.Upstream, harness.Downstream) })},
 		{"one-way", 2, lasting(func(random *rand.Rand) { r.Freeze(harness.Direction(random.Intn(2))) })},

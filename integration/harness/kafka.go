@@ -171,7 +171,11 @@ func (k *Kafka) Start() error {
 	if err := k.launch(); err != nil {
 		return err
 	}
-	return k.awaitAnswer()
+	err := k.awaitAnswer()
+	if err != nil {
+		k.Kill()
+	}
+	return err
 }
 
 func (k *Kafka) launch() (err error) {
