@@ -109,6 +109,12 @@ func (b *Batch) mark(name string) {
 // Add makes a record of Buf[key:value] and Buf[value:]. Null for key: no key. Null for value: no
 // value, the key ends with Buf.
 func (b *Batch) Add(topic string, key, value int) {
+	b.AddWithoutID(topic, key, value)
+	b.addEventID()
+}
+
+// AddWithoutID is Add for a record that is of no transaction.
+func (b *Batch) AddWithoutID(topic string, key, value int) {
 	end := len(b.Buf)
 	e := entry{topic: topic, key: span{Null, Null}, value: span{Null, Null}}
 	if value != Null {
@@ -119,7 +125,6 @@ func (b *Batch) Add(topic string, key, value int) {
 		e.key = span{key, end}
 	}
 	b.entries = append(b.entries, e)
-	b.addEventID()
 }
 
 // AddEvent is Add for an event of the application, which goes to a topic that others may write to as well,

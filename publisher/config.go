@@ -21,6 +21,7 @@ type Config struct {
 	MaxBatchBytes      int           // of source transactions in one Kafka transaction; one larger goes alone [4 MiB]
 	MaxRecordBytes     int32         // of one record, and of a batch before compression [1,000,012: what Kafka takes by default]
 	IdleProgress       time.Duration // how often "nothing for us up to here" is recorded [10s]
+	Heartbeat          time.Duration // how often a record in __debezium-heartbeat.<prefix> says that the publisher is alive [never]
 	CheckPublications  time.Duration // how often they are compared [10s]
 	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher; a giant one has to fit in [10m, less than Kafka's transaction.max.timeout.ms]
 
@@ -83,6 +84,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
 	case c.MaxRecordBytes < 0 || c.MaxRecordBytes > largestRecordBytes:
 		return fmt.Errorf("records of %d bytes: want no more than %d", c.MaxRecordBytes, largestRecordBytes)
+	case c.Heartbeat < 0:
+		return fmt.Errorf("a heartbeat every %s: want a positive time, or 0 for none", c.Heartbeat)
 	case c.SQLTextBytes < 0 || c.SQLTextBytes > maxAuditTextBytes:
 		return fmt.Errorf("SQL texts of %d bytes: want no more than %d", c.SQLTextBytes, maxAuditTextBytes)
 	}

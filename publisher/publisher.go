@@ -36,6 +36,7 @@ type Publisher struct {
 	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
 	recorded time.Time  // when the position was last put into Kafka
+	beaten   time.Time  // when the last heartbeat was made
 	checked  time.Time  // when the publications were last compared
 	failures int        // in a row
 	said     string     // what was logged last: "retrying", "standing by", or "" while all is well
@@ -103,6 +104,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 			return err
 		}
 		if next, err = p.compose(ctx, transactions, position, next); err != nil {
+			return err
+		}
+		if err := p.heartbeat(); err != nil {
 			return err
 		}
 		if p.batch.Len() > 0 || p.idle(position, next) {
@@ -203,6 +207,9 @@ func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) 
 		}
 	}
 	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)
+	if p.cfg.Heartbeat > 0 {
+		due = min(due, p.untilHeartbeat())
+	}
 	wait, cancel := context.WithTimeout(ctx, due)
 	defer cancel()
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)

@@ -23,6 +23,7 @@ type publisherFlags struct {
 	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
+	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -149,6 +150,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Database:       s.database,
 		Partitions:     int32(f.Partitions),
 		IdleProgress:   f.idleProgress,
+		Heartbeat:      f.Heartbeat,
 		MaxRecordBytes: f.MaxRecord,
 		Shape:          shape,
 		Router:         records.Router,

@@ -56,7 +56,7 @@ type Encoder struct {
 }
 
 // topics are those that are not of a table.
-type topics struct{ messages, transaction string }
+type topics struct{ messages, transaction, heartbeat string }
 
 var _ publisher.Format = (*Encoder)(nil)
 
@@ -80,7 +80,7 @@ func New(config Config) *Encoder {
 	return &Encoder{
 		config:      config,
 		source:      sourceHead(&config),
-		topics:      topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction")},
+		topics:      topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix)},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),
 		tables:      map[uint32]*table{},

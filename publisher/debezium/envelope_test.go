@@ -177,3 +177,27 @@ func TestParseEnvelopes(t *testing.T) {
 		}
 	}
 }
+
+// TestCapturedPayloads: so does every row of the captured log, in every mode.
+func TestCapturedPayloads(t *testing.T) {
+	for _, file := range (capture{"testdata/golden"}).files(t) {
+		for _, unknown := range []UnknownMode{UnknownText, UnknownBytes, UnknownOmit} {
+			t.Run(fmt.Sprintf("%s/%s", file.name, unknown), func(t *testing.T) {
+				framing := &checkedFraming{T: t}
+				config := file.config(t)
+				config.Framing, config.Unknown, config.Outboxes = framing, unknown, nil
+				encoder := New(config)
+				var batch publisher.Batch
+				for _, tx := range file.transactions(t) {
+					batch.Reset()
+					if err := encodeAll(encoder, &batch, tx); err != nil {
+						t.Error(err)
+					}
+				}
+				if framing.payloads == 0 {
+					t.Error("no payloads")
+				}
+			})
+		}
+	}
+}

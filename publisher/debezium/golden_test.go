@@ -29,7 +29,8 @@ func TestGolden(t *testing.T) {
 	for _, file := range folder.files(t) {
 		t.Run(file.name, func(t *testing.T) {
 			c := comparison{T: t, file: file.name, excuses: excuses}
-			c.records(file.wanted(t), file.encoded(t))
+			want := file.wanted(t)
+			c.records(want, file.encoded(t, len(want[heartbeatTopic(file.settings["topic.prefix"])])))
 			total.add(&c)
 		})
 	}
@@ -155,19 +156,25 @@ func (c *comparison) name(path []string) string {
 	return c.topic + " " + strings.Join(append([]string{part}, rest...), ".") + suffix
 }
 
-// encoded makes records of the log of a capture.
-func (f *captured) encoded(t *testing.T) map[string][]line {
+// encoded makes records of the log of a capture, and as many heartbeats as Debezium had time for.
+func (f *captured) encoded(t *testing.T, heartbeats int) map[string][]line {
 	encoder := New(f.config(t))
 	records := map[string][]line{}
 	var batch publisher.Batch
-	for _, tx := range f.transactions(t) {
-		batch.Reset()
-		if err := encodeAll(encoder, &batch, tx); err != nil {
+	keep := func(err error) {
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range batch.Records() {
 			records[r.Topic] = append(records[r.Topic], lineOf(t, r))
 		}
+		batch.Reset()
+	}
+	for _, tx := range f.transactions(t) {
+		keep(encodeAll(encoder, &batch, tx))
+	}
+	for range heartbeats {
+		keep(encoder.AppendHeartbeat(&batch))
 	}
 	return records
 }
