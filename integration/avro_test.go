@@ -218,3 +218,103 @@ func equalNumber(a, b json.Number) bool {
 	y, errY := b.Float64()
 	return errX == nil && errY == nil && (x == y || float32(x) == float32(y))
 }
+
+// A table grows a column in mid-stream: its records carry a new schema id from there on, and all of them are read.
+// Then a column changes its type to one that the registry does not take: the publisher halts with one line, with
+// nothing of it published, until the registry is told to take it; then it goes on where it was.
+func TestAvroSchemaEvolves(t *testing.T) {
+	registry := must(t, world.StartRegistry)
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Exec(`CREATE SCHEMA "Odd-1"; CREATE TABLE "Odd-1"."2 t" (id int PRIMARY KEY, "a-b" text NOT NULL)`)
+	r.Setup()
+	r.StartProxy()
+	r.startAvro(registry)
+	table := "Odd-1.2_t" // a space is no character of a topic
+	subject := r.prefix + "." + table + "-value"
+	for i, sql := range []string{
+		`INSERT INTO "Odd-1"."2 t" VALUES (1, 'one')`,
+		`ALTER TABLE "Odd-1"."2 t" ADD COLUMN c numeric(10,2)`,
+		`INSERT INTO "Odd-1"."2 t" VALUES (2, 'two', 2.5)`,
+		`DELETE FROM "Odd-1"."2 t" WHERE id = 1`, // and its tombstone
+	} {
+		r.Exec(sql)
+		r.awaitRecords(table, []int{1, 1, 2, 4}[i])
+	}
+	records := r.Avro(registry, table)[table]
+	if len(records) != 4 {
+		t.Fatalf("%d records are read, want 4", len(records))
+	}
+	if records[0].ValueID == records[1].ValueID || records[0].KeyID != records[1].KeyID {
+		t.Errorf("ids of the values %d and %d, of the keys %d and %d: want a new one for the value alone",
+			records[0].ValueID, records[1].ValueID, records[0].KeyID, records[1].KeyID)
+	}
+	if got, want := fmt.Sprint(afterOf(t, records)), `[{"id":1,"a_b":"one"} {"id":2,"a_b":"two","c":"APo="} null]`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+
+	r.Exec(`ALTER TABLE "Odd-1"."2 t" ALTER COLUMN "a-b" TYPE int USING 7`, `INSERT INTO "Odd-1"."2 t" VALUES (3, 3, 3)`)
+	if wrong := r.expectHalt("the schema registry refuses a schema", subject, "topic "+r.prefix+"."+table, "undo the change of the table, or set the compatibility of subject"); wrong != "" {
+		t.Fatal(wrong)
+	}
+	if got := len(r.Topic(table)); got != 4 {
+		t.Errorf("%d records after the halt, want 4", got)
+	}
+	r.must(registry.SetCompatibility(r.ctx, "", "NONE")) // for one subject, Apicurio takes NONE for "as all"
+	r.startAvro(registry)
+	r.awaitRecords(table, 5)
+	if got, want := fmt.Sprint(afterOf(t, r.Avro(registry, table)[table][4:])), `[{"id":3,"a_b":3,"c":"ASw="}]`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// afterOf returns the rows after the changes, tombstones left out.
+func afterOf(t *testing.T, records []avroRecord) (rows []string) {
+	t.Helper()
+	for _, record := range records {
+		if string(record.Value) == "null" {
+			continue
+		}
+		var envelope struct{ After json.RawMessage }
+		if err := json.Unmarshal(record.Value, &envelope); err != nil {
+			t.Fatal(err)
+		}
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, envelope.After); err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, compact.String())
+	}
+	return rows
+}
+
+// While the registry is away the publisher waits, and publishes what it missed when it is back. Without
+// registration it halts at a schema that is not there.
+func TestAvroWithoutRegistry(t *testing.T) {
+	registry := must(t, world.StartRegistry)
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Exec("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)")
+	r.Setup()
+	r.StartProxy()
+	r.startAvro(registry)
+	r.Exec("INSERT INTO a VALUES (1)")
+	r.awaitRecords("public.a", 1)
+	r.must(registry.Stop())
+	r.Exec("INSERT INTO a VALUES (2)", "INSERT INTO b VALUES (1)", "INSERT INTO a VALUES (3)")
+	r.awaitRecords("public.a", 2) // its schema is known
+	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if !strings.Contains(r.publisher.Log(), "the schema registry does not answer") {
+			return errors.New("the publisher does not say that the registry is away")
+		}
+		return nil
+	}))
+	r.must(registry.Start())
+	r.awaitRecords("public.b", 1)
+	r.awaitRecords("public.a", 3)
+
+	r.Stop(r.publisher)
+	r.Exec("CREATE TABLE c (id int PRIMARY KEY); INSERT INTO c VALUES (1)")
+	r.startAvro(registry, "--no-auto-register")
+	if wrong := r.expectHalt("the schema registry does not have a schema", r.prefix+".public.c-key", "without --no-auto-register"); wrong != "" {
+		t.Error(wrong)
+	}
+}

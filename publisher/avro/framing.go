@@ -5,6 +5,7 @@ package avro
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/pgtee/pgtee/publisher"
@@ -55,40 +56,52 @@ func (f *Framing) Append(dst []byte, part publisher.Part, topic string, schema *
 	if !known {
 		var err error
 		if how, err = f.learn(u); err != nil {
-			return dst, fmt.Errorf("Avro %s of topic %s: %w", parts[part], topic, err)
+			return dst, err
 		}
 	}
 	body, err := how.program.transcode(append(dst, how.header[:]...), payload)
 	if err != nil {
-		return dst, fmt.Errorf("Avro %s of topic %s: %w", parts[part], topic, err)
+		return dst, u.fail(err)
 	}
 	return body, nil
 }
 
+// fail says of what an error is.
+func (u use) fail(err error) error {
+	return fmt.Errorf("Avro %s of topic %s: %w", parts[u.part], u.topic, err)
+}
+
 // learn compiles a schema and has it registered.
 func (f *Framing) learn(u use) (how framed, err error) {
-	if u.schema == nil {
-		return how, fmt.Errorf("its format gives no schema: publish it as json")
+	subject, text, program, err := f.translate(u)
+	if err != nil {
+		return how, u.fail(err)
 	}
-	if how.program, err = compile(u.schema, 0); err != nil {
-		return how, err
-	}
-	text, err := schemaText(u.schema, f.names)
+	id, err := f.registry.id(subject, u.topic, text)
 	if err != nil {
 		return how, err
 	}
-	subject, err := f.subject(u)
-	if err != nil {
-		return how, err
-	}
-	id, err := f.registry.id(subject, u.topic, string(text))
-	if err != nil {
-		return how, err
-	}
+	how.program = program
 	binary.BigEndian.PutUint32(how.header[1:], id)
 	if len(f.known) >= maxCached {
 		clear(f.known)
 	}
 	f.known[u] = how
 	return how, nil
+}
+
+// translate makes what a use needs of its schema.
+func (f *Framing) translate(u use) (subject, text string, program *node, err error) {
+	if u.schema == nil {
+		return "", "", nil, errors.New("its format gives no schema: publish it as json")
+	}
+	if program, err = compile(u.schema, 0); err != nil {
+		return "", "", nil, err
+	}
+	schema, err := schemaText(u.schema, f.names)
+	if err != nil {
+		return "", "", nil, err
+	}
+	subject, err = f.subject(u)
+	return subject, string(schema), program, err
 }
