@@ -15,65 +15,80 @@ type step struct {
 	epoch    int16
 }
 
-// marked is one Kafka transaction in one partition: what one control marker decides.
-type marked struct {
-	topic     string
-	partition int32
-	marker    int64
+// tears knows which Kafka transactions have been seen where. Since markers stand in each partition for
+// themselves, Kafka transactions are told apart by marker within a partition, and by producer and
+// position across them.
+type tears struct {
+	steps    []step
+	stepOf   map[decision]int  // the step whose events a marker has decided
+	markerOf map[section]int64 // the marker that has decided the events of a step
 }
 
-// Torn counts the source transactions that do not stand in Kafka as one with the position that covers
-// them, given the records of the progress topic and of the others. The Kafka transaction that moves
-// the position past the end of a source transaction has to hold all of its records, and no others.
-// Since markers stand in each partition for themselves, Kafka transactions are told apart by marker
-// within a partition, and by producer and position across them.
+// decision is one control marker.
+type decision struct {
+	partition
+	marker int64
+}
+
+// section is what stands in one partition of the events that one step covers.
+type section struct {
+	partition
+	step int
+}
+
+// Torn counts the events that do not stand in Kafka in one with the position that covers them, given the
+// records of the progress topic and of the others: the Kafka transaction that moves the position past
+// the end of a source transaction has to hold all of its events.
 func Torn(progress []Record, topics map[string][]Record) (torn int, details []string, err error) {
-	steps, err := stepsOf(progress)
-	if err != nil {
+	t := tears{stepOf: map[decision]int{}, markerOf: map[section]int64{}}
+	if t.steps, err = stepsOf(progress); err != nil {
 		return 0, nil, err
-	}
-	steppedBy := map[marked]int{}          // the step of a Kafka transaction in a partition
-	markerOf := map[marked]map[int]int64{} // by partition (marker 0): the marker of a step
-	complain := func(r Record, format string, args ...any) {
-		torn++
-		if len(details) < 20 {
-			details = append(details, fmt.Sprintf("torn: %s/%d offset %d, event %s: ", r.Topic, r.Partition, r.Offset, r.Headers["pgtee-event-id"])+fmt.Sprintf(format, args...))
-		}
 	}
 	for _, records := range topics {
 		for _, r := range records {
-			end, err := endOf(r.Headers["pgtee-event-id"])
+			complaint, err := t.complaint(r)
 			if err != nil {
 				return 0, nil, err
 			}
-			position, err := parseLSN(end)
-			if err != nil {
-				return 0, nil, err
-			}
-			at, _ := slices.BinarySearchFunc(steps, position, func(s step, p uint64) int { return cmp.Compare(s.end, p) })
-			if at == len(steps) {
-				complain(r, "no position covers it")
+			if complaint == "" {
 				continue
 			}
-			s, log := steps[at], marked{topic: r.Topic, partition: r.Partition}
-			decided := marked{r.Topic, r.Partition, r.Marker}
-			if markerOf[log] == nil {
-				markerOf[log] = map[int]int64{}
+			torn++
+			if len(details) < 20 {
+				details = append(details, fmt.Sprintf("torn: %s/%d offset %d, event %s: %s", r.Topic, r.Partition, r.Offset, r.Headers["pgtee-event-id"], complaint))
 			}
-			other, known := steppedBy[decided]
-			marker, stepped := markerOf[log][at]
-			switch {
-			case r.Producer != s.producer || r.Epoch != s.epoch:
-				complain(r, "written by producer %d/%d, its position by %d/%d", r.Producer, r.Epoch, s.producer, s.epoch)
-			case known && other != at:
-				complain(r, "in one Kafka transaction with events of the position %X", steps[other].end)
-			case stepped && marker != r.Marker:
-				complain(r, "the events of its position are in two Kafka transactions, of the markers %d and %d", marker, r.Marker)
-			}
-			steppedBy[decided], markerOf[log][at] = at, r.Marker
 		}
 	}
 	return torn, details, nil
+}
+
+// complaint says what is wrong with where an event stands; "" if nothing is.
+func (t *tears) complaint(r Record) (string, error) {
+	end, err := endOf(r.Headers["pgtee-event-id"])
+	if err != nil {
+		return "", err
+	}
+	position, err := parseLSN(end)
+	if err != nil {
+		return "", err
+	}
+	at, _ := slices.BinarySearchFunc(t.steps, position, func(s step, p uint64) int { return cmp.Compare(s.end, p) })
+	if at == len(t.steps) {
+		return "no position covers it", nil
+	}
+	p := partition{r.Topic, r.Partition}
+	other, decided := t.stepOf[decision{p, r.Marker}]
+	marker, seen := t.markerOf[section{p, at}]
+	t.stepOf[decision{p, r.Marker}], t.markerOf[section{p, at}] = at, r.Marker
+	switch s := t.steps[at]; {
+	case r.Producer != s.producer || r.Epoch != s.epoch:
+		return fmt.Sprintf("written by producer %d/%d, its position by %d/%d", r.Producer, r.Epoch, s.producer, s.epoch), nil
+	case decided && other != at:
+		return fmt.Sprintf("in one Kafka transaction with events of the position %X", t.steps[other].end), nil
+	case seen && marker != r.Marker:
+		return fmt.Sprintf("the events of its position are in two Kafka transactions, of the markers %d and %d", marker, r.Marker), nil
+	}
+	return "", nil
 }
 
 // stepsOf reads the positions, which rise; those that do not move it (a new timeline) are no steps.

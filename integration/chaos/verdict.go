@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +18,10 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-const settleTime = 4 * time.Minute
+const (
+	settleTime = 4 * time.Minute
+	made       = "work.made_" // begins the names of the tables that are made on the way
+)
 
 var ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
 	Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
@@ -124,7 +128,7 @@ func (c *chaos) judge(ctx context.Context) error {
 	}
 	for _, commit := range truth.Commits {
 		for _, change := range commit.Changes {
-			if strings.HasPrefix(change.Table, "work.made_") { // it may be gone
+			if strings.HasPrefix(change.Table, made) { // it may be gone
 				truth.Keys[change.Table] = []string{"id"}
 			}
 		}
@@ -149,7 +153,9 @@ func (c *chaos) judge(ctx context.Context) error {
 	if err := c.checkHistory(ctx, conn, verdict, topics["truth.history"]); err != nil {
 		return err
 	}
-	checkRepeats(verdict, topics["ddl"])
+	if err := checkDefinitions(verdict, truth, topics["ddl"]); err != nil {
+		return err
+	}
 	return c.report(verdict, torn, details, silence(topics["progress"]))
 }
 
@@ -178,6 +184,31 @@ func (c *chaos) checkHistory(ctx context.Context, conn *pgx.Conn, v *integration
 		v.Lost += max(missing, 0)
 		v.Invented += max(-missing, 0)
 		v.Details = append(v.Details, fmt.Sprintf("truth.history has %d rows, its topic %d events", rows, len(records)))
+	}
+	return nil
+}
+
+// checkDefinitions looks for the creation of every table that was made on the way and written to.
+func checkDefinitions(v *integration.Verdict, truth *integration.Truth, records []integration.Record) error {
+	checkRepeats(v, records)
+	created := map[string]bool{}
+	for _, r := range records {
+		var d struct {
+			Command string
+			Objects []struct{ Name string }
+		}
+		if err := json.Unmarshal(r.Value, &d); err != nil {
+			return fmt.Errorf("DDL record at offset %d: %w", r.Offset, err)
+		}
+		for _, object := range d.Objects {
+			created[object.Name] = created[object.Name] || d.Command == "CREATE TABLE"
+		}
+	}
+	for table := range truth.Keys {
+		if strings.HasPrefix(table, made) && !created[table] {
+			v.Lost++
+			v.Details = append(v.Details, "lost: the DDL record that creates "+table)
+		}
 	}
 	return nil
 }
