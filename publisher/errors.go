@@ -23,6 +23,7 @@ var (
 	ErrProgressVersion = errors.New("the progress record is of a newer pgtee")
 	ErrProgressRecord  = errors.New("the progress record cannot be read")
 	ErrTopicCollision  = errors.New("two sources share a topic")
+	ErrShape           = errors.New("a table does not fit the configuration")
 	ErrEncode          = errors.New("a change cannot be encoded")
 	ErrKafkaRefused    = errors.New("Kafka refuses")
 	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")

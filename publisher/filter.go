@@ -71,26 +71,35 @@ type column struct {
 type class byte
 
 const (
-	textClass   class = iota // bytewise, as in COLLATE "C"
-	padClass                 // char(n): without the blanks at the end
-	numberClass              // by value
-	timeClass                // date, timestamp, timestamptz in UTC
+	textClass     class = iota // bytewise, as in COLLATE "C"
+	padClass                   // char(n): without the blanks at the end
+	caselessClass              // citext: equal or not, whatever the case
+	numberClass                // by value
+	timeClass                  // date, timestamp, timestamptz in UTC
 	boolClass
 	otherClass // equal or not: the order of the text is not that of the values
 )
 
+// classes are those of built-in types, by OID and by name.
+var classes = map[uint32]class{
+	18: textClass, oidName: textClass, oidText: textClass, oidVarchar: textClass, oidBPChar: padClass, // 18: "char"
+	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, 700: numberClass, 701: numberClass, 1700: numberClass,
+	1082: timeClass, 1114: timeClass, 1184: timeClass, 16: boolClass,
+}
+
+var classNames = map[string]class{
+	"char": textClass, "name": textClass, "text": textClass, "varchar": textClass, "bpchar": padClass, "citext": caselessClass,
+	"int8": numberClass, "int2": numberClass, "int4": numberClass, "oid": numberClass, "float4": numberClass, "float8": numberClass, "numeric": numberClass,
+	"date": timeClass, "timestamp": timeClass, "timestamptz": timeClass, "bool": boolClass,
+}
+
+// classOf finds the class of a column; of a domain, the log names the base type.
 func classOf(c pgoutput.Column) class {
-	switch c.Type {
-	case oidText, oidVarchar, oidName, 18: // "char"
-		return textClass
-	case oidBPChar:
-		return padClass
-	case 20, 21, 23, 26, 700, 701, 1700: // int8, int2, int4, oid, float4, float8, numeric
-		return numberClass
-	case 1082, 1114, 1184: // date, timestamp, timestamptz
-		return timeClass
-	case 16:
-		return boolClass
+	if found, ok := classes[c.Type]; ok {
+		return found
+	}
+	if found, ok := classNames[c.TypeName]; ok && (c.TypeSchema == "" || c.TypeSchema == "pg_catalog" || found == caselessClass) {
+		return found
 	}
 	return otherClass
 }
@@ -223,6 +232,10 @@ func (c column) compare(value, constant []byte) int {
 		return compareNumbers(value, constant)
 	case timeClass:
 		return compareTimes(value, constant)
+	case caselessClass:
+		if bytes.EqualFold(value, constant) {
+			return 0
+		}
 	case padClass:
 		value = bytes.TrimRight(value, " ")
 	}

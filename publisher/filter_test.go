@@ -116,6 +116,31 @@ func TestFilterUnknown(t *testing.T) {
 	}
 }
 
+// TestClasses: a domain compares as its base type, which the log names; citext whatever the case.
+func TestClasses(t *testing.T) {
+	r := &pgoutput.Relation{Columns: []pgoutput.Column{
+		{Name: "amount", Type: 16500, TypeMod: -1, TypeName: "numeric"},
+		{Name: "code", Type: 16501, TypeMod: -1, TypeSchema: "public", TypeName: "citext"},
+		{Name: "other", Type: 16502, TypeMod: -1, TypeSchema: "public", TypeName: "numeric"},
+	}}
+	row := texts{"10.0", "Abc", "10.0"}
+	for text, want := range map[string]Truth{
+		"amount > 9": True, "amount = 10": True, "code = 'aBC'": True, "code IN ('x', 'ABC')": True, "code <> 'abc'": False, "other = '10.0'": True, "other = '10'": False,
+	} {
+		f, err := bindFilters(r, []string{text})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := f.Match(row); got != want {
+			t.Errorf("%s is %d, want %d", text, got, want)
+		}
+	}
+	for _, text := range []string{"other = 10", "code < 'x'", "code LIKE 'A%'", "other > '1'"} {
+		if _, err := bindFilters(r, []string{text}); err == nil {
+			t.Errorf("%s is accepted", text)
+		}
+	}
+}
+
 func TestFilterErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                          "at character 1: found its end, want a column",

@@ -87,17 +87,17 @@ func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 		if isGlob(config.Column) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("column %s is neither text nor bytea and cannot be truncated: mask, hash or exclude it", c.Name)
+		return nil, misfit("mask, hash or exclude it", "column %s is neither text nor bytea and cannot be truncated", c.Name)
 	}
 	return m, nil
 }
 
 func isCharacter(c pgoutput.Column) bool {
-	switch c.Type {
-	case oidText, oidVarchar, oidBPChar, oidName:
+	switch classOf(c) {
+	case textClass, padClass, caselessClass:
 		return true
 	}
-	return c.TypeName == "citext"
+	return false
 }
 
 // declaredLength is n of varchar(n) and char(n), else -1.

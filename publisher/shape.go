@@ -1,51 +1,12 @@
 package publisher
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
-
-// ShapeConfig says what of the stream is published, under which topics and keys. Its zero value publishes
-// everything as Debezium does.
-//
-// Globs match whole names, case-sensitively: * is any run of characters, ? is any one. Tables are
-// "schema.table", columns "schema.table.column".
-type ShapeConfig struct {
-	Topic    string // template [DebeziumTopics]
-	Prefix   string // {prefix} of the template
-	Database string // {database} of the template
-
-	IncludeTables, ExcludeTables     []string // globs; none: all, none; exclusion wins
-	IncludeMessages, ExcludeMessages []string // globs of the prefixes of logical messages; likewise
-
-	// Tables are settings of tables. All that match a table apply, in their order: a later one replaces the
-	// topic, partitions, key of an earlier one where it has its own; columns add up; filters must all hold.
-	Tables []TableConfig
-
-	Salt          []byte // of hashed columns
-	RefuseUnkeyed bool   // halt at a table whose records would have no key
-}
-
-// TableConfig is what is said about the tables that match. Zero values say nothing.
-type TableConfig struct {
-	Match string // glob "schema.table"
-
-	Topic             string // template
-	Shared            bool   // other tables may be published to the same topic
-	Partitions        int32
-	ReplicationFactor int16
-	TopicConfig       map[string]string
-
-	Key            []string     // columns of the record key, in this order
-	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all
-	ExcludeColumns []string     // globs; a column of the key stays in the key
-	Masks          []MaskConfig // the last that matches a column counts
-	Where          string       // rows that are published: see Filter
-}
 
 // Shape answers, for each version of a table, how it is published. It is used by one goroutine at a time.
 type Shape struct {
@@ -68,6 +29,8 @@ type TableShape struct {
 	Columns  []ColumnShape // as Relation.Columns
 	Key      []int         // columns of the record key, in its order; nil: as the table's own keys say
 	Filter   *Filter       // nil: every row
+
+	InsertOnly error // why UPDATE and DELETE have no record with this key; nil: they have
 }
 
 // ColumnShape is how one column is published.
@@ -85,57 +48,6 @@ func NewShape(config ShapeConfig) (*Shape, error) {
 		return nil, err
 	}
 	return &Shape{config: config, known: map[string]Topic{}}, nil
-}
-
-func (c *ShapeConfig) validate() error {
-	if err := checkTemplate(c.Topic); err != nil {
-		return err
-	}
-	for _, glob := range slices.Concat(c.IncludeTables, c.ExcludeTables) {
-		if err := checkTableGlob(glob); err != nil {
-			return err
-		}
-	}
-	for i := range c.Tables {
-		if err := c.Tables[i].validate(c.Salt); err != nil {
-			return fmt.Errorf("tables, match %q: %w", c.Tables[i].Match, err)
-		}
-	}
-	return nil
-}
-
-func (t *TableConfig) validate(salt []byte) error {
-	if err := checkTableGlob(t.Match); err != nil {
-		return err
-	}
-	if t.Topic != "" {
-		if err := checkTemplate(t.Topic); err != nil {
-			return err
-		}
-	}
-	if t.Partitions < 0 || t.ReplicationFactor < 0 {
-		return errors.New("partitions and replication factor are positive numbers")
-	}
-	if slices.Contains(t.Key, "") {
-		return errors.New("a key column has no name")
-	}
-	for _, m := range t.Masks {
-		if err := m.validate(salt); err != nil {
-			return err
-		}
-	}
-	if t.Where == "" {
-		return nil
-	}
-	return CheckFilter(t.Where)
-}
-
-func checkTableGlob(glob string) error {
-	schema, table, _ := strings.Cut(glob, ".")
-	if schema == "" || table == "" {
-		return fmt.Errorf("%q names no tables: want SCHEMA.TABLE, such as public.orders or public.*", glob)
-	}
-	return nil
 }
 
 // Includes says whether the rows of a table are published.
@@ -164,11 +76,11 @@ func (s *Shape) Table(r *pgoutput.Relation) (*TableShape, error) {
 	if shape.Topic, err = s.topic(r, &merged); err != nil {
 		return nil, err
 	}
-	if shape.Key, err = keyColumns(r, merged.Key); err != nil {
+	if err := shape.setKey(r, merged.Key); err != nil {
 		return nil, err
 	}
 	if shape.Filter, err = bindFilters(r, merged.filters); err != nil {
-		return nil, err
+		return nil, misfit("correct the filter, or bring the column back", "%v", err)
 	}
 	if err := s.shapeColumns(shape, r, &merged); err != nil {
 		return nil, err
@@ -236,7 +148,7 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) (string, error) {
 			"give the table a topic of its own in the configuration (tables: [{match, topic}]), or exclude it"}
 	}
 	if !validTopic(name) {
-		return "", fmt.Errorf("topic %q: Kafka takes names of 1 to 249 characters, other than . and ..: give the table another topic", name)
+		return "", misfit("give the table another topic", "topic %q: Kafka takes names of 1 to 249 characters, other than . and ..", name)
 	}
 	s.known[name] = Topic{merged.Partitions, merged.ReplicationFactor, merged.TopicConfig, merged.Shared}
 	return name, nil
@@ -255,26 +167,29 @@ func (s *Shape) reserved(topic string) bool {
 // TopicSettings returns how a topic is made.
 func (s *Shape) TopicSettings(topic string) Topic { return s.known[topic] }
 
-// keyColumns locates the columns that the configuration makes the key.
-func keyColumns(r *pgoutput.Relation, names []string) ([]int, error) {
-	if len(names) == 0 {
-		return nil, nil
-	}
+// setKey locates the columns that the configuration makes the key. An update that changes one that is not in
+// the replica identity does not tell its old key, so only rows that stay as they are can have such a key.
+func (t *TableShape) setKey(r *pgoutput.Relation, names []string) error {
 	identity := slices.ContainsFunc(r.Columns, func(c pgoutput.Column) bool { return c.Key })
-	var key []int
 	for _, name := range names {
 		i := columnIndex(r, name)
 		switch {
 		case i < 0:
-			return nil, fmt.Errorf("key column %s is not there: correct its key in the configuration", name)
-		case slices.Contains(key, i):
-			return nil, fmt.Errorf("key column %s is there twice: correct its key in the configuration", name)
+			return misfit("correct its key in the configuration", "key column %s is not there", name)
+		case slices.Contains(t.Key, i):
+			return misfit("correct its key in the configuration", "key column %s is there twice", name)
 		case identity && !r.Columns[i].Key:
-			return nil, fmt.Errorf("key column %s is not in the replica identity, so a DELETE does not tell it: run ALTER TABLE %s REPLICA IDENTITY FULL, or choose another key", name, quoteTable(r))
+			t.InsertOnly = misfit(fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY FULL and choose another key until what is in the log is published", quoteTable(r)),
+				"key column %s is not in the replica identity, so UPDATE and DELETE do not tell the old key", name)
 		}
-		key = append(key, i)
+		t.Key = append(t.Key, i)
 	}
-	return key, nil
+	return nil
+}
+
+// misfit is a table that the configuration does not fit.
+func misfit(repair, format string, args ...any) error {
+	return &Halt{ErrShape, fmt.Sprintf(format, args...), repair}
 }
 
 func columnIndex(r *pgoutput.Relation, name string) int {
@@ -299,7 +214,8 @@ func (s *Shape) CheckKey(r *pgoutput.Relation, keyed bool) error {
 	if keyed || !s.config.RefuseUnkeyed {
 		return nil
 	}
-	return fmt.Errorf("it has no key, and --no-allow-unkeyed refuses such tables: run ALTER TABLE %s ADD PRIMARY KEY (...), give it a key in the configuration, or exclude it", quoteTable(r))
+	return misfit(fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), give it a key in the configuration, or exclude it", quoteTable(r)),
+		"it has no key, and --no-allow-unkeyed refuses such tables")
 }
 
 // shapeColumns decides what becomes of each column. A column that is named without a glob must be there: a
@@ -332,7 +248,7 @@ func namesMissing(r *pgoutput.Relation, merged *settings) error {
 	}
 	for _, name := range named {
 		if !isGlob(name) && columnIndex(r, name) < 0 {
-			return fmt.Errorf("column %s, which the configuration hides, is not there: name the column that has its data now, or write %s* if there is none", name, name)
+			return misfit(fmt.Sprintf("name the column that has its data now, or write %s* if there is none", name), "column %s, which the configuration hides, is not there", name)
 		}
 	}
 	return nil

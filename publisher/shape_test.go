@@ -1,11 +1,13 @@
 package publisher
 
 import (
+	"cmp"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -148,7 +150,6 @@ func TestShapeErrors(t *testing.T) {
 		want  string
 	}{
 		"no such key":        {TableConfig{Key: []string{"tenant"}}, "key column tenant is not there"},
-		"key not identity":   {TableConfig{Key: []string{"email"}}, `ALTER TABLE "public"."users" REPLICA IDENTITY FULL`},
 		"key twice":          {TableConfig{Key: []string{"id", "id"}}, "there twice"},
 		"no such column":     {TableConfig{Masks: []MaskConfig{{Column: "emial"}}}, "column emial, which the configuration hides, is not there"},
 		"nothing to exclude": {TableConfig{ExcludeColumns: []string{"phone"}}, "column phone, which"},
@@ -159,11 +160,49 @@ func TestShapeErrors(t *testing.T) {
 		shape := mustShape(t, ShapeConfig{Tables: []TableConfig{test.table}})
 		if _, err := shape.Table(users); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
+		} else if !errors.Is(err, ErrShape) {
+			t.Errorf("%s: %v is tried again", name, err)
 		}
 	}
 	shape := mustShape(t, ShapeConfig{Tables: []TableConfig{{Match: "*.*", Masks: []MaskConfig{{Column: "nobod?"}, {Column: "*", Kind: Truncate, Length: 1}}}}})
 	if got, err := shape.Table(users); err != nil || got.Columns[2].Mask != nil {
 		t.Errorf("a glob that matches nothing it can mask: %v", err)
+	}
+}
+
+// TestKeyOutsideIdentity: inserted rows can have such a key, the old key of others is not in the log.
+func TestKeyOutsideIdentity(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{Tables: []TableConfig{{Match: "*.*", Key: []string{"email"}}}})
+	for identity, want := range map[byte]string{'d': `ALTER TABLE "public"."users" REPLICA IDENTITY FULL`, 'f': "", 'n': ""} {
+		got, err := shape.Table(relation("public", "users", identity, "id", "email"))
+		if err != nil || !reflect.DeepEqual(got.Key, []int{1}) {
+			t.Fatalf("identity %c: key %v, error %v", identity, got.Key, err)
+		}
+		if (got.InsertOnly != nil) != (want != "") || want != "" && !strings.Contains(got.InsertOnly.Error(), want) {
+			t.Errorf("identity %c: %v, want %q", identity, got.InsertOnly, want)
+		}
+	}
+}
+
+// TestSharedTopics: two tables are in one topic only if the configuration says that they share it.
+func TestSharedTopics(t *testing.T) {
+	for shared, want := range map[bool]error{false: ErrTopicCollision, true: nil} {
+		shape := mustShape(t, ShapeConfig{Tables: []TableConfig{{Match: "shard_?.orders", Topic: "{prefix}.orders", Shared: shared}}})
+		taken := owners{}
+		var err error
+		for _, schema := range []string{"shard_1", "shard_2", "shard_1"} {
+			r := relation(schema, "orders", 'd', "id")
+			plan, failed := shape.Table(r)
+			if failed != nil {
+				t.Fatal(failed)
+			}
+			var b Batch
+			b.Add(plan.Topic, Null, Null)
+			err = cmp.Or(err, taken.claim(&b, 0, &outbox.Change{Relation: r}, shape, nil))
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("shared %t: %v, want %v", shared, err, want)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"reflect"
+
+	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/publisher"
@@ -69,6 +72,16 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	}
 	_, err := f.modes()
 	return err
+}
+
+// altered says whether records differ from what they are by default.
+func (f recordFlags) altered() bool {
+	var defaults struct{ recordFlags }
+	parser, err := kong.New(&defaults)
+	if err == nil {
+		_, err = parser.Parse(nil)
+	}
+	return err != nil || !reflect.DeepEqual(f, defaults.recordFlags)
 }
 
 // format makes the records of one database.

@@ -129,6 +129,9 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate {
 		return err
 	}
+	if t.insertOnly != nil && (c.Op == outbox.Update || c.Op == outbox.Delete) {
+		return t.insertOnly
+	}
 	if err := t.read(&e.before, c.Old, c.OldKind); err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	}
 	op, err := e.decide(t, c.Op)
 	if err != nil {
-		return fmt.Errorf("%s.%s: %w", c.Relation.Schema, c.Relation.Name, err)
+		return err
 	}
 	w := writer{e, b, tx, i, t}
 	if t.router != nil && op != 0 {

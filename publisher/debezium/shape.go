@@ -1,7 +1,7 @@
 package debezium
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -45,7 +45,14 @@ func (c *column) apply(shape publisher.ColumnShape) {
 // Column makes a row readable for a Filter.
 func (r *row) Column(i int) (kind byte, text []byte) { return r.values[i].kind, r.values[i].text }
 
-var errUndecided = errors.New("the filter depends on a value that the log does not have (TOAST that the statement did not touch): run ALTER TABLE ... REPLICA IDENTITY FULL, or filter by another column")
+// undecided is a row whose filter depends on TOAST that the statement did not touch.
+func undecided(t *table) error {
+	return &publisher.Halt{
+		Reason: publisher.ErrShape,
+		Detail: fmt.Sprintf("the filter of %s.%s depends on a value that the log does not have, for the statement did not touch it", t.relation.Schema, t.relation.Name),
+		Repair: "filter by another column; with REPLICA IDENTITY FULL later statements tell the value",
+	}
+}
 
 // decide says what a change is to those who see only the rows that the filter lets through; 0 for nothing.
 // Where the log does not tell whether the old row was among them, it is taken for one: a delete too many
@@ -60,7 +67,7 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	}
 	if op != outbox.Delete {
 		if is = t.filter.Match(&e.after); is == publisher.Unknown {
-			return 0, errUndecided
+			return 0, undecided(t)
 		}
 	}
 	published := was == publisher.True || was == publisher.Unknown

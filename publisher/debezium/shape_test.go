@@ -275,12 +275,26 @@ func TestConfiguredKey(t *testing.T) {
 	}
 }
 
+// TestKeyOutsideIdentity: inserts have the key, what would need the old one is refused.
+func TestKeyOutsideIdentity(t *testing.T) {
+	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Key: []string{"region"}}}})
+	row := tuple("1", "a", "eu")
+	if got := summaryOf(t, e, outbox.Change{Op: outbox.Insert, Relation: guests, New: row}); !strings.HasPrefix(got, `"c" {"region":"eu"}`) {
+		t.Error(got)
+	}
+	for _, c := range []outbox.Change{{Op: outbox.Update, Relation: guests, New: row}, {Op: outbox.Delete, Relation: guests, OldKind: 'K', Old: tuple("1", isNull, isNull)}} {
+		if got := summaryOf(t, e, c); !strings.Contains(got, `ALTER TABLE "public"."guests" REPLICA IDENTITY FULL`) {
+			t.Errorf("%c: %s", c.Op, got)
+		}
+	}
+}
+
 func TestRefusedShapes(t *testing.T) {
 	for name, test := range map[string]struct {
 		shape publisher.ShapeConfig
 		want  string
 	}{
-		"unkeyed":  {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: it has no key`},
+		"unkeyed":  {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
 		"key":      {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
 		"filter":   {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
 		"reserved": {publisher.ShapeConfig{Topic: "{prefix}.audit"}, "topic .audit, which has another use"},

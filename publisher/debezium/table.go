@@ -18,9 +18,11 @@ type table struct {
 	source   []byte            // its part of the source block
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
-	schemas  tableSchemas
-	router   *router // of an outbox of the application; nil for any other table
-	events   *collection
+
+	insertOnly error // why UPDATE and DELETE have no record; nil: they have
+	schemas    tableSchemas
+	router     *router // of an outbox of the application; nil for any other table
+	events     *collection
 }
 
 // column is how one column becomes a field of a JSON object.
@@ -64,9 +66,12 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		name:     publisher.AppendJSONString(nil, relation.Schema+"."+relation.Name),
 		topic:    shape.Topic,
 		filter:   shape.Filter,
-		source:   sourceTable(relation.Schema, relation.Name),
-		columns:  make([]column, len(relation.Columns)),
-		events:   e.collection(relation.Schema + "." + relation.Name),
+
+		insertOnly: shape.InsertOnly,
+
+		source:  sourceTable(relation.Schema, relation.Name),
+		columns: make([]column, len(relation.Columns)),
+		events:  e.collection(relation.Schema + "." + relation.Name),
 	}
 	known, _, err := e.config.Catalog.Table(relation.OID)
 	if err != nil {
