@@ -35,13 +35,13 @@ func (e *Encoder) route(t *table) (*router, error) {
 			if o.Expand && e.config.Framing != nil {
 				return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
 			}
-			return t.routedBy(o)
+			return t.routedBy(o, e.config.Prefix)
 		}
 	}
 	return nil, nil
 }
 
-func (t *table) routedBy(o *OutboxTable) (*router, error) {
+func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	r := &router{OutboxTable: o}
 	for _, c := range []struct {
 		name  string
@@ -65,7 +65,7 @@ func (t *table) routedBy(o *OutboxTable) (*router, error) {
 		r.additional = append(r.additional, routedField{f, column, string(publisher.AppendJSONString(nil, f.Alias)) + ":"})
 	}
 	if envelope {
-		r.schema = r.envelope(t)
+		r.schema = r.envelope(t, prefix)
 	}
 	return r, nil
 }
@@ -81,8 +81,8 @@ func (t *table) visible(name string) int {
 }
 
 // envelope is the schema of values that hold more than the payload.
-func (r *router) envelope(t *table) *publisher.Schema {
-	s := &publisher.Schema{Type: publisher.Struct, Name: t.relation.Schema + "." + t.relation.Name + ".Value"}
+func (r *router) envelope(t *table, prefix string) *publisher.Schema {
+	s := &publisher.Schema{Type: publisher.Struct, Name: prefix + "." + t.relation.Schema + "." + t.relation.Name + ".Value"}
 	s.Fields = append(s.Fields, publisher.Field{Name: "payload", Schema: t.columns[r.payload].schema})
 	for _, f := range r.additional {
 		if f.Envelope {
