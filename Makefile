@@ -4,6 +4,7 @@
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
 # make golden compares our records with Debezium's; DIR=folder for other captures than those of testdata
+# make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
@@ -16,7 +17,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration lint race fuzz golden chaos chaos-brokers bench tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers bench tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -31,6 +32,9 @@ unit:
 
 integration: tools
 	$(GO) test -v -count=1 -timeout 15m ./integration/...
+
+consumers: tools
+	$(GO) test -v -count=1 -timeout 10m -run '^Test(EveryType|OtherClients|DemoIsRead|JDBCSink)' ./integration
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }

@@ -257,15 +257,20 @@ func TestDemoIsReadAsItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := strings.TrimSpace(string(out))
-	reader := must(t, func() (*harness.Process, error) {
-		return harness.Start(dir, harness.Command{Name: "kcat", Args: []string{"stdbuf", "-oL", "sh", "-c", "exec " + kcat}}) // by lines, as to a terminal
-	})
-	defer reader.Kill()
-	err = harness.Eventually(30*time.Second, func(context.Context) error {
+	read := func() (*harness.Process, error) { // by lines, as to a terminal
+		return harness.Start(dir, harness.Command{Name: "kcat", Args: []string{"stdbuf", "-oL", "sh", "-c", "exec " + kcat}})
+	}
+	reader := must(t, read)
+	defer func() { reader.Kill() }()
+	err = harness.Eventually(30*time.Second, func(context.Context) (err error) {
 		if strings.Contains(reader.Log(), `"after":{"id":`+id+`,`) {
 			return nil
 		}
-		return fmt.Errorf("order %s is not among what %s prints", id, kcat)
+		seen := reader.Tail(1)
+		if !reader.Running() { // the order may not be published yet, and so have no topic
+			reader, err = read()
+		}
+		return errors.Join(err, fmt.Errorf("order %s is not among what %s prints; its last line: %.300s", id, kcat, seen))
 	})
 	if err != nil {
 		t.Fatal(err)

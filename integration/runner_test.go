@@ -258,7 +258,7 @@ func (r *runner) Drain() {
 			r.t.Fatal("the publisher ended while it was waited for")
 		}
 		for _, record := range r.Topic("mark.mark") {
-			if string(record.Key) == want {
+			if strings.Contains(string(record.Key), want) { // its schema may stand before it
 				return nil
 			}
 		}
