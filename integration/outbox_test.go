@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
 // outboxSchema has an outbox table of the application's own, and in schema evil what would betray pgtee.publish()
@@ -110,6 +113,50 @@ func TestEventsAmongTheRows(t *testing.T) {
 				t.Errorf("direct: %+v", direct)
 			}
 		})
+	}
+}
+
+// What the application may delete from its outbox table is what is in Kafka for good: not what is still open, nor
+// what was there before the slot.
+func TestConfirmedRowsOfAnOutboxTable(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Watch(outboxSchema+"\nCREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);", "mark.mark")
+	const insert = "INSERT INTO work.events (aggregatetype, aggregateid, type) VALUES ('order', '%s', 'x')"
+	r.Exec(fmt.Sprintf(insert, "old"))
+	r.Setup()
+	open := r.dial(r.DirectURL("ann", "x"))
+	defer open.Close(r.ctx)
+	r.Exec(fmt.Sprintf(insert, "done"))
+	horizon, err := outbox.Confirm(r.ctx, r.URL(), 0, outbox.Horizon{})
+	r.must(err)
+	r.must(runSQL(r, open, "BEGIN; "+fmt.Sprintf(insert, "open")+"; SAVEPOINT a; "+fmt.Sprintf(insert, "inner")))
+	r.Exec(fmt.Sprintf(insert, "late"))
+	const confirmed = "SELECT coalesce(string_agg(aggregateid, ' '), 'none') FROM work.events WHERE pgtee.confirmed(xmin)"
+	for _, step := range []struct {
+		acked, want string
+	}{
+		{"0/0", "none"}, // the horizon is not acknowledged
+		{r.Query("SELECT pg_current_wal_insert_lsn()::text"), "done"},
+		{r.Query("SELECT pg_current_wal_insert_lsn()::text"), "done"}, // the new one is not, either
+	} {
+		acked, err := pgoutput.ParseLSN(step.acked)
+		r.must(err)
+		horizon, err = outbox.Confirm(r.ctx, r.URL(), acked, horizon)
+		r.must(err)
+		if got := r.Query(confirmed); got != step.want {
+			t.Errorf("acknowledged up to %s: %s are confirmed, want %s", step.acked, got, step.want)
+		}
+	}
+	r.must(runSQL(r, open, "COMMIT"))
+	for range 2 {
+		acked, err := pgoutput.ParseLSN(r.Query("SELECT pg_current_wal_insert_lsn()::text"))
+		r.must(err)
+		horizon, err = outbox.Confirm(r.ctx, r.URL(), acked, horizon)
+		r.must(err)
+	}
+	r.must(runSQL(r, open, "DELETE FROM work.events WHERE pgtee.confirmed(xmin)"))
+	if got := r.Query("SELECT string_agg(aggregateid, ' ') FROM work.events"); got != "old" {
+		t.Errorf("left: %s, want what the slot never saw", got)
 	}
 }
 

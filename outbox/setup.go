@@ -95,6 +95,9 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 		return fmt.Errorf("create schema pgtee in %s: %w", server.database, err)
 	}
 	report.ok("schema pgtee with outbox, notes and DDL functions")
+	if len(cfg.Publishers) > 0 {
+		report.ok("pgtee.publish() granted to %s", strings.Join(cfg.Publishers, ", "))
+	}
 	if !server.superuser {
 		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
 			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")

@@ -22,7 +22,8 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		// pgtee.meta may be younger than the slot: without a consistent point the publisher would
 		// take a lost progress topic for a first start.
 		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn
-			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s AND meta.slot IS NULL`
+			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s AND meta.slot IS NULL;
+			UPDATE pgtee.meta SET first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) WHERE first_xid IS NULL`
 		report.ok("slot %s was there", cfg.Slot)
 		return execute(ctx, conn, fmt.Sprintf(adopt, quoteLiteral(cfg.Slot)))
 	}
@@ -35,7 +36,8 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		return err
 	}
 	// A new slot begins a new generation: progress of an older one must not be taken for its own.
-	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, generation = generation + (slot IS NOT NULL)::int",
+	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, generation = generation + (slot IS NOT NULL)::int, "+
+		"first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), confirmed_xid = NULL",
 		quoteLiteral(cfg.Slot), quoteLiteral(point))
 	if err := execute(ctx, conn, record); err != nil {
 		return fmt.Errorf("record slot %s in pgtee.meta: %w", cfg.Slot, err)

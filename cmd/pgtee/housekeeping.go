@@ -64,9 +64,18 @@ func (l retainedLimit) check(ctx context.Context, s source) error {
 	return nil
 }
 
-// keepHouse looks at the slot and the publications every minute, and truncates old parts of the outbox every hour. What goes
+// keepHouse looks at the slot and the publications every minute and records what is confirmed; every hour it truncates
+// old parts of the outbox. What goes
 // wrong is logged: publishing does not depend on it.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
+	var horizon outbox.Horizon
+	confirm := func(ctx context.Context) (err error) {
+		if !p.confirms {
+			return nil
+		}
+		horizon, err = outbox.Confirm(ctx, p.connString, p.Stats().Acked, horizon)
+		return err
+	}
 	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
 	defer minute.Stop()
 	defer hour.Stop()
@@ -76,7 +85,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-minute.C:
-			err = turn(ctx, p.watchRetained, p.listTables)
+			err = turn(ctx, p.watchRetained, p.listTables, confirm)
 		case <-hour.C:
 			err = turn(ctx, func(ctx context.Context) error { return outbox.Rotate(ctx, p.connString) })
 		}

@@ -78,6 +78,7 @@ type databasePublisher struct {
 	*publisher.Publisher
 	catalog  *debezium.Database
 	retained retainedLimit
+	confirms bool // for pgtee.confirmed(): there are outbox tables
 	log      *zap.Logger
 }
 
@@ -93,7 +94,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 		if err != nil {
 			return nil, usage(err)
 		}
-		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, log})
+		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, log})
 	}
 	return list, nil
 }
