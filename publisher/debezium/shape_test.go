@@ -85,7 +85,19 @@ func rewrite(secret func(r *pgoutput.Relation, i int) bool) func(*pgoutput.Relat
 	}
 }
 
-// TestHiddenColumns: the records of the whole log do not depend on what excluded columns hold.
+// forms are configurations that put rows into records in different ways.
+func forms(config Config) map[string]Config {
+	schemas, flat, plain, event, strings := config, config, config, config, config
+	schemas.Framing = &publisher.ConnectJSON{}
+	flat.Envelope, flat.Flat.Deletes = Flat, DeleteRewriteWithTombstone
+	plain.Envelope = Plain
+	event.Envelope = CloudEventStructured
+	strings.Modes = Modes{Decimals: DecimalString, Times: TimeISOString, Unknown: UnknownOmit, Hstore: HstoreMap}
+	strings.Framing = &publisher.ConnectJSON{}
+	return map[string]Config{"default": config, "schemas": schemas, "flat": flat, "plain": plain, "CloudEvents": event, "strings": strings}
+}
+
+// TestHiddenColumns: the records of the whole log do not depend on what excluded columns hold, in any form.
 func TestHiddenColumns(t *testing.T) {
 	config, transactions := capturedLog(t)
 	planner := New(config)
@@ -113,14 +125,16 @@ func TestHiddenColumns(t *testing.T) {
 		shape.Tables = append(shape.Tables, publisher.TableConfig{Match: n.table, ExcludeColumns: []string{n.column + "*"}})
 	}
 	secret := rewrite(func(r *pgoutput.Relation, i int) bool { return hidden[nameOf(r, i)] })
-	with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
-	without := recordsOf(t, shaped(t, config, shape), transactions, secret)
-	if !bytes.Equal(with, without) {
-		t.Errorf("records differ by what hidden columns hold: %s", firstDifference(with, without))
-	}
-	everything := recordsOf(t, New(config), transactions, unaltered)
-	if bytes.Equal(everything, recordsOf(t, New(config), transactions, secret)) || len(with) >= len(everything) {
-		t.Error("the comparison cannot fail: without the shape the records are the same")
+	for name, config := range forms(config) {
+		with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
+		without := recordsOf(t, shaped(t, config, shape), transactions, secret)
+		if !bytes.Equal(with, without) {
+			t.Errorf("%s: records differ by what hidden columns hold: %s", name, firstDifference(with, without))
+		}
+		everything := recordsOf(t, New(config), transactions, unaltered)
+		if bytes.Equal(everything, recordsOf(t, New(config), transactions, secret)) || len(with) >= len(everything) {
+			t.Errorf("%s: the comparison cannot fail: without the shape the records are the same", name)
+		}
 	}
 }
 
@@ -129,11 +143,14 @@ func TestMaskedColumns(t *testing.T) {
 	config, transactions := capturedLog(t)
 	shape := publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Masks: []publisher.MaskConfig{{Column: "*", Length: 4}}}}}
 	secret := rewrite(func(*pgoutput.Relation, int) bool { return true })
-	with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
-	without := recordsOf(t, shaped(t, config, shape), transactions, secret)
-	if !bytes.Equal(with, without) {
-		t.Errorf("records differ by what masked columns hold: %s", firstDifference(with, without))
+	for name, config := range forms(config) {
+		with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
+		without := recordsOf(t, shaped(t, config, shape), transactions, secret)
+		if !bytes.Equal(with, without) {
+			t.Errorf("%s: records differ by what masked columns hold: %s", name, firstDifference(with, without))
+		}
 	}
+	with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
 	for _, want := range []string{`{"id":"****"}`, `"a_t":"****"`, `"before":{"id":"****"`} {
 		if !bytes.Contains(with, []byte(want)) {
 			t.Errorf("%s is nowhere in the records", want)
