@@ -22,7 +22,7 @@ CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);`
 
 const shapeFile = `
 topic-template: bottledwater
-exclude-tables: [public.scr*]
+exclude-tables: [public.scr*, public.misspelt]
 tables:
   - match: public.*
     partitions: 2
@@ -66,6 +66,9 @@ func TestShapeOfTheStream(t *testing.T) {
 			r.expectNoTrace("anna@example.org", "bert@example.org", "4711-4712", "longish note", "ninety-nine", "pepper")
 			r.expectPartitions(map[string]int{"customers": 3, "orders": 2, "mark.mark": 1})
 			r.expectAudit("public.scratch")
+			if log := r.publisher.Log(); !strings.Contains(log, `"tables": "public.misspelt"`) || strings.Count(log, "is it spelt right") != 1 {
+				t.Errorf("the publisher does not warn of the one table that is not there:\n%s", log)
+			}
 		})
 	}
 }

@@ -40,3 +40,21 @@ func userTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]t
 	}
 	return tables, nil
 }
+
+// TableNames lists the user's permanent tables as "schema.table", partitioned ones by their root.
+func TableNames(ctx context.Context, connString string) ([]string, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tables, err := userTables(ctx, conn, "true")
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.schema + "." + t.name
+	}
+	return names, nil
+}

@@ -55,6 +55,19 @@ func (s *Shape) Includes(schema, table string) bool {
 	return included(schema+"."+table, s.config.IncludeTables, s.config.ExcludeTables)
 }
 
+// Unmatched returns the globs of the configuration that match none of these tables: perhaps they are misspelt,
+// and what they were to hide is not hidden.
+func (s *Shape) Unmatched(tables []string) []string {
+	globs := slices.Concat(s.config.IncludeTables, s.config.ExcludeTables)
+	for _, t := range s.config.Tables {
+		globs = append(globs, t.Match)
+	}
+	slices.Sort(globs)
+	return slices.DeleteFunc(slices.Compact(globs), func(glob string) bool {
+		return slices.ContainsFunc(tables, func(table string) bool { return matches(glob, table) })
+	})
+}
+
 // IncludesMessage says whether logical messages with this prefix are published.
 func (s *Shape) IncludesMessage(prefix string) bool {
 	return included(prefix, s.config.IncludeMessages, s.config.ExcludeMessages)

@@ -101,6 +101,13 @@ func TestSelection(t *testing.T) {
 	}
 }
 
+func TestUnmatched(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{ExcludeTables: []string{"*.tmp", "public.lgo"}, Tables: []TableConfig{{Match: "public.*"}, {Match: "public.usres"}, {Match: "public.usres"}}})
+	if got := shape.Unmatched([]string{"public.users", "sales.tmp", "public.log"}); !reflect.DeepEqual(got, []string{"public.lgo", "public.usres"}) {
+		t.Errorf("unmatched: %v", got)
+	}
+}
+
 // TestMerge: all entries that match apply, in their order.
 func TestMerge(t *testing.T) {
 	shape := mustShape(t, ShapeConfig{Salt: []byte("s"), Tables: []TableConfig{

@@ -120,6 +120,9 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	if err := f.MaxRetainedWAL.check(ctx, s); err != nil {
 		return err
 	}
+	if err := f.warnUnmatched(ctx, s, log); err != nil {
+		return err
+	}
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
+	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 )
 
@@ -90,6 +93,22 @@ func (f shapeFlags) shape(s source) (*publisher.Shape, error) {
 	}
 	config.Tables = append(config.Tables, columns...)
 	return publisher.NewShape(config)
+}
+
+// warnUnmatched tells of globs that match no table: a misspelt one hides nothing.
+func (f shapeFlags) warnUnmatched(ctx context.Context, s source, log *zap.Logger) error {
+	shape, err := f.shape(s)
+	if err != nil {
+		return err
+	}
+	tables, err := outbox.TableNames(ctx, s.connString)
+	if err != nil {
+		return err
+	}
+	for _, glob := range shape.Unmatched(tables) {
+		log.Warn("the configuration names tables that are not there: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
+	}
+	return nil
 }
 
 // salt reads the salt, if there is one. A line end is no part of it.

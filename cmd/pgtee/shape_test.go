@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -60,6 +61,28 @@ tables:
 	}
 	if shape.Includes("public", "tmp") || !shape.Includes("public", "users") {
 		t.Error("the wrong tables are excluded")
+	}
+}
+
+// TestExampleShape: what the example file shows in comments works.
+func TestExampleShape(t *testing.T) {
+	example, err := os.ReadFile("../../deploy/pgtee.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, commented, found := strings.Cut(string(example), "# topic-template:")
+	if !found {
+		t.Fatal("the example has no topic-template")
+	}
+	text := plain + strings.ReplaceAll("\n# topic-template:"+commented, "\n# ", "\n")
+	t.Setenv("PGTEE_HASH_SALT", "s")
+	command, err := parse([]string{"publish", "--config", file(t, "pgtee.yaml", text)}, terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := command.(*publishCommand)
+	if err := got.validate([]source{{prefix: "shop", database: "shop"}}, got.textFlags); err != nil || len(got.Tables) != 2 {
+		t.Errorf("%d settings of tables, error %v", len(got.Tables), err)
 	}
 }
 
