@@ -104,11 +104,14 @@ func (c *cursor) float(bits int) error {
 	return nil
 }
 
+// javaNaN is the NaN that Java writes (Double.doubleToLongBits); Go's has another last bit.
+const javaNaN = 0x7ff8000000000000
+
 // special reads what is no JSON number.
 func (c *cursor) special() (float64, bool) {
 	switch {
 	case c.skip(`"NaN"`):
-		return math.NaN(), true
+		return math.Float64frombits(javaNaN), true
 	case c.skip(`"Infinity"`):
 		return math.Inf(1), true
 	case c.skip(`"-Infinity"`):

@@ -31,6 +31,10 @@ func defaultOf(s *publisher.Schema) ([]byte, error) {
 func avroJSON(s *publisher.Schema, value []byte) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	switch s.Type {
+	case publisher.String:
+		var text string
+		err := json.Unmarshal(value, &text)
+		return appendQuoted(nil, text), err
 	case publisher.Bytes:
 		return latin1(value)
 	case publisher.Float, publisher.Double:

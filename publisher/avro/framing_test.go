@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"testing"
 
@@ -100,7 +99,8 @@ func same(got, want any) bool {
 	case json.Number:
 		switch got := got.(type) {
 		case int64:
-			return fmt.Sprint(got) == want.String()
+			n, err := want.Int64()
+			return err == nil && n == got
 		case float64:
 			f, err := want.Float64()
 			return err == nil && (got == f || float32(got) == float32(f))

@@ -1,0 +1,182 @@
+package avro
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// everything has a field of each type, some of them twice.
+var everything = &publisher.Schema{Type: publisher.Struct, Name: "p.s.t.Value", Fields: []publisher.Field{
+	{Name: "i8", Schema: &publisher.Schema{Type: publisher.Int8}},
+	{Name: "i64", Schema: &publisher.Schema{Type: publisher.Int64}},
+	{Name: "f", Schema: &publisher.Schema{Type: publisher.Float}},
+	{Name: "d", Schema: &publisher.Schema{Type: publisher.Double, Optional: true}},
+	{Name: "b", Schema: &publisher.Schema{Type: publisher.Boolean}},
+	{Name: "Straße", Schema: &publisher.Schema{Type: publisher.String, Optional: true, Default: []byte(`"x"`)}},
+	{Name: "y", Schema: &publisher.Schema{Type: publisher.Bytes}},
+	{Name: "a", Schema: &publisher.Schema{Type: publisher.Array, Items: &publisher.Schema{Type: publisher.Int32, Optional: true}}},
+	{Name: "m", Schema: &publisher.Schema{Type: publisher.Map, Keys: &publisher.Schema{Type: publisher.String}, Values: &publisher.Schema{Type: publisher.String}}},
+}}
+
+const everythingPayload = `{"i8":-128,"i64":9223372036854775807,"f":1.5,"d":null,"b":true,"Straße":"a\"\\\/\b\f\n\r\té\ud83d\ude00é","y":"AP8=","a":[1,null],"m":{"k\u0000":"v"}}`
+
+func compiled(t testing.TB, s *publisher.Schema) *node {
+	t.Helper()
+	program, err := compile(s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func TestTranscode(t *testing.T) {
+	want := "ff01" + "feffffffffffffffff01" + "0000c03f" + "00" + "01" +
+		"00" + "22" + hex.EncodeToString([]byte("a\"\\/\b\f\n\r\té😀é")) + "0400ff" + "04020200" + "00" + "0204" + "6b00" + "0276" + "00"
+	program := compiled(t, everything)
+	for _, payload := range []string{
+		everythingPayload,
+		strings.NewReplacer(`,"`, " ,\n\t\"", `":`, "\" :\r ", "[1,null]", "[ 1 , null ] ").Replace(everythingPayload) + "\n",
+		strings.Replace(everythingPayload, `"Straße":`, `"Stra\u00DFe":`, 1),
+	} {
+		got, err := program.transcode([]byte("dst"), []byte(payload))
+		if err != nil || string(got[:3]) != "dst" || hex.EncodeToString(got[3:]) != want {
+			t.Errorf("%s:\n got %x (%v)\nwant %s", payload, got, err, want)
+		}
+	}
+}
+
+// A payload that does not follow its schema is refused, and the error names the field and quotes nothing of it.
+func TestTranscodeRefuses(t *testing.T) {
+	program := compiled(t, everything)
+	for _, c := range []struct{ old, new, path string }{
+		{`-128`, `-129`, "i8"}, {`-128`, `"secret"`, "i8"}, {`-128`, `1.0`, "i8"}, {`-128`, `01`, "i8"}, {`-128`, `+1`, "i8"}, {`-128`, ``, "i8"}, {`-128`, `null`, "i8"},
+		{`9223372036854775807`, `9223372036854775808`, "i64"}, {`9223372036854775807`, `1e3`, "i64"},
+		{`1.5`, `1e39`, "f"}, {`1.5`, `1.`, "f"}, {`1.5`, `.5`, "f"}, {`1.5`, `"nan"`, "f"}, {`1.5`, `0x1p1`, "f"}, {`1.5`, `1_0`, "f"},
+		{`true`, `1`, "b"}, {`true`, `tru`, "b"}, {`true`, `truely`, "Straße"},
+		{`\ud83d\ude00`, `\ud83d`, "Straße"}, {`\ud83d\ude00`, `\ude00\ud83d`, "Straße"}, {`\b`, `\a`, "Straße"}, {`\b`, "\b", "Straße"}, {`é\`, "\xff\\", "Straße"},
+		{`"AP8="`, `"AP8"`, "y"}, {`"AP8="`, `"AP9="`, "y"}, {`"AP8="`, `"A-8="`, "y"}, {`"AP8="`, `"A\n8="`, "y"},
+		{`[1,null]`, `[1,null`, "a"}, {`[1,null]`, `[1,]`, "a"}, {`[1,null]`, `[,1]`, "a"}, {`[1,null]`, `{}`, "a"}, {`[1,null]`, `[1 null]`, "a"},
+		{`{"k\u0000":"v"}`, `{"k"}`, "m"}, {`{"k\u0000":"v"}`, `{1:"v"}`, "m"}, {`{"k\u0000":"v"}`, `{"k":null}`, "m"},
+		{`"i8":-128,`, ``, "the payload"}, {`"i8":-128,`, `"i8":-128,"secret":1,`, "the payload"}, {`"b":true,`, `"b":true`, "the payload"},
+		{`"v"}}`, `"v"}`, "the payload"}, {`"v"}}`, `"v"}}}`, "the payload"}, {`"v"}}`, `"v"},"secret":1}`, "the payload"},
+	} {
+		payload := strings.Replace(everythingPayload, c.old, c.new, 1)
+		if payload == everythingPayload {
+			t.Fatalf("%s is not in the payload", c.old)
+		}
+		got, err := program.transcode([]byte("dst"), []byte(payload))
+		if err == nil || string(got) != "dst" || !strings.Contains(err.Error(), c.path) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s in place of %s: %q, error %v", c.new, c.old, got, err)
+		}
+	}
+	for end := range everythingPayload {
+		if _, err := program.transcode(nil, []byte(everythingPayload[:end])); err == nil {
+			t.Errorf("the first %d bytes are taken for a payload", end)
+		}
+	}
+}
+
+func TestNestedErrorNamesThePath(t *testing.T) {
+	envelope := &publisher.Schema{Type: publisher.Struct, Name: "E", Fields: []publisher.Field{{Name: "after", Schema: everything}}}
+	_, err := compiled(t, envelope).transcode(nil, []byte(`{"after":{"i8":300}}`))
+	if want := "field after.i8 does not follow its schema: want an int8 at byte 15"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// Kafka Connect's converters put the default where a value is null; here null stays null.
+func TestNullStaysNullBesideADefault(t *testing.T) {
+	s := &publisher.Schema{Type: publisher.Int32, Optional: true, Default: []byte("7")}
+	if got, err := compiled(t, s).transcode(nil, []byte("null")); err != nil || !bytes.Equal(got, []byte{2}) {
+		t.Errorf("%x, error %v, want the second branch", got, err)
+	}
+}
+
+func TestManyItemsStandInOneBlock(t *testing.T) {
+	s := &publisher.Schema{Type: publisher.Array, Items: &publisher.Schema{Type: publisher.Boolean}}
+	for _, n := range []int{0, 1, 63, 64, 8191, 8192} {
+		payload := "[" + strings.TrimSuffix(strings.Repeat("true,", n), ",") + "]"
+		body, err := compiled(t, s).transcode(nil, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := decode(`{"type":"array","items":"boolean"}`, body)
+		if list, ok := value.([]any); err != nil || !ok || len(list) != n {
+			t.Errorf("%d items: %d are read (%v)", n, len(list), err)
+		}
+	}
+}
+
+func TestFramingAllocatesNothing(t *testing.T) {
+	framing, schema, payload := benchmarked(t)
+	dst := make([]byte, 0, 1<<16)
+	allocations := testing.AllocsPerRun(100, func() {
+		if _, err := framing.Append(dst, publisher.ValuePart, "t", schema, payload); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations for each record", allocations)
+	}
+}
+
+func BenchmarkFraming(b *testing.B) {
+	framing, schema, payload := benchmarked(b)
+	dst := make([]byte, 0, 1<<16)
+	b.SetBytes(int64(len(payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := framing.Append(dst, publisher.ValuePart, "t", schema, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchmarked is a Framing that knows the schema of an envelope with every type in it.
+func benchmarked(t testing.TB) (*Framing, *publisher.Schema, []byte) {
+	optional := *everything
+	optional.Optional = true
+	schema := &publisher.Schema{Type: publisher.Struct, Name: "p.s.t.Envelope", Fields: []publisher.Field{
+		{Name: "before", Schema: &optional}, {Name: "after", Schema: &optional}}}
+	framing := NewFraming(nil, TopicName, Underscore)
+	framing.known[use{schema, publisher.ValuePart, "t"}] = framed{program: compiled(t, schema)}
+	payload := fmt.Appendf(nil, `{"before":%s,"after":%s}`, everythingPayload, strings.Replace(everythingPayload, "[1,null]", "[1"+strings.Repeat(",-2147483648", 100)+"]", 1))
+	return framing, schema, payload
+}
+
+// Whatever the payload is, the result is an error or a body from which the same JSON is read.
+func FuzzTranscode(f *testing.F) {
+	f.Add([]byte(everythingPayload))
+	f.Add([]byte(strings.ReplaceAll(everythingPayload, "null", `"NaN"`)))
+	program := compiled(f, everything)
+	schema, err := schemaText(everything, Unicode)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		body, err := program.transcode(nil, payload)
+		if err != nil {
+			return
+		}
+		if !json.Valid(payload) {
+			t.Fatalf("no JSON is accepted: %s", payload)
+		}
+		got, err := decode(string(schema), body)
+		if err != nil {
+			t.Fatalf("%s: %v", payload, err)
+		}
+		want := numbers(t, payload).(map[string]any)
+		fields := got.(map[string]any)
+		fields["Straße"] = fields[Unicode.name("Straße")]
+		delete(fields, Unicode.name("Straße"))
+		if !same(fields, want) {
+			t.Fatalf("%s:\n got %v\nwant %v", payload, fields, want)
+		}
+	})
+}
