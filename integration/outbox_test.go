@@ -57,6 +57,11 @@ func TestPublishIsGrantedByName(t *testing.T) {
 			if out, code := r.Pgtee("setup", "--postgres", r.URL(), "--slot", r.slot, "--grant-publish", "Public"); code == 0 || !strings.Contains(out, "PUBLIC never may") {
 				t.Errorf("setup exits with %d:\n%s", code, out)
 			}
+			r.Exec("GRANT EXECUTE ON FUNCTION pgtee.publish(text, text, text, jsonb) TO PUBLIC")
+			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); !strings.Contains(out, "PUBLIC may execute pgtee.publish()") {
+				t.Errorf("check says nothing of PUBLIC:\n%s", out)
+			}
+			r.Setup()
 			eve, ann := r.dial(r.DirectURL("eve", "x")), r.dial(r.DirectURL("ann", "x"))
 			defer eve.Close(r.ctx)
 			defer ann.Close(r.ctx)

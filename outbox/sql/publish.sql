@@ -71,9 +71,8 @@ REVOKE ALL ON FUNCTION pgtee.put_event(text, bytea, bytea, jsonb),
     pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) FROM PUBLIC;
 
 -- confirmed(xmin) tells whether the transaction that wrote a row is in Kafka for good: what the application may
--- delete from an outbox table of its own, with its own rights. The publisher moves confirmed_xid on, if it has
--- --outbox-table; what was
--- written before first_xid, when the slot was made, is never published and so never confirmed.
+-- delete from an outbox table of its own, with its own rights. A publisher with --outbox-table moves confirmed_xid
+-- on; what was written before first_xid, when the slot was made, is never published and so never confirmed.
 ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS first_xid xid8, ADD COLUMN IF NOT EXISTS confirmed_xid xid8;
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $confirmed$
