@@ -1,0 +1,90 @@
+package avro
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+func TestNames(t *testing.T) {
+	for _, c := range []struct{ given, underscore, unicode string }{
+		{"p.s.table.Value", "p.s.table.Value", "p.s.table.Value"},
+		{"my-db.my_s.t$1.Key", "my_db.my_s.t_1.Key", "my_u002ddb.my_u005fs.t_u00241.Key"},
+		{"p.1a.2", "p._1a._2", "p._u0031a._u0032"},
+		{"p..x", "p._.x", "p._.x"},
+		{"Straße", "Stra_e", "Stra_u00dfe"},
+		{"Ж", "_", "_u416"},            // three digits, as Debezium writes them
+		{"a😀", "a__", "a_ud83d_ude00"}, // two UTF-16 units
+		{"\t", "_", "_u009"},
+	} {
+		if got := Underscore.fullName(c.given); got != c.underscore {
+			t.Errorf("avro: %s becomes %s, want %s", c.given, got, c.underscore)
+		}
+		if got := Unicode.fullName(c.given); got != c.unicode {
+			t.Errorf("avro_unicode: %s becomes %s, want %s", c.given, got, c.unicode)
+		}
+	}
+	for _, c := range []struct{ field, record, want string }{
+		{"a_b", "p.t.Value", "a_u005fb"}, {"a_b", "p.t.Key", "a_u005fb"}, {"ts_ms", "p.t.Envelope", "ts_ms"}, {"a b", "p.t.Envelope", "a_u0020b"},
+	} {
+		if got := Unicode.fieldName(c.field, c.record); got != c.want {
+			t.Errorf("field %s of %s becomes %s, want %s", c.field, c.record, got, c.want)
+		}
+	}
+}
+
+// Schemas that Avro cannot say are refused with a reason, never bent.
+func TestSchemaRefused(t *testing.T) {
+	number := &publisher.Schema{Type: publisher.Int32}
+	record := func(name string, fields ...publisher.Field) *publisher.Schema {
+		return &publisher.Schema{Type: publisher.Struct, Name: name, Fields: fields}
+	}
+	deep := number
+	for range maxDepth + 1 {
+		deep = &publisher.Schema{Type: publisher.Array, Items: deep}
+	}
+	for want, s := range map[string]*publisher.Schema{
+		`"a-b" and "a_b" of p.t.Value would both be a_b`: record("p.t.Value", publisher.Field{Name: "a-b", Schema: number}, publisher.Field{Name: "a_b", Schema: number}),
+		"two different structs, p.t-1.V and p.t_1.V":     record("p.E", publisher.Field{Name: "a", Schema: record("p.t-1.V")}, publisher.Field{Name: "b", Schema: record("p.t_1.V")}),
+		"two different structs, p.V and p.V":             record("p.E", publisher.Field{Name: "a", Schema: record("p.V")}, publisher.Field{Name: "b", Schema: record("p.V", publisher.Field{Name: "x", Schema: number})}),
+		"deeper than 32 levels":                          deep,
+		"keys are not required strings":                  {Type: publisher.Map, Keys: number, Values: number},
+		`unknown schema type "uint8"`:                    {Type: "uint8"},
+		"does not say of what":                           {Type: publisher.Array},
+		"field a: its default":                           record("p.V", publisher.Field{Name: "a", Schema: &publisher.Schema{Type: publisher.Int32, Default: []byte(`"x"`)}}),
+		"parameter scale of":                             {Type: publisher.Bytes, Name: decimalName, Parameters: []publisher.Parameter{{Name: "scale", Value: "x"}}},
+	} {
+		if text, err := schemaText(s, Underscore); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q: %s, %v", want, text, err)
+		}
+	}
+	if _, err := compile(deep, 0); err == nil {
+		t.Error("a schema of any depth is compiled")
+	}
+}
+
+// Avro has no decimal with more digits behind the point than in all, nor with fewer than none.
+func TestDecimalWithoutLogicalType(t *testing.T) {
+	for _, c := range []struct {
+		scale, precision string
+		logical          bool
+	}{{"2", "2", true}, {"0", "1", true}, {"3", "2", false}, {"-1", "5", false}} {
+		s := &publisher.Schema{Type: publisher.Bytes, Name: decimalName, Version: 1,
+			Parameters: []publisher.Parameter{{Name: "scale", Value: c.scale}, {Name: "connect.decimal.precision", Value: c.precision}}}
+		text, err := schemaText(s, Underscore)
+		if err != nil || strings.Contains(string(text), `"logicalType":"decimal"`) != c.logical {
+			t.Errorf("numeric(%s,%s): %s, error %v", c.precision, c.scale, text, err)
+		}
+	}
+}
+
+// NaN is no default in Avro: the field has then none but null.
+func TestDefaultThatAvroLacks(t *testing.T) {
+	s := &publisher.Schema{Type: publisher.Struct, Name: "p.V", Fields: []publisher.Field{
+		{Name: "a", Schema: &publisher.Schema{Type: publisher.Double, Optional: true, Default: []byte(`"NaN"`)}}}}
+	text, err := schemaText(s, Underscore)
+	if want := `{"type":"record","name":"V","namespace":"p","fields":[{"name":"a","type":["null","double"],"default":null}],"connect.name":"p.V"}`; err != nil || string(text) != want {
+		t.Errorf("%s, error %v, want %s", text, err, want)
+	}
+}
