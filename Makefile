@@ -3,8 +3,9 @@
 # make lint   formatting, go vet, staticcheck
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
-# make golden compares our records with Debezium's; DIR=folder for other captures than those of testdata
 # make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
+# make golden compares our records with Debezium's: what stands in Kafka after its SQL has run, and what its log
+#             becomes; DIR=folder for the log of other captures than those of testdata
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
@@ -52,10 +53,12 @@ fuzz:
 		done; \
 	done
 
-golden:
+golden: $(if $(DIR),,tools)
 	@mkdir -p bin && rm -f bin/golden.txt
-	@$(GO) test -count=1 -run '^TestGolden$$' ./publisher/debezium -summary '$(CURDIR)/bin/golden.txt' $(if $(DIR),-captures '$(abspath $(DIR))'); \
-		status=$$?; cat bin/golden.txt; exit $$status
+	@$(if $(DIR),:,GOLDEN_SUMMARY='$(CURDIR)/bin/golden.txt' $(GO) test -count=1 -timeout 10m -run '^TestPublishedGolden$$' ./integration); status=$$?; \
+		test ! -e bin/golden.txt || sed 's/^/through PostgreSQL and Kafka: /' bin/golden.txt; \
+		$(GO) test -count=1 -run '^TestGolden$$' ./publisher/debezium -summary '$(CURDIR)/bin/golden.txt' $(if $(DIR),-captures '$(abspath $(DIR))') || status=1; \
+		cat bin/golden.txt; exit $$status
 
 chaos: tools
 	$(GO) run ./integration/chaos -for $(FOR) -seed $(SEED) $(ARGS)

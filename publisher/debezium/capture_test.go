@@ -145,7 +145,7 @@ func apply(c *Config, shape *publisher.ShapeConfig, name, value string) error {
 }
 
 // wanted reads Debezium's records by topic, without those of its snapshot.
-func (f *captured) wanted(t *testing.T) map[string][]line {
+func (f captured) wanted(t *testing.T) map[string][]line {
 	records := map[string][]line{}
 	for _, raw := range f.lines(t, f.name+".jsonl") {
 		var l line
@@ -232,6 +232,11 @@ func (c capture) lines(t testing.TB, name string) [][]byte {
 	lines := bytes.Split(content, []byte("\n"))
 	lines = slices.DeleteFunc(lines, func(l []byte) bool { return len(l) == 0 || l[0] == '#' })
 	return lines
+}
+
+func (c capture) has(name string) bool {
+	_, err := os.Stat(filepath.Join(c.folder, name))
+	return err == nil
 }
 
 func (c capture) read(name string) ([]byte, error) {
