@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // step is one committed record of the progress topic: its Kafka transaction took the position from
@@ -13,11 +14,13 @@ type step struct {
 	end      uint64
 	producer int64
 	epoch    int16
+	written  time.Time // the record, as the producer says
+	decided  time.Time // the marker, as the broker says
 }
 
 // tears knows which Kafka transactions have been seen where. Since markers stand in each partition for
-// themselves, Kafka transactions are told apart by marker within a partition, and by producer and
-// position across them.
+// themselves, Kafka transactions are told apart by marker within a partition, and across them by producer
+// and time: all records of one were written before any marker of it. All clocks are this machine's.
 type tears struct {
 	steps    []step
 	stepOf   map[decision]int  // the step whose events a marker has decided
@@ -83,6 +86,10 @@ func (t *tears) complaint(r Record) (string, error) {
 	switch s := t.steps[at]; {
 	case r.Producer != s.producer || r.Epoch != s.epoch:
 		return fmt.Sprintf("written by producer %d/%d, its position by %d/%d", r.Producer, r.Epoch, s.producer, s.epoch), nil
+	case r.Decided.Before(s.written):
+		return fmt.Sprintf("decided at %v, its position was written at %v", r.Decided, s.written), nil
+	case s.decided.Before(r.Time):
+		return fmt.Sprintf("written at %v, its position was decided at %v", r.Time, s.decided), nil
 	case decided && other != at:
 		return fmt.Sprintf("in one Kafka transaction with events of the position %X", t.steps[other].end), nil
 	case seen && marker != r.Marker:
@@ -110,7 +117,7 @@ func stepsOf(progress []Record) ([]step, error) {
 		} else if n > 0 && end == steps[n-1].end {
 			continue
 		}
-		steps = append(steps, step{end, r.Producer, r.Epoch})
+		steps = append(steps, step{end, r.Producer, r.Epoch, r.Time, r.Decided})
 	}
 	return steps, nil
 }

@@ -24,9 +24,10 @@ type Record struct {
 	Epoch     int16
 	Time      time.Time // as its producer says
 	Fate      Fate
-	Marker    int64  // offset of the control record that decided it; 0 if there is none
-	Key       []byte // nil: none
-	Value     []byte // nil: a tombstone
+	Marker    int64     // offset of the control record that decided it; 0 if there is none
+	Decided   time.Time // when the broker wrote that
+	Key       []byte    // nil: none
+	Value     []byte    // nil: a tombstone
 	Headers   map[string]string
 }
 
@@ -248,7 +249,7 @@ func (l *partitionLog) appendMarker(b *protocol.ControlBatch) error {
 		return fmt.Errorf("control batch at offset %d: type %d", b.BaseOffset, record.Type)
 	}
 	for _, i := range l.open[b.ProducerID] {
-		l.records[i].Fate, l.records[i].Marker = fate, record.Offset
+		l.records[i].Fate, l.records[i].Marker, l.records[i].Decided = fate, record.Offset, record.Time
 	}
 	delete(l.open, b.ProducerID)
 	l.next = record.Offset + 1

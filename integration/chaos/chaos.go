@@ -54,6 +54,7 @@ type chaos struct {
 	log    *os.File       // of the faults
 	wrong  []string       // what must not happen whatever is killed
 	giveUp func()         // ends the storm
+	giant  chan struct{}  // closed when the next giant transaction has committed
 }
 
 // storm lets load and faults meet, and waits for the end of both. It fails with what no fault excuses.
@@ -118,6 +119,20 @@ func (c *chaos) failure() error {
 		return nil
 	}
 	return errors.New(c.wrong[0])
+}
+
+// nextGiant returns what is closed when the next giant transaction has committed.
+func (c *chaos) nextGiant() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.giant
+}
+
+func (c *chaos) giantCommitted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.giant)
+	c.giant = make(chan struct{})
 }
 
 func (c *chaos) count(fault string) {

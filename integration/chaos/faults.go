@@ -38,7 +38,7 @@ func (c *chaos) lanes() []lane {
 		{"network-proxy", 12 * time.Second, networkFaults(c.backends)},
 	}
 	for _, p := range c.publishers {
-		lanes = append(lanes, lane{p.command.Name, 2 * time.Second, serviceFaults(p)})
+		lanes = append(lanes, lane{p.command.Name, 2 * time.Second, c.publisherFaults(p)})
 	}
 	for i, r := range c.decoders {
 		lanes = append(lanes, lane{fmt.Sprintf("network-postgres-%d", i+1), 10 * time.Second, networkFaults(r)})
@@ -109,6 +109,19 @@ func serviceFaults(s *service) []fault {
 			s.pause(draw(100*time.Millisecond, 16*time.Second))
 		}},
 	}
+}
+
+// publisherFaults also kill in the middle of a giant transaction, where by chance alone few would.
+func (c *chaos) publisherFaults(s *service) []fault {
+	return append(serviceFaults(s), fault{"giant-" + kill, 3, func(_ *rand.Rand, draw between) {
+		progress := draw(0, 2*time.Second)
+		select {
+		case <-c.nextGiant():
+			progress()
+		case <-time.After(15 * time.Second):
+		}
+		s.kill()
+	}})
 }
 
 func (c *chaos) serverFaults() []fault {

@@ -24,7 +24,7 @@ type options struct {
 	outbox     string
 	partitions int
 	cluster    int
-	planted    bool
+	planted    string
 	keep       bool
 	lanes      string
 }
@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&o.outbox, "outbox", "table", "table or message")
 	flag.IntVar(&o.partitions, "partitions", 2, "of the topics that the publisher makes")
 	flag.IntVar(&o.cluster, "brokers", 1, "of Kafka; of several the leaders and the coordinator are killed in turn")
-	flag.BoolVar(&o.planted, "planted", false, "plant a bug, acknowledge before the Kafka transaction commits: the run must fail")
+	flag.StringVar(&o.planted, "planted", "", "name of a bug to plant: the run must fail")
 	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.Parse()

@@ -33,7 +33,7 @@ var settings = map[string]string{
 
 // prepare starts everything, with the faulty network between it.
 func (c *chaos) prepare(ctx context.Context) (err error) {
-	c.faults, c.giveUp = map[string]int{}, func() {}
+	c.faults, c.giveUp, c.giant = map[string]int{}, func() {}, make(chan struct{})
 	if c.dir, err = c.world.Sub("chaos"); err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 	if err := os.WriteFile(c.keyFile(), []byte(strings.Repeat("c4", 32)+"\n"), 0o600); err != nil {
 		return err
 	}
-	var bugs []harness.Bug
-	if c.planted {
-		bugs = append(bugs, ackBeforeCommit)
+	bugs, err := c.bugs()
+	if err != nil {
+		return err
 	}
 	binary, err := c.world.Build(bugs...)
 	if err != nil {

@@ -147,6 +147,7 @@ var giants = []script{
 		if s.random.Intn(5) == 0 {
 			end = "ROLLBACK"
 		}
+		defer s.chaos.giantCommitted()
 		return s.simple(ctx, "BEGIN",
 			fmt.Sprintf("INSERT INTO work.giant SELECT id, '%s', 0 FROM generate_series(%d, %d) AS id", first, from, from+rows),
 			fmt.Sprintf("UPDATE work.giant SET stmt = '%s', n = n + 1 WHERE id %% 3 = 0 AND id > %d", second, from), end)

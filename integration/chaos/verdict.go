@@ -23,10 +23,6 @@ const (
 	made       = "work.made_" // begins the names of the tables that are made on the way
 )
 
-var ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
-	Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
-	New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"}
-
 // calm ends what is left half done, and waits until Kafka holds it all.
 func (c *chaos) calm(ctx context.Context) error {
 	c.note("calm")
@@ -234,7 +230,7 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string, silen
 	line := "chaos faults"
 	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
 		line += fmt.Sprintf(" %s=%d", strings.ReplaceAll(name, " ", "-"), c.faults[name])
-		if strings.HasSuffix(name, " "+kill) {
+		if strings.HasSuffix(name, kill) {
 			kills += c.faults[name]
 		}
 	}

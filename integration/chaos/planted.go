@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// planted are bugs that a run must notice. One that passes all the same proves nothing.
+var planted = map[string]harness.Bug{
+	"ack-before-commit": {File: "publisher/publisher.go",
+		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
+		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"},
+	"resume-by-row": {File: "publisher/compose.go",
+		Old: "if tx.EndLSN <= position.EndLSN {",
+		New: "if tx.EndLSN <= position.EndLSN || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"},
+	"position-apart": {File: "publisher/kafkalog.go",
+		Old: "if err := l.send(ctx, b, position); err != nil {\n\t\treturn err\n\t}",
+		New: "if err := l.send(ctx, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.send(ctx, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},
+}
+
+// bugs are those that the run is to plant.
+func (o options) bugs() ([]harness.Bug, error) {
+	if o.planted == "" {
+		return nil, nil
+	}
+	bug, known := planted[o.planted]
+	if !known {
+		return nil, fmt.Errorf("-planted %s: want one of %s", o.planted, strings.Join(slices.Sorted(maps.Keys(planted)), ", "))
+	}
+	return []harness.Bug{bug}, nil
+}
