@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// MaskKind is what happens to the values of a column.
+// MaskKind is what happens to the values of a column. The lower one hides more.
 type MaskKind byte
 
 const (

@@ -248,7 +248,9 @@ func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *se
 			if err != nil {
 				return err
 			}
-			column.Mask = mask
+			if mask != nil && (column.Mask == nil || mask.kind <= column.Mask.kind) {
+				column.Mask = mask
+			}
 		}
 	}
 	return nil

@@ -41,7 +41,7 @@ type TableConfig struct {
 	Key            []string     // columns of the record key, in this order
 	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all
 	ExcludeColumns []string     // globs; a column of the key stays in the key
-	Masks          []MaskConfig // the last that matches a column counts
+	Masks          []MaskConfig // of those that match a column, the one that hides most counts, of equals the last
 	Where          string       // rows that are published: see Filter
 }
 

@@ -101,6 +101,31 @@ func TestSelection(t *testing.T) {
 	}
 }
 
+// TestStrongestMask: no later or broader setting uncovers what another hides.
+func TestStrongestMask(t *testing.T) {
+	stars, hash, short := MaskConfig{"*", Asterisks, 3}, MaskConfig{"*", Hash, 0}, MaskConfig{"*", Truncate, 9}
+	for _, test := range []struct {
+		masks []MaskConfig
+		want  MaskKind
+	}{
+		{[]MaskConfig{stars, short}, Asterisks}, {[]MaskConfig{short, stars}, Asterisks}, {[]MaskConfig{hash, short}, Hash},
+		{[]MaskConfig{short, hash}, Hash}, {[]MaskConfig{hash, stars}, Asterisks}, {[]MaskConfig{stars, hash}, Asterisks},
+	} {
+		shape := mustShape(t, ShapeConfig{Salt: []byte("s"), Tables: []TableConfig{{Match: "*.*", Masks: test.masks}}})
+		r := relation("public", "users", 'd', "id", "email")
+		r.Columns[1].Type = 23 // an integer, which is not truncated
+		got, err := shape.Table(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range got.Columns {
+			if c.Mask == nil || c.Mask.Kind() != test.want {
+				t.Errorf("%+v: column %d has mask %+v, want kind %d", test.masks, i, c.Mask, test.want)
+			}
+		}
+	}
+}
+
 func TestUnmatched(t *testing.T) {
 	shape := mustShape(t, ShapeConfig{ExcludeTables: []string{"*.tmp", "public.lgo"}, Tables: []TableConfig{{Match: "public.*"}, {Match: "public.usres"}, {Match: "public.usres"}}})
 	if got := shape.Unmatched([]string{"public.users", "sales.tmp", "public.log"}); !reflect.DeepEqual(got, []string{"public.lgo", "public.usres"}) {
@@ -138,7 +163,7 @@ func TestMerge(t *testing.T) {
 			masks += map[MaskKind]string{Asterisks: "*", Hash: "#"}[c.Mask.Kind()]
 		}
 	}
-	if hidden != "...h.h" || masks != "..#.*." {
+	if hidden != "...h.h" || masks != "..*.*." {
 		t.Errorf("hidden %s, masks %s", hidden, masks)
 	}
 	for row, want := range map[string]Truth{"1 x": True, "0 x": False, "1 y": False} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 
 	"github.com/alecthomas/kong"
@@ -64,6 +65,9 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	}
 	if err := f.checkEnvelope(f.framingFlags); err != nil {
 		return err
+	}
+	if len(sources) > 1 && f.sharesTopics() {
+		return fmt.Errorf("--topic-template %s gives the tables of several databases the same topics: put {prefix} or {database} into it", f.TopicTemplate)
 	}
 	for _, s := range sources {
 		if _, err := f.shape(s); err != nil {

@@ -196,6 +196,15 @@ func (f shapeFlags) hides() bool {
 	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash) > 0
 }
 
+// sharesTopics says whether topics do not tell the databases apart.
+func (f shapeFlags) sharesTopics() bool {
+	switch f.TopicTemplate {
+	case "", "debezium", "bottledwater":
+		return false
+	}
+	return !strings.Contains(f.TopicTemplate, "{prefix}") && !strings.Contains(f.TopicTemplate, "{database}")
+}
+
 // checkText refuses SQL text with literals that are hidden in the rows.
 func (f shapeFlags) checkText(text textFlags) error {
 	if text.SQLText != "full" || !f.hides() || f.UnmaskedSQLText {

@@ -56,7 +56,7 @@ tables:
 		t.Errorf("key %v, filter %v, password hidden: %t", got.Key, got.Filter, got.Columns[4].Hidden)
 	}
 	email, phone, note := got.Columns[2].Mask, got.Columns[3].Mask, got.Columns[5].Mask
-	if email.Kind() != publisher.Hash || phone.Fixed() != `"***"` || note.Fixed() != `"*"` {
+	if email.Kind() != publisher.Asterisks || phone.Fixed() != `"***"` || note.Fixed() != `"*"` {
 		t.Errorf("masks of email %+v, phone %+v, note %+v", email, phone, note)
 	}
 	if shape.Includes("public", "tmp") || !shape.Includes("public", "users") {
@@ -121,6 +121,18 @@ func TestShapeFlagErrors(t *testing.T) {
 	} {
 		args = append([]string{"publish", "--postgres", "postgres://u@127.0.0.1:1/x", "--kafka", "127.0.0.1:1", "--key", key}, args...)
 		pgtee(t, args...).expectError(t, exitUsage, want)
+	}
+}
+
+// TestSharedTemplate: two databases do not get the same topics.
+func TestSharedTemplate(t *testing.T) {
+	f := recordFlags{shapeFlags: shapeFlags{TopicTemplate: "{table}"}}
+	one, two := source{prefix: "p", database: "a"}, source{prefix: "q", database: "b"}
+	if err := f.validate([]source{one}, textFlags{}); err != nil {
+		t.Errorf("one database: %v", err)
+	}
+	if err := f.validate([]source{one, two}, textFlags{}); err == nil || !strings.Contains(err.Error(), "{database}") {
+		t.Errorf("two databases: %v", err)
 	}
 }
 
