@@ -29,7 +29,9 @@ const (
 	formBytes         = "bytes"
 	formHstore        = "hstore"
 	formArray         = "array"
-	formBit           = "bit" // of one bit: its schema says boolean
+	formBit           = "bit"          // of one bit: its schema says boolean
+	formHex           = "hex"          // of binary.handling.mode
+	formDecimalText   = "decimal text" // of decimal.handling.mode=string
 	formBits          = "io.debezium.data.Bits"
 	formDecimal       = "org.apache.kafka.connect.data.Decimal"
 	formVariable      = "io.debezium.data.VariableScaleDecimal"
@@ -39,12 +41,34 @@ const (
 	formTimestamp     = "io.debezium.time.Timestamp"
 	formMicroStamp    = "io.debezium.time.MicroTimestamp"
 	formZonedStamp    = "io.debezium.time.ZonedTimestamp"
+	formISODate       = "io.debezium.time.IsoDate"
+	formISOStamp      = "io.debezium.time.IsoTimestamp"
 	formMicroDuration = "io.debezium.time.MicroDuration"
 	formPoint         = "io.debezium.data.geometry.Point"
 	formLine          = "io.debezium.data.geometry.Line"
 	formCircle        = "io.debezium.data.geometry.Circle"
 	formGeometry      = "io.debezium.data.geometry.Geometry"
 )
+
+// asText is the form in the modes that write text instead of numbers: decimals, intervals and times as
+// strings, bytes in hexadecimal, hstore as a map.
+func (f *form) asText() *form {
+	switch f.name {
+	case formArray:
+		return &form{name: formArray, items: f.items.asText(), delimiter: f.delimiter}
+	case formBytes:
+		return &form{name: formHex, delimiter: f.delimiter}
+	case formDecimal, formVariable:
+		return &form{name: formDecimalText, delimiter: f.delimiter}
+	case formDate:
+		return &form{name: formISODate, delimiter: f.delimiter}
+	case formTimestamp, formMicroStamp:
+		return &form{name: formISOStamp, delimiter: f.delimiter}
+	case formTime, formMicroTime, formMicroDuration:
+		return &form{delimiter: f.delimiter}
+	}
+	return f
+}
 
 // text turns a JSON value, decoded with UseNumber and not null, into what PostgreSQL's input function
 // of the column's type takes. A string where the form has none is PostgreSQL's own text: what Debezium's
@@ -101,11 +125,24 @@ func (f *form) string(s string) (string, error) {
 	switch f.name {
 	case formZonedStamp:
 		return zonedText(s)
+	case formISODate:
+		return isoDateText(s)
+	case formISOStamp:
+		if infinity, ok := map[string]string{"+292278994-08-16T23:00:00Z": "infinity", "-292275055-05-16T23:00:00Z": "-infinity"}[s]; ok {
+			return infinity, nil // pgjdbc's constants
+		}
+		return zonedText(s)
 	case formHstore:
 		return hstoreText(s)
 	case formBytes:
 		raw, err := base64.StdEncoding.DecodeString(s)
 		return fmt.Sprintf(`\x%x`, raw), err
+	case formHex:
+		return `\x` + s, nil
+	case formDecimalText: // as Java's Debezium names them
+		if special, ok := map[string]string{"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}[s]; ok {
+			return special, nil
+		}
 	case formBits:
 		raw, err := base64.StdEncoding.DecodeString(s)
 		return bitText(raw, f.length), err
@@ -135,6 +172,12 @@ func (f *form) object(o map[string]any) (string, error) {
 		return fmt.Sprintf("<(%v,%v),%v>", center["x"], center["y"], o["radius"]), nil
 	case formGeometry:
 		return geometryText(o)
+	case formHstore:
+		text, err := json.Marshal(o)
+		if err != nil {
+			return "", err
+		}
+		return hstoreText(string(text))
 	}
 	return "", fmt.Errorf("an object where form %q has none", f.name)
 }
@@ -213,20 +256,36 @@ func zonedText(s string) (string, error) {
 	if !found { // infinity, -infinity
 		return s, nil
 	}
-	sign := ""
-	if date[0] == '-' || date[0] == '+' {
-		sign, date = date[:1], date[1:]
-	}
-	text, monthDay, _ := strings.Cut(date, "-")
-	year, err := strconv.Atoi(sign + text)
+	t, err := isoDate(date)
 	if err != nil {
-		return "", fmt.Errorf("zoned timestamp %q: %w", s, err)
+		return "", err
 	}
-	era := ""
-	if year <= 0 {
-		year, era = 1-year, " BC"
+	date, era := calendar(t)
+	return date + " " + clock + era, nil
+}
+
+// isoDateText reads "-0043-03-15Z".
+func isoDateText(s string) (string, error) {
+	t, err := isoDate(strings.TrimSuffix(s, "Z"))
+	return dateText(t.Unix() / (24 * 3600)), err
+}
+
+func isoDate(s string) (time.Time, error) {
+	parts := strings.Split(strings.TrimLeft(s, "+-"), "-")
+	var numbers [3]int
+	for i := range numbers {
+		var err error
+		if len(parts) != len(numbers) {
+			return time.Time{}, fmt.Errorf("date %q: want year, month and day", s)
+		}
+		if numbers[i], err = strconv.Atoi(parts[i]); err != nil {
+			return time.Time{}, fmt.Errorf("date %q: %w", s, err)
+		}
 	}
-	return fmt.Sprintf("%04d-%s %s%s", year, monthDay, clock, era), nil
+	if s[0] == '-' {
+		numbers[0] = -numbers[0]
+	}
+	return time.Date(numbers[0], time.Month(numbers[1]), numbers[2], 0, 0, 0, 0, time.UTC), nil
 }
 
 func durationText(micros int64) string {
