@@ -27,6 +27,25 @@ func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Log
 	return err
 }
 
+// validate tells what is wrong with the flags before anything is asked.
+func (f publisherFlags) validate(sources []source, text textFlags) error {
+	if err := f.recordFlags.validate(sources, text); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		var records debezium.Config
+		if err := f.routeEvents(s, &records, zap.NewNop()); err != nil {
+			return err
+		}
+		for _, table := range records.Outboxes {
+			if table.Expand && f.Format != "" && f.Format != "json" {
+				return fmt.Errorf("--outbox-option table.expand.json.payload=true makes values without a schema: leave it out, or --format %s", f.Format)
+			}
+		}
+	}
+	return nil
+}
+
 // outboxes are the tables with their options.
 func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 	tables := make([]debezium.OutboxTable, len(f.OutboxTable))

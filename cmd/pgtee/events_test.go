@@ -50,3 +50,13 @@ func TestWrongEventFlags(t *testing.T) {
 		}
 	}
 }
+
+func TestExpandedPayloadsHaveNoSchema(t *testing.T) {
+	var flags publisherFlags
+	flags.OutboxTable, flags.OutboxOption = []string{"public.outbox"}, []string{"table.expand.json.payload=true"}
+	flags.Format = "json-schema"
+	err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"})
+	if err == nil || !strings.Contains(err.Error(), "--format json-schema") {
+		t.Error(err)
+	}
+}
