@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -302,4 +304,25 @@ func TestMasks(t *testing.T) {
 			t.Errorf("%+v of %s: %q, want %q", test.config, test.value, got, test.want)
 		}
 	}
+}
+
+// FuzzPatterns compares globs and LIKE with regular expressions that mean the same.
+func FuzzPatterns(f *testing.F) {
+	f.Add("public.*_?", "public.orders_7")
+	f.Add("a**?b", "aüb")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if !utf8.ValidString(pattern) || !utf8.ValidString(name) || strings.ContainsAny(pattern, `%_\`) {
+			return
+		}
+		expression := regexp.QuoteMeta(pattern)
+		expression = strings.NewReplacer(`\*`, "(?s:.*)", `\?`, "(?s:.)").Replace(expression)
+		want := regexp.MustCompile("^(?:" + expression + ")$").MatchString(name)
+		if got := matches(pattern, name); got != want {
+			t.Errorf("%q matches %q: %t", pattern, name, got)
+		}
+		like := strings.NewReplacer("*", "%", "?", "_").Replace(pattern)
+		if got := likeMatches([]byte(like), []byte(name)); got != want {
+			t.Errorf("%q LIKE %q: %t", name, like, got)
+		}
+	})
 }
