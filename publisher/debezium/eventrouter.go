@@ -41,6 +41,7 @@ func (e *Encoder) route(t *table) (*router, error) {
 	return nil, nil
 }
 
+// routedBy locates the columns that the options name.
 func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	r := &router{OutboxTable: o}
 	for _, c := range []struct {
@@ -49,7 +50,7 @@ func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	}{{o.ID, &r.id}, {o.Key, &r.key}, {o.Payload, &r.payload}, {o.RouteBy, &r.routeBy}} {
 		*c.index = t.visible(c.name)
 		if *c.index < 0 {
-			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one in the options of --outbox-option (%s)", c.name, "table.field.event.id, table.field.event.key, table.field.event.payload, route.by.field")
+			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one by --outbox-option (table.field.event.id, .key, .payload or route.by.field)", c.name)
 		}
 	}
 	envelope := false
@@ -158,7 +159,8 @@ func (w *writer) route() (topic, asked string, why error) {
 	return asked, asked, nil
 }
 
-// eventKey appends the key and returns where it starts.
+// eventKey appends the key and returns where it starts. A null key is null, and not the JSON null that Debezium
+// writes then.
 func (w *writer) eventKey(topic string) (int, error) {
 	r, b := w.table.router, w.batch
 	if w.after.values[r.key].kind == pgoutput.Null {
