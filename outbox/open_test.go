@@ -38,7 +38,8 @@ func goodAnswers() []answer {
 		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
-		{query: "s.confirmed_flush_lsn", rows: [][]string{{"0/400", "t", "77"}}},
+		{query: "s.confirmed_flush_lsn", rows: [][]string{{"0/400", "4711", "77"}}},
+		{query: "SELECT s.active_pid", rows: [][]string{{"4711"}}},
 		{query: "TIMELINE_HISTORY 3", rows: [][]string{{"00000003.history", "1\t0/200\ta\n2\t0/300\tb\n"}}},
 	}
 }
@@ -231,8 +232,8 @@ func TestOpenStreamRefuses(t *testing.T) {
 		{"slot dropped meanwhile", change("START_REPLICATION", failed("42704")), ErrSlotMissing, ""},
 		{"slot lost meanwhile", change("START_REPLICATION", failed("55000")), ErrSlotLost, ""},
 		{"warning at the start", change("START_REPLICATION", warning), ErrServerWarning, "hm"},
-		{"two servers", change("s.confirmed_flush_lsn", one("0/400", "t", "78")), nil, "second connection"},
-		{"slot not held", change("s.confirmed_flush_lsn", one("0/400", "f", "77")), nil, "second connection"},
+		{"two servers", change("s.confirmed_flush_lsn", one("0/400", "4711", "78")), nil, "second connection"},
+		{"slot not held", change("s.confirmed_flush_lsn", one("0/400", "", "77")), nil, "second connection"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -282,11 +283,30 @@ func TestAnswersThatNeverCome(t *testing.T) {
 		})
 	}
 	mute := startScriptedServer(t, append([]answer{{query: "pg_publication", mute: true}}, change("TIMELINE_HISTORY 3", answer{mute: true})...))
-	s := &Stream{cfg: StreamConfig{ConnString: mute, answerTimeout: 20 * time.Millisecond}}
+	s := &Stream{cfg: StreamConfig{ConnString: mute, answerTimeout: 20 * time.Millisecond}, holder: "4711"}
 	if err := s.CheckPublications(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("publications: %v, want a deadline that passed", err)
 	}
 	if _, err := s.TimelineHistory(t.Context(), 3); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("timelines: %v, want a deadline that passed", err)
+	}
+}
+
+// A server process that is gone ends the stream, though the network has told us nothing.
+func TestStreamOfALostServerProcess(t *testing.T) {
+	for name, now := range map[string][][]string{"nobody": {{""}}, "another": {{"4712"}}, "no slot": {}} {
+		t.Run(name, func(t *testing.T) {
+			stream, err := OpenStream(t.Context(), StreamConfig{ConnString: startScriptedServer(t, change("SELECT s.active_pid", answer{rows: now})), Slot: "s"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			if err := stream.CheckPublications(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := stream.Err(); err == nil || !strings.Contains(err.Error(), "4711") {
+				t.Errorf("the stream ended with %v, want the process that is gone", err)
+			}
+		})
 	}
 }

@@ -188,23 +188,34 @@ func checkSlot(ctx context.Context, conn *pgconn.PgConn, slot, database string) 
 	return nil
 }
 
-// confirmedFlush reads the slot's position, which nobody else moves while we hold the slot.
-func confirmedFlush(ctx context.Context, connString, slot, systemID string) (LSN, error) {
+// confirmedFlush reads the slot's position, which nobody else moves while we hold the slot, and the pid of the
+// server process that holds it for us.
+func confirmedFlush(ctx context.Context, connString, slot, systemID string) (position LSN, holder string, err error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	got, err := simpleQuery(ctx, conn, `
-		SELECT s.confirmed_flush_lsn, s.active, c.system_identifier
+		SELECT s.confirmed_flush_lsn, s.active_pid, c.system_identifier
 		FROM pg_catalog.pg_replication_slots AS s, pg_catalog.pg_control_system() AS c WHERE s.slot_name = `+quoteLiteral(slot))
 	if err != nil {
-		return 0, fmt.Errorf("look at slot %s: %w", slot, err)
+		return 0, "", fmt.Errorf("look at slot %s: %w", slot, err)
 	}
-	if len(got) != 1 || got[0][1] != "t" || got[0][2] != systemID {
-		return 0, fmt.Errorf("slot %s is not held on the server that a second connection reached: name the primary only in --postgres", slot)
+	if len(got) != 1 || got[0][1] == "" || got[0][2] != systemID {
+		return 0, "", fmt.Errorf("slot %s is not held on the server that a second connection reached: name the primary only in --postgres", slot)
 	}
-	return pgoutput.ParseLSN(got[0][0])
+	position, err = pgoutput.ParseLSN(got[0][0])
+	return position, got[0][1], err
+}
+
+// checkHolder returns an error if another server process than holder has the slot now, or none.
+func checkHolder(ctx context.Context, conn *pgconn.PgConn, slot, holder string) error {
+	got, err := simpleQuery(ctx, conn, "SELECT s.active_pid FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = "+quoteLiteral(slot))
+	if err != nil || len(got) == 1 && got[0][0] == holder {
+		return nil // a server that does not answer says nothing about the stream
+	}
+	return fmt.Errorf("slot %s: server process %s, which held it for us, is gone: the connection was lost on the way", slot, holder)
 }
 
 // hold takes the slot: it starts replication from where the slot stands and returns the connection

@@ -48,6 +48,7 @@ const (
 type Stream struct {
 	cfg       StreamConfig
 	system    System
+	holder    string // pid of the server process that sends the stream
 	frames    *frames
 	assembler *Assembler
 	queue     *queue
@@ -81,7 +82,8 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	system.ConfirmedFlush, err = confirmedFlush(ctx, cfg.ConnString, cfg.Slot, system.ID)
+	var holder string
+	system.ConfirmedFlush, holder, err = confirmedFlush(ctx, cfg.ConnString, cfg.Slot, system.ID)
 	if err != nil {
 		defer frames.conn.Close()
 		if refusal := refusalIn(frames); refusal != nil {
@@ -89,7 +91,9 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 		}
 		return nil, err
 	}
-	return startStream(frames, cfg, system), nil
+	s := startStream(frames, cfg, system)
+	s.holder = holder
+	return s, nil
 }
 
 func (cfg *StreamConfig) setDefaults() {
@@ -174,7 +178,9 @@ func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]Timelin
 }
 
 // CheckPublications looks at the publications again, over a connection of its own. It returns
-// ErrPublicationMissing or ErrPublicationChanged, or an error of the connection.
+// ErrPublicationMissing or ErrPublicationChanged, or an error of the connection. It also ends a stream
+// whose server process is gone: where the network has forgotten a connection, reading from it would
+// tell minutes later, for a server may be silent that long over a giant transaction.
 func (s *Stream) CheckPublications(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
 	defer cancel()
@@ -183,6 +189,9 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if err := checkHolder(ctx, conn, s.cfg.Slot, s.holder); err != nil {
+		s.queue.fail(err)
+	}
 	hash, err := publicationHash(ctx, conn)
 	if err != nil {
 		return err
