@@ -7,12 +7,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"weak"
 
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// maxCached bounds what a Framing and a Registry remember. A database has some tens or thousands of schemas;
-// beyond that they are made again.
+// maxCached bounds each of the maps of a Framing. A database has some tens or thousands of schemas; what is
+// forgotten is made again.
 const maxCached = 10_000
 
 // headerBytes is the length of magic byte and schema id.
@@ -23,21 +24,23 @@ type Framing struct {
 	registry *Registry
 	names    NameAdjustment
 	subjects SubjectNames
-	known    map[use]framed
+	known    map[use]*framed
+	versions map[version]*framed
 	owners   map[string]string // subject -> schema name before its adjustment
 }
 
-// ContentType is that of CloudEvents whose data is framed.
-func (*Framing) ContentType() string { return "application/avro" }
-
-// use is a schema at one place: another topic has another subject.
+// use is a schema at one place: another topic has another subject. It does not keep the schema in memory: the
+// server describes a table again after each ANALYZE, and that makes new schemas that say the same.
 type use struct {
-	schema *publisher.Schema
+	schema weak.Pointer[publisher.Schema]
 	part   publisher.Part
 	topic  string
 }
 
-// framed is how records of a use are written.
+// version is what the registry knows of a schema.
+type version struct{ subject, text string }
+
+// framed is how the records of a version are written.
 type framed struct {
 	header  [headerBytes]byte
 	program *node
@@ -45,19 +48,20 @@ type framed struct {
 
 // NewFraming returns the framing that registers its schemas in r.
 func NewFraming(r *Registry, subjects SubjectNames, names NameAdjustment) *Framing {
-	return &Framing{registry: r, names: names, subjects: subjects, known: map[use]framed{}, owners: map[string]string{}}
+	return &Framing{r, names, subjects, map[use]*framed{}, map[version]*framed{}, map[string]string{}}
 }
 
 // Append implements publisher.Framing. The first use of a schema asks the registry and waits for its answer; an
 // outage of the registry is Temporary, a refusal is a *publisher.Halt.
 func (f *Framing) Append(dst []byte, part publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
-	u := use{schema, part, topic}
-	how, known := f.known[u]
-	if !known {
+	u := use{weak.Make(schema), part, topic}
+	how := f.known[u]
+	if how == nil {
 		var err error
-		if how, err = f.learn(u); err != nil {
+		if how, err = f.learn(u, schema); err != nil {
 			return dst, err
 		}
+		put(f.known, u, how)
 	}
 	body, err := how.program.transcode(append(dst, how.header[:]...), payload)
 	if err != nil {
@@ -71,37 +75,45 @@ func (u use) fail(err error) error {
 	return fmt.Errorf("Avro %s of topic %s: %w", parts[u.part], u.topic, err)
 }
 
-// learn compiles a schema and has it registered.
-func (f *Framing) learn(u use) (how framed, err error) {
-	subject, text, program, err := f.translate(u)
+// learn finds the version of a schema, or makes it with the id that the registry gives.
+func (f *Framing) learn(u use, schema *publisher.Schema) (*framed, error) {
+	v, err := f.version(u, schema)
 	if err != nil {
-		return how, u.fail(err)
+		return nil, u.fail(err)
 	}
-	id, err := f.registry.id(subject, u.topic, text)
+	if how := f.versions[v]; how != nil {
+		return how, nil
+	}
+	program, err := compile(schema, 0)
 	if err != nil {
-		return how, err
+		return nil, u.fail(err)
 	}
-	how.program = program
+	id, err := f.registry.id(v, u.topic)
+	if err != nil {
+		return nil, err
+	}
+	how := &framed{program: program}
 	binary.BigEndian.PutUint32(how.header[1:], id)
-	if len(f.known) >= maxCached {
-		clear(f.known)
-	}
-	f.known[u] = how
+	put(f.versions, v, how)
 	return how, nil
 }
 
-// translate makes what a use needs of its schema.
-func (f *Framing) translate(u use) (subject, text string, program *node, err error) {
-	if u.schema == nil {
-		return "", "", nil, errors.New("its format gives no schema: publish it as json")
+func (f *Framing) version(u use, schema *publisher.Schema) (version, error) {
+	if schema == nil {
+		return version{}, errors.New("its format gives no schema: publish it as json")
 	}
-	if program, err = compile(u.schema, 0); err != nil {
-		return "", "", nil, err
-	}
-	schema, err := schemaText(u.schema, f.names)
+	text, err := schemaText(schema, f.names)
 	if err != nil {
-		return "", "", nil, err
+		return version{}, err
 	}
-	subject, err = f.subject(u)
-	return subject, string(schema), program, err
+	subject, err := f.subject(u, schema)
+	return version{subject, string(text)}, err
+}
+
+// put remembers value, and nothing else if that would be too much.
+func put[K comparable, V any](m map[K]V, key K, value V) {
+	if len(m) >= maxCached {
+		clear(m)
+	}
+	m[key] = value
 }

@@ -27,17 +27,12 @@ type RegistryConfig struct {
 const requestTimeout = 5 * time.Second
 
 // Registry asks a schema registry that speaks Confluent's REST interface
-// (https://docs.confluent.io/platform/current/schema-registry/develop/api.html) for the ids of schemas, and
-// remembers them. Its methods are for one goroutine.
+// (https://docs.confluent.io/platform/current/schema-registry/develop/api.html) for the ids of schemas.
 type Registry struct {
 	client *sr.Client
 	lookUp bool
 	log    *zap.Logger
-	ids    map[registered]uint32
 }
-
-// registered is a schema under a subject.
-type registered struct{ subject, text string }
 
 // NewRegistry checks the configuration; it does not connect yet.
 func NewRegistry(cfg RegistryConfig) (*Registry, error) {
@@ -64,7 +59,7 @@ func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Registry{client, cfg.LookUp, cfg.Log, map[registered]uint32{}}, nil
+	return &Registry{client, cfg.LookUp, cfg.Log}, nil
 }
 
 // checkURL refuses, among others, a URL with a password: it would stand in every error. So it quotes nothing.
@@ -87,32 +82,24 @@ func (r *Registry) Ping(ctx context.Context) error {
 	return nil
 }
 
-// id returns the id of a schema under a subject, registering it if need be. The topic is for errors.
-func (r *Registry) id(subject, topic, text string) (uint32, error) {
-	place := registered{subject, text}
-	if id, known := r.ids[place]; known {
-		return id, nil
-	}
-	id, err := r.ask(context.Background(), subject, text)
+// id returns the id of a version, registering it if need be. The topic is for errors.
+func (r *Registry) id(v version, topic string) (uint32, error) {
+	id, err := r.ask(context.Background(), v)
 	if err != nil {
-		return 0, classify(err, request{subject, topic, r.lookUp})
+		return 0, classify(err, request{v.subject, topic, r.lookUp})
 	}
 	if id <= 0 || id > math.MaxInt32 {
 		return 0, fmt.Errorf("the schema registry gives the id %d: Confluent's wire format has room for positive ids of 32 bits", id)
 	}
-	r.log.Debug("schema is in the registry", zap.String("subject", subject), zap.String("topic", topic), zap.Int("id", id))
-	if len(r.ids) >= maxCached {
-		clear(r.ids)
-	}
-	r.ids[place] = uint32(id)
+	r.log.Debug("schema is in the registry", zap.String("subject", v.subject), zap.String("topic", topic), zap.Int("id", id))
 	return uint32(id), nil
 }
 
-func (r *Registry) ask(ctx context.Context, subject, text string) (int, error) {
-	schema := sr.Schema{Schema: text, Type: sr.TypeAvro}
+func (r *Registry) ask(ctx context.Context, v version) (int, error) {
+	schema := sr.Schema{Schema: v.text, Type: sr.TypeAvro}
 	if r.lookUp {
-		found, err := r.client.LookupSchema(ctx, subject, schema)
+		found, err := r.client.LookupSchema(ctx, v.subject, schema)
 		return found.ID, err
 	}
-	return r.client.RegisterSchema(ctx, subject, schema, -1, -1)
+	return r.client.RegisterSchema(ctx, v.subject, schema, -1, -1)
 }

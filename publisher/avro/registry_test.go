@@ -11,7 +11,9 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -165,7 +167,7 @@ func ask(t *testing.T, cfg RegistryConfig) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.id("t-value", "t", `"int"`)
+	_, err = r.id(version{"t-value", `"int"`}, "t")
 	return err
 }
 
@@ -258,5 +260,25 @@ func TestPing(t *testing.T) {
 		if err := r.Ping(context.Background()); (err == nil) != well {
 			t.Errorf("answer %s: %v", body, err)
 		}
+	}
+}
+
+// A schema that was dropped is not kept in memory by what is remembered of it, and its version is found again.
+func TestSchemasAreNotKept(t *testing.T) {
+	framing := NewFraming(openRegistry(t, newFake(t), RegistryConfig{}), TopicName, Underscore)
+	var collected atomic.Int32
+	for range 50 {
+		s := row("p.t.Value", "a")
+		runtime.AddCleanup(s, func(struct{}) { collected.Add(1) }, struct{}{})
+		if _, err := framing.Append(nil, publisher.ValuePart, "t", s, payload(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 0; i < 100 && collected.Load() < 49; i++ {
+		runtime.GC()
+		runtime.Gosched()
+	}
+	if n := collected.Load(); n < 49 || len(framing.versions) != 1 {
+		t.Errorf("%d of 50 schemas are gone; %d versions", n, len(framing.versions))
 	}
 }

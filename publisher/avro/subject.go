@@ -33,11 +33,11 @@ var parts = [...]string{publisher.KeyPart: "key", publisher.ValuePart: "value"}
 
 // subject names the subject of a use. Two schemas whose names differ only in what Avro does not allow may not
 // share one: they would be versions of each other.
-func (f *Framing) subject(u use) (string, error) {
+func (f *Framing) subject(u use, schema *publisher.Schema) (string, error) {
 	if f.subjects == TopicName {
 		return u.topic + "-" + parts[u.part], nil
 	}
-	name := recordName(u.schema, f.names)
+	name := recordName(schema, f.names)
 	if name == "" {
 		return "", fmt.Errorf("its schema is no named record: choose the subject name strategy topic")
 	}
@@ -46,12 +46,9 @@ func (f *Framing) subject(u use) (string, error) {
 		subject = u.topic + "-" + name
 	}
 	owner, owned := f.owners[subject]
-	if owned && owner != u.schema.Name {
-		return "", fmt.Errorf("the schemas %s and %s would share the subject %s: choose the subject name strategy topic or the name adjustment avro_unicode", owner, u.schema.Name, subject)
+	if owned && owner != schema.Name {
+		return "", fmt.Errorf("the schemas %s and %s would share the subject %s: choose the subject name strategy topic or the name adjustment avro_unicode", owner, schema.Name, subject)
 	}
-	if len(f.owners) >= maxCached {
-		clear(f.owners)
-	}
-	f.owners[subject] = u.schema.Name
+	put(f.owners, subject, schema.Name)
 	return subject, nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
 	"github.com/pgtee/pgtee/publisher"
 )
 
@@ -138,16 +140,17 @@ func BenchmarkFraming(b *testing.B) {
 	}
 }
 
-// benchmarked is a Framing that knows the schema of an envelope with every type in it.
+// benchmarked is a Framing with the schema of an envelope that has every type in it.
 func benchmarked(t testing.TB) (*Framing, *publisher.Schema, []byte) {
+	fake := srfake.New()
+	t.Cleanup(fake.Close)
 	optional := *everything
 	optional.Optional = true
 	schema := &publisher.Schema{Type: publisher.Struct, Name: "p.s.t.Envelope", Fields: []publisher.Field{
 		{Name: "before", Schema: &optional}, {Name: "after", Schema: &optional}}}
-	framing := NewFraming(nil, TopicName, Underscore)
-	framing.known[use{schema, publisher.ValuePart, "t"}] = framed{program: compiled(t, schema)}
-	payload := fmt.Appendf(nil, `{"before":%s,"after":%s}`, everythingPayload, strings.Replace(everythingPayload, "[1,null]", "[1"+strings.Repeat(",-2147483648", 100)+"]", 1))
-	return framing, schema, payload
+	items := "[1" + strings.Repeat(",-2147483648", 100) + "]"
+	payload := fmt.Appendf(nil, `{"before":%s,"after":%s}`, everythingPayload, strings.Replace(everythingPayload, "[1,null]", items, 1))
+	return NewFraming(openRegistry(t, fake, RegistryConfig{}), TopicName, Underscore), schema, payload
 }
 
 // Whatever the payload is, the result is an error or a body from which the same JSON is read.
