@@ -19,6 +19,8 @@ type publisherFlags struct {
 	eventFlags
 
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
+	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
+	AuditEmpty     bool          `help:"Audit records of transactions that wrote no row, too."`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
@@ -147,12 +149,16 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		return stream, nil
 	}
 	config := publisher.Config{
-		Brokers:        kafka.brokers,
-		KafkaOptions:   kafka.options,
-		Prefix:         s.prefix,
-		Slot:           s.slot,
-		Database:       s.database,
-		Partitions:     int32(f.Partitions),
+		Brokers:      kafka.brokers,
+		KafkaOptions: kafka.options,
+		Prefix:       s.prefix,
+		Slot:         s.slot,
+		Database:     s.database,
+		Partitions:   int32(f.Partitions),
+
+		ReplicationFactor: int16(f.Replication),
+		AuditEmpty:        f.AuditEmpty,
+
 		IdleProgress:   f.idleProgress,
 		Heartbeat:      f.Heartbeat,
 		MaxRecordBytes: f.MaxRecord,
