@@ -64,7 +64,7 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 	if err := c.makeProgressTopic(ctx); err != nil {
 		return err
 	}
-	if err := c.setup(binary); err != nil {
+	if err := c.setup(ctx, binary); err != nil {
 		return err
 	}
 	c.startServices(binary)
@@ -142,13 +142,13 @@ func (c *chaos) makeProgressTopic(ctx context.Context) error {
 }
 
 // setup runs pgtee setup. From here on committed rows have to appear in Kafka.
-func (c *chaos) setup(binary string) error {
-	conn, err := pgx.Connect(context.Background(), c.server.URL(database))
+func (c *chaos) setup(ctx context.Context, binary string) error {
+	conn, err := pgx.Connect(ctx, c.server.URL(database))
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.Background())
-	if err := conn.QueryRow(context.Background(), "SELECT pg_current_wal_insert_lsn()::text").Scan(&c.start); err != nil {
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&c.start); err != nil {
 		return err
 	}
 	p, err := harness.Start(c.dir, harness.Command{Name: "setup", Args: []string{binary, "setup", "--postgres", c.server.URL(database), "--slot", slot}})

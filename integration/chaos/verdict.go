@@ -129,7 +129,11 @@ func (c *chaos) judge(ctx context.Context) error {
 			}
 		}
 	}
-	topics, err := c.readAll(func(string) bool { return true })
+	var topics map[string][]integration.Record
+	err = harness.Eventually(time.Minute, func(context.Context) (err error) { // markers follow the answer to EndTxn
+		topics, err = c.readAll(func(string) bool { return true })
+		return err
+	})
 	if err != nil {
 		return err
 	}
