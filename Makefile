@@ -5,7 +5,7 @@
 # make fuzz   every fuzz target for FUZZTIME
 # make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
 # make golden compares our records with Debezium's: what stands in Kafka after its SQL has run, and what its log
-#             becomes; DIR=folder for the log of other captures than those of testdata
+#             becomes; DIR=folder for other captures than those of testdata
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make bench  what a hop through pgtee costs, and how fast the publisher catches up
@@ -53,9 +53,9 @@ fuzz:
 		done; \
 	done
 
-golden: $(if $(DIR),,tools)
+golden: tools
 	@mkdir -p bin && rm -f bin/golden.txt
-	@$(if $(DIR),:,GOLDEN_SUMMARY='$(CURDIR)/bin/golden.txt' $(GO) test -count=1 -timeout 10m -run '^TestPublishedGolden$$' ./integration); status=$$?; \
+	@GOLDEN_DIR='$(if $(DIR),$(abspath $(DIR)))' GOLDEN_SUMMARY='$(CURDIR)/bin/golden.txt' $(GO) test -count=1 -timeout 10m -run '^TestPublishedGolden$$' ./integration; status=$$?; \
 		test ! -e bin/golden.txt || sed 's/^/through PostgreSQL and Kafka: /' bin/golden.txt; \
 		$(GO) test -count=1 -run '^TestGolden$$' ./publisher/debezium -summary '$(CURDIR)/bin/golden.txt' $(if $(DIR),-captures '$(abspath $(DIR))') || status=1; \
 		cat bin/golden.txt; exit $$status

@@ -51,6 +51,9 @@ func (c capture) files(t *testing.T) []captured {
 // excuses reads excuses.tsv: file (or *), what, reason.
 func (c capture) excuses(t *testing.T) []*excuse {
 	var excuses []*excuse
+	if !c.has("excuses.tsv") {
+		return nil
+	}
 	for _, raw := range c.lines(t, "excuses.tsv") {
 		parts := strings.Split(string(raw), "\t")
 		if len(parts) != 3 {
@@ -160,15 +163,19 @@ func (f captured) wanted(t *testing.T) map[string][]line {
 	return records
 }
 
-// transactions reads the log of the publication that the settings name.
-func (f *captured) transactions(t *testing.T) []*outbox.Transaction {
-	log := "pgoutput_v1.tsv"
+// log is the file with the messages of the publication that the settings name.
+func (f captured) log() string {
 	if f.settings["publication.name"] == "gp_leaf" {
-		log = "pgoutput_v1_nomsg_leaf.tsv"
+		return "pgoutput_v1_nomsg_leaf.tsv"
 	}
+	return "pgoutput_v1.tsv"
+}
+
+// transactions reads the log.
+func (f *captured) transactions(t *testing.T) []*outbox.Transaction {
 	assembler := outbox.NewAssembler(0, 1<<28, nil)
 	var transactions []*outbox.Transaction
-	for _, raw := range f.lines(t, log) {
+	for _, raw := range f.lines(t, f.log()) {
 		lsn, message, err := readMessage(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -234,9 +241,14 @@ func (c capture) lines(t testing.TB, name string) [][]byte {
 	return lines
 }
 
+// has says whether the folder has a file, or the same compressed.
 func (c capture) has(name string) bool {
-	_, err := os.Stat(filepath.Join(c.folder, name))
-	return err == nil
+	for _, name := range []string{name, name + ".gz"} {
+		if _, err := os.Stat(filepath.Join(c.folder, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (c capture) read(name string) ([]byte, error) {

@@ -1,27 +1,3 @@
-// Package debezium turns changes into the JSON records that Debezium's PostgreSQL connector makes at
-// its default settings with schemas off, so that consumers of those read ours unchanged. Each value
-// has one more field at its end, "pgtee": who wrote the change, with which statement.
-//
-// Where Debezium loses a value, ours keeps it:
-//
-//   - What has no form in Debezium's type is PostgreSQL's text as a JSON string: NaN and the
-//     infinities in numeric, timestamps after the year 294246, text in another style.
-//   - An array of more dimensions is an array of arrays, and any element may be null.
-//   - Columns that Debezium leaves out or makes null are there: composite types, multiranges, tsquery,
-//     pg_lsn, xid, regclass, "name" as text, and arrays of money, interval, bit, xml, point, domains.
-//   - time[] keeps its microseconds, timetz with seconds in its zone is converted.
-//   - NULL stays null; Debezium puts the default of the column there.
-//   - TRUNCATE is published (op t), as Debezium does with skipped.operations=none.
-//   - With REPLICA IDENTITY USING INDEX that does not cover the primary key, the columns of the index
-//     are the key of the record, because the log has no others for a delete.
-//   - The first number of source.sequence is the end of the transaction's own commit record; Debezium
-//     has that of the commit before, which a restart forgets. Both rise in commit order.
-//   - The headers __debezium.newkey and oldkey hold the key's JSON, byte for byte.
-//   - The headers __debezium.context.* are there only if Config.RunID is set.
-//   - Logical messages that are not transactional belong to no commit and are not published.
-//
-// The replication connection must have DateStyle ISO, IntervalStyle postgres, extra_float_digits 1 or
-// more and lc_monetary C; other styles are published as text.
 package debezium
 
 import (

@@ -103,6 +103,31 @@ func orNull(raw []byte) string {
 	return string(raw)
 }
 
+// TestTrace: the trace context that a statement's SQL names goes with each of its rows.
+func TestTrace(t *testing.T) {
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	tx := sampleTransaction()
+	tx.Notes[0].SQL = []byte("UPDATE orders SET id = 2 /*traceparent='" + trace + "'*/")
+	var batch publisher.Batch
+	if err := encodeAll(newSampleEncoder(), &batch, tx); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range batch.Records() {
+		if r.Topic != "shop.public.orders" {
+			continue
+		}
+		got := ""
+		for _, h := range r.Headers {
+			if h.Key == publisher.TraceparentHeader {
+				got = string(h.Value)
+			}
+		}
+		if direct := i == 0; direct != (got == "") || !direct && got != trace {
+			t.Errorf("record %d: traceparent %q", i, got)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	tx := sampleTransaction()
 	encoder := New(Config{NoTombstones: true, SkipTruncate: true})

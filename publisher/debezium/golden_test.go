@@ -28,7 +28,7 @@ func TestGolden(t *testing.T) {
 	excuses := folder.excuses(t)
 	var total comparison
 	for _, file := range folder.files(t) {
-		if *published != "" && !(capture{*published}).has(file.name+".jsonl") {
+		if *published != "" && !(capture{*published}).has(file.name+".jsonl") || *published == "" && !file.has(file.log()) {
 			continue
 		}
 		t.Run(file.name, func(t *testing.T) {
@@ -44,13 +44,13 @@ func TestGolden(t *testing.T) {
 		})
 	}
 	for _, e := range excuses {
-		if !e.used && *published == "" {
+		if whole := *published == "" && *captures == flag.Lookup("captures").DefValue; whole && !e.used {
 			t.Errorf("excuse %s %q was not needed", e.file, e.what)
 		}
 	}
 	line := fmt.Sprintf("golden files=%d records=%d differences=%d excused=%d\n", total.files, total.compared, total.differences, total.excused)
 	t.Log(line)
-	if *summary == "" {
+	if *summary == "" || total.files == 0 {
 		return
 	}
 	if err := os.WriteFile(*summary, []byte(line), 0o644); err != nil {
