@@ -149,24 +149,22 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		return stream, nil
 	}
 	config := publisher.Config{
-		Brokers:      kafka.brokers,
-		KafkaOptions: kafka.options,
-		Prefix:       s.prefix,
-		Slot:         s.slot,
-		Database:     s.database,
-		Partitions:   int32(f.Partitions),
-
+		Brokers:           kafka.brokers,
+		KafkaOptions:      kafka.options,
+		Prefix:            s.prefix,
+		Slot:              s.slot,
+		Database:          s.database,
+		Partitions:        int32(f.Partitions),
 		ReplicationFactor: int16(f.Replication),
 		AuditEmpty:        f.AuditEmpty,
-
-		IdleProgress:   f.idleProgress,
-		Heartbeat:      f.Heartbeat,
-		MaxRecordBytes: f.MaxRecord,
-		Shape:          shape,
-		Router:         records.Router,
-		SQLText:        sqlText,
-		SQLTextBytes:   f.SQLTextBytes,
-		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
+		IdleProgress:      f.idleProgress,
+		Heartbeat:         f.Heartbeat,
+		MaxRecordBytes:    f.MaxRecord,
+		Shape:             shape,
+		Router:            records.Router,
+		SQLText:           sqlText,
+		SQLTextBytes:      f.SQLTextBytes,
+		Log:               log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
 	format, err := f.format(records, config.Log)
 	if err != nil {
