@@ -70,7 +70,7 @@ func sinkWorkload() []string {
 // SQL that makes the source's value the copy's, and SQL of the copy.
 var sinkCasts = map[string][2]string{
 	"o":    {"o::int8", "o"},                                       // bigint
-	"v":    {"v::float8", "v"},                                     // double precision: the sink has no numeric without a scale
+	"v":    {"v::float8", "v"},                                     // double precision, for every numeric without a scale
 	"m":    {"m::numeric", "m"},                                    // numeric(38,2)
 	"c":    {"c::bpchar::text || repeat(' ', 5 - length(c))", "c"}, // text
 	"vc":   {"vc::text", "vc"},

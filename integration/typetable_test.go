@@ -66,32 +66,53 @@ func typeTables(t *testing.T, ctx context.Context, conn *pgx.Conn) []typeTable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var columns []typeColumn
-	for _, oid := range slices.Sorted(maps.Keys(catalog)) {
-		typ := catalog[oid]
-		values, err := catalog.values(typ)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		columns = append(columns, typeColumn{typ.declared, catalog.form(typ, -1), values, catalog.printedOnly(typ)})
+	modified, err := catalog.declaredColumns(ctx, conn)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, d := range declared {
-		typ, typmod, err := catalog.parse(ctx, conn, d.name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := typeColumn{declared: d.name, form: catalog.form(typ, typmod)}
-		for _, sample := range d.samples {
-			c.values = append(c.values, quoteLiteral(sample)+"::"+d.name)
-		}
-		columns = append(columns, c)
-	}
+	columns := append(catalog.columns(t), modified...)
 	var tables []typeTable
 	for part := range slices.Chunk(columns, columnsPerTable) {
 		tables = append(tables, typeTable{fmt.Sprintf("rt.types_%d", len(tables)), part})
 	}
 	return tables
+}
+
+// columns makes one of every type; a type without samples and samples without a type fail the test.
+func (c columnTypes) columns(t *testing.T) (columns []typeColumn) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, oid := range slices.Sorted(maps.Keys(c)) {
+		typ := c[oid]
+		names[typ.name] = true
+		values, err := c.values(typ)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		columns = append(columns, typeColumn{typ.declared, c.form(typ, -1), values, c.printedOnly(typ)})
+	}
+	for name := range samples {
+		if !names[name] {
+			t.Errorf("samples of %q: no such type", name)
+		}
+	}
+	return columns
+}
+
+func (c columnTypes) declaredColumns(ctx context.Context, conn *pgx.Conn) (columns []typeColumn, err error) {
+	for _, d := range declared {
+		typ, typmod, err := c.parse(ctx, conn, d.name)
+		if err != nil {
+			return nil, err
+		}
+		column := typeColumn{declared: d.name, form: c.form(typ, typmod)}
+		for _, sample := range d.samples {
+			column.values = append(column.values, quoteLiteral(sample)+"::"+d.name)
+		}
+		columns = append(columns, column)
+	}
+	return columns, nil
 }
 
 func quoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
