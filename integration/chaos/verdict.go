@@ -159,12 +159,17 @@ func (c *chaos) judge(ctx context.Context) error {
 	return c.report(verdict, torn, details, silence(topics["progress"]))
 }
 
-// silence is the longest time without a progress record, which an idle publisher writes too.
-func silence(progress []integration.Record) (longest time.Duration) {
+// silence says how long no progress record was written, at most, and when that was; an idle publisher writes one
+// every ten seconds.
+func silence(progress []integration.Record) string {
+	var longest time.Duration
+	var since time.Time
 	for i := 1; i < len(progress); i++ {
-		longest = max(longest, progress[i].Time.Sub(progress[i-1].Time))
+		if d := progress[i].Time.Sub(progress[i-1].Time); d > longest {
+			longest, since = d, progress[i-1].Time
+		}
 	}
-	return longest
+	return fmt.Sprintf("%v since=%s", longest.Round(time.Second), since.UTC().Format(time.TimeOnly))
 }
 
 func without(topics map[string][]integration.Record, name string) map[string][]integration.Record {
@@ -229,7 +234,7 @@ func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats
 }
 
 // report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
-func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence time.Duration) error {
+func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence string) error {
 	kills := 0
 	line := "chaos faults"
 	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
@@ -241,7 +246,7 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string, silen
 	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
 		kills, v.Transactions, v.Lost, v.Duplicated, v.Reordered, torn, v.Unattributed, v.Misattributed)
 	fmt.Println(line)
-	fmt.Printf("chaos events=%d aborted=%d invented=%d complaints=%d silence=%v seed=%d took=%v\n", v.Events, c.aborted, v.Invented, len(c.wrong), silence.Round(time.Second), c.seed, time.Since(c.began).Round(time.Second))
+	fmt.Printf("chaos events=%d aborted=%d invented=%d complaints=%d silence=%s seed=%d took=%v\n", v.Events, c.aborted, v.Invented, len(c.wrong), silence, c.seed, time.Since(c.began).Round(time.Second))
 	complaints := slices.Concat(c.wrong, v.Details, details)
 	for _, text := range complaints {
 		fmt.Println("  " + text)
