@@ -1,0 +1,192 @@
+package debezium
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// everySettings are modes that between them have every form of every type.
+var everySettings = []string{
+	"",
+	"decimal.handling.mode=double time.precision.mode=connect binary.handling.mode=hex hstore.handling.mode=map unknown.datatypes=bytes",
+	"decimal.handling.mode=string time.precision.mode=isostring binary.handling.mode=base64 interval.handling.mode=string",
+	"time.precision.mode=nanoseconds money.fraction.digits=0 unavailable.value.placeholder=gone",
+	"time.precision.mode=microseconds binary.handling.mode=base64-url-safe unknown.datatypes=omit",
+}
+
+// everyColumn returns a column for each type in each form, whose values must fit their schemas, or not.
+func everyColumn(t testing.TB, framing publisher.Framing) []column {
+	var columns []column
+	for _, settings := range everySettings {
+		columns = append(columns, everyType(t, Config{Framing: framing, Modes: modesOf(t, settings)})...)
+	}
+	return columns
+}
+
+// TestMarkers: what stands for a value that is not in the log fits the schema of every type.
+func TestMarkers(t *testing.T) {
+	for _, c := range everyColumn(t, unframed{}) {
+		for _, marker := range []string{c.absent, c.misfit, c.codec.zero} {
+			if err := fits(c.schema, []byte(marker)); err != nil {
+				t.Errorf("%s: %v", schemaName(c.schema), err)
+			}
+		}
+		if c.unavailable == "null" {
+			continue
+		}
+		if err := fits(c.schema, []byte(c.unavailable)); err != nil {
+			t.Errorf("unavailable %s: %v", schemaName(c.schema), err)
+		}
+	}
+}
+
+var seeds = []string{
+	"", "1", "-1.50", "NaN", "Infinity", "t", "\\x00ff", "a\\000", "2024-02-29 12:34:56.789123+02 BC", "24:00:00-12:34:56", "infinity",
+	"1 year -2 mons +3 days -04:05:06.7", "101", "((0,0),(1,1))", "<(1,2),3>", "{1,2,3}", `[0:1]={"a\"b",NULL}`, "{{1},{2}}",
+	`"a"=>"1", "b c"=>NULL`, "$1,234.56", "5e-324", "\xff", "[1,2.5]", "{1:2}/3", "0101000020E6100000000000000000F03F0000000000000040", "294276-12-31 23:59:59.9",
+}
+
+// FuzzValues: any text becomes valid JSON of any type, and what was in the buffer stays.
+func FuzzValues(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed))
+	}
+	columns := everyColumn(f, nil)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for i := range columns {
+			got := columns[i].append([]byte("before"), value{pgoutput.Text, text}, nil)
+			if !bytes.HasPrefix(got, []byte("before")) || !json.Valid(got[len("before"):]) {
+				t.Fatalf("column %d, %q: %s", i, text, got)
+			}
+		}
+	})
+}
+
+// FuzzFit: with a framing, what any text becomes fits the schema, or its text is told.
+func FuzzFit(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed))
+	}
+	columns := everyColumn(f, unframed{})
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for i := range columns {
+			lost := &lost{side: "after"}
+			got := columns[i].append([]byte("before"), value{pgoutput.Text, text}, lost)
+			if err := fits(columns[i].schema, got[len("before"):]); err != nil {
+				t.Fatalf("column %d, %s, %q: %v", i, schemaName(columns[i].schema), text, err)
+			}
+			if told := lost.appendTo(nil); !json.Valid(told) {
+				t.Fatalf("column %d, %q: %s", i, text, told)
+			}
+		}
+	})
+}
+
+// fits says how a payload differs from what its schema allows.
+func fits(s *publisher.Schema, payload []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.UseNumber()
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		return fmt.Errorf("%w in %.80s", err, payload)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return fmt.Errorf("more than one value in %.80s", payload)
+	}
+	return fitsValue(s, v)
+}
+
+func fitsValue(s *publisher.Schema, v any) error {
+	if v == nil && s.Optional {
+		return nil
+	}
+	switch s.Type {
+	case publisher.Array:
+		return fitsItems(s, v)
+	case publisher.Struct:
+		return fitsFields(s, v)
+	case publisher.Map:
+		return fitsMap(s, v)
+	}
+	if !fitsScalar(s.Type, v) {
+		return fmt.Errorf("%.80v is not %s", v, s.Type)
+	}
+	return nil
+}
+
+var integerBits = map[publisher.SchemaType]int{publisher.Int8: 8, publisher.Int16: 16, publisher.Int32: 32, publisher.Int64: 64}
+
+func fitsScalar(t publisher.SchemaType, v any) bool {
+	switch v := v.(type) {
+	case bool:
+		return t == publisher.Boolean
+	case json.Number:
+		if bits := integerBits[t]; bits > 0 {
+			_, err := strconv.ParseInt(v.String(), 10, bits)
+			return err == nil
+		}
+		f, err := v.Float64()
+		return err == nil && (t == publisher.Double || t == publisher.Float && math.Abs(f) <= math.MaxFloat32)
+	case string:
+		_, err := base64.StdEncoding.DecodeString(v)
+		number := t == publisher.Double || t == publisher.Float
+		return t == publisher.String || t == publisher.Bytes && err == nil || number && (v == "NaN" || v == "Infinity" || v == "-Infinity")
+	}
+	return false
+}
+
+func fitsItems(s *publisher.Schema, v any) error {
+	items, ok := v.([]any)
+	if !ok {
+		return fmt.Errorf("%.80v is no array", v)
+	}
+	for _, item := range items {
+		if err := fitsValue(s.Items, item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fitsFields(s *publisher.Schema, v any) error {
+	object, ok := v.(map[string]any)
+	if !ok || len(object) != len(s.Fields) {
+		return fmt.Errorf("%.80v has not the fields of %s", v, s.Name)
+	}
+	for _, f := range s.Fields {
+		if err := fitsValue(f.Schema, object[f.Name]); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// fitsMap: a map whose keys are not strings is an array of pairs.
+func fitsMap(s *publisher.Schema, v any) error {
+	pairs, ok := v.([]any)
+	if object, isObject := v.(map[string]any); isObject && s.Keys.Type == publisher.String {
+		ok = true
+		for key, value := range object {
+			pairs = append(pairs, []any{key, value})
+		}
+	}
+	if !ok {
+		return fmt.Errorf("%.80v is no map", v)
+	}
+	for _, p := range pairs {
+		pair, ok := p.([]any)
+		if !ok || len(pair) != 2 || fitsValue(s.Keys, pair[0]) != nil || fitsValue(s.Values, pair[1]) != nil {
+			return fmt.Errorf("%.80v is no entry of the map", p)
+		}
+	}
+	return nil
+}
