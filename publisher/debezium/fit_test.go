@@ -57,36 +57,41 @@ var seeds = []string{
 
 // FuzzValues: any text becomes valid JSON of any type, and what was in the buffer stays.
 func FuzzValues(f *testing.F) {
-	for _, seed := range seeds {
-		f.Add([]byte(seed))
-	}
-	columns := everyColumn(f, nil)
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for i := range columns {
-			got := columns[i].append([]byte("before"), value{pgoutput.Text, text}, nil)
-			if !bytes.HasPrefix(got, []byte("before")) || !json.Valid(got[len("before"):]) {
-				t.Fatalf("column %d, %q: %s", i, text, got)
-			}
+	fuzzColumns(f, everyColumn(f, nil), func(c *column, text []byte) error {
+		got := c.append([]byte("before"), value{pgoutput.Text, text}, nil)
+		if !bytes.HasPrefix(got, []byte("before")) || !json.Valid(got[len("before"):]) {
+			return fmt.Errorf("%.300s", got)
 		}
+		return nil
 	})
 }
 
 // FuzzFit: with a framing, what any text becomes fits the schema, or its text is told.
 func FuzzFit(f *testing.F) {
-	for _, seed := range seeds {
-		f.Add([]byte(seed))
-	}
-	columns := everyColumn(f, unframed{})
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzColumns(f, everyColumn(f, unframed{}), func(c *column, text []byte) error {
+		lost := &lost{side: "after"}
+		got := c.append(nil, value{pgoutput.Text, text}, lost)
+		if told := lost.appendTo(nil); !json.Valid(told) {
+			return fmt.Errorf("%.300s is told", told)
+		}
+		return fits(c.schema, got)
+	})
+}
+
+// fuzzColumns tries the seeds with every column, and then texts with one column each.
+func fuzzColumns(f *testing.F, columns []column, try func(c *column, text []byte) error) {
+	for n, seed := range seeds {
 		for i := range columns {
-			lost := &lost{side: "after"}
-			got := columns[i].append([]byte("before"), value{pgoutput.Text, text}, lost)
-			if err := fits(columns[i].schema, got[len("before"):]); err != nil {
-				t.Fatalf("column %d, %s, %q: %v", i, schemaName(columns[i].schema), text, err)
+			if err := try(&columns[i], []byte(seed)); err != nil {
+				f.Errorf("column %d, %s, %q: %v", i, schemaName(columns[i].schema), seed, err)
 			}
-			if told := lost.appendTo(nil); !json.Valid(told) {
-				t.Fatalf("column %d, %q: %s", i, text, told)
-			}
+		}
+		f.Add(uint16(n*97), []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, which uint16, text []byte) {
+		c := &columns[int(which)%len(columns)]
+		if err := try(c, text); err != nil {
+			t.Fatalf("column %d, %s, %q: %v", int(which)%len(columns), schemaName(c.schema), text, err)
 		}
 	})
 }

@@ -6,16 +6,20 @@ import (
 	"strconv"
 )
 
-// appendInteger copies int2, int4, int8 and oid: PostgreSQL's text is a JSON number.
-func appendInteger(dst, text []byte) ([]byte, bool) {
-	number := text
-	if len(number) > 0 && number[0] == '-' {
-		number = number[1:]
+// appendInteger returns the encoder of int2, int4, int8 and oid: PostgreSQL's text is a JSON number.
+func appendInteger(bits int) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		number := text
+		if len(number) > 0 && number[0] == '-' {
+			number = number[1:]
+		}
+		const most = 19 // digits
+		if len(number) == 0 || len(number) > most || digits(number) != len(number) || number[0] == '0' && len(text) > 1 {
+			return dst, false
+		}
+		n, err := strconv.ParseInt(string(text), 10, bits)
+		return strconv.AppendInt(dst, n, 10), err == nil
 	}
-	if len(number) == 0 || digits(number) != len(number) || number[0] == '0' && len(number) > 1 {
-		return dst, false
-	}
-	return append(dst, text...), true
 }
 
 func appendBool(dst, text []byte) ([]byte, bool) {

@@ -102,18 +102,20 @@ func (c *codecs) unknown() codec {
 }
 
 func (c *codecs) number(oid uint32, typmod int32) codec {
-	found := codec{append: appendInteger, zero: "0", defaults: defaultForms[oid]}
+	integer := func(bits int, t publisher.SchemaType, unavailableArray string) codec {
+		return codec{append: appendInteger(bits), schema: schemaOf(t), zero: "0", unavailableArray: unavailableArray, defaults: defaultForms[oid]}
+	}
 	switch oid {
 	case oidBool:
 		return codec{append: appendBool, schema: schemaOf(publisher.Boolean), zero: "false", defaults: defaultForms[oid]}
 	case oidInt2:
-		found.schema = schemaOf(publisher.Int16)
+		return integer(16, publisher.Int16, "")
 	case oidInt4:
-		found.schema, found.unavailableArray = schemaOf(publisher.Int32), c.placeholders.codes
+		return integer(32, publisher.Int32, c.placeholders.codes)
 	case oidInt8:
-		found.schema, found.unavailableArray = schemaOf(publisher.Int64), c.placeholders.codes
+		return integer(64, publisher.Int64, c.placeholders.codes)
 	case oidOID:
-		found.schema = schemaOf(publisher.Int64)
+		return integer(64, publisher.Int64, "")
 	case oidFloat4:
 		return codec{append: appendFloat4, schema: schemaOf(publisher.Float), zero: "0.0", defaults: defaultForms[oid]}
 	case oidFloat8:
@@ -122,10 +124,8 @@ func (c *codecs) number(oid uint32, typmod int32) codec {
 		return c.numeric(typmod)
 	case oidMoney:
 		return c.money()
-	default:
-		return codec{}
 	}
-	return found
+	return codec{}
 }
 
 // geometric has zeros that are valid shapes, the ones that Debezium uses.
