@@ -59,7 +59,7 @@ func TestSchemas(t *testing.T) {
 
 // newestPlans plans every table of the log in its last version.
 func newestPlans(t *testing.T, files capture, modes Modes) map[string]*table {
-	encoder := New(Config{Catalog: files.catalog(t), Modes: modes})
+	encoder := New(Config{Catalog: files.catalog(t), Framing: unframed{}, Modes: modes})
 	plans := map[string]*table{}
 	log := captured{capture: files}
 	for _, tx := range log.transactions(t) {
@@ -79,7 +79,7 @@ func newestPlans(t *testing.T, files capture, modes Modes) map[string]*table {
 
 // describeColumn writes a column's schema as types_map.tsv has it.
 func describeColumn(plan *table, name string) string {
-	for _, f := range plan.describe().row.Fields {
+	for _, f := range plan.schemas.row.Fields {
 		if f.Name != name {
 			continue
 		}
