@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -283,7 +284,7 @@ func TestDemoIsReadAsItSays(t *testing.T) {
 	if !slices.ContainsFunc(copies[0].Rows, func(row json.RawMessage) bool { return strings.HasPrefix(string(row), `{"id": `+id+`,`) }) {
 		t.Errorf("order %s is not among the %d rows that Python holds", id, len(copies[0].Rows))
 	}
-	if err := demo.Stop(15, 60*time.Second); err != nil {
+	if err := demo.Stop(syscall.SIGTERM, time.Minute); err != nil {
 		t.Error(err)
 	}
 }

@@ -23,8 +23,7 @@ type form struct {
 	delimiter byte   // between the items of a PostgreSQL array of them
 }
 
-// Names of forms. Those with a lower-case package are Debezium's and Kafka Connect's; hstore is what a
-// reader knows from the catalog only, as its schema says Json.
+// Names of forms: those of schemas, and short ones for what a reader knows by the catalog or the mode.
 const (
 	formBytes         = "bytes"
 	formHstore        = "hstore"
