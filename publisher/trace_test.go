@@ -1,6 +1,9 @@
 package publisher
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 func TestTraceparent(t *testing.T) {
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -24,4 +27,15 @@ func TestTraceparent(t *testing.T) {
 			t.Errorf("%s: %q, want %q", sql, got, want)
 		}
 	}
+}
+
+// FuzzTraceparent: whatever a client sends, what comes out is one, and stood in its SQL.
+func FuzzTraceparent(f *testing.F) {
+	f.Add([]byte("/*traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/"))
+	f.Add([]byte("/*traceparent='00-"))
+	f.Fuzz(func(t *testing.T, sql []byte) {
+		if got := traceparent(sql); got != nil && (len(got) != traceparentBytes || !bytes.Contains(sql, got)) {
+			t.Fatalf("%q of %q", got, sql)
+		}
+	})
 }

@@ -84,15 +84,23 @@ func (w *writer) cloudEventHeaders(op byte) {
 		w.batch.Header("content-type", []byte(w.contentType()))
 		w.attributes(op, func(name string, value []byte) {
 			if name != "datacontenttype" && string(value) != "null" {
-				text, _ := strconv.Unquote(string(value)) // as AppendJSONString has quoted it
-				w.batch.Header("ce_"+name, []byte(text))
+				w.batch.Header("ce_"+name, unquoteJSON(value))
 			}
 		})
 	}
 }
 
+// unquoteJSON undoes AppendJSONString, whose escapes Go has too.
+func unquoteJSON(value []byte) []byte {
+	text, err := strconv.Unquote(string(value))
+	if err != nil {
+		return value
+	}
+	return []byte(text)
+}
+
 // attributes calls use for each attribute of the event, with its value as JSON: those of CloudEvents, then the
-// extensions, in Debezium's order. Numbers of 64 bits are strings, as CloudEvents has none.
+// extensions, by Debezium's names and in its order. Numbers of 64 bits are strings, as CloudEvents has none.
 func (w *writer) attributes(op byte, use func(name string, value []byte)) {
 	quoted := func(text string) []byte {
 		w.scratch = publisher.AppendJSONString(w.scratch[:0], text)

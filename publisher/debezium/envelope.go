@@ -7,7 +7,8 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// Envelope is what the value of a row's record looks like.
+// Envelope is what the value of a row's record looks like. Logical messages and the records of transactions
+// keep Debezium's shape in every envelope.
 type Envelope byte
 
 const (
@@ -18,7 +19,7 @@ const (
 	// Plain is JSON for people. See plain.
 	Plain
 	// CloudEventStructured and CloudEventBinary are CloudEvents 1.0 with the attributes of Debezium's converter,
-	// in the value or in headers. See cloudEvent.
+	// in the value or in headers. See structured.
 	CloudEventStructured
 	CloudEventBinary
 )

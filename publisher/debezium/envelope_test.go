@@ -22,6 +22,7 @@ func TestEnvelopes(t *testing.T) {
 		"plain":              func(c *Config) { c.Envelope = Plain },
 		"cloudevents":        func(c *Config) { c.Envelope, c.TransactionMetadata = CloudEventStructured, true },
 		"cloudevents-binary": func(c *Config) { c.Envelope = CloudEventBinary },
+		"cloudevents-avro":   func(c *Config) { c.Envelope, c.Framing = CloudEventStructured, upperFraming{} },
 		"connect":            func(c *Config) { c.Framing = &publisher.ConnectJSON{} },
 		"connect-flat":       func(c *Config) { c.Envelope, c.Flat.Fields, c.Framing = Flat, fields, &publisher.ConnectJSON{} },
 	} {
@@ -31,6 +32,15 @@ func TestEnvelopes(t *testing.T) {
 			matchGolden(t, "testdata/envelopes/"+name+".txt", sampleRecords(t, New(config)))
 		})
 	}
+}
+
+// upperFraming makes something that is no JSON.
+type upperFraming struct{}
+
+func (upperFraming) ContentType() string { return "application/avro" }
+
+func (upperFraming) Append(dst []byte, _ publisher.Part, _ string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+	return append(append(dst, schema.Name...), bytes.ToUpper(payload[:min(len(payload), 20)])...), nil
 }
 
 // sampleRecords encodes the sample transaction and prints its records.
