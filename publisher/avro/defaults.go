@@ -9,10 +9,10 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// defaultOf returns the default value of s as Avro schemas write it, nil if there is none. NaN, the infinities,
-// structs and maps are no defaults in Avro: AvroData leaves those out too.
+// defaultOf returns the default value of s as Avro schemas write it, nil if there is none. Avro has no
+// default NaN and no infinite one; those of structs and maps, which no column has, are left out.
 func defaultOf(s *publisher.Schema) ([]byte, error) {
-	if s.Default == nil || s.Type == publisher.Struct || s.Type == publisher.Map {
+	if s.Default == nil || string(s.Default) == "null" || s.Type == publisher.Struct || s.Type == publisher.Map {
 		return nil, nil
 	}
 	required := *s

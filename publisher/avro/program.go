@@ -90,7 +90,7 @@ func (n *node) compileInside(s *publisher.Schema, depth int) (err error) {
 	}
 	if n.kind == toArray || n.kind == toMap {
 		if of == nil {
-			return fmt.Errorf("the schema of an %s does not say of what", s.Type)
+			return fmt.Errorf("a schema of type %s does not say of what", s.Type)
 		}
 		n.items, err = compile(of, depth+1)
 		return err

@@ -43,7 +43,7 @@ func classify(err error, r request) error {
 	case answer.StatusCode == http.StatusConflict || answer.StatusCode == http.StatusUnprocessableEntity:
 		return &publisher.Halt{Reason: ErrIncompatible,
 			Detail: fmt.Sprintf("subject %s, topic %s: %s", r.subject, r.topic, said),
-			Repair: "nothing of it is published: undo the change of the table, or set the compatibility of subject " + r.subject + " to NONE in the registry, then start pgtee again"}
+			Repair: "nothing of it is published; the log holds rows of this schema whatever becomes of the table: set the compatibility of subject " + r.subject + " to NONE in the registry, start pgtee again, then set it back"}
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
 		return &publisher.Halt{Reason: ErrRegistryRefuses, Detail: "the credentials: " + said,
 			Repair: "check --schema-registry-auth-file and what that user may do, then start pgtee again"}

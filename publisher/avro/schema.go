@@ -114,7 +114,7 @@ func (t *translator) appendType(b []byte, s *publisher.Schema, namespace string,
 
 func (t *translator) appendContainer(b []byte, s *publisher.Schema, start string, of *publisher.Schema, namespace string, depth int) ([]byte, error) {
 	if of == nil {
-		return nil, fmt.Errorf("the schema of an %s does not say of what", s.Type)
+		return nil, fmt.Errorf("a schema of type %s does not say of what", s.Type)
 	}
 	b, err := t.append(append(b, start...), of, namespace, depth+1)
 	if err != nil {
