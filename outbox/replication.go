@@ -49,6 +49,7 @@ func replicationConfig(connString string) (*pgconn.Config, error) {
 		"datestyle":           "ISO",
 		"intervalstyle":       "postgres",
 		"extra_float_digits":  "3",
+		"lc_monetary":         "C", // money with a decimal point, whatever the server's locale
 		"bytea_output":        "hex",
 		"timezone":            "UTC",
 	} {

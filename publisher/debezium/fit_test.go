@@ -55,6 +55,23 @@ var seeds = []string{
 	`"a"=>"1", "b c"=>NULL`, "$1,234.56", "5e-324", "\xff", "[1,2.5]", "{1:2}/3", "0101000020E6100000000000000000F03F0000000000000040", "294276-12-31 23:59:59.9",
 }
 
+// TestValueAllocations: a value of any type in any form is encoded in buffers that are there.
+func TestValueAllocations(t *testing.T) {
+	dst := make([]byte, 0, 1<<12)
+	for _, c := range everyColumn(t, nil) {
+		for _, seed := range seeds {
+			v := value{pgoutput.Text, []byte(seed)}
+			const short = 32 // longer text of a float is copied for strconv
+			if _, ok := c.appendFit(dst, v); !ok || c.schema.Type == publisher.Double && len(seed) > short {
+				continue
+			}
+			if n := testing.AllocsPerRun(1, func() { c.appendFit(dst, v) }); n != 0 {
+				t.Errorf("%s, %q: %v allocations", schemaName(c.schema), seed, n)
+			}
+		}
+	}
+}
+
 // FuzzValues: any text becomes valid JSON of any type, and what was in the buffer stays.
 func FuzzValues(f *testing.F) {
 	fuzzColumns(f, everyColumn(f, nil), func(c *column, text []byte) error {

@@ -110,3 +110,51 @@ func describeType(s *publisher.Schema) string {
 	raw, _ := json.Marshal(parameters) // sorted by name
 	return described + " " + strings.NewReplacer(`":"`, `": "`, `","`, `", "`, `\u0026`, "&").Replace(string(raw))
 }
+
+// TestDefaults: constants as they are, the zero of the type for what a function computes, nothing for what
+// Debezium does not read.
+func TestDefaults(t *testing.T) {
+	for _, test := range []struct {
+		oid        uint32
+		typmod     int32
+		expression string
+		want       string
+	}{
+		{oidInt4, -1, "'-1'::integer", `-1`},
+		{oidInt4, -1, "nextval('s.t_id_seq'::regclass)", `0`},
+		{oidInt4, -1, "(1 + 2)", ``},
+		{oidInt4, -1, "NULL::integer", ``},
+		{oidInt4, -1, "'99999999999'::bigint", ``},
+		{oidBool, -1, "false", `false`},
+		{oidBool, -1, "TRUE", `true`},
+		{oidText, -1, "'it''s'::text", `"it's"`},
+		{oidText, -1, "upper('x'::text)", `""`},
+		{oidText, -1, "CURRENT_USER", `"CURRENT_USER"`},
+		{oidVarchar, -1, "NULL::character varying", ``},
+		{oidNumeric, numericMod(10, 2), "1.5", `"AJY="`},
+		{oidNumeric, numericMod(10, 2), "1.555", ``},
+		{oidNumeric, -1, "0", ``}, // a struct
+		{oidTimestampTZ, -1, "now()", `"1970-01-01T00:00:00.000000Z"`},
+		{oidTimestamp, 3, "(now() AT TIME ZONE 'utc'::text)", `0`},
+		{oidDate, -1, "CURRENT_DATE", `0`},
+		{oidTime, -1, "'12:00:00'::time without time zone", `43200000000`},
+		{oidInterval, -1, "'1 day'::interval", `86400000000`},
+		{oidUUID, -1, "gen_random_uuid()", `"00000000-0000-0000-0000-000000000000"`},
+		{oidBit, 1, "'1'::\"bit\"", `true`},
+		{oidJSONB, -1, "'{}'::jsonb", `"{}"`},
+		{oidBytea, -1, "'\\x00'::bytea", ``},
+		{1007, -1, "'{}'::integer[]", ``},
+		{enumOID, -1, "'ok'::s.mood", `"ok"`},
+		{enumOID, -1, "f()", ``},
+		{domainOID, -1, "1.50", ``},
+	} {
+		codecs := newCodecs(&Config{Catalog: typeCatalog})
+		found, err := codecs.find(test.oid, test.typmod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(found.defaultOf(test.expression)); got != test.want {
+			t.Errorf("type %d, %s: %s, want %s", test.oid, test.expression, got, test.want)
+		}
+	}
+}
