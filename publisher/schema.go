@@ -27,7 +27,7 @@ type Field struct {
 type Parameter struct{ Name, Value string }
 
 // SchemaType is the name of a type in the JSON of Kafka Connect's JsonConverter. In a payload, bytes are
-// base64, a map with string keys is an object, float and double may be "NaN", "Infinity" or "-Infinity".
+// base64, a map with string keys is an object (with other keys an array of pairs), float and double may be "NaN", "Infinity" or "-Infinity".
 type SchemaType string
 
 const (

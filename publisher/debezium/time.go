@@ -131,8 +131,8 @@ func appendISOTime(dst, text []byte) ([]byte, bool) {
 	return appendZulu(append(dst, '"'), micros), ok && len(rest) == 0
 }
 
-// timestamp returns the encoder of timestamps as so many units to the second since 1970, as if they were in UTC. The infinities
-// are the largest numbers, in milliseconds those of java.util.Date.
+// timestamp returns the encoder of timestamps as so many units to the second since 1970, as if they were in
+// UTC. The infinities are the largest numbers, in milliseconds those of java.util.Date.
 func timestamp(unit int64) appendFunc {
 	infinity, minusInfinity := int64(math.MaxInt64), int64(math.MinInt64)
 	if unit == milli {
