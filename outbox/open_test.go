@@ -27,6 +27,7 @@ type answer struct {
 	also  pgproto3.BackendMessage // sent before the rows
 	asked chan struct{}           // gets a token for the query
 	mute  bool                    // it is never answered
+	once  chan struct{}           // this answers only while it holds a token; nil: always
 }
 
 // goodAnswers are those of a server that was set up, with slot s.
@@ -118,6 +119,13 @@ func (s *scriptedServer) reply(backend *pgproto3.Backend, query string) {
 	for _, a := range s.answers {
 		if !strings.Contains(query, a.query) {
 			continue
+		}
+		if a.once != nil {
+			select {
+			case <-a.once:
+			default:
+				continue
+			}
 		}
 		if a.asked != nil {
 			a.asked <- struct{}{}
@@ -308,5 +316,19 @@ func TestStreamOfALostServerProcess(t *testing.T) {
 				t.Errorf("the stream ended with %v, want the process that is gone", err)
 			}
 		})
+	}
+}
+
+// A table that another session drops meanwhile is no reason not to start.
+func TestTableDroppedWhileLookedAt(t *testing.T) {
+	const query = "FROM pg_class AS c JOIN pg_namespace"
+	once := make(chan struct{}, 1)
+	once <- struct{}{}
+	connString := startScriptedServer(t, []answer{
+		{query: query, err: &pgproto3.ErrorResponse{Code: "XX000", Message: "could not open relation with OID 57726"}, once: once},
+		{query: query, rows: [][]string{{"public", "kept", "public.kept"}}},
+	})
+	if names, err := TableNames(t.Context(), connString); err != nil || len(names) != 1 || names[0] != "public.kept" {
+		t.Errorf("tables %q, %v", names, err)
 	}
 }

@@ -24,13 +24,21 @@ func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]st
 	return names, nil
 }
 
+// userTables asks again if a table was dropped while its identity was looked at: the statement still sees it,
+// the functions that open it do not ("could not open relation", internal_error).
 func userTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]tableName, error) {
-	got, err := rows(ctx, conn, `
+	sql := `
 		SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
 		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
 		  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
-		  AND (`+condition+`) ORDER BY 3`)
+		  AND (` + condition + `) ORDER BY 3`
+	got, err := simpleQuery(ctx, conn, sql)
+	for range 4 {
+		if sqlState(err) == "XX000" {
+			got, err = simpleQuery(ctx, conn, sql)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
