@@ -48,6 +48,26 @@ func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) 
 	return nil
 }
 
+// LastPosition reads the position that Kafka holds, nil if there is none, and disturbs nobody.
+func LastPosition(ctx context.Context, cfg Config) (*Position, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	topic := topicsOf(cfg.Prefix).progress
+	details, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", topic, err)
+	}
+	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	return readPosition(ctx, client, topic, cfg.TransactionalID())
+}
+
 // hiddenPause is how long to wait for the end of another slot's transaction before asking again.
 const hiddenPause = 20 * time.Millisecond
 

@@ -183,13 +183,27 @@ func TestChain(t *testing.T) {
 	if text := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "pgtee_notes_total 2") || !strings.Contains(text, `pgtee_published_transactions_total{database="postgres",slot="pgtee"} 2`) {
 		t.Errorf("metrics: %s", text)
 	}
+	expectStatus(t, pgtee(t, "status", "--postgres", url, "--kafka", c.broker.Address(), "--json"), true)
 	if got := running.stop(); got.code != exitOK || strings.Contains(got.stderr, secret) || strings.Contains(got.stderr, "first") {
 		t.Errorf("run: %+v", got)
 	}
+	expectStatus(t, pgtee(t, "status", "--postgres", url, "--kafka", c.broker.Address(), "--json"), false)
 	if got := pgtee(t, "teardown", "--postgres", url); got.code != exitOK {
 		t.Errorf("teardown: %+v", got)
 	}
 	pgtee(t, "run", "--postgres", url, "--kafka", c.broker.Address(), "--listen", listen, "--key", c.key).expectError(t, exitUsage, "schema pgtee is not there")
+}
+
+func expectStatus(t *testing.T, got outcome, running bool) {
+	t.Helper()
+	var report statusReport
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil {
+		t.Fatalf("status: %+v: %v", got, err)
+	}
+	if report.Acked == 0 || report.Acked > report.Published || report.Published > report.Server || report.LastCommit == nil ||
+		report.WALStatus != "reserved" || (report.PID != 0) != running || running && report.Published > report.Received {
+		t.Errorf("status: %s", got.stdout)
+	}
 }
 
 func expectRow(t *testing.T, got outcome) {

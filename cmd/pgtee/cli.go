@@ -19,6 +19,7 @@ type commandLine struct {
 	Proxy     proxyCommand     `cmd:"" help:"Run the proxy alone: clients connect to it in place of PostgreSQL."`
 	Publish   publishCommand   `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
 	Setup     setupCommand     `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
+	Status    statusCommand    `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
 	Repair    repairCommand    `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
 	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
 	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`

@@ -53,20 +53,20 @@ func parseSize(text string) (int64, error) {
 
 // check refuses a server whose log would grow without bound while Kafka is away.
 func (l retainedLimit) check(ctx context.Context, s source) error {
-	retained, err := outbox.RetainedWAL(ctx, s.connString, s.slot)
+	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
 	if err != nil {
 		return err
 	}
-	if retained.KeepBytes < 0 && l.bytes == 0 {
+	if slot.KeepBytes < 0 && l.bytes == 0 {
 		return errors.New("max_slot_wal_keep_size is -1, so the log may grow until the disk is full: " +
 			"run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or give --max-retained-wal SIZE:warn|drop_slot")
 	}
 	return nil
 }
 
-// keepHouse looks at the slot and the publications every minute and records what is confirmed; every hour it truncates
-// old parts of the outbox. What goes
-// wrong is logged: publishing does not depend on it.
+// keepHouse looks at the slot every ten seconds; every minute it looks at the publications and records what is
+// confirmed; every hour it truncates old parts of the outbox. What goes wrong is logged: publishing does not
+// depend on it.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
 	var horizon outbox.Horizon
 	confirm := func(ctx context.Context) (err error) {
@@ -76,7 +76,8 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		horizon, err = outbox.Confirm(ctx, p.connString, p.Stats().Acked, horizon)
 		return err
 	}
-	minute, hour := time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	seconds, minute, hour := time.NewTicker(10*time.Second), time.NewTicker(time.Minute), time.NewTicker(time.Hour)
+	defer seconds.Stop()
 	defer minute.Stop()
 	defer hour.Stop()
 	for {
@@ -84,8 +85,10 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-seconds.C:
+			err = turn(ctx, p.watchRetained)
 		case <-minute.C:
-			err = turn(ctx, p.watchRetained, p.listTables, confirm)
+			err = turn(ctx, p.listTables, confirm)
 		case <-hour.C:
 			err = turn(ctx, func(ctx context.Context) error { return outbox.Rotate(ctx, p.connString) })
 		}
@@ -121,23 +124,27 @@ func (p databasePublisher) listTables(ctx context.Context) error {
 
 // watchRetained warns from half of the limit on, which is ours or max_slot_wal_keep_size.
 func (p databasePublisher) watchRetained(ctx context.Context) error {
-	retained, err := outbox.RetainedWAL(ctx, p.connString, p.slot)
+	slot, err := outbox.ReadSlotStatus(ctx, p.connString, p.slot)
 	if err != nil {
 		return err
 	}
+	p.lag.observe(slot, time.Now())
 	limit := p.retained.bytes
 	if limit == 0 {
-		limit = retained.KeepBytes
+		limit = slot.KeepBytes
 	}
 	switch {
-	case limit <= 0 || retained.Bytes < limit/2:
+	case limit <= 0 || slot.Retained < limit/2:
 		return nil
-	case p.retained.drop && retained.Bytes >= limit:
+	case p.retained.drop && slot.Retained >= limit:
 		p.log.Error("the slot holds back more log than --max-retained-wal allows and is dropped: what was not published is lost to the stream",
-			zap.String("slot", p.slot), zap.Int64("bytes", retained.Bytes), zap.Int64("limit", limit))
+			zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 		return outbox.DropSlot(ctx, p.connString, p.slot)
 	}
+	if !p.lag.mayWarn(time.Now()) {
+		return nil
+	}
 	p.log.Warn("the slot holds back much log: is Kafka away, or the publisher too slow?",
-		zap.String("slot", p.slot), zap.Int64("bytes", retained.Bytes), zap.Int64("limit", limit))
+		zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 	return nil
 }

@@ -35,7 +35,7 @@ func TestRetainedWAL(t *testing.T) {
 			t.Fatal(err)
 		}
 		core, logged := observer.New(zap.WarnLevel)
-		p := databasePublisher{source: source{connString: url, database: "postgres", slot: "pgtee"}, retained: limit, log: zap.New(core)}
+		p := databasePublisher{source: source{connString: url, database: "postgres", slot: "pgtee"}, retained: limit, lag: &lag{}, log: zap.New(core)}
 		if err := p.watchRetained(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -45,6 +45,13 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_acked_lsn", "PostgreSQL may discard the log up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
 		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
 		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
+		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published.", func() float64 { bytes, _ := p.lag.behind(p.Stats().Published, time.Now()); return float64(bytes) }),
+		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds.", func() float64 { _, age := p.lag.behind(p.Stats().Published, time.Now()); return age.Seconds() }),
+		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
+		gauge("pgtee_slot_at_risk", "1 if the server has removed, or may at any time, log that the slot needs: wal_status lost, unreserved.", func() float64 {
+			status := p.lag.slot().WAL
+			return boolMetric(status == "lost" || status == "unreserved")
+		}),
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),

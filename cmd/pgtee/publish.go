@@ -81,6 +81,7 @@ type databasePublisher struct {
 	catalog  *debezium.Database
 	retained retainedLimit
 	confirms bool // for pgtee.confirmed(): there are outbox tables
+	lag      *lag
 	log      *zap.Logger
 }
 
@@ -96,7 +97,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 		if err != nil {
 			return nil, usage(err)
 		}
-		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, log})
+		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{}, log})
 	}
 	return list, nil
 }

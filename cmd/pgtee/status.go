@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// statusCommand asks the server and Kafka, not the publisher: it works as well while none runs.
+type statusCommand struct {
+	logged
+	postgresFlags
+	databaseFlags
+	slotFlags
+	kafkaFlags
+	JSON bool `help:"Print a JSON line for each database."`
+}
+
+// statusReport is where one database stands. Acked <= Published <= Received, all ends of transactions.
+type statusReport struct {
+	Database      string     `json:"database"`
+	Slot          string     `json:"slot"`
+	PID           int32      `json:"active_pid"` // of the walsender; 0: nobody holds the slot
+	Server        outbox.LSN `json:"server_lsn"`
+	Received      outbox.LSN `json:"received_lsn"`
+	Published     outbox.LSN `json:"published_lsn"`
+	Acked         outbox.LSN `json:"acked_lsn"`
+	LagBytes      int64      `json:"lag_bytes"` // from published to server
+	LastCommit    *time.Time `json:"last_commit_time"`
+	WALStatus     string     `json:"wal_status"`
+	RetainedBytes int64      `json:"retained_wal_bytes"`
+	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
+}
+
+func (c *statusCommand) Run(ctx context.Context, term terminal) error {
+	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
+	if err != nil {
+		return err
+	}
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		report, err := statusOf(ctx, s, kafka)
+		if err != nil {
+			return usage(fmt.Errorf("database %s: %w", s.database, err))
+		}
+		if c.JSON {
+			err = json.NewEncoder(term.out).Encode(report)
+		} else {
+			report.print(term.out)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) {
+	config := publisher.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: s.prefix, Database: s.database, Slot: s.slot}
+	position, err := publisher.LastPosition(ctx, config) // before the slot's own, which it is never behind
+	if err != nil {
+		return statusReport{}, err
+	}
+	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
+	if err != nil {
+		return statusReport{}, err
+	}
+	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
+		WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes}
+	if position != nil {
+		report.Published = position.EndLSN
+		if !position.CommitTime.IsZero() {
+			report.LastCommit = &position.CommitTime
+		}
+	}
+	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
+	return report, nil
+}
+
+func (r statusReport) print(out io.Writer) {
+	held := "nobody holds it: is the publisher running?"
+	if r.PID != 0 {
+		held = fmt.Sprintf("held by walsender %d", r.PID)
+	}
+	limit := "no limit"
+	if r.KeepBytes >= 0 {
+		limit = "of " + sizeText(r.KeepBytes)
+	}
+	last := "nothing yet"
+	if r.LastCommit != nil {
+		last = "last transaction committed " + r.LastCommit.UTC().Format(time.RFC3339)
+	}
+	fmt.Fprintf(out, "%s: slot %s, %s\n", r.Database, r.Slot, held)
+	fmt.Fprintf(out, "  server     %s\n", r.Server)
+	fmt.Fprintf(out, "  received   %s\n", r.Received)
+	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
+	fmt.Fprintf(out, "  acked      %s\n", r.Acked)
+	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
+}
+
+// sizeText writes a size as PostgreSQL does.
+func sizeText(bytes int64) string {
+	size, unit := float64(bytes), "B"
+	for _, next := range []string{"kB", "MB", "GB", "TB"} {
+		if size < 1024 {
+			break
+		}
+		size, unit = size/1024, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}

@@ -1,0 +1,70 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// SlotStatus is what the server says of a slot.
+type SlotStatus struct {
+	Server    LSN    // where the server writes; on a standby, where it replays
+	Acked     LSN    // confirmed_flush: the server keeps what was committed after it
+	Sent      LSN    // to who holds the slot; zero if nobody does
+	PID       int32  // of the walsender that holds it; zero if nobody does
+	WAL       string // wal_status: reserved, extended, unreserved or lost
+	Retained  int64  // bytes of log that the slot keeps from being removed
+	KeepBytes int64  // max_slot_wal_keep_size; -1: no limit
+}
+
+const slotStatusQuery = `SELECT w.lsn, coalesce(s.confirmed_flush_lsn, '0/0'), coalesce(r.sent_lsn, '0/0'), coalesce(s.active_pid, 0), coalesce(s.wal_status, 'lost'),
+	coalesce(greatest(w.lsn - s.restart_lsn, 0), 0)::int8,
+	(SELECT CASE WHEN setting = '-1' THEN -1 ELSE setting::int8 * 1048576 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
+FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn) AS w, pg_replication_slots AS s
+LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
+WHERE s.slot_name = $1`
+
+// ReadSlotStatus asks the server.
+func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus, err error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return s, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := rows(ctx, conn, slotStatusQuery, slot)
+	if err != nil {
+		return s, err
+	}
+	if len(got) == 0 {
+		return s, fmt.Errorf("slot %s is not there: run pgtee setup", slot)
+	}
+	for i, lsn := range []*LSN{&s.Server, &s.Acked, &s.Sent} {
+		if *lsn, err = pgoutput.ParseLSN(got[0][i]); err != nil {
+			return s, err
+		}
+	}
+	pid, _ := strconv.ParseInt(got[0][3], 10, 32)
+	s.PID, s.WAL = int32(pid), got[0][4]
+	s.Retained, _ = strconv.ParseInt(got[0][5], 10, 64)
+	s.KeepBytes, _ = strconv.ParseInt(got[0][6], 10, 64)
+	return s, nil
+}
+
+// DropSlot ends whoever uses the slot and drops it: what it held back is lost to the stream. It is the
+// last resort of --max-retained-wal SIZE:drop_slot.
+func DropSlot(ctx context.Context, connString, slot string) error {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	const end = `SELECT pg_catalog.pg_terminate_backend(active_pid, 10000) FROM pg_catalog.pg_replication_slots WHERE active AND slot_name = %s;`
+	const drop = `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = %s`
+	name := quoteLiteral(slot)
+	if err := execute(ctx, conn, fmt.Sprintf(end+drop, name, name)); err != nil {
+		return fmt.Errorf("drop slot %s: %w", slot, err)
+	}
+	return nil
+}
