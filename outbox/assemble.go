@@ -21,6 +21,8 @@ type Assembler struct {
 	maxBytes int
 	verifier *verifier
 
+	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
+
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
 	table   *table            // of the last row

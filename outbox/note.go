@@ -83,6 +83,7 @@ const (
 	FlagAfter                       // written after the success of a command that cannot run in a transaction block
 	FlagBackslash                   // standard_conforming_strings was off: in '…' a backslash escapes
 	FlagMultiByte                   // client_encoding has characters whose second byte may be ASCII
+	FlagDDL                         // event triggers fire for the statement
 )
 
 // SessionID names a client session of a proxy; it grows with the time of its start.

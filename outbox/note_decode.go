@@ -137,8 +137,9 @@ func readRecord(data []byte, values [][]byte) bool {
 	return len(data) == 0
 }
 
-// note appends a note, and for a command that ran before its note, the DDL change that it tells of: not
-// for a forged one, which would put any client's words into the stream of DDL.
+// note appends a note, and the DDL change that it alone tells of: that of a command which ran before its note and
+// which event triggers do not see, or of any DDL where there are no event triggers. Not that of a forged note, which
+// would put any client's words into the stream of DDL.
 func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 	size := len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	if err := a.charge(noteBytes + size); err != nil {
@@ -152,7 +153,11 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.readPayload(n, c)
-	if n.Flags&FlagAfter == 0 || n.Trust == Forged {
+	unseen := n.Flags&FlagAfter != 0
+	if n.Flags&FlagDDL != 0 {
+		unseen = a.noTriggers
+	}
+	if !unseen || n.Trust == Forged {
 		return nil
 	}
 	change, err := a.change(DDL, lsn, len(n.SQL))
@@ -161,6 +166,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 	}
 	change.DDL = &DDLRecord{
 		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
+		Atomic: n.Flags&FlagAfter == 0,
 	}
 	return nil
 }

@@ -272,3 +272,35 @@ func FuzzNoteMessage(f *testing.F) {
 		}
 	})
 }
+
+// Where no event trigger tells of DDL, its note does, before the rows that it writes.
+func TestDDLOfANote(t *testing.T) {
+	sign := func(flags Flags) string {
+		return string(testSigner.Append(nil, testPayload(FlagSQL|flags), []byte("bob"), 7, []byte("CREATE TABLE t AS SELECT 1")))
+	}
+	for _, test := range []struct {
+		name       string
+		flags      Flags
+		noTriggers bool
+		want       int // DDL changes
+		atomic     bool
+	}{
+		{"with triggers", FlagDDL, false, 0, false},
+		{"without", FlagDDL, true, 1, true},
+		{"after, with triggers", FlagDDL | FlagAfter, false, 0, false},
+		{"after, without", FlagDDL | FlagAfter, true, 1, false},
+		{"after, seen by no trigger", FlagAfter, false, 1, false},
+		{"no DDL", 0, true, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := &wal{t: t, keys: []MasterKey{testKey}, noTriggers: test.noTriggers}
+			got := w.begin(1).relation(1, "public", "t", "a").message(MessagePrefix, recordMessage(sign(test.flags), "bob", "r", 7, nil)).insert(1, "x").commit()
+			if len(got.Changes) != test.want+1 || got.Changes[test.want].Op != Insert {
+				t.Fatalf("changes %+v", got.Changes)
+			}
+			if d := got.Changes[0].DDL; test.want == 1 && (d.Confirmed || d.Atomic != test.atomic || d.User != "bob") {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}

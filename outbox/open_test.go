@@ -35,7 +35,7 @@ func goodAnswers() []answer {
 	return []answer{
 		{query: "pg_is_in_recovery", rows: [][]string{{"f"}}},
 		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
-		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100"}}},
+		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t"}}},
 		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
@@ -178,7 +178,7 @@ func TestOpenStream(t *testing.T) {
 		t.Errorf("publication hash %q", got.PublicationHash)
 	}
 	got.PublicationHash = ""
-	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100}
+	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Triggers: true}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -226,8 +226,8 @@ func TestOpenStreamRefuses(t *testing.T) {
 		{"no schema", change("pgtee.meta", failed("42P01")), ErrNotSetUp, "no pgtee.meta"},
 		{"no row in meta", change("pgtee.meta", answer{}), ErrNotSetUp, "no pgtee.meta"},
 		{"meta not readable", change("pgtee.meta", failed("42501")), nil, "GRANT SELECT"},
-		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100")), ErrNotSetUp, "copied"},
-		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100")), nil, "upgrade pgtee"},
+		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100", "t")), ErrNotSetUp, "copied"},
+		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100", "t")), nil, "upgrade pgtee"},
 		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "")), ErrNotSetUp, "names slot"},
 		{"one publication", change("pg_publication", one("pgtee_rows", "1")), ErrPublicationMissing, "pgtee_identity"},
 		{"no slot", change("s.plugin", answer{}), ErrSlotMissing, ""},

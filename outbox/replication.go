@@ -137,7 +137,8 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 
 func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {
 	got, err := simpleQuery(ctx, conn, `
-		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point
+		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point,
+			(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A')
 		FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
 		WHERE d.datname = pg_catalog.current_database()`)
 	switch code := sqlState(err); {
@@ -162,7 +163,7 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 	if err != nil {
 		return fmt.Errorf("read pgtee.meta: database oid: %w", err)
 	}
-	system.DatabaseOID = uint32(oid)
+	system.DatabaseOID, system.Triggers = uint32(oid), meta[5] == "t"
 	system.ConsistentPoint, err = pgoutput.ParseLSN(meta[4])
 	return err
 }

@@ -96,6 +96,12 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	return s, nil
 }
 
+func newAssembler(system System, cfg StreamConfig) *Assembler {
+	a := NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Keys)
+	a.noTriggers = !system.Triggers
+	return a
+}
+
 func (cfg *StreamConfig) setDefaults() {
 	if cfg.answerTimeout == 0 {
 		cfg.answerTimeout = answerTimeout
@@ -114,7 +120,7 @@ func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 		cfg:       cfg,
 		system:    system,
 		frames:    f,
-		assembler: NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Keys),
+		assembler: newAssembler(system, cfg),
 		queue:     newQueue(system.ConfirmedFlush, cfg.MaxQueueBytes),
 		wake:      make(chan struct{}, 1),
 	}

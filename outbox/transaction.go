@@ -96,5 +96,6 @@ type System struct {
 	Server          LSN    // current write position at connect
 	ConfirmedFlush  LSN    // of the slot at connect
 	ConsistentPoint LSN    // of the slot at its creation, from pgtee.meta
+	Triggers        bool   // our event triggers are there and tell of DDL
 	PublicationHash string // name, oid, operations and via_root of both publications
 }

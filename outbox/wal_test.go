@@ -9,15 +9,16 @@ import (
 
 // wal writes pgoutput messages, as a server would, into an Assembler of its own.
 type wal struct {
-	t         testing.TB
-	tolerant  bool // keep the first error instead of failing
-	maxBytes  int
-	keys      []MasterKey
-	assembler *Assembler
-	err       error
-	done      *Transaction
-	at        LSN // commit record of the open transaction
-	last      LSN // end of the last one
+	t          testing.TB
+	tolerant   bool // keep the first error instead of failing
+	maxBytes   int
+	keys       []MasterKey
+	noTriggers bool
+	assembler  *Assembler
+	err        error
+	done       *Transaction
+	at         LSN // commit record of the open transaction
+	last       LSN // end of the last one
 }
 
 func (w *wal) send(message []byte) *wal {
@@ -27,6 +28,7 @@ func (w *wal) send(message []byte) *wal {
 			w.maxBytes = DefaultMaxTransactionBytes
 		}
 		w.assembler = NewAssembler(0, w.maxBytes, w.keys)
+		w.assembler.noTriggers = w.noTriggers
 	}
 	if w.err != nil {
 		return w

@@ -1,5 +1,10 @@
 package parser
 
+import (
+	"slices"
+	"strings"
+)
+
 // definition reads CREATE, ALTER and DROP behind their first word.
 func (p *phrase) definition(s *Statement, first string) {
 	s.Note = Always
@@ -25,6 +30,22 @@ func (p *phrase) definition(s *Statement, first string) {
 			s.Verb = "CREATE TABLE AS"
 		}
 	}
+}
+
+// unfired are the kinds of objects whose commands fire no event trigger: they belong to the whole cluster
+// ("Overview of Event Trigger Behavior", PostgreSQL documentation 38.1).
+var unfired = []string{"DATABASE", "TABLESPACE", "ROLE", "SYSTEM", "EVENT TRIGGER", "LARGE OBJECT"}
+
+// IsDDL reports whether the statement is one that event triggers fire for.
+func (s *Statement) IsDDL() bool {
+	first, kind, _ := strings.Cut(s.Verb, " ")
+	switch first {
+	case "CREATE", "ALTER", "DROP":
+		return kind != "" && !slices.Contains(unfired, kind)
+	case "COMMENT", "GRANT", "REVOKE":
+		return true
+	}
+	return s.Verb == "SECURITY LABEL" || s.Verb == "REFRESH MATERIALIZED VIEW" || s.Verb == "IMPORT FOREIGN SCHEMA"
 }
 
 // object reads the kind of object, of up to four words, and returns the command's name ("ALTER FOREIGN DATA

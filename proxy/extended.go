@@ -42,6 +42,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 	}
 	if st.need != parser.Never {
 		st.subject = s.notes.carry(text[found.Start:found.End], found.Secret, set)
+		st.subject.flags |= ddlFlag(found)
 	}
 	return st
 }

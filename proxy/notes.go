@@ -47,6 +47,14 @@ type subject struct {
 	fingerprint uint64
 }
 
+// ddlFlag marks the note of a statement that event triggers fire for.
+func ddlFlag(st *parser.Statement) outbox.Flags {
+	if st.IsDDL() {
+		return outbox.FlagDDL
+	}
+	return 0
+}
+
 // append signs a note and appends the base64 text that pgtee.note() takes.
 func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++

@@ -235,8 +235,8 @@ func readNote(text string, key, query []byte) (string, error) {
 }
 
 func flagNames(flags outbox.Flags) (names string) {
-	for i, name := range []string{"row", "query", "sql", "redacted", "after"} {
-		if flags&(1<<i) != 0 {
+	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl"} {
+		if flags&(1<<i) != 0 && name != "" {
 			names += " " + name
 		}
 	}

@@ -140,6 +140,7 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	default:
 		subject.fingerprint = parser.Fingerprint(sql, w.set.lexis)
 	}
+	subject.flags |= ddlFlag(st)
 	before := len(*out)
 	*out = append(*out, spliceBefore...)
 	*out = s.notes.append(*out, w.set, subject, first)
@@ -196,6 +197,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
 	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	subject.flags |= ddlFlag(st)
 	s.apply(effectsOf(st), nil, set)
 	e.fate = withhold
 	if err := s.forward(m, e); err != nil {

@@ -31,10 +31,14 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 	return next, nil
 }
 
-// wanted says whether a transaction is to be published: not a progress marker, nor notes without a row.
+// wanted says whether a transaction is to be published: not a progress marker, nor notes without a row, save
+// that of a command which ran outside of any transaction block: it alone says who ran it.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
-	return len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty
+	return len(tx.Changes) > 0 || slices.ContainsFunc(tx.Notes, isAfter) || len(tx.Notes) > 0 && p.cfg.AuditEmpty
 }
+
+// isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
+func isAfter(n outbox.Note) bool { return n.Flags&outbox.FlagAfter != 0 }
 
 // append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant one
 // are sent in parts; nobody sees them before Publish.

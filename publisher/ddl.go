@@ -39,8 +39,11 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	if record.Objects == nil {
 		record.Objects = []outbox.DDLObject{}
 	}
+	if record.Command == "" && c.Note >= 0 { // known from its note alone
+		record.Command = b.notes.facts[c.Note].command
+	}
 	record.Statement = p.ddlStatement(c.DDL.Statement)
-	if err := b.addDDL(p.topics.ddl, ddlKey(c.DDL), record); err != nil {
+	if err := b.addDDL(p.topics.ddl, ddlKey(&record.DDLRecord), record); err != nil {
 		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
 	}
 	return nil

@@ -149,6 +149,9 @@ func chooseKey(relation *pgoutput.Relation, candidates [][]string) []int {
 		}
 	}
 	for _, names := range candidates {
+		if relation.Identity == 'd' && len(identity) > 0 && len(names) != len(identity) {
+			continue // the log flags the primary key of that time: this one came later
+		}
 		if key := locate(relation, names, len(identity) > 0); key != nil {
 			return key
 		}
