@@ -32,6 +32,7 @@ func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	}
 	defer server.Close()
 	server.SetDeadline(time.Now().Add(p.config.ConnectTimeout))
+	defer context.AfterFunc(ctx, func() { server.SetDeadline(time.Unix(1, 0)) })()
 	if _, err := server.Write(packet); err == nil {
 		io.Copy(io.Discard, io.LimitReader(server, maxStartupBytes))
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	glob "path"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,7 +25,8 @@ type Limits struct {
 	Users     Names
 }
 
-// Names admits some names and refuses others, by patterns as in path.Match. An empty Allow admits all.
+// Names admits some names and refuses others, by patterns as in path.Match, but that * and ? stand for a slash as
+// well. An empty Allow admits all.
 type Names struct{ Allow, Refuse []string }
 
 func (n Names) admits(name string) bool {
@@ -31,8 +34,9 @@ func (n Names) admits(name string) bool {
 }
 
 func matchesAny(patterns []string, name string) bool {
+	slashless := strings.NewReplacer("/", "\x00") // which no name holds
 	for _, pattern := range patterns {
-		if ok, _ := glob.Match(pattern, name); ok {
+		if ok, _ := glob.Match(slashless.Replace(pattern), slashless.Replace(name)); ok {
 			return true
 		}
 	}
@@ -110,6 +114,8 @@ func decrement(counts map[string]int, name string) {
 // watch ends sessions that are idle for too long, and cancels what runs for too long, until ctx ends.
 func (p *Proxy) watch(ctx context.Context) {
 	l := &p.config.Limits
+	var cancels sync.WaitGroup // one session's server may be slow to take its CancelRequest: the others do not wait
+	defer cancels.Wait()
 	ticker := time.NewTicker(l.interval())
 	defer ticker.Stop()
 	for {
@@ -118,7 +124,9 @@ func (p *Proxy) watch(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			for _, s := range p.list() {
-				s.expire(ctx, l, now)
+				if s.expire(l, now) {
+					cancels.Go(func() { s.cancelRunning(ctx) })
+				}
 			}
 		}
 	}
@@ -137,15 +145,24 @@ func (l *Limits) interval() (shortest time.Duration) {
 	return min(max(shortest/4, 10*time.Millisecond), time.Second)
 }
 
-// expire does to a session what the limits ask for.
-func (s *session) expire(ctx context.Context, l *Limits, now time.Time) {
+// expire ends a session that is idle for too long, and reports whether what it runs has to be cancelled.
+func (s *session) expire(l *Limits, now time.Time) (slow bool) {
 	ended, slow := s.pending.expire(l, now)
 	if ended {
 		s.interrupt()
 	}
-	if key := s.started.key; slow && key != nil {
-		packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(key)))
-		packet = binary.BigEndian.AppendUint32(packet, cancelRequest)
-		s.proxy.cancel(ctx, append(packet, key...))
+	return slow
+}
+
+// cancelRunning cancels what the session runs, unless that is a replication stream, which never ends by itself.
+// It reads what the session has told only because its first request has come after that.
+func (s *session) cancelRunning(ctx context.Context) {
+	defer s.pending.cancelled()
+	key := s.started.key
+	if key == nil || s.started.replication {
+		return
 	}
+	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(key)))
+	packet = binary.BigEndian.AppendUint32(packet, cancelRequest)
+	s.proxy.cancel(ctx, append(packet, key...))
 }

@@ -68,8 +68,9 @@ type pending struct {
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // no more requests
 
-	timed bool      // limits of time hold
-	since time.Time // of the last ReadyForQuery, or of the first request after it
+	timed      bool      // limits of time hold
+	since      time.Time // of the last ReadyForQuery, or of the first request after it
+	cancelling bool      // a CancelRequest for what runs is on its way
 
 	generation uint32 // of our prepared statement; a new one begins when the client may have removed it
 	prepared   bool   // our prepared statement of this generation is there: its ParseComplete was seen
@@ -85,10 +86,14 @@ func newPending() *pending {
 
 func (p *pending) at(i int) *entry { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
 
-// push adds the request that is sent next. There must be room.
+// push adds the request that is sent next. There must be room. It waits while a CancelRequest is on its way for
+// what has come to its end meanwhile: e would be hit.
 func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.ready && p.cancelling && p.ended == nil {
+		p.moved.Wait()
+	}
 	switch {
 	case p.ended != nil:
 		return p.ended
@@ -298,18 +303,19 @@ func (p *pending) touchLocked() {
 	}
 }
 
-// expire reports whether the session has been idle for too long, and ends now, or has worked for too long.
+// expire reports whether the session has been idle for too long, and ends now, or has worked for too long: then
+// its CancelRequest has to follow, and cancelled.
 func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended != nil || p.lost || p.since.IsZero() {
+	if p.ended != nil || p.lost || p.cancelling || p.since.IsZero() {
 		return false, false
 	}
 	over := func(limit time.Duration) bool { return limit > 0 && now.Sub(p.since) > limit }
 	switch {
 	case !p.ready:
 		if slow = over(l.Query); slow {
-			p.since = now
+			p.since, p.cancelling = now, true
 		}
 		return false, slow
 	case p.status == 'I' && over(l.Idle):
@@ -318,6 +324,14 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 		p.ended = idleInTransactionError()
 	}
 	return p.ended != nil, false
+}
+
+// cancelled tells that the server has dealt with the CancelRequest.
+func (p *pending) cancelled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancelling = false
+	p.moved.Broadcast()
 }
 
 // reason is why there are no more requests.

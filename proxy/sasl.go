@@ -27,9 +27,10 @@ func (s *session) withoutBinding() bool {
 	return encrypted && !sameCertificate(s.shown, s.server)
 }
 
-// isSASLOffer reports whether an Authentication message lists SASL mechanisms.
-func isSASLOffer(m message) bool {
-	return m.kind == 'R' && m.whole() && len(m.body) > 4 && binary.BigEndian.Uint32(m.body) == authenticationSASL
+// offersBinding reports whether an Authentication message lists the SASL mechanism with channel binding.
+func offersBinding(m message) bool {
+	return m.kind == 'R' && m.whole() && len(m.body) > 4 && binary.BigEndian.Uint32(m.body) == authenticationSASL &&
+		bytes.Contains(m.body[4:], []byte(bindingMechanism+"\x00"))
 }
 
 // appendOffer appends an AuthenticationSASL message without channel binding.

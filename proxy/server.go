@@ -89,10 +89,13 @@ func requestTLS(conn net.Conn) error {
 	if _, err := io.ReadFull(conn, answer[:]); err != nil {
 		return err
 	}
-	if answer[0] != 'S' {
+	switch answer[0] {
+	case 'S':
+		return nil
+	case 'N':
 		return errNoTLS
 	}
-	return nil
+	return fmt.Errorf("the server answers an SSLRequest with %q", answer[0])
 }
 
 func dialPlain(ctx context.Context, address string) (net.Conn, error) {

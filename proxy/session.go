@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,7 @@ type session struct {
 	pending  *pending
 	database *database // nil if its outbox is of no interest
 	started  startup
+	unbound  atomic.Bool // the server's offer of channel binding has been taken out
 
 	// Of the requests.
 	notes      *notes // nil: no note is ever sent in this session
@@ -126,11 +128,12 @@ func (s *session) interrupt() {
 // close ends both connections at once.
 func (s *session) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	s.client.Close()
-	if s.server != nil {
-		s.server.Close()
+	client, server := s.client, s.server
+	s.mu.Unlock()
+	client.Close()
+	if server != nil {
+		server.Close()
 	}
 }
 

@@ -41,7 +41,7 @@ var errCancelled = errors.New("cancel request forwarded")
 
 // start lets client and server agree on everything, up to the first ReadyForQuery.
 func (s *session) start(ctx context.Context) error {
-	s.client.SetReadDeadline(time.Now().Add(s.proxy.config.Limits.Login))
+	s.client.SetDeadline(time.Now().Add(s.proxy.config.Limits.Login))
 	if s.proxy.config.ProxyHeader {
 		from, err := readProxyHeader(s.client)
 		if err != nil {
@@ -55,7 +55,7 @@ func (s *session) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.client.SetReadDeadline(time.Time{})
+	s.client.SetDeadline(time.Time{})
 	if err := s.started.read(packet); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (s *session) relayAnswers() error {
 			if !ok || !s.up.holds(m) {
 				break
 			}
-			if missesBinding(m) && s.withoutBinding() {
+			if missesBinding(m) && s.unbound.Load() {
 				s.server.Close()
 				return bindingError()
 			}
@@ -281,7 +281,8 @@ func (s *session) relayQuestions() error {
 				return s.down.flush(s.client)
 			}
 			s.started.learn(s, m)
-			if isSASLOffer(m) && s.withoutBinding() {
+			if offersBinding(m) && s.withoutBinding() {
+				s.unbound.Store(true)
 				s.down.replaced(m)
 				s.down.out = appendOffer(s.down.out, m.body)
 			} else {

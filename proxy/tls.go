@@ -56,31 +56,41 @@ func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {
 		return nil, fmt.Errorf("TLS mode %s: name the CA of client certificates with --tls-client-ca", c.Mode)
 	}
 	found := &certificates{ClientTLS: c, log: log}
-	config, err := found.load()
-	if err != nil {
-		return nil, err
-	}
-	found.config, found.read = config, found.modified()
-	return found, nil
+	found.read = found.modified()
+	var err error
+	found.config, err = found.load()
+	return found, err
 }
 
-// current returns the configuration for a new handshake. Files that cannot be read leave the old one in force.
+// current returns the configuration for a new handshake. The handshake that finds a change reads the files, and
+// others have the old one meanwhile. Files that cannot be read leave it in force.
 func (c *certificates) current() *tls.Config {
 	modified := c.modified()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if modified == c.read {
-		return c.config
+	config, changed := c.claim(modified)
+	if !changed {
+		return config
 	}
-	c.read = modified
-	config, err := c.load()
+	loaded, err := c.load()
 	if err != nil {
 		c.log.Warn("the changed TLS files cannot be used; the former certificate stays", zap.Error(err))
-		return c.config
+		return config
 	}
-	c.config = config
 	c.log.Info("TLS certificate read again")
-	return config
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.read == modified { // not overtaken by the next change
+		c.config = loaded
+	}
+	return c.config
+}
+
+// claim returns the configuration, and whether the caller has to read the files.
+func (c *certificates) claim(modified [3]time.Time) (config *tls.Config, changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed = modified != c.read
+	c.read = modified
+	return c.config, changed
 }
 
 func (c *certificates) modified() (times [3]time.Time) {
