@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
 )
 
 // ddlRecord is a record of <prefix>.ddl: one DDL command, with the objects that it made, changed or
 // dropped. Its key is schema.table of its first table, else its first object, else the command.
 //
-// The statement keeps its literals, which are defaults, constraints and views; credentials are
+// The statement is the text of the whole Query. Definitions keep their literals, which are defaults,
+// constraints and views; what stands beside them keeps its own with SQL text full only. Credentials are
 // redacted. A long one is cut; with SQL text off it is empty.
 type ddlRecord struct {
 	Version    int        `json:"v"`
@@ -86,7 +89,43 @@ func (p *Publisher) ddlStatement(sql string) string {
 	if p.cfg.SQLText == Off {
 		return ""
 	}
-	return string(cut(redact(nil, []byte(sql)), maxAuditTextBytes))
+	text := redact(nil, []byte(sql))
+	if p.cfg.SQLText == Normalised {
+		text = withoutValues(text)
+	}
+	return string(cut(text, maxAuditTextBytes))
+}
+
+// withoutValues removes the literals of the statements that define nothing: CREATE TABLE and the INSERT of its
+// first rows may be one Query, and CREATE TABLE AS is both.
+func withoutValues(sql []byte) []byte {
+	statements, readable := parser.Split(nil, sql, plain)
+	if !readable {
+		return parser.Normalize(nil, sql, plain)
+	}
+	var text []byte
+	at := 0
+	for _, s := range statements {
+		if defines(s.Verb) {
+			continue
+		}
+		text = append(text, sql[at:s.Start]...)
+		text = parser.Normalize(text, sql[s.Start:s.End], plain)
+		at = s.End
+	}
+	return append(text, sql[at:]...)
+}
+
+// defines says whether a statement makes or changes definitions, and no rows.
+func defines(verb string) bool {
+	command, _, _ := strings.Cut(verb, " ")
+	switch command {
+	case "CREATE":
+		return verb != "CREATE TABLE AS"
+	case "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE", "SECURITY", "IMPORT":
+		return true
+	}
+	return false
 }
 
 // ddlKey is the identity of the first table of the command, else of its first object.

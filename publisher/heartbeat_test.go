@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,4 +37,34 @@ func TestHeartbeat(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowLog takes longer for a record than the time to the next heartbeat.
+type slowLog struct{ *memoryLog }
+
+func (l slowLog) Publish(ctx context.Context, b *Batch, p Position) error {
+	time.Sleep(2 * time.Millisecond)
+	return l.memoryLog.Publish(ctx, b, p)
+}
+
+// TestHeartbeatHidesNoLoss: a publisher whose heartbeats are always due sees that its stream is gone.
+func TestHeartbeatHidesNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := listOf(), listOf(rowAt(100))
+		first.lost <- errors.New("gone")
+		sources := []*listSource{first, second}
+		config := testConfig(nil)
+		config.Heartbeat = time.Millisecond
+		open := func(context.Context) (source Source, err error) {
+			source, sources = sources[0], sources[1:]
+			return source, nil
+		}
+		log := &memoryLog{}
+		p := newPublisher(config, open, slowLog{log}, beatingFormat{})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := p.Run(ctx); err != nil || log.recorded.EndLSN != 100 {
+			t.Errorf("%v; position %s", err, log.recorded.EndLSN)
+		}
+	})
 }

@@ -213,7 +213,7 @@ func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) 
 	wait, cancel := context.WithTimeout(ctx, due)
 	defer cancel()
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
-	if err != nil && errors.Is(wait.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil, nil
 	}
 	if err != nil {
