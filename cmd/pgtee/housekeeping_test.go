@@ -74,6 +74,19 @@ func TestTablesThatTheTriggerMissedAreListed(t *testing.T) {
 	}
 }
 
+// In a copy of a database events would pile up, for nobody publishes or prunes them.
+func TestNothingIsPublishedFromACopy(t *testing.T) {
+	c := newChain(t, nil)
+	url := c.postgres.URL("postgres")
+	if _, err := outbox.Setup(t.Context(), outbox.SetupConfig{ConnString: url, Slot: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	c.exec(url, "SELECT pgtee.publish('t', 'k', 'original'); UPDATE pgtee.meta SET database_oid = 1; SELECT pgtee.publish('t', 'k', 'copy')")
+	if n := c.count(url, "SELECT count(*) FROM pgtee.outbox WHERE kind = 'e'"); n != 1 {
+		t.Errorf("%d events, want that of the original", n)
+	}
+}
+
 // A role that made schema pgtee before us owns what CREATE OR REPLACE leaves there: an event trigger's
 // function would run its code with the rights of a superuser.
 func TestSuperuserDoesNotRunFunctionsOfOthers(t *testing.T) {

@@ -2,7 +2,8 @@
 -- the transaction commits. It is a row of the outbox and never a logical message: any client can write a
 -- message, so a message could not carry the right to execute this function, which setup grants to roles
 -- by name. session_user tells who published. Text is published as UTF-8; a null key or payload is null in
--- Kafka, too. What the publisher could not take is refused here, in the client's own transaction.
+-- Kafka, too. What the publisher could not take is refused here, in the client's own transaction. In a copy of
+-- the database nothing is written: nobody would ever prune it.
 CREATE OR REPLACE FUNCTION pgtee.put_event(topic text, key bytea, payload bytea, headers jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
@@ -10,6 +11,11 @@ DECLARE
     body  text;
     slice integer := (trunc(date_part('epoch', now()))::int8 / 3600) % 3;
 BEGIN
+    IF pgtee.ready() IS NULL THEN
+        RAISE WARNING 'pgtee.publish: this database is a copy, from which nothing is published'
+            USING HINT = 'If it has a publisher of its own, run pgtee setup here.';
+        RETURN;
+    END IF;
     IF topic IS NULL OR topic !~ '^[A-Za-z0-9._-]{1,180}$' OR topic IN ('.', '..', 'refused') THEN
         RAISE 'pgtee.publish: topic %: use 1 to 180 letters, digits, dots, dashes and underscores, and not "refused"', coalesce(quote_literal(left(topic, 200)), 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
