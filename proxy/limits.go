@@ -154,12 +154,11 @@ func (s *session) expire(l *Limits, now time.Time) (slow bool) {
 	return slow
 }
 
-// cancelRunning cancels what the session runs, unless that is a replication stream, which never ends by itself.
-// It reads what the session has told only because its first request has come after that.
+// cancelRunning cancels what the session runs.
 func (s *session) cancelRunning(ctx context.Context) {
 	defer s.pending.cancelled()
 	key := s.started.key
-	if key == nil || s.started.replication {
+	if key == nil {
 		return
 	}
 	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(key)))

@@ -68,7 +68,7 @@ type pending struct {
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // no more requests
 
-	timed      bool      // limits of time hold
+	timed      bool      // limits of time hold: not for replication, whose streams are requests that never end
 	since      time.Time // of the last ReadyForQuery, or of the first request after it
 	cancelling bool      // a CancelRequest for what runs is on its way
 

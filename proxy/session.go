@@ -48,7 +48,6 @@ type session struct {
 
 func newSession(p *Proxy, client net.Conn) *session {
 	s := &session{proxy: p, client: client, pending: newPending(), statements: newStatements()}
-	s.pending.timed = p.config.Limits.interval() > 0
 	s.replies.pending = s.pending
 	s.setAddress(addressOf(client.RemoteAddr().String()))
 	return s

@@ -59,6 +59,7 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.started.read(packet); err != nil {
 		return err
 	}
+	s.pending.timed = s.proxy.config.Limits.interval() > 0 && !s.started.replication
 	if err := s.proxy.tls.admit(s.client, s.started.user); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 	for _, p := range f.Postgres {
 		config, err := pgconn.ParseConfig(p.url.String())
 		if err != nil {
-			return nil, usage(fmt.Errorf("--postgres %s: %w", p, errors.Unwrap(err)))
+			return nil, usage(fmt.Errorf("--postgres %s: %s", p, problemOf(err)))
 		}
 		direct := config.SSLNegotiation == "direct"
 		list = append(list, server(config.Host, config.Port, config.TLSConfig, direct))
@@ -70,6 +70,15 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 		}
 	}
 	return list, nil
+}
+
+// problemOf is what the library says is wrong with a URL, without the URL: some of its errors hold no other.
+func problemOf(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		return text[i+len("`: "):]
+	}
+	return text
 }
 
 func server(host string, port uint16, config *tls.Config, direct bool) proxy.Server {
