@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -100,6 +101,9 @@ func (w *writer) event(op outbox.Op) error {
 	r := w.table.router
 	switch op {
 	case outbox.Insert:
+		if slices.ContainsFunc(w.after.values, func(v value) bool { return v.kind == pgoutput.Unchanged }) {
+			return errors.New("the log does not have the whole row, which was inserted")
+		}
 	case outbox.Update:
 		return w.updated()
 	default:

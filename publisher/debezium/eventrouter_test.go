@@ -165,3 +165,17 @@ func FuzzExpanded(f *testing.F) {
 		}
 	})
 }
+
+// An inserted row is in the log as a whole; if a server says otherwise, there is no event to be made of it.
+func TestEventOfPartOfARow(t *testing.T) {
+	row := append(tuple("a1", "order", "o-1", "Created")[2:], pgoutput.Unchanged, pgoutput.Null, pgoutput.Null)
+	tx := &outbox.Transaction{XID: 7, EndLSN: 9, Changes: []outbox.Change{
+		{Op: outbox.Insert, Note: -1, Relation: outboxRelation, New: append(pgoutput.Tuple{0, 7}, row...)},
+	}}
+	for _, envelope := range []Envelope{Change, Plain} {
+		e := New(Config{Prefix: "shop", Envelope: envelope, Outboxes: []OutboxTable{NewOutboxTable("public.*")}})
+		if err := e.Append(&publisher.Batch{}, tx, 0); err == nil {
+			t.Errorf("envelope %s: no error", envelopes[envelope])
+		}
+	}
+}
