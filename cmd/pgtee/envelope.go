@@ -37,7 +37,7 @@ func (f envelopeFlags) checkEnvelope(framing framingFlags) error {
 		return err
 	case envelope != debezium.Flat && (flat.Deletes != debezium.DeleteTombstone || len(flat.Fields) > 0):
 		return errors.New("--flat-deletes and --flat-fields need --envelope flat")
-	case envelope == debezium.Plain && (orElse(framing.Format, "json") != "json" || orElse(framing.KeyFormat, "same") != "same" && framing.KeyFormat != "json"):
+	case envelope == debezium.Plain && framing.hasSchemas():
 		return errors.New("--envelope plain has no schema: choose --format json, or another envelope")
 	}
 	return nil

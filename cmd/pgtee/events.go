@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -38,8 +39,8 @@ func (f publisherFlags) validate(sources []source, text textFlags) error {
 			return err
 		}
 		for _, table := range records.Outboxes {
-			if table.Expand && f.Format != "" && f.Format != "json" {
-				return fmt.Errorf("--outbox-option table.expand.json.payload=true makes values without a schema: leave it out, or --format %s", f.Format)
+			if table.Expand && f.hasSchemas() {
+				return fmt.Errorf("--outbox-option table.expand.json.payload=true makes values without a schema: leave it out, or --format %s --key-format %s", f.Format, f.KeyFormat)
 			}
 		}
 	}
@@ -67,6 +68,16 @@ func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 		}
 	}
 	return tables, nil
+}
+
+// unmatched returns the outbox tables that are not among these, or not published: their rows make no event.
+func (f eventFlags) unmatched(shape *publisher.Shape, tables []string) []string {
+	return slices.DeleteFunc(slices.Clone(f.OutboxTable), func(glob string) bool {
+		return slices.ContainsFunc(tables, func(name string) bool {
+			schema, table, _ := strings.Cut(name, ".")
+			return publisher.MatchGlob(glob, name) && shape.Includes(schema, table)
+		})
+	})
 }
 
 // setOption sets an option of one table, or of all.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
 
@@ -54,9 +56,32 @@ func TestWrongEventFlags(t *testing.T) {
 func TestExpandedPayloadsHaveNoSchema(t *testing.T) {
 	var flags publisherFlags
 	flags.OutboxTable, flags.OutboxOption = []string{"public.outbox"}, []string{"table.expand.json.payload=true"}
-	flags.Format = "json-schema"
-	err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"})
-	if err == nil || !strings.Contains(err.Error(), "--format json-schema") {
-		t.Error(err)
+	for _, flags.framingFlags = range []framingFlags{{Format: "json-schema"}, {Format: "json", KeyFormat: "json-schema"}} {
+		err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"})
+		if err == nil || !strings.Contains(err.Error(), "json-schema") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFlatDeletesAndTombstones(t *testing.T) {
+	for deletes, ok := range map[string]bool{"tombstone": false, "rewrite-with-tombstone": false, "rewrite": true, "drop": true} {
+		var flags recordFlags
+		flags.Envelope, flags.FlatDeletes = "flat", deletes
+		if err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"}); (err == nil) != ok {
+			t.Errorf("--no-tombstones --flat-deletes %s: %v", deletes, err)
+		}
+	}
+}
+
+func TestMisspeltOutboxTables(t *testing.T) {
+	shape, err := publisher.NewShape(publisher.ShapeConfig{ExcludeTables: []string{"secret.*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := eventFlags{OutboxTable: []string{"public.outbox", "public.outbix", "bank.*", "secret.outbox"}}
+	got := flags.unmatched(shape, []string{"public.outbox", "bank.events", "secret.outbox"})
+	if !slices.Equal(got, []string{"public.outbix", "secret.outbox"}) {
+		t.Error(got)
 	}
 }

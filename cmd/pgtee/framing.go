@@ -65,6 +65,11 @@ func (f framingFlags) avro(log *zap.Logger) (publisher.Framing, error) {
 // usesAvro says whether a registry is asked at all.
 func (f framingFlags) usesAvro() bool { return f.Format == "avro" || f.KeyFormat == "avro" }
 
+// hasSchemas says whether keys or values are more than the bare payload.
+func (f framingFlags) hasSchemas() bool {
+	return orElse(f.Format, "json") != "json" || f.KeyFormat == "json-schema" || f.KeyFormat == "avro"
+}
+
 // checkFraming tells what is wrong with the flags before anything is asked.
 func (f framingFlags) checkFraming() error {
 	if !f.usesAvro() {

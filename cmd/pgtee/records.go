@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
@@ -65,6 +67,9 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	}
 	if err := f.checkEnvelope(f.framingFlags); err != nil {
 		return err
+	}
+	if f.Envelope == "flat" && !f.Tombstones && strings.HasSuffix(orElse(f.FlatDeletes, "tombstone"), "tombstone") {
+		return errors.New("--no-tombstones contradicts --flat-deletes, which says what becomes of a delete with --envelope flat: choose --flat-deletes drop or rewrite")
 	}
 	if len(sources) > 1 && f.sharesTopics() {
 		return fmt.Errorf("--topic-template %s gives the tables of several databases the same topics: put {prefix} or {database} into it", f.TopicTemplate)

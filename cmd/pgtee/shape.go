@@ -95,8 +95,8 @@ func (f shapeFlags) shape(s source) (*publisher.Shape, error) {
 	return publisher.NewShape(config)
 }
 
-// warnUnmatched tells of globs that match no table: a misspelt one hides nothing.
-func (f shapeFlags) warnUnmatched(ctx context.Context, s source, log *zap.Logger) error {
+// warnUnmatched tells of globs that match no table: a misspelt one hides nothing, and makes no event.
+func (f publisherFlags) warnUnmatched(ctx context.Context, s source, log *zap.Logger) error {
 	shape, err := f.shape(s)
 	if err != nil {
 		return err
@@ -107,6 +107,9 @@ func (f shapeFlags) warnUnmatched(ctx context.Context, s source, log *zap.Logger
 	}
 	for _, glob := range shape.Unmatched(tables) {
 		log.Warn("the configuration names tables that are not there: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
+	}
+	for _, glob := range f.unmatched(shape, tables) {
+		log.Warn("--outbox-table names tables that are not there or not published: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
 	}
 	return nil
 }
