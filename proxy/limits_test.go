@@ -219,3 +219,19 @@ func TestNoBindingOffered(t *testing.T) {
 		t.Errorf("the server hears %q (%v)", got, err)
 	}
 }
+
+// A request that comes in the moment in which the session ends makes the server end first: the client is told all
+// the same.
+func TestRequestAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Limits{Idle: time.Hour})
+		g := h.enter("abcd", annInShop)
+		for _, s := range h.proxy.list() {
+			s.pending.drain() // and not yet: interrupt
+		}
+		g.says("Query `SELECT 1`")
+		if got, _ := g.heard(); !strings.Contains(got, "57P01") {
+			t.Errorf("the client hears %q", got)
+		}
+	})
+}

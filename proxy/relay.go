@@ -1,11 +1,6 @@
 package proxy
 
-import (
-	"errors"
-	"os"
-
-	"go.uber.org/zap"
-)
+import "go.uber.org/zap"
 
 // relayRequests moves the client's messages to the server until one side ends.
 func (s *session) relayRequests() error {
@@ -86,8 +81,8 @@ func (s *session) relayReplies() error {
 			return errDrained
 		}
 		if err := s.down.read(s.server); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return s.pending.reason()
+			if reason := s.pending.reason(); reason != nil {
+				return reason
 			}
 			return err
 		}
