@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -18,28 +17,9 @@ import (
 // limited starts a proxy with limits in front of a shared server, and returns a URL for a user.
 func limited(t *testing.T, limits proxy.Limits) func(user string) string {
 	server := must(t, sharedPostgres[18])
-	p, err := proxy.New(proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Outbox: proxy.OutboxOff, Limits: limits})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(context.Background(), listener) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(p.Shutdown(ctx), <-served); !errors.Is(err, proxy.ErrProxyClosed) {
-			t.Error(err)
-		}
-		if open := p.Stats().SessionsOpen; open != 0 {
-			t.Errorf("%d sessions are left", open)
-		}
-	})
+	address, _ := serve(t, proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Outbox: proxy.OutboxOff, Limits: limits})
 	return func(user string) string {
-		return fmt.Sprintf("postgres://%s@%s/postgres?sslmode=disable", user, listener.Addr())
+		return fmt.Sprintf("postgres://%s@%s/postgres?sslmode=disable", user, address)
 	}
 }
 

@@ -250,30 +250,13 @@ type tap struct {
 }
 
 func newTap(t *testing.T, address string, url func(string) string, mode proxy.Outbox) *tap {
-	p, err := proxy.New(proxy.Config{Servers: []proxy.Server{{Address: address}}, Outbox: mode, Key: make([]byte, 32), SQLText: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(context.Background(), ln) }()
+	proxied, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: address}}, Outbox: mode, Key: make([]byte, 32), SQLText: true})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := p.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if err := <-served; err != proxy.ErrProxyClosed {
-			t.Errorf("serve: %v", err)
-		}
-		if stats := p.Stats(); stats.LostReplies != 0 || stats.SessionsOpen != 0 || (stats.Notes == 0) != (mode == proxy.OutboxOff) {
+		if stats := p.Stats(); stats.LostReplies != 0 || (stats.Notes == 0) != (mode == proxy.OutboxOff) {
 			t.Errorf("%+v", stats)
 		}
 	})
-	w := &tap{address, ln.Addr().String(), url, p}
+	w := &tap{address, proxied, url, p}
 	w.setup(t)
 	return w
 }

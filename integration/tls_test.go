@@ -159,24 +159,8 @@ func (s *encryptedServer) ways(mode string) []proxy.Server {
 
 // open starts a proxy in front of the server and returns its address.
 func (s *encryptedServer) open(t *testing.T, mode string, client *proxy.ClientTLS) string {
-	p, err := proxy.New(proxy.Config{Servers: s.ways(mode), TLS: client, Outbox: proxy.OutboxOff})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(context.Background(), listener) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := errors.Join(p.Shutdown(ctx), <-served); !errors.Is(err, proxy.ErrProxyClosed) {
-			t.Error(err)
-		}
-	})
-	return listener.Addr().String()
+	address, _ := serve(t, proxy.Config{Servers: s.ways(mode), TLS: client, Outbox: proxy.OutboxOff})
+	return address
 }
 
 func (c certificate) shown(mode proxy.TLSMode) *proxy.ClientTLS {
