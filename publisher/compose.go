@@ -84,6 +84,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	if c.Op == outbox.DDL {
 		return p.appendDDL(tx, i)
 	}
+	p.columns.row(c.Relation)
 	first := p.batch.Len()
 	if c.Op == outbox.Event {
 		p.appendEvent(tx, i)

@@ -25,7 +25,16 @@ type ddlRecord struct {
 	EndLSN     outbox.LSN `json:"end_lsn"`
 	CommitTime time.Time  `json:"commit_time"`
 	outbox.DDLRecord
-	Pgtee json.RawMessage `json:"pgtee"` // as in data records
+	Objects []ddlObject     `json:"objects"` // instead of the DDLRecord's
+	Pgtee   json.RawMessage `json:"pgtee"`   // as in data records
+}
+
+// ddlObject is an object with, of a table that was altered or dropped, the columns before the command as the stream
+// itself knew them: null if it had not told of the table since the publisher started, or if it is no such table.
+// What a table got through its parent, or lost with a dropped type, is in no record of its own.
+type ddlObject struct {
+	outbox.DDLObject
+	ColumnsBefore []columnBefore `json:"columns_before"`
 }
 
 // maxDDLRecordBytes keeps a record under the megabyte that Kafka takes by default. The statement, cut to
@@ -37,11 +46,12 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	record := ddlRecord{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline,
 		XID: tx.XID, EndLSN: tx.EndLSN, CommitTime: tx.CommitTime.UTC(),
-		DDLRecord: *c.DDL, Pgtee: b.AppendPgtee(nil, tx, i),
+		DDLRecord: *c.DDL, Objects: make([]ddlObject, len(c.DDL.Objects)), Pgtee: b.AppendPgtee(nil, tx, i),
 	}
-	if record.Objects == nil {
-		record.Objects = []outbox.DDLObject{}
+	for i, o := range c.DDL.Objects {
+		record.Objects[i] = ddlObject{o, p.columns.before(o)}
 	}
+	p.columns.ddl(c.DDL)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
 		record.Command = b.notes.facts[c.Note].command
 	}
@@ -71,10 +81,10 @@ func (b *Batch) addDDL(topic, key string, record ddlRecord) error {
 		}
 		record.Objects = objects[n/2:]
 		return b.addDDL(topic, key, record)
-	case n == 1 && objects[0].Columns != nil:
+	case n == 1 && (objects[0].Columns != nil || objects[0].ColumnsBefore != nil):
 		bare := objects[0]
-		bare.Columns = nil
-		record.Objects = []outbox.DDLObject{bare}
+		bare.Columns, bare.ColumnsBefore = nil, nil
+		record.Objects = []ddlObject{bare}
 		return b.addDDL(topic, key, record)
 	}
 	start := len(b.Buf)

@@ -23,11 +23,12 @@ type Publisher struct {
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
-	source   Source     // nil: the slot is not held
-	doubted  *Position  // what the log held when the last check failed
-	batch    *Batch     // of that source
-	order    []int      // of the changes of a transaction, reused
-	audit    audit      // of a transaction, reused
+	source   Source    // nil: the slot is not held
+	doubted  *Position // what the log held when the last check failed
+	batch    *Batch    // of that source
+	order    []int     // of the changes of a transaction, reused
+	audit    audit     // of a transaction, reused
+	columns  knownColumns
 	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
 	composed int        // transactions since the last Publish
 	filtered int        // changes since then that made no record
@@ -161,6 +162,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position = *recorded
 	}
 	p.batch.Reset()
+	p.columns.forget()
 	p.composed, p.filtered, p.refused, p.sent = 0, 0, 0, 0
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
