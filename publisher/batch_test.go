@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -117,5 +118,19 @@ func TestJSONTimeAndHex(t *testing.T) {
 	}
 	if got := AppendJSONBase64(nil, []byte{0xff}); string(got) != `"/w=="` {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestNotesOfAGiantAreForgotten: their texts are no memory that is kept for the next transaction.
+func TestNotesOfAGiantAreForgotten(t *testing.T) {
+	giant := &outbox.Transaction{Notes: make([]outbox.Note, 9)}
+	for i := range giant.Notes {
+		giant.Notes[i].SQL = []byte("INSERT INTO t VALUES ('" + strings.Repeat("a", maxKeptBytes/8) + "')")
+	}
+	n := notes{text: Full}
+	n.begin(giant)
+	n.begin(&outbox.Transaction{})
+	if cap(n.sql) > maxKeptBytes {
+		t.Errorf("%d bytes are kept", cap(n.sql))
 	}
 }

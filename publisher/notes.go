@@ -34,8 +34,8 @@ type fact struct {
 const direct = `{"session":null,"statement":null,"via":"direct","verified":false}`
 
 func (n *notes) begin(tx *outbox.Transaction) {
-	n.tx, n.sql, n.json = tx, n.sql[:0], n.json[:0]
-	n.facts = slices.Grow(n.facts[:0], len(tx.Notes))[:len(tx.Notes)]
+	n.tx, n.sql, n.json = tx, recycle(n.sql), recycle(n.json)
+	n.facts = slices.Grow(recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
 	clear(n.facts)
 	for i := range tx.Changes {
 		if c := &tx.Changes[i]; c.Note >= 0 && (c.Op == outbox.Insert || c.Op == outbox.Update || c.Op == outbox.Delete) {
