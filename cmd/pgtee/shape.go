@@ -192,11 +192,11 @@ func parseMask(kind publisher.MaskKind, text string) (publisher.MaskConfig, erro
 // hides says whether something of a row is kept from readers that its SQL would show.
 func (f shapeFlags) hides() bool {
 	for _, t := range f.Tables {
-		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash) > 0 {
+		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash)+len(t.Truncate) > 0 {
 			return true
 		}
 	}
-	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash) > 0
+	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash)+len(f.TruncateColumn) > 0
 }
 
 // sharesTopics says whether topics do not tell the databases apart.

@@ -113,6 +113,7 @@ func TestShapeFlagErrors(t *testing.T) {
 		"--hash-salt-file: open /nonexistent":           {"--hash", "a.b.c", "--hash-salt-file", "/nonexistent"},
 		"is empty: write a random text":                 {"--hash", "a.b.c", "--hash-salt-file", file(t, "salt", "\n")},
 		"--sql-text full would show":                    {"--mask", "a.b.c", "--sql-text", "full"},
+		"full would show":                               {"--truncate-column", "a.b.c:3", "--sql-text", "full"},
 		"filter at character 6: found its end":          {"--tables", "[{match: a.b, where: 'id = '}]"},
 		`unknown field "wher"`:                          {"--tables", "[{match: a.b, wher: x}]"},
 		"--include-tables chooses tables":               {"--tables", "[public.orders]"},
