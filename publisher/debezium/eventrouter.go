@@ -175,8 +175,20 @@ func (w *writer) eventKey(topic string) (int, error) {
 		b.Buf = w.appendRaw(b.Buf, r.key)
 		return start, nil
 	}
-	b.Buf = w.table.columns[r.key].append(b.Buf, w.after.values[r.key], nil)
+	if err := w.field(r.key); err != nil {
+		return 0, err
+	}
 	return start, w.frame(b, start, publisher.KeyPart, topic, w.table.columns[r.key].schema)
+}
+
+// field appends the JSON of a column. An event has no block pgtee to tell what its schema cannot carry.
+func (w *writer) field(column int) error {
+	lost := w.losing()
+	w.batch.Buf = w.table.columns[column].append(w.batch.Buf, w.after.values[column], lost)
+	if lost != nil && len(lost.json) > 0 {
+		return fmt.Errorf("the type of column %s cannot carry the value of this event: choose another handling mode for its type, or no schemas", w.table.relation.Columns[column].Name)
+	}
+	return nil
 }
 
 // eventValue appends the value and returns where it starts.
@@ -193,29 +205,37 @@ func (w *writer) eventValue(topic string) (int, error) {
 	}
 	schema := w.table.columns[r.payload].schema
 	if r.schema == nil {
-		b.Buf = w.appendPayload(b.Buf)
+		if err := w.payloadField(); err != nil {
+			return 0, err
+		}
 		return start, w.frame(b, start, publisher.ValuePart, topic, schema)
 	}
-	b.Buf = w.appendPayload(append(b.Buf, `{"payload":`...))
+	b.Buf = append(b.Buf, `{"payload":`...)
+	if err := w.payloadField(); err != nil {
+		return 0, err
+	}
 	for _, f := range r.additional {
 		if f.Envelope {
 			b.Buf = append(append(b.Buf, ','), f.name...)
-			b.Buf = w.table.columns[f.column].append(b.Buf, w.after.values[f.column], nil)
+			if err := w.field(f.column); err != nil {
+				return 0, err
+			}
 		}
 	}
 	b.Buf = append(b.Buf, '}')
 	return start, w.frame(b, start, publisher.ValuePart, topic, r.schema)
 }
 
-// appendPayload appends the payload's JSON.
-func (w *writer) appendPayload(dst []byte) []byte {
-	r := w.table.router
+// payloadField appends the payload's JSON.
+func (w *writer) payloadField() error {
+	r, b := w.table.router, w.batch
 	if text, ok := w.text(r.payload); r.Expand && ok {
-		if expanded, ok := appendExpanded(dst, text, r.KeepNulls); ok {
-			return expanded
+		if expanded, ok := appendExpanded(b.Buf, text, r.KeepNulls); ok {
+			b.Buf = expanded
+			return nil
 		}
 	}
-	return w.table.columns[r.payload].append(dst, w.after.values[r.payload], nil)
+	return w.field(r.payload)
 }
 
 // header adds a header of a column as Kafka Connect's SimpleHeaderConverter writes it: strings without quotes, the

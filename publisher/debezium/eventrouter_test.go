@@ -147,6 +147,20 @@ func TestEventsWithSchemas(t *testing.T) {
 	}
 }
 
+// What the type of a column cannot carry is no event of another type.
+func TestEventThatItsSchemaCannotCarry(t *testing.T) {
+	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "99999999999"}
+	for _, option := range []string{"table.field.event.key=n", "table.field.event.payload=n", "table.fields.additional.placement=n:envelope"} {
+		got := routed(t, Config{Framing: &publisher.ConnectJSON{}}, outbox.Insert, []string{option}, row...)
+		if !strings.Contains(got, "the type of column n cannot carry") {
+			t.Errorf("%s: %s", option, got)
+		}
+		if got := routed(t, Config{}, outbox.Insert, []string{option}, row...); !strings.Contains(got, `"99999999999"`) {
+			t.Errorf("%s, without schemas: %s", option, got)
+		}
+	}
+}
+
 func FuzzExpanded(f *testing.F) {
 	for _, text := range []string{`{"a": [1, {"b": null, "c": "\"}"}], "n": null, "e": {}}`, "[ ]", `[null,-1.5e3,true]`, "{", `{"a" : "` + "\xff" + `"}`} {
 		f.Add([]byte(text))
