@@ -44,8 +44,8 @@ var (
 		{File: "outbox/setup.go", Old: "target := \"FOR ALL TABLES\"\n\tif !server.superuser {", New: "target := \"\"\n\tif false {"},
 		{File: "outbox/setup.go", Old: "if _, err := listTables(ctx, conn); err != nil {",
 			New: "if err := execute(ctx, conn, \"ALTER PUBLICATION pgtee_rows ADD TABLE ONLY \"+strings.Join(outboxTables, \", ONLY \")); err != nil {\n\t\treturn err\n\t}\n\tif _, err := listTables(ctx, conn); err != nil {"},
-		{File: "outbox/sql/ddl.sql", Old: "        IF t.wanted AND NOT t.present THEN",
-			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        IF t.wanted AND NOT t.present THEN"},
+		{File: "outbox/sql/ddl.sql", Old: "        CONTINUE WHEN t.wanted IS NOT DISTINCT FROM t.present;",
+			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        CONTINUE WHEN t.wanted IS NOT DISTINCT FROM t.present;"},
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go", Old: "\t\tif err := s.begin(st); err != nil {\n\t\t\treturn err\n\t\t}\n", New: "\t\t_ = st\n"},
