@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,24 +48,34 @@ func (l slowLog) Publish(ctx context.Context, b *Batch, p Position) error {
 	return l.memoryLog.Publish(ctx, b, p)
 }
 
-// TestHeartbeatHidesNoLoss: a publisher whose heartbeats are always due sees that its stream is gone.
+// goneSource is a stream that is gone.
+type goneSource struct {
+	*listSource
+	err error
+}
+
+func (s goneSource) Next(context.Context, int) ([]*outbox.Transaction, error) { return nil, s.err }
+func (s goneSource) Err() error                                               { return s.err }
+
+// TestHeartbeatHidesNoLoss: a publisher whose heartbeats are always due sees that its stream is gone, whatever it
+// died of.
 func TestHeartbeatHidesNoLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		first, second := listOf(), listOf(rowAt(100))
-		first.lost <- errors.New("gone")
-		sources := []*listSource{first, second}
-		config := testConfig(nil)
-		config.Heartbeat = time.Millisecond
-		open := func(context.Context) (source Source, err error) {
-			source, sources = sources[0], sources[1:]
-			return source, nil
-		}
-		log := &memoryLog{}
-		p := newPublisher(config, open, slowLog{log}, beatingFormat{})
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		if err := p.Run(ctx); err != nil || log.recorded.EndLSN != 100 {
-			t.Errorf("%v; position %s", err, log.recorded.EndLSN)
-		}
-	})
+	for _, err := range []error{errors.New("gone"), fmt.Errorf("read: %w", context.DeadlineExceeded)} {
+		synctest.Test(t, func(t *testing.T) {
+			sources := []Source{goneSource{listOf(), err}, listOf(rowAt(100))}
+			config := testConfig(nil)
+			config.Heartbeat = time.Millisecond
+			open := func(context.Context) (source Source, err error) {
+				source, sources = sources[0], sources[1:]
+				return source, nil
+			}
+			log := &memoryLog{}
+			p := newPublisher(config, open, slowLog{log}, beatingFormat{})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := p.Run(ctx); err != nil || log.recorded.EndLSN != 100 {
+				t.Errorf("%v; position %s", err, log.recorded.EndLSN)
+			}
+		})
+	}
 }

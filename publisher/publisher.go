@@ -215,7 +215,7 @@ func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) 
 	wait, cancel := context.WithTimeout(ctx, due)
 	defer cancel()
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && wait.Err() != nil && ctx.Err() == nil && p.source.Err() == nil {
 		return nil, nil
 	}
 	if err != nil {
