@@ -57,6 +57,7 @@ type serverState struct {
 	ready        string // pgtee.ready()
 	publications int
 	public       bool // PUBLIC may execute pgtee.publish()
+	signallers   bool // PUBLIC may ask for snapshots
 	triggers     int
 	noIdentity   []string // tables whose UPDATE and DELETE are not published
 	unlisted     []string // tables with an identity that are not in pgtee_identity
@@ -139,11 +140,13 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.metaSlot, s.ready = got[0][0], got[0][1]
-	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(has_function_privilege('public', oid, 'EXECUTE')), false)
-		FROM pg_proc WHERE pronamespace = 'pgtee'::regnamespace AND proname IN ('publish', 'put_event')`); err != nil {
+	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
+			coalesce(bool_or(proname ~ '^snapshot|^put_signal$'), false)
+				OR coalesce(has_table_privilege('public', to_regclass('pgtee.signal'), 'INSERT'), false)
+		FROM pg_proc WHERE pronamespace = 'pgtee'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE')`); err != nil {
 		return err
 	}
-	s.public = got[0][0] == "t"
+	s.public, s.signallers = got[0][0] == "t", got[0][1] == "t"
 	const listed = `EXISTS (SELECT FROM pg_publication_rel AS r
 		JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = 'pgtee_identity' AND r.prrelid = c.oid)`
 	if s.stale, err = ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid) AND "+listed); err != nil {
@@ -256,6 +259,9 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	}
 	if s.public {
 		r.warn(again+" --grant-publish ROLE,...", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
+	}
+	if s.signallers {
+		r.warn(again+" --grant-snapshot ROLE,...", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
 	}
 	if s.triggers < 2 {
 		r.warn("run pgtee setup as a superuser", "no event triggers: DDL is known from notes only, and new tables are not published before the next setup")

@@ -50,20 +50,6 @@ func TestEventsAreRowsOnly(t *testing.T) {
 	}
 }
 
-func TestGrantPublish(t *testing.T) {
-	for _, roles := range [][]string{{"public"}, {"ann", "PUBLIC"}, {""}} {
-		if sql, err := grantPublish(roles); err == nil {
-			t.Errorf("%q: %s", roles, sql)
-		}
-	}
-	if sql, err := grantPublish([]string{"ann", `b"ob`}); err != nil || !strings.HasSuffix(sql, `TO "ann", "b""ob";`) {
-		t.Errorf("%s: %v", sql, err)
-	}
-	if sql, err := grantPublish(nil); err != nil || sql != "" {
-		t.Errorf("%q: %v", sql, err)
-	}
-}
-
 func FuzzEventRecord(f *testing.F) {
 	f.Add(`{"key": "a2V5", "topic": "orders", "headers": {"b": null, "a": "1"}}`, `\x7b7d`, "ann")
 	f.Add(`{`, `\x0`, "")

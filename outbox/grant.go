@@ -5,20 +5,28 @@ import (
 	"strings"
 )
 
-// grantPublish is the SQL that lets roles execute pgtee.publish(). PUBLIC, which stands for every role
-// that there will ever be, is refused. Who may no longer is told by REVOKE, or by teardown.
-func grantPublish(roles []string) (string, error) {
+// What roles are let do, for %s, their names.
+const (
+	publishGrant = `GRANT EXECUTE ON FUNCTION
+		pgtee.publish(text, text, jsonb, jsonb), pgtee.publish(text, text, json, jsonb), pgtee.publish(text, text, text, jsonb),
+		pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) TO %s;`
+	signalGrant = `GRANT EXECUTE ON FUNCTION pgtee.snapshot(regclass[], text, text),
+		pgtee.snapshot_pause(text), pgtee.snapshot_resume(text), pgtee.snapshot_cancel(text) TO %[1]s;
+		GRANT INSERT, SELECT ON pgtee.signal TO %[1]s;`
+)
+
+// grant is the SQL that lets roles do what a grant says. PUBLIC, which stands for every role that there will ever be, is
+// refused. Who may no longer is told by REVOKE, or by teardown.
+func grant(what, sql string, roles []string) (string, error) {
 	if len(roles) == 0 {
 		return "", nil
 	}
 	quoted := make([]string, len(roles))
 	for i, role := range roles {
 		if role == "" || strings.EqualFold(role, "public") { // PostgreSQL takes "public" for PUBLIC, quoted too
-			return "", fmt.Errorf("grant pgtee.publish to role %q: name the roles that may publish, PUBLIC never may", role)
+			return "", fmt.Errorf("grant %s to role %q: name the roles that may, PUBLIC never may", what, role)
 		}
 		quoted[i] = quoteIdentifier(role)
 	}
-	return fmt.Sprintf(`GRANT EXECUTE ON FUNCTION
-		pgtee.publish(text, text, jsonb, jsonb), pgtee.publish(text, text, json, jsonb), pgtee.publish(text, text, text, jsonb),
-		pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) TO %s;`, strings.Join(quoted, ", ")), nil
+	return fmt.Sprintf(sql, strings.Join(quoted, ", ")), nil
 }

@@ -75,7 +75,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 	switch string(values[fieldKind]) {
 	case "d":
 		return a.ddl(lsn, values[fieldNote])
-	case "n", "e":
+	case "n", "e", "s":
 	default: // not ours to read
 		values[fieldNote] = nil
 	}
@@ -89,8 +89,11 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 		sql:         values[fieldSQL],
 		sqlHex:      true,
 	}
-	if string(values[fieldKind]) == "e" {
+	switch string(values[fieldKind]) {
+	case "e":
 		return a.event(lsn, row)
+	case "s":
+		return a.signal(lsn, row)
 	}
 	return a.note(lsn, row)
 }

@@ -21,6 +21,8 @@ var (
 	ddlSQL string
 	//go:embed sql/publish.sql
 	publishSQL string
+	//go:embed sql/signal.sql
+	signalSQL string
 	//go:embed sql/triggers.sql
 	triggersSQL string
 	//go:embed sql/rotate.sql
@@ -43,6 +45,7 @@ type SetupConfig struct {
 	Slot        string
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
 	Publishers  []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
+	Signallers  []string      // roles that Setup lets ask for snapshots, beside those that may already
 
 	// NeedsKey says which tables must have a key for their records; nil: none.
 	NeedsKey func(schema, table string) bool
@@ -83,11 +86,15 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 		SELECT %d, c.system_identifier, d.oid
 		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 		ON CONFLICT (one) DO UPDATE SET version = excluded.version;`, objectsVersion)
-	grant, err := grantPublish(cfg.Publishers)
+	publish, err := grant("pgtee.publish", publishGrant, cfg.Publishers)
 	if err != nil {
 		return err
 	}
-	objects := objectsSQL + identitySQL + ddlSQL + publishSQL + meta + grant
+	signal, err := grant("pgtee.snapshot", signalGrant, cfg.Signallers)
+	if err != nil {
+		return err
+	}
+	objects := objectsSQL + identitySQL + ddlSQL + publishSQL + signalSQL + meta + publish + signal
 	if server.superuser {
 		objects = dropTriggersSQL + objects + triggersSQL
 	}
@@ -97,6 +104,9 @@ func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, se
 	report.ok("schema pgtee with outbox, notes and DDL functions")
 	if len(cfg.Publishers) > 0 {
 		report.ok("pgtee.publish() granted to %s", strings.Join(cfg.Publishers, ", "))
+	}
+	if len(cfg.Signallers) > 0 {
+		report.ok("pgtee.snapshot() and view pgtee.signal granted to %s", strings.Join(cfg.Signallers, ", "))
 	}
 	if !server.superuser {
 		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",

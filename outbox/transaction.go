@@ -24,6 +24,7 @@ const (
 	Message  Op = 'M' // a logical message of the application, with any prefix but ours
 	DDL      Op = 'Q' // a record of the event trigger, or of a note after a non-transactional command
 	Event    Op = 'E' // an event of the application, from pgtee.publish()
+	Signal   Op = 'S' // a request to the publisher, from pgtee.snapshot()
 )
 
 // Transaction is one committed transaction, whole, in the order of the log.
@@ -52,6 +53,7 @@ type Change struct {
 	Content  []byte // Message: its content
 	DDL      *DDLRecord
 	Event    *EventRecord
+	Signal   *SignalRecord
 }
 
 // DDLRecord is one DDL command as the event trigger saw it after execution.

@@ -84,6 +84,10 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
 	if c.Op == outbox.DDL {
 		return p.appendDDL(tx, i)
 	}
+	if c.Op == outbox.Signal {
+		p.signal(c.Signal)
+		return nil
+	}
 	p.columns.row(c.Relation)
 	first := p.batch.Len()
 	if c.Op == outbox.Event {

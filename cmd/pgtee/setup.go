@@ -24,12 +24,13 @@ type setupCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
 	GrantPublish   []string      `help:"Roles that may execute pgtee.publish(), beside those that may already; never PUBLIC." placeholder:"ROLE"`
+	GrantSnapshot  []string      `help:"Roles that may ask for snapshots by pgtee.snapshot() and its siblings, beside those that may already; never PUBLIC." placeholder:"ROLE"`
 	SlotTimeout    time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
 }
 
 func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 	setup := func(ctx context.Context, config outbox.SetupConfig) (outbox.Report, error) {
-		config.Publishers = c.GrantPublish
+		config.Publishers, config.Signallers = c.GrantPublish, c.GrantSnapshot
 		return outbox.Setup(ctx, config)
 	}
 	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)

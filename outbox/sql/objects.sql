@@ -20,9 +20,9 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
 -- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
 -- children take turns by the hour and are truncated in turn by the publisher.
 CREATE TABLE IF NOT EXISTS pgtee.outbox (
-    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record, 'e' event of pgtee.publish()
+    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record, 'e' event of pgtee.publish(), 's' signal
     at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    note        text,                 -- kind n: base64 of the payload; kinds d and e: JSON
+    note        text,                 -- kind n: base64 of the payload; kinds d, e and s: JSON
     user_name name,
     role_name   name,
     pid         integer,

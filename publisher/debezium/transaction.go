@@ -85,7 +85,9 @@ func (e *Encoder) End(b *publisher.Batch, tx *outbox.Transaction) error {
 // hasMetadata says whether a transaction has events that Debezium would see, were they published or not.
 func (e *Encoder) hasMetadata(tx *outbox.Transaction) bool {
 	return e.config.TransactionMetadata &&
-		slices.ContainsFunc(tx.Changes, func(c outbox.Change) bool { return c.Op != outbox.DDL && c.Op != outbox.Event })
+		slices.ContainsFunc(tx.Changes, func(c outbox.Change) bool {
+			return c.Op != outbox.DDL && c.Op != outbox.Event && c.Op != outbox.Signal
+		})
 }
 
 func (e *Encoder) appendStatus(b *publisher.Batch, status string) error {

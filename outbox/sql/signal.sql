@@ -1,0 +1,93 @@
+-- Signals ask the running publisher for something: Debezium's, by their own names and with their own data. A
+-- signal is a row of the outbox of kind s, {"id","type","data"}: it is in the log at one place, comes to whichever
+-- publisher holds the slot, and survives all of them. Setup grants them to roles by name. Never a
+-- logical message: any client can write one.
+CREATE OR REPLACE FUNCTION pgtee.put_signal(id text, type text, data jsonb) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
+DECLARE
+    name text := coalesce(id, left(replace(gen_random_uuid()::text, '-', ''), 12));
+    slice integer := (trunc(date_part('epoch', now()))::int8 / 3600) % 3;
+    body text := jsonb_build_object('id', name, 'type', type, 'data', coalesce(data, '{}'))::text;
+BEGIN
+    IF pgtee.ready() IS NULL THEN
+        RAISE 'pgtee: this database is a copy, from which nothing is published'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'If it has a publisher of its own, run pgtee setup here.';
+    END IF;
+    IF name !~ '^[A-Za-z0-9._:-]{1,100}$' THEN
+        RAISE 'pgtee: id %: use 1 to 100 letters, digits, dots, colons, dashes and underscores', quote_literal(left(name, 200))
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF type IS NULL OR type NOT IN ('execute-snapshot', 'pause-snapshot', 'resume-snapshot', 'stop-snapshot') THEN
+        RAISE 'pgtee: signal %: want execute-snapshot, pause-snapshot, resume-snapshot or stop-snapshot', coalesce(quote_literal(left(type, 200)), 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF octet_length(body) > 900000 THEN
+        RAISE 'pgtee: signal of % bytes: 900000 are taken', octet_length(body)
+            USING ERRCODE = 'program_limit_exceeded', HINT = 'Ask for fewer tables at a time.';
+    END IF;
+    IF slice = 0 THEN
+        INSERT INTO pgtee.outbox_0 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
+    ELSIF slice = 1 THEN
+        INSERT INTO pgtee.outbox_1 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
+    ELSE
+        INSERT INTO pgtee.outbox_2 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
+    END IF;
+    RETURN name;
+END
+$put$;
+
+-- snapshot(tables, condition, id) asks for a copy of the tables' rows into their topics while the stream goes on, and
+-- returns the id that names it from then on. The condition is in the language of the publisher's filters, and holds for each
+-- of the tables.
+CREATE OR REPLACE FUNCTION pgtee.snapshot(tables regclass[], condition text DEFAULT NULL, id text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $snapshot$
+DECLARE
+    names jsonb;
+    other text;
+BEGIN
+    SELECT jsonb_agg(n.nspname || '.' || c.relname ORDER BY t.place),
+           min(t.oid::regclass::text) FILTER (WHERE c.oid IS NULL OR c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p'
+               OR n.nspname IN ('pgtee', 'pg_catalog', 'information_schema'))
+    INTO names, other
+    FROM unnest(tables) WITH ORDINALITY AS t(oid, place)
+    LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace;
+    IF names IS NULL OR names @> '[null]' THEN
+        RAISE 'pgtee.snapshot: name one table at least: pgtee.snapshot(ARRAY[''public.orders''])' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF other IS NOT NULL THEN
+        RAISE 'pgtee.snapshot: % is no permanent table of yours: nothing of it is published', other USING ERRCODE = 'wrong_object_type';
+    END IF;
+    RETURN pgtee.put_signal(id, 'execute-snapshot', jsonb_build_object('type', 'INCREMENTAL', 'data-collections', names, 'additional-conditions',
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('data-collection', name, 'filter', condition)), '[]')
+         FROM jsonb_array_elements_text(names) AS name WHERE condition IS NOT NULL)));
+END
+$snapshot$;
+
+-- These concern the snapshot with that id, or all without one. What was cancelled stays in Kafka as far as it came.
+CREATE OR REPLACE FUNCTION pgtee.snapshot_pause(id text DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pause$
+    SELECT pgtee.put_signal(NULL, 'pause-snapshot', jsonb_build_object('id', $1))
+$pause$;
+CREATE OR REPLACE FUNCTION pgtee.snapshot_resume(id text DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $resume$
+    SELECT pgtee.put_signal(NULL, 'resume-snapshot', jsonb_build_object('id', $1))
+$resume$;
+CREATE OR REPLACE FUNCTION pgtee.snapshot_cancel(id text DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cancel$
+    SELECT pgtee.put_signal(NULL, 'stop-snapshot', jsonb_build_object('id', $1))
+$cancel$;
+
+-- What writes rows into Debezium's signal table writes them into this one.
+CREATE OR REPLACE VIEW pgtee.signal AS SELECT NULL::text AS id, NULL::text AS type, NULL::text AS data WHERE false;
+CREATE OR REPLACE FUNCTION pgtee.on_signal() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $signal$
+BEGIN
+    NEW.id := pgtee.put_signal(NEW.id, NEW.type, NEW.data::jsonb);
+    RETURN NEW;
+END
+$signal$;
+CREATE OR REPLACE TRIGGER on_signal INSTEAD OF INSERT ON pgtee.signal FOR EACH ROW EXECUTE FUNCTION pgtee.on_signal();
+
+REVOKE ALL ON pgtee.signal FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtee.put_signal(text, text, jsonb), pgtee.snapshot(regclass[], text, text),
+    pgtee.snapshot_pause(text), pgtee.snapshot_resume(text), pgtee.snapshot_cancel(text), pgtee.on_signal() FROM PUBLIC;
