@@ -25,6 +25,7 @@ const (
 	DDL      Op = 'Q' // a record of the event trigger, or of a note after a non-transactional command
 	Event    Op = 'E' // an event of the application, from pgtee.publish()
 	Signal   Op = 'S' // a request to the publisher, from pgtee.snapshot()
+	Read     Op = 'R' // a row that a snapshot has read; never in the log
 )
 
 // Transaction is one committed transaction, whole, in the order of the log.

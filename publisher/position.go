@@ -28,6 +28,8 @@ type Position struct {
 	Database        string `json:"database"`
 	Slot            string `json:"slot"`
 	PublicationHash string `json:"publication_hash"`
+
+	Snapshots *Snapshots `json:"snapshots,omitempty"` // nil: there was none
 }
 
 // startPosition is the position of a slot that has published nothing yet.

@@ -42,7 +42,8 @@ type Publisher struct {
 	failures int        // in a row
 	said     string     // what was logged last: "retrying", "standing by", or "" while all is well
 
-	stats stats
+	signals signals // that came from beside the log
+	stats   stats
 }
 
 // New makes a publisher that takes its slot with open and turns changes into records with format.

@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"sync"
+
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -12,4 +14,16 @@ func (p *Publisher) signal(s *outbox.SignalRecord) {
 		s.Refused = "this publisher takes no snapshots"
 	}
 	p.cfg.Log.Warn("signal refused", zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User), zap.String("reason", s.Refused))
+}
+
+// signals are those that came from beside the log and were not obeyed yet.
+type signals struct {
+	mu   sync.Mutex
+	list []*outbox.SignalRecord
+}
+
+func (q *signals) add(s *outbox.SignalRecord) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(q.list, s)
 }

@@ -21,6 +21,8 @@ type Stats struct {
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
 	LastError    string // of the last retry; empty while all is well
+
+	Snapshot SnapshotStats
 }
 
 // Stats may be called from any goroutine.

@@ -1,0 +1,72 @@
+package publisher
+
+import (
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Snapshots is what the progress record says of the copies of tables: part of the Position, so it is recorded in
+// the Kafka transaction that brings the rows. See SNAPSHOT.md.
+type Snapshots struct {
+	Decided  bool           `json:"decided,omitempty"`  // the initial snapshot was requested or declined: it is not asked again
+	Copies   []Copy         `json:"copies,omitempty"`   // not finished; the first that is not paused is at work
+	Finished []FinishedCopy `json:"finished,omitempty"` // the last few, newest last
+}
+
+// Copy is one request and how far it is. Tables are copied in the order of their OIDs, so that those that are done
+// need no list; of partitioned tables the leaves count.
+type Copy struct {
+	ID         string                   `json:"id"`
+	Tables     []string                 `json:"tables,omitempty"` // globs of schema.table; none: every published table
+	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
+
+	Initial   bool      `json:"initial,omitempty"` // its source.snapshot says first, true, last; else incremental
+	Paused    bool      `json:"paused,omitempty"`
+	Requested time.Time `json:"requested"`
+
+	After   uint32      `json:"after,omitempty"`   // tables up to this OID are done, or among Working
+	Until   uint32      `json:"until,omitempty"`   // highest OID of its tables; 0: they were not listed yet
+	Working []TableCopy `json:"working,omitempty"` // begun and not done
+
+	TablesDone    int   `json:"tables_done"`
+	TablesTotal   int   `json:"tables_total"`
+	RowsDone      int64 `json:"rows_done"` // read; rows that the stream has overtaken make no record
+	RowsEstimated int64 `json:"rows_estimated"`
+	Chunks        int64 `json:"chunks"`
+}
+
+// TableCopy is how far the copy of a table is.
+type TableCopy struct {
+	OID  uint32   `json:"oid"`            // of the table itself, the leaf of a partitioned one
+	Last [][]byte `json:"last,omitempty"` // key of the last row that is in Kafka, or its ctid; none: none is
+}
+
+// FinishedCopy is what is left of a request.
+type FinishedCopy struct {
+	ID       string    `json:"id"`
+	Stopped  bool      `json:"stopped,omitempty"` // by request, or for a reason that Why tells
+	Why      string    `json:"why,omitempty"`
+	Finished time.Time `json:"finished"`
+	Tables   int       `json:"tables"`
+	Rows     int64     `json:"rows"`
+}
+
+// SnapshotStats is the part of Stats that tells of the copy at work.
+type SnapshotStats struct {
+	State         string // "" (none), "waiting", "copying", "paused", "throttled"
+	ID            string
+	Waiting       string // for what: a transaction, the stream
+	Table         string // last one that rows were published of
+	TablesDone    int
+	TablesTotal   int
+	RowsDone      int64
+	RowsEstimated int64 // by the planner; -1: not known
+	Chunks        int64
+	Since         time.Time // of the request
+	TotalRows     int64     // of all snapshots since the publisher was made
+}
+
+// Signal has a request carried out as if it had come through the log. It may be called from any goroutine; what
+// was asked for is safe once the progress record has it.
+func (p *Publisher) Signal(s *outbox.SignalRecord) { p.signals.add(s) }
