@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cell is one thing that is measured with every variant.
+type cell struct {
+	work    string
+	mode    string
+	clients int
+}
+
+// sample is one measurement.
+type sample struct {
+	tps      float64
+	cpu      float64 // of the hop, microseconds per transaction
+	p50, p99 float64 // latency, microseconds; at a fixed rate only
+}
+
+// measures tells how a cell of each work is measured.
+var measures = map[string]func(*bench, way, cell) (sample, error){
+	"select":   (*bench).runPgbench,
+	"tpcb":     (*bench).runPgbench,
+	"copy-out": (*bench).copyOut,
+	"latency":  (*bench).runAtRate,
+}
+
+// measureWork measures all cells of a work, and prints the lines of each as soon as it is known.
+func (b *bench) measureWork(work string) error {
+	if measures[work] == nil {
+		return fmt.Errorf("there is no such work")
+	}
+	cells, err := b.cells(work)
+	if err != nil {
+		return err
+	}
+	for _, c := range cells {
+		ways := b.ways
+		if work != "tpcb" {
+			ways = readers(ways)
+		}
+		samples, err := b.measureCell(c, ways)
+		if err != nil {
+			return err
+		}
+		report(c, ways, samples)
+	}
+	return nil
+}
+
+// readers leaves out what differs from another variant in writes only.
+func readers(ways []way) (kept []way) {
+	for _, w := range ways {
+		if !w.writes {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+func (b *bench) cells(work string) (list []cell, err error) {
+	if work == "copy-out" {
+		return []cell{{work, "simple", 1}}, nil
+	}
+	numbers := strings.Split(b.clients, ",")
+	if work == "latency" {
+		numbers = []string{"1"}
+	}
+	for _, number := range numbers {
+		clients, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("clients: %w", err)
+		}
+		for _, mode := range strings.Split(b.modes, ",") {
+			list = append(list, cell{work, mode, clients})
+		}
+	}
+	return list, nil
+}
+
+// measureCell returns the samples by variant and round.
+func (b *bench) measureCell(c cell, ways []way) ([][]sample, error) {
+	samples := make([][]sample, len(ways))
+	for round := range b.rounds {
+		for i := range ways {
+			i := (i + round) % len(ways) // nobody is always first
+			s, err := measures[c.work](b, ways[i], c)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", ways[i].variant, err)
+			}
+			samples[i] = append(samples[i], s)
+		}
+		if err := b.tidy(c.work); err != nil {
+			return nil, err
+		}
+	}
+	return samples, nil
+}
+
+// tidy takes away what the updates of a round have left behind.
+func (b *bench) tidy(work string) error {
+	if work != "tpcb" {
+		return nil
+	}
+	return b.query(database, "VACUUM pgbench_branches, pgbench_tellers")
+}
+
+// timed measures the processor time of the hop while f runs.
+func timed(w way, f func() error) (cpu time.Duration, err error) {
+	before, err := w.cpu()
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := w.cpu()
+	return after - before, err
+}

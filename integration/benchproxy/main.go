@@ -1,0 +1,153 @@
+// Command benchproxy measures what a hop through pgtee costs a client, beside no hop and beside PgBouncer.
+// Everything runs on this machine at the same time, so the ratios within one round tell more than the absolute
+// numbers, and the processor time of the hop is steadier than either.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options say what is measured, and for how long.
+type options struct {
+	major    int
+	scale    int
+	rounds   int
+	cell     time.Duration
+	works    string
+	modes    string
+	clients  string
+	variants string
+	quick    bool
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
+	flag.IntVar(&o.scale, "scale", 20, "scale factor of pgbench")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds; in each one every variant is measured once per cell")
+	flag.DurationVar(&o.cell, "cell", 2*time.Second, "length of one measurement, whole seconds")
+	flag.StringVar(&o.works, "works", "select,tpcb,copy-out,latency", "what the clients do")
+	flag.StringVar(&o.modes, "modes", "simple,extended,prepared", "query modes of pgbench")
+	flag.StringVar(&o.clients, "clients", "1,16", "numbers of clients")
+	flag.StringVar(&o.variants, "variants", "", "variants to measure beside direct [all]")
+	flag.BoolVar(&o.quick, "quick", false, "one round of a second: simple and prepared, 16 clients")
+	flag.Parse()
+	if o.quick {
+		o.rounds, o.cell, o.modes, o.clients = 1, time.Second, "simple,prepared", "16"
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "benchproxy:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	b := &bench{options: o, world: world, ctx: context.Background()}
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	for _, work := range strings.Split(o.works, ",") {
+		if err := b.measureWork(work); err != nil {
+			return fmt.Errorf("%s: %w", work, err)
+		}
+	}
+	return nil
+}
+
+// bench is one run: a server, and the ways to it.
+type bench struct {
+	options
+	ctx    context.Context
+	world  *harness.World
+	binary string
+	server *embedded.Postgres
+	dir    string // of logs, key and configuration
+	ways   []way  // the first is direct
+}
+
+const database = "bench"
+
+// settings leave the disk out of it: what is measured is processor time.
+var settings = map[string]string{
+	"fsync": "off", "synchronous_commit": "off", "shared_buffers": "512MB",
+	"max_wal_size": "4GB", "checkpoint_timeout": "1h", "autovacuum": "off",
+}
+
+// prepare starts everything.
+func (b *bench) prepare() (err error) {
+	if b.binary, err = b.world.Build(); err != nil {
+		return err
+	}
+	if b.dir, err = b.world.Sub("bench"); err != nil {
+		return err
+	}
+	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
+		return err
+	}
+	if err := b.query("postgres", "CREATE DATABASE "+database); err != nil {
+		return err
+	}
+	if _, err := b.pgbench(b.server.Address(), "-i", "-q", "-s", fmt.Sprint(b.scale)); err != nil {
+		return err
+	}
+	key := strings.Repeat("5e", 32) + "\n"
+	if err := os.WriteFile(b.dir+"/key", []byte(key), 0o600); err != nil {
+		return err
+	}
+	if err := b.setup(); err != nil {
+		return err
+	}
+	return b.startWays()
+}
+
+// setup makes the outbox. Nobody reads the log, so there is no slot to keep it.
+func (b *bench) setup() error {
+	p, err := b.start("setup", "--postgres", b.server.URL(database), "--slot", "pgtee")
+	if err != nil {
+		return err
+	}
+	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
+		return fmt.Errorf("setup exits with %d (%v): %s", code, err, p.Log())
+	}
+	return b.query(database, "SELECT pg_drop_replication_slot('pgtee')")
+}
+
+// start starts the binary; it ends with the bench.
+func (b *bench) start(args ...string) (*harness.Process, error) {
+	return b.startCommand(harness.Command{Name: args[0], Args: append([]string{b.binary}, args...)})
+}
+
+func (b *bench) startCommand(c harness.Command) (*harness.Process, error) {
+	p, err := harness.Start(b.dir, c)
+	if err != nil {
+		return nil, err
+	}
+	b.world.OnClose(func() error { p.Kill(); return nil })
+	return p, nil
+}
+
+func (b *bench) query(database, sql string) error {
+	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(b.ctx)
+	_, err = conn.Exec(b.ctx, sql)
+	return err
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// rate of transactions at which latencies are compared, per second.
+const rate = 1000
+
+var (
+	processedLine = regexp.MustCompile(`number of transactions actually processed: (\d+)`)
+	tpsLine       = regexp.MustCompile(`tps = ([0-9.]+)`)
+)
+
+// runPgbench measures how much goes through when clients do not wait.
+func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
+	args := []string{"-n", "-c", fmt.Sprint(c.clients), "-T", fmt.Sprint(int(b.cell.Seconds())), "-M", c.mode}
+	if c.work == "select" {
+		args = append(args, "-S")
+	}
+	var out string
+	cpu, err := timed(w, func() (err error) { out, err = b.pgbench(w.address, args...); return err })
+	if err != nil {
+		return s, err
+	}
+	done, tps, err := readPgbench(out)
+	return sample{tps: tps, cpu: float64(cpu.Microseconds()) / float64(done)}, err
+}
+
+// runAtRate measures latencies at a rate that leaves every process idle most of the time.
+func (b *bench) runAtRate(w way, c cell) (s sample, err error) {
+	dir, err := os.MkdirTemp(b.dir, "latency-")
+	if err != nil {
+		return s, err
+	}
+	defer os.RemoveAll(dir)
+	seconds := 2 * int(b.cell.Seconds())
+	var out string
+	cpu, err := timed(w, func() (err error) {
+		out, err = b.pgbench(w.address, "-n", "-S", "-c", fmt.Sprint(c.clients), "-T", fmt.Sprint(seconds), "-M", c.mode,
+			"-R", fmt.Sprint(rate), "-l", "--log-prefix", filepath.Join(dir, "log"))
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	done, tps, err := readPgbench(out)
+	if err != nil {
+		return s, err
+	}
+	latencies, err := readLatencies(dir)
+	if err != nil {
+		return s, err
+	}
+	slices.Sort(latencies)
+	return sample{
+		tps: tps,
+		cpu: float64(cpu.Microseconds()) / float64(done),
+		p50: latencies[len(latencies)/2],
+		p99: latencies[len(latencies)*99/100],
+	}, nil
+}
+
+// readLatencies reads the logs of pgbench: "client number time script epoch us lag", time and lag in microseconds; the
+// time counts from when the transaction was due, the lag is how late it began.
+func readLatencies(dir string) (list []float64, err error) {
+	logs, err := filepath.Glob(filepath.Join(dir, "log*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return nil, err
+		}
+		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+			var client, number, script, epoch, us int
+			var time, lag float64
+			if _, err := fmt.Sscan(lines.Text(), &client, &number, &time, &script, &epoch, &us, &lag); err != nil {
+				return nil, fmt.Errorf("read pgbench's log %q: %w", lines.Text(), err)
+			}
+			list = append(list, time-lag)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("pgbench has logged no transaction")
+	}
+	return list, nil
+}
+
+func readPgbench(out string) (done int, tps float64, err error) {
+	processed, rate := processedLine.FindStringSubmatch(out), tpsLine.FindStringSubmatch(out)
+	if processed == nil || rate == nil {
+		return 0, 0, fmt.Errorf("pgbench says no number: %s", out)
+	}
+	if done, err = strconv.Atoi(processed[1]); err != nil {
+		return 0, 0, err
+	}
+	if done == 0 {
+		return 0, 0, fmt.Errorf("pgbench got nothing done: %s", out)
+	}
+	tps, err = strconv.ParseFloat(rate[1], 64)
+	return done, tps, err
+}
+
+func (b *bench) pgbench(address string, args ...string) (string, error) {
+	return b.client(address, "pgbench", args...)
+}
+
+// client runs a program of PostgreSQL's and returns what it prints.
+func (b *bench) client(address, program string, args ...string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(b.ctx, program, append(append([]string{"-h", host, "-p", port, "-U", "postgres"}, args...), database)...)
+	cmd.Env = append(os.Environ(), "PGSSLMODE=disable", "PGGSSENCMODE=disable")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}
