@@ -121,7 +121,7 @@ func (s *session) notesNow(set *settings) bool {
 
 // skips reports whether a statement that wants a note is covered by an earlier one.
 func (s *session) skips(hash uint64) bool {
-	if s.proxy.config.Attribution == AttributionTransaction {
+	if s.terms.Attribution == AttributionTransaction {
 		return s.tx.carried
 	}
 	return hash != 0 && hash == s.tx.last

@@ -1,11 +1,10 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
-	glob "path"
-	"strings"
 	"sync"
 	"time"
 )
@@ -16,7 +15,9 @@ type Limits struct {
 	PerUser     int
 	PerDatabase int
 
-	Login             time.Duration // until the startup packet is there [1 minute]
+	Logins int // connections that have not logged in yet; more wait
+
+	Login             time.Duration // until the session begins, password included [1 minute]
 	Idle              time.Duration // outside a transaction: the session ends with 57P05
 	IdleInTransaction time.Duration // ... in an open block: 25P03
 	Query             time.Duration // a request that takes longer is cancelled, which the server reports as 57014
@@ -25,38 +26,8 @@ type Limits struct {
 	Users     Names
 }
 
-// Names admits some names and refuses others, by patterns as in path.Match, but that * and ? stand for a slash as
-// well. An empty Allow admits all.
-type Names struct{ Allow, Refuse []string }
-
-func (n Names) admits(name string) bool {
-	return (len(n.Allow) == 0 || matchesAny(n.Allow, name)) && !matchesAny(n.Refuse, name)
-}
-
-func matchesAny(patterns []string, name string) bool {
-	slashless := strings.NewReplacer("/", "\x00") // which no name holds
-	for _, pattern := range patterns {
-		if ok, _ := glob.Match(slashless.Replace(pattern), slashless.Replace(name)); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// validate refuses what could not work.
-func (l *Limits) validate() error {
-	for _, list := range [][]string{l.Databases.Allow, l.Databases.Refuse, l.Users.Allow, l.Users.Refuse} {
-		for _, pattern := range list {
-			if _, err := glob.Match(pattern, ""); err != nil {
-				return fmt.Errorf("pattern %q: %w", pattern, err)
-			}
-		}
-	}
-	if l.Login == 0 {
-		l.Login = time.Minute
-	}
-	return nil
-}
+// defaultLogin is PostgreSQL's authentication_timeout.
+const defaultLogin = time.Minute
 
 // usage counts the sessions that Limits count.
 type usage struct {
@@ -64,15 +35,22 @@ type usage struct {
 	byUser, byDatabase map[string]int
 }
 
-// enter counts a session whose startup packet has come, or says why it is refused.
-func (p *Proxy) enter(st *startup) error {
-	l := &p.config.Limits
+// admit refuses a session whose startup packet has come by its names.
+func (p *Proxy) admit(st *startup) error {
+	l := &p.terms.Load().Limits
 	switch {
 	case !l.Databases.admits(st.database):
 		return refusedError("database", st.database)
 	case !l.Users.admits(st.user):
 		return refusedError("user", st.user)
 	}
+	return nil
+}
+
+// enter counts a session that the server has let in, or says why it is one too many. Before the password none
+// counts: whoever has no password could fill a user's limit.
+func (p *Proxy) enter(st *startup) error {
+	l := &p.terms.Load().Limits
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := &p.usage
@@ -113,20 +91,21 @@ func decrement(counts map[string]int, name string) {
 
 // watch ends sessions that are idle for too long, and cancels what runs for too long, until ctx ends.
 func (p *Proxy) watch(ctx context.Context) {
-	l := &p.config.Limits
 	var cancels sync.WaitGroup // one session's server may be slow to take its CancelRequest: the others do not wait
 	defer cancels.Wait()
-	ticker := time.NewTicker(l.interval())
-	defer ticker.Stop()
 	for {
+		l := &p.terms.Load().Limits
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			for _, s := range p.list() {
-				if s.expire(l, now) {
-					cancels.Go(func() { s.cancelRunning(ctx) })
-				}
+		case <-time.After(cmp.Or(l.interval(), time.Second)):
+		}
+		if l.interval() == 0 {
+			continue // until a reload
+		}
+		for _, s := range p.list() {
+			if s.expire(l, time.Now()) {
+				cancels.Go(func() { s.cancelRunning(ctx) })
 			}
 		}
 	}

@@ -68,14 +68,17 @@ type pending struct {
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // no more requests
 
-	timed      bool      // limits of time hold: not for replication, whose streams are requests that never end
+	exempt     bool      // from limits of time: replication, whose streams are requests that never end
+	timed      bool      // limits of time hold
 	since      time.Time // of the last ReadyForQuery, or of the first request after it
-	cancelling bool      // a CancelRequest for what runs is on its way
+	cancelling bool      // it has taken too long, and its CancelRequest is on its way
+	cancels    int       // CancelRequests that are on their way to the server, whoever sent them
 
 	generation uint32 // of our prepared statement; a new one begins when the client may have removed it
 	prepared   bool   // our prepared statement of this generation is there: its ParseComplete was seen
 	settled    bool   // the outcome of the withheld request is known
 	succeeded  bool
+	finishing  bool // ... it was a success: until the ReadyForQuery nothing but our note runs
 }
 
 func newPending() *pending {
@@ -154,7 +157,8 @@ func (p *pending) awaitAnswer(group uint32) {
 	}
 }
 
-// awaitOutcome waits until the withheld request has succeeded or failed.
+// awaitOutcome waits until the withheld request has succeeded or failed. After a success it waits for CancelRequests
+// that came for it, too: they would hit the note.
 func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,6 +166,9 @@ func (p *pending) awaitOutcome() (succeeded bool) {
 		p.moved.Wait()
 	}
 	p.settled = false
+	for p.finishing && (p.cancels > 0 || p.cancelling) && p.ended == nil && !p.lost {
+		p.moved.Wait()
+	}
 	return p.succeeded && p.ended == nil && !p.lost
 }
 
@@ -254,7 +261,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	} else {
 		p.removeLocked()
 	}
-	p.ready = p.size == 0
+	p.ready, p.finishing = p.size == 0, false
 	p.touchLocked()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()
@@ -265,7 +272,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 func (p *pending) settle(succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settled, p.succeeded = true, succeeded
+	p.settled, p.succeeded, p.finishing = true, succeeded, succeeded
 	if succeeded {
 		p.removeLocked()
 	}
@@ -297,6 +304,17 @@ func (p *pending) endIfIdleLocked() bool {
 	return true
 }
 
+// keepTime says whether limits of time hold from now on.
+func (p *pending) keepTime(timed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if timed = timed && !p.exempt; timed == p.timed || p.status == 0 {
+		return // or not begun
+	}
+	p.timed, p.since = timed, time.Time{}
+	p.touchLocked()
+}
+
 func (p *pending) touchLocked() {
 	if p.timed {
 		p.since = time.Now()
@@ -314,7 +332,7 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	over := func(limit time.Duration) bool { return limit > 0 && now.Sub(p.since) > limit }
 	switch {
 	case !p.ready:
-		if slow = over(l.Query); slow {
+		if slow = over(l.Query) && !p.finishing; slow {
 			p.since, p.cancelling = now, true
 		}
 		return false, slow
@@ -326,7 +344,26 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	return p.ended != nil, false
 }
 
-// cancelled tells that the server has dealt with the CancelRequest.
+// startCancel tells that a CancelRequest for what runs is sent now. It is false if it comes too late: the client's
+// own has succeeded, and what runs is our note.
+func (p *pending) startCancel() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.finishing {
+		p.cancels++
+	}
+	return !p.finishing
+}
+
+// endCancel tells that the server has dealt with it.
+func (p *pending) endCancel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancels--
+	p.moved.Broadcast()
+}
+
+// cancelled tells that the server has dealt with the CancelRequest of what took too long.
 func (p *pending) cancelled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

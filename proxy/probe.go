@@ -85,17 +85,17 @@ func (d *database) forget() {
 
 // prepareNotes finds out whether this session can have notes.
 func (s *session) prepareNotes() error {
-	p := s.proxy
+	p, t := s.proxy, s.terms
 	pid := s.started.pid()
-	if p.config.Outbox == OutboxOff || s.started.replication || pid == 0 {
+	if t.Outbox == OutboxOff || s.started.replication || pid == 0 {
 		p.counters.unattributed.Add(1)
 		return nil
 	}
 	s.database = p.outboxes.database(s.started.server.Address, s.started.database)
 	s.notes = &notes{
-		signer:  outbox.MasterKey(p.config.Key).Signer(p.id),
-		table:   p.config.Outbox == OutboxTable,
-		sqlText: p.config.SQLText,
+		signer:  outbox.MasterKey(t.Key).Signer(p.id),
+		table:   t.Outbox == OutboxTable,
+		sqlText: t.SQLText,
 		proxy:   p.id,
 		session: outbox.NewSessionID(time.Now(), s.number),
 		client:  s.from,
@@ -113,7 +113,7 @@ func (s *session) prepareNotes() error {
 	if s.database.isReady() {
 		return nil
 	}
-	if p.config.RequireOutbox {
+	if t.RequireOutbox {
 		p.counters.refused.Add(1)
 		return outboxError(s.started.database)
 	}

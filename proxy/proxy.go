@@ -14,6 +14,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,8 +31,9 @@ type Config struct {
 	RequireOutbox  bool   // refuse sessions of databases without an outbox
 	ProxyHeader    bool   // each connection begins with a PROXY protocol header
 	Limits         Limits
-	ConnectTimeout time.Duration // for one server; 0 means 10 seconds
-	Log            *zap.Logger   // nil: none
+	KeepAlive      net.KeepAliveConfig // of TCP connections, on both sides
+	ConnectTimeout time.Duration       // for one server; 0 means 10 seconds
+	Log            *zap.Logger         // nil: none
 }
 
 const (
@@ -44,59 +46,53 @@ var ErrProxyClosed = errors.New("the proxy has been shut down")
 
 // Proxy serves the clients of one PostgreSQL server.
 type Proxy struct {
-	config   Config
-	id       uint32
-	object   string // name of our prepared statement and portal: nobody else's
-	counters counters
-	outboxes outboxes
-	dialer   func(ctx context.Context, address string) (net.Conn, error)
-	tls      *certificates // nil: none
+	terms      atomic.Pointer[terms] // of the sessions that begin now
+	log        *zap.Logger
+	id         uint32
+	object     string // name of our prepared statement and portal: nobody else's
+	counters   counters
+	outboxes   outboxes
+	logins     *logins
+	dialer     func(ctx context.Context, address string) (net.Conn, error)
+	background func() // starts what runs beside the sessions, once
+	over       func() // ends it
+	beside     sync.WaitGroup
+	closing    chan struct{} // closed when no more clients are accepted
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	usage     usage
-	owners    map[string]Server // BackendKeyData -> where a CancelRequest goes
-	number    uint32            // of sessions
+	owners    map[string]*session // BackendKeyData -> whose CancelRequests have it
+	number    uint32              // of sessions
 	running   sync.WaitGroup
 }
 
 // New checks the configuration.
 func New(config Config) (*Proxy, error) {
-	if len(config.Servers) == 0 {
-		return nil, errors.New("no PostgreSQL server given: use --postgres")
-	}
-	if config.Outbox != OutboxOff && len(config.Key) != keyBytes {
-		return nil, fmt.Errorf("the key has %d bytes, want %d: a key file holds 64 hex digits", len(config.Key), keyBytes)
-	}
-	if err := config.Limits.validate(); err != nil {
+	t, err := newTerms(config)
+	if err != nil {
 		return nil, err
-	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = defaultConnectTimeout
-	}
-	if config.Log == nil {
-		config.Log = zap.NewNop()
 	}
 	var id [4]byte
 	rand.Read(id[:])
 	p := &Proxy{
-		config:    config,
+		log:       t.Log,
 		id:        binary.BigEndian.Uint32(id[:]),
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
+		logins:    newLogins(t.Limits.Logins, t.Log),
+		closing:   make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
 		sessions:  map[*session]struct{}{},
 		usage:     usage{byUser: map[string]int{}, byDatabase: map[string]int{}},
-		owners:    map[string]Server{},
+		owners:    map[string]*session{},
 	}
-	p.dialer = dialPlain
-	if config.TLS != nil {
-		var err error
-		if p.tls, err = newCertificates(*config.TLS, config.Log); err != nil {
-			return nil, err
-		}
-	}
+	p.terms.Store(t)
+	p.dialer = p.dialPlain
+	ctx, over := context.WithCancel(context.Background())
+	p.over = over
+	p.background = sync.OnceFunc(func() { p.beside.Go(func() { p.watch(ctx) }) })
 	return p, nil
 }
 
@@ -110,15 +106,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	defer p.removeListener(ln)
 	stop := context.AfterFunc(ctx, func() { p.closeNow() })
 	defer stop()
-	if p.config.Limits.interval() > 0 {
-		watching, stop := context.WithCancel(ctx)
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			p.watch(watching)
-		}()
-		defer func() { stop(); <-watched }()
-	}
+	p.background()
 	for delay := time.Duration(0); ; {
 		client, err := ln.Accept()
 		switch {
@@ -131,27 +119,27 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		default: // out of file descriptors, or a client that is gone: neither lasts
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			p.config.Log.Warn("accept failed", zap.Error(err), zap.Duration("retry", delay))
-			time.Sleep(delay)
+			p.log.Warn("accept failed", zap.Error(err), zap.Duration("retry", delay))
+			select {
+			case <-time.After(delay):
+			case <-p.closing:
+			}
 		}
 	}
 }
 
-// open starts a session.
+// open starts a session, as soon as its login may begin.
 func (p *Proxy) open(ctx context.Context, client net.Conn) {
-	s := newSession(p, client)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	t := p.terms.Load()
+	if conn, ok := client.(*net.TCPConn); ok {
+		conn.SetKeepAliveConfig(t.KeepAlive)
+	}
+	s := newSession(p, t, client)
+	if !p.logins.begin() || !p.add(s) {
 		client.Close()
 		return
 	}
-	p.number++
-	s.number = p.number
-	p.sessions[s] = struct{}{}
-	p.running.Add(1)
-	p.counters.total.Add(1)
-	p.counters.open.Add(1)
+	ctx, s.cancel = context.WithCancel(ctx)
 	go func() {
 		defer p.running.Done()
 		defer p.forget(s)
@@ -159,13 +147,29 @@ func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	}()
 }
 
+// add counts a session, unless no more are accepted.
+func (p *Proxy) add(s *session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.number++
+	s.number = p.number
+	p.sessions[s] = struct{}{}
+	p.running.Add(1)
+	p.counters.total.Add(1)
+	p.counters.open.Add(1)
+	return true
+}
+
 func (p *Proxy) forget(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
 	p.leaveLocked(&s.started)
-	if s.started.key != nil {
-		delete(p.owners, string(s.started.key))
+	if key := string(s.started.key); p.owners[key] == s {
+		delete(p.owners, key)
 	}
 	p.counters.open.Add(-1)
 }
@@ -181,20 +185,24 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.running.Wait()
 		close(ended)
 	}()
+	var err error
 	select {
 	case <-ended:
-		return nil
 	case <-ctx.Done():
+		err = ctx.Err()
+		p.closeNow()
+		<-ended
 	}
-	p.closeNow()
-	<-ended
-	return ctx.Err()
+	p.over()
+	p.beside.Wait()
+	return err
 }
 
 // closeNow cuts all sessions off.
 func (p *Proxy) closeNow() {
+	p.over()
 	for _, s := range p.stop() {
-		s.close()
+		s.cut()
 	}
 }
 
@@ -202,7 +210,11 @@ func (p *Proxy) closeNow() {
 func (p *Proxy) stop() (sessions []*session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+		p.logins.close()
+	}
 	for ln := range p.listeners {
 		ln.Close()
 	}

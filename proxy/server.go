@@ -28,29 +28,9 @@ const alpn = "postgresql"
 // errNoTLS is the answer N to an SSLRequest.
 var errNoTLS = errors.New("the server does not offer TLS")
 
-// dial connects to the first of the servers that answers, and returns which one that is.
-func (p *Proxy) dial(ctx context.Context, from int) (conn net.Conn, index int, err error) {
-	var failures []error
-	for i := from; i < len(p.config.Servers); i++ {
-		conn, err := p.connect(ctx, p.config.Servers[i])
-		if err == nil {
-			return conn, i, nil
-		}
-		failures = append(failures, err)
-	}
-	return nil, 0, errors.Join(failures...)
-}
-
-// another returns the next way to reach the server at index, which refused a session before it asked for
-// a password: pg_hba.conf may want TLS, or no TLS.
-func (p *Proxy) another(index int) (next int, ok bool) {
-	next = index + 1
-	return next, next < len(p.config.Servers) && p.config.Servers[next].Address == p.config.Servers[index].Address
-}
-
 // connect opens one connection and agrees on TLS.
 func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.terms.Load().ConnectTimeout)
 	defer cancel()
 	conn, err := p.dialer(ctx, server.Address)
 	if err != nil || server.TLS == nil {
@@ -70,6 +50,9 @@ func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 	encrypted := tls.Client(conn, config)
 	if err == nil {
 		err = encrypted.HandshakeContext(ctx)
+	}
+	if err == nil && server.Direct && encrypted.ConnectionState().NegotiatedProtocol != alpn {
+		err = errors.New("direct TLS without the protocol name postgresql: this is no PostgreSQL 17 or newer")
 	}
 	if err != nil {
 		conn.Close()
@@ -98,10 +81,10 @@ func requestTLS(conn net.Conn) error {
 	return fmt.Errorf("the server answers an SSLRequest with %q", answer[0])
 }
 
-func dialPlain(ctx context.Context, address string) (net.Conn, error) {
+func (p *Proxy) dialPlain(ctx context.Context, address string) (net.Conn, error) {
 	network := "tcp"
 	if strings.HasPrefix(address, "/") {
 		network = "unix"
 	}
-	return (&net.Dialer{}).DialContext(ctx, network, address)
+	return (&net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}).DialContext(ctx, network, address)
 }

@@ -18,6 +18,8 @@ import (
 // session is one client and the server connection that it alone uses.
 type session struct {
 	proxy  *Proxy
+	terms  *terms
+	cancel context.CancelFunc // of all that the session waits for, but its two connections
 	number uint32
 	log    *zap.Logger
 	from   netip.AddrPort // of the client; not valid for a Unix socket
@@ -46,8 +48,8 @@ type session struct {
 	replies replies
 }
 
-func newSession(p *Proxy, client net.Conn) *session {
-	s := &session{proxy: p, client: client, pending: newPending(), statements: newStatements()}
+func newSession(p *Proxy, t *terms, client net.Conn) *session {
+	s := &session{proxy: p, terms: t, client: client, pending: newPending(), statements: newStatements()}
 	s.replies.pending = s.pending
 	s.setAddress(addressOf(client.RemoteAddr().String()))
 	return s
@@ -60,19 +62,32 @@ func (s *session) setAddress(from netip.AddrPort) {
 	if from.IsValid() {
 		client = from.String()
 	}
-	s.log = s.proxy.config.Log.With(zap.String("client", client))
+	s.log = s.proxy.log.With(zap.String("client", client))
 }
 
 // run serves the client until either side ends.
 func (s *session) run(ctx context.Context) {
 	defer s.close()
-	err := s.start(ctx)
+	err := s.logIn(ctx)
 	if err == nil {
 		err = s.relay()
 	} else {
 		s.tellIfOurs(err)
 	}
 	s.log.Debug("session ended", zap.Error(err))
+}
+
+// logIn is the session's start, which the login timeout ends.
+func (s *session) logIn(ctx context.Context) error {
+	defer s.proxy.logins.end()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.terms.Limits.Login, errLoginTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, s.close)
+	err := s.start(ctx)
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // relay runs both directions. The replies decide when the session is over: after the client's last byte the
@@ -124,21 +139,38 @@ func (s *session) interrupt() {
 	s.server.SetReadDeadline(time.Unix(1, 0))
 }
 
-// close ends both connections at once.
+// close ends both connections.
 func (s *session) close() {
-	s.mu.Lock()
-	s.closed = true
-	client, server := s.client, s.server
-	s.mu.Unlock()
-	client.Close()
-	if server != nil {
-		server.Close()
+	for _, conn := range s.end() {
+		conn.Close()
 	}
+}
+
+// cut ends both connections without the farewell of TLS, which waits for a peer that does not read.
+func (s *session) cut() {
+	for _, conn := range s.end() {
+		if encrypted, ok := conn.(*tls.Conn); ok {
+			conn = encrypted.NetConn()
+		}
+		conn.Close()
+	}
+}
+
+// end returns what is to be closed.
+func (s *session) end() (open []net.Conn) {
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.server == nil {
+		return []net.Conn{s.client}
+	}
+	return []net.Conn{s.client, s.server}
 }
 
 // encrypt puts TLS on the client's connection.
 func (s *session) encrypt(direct bool) error {
-	encrypted, shown, err := s.proxy.tls.handshake(s.client, direct)
+	encrypted, shown, err := s.terms.tls.handshake(s.client, direct)
 	if err != nil {
 		return err
 	}
@@ -153,13 +185,17 @@ func (s *session) setClient(client net.Conn) {
 	s.client = client
 }
 
-// adopt takes the server connection, unless the session has been closed meanwhile.
+// adopt takes the server connection, in place of one that has declined, unless the session has been closed
+// meanwhile.
 func (s *session) adopt(server net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		server.Close()
 		return false
+	}
+	if s.server != nil {
+		s.server.Close()
 	}
 	s.server = server
 	return true

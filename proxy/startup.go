@@ -36,13 +36,15 @@ type startup struct {
 	status      byte // of the first ReadyForQuery
 }
 
+// errLoginTimeout ends a session that has not begun in time. The client is not told, as by Postgres.
+var errLoginTimeout = errors.New("the login took longer than --login-timeout")
+
 // errCancelled ends a connection that only brought a CancelRequest.
 var errCancelled = errors.New("cancel request forwarded")
 
 // start lets client and server agree on everything, up to the first ReadyForQuery.
 func (s *session) start(ctx context.Context) error {
-	s.client.SetDeadline(time.Now().Add(s.proxy.config.Limits.Login))
-	if s.proxy.config.ProxyHeader {
+	if s.terms.ProxyHeader {
 		from, err := readProxyHeader(s.client)
 		if err != nil {
 			return err
@@ -55,15 +57,13 @@ func (s *session) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.client.SetDeadline(time.Time{})
 	if err := s.started.read(packet); err != nil {
 		return err
 	}
-	s.pending.timed = s.proxy.config.Limits.interval() > 0 && !s.started.replication
-	if err := s.proxy.tls.admit(s.client, s.started.user); err != nil {
+	if err := s.terms.tls.admit(s.client, s.started.user); err != nil {
 		return err
 	}
-	if err := s.proxy.enter(&s.started); err != nil {
+	if err := s.proxy.admit(&s.started); err != nil {
 		return err
 	}
 	if err := s.connect(ctx, packet); err != nil {
@@ -73,53 +73,71 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.authenticate(); err != nil {
 		return err
 	}
-	s.proxy.own(&s.started)
+	if err := s.proxy.enter(&s.started); err != nil {
+		return err
+	}
 	if err := s.prepareNotes(); err != nil {
 		return err
 	}
+	s.pending.exempt = s.started.replication
+	s.proxy.own(s)
 	return s.greet()
 }
 
-// connect sends the startup packet to the first server that answers. One that refuses the session at once is
-// asked again in the other way, with TLS or without, if both are allowed.
+// connect sends the startup packet to the first server that takes the session.
 func (s *session) connect(ctx context.Context, packet []byte) error {
-	for from := 0; ; {
-		server, index, err := s.proxy.dial(ctx, from)
+	servers := s.terms.Servers
+	var failures []error
+	for i, server := range servers {
+		conn, err := s.proxy.connect(ctx, server)
 		if err != nil {
-			return unreachableError(err)
+			failures = append(failures, err)
+			continue
 		}
-		s.started.server = s.proxy.config.Servers[index]
-		if !s.adopt(server) {
+		if !s.adopt(conn) {
 			return net.ErrClosed
 		}
-		if _, err := server.Write(packet); err != nil {
-			return fmt.Errorf("start at %s: %w", s.started.server.Address, err)
-		}
-		next, ok := s.proxy.another(index)
-		if !ok {
+		s.started.server = server
+		declined := s.offer(packet, servers[i+1:])
+		if declined == nil {
 			return nil
 		}
-		if refused, err := s.isRefused(); !refused {
-			return err
-		}
-		server.Close()
+		failures = append(failures, fmt.Errorf("%s: %w", server.Address, declined))
 		s.down.clear()
-		from = next
 	}
+	return unreachableError(errors.Join(failures...))
 }
 
-// isRefused waits for the server's first message. It stays in the buffer.
-func (s *session) isRefused() (bool, error) {
+// offer sends the startup packet, and returns why the next server is to be tried: this one does not answer, is not
+// ready for clients, or wants the other kind of connection, with TLS or without. What it has answered stays in the
+// buffer. With nothing left to try all of its answers go to the client.
+func (s *session) offer(packet []byte, others []Server) (declined error) {
+	_, err := s.server.Write(packet)
+	if len(others) == 0 || err != nil {
+		return err
+	}
+	s.server.SetReadDeadline(time.Now().Add(s.terms.ConnectTimeout))
+	defer s.server.SetReadDeadline(time.Time{})
+	m, err := s.firstMessage()
+	if err != nil || m.kind != 'E' {
+		return err
+	}
+	code := string(errorField(m.body, 'C'))
+	if code == "57P03" || code == "28000" && others[0].Address == s.started.server.Address {
+		return errors.New(string(errorField(m.body, 'M')))
+	}
+	return nil
+}
+
+// firstMessage waits for the server's first message, which stays in the buffer.
+func (s *session) firstMessage() (message, error) {
 	for {
 		m, ok, err := s.down.message()
-		if err != nil {
-			return false, err
-		}
-		if ok && s.down.holds(m) {
-			return m.kind == 'E' && string(errorField(m.body, 'C')) == "28000", nil
+		if err != nil || ok && s.down.holds(m) {
+			return m, err
 		}
 		if err := s.down.read(s.server); err != nil {
-			return false, err
+			return m, err
 		}
 	}
 }
@@ -329,5 +347,6 @@ func (s *session) greet() error {
 	if s.pending.begin(s.started.status) {
 		return errDrained
 	}
+	s.pending.keepTime(s.proxy.terms.Load().Limits.interval() > 0)
 	return nil
 }

@@ -155,7 +155,7 @@ func (c *certificates) admit(client net.Conn, user string) error {
 // Nothing has been read behind the request: bytes that were sent before the answer are met by the handshake, as
 // bytes that are not TLS (CVE-2021-23214).
 func (s *session) answerEncryption(tls bool) error {
-	if !tls || s.proxy.tls == nil || s.shown != nil {
+	if !tls || s.terms.tls == nil || s.shown != nil {
 		_, err := s.client.Write([]byte{'N'})
 		return err
 	}
@@ -167,7 +167,7 @@ func (s *session) answerEncryption(tls bool) error {
 
 // acceptDirectTLS begins with TLS if the client does.
 func (s *session) acceptDirectTLS() error {
-	if s.proxy.tls == nil {
+	if s.terms.tls == nil {
 		return nil
 	}
 	var first [1]byte

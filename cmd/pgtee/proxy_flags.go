@@ -50,7 +50,9 @@ type limitFlags struct {
 	MaxSessionsPerUser     int `help:"Sessions of one user."`
 	MaxSessionsPerDatabase int `help:"Sessions of one database."`
 
-	LoginTimeout             time.Duration `help:"Longest time until a client has said who it is." default:"1m"`
+	MaxLogins              int `help:"Connections that are not logged in yet; more wait." default:"1000"`
+
+	LoginTimeout             time.Duration `help:"Longest time until a session has begun, password included." default:"1m"`
 	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never."`
 	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for so long (25P03)."`
 	QueryTimeout             time.Duration `help:"Cancel what runs for so long (57014)."`
@@ -63,7 +65,7 @@ type limitFlags struct {
 
 func (f limitFlags) config() proxy.Limits {
 	return proxy.Limits{
-		Sessions: f.MaxSessions, PerUser: f.MaxSessionsPerUser, PerDatabase: f.MaxSessionsPerDatabase,
+		Sessions: f.MaxSessions, PerUser: f.MaxSessionsPerUser, PerDatabase: f.MaxSessionsPerDatabase, Logins: f.MaxLogins,
 		Login: f.LoginTimeout, Idle: f.IdleTimeout, IdleInTransaction: f.IdleInTransactionTimeout, Query: f.QueryTimeout,
 		Databases: proxy.Names{Allow: f.AllowDatabases, Refuse: f.RefuseDatabases},
 		Users:     proxy.Names{Allow: f.AllowUsers, Refuse: f.RefuseUsers},

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const cancelAbcd = "\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x12\x67abcd"
+
+// canceller sends a CancelRequest for the session with the key abcd.
+func (h *house) canceller() *guest {
+	g := h.knock("")
+	g.client.say <- []byte(cancelAbcd)
+	synctest.Wait()
+	return g
+}
+
+// noting is a house whose notes are on.
+func noting(t *testing.T) *house {
+	h := newHouse(t, Config{Key: testKey, SQLText: true})
+	h.proxy.outboxes.database("server", "shop").set(true, time.Now())
+	return h
+}
+
+// A CancelRequest that is on its way when a VACUUM succeeds does not hit the note that follows.
+func TestCancelBeforeNote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := noting(t)
+		ann := h.enter("abcd", annInShop)
+		ann.says("Query `VACUUM t`")
+		ann.heard()
+		cancel := h.canceller()
+		cancel.meet()
+		ann.answers("CommandComplete VACUUM", "ReadyForQuery I")
+		if _, got := ann.heard(); strings.Contains(got, "pgtee.note") {
+			t.Error("the note is sent while the CancelRequest is on its way")
+		}
+		cancel.server.conn.Close()
+		if _, got := ann.heard(); !strings.Contains(got, "pgtee.note") {
+			t.Errorf("after the CancelRequest the server hears %q", got)
+		}
+	})
+}
+
+// A CancelRequest that comes while such a note runs is too late, as it would be after the VACUUM: the client gets its
+// end at once.
+func TestCancelDuringNote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := noting(t)
+		ann := h.enter("abcd", annInShop)
+		ann.says("Query `VACUUM t`")
+		ann.heard()
+		ann.answers("CommandComplete VACUUM", "ReadyForQuery I")
+		ann.heard()
+		cancel := h.canceller()
+		if _, closed := cancel.client.heard(); !closed || len(h.dialed) != 0 {
+			t.Error("the CancelRequest goes to the server")
+		}
+		ann.answers("RowDescription note", "DataRow ``", "CommandComplete `SELECT 1`", "ReadyForQuery I")
+		if got, _ := ann.heard(); got != "Z\x00\x00\x00\x05I" {
+			t.Errorf("the client hears %q", got)
+		}
+		h.canceller().meet() // it is idle for all that the proxy knows: the server decides
+	})
+}
+
+// Before the session has begun its key means nothing: what runs is our question for the outbox.
+func TestCancelDuringProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Key: testKey})
+		ann := h.enter("abcd", annInShop)
+		cancel := h.canceller()
+		if _, closed := cancel.client.heard(); !closed || len(h.dialed) != 0 {
+			t.Error("the CancelRequest goes to the server")
+		}
+		ann.answers("RowDescription `?column?`", "DataRow f", "CommandComplete `SELECT 1`", "ReadyForQuery I")
+		if got, _ := ann.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
+			t.Errorf("the client hears %q", got)
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"testing"
+	"testing/synctest"
+)
+
+// house is a proxy whose servers the test plays.
+type house struct {
+	*testing.T
+	proxy  *Proxy
+	dialed chan net.Conn // the servers' ends
+}
+
+// guest is one session.
+type guest struct {
+	house          *house
+	client, server *actor
+}
+
+// newHouse starts a proxy as config says, but that it only forwards unless there is a key.
+func newHouse(t *testing.T, config Config) *house {
+	if config.Servers == nil {
+		config.Servers = []Server{{Address: "server"}}
+	}
+	if config.Key == nil {
+		config.Outbox = OutboxOff
+	}
+	p, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t, p, make(chan net.Conn, 1)}
+	p.dialer = func(context.Context, string) (net.Conn, error) {
+		far, server := net.Pipe()
+		h.dialed <- server
+		return far, nil
+	}
+	p.background()
+	t.Cleanup(func() {
+		p.closeNow()
+		p.running.Wait()
+		p.beside.Wait()
+	})
+	return h
+}
+
+// knock opens a connection and sends a startup packet, if there are parameters.
+func (h *house) knock(parameters string) *guest {
+	client, near := net.Pipe()
+	g := &guest{house: h, client: newActor(client)}
+	h.Cleanup(g.client.close)
+	go h.proxy.open(context.Background(), near)
+	if parameters != "" {
+		g.client.say <- message3(parameters)
+	}
+	return g
+}
+
+// meet waits for the server that the session is led to.
+func (g *guest) meet() {
+	g.server = newActor(<-g.house.dialed)
+	g.house.Cleanup(g.server.close)
+}
+
+// enter opens a session up to its first ReadyForQuery. Each has a key of its own.
+func (h *house) enter(key, parameters string) *guest {
+	g := h.knock(parameters)
+	g.meet()
+	g.welcome(key)
+	g.heard()
+	return g
+}
+
+// welcome is what the server says at the beginning of a session.
+func (g *guest) welcome(key string) {
+	g.server.say <- bytes.ReplaceAll(newStage(g.house.T, nil).serverStart(), []byte("abcd"), []byte(key))
+}
+
+// message3 is a startup packet of protocol 3.0.
+func message3(parameters string) []byte {
+	p, _ := encode(nil, clientShapes, "Startup "+quote([]byte("\x00\x03\x00\x00"+parameters+"\x00")))
+	return p
+}
+
+func (g *guest) says(line string) {
+	p, err := encode(nil, clientShapes, line)
+	if err != nil {
+		g.house.Fatal(err)
+	}
+	g.client.say <- p
+}
+
+func (g *guest) answers(lines ...string) {
+	for _, line := range lines {
+		p, err := encode(nil, serverShapes, line)
+		if err != nil {
+			g.house.Fatal(err)
+		}
+		g.server.say <- p
+	}
+}
+
+// heard returns what each end has received since the last call.
+func (g *guest) heard() (client, server string) {
+	synctest.Wait()
+	c, _ := g.client.heard()
+	s, _ := g.server.heard()
+	return string(c), string(s)
+}
+
+const annInShop = "user\x00ann\x00database\x00shop\x00"

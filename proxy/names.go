@@ -1,0 +1,43 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+)
+
+// Names admits some names and refuses others, by patterns: * is any run of characters, ? any one. An empty Allow
+// admits all.
+type Names struct{ Allow, Refuse []string }
+
+func (n Names) admits(name string) bool {
+	return (len(n.Allow) == 0 || matchesAny(n.Allow, name)) && !matchesAny(n.Refuse, name)
+}
+
+func matchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
+}
+
+// matches says whether a whole name matches a pattern, by the rule of the publisher's globs. It goes back to the
+// last star only, so it takes len(pattern)*len(name) steps at most.
+func matches(pattern, name string) bool {
+	star, resume, starred := "", "", false
+	for name != "" {
+		switch {
+		case strings.HasPrefix(pattern, "*"):
+			star, resume, starred = pattern[1:], name, true
+			pattern = star
+			continue
+		case strings.HasPrefix(pattern, "?"):
+			pattern, name = pattern[1:], name[min(utf8Size(name[0]), len(name)):]
+			continue
+		case pattern != "" && pattern[0] == name[0]:
+			pattern, name = pattern[1:], name[1:]
+			continue
+		case !starred:
+			return false
+		}
+		resume = resume[1:]
+		pattern, name = star, resume
+	}
+	return strings.Trim(pattern, "*") == ""
+}

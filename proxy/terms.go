@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+)
+
+// terms are what a session goes by from its beginning to its end: a configuration that was checked. They are never
+// changed, but for limits of time and number: the latest hold for all sessions.
+type terms struct {
+	Config
+	tls *certificates // nil: clients are not offered TLS
+}
+
+func newTerms(config Config) (*terms, error) {
+	if len(config.Servers) == 0 {
+		return nil, errors.New("no PostgreSQL server given: use --postgres")
+	}
+	if config.Outbox != OutboxOff && len(config.Key) != keyBytes {
+		return nil, fmt.Errorf("the key has %d bytes, want %d: a key file holds 64 hex digits", len(config.Key), keyBytes)
+	}
+	if config.Limits.Login == 0 {
+		config.Limits.Login = defaultLogin
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = defaultConnectTimeout
+	}
+	if config.Log == nil {
+		config.Log = zap.NewNop()
+	}
+	t := &terms{Config: config}
+	var err error
+	if config.TLS != nil {
+		t.tls, err = newCertificates(*config.TLS, config.Log)
+	}
+	return t, err
+}
+
+// Reload puts those parts of a configuration in force that may change while clients are served: Key, TLS, SQLText,
+// Attribution, RequireOutbox for the sessions that begin from now on, Limits for all. After an error everything
+// stays as it was.
+func (p *Proxy) Reload(config Config) error {
+	changed := p.terms.Load().Config
+	changed.Key, changed.TLS, changed.Limits = config.Key, config.TLS, config.Limits
+	changed.SQLText, changed.Attribution, changed.RequireOutbox = config.SQLText, config.Attribution, config.RequireOutbox
+	t, err := newTerms(changed)
+	if err != nil {
+		return err
+	}
+	p.terms.Store(t)
+	p.logins.allow(t.Limits.Logins)
+	for _, s := range p.list() {
+		s.pending.keepTime(t.Limits.interval() > 0)
+	}
+	return nil
+}
