@@ -10,7 +10,9 @@
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
-# make bench  what a hop through pgtee costs, and how fast the publisher catches up
+# make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
+#             ARGS="-percent 5 -seconds 5" for a quick look
+# make bench  both
 
 GO          ?= go
 FUZZTIME    ?= 10s
@@ -20,7 +22,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers bench bench-proxy tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers bench bench-proxy bench-publish tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -71,8 +73,10 @@ chaos-brokers: tools
 bench-proxy: tools
 	$(GO) run ./integration/benchproxy $(ARGS)
 
-bench: build tools
-	$(GO) run ./integration/bench $(ARGS)
+bench-publish: tools
+	$(GO) run ./integration/benchpublish $(ARGS)
+
+bench: bench-proxy bench-publish
 
 tools:
 	@integration/tools.sh

@@ -146,6 +146,12 @@ func (p *Process) CPU() time.Duration {
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
+// PeakRSS is the most memory, in bytes, that the ended process had at a time.
+func (p *Process) PeakRSS() int64 {
+	<-p.done
+	return p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024 // getrusage(2): kilobytes
+}
+
 // CPUSoFar is the processor time that the running process itself has taken (proc(5), /proc/PID/stat:
 // utime and stime are the fields 14 and 15, in hundredths of a second).
 func (p *Process) CPUSoFar() (time.Duration, error) {

@@ -1,0 +1,173 @@
+// Command benchpublish measures the publisher: how fast it works off a backlog beside pg_recvlogical, which
+// throws the bytes away and so is the limit of the server; how long after its commit a transaction is visible
+// to a read_committed consumer; for how long nothing is visible after a publisher was killed. Everything runs
+// on this machine at the same time, so ratios within one round tell more than absolute numbers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options are the sizes of a run.
+type options struct {
+	major     int
+	percent   int
+	rounds    int
+	works     string
+	rates     string
+	seconds   int
+	takeovers int
+	binary    string
+	args      string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
+	flag.IntVar(&o.percent, "percent", 100, "of the full work of each backlog; 5 for a quick look")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds per backlog; in each one pg_recvlogical and the publisher work it off once")
+	flag.StringVar(&o.works, "works", "tpcb,inserts,giant", "backlogs; none: -works ''")
+	flag.StringVar(&o.rates, "rates", "20,200,2000", "transactions per second of the latency runs")
+	flag.IntVar(&o.seconds, "seconds", 20, "length of one latency run")
+	flag.IntVar(&o.takeovers, "takeovers", 3, "how often the publisher is killed, per kind of take-over")
+	flag.StringVar(&o.binary, "binary", "", "program to measure, in place of one that is built now")
+	flag.StringVar(&o.args, "args", "", "further arguments of `pgtee publish`")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-publish:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	b := &bench{options: o, world: world, ctx: context.Background()}
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	for _, name := range split(o.works) {
+		if err := b.measureWork(name); err != nil {
+			return fmt.Errorf("work %s: %w", name, err)
+		}
+	}
+	if o.rates != "" || o.takeovers > 0 {
+		return b.measureVisibility()
+	}
+	return nil
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// bench is one run: a server and a broker.
+type bench struct {
+	options
+	ctx    context.Context
+	world  *harness.World
+	server *embedded.Postgres
+	broker *harness.Kafka
+	dir    string // of logs and key
+
+	nextTick int64
+}
+
+func (b *bench) prepare() (err error) {
+	if b.binary == "" {
+		if b.binary, err = b.world.Build(); err != nil {
+			return err
+		}
+	}
+	if b.dir, err = b.world.Sub("bench"); err != nil {
+		return err
+	}
+	key := strings.Repeat("5e", 32) + "\n"
+	if err := os.WriteFile(b.keyFile(), []byte(key), 0o600); err != nil {
+		return err
+	}
+	settings := map[string]string{"shared_buffers": "256MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
+	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
+		return err
+	}
+	b.broker, err = b.world.StartKafka()
+	return err
+}
+
+func (b *bench) keyFile() string { return b.dir + "/key" }
+
+// createDatabase makes a database, what schema says in it, and our objects with a slot of the database's name.
+func (b *bench) createDatabase(name string, schema func(database string) error) error {
+	if err := b.query("postgres", "CREATE DATABASE "+name); err != nil {
+		return err
+	}
+	if err := schema(name); err != nil {
+		return err
+	}
+	p, err := b.start("setup", "--postgres", b.server.URL(name), "--slot", name)
+	if err != nil {
+		return err
+	}
+	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
+		return fmt.Errorf("setup exits with %d (%v): %s", code, err, p.Log())
+	}
+	return nil
+}
+
+// publish starts a publisher of a database into topics with that prefix.
+func (b *bench) publish(database, prefix string, more ...string) (*harness.Process, error) {
+	args := append([]string{"publish", "--postgres", b.server.URL(database), "--slot", database, "--kafka", b.broker.Address,
+		"--prefix", prefix, "--key", b.keyFile()}, more...)
+	return b.start(append(args, strings.Fields(b.args)...)...)
+}
+
+// start starts the program; it ends with the bench.
+func (b *bench) start(args ...string) (*harness.Process, error) {
+	return b.startCommand(harness.Command{Name: args[0], Args: append([]string{b.binary}, args...)})
+}
+
+func (b *bench) startCommand(c harness.Command) (*harness.Process, error) {
+	p, err := harness.Start(b.dir, c)
+	if err != nil {
+		return nil, err
+	}
+	b.world.OnClose(func() error { p.Kill(); return nil })
+	return p, nil
+}
+
+func (b *bench) query(database, sql string) error {
+	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(b.ctx)
+	_, err = conn.Exec(b.ctx, sql)
+	return err
+}
+
+func (b *bench) rateList() ([]int, error) {
+	var rates []int
+	for _, text := range split(b.rates) {
+		rate, err := strconv.Atoi(text)
+		if err != nil || rate <= 0 {
+			return nil, fmt.Errorf("-rates: %q is no rate", text)
+		}
+		rates = append(rates, rate)
+	}
+	return rates, nil
+}
