@@ -1,0 +1,134 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// unavailable stands in a record for a value that the log does not repeat.
+const unavailable = "__debezium_unavailable_value"
+
+// Fold is what a consumer holds of a table after it has read the topic, of one partition, from its start: the last row of
+// each key.
+type Fold struct {
+	Rows     map[string]Row // by the text of the key columns
+	Copied   int            // records of op r
+	Repeated []string       // what stands in the topic twice and must not
+
+	table string
+	key   []string
+	gone  map[string]Row // last row of the keys that were deleted: a row under a new key takes its values from there
+	seen  map[string]bool
+}
+
+// NewFold makes an empty one. The columns of key tell the rows of the table apart.
+func NewFold(table string, key []string) *Fold {
+	return &Fold{Rows: map[string]Row{}, table: table, key: key, gone: map[string]Row{}, seen: map[string]bool{}}
+}
+
+// Add takes the next committed record.
+func (f *Fold) Add(r Record) error {
+	e, err := parseEvent(r)
+	if err != nil {
+		return err
+	}
+	f.once("event " + e.ID)
+	if e.Tombstone {
+		key, err := parseRow(r.Key)
+		delete(f.Rows, key.Text())
+		return err
+	}
+	switch e.Op {
+	case "d":
+		id := e.Before.only(f.key).Text()
+		f.gone[id] = f.Rows[id]
+		delete(f.Rows, id)
+	case "t":
+		clear(f.Rows)
+		clear(f.gone)
+	case "r", "c", "u":
+		return f.put(&e)
+	default:
+		return fmt.Errorf("%s: event %s has op %q", f.table, e.ID, e.Op)
+	}
+	return nil
+}
+
+// put takes a row. Values that are not in the record are those of the row as it was, under the old key if that has changed.
+func (f *Fold) put(e *Event) error {
+	id := e.After.only(f.key).Text()
+	if e.Op == "r" {
+		f.Copied++
+	}
+	before := f.Rows[id]
+	if old := e.Headers["__debezium.oldkey"]; old != "" {
+		key, err := parseRow([]byte(old))
+		if err != nil {
+			return err
+		}
+		before = f.gone[key.Text()]
+	}
+	for column, value := range e.After {
+		if value == unavailable && before != nil {
+			e.After[column] = before[column]
+		}
+	}
+	f.Rows[id] = e.After
+	return nil
+}
+
+func (f *Fold) once(id string) {
+	if f.seen[id] {
+		f.Repeated = append(f.Repeated, f.table+": "+id+" stands there twice")
+	}
+	f.seen[id] = true
+}
+
+// Compare says what differs from the rows of the table: lines for people, none if all is well.
+func (f *Fold) Compare(rows map[string]Row) (wrong []string) {
+	for _, id := range slices.Sorted(maps.Keys(rows)) {
+		got, want := f.Rows[id], rows[id].Text()
+		switch {
+		case got == nil:
+			wrong = append(wrong, fmt.Sprintf("%s: row %s is missing", f.table, id))
+		case strings.Contains(got.Text(), unavailable):
+			wrong = append(wrong, fmt.Sprintf("%s: row %s has lost a value: %.300s", f.table, id, got.Text()))
+		case got.Text() != want:
+			wrong = append(wrong, fmt.Sprintf("%s: row %s is %.300s, want %.300s", f.table, id, got.Text(), want))
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.Rows)) {
+		if rows[id] == nil {
+			wrong = append(wrong, fmt.Sprintf("%s: there is no row %s any more", f.table, id))
+		}
+	}
+	return wrong
+}
+
+// LoadRows reads a table for Compare.
+func LoadRows(ctx context.Context, conn *pgx.Conn, table string, key []string) (map[string]Row, error) {
+	rows, err := conn.Query(ctx, "SELECT to_jsonb(t)::text FROM "+table+" AS t")
+	if err != nil {
+		return nil, err
+	}
+	loaded := map[string]Row{}
+	var text string
+	_, err = pgx.ForEachRow(rows, []any{&text}, func() error {
+		row, err := parseRow([]byte(text))
+		if err != nil {
+			return err
+		}
+		id := row.only(key).Text()
+		if loaded[id] != nil {
+			return fmt.Errorf("%s: two rows %s", table, id)
+		}
+		loaded[id] = row
+		return nil
+	})
+	return loaded, err
+}

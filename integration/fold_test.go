@@ -1,0 +1,82 @@
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestFold(t *testing.T) {
+	event := func(op, key, before, after string) Record {
+		if op == "" {
+			return Record{Key: []byte(key)}
+		}
+		return Record{Key: []byte(key), Value: fmt.Appendf(nil, `{"op":"%s","before":%s,"after":%s}`, op, before, after)}
+	}
+	row := func(id, n int, big string) string { return fmt.Sprintf(`{"id":%d,"n":%d,"big":"%s"}`, id, n, big) }
+	moved := event("c", `{"id":2}`, "null", row(2, 3, unavailable))
+	moved.Headers = map[string]string{"__debezium.oldkey": `{"id":1}`}
+	copied, updated := event("r", `{"id":1}`, "null", row(1, 1, "x")), event("u", `{"id":1}`, "null", row(1, 2, unavailable))
+	gone, tombstone := event("d", `{"id":1}`, `{"id":1,"n":null,"big":null}`, "null"), event("", `{"id":1}`, "", "")
+	tests := []struct {
+		name    string
+		records []Record
+		table   []string // rows
+		want    string   // in what Compare says; "": nothing
+	}{
+		{"copied", []Record{copied}, []string{row(1, 1, "x")}, ""},
+		{"not copied", nil, []string{row(1, 1, "x")}, "is missing"},
+		{"updated after the copy", []Record{copied, updated}, []string{row(1, 2, "x")}, ""},
+		{"the copy hides an update", []Record{updated, copied}, []string{row(1, 2, "x")}, "want"},
+		{"a value is lost", []Record{updated}, []string{row(1, 2, "x")}, "has lost a value"},
+		{"deleted", []Record{copied, gone, tombstone}, nil, ""},
+		{"the copy brings a deleted row back", []Record{gone, tombstone, copied}, nil, "no row"},
+		{"another key", []Record{copied, gone, tombstone, moved}, []string{row(2, 3, "x")}, ""},
+		{"another key before the copy", []Record{gone, tombstone, moved}, []string{row(2, 3, "x")}, "has lost a value"},
+		{"truncated", []Record{copied, event("t", "", "null", "null")}, nil, ""},
+		{"truncated before the copy", []Record{event("t", "", "null", "null"), copied}, nil, "no row"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := NewFold("t", []string{"id"})
+			for i, r := range test.records {
+				headers := map[string]string{"pgtee-event-id": fmt.Sprintf("system/slot/0/1/%d", i)}
+				for name, value := range r.Headers {
+					headers[name] = value
+				}
+				r.Headers = headers
+				if err := f.Add(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rows := map[string]Row{}
+			for _, text := range test.table {
+				r, err := parseRow([]byte(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows[r.only([]string{"id"}).Text()] = r
+			}
+			wrong := f.Compare(rows)
+			if got := strings.Join(wrong, "\n"); (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+			if len(f.Repeated) > 0 {
+				t.Errorf("repeated: %s", f.Repeated)
+			}
+		})
+	}
+}
+
+func TestFoldSeesRepeats(t *testing.T) {
+	f := NewFold("t", []string{"id"})
+	r := Record{Key: []byte(`{"id":1}`), Value: []byte(`{"op":"r","before":null,"after":{"id":1}}`), Headers: map[string]string{"pgtee-event-id": "system/slot/0/1/1"}}
+	for range 2 {
+		if err := f.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.Repeated) != 1 || f.Copied != 2 {
+		t.Errorf("%d copied, repeated: %s", f.Copied, f.Repeated)
+	}
+}
