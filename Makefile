@@ -8,6 +8,8 @@
 #             becomes; DIR=folder for other captures than those of testdata
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
+# make chaos-snapshot  tables are copied under load while publisher, Kafka and PostgreSQL are killed; what the topics
+#             fold to must equal the tables
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
 # make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
@@ -22,7 +24,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers bench bench-proxy bench-publish tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot bench bench-proxy bench-publish tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -69,6 +71,9 @@ chaos: tools
 
 chaos-brokers: tools
 	$(GO) run ./integration/chaos -brokers 3 -for $(FOR) -seed $(SEED) $(ARGS)
+
+chaos-snapshot: tools
+	$(GO) run ./integration/chaos -snapshots -for $(FOR) -seed $(SEED) $(ARGS)
 
 bench-proxy: tools
 	$(GO) run ./integration/benchproxy $(ARGS)

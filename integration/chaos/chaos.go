@@ -59,17 +59,24 @@ type chaos struct {
 
 // storm lets load and faults meet, and waits for the end of both. It fails with what no fault excuses.
 func (c *chaos) storm(ctx context.Context) error {
+	return c.meet(ctx, append([]*service{c.proxy}, c.publishers...), c.actors(), c.lanes())
+}
+
+// actor is a part of the load; it ends with its context.
+type actor func(context.Context, *rand.Rand)
+
+func (c *chaos) meet(ctx context.Context, services []*service, actors []actor, lanes []lane) error {
 	storm, cancel := context.WithTimeout(ctx, c.length)
 	defer cancel()
 	c.giveUp = cancel
-	for _, s := range append([]*service{c.proxy}, c.publishers...) {
+	for _, s := range services {
 		s.keep()
 	}
 	var running sync.WaitGroup
-	for i, actor := range c.actors() {
+	for i, actor := range actors {
 		running.Go(func() { actor(storm, rand.New(rand.NewSource(c.seed+int64(i)))) })
 	}
-	for i, lane := range c.lanes() {
+	for i, lane := range lanes {
 		running.Go(func() { c.drive(storm, lane, rand.New(rand.NewSource(c.seed+1000+int64(i)))) })
 	}
 	running.Go(func() { c.boundLog(storm, cancel) })

@@ -46,6 +46,11 @@ func (c *chaos) lanes() []lane {
 	for i, r := range c.producers {
 		lanes = append(lanes, lane{fmt.Sprintf("network-kafka-%d", i+1), 10 * time.Second, networkFaults(r)})
 	}
+	return c.chosen(lanes)
+}
+
+// chosen leaves out the lanes that the options do not name.
+func (c *chaos) chosen(lanes []lane) []lane {
 	return slices.DeleteFunc(lanes, func(l lane) bool {
 		named := func(name string) bool { return strings.HasPrefix(l.name, name) }
 		return !slices.ContainsFunc(strings.Split(c.options.lanes, ","), named)

@@ -26,6 +26,7 @@ type options struct {
 	cluster    int
 	planted    string
 	keep       bool
+	snapshots  bool
 	lanes      string
 }
 
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&o.planted, "planted", "", "name of a bug to plant: the run must fail")
 	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.BoolVar(&o.snapshots, "snapshots", false, "have tables copied meanwhile, and compare what the topics fold to with them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -61,6 +63,10 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, c.keepArtefacts())
 		}
 	}()
+	if o.snapshots {
+		fmt.Printf("chaos-snapshot seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+		return runSnapshots(ctx, c)
+	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {
 		return err

@@ -32,23 +32,8 @@ var settings = map[string]string{
 }
 
 // prepare starts everything, with the faulty network between it.
-func (c *chaos) prepare(ctx context.Context) (err error) {
-	c.faults, c.giveUp, c.giant = map[string]int{}, func() {}, make(chan struct{})
-	if c.dir, err = c.world.Sub("chaos"); err != nil {
-		return err
-	}
-	if c.log, err = os.Create(filepath.Join(c.dir, "faults.log")); err != nil {
-		return err
-	}
-	c.world.OnClose(c.log.Close)
-	if err := os.WriteFile(c.keyFile(), []byte(strings.Repeat("c4", 32)+"\n"), 0o600); err != nil {
-		return err
-	}
-	bugs, err := c.bugs()
-	if err != nil {
-		return err
-	}
-	binary, err := c.world.Build(bugs...)
+func (c *chaos) prepare(ctx context.Context) error {
+	binary, err := c.build()
 	if err != nil {
 		return err
 	}
@@ -58,7 +43,10 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 	if err := c.startNetwork(); err != nil {
 		return err
 	}
-	if err := c.makeDatabase(ctx); err != nil {
+	if err := c.makeDatabase(ctx, schema); err != nil {
+		return err
+	}
+	if err := c.watch(ctx); err != nil {
 		return err
 	}
 	if err := c.makeProgressTopic(ctx); err != nil {
@@ -69,6 +57,26 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 	}
 	c.startServices(binary)
 	return nil
+}
+
+// build makes the folder, the logs and the program, with the bug in it that the run is to find.
+func (c *chaos) build() (binary string, err error) {
+	c.faults, c.giveUp, c.giant = map[string]int{}, func() {}, make(chan struct{})
+	if c.dir, err = c.world.Sub("chaos"); err != nil {
+		return "", err
+	}
+	if c.log, err = os.Create(filepath.Join(c.dir, "faults.log")); err != nil {
+		return "", err
+	}
+	c.world.OnClose(c.log.Close)
+	if err := os.WriteFile(c.keyFile(), []byte(strings.Repeat("c4", 32)+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	bugs, err := c.bugs()
+	if err != nil {
+		return "", err
+	}
+	return c.world.Build(bugs...)
 }
 
 func (c *chaos) keyFile() string { return filepath.Join(c.dir, "key") }
@@ -111,14 +119,15 @@ func (c *chaos) startNetwork() (err error) {
 	return err
 }
 
-// makeDatabase makes the tables and their history, which has to outlive a crash of the server.
-func (c *chaos) makeDatabase(ctx context.Context) error {
+func (c *chaos) makeDatabase(ctx context.Context, schema string) error {
 	if err := c.exec(ctx, "postgres", "CREATE DATABASE "+database); err != nil {
 		return err
 	}
-	if err := c.exec(ctx, database, schema); err != nil {
-		return err
-	}
+	return c.exec(ctx, database, schema)
+}
+
+// watch makes the history of the tables, which has to outlive a crash of the server.
+func (c *chaos) watch(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, c.server.URL(database))
 	if err != nil {
 		return err

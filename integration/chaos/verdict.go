@@ -235,14 +235,7 @@ func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats
 
 // report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
 func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence string) error {
-	kills := 0
-	line := "chaos faults"
-	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
-		line += fmt.Sprintf(" %s=%d", strings.ReplaceAll(name, " ", "-"), c.faults[name])
-		if strings.HasSuffix(name, kill) {
-			kills += c.faults[name]
-		}
-	}
+	line, kills := c.tally()
 	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
 		kills, v.Transactions, v.Lost, v.Duplicated, v.Reordered, torn, v.Unattributed, v.Misattributed)
 	fmt.Println(line)
@@ -257,4 +250,16 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string, silen
 	}
 	text := strings.Join(append(complaints, line, closing), "\n")
 	return errors.Join(errors.New("what stands in Kafka is not what the database says"), os.WriteFile(filepath.Join(c.dir, "verdict.log"), []byte(text), 0o644))
+}
+
+// tally says which faults were made, in a line, and how many of them were kills.
+func (c *chaos) tally() (line string, kills int) {
+	line = "chaos faults"
+	for _, name := range slices.Sorted(maps.Keys(c.faults)) {
+		line += fmt.Sprintf(" %s=%d", strings.ReplaceAll(name, " ", "-"), c.faults[name])
+		if strings.HasSuffix(name, kill) {
+			kills += c.faults[name]
+		}
+	}
+	return line, kills
 }

@@ -56,8 +56,8 @@ type session struct {
 type script func(*session, context.Context) error
 
 // actors are the sessions of the load.
-func (c *chaos) actors() []func(context.Context, *rand.Rand) {
-	var actors []func(context.Context, *rand.Rand)
+func (c *chaos) actors() []actor {
+	var actors []actor
 	add := func(s session) {
 		s.chaos, s.base = c, (len(actors)+1)*100_000_000
 		actors = append(actors, func(ctx context.Context, random *rand.Rand) {

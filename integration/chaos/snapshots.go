@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// snapshots is a run that has tables copied under load while everything is killed: those of the first set by the initial
+// snapshot, those of each other set by one request. What one copy loses no later one mends.
+type snapshots struct {
+	*chaos
+	hot      atomic.Int32 // set that is being copied; most of the load meets it
+	finished int          // requests, the initial snapshot among them
+}
+
+const (
+	sets     = 12   // the first is that of the initial snapshot
+	setRows  = 6000 // of the largest table of a set
+	copyRate = "2000"
+)
+
+// setSchema makes the tables of set %[1]d. Values of big are too long for a row, and an update that leaves them alone does
+// not put them into the log.
+const setSchema = `
+CREATE SCHEMA IF NOT EXISTS work;
+CREATE TABLE work.plain_%[1]d (id bigint PRIMARY KEY, stmt text, n int);
+CREATE TABLE work.wide_%[1]d (id bigint PRIMARY KEY, stmt text, n int, big text);
+ALTER TABLE work.wide_%[1]d ALTER COLUMN big SET STORAGE EXTERNAL;
+CREATE TABLE work.named_%[1]d (area text, id bigint, stmt text, n int, PRIMARY KEY (area, id));
+CREATE TABLE work.cut_%[1]d (id bigint PRIMARY KEY, stmt text, n int);
+CREATE TABLE work.full_%[1]d (id bigint NOT NULL, stmt text, n int, big text);
+ALTER TABLE work.full_%[1]d REPLICA IDENTITY FULL;
+ALTER TABLE work.full_%[1]d ALTER COLUMN big SET STORAGE EXTERNAL;
+CREATE TABLE work.part_%[1]d (id bigint PRIMARY KEY, stmt text, n int) PARTITION BY HASH (id);
+CREATE TABLE work.part_%[1]d_a PARTITION OF work.part_%[1]d FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE work.part_%[1]d_b PARTITION OF work.part_%[1]d FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO work.plain_%[1]d SELECT id, 'old', 0 FROM generate_series(1, %[2]d) AS id;
+INSERT INTO work.wide_%[1]d SELECT id, 'old', 0, repeat(md5(id::text), 120) FROM generate_series(1, %[2]d / 6) AS id;
+INSERT INTO work.named_%[1]d SELECT chr(97 + id %% 26) || chr(65 + id %% 7), id, 'old', 0 FROM generate_series(1, %[2]d / 2) AS id;
+INSERT INTO work.cut_%[1]d SELECT id, 'old', 0 FROM generate_series(1, %[2]d / 2) AS id;
+INSERT INTO work.full_%[1]d SELECT id, 'old', 0, CASE WHEN id %% 7 = 0 THEN repeat(md5(id::text), 120) END FROM generate_series(1, %[2]d / 4) AS id;
+INSERT INTO work.part_%[1]d SELECT id, 'old', 0 FROM generate_series(1, %[2]d / 2) AS id;
+CREATE INDEX ON work.full_%[1]d (id);`
+
+// kinds are the tables of a set, with the columns that tell their rows apart.
+var kinds = map[string][]string{
+	"plain": {"id"}, "wide": {"id"}, "named": {"area", "id"}, "cut": {"id"}, "full": {"id"}, "part": {"id"},
+}
+
+func runSnapshots(ctx context.Context, c *chaos) error {
+	s := &snapshots{chaos: c}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.meet(ctx, s.publishers, s.actors(), s.lanes()); err != nil {
+		return err
+	}
+	if err := s.calm(ctx); err != nil {
+		return err
+	}
+	return s.judge(ctx)
+}
+
+func (s *snapshots) prepare(ctx context.Context) error {
+	binary, err := s.build()
+	if err != nil {
+		return err
+	}
+	if s.server, err = s.world.StartPostgres(s.major, settings); err != nil {
+		return err
+	}
+	broker, err := s.world.StartKafka()
+	if err != nil {
+		return err
+	}
+	s.brokers = []*harness.Kafka{broker}
+	var schema strings.Builder
+	for set := range sets {
+		fmt.Fprintf(&schema, setSchema, set, setRows)
+	}
+	if err := s.makeDatabase(ctx, schema.String()); err != nil {
+		return err
+	}
+	if err := s.makeProgressTopic(ctx); err != nil {
+		return err
+	}
+	if err := s.setup(ctx, binary); err != nil {
+		return err
+	}
+	s.publishers = []*service{s.newService("publisher", binary, "publish", "--postgres", s.server.URL(database), "--kafka", broker.Address,
+		"--prefix", prefix, "--slot", slot, "--standby", "--snapshot", "initial", "--snapshot-tables", "work.*_0,work.part_0*", "--snapshot-max-rows", copyRate)}
+	return nil
+}
+
+// lanes kill what takes part in the copy, the publisher most often.
+func (s *snapshots) lanes() []lane {
+	return s.chosen([]lane{
+		{"publisher", 5 * time.Second, serviceFaults(s.publishers[0])},
+		{"postgres", 20 * time.Second, s.serverFaults()},
+		{"kafka", 20 * time.Second, s.brokerFaults()},
+	})
+}
+
+// ask requests the copy of one set after the other, each when the one before it is finished, and pauses and resumes
+// them on the way.
+func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
+	for set := 1; set < sets; set++ {
+		s.await(ctx)
+		s.hot.Store(int32(set))
+		s.request(ctx, fmt.Sprintf("SELECT pgtee.snapshot(ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname ~ '_%d$')::regclass[], NULL, 'set-%d')", set, set))
+		if random.Intn(3) == 0 {
+			sleep(ctx, time.Duration(random.Intn(3000))*time.Millisecond)
+			s.request(ctx, "SELECT pgtee.snapshot_pause()")
+			sleep(ctx, time.Duration(random.Intn(3000))*time.Millisecond)
+			s.request(ctx, "SELECT pgtee.snapshot_resume()")
+		}
+	}
+}
+
+// request tries until it has an answer; a request that is repeated has the same id.
+func (s *snapshots) request(ctx context.Context, sql string) {
+	for ctx.Err() == nil {
+		if err := s.exec(ctx, database, sql); err == nil {
+			s.note("%s", sql)
+			return
+		}
+		sleep(ctx, 200*time.Millisecond)
+	}
+}
+
+// await waits until no copy is left.
+func (s *snapshots) await(ctx context.Context) {
+	for ctx.Err() == nil {
+		if progress, err := s.progress(); err == nil && progress.idle() {
+			s.note("%d snapshots are finished", len(progress.Finished))
+			return
+		}
+		sleep(ctx, 500*time.Millisecond)
+	}
+}
+
+// progress is what the newest progress record says of snapshots.
+type progress struct {
+	Decided  bool              `json:"decided"`
+	Copies   []json.RawMessage `json:"copies"`
+	Finished []struct {
+		ID  string `json:"id"`
+		Why string `json:"why"`
+	} `json:"finished"`
+}
+
+// idle says whether the initial snapshot, and all others that were seen, are finished.
+func (p progress) idle() bool { return len(p.Copies) == 0 && len(p.Finished) > 0 }
+
+func (s *snapshots) progress() (progress, error) {
+	var position struct{ Snapshots progress }
+	records, err := s.read("progress")
+	if err != nil || len(records) == 0 {
+		return position.Snapshots, err
+	}
+	err = json.Unmarshal(records[len(records)-1].Value, &position)
+	return position.Snapshots, err
+}
+
+// calm resumes what is paused, and waits until all copies are finished and Kafka holds the last write.
+func (s *snapshots) calm(ctx context.Context) error {
+	s.note("calm")
+	if err := s.endPrepared(ctx); err != nil {
+		return err
+	}
+	err := harness.Eventually(settleTime, func(ctx context.Context) error {
+		if s.failure() != nil {
+			return nil
+		}
+		progress, err := s.progress()
+		if err != nil {
+			return err
+		}
+		if !progress.idle() {
+			if err := s.exec(ctx, database, "SELECT pgtee.snapshot_resume()"); err != nil {
+				return err
+			}
+			time.Sleep(2 * time.Second)
+			return fmt.Errorf("copies are left: %s", progress.Copies)
+		}
+		for _, f := range progress.Finished {
+			if f.Why != "" {
+				s.complain("snapshot %s: %s", f.ID, f.Why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.drain(ctx)
+}
+
+// drain waits until what has committed is in Kafka, and stops the publisher.
+func (s *snapshots) drain(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "CREATE TABLE work.mark (id int PRIMARY KEY)"); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, "INSERT INTO work.mark VALUES (1)"); err != nil {
+		return err
+	}
+	err = harness.Eventually(settleTime, func(context.Context) error {
+		records, err := s.read("work.mark")
+		if err == nil && len(records) == 0 && s.failure() == nil {
+			err = fmt.Errorf("the last commit is not in its topic")
+		}
+		return err
+	})
+	s.publishers[0].stop()
+	return err
+}
