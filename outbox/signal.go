@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 )
@@ -25,7 +26,10 @@ type SignalRecord struct {
 
 // SignalCondition says which rows of a table are wanted, in the language of the publisher's filters. Table, as each of
 // SignalRecord.Tables, is "schema.table", in which * is any run of characters.
-type SignalCondition struct{ Table, Filter string }
+type SignalCondition struct {
+	Table  string `json:"table"`
+	Filter string `json:"filter"`
+}
 
 // The types of signals. StopSnapshot may name tables: then only those are left out from there on.
 const (
@@ -35,22 +39,30 @@ const (
 	StopSnapshot    = "stop-snapshot"
 )
 
+// signalBody is a signal in Debezium's form.
+type signalBody struct {
+	ID   string     `json:"id"`
+	Type string     `json:"type"`
+	Data signalData `json:"data"`
+}
+
+type signalData struct {
+	ID          string            `json:"id,omitempty"`
+	Collections []string          `json:"data-collections,omitempty"`
+	Conditions  []signalCondition `json:"additional-conditions,omitempty"`
+}
+
+type signalCondition struct {
+	Collection string `json:"data-collection"`
+	Filter     string `json:"filter"`
+}
+
 // maxSignalBytes is above what pgtee.put_signal() takes.
 const maxSignalBytes = 1 << 20
 
 // ParseSignal reads a signal of either way. It never fails: see Refused.
 func ParseSignal(text []byte, user string) SignalRecord {
-	var body struct {
-		ID, Type string
-		Data     struct {
-			ID          string
-			Collections []string `json:"data-collections"`
-			Conditions  []struct {
-				Collection string `json:"data-collection"`
-				Filter     string
-			} `json:"additional-conditions"`
-		}
-	}
+	var body signalBody
 	s := SignalRecord{User: user}
 	if len(text) > maxSignalBytes {
 		s.Refused = fmt.Sprintf("a signal of %d bytes: %d are taken", len(text), maxSignalBytes)
@@ -60,12 +72,49 @@ func ParseSignal(text []byte, user string) SignalRecord {
 		s.Refused = "not the JSON of a signal: " + err.Error()
 		return s
 	}
-	s.ID, s.Type, s.Snapshot, s.Tables = body.ID, body.Type, body.Data.ID, body.Data.Collections
+	s.ID, s.Type, s.Snapshot = body.ID, body.Type, body.Data.ID
+	s.Tables = append(s.Tables, body.Data.Collections...)
 	for _, c := range body.Data.Conditions {
 		s.Conditions = append(s.Conditions, SignalCondition{c.Collection, c.Filter})
 	}
 	s.Refused = s.problem()
 	return s
+}
+
+// Marshal returns what ParseSignal reads.
+func (s *SignalRecord) Marshal() ([]byte, error) { return json.Marshal(s.body()) }
+
+func (s *SignalRecord) body() signalBody {
+	body := signalBody{s.ID, s.Type, signalData{ID: s.Snapshot, Collections: s.Tables}}
+	for _, c := range s.Conditions {
+		body.Data.Conditions = append(body.Data.Conditions, signalCondition{c.Table, c.Filter})
+	}
+	return body
+}
+
+// SendSignal puts a signal into the database's log, and returns its id, a new one if it had none.
+func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id string, err error) {
+	body := s.body()
+	data, err := json.Marshal(body.Data)
+	if err != nil {
+		return "", err
+	}
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := rows(ctx, conn, "INSERT INTO pgtee.signal (id, type, data) VALUES (NULLIF($1, ''), $2, $3) RETURNING id", body.ID, body.Type, string(data))
+	switch sqlState(err) {
+	case "42P01", "3F000": // undefined_table, invalid_schema_name
+		return "", fmt.Errorf("there is no view pgtee.signal: run pgtee setup of this version (%w)", err)
+	case "42501": // insufficient_privilege
+		return "", fmt.Errorf("the role of --postgres may not ask for snapshots: run pgtee setup --grant-snapshot ROLE (%w)", err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return got[0][0], nil
 }
 
 // problem says what no publisher could obey.

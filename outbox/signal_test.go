@@ -52,6 +52,9 @@ func FuzzParseSignal(f *testing.F) {
 	f.Add([]byte(`{"data": null}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := ParseSignal(text, "ann")
+		if again, err := s.Marshal(); err != nil || s.Refused == "" && !reflect.DeepEqual(ParseSignal(again, "ann"), s) {
+			t.Errorf("%q: %s (%v)", text, again, err)
+		}
 		if s.Refused == "" && s.Type == ExecuteSnapshot && (s.ID == "" || len(s.Tables) == 0) {
 			t.Errorf("%q: %+v", text, s)
 		}

@@ -20,6 +20,7 @@ type commandLine struct {
 	Publish   publishCommand   `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
 	Setup     setupCommand     `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
 	Status    statusCommand    `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
+	Snapshot  snapshotCommand  `cmd:"" help:"Have the running publisher copy the rows of tables into their topics; pause, resume, cancel it; tell how far it is."`
 	Repair    repairCommand    `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
 	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
 	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`

@@ -35,6 +35,8 @@ type statusReport struct {
 	WALStatus     string     `json:"wal_status"`
 	RetainedBytes int64      `json:"retained_wal_bytes"`
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
+
+	Snapshots *publisher.Snapshots `json:"snapshots"` // null: there was none
 }
 
 func (c *statusCommand) Run(ctx context.Context, term terminal) error {
@@ -64,8 +66,7 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 }
 
 func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) {
-	config := publisher.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: s.prefix, Database: s.database, Slot: s.slot}
-	position, err := publisher.LastPosition(ctx, config) // before the slot's own, which it is never behind
+	position, err := publisher.LastPosition(ctx, s.publisherConfig(kafka)) // before the slot's own, which it is never behind
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -76,7 +77,7 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
 		WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes}
 	if position != nil {
-		report.Published = position.EndLSN
+		report.Published, report.Snapshots = position.EndLSN, position.Snapshots
 		if !position.CommitTime.IsZero() {
 			report.LastCommit = &position.CommitTime
 		}
@@ -104,6 +105,9 @@ func (r statusReport) print(out io.Writer) {
 	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
 	fmt.Fprintf(out, "  acked      %s\n", r.Acked)
 	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
+	if r.Snapshots != nil {
+		printSnapshots(out, r.Snapshots)
+	}
 }
 
 // sizeText writes a size as PostgreSQL does.

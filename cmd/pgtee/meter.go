@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+const (
+	meterInterval = 500 * time.Millisecond
+	meterLog      = 10 * time.Second // between the lines where there is no terminal
+	meterWidth    = 24
+)
+
+// watchSnapshot shows how far a snapshot is until it has ended: on a terminal one line that changes, else a line now and
+// then. One that was stopped is an error.
+func watchSnapshot(ctx context.Context, out io.Writer, id string, read func() (*publisher.Snapshots, error)) error {
+	terminal := isTerminal(out)
+	var observed rate
+	var said time.Time
+	for {
+		s, err := read()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		if i := slices.IndexFunc(s.Finished, func(f publisher.FinishedCopy) bool { return f.ID == id }); i >= 0 {
+			return ended(out, terminal, s.Finished[i])
+		}
+		line := "snapshot " + id + ": waiting for the publisher"
+		if i := slices.IndexFunc(s.Copies, func(c publisher.Copy) bool { return c.ID == id }); i >= 0 {
+			line = meter(&s.Copies[i], observed.add(s.Copies[i].RowsDone, now))
+		}
+		switch {
+		case terminal:
+			fmt.Fprintf(out, "\r%s\x1b[K", line) // and erase the rest of the line
+		case now.Sub(said) >= meterLog:
+			fmt.Fprintln(out, line)
+			said = now
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("snapshot %s goes on without this command: see pgtee snapshot --status (%w)", id, ctx.Err())
+		case <-time.After(meterInterval):
+		}
+	}
+}
+
+func ended(out io.Writer, terminal bool, f publisher.FinishedCopy) error {
+	if terminal {
+		fmt.Fprint(out, "\r\x1b[K")
+	}
+	if f.Stopped || f.Why != "" {
+		return fmt.Errorf("snapshot %s %s", f.ID, endOf(f))
+	}
+	fmt.Fprintf(out, "snapshot %s %s\n", f.ID, endOf(f))
+	return nil
+}
+
+// meter is a snapshot in one line: bar, percent, rows, tables, and rate and time to go if the rate in rows per second is known.
+//
+//	4f2a [############------------]  50% 1,000,000 of about 2,000,000 rows, 0 of 1 tables, 310,000 rows/s, 3s to go
+func meter(c *publisher.Copy, perSecond float64) string {
+	share := 0.0
+	if c.RowsEstimated > 0 {
+		share = min(float64(c.RowsDone)/float64(c.RowsEstimated), 1)
+	}
+	filled := int(share * meterWidth)
+	line := fmt.Sprintf("%s [%s%s] %3.0f%% %s of about %s rows, %d of %d tables", c.ID, strings.Repeat("#", filled), strings.Repeat("-", meterWidth-filled),
+		100*share, grouped(c.RowsDone), grouped(max(c.RowsEstimated, c.RowsDone)), c.TablesDone, c.TablesTotal)
+	if c.Paused {
+		return line + ", paused"
+	}
+	if perSecond < 1 {
+		return line
+	}
+	left := time.Duration(float64(max(0, c.RowsEstimated-c.RowsDone)) / perSecond * float64(time.Second))
+	return line + fmt.Sprintf(", %s rows/s, %s to go", grouped(int64(perSecond)), left.Round(time.Second))
+}
+
+// rate is that of a number over the last observations, ten seconds of them.
+type rate struct {
+	at   []time.Time
+	rows []int64
+}
+
+// add takes an observation and returns the rate, 0 while it is not known.
+func (r *rate) add(rows int64, now time.Time) float64 {
+	for len(r.at) > 1 && now.Sub(r.at[0]) > 10*time.Second {
+		r.at, r.rows = r.at[1:], r.rows[1:]
+	}
+	r.at, r.rows = append(r.at, now), append(r.rows, rows)
+	passed := now.Sub(r.at[0]).Seconds()
+	if passed <= 0 {
+		return 0
+	}
+	return float64(rows-r.rows[0]) / passed
+}
+
+// grouped writes a number with commas between thousands.
+func grouped(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
