@@ -25,8 +25,8 @@ var (
 		Old: "if tx.EndLSN <= position.EndLSN {",
 		New: "if tx.EndLSN <= position.EndLSN || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"}
 	ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
-		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
-		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"}
+		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)",
+		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)"}
 	ackBeyondPosition = harness.Bug{File: "publisher/publisher.go",
 		Old: "p.ack(min(position.EndLSN, p.source.Received()))",
 		New: "p.ack(min(next.EndLSN, p.source.Received()))"}

@@ -76,7 +76,7 @@ func (b *Batch) Reset() {
 }
 
 // maxKeptBytes is the longest slice that is kept for the next batch.
-const maxKeptBytes = 32 << 20
+const maxKeptBytes = 4 << 20
 
 func recycle[T any](s []T) []T {
 	var item T
@@ -84,6 +84,15 @@ func recycle[T any](s []T) []T {
 		return nil
 	}
 	return s[:0]
+}
+
+// swap exchanges the records, and the memory that they are in, with those of another batch.
+func (b *Batch) swap(other *Batch) {
+	b.Buf, other.Buf = other.Buf, b.Buf
+	b.entries, other.entries = other.entries, b.entries
+	b.headers, other.headers = other.headers, b.headers
+	b.records, other.records = other.records, b.records
+	b.resolve, other.resolve = other.resolve, b.resolve
 }
 
 // Len returns the number of records, Bytes the memory that keys, values and headers take.

@@ -55,10 +55,10 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 		if p.batch.Bytes() < p.part {
 			continue
 		}
-		if err := p.log.Send(ctx, p.batch); err != nil {
-			return p.unpublished(Position{EndLSN: tx.EndLSN}, err)
-		}
 		p.sent += p.batch.Len()
+		if err := p.log.Send(ctx, p.batch); err != nil {
+			return unpublished(Position{EndLSN: tx.EndLSN}, err)
+		}
 		p.refused += p.batch.refused
 		p.batch.Reset()
 	}

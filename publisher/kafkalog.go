@@ -1,10 +1,11 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -28,7 +29,8 @@ type kafkaLog struct {
 	client *kgo.Client      // nil: to be fenced
 	begun  bool             // a transaction is open
 	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
-	buffer []kgo.Record     // of the current batch, reused
+	air    *flight          // what was sent last and may not have landed; nil: all has
+	spare  *flight          // for the next one; nil: none
 }
 
 func newKafkaLog(cfg Config) *kafkaLog {
@@ -49,6 +51,7 @@ func (l *kafkaLog) connect() (*kgo.Client, error) {
 		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
+		kgo.MaxBufferedRecords(math.MaxInt32), // two flights bound them
 		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
 		kgo.RecordPartitioner(partitioner()),
@@ -104,8 +107,15 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 	return readPosition(ctx, client, l.topics.progress, l.cfg.TransactionalID())
 }
 
-// Send implements Log.
-func (l *kafkaLog) Send(ctx context.Context, b *Batch) error { return l.send(ctx, b) }
+// Send implements Log: while this batch flies, the next is composed. It waits until the one before has landed,
+// so that there are never more than two.
+func (l *kafkaLog) Send(ctx context.Context, b *Batch) error {
+	before := l.air
+	if err := l.launch(ctx, b); err != nil || before == nil {
+		return err
+	}
+	return l.land(ctx, before, b)
+}
 
 // Publish implements Log.
 func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
@@ -113,10 +123,20 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 	if err != nil {
 		return err
 	}
-	position := kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}
-	if err := l.send(ctx, b, position); err != nil {
+	before := l.air
+	if err := l.launch(ctx, b, kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}); err != nil {
 		return err
 	}
+	if err := l.client.Flush(ctx); err != nil {
+		l.Close()
+		return classify(fmt.Errorf("flush: %w", err))
+	}
+	for _, f := range []*flight{before, l.air} {
+		if err := l.land(ctx, f, b); err != nil {
+			return err
+		}
+	}
+	l.air = nil
 	// The records are out: a shutdown must not make their fate unknown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
@@ -128,65 +148,42 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 	return nil
 }
 
-// send sends the records of the batch, then more, in the open transaction or a new one, and waits until
-// Kafka has them all.
-func (l *kafkaLog) send(ctx context.Context, b *Batch, more ...kgo.Record) error {
+// launch sends the records of the batch, then more, in the open transaction or a new one. The batch loses its memory.
+func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
 	}
 	if err := l.ensureTopics(ctx, b); err != nil {
 		return classify(err)
 	}
-	l.buffer = recycle(l.buffer)
-	for _, r := range b.Records() {
-		l.buffer = append(l.buffer, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
+	if !l.begun {
+		if err := l.client.BeginTransaction(); err != nil {
+			l.Close()
+			return classify(fmt.Errorf("begin: %w", err))
+		}
+		l.begun = true
 	}
-	l.buffer = append(l.buffer, more...)
-	if err := l.produce(ctx); err != nil {
-		l.Close()
-		return classify(err)
+	f := cmp.Or(l.spare, &flight{})
+	l.air, l.spare = f, nil
+	f.board(b, more)
+	for i := range f.records {
+		l.client.Produce(ctx, &f.records[i], f.landed)
 	}
 	return nil
 }
 
-func (l *kafkaLog) produce(ctx context.Context) error {
-	if !l.begun {
-		if err := l.client.BeginTransaction(); err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
-		l.begun = true
+// land waits until Kafka has all of f, then gives its memory to the batch. f may be nil: nothing flies.
+func (l *kafkaLog) land(ctx context.Context, f *flight, b *Batch) error {
+	if f == nil {
+		return nil
 	}
-	var outcome outcome
-	for i := range l.buffer {
-		l.client.Produce(ctx, &l.buffer[i], outcome.add)
+	if err := f.wait(ctx); err != nil {
+		l.Close()
+		return classify(err)
 	}
-	if err := l.client.Flush(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	return outcome.failure()
-}
-
-// outcome collects what became of the records of a batch. The client's goroutines add to it.
-type outcome struct {
-	mu  sync.Mutex
-	err error // the first
-}
-
-func (o *outcome) add(r *kgo.Record, err error) {
-	if err == nil {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.err == nil {
-		o.err = fmt.Errorf("produce to %s: %w", r.Topic, err)
-	}
-}
-
-func (o *outcome) failure() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
+	f.batch.swap(b)
+	l.spare = f
+	return nil
 }
 
 // Close implements Log. Aborting first, instead of leaving it to the next Fence or the transaction
@@ -205,7 +202,7 @@ func (l *kafkaLog) Close() {
 
 func (l *kafkaLog) disconnect() {
 	l.client.Close()
-	l.client, l.buffer, l.begun = nil, nil, false
+	l.client, l.air, l.spare, l.begun = nil, nil, nil, false
 }
 
 // classify turns what Kafka answers into the three fates of the loop.

@@ -309,6 +309,9 @@ func TestPartsBecomeVisibleTogether(t *testing.T) {
 		if err := l.Send(t.Context(), testBatch("shop.public.a", value)); err != nil {
 			t.Fatal(err)
 		}
+		if err := l.client.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if value == "left behind" {
 			mustFence(t, l)
 		}

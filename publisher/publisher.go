@@ -33,7 +33,7 @@ type Publisher struct {
 	composed int        // transactions since the last Publish
 	filtered int        // changes since then that made no record
 	refused  int        // events of the batches that were sent ahead
-	sent     int        // records of those that are not in the batch any more
+	sent     int        // records that were given to the log since then
 	urgent   bool       // the server waits for the position to be acknowledged
 	acked    outbox.LSN // on this source
 	recorded time.Time  // when the position was last put into Kafka
@@ -59,8 +59,9 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 	return &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, part: partBytes, now: time.Now, pause: pause}
 }
 
-// partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory.
-const partBytes = 16 << 20
+// partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
+// holds one such part while the next is composed.
+const partBytes = 2 << 20
 
 // Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
 // a *Halt or one of outbox, and says what to do.
@@ -112,8 +113,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 			return err
 		}
 		if p.batch.Len() > 0 || p.idle(position, next) {
+			p.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
-				return p.unpublished(next, err)
+				return unpublished(next, err)
 			}
 			position = next
 			p.published(position)
@@ -168,7 +170,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
-			return Position{}, p.unpublished(position, err)
+			return Position{}, unpublished(position, err)
 		}
 	}
 	p.recorded, p.said = p.now(), ""
@@ -244,15 +246,14 @@ func (p *Publisher) checkPublications(ctx context.Context) error {
 	return nil
 }
 
-// unpublished says what failed. Kafka's client may still read the batch, so another takes its place.
-func (p *Publisher) unpublished(next Position, err error) error {
-	p.batch = p.newBatch(p.source.System())
+// unpublished says what failed.
+func unpublished(next Position, err error) error {
 	return fmt.Errorf("publish through %s: %w", next.EndLSN, err)
 }
 
 func (p *Publisher) published(position Position) {
 	p.warnRefused()
-	p.stats.publish(position.EndLSN, p.composed, p.sent+p.batch.Len(), p.filtered, p.refused+p.batch.refused)
+	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.refused+p.batch.refused)
 	p.batch.Reset()
 	p.composed, p.filtered, p.refused, p.sent, p.urgent = 0, 0, 0, 0, false
 	p.recorded, p.failures = p.now(), 0

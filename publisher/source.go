@@ -38,11 +38,12 @@ type Log interface {
 	// Fence takes the transactional id, which aborts what a predecessor left open, and returns the
 	// recorded position, nil if there is none.
 	Fence(ctx context.Context) (*Position, error)
-	// Send puts the records of the batch into the transaction that the next Publish commits. The batch
-	// may be reset afterwards; after an error it must not be used again.
+	// Send puts the records of the batch into the transaction that the next Publish commits. It may return
+	// before Kafka has them: it takes the memory of the batch, which may be filled again after Reset. An error
+	// may tell of records that were sent before.
 	Send(ctx context.Context, b *Batch) error
 	// Publish commits what was sent, the records of the batch and the position in one transaction. After
-	// an error it may be committed or not. The batch must not be used again then.
+	// an error it may be committed or not. It takes the memory of the batch as Send does.
 	Publish(ctx context.Context, b *Batch, p Position) error
 	// Close aborts what is open.
 	Close()

@@ -12,8 +12,8 @@ import (
 // planted are bugs that a run must notice. One that passes all the same proves nothing.
 var planted = map[string]harness.Bug{
 	"ack-before-commit": {File: "publisher/publisher.go",
-		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)",
-		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn p.unpublished(next, err)"},
+		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)",
+		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)"},
 	"resume-by-row": {File: "publisher/compose.go",
 		Old: "if tx.EndLSN <= position.EndLSN {",
 		New: "if tx.EndLSN <= position.EndLSN || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"},
