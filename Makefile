@@ -16,6 +16,8 @@
 # make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
 #             ARGS="-percent 5 -seconds 5" for a quick look
 # make bench  both
+# make drivers the test suites of PostgreSQL drivers, direct and through the proxy, compared test by test;
+#             ARGS='-suites pgx,asyncpg -modes message' for a part of them
 
 GO          ?= go
 FUZZTIME    ?= 10s
@@ -25,7 +27,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm bench bench-proxy bench-publish tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm bench bench-proxy bench-publish drivers tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -86,6 +88,9 @@ bench-publish: tools
 	$(GO) run ./integration/benchpublish $(ARGS)
 
 bench: bench-proxy bench-publish
+
+drivers: tools
+	$(GO) run ./integration/drivers $(ARGS)
 
 tools:
 	@integration/tools.sh

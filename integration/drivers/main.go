@@ -1,0 +1,137 @@
+// Command drivers runs the test suites of PostgreSQL drivers without and with the proxy between driver
+// and server, and compares the results test by test. A difference is a defect of the proxy, and makes
+// the command fail; what fails without the proxy too is none of its business.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options are what a run covers.
+type options struct {
+	suites  string
+	modes   string
+	major   int
+	logs    string
+	timeout time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.suites, "suites", "", "suites to run, by comma; all of them if empty")
+	flag.StringVar(&o.modes, "modes", "off,table,message", "outbox modes of the proxy, by comma")
+	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
+	flag.StringVar(&o.logs, "logs", "bin/drivers", "folder for what the suites print and report")
+	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "longest time that a suite may take once")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "drivers:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) (err error) {
+	chosen, err := choose(o.suites)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.logs, 0o755); err != nil {
+		return err
+	}
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	binary, err := world.Build()
+	if err != nil {
+		return err
+	}
+	b := &bench{options: o, world: world, binary: binary}
+	differences := 0
+	for _, s := range chosen {
+		found, err := b.compare(s)
+		if err != nil {
+			return fmt.Errorf("suite %s: %w", s.name, err)
+		}
+		differences += found
+	}
+	if differences > 0 {
+		return fmt.Errorf("%d tests end differently through the proxy; see %s", differences, filepath.Clean(o.logs))
+	}
+	return nil
+}
+
+func choose(names string) ([]suite, error) {
+	if names == "" {
+		return suites, nil
+	}
+	var chosen []suite
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(suites, func(s suite) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no suite %q: choose of %s", name, strings.Join(suiteNames(), ", "))
+		}
+		chosen = append(chosen, suites[i])
+	}
+	return chosen, nil
+}
+
+func suiteNames() (names []string) {
+	for _, s := range suites {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// bench is one run of the command.
+type bench struct {
+	options
+	world  *harness.World
+	binary string
+}
+
+// compare runs s directly, directly again, and through the proxy in every mode, and prints a line for
+// each. A test that the two direct runs disagree about says nothing of the proxy: it is counted as unstable.
+func (b *bench) compare(s suite) (differences int, err error) {
+	dir, err := s.install(b.world.Source, filepath.Join(b.logs, s.name+"-install.log"))
+	if err != nil {
+		return 0, err
+	}
+	modes := append([]string{direct, direct + "-again"}, strings.Split(b.modes, ",")...)
+	var first results
+	unstable := map[string]bool{}
+	for i, mode := range modes {
+		got, err := b.measure(s, dir, mode)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", mode, err)
+		}
+		if i == 0 {
+			first = got
+		}
+		different := first.differences(got, unstable)
+		fmt.Println(line(s.name, mode, got, len(unstable), different))
+		for _, name := range different {
+			fmt.Printf("\t%s: %s %s, %s %s\n", name, direct, first.outcome(name), mode, got.outcome(name))
+			unstable[name] = i == 1
+		}
+		if i > 1 {
+			differences += len(different)
+		}
+	}
+	return differences, nil
+}
+
+func line(suite, mode string, r results, unstable int, different []string) string {
+	return fmt.Sprintf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d differences=%d",
+		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), unstable, len(different))
+}

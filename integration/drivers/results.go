@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+)
+
+// outcome is how a test ended.
+type outcome string
+
+const (
+	passed  outcome = "passed"
+	failed  outcome = "failed"
+	skipped outcome = "skipped"
+	missing outcome = "missing" // the suite did not get there
+)
+
+// results are the outcomes of one run of a suite by the tests' full names.
+type results map[string]outcome
+
+// add keeps the worst outcome of tests with the same name.
+func (r results) add(name string, o outcome) {
+	if r[name] != failed {
+		r[name] = o
+	}
+}
+
+func (r results) outcome(name string) outcome {
+	if o, ok := r[name]; ok {
+		return o
+	}
+	return missing
+}
+
+func (r results) count(o outcome) (n int) {
+	for _, each := range r {
+		if each == o {
+			n++
+		}
+	}
+	return n
+}
+
+// differences lists the tests that ended otherwise in other, without those of except.
+func (r results) differences(other results, except map[string]bool) (names []string) {
+	for name := range r {
+		if r[name] != other.outcome(name) && !except[name] {
+			names = append(names, name)
+		}
+	}
+	for name := range other {
+		if _, ok := r[name]; !ok && !except[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// readGoTest reads what go test -json or test2json writes: https://pkg.go.dev/cmd/test2json
+func readGoTest(report io.Reader) (results, error) {
+	outcomes := map[string]outcome{"pass": passed, "fail": failed, "skip": skipped}
+	r := results{}
+	for decoder := json.NewDecoder(report); ; {
+		var event struct{ Action, Package, Test string }
+		if err := decoder.Decode(&event); errors.Is(err, io.EOF) {
+			return r, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if o, ok := outcomes[event.Action]; ok && event.Test != "" {
+			r.add(event.Package+" "+event.Test, o)
+		}
+	}
+}
+
+// readJUnit reads the XML of JUnit, of which pytest, Maven's surefire and others write dialects. Several
+// documents may follow each other.
+func readJUnit(report io.Reader) (results, error) {
+	r := results{}
+	decoder := xml.NewDecoder(report)
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return r, nil
+		} else if err != nil {
+			return nil, err
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok || start.Name.Local != "testcase" {
+			continue
+		}
+		var test struct {
+			Class   string    `xml:"classname,attr"`
+			Name    string    `xml:"name,attr"`
+			Failure *struct{} `xml:"failure"`
+			Error   *struct{} `xml:"error"`
+			Skipped *struct{} `xml:"skipped"`
+		}
+		if err := decoder.DecodeElement(&test, &start); err != nil {
+			return nil, err
+		}
+		o := passed
+		switch {
+		case test.Failure != nil || test.Error != nil:
+			o = failed
+		case test.Skipped != nil:
+			o = skipped
+		}
+		r.add(test.Class+" "+test.Name, o)
+	}
+}
+
+// readLines reads reports of one line per test that pattern matches: its groups are named test and
+// outcome, and words translates the latter.
+func readLines(pattern string, words map[string]outcome) func(io.Reader) (results, error) {
+	expression := regexp.MustCompile(pattern)
+	return func(report io.Reader) (results, error) {
+		r := results{}
+		lines := bufio.NewScanner(report)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			match := expression.FindStringSubmatch(lines.Text())
+			if match == nil {
+				continue
+			}
+			o, ok := words[match[expression.SubexpIndex("outcome")]]
+			if !ok {
+				return nil, fmt.Errorf("a report line with an unknown outcome: %q", lines.Text())
+			}
+			r.add(match[expression.SubexpIndex("test")], o)
+		}
+		return r, lines.Err()
+	}
+}

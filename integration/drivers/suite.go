@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// suite is the test suite of a driver: a script of its name beside this file and what its server must have.
+// The script has two or three functions, run with the suite's folder in the cache as working directory:
+// install fetches and builds everything, once; prepare, if hasPrepare, readies a new server (PGDATA, PG*),
+// which is restarted after it; tests runs the suite and writes the file REPORT.
+type suite struct {
+	name       string
+	language   string            // another script with what the suites in that language share
+	databases  []string          // that have an outbox before the tests begin; the first is PGDATABASE
+	settings   map[string]string // of the server; $DIR is the suite's folder
+	hasPrepare bool
+	tls        [2]string // certificate and key that the proxy shows, in the suite's folder; "" for none
+	read       func(report io.Reader) (results, error)
+}
+
+// cacheDir is where installed suites stay.
+func cacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder (set HOME or XDG_CACHE_HOME): %w", err)
+	}
+	return filepath.Join(dir, "pgtee", "drivers"), nil
+}
+
+// scripts are those of the language and of the suite.
+func (s suite) scripts(source string) []string {
+	dir := filepath.Join(source, "integration", "drivers")
+	return []string{filepath.Join(dir, s.language+".sh"), filepath.Join(dir, s.name+".sh")}
+}
+
+// install returns the suite's folder in the cache. Other scripts get another folder.
+func (s suite) install(source, log string) (dir string, err error) {
+	digest := sha256.New()
+	for _, script := range s.scripts(source) {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			return "", err
+		}
+		digest.Write(text)
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(cache, fmt.Sprintf("%s-%.6x", s.name, digest.Sum(nil)))
+	complete := filepath.Join(dir, ".complete")
+	if _, err := os.Stat(complete); err == nil {
+		return dir, nil
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return "", err
+	}
+	if err := s.call(source, dir, "install", log, time.Hour, nil); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(complete, nil, 0o644)
+}
+
+// call runs a function of the scripts with its output in the file log, and ends whatever it leaves behind.
+func (s suite) call(source, dir, function, log string, timeout time.Duration, env []string) error {
+	output, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	const load = `for script in "${@:2}"; do . "$script"; done; "$1"`
+	cmd := exec.CommandContext(ctx, "bash", append([]string{"-euo", "pipefail", "-c", load, s.name, function}, s.scripts(source)...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w; see %s", function, err, log)
+	}
+	return nil
+}
