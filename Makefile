@@ -18,6 +18,8 @@
 # make bench  both
 # make drivers the test suites of PostgreSQL drivers, direct and through the proxy, compared test by test;
 #             ARGS='-suites pgx,asyncpg -modes message' for a part of them
+# make bench-snapshot  how fast 2 million rows are copied into Kafka, beside COPY TO STDOUT
+# make bench  both of bench-proxy and bench-publish
 
 GO          ?= go
 FUZZTIME    ?= 10s
@@ -27,7 +29,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm bench bench-proxy bench-publish drivers tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -86,6 +88,9 @@ bench-proxy: tools
 
 bench-publish: tools
 	$(GO) run ./integration/benchpublish $(ARGS)
+
+bench-snapshot: tools
+	$(GO) run ./integration/benchsnapshot $(ARGS)
 
 bench: bench-proxy bench-publish
 

@@ -228,5 +228,8 @@ func (k *Kafka) Stop() error {
 // Kill ends the broker as a power loss of the process would.
 func (k *Kafka) Kill() { k.process.Kill() }
 
+// CPUSoFar is the processor time that the running broker has taken.
+func (k *Kafka) CPUSoFar() (time.Duration, error) { return k.process.CPUSoFar() }
+
 // Signal sends a signal to the broker's process.
 func (k *Kafka) Signal(s syscall.Signal) error { return k.process.Signal(s) }

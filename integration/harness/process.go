@@ -152,22 +152,28 @@ func (p *Process) PeakRSS() int64 {
 	return p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024 // getrusage(2): kilobytes
 }
 
-// CPUSoFar is the processor time that the running process itself has taken (proc(5), /proc/PID/stat:
-// utime and stime are the fields 14 and 15, in hundredths of a second).
-func (p *Process) CPUSoFar() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+// CPUSoFar is the processor time that the running process itself has taken.
+func (p *Process) CPUSoFar() (time.Duration, error) { return cpuOf(p.PID(), 2) }
+
+// TreeCPU is the processor time of a running process and of those of its children that have ended.
+func TreeCPU(pid int) (time.Duration, error) { return cpuOf(pid, 4) }
+
+// cpuOf adds up that many fields of /proc/PID/stat from the 14th on, in hundredths of a second (proc(5)): utime, stime,
+// cutime, cstime.
+func cpuOf(pid, fields int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: only %d fields", p.PID(), len(fields))
+	all := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(all) < 15 {
+		return 0, fmt.Errorf("/proc/%d/stat: only %d fields", pid, len(all))
 	}
 	var ticks time.Duration
-	for _, field := range fields[11:13] {
+	for _, field := range all[11 : 11+fields] {
 		n, err := strconv.Atoi(field)
 		if err != nil {
-			return 0, fmt.Errorf("/proc/%d/stat: %w", p.PID(), err)
+			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
 		}
 		ticks += time.Duration(n)
 	}
