@@ -38,6 +38,9 @@ func (f *Fold) Add(r Record) error {
 		return err
 	}
 	f.once("event " + e.ID)
+	if e.Op == "r" {
+		f.read(&e)
+	}
 	if e.Tombstone {
 		key, err := parseRow(r.Key)
 		delete(f.Rows, key.Text())
@@ -62,9 +65,6 @@ func (f *Fold) Add(r Record) error {
 // put takes a row. Values that are not in the record are those of the row as it was, under the old key if that has changed.
 func (f *Fold) put(e *Event) error {
 	id := e.After.only(f.key).Text()
-	if e.Op == "r" {
-		f.Copied++
-	}
 	before := f.Rows[id]
 	if old := e.Headers["__debezium.oldkey"]; old != "" {
 		key, err := parseRow([]byte(old))
@@ -80,6 +80,17 @@ func (f *Fold) put(e *Event) error {
 	}
 	f.Rows[id] = e.After
 	return nil
+}
+
+// read counts a row that a snapshot has read. Its event id ends in "snapshot.ID.NUMBER", the number of the row in that snapshot,
+// by whose order each key comes once; rows without a key may be met again after they moved.
+func (f *Fold) read(e *Event) {
+	f.Copied++
+	row := e.ID[strings.LastIndex(e.ID, "/")+1:]
+	f.once(row)
+	if e.Key != nil {
+		f.once(fmt.Sprintf("row %s of %s", e.Key, strings.TrimRight(row, "0123456789")))
+	}
 }
 
 func (f *Fold) once(id string) {

@@ -69,14 +69,27 @@ func TestFold(t *testing.T) {
 }
 
 func TestFoldSeesRepeats(t *testing.T) {
-	f := NewFold("t", []string{"id"})
-	r := Record{Key: []byte(`{"id":1}`), Value: []byte(`{"op":"r","before":null,"after":{"id":1}}`), Headers: map[string]string{"pgtee-event-id": "system/slot/0/1/1"}}
-	for range 2 {
-		if err := f.Add(r); err != nil {
-			t.Fatal(err)
-		}
+	tests := []struct {
+		name, id string
+		key      string
+		repeated int
+	}{
+		{"the same record", "0/1/snapshot.a.1", `{"id":1}`, 3},
+		{"the same row read again", "0/2/snapshot.a.1", `{"id":1}`, 2},
+		{"the same key", "0/2/snapshot.a.2", `{"id":1}`, 1},
+		{"another key", "0/2/snapshot.a.2", `{"id":2}`, 0},
+		{"another snapshot", "0/2/snapshot.b.1", `{"id":1}`, 0},
 	}
-	if len(f.Repeated) != 1 || f.Copied != 2 {
-		t.Errorf("%d copied, repeated: %s", f.Copied, f.Repeated)
+	for _, test := range tests {
+		f := NewFold("t", []string{"id"})
+		for _, r := range []struct{ id, key string }{{"0/1/snapshot.a.1", `{"id":1}`}, {test.id, test.key}} {
+			record := Record{Key: []byte(r.key), Value: fmt.Appendf(nil, `{"op":"r","before":null,"after":%s}`, r.key), Headers: map[string]string{"pgtee-event-id": "system/slot/" + r.id}}
+			if err := f.Add(record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(f.Repeated) != test.repeated || f.Copied != 2 {
+			t.Errorf("%s: %d copied, repeated: %s", test.name, f.Copied, f.Repeated)
+		}
 	}
 }

@@ -18,8 +18,7 @@ import (
 // snapshot, those of each other set by one request. What one copy loses no later one mends.
 type snapshots struct {
 	*chaos
-	hot      atomic.Int32 // set that is being copied; most of the load meets it
-	finished int          // requests, the initial snapshot among them
+	hot atomic.Int32 // set that is being copied; most of the load meets it
 }
 
 const (
@@ -141,34 +140,41 @@ func (s *snapshots) request(ctx context.Context, sql string) {
 func (s *snapshots) await(ctx context.Context) {
 	for ctx.Err() == nil {
 		if progress, err := s.progress(); err == nil && progress.idle() {
-			s.note("%d snapshots are finished", len(progress.Finished))
+			s.note("%d snapshots are finished", len(progress.finished))
 			return
 		}
 		sleep(ctx, 500*time.Millisecond)
 	}
 }
 
-// progress is what the newest progress record says of snapshots.
+// progress is what the progress records say of snapshots: what is left, and all that were finished, with what went wrong.
 type progress struct {
-	Decided  bool              `json:"decided"`
-	Copies   []json.RawMessage `json:"copies"`
-	Finished []struct {
-		ID  string `json:"id"`
-		Why string `json:"why"`
-	} `json:"finished"`
+	left     []json.RawMessage
+	finished map[string]string // why, by id
 }
 
-// idle says whether the initial snapshot, and all others that were seen, are finished.
-func (p progress) idle() bool { return len(p.Copies) == 0 && len(p.Finished) > 0 }
+// idle says whether the initial snapshot, and all others that were asked for, are finished.
+func (p progress) idle() bool { return len(p.left) == 0 && len(p.finished) > 0 }
 
 func (s *snapshots) progress() (progress, error) {
-	var position struct{ Snapshots progress }
+	p := progress{finished: map[string]string{}}
 	records, err := s.read("progress")
-	if err != nil || len(records) == 0 {
-		return position.Snapshots, err
+	for _, r := range records {
+		var position struct {
+			Snapshots struct {
+				Copies   []json.RawMessage
+				Finished []struct{ ID, Why string }
+			}
+		}
+		if err := json.Unmarshal(r.Value, &position); err != nil {
+			return p, err
+		}
+		p.left = position.Snapshots.Copies
+		for _, f := range position.Snapshots.Finished {
+			p.finished[f.ID] = f.Why
+		}
 	}
-	err = json.Unmarshal(records[len(records)-1].Value, &position)
-	return position.Snapshots, err
+	return p, err
 }
 
 // calm resumes what is paused, and waits until all copies are finished and Kafka holds the last write.
@@ -190,11 +196,11 @@ func (s *snapshots) calm(ctx context.Context) error {
 				return err
 			}
 			time.Sleep(2 * time.Second)
-			return fmt.Errorf("copies are left: %s", progress.Copies)
+			return fmt.Errorf("copies are left: %s", progress.left)
 		}
-		for _, f := range progress.Finished {
-			if f.Why != "" {
-				s.complain("snapshot %s: %s", f.ID, f.Why)
+		for id, why := range progress.finished {
+			if why != "" {
+				s.complain("snapshot %s: %s", id, why)
 			}
 		}
 		return nil

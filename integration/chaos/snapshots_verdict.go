@@ -38,7 +38,7 @@ func (s *snapshots) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.report(len(progress.Finished), copied, lost, repeated)
+	return s.report(len(progress.finished), copied, lost, repeated)
 }
 
 func (s *snapshots) compare(ctx context.Context, conn *pgx.Conn, table string, key []string) (*integration.Fold, []string, error) {
