@@ -16,7 +16,7 @@ import (
 type StreamConfig struct {
 	ConnString          string // of the database, as libpq takes it
 	Slot                string
-	MaxQueueBytes       int // of whole transactions that wait for the publisher; 0: 256 MiB
+	MaxQueueBytes       int // of whole transactions that wait for the publisher; 0: 24 MiB, a fraction of a second of work
 	MaxTransactionBytes int // of one transaction; 0: DefaultMaxTransactionBytes
 
 	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
@@ -27,7 +27,7 @@ type StreamConfig struct {
 }
 
 const (
-	defaultMaxQueueBytes = 256 << 20
+	defaultMaxQueueBytes = 24 << 20
 
 	statusInterval = time.Second // a tenth of walSenderTimeout
 	statusPing     = 10          // every so many status updates, the server is asked to answer
