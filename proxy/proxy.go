@@ -134,7 +134,7 @@ func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	if conn, ok := client.(*net.TCPConn); ok {
 		conn.SetKeepAliveConfig(t.KeepAlive)
 	}
-	s := newSession(p, t, client)
+	s := newSession(p, t, unscheduled(client))
 	if !p.logins.begin() || !p.add(s) {
 		client.Close()
 		return

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// socket is a TCP or Unix connection whose reads and writes do not tell Go's scheduler that they enter the kernel.
+// They never block there; but a write takes as long as the kernel delivers it, the scheduler takes that for
+// blocking, and starts another thread: a quarter of a hop's processor time. Reads and writes belong to one goroutine
+// each, or to tls.Conn, which orders them.
+type socket struct {
+	plain
+	raw      syscall.RawConn
+	in, out  transfer
+	readable func(fd uintptr) (done bool)
+	writable func(fd uintptr) (done bool)
+}
+
+// plain is what a TCP or Unix connection can do.
+type plain interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// transfer is what a read or write is about, and what has come of it.
+type transfer struct {
+	p   []byte
+	n   int
+	err error
+}
+
+// unscheduled returns conn as a socket, if it is plain.
+func unscheduled(conn net.Conn) net.Conn {
+	p, ok := conn.(plain)
+	if !ok {
+		return conn
+	}
+	raw, err := p.SyscallConn()
+	if err != nil {
+		return conn
+	}
+	s := &socket{plain: p, raw: raw}
+	s.readable = s.readNow
+	s.writable = s.writeNow
+	return s
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	s.in = transfer{p: p}
+	if err := s.raw.Read(s.readable); err != nil {
+		return 0, err
+	}
+	if s.in.n == 0 && s.in.err == nil && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return s.in.n, s.in.err
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	s.out = transfer{p: p}
+	if err := s.raw.Write(s.writable); err != nil {
+		return s.out.n, err
+	}
+	return s.out.n, s.out.err
+}
+
+func (s *socket) readNow(fd uintptr) (done bool) {
+	return s.in.move(syscall.SYS_READ, fd)
+}
+
+func (s *socket) writeNow(fd uintptr) (done bool) {
+	for s.out.n < len(s.out.p) && s.out.err == nil {
+		if !s.out.move(syscall.SYS_WRITE, fd) {
+			return false
+		}
+	}
+	return true
+}
+
+// move calls read(2) or write(2) for what is left of p. It is not done if that would have to wait.
+func (t *transfer) move(call, fd uintptr) (done bool) {
+	for {
+		rest := t.p[t.n:]
+		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		switch errno {
+		case 0:
+			t.n += int(n)
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			t.err = errno
+			return true
+		}
+	}
+}
