@@ -55,6 +55,7 @@ type Change struct {
 	DDL      *DDLRecord
 	Event    *EventRecord
 	Signal   *SignalRecord
+	Mark     SnapshotMark // Read: its place in the snapshot
 }
 
 // DDLRecord is one DDL command as the event trigger saw it after execution.

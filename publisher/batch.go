@@ -110,6 +110,9 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 	b.repeat = 0
 }
 
+// atRead says that the next record is of a row that a snapshot has read.
+func (b *Batch) atRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
+
 // mark says that the next records belong to a part of the transaction that is no change: "begin".
 func (b *Batch) mark(name string) {
 	b.ordinal, b.repeat = append(b.ordinal[:0], name...), 0

@@ -23,6 +23,7 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 			continue
 		}
 		next.XID, next.CommitTime = tx.XID, tx.CommitTime
+		p.copier.observe(tx)
 		if err := p.append(ctx, tx); err != nil {
 			return next, fmt.Errorf("transaction %d that ends at %s: %w", tx.XID, tx.EndLSN, err)
 		}
@@ -55,17 +56,25 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
 		if p.batch.Bytes() < p.part {
 			continue
 		}
-		p.sent += p.batch.Len()
-		if err := p.log.Send(ctx, p.batch); err != nil {
+		if err := p.sendPart(ctx); err != nil {
 			return unpublished(Position{EndLSN: tx.EndLSN}, err)
 		}
-		p.refused += p.batch.refused
-		p.batch.Reset()
 	}
 	if err := p.bracket(tx, "end", p.format.End); err != nil {
 		return err
 	}
 	p.appendAudit(tx)
+	return nil
+}
+
+// sendPart sends what is in the batch; nobody sees it before Publish.
+func (p *Publisher) sendPart(ctx context.Context) error {
+	p.sent += p.batch.Len()
+	if err := p.log.Send(ctx, p.batch); err != nil {
+		return err
+	}
+	p.refused += p.batch.refused
+	p.batch.Reset()
 	return nil
 }
 

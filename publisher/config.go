@@ -28,9 +28,13 @@ type Config struct {
 	Shape  *Shape  // of the topics of tables [as Debezium names them]
 	Router *Router // of events of the application [to <prefix>.outbox.<topic>]
 
+	Snapshot SnapshotConfig
+
 	SQLText      SQLText // how much of the SQL is published [Normalised]
 	SQLTextBytes int     // longest SQL text in the record of a row; a longer one is cut [4 KiB]
 	AuditEmpty   bool    // audit transactions that wrote no row [they are dropped]
+
+	run string // names the copy of SnapshotOnly: unlike in every other run
 
 	KafkaOptions []kgo.Opt   // TLS, SASL
 	Log          *zap.Logger // names the slot [none]
@@ -61,6 +65,8 @@ func (c Config) withDefaults() Config {
 	if c.Router == nil {
 		c.Router, _ = NewRouter(c.Prefix, nil) // cannot fail without topics
 	}
+	c.Snapshot.setDefaults()
+	orDefault(&c.run, "only-"+time.Now().UTC().Format("20060102T150405.000"))
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}

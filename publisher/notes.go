@@ -33,6 +33,9 @@ type fact struct {
 // direct is the block of a change that no note precedes: the write bypassed the proxy.
 const direct = `{"session":null,"statement":null,"via":"direct","verified":false}`
 
+// copied is the block of a row that a snapshot has read: who wrote it is not known.
+const copied = `{"session":null,"statement":null,"via":"snapshot","verified":false}`
+
 func (n *notes) begin(tx *outbox.Transaction) {
 	n.tx, n.sql, n.json = tx, recycle(n.sql), recycle(n.json)
 	n.facts = slices.Grow(recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
@@ -72,14 +75,17 @@ func (n *notes) command(note *outbox.Note) string {
 //
 //	{"session":{"id","user","role","application","client","pid","start","proxy"},
 //	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
-//	 "via":"proxy"|"direct","verified":true|false}
+//	 "via":"proxy"|"direct"|"snapshot","verified":true|false}
 //
-// Session and statement are null for a write that bypassed the proxy. Times are UTC; fingerprint and session
+// Session and statement are null for a write that bypassed the proxy, and for a row of a snapshot. Times are UTC; fingerprint and session
 // id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
 // statement wrote in this transaction.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	f := b.fact(tx, i)
-	if f == nil {
+	switch {
+	case f == nil && tx.Changes[i].Op == outbox.Read:
+		return append(dst, copied...)
+	case f == nil:
 		return append(dst, direct...)
 	}
 	return append(dst, b.notes.json[f.block.start:f.block.end]...)

@@ -42,7 +42,9 @@ type Publisher struct {
 	failures int        // in a row
 	said     string     // what was logged last: "retrying", "standing by", or "" while all is well
 
-	signals signals // that came from beside the log
+	copier  *copier   // of tables; since the last fence
+	rows    chunkRows // of a chunk, reused
+	signals signals   // that came from beside the log
 	stats   stats
 }
 
@@ -56,7 +58,9 @@ func New(cfg Config, open func(context.Context) (Source, error), format Format) 
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
-	return &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, part: partBytes, now: time.Now, pause: pause}
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, part: partBytes, now: time.Now, pause: pause}
+	p.copier = p.newCopier(nil)
+	return p
 }
 
 // partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
@@ -75,6 +79,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return nil
 		}
 		wait := p.backoff()
+		if errors.Is(err, errSnapshotTaken) {
+			return nil
+		}
 		switch fateOf(err) {
 		case halt:
 			return err
@@ -100,9 +107,10 @@ func (p *Publisher) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer p.copier.stop()
 	next := position
 	for {
-		transactions, err := p.receive(ctx)
+		transactions, err := p.receive(ctx, next)
 		if err != nil {
 			return err
 		}
@@ -112,7 +120,10 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if err := p.heartbeat(); err != nil {
 			return err
 		}
-		if p.batch.Len() > 0 || p.idle(position, next) {
+		if next, err = p.appendChunks(ctx, next); err != nil {
+			return err
+		}
+		if p.batch.Len() > 0 || p.copier.dirty || p.idle(position, next) {
 			p.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
 				return unpublished(next, err)
@@ -173,6 +184,8 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 			return Position{}, unpublished(position, err)
 		}
 	}
+	p.copier = p.newCopier(position.Snapshots)
+	p.copier.begin(recorded != nil)
 	p.recorded, p.said = p.now(), ""
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
 	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
@@ -205,20 +218,25 @@ func (p *Publisher) check(ctx context.Context, recorded *Position) error {
 }
 
 // receive waits for transactions, no longer than until the next thing that the clock asks for.
-func (p *Publisher) receive(ctx context.Context) ([]*outbox.Transaction, error) {
+func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Transaction, error) {
 	if !p.now().Before(p.checked.Add(p.cfg.CheckPublications)) {
 		if err := p.checkPublications(ctx); err != nil {
 			return nil, err
 		}
 	}
+	if p.cfg.Snapshot.Mode == SnapshotOnly && p.copier.ended(p.cfg.run) {
+		return nil, errSnapshotTaken
+	}
 	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)
 	if p.cfg.Heartbeat > 0 {
 		due = min(due, p.untilHeartbeat())
 	}
-	wait, cancel := context.WithTimeout(ctx, due)
-	defer cancel()
+	wait, cancel := context.WithTimeout(ctx, p.copier.untilDue(next.EndLSN, due))
+	done := p.copier.wake(wait, cancel)
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
-	if errors.Is(err, context.DeadlineExceeded) && wait.Err() != nil && ctx.Err() == nil && p.source.Err() == nil {
+	cancel()
+	done()
+	if err != nil && errors.Is(err, wait.Err()) && ctx.Err() == nil && p.source.Err() == nil {
 		return nil, nil
 	}
 	if err != nil {
@@ -257,6 +275,7 @@ func (p *Publisher) published(position Position) {
 	p.batch.Reset()
 	p.composed, p.filtered, p.refused, p.sent, p.urgent = 0, 0, 0, 0, false
 	p.recorded, p.failures = p.now(), 0
+	p.copier.dirty = false
 }
 
 // warnRefused tells once that the application publishes what may not go where it wants it to.

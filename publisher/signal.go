@@ -1,6 +1,9 @@
 package publisher
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -10,10 +13,16 @@ import (
 
 // signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it.
 func (p *Publisher) signal(s *outbox.SignalRecord) {
-	if s.Refused == "" {
-		s.Refused = "this publisher takes no snapshots"
+	why := s.Refused
+	if why == "" {
+		why = p.copier.obey(s)
 	}
-	p.cfg.Log.Warn("signal refused", zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User), zap.String("reason", s.Refused))
+	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
+	if why != "" {
+		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
+		return
+	}
+	p.cfg.Log.Info("signal", fields...)
 }
 
 // signals are those that came from beside the log and were not obeyed yet.
@@ -26,4 +35,77 @@ func (q *signals) add(s *outbox.SignalRecord) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.list = append(q.list, s)
+}
+
+// takeAll empties the queue.
+func (q *signals) takeAll() []*outbox.SignalRecord {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
+}
+
+// obey changes the copies as a signal asks, and returns why it cannot, "" if it can.
+func (c *copier) obey(s *outbox.SignalRecord) (why string) {
+	if c.cfg.Snapshot.Open == nil {
+		return "this publisher takes no snapshots"
+	}
+	if s.Type == outbox.ExecuteSnapshot {
+		return c.execute(s)
+	}
+	found := false
+	for _, copy := range slices.Clone(c.state.Copies) {
+		if s.Snapshot == "" || s.Snapshot == copy.ID {
+			found = true
+			c.change(copy.ID, s)
+		}
+	}
+	if !found {
+		return fmt.Sprintf("no snapshot %q is under way", s.Snapshot)
+	}
+	return ""
+}
+
+func (c *copier) execute(s *outbox.SignalRecord) (why string) {
+	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions}
+	for _, condition := range s.Conditions {
+		if err := CheckFilter(condition.Filter); err != nil {
+			return err.Error()
+		}
+	}
+	pending, err := json.Marshal(append(slices.Clone(c.state.Copies), copy))
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(pending) > maxPendingBytes:
+		return fmt.Sprintf("the snapshots that are asked for take %d bytes in the progress record, %d are allowed: use patterns of tables, or wait for those before it", len(pending), maxPendingBytes)
+	case slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return other.ID == copy.ID }):
+		return "a snapshot of this id is under way"
+	}
+	c.request(copy)
+	return ""
+}
+
+// change pauses, resumes or stops a copy, or leaves tables out of it.
+func (c *copier) change(id string, s *outbox.SignalRecord) {
+	i := slices.IndexFunc(c.state.Copies, func(copy Copy) bool { return copy.ID == id })
+	copy := &c.state.Copies[i]
+	atWork := c.current() == copy
+	c.dirty = true
+	switch s.Type {
+	case outbox.PauseSnapshot:
+		copy.Paused = true
+	case outbox.ResumeSnapshot:
+		copy.Paused = false
+	case outbox.StopSnapshot:
+		if len(s.Tables) == 0 {
+			c.end(id, "stopped by a signal")
+			return
+		}
+		copy.Except = append(slices.Clone(copy.Except), s.Tables...)
+	}
+	if atWork || c.current() == copy {
+		c.abandon()
+	}
 }

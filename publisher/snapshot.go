@@ -9,7 +9,6 @@ import (
 // Snapshots is what the progress record says of the copies of tables: part of the Position, so it is recorded in
 // the Kafka transaction that brings the rows. See SNAPSHOT.md.
 type Snapshots struct {
-	Decided  bool           `json:"decided,omitempty"`  // the initial snapshot was requested or declined: it is not asked again
 	Copies   []Copy         `json:"copies,omitempty"`   // not finished; the first that is not paused is at work
 	Finished []FinishedCopy `json:"finished,omitempty"` // the last few, newest last
 }
@@ -19,6 +18,7 @@ type Snapshots struct {
 type Copy struct {
 	ID         string                   `json:"id"`
 	Tables     []string                 `json:"tables,omitempty"` // globs of schema.table; none: every published table
+	Except     []string                 `json:"except,omitempty"` // globs of those that were taken out later
 	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
 
 	Initial   bool      `json:"initial,omitempty"` // its source.snapshot says first, true, last; else incremental

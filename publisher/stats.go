@@ -70,6 +70,19 @@ func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused
 	s.checkLocked()
 }
 
+// snapshot notes how far the copy at work is.
+func (s *stats) snapshot(now SnapshotStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now.TotalRows = s.now.Snapshot.TotalRows
+	if now.ID == s.now.Snapshot.ID {
+		now.TotalRows += max(0, now.RowsDone-s.now.Snapshot.RowsDone)
+	} else {
+		now.TotalRows += now.RowsDone
+	}
+	s.now.Snapshot = now
+}
+
 func (s *stats) ack(upTo outbox.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,6 +17,7 @@ import (
 type publisherFlags struct {
 	recordFlags
 	eventFlags
+	snapshotFlags
 
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
@@ -161,6 +162,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		IdleProgress:      f.idleProgress,
 		Heartbeat:         f.Heartbeat,
 		MaxRecordBytes:    f.MaxRecord,
+		Snapshot:          f.snapshot(s),
 		Shape:             shape,
 		Router:            records.Router,
 		SQLText:           sqlText,

@@ -84,7 +84,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 	e.now = e.config.Now()
 	var err error
 	switch c.Op {
-	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
+	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate, outbox.Read:
 		err = e.appendChange(b, tx, i)
 	case outbox.Message:
 		if e.config.Shape.IncludesMessage(c.Prefix) {
@@ -129,6 +129,8 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	switch op {
 	case outbox.Insert:
 		return w.write('c', nil, &e.after, stays)
+	case outbox.Read:
+		return w.write('r', nil, &e.after, stays)
 	case outbox.Update:
 		return w.update()
 	case outbox.Delete:
@@ -142,7 +144,7 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 // hasRows says whether a change has the rows that its operation needs.
 func hasRows(op outbox.Op, before, after bool) bool {
 	switch op {
-	case outbox.Insert:
+	case outbox.Insert, outbox.Read:
 		return !before && after
 	case outbox.Update:
 		return after

@@ -9,7 +9,7 @@ import (
 
 // plain appends the envelope for people:
 //
-//	{"op":"insert"|"update"|"delete"|"truncate","table":"public.orders","key":{…},"row":{…},"old":{…},
+//	{"op":"read"|"insert"|"update"|"delete"|"truncate","table":"public.orders","key":{…},"row":{…},"old":{…},
 //	 "commit_time":"2025-01-31T12:00:00.123456Z","xid":731,"lsn":"0/16B3748","who":{…}}
 //
 // row is the row after the change, old what the log has of it before: nothing, its key, or all of it, by the
@@ -39,7 +39,7 @@ func (w *writer) plain(op byte, key int, before, after *row) error {
 
 var errPlainSchema = errors.New("the envelope plain has no schema: choose the format json, or another envelope")
 
-var plainOps = map[byte]string{'c': "insert", 'u': "update", 'd': "delete", 't': "truncate"}
+var plainOps = map[byte]string{'r': "read", 'c': "insert", 'u': "update", 'd': "delete", 't': "truncate"}
 
 // plainModes are what people read, in place of each mode that is not set otherwise.
 func plainModes(m Modes) Modes {

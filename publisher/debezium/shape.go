@@ -62,7 +62,7 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 		return op, nil
 	}
 	was, is := publisher.False, publisher.False
-	if op != outbox.Insert {
+	if op != outbox.Insert && op != outbox.Read {
 		was = t.filter.Match(e.oldRow(t))
 	}
 	if op != outbox.Delete {
@@ -74,6 +74,8 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	switch {
 	case is == publisher.True && published:
 		return outbox.Update, nil
+	case is == publisher.True && op == outbox.Read:
+		return outbox.Read, nil
 	case is == publisher.True:
 		return outbox.Insert, nil
 	case published:

@@ -30,10 +30,10 @@ func (e *Encoder) appendSource(dst []byte, tx *outbox.Transaction, i int, table 
 	micros := tx.CommitTime.UnixMicro()
 	dst = append(dst, e.source...)
 	dst = appendInt(dst, tx.CommitTime.UnixMilli())
-	dst = publisher.AppendJSONString(append(dst, `,"snapshot":"false","db":`...), e.config.Database)
-	dst = strconv.AppendUint(append(dst, `,"sequence":"[\"`...), uint64(tx.EndLSN), 10)
-	dst = strconv.AppendUint(append(dst, `\",\"`...), lsn, 10)
-	dst = appendInt(append(dst, `\"]","ts_us":`...), micros)
+	dst = append(append(dst, `,"snapshot":"`...), tx.Changes[i].Mark.String()...)
+	dst = publisher.AppendJSONString(append(dst, `","db":`...), e.config.Database)
+	dst = appendSequence(append(dst, `,"sequence":"[`...), tx, &tx.Changes[i])
+	dst = appendInt(append(dst, `]","ts_us":`...), micros)
 	dst = appendInt(append(dst, `,"ts_ns":`...), micros)
 	dst = append(dst, "000"...)
 	dst = append(dst, table...)
@@ -42,8 +42,29 @@ func (e *Encoder) appendSource(dst []byte, tx *outbox.Transaction, i int, table 
 	} else {
 		dst = strconv.AppendUint(dst, uint64(tx.XID), 10)
 	}
-	dst = strconv.AppendUint(append(dst, `,"lsn":`...), lsn, 10)
+	dst = append(dst, `,"lsn":`...)
+	if tx.Changes[i].Mark == outbox.MarkIncremental {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendUint(dst, lsn, 10)
+	}
 	return append(dst, `,"xmin":null,"origin":null,"origin_lsn":null}`...)
+}
+
+// appendSequence appends where the transaction ends and where the change is, as far as Debezium tells them: of the rows of a
+// snapshot it knows no commit, of those of an incremental one no place in the log.
+func appendSequence(dst []byte, tx *outbox.Transaction, c *outbox.Change) []byte {
+	switch c.Mark {
+	case outbox.NoMark:
+		dst = strconv.AppendUint(append(dst, `\"`...), uint64(tx.EndLSN), 10)
+		dst = append(dst, `\",`...)
+	case outbox.MarkIncremental:
+		return append(dst, "null,null"...)
+	default:
+		dst = append(dst, "null,"...)
+	}
+	dst = strconv.AppendUint(append(dst, `\"`...), uint64(c.LSN), 10)
+	return append(dst, `\"`...)
 }
 
 // appendTimes appends when the record was made.

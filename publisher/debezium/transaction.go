@@ -48,7 +48,7 @@ func (t *transaction) count(c *collection) {
 
 // appendBlock appends the field "transaction" of the next event.
 func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection) []byte {
-	if !e.config.TransactionMetadata {
+	if !e.config.TransactionMetadata || tx.Changes[0].Op == outbox.Read {
 		return append(dst, "null"...)
 	}
 	t := &e.transaction

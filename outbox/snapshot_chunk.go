@@ -1,0 +1,74 @@
+package outbox
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// ErrTableGone is a table that was dropped before its rows were read.
+var ErrTableGone = errors.New("the table is gone")
+
+// Span says which rows a pass is to read: those of a table that come after a place, in the order of its key, or of
+// their ctid if it has none.
+type Span struct {
+	Task      int      // names the pass in what comes of it
+	Table     uint32   // OID; of a partitioned table, a leaf
+	Root      uint32   // OID of the table that the stream names: the root of a partitioned one, else Table
+	After     [][]byte // key of the last row that is not wanted any more, or its ctid; none: from the start
+	Condition string   // SQL over the columns; "": every row
+	Rows      int      // about as many, and no more than a pass may take otherwise
+}
+
+// ListedTable is a published table, or a leaf of one.
+type ListedTable struct {
+	OID, Root    uint32
+	Schema, Name string // of the root
+	Rows         int64  // by the planner's estimate; -1: not known
+}
+
+// Reading is what comes of a task.
+type Reading struct {
+	Task    int
+	Done    bool     // nothing more comes of it
+	Err     error    // it failed; what came before it counts
+	Visible *Visible // of Begin: every transaction that was committed when it was called is visible in it
+	Waiting string   // of Begin, while it waits: for whom
+	Tables  []ListedTable
+	Chunk   *Chunk
+}
+
+// Chunk is a run of rows of one table as one snapshot of PostgreSQL saw them.
+//
+// Every transaction that is visible in it had its commit record at or before At. Rows are in the order of the pass: the
+// next chunk of the pass continues after Last.
+type Chunk struct {
+	Table    uint32
+	Relation *pgoutput.Relation // as the stream would describe the table to a reader of this moment
+	Visible  Visible
+	At       LSN
+	Time     time.Time // of the reading
+	Last     [][]byte  // key or ctid of its last row; nil: it has none
+	End      bool      // the table has no row after it
+
+	rows []byte // Tuples, one after the other
+	ends []int  // of each in rows
+}
+
+// Len returns the number of rows, Bytes the memory that they take, Row one of them: it is valid as long as the chunk.
+func (c *Chunk) Len() int   { return len(c.ends) }
+func (c *Chunk) Bytes() int { return cap(c.rows) + 8*cap(c.ends) }
+func (c *Chunk) Row(i int) pgoutput.Tuple {
+	start := 0
+	if i > 0 {
+		start = c.ends[i-1]
+	}
+	return pgoutput.Tuple(c.rows[start:c.ends[i]:c.ends[i]])
+}
+
+// Add appends a row, which it copies.
+func (c *Chunk) Add(row pgoutput.Tuple) {
+	c.rows = append(c.rows, row...)
+	c.ends = append(c.ends, len(c.rows))
+}

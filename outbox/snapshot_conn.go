@@ -1,0 +1,144 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// tableConn is a connection that reads tables, in the simple protocol and with large reads: one row of COPY is one
+// message, and a snapshot has millions.
+type tableConn struct {
+	reader  *TableReader
+	frames  *frames
+	version int    // major
+	buffer  []byte // of messages to send
+}
+
+// tableSettings make the session's results those of the replication connection, and its plans those that copySQL counts on.
+var tableSettings = map[string]string{
+	"application_name":                    "pgtee snapshot",
+	"row_security":                        "off", // an error is better than missing rows
+	"statement_timeout":                   "0",
+	"idle_in_transaction_session_timeout": "0",
+	"lock_timeout":                        "5s",
+	"enable_seqscan":                      "off",
+	"enable_bitmapscan":                   "off",
+	"enable_sort":                         "off",
+	"max_parallel_workers_per_gather":     "0",
+	"jit":                                 "off",
+}
+
+// patient is a connection that may be silent for long: the server looks for rows that satisfy a condition.
+type patient struct{ net.Conn }
+
+func (patient) SetReadDeadline(time.Time) error { return nil }
+
+func openTableConn(ctx context.Context, reader *TableReader) (*tableConn, error) {
+	config, err := replicationConfig(reader.connString)
+	if err != nil {
+		return nil, err
+	}
+	delete(config.RuntimeParams, "replication")
+	delete(config.RuntimeParams, "wal_sender_timeout")
+	for name, value := range tableSettings {
+		config.RuntimeParams[name] = value
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, connectError(config, err)
+	}
+	if err := takeRawText(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, err
+	}
+	hijacked, err := conn.Hijack()
+	if err != nil {
+		return nil, err
+	}
+	r := &tableConn{reader: reader, frames: newFrames(patient{hijacked.Conn})}
+	got, err := r.query("SELECT current_setting('server_version_num')::int8 / 10000")
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	r.version, err = strconv.Atoi(got[0][0])
+	return r, err
+}
+
+func (r *tableConn) close() { r.frames.conn.Close() }
+
+// send sends a query.
+func (r *tableConn) send(sql string) (err error) {
+	if r.buffer, err = (&pgproto3.Query{String: sql}).Encode(r.buffer[:0]); err != nil {
+		return err
+	}
+	_, err = r.frames.conn.Write(r.buffer)
+	return err
+}
+
+// query runs commands and returns the rows of all of them; NULL is "". After an error of the server the connection is good
+// for the next command.
+func (r *tableConn) query(sql string) (rows [][]string, err error) {
+	if err := r.send(sql); err != nil {
+		return nil, err
+	}
+	err = r.replies(func(kind byte, body []byte) error {
+		if kind != 'D' {
+			return nil
+		}
+		var row pgproto3.DataRow
+		if err := row.Decode(body); err != nil {
+			return err
+		}
+		values := make([]string, len(row.Values))
+		for i, value := range row.Values {
+			values[i] = string(value)
+		}
+		rows = append(rows, values)
+		return nil
+	})
+	return rows, err
+}
+
+// errStop ends replies before the server has told everything; the connection is of no use afterwards.
+var errStop = errors.New("enough")
+
+// replies calls use for each message up to the next ReadyForQuery. body is valid during the call.
+func (r *tableConn) replies(use func(kind byte, body []byte) error) error {
+	var failure error
+	for {
+		kind, body, err := r.frames.next()
+		if err != nil {
+			r.close()
+			return fmt.Errorf("connection for tables: %w", err)
+		}
+		switch kind {
+		case 'E':
+			if failure == nil {
+				failure = serverError(body)
+			}
+		case 'Z':
+			return failure
+		default:
+			if err := use(kind, body); err != nil {
+				r.close()
+				return err
+			}
+		}
+	}
+}
+
+// rollback ends a transaction that failed.
+func (r *tableConn) rollback() error {
+	_, err := r.query("ROLLBACK")
+	return err
+}

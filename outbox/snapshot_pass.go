@@ -1,0 +1,166 @@
+package outbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// pass is a Read on its way.
+type pass struct {
+	reader *TableReader
+	span   *Span
+	source *source
+	limit  int    // rows
+	upTo   int64  // block, in the order of the ctid
+	key    []int  // of Relation.Columns
+	chunk  *Chunk // the next one
+	rows   int
+	bytes  int
+	place  []byte // of the last row, if that is its ctid
+	ended  bool   // more than limit rows are there
+}
+
+func (t *TableReader) read(conn *tableConn, s *Span) error {
+	source, err := conn.begin(s)
+	if err != nil {
+		return err
+	}
+	p := newPass(t, s, source)
+	command := source.copySQL(s, p.limit+1, p.upTo) + "; COMMIT"
+	if source.key == nil { // no index may change the order
+		command = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; " + command
+	}
+	if err := conn.send(command); err != nil {
+		return err
+	}
+	err = conn.replies(func(kind byte, body []byte) error {
+		if kind != 'd' {
+			return nil
+		}
+		return p.row(body)
+	})
+	if err == nil {
+		p.ended = p.ended || source.key == nil && p.upTo < source.blocks
+		p.chunk.End = !p.ended
+		if p.upTo > 0 && p.ended { // it goes on at the next block, whatever the last row was
+			p.place = fmt.Appendf(nil, "(%d,0)", p.upTo)
+		}
+	} else if !errors.Is(err, errStop) {
+		return err
+	}
+	p.flush()
+	return err
+}
+
+func newPass(t *TableReader, s *Span, source *source) *pass {
+	p := &pass{reader: t, span: s, source: source}
+	p.limit = min(max(s.Rows, 1), maxPassRows)
+	for _, name := range source.key {
+		p.key = append(p.key, slices.IndexFunc(source.relation.Columns, func(c pgoutput.Column) bool { return c.Name == name }))
+	}
+	if source.key == nil {
+		from := int64(0)
+		if s.After != nil {
+			block, _, _ := bytes.Cut(bytes.TrimPrefix(s.After[0], []byte("(")), []byte(","))
+			from, _ = strconv.ParseInt(string(block), 10, 64)
+		}
+		p.upTo = min(source.blocks, from+min(maxPassBlocks, int64(1+p.limit/64)))
+		p.upTo = max(p.upTo, from)
+	}
+	p.next()
+	return p
+}
+
+// next begins a chunk.
+func (p *pass) next() {
+	p.chunk = &Chunk{
+		Table: p.span.Table, Relation: p.source.relation, Visible: p.source.visible, At: p.source.at,
+		Time: time.UnixMicro(p.source.micros).UTC(),
+	}
+}
+
+// row takes a row of COPY. A chunk is given away only when the next row is there, so that the last one is never empty.
+func (p *pass) row(line []byte) error {
+	if p.source.key != nil && p.rows == p.limit {
+		p.ended = true // this row is of the next pass
+		return nil
+	}
+	if len(p.chunk.ends) == maxChunkRows || len(p.chunk.rows) >= maxChunkBytes {
+		if p.bytes >= maxPassBytes || !p.give() {
+			return errStop
+		}
+		p.next()
+	}
+	c := p.chunk
+	if c.rows == nil {
+		c.rows = make([]byte, 0, min(maxChunkBytes+maxChunkBytes/8, max(2*len(line), maxChunkRows*len(line))))
+	}
+	start := len(c.rows)
+	columns := len(p.source.relation.Columns)
+	rows, rest, err := appendCopied(c.rows, bytes.TrimSuffix(line, []byte("\n")), columns)
+	if err != nil {
+		return err
+	}
+	if p.source.key == nil {
+		rest = bytes.TrimPrefix(rest, []byte("\t"))
+		p.place = append(p.place[:0], rest...)
+		rest = nil
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: more than %d columns", errCopyText, columns)
+	}
+	c.rows = rows
+	c.ends = append(c.ends, len(rows))
+	p.rows++
+	p.bytes += len(rows) - start
+	return nil
+}
+
+// last is the place of the last row of the chunk.
+func (p *pass) last() [][]byte {
+	if p.source.key == nil {
+		if p.place == nil {
+			return nil
+		}
+		return [][]byte{slices.Clone(p.place)}
+	}
+	if p.chunk.Len() == 0 {
+		return nil
+	}
+	values := make([][]byte, 0, len(p.key))
+	var all [][]byte
+	for column := p.chunk.Row(p.chunk.Len() - 1).Columns(); column.Next(); {
+		all = append(all, column.Value())
+	}
+	for _, i := range p.key {
+		values = append(values, slices.Clone(all[i]))
+	}
+	return values
+}
+
+// give delivers the chunk while more rows are to come. It returns false if the pass has to end with it: nobody takes chunks,
+// and the transaction must not stay open.
+func (p *pass) give() bool {
+	p.chunk.Last = p.last()
+	patience := time.NewTimer(sendPatience)
+	defer patience.Stop()
+	select {
+	case p.reader.results <- Reading{Task: p.span.Task, Chunk: p.chunk}:
+		return true
+	case <-patience.C:
+	case <-p.reader.ctx.Done():
+	}
+	return false
+}
+
+// flush delivers the last chunk, now that the transaction is over.
+func (p *pass) flush() {
+	p.chunk.Last = p.last()
+	p.reader.deliver(Reading{Task: p.span.Task, Chunk: p.chunk})
+}

@@ -1,0 +1,218 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// TableReader reads the rows of tables for a snapshot, over connections of its own and in the background: what comes of the tasks
+// arrives in Results. Each pass is a short transaction that only reads, so nothing holds vacuum back for long.
+type TableReader struct {
+	connString string
+	results    chan Reading
+	ctx        context.Context
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+
+	mu        sync.Mutex
+	free      []*tableConn
+	relations map[uint32]*pgoutput.Relation // last of each table, so that one version has one pointer
+}
+
+const (
+	maxChunkRows  = 16 << 10
+	maxChunkBytes = 1 << 20  // of rows; one row may be larger
+	maxPassBytes  = 64 << 20 // what a pass may read
+	maxPassRows   = 1 << 17
+	maxPassBlocks = 8 << 10
+
+	// sendPatience is how long a pass waits for the publisher with its transaction open.
+	sendPatience = 5 * time.Second
+	// waitPause is how often Begin looks whether older transactions have ended.
+	waitPause = 50 * time.Millisecond
+)
+
+// OpenTableReader connects when there is something to do. Close ends it all.
+func OpenTableReader(connString string) *TableReader {
+	t := &TableReader{connString: connString, results: make(chan Reading, 8), relations: map[uint32]*pgoutput.Relation{}}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	return t
+}
+
+// Results is where what comes of the tasks arrives, in order for each.
+func (t *TableReader) Results() <-chan Reading { return t.results }
+
+// Close gives up what is being read, and waits for it.
+func (t *TableReader) Close() {
+	t.cancel()
+	t.running.Wait()
+	for _, conn := range t.free {
+		conn.close()
+	}
+}
+
+// Begin waits until every transaction that has written its commit record by now is visible to new snapshots, and returns one
+// of those. With a synchronous standby a transaction can be in the stream long before others see what it did.
+func (t *TableReader) Begin(task int) {
+	t.run(task, func(conn *tableConn) (Reading, error) {
+		// The id of this transaction is above that of every transaction that has begun to write.
+		got, err := conn.query("SELECT pg_current_xact_id()")
+		if err != nil {
+			return Reading{}, err
+		}
+		ticket, err := strconv.ParseUint(got[0][0], 10, 64)
+		if err != nil {
+			return Reading{}, err
+		}
+		visible, err := t.await(conn, task, ticket)
+		return Reading{Visible: visible}, err
+	})
+}
+
+// await returns a snapshot in which every transaction up to ticket has ended.
+func (t *TableReader) await(conn *tableConn, task int, ticket uint64) (*Visible, error) {
+	for last := ""; ; {
+		got, err := conn.query("SELECT pg_current_snapshot()")
+		if err != nil {
+			return nil, err
+		}
+		v, err := ParseVisible(got[0][0])
+		if err != nil || v.Xmin > ticket {
+			return &v, err
+		}
+		waiting, err := conn.query(fmt.Sprintf(blockersSQL, v.Xmin))
+		if err != nil {
+			return nil, err
+		}
+		if len(waiting) > 0 && waiting[0][0] != last {
+			last = waiting[0][0]
+			t.deliver(Reading{Task: task, Waiting: last})
+		}
+		if !t.sleep(waitPause) {
+			return nil, t.ctx.Err()
+		}
+	}
+}
+
+// blockersSQL names the oldest transaction that is still writing.
+const blockersSQL = `SELECT format('transaction %%s of server process %%s (%%s), begun %%s', a.backend_xid, a.pid, coalesce(nullif(a.application_name, ''), 'unknown'), a.xact_start)
+	FROM pg_stat_activity AS a WHERE a.backend_xid::text = (%[1]d::int8 %% 4294967296)::text
+	UNION ALL SELECT format('prepared transaction %%s, prepared %%s', p.gid, p.prepared) FROM pg_prepared_xacts AS p WHERE p.transaction::text = (%[1]d::int8 %% 4294967296)::text`
+
+// List lists the published tables, leaf by leaf, in the order of their OIDs.
+func (t *TableReader) List(task int) {
+	t.run(task, func(conn *tableConn) (Reading, error) {
+		got, err := conn.query(listSQL)
+		if err != nil {
+			return Reading{}, fmt.Errorf("list tables: %w", err)
+		}
+		tables := make([]ListedTable, len(got))
+		for i, row := range got {
+			oid, _ := strconv.ParseUint(row[0], 10, 32)
+			root, _ := strconv.ParseUint(row[1], 10, 32)
+			estimate, _ := strconv.ParseInt(row[4], 10, 64)
+			tables[i] = ListedTable{uint32(oid), uint32(root), row[2], row[3], estimate}
+		}
+		return Reading{Tables: tables}, nil
+	})
+}
+
+// Nudge has the server write something to its log that changes nothing, so that what was written before it is flushed and
+// sent: an idle server may keep the end of its log in memory for 15 seconds.
+func (t *TableReader) Nudge(task int) {
+	t.run(task, func(conn *tableConn) (Reading, error) {
+		_, err := conn.query("SELECT pg_current_xact_id()")
+		return Reading{}, err
+	})
+}
+
+// Read reads a pass.
+func (t *TableReader) Read(s Span) {
+	t.run(s.Task, func(conn *tableConn) (Reading, error) { return Reading{}, t.read(conn, &s) })
+}
+
+// run does a task over a free connection or a new one; its last Reading is what do returns.
+func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
+	t.running.Go(func() {
+		conn, err := t.take()
+		reading := Reading{}
+		if err == nil {
+			stop := context.AfterFunc(t.ctx, conn.close)
+			reading, err = do(conn)
+			stop()
+			t.giveBack(conn, err)
+			if errors.Is(err, errStop) {
+				err = nil
+			}
+		}
+		reading.Task, reading.Err, reading.Done = task, err, true
+		t.deliver(reading)
+	})
+}
+
+func (t *TableReader) take() (*tableConn, error) {
+	t.mu.Lock()
+	if n := len(t.free); n > 0 {
+		conn := t.free[n-1]
+		t.free = t.free[:n-1]
+		t.mu.Unlock()
+		return conn, nil
+	}
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.ctx, answerTimeout)
+	defer cancel()
+	return openTableConn(ctx, t)
+}
+
+// giveBack keeps a connection for the next task, unless what happened has ended it or left it in doubt.
+func (t *TableReader) giveBack(conn *tableConn, err error) {
+	var refusal *pgconn.PgError
+	if err != nil && !(errors.As(err, &refusal) && conn.rollback() == nil) || t.ctx.Err() != nil {
+		conn.close()
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free = append(t.free, conn)
+}
+
+// deliver returns false if nobody wants it any more.
+func (t *TableReader) deliver(r Reading) bool {
+	select {
+	case t.results <- r:
+		return true
+	case <-t.ctx.Done():
+		return false
+	}
+}
+
+func (t *TableReader) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.ctx.Done():
+		return false
+	}
+}
+
+// intern returns the last Relation of the same table if it is the same version.
+func (t *TableReader) intern(r *pgoutput.Relation) *pgoutput.Relation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last := t.relations[r.OID]; last != nil && reflect.DeepEqual(last, r) {
+		return last
+	}
+	t.relations[r.OID] = r
+	return r
+}

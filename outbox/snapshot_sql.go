@@ -1,0 +1,256 @@
+package outbox
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// The catalog as the transaction of a pass sees it. The session's search_path is pg_catalog alone.
+
+// listSQL lists what pgtee_rows publishes, leaf by leaf.
+const listSQL = `SELECT c.oid, r.oid, n.nspname, r.relname, c.reltuples::int8
+	FROM pg_publication AS p
+	JOIN pg_publication_tables AS t ON t.pubname = p.pubname
+	JOIN pg_namespace AS n ON n.nspname = t.schemaname
+	JOIN pg_class AS r ON r.relnamespace = n.oid AND r.relname = t.tablename
+	CROSS JOIN LATERAL (SELECT r.oid WHERE r.relkind = 'r' UNION ALL
+		SELECT f.relid FROM pg_partition_tree(r.oid) AS f WHERE r.relkind = 'p' AND f.isleaf) AS leaf
+	JOIN pg_class AS c ON c.oid = leaf.oid
+	WHERE p.pubname = '` + RowsPublication + `' AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384
+	  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
+	ORDER BY c.oid`
+
+// nameSQL finds the name of a table by its OID.
+const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d`
+
+// beginSQL locks before it looks: a command that rewrites or empties the table is either visible in the snapshot, or
+// waits until the rows are read. Without the lock a reader can find a table empty that was never so ("Caveats" of MVCC in the
+// PostgreSQL documentation).
+const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
+	SELECT (%[2]s::regclass::oid = %[3]d)::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
+		pg_relation_size(%[3]d) / current_setting('block_size')::int8`
+
+// relationSQL describes a table as pgoutput does: identity, then its columns.
+const relationSQL = `SELECT n.nspname, c.relname, c.relreplident::text, a.attname, a.atttypid, a.atttypmod,
+		(c.relreplident = 'f' OR a.attnum = ANY (i.indkey))::text,
+		CASE WHEN a.atttypid >= 10000 THEN tn.nspname END, CASE WHEN a.atttypid >= 10000 THEN t.typname END
+	FROM pg_class AS c
+	JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	LEFT JOIN pg_index AS i ON i.indexrelid = pg_get_replica_identity_index(c.oid)
+	LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND %[2]s
+	LEFT JOIN LATERAL (WITH RECURSIVE base (oid, of) AS (
+			SELECT y.oid, CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE 0 END FROM pg_type AS y WHERE y.oid = a.atttypid
+			UNION ALL SELECT y.oid, CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE 0 END FROM base AS b JOIN pg_type AS y ON y.oid = b.of)
+		SELECT base.oid FROM base WHERE base.of = 0) AS b ON true
+	LEFT JOIN pg_type AS t ON t.oid = b.oid
+	LEFT JOIN pg_namespace AS tn ON tn.oid = t.typnamespace
+	WHERE c.oid = %[1]d ORDER BY a.attnum`
+
+// Generated columns are not in the stream, unless PostgreSQL 18 is told to publish them; publications have column lists and
+// row filters since 15.
+const (
+	columns14 = `a.attgenerated = ''`
+	columns15 = columns14 + ` AND ` + listed
+	columns18 = `CASE WHEN EXISTS (SELECT FROM pg_publication AS p WHERE p.pubname = '` + RowsPublication + `' AND p.pubgencols = 's') THEN a.attgenerated IN ('', 's')
+		WHEN EXISTS (` + listing + ` AND l.prattrs IS NOT NULL) THEN true ELSE a.attgenerated = '' END AND ` + listed
+	listing = `SELECT FROM pg_publication_rel AS l JOIN pg_publication AS p ON p.oid = l.prpubid WHERE p.pubname = '` + RowsPublication + `' AND l.prrelid = c.oid`
+	listed  = `NOT EXISTS (` + listing + ` AND l.prattrs IS NOT NULL AND a.attnum <> ALL (l.prattrs))`
+
+	filterSQL = `SELECT pg_get_expr(l.prqual, l.prrelid) FROM pg_publication_rel AS l JOIN pg_publication AS p ON p.oid = l.prpubid
+		WHERE p.pubname = '` + RowsPublication + `' AND l.prrelid = %d AND l.prqual IS NOT NULL`
+)
+
+// keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first: unique and without
+// nulls, in the default order of each type. The last column is the schema of the operator >.
+const keysSQL = `SELECT i.indexrelid, a.attname,
+		(a.attnotnull AND o.opcdefault AND k.collated = a.attcollation AND k.option = 0)::text, n.nspname
+	FROM pg_index AS i
+	JOIN pg_class AS c ON c.oid = i.indexrelid
+	JOIN pg_am AS m ON m.oid = c.relam
+	CROSS JOIN LATERAL unnest(i.indkey, i.indclass, i.indcollation, i.indoption) WITH ORDINALITY AS k (attnum, class, collated, option, place)
+	JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+	JOIN pg_opclass AS o ON o.oid = k.class
+	JOIN pg_amop AS x ON x.amopfamily = o.opcfamily AND x.amoplefttype = o.opcintype AND x.amoprighttype = o.opcintype AND x.amopstrategy = 5
+	JOIN pg_operator AS op ON op.oid = x.amopopr
+	JOIN pg_namespace AS n ON n.oid = op.oprnamespace
+	WHERE i.indrelid = %d AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+	  AND m.amname = 'btree' AND k.place <= i.indnkeyatts
+	ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.place`
+
+// source is what a pass knows of its table.
+type source struct {
+	name     string // quoted for SQL
+	visible  Visible
+	at       LSN
+	micros   int64 // of the server's clock
+	blocks   int64
+	relation *pgoutput.Relation
+	filter   string   // of the publication; "": every row
+	key      []string // columns in whose order it is read; nil: its ctid
+	operator string   // schema of > for the key
+}
+
+// begin opens the transaction of a pass and looks at the table.
+func (r *tableConn) begin(s *Span) (*source, error) {
+	named, err := r.query(fmt.Sprintf(nameSQL, s.Table))
+	if err != nil {
+		return nil, err
+	}
+	if len(named) == 0 {
+		return nil, ErrTableGone
+	}
+	t := &source{name: named[0][0]}
+	got, err := r.query(fmt.Sprintf(beginSQL, t.name, quoteLiteral(t.name), s.Table))
+	if err != nil {
+		return nil, err
+	}
+	if len(got) != 1 || got[0][0] != "true" {
+		return nil, fmt.Errorf("%s was renamed this moment", t.name)
+	}
+	if t.visible, err = ParseVisible(got[0][1]); err != nil {
+		return nil, err
+	}
+	if t.at, err = pgoutput.ParseLSN(got[0][2]); err != nil {
+		return nil, err
+	}
+	seconds, _, _ := strings.Cut(got[0][3], ".")
+	t.micros, _ = strconv.ParseInt(seconds, 10, 64)
+	t.blocks, _ = strconv.ParseInt(got[0][4], 10, 64)
+	return t, r.describe(t, s)
+}
+
+func (r *tableConn) describe(t *source, s *Span) error {
+	condition := columns14
+	switch {
+	case r.version >= 18:
+		condition = columns18
+	case r.version >= 15:
+		condition = columns15
+	}
+	got, err := r.query(fmt.Sprintf(relationSQL, s.Root, condition))
+	if err != nil {
+		return err
+	}
+	if len(got) == 0 {
+		return ErrTableGone
+	}
+	t.relation = r.reader.intern(relationOf(s.Root, got))
+	if r.version >= 15 {
+		filters, err := r.query(fmt.Sprintf(filterSQL, s.Root))
+		if err != nil {
+			return err
+		}
+		if len(filters) > 0 {
+			t.filter = filters[0][0]
+		}
+	}
+	keys, err := r.query(fmt.Sprintf(keysSQL, s.Table))
+	if err != nil {
+		return err
+	}
+	t.key, t.operator = chooseOrder(t.relation, keys)
+	return nil
+}
+
+// relationOf makes a Relation of rows of relationSQL.
+func relationOf(oid uint32, rows [][]string) *pgoutput.Relation {
+	relation := &pgoutput.Relation{OID: oid, Schema: rows[0][0], Name: rows[0][1], Identity: rows[0][2][0], Columns: []pgoutput.Column{}}
+	for _, row := range rows {
+		if row[4] == "" {
+			continue // of a table without columns
+		}
+		typeOID, _ := strconv.ParseUint(row[4], 10, 32)
+		modifier, _ := strconv.ParseInt(row[5], 10, 32)
+		relation.Columns = append(relation.Columns, pgoutput.Column{
+			Name: row[3], Type: uint32(typeOID), TypeMod: int32(modifier), Key: row[6] == "true", TypeSchema: row[7], TypeName: row[8],
+		})
+	}
+	return relation
+}
+
+// chooseOrder returns the first index of rows of keysSQL whose columns are published and, where the stream tells of updates,
+// part of the identity: then a row that moves in that order does so in the stream under both of its keys.
+func chooseOrder(relation *pgoutput.Relation, rows [][]string) (key []string, operator string) {
+	identity := slices.ContainsFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Key })
+	usable := func(index [][]string) bool {
+		for _, row := range index {
+			i := slices.IndexFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Name == row[1] })
+			if row[2] != "true" || row[3] != index[0][3] || i < 0 || identity && !relation.Columns[i].Key {
+				return false
+			}
+		}
+		return true
+	}
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n][0] == rows[0][0] {
+			n++
+		}
+		if usable(rows[:n]) {
+			for _, row := range rows[:n] {
+				key = append(key, row[1])
+			}
+			return key, rows[0][3]
+		}
+		rows = rows[n:]
+	}
+	return nil, ""
+}
+
+// copySQL reads the span. In the order of the ctid, up to is the block before which it ends.
+func (t *source) copySQL(s *Span, limit int, upTo int64) string {
+	var sql strings.Builder
+	sql.WriteString("COPY (SELECT ")
+	for i, c := range t.relation.Columns {
+		if i > 0 {
+			sql.WriteByte(',')
+		}
+		sql.WriteString(quoteIdentifier(c.Name))
+	}
+	if t.key == nil {
+		if len(t.relation.Columns) > 0 {
+			sql.WriteByte(',')
+		}
+		sql.WriteString("ctid")
+	}
+	fmt.Fprintf(&sql, " FROM ONLY %s WHERE true", t.name)
+	for _, condition := range []string{t.filter, s.Condition} {
+		if condition != "" {
+			fmt.Fprintf(&sql, " AND (%s)", condition)
+		}
+	}
+	if t.key == nil {
+		if s.After != nil {
+			fmt.Fprintf(&sql, " AND ctid > %s", quoteLiteral(string(s.After[0])))
+		}
+		fmt.Fprintf(&sql, " AND ctid < '(%d,0)'", upTo)
+	} else {
+		order := strings.Join(quoteAll(t.key), ",")
+		if s.After != nil {
+			values := make([]string, len(s.After))
+			for i, value := range s.After {
+				values[i] = quoteLiteral(string(value))
+			}
+			left, right := order, values[0]
+			if len(t.key) > 1 {
+				left, right = "ROW("+order+")", "ROW("+strings.Join(values, ",")+")"
+			}
+			fmt.Fprintf(&sql, " AND %s OPERATOR(%s.>) %s", left, quoteIdentifier(t.operator), right)
+		}
+		fmt.Fprintf(&sql, " ORDER BY %s LIMIT %d", order, limit)
+	}
+	sql.WriteString(") TO STDOUT")
+	return sql.String()
+}
+
+func quoteAll(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quoteIdentifier(name)
+	}
+	return quoted
+}

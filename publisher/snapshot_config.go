@@ -1,0 +1,70 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// SnapshotConfig says when tables are copied, and how fast. Zero values have the meaning in brackets.
+type SnapshotConfig struct {
+	Mode   SnapshotMode
+	Tables []string // globs of what the copy at the start is of [every published table]
+
+	// Open connects to where the tables are read. nil: there are no snapshots, and signals are refused.
+	Open func() TableReader
+
+	Readers       int           // connections that read at the same time [2]
+	RowsPerSecond int           // throttle [none]
+	Hold          func() string // why nothing is to be read now, such as the lag; "": go on [never]
+
+	maxHeldBytes    int // of chunks that wait [32 MiB]
+	maxOverlayBytes int // [64 MiB]
+}
+
+func (c *SnapshotConfig) setDefaults() {
+	orDefault(&c.Mode, SnapshotNever)
+	orDefault(&c.Readers, 2)
+	orDefault(&c.maxHeldBytes, 32<<20)
+	orDefault(&c.maxOverlayBytes, 64<<20)
+}
+
+// SnapshotMode says what a publisher copies by itself.
+type SnapshotMode string
+
+const (
+	SnapshotInitial    SnapshotMode = "initial"     // all, the first time that a slot is published: if there is no position
+	SnapshotNever      SnapshotMode = "never"       // nothing
+	SnapshotOnly       SnapshotMode = "only"        // all, now, and then end
+	SnapshotWhenNeeded SnapshotMode = "when-needed" // as initial, and after changes were lost between Kafka and the slot
+)
+
+// errSnapshotTaken ends a publisher that was to take one snapshot only.
+var errSnapshotTaken = errors.New("the snapshot is taken")
+
+var snapshotModes = []SnapshotMode{SnapshotInitial, SnapshotNever, SnapshotOnly, SnapshotWhenNeeded}
+
+// ParseSnapshotMode reads "initial", "never", "only" or "when-needed".
+func ParseSnapshotMode(name string) (SnapshotMode, error) {
+	if slices.Contains(snapshotModes, SnapshotMode(name)) {
+		return SnapshotMode(name), nil
+	}
+	return "", fmt.Errorf("snapshot mode %q: want initial, never, only or when-needed", name)
+}
+
+// TableReader reads tables in the background. What comes of its tasks, in their order for each, arrives in Results;
+// *outbox.TableReader is one, the simulation has another.
+type TableReader interface {
+	// Begin waits until every transaction that has written its commit record by now is visible to new snapshots.
+	Begin(task int)
+	// List lists the published tables in the order of their OIDs, partitioned ones by their leaves.
+	List(task int)
+	// Read reads the rows of a span.
+	Read(span outbox.Span)
+	// Nudge makes the server send the end of its log.
+	Nudge(task int)
+	Results() <-chan outbox.Reading
+	Close()
+}

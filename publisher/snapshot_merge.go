@@ -1,0 +1,59 @@
+package publisher
+
+import (
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// merge decides which rows of a chunk are published, and how: use is called for each with its number. A row that a transaction
+// touched which the chunk does not see is left to the stream; if the stream lacks values of it that the chunk has,
+// what both know together is published.
+//
+// Nothing is looked up as long as the stream has not touched the table.
+//
+// relation is what judge has returned: if it is newer than what the stream has told, the chunk sees all that was recorded.
+func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
+	t := o.tables[chunk.Relation.OID]
+	if t == nil || len(t.rows) == 0 || t.relation != relation {
+		for i := range chunk.Len() {
+			if err := use(i, chunk.Row(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	origins := t.origins(&chunk.Visible)
+	for i := range chunk.Len() {
+		row := chunk.Row(i)
+		key, _ := o.identityOf(t, row)
+		if touched, found := t.rows[key]; found && !chunk.Visible.Sees(touched.xid) {
+			lacking := origins[key]
+			if lacking == nil {
+				continue
+			}
+			row = filled(lacking, row)
+		}
+		if err := use(i, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// origins returns the rows that lack values, by the keys under which a snapshot saw them.
+func (t *overtakenTable) origins(v *outbox.Visible) map[string]pgoutput.Tuple {
+	origins := map[string]pgoutput.Tuple{}
+	for key, row := range t.rows {
+		if row.lacking == nil || v.Sees(row.xid) {
+			continue
+		}
+		for _, m := range row.moves {
+			if !v.Sees(m.xid) {
+				key = m.key
+				break
+			}
+		}
+		origins[key] = row.lacking
+	}
+	return origins
+}

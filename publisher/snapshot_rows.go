@@ -1,0 +1,188 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// maxChunksBytes bounds what of tables goes into one Kafka transaction: the stream waits for its end.
+const maxChunksBytes = 16 << 20
+
+// appendChunks appends the rows that were read of tables, as far as the stream has come to where they were read: all
+// transactions up to next are in the batch or before it. How far the copies are becomes part of next, in the same Kafka transaction.
+func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, error) {
+	c := p.copier
+	for _, s := range p.signals.takeAll() {
+		p.signal(s)
+	}
+	c.turn(next.EndLSN)
+	bytes := 0
+	for chunk := c.ready(next.EndLSN); chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
+		bytes += chunk.Bytes()
+		if err := p.appendChunk(ctx, chunk); err != nil {
+			return next, fmt.Errorf("rows of table %d, read at %s: %w", chunk.Table, chunk.At, err)
+		}
+		c.turn(next.EndLSN)
+	}
+	next.Snapshots = c.state.orNil()
+	p.stats.snapshot(c.stats())
+	return next, nil
+}
+
+// appendChunk appends the rows of a chunk that the stream has not overtaken.
+func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
+	c := p.copier
+	what, relation := c.overlay.judge(chunk.Chunk)
+	if what == readChunkAgain {
+		c.again(chunk.Table)
+		return nil
+	}
+	rows := p.beginRows(ctx, chunk, relation)
+	if what == publishChunk {
+		if err := c.overlay.merge(chunk.Chunk, relation, rows.add); err != nil {
+			return err
+		}
+	}
+	if err := rows.end(); err != nil {
+		return err
+	}
+	c.published(chunk)
+	return nil
+}
+
+// chunkRows makes records of rows, each as the only change of a transaction that never was.
+type chunkRows struct {
+	*Publisher
+	ctx   context.Context
+	copy  *Copy
+	chunk *heldChunk
+	tx    outbox.Transaction
+	fresh bool   // no row of the table was published before
+	done  int    // rows that are
+	id    []byte // of the next record
+	fixed int    // length of the part of id that all rows share
+
+	waiting pgoutput.Tuple // the row before the next one: only then it is known whether it was the last
+	number  int
+}
+
+func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *pgoutput.Relation) *chunkRows {
+	work := p.copier.current()
+	r := &p.rows
+	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, fresh: !p.copier.begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
+		EndLSN: chunk.At, CommitTime: chunk.Time, Changes: []outbox.Change{{Op: outbox.Read, Note: -1, LSN: chunk.At, Relation: relation}},
+	}}
+	if work.Initial {
+		r.tx.XID = outbox.XID(chunk.Visible.Xmax - 1)
+	}
+	r.id = append(append(append(r.id, "snapshot."...), work.ID...), '.')
+	r.fixed = len(r.id)
+	p.batch.Begin(&r.tx)
+	return r
+}
+
+// add takes the row of that number in the chunk.
+func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
+	if err := r.flush(outbox.MarkTrue); err != nil {
+		return err
+	}
+	r.waiting, r.number = row, i
+	return nil
+}
+
+// end appends the last row.
+func (r *chunkRows) end() error {
+	mark := outbox.MarkTrue
+	if r.chunk.End {
+		mark = outbox.MarkLastOfTable
+		if len(r.copier.todo) == 0 && len(r.copy.Working) == 1 {
+			mark = outbox.MarkLast
+		}
+	}
+	return r.flush(mark)
+}
+
+// flush appends the row that waits, if there is one.
+func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
+	if r.waiting == nil {
+		return nil
+	}
+	row := &r.tx.Changes[0]
+	row.New, row.Mark = r.waiting, r.mark(mark)
+	r.waiting = nil
+	r.done++
+	r.id = strconv.AppendInt(r.id[:r.fixed], r.copy.RowsDone+int64(r.number), 10)
+	r.batch.atRead(r.id)
+	first := r.batch.Len()
+	if err := r.format.Append(r.batch, &r.tx, 0); err != nil {
+		return unencoded(sourceName(row), err)
+	}
+	if err := r.owners.claim(r.batch, first, row, r.cfg.Shape, r.cfg.Router); err != nil {
+		return err
+	}
+	if r.batch.Bytes() < r.part {
+		return nil
+	}
+	return r.sendPart(r.ctx)
+}
+
+// mark is Debezium's for a row of an initial snapshot: its place among all rows, or among those of its table.
+func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
+	switch {
+	case !r.copy.Initial:
+		return outbox.MarkIncremental
+	case mark != outbox.MarkTrue:
+		return mark
+	case r.copy.RowsDone == 0 && r.done == 0:
+		return outbox.MarkFirst
+	case r.fresh && r.done == 0:
+		return outbox.MarkFirstOfTable
+	}
+	return outbox.MarkTrue
+}
+
+// begun says whether rows of a table were published before.
+func (c *copier) begun(work *Copy, table uint32) bool {
+	for _, w := range work.Working {
+		if w.OID == table {
+			return w.Last != nil
+		}
+	}
+	return false
+}
+
+// orNil is what the progress record has: nothing, if there is nothing to say.
+func (s *Snapshots) orNil() *Snapshots {
+	if len(s.Copies) == 0 && len(s.Finished) == 0 {
+		return nil
+	}
+	return s
+}
+
+// stats tells of the copy at work.
+func (c *copier) stats() SnapshotStats {
+	work := c.current()
+	if work == nil {
+		if len(c.state.Copies) > 0 {
+			return SnapshotStats{State: "paused", ID: c.state.Copies[0].ID}
+		}
+		return SnapshotStats{}
+	}
+	s := SnapshotStats{
+		State: "copying", ID: work.ID, Waiting: c.why, TablesDone: work.TablesDone, TablesTotal: work.TablesTotal,
+		RowsDone: work.RowsDone, RowsEstimated: work.RowsEstimated, Chunks: work.Chunks, Since: work.Requested,
+	}
+	for _, w := range work.Working {
+		if t, known := c.tables[w.OID]; known {
+			s.Table = t.Schema + "." + t.Name
+		}
+	}
+	if c.why != "" {
+		s.State = "waiting"
+	}
+	return s
+}
