@@ -11,7 +11,8 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	headerBytes    = 5 // kind and length of a message
+	maxOutBytes    = 4 << 10 // that an idle session may keep
+	headerBytes    = 5       // kind and length of a message
 )
 
 // buffer carries one direction of a session: bytes are read from one socket, looked at in place, and
@@ -27,6 +28,8 @@ type buffer struct {
 	rest            int    // bytes still to come of a message that is not looked at
 	discard         bool   // the rest is dropped, not written
 	out             []byte // goes before data[done:next]; in use once something was inserted or dropped
+	waiting         *waiting
+	first           []byte // what to wait with, if the connection is encrypted
 }
 
 // message is one message of the protocol, as far as it has been received.
@@ -49,8 +52,7 @@ var (
 
 // read waits for bytes. Those that belong to the rest of a message are passed on or dropped at once.
 func (b *buffer) read(from io.Reader) error {
-	b.makeRoom()
-	n, err := from.Read(b.data[b.end:])
+	n, err := b.receive(from)
 	b.end += n
 	rest := min(b.rest, n)
 	b.next += rest
@@ -67,23 +69,23 @@ func (b *buffer) read(from io.Reader) error {
 
 // makeRoom is called after a flush: what lies before next is gone.
 func (b *buffer) makeRoom() {
-	if b.data == nil {
-		b.data = smallBuffers.Get().(*[bufferBytes]byte)[:]
-	}
 	kept := b.data[b.next:b.end]
-	if b.end == len(b.data) && len(kept) > len(b.data)/2 && len(b.data) < maxBufferBytes {
-		large := largeBuffers.Get().(*[maxBufferBytes]byte)[:]
-		copy(large, kept)
-		b.release()
-		b.data = large
-	} else {
+	switch {
+	case len(b.data) < bufferBytes, len(b.data) == maxBufferBytes && len(kept) == 0 && b.rest == 0:
+		b.move(smallBuffers.Get().(*[bufferBytes]byte)[:], kept)
+	case len(b.data) == bufferBytes && b.end == bufferBytes && len(kept) > bufferBytes/2:
+		b.move(largeBuffers.Get().(*[maxBufferBytes]byte)[:], kept)
+	default:
 		copy(b.data, kept)
+		b.done, b.next, b.end = 0, 0, len(kept)
 	}
-	b.done, b.next, b.end = 0, 0, len(kept)
-	if len(kept) == 0 && len(b.data) == maxBufferBytes && b.rest == 0 {
-		b.release()
-		b.data = smallBuffers.Get().(*[bufferBytes]byte)[:]
-	}
+}
+
+// move goes on in other memory.
+func (b *buffer) move(to, kept []byte) {
+	copy(to, kept)
+	b.release()
+	b.data, b.end = to, len(kept)
 }
 
 // clear forgets everything.
@@ -91,7 +93,7 @@ func (b *buffer) clear() {
 	b.done, b.next, b.end, b.rest, b.discard, b.out = 0, 0, 0, 0, false, b.out[:0]
 }
 
-// release gives the memory back.
+// release gives the memory back. Nothing that was received is kept.
 func (b *buffer) release() {
 	switch len(b.data) {
 	case bufferBytes:
@@ -100,6 +102,7 @@ func (b *buffer) release() {
 		largeBuffers.Put((*[maxBufferBytes]byte)(b.data))
 	}
 	b.data = nil
+	b.done, b.next, b.end = 0, 0, 0
 }
 
 // message returns the next message; ok is false until its header is there.
@@ -169,7 +172,7 @@ func (b *buffer) flush(to io.Writer) error {
 		return nil
 	}
 	_, err := to.Write(p)
-	if b.out = b.out[:0]; cap(b.out) > bufferBytes {
+	if b.out = b.out[:0]; cap(b.out) > maxOutBytes {
 		b.out = nil
 	}
 	return err

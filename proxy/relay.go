@@ -156,6 +156,9 @@ func (s *session) inspect(m message) {
 	}
 	finishing := s.replies.head.fate == finish
 	switch {
+	case m.kind == 'E' && !ours && !finishing && at.value == 0 && s.replies.runsOurs() && m.whole():
+		s.down.replaced(m)
+		s.down.out = appendWithoutContext(s.down.out, m.body)
 	case m.kind == 'N' && at.value == 0, m.kind == 'E' && !ours && !finishing && at.value == 0:
 		s.down.pass(m)
 	case m.kind == 'N' || !ours && !finishing:

@@ -223,6 +223,9 @@ func (r *replies) fail() {
 	}
 }
 
+// runsOurs reports whether what the server runs now is a note.
+func (r *replies) runsOurs() bool { return r.head.fate == swallow || r.isOurs() }
+
 // blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
 	code := errorField(body, 'C')

@@ -94,6 +94,17 @@ func appendOurError(dst, body []byte) []byte {
 	})
 }
 
+// appendWithoutContext appends an ErrorResponse that has met a note in place of the client's statement: the context
+// would name our function.
+func appendWithoutContext(dst, body []byte) []byte {
+	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
+		if field == 'W' {
+			return dst
+		}
+		return append(append(append(dst, field), value...), 0)
+	})
+}
+
 // appendMoved appends the ErrorResponse or NoticeResponse with another position.
 func appendMoved(dst []byte, kind byte, body []byte, position int) []byte {
 	return appendError(dst, kind, body, func(dst []byte, field byte, value []byte) []byte {

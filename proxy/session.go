@@ -93,6 +93,8 @@ func (s *session) logIn(ctx context.Context) error {
 // relay runs both directions. The replies decide when the session is over: after the client's last byte the
 // server's side is closed for writing, and the server answers by closing its own.
 func (s *session) relay() error {
+	s.up.attach(s.client)
+	s.down.attach(s.server)
 	requests := make(chan error, 1)
 	go func() {
 		err := s.relayRequests()
