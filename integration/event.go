@@ -17,9 +17,10 @@ type Event struct {
 	Op            string `json:"op"` // c, u, d, r, t
 	Before, After Row    `json:"-"`
 	Source        struct {
-		XID    uint32 `json:"txId"`
-		Schema string `json:"schema"`
-		Table  string `json:"table"`
+		XID      uint32 `json:"txId"`
+		Schema   string `json:"schema"`
+		Table    string `json:"table"`
+		Snapshot string `json:"snapshot"`
 	} `json:"source"`
 	Pgtee Attribution `json:"pgtee"`
 }

@@ -7,10 +7,10 @@ import (
 
 // snapshotFlags say when the publisher copies tables.
 type snapshotFlags struct {
-	Snapshot              string   `help:"What is copied at the start: initial (every table, the first time), never, only (every table, then end), when-needed (as initial, and after changes were lost): ${enum}." enum:"initial,never,only,when-needed" default:"never"`
-	SnapshotTables        []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
-	SnapshotReaders       int      `help:"Connections that read tables." default:"2"`
-	SnapshotRowsPerSecond int      `help:"Throttle of copies; 0: none." default:"0"`
+	Snapshot        string   `help:"What is copied at the start: initial (every table, the first time), never, only (every table, then end), when-needed (as initial, and after changes were lost): ${enum}." enum:"initial,never,only,when-needed" default:"never"`
+	SnapshotTables  []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
+	SnapshotReaders int      `help:"Connections that read tables." default:"2"`
+	SnapshotMaxRows int      `name:"snapshot-max-rows" help:"Rows that are copied per second; 0: as fast as it goes." default:"0" placeholder:"N"`
 }
 
 func (f snapshotFlags) snapshot(s source) publisher.SnapshotConfig {
@@ -18,7 +18,7 @@ func (f snapshotFlags) snapshot(s source) publisher.SnapshotConfig {
 		Mode:          publisher.SnapshotMode(f.Snapshot),
 		Tables:        f.SnapshotTables,
 		Readers:       f.SnapshotReaders,
-		RowsPerSecond: f.SnapshotRowsPerSecond,
+		RowsPerSecond: f.SnapshotMaxRows,
 		Open:          func() publisher.TableReader { return outbox.OpenTableReader(s.connString) },
 	}
 }
