@@ -210,6 +210,30 @@ func TestTextOfSQLASCIIIsTakenRaw(t *testing.T) {
 	}
 }
 
+// Who found the slot busy waits on one connection until it is free, and only then tries to take it.
+func TestStandByLooksBeforeItTakesTheSlot(t *testing.T) {
+	looked := make(chan struct{}, 2)
+	answers := append([]answer{{query: "WHERE s.active AND", rows: [][]string{}, asked: looked}}, change("START_REPLICATION", answer{err: &pgproto3.ErrorResponse{Code: "55006"}})...)
+	standBy := StandBy{StreamConfig: StreamConfig{ConnString: startScriptedServer(t, answers), Slot: "s"}}
+	for try := range 2 {
+		if _, err := standBy.Open(t.Context()); !errors.Is(err, ErrSlotBusy) {
+			t.Fatal(err)
+		}
+		if len(looked) != try {
+			t.Errorf("try %d: looked %d times at the slot", try+1, len(looked))
+		}
+	}
+}
+
+func TestAwaitSlotEndsWithItsContext(t *testing.T) {
+	answers := append([]answer{{query: "WHERE s.active AND", rows: [][]string{{"1"}}}}, goodAnswers()...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*slotPoll)
+	defer cancel()
+	if err := AwaitSlot(ctx, startScriptedServer(t, answers), "s"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
 func TestOpenStreamRefuses(t *testing.T) {
 	failed := func(code string) answer {
 		return answer{err: &pgproto3.ErrorResponse{Severity: "ERROR", Code: code, Message: "no"}}

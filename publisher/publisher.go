@@ -142,7 +142,9 @@ func (p *Publisher) hold(ctx context.Context) error {
 		return p.checkPublications(ctx)
 	}
 	p.release()
-	p.stats.state("waiting for the slot")
+	if p.said != "standing by" {
+		p.stats.state("waiting for the slot")
+	}
 	source, err := p.open(ctx)
 	if err != nil {
 		return fmt.Errorf("slot %s: %w", p.cfg.Slot, err)

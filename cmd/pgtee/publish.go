@@ -143,8 +143,9 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Keys: keys}}
 	open := func(ctx context.Context) (publisher.Source, error) {
-		stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Keys: keys})
+		stream, err := slot.Open(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 	defer conn.Close(context.WithoutCancel(ctx))
 	patience := time.NewTimer(slotPatience)
 	defer patience.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for told := false; ; told = true {
 		holder, err := slotHolder(ctx, conn, s.slot)

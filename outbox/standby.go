@@ -1,0 +1,59 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// slotPoll is how often a standby looks at the slot: its part of the silence when it takes over.
+const slotPoll = 50 * time.Millisecond
+
+// AwaitSlot waits until no server process uses the slot, or until ctx ends, over one connection: trying to take the
+// slot would cost a connection and an error in the server's log each time.
+func AwaitSlot(ctx context.Context, connString, slot string) error {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tick := time.NewTicker(slotPoll)
+	defer tick.Stop()
+	for {
+		got, err := simpleQuery(ctx, conn, "SELECT 1 FROM pg_catalog.pg_replication_slots AS s WHERE s.active AND s.slot_name = "+quoteLiteral(slot))
+		if err != nil {
+			return fmt.Errorf("look at slot %s: %w", slot, err)
+		}
+		if len(got) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// StandBy is an OpenStream for who tries again and again: after ErrSlotBusy the next Open waits, at most a minute, until the
+// slot is free.
+type StandBy struct {
+	StreamConfig
+	busy bool
+}
+
+// standByPatience is also how long a connection that the network has forgotten can hide that the slot is free.
+const standByPatience = time.Minute
+
+// Open is OpenStream.
+func (s *StandBy) Open(ctx context.Context) (*Stream, error) {
+	if s.busy {
+		wait, cancel := context.WithTimeout(ctx, standByPatience)
+		defer cancel()
+		_ = AwaitSlot(wait, s.ConnString, s.Slot) // OpenStream says what is wrong
+	}
+	stream, err := OpenStream(ctx, s.StreamConfig)
+	s.busy = errors.Is(err, ErrSlotBusy)
+	return stream, err
+}
