@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -76,8 +77,13 @@ func bindingError() *clientError {
 
 func unreachableError(err error) *clientError {
 	return &clientError{code: "08001",
-		message: "pgtee: cannot connect to PostgreSQL: " + err.Error(),
+		message: "pgtee: cannot connect to PostgreSQL: " + strings.ReplaceAll(err.Error(), "\n", "; "),
 		hint:    "Check that the server runs and that the proxy's --postgres names it."}
+}
+
+func roleError(target Target) *clientError {
+	return &clientError{code: "57P03", message: "pgtee: the server has changed its role during the login: it is not " + string(target) + " any more",
+		hint: "Connect again."}
 }
 
 func outboxError(database string) *clientError {

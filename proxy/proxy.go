@@ -23,6 +23,7 @@ import (
 // Config is all that a proxy needs to know.
 type Config struct {
 	Servers        []Server   // tried in order
+	Target         Target     // which of them sessions are for
 	TLS            *ClientTLS // nil: clients are not offered TLS
 	Outbox         Outbox
 	Attribution    Attribution
@@ -53,6 +54,7 @@ type Proxy struct {
 	counters   counters
 	outboxes   outboxes
 	logins     *logins
+	hosts      *hosts
 	dialer     func(ctx context.Context, address string) (net.Conn, error)
 	background func() // starts what runs beside the sessions, once
 	over       func() // ends it
@@ -82,6 +84,7 @@ func New(config Config) (*Proxy, error) {
 		id:        binary.BigEndian.Uint32(id[:]),
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
 		logins:    newLogins(t.Limits.Logins, t.Log),
+		hosts:     newHosts(t.Servers, t.Target, t.Log),
 		closing:   make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
 		sessions:  map[*session]struct{}{},
@@ -92,7 +95,10 @@ func New(config Config) (*Proxy, error) {
 	p.dialer = p.dialPlain
 	ctx, over := context.WithCancel(context.Background())
 	p.over = over
-	p.background = sync.OnceFunc(func() { p.beside.Go(func() { p.watch(ctx) }) })
+	p.background = sync.OnceFunc(func() {
+		p.beside.Go(func() { p.watch(ctx) })
+		p.beside.Go(func() { p.hosts.watch(ctx) })
+	})
 	return p, nil
 }
 

@@ -4,17 +4,19 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
-	"syscall"
 )
 
-// waiting reads from a socket into a buffer that takes its memory only when there is something to read: most
-// sessions are idle most of the time.
+// patient is a connection that waits for bytes without memory for them: most sessions are idle most of the time.
+// lend is called when there may be something to read, and unused when there was nothing yet.
+type patient interface {
+	readLate(lend func() []byte, unused func()) (int, error)
+}
+
+// waiting is how a buffer reads from such a connection.
 type waiting struct {
-	socket syscall.RawConn
-	try    func(fd uintptr) (done bool)
-	n      int
-	err    error
+	patient
+	lend   func() []byte
+	unused func()
 }
 
 // firstBytes of an encrypted connection are waited for with so much memory: TLS cannot be asked for less than a read.
@@ -25,11 +27,14 @@ func (b *buffer) attach(conn net.Conn) {
 	switch conn := conn.(type) {
 	case *tls.Conn:
 		b.first = make([]byte, firstBytes)
-	case syscall.Conn:
-		if socket, err := conn.SyscallConn(); err == nil {
-			b.waiting = &waiting{socket: socket, try: b.tryRead}
-		}
+	case patient:
+		b.waiting = &waiting{conn, b.lend, b.release}
 	}
+}
+
+func (b *buffer) lend() []byte {
+	b.makeRoom()
+	return b.data
 }
 
 // receive reads behind what is kept of a message; in the middle of a long one, without a wait for memory.
@@ -38,10 +43,7 @@ func (b *buffer) receive(from io.Reader) (int, error) {
 	switch {
 	case idle && b.waiting != nil:
 		b.release()
-		if err := b.waiting.socket.Read(b.waiting.try); err != nil {
-			return 0, err
-		}
-		return b.waiting.n, b.waiting.err
+		return b.waiting.readLate(b.waiting.lend, b.waiting.unused)
 	case idle && b.first != nil:
 		b.release()
 		b.data = b.first
@@ -49,27 +51,4 @@ func (b *buffer) receive(from io.Reader) (int, error) {
 		b.makeRoom()
 	}
 	return from.Read(b.data[b.end:])
-}
-
-// tryRead reads what is there. It is false if that is nothing yet: then it is called again when there is.
-func (b *buffer) tryRead(fd uintptr) (done bool) {
-	w := b.waiting
-	b.makeRoom()
-	for {
-		n, err := syscall.Read(int(fd), b.data)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			b.release()
-			return false
-		case err != nil:
-			w.n, w.err = 0, os.NewSyscallError("read", err)
-		case n == 0:
-			w.n, w.err = 0, io.EOF
-		default:
-			w.n, w.err = n, nil
-		}
-		return true
-	}
 }

@@ -19,6 +19,9 @@ type Server struct {
 	TLS     *tls.Config // nil: not encrypted
 	Direct  bool        // the TLS handshake begins at once: sslnegotiation=direct, PostgreSQL 17
 	Plain   bool        // goes on without TLS if the server offers none: sslmode=prefer
+
+	// Role asks the server what it is, by a login of the proxy's own. Needed for each address if there is a Target.
+	Role func(context.Context) (Role, error)
 }
 
 // alpn is the protocol name that PostgreSQL wants in a TLS handshake ("SSL Session Encryption", PostgreSQL
@@ -86,5 +89,9 @@ func (p *Proxy) dialPlain(ctx context.Context, address string) (net.Conn, error)
 	if strings.HasPrefix(address, "/") {
 		network = "unix"
 	}
-	return (&net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}).DialContext(ctx, network, address)
+	conn, err := (&net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return unscheduled(conn), nil
 }

@@ -16,6 +16,9 @@ type socket struct {
 	raw      syscall.RawConn
 	in, out  transfer
 	readable func(fd uintptr) (done bool)
+	late     func(fd uintptr) (done bool) // readable, with memory that is lent
+	lend     func() []byte
+	unused   func()
 	writable func(fd uintptr) (done bool)
 }
 
@@ -45,16 +48,27 @@ func unscheduled(conn net.Conn) net.Conn {
 	}
 	s := &socket{plain: p, raw: raw}
 	s.readable = s.readNow
+	s.late = s.readLent
 	s.writable = s.writeNow
 	return s
 }
 
 func (s *socket) Read(p []byte) (int, error) {
 	s.in = transfer{p: p}
-	if err := s.raw.Read(s.readable); err != nil {
+	return s.read(s.readable)
+}
+
+// readLate is Read into memory that is lent as soon as there is something to read.
+func (s *socket) readLate(lend func() []byte, unused func()) (int, error) {
+	s.in, s.lend, s.unused = transfer{}, lend, unused
+	return s.read(s.late)
+}
+
+func (s *socket) read(try func(fd uintptr) (done bool)) (int, error) {
+	if err := s.raw.Read(try); err != nil {
 		return 0, err
 	}
-	if s.in.n == 0 && s.in.err == nil && len(p) > 0 {
+	if s.in.n == 0 && s.in.err == nil && len(s.in.p) > 0 {
 		return 0, io.EOF
 	}
 	return s.in.n, s.in.err
@@ -70,6 +84,15 @@ func (s *socket) Write(p []byte) (int, error) {
 
 func (s *socket) readNow(fd uintptr) (done bool) {
 	return s.in.move(syscall.SYS_READ, fd)
+}
+
+func (s *socket) readLent(fd uintptr) (done bool) {
+	s.in.p = s.lend()
+	if done = s.in.move(syscall.SYS_READ, fd); !done {
+		s.in.p = nil
+		s.unused()
+	}
+	return done
 }
 
 func (s *socket) writeNow(fd uintptr) (done bool) {

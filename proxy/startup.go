@@ -73,6 +73,9 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.authenticate(); err != nil {
 		return err
 	}
+	if err := s.proxy.hosts.confirm(s.pending.settings.Load().standby); err != nil && !s.started.replication {
+		return err
+	}
 	if err := s.proxy.enter(&s.started); err != nil {
 		return err
 	}
@@ -86,7 +89,10 @@ func (s *session) start(ctx context.Context) error {
 
 // connect sends the startup packet to the first server that takes the session.
 func (s *session) connect(ctx context.Context, packet []byte) error {
-	servers := s.terms.Servers
+	servers, err := s.proxy.hosts.choose(ctx, s.terms.ConnectTimeout)
+	if err != nil {
+		return unreachableError(err)
+	}
 	var failures []error
 	for i, server := range servers {
 		conn, err := s.proxy.connect(ctx, server)

@@ -21,6 +21,9 @@ func newTerms(config Config) (*terms, error) {
 	if config.Outbox != OutboxOff && len(config.Key) != keyBytes {
 		return nil, fmt.Errorf("the key has %d bytes, want %d: a key file holds 64 hex digits", len(config.Key), keyBytes)
 	}
+	if err := config.Target.validate(); err != nil {
+		return nil, err
+	}
 	if config.Limits.Login == 0 {
 		config.Limits.Login = defaultLogin
 	}
