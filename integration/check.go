@@ -49,14 +49,14 @@ type expected struct {
 
 // place is where the events of one transaction for one key stand in a topic.
 type place struct {
-	end, key string
+	commit, key string
 }
 
 // checker compares the topics with the truth.
 type checker struct {
 	Verdict
 	truth    *Truth
-	order    map[string]int // end LSN: place in commit order
+	order    map[string]int // LSN of the commit record: place in commit order
 	sessions map[string]int32
 	backends map[backend]string
 }
@@ -72,7 +72,7 @@ func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
 	c := &checker{truth: truth, order: map[string]int{}, sessions: map[string]int32{}, backends: map[backend]string{}}
 	c.Transactions = len(truth.Commits)
 	for i, commit := range truth.Commits {
-		c.order[commit.End] = i
+		c.order[commit.LSN] = i
 	}
 	want := c.expect()
 	for table, records := range topics {
@@ -104,7 +104,7 @@ func (c *checker) expect() map[string]map[place][]expected {
 				all[change.Table] = map[place][]expected{}
 			}
 			add := func(row Row, contents ...string) {
-				at := place{commit.End, c.keyOf(change.Table, row)}
+				at := place{commit.LSN, c.keyOf(change.Table, row)}
 				for _, content := range contents {
 					all[change.Table][at] = append(all[change.Table][at], expected{content, change})
 					c.Events++
@@ -112,7 +112,7 @@ func (c *checker) expect() map[string]map[place][]expected {
 			}
 			switch {
 			case change.Op == 'T':
-				all[change.Table][place{end: commit.End}] = append(all[change.Table][place{end: commit.End}], expected{"t", change})
+				all[change.Table][place{commit: commit.LSN}] = append(all[change.Table][place{commit: commit.LSN}], expected{"t", change})
 				c.Events++
 			case change.Op == 'I':
 				add(change.New, "c"+change.New.Text())
@@ -145,7 +145,7 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 		if err != nil {
 			return err
 		}
-		at := place{end: e.End}
+		at := place{commit: e.Commit}
 		if at.key, err = e.keyText(); err != nil {
 			return err
 		}
@@ -155,9 +155,9 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 			c.detail("duplicated: %s event id %s stands twice", table, e.ID)
 		}
 		ids[e.ID] = true
-		if i, known := c.order[e.End]; known && i < latest[e.Partition] {
+		if i, known := c.order[e.Commit]; known && i < latest[e.Partition] {
 			c.Reordered++
-			c.detail("reordered: %s offset %d, commit %s stands behind commit %s", table, e.Offset, e.End, c.truth.Commits[latest[e.Partition]].End)
+			c.detail("reordered: %s offset %d, commit %s stands behind commit %s", table, e.Offset, e.Commit, c.truth.Commits[latest[e.Partition]].LSN)
 		} else if known {
 			latest[e.Partition] = i
 		}
@@ -187,20 +187,20 @@ func (c *checker) checkGroup(table string, at place, want []expected, got []*Eve
 		}
 		if slices.ContainsFunc(want, func(x expected) bool { return x.content == e.content() }) {
 			c.Duplicated++
-			c.detail("duplicated: %s commit %s key %s: %s", table, at.end, at.key, e.content())
+			c.detail("duplicated: %s commit %s key %s: %s", table, at.commit, at.key, e.content())
 		} else {
 			c.Invented++
-			c.detail("invented: %s commit %s key %s: %s", table, at.end, at.key, e.content())
+			c.detail("invented: %s commit %s key %s: %s", table, at.commit, at.key, e.content())
 		}
 		inOrder = true // it is counted already
 	}
 	c.Lost += len(left)
 	for _, x := range left {
-		c.detail("lost: %s commit %s key %s: %s", table, at.end, at.key, x.content)
+		c.detail("lost: %s commit %s key %s: %s", table, at.commit, at.key, x.content)
 	}
 	if len(left) == 0 && !inOrder {
 		c.Reordered++
-		c.detail("reordered: %s within commit %s, key %s", table, at.end, at.key)
+		c.detail("reordered: %s within commit %s, key %s", table, at.commit, at.key)
 	}
 }
 
@@ -216,12 +216,12 @@ func (c *checker) checkAuthor(table string, e *Event, change *RowChange) {
 		return
 	case said.Via == "direct":
 		c.Unattributed++
-		c.detail("unattributed: %s commit %s by %s (%s), pid %d: %s", table, e.End, change.User, change.Application, change.PID, change.Query)
+		c.detail("unattributed: %s commit %s by %s (%s), pid %d: %s", table, e.Commit, change.User, change.Application, change.PID, change.Query)
 		return
 	}
 	if complaint := c.authorComplaint(table, said, change, direct); complaint != "" {
 		c.Misattributed++
-		c.detail("misattributed: %s commit %s key %s: %s", table, e.End, e.Key, complaint)
+		c.detail("misattributed: %s commit %s key %s: %s", table, e.Commit, e.Key, complaint)
 	}
 }
 
@@ -257,22 +257,22 @@ func (c *checker) authorComplaint(table string, said *Attribution, change *RowCh
 func (v *Verdict) CheckAudit(truth *Truth, records []Record) error {
 	order := map[string]int{}
 	for i, commit := range truth.Commits {
-		order[commit.End] = i
+		order[commit.LSN] = i
 	}
 	seen := make([]int, len(truth.Commits))
 	latest := map[int32]int{}
 	for _, r := range records {
-		end, err := endOf(r.Headers["pgtee-event-id"])
+		commit, _, err := placeOf(r.Headers["pgtee-event-id"])
 		if err != nil {
 			return err
 		}
-		i, known := order[end]
+		i, known := order[commit]
 		if !known {
 			continue // of tables that are not watched
 		}
 		if i < latest[r.Partition] {
 			v.Reordered++
-			v.detail("reordered: the audit record of commit %s", end)
+			v.detail("reordered: the audit record of commit %s", commit)
 		}
 		latest[r.Partition] = i
 		seen[i]++
@@ -281,10 +281,10 @@ func (v *Verdict) CheckAudit(truth *Truth, records []Record) error {
 		switch {
 		case n == 0:
 			v.Lost++
-			v.detail("lost: the audit record of commit %s", truth.Commits[i].End)
+			v.detail("lost: the audit record of commit %s", truth.Commits[i].LSN)
 		case n > 1:
 			v.Duplicated++
-			v.detail("duplicated: %d audit records of commit %s", n, truth.Commits[i].End)
+			v.detail("duplicated: %d audit records of commit %s", n, truth.Commits[i].LSN)
 		}
 	}
 	return nil

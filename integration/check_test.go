@@ -20,8 +20,8 @@ func TestCheckSeesEachFault(t *testing.T) {
 		return c
 	}
 	truth := &Truth{Keys: map[string][]string{"work.item": {"id"}}, Commits: []Commit{
-		{XID: 7, End: "0/70", Changes: []RowChange{change('I', 1, 10), change('I', 2, 10)}},
-		{XID: 6, End: "0/80", Changes: []RowChange{change('U', 1, 20), change('D', 1, 20)}},
+		{XID: 7, LSN: "0/70", Changes: []RowChange{change('I', 1, 10), change('I', 2, 10)}},
+		{XID: 6, LSN: "0/80", Changes: []RowChange{change('U', 1, 20), change('D', 1, 20)}},
 	}}
 	record := func(end string, ordinal string, id int, op string, pid int) Record {
 		value := fmt.Sprintf(`{"op":%q,"before":null,"after":{"id":%d,"stmt":"n%d"},"source":{"txId":1},"pgtee":{"session":{"id":"s%d","user":"ann","application":"a","pid":%d},"statement":{"text":"INSERT n%d"},"via":"proxy","verified":true}}`,
@@ -29,7 +29,7 @@ func TestCheckSeesEachFault(t *testing.T) {
 		if op == "" {
 			value = ""
 		}
-		r := Record{Key: fmt.Appendf(nil, `{"id":%d}`, id), Value: []byte(value), Headers: map[string]string{"pgtee-event-id": "1/s/" + end + "/" + ordinal}}
+		r := Record{Key: fmt.Appendf(nil, `{"id":%d}`, id), Value: []byte(value), Headers: map[string]string{"pgtee-event-id": "1/s/1/" + end + "/" + ordinal}}
 		if op == "" {
 			r.Value = nil
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -11,7 +13,7 @@ import (
 type Event struct {
 	Record
 	ID        string // header pgtee-event-id
-	End       string // the end LSN in it
+	Commit    string // the LSN of the commit record in it
 	Tombstone bool   // no value: the fields below are empty
 
 	Op            string `json:"op"` // c, u, d, r, t
@@ -44,7 +46,7 @@ type Attribution struct {
 func parseEvent(r Record) (Event, error) {
 	e := Event{Record: r, ID: r.Headers["pgtee-event-id"], Tombstone: r.Value == nil}
 	var err error
-	if e.End, err = endOf(e.ID); err != nil || e.Tombstone {
+	if e.Commit, _, err = placeOf(e.ID); err != nil || e.Tombstone {
 		return e, err
 	}
 	if err := json.Unmarshal(r.Value, &e); err != nil {
@@ -69,13 +71,24 @@ func orNil(text json.RawMessage) []byte {
 	return text
 }
 
-// endOf reads the end LSN in an event id: system/slot/0/16B3748/ordinal.
-func endOf(id string) (string, error) {
+// placeOf reads the LSN of the commit record and the number of the change in an event id:
+// system/slot/timeline/0/16B3748/ordinal. What belongs to a transaction as a whole stands behind its changes,
+// save its BEGIN.
+func placeOf(id string) (commit string, ordinal int, err error) {
 	parts := strings.Split(id, "/")
-	if len(parts) != 5 {
-		return "", fmt.Errorf("event id %q: want system/slot/LSN/ordinal", id)
+	if len(parts) != 6 {
+		return "", 0, fmt.Errorf("event id %q: want system/slot/timeline/LSN/ordinal", id)
 	}
-	return parts[2] + "/" + parts[3], nil
+	commit = parts[3] + "/" + parts[4]
+	number, _, _ := strings.Cut(parts[5], ".")
+	switch number {
+	case "begin":
+		return commit, 0, nil
+	case "end", "audit", "repair":
+		return commit, math.MaxInt, nil
+	}
+	ordinal, err = strconv.Atoi(number)
+	return commit, ordinal, err
 }
 
 // content is what makes two events the same work on the same row.

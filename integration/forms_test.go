@@ -99,21 +99,21 @@ func (r *runner) expectDDL(table string) {
 	for _, record := range r.Topic("ddl") {
 		var ddl struct {
 			Command string
-			EndLSN  string `json:"end_lsn"`
+			Commit  string `json:"commit_lsn"`
 			Objects []struct{ Schema, Name string }
 			Pgtee   Attribution
 		}
 		r.must(json.NewDecoder(bytes.NewReader(record.Value)).Decode(&ddl))
-		seen = append(seen, fmt.Sprint(ddl.Command, " ", ddl.Objects, " ", ddl.EndLSN))
+		seen = append(seen, fmt.Sprint(ddl.Command, " ", ddl.Objects, " ", ddl.Commit))
 		if len(ddl.Objects) == 0 || !strings.HasSuffix(ddl.Objects[0].Name, table) {
 			continue
 		}
 		var ends []string
 		for _, e := range r.Events(table) {
-			ends = append(ends, e.End)
+			ends = append(ends, e.Commit)
 		}
-		if len(ends) == 0 || ends[0] != ddl.EndLSN || ddl.Pgtee.Session.Application != "ddl" {
-			r.t.Errorf("DDL record of %s: commit %s by %q, its rows are of %q", table, ddl.EndLSN, ddl.Pgtee.Session.Application, ends)
+		if len(ends) == 0 || ends[0] != ddl.Commit || ddl.Pgtee.Session.Application != "ddl" {
+			r.t.Errorf("DDL record of %s: commit %s by %q, its rows are of %q", table, ddl.Commit, ddl.Pgtee.Session.Application, ends)
 		}
 		return
 	}

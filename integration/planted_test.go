@@ -19,17 +19,27 @@ import (
 // been seen red: each scenario runs with the fault planted, and must notice it, then without.
 var (
 	dropByCommitLSN = harness.Bug{File: "publisher/compose.go",
-		Old: "if tx.EndLSN <= position.EndLSN {",
-		New: "if tx.EndLSN <= position.EndLSN || len(tx.Changes) > 0 && tx.BeginLSN <= position.EndLSN {"}
+		Old: "if position.holds(tx) {",
+		New: "if position.holds(tx) || len(tx.Changes) > 0 && tx.CommitLSN <= position.EndLSN {"}
 	resumeByRowLSN = harness.Bug{File: "publisher/compose.go",
-		Old: "if tx.EndLSN <= position.EndLSN {",
-		New: "if tx.EndLSN <= position.EndLSN || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"}
+		Old: "if position.holds(tx) {",
+		New: "if position.holds(tx) || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"}
 	ackBeforeCommit = harness.Bug{File: "publisher/publisher.go",
 		Old: "if err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)",
 		New: "p.ack(next.EndLSN)\n\t\t\tif err := p.log.Publish(ctx, p.batch, next); err != nil {\n\t\t\t\treturn unpublished(next, err)"}
 	ackBeyondPosition = harness.Bug{File: "publisher/publisher.go",
 		Old: "p.ack(min(position.EndLSN, p.source.Received()))",
 		New: "p.ack(min(next.EndLSN, p.source.Received()))"}
+
+	sendOutAgain = harness.Bug{File: "publisher/compose.go",
+		Old: "case c.Ordinal < out:",
+		New: "case false:"}
+	keepTornQueue = harness.Bug{File: "publisher/publisher.go",
+		Old: "if p.torn {",
+		New: "if false {"}
+	countWhatIsNewOnly = harness.Bug{File: "publisher/compose.go",
+		Old: "p.audit.add(tx, &p.batch.notes)",
+		New: "if tx.Part == 0 || tx.UpTo() > out {\n\t\tp.audit.add(tx, &p.batch.notes)\n\t}"}
 
 	trustPublications = []harness.Bug{
 		{File: "publisher/check.go", Old: "case p.PublicationHash != s.PublicationHash:", New: "case false:"},
@@ -64,10 +74,13 @@ var (
 // drops what was not durable and tries every step.
 func TestPlantedInSimulation(t *testing.T) {
 	for name, bug := range map[string]harness.Bug{
-		"drop by commit LSN":               dropByCommitLSN,
-		"resume by row LSN":                resumeByRowLSN,
-		"ack before the Kafka commit":      ackBeforeCommit,
-		"ack beyond the recorded position": ackBeyondPosition,
+		"drop by commit LSN":                dropByCommitLSN,
+		"resume by row LSN":                 resumeByRowLSN,
+		"ack before the Kafka commit":       ackBeforeCommit,
+		"ack beyond the recorded position":  ackBeyondPosition,
+		"send again what is out of a giant": sendOutAgain,
+		"go on in the middle of a giant":    keepTornQueue,
+		"count what is new of a giant only": countWhatIsNewOnly,
 	} {
 		t.Run(name, func(t *testing.T) {
 			output, passed, err := world.GoTest("./publisher", "Simulation", bug)

@@ -9,9 +9,10 @@ import (
 )
 
 // step is one committed record of the progress topic: its Kafka transaction took the position from
-// that of the step before to end.
+// that of the step before to end, and to the first changes of the transaction whose commit record begins there.
 type step struct {
 	end      uint64
+	ordinal  int
 	producer int64
 	epoch    int16
 	written  time.Time // the record, as the producer says
@@ -39,9 +40,14 @@ type section struct {
 	step int
 }
 
+// compare orders positions.
+func (s step) compare(end uint64, ordinal int) int {
+	return cmp.Or(cmp.Compare(s.end, end), cmp.Compare(s.ordinal, ordinal))
+}
+
 // Torn counts the events that do not stand in Kafka in one with the position that covers them, given the
 // records of the progress topic and of the others: the Kafka transaction that moves the position past
-// the end of a source transaction has to hold all of its events.
+// a change of a source transaction has to hold all of its events up to there.
 func Torn(progress []Record, topics map[string][]Record) (torn int, details []string, err error) {
 	t := tears{stepOf: map[decision]int{}, markerOf: map[section]int64{}}
 	if t.steps, err = stepsOf(progress); err != nil {
@@ -67,15 +73,18 @@ func Torn(progress []Record, topics map[string][]Record) (torn int, details []st
 
 // complaint says what is wrong with where an event stands; "" if nothing is.
 func (t *tears) complaint(r Record) (string, error) {
-	end, err := endOf(r.Headers["pgtee-event-id"])
+	commit, ordinal, err := placeOf(r.Headers["pgtee-event-id"])
 	if err != nil {
 		return "", err
 	}
-	position, err := parseLSN(end)
+	position, err := parseLSN(commit)
 	if err != nil {
 		return "", err
 	}
-	at, _ := slices.BinarySearchFunc(t.steps, position, func(s step, p uint64) int { return cmp.Compare(s.end, p) })
+	at, there := slices.BinarySearchFunc(t.steps, position, func(s step, p uint64) int { return s.compare(p, ordinal) })
+	if there {
+		at++ // a position begins behind what it covers
+	}
 	if at == len(t.steps) {
 		return "no position covers it", nil
 	}
@@ -103,7 +112,8 @@ func stepsOf(progress []Record) ([]step, error) {
 	var steps []step
 	for _, r := range progress {
 		var position struct {
-			End string `json:"end_lsn"`
+			End     string `json:"end_lsn"`
+			Ordinal int    `json:"ordinal"`
 		}
 		if err := json.Unmarshal(r.Value, &position); err != nil {
 			return nil, fmt.Errorf("progress record at offset %d: %w", r.Offset, err)
@@ -112,12 +122,12 @@ func stepsOf(progress []Record) ([]step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("progress record at offset %d: %w", r.Offset, err)
 		}
-		if n := len(steps); n > 0 && end < steps[n-1].end {
-			return nil, fmt.Errorf("progress record at offset %d: the position falls from %X to %X", r.Offset, steps[n-1].end, end)
-		} else if n > 0 && end == steps[n-1].end {
+		if n := len(steps); n > 0 && steps[n-1].compare(end, position.Ordinal) > 0 {
+			return nil, fmt.Errorf("progress record at offset %d: the position falls from %X and %d changes to %X and %d", r.Offset, steps[n-1].end, steps[n-1].ordinal, end, position.Ordinal)
+		} else if n > 0 && steps[n-1].compare(end, position.Ordinal) == 0 {
 			continue
 		}
-		steps = append(steps, step{end, r.Producer, r.Epoch, r.Time, r.Decided})
+		steps = append(steps, step{end, position.Ordinal, r.Producer, r.Epoch, r.Time, r.Decided})
 	}
 	return steps, nil
 }

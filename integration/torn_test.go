@@ -15,7 +15,7 @@ func TestTornTellsTearsApart(t *testing.T) {
 		{Value: []byte(`{"end_lsn":"0/30"}`), Producer: 1, Epoch: 3, Marker: 7}, // a new timeline
 	}
 	event := func(topic, end string, epoch int16, marker int64) Record {
-		return Record{Topic: topic, Epoch: epoch, Producer: 1, Marker: marker, Time: at(int64(epoch)*20 - 7), Decided: at(int64(epoch)*20 + 2), Headers: map[string]string{"pgtee-event-id": fmt.Sprintf("1/s/%s/0", end)}}
+		return Record{Topic: topic, Epoch: epoch, Producer: 1, Marker: marker, Time: at(int64(epoch)*20 - 7), Decided: at(int64(epoch)*20 + 2), Headers: map[string]string{"pgtee-event-id": fmt.Sprintf("1/s/1/%s/0", end)}}
 	}
 	late, early := event("a", "0/20", 2, 6), event("a", "0/20", 2, 6)
 	late.Time, early.Decided = at(41), at(34)
@@ -24,9 +24,9 @@ func TestTornTellsTearsApart(t *testing.T) {
 		events []Record
 		torn   int
 	}{
-		{"whole", []Record{event("a", "0/10", 1, 2), event("a", "0/20", 2, 6), event("a", "0/30", 2, 6), event("b", "0/30", 2, 9)}, 0},
+		{"whole", []Record{event("a", "0/8", 1, 2), event("a", "0/20", 2, 6), event("a", "0/28", 2, 6), event("b", "0/28", 2, 9)}, 0},
 		{"in two Kafka transactions", []Record{event("a", "0/20", 2, 2), event("a", "0/20", 2, 6)}, 1},
-		{"with another position", []Record{event("a", "0/10", 1, 2), event("a", "0/20", 2, 2)}, 1},
+		{"with another position", []Record{event("a", "0/8", 1, 2), event("a", "0/20", 2, 2)}, 1},
 		{"by another producer", []Record{event("a", "0/20", 1, 2), event("b", "0/20", 2, 2)}, 1},
 		{"written after the position was decided", []Record{late}, 1},
 		{"decided before the position was written", []Record{early}, 1},

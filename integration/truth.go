@@ -24,7 +24,7 @@ type Truth struct {
 // Commit is one committed transaction.
 type Commit struct {
 	XID     uint32
-	End     string // end LSN of its commit record, as Postgres prints it
+	LSN     string // of its commit record, as Postgres prints it
 	Changes []RowChange
 }
 
@@ -97,9 +97,9 @@ func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error)
 	if err != nil {
 		return nil, fmt.Errorf("load the history: %w", err)
 	}
-	err = loadCommits(ctx, conn, from, func(xid uint32, end string) {
+	err = loadCommits(ctx, conn, from, func(xid uint32, lsn string) {
 		if made := changes[xid]; made != nil {
-			truth.Commits = append(truth.Commits, Commit{xid, end, made})
+			truth.Commits = append(truth.Commits, Commit{xid, lsn, made})
 			delete(changes, xid)
 		}
 	})
@@ -114,7 +114,7 @@ func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error)
 
 // loadCommits calls each with every commit record of the log since a position, in pieces: the server
 // holds all records of a piece in memory, with their descriptions.
-func loadCommits(ctx context.Context, conn *pgx.Conn, from string, each func(xid uint32, end string)) error {
+func loadCommits(ctx context.Context, conn *pgx.Conn, from string, each func(xid uint32, lsn string)) error {
 	const piece = 64 << 20
 	var flushed string
 	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&flushed); err != nil {
@@ -123,14 +123,14 @@ func loadCommits(ctx context.Context, conn *pgx.Conn, from string, each func(xid
 	for {
 		var last *string
 		var xids []int64
-		var ends []string
+		var starts []string
 		var done bool
-		const commits = `SELECT last::text, xids, ends::text[], $2::text::pg_lsn - $1::text::pg_lsn <= $3 FROM truth.commits($1::text::pg_lsn, least($2::text::pg_lsn, $1::text::pg_lsn + $3))`
-		if err := conn.QueryRow(ctx, commits, from, flushed, piece).Scan(&last, &xids, &ends, &done); err != nil {
+		const commits = `SELECT last::text, xids, starts::text[], $2::text::pg_lsn - $1::text::pg_lsn <= $3 FROM truth.commits($1::text::pg_lsn, least($2::text::pg_lsn, $1::text::pg_lsn + $3))`
+		if err := conn.QueryRow(ctx, commits, from, flushed, piece).Scan(&last, &xids, &starts, &done); err != nil {
 			return fmt.Errorf("from %s: %w", from, err)
 		}
 		for i := range xids {
-			each(uint32(xids[i]), ends[i])
+			each(uint32(xids[i]), starts[i])
 		}
 		switch {
 		case done:

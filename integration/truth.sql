@@ -39,17 +39,17 @@ BEGIN
 END
 $$;
 
--- commits(start, stop) lists the commit records of a piece of the log, in their order, and where the
+-- commits(start, stop) lists the commit records of a piece of the log, in their order, by where they begin, and where the
 -- piece ended: no record stretches over that. Of a prepared transaction the record carries no xid, its
 -- description begins with it.
 CREATE EXTENSION pg_walinspect;
-CREATE FUNCTION truth.commits(start pg_lsn, stop pg_lsn, OUT last pg_lsn, OUT xids bigint[], OUT ends pg_lsn[]) LANGUAGE sql AS $$
+CREATE FUNCTION truth.commits(start pg_lsn, stop pg_lsn, OUT last pg_lsn, OUT xids bigint[], OUT starts pg_lsn[]) LANGUAGE sql AS $$
     WITH records AS MATERIALIZED (
         SELECT start_lsn, end_lsn, xid, resource_manager = 'Transaction' AND record_type IN ('COMMIT', 'COMMIT_PREPARED') AS commits,
             CASE WHEN resource_manager = 'Transaction' AND record_type = 'COMMIT_PREPARED' THEN split_part(description, ':', 1)::bigint END AS prepared
         FROM pg_get_wal_records_info(start, stop)
     )
     SELECT max(end_lsn), coalesce(array_agg(coalesce(prepared, xid::text::bigint) ORDER BY start_lsn) FILTER (WHERE commits), '{}'),
-        coalesce(array_agg(end_lsn ORDER BY start_lsn) FILTER (WHERE commits), '{}')
+        coalesce(array_agg(start_lsn ORDER BY start_lsn) FILTER (WHERE commits), '{}')
     FROM records
 $$;

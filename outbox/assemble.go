@@ -9,17 +9,17 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// ErrTransactionTooLarge is a transaction that does not fit into the memory that it may take.
-var ErrTransactionTooLarge = errors.New("transaction too large")
+// DefaultPartBytes is the memory above which a transaction is handed out in parts, if nothing else is said.
+const DefaultPartBytes = 4 << 20
 
-// DefaultMaxTransactionBytes is the memory that one transaction may take if nothing else is said.
-const DefaultMaxTransactionBytes = 1 << 30
-
-// Assembler makes whole transactions of pgoutput messages. It is pure: no socket, no clock. It is
-// used by one goroutine at a time; the Transactions that it returns belong to whoever gets them.
+// Assembler makes transactions of pgoutput messages. It is pure: no socket, no clock. It is used by one
+// goroutine at a time; the Transactions that it returns belong to whoever gets them.
+//
+// The server sends nothing of a transaction before that has committed, so a giant one need not be kept
+// until its end has come: it is handed out in parts.
 type Assembler struct {
-	maxBytes int
-	verifier *verifier
+	partBytes int
+	verifier  *verifier
 
 	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
 
@@ -31,8 +31,8 @@ type Assembler struct {
 
 	memory  arena
 	last    LSN          // end of the last transaction or marker
-	current *Transaction // between Begin and Commit
-	ordinal int
+	current *Transaction // between Begin and Commit: the part that grows
+	ordinal int          // of the next change
 }
 
 // table is a Relation and what its rows are to us.
@@ -52,26 +52,33 @@ const (
 
 // NewAssembler makes an Assembler whose transactions end above the position last. Notes are checked
 // with the signer of their key id; without any signer they stay Unverified.
-func NewAssembler(last LSN, maxTransactionBytes int, keys []MasterKey) *Assembler {
+func NewAssembler(last LSN, partBytes int, keys []MasterKey) *Assembler {
 	return &Assembler{
-		maxBytes: maxTransactionBytes,
-		verifier: newVerifier(keys),
-		tables:   map[uint32]*table{},
-		types:    map[uint32]typeName{},
-		last:     last,
+		partBytes: partBytes,
+		verifier:  newVerifier(keys),
+		tables:    map[uint32]*table{},
+		types:     map[uint32]typeName{},
+		last:      last,
 	}
 }
 
 // Message takes one message of the stream, which was written to the log at lsn, and returns the
-// transaction that it completes, or nil. data may be reused afterwards. After an error the stream
-// cannot go on.
+// transaction that it completes, or the part of one that is full, or nil. data may be reused afterwards.
+// After an error the stream cannot go on.
 func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 	if err := pgoutput.Parse(data, &a.message); err != nil {
 		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
 	}
+	var part *Transaction
+	if a.current != nil && a.current.Bytes >= a.partBytes && a.message.Kind != pgoutput.KindCommit {
+		part = a.cut()
+	}
 	transaction, err := a.apply(lsn, &a.message)
 	if err != nil {
 		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
+	}
+	if part != nil {
+		return part, nil
 	}
 	return transaction, nil
 }
@@ -113,8 +120,25 @@ func (a *Assembler) begin(b *pgoutput.Begin) error {
 	}
 	a.memory.begin()
 	a.ordinal = 0
-	a.current = &Transaction{XID: b.XID, BeginLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
+	a.current = &Transaction{XID: b.XID, CommitLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
 	return nil
+}
+
+// cut ends a part and starts the next, which goes on within the last statement.
+func (a *Assembler) cut() *Transaction {
+	t := a.current
+	t.Changes = a.memory.changes.take()
+	t.Notes = a.memory.notes.take()
+	t.More = true
+	a.memory.begin()
+	next := &Transaction{XID: t.XID, CommitLSN: t.CommitLSN, CommitTime: t.CommitTime, Part: t.Part + 1, FirstNote: t.FirstNote, Bytes: transactionBytes}
+	if n := len(t.Notes); n > 0 {
+		next.FirstNote += n - 1
+		next.Bytes += noteBytes
+		*a.memory.notes.next() = t.Notes[n-1]
+	}
+	a.current = next
+	return t
 }
 
 func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
@@ -122,8 +146,8 @@ func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
 	if t == nil {
 		return nil, fmt.Errorf("commit at %s without a begin", c.CommitLSN)
 	}
-	if c.CommitLSN != t.BeginLSN {
-		return nil, fmt.Errorf("transaction %d began with the commit record at %s and ends with the one at %s", t.XID, t.BeginLSN, c.CommitLSN)
+	if c.CommitLSN != t.CommitLSN {
+		return nil, fmt.Errorf("transaction %d began with the commit record at %s and ends with the one at %s", t.XID, t.CommitLSN, c.CommitLSN)
 	}
 	if c.EndLSN <= a.last {
 		return nil, fmt.Errorf("transaction %d ends at %s, not after %s: the server repeats or reorders its log", t.XID, c.EndLSN, a.last)
@@ -180,12 +204,10 @@ func (a *Assembler) row(lsn LSN, op Op, row *pgoutput.Row) error {
 		if op != Insert || t.fields == nil {
 			return nil
 		}
-		return a.outboxRow(lsn, t, row.New)
+		a.outboxRow(lsn, t, row.New)
+		return nil
 	}
-	c, err := a.change(op, lsn, len(row.Old)+len(row.New))
-	if err != nil {
-		return err
-	}
+	c := a.change(op, lsn, len(row.Old)+len(row.New))
 	c.Relation = t.Relation
 	c.OldKind = row.OldKind
 	c.Old = a.memory.copy(row.Old)
@@ -210,11 +232,7 @@ func (a *Assembler) truncate(lsn LSN, truncated pgoutput.Truncated) error {
 		if t.ours {
 			continue
 		}
-		c, err := a.change(Truncate, lsn, 0)
-		if err != nil {
-			return err
-		}
-		c.Relation = t.Relation
+		a.change(Truncate, lsn, 0).Relation = t.Relation
 	}
 	return nil
 }
@@ -229,12 +247,10 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 		return errors.New("transactional message outside of a transaction")
 	}
 	if string(m.Prefix) == MessagePrefix {
-		return a.messageNote(lsn, m.Content)
+		a.messageNote(lsn, m.Content)
+		return nil
 	}
-	c, err := a.change(Message, lsn, len(m.Content))
-	if err != nil {
-		return err
-	}
+	c := a.change(Message, lsn, len(m.Content))
 	if string(m.Prefix) != a.prefix {
 		a.prefix = string(m.Prefix)
 	}
@@ -244,23 +260,12 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 }
 
 // change appends a change that will hold size bytes. The pointer is valid until the next append.
-func (a *Assembler) change(op Op, lsn LSN, size int) (*Change, error) {
-	if err := a.charge(changeBytes + size); err != nil {
-		return nil, err
-	}
+func (a *Assembler) change(op Op, lsn LSN, size int) *Change {
+	a.current.Bytes += changeBytes + size
 	c := a.memory.changes.next()
 	*c = Change{Op: op, LSN: lsn, Ordinal: a.ordinal, Note: a.memory.notes.len() - 1}
 	a.ordinal++
-	return c, nil
-}
-
-func (a *Assembler) charge(size int) error {
-	a.current.Bytes += size
-	if a.current.Bytes > a.maxBytes {
-		return fmt.Errorf("%w: transaction %d takes more than %d bytes of memory; raise --max-transaction-bytes",
-			ErrTransactionTooLarge, a.current.XID, a.maxBytes)
-	}
-	return nil
+	return c
 }
 
 // isOutbox reports whether a table of schema pgtee is outbox or one of its slices, outbox_N.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -52,7 +51,7 @@ func recordedMessages(t testing.TB) []walMessage {
 }
 
 func TestAssembleGolden(t *testing.T) {
-	a := NewAssembler(0, DefaultMaxTransactionBytes, nil)
+	a := NewAssembler(0, DefaultPartBytes, nil)
 	var whole []*Transaction
 	var scratch []byte // each message overwrites the one before, as on a connection
 	for _, m := range recordedMessages(t) {
@@ -85,7 +84,7 @@ func TestAssembleGolden(t *testing.T) {
 }
 
 func describe(w *bytes.Buffer, t *Transaction) {
-	fmt.Fprintf(w, "transaction %d %s..%s %s\n", t.XID, t.BeginLSN, t.EndLSN, t.CommitTime.Format(time.RFC3339Nano))
+	fmt.Fprintf(w, "transaction %d %s..%s %s\n", t.XID, t.CommitLSN, t.EndLSN, t.CommitTime.Format(time.RFC3339Nano))
 	for _, c := range t.Changes {
 		fmt.Fprintf(w, "  %d %c %s note=%d", c.Ordinal, c.Op, c.LSN, c.Note)
 		if c.Relation != nil {
@@ -118,7 +117,7 @@ func tupleText(t pgoutput.Tuple) string {
 
 func TestAssembleNamesTypesThatAreNotBuiltIn(t *testing.T) {
 	named := map[string]bool{}
-	a := NewAssembler(0, DefaultMaxTransactionBytes, nil)
+	a := NewAssembler(0, DefaultPartBytes, nil)
 	for _, m := range recordedMessages(t) {
 		transaction, err := a.Message(m.lsn, m.data)
 		if err != nil {
@@ -208,21 +207,6 @@ func TestAssembleRefuses(t *testing.T) {
 	}
 }
 
-func TestAssembleTransactionTooLarge(t *testing.T) {
-	w := &wal{t: t, tolerant: true, maxBytes: 100_000}
-	w.begin(1).relation(1, "public", "t", "a")
-	for range 9 {
-		w.insert(1, strings.Repeat("x", 10_000))
-	}
-	if w.err != nil {
-		t.Fatal(w.err)
-	}
-	w.insert(1, strings.Repeat("x", 10_000))
-	if !errors.Is(w.err, ErrTransactionTooLarge) || !strings.Contains(w.err.Error(), "--max-transaction-bytes") {
-		t.Errorf("got %v", w.err)
-	}
-}
-
 func TestAssembleProgress(t *testing.T) {
 	w := &wal{t: t}
 	w.begin(1)
@@ -237,7 +221,7 @@ func TestAssembleProgress(t *testing.T) {
 		t.Errorf("an urgent request at where we are: %+v", got)
 	}
 	got := w.assembler.Progress(end+1, false)
-	if got == nil || got.EndLSN != end+1 || !isMarker(got) {
+	if got == nil || got.EndLSN != end+1 || !got.IsMarker() {
 		t.Errorf("got %+v, want a marker at %s", got, end+1)
 	}
 }

@@ -26,11 +26,8 @@ const maxEventBytes = 4 << 20
 
 // event appends the change that a row of kind e tells of: its note is JSON,
 // {"topic": text, "key": base64 | null, "headers": {name: text | null} | null}, its sql the payload.
-func (a *Assembler) event(lsn LSN, c *noteColumns) error {
-	change, err := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
-	if err != nil {
-		return err
-	}
+func (a *Assembler) event(lsn LSN, c *noteColumns) {
+	change := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
 	e := &EventRecord{}
 	change.Event = e
 	e.User = string(c.user[:min(len(c.user), maxNameBytes)])
@@ -41,7 +38,7 @@ func (a *Assembler) event(lsn LSN, c *noteColumns) error {
 		Headers map[string]*string
 	}
 	if !ok || len(c.payload) > maxEventBytes || json.Unmarshal(c.payload, &body) != nil {
-		return nil
+		return
 	}
 	e.Topic, e.Key, e.Payload = body.Topic, body.Key, payload
 	if c.sql != nil && payload == nil {
@@ -54,5 +51,4 @@ func (a *Assembler) event(lsn LSN, c *noteColumns) error {
 		}
 		e.Headers = append(e.Headers, header)
 	}
-	return nil
 }

@@ -64,7 +64,7 @@ type noteColumns struct {
 }
 
 // outboxRow takes a row that was inserted into pgtee.outbox.
-func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
+func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	var values [fieldCount][]byte
 	columns := tuple.Columns()
 	for i := 0; columns.Next(); i++ {
@@ -74,7 +74,8 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 	}
 	switch string(values[fieldKind]) {
 	case "d":
-		return a.ddl(lsn, values[fieldNote])
+		a.ddl(lsn, values[fieldNote])
+		return
 	case "n", "e", "s":
 	default: // not ours to read
 		values[fieldNote] = nil
@@ -91,16 +92,17 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) error {
 	}
 	switch string(values[fieldKind]) {
 	case "e":
-		return a.event(lsn, row)
+		a.event(lsn, row)
 	case "s":
-		return a.signal(lsn, row)
+		a.signal(lsn, row)
+	default:
+		a.note(lsn, row)
 	}
-	return a.note(lsn, row)
 }
 
 // messageNote takes the content of a logical message with our prefix: what record_send() makes of
 // ROW(payload text, user name, role name, pid int, application text, sql bytea).
-func (a *Assembler) messageNote(lsn LSN, content []byte) error {
+func (a *Assembler) messageNote(lsn LSN, content []byte) {
 	var values [6][]byte
 	columns := &noteColumns{}
 	if readRecord(content, values[:]) && len(values[3]) == 4 && max(len(values[1]), len(values[2]), len(values[4])) <= maxNameBytes {
@@ -113,7 +115,7 @@ func (a *Assembler) messageNote(lsn LSN, content []byte) error {
 			sql:         values[5],
 		}
 	}
-	return a.note(lsn, columns)
+	a.note(lsn, columns)
 }
 
 // readRecord reads the binary form of a record (record_send in PostgreSQL's rowtypes.c): int32 number
@@ -143,11 +145,11 @@ func readRecord(data []byte, values [][]byte) bool {
 // note appends a note, and the DDL change that it alone tells of: that of a command which ran before its note and
 // which event triggers do not see, or of any DDL where there are no event triggers. Not that of a forged note, which
 // would put any client's words into the stream of DDL.
-func (a *Assembler) note(lsn LSN, c *noteColumns) error {
-	size := len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
-	if err := a.charge(noteBytes + size); err != nil {
-		return err
-	}
+//
+// A note that may tell of DDL takes a number among the changes whether it does or not: that must not depend on which
+// keys and event triggers there are when the stream is read.
+func (a *Assembler) note(lsn LSN, c *noteColumns) {
+	a.current.Bytes += noteBytes + len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	n := a.memory.notes.next()
 	*n = Note{
 		User:        a.memory.copy(c.user),
@@ -156,22 +158,18 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) error {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.readPayload(n, c)
-	unseen := n.Flags&FlagAfter != 0
-	if n.Flags&FlagDDL != 0 {
-		unseen = a.noTriggers
+	if n.Flags&(FlagAfter|FlagDDL) == 0 {
+		return
 	}
-	if !unseen || n.Trust == Forged {
-		return nil
+	if n.Flags&FlagDDL != 0 && !a.noTriggers || n.Trust == Forged {
+		a.ordinal++
+		return
 	}
-	change, err := a.change(DDL, lsn, len(n.SQL))
-	if err != nil {
-		return err
-	}
+	change := a.change(DDL, lsn, len(n.SQL))
 	change.DDL = &DDLRecord{
 		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
 		Atomic: n.Flags&FlagAfter == 0,
 	}
-	return nil
 }
 
 // readPayload fills in n.Payload and n.SQL and says how far they are to be trusted.
@@ -209,14 +207,10 @@ func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 }
 
 // ddl appends the change that a DDL record, JSON, tells of.
-func (a *Assembler) ddl(lsn LSN, content []byte) error {
-	c, err := a.change(DDL, lsn, len(content))
-	if err != nil {
-		return err
-	}
+func (a *Assembler) ddl(lsn LSN, content []byte) {
+	c := a.change(DDL, lsn, len(content))
 	c.DDL = &DDLRecord{}
 	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
 		*c.DDL = DDLRecord{}
 	}
-	return nil
 }

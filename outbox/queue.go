@@ -9,11 +9,10 @@ import (
 // ErrClosed is what waits on a Stream after its Close.
 var ErrClosed = errors.New("stream closed")
 
-// queue holds whole transactions between the reader of the connection, who pushes, and the publisher,
-// who looks at the head and drops it later. One goroutine on each side.
+// queue holds transactions, and parts of giant ones, between the reader of the connection, who pushes, and
+// the publisher, who looks at the head and drops it later. One goroutine on each side.
 //
-// It takes a transaction as long as it holds less than maxBytes: it may hold that and one transaction
-// more, so a transaction of any size passes.
+// It takes one more as long as it holds less than maxBytes: so each passes, whatever its size.
 type queue struct {
 	maxBytes int
 	arrived  chan struct{} // one token: look again
@@ -23,7 +22,7 @@ type queue struct {
 	mu    sync.Mutex
 	items []*Transaction
 	bytes int
-	last  LSN // end of the newest transaction that was pushed, here or gone
+	last  LSN // through which everything was pushed, here or gone
 	err   error
 }
 
@@ -64,7 +63,7 @@ func (q *queue) tryPush(t *Transaction) (added, failed bool) {
 		return false, true
 	}
 	n := len(q.items)
-	if isMarker(t) && n > 0 && isMarker(q.items[n-1]) {
+	if t.IsMarker() && n > 0 && q.items[n-1].IsMarker() {
 		q.items[n-1] = t // as long as the other: bytes stays right
 		q.last = t.EndLSN
 		return true, false
@@ -74,12 +73,9 @@ func (q *queue) tryPush(t *Transaction) (added, failed bool) {
 	}
 	q.items = append(q.items, t)
 	q.bytes += t.Bytes
-	q.last = t.EndLSN
+	q.last = t.Through()
 	return true, false
 }
-
-// isMarker reports whether t says only "nothing for us up to EndLSN".
-func isMarker(t *Transaction) bool { return len(t.Changes) == 0 && len(t.Notes) == 0 }
 
 // head waits for a transaction, and returns the oldest ones in a slice of its own: at least one, more
 // as long as they hold no more than maxBytes together. They stay in the queue.
@@ -111,11 +107,12 @@ func (q *queue) tryHead(maxBytes int) ([]*Transaction, error) {
 	return append([]*Transaction(nil), q.items[:n]...), nil
 }
 
-// drop forgets the transactions that end at upTo or before.
-func (q *queue) drop(upTo LSN) {
+// drop forgets what head has returned, or the first of that. A marker that another has replaced meanwhile
+// stays: nobody has seen that one.
+func (q *queue) drop(head []*Transaction) {
 	q.mu.Lock()
 	n := 0
-	for n < len(q.items) && q.items[n].EndLSN <= upTo {
+	for n < min(len(head), len(q.items)) && q.items[n] == head[n] {
 		q.bytes -= q.items[n].Bytes
 		n++
 	}
@@ -145,7 +142,7 @@ func (q *queue) failed() error {
 	return q.err
 }
 
-// received returns the end of the newest transaction that was pushed.
+// received returns the position through which everything was pushed.
 func (q *queue) received() LSN {
 	q.mu.Lock()
 	defer q.mu.Unlock()

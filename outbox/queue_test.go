@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,16 @@ import (
 // rowsUpTo is a transaction that ends at end and takes size bytes.
 func rowsUpTo(end LSN, size int) *Transaction {
 	return &Transaction{EndLSN: end, Bytes: size, Changes: make([]Change, 1)}
+}
+
+// dropUpTo drops what ends at upTo or before.
+func dropUpTo(q *queue, upTo LSN) {
+	head, _ := q.tryHead(math.MaxInt)
+	n := 0
+	for n < len(head) && head[n].EndLSN <= upTo {
+		n++
+	}
+	q.drop(head[:n])
 }
 
 func marker(end LSN) *Transaction { return &Transaction{EndLSN: end, Bytes: transactionBytes} }
@@ -44,9 +55,9 @@ func TestQueueHead(t *testing.T) {
 	wantHead(t, q, 299, 10, 20)
 	wantHead(t, q, 300, 10, 20, 30)
 	wantHead(t, q, 300, 10, 20, 30) // nothing was removed
-	q.drop(5)
+	dropUpTo(q, 5)
 	wantHead(t, q, 100, 10)
-	q.drop(29)
+	dropUpTo(q, 29)
 	wantHead(t, q, 1000, 30, 40, 50)
 	if n, bytes := q.held(); n != 3 || bytes != 300 {
 		t.Errorf("holds %d of %d bytes, want 3 of 300", n, bytes)
@@ -54,7 +65,7 @@ func TestQueueHead(t *testing.T) {
 	if q.received() != 50 {
 		t.Errorf("received %s", q.received())
 	}
-	q.drop(1 << 40)
+	dropUpTo(q, 1<<40)
 	if n, bytes := q.held(); n != 0 || bytes != 0 {
 		t.Errorf("holds %d of %d bytes, want nothing", n, bytes)
 	}
@@ -75,7 +86,7 @@ func TestQueueMarkers(t *testing.T) {
 		t.Errorf("the transaction in hand ends at %s now", head[0].EndLSN)
 	}
 	wantHead(t, q, 1000, 99)
-	q.drop(10) // what was in hand; the newer marker stays
+	q.drop(head) // what was in hand; the newer marker stays
 	wantHead(t, q, 1000, 99)
 
 	q = newQueue(0, 1000)
@@ -100,7 +111,7 @@ func TestQueueBlocksWhenFull(t *testing.T) {
 		if _, bytes := q.held(); pushed != 3 || bytes != 300 {
 			t.Fatalf("%d pushed, %d bytes, want 3 and 300: below 250 there is room for one more", pushed, bytes)
 		}
-		q.drop(2)
+		dropUpTo(q, 2)
 		synctest.Wait()
 		if pushed != 5 {
 			t.Fatalf("%d pushed after two were dropped, want 5", pushed)
@@ -131,7 +142,7 @@ func TestQueueHeadWaits(t *testing.T) {
 		if waited := time.Since(start); waited != time.Hour {
 			t.Errorf("waited %s, want 1h", waited)
 		}
-		q.drop(7)
+		dropUpTo(q, 7)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := q.head(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
@@ -151,7 +162,7 @@ func TestQueueFail(t *testing.T) {
 		t.Error("push after fail")
 	}
 	wantHead(t, q, 1, 1)
-	q.drop(1)
+	dropUpTo(q, 1)
 	if _, err := q.head(t.Context(), 1); err != first {
 		t.Errorf("got %v, want %v", err, first)
 	}

@@ -135,12 +135,7 @@ func (s *SignalRecord) problem() string {
 }
 
 // signal appends the change that a row of kind s tells of.
-func (a *Assembler) signal(lsn LSN, c *noteColumns) error {
-	change, err := a.change(Signal, lsn, len(c.payload)+len(c.user))
-	if err != nil {
-		return err
-	}
+func (a *Assembler) signal(lsn LSN, c *noteColumns) {
 	record := ParseSignal(c.payload, string(c.user[:min(len(c.user), maxNameBytes)]))
-	change.Signal = &record
-	return nil
+	a.change(Signal, lsn, len(c.payload)+len(c.user)).Signal = &record
 }

@@ -14,10 +14,10 @@ import (
 
 // StreamConfig says which slot to read, and how much memory that may take.
 type StreamConfig struct {
-	ConnString          string // of the database, as libpq takes it
-	Slot                string
-	MaxQueueBytes       int // of whole transactions that wait for the publisher; 0: 24 MiB, a fraction of a second of work
-	MaxTransactionBytes int // of one transaction; 0: DefaultMaxTransactionBytes
+	ConnString    string // of the database, as libpq takes it
+	Slot          string
+	MaxQueueBytes int // of what waits for the publisher; 0: 24 MiB, a fraction of a second of work
+	PartBytes     int // of a transaction, above which it comes in parts; 0: DefaultPartBytes
 
 	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
 	// Unverified.
@@ -41,8 +41,8 @@ const (
 // Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills
 // the queue, one writes status updates, so that the connection lives while the queue is full.
 //
-// Memory is bounded by MaxQueueBytes and twice MaxTransactionBytes: the transaction that is read, and
-// one that passes though the queue was almost full.
+// Memory is bounded by MaxQueueBytes and twice PartBytes: the part that is read, and one that passes though
+// the queue was almost full.
 //
 // acked <= received, both end LSNs. The server may discard what is acked; nothing is acked before Ack.
 type Stream struct {
@@ -97,7 +97,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 }
 
 func newAssembler(system System, cfg StreamConfig) *Assembler {
-	a := NewAssembler(system.ConfirmedFlush, cfg.MaxTransactionBytes, cfg.Keys)
+	a := NewAssembler(system.ConfirmedFlush, cfg.PartBytes, cfg.Keys)
 	a.noTriggers = !system.Triggers
 	return a
 }
@@ -109,8 +109,8 @@ func (cfg *StreamConfig) setDefaults() {
 	if cfg.MaxQueueBytes == 0 {
 		cfg.MaxQueueBytes = defaultMaxQueueBytes
 	}
-	if cfg.MaxTransactionBytes == 0 {
-		cfg.MaxTransactionBytes = DefaultMaxTransactionBytes
+	if cfg.PartBytes == 0 {
+		cfg.PartBytes = DefaultPartBytes
 	}
 }
 
@@ -132,20 +132,20 @@ func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 // System says where the stream comes from, as it was when it was opened.
 func (s *Stream) System() System { return s.system }
 
-// Next waits until the queue holds a transaction and returns its head: at least one transaction, more
-// if together they take no more than maxBytes, in commit order. They stay in the queue, and the next
-// call returns the same again, until Drop; only a last one without Changes and Notes may come back
-// with a higher EndLSN. The slice is the caller's, the transactions are not to be changed. A publisher
-// that wants to record such a last one later drops it, keeps its EndLSN, and waits for more.
+// Next waits until the queue holds something and returns its head: at least one transaction or part of a
+// giant, more if together they take no more than maxBytes, in commit order. They stay in the queue, and the
+// next call returns the same again, until Drop; only a last one that is a marker may come back with a
+// higher EndLSN. The slice is the caller's, the transactions are not to be changed. A publisher that wants
+// to record a marker later drops it, keeps its EndLSN, and waits for more.
 //
-// When the stream has failed, Next returns the error after the transactions that came whole before.
+// When the stream has failed, Next returns the error after what came before.
 // One goroutine at a time may call it.
 func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error) {
 	return s.queue.head(ctx, maxBytes)
 }
 
-// Drop forgets the transactions up to a position.
-func (s *Stream) Drop(upTo LSN) { s.queue.drop(upTo) }
+// Drop forgets what Next has returned last, or the first of it.
+func (s *Stream) Drop(head []*Transaction) { s.queue.drop(head) }
 
 // Ack lets the server discard the WAL up to a position, which has to be recorded in Kafka. It is sent
 // at once, without waiting for it, and again with each status update. A position below one that was

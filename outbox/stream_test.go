@@ -38,7 +38,7 @@ func TestStreamAcksOnlyOnAck(t *testing.T) {
 		if want := (status{written: end}); len(got) != 5 || got[4] != want {
 			t.Fatalf("status updates in 5 s: %+v, want 5 like %+v", got, want)
 		}
-		s.Drop(end)
+		dropUpTo(s.queue, end)
 		s.Ack(end)
 		synctest.Wait() // no time passes
 		if got, want := w.answers(), (status{written: end, flushed: end, applied: end}); len(got) != 1 || got[0] != want {
@@ -147,7 +147,7 @@ func TestStreamBackpressure(t *testing.T) {
 		for len(got) < total {
 			for _, end := range next(t, s) {
 				got = append(got, end)
-				s.Drop(end)
+				dropUpTo(s.queue, end)
 				synctest.Wait()
 			}
 		}
@@ -187,7 +187,7 @@ func TestStreamFails(t *testing.T) {
 				if got := next(t, s); !slices.Equal(got, []LSN{end}) {
 					t.Fatalf("got transactions to %v, want %s", got, end)
 				}
-				s.Drop(end)
+				dropUpTo(s.queue, end)
 				_, err := s.Next(t.Context(), 1)
 				if err == nil || test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.want) ||
 					!strings.Contains(err.Error(), "slot test_slot, after "+end.String()) {
@@ -265,7 +265,7 @@ func TestStreamClose(t *testing.T) {
 		}()
 		synctest.Wait()
 		received := s.Received()
-		s.Drop(received)
+		dropUpTo(s.queue, received)
 		s.Ack(received)
 		start := time.Now()
 		if err := s.Close(); err != nil || time.Since(start) > closeGrace {
@@ -278,7 +278,7 @@ func TestStreamClose(t *testing.T) {
 		}
 		for range 2 { // what came before Close may still be in the queue
 			if _, err := s.Next(t.Context(), 1); err == nil {
-				s.Drop(1 << 40)
+				dropUpTo(s.queue, 1<<40)
 			} else if !errors.Is(err, ErrClosed) {
 				t.Errorf("got %v, want ErrClosed", err)
 			}
@@ -294,7 +294,7 @@ func TestStreamCloseStuckServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		defer server.Close()
-		s := startStream(newFrames(client), StreamConfig{MaxQueueBytes: 1, MaxTransactionBytes: 1}, System{})
+		s := startStream(newFrames(client), StreamConfig{MaxQueueBytes: 1, PartBytes: 1}, System{})
 		time.Sleep(3 * time.Second) // a status update is stuck
 		start := time.Now()
 		_ = s.Close()

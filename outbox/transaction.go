@@ -28,18 +28,48 @@ const (
 	Read     Op = 'R' // a row that a snapshot has read; never in the log
 )
 
-// Transaction is one committed transaction, whole, in the order of the log.
-// A Transaction without Changes and Notes says "nothing for us up to EndLSN".
+// Transaction is one committed transaction in the order of the log: whole, or, if it is a giant, one of
+// its parts. The parts of a giant follow each other; all but the last have More and no EndLSN yet. The
+// notes of all parts have one numbering, and a part that goes on within a statement has that one's note
+// again as its first.
+//
+// A whole one without Changes and Notes is a marker: it says "nothing for us up to EndLSN".
 type Transaction struct {
 	XID        XID
-	BeginLSN   LSN // where the commit record starts, as Begin and Commit call it commit_lsn. Never a position.
+	CommitLSN  LSN // where the commit record starts, as Begin and Commit say. It names the transaction; it is never a position.
 	EndLSN     LSN // where the commit record ends: the transaction's position
 	CommitTime time.Time
+	Part       int  // number of this part, from 0
+	More       bool // parts follow
+	FirstNote  int  // number of Notes[0] in the whole transaction
 	Changes    []Change
 	Notes      []Note
 	Bytes      int  // memory held, for the bounds of queues
-	Urgent     bool // of a progress marker: the server waits for its acknowledgement, as it does when it stops
+	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it stops
 }
+
+// Whole says whether this is all of the transaction.
+func (t *Transaction) Whole() bool { return t.Part == 0 && !t.More }
+
+// Through returns the position that is reached when this has come: that of the transaction, or of what committed
+// before it.
+func (t *Transaction) Through() LSN {
+	if t.More {
+		return t.CommitLSN
+	}
+	return t.EndLSN
+}
+
+// UpTo returns how many changes the transaction has up to the end of this part, or 0 if this part has none.
+func (t *Transaction) UpTo() int {
+	if len(t.Changes) == 0 {
+		return 0
+	}
+	return t.Changes[len(t.Changes)-1].Ordinal + 1
+}
+
+// IsMarker says whether this is a marker.
+func (t *Transaction) IsMarker() bool { return t.Whole() && len(t.Changes) == 0 && len(t.Notes) == 0 }
 
 // Change is one row change, message, event or DDL record.
 type Change struct {

@@ -11,7 +11,7 @@ import (
 type wal struct {
 	t          testing.TB
 	tolerant   bool // keep the first error instead of failing
-	maxBytes   int
+	partBytes  int
 	keys       []MasterKey
 	noTriggers bool
 	assembler  *Assembler
@@ -24,10 +24,10 @@ type wal struct {
 func (w *wal) send(message []byte) *wal {
 	w.t.Helper()
 	if w.assembler == nil {
-		if w.maxBytes == 0 {
-			w.maxBytes = DefaultMaxTransactionBytes
+		if w.partBytes == 0 {
+			w.partBytes = 1 << 30
 		}
-		w.assembler = NewAssembler(0, w.maxBytes, w.keys)
+		w.assembler = NewAssembler(0, w.partBytes, w.keys)
 		w.assembler.noTriggers = w.noTriggers
 	}
 	if w.err != nil {

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -17,46 +16,52 @@ const (
 	maxStatementTables     = 100
 )
 
-// audit counts, for the audit record of one transaction, what its statements did to which tables.
+// audit counts, for the audit record of one transaction, what its statements did to which tables. A giant comes
+// in parts, so of its statements only what the record says of them is kept.
 type audit struct {
 	tables     []tableCount
 	byOID      map[uint32]int // index in tables
-	touches    []touch        // one per statement and table, in the order of the changes
 	directRows int
 	ddl        int // records of <prefix>.ddl
+
+	session    []byte // JSON of the first note's
+	key        []byte
+	verified   bool
+	begun      int    // statements
+	omitted    int    // of them
+	statements []byte // JSON of those that are not omitted
+	rows       int    // of the last one, which goes on
+	touched    []int  // indexes in tables of that one, no more than maxStatementTables
+	untold     int    // tables of that one beyond those
 }
 
 type tableCount struct {
 	relation                              *pgoutput.Relation
 	inserted, updated, deleted, truncated int
-	note                                  int // that touched it last
+	statement                             int // audit.begun when it was touched last
 }
-
-type touch struct{ note, table int }
-
-const noNote = -2 // -1 is the note of a direct change
 
 // appendAudit appends the record of <prefix>.audit that says who made this transaction:
 //
-//	{"v":1,"database","timeline","xid","end_lsn","commit_time","via":"proxy"|"direct","verified",
+//	{"v":1,"database","timeline","xid","commit_lsn","end_lsn","commit_time","parts","via":"proxy"|"direct","verified",
 //	 "session":{…}|null,
 //	 "statements":[{"number","command","fingerprint","text","text_cut","rows","tables":["s.t"],"tables_omitted"}],
 //	 "statements_omitted",
 //	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
 //	 "direct_rows","ddl"}
 //
-// A statement has "tables_omitted" only if some are.
+// A statement has "tables_omitted" only if some are; "parts" is there only of a transaction that became visible in
+// several Kafka transactions, and says how many.
 //
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
 // statement's note is.
-func (p *Publisher) appendAudit(tx *outbox.Transaction) {
-	p.audit.count(tx)
-	b := p.batch
+func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
+	a, b := &p.audit, p.batch
 	b.mark("audit")
 	key := Null
-	if len(tx.Notes) > 0 {
+	if a.begun > 0 {
 		key = len(b.Buf)
-		b.Buf = AppendHex16(b.Buf, uint64(tx.Notes[0].Session))
+		b.Buf = append(b.Buf, a.key...)
 	}
 	value := len(b.Buf)
 	b.Buf = append(b.Buf, `{"v":1,"database":`...)
@@ -64,13 +69,16 @@ func (p *Publisher) appendAudit(tx *outbox.Transaction) {
 	b.Buf = append(b.Buf, `,"timeline":`...)
 	b.Buf = strconv.AppendInt(b.Buf, int64(p.source.System().Timeline), 10)
 	b.Buf = appendCommit(b.Buf, tx)
-	b.Buf = appendOrigin(b.Buf, tx)
-	b.Buf = p.audit.appendStatements(b.Buf, &b.notes, tx)
-	b.Buf = p.audit.appendTables(b.Buf)
+	if parts > 0 {
+		b.Buf = strconv.AppendInt(append(b.Buf, `,"parts":`...), int64(parts+1), 10)
+	}
+	b.Buf = a.appendOrigin(b.Buf)
+	b.Buf = a.appendStatements(b.Buf)
+	b.Buf = a.appendTables(b.Buf)
 	b.Buf = append(b.Buf, `,"direct_rows":`...)
-	b.Buf = strconv.AppendInt(b.Buf, int64(p.audit.directRows), 10)
+	b.Buf = strconv.AppendInt(b.Buf, int64(a.directRows), 10)
 	b.Buf = append(b.Buf, `,"ddl":`...)
-	b.Buf = strconv.AppendInt(b.Buf, int64(p.audit.ddl), 10)
+	b.Buf = strconv.AppendInt(b.Buf, int64(a.ddl), 10)
 	b.Buf = append(b.Buf, '}')
 	b.Add(p.topics.audit, key, value)
 }
@@ -79,31 +87,31 @@ func (p *Publisher) appendAudit(tx *outbox.Transaction) {
 func appendCommit(dst []byte, tx *outbox.Transaction) []byte {
 	dst = append(dst, `,"xid":`...)
 	dst = strconv.AppendUint(dst, uint64(tx.XID), 10)
-	dst = append(dst, `,"end_lsn":"`...)
+	dst = append(dst, `,"commit_lsn":"`...)
+	dst = append(dst, tx.CommitLSN.String()...)
+	dst = append(dst, `","end_lsn":"`...)
 	dst = append(dst, tx.EndLSN.String()...)
 	dst = append(dst, `","commit_time":`...)
 	return AppendJSONTime(dst, tx.CommitTime)
 }
 
-func appendOrigin(dst []byte, tx *outbox.Transaction) []byte {
-	if len(tx.Notes) == 0 {
+func (a *audit) appendOrigin(dst []byte) []byte {
+	if a.begun == 0 {
 		return append(dst, `,"via":"direct","verified":false,"session":null`...)
 	}
-	verified := !slices.ContainsFunc(tx.Notes, func(n outbox.Note) bool { return n.Trust != outbox.Verified })
 	dst = append(dst, `,"via":"proxy","verified":`...)
-	dst = strconv.AppendBool(dst, verified)
-	dst = append(dst, `,"session":`...)
-	return appendSession(dst, &tx.Notes[0])
+	dst = strconv.AppendBool(dst, a.verified)
+	return append(append(dst, `,"session":`...), a.session...)
 }
 
-func (a *audit) count(tx *outbox.Transaction) {
-	if a.byOID == nil {
-		a.byOID = map[uint32]int{}
+// add counts the changes of a transaction, or of the next part of one. n are its notes.
+func (a *audit) add(tx *outbox.Transaction, n *notes) {
+	if tx.Part == 0 {
+		a.reset()
 	}
-	clear(a.byOID)
-	a.tables, a.touches, a.directRows, a.ddl = a.tables[:0], a.touches[:0], 0, 0
 	for i := range tx.Changes {
 		c := &tx.Changes[i]
+		a.beginStatements(tx, n, c.Note)
 		if c.Relation != nil {
 			a.countChange(c)
 		}
@@ -111,14 +119,74 @@ func (a *audit) count(tx *outbox.Transaction) {
 			a.ddl++
 		}
 	}
+	a.beginStatements(tx, n, len(tx.Notes)-1)
+}
+
+func (a *audit) reset() {
+	if a.byOID == nil {
+		a.byOID = map[uint32]int{}
+	}
+	clear(a.byOID)
+	*a = audit{
+		tables: a.tables[:0], byOID: a.byOID, verified: true,
+		session: a.session[:0], key: a.key[:0], statements: recycle(a.statements), touched: a.touched[:0],
+	}
+}
+
+// beginStatements begins the statements up to that of a note.
+func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
+	for i := a.begun - tx.FirstNote; i <= upTo; i++ {
+		a.endStatement()
+		a.beginStatement(n, i, &tx.Notes[i])
+	}
+}
+
+func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
+	if a.begun == 0 {
+		a.key = AppendHex16(a.key, uint64(note.Session))
+		a.session = appendSession(a.session, note)
+	}
+	a.begun++
+	a.verified = a.verified && note.Trust == outbox.Verified
+	a.rows, a.touched, a.untold = 0, a.touched[:0], 0
+	if a.omitted > 0 || len(a.statements) > maxAuditStatementBytes {
+		a.omitted++
+		return
+	}
+	if a.begun > 1 {
+		a.statements = append(a.statements, ',')
+	}
+	a.statements = append(a.statements, '{')
+	a.statements = n.appendStatement(a.statements, &n.facts[i], note, maxAuditTextBytes)
+}
+
+// endStatement completes the JSON of the last statement.
+func (a *audit) endStatement() {
+	if a.begun == 0 || a.omitted > 0 {
+		return
+	}
+	dst := appendRows(a.statements, a.rows)
+	dst = append(dst, `,"tables":[`...)
+	for i, table := range a.touched {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendTableName(dst, a.tables[table].relation)
+	}
+	dst = append(dst, ']')
+	if a.untold > 0 {
+		dst = append(dst, `,"tables_omitted":`...)
+		dst = strconv.AppendInt(dst, int64(a.untold), 10)
+	}
+	a.statements = append(dst, '}')
 }
 
 func (a *audit) countChange(c *outbox.Change) {
 	index := a.table(c)
 	t := &a.tables[index]
-	if t.note != c.Note {
-		t.note = c.Note
-		a.touches = append(a.touches, touch{c.Note, index})
+	if t.statement != a.begun {
+		t.statement = a.begun
+		a.touch(index)
 	}
 	switch c.Op {
 	case outbox.Insert:
@@ -131,9 +199,18 @@ func (a *audit) countChange(c *outbox.Change) {
 		t.truncated++
 		return
 	}
+	a.rows++
 	if c.Note < 0 {
 		a.directRows++
 	}
+}
+
+func (a *audit) touch(table int) {
+	if len(a.touched) == maxStatementTables {
+		a.untold++
+		return
+	}
+	a.touched = append(a.touched, table)
 }
 
 // table returns the index of the change's table.
@@ -145,51 +222,15 @@ func (a *audit) table(c *outbox.Change) int {
 	if !known {
 		index = len(a.tables)
 		a.byOID[c.Relation.OID] = index
-		a.tables = append(a.tables, tableCount{relation: c.Relation, note: noNote})
+		a.tables = append(a.tables, tableCount{relation: c.Relation, statement: -1})
 	}
 	return index
 }
 
-func (a *audit) appendStatements(dst []byte, n *notes, tx *outbox.Transaction) []byte {
-	dst = append(dst, `,"statements":[`...)
-	start, next := len(dst), 0
-	for i := range tx.Notes {
-		if len(dst)-start > maxAuditStatementBytes {
-			dst = append(dst, `],"statements_omitted":`...)
-			return strconv.AppendInt(dst, int64(len(tx.Notes)-i), 10)
-		}
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst, next = a.appendStatement(dst, n, tx, i, next)
-	}
-	return append(dst, `],"statements_omitted":0`...)
-}
-
-// appendStatement appends statement i. Its touches are at next or later; it returns where they end.
-func (a *audit) appendStatement(dst []byte, n *notes, tx *outbox.Transaction, i, next int) ([]byte, int) {
-	dst = append(dst, '{')
-	dst = n.appendStatement(dst, &n.facts[i], &tx.Notes[i], maxAuditTextBytes)
-	dst = append(dst, `,"tables":[`...)
-	for next < len(a.touches) && a.touches[next].note < i {
-		next++
-	}
-	first := next
-	for ; next < len(a.touches) && a.touches[next].note == i; next++ {
-		if next >= first+maxStatementTables {
-			continue
-		}
-		if next > first {
-			dst = append(dst, ',')
-		}
-		dst = appendTableName(dst, a.tables[a.touches[next].table].relation)
-	}
-	dst = append(dst, ']')
-	if omitted := next - first - maxStatementTables; omitted > 0 {
-		dst = append(dst, `,"tables_omitted":`...)
-		dst = strconv.AppendInt(dst, int64(omitted), 10)
-	}
-	return append(dst, '}'), next
+func (a *audit) appendStatements(dst []byte) []byte {
+	a.endStatement()
+	dst = append(append(dst, `,"statements":[`...), a.statements...)
+	return strconv.AppendInt(append(dst, `],"statements_omitted":`...), int64(a.omitted), 10)
 }
 
 func (a *audit) appendTables(dst []byte) []byte {

@@ -8,11 +8,19 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// EventIDHeader names the record header that stays the same when an event is published again:
-// system identifier, slot, end LSN of the transaction (which has a slash of its own), number of the
-// change in it, as in "7300015402116915253/pgtee/0/16B3748/12". Further records of the same change
-// end in ".1", ".2"; those of a transaction itself end in "begin", "end" and "audit".
+// EventIDHeader names the record header that stays the same when an event is published again: system
+// identifier, slot, timeline on which the transaction committed, LSN of its commit record (which has a slash
+// of its own), number of the change in it, as in "7300015402116915253/pgtee/1/0/16B3748/12". Further
+// records of the same change end in ".1", ".2"; those of a transaction itself end in "begin", "end" and
+// "audit".
+//
+// The timeline is that of the server's history: a standby that takes over gives the same id to what it
+// shares with its predecessor, and another to what it committed at the same place instead.
 const EventIDHeader = "pgtee-event-id"
+
+// PartHeader names the header of records of a transaction that became visible in parts: how many Kafka
+// transactions before this one hold earlier records of it. The first part's records do not have it.
+const PartHeader = "pgtee-part"
 
 // Null stands for the start of a key or value that a record does not have.
 const Null = -1
@@ -33,10 +41,14 @@ type Batch struct {
 	Buf []byte
 
 	identity []byte // system identifier and slot: "7300015402116915253/pgtee"
-	notes    notes  // of the transaction being appended
-	end      []byte // identity and end LSN of that transaction, with a slash at the end
-	ordinal  []byte // number of the change being appended
-	repeat   int    // records that this change has made
+	timeline int32  // of the server
+	history  []outbox.TimelineSwitch
+
+	notes   notes  // of the transaction being appended
+	prefix  []byte // of the ids of its events: identity, timeline and commit LSN, with a slash at the end
+	part    int    // Kafka transactions that hold earlier records of it
+	ordinal []byte // number of the change being appended
+	repeat  int    // records that this change has made
 
 	refused int // records that Refuse was called for
 
@@ -101,7 +113,8 @@ func (b *Batch) Bytes() int { return len(b.Buf) }
 
 // Begin says that the next records belong to tx, and At that they belong to its change i.
 func (b *Batch) Begin(tx *outbox.Transaction) {
-	b.end = fmt.Appendf(b.end[:0], "%s/%s/", b.identity, tx.EndLSN)
+	b.prefix = fmt.Appendf(b.prefix[:0], "%s/%d/%s/", b.identity, timelineAt(b.history, b.timeline, tx.CommitLSN), tx.CommitLSN)
+	b.part = 0
 	b.notes.begin(tx)
 }
 
@@ -112,6 +125,16 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 
 // atRead says that the next record is of a row that a snapshot has read.
 func (b *Batch) atRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
+
+// place is a place between two records.
+type place struct{ bytes, entries, headers, refused int }
+
+func (b *Batch) here() place { return place{len(b.Buf), len(b.entries), len(b.headers), b.refused} }
+
+// cut removes the records behind a place.
+func (b *Batch) cut(p place) {
+	b.Buf, b.entries, b.headers, b.refused = b.Buf[:p.bytes], b.entries[:p.entries], b.headers[:p.headers], p.refused
+}
 
 // mark says that the next records belong to a part of the transaction that is no change: "begin".
 func (b *Batch) mark(name string) {
@@ -169,11 +192,16 @@ func (b *Batch) addEventID() {
 	b.Buf = b.AppendEventID(b.Buf)
 	b.repeat++
 	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, EventIDHeader, span{start, len(b.Buf)}})
+	if b.part > 0 {
+		start = len(b.Buf)
+		b.Buf = strconv.AppendInt(b.Buf, int64(b.part), 10)
+		b.headers = append(b.headers, headerEntry{len(b.entries) - 1, PartHeader, span{start, len(b.Buf)}})
+	}
 }
 
 // AppendEventID appends the event id of the next record to be added.
 func (b *Batch) AppendEventID(dst []byte) []byte {
-	dst = append(append(dst, b.end...), b.ordinal...)
+	dst = append(append(dst, b.prefix...), b.ordinal...)
 	if b.repeat > 0 {
 		dst = strconv.AppendInt(append(dst, '.'), int64(b.repeat), 10)
 	}

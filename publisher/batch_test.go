@@ -14,7 +14,8 @@ import (
 
 func TestBatchKeepsWhatWasAddedWhileItGrows(t *testing.T) {
 	b := newBatch("7300", "pgtee", Normalised)
-	tx := &outbox.Transaction{EndLSN: 0x16B3748, Changes: []outbox.Change{{Ordinal: 12, Note: -1}}}
+	b.timeline, b.history = 4, []outbox.TimelineSwitch{{Timeline: 1, End: 0x16B3748}, {Timeline: 3, End: 0x16B3749}}
+	tx := &outbox.Transaction{CommitLSN: 0x16B3748, Changes: []outbox.Change{{Ordinal: 12, Note: -1}}}
 	for range 2 {
 		b.Reset()
 		b.Begin(tx)
@@ -30,7 +31,7 @@ func TestBatchKeepsWhatWasAddedWhileItGrows(t *testing.T) {
 			if string(r.Key) != fmt.Sprintf("key %d", i) || string(r.Value) != fmt.Sprintf("value %d", i) {
 				t.Fatalf("record %d: key %q, value %q", i, r.Key, r.Value)
 			}
-			want := "7300/pgtee/0/16B3748/12"
+			want := "7300/pgtee/3/0/16B3748/12"
 			if i > 0 {
 				want += fmt.Sprintf(".%d", i)
 			}

@@ -14,13 +14,12 @@ const (
 	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, and take a new snapshot of what was written meanwhile"
 )
 
-// check compares the recorded position (nil: no record) with the server and the slot, in s. history
-// returns the switches of s.Timeline; it is asked only if the timelines differ. An error is a *Halt,
-// or an error of history.
+// check compares the recorded position (nil: no record) with the server and the slot, in s. history are the
+// switches that led to s.Timeline. An error is a *Halt.
 //
 // s.Server and s.ConfirmedFlush are the newest known: what came over the connection since it was
 // made counts.
-func check(s outbox.System, recorded *Position, history func(timeline int32) ([]outbox.TimelineSwitch, error)) error {
+func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch) error {
 	if recorded == nil {
 		return checkFirst(s)
 	}
@@ -37,8 +36,8 @@ func check(s outbox.System, recorded *Position, history func(timeline int32) ([]
 		return err
 	}
 	switch {
-	case s.Server < p.EndLSN:
-		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.EndLSN, s.Server), repairDiverged}
+	case s.Server < p.reach():
+		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), s.Server), repairDiverged}
 	case s.ConfirmedFlush > p.EndLSN:
 		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, s.ConfirmedFlush), repairSnapshot}
 	}
@@ -55,23 +54,29 @@ func checkFirst(s outbox.System) error {
 
 // checkTimeline lets a position of an older timeline pass if the server's history shares everything
 // up to it.
-func checkTimeline(s outbox.System, p Position, history func(int32) ([]outbox.TimelineSwitch, error)) error {
+func checkTimeline(s outbox.System, p Position, history []outbox.TimelineSwitch) error {
 	if p.Timeline == s.Timeline {
 		return nil
 	}
-	switches, err := history(s.Timeline)
-	if err != nil {
-		return fmt.Errorf("history of timeline %d: %w", s.Timeline, err)
-	}
-	end, found := leftAt(switches, p.Timeline)
+	end, found := leftAt(history, p.Timeline)
 	switch {
 	case !found:
-		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.EndLSN, p.Timeline, s.Timeline), repairDiverged}
-	case end < p.EndLSN:
+		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.reach(), p.Timeline, s.Timeline), repairDiverged}
+	case end < p.reach():
 		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server left at %s for timeline %d: Kafka holds commits that the database has lost",
-			p.EndLSN, p.Timeline, end, s.Timeline), repairDiverged}
+			p.reach(), p.Timeline, end, s.Timeline), repairDiverged}
 	}
 	return nil
+}
+
+// timelineAt returns the timeline to which a commit record at lsn belongs, on a server of timeline current.
+func timelineAt(history []outbox.TimelineSwitch, current int32, lsn outbox.LSN) int32 {
+	for _, left := range history {
+		if lsn < left.End {
+			return left.Timeline
+		}
+	}
+	return current
 }
 
 // leftAt returns where the server's history left a timeline, if it ever was on it.

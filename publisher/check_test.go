@@ -37,27 +37,21 @@ func TestCheck(t *testing.T) {
 		"promoted twice":            {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), func(s *outbox.System) { s.ConfirmedFlush = 300 }, nil, ""},
 		"promoted twice, lost":      {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 500 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
 		"back to an older timeline": {at(func(p *Position) { p.Timeline = 4 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
+		"half a giant, lost":        {at(func(p *Position) { p.Timeline, p.EndLSN, p.Ordinal = 2, 600, 7 }), nil, ErrDiverged, "pgtee repair --accept-divergence"},
+		"half a giant, shared":      {at(func(p *Position) { p.Timeline, p.EndLSN, p.Ordinal = 2, 599, 7 }), nil, nil, ""},
 		"promoted with a gap":       {at(func(p *Position) { p.Timeline, p.EndLSN = 1, 300 }), nil, ErrGap, "pgtee repair --accept-divergence"},
 	} {
 		s := server
 		if c.server != nil {
 			c.server(&s)
 		}
-		err := check(s, c.recorded, func(int32) ([]outbox.TimelineSwitch, error) { return history, nil })
+		err := check(s, c.recorded, history)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 		if c.want != nil && (fateOf(err) != halt || !strings.Contains(err.Error(), c.repair)) {
 			t.Errorf("%s: %v, which does not halt, or not name %q", name, err, c.repair)
 		}
-	}
-}
-
-func TestFailedHistoryIsTriedAgain(t *testing.T) {
-	lost := errors.New("connection lost")
-	err := check(outbox.System{Timeline: 2}, &Position{Timeline: 1}, func(int32) ([]outbox.TimelineSwitch, error) { return nil, lost })
-	if !errors.Is(err, lost) || fateOf(err) != retry {
-		t.Error(err)
 	}
 }
 

@@ -6,64 +6,85 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 )
 
 // compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
-// next, moved behind the last of the transactions.
+// next, moved behind the last of the transactions, or of the parts of one.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
-		if tx.EndLSN <= position.EndLSN {
+		if position.holds(tx) {
 			continue
 		}
-		next.EndLSN = max(next.EndLSN, tx.EndLSN)
+		if next.Ordinal > 0 && !tx.IsMarker() && tx.CommitLSN != next.EndLSN {
+			return next, &Halt{ErrDiverged, fmt.Sprintf("%d changes of the transaction that commits at %s are published, the server sends the one at %s", next.Ordinal, next.EndLSN, tx.CommitLSN), repairDiverged}
+		}
 		p.urgent = p.urgent || tx.Urgent
-		if !p.wanted(tx) {
-			continue
+		if p.wanted(tx) {
+			p.copier.observe(tx)
+			if err := p.append(ctx, tx, position); err != nil {
+				return next, fmt.Errorf("transaction %d that commits at %s: %w", tx.XID, tx.CommitLSN, err)
+			}
 		}
-		next.XID, next.CommitTime = tx.XID, tx.CommitTime
-		p.copier.observe(tx)
-		if err := p.append(ctx, tx); err != nil {
-			return next, fmt.Errorf("transaction %d that ends at %s: %w", tx.XID, tx.EndLSN, err)
-		}
-		p.composed++
+		next = position.after(next, tx)
 	}
 	return next, nil
 }
 
 // wanted says whether a transaction is to be published: not a progress marker, nor notes without a row, save
-// that of a command which ran outside of any transaction block: it alone says who ran it.
+// that of a command which ran outside of any transaction block: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
-	return len(tx.Changes) > 0 || slices.ContainsFunc(tx.Notes, isAfter) || len(tx.Notes) > 0 && p.cfg.AuditEmpty
+	return !tx.Whole() || len(tx.Changes) > 0 || slices.ContainsFunc(tx.Notes, isAfter) || len(tx.Notes) > 0 && p.cfg.AuditEmpty
 }
 
 // isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
 func isAfter(n outbox.Note) bool { return n.Flags&outbox.FlagAfter != 0 }
 
-// append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant one
-// are sent in parts; nobody sees them before Publish.
-func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction) error {
-	p.batch.Begin(tx)
-	if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
-		return err
+// append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant
+// are sent ahead; nobody sees them before Publish. What is out already is composed like the rest and thrown away: so
+// everything that counts or remembers is as it was when that was published.
+func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position Position) error {
+	out, parts := position.out(tx)
+	if tx.Part == 0 {
+		p.begun = false
 	}
+	p.goesOn = tx.More
+	if tx.More && tx.UpTo() > out && p.opened.IsZero() {
+		p.opened = p.now()
+	}
+	p.batch.Begin(tx)
+	p.batch.part = parts
+	p.audit.add(tx, &p.batch.notes)
 	p.order = arrange(p.order[:0], tx)
 	for _, i := range p.order {
-		if err := p.appendChange(tx, i); err != nil {
+		if err := p.appendChange(tx, i, out); err != nil {
 			return err
 		}
 		if p.batch.Bytes() < p.part {
 			continue
 		}
 		if err := p.sendPart(ctx); err != nil {
-			return unpublished(Position{EndLSN: tx.EndLSN}, err)
+			return err
 		}
 	}
-	if err := p.bracket(tx, "end", p.format.End); err != nil {
-		return err
+	if tx.More {
+		return nil
 	}
-	p.appendAudit(tx)
+	return p.finish(tx, parts)
+}
+
+// finish appends what comes behind the changes of a transaction, parts of which stand in Kafka transactions of their own.
+func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
+	if p.begun {
+		if err := p.bracket(tx, "end", p.format.End); err != nil {
+			return err
+		}
+	}
+	p.appendAudit(tx, parts)
+	p.composed++
+	p.opened = time.Time{}
 	return nil
 }
 
@@ -87,28 +108,50 @@ func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*Ba
 	return nil
 }
 
-func (p *Publisher) appendChange(tx *outbox.Transaction, i int) error {
-	p.batch.At(tx, i)
-	c := &tx.Changes[i]
-	if c.Op == outbox.DDL {
-		return p.appendDDL(tx, i)
+// isEvent says whether a change is an event in the metadata of its transaction.
+func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event && op != outbox.Signal }
+
+// appendChange appends the records of a change, unless it is one of those that are out already.
+func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
+	c, start := &tx.Changes[i], p.batch.here()
+	if !p.begun && isEvent(c.Op) {
+		p.begun = true
+		if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
+			return err
+		}
 	}
+	p.batch.At(tx, i)
 	if c.Op == outbox.Signal {
-		p.signal(c.Signal)
+		if c.Ordinal >= out {
+			p.signal(c.Signal)
+		}
 		return nil
 	}
-	p.columns.row(c.Relation)
 	first := p.batch.Len()
-	if c.Op == outbox.Event {
-		p.appendEvent(tx, i)
-		return p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
+	if err := p.appendRecords(tx, i); err != nil {
+		return err
 	}
-	err := p.format.Append(p.batch, tx, i)
-	if err != nil {
-		return unencoded(sourceName(c), err)
-	}
-	if p.batch.Len() == first {
+	switch {
+	case c.Ordinal < out:
+		p.batch.cut(start)
+	case p.batch.Len() == first:
 		p.filtered++
+	}
+	return nil
+}
+
+func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
+	c, first := &tx.Changes[i], p.batch.Len()
+	switch c.Op {
+	case outbox.DDL:
+		return p.appendDDL(tx, i)
+	case outbox.Event:
+		p.appendEvent(tx, i)
+	default:
+		p.columns.row(c.Relation)
+		if err := p.format.Append(p.batch, tx, i); err != nil {
+			return unencoded(sourceName(c), err)
+		}
 	}
 	return p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
 }
@@ -129,45 +172,58 @@ func unencoded(what string, err error) error {
 
 // arrange appends the indexes of the changes in the order in which they are published: that of the
 // log, save that the DDL record which makes a table comes before the table's first row. CREATE TABLE
-// AS writes its rows before the event trigger runs.
+// AS writes its rows before the event trigger runs: if they are a giant, those of its earlier parts are
+// gone, and the record comes before the rows of the last.
 func arrange(order []int, tx *outbox.Transaction) []int {
-	var creations []int // not yet in order
-	for i := range tx.Changes {
-		if creates(tx.Changes[i].DDL) {
-			creations = append(creations, i)
-		}
-	}
+	creations := creationsIn(tx)
 	for i := range tx.Changes {
 		c := &tx.Changes[i]
-		if creates(c.DDL) && !slices.Contains(creations, i) {
+		if creates(c.DDL) {
+			if !creations.arranged[i] {
+				order = append(order, i)
+				creations.arranged[i] = true
+			}
 			continue
 		}
-		first := slices.IndexFunc(creations, func(d int) bool {
-			return d == i || c.Relation != nil && makes(tx.Changes[d].DDL, c.Relation.OID)
-		})
-		if first >= 0 && creations[first] != i {
-			order = append(order, creations[first])
-		}
-		if first >= 0 {
-			creations = slices.Delete(creations, first, first+1)
+		if c.Relation != nil && creations.of != nil {
+			if d, made := creations.of[c.Relation.OID]; made && !creations.arranged[d] {
+				order = append(order, d)
+				creations.arranged[d] = true
+			}
 		}
 		order = append(order, i)
 	}
 	return order
 }
 
+// creations are the DDL records of a transaction that make tables.
+type creations struct {
+	of       map[uint32]int // index of the first one, by OID of the table
+	arranged map[int]bool   // by index
+}
+
+func creationsIn(tx *outbox.Transaction) creations {
+	var c creations
+	for i := range tx.Changes {
+		d := tx.Changes[i].DDL
+		if !creates(d) {
+			continue
+		}
+		if c.of == nil {
+			c = creations{map[uint32]int{}, map[int]bool{}}
+		}
+		for _, o := range d.Objects {
+			if _, known := c.of[o.OID]; !known {
+				c.of[o.OID] = i
+			}
+		}
+	}
+	return c
+}
+
 // creates says whether a DDL record (nil: none) makes tables.
 func creates(d *outbox.DDLRecord) bool {
 	return d != nil && (strings.HasPrefix(d.Command, "CREATE TABLE") || d.Command == "SELECT INTO")
-}
-
-func makes(d *outbox.DDLRecord, table uint32) bool {
-	for _, o := range d.Objects {
-		if o.OID == table {
-			return true
-		}
-	}
-	return false
 }
 
 // sourceName says what a change is of, for errors and owners of topics.

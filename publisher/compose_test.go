@@ -73,7 +73,7 @@ func sale() *outbox.Transaction {
 		return outbox.Change{Op: op, Note: note, Ordinal: ordinal, Relation: r}
 	}
 	return &outbox.Transaction{
-		XID: 77, BeginLSN: 0x16B3700, EndLSN: 0x16B3748, CommitTime: time.Date(2025, 1, 31, 12, 0, 1, 0, time.UTC),
+		XID: 77, CommitLSN: 0x16B3700, EndLSN: 0x16B3748, CommitTime: time.Date(2025, 1, 31, 12, 0, 1, 0, time.UTC),
 		Notes: []outbox.Note{
 			note(1, "insert into orders select 42, 'secret wish'"),
 			note(2, "UPDATE lines SET amount = 3 WHERE id = 9"),

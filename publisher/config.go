@@ -23,7 +23,8 @@ type Config struct {
 	IdleProgress       time.Duration // how often "nothing for us up to here" is recorded [10s]
 	Heartbeat          time.Duration // how often a record in __debezium-heartbeat.<prefix> says that the publisher is alive [never]
 	CheckPublications  time.Duration // how often they are compared [10s]
-	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher; a giant one has to fit in [10m, less than Kafka's transaction.max.timeout.ms]
+	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
+	PartAfter          time.Duration // how long a Kafka transaction stays open for a giant before what it holds becomes visible as a part [5m]
 
 	Shape  *Shape  // of the topics of tables [as Debezium names them]
 	Router *Router // of events of the application [to <prefix>.outbox.<topic>]
@@ -46,8 +47,9 @@ func (c Config) TransactionalID() string {
 }
 
 const (
-	defaultRecordBytes = 1_000_012 // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
-	largestRecordBytes = 90 << 20  // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
+	defaultRecordBytes = 1_000_012       // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	maxPartAfter       = 7 * time.Minute // Kafka's transaction.max.timeout.ms is 15 minutes
+	largestRecordBytes = 90 << 20        // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
 )
 
 func (c Config) withDefaults() Config {
@@ -58,7 +60,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.SQLTextBytes, defaultRowTextBytes)
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
-	orDefault(&c.TransactionTimeout, 10*time.Minute)
+	orDefault(&c.PartAfter, 5*time.Minute)
+	orDefault(&c.TransactionTimeout, max(2*c.PartAfter, time.Minute))
 	if c.Shape == nil {
 		c.Shape = &Shape{}
 	}
@@ -90,6 +93,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
 	case c.MaxRecordBytes < 0 || c.MaxRecordBytes > largestRecordBytes:
 		return fmt.Errorf("records of %d bytes: want no more than %d", c.MaxRecordBytes, largestRecordBytes)
+	case c.PartAfter < 0 || c.PartAfter > maxPartAfter:
+		return fmt.Errorf("parts of transactions after %s: want a positive time up to %s", c.PartAfter, maxPartAfter)
 	case c.Heartbeat < 0:
 		return fmt.Errorf("a heartbeat every %s: want a positive time, or 0 for none", c.Heartbeat)
 	case c.SQLTextBytes < 0 || c.SQLTextBytes > maxAuditTextBytes:

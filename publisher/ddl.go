@@ -22,7 +22,7 @@ type ddlRecord struct {
 	Database   string     `json:"database"`
 	Timeline   int32      `json:"timeline"`
 	XID        outbox.XID `json:"xid"`
-	EndLSN     outbox.LSN `json:"end_lsn"`
+	CommitLSN  outbox.LSN `json:"commit_lsn"`
 	CommitTime time.Time  `json:"commit_time"`
 	outbox.DDLRecord
 	Objects []ddlObject     `json:"objects"` // instead of the DDLRecord's
@@ -45,7 +45,7 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	b, c := p.batch, &tx.Changes[i]
 	record := ddlRecord{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline,
-		XID: tx.XID, EndLSN: tx.EndLSN, CommitTime: tx.CommitTime.UTC(),
+		XID: tx.XID, CommitLSN: tx.CommitLSN, CommitTime: tx.CommitTime.UTC(),
 		DDLRecord: *c.DDL, Objects: make([]ddlObject, len(c.DDL.Objects)), Pgtee: b.AppendPgtee(nil, tx, i),
 	}
 	for i, o := range c.DDL.Objects {

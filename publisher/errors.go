@@ -58,7 +58,7 @@ const (
 // halts are the errors of the stream that a retry would only repeat, or hide.
 var halts = []error{
 	outbox.ErrSlotMissing, outbox.ErrSlotLost, outbox.ErrPublicationMissing, outbox.ErrPublicationChanged,
-	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrTransactionTooLarge, outbox.ErrUndecodable,
+	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrUndecodable,
 	pgoutput.ErrMalformed,
 }
 

@@ -350,7 +350,7 @@ func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 		}
 	}
 	for i, r := range committed(t, cfg.Brokers, "shop.s.t", 3) {
-		if want := fmt.Sprintf("7300/pgtee/%s/0", outbox.LSN(100*(i+1))); string(r.Headers[0].Value) != want {
+		if want := fmt.Sprintf("7300/pgtee/1/%s/0", outbox.LSN(100*(i+1)-8)); string(r.Headers[0].Value) != want {
 			t.Errorf("event %d is %s, want %s", i, r.Headers[0].Value, want)
 		}
 	}

@@ -24,7 +24,7 @@ type notes struct {
 // fact is what one note says of its rows.
 type fact struct {
 	command string // "INSERT"; "" if the SQL cannot be read
-	rows    int    // that the statement wrote in this transaction
+	rows    int    // that the statement wrote in this transaction; unknown: of a giant, which goes on
 	text    span   // of notes.sql
 	block   span   // of notes.json
 	trace   []byte // traceparent of the SQL's comment, a part of it; nil: none
@@ -41,13 +41,24 @@ func (n *notes) begin(tx *outbox.Transaction) {
 	n.facts = slices.Grow(recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
 	clear(n.facts)
 	for i := range tx.Changes {
-		if c := &tx.Changes[i]; c.Note >= 0 && (c.Op == outbox.Insert || c.Op == outbox.Update || c.Op == outbox.Delete) {
+		if c := &tx.Changes[i]; c.Note >= 0 && isRow(c.Op) {
 			n.facts[c.Note].rows++
 		}
 	}
 	for i := range tx.Notes {
+		if !tx.Whole() {
+			n.facts[i].rows = unknown
+		}
 		n.learn(&n.facts[i], &tx.Notes[i])
 	}
+}
+
+// unknown is a number of rows that is not known yet.
+const unknown = -1
+
+// isRow says whether an operation writes a row.
+func isRow(op outbox.Op) bool {
+	return op == outbox.Insert || op == outbox.Update || op == outbox.Delete
 }
 
 func (n *notes) learn(f *fact, note *outbox.Note) {
@@ -79,7 +90,7 @@ func (n *notes) command(note *outbox.Note) string {
 //
 // Session and statement are null for a write that bypassed the proxy, and for a row of a snapshot. Times are UTC; fingerprint and session
 // id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
-// statement wrote in this transaction.
+// statement wrote in this transaction, null in a giant one, where only the audit record knows them.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	f := b.fact(tx, i)
 	switch {
@@ -117,13 +128,14 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = appendSession(dst, note)
 	dst = append(dst, `,"statement":{`...)
 	dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
+	dst = appendRows(dst, f.rows)
 	dst = append(dst, `},"via":"proxy","verified":`...)
 	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
 	return append(dst, '}')
 }
 
-// appendStatement appends the fields of a statement, without braces. A text that is not published is null; one
-// longer than maxText bytes is cut.
+// appendStatement appends the fields of a statement up to its rows, without braces. A text that is not published is
+// null; one longer than maxText bytes is cut.
 func (n *notes) appendStatement(dst []byte, f *fact, note *outbox.Note, maxText int) []byte {
 	dst = strconv.AppendUint(append(dst, `"number":`...), uint64(note.Statement), 10)
 	dst = AppendJSONString(append(dst, `,"command":`...), f.command)
@@ -136,8 +148,14 @@ func (n *notes) appendStatement(dst []byte, f *fact, note *outbox.Note, maxText 
 	} else {
 		dst = AppendJSONString(dst, head)
 	}
-	dst = strconv.AppendBool(append(dst, `,"text_cut":`...), len(head) < len(text))
-	return strconv.AppendInt(append(dst, `,"rows":`...), int64(f.rows), 10)
+	return strconv.AppendBool(append(dst, `,"text_cut":`...), len(head) < len(text))
+}
+
+func appendRows(dst []byte, rows int) []byte {
+	if rows == unknown {
+		return append(dst, `,"rows":null`...)
+	}
+	return strconv.AppendInt(append(dst, `,"rows":`...), int64(rows), 10)
 }
 
 func appendSession(dst []byte, note *outbox.Note) []byte {

@@ -38,6 +38,6 @@ var statementSchema = &Schema{
 		{"fingerprint", Required(String)},
 		{"text", Nullable(String)},
 		{"text_cut", Required(Boolean)},
-		{"rows", Required(Int64)},
+		{"rows", Nullable(Int64)},
 	},
 }

@@ -8,19 +8,22 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// positionVersion is written into progress records. Older ones are read, newer ones refused.
-const positionVersion = 1
+// positionVersion is written into progress records. Older ones are read, newer ones refused. Version 1 had
+// no parts of transactions.
+const positionVersion = 2
 
-// Position says up to where Kafka holds the database: everything committed up to EndLSN of Timeline,
-// and nothing after it. It travels in the same Kafka transaction as the events, as a record of the
-// compacted topic <prefix>.progress whose key is the transactional id.
+// Position says up to where Kafka holds the database: everything committed up to EndLSN of Timeline, the
+// first Ordinal changes of the transaction whose commit record begins there, and nothing else. It travels in
+// the same Kafka transaction as the events, as a record of the compacted topic <prefix>.progress whose key
+// is the transactional id.
 type Position struct {
 	Version  int        `json:"v"`
 	Timeline int32      `json:"timeline"`
 	EndLSN   outbox.LSN `json:"end_lsn"`
-	Ordinal  int        `json:"ordinal"` // changes of the next transaction that are out already; 0: none
+	Ordinal  int        `json:"ordinal"`        // 0: no part of a transaction
+	Part     int        `json:"part,omitempty"` // Kafka transactions that those changes are in
 
-	XID        outbox.XID `json:"xid"` // of the last transaction that was published, for comparison
+	XID        outbox.XID `json:"xid"` // of the last transaction that is out as a whole, for comparison
 	CommitTime time.Time  `json:"commit_time"`
 
 	SystemID        string `json:"system_id"`
@@ -39,6 +42,47 @@ func startPosition(s outbox.System, slot string) Position {
 		SystemID: s.ID, DatabaseOID: s.DatabaseOID, Database: s.Database,
 		Slot: slot, PublicationHash: s.PublicationHash,
 	}
+}
+
+// holds says whether all of a transaction is out. The end of a giant is not known before its last part: but
+// a position is never inside of a commit record.
+func (p Position) holds(tx *outbox.Transaction) bool {
+	if tx.More {
+		return tx.CommitLSN < p.EndLSN
+	}
+	return tx.EndLSN <= p.EndLSN
+}
+
+// out returns how many changes of a transaction that is not out as a whole are, and in how many Kafka
+// transactions.
+func (p Position) out(tx *outbox.Transaction) (changes, parts int) {
+	if tx.CommitLSN != p.EndLSN {
+		return 0, 0
+	}
+	return p.Ordinal, p.Part
+}
+
+// after returns the position next, which is p or has been moved ahead of it, moved behind tx.
+func (p Position) after(next Position, tx *outbox.Transaction) Position {
+	next.EndLSN = max(next.EndLSN, tx.Through())
+	switch upTo := tx.UpTo(); {
+	case tx.IsMarker():
+	case !tx.More:
+		next.Ordinal, next.Part = 0, 0
+		next.XID, next.CommitTime = tx.XID, tx.CommitTime
+	case upTo > next.Ordinal:
+		_, parts := p.out(tx)
+		next.Ordinal, next.Part = upTo, parts+1
+	}
+	return next
+}
+
+// reach is what a server has written, at least, if it has everything that is out.
+func (p Position) reach() outbox.LSN {
+	if p.Ordinal > 0 {
+		return p.EndLSN + 1 // and the rest of the commit record
+	}
+	return p.EndLSN
 }
 
 func (p Position) marshal() ([]byte, error) { return json.Marshal(p) }

@@ -23,11 +23,16 @@ type Publisher struct {
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
-	source   Source    // nil: the slot is not held
-	doubted  *Position // what the log held when the last check failed
-	batch    *Batch    // of that source
-	order    []int     // of the changes of a transaction, reused
-	audit    audit     // of a transaction, reused
+	source   Source                  // nil: the slot is not held
+	history  []outbox.TimelineSwitch // of its server, oldest first
+	torn     bool                    // it does not have all parts of a giant any more that is not published yet
+	doubted  *Position               // what the log held when the last check failed
+	batch    *Batch                  // of that source
+	order    []int                   // of the changes of a transaction, reused
+	audit    audit                   // of the transaction that is composed, reused
+	begun    bool                    // that has its BEGIN
+	goesOn   bool                    // more parts of it are to come
+	opened   time.Time               // when the first part of the giant that goes on was composed since the last Publish; zero: none was
 	columns  knownColumns
 	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
 	composed int        // transactions since the last Publish
@@ -123,7 +128,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if next, err = p.appendChunks(ctx, next); err != nil {
 			return err
 		}
-		if p.batch.Len() > 0 || p.copier.dirty || p.idle(position, next) {
+		if p.due(position, next) {
 			p.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
 				return unpublished(next, err)
@@ -131,8 +136,26 @@ func (p *Publisher) publish(ctx context.Context) error {
 			position = next
 			p.published(position)
 		}
-		p.source.Drop(next.EndLSN)
+		p.drop(transactions)
 		p.ack(min(position.EndLSN, p.source.Received()))
+	}
+}
+
+// due says whether what is composed is to be published now. A giant waits for its last part, but not longer
+// than Kafka would keep its transaction: then its changes so far become visible, and the position says how
+// many they are.
+func (p *Publisher) due(position, next Position) bool {
+	if !p.opened.IsZero() {
+		return p.now().Sub(p.opened) >= p.cfg.PartAfter
+	}
+	return p.batch.Len() > 0 || p.sent > 0 || p.copier.dirty || p.idle(position, next)
+}
+
+// drop forgets what is composed.
+func (p *Publisher) drop(transactions []*outbox.Transaction) {
+	p.source.Drop(transactions)
+	if n := len(transactions); n > 0 && transactions[n-1].More {
+		p.torn = true
 	}
 }
 
@@ -151,13 +174,31 @@ func (p *Publisher) hold(ctx context.Context) error {
 	}
 	s := source.System()
 	p.source, p.acked, p.checked = source, 0, p.now()
+	if p.history, err = historyOf(ctx, source); err != nil {
+		p.release()
+		return err
+	}
 	p.batch = p.newBatch(s)
 	p.cfg.Log.Info("slot taken", zap.Stringer("lsn", s.ConfirmedFlush))
 	return nil
 }
 
+// historyOf asks for the timelines before that of the server, if there were any.
+func historyOf(ctx context.Context, source Source) ([]outbox.TimelineSwitch, error) {
+	timeline := source.System().Timeline
+	if timeline <= 1 {
+		return nil, nil
+	}
+	history, err := source.TimelineHistory(ctx, timeline)
+	if err != nil {
+		return nil, fmt.Errorf("history of timeline %d: %w", timeline, err)
+	}
+	return history, nil
+}
+
 func (p *Publisher) newBatch(s outbox.System) *Batch {
 	b := newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
+	b.timeline, b.history = s.Timeline, p.history
 	b.notes.longest = p.cfg.SQLTextBytes
 	return b
 }
@@ -169,17 +210,22 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	if err := p.check(ctx, recorded); err != nil {
+	if p.torn { // asked for only now: while Kafka is away, the slot is held
+		p.release()
+		return Position{}, errors.New("a giant transaction has to come again from its start")
+	}
+	if err := p.check(recorded); err != nil {
 		return Position{}, err
 	}
 	s := p.source.System()
 	position := startPosition(s, p.cfg.Slot)
 	if recorded != nil {
 		position = *recorded
+		position.Version = positionVersion
 	}
 	p.batch.Reset()
 	p.columns.forget()
-	p.composed, p.filtered, p.refused, p.sent = 0, 0, 0, 0
+	p.composed, p.filtered, p.refused, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, time.Time{}, false
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -197,13 +243,11 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 // check checks the recorded position against the source. A connection may be older than the position,
 // for a twin may have published meanwhile: it is believed that something is wrong only if one that was
 // opened after the position was read says so too.
-func (p *Publisher) check(ctx context.Context, recorded *Position) error {
+func (p *Publisher) check(recorded *Position) error {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
 	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
-	err := check(s, recorded, func(timeline int32) ([]outbox.TimelineSwitch, error) {
-		return p.source.TimelineHistory(ctx, timeline)
-	})
+	err := check(s, recorded, p.history)
 	if err == nil {
 		p.doubted = nil
 		return nil
@@ -233,7 +277,13 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 	if p.cfg.Heartbeat > 0 {
 		due = min(due, p.untilHeartbeat())
 	}
-	wait, cancel := context.WithTimeout(ctx, p.copier.untilDue(next.EndLSN, due))
+	if !p.goesOn {
+		due = p.copier.untilDue(next.EndLSN, due)
+	}
+	if !p.opened.IsZero() {
+		due = min(due, p.opened.Add(p.cfg.PartAfter).Sub(p.now()))
+	}
+	wait, cancel := context.WithTimeout(ctx, due)
 	done := p.copier.wake(wait, cancel)
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
 	cancel()
@@ -275,9 +325,13 @@ func (p *Publisher) published(position Position) {
 	p.warnRefused()
 	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.refused+p.batch.refused)
 	p.batch.Reset()
-	p.composed, p.filtered, p.refused, p.sent, p.urgent = 0, 0, 0, 0, false
+	p.composed, p.filtered, p.refused, p.sent, p.urgent, p.opened = 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
 	p.copier.dirty = false
+	p.torn = p.torn && p.goesOn
+	if position.Ordinal > 0 {
+		p.cfg.Log.Info("published a part of a transaction", zap.Stringer("lsn", position.EndLSN), zap.Int("part", position.Part), zap.Int("changes", position.Ordinal))
+	}
 }
 
 // warnRefused tells once that the application publishes what may not go where it wants it to.
@@ -308,5 +362,5 @@ func (p *Publisher) release() {
 	if err := p.source.Close(); err != nil {
 		p.cfg.Log.Debug("close the stream", zap.Error(err))
 	}
-	p.source = nil
+	p.source, p.torn = nil, false
 }

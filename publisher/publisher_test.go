@@ -78,11 +78,7 @@ func (s *listSource) Next(ctx context.Context, _ int) ([]*outbox.Transaction, er
 		return nil, err
 	}
 }
-func (s *listSource) Drop(upTo outbox.LSN) {
-	for len(s.queue) > 0 && s.queue[0].EndLSN <= upTo {
-		s.queue = s.queue[1:]
-	}
-}
+func (s *listSource) Drop(head []*outbox.Transaction)         { s.queue = s.queue[len(head):] }
 func (s *listSource) Ack(upTo outbox.LSN)                     { s.acked = append(s.acked, upTo) }
 func (s *listSource) Received() outbox.LSN                    { return 1000 }
 func (s *listSource) Err() error                              { return nil }
@@ -94,7 +90,7 @@ func listOf(queue ...*outbox.Transaction) *listSource {
 }
 
 func rowAt(end outbox.LSN) *outbox.Transaction {
-	return &outbox.Transaction{EndLSN: end, Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "s", Name: "t"}}}}
+	return &outbox.Transaction{CommitLSN: end - 8, EndLSN: end, Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "s", Name: "t"}}}}
 }
 
 // start runs a publisher over the sources, one after the other, until stop, which returns Run's error.

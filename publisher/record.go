@@ -19,8 +19,10 @@ type Header = kgo.RecordHeader
 // Format turns the changes of a transaction into records. It never skips: what it cannot encode is
 // an error, and the publisher stops. It is used by one goroutine at a time.
 type Format interface {
-	// Begin and End append the records, if any, that say that tx begins and ends. What is between them belongs
-	// to tx; a Begin without its End was of a transaction that could not be published, and begins anew.
+	// Begin and End append the records, if any, that say that a transaction begins and ends: Begin before its
+	// first Append, End after its last; a transaction without any has neither. Between them tx may be one part
+	// of a giant after the other. A Begin without its End was of a transaction that could not be published,
+	// and comes again from its start.
 	Begin(b *Batch, tx *outbox.Transaction) error
 	End(b *Batch, tx *outbox.Transaction) error
 

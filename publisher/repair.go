@@ -25,9 +25,7 @@ func (p *Publisher) Repair(ctx context.Context) (from *Position, to Position, er
 	if from, err = p.log.Fence(ctx); err != nil {
 		return nil, to, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	if to, err = p.accept(ctx, from); err != nil {
-		return nil, to, err
-	}
+	to = p.accept(from)
 	if err := p.appendRepair(from, to); err != nil {
 		return nil, to, err
 	}
@@ -36,26 +34,25 @@ func (p *Publisher) Repair(ctx context.Context) (from *Position, to Position, er
 
 // accept returns the end of the history that Kafka and the database share, as far as that is known,
 // and never one that the slot has passed.
-func (p *Publisher) accept(ctx context.Context, recorded *Position) (Position, error) {
+func (p *Publisher) accept(recorded *Position) Position {
 	s := p.source.System()
 	to := startPosition(s, p.cfg.Slot)
 	to.EndLSN = s.ConfirmedFlush
 	if recorded == nil || recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID {
-		return to, nil
+		return to
 	}
 	shared := recorded.EndLSN
 	if recorded.Timeline != s.Timeline {
-		switches, err := p.source.TimelineHistory(ctx, s.Timeline)
-		if err != nil {
-			return to, fmt.Errorf("history of timeline %d: %w", s.Timeline, err)
-		}
-		end, _ := leftAt(switches, recorded.Timeline) // never there: nothing is shared
+		end, _ := leftAt(p.history, recorded.Timeline) // never there: nothing is shared
 		shared = min(shared, end)
 	}
 	if shared <= s.Server { // else the server was set back: nobody knows what it shares
 		to.EndLSN = max(to.EndLSN, shared)
 	}
-	return to, nil
+	if to.EndLSN == recorded.EndLSN && recorded.reach() <= s.Server && timelineAt(p.history, s.Timeline, to.EndLSN) == recorded.Timeline {
+		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
+	}
+	return to
 }
 
 func (p *Publisher) appendRepair(from *Position, to Position) error {
@@ -71,7 +68,7 @@ func (p *Publisher) appendRepair(from *Position, to Position) error {
 		return err
 	}
 	b := p.batch
-	b.Begin(&outbox.Transaction{EndLSN: to.EndLSN})
+	b.Begin(&outbox.Transaction{CommitLSN: to.EndLSN})
 	b.ordinal = append(b.ordinal[:0], "repair"...)
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // the loop is a step, and between any two steps the publisher may die, a twin may take its slot, a
 // reply may be lost, or the connection. All of it follows from the seed. After each step the world
 // makes sure that a read-committed reader sees each transaction once, whole, in order, and that
-// nothing is acknowledged that the position does not cover.
+// nothing is acknowledged that the position does not cover. Giants come in parts, cut elsewhere over
+// each connection, and may be seen in parts if they take long: then each change is seen once, in order.
 
 const (
 	simulatedWorlds = 250
@@ -27,7 +29,7 @@ const (
 )
 
 func TestSimulation(t *testing.T) {
-	published, crashes, twins, lost, idle := 0, 0, 0, 0, 0
+	published, crashes, twins, lost, idle, parts := 0, 0, 0, 0, 0, 0
 	for seed := range uint64(simulatedWorlds) {
 		w := newWorld(seed)
 		if err := w.run(); err != nil {
@@ -38,10 +40,11 @@ func TestSimulation(t *testing.T) {
 		twins += w.twins
 		lost += w.lostReplies
 		idle += w.idleRecords
+		parts += w.partsSeen
 	}
-	t.Logf("%d steps, %d transactions, %d crashes, %d twins, %d lost replies, %d idle records",
-		simulatedWorlds*stepsPerWorld, published, crashes, twins, lost, idle)
-	if published < simulatedWorlds*100 || crashes < simulatedWorlds || twins < simulatedWorlds || lost < simulatedWorlds || idle < simulatedWorlds {
+	t.Logf("%d steps, %d transactions, %d parts of some, %d crashes, %d twins, %d lost replies, %d idle records",
+		simulatedWorlds*stepsPerWorld, published, parts, crashes, twins, lost, idle)
+	if published < simulatedWorlds*100 || crashes < simulatedWorlds || twins < simulatedWorlds || lost < simulatedWorlds || idle < simulatedWorlds || parts < simulatedWorlds {
 		t.Error("the simulation hardly does anything")
 	}
 }
@@ -63,9 +66,11 @@ type world struct {
 	epoch    int
 	recorded *Position
 	reader   int // index in committed of the transaction that a reader is to see next
+	seen     int // changes of that transaction that the reader has seen already
+	parts    int // Kafka transactions that those were in
 	visible  int // transactions that a reader has seen
 
-	crashes, twins, lostReplies, idleRecords int
+	crashes, twins, lostReplies, idleRecords, partsSeen int
 }
 
 // crash ends a publisher between two steps; over ends the world.
@@ -104,9 +109,9 @@ func (w *world) live() (done bool, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second}.withDefaults()
+	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second, PartAfter: simPartAfter}.withDefaults()
 	cfg.Log = zap.NewNop()
-	p := newPublisher(cfg, w.open, &simLog{world: w}, simFormat{})
+	p := newPublisher(cfg, w.open, &simLog{world: w}, &simFormat{})
 	p.part = []int{1, partBytes}[w.random.IntN(2)] // each row alone, or all at once
 	p.now = func() time.Time { return w.clock }
 	p.pause = func(context.Context, time.Duration) error { w.step(); return nil }
@@ -151,13 +156,19 @@ func (w *world) runTwin() {
 	}
 }
 
+const simPartAfter = 4 * time.Second
+
 // commit writes a transaction: rows, one row, or notes only. Its rows lie before its commit record,
 // among those of others.
 func (w *world) commit() {
 	begin := w.wal + outbox.LSN(w.random.IntN(200))
-	tx := &outbox.Transaction{BeginLSN: begin, EndLSN: begin + 48, XID: outbox.XID(len(w.committed)), CommitTime: w.clock, Notes: simNotes}
+	tx := &outbox.Transaction{CommitLSN: begin, EndLSN: begin + 48, XID: outbox.XID(len(w.committed)), CommitTime: w.clock, Notes: simNotes}
 	if !w.chance(5) {
-		for i := range 1 + w.random.IntN(3) {
+		rows := 1 + w.random.IntN(3)
+		if w.chance(4) {
+			rows = simGiant + w.random.IntN(20)
+		}
+		for i := range rows {
 			lsn := begin - outbox.LSN(w.random.IntN(300))
 			tx.Changes = append(tx.Changes, outbox.Change{Op: outbox.Insert, Ordinal: i, LSN: lsn, Relation: simTable})
 		}
@@ -196,6 +207,7 @@ type simSource struct {
 	world    *world
 	system   outbox.System
 	queue    []*outbox.Transaction
+	parts    []*outbox.Transaction // of a giant, that are to come
 	received outbox.LSN
 	acked    outbox.LSN
 }
@@ -226,29 +238,69 @@ func (s *simSource) Next(context.Context, int) ([]*outbox.Transaction, error) {
 // say the very position where the next commit record starts.
 func (s *simSource) receive() {
 	w := s.world
+	if !s.receiveParts() {
+		return
+	}
 	for _, tx := range w.after(s.received) {
 		if len(s.queue) > 10 || w.chance(4) {
 			return
 		}
-		switch room := int(tx.BeginLSN - s.received); {
+		switch room := int(tx.CommitLSN - s.received); {
 		case w.chance(4):
-			s.push(&outbox.Transaction{EndLSN: tx.BeginLSN})
+			s.push(&outbox.Transaction{EndLSN: tx.CommitLSN})
 			return
 		case room > 0 && w.chance(4):
 			s.push(&outbox.Transaction{EndLSN: s.received + 1 + outbox.LSN(w.random.IntN(room))})
 		}
-		s.push(tx)
+		s.parts = w.cut(tx)
+		if !s.receiveParts() {
+			return
+		}
 	}
 	if w.chance(2) {
 		s.push(&outbox.Transaction{EndLSN: w.wal})
 	}
 }
 
-func (s *simSource) push(tx *outbox.Transaction) {
-	if tx.EndLSN > s.received {
-		s.queue = append(s.queue, tx)
-		s.received = tx.EndLSN
+// receiveParts puts some more parts of a transaction into the queue, and says whether that was all of it.
+func (s *simSource) receiveParts() bool {
+	for len(s.parts) > 0 {
+		if len(s.queue) > 10 || s.parts[0].Part > 0 && s.world.chance(4) {
+			return false
+		}
+		s.push(s.parts[0])
+		s.parts = s.parts[1:]
 	}
+	return true
+}
+
+func (s *simSource) push(tx *outbox.Transaction) {
+	if tx.More || tx.EndLSN > s.received {
+		s.queue = append(s.queue, tx)
+		s.received = tx.Through()
+	}
+}
+
+// simGiant is the number of rows from which on a transaction comes in parts.
+const simGiant = 4
+
+// cut cuts a giant into parts, other ones each time. Some come whole.
+func (w *world) cut(tx *outbox.Transaction) []*outbox.Transaction {
+	var parts []*outbox.Transaction
+	if len(tx.Changes) < simGiant || w.chance(8) {
+		return append(parts, tx)
+	}
+	rest := tx.Changes
+	for len(rest) > 0 {
+		part := *tx
+		n := 1 + w.random.IntN(min(len(rest), 4))
+		part.Part, part.Changes, part.More, part.EndLSN = len(parts), rest[:n], n < len(rest), 0
+		if !part.More {
+			part.EndLSN = tx.EndLSN
+		}
+		parts, rest = append(parts, &part), rest[n:]
+	}
+	return parts
 }
 
 // after returns what ends after a position.
@@ -260,11 +312,9 @@ func (w *world) after(position outbox.LSN) []*outbox.Transaction {
 	return w.committed[first:]
 }
 
-func (s *simSource) Drop(upTo outbox.LSN) {
+func (s *simSource) Drop(head []*outbox.Transaction) {
 	s.world.step()
-	for len(s.queue) > 0 && s.queue[0].EndLSN <= upTo {
-		s.queue = s.queue[1:]
-	}
+	s.queue = s.queue[len(head):]
 }
 
 func (s *simSource) Ack(upTo outbox.LSN) {
@@ -304,6 +354,7 @@ type simLog struct {
 	world *world
 	epoch int // 0: to be fenced
 	sent  []Record
+	begun time.Time // the Kafka transaction cannot have been before
 }
 
 func (l *simLog) Fence(context.Context) (*Position, error) {
@@ -322,7 +373,7 @@ func (l *simLog) Fence(context.Context) (*Position, error) {
 	if w.epoch != epoch {
 		return nil, ErrFenced
 	}
-	l.epoch = epoch
+	l.epoch, l.begun = epoch, w.clock
 	if w.recorded == nil {
 		return nil, nil
 	}
@@ -360,8 +411,11 @@ func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 	if epoch != w.epoch {
 		return ErrFenced
 	}
+	if p.Ordinal > 0 && !w.recorded.covers(p) && w.clock.Sub(l.begun) < simPartAfter {
+		panic(violation(fmt.Sprintf("a part is visible after %s", w.clock.Sub(l.begun))))
+	}
 	w.show(append(l.sent, b.Records()...), p)
-	l.sent = nil
+	l.sent, l.begun = nil, w.clock
 	w.step()
 	if w.chance(40) {
 		w.lostReplies++
@@ -373,6 +427,11 @@ func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 
 func (l *simLog) Close() {}
 
+// covers says whether a part was out before.
+func (p *Position) covers(q Position) bool {
+	return p != nil && p.EndLSN == q.EndLSN && p.Ordinal == q.Ordinal
+}
+
 // show makes a Kafka transaction visible and checks what a reader sees of it.
 func (w *world) show(records []Record, p Position) {
 	idle := len(records) == 0
@@ -382,13 +441,19 @@ func (w *world) show(records []Record, p Position) {
 	if idle {
 		w.idleRecords++
 	}
+	switch {
+	case w.seen != p.Ordinal:
+		panic(violation(fmt.Sprintf("the reader has seen %d changes of the next transaction, the position says %d", w.seen, p.Ordinal)))
+	case w.seen > 0 && (p.EndLSN != w.committed[w.reader].CommitLSN || p.Part != w.parts):
+		panic(violation(fmt.Sprintf("part %d of the transaction that commits at %s, the position says part %d of %s", w.parts, w.committed[w.reader].CommitLSN, p.Part, p.EndLSN)))
+	}
 	if w.reader < len(w.committed) {
 		if next := w.nextWanted(); next != nil && p.EndLSN >= next.EndLSN {
 			panic(violation(fmt.Sprintf("position %s covers the transaction that ends at %s, which is not published", p.EndLSN, next.EndLSN)))
 		}
 	}
-	if w.recorded != nil && p.EndLSN <= w.recorded.EndLSN {
-		panic(violation(fmt.Sprintf("position %s after %s", p.EndLSN, w.recorded.EndLSN)))
+	if r := w.recorded; r != nil && p.EndLSN <= r.EndLSN && (p.EndLSN != r.EndLSN || p.Ordinal <= r.Ordinal) {
+		panic(violation(fmt.Sprintf("position %s and %d changes after %s and %d", p.EndLSN, p.Ordinal, r.EndLSN, r.Ordinal)))
 	}
 	w.recorded = &p
 }
@@ -404,40 +469,90 @@ func (w *world) nextWanted() *outbox.Transaction {
 	return w.committed[w.reader]
 }
 
-// showTransaction takes the records of the next transaction: its rows in order, then its audit record.
+// showTransaction takes the records of the next transaction: BEGIN, its rows in order, END, its audit record.
+// Those of a giant may end behind any row, and go on there.
 func (w *world) showTransaction(records []Record) []Record {
 	want := w.nextWanted()
 	if want == nil {
 		panic(violation(fmt.Sprintf("record %x of a transaction that was published before", records[0].Value)))
 	}
-	for i := range want.Changes {
-		if len(records) == 0 || string(records[0].Value) != string(simValue(nil, want, i)) {
-			panic(violation(fmt.Sprintf("the reader lacks row %d of the transaction that ends at %s", i, want.EndLSN)))
+	expect := func(what, value string) bool {
+		if len(records) == 0 {
+			return false
+		}
+		if string(records[0].Value) != value {
+			panic(violation(fmt.Sprintf("%x instead of the %s (%d rows were seen) of the transaction that commits at %s", records[0].Value, what, w.seen, want.CommitLSN)))
 		}
 		records = records[1:]
+		return true
 	}
-	if len(records) == 0 || records[0].Topic != "p.audit" {
-		panic(violation(fmt.Sprintf("no audit record of the transaction that ends at %s", want.EndLSN)))
+	if w.seen == 0 {
+		expect("BEGIN", "begin")
 	}
+	for w.seen < len(want.Changes) {
+		if !expect("next row", string(simValue(nil, want, w.seen))) {
+			w.interrupt(want)
+			return nil
+		}
+		w.seen++
+	}
+	if !expect("END", fmt.Sprintf("end of %d", len(want.Changes))) {
+		w.interrupt(want)
+		return nil
+	}
+	w.showAudit(want, records)
 	w.reader++
 	w.visible++
+	w.seen, w.parts = 0, 0
 	return records[1:]
 }
 
-// simFormat writes which row of which transaction a change is.
-type simFormat struct{}
+// interrupt notes that the rest of a transaction is to be seen later.
+func (w *world) interrupt(tx *outbox.Transaction) {
+	if len(tx.Changes) < simGiant {
+		panic(violation(fmt.Sprintf("the transaction that commits at %s is torn", tx.CommitLSN)))
+	}
+	w.parts++
+	w.partsSeen++
+}
 
-func (simFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
-func (simFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+// showAudit checks that the audit record knows of all changes, and in how many parts they were.
+func (w *world) showAudit(tx *outbox.Transaction, records []Record) {
+	want := fmt.Sprintf(`"inserted":%d,`, len(tx.Changes))
+	if len(records) == 0 || records[0].Topic != "p.audit" || !strings.Contains(string(records[0].Value), want) {
+		panic(violation(fmt.Sprintf("no audit record with %s of the transaction that commits at %s: %q", want, tx.CommitLSN, records)))
+	}
+	want = fmt.Sprintf(`"parts":%d,`, w.parts+1)
+	if strings.Contains(string(records[0].Value), want) != (w.parts > 0) {
+		panic(violation(fmt.Sprintf("transaction that commits at %s, in %d parts: %s", tx.CommitLSN, w.parts+1, records[0].Value)))
+	}
+}
 
-func (simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
-	value := len(b.Buf)
-	b.Buf = simValue(b.Buf, tx, i)
-	b.Add("p.public.t", Null, value)
+// simFormat writes which row of which transaction a change is, and counts them.
+type simFormat struct{ rows int }
+
+func (f *simFormat) Begin(b *Batch, _ *outbox.Transaction) error {
+	f.rows = 0
+	return f.add(b, []byte("begin"))
+}
+
+func (f *simFormat) End(b *Batch, _ *outbox.Transaction) error {
+	return f.add(b, fmt.Appendf(nil, "end of %d", f.rows))
+}
+
+func (f *simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	f.rows++
+	return f.add(b, simValue(nil, tx, i))
+}
+
+func (f *simFormat) add(b *Batch, value []byte) error {
+	start := len(b.Buf)
+	b.Buf = append(b.Buf, value...)
+	b.Add("p.public.t", Null, start)
 	return nil
 }
 
 func simValue(dst []byte, tx *outbox.Transaction, i int) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, uint64(tx.EndLSN))
-	return append(dst, byte(i))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(tx.CommitLSN))
+	return append(dst, byte(tx.Changes[i].Ordinal))
 }

@@ -21,7 +21,7 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 	}
 	c.turn(next.EndLSN)
 	bytes := 0
-	for chunk := c.ready(next.EndLSN); chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
+	for chunk := c.ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
 		bytes += chunk.Bytes()
 		if err := p.appendChunk(ctx, chunk); err != nil {
 			return next, fmt.Errorf("rows of table %d, read at %s: %w", chunk.Table, chunk.At, err)
@@ -74,7 +74,7 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *p
 	work := p.copier.current()
 	r := &p.rows
 	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, fresh: !p.copier.begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
-		EndLSN: chunk.At, CommitTime: chunk.Time, Changes: []outbox.Change{{Op: outbox.Read, Note: -1, LSN: chunk.At, Relation: relation}},
+		CommitLSN: chunk.At, EndLSN: chunk.At, CommitTime: chunk.Time, Changes: []outbox.Change{{Op: outbox.Read, Note: -1, LSN: chunk.At, Relation: relation}},
 	}}
 	if work.Initial {
 		r.tx.XID = outbox.XID(chunk.Visible.Xmax - 1)

@@ -14,12 +14,12 @@ type Source interface {
 	// TimelineHistory lists the timelines that led to this one, oldest first, each with the position
 	// where the server left it.
 	TimelineHistory(ctx context.Context, timeline int32) ([]outbox.TimelineSwitch, error)
-	// Next waits for transactions and returns the head of the queue, at least one, no more than about
-	// maxBytes, without removing it. When ctx ends it returns the error of ctx and stays usable; any
+	// Next waits for transactions, or parts of giants, and returns the head of the queue, at least one, no more
+	// than about maxBytes, without removing it. When ctx ends it returns the error of ctx and stays usable; any
 	// other error means that the stream is gone.
 	Next(ctx context.Context, maxBytes int) ([]*outbox.Transaction, error)
-	// Drop removes what ends at or before upTo from the queue; its transactions may be reused.
-	Drop(upTo outbox.LSN)
+	// Drop removes what Next has returned last from the queue. A marker that another has replaced stays.
+	Drop(head []*outbox.Transaction)
 	// Ack lets Postgres discard the log up to upTo.
 	Ack(upTo outbox.LSN)
 	// Received is the end of what has been decoded.

@@ -23,7 +23,8 @@ type publisherFlags struct {
 	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
 	AuditEmpty     bool          `help:"Audit records of transactions that wrote no row, too."`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
-	MaxTransaction int           `name:"max-transaction-bytes" help:"Memory that one transaction may take; a larger one halts the publisher." default:"1073741824"`
+	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"4194304"`
+	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"5m" placeholder:"TIME"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
@@ -143,7 +144,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, MaxTransactionBytes: f.MaxTransaction, Keys: keys}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, Keys: keys}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {
@@ -162,6 +163,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		AuditEmpty:        f.AuditEmpty,
 		IdleProgress:      f.idleProgress,
 		Heartbeat:         f.Heartbeat,
+		PartAfter:         f.PartAfter,
 		MaxRecordBytes:    f.MaxRecord,
 		Snapshot:          f.snapshot(s),
 		Shape:             shape,

@@ -94,7 +94,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 		err = fmt.Errorf("operation %q has no Debezium record", c.Op)
 	}
 	if err != nil {
-		return fmt.Errorf("encode change %d of transaction %d, which ends at %s: %w", c.Ordinal, tx.XID, tx.EndLSN, err)
+		return fmt.Errorf("encode change %d of transaction %d, which commits at %s: %w", c.Ordinal, tx.XID, tx.CommitLSN, err)
 	}
 	return nil
 }

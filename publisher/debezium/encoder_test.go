@@ -70,7 +70,7 @@ func sampleTransaction() *outbox.Transaction {
 		changes[i].Ordinal, changes[i].LSN = i, 0x16B3700
 	}
 	return &outbox.Transaction{
-		XID: 731, BeginLSN: 0x16B3748, EndLSN: 0x16B3780, CommitTime: time.UnixMicro(1738324800123456), Changes: changes,
+		XID: 731, CommitLSN: 0x16B3748, EndLSN: 0x16B3780, CommitTime: time.UnixMicro(1738324800123456), Changes: changes,
 		Notes: []outbox.Note{{
 			Payload: outbox.Payload{
 				Session: session, Statement: 3, Fingerprint: 0xABCDEF, Client: netip.MustParseAddrPort("10.0.0.9:5555"),

@@ -13,7 +13,7 @@ import (
 //	 "commit_time":"2025-01-31T12:00:00.123456Z","xid":731,"lsn":"0/16B3748","who":{…}}
 //
 // row is the row after the change, old what the log has of it before: nothing, its key, or all of it, by the
-// replica identity. Of a delete there is only old. Columns that the log does not have are left out. lsn is where the transaction ends, who is the block pgtee.
+// replica identity. Of a delete there is only old. Columns that the log does not have are left out. lsn is where the transaction's commit record begins, who is the block pgtee.
 // Values have the forms of plainModes.
 func (w *writer) plain(op byte, key int, before, after *row) error {
 	if w.config.Framing != nil {
@@ -31,7 +31,7 @@ func (w *writer) plain(op byte, key int, before, after *row) error {
 	b.Buf = w.table.appendRow(append(b.Buf, `,"old":`...), before, nil)
 	b.Buf = publisher.AppendJSONTime(append(b.Buf, `,"commit_time":`...), w.tx.CommitTime)
 	b.Buf = strconv.AppendUint(append(b.Buf, `,"xid":`...), uint64(w.tx.XID), 10)
-	b.Buf = append(append(b.Buf, `,"lsn":"`...), w.tx.EndLSN.String()...)
+	b.Buf = append(append(b.Buf, `,"lsn":"`...), w.tx.CommitLSN.String()...)
 	b.Buf = append(b.Buf, `","who":`...)
 	b.Buf = append(b.AppendPgtee(b.Buf, w.tx, w.index), '}')
 	return nil

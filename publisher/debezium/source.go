@@ -51,12 +51,12 @@ func (e *Encoder) appendSource(dst []byte, tx *outbox.Transaction, i int, table 
 	return append(dst, `,"xmin":null,"origin":null,"origin_lsn":null}`...)
 }
 
-// appendSequence appends where the transaction ends and where the change is, as far as Debezium tells them: of the rows of a
+// appendSequence appends where the transaction commits and where the change is, as far as Debezium tells them: of the rows of a
 // snapshot it knows no commit, of those of an incremental one no place in the log.
 func appendSequence(dst []byte, tx *outbox.Transaction, c *outbox.Change) []byte {
 	switch c.Mark {
 	case outbox.NoMark:
-		dst = strconv.AppendUint(append(dst, `\"`...), uint64(tx.EndLSN), 10)
+		dst = strconv.AppendUint(append(dst, `\"`...), uint64(tx.CommitLSN), 10)
 		dst = append(dst, `\",`...)
 	case outbox.MarkIncremental:
 		return append(dst, "null,null"...)

@@ -11,10 +11,11 @@ import (
 
 // transaction counts the events of the transaction that is being encoded: provide.transaction.metadata.
 //
-// Its id is "xid:lsn" as Debezium's, but lsn is where the transaction ends, so that all its records have the
-// same one; Debezium's has that of each event.
+// Its id is "xid:lsn" as Debezium's, but lsn is where the transaction's commit record begins, so that all its
+// records have the same one; Debezium's has that of each event.
 type transaction struct {
-	tx     *outbox.Transaction
+	xid    outbox.XID
+	commit outbox.LSN
 	id     []byte
 	events int64
 	seen   []*collection // that have events, in the order of their first
@@ -33,9 +34,14 @@ func (t *transaction) begin(tx *outbox.Transaction) {
 	for _, c := range t.seen {
 		c.events = 0
 	}
-	t.tx, t.events, t.seen = tx, 0, t.seen[:0]
+	t.xid, t.commit, t.events, t.seen = tx.XID, tx.CommitLSN, 0, t.seen[:0]
 	t.id = strconv.AppendUint(t.id[:0], uint64(tx.XID), 10)
-	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.EndLSN), 10)
+	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.CommitLSN), 10)
+}
+
+// is says whether tx, or the part of a giant that it is, belongs to this transaction.
+func (t *transaction) is(tx *outbox.Transaction) bool {
+	return t.xid == tx.XID && t.commit == tx.CommitLSN
 }
 
 func (t *transaction) count(c *collection) {
@@ -52,7 +58,7 @@ func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection)
 		return append(dst, "null"...)
 	}
 	t := &e.transaction
-	if t.tx != tx {
+	if !t.is(tx) {
 		t.begin(tx)
 	}
 	t.count(c)
@@ -64,33 +70,22 @@ func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection)
 
 // Begin appends the record of <prefix>.transaction that says that a transaction begins.
 func (e *Encoder) Begin(b *publisher.Batch, tx *outbox.Transaction) error {
-	if !e.hasMetadata(tx) {
+	if !e.config.TransactionMetadata {
 		return nil
 	}
 	e.transaction.begin(tx)
-	return e.appendStatus(b, "BEGIN")
+	return e.appendStatus(b, tx, "BEGIN")
 }
 
 // End appends the record that says how many events the transaction had, in all and of each table.
 func (e *Encoder) End(b *publisher.Batch, tx *outbox.Transaction) error {
-	if !e.hasMetadata(tx) {
+	if !e.config.TransactionMetadata {
 		return nil
 	}
-	if e.transaction.tx != tx {
-		e.transaction.begin(tx)
-	}
-	return e.appendStatus(b, "END")
+	return e.appendStatus(b, tx, "END")
 }
 
-// hasMetadata says whether a transaction has events that Debezium would see, were they published or not.
-func (e *Encoder) hasMetadata(tx *outbox.Transaction) bool {
-	return e.config.TransactionMetadata &&
-		slices.ContainsFunc(tx.Changes, func(c outbox.Change) bool {
-			return c.Op != outbox.DDL && c.Op != outbox.Event && c.Op != outbox.Signal
-		})
-}
-
-func (e *Encoder) appendStatus(b *publisher.Batch, status string) error {
+func (e *Encoder) appendStatus(b *publisher.Batch, tx *outbox.Transaction, status string) error {
 	t := &e.transaction
 	key := len(b.Buf)
 	b.Buf = append(append(b.Buf, `{"id":"`...), t.id...)
@@ -106,7 +101,7 @@ func (e *Encoder) appendStatus(b *publisher.Batch, status string) error {
 	} else {
 		b.Buf = append(b.Buf, `","event_count":null,"data_collections":null`...)
 	}
-	b.Buf = appendInt(append(b.Buf, `,"ts_ms":`...), t.tx.CommitTime.UnixMilli())
+	b.Buf = appendInt(append(b.Buf, `,"ts_ms":`...), tx.CommitTime.UnixMilli())
 	b.Buf = append(b.Buf, '}')
 	if err := e.frame(b, value, publisher.ValuePart, e.topics.transaction, transactionSchema); err != nil {
 		return err
