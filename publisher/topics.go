@@ -3,8 +3,10 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -78,16 +80,18 @@ func (c Config) topicConfigs(own map[string]string) map[string]*string {
 // ensureTopics creates what topics of the batch are missing, before the first record goes there. The
 // application names the topics of its events: one that Kafka does not take is no reason to halt.
 func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
+	if err := l.learn(ctx, l.unknownTopics(b)); err != nil {
+		return err
+	}
 	last := ""
 	for i := range b.entries {
 		e := &b.entries[i]
 		if e.topic == last {
 			continue
 		}
-		err := l.ensureOnce(ctx, e.topic)
-		if refused := l.cfg.Router.Refused(); e.event && isRefusal(err) && e.topic != refused {
-			b.Refuse(i, refused, e.topic, err)
-			err = l.ensureOnce(ctx, refused)
+		err := l.known[e.topic]
+		if err != nil && e.event && e.topic != l.cfg.Router.Refused() {
+			err = l.refuse(ctx, b, i, err)
 		}
 		if err != nil {
 			return err
@@ -97,25 +101,89 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// maxKnownTopics bounds what is remembered of topics; it is learnt again.
-const maxKnownTopics = 10_000
-
-// ensureOnce creates a topic unless it is known to exist. That Kafka does not take its name is remembered, too.
-func (l *kafkaLog) ensureOnce(ctx context.Context, topic string) error {
+// refuse sends an event whose topic Kafka does not take to the one for such events.
+func (l *kafkaLog) refuse(ctx context.Context, b *Batch, i int, why error) error {
+	topic := l.cfg.Router.Refused()
+	b.Refuse(i, topic, b.entries[i].topic, why)
 	if err, known := l.known[topic]; known {
 		return err
 	}
+	if err := l.learn(ctx, []string{topic}); err != nil {
+		return err
+	}
+	return l.known[topic]
+}
+
+// maxKnownTopics bounds what is remembered of topics; it is learnt again.
+const maxKnownTopics = 10_000
+
+// unknownTopics lists, each once, the topics of the batch that may be missing.
+func (l *kafkaLog) unknownTopics(b *Batch) []string {
+	if len(l.known) >= maxKnownTopics {
+		clear(l.known)
+	}
+	var unknown []string
+	last := ""
+	for i := range b.entries {
+		topic := b.entries[i].topic
+		if topic == last {
+			continue
+		}
+		last = topic
+		if _, known := l.known[topic]; !known && !slices.Contains(unknown, topic) {
+			unknown = append(unknown, topic)
+		}
+	}
+	return unknown
+}
+
+// createdAtOnce is how many topics are created at the same time: each takes Kafka's controller some milliseconds.
+const createdAtOnce = 16
+
+// learn creates the topics that do not exist and remembers which ones Kafka refuses.
+func (l *kafkaLog) learn(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	found, err := kadm.NewClient(l.client).ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("look for topics: %w", err)
+	}
+	var missing []string
+	for _, topic := range topics {
+		if found.Has(topic) {
+			l.known[topic] = nil
+		} else {
+			missing = append(missing, topic)
+		}
+	}
+	return l.createAll(ctx, missing)
+}
+
+func (l *kafkaLog) createAll(ctx context.Context, topics []string) error {
+	for some := range slices.Chunk(topics, createdAtOnce) {
+		errs := make([]error, len(some))
+		var creating sync.WaitGroup
+		for i, topic := range some {
+			creating.Go(func() { errs[i] = l.create(ctx, topic) })
+		}
+		creating.Wait()
+		for i, topic := range some {
+			if errs[i] != nil && !isRefusal(errs[i]) {
+				return errs[i]
+			}
+			l.known[topic] = errs[i]
+		}
+	}
+	return nil
+}
+
+// create creates a topic of records unless it exists.
+func (l *kafkaLog) create(ctx context.Context, topic string) error {
 	own := l.cfg.Shape.TopicSettings(topic)
 	orDefault(&own.Partitions, l.cfg.Partitions)
 	orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
 	_, err := ensureTopic(ctx, kadm.NewClient(l.client), topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config))
-	if err != nil && !isRefusal(err) {
-		return err
-	}
-	if len(l.known) >= maxKnownTopics {
-		clear(l.known)
-	}
-	l.known[topic] = err
 	return err
 }
 
