@@ -15,7 +15,6 @@
 #             ARGS=-quick for one
 # make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
 #             ARGS="-percent 5 -seconds 5" for a quick look
-# make bench  both
 # make drivers the test suites of PostgreSQL drivers, direct and through the proxy, compared test by test;
 #             ARGS='-suites pgx,asyncpg -modes message' for a part of them
 # make bench-snapshot  how fast 2 million rows are copied into Kafka, beside COPY TO STDOUT

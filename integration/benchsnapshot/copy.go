@@ -104,7 +104,7 @@ func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	}
 	prefix := fmt.Sprintf("%s.%d", database, round)
 	args := []string{"publish", "--postgres", b.server.URL(database), "--slot", database, "--kafka", b.broker.Address, "--prefix", prefix,
-		"--snapshot", "initial", "--snapshot-tables", table}
+		"--key", b.keyFile(), "--max-retained-wal", "8GB:warn", "--snapshot", "initial", "--snapshot-tables", table}
 	p, err := b.start(append(args, strings.Fields(b.args)...)...)
 	if err != nil {
 		return effort{}, err

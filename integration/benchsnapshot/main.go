@@ -82,6 +82,9 @@ func (b *bench) prepare() (err error) {
 	if b.dir, err = b.world.Sub("bench"); err != nil {
 		return err
 	}
+	if err := os.WriteFile(b.keyFile(), []byte(strings.Repeat("5e", 32)+"\n"), 0o600); err != nil {
+		return err
+	}
 	settings := map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
 	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
 		return err
@@ -89,6 +92,8 @@ func (b *bench) prepare() (err error) {
 	b.broker, err = b.world.StartKafka()
 	return err
 }
+
+func (b *bench) keyFile() string { return b.dir + "/key" }
 
 // works are the tables, each made in a database of its own.
 var works = map[string]struct {
