@@ -346,17 +346,12 @@ func speak(conn net.Conn, messages []pgproto3.FrontendMessage) (err error) {
 func hear(conn io.Reader, await string) (heard string, err error) {
 	var b strings.Builder
 	for await != "" {
-		var header [5]byte
-		if _, err := io.ReadFull(conn, header[:]); err != nil {
+		kind, body, err := hearOne(conn)
+		if err != nil {
 			return b.String(), err
 		}
-		body := make([]byte, int(header[1])<<24|int(header[2])<<16|int(header[3])<<8|int(header[4])-4)
-		if _, err := io.ReadFull(conn, body); err != nil {
-			return b.String(), err
-		}
-		forgetNumbers(header[0], body)
-		fmt.Fprintf(&b, "%c%q ", header[0], body)
-		if header[0] == await[0] {
+		fmt.Fprintf(&b, "%c%q ", kind, body)
+		if kind == await[0] {
 			await = await[1:]
 		}
 	}

@@ -52,7 +52,7 @@ func (s *session) bind(m message) error {
 	s.enter()
 	if portal, rest, ok := cutString(m.body); ok && s.notes != nil {
 		if name, _, ok := cutString(rest); ok {
-			s.statements.bind(portal, s.statements.find(name))
+			s.statements.bind(portal, s.statements.find(name), s.tx.group)
 		}
 	}
 	return s.forward(m, entry{kind: 'B'})
@@ -81,21 +81,21 @@ func (s *session) execute(m message) error {
 	}
 	s.enter()
 	if name, _, ok := cutString(m.body); ok && s.notes != nil {
-		st, first := s.statements.execute(name)
+		st, first, group := s.statements.execute(name)
 		if first {
 			s.proxy.counters.queries.Add(1)
 			s.notes.statement++
 		}
-		if err := s.begin(st); err != nil {
+		if err := s.begin(st, group); err != nil {
 			return err
 		}
 	}
 	return s.forward(m, entry{kind: 'E'})
 }
 
-// begin puts a note in front of an Execute. A portal that goes on after a suspension has had its note, unless
-// another statement has had one since.
-func (s *session) begin(st *statement) error {
+// begin puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
+// suspension has had its note, unless another statement has had one since.
+func (s *session) begin(st *statement, group uint32) error {
 	set := s.pending.settings.Load()
 	need := st.need
 	if st.effects.tx == parser.Execute {
@@ -104,6 +104,9 @@ func (s *session) begin(st *statement) error {
 	// What cannot be read may be the ROLLBACK that a failed block waits for: a note in front would be refused.
 	hopeless := st.unreadable && !s.tx.certain
 	if p := pathOf('E', need); p.form == executing && !hopeless && s.notesNow(set) && s.tx.wants(p.when) && !s.skips(st.hash) {
+		if failed, err := s.failedBefore(group); failed || err != nil {
+			return err
+		}
 		if err := s.note(st.subject, set, s.tx.note(st.hash)); err != nil {
 			return err
 		}
@@ -114,6 +117,21 @@ func (s *session) begin(st *statement) error {
 	}
 	s.apply(st.effects, st.subject.sql, set)
 	return nil
+}
+
+// failedBefore reports whether a portal that was bound in an earlier group is executed in a block that has failed
+// since. The server has other words for that than for the note, which it would refuse first; a Bind of the same group
+// it refuses before either.
+func (s *session) failedBefore(bound uint32) (bool, error) {
+	if bound == s.tx.group || s.tx.certain {
+		return false, nil
+	}
+	if err := s.up.flush(s.server); err != nil {
+		return false, err
+	}
+	s.pending.awaitAnswer(s.tx.group - 1)
+	status, _ := s.pending.answers()
+	return status == 'E', nil
 }
 
 // note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and

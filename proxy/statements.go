@@ -50,7 +50,8 @@ func (s *statement) succeed() {
 // portal is a bound statement.
 type portal struct {
 	statement *statement
-	executed  bool // its first Execute was sent
+	group     uint32 // that its Bind was sent in
+	executed  bool   // its first Execute was sent
 }
 
 const (
@@ -158,29 +159,29 @@ func (s *statements) deallocateAll() {
 	}
 }
 
-func (s *statements) bind(name []byte, st *statement) {
+func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	if p := s.portals[string(name)]; p != nil {
-		*p = portal{statement: st}
+		*p = portal{statement: st, group: group}
 		return
 	}
 	if len(s.portals) >= maxPortals {
 		maps.DeleteFunc(s.portals, func(_ string, p *portal) bool { return p.executed })
 	}
 	if len(s.portals) < maxPortals {
-		s.portals[string(name)] = &portal{statement: st}
+		s.portals[string(name)] = &portal{statement: st, group: group}
 	}
 }
 
-// execute returns the statement of a portal, and whether it begins to run now.
-func (s *statements) execute(name []byte) (st *statement, first bool) {
+// execute returns the statement of a portal, whether it begins to run now, and the group of its Bind; 0 if unknown.
+func (s *statements) execute(name []byte) (st *statement, first bool, group uint32) {
 	p := s.portals[string(cutName(name))]
 	if p == nil {
-		return fetching, true
+		return fetching, true, 0
 	}
 	first = !p.executed
 	p.executed = true
-	return p.statement, first
+	return p.statement, first, p.group
 }
 
 // closePortals is the end of a transaction.

@@ -43,7 +43,7 @@ func TestStatementsAreBounded(t *testing.T) {
 			t.Fatalf("statement %d is not known", i)
 		}
 		s.deallocate(name)
-		s.bind(name, unknownStatement)
+		s.bind(name, unknownStatement, 1)
 		s.execute(name)
 	}
 	if len(s.byName) > maxStatements || len(s.portals) > maxPortals || s.bytes > maxStatementBytes {
@@ -68,7 +68,7 @@ func TestNamesAreCutAsPostgresCutsThem(t *testing.T) {
 	long := bytes.Repeat([]byte("n"), maxBufferBytes)
 	st := writing("long")
 	s.prepare(long, st)
-	s.bind(long, st)
+	s.bind(long, st, 1)
 	if s.find(long[:maxName]) != st || s.find(long[:maxName-1]) != unknownStatement {
 		t.Error("a name does not mean what its first 63 bytes mean")
 	}
@@ -77,7 +77,7 @@ func TestNamesAreCutAsPostgresCutsThem(t *testing.T) {
 			t.Errorf("the name of a statement takes %d bytes", len(name))
 		}
 	}
-	if got, first := s.execute(long[:maxName]); got != st || !first {
+	if got, first, _ := s.execute(long[:maxName]); got != st || !first {
 		t.Error("a portal's name does not mean what its first 63 bytes mean")
 	}
 	if e := effectsOf(&parser.Statement{Name: string(long)}); len(e.name) > maxName {
