@@ -22,7 +22,7 @@ BEGIN
     LEFT JOIN pg_index AS i ON c.object_type = 'index' AND i.indexrelid = c.objid
     WHERE NOT c.in_extension
       AND coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
-      AND coalesce(c.object_identity, '') !~ ' on pg_temp\.("[^"]*"|[^ "]*)$' -- a trigger's schema is null
+      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity)$';
     IF objects IS NULL THEN
         RETURN;
