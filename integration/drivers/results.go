@@ -63,6 +63,9 @@ func (r results) differences(other results, except map[string]bool) (names []str
 	return names
 }
 
+// temporary is a folder that some tests have in their names.
+var temporary = regexp.MustCompile(`/tmp/[^/]+/`)
+
 // readGoTest reads what go test -json or test2json writes: https://pkg.go.dev/cmd/test2json
 func readGoTest(report io.Reader) (results, error) {
 	outcomes := map[string]outcome{"pass": passed, "fail": failed, "skip": skipped}
@@ -75,7 +78,7 @@ func readGoTest(report io.Reader) (results, error) {
 			return nil, err
 		}
 		if o, ok := outcomes[event.Action]; ok && event.Test != "" {
-			r.add(event.Package+" "+event.Test, o)
+			r.add(event.Package+" "+temporary.ReplaceAllString(event.Test, "/tmp/"), o)
 		}
 	}
 }

@@ -2,5 +2,15 @@ package main
 
 // suites are in the order in which they run: quick ones first.
 var suites = []suite{
+	{name: "pq", language: "go", databases: []string{"pqgo"}, hasPrepare: true, read: readGoTest, settings: tlsSettings,
+		tls: [2]string{"source/testdata/ssl/server.crt", "source/testdata/ssl/server.key"}},
+	{name: "asyncpg", language: "python", databases: []string{"postgres"}, read: readJUnit},
+	{name: "psycopg2", language: "python", databases: []string{"psycopg2_test"}, read: readJUnit},
 	{name: "pgx", language: "go", databases: []string{"pgx_test"}, hasPrepare: true, read: readGoTest},
+	{name: "pgjdbc", language: "java", databases: []string{"test"}, hasPrepare: true, read: readJUnit},
+	{name: "sqlalchemy", language: "python", databases: []string{"test"}, hasPrepare: true, read: readJUnit},
+	{name: "django", language: "python", databases: []string{"test_django", "test_django2"}, read: readJUnit},
 }
+
+// tlsSettings are for servers whose data folder has been given the files.
+var tlsSettings = map[string]string{"ssl": "on", "ssl_ca_file": "root.crt"}

@@ -1,0 +1,26 @@
+# pgjdbc, whole, as its authors publish its source.
+install() {
+	mvn -q -B dependency:copy -Dartifact=org.postgresql:postgresql:42.7.8:tar.gz:jdbc-src -DoutputDirectory=.
+	tar xzf ./*.tar.gz
+	mv postgresql-*-jdbc-src source
+	cd source
+	mvn -q -B test-compile
+	mvn -q -B surefire:test -Dtest=UTF8EncodingTest # fetches what runs tests
+}
+
+prepare() {
+	psql -X -q -v ON_ERROR_STOP=1 <<-SQL
+		CREATE ROLE test LOGIN PASSWORD 'test' CREATEDB REPLICATION;
+		ALTER DATABASE test OWNER TO test;
+		CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION sslinfo; CREATE EXTENSION "uuid-ossp";
+		GRANT ALL ON SCHEMA public TO test;
+	SQL
+}
+
+tests() {
+	cd source
+	printf '%s\n' "test.url.PGHOST=$PGHOST" "test.url.PGPORT=$PGPORT" >build.local.properties
+	rm -rf target/surefire-reports
+	mvn -q -B -o surefire:test -Dmaven.test.failure.ignore=true
+	cat target/surefire-reports/*.xml >"$REPORT"
+}

@@ -1,0 +1,21 @@
+# The module lib/pq, with and without binary parameters.
+# It wants to see that pg_hba.conf refuses plain connections of a user, but that file judges the proxy's own, which
+# are encrypted whenever the server can.
+install() {
+	go_module github.com/lib/pq v1.12.3 "sed -i '/^func startSSLTest/,/^}/{/_, err/,/^\t}/d}' ssl_test.go"
+}
+
+prepare() {
+	cp source/testdata/ssl/{root.crt,server.crt,server.key} "$PGDATA"
+	chmod 600 "$PGDATA/server.key"
+	chown --reference="$PGDATA" "$PGDATA"/{root.crt,server.crt,server.key}
+	cat source/testdata/postgres/docker-entrypoint-initdb.d/*.sql | grep -v "alter system" | psql -X -q -v ON_ERROR_STOP=1 -c "CREATE ROLE pqgo SUPERUSER LOGIN" -f -
+	sed -n '/^# TYPE/,/^EOF/{/^EOF/d;p}' source/testdata/postgres/docker-entrypoint-initdb.d/*.sh | sed '/pqgosslcert/d' >"$PGDATA/pg_hba.conf"
+}
+
+tests() {
+	chmod 600 source/testdata/ssl/*.key
+	export PGUSER=pqgo
+	go_tests
+	PQTEST_BINARY_PARAMETERS=1 go_tests "binary parameters"
+}

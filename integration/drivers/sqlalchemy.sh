@@ -1,0 +1,27 @@
+# SQLAlchemy: the PostgreSQL dialect and what of engine, SQL and ORM talks to a server, with four drivers.
+install() {
+	environment psycopg2-binary==2.9.10 "psycopg[binary]==3.2.10" asyncpg==0.30.0 pg8000==1.31.5 greenlet==3.2.4 typing_extensions==4.15.0
+	source_of sqlalchemy 2.0.44
+}
+
+prepare() {
+	psql -X -q -v ON_ERROR_STOP=1 <<-SQL
+		CREATE ROLE scott SUPERUSER LOGIN;
+		CREATE EXTENSION hstore;
+		CREATE EXTENSION citext;
+		CREATE SCHEMA test_schema;
+		CREATE SCHEMA test_schema_2;
+		ALTER DATABASE "$PGDATABASE" SET default_text_search_config = 'pg_catalog.english';
+	SQL
+}
+
+tests() {
+	cd source
+	local driver report=$REPORT
+	for driver in psycopg2 psycopg asyncpg pg8000; do
+		REPORT=$report.$driver pytest -p no:warnings -o junit_suite_name=$driver --dburi "postgresql+$driver://scott@$PGHOST:$PGPORT/$PGDATABASE" \
+			test/dialect/postgresql test/dialect/test_suite.py test/engine/test_{execute,transaction,reflection}.py \
+			test/sql/test_{query,resultset,returning,insert_exec,defaults,types}.py test/orm/test_transaction.py || true
+		sed "s/classname=\"/&$driver /g" "$report.$driver" >>"$report"
+	done
+}
