@@ -27,7 +27,10 @@ type proxyProcess struct {
 func startProxy(t *testing.T, flags ...string) *proxyProcess {
 	server := must(t, sharedPostgres[18])
 	p := &proxyProcess{address: must(t, harness.FreeAddress), metrics: must(t, harness.FreeAddress)}
-	args := []string{must(t, sharedBinary), "proxy", "--outbox", "off", "--postgres", server.URL("postgres"), "--metrics", p.metrics}
+	args := []string{must(t, sharedBinary), "proxy", "--outbox", "off", "--metrics", p.metrics}
+	if !strings.Contains(strings.Join(flags, " "), "--postgres") {
+		args = append(args, "--postgres", server.URL("postgres"))
+	}
 	if !strings.Contains(strings.Join(flags, " "), "--listen") {
 		args = append(args, "--listen", p.address)
 	}

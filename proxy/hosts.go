@@ -62,10 +62,11 @@ func (t Target) validate() error {
 }
 
 const (
-	roleLasts    = time.Second     // until a server is asked again for its role
-	roleMayTake  = 5 * time.Second // for an answer
-	unknownSoFar = "not asked yet"
+	roleLasts   = time.Second     // until a server is asked again for its role
+	roleMayTake = 5 * time.Second // for an answer
 )
+
+var errNotAsked = errors.New("not asked yet")
 
 // hosts knows the roles of the servers, which it asks over and over: a client that has shown its password to one
 // server cannot be led to another, so they must be known before.
@@ -87,7 +88,7 @@ type opinion struct {
 func newHosts(servers []Server, target Target, log *zap.Logger) *hosts {
 	h := &hosts{servers: servers, target: target, log: log, known: map[string]opinion{}, news: make(chan struct{})}
 	for _, server := range servers {
-		h.known[server.Address] = opinion{err: errors.New(unknownSoFar)}
+		h.known[server.Address] = opinion{err: errNotAsked}
 	}
 	return h
 }
@@ -169,9 +170,11 @@ func (h *hosts) choose(ctx context.Context, wait time.Duration) ([]Server, error
 func (h *hosts) suited() (list []Server, news <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var others []Server
+	var others []Server // for want of a standby
 	for _, server := range h.servers {
 		switch known := h.known[server.Address]; {
+		case known.err == errNotAsked && h.target == TargetPreferStandby:
+			return nil, h.news
 		case known.err != nil:
 		case h.target.accepts(known.role):
 			list = append(list, server)

@@ -43,7 +43,18 @@ type runner interface {
 }
 
 // parse returns the command that args ask for, nil if help was asked for and given.
-func parse(args []string, term terminal) (command runner, err error) {
+func parse(args []string, term terminal) (runner, error) {
+	command, values, err := parseFlags(args, term)
+	if r, ok := command.(interface {
+		setAgain(map[string]string, func() (runner, map[string]string, error))
+	}); ok && err == nil {
+		r.setAgain(values, func() (runner, map[string]string, error) { return parseFlags(args, term) })
+	}
+	return command, err
+}
+
+// parseFlags returns the values of the command's flags as well, as text.
+func parseFlags(args []string, term terminal) (command runner, values map[string]string, err error) {
 	var flags commandLine
 	app, err := kong.New(&flags,
 		kong.Name("pgtee"),
@@ -54,14 +65,14 @@ func parse(args []string, term terminal) (command runner, err error) {
 		kong.Exit(func(int) { panic(helpGiven{}) }),
 	)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if given := recover(); given != nil {
 			if _, ok := given.(helpGiven); !ok {
 				panic(given)
 			}
-			command, err = nil, nil
+			command, values, err = nil, nil, nil
 		}
 	}()
 	if len(args) == 0 {
@@ -69,13 +80,17 @@ func parse(args []string, term terminal) (command runner, err error) {
 	}
 	parsed, err := app.Parse(args)
 	if err != nil {
-		return nil, usage(explain(err))
+		return nil, nil, usage(explain(err))
 	}
 	command = parsed.Selected().Target.Addr().Interface().(runner)
 	if withLog, ok := command.(interface{ setLog(logSettings) }); ok {
 		withLog.setLog(logSettings{flags.LogLevel, flags.LogFormat})
 	}
-	return command, nil
+	values = map[string]string{}
+	for _, flag := range parsed.Flags() {
+		values[flag.Name] = fmt.Sprint(parsed.FlagValue(flag))
+	}
+	return command, values, nil
 }
 
 // helpGiven unwinds kong, which expects the process to end after it has printed the help.

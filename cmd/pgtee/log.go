@@ -12,17 +12,23 @@ type logSettings struct {
 	level, format string
 }
 
+// severity is the level; an enum of the command line.
+func (l logSettings) severity() (level zapcore.Level) {
+	_ = level.Set(l.level)
+	return level
+}
+
 // logged is embedded by the commands that have a log.
 type logged struct {
 	settings logSettings
+	level    zap.AtomicLevel // of the logger
 }
 
 func (l *logged) setLog(settings logSettings) { l.settings = settings }
 
 // logger writes to w, one line per entry.
 func (l *logged) logger(w io.Writer) *zap.Logger {
-	level := zapcore.InfoLevel
-	_ = level.Set(l.settings.level) // an enum of the command line
+	l.level = zap.NewAtomicLevelAt(l.settings.severity())
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
@@ -30,5 +36,5 @@ func (l *logged) logger(w io.Writer) *zap.Logger {
 	if l.settings.format == "json" {
 		encoder = zapcore.NewJSONEncoder(encoding)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), l.level))
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -61,15 +64,55 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 			return nil, usage(fmt.Errorf("--postgres %s: %s", p, problemOf(err)))
 		}
 		direct := config.SSLNegotiation == "direct"
-		list = append(list, server(config.Host, config.Port, config.TLSConfig, direct))
-		for _, other := range config.Fallbacks {
-			next := server(other.Host, other.Port, other.TLSConfig, direct)
-			last := &list[len(list)-1]
-			last.Plain = next.TLS == nil && last.TLS != nil && next.Address == last.Address
+		first := pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
+		for _, way := range append([]*pgconn.FallbackConfig{&first}, config.Fallbacks...) {
+			next := server(way.Host, way.Port, way.TLSConfig, direct)
+			next.Role = roleOf(config, way)
+			if len(list) > 0 {
+				last := &list[len(list)-1]
+				last.Plain = next.TLS == nil && last.TLS != nil && next.Address == last.Address
+			}
 			list = append(list, next)
 		}
 	}
 	return list, nil
+}
+
+// target is target_session_attrs, of the URLs or the environment.
+func (f postgresFlags) target() proxy.Target {
+	for _, p := range f.Postgres {
+		if target := p.url.Query().Get("target_session_attrs"); target != "" {
+			return proxy.Target(target)
+		}
+	}
+	return proxy.Target(os.Getenv("PGTARGETSESSIONATTRS"))
+}
+
+// roleOf asks a server for its role, over a connection that is kept between the questions.
+func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Context) (proxy.Role, error) {
+	own := config.Copy()
+	own.Host, own.Port, own.TLSConfig = way.Host, way.Port, way.TLSConfig
+	own.ValidateConnect = nil
+	own.Fallbacks = slices.DeleteFunc(own.Fallbacks, func(other *pgconn.FallbackConfig) bool {
+		return other.Host != way.Host || other.Port != way.Port
+	})
+	own.RuntimeParams["application_name"] = "pgtee proxy"
+	var conn *pgconn.PgConn
+	return func(ctx context.Context) (role proxy.Role, err error) {
+		if conn == nil || conn.IsClosed() {
+			if conn, err = pgconn.ConnectConfig(ctx, own); err != nil {
+				return role, err
+			}
+		}
+		const question = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')"
+		results, err := conn.Exec(ctx, question).ReadAll()
+		if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+			conn.Close(ctx)
+			return role, errors.Join(errors.New("no answer"), err)
+		}
+		row := results[0].Rows[0]
+		return proxy.Role{Standby: string(row[0]) == "t", ReadOnly: string(row[1]) == "on"}, nil
+	}
 }
 
 // problemOf is what the library says is wrong with a URL, without the URL: some of its errors hold no other.

@@ -33,6 +33,7 @@ type serviceFlags struct {
 
 type proxyCommand struct {
 	logged
+	reloadable
 	postgresFlags
 	keyFlags
 	outboxFlags
@@ -43,23 +44,32 @@ type proxyCommand struct {
 
 func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 	log := c.logger(term.err)
-	var keys []outbox.MasterKey
-	if c.Outbox != "off" {
-		var err error
-		if keys, err = c.keyFlags.read(log); err != nil {
-			return err
-		}
+	keys, err := c.outboxFlags.keys(c.keyFlags, log)
+	if err != nil {
+		return err
 	}
 	p, err := c.proxyFlags.open(ctx, c.postgresFlags, c.outboxFlags, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
-	actors := []actor{p.actor(c.Drain)}
+	actors := []actor{p.actor(c.Drain), c.reloading(p, nil, c.level, log)}
 	actors, err = c.serviceFlags.addMetrics(actors, p, nil)
 	if err != nil {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
+}
+
+func (c *proxyCommand) parts() proxyParts {
+	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
+}
+
+// keys are needed where there are notes.
+func (f outboxFlags) keys(key keyFlags, log *zap.Logger) ([]outbox.MasterKey, error) {
+	if f.Outbox == "off" {
+		return nil, nil
+	}
+	return key.read(log)
 }
 
 // listeningProxy is a proxy with its sockets.
@@ -73,30 +83,11 @@ type listeningProxy struct {
 
 // open checks that a server answers, and takes the socket.
 func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []outbox.MasterKey, log *zap.Logger) (*listeningProxy, error) {
-	servers, err := postgres.servers()
+	config, err := f.config(postgres, travel, text, keys, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := dialAny(ctx, servers); err != nil {
-		return nil, usage(err)
-	}
-	clientTLS, err := f.tlsFlags.config()
-	if err != nil {
-		return nil, usage(err)
-	}
-	config := proxy.Config{
-		TLS:           clientTLS,
-		Servers:       servers,
-		SQLText:       text.SQLText != "off",
-		RequireOutbox: f.RequireOutbox,
-		ProxyHeader:   f.ProxyProtocol,
-		Limits:        f.limitFlags.config(),
-		Log:           log.Named("proxy"),
-	}
-	if len(keys) > 0 {
-		config.Key = keys[0]
-	}
-	if err := errors.Join(config.Outbox.UnmarshalText([]byte(travel.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
+	if err := dialAny(ctx, config.Servers); err != nil {
 		return nil, usage(err)
 	}
 	p, err := proxy.New(config)
@@ -108,6 +99,36 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel out
 		return nil, usage(err)
 	}
 	return &listeningProxy{Proxy: p, listeners: listeners, delay: f.DrainDelay, log: log}, nil
+}
+
+// config is all that the flags say of the proxy.
+func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text textFlags, keys []outbox.MasterKey, log *zap.Logger) (proxy.Config, error) {
+	servers, err := postgres.servers()
+	if err != nil {
+		return proxy.Config{}, err
+	}
+	clientTLS, err := f.tlsFlags.config()
+	if err != nil {
+		return proxy.Config{}, usage(err)
+	}
+	config := proxy.Config{
+		TLS:           clientTLS,
+		Servers:       servers,
+		Target:        postgres.target(),
+		KeepAlive:     f.keepAliveFlags.config(),
+		SQLText:       text.SQLText != "off",
+		RequireOutbox: f.RequireOutbox,
+		ProxyHeader:   f.ProxyProtocol,
+		Limits:        f.limitFlags.config(),
+		Log:           log.Named("proxy"),
+	}
+	if len(keys) > 0 {
+		config.Key = keys[0]
+	}
+	if err := errors.Join(config.Outbox.UnmarshalText([]byte(travel.Outbox)), config.Attribution.UnmarshalText([]byte(f.Attribution))); err != nil {
+		return proxy.Config{}, usage(err)
+	}
+	return config, nil
 }
 
 // dialAny succeeds as soon as one server takes a connection.

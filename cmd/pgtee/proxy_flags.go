@@ -20,6 +20,7 @@ type proxyFlags struct {
 
 	tlsFlags
 	limitFlags
+	keepAliveFlags
 	DrainDelay time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
 }
 
@@ -70,6 +71,17 @@ func (f limitFlags) config() proxy.Limits {
 		Databases: proxy.Names{Allow: f.AllowDatabases, Refuse: f.RefuseDatabases},
 		Users:     proxy.Names{Allow: f.AllowUsers, Refuse: f.RefuseUsers},
 	}
+}
+
+// keepAliveFlags find out that the other side of an idle connection is gone, on both sides of the proxy.
+type keepAliveFlags struct {
+	KeepaliveIdle     time.Duration `help:"Ask over an idle TCP connection whether the other side is there after so long; negative: never." default:"15s"`
+	KeepaliveInterval time.Duration `help:"Ask again after so long." default:"15s"`
+	KeepaliveCount    int           `help:"Give the connection up after so many questions without an answer." default:"9"`
+}
+
+func (f keepAliveFlags) config() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: f.KeepaliveIdle >= 0, Idle: f.KeepaliveIdle, Interval: f.KeepaliveInterval, Count: f.KeepaliveCount}
 }
 
 // listen takes every socket of --listen, or none.

@@ -9,6 +9,7 @@ import (
 // runCommand is proxy and publisher in one process: they meet only in the database, as they do apart.
 type runCommand struct {
 	logged
+	reloadable
 	postgresFlags
 	databaseFlags
 	slotFlags
@@ -49,7 +50,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	actors := []actor{p.actor(c.Drain)}
+	actors := []actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}
 	for _, a := range publisherActors(publishers) {
 		actors = append(actors, outlived(a, log))
 	}
@@ -58,6 +59,10 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
+}
+
+func (c *runCommand) parts() proxyParts {
+	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
 }
 
 // outlived is an actor whose failure does not end the process: clients keep their database while the

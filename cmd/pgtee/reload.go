@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// reloadable is embedded by the commands that read their flags, environment and files again at SIGHUP.
+type reloadable struct {
+	values map[string]string // of the flags
+	again  func() (runner, map[string]string, error)
+}
+
+func (r *reloadable) setAgain(values map[string]string, again func() (runner, map[string]string, error)) {
+	r.values, r.again = values, again
+}
+
+// mayChange are the flags that a proxy takes on without a restart.
+var mayChange = []string{
+	"log-level", "key", "sql-text", "attribution", "require-outbox", "tls-cert", "tls-key", "tls-client-ca", "tls-mode",
+	"max-sessions", "max-sessions-per-user", "max-sessions-per-database", "max-logins",
+	"login-timeout", "idle-timeout", "idle-in-transaction-timeout", "query-timeout",
+	"allow-databases", "refuse-databases", "allow-users", "refuse-users",
+}
+
+// proxyParts are what a command says of its proxy.
+type proxyParts struct {
+	proxyFlags
+	postgres postgresFlags
+	travel   outboxFlags
+	text     textFlags
+	key      keyFlags
+	log      logSettings
+}
+
+// reloading is the actor that waits for SIGHUP. known are the keys that the publisher of this process believes, nil
+// if it has none.
+func (r *reloadable) reloading(p *listeningProxy, known []outbox.MasterKey, level zap.AtomicLevel, log *zap.Logger) actor {
+	return actor{"reload", func(ctx context.Context) error {
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-hangups:
+			}
+			if err := r.reload(p, known, level, log); err != nil {
+				log.Error("the configuration cannot be used; everything stays as it was", zap.Error(err))
+			}
+		}
+	}}
+}
+
+// reload reads everything again. What cannot change stays, and is named.
+func (r *reloadable) reload(p *listeningProxy, known []outbox.MasterKey, level zap.AtomicLevel, log *zap.Logger) error {
+	command, values, err := r.again()
+	if err != nil {
+		return err
+	}
+	next := command.(interface{ parts() proxyParts }).parts()
+	keys, err := next.travel.keys(next.key, log)
+	if err != nil {
+		return err
+	}
+	if known != nil && len(keys) > 0 && !isKnown(known, keys[0]) {
+		return fmt.Errorf("--key %s: the publisher in this process does not know the first key: make it the second line, restart, then swap them", next.key.Key)
+	}
+	config, err := next.config(next.postgres, next.travel, next.text, keys, log)
+	if err != nil {
+		return err
+	}
+	if err := p.Reload(config); err != nil {
+		return err
+	}
+	level.SetLevel(next.log.severity())
+	changed, restart := r.compare(values)
+	log.Info("configuration read again", zap.Strings("changed", changed), zap.Strings("needs_restart", restart))
+	return nil
+}
+
+func isKnown(known []outbox.MasterKey, key outbox.MasterKey) bool {
+	return slices.ContainsFunc(known, func(k outbox.MasterKey) bool { return slices.Equal(k, key) })
+}
+
+// compare lists the flags whose values differ from those at the start or the last reload: what is in force now, and
+// what would be after a restart.
+func (r *reloadable) compare(values map[string]string) (changed, restart []string) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case values[name] == r.values[name]:
+		case slices.Contains(mayChange, name):
+			changed = append(changed, name)
+			r.values[name] = values[name]
+		default:
+			restart = append(restart, name)
+		}
+	}
+	return changed, restart
+}
