@@ -9,6 +9,7 @@ import (
 const signalSchema = `
 CREATE TABLE orders (id int PRIMARY KEY);
 CREATE SCHEMA "Odd.Name"; CREATE TABLE "Odd.Name"."täb""le" (id int);
+CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts DEFAULT;
 CREATE UNLOGGED TABLE scratch (id int); CREATE VIEW looks AS SELECT 1 AS one;
 DO $$ BEGIN CREATE ROLE sam LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
 DO $$ BEGIN CREATE ROLE eve LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
@@ -40,6 +41,7 @@ func TestSignalsAreGrantedByName(t *testing.T) {
 				"SELECT pgtee.snapshot(ARRAY['orders', NULL])":                "22023",
 				"SELECT pgtee.snapshot(ARRAY['scratch'])":                     "42809",
 				"SELECT pgtee.snapshot(ARRAY['looks'])":                       "42809",
+				"SELECT pgtee.snapshot(ARRAY['part'])":                        "42809",
 				"SELECT pgtee.snapshot(ARRAY['gone'])":                        "42P01",
 				"SELECT pgtee.snapshot(ARRAY['pgtee.outbox'])":                "42809",
 				"SELECT pgtee.snapshot(ARRAY['orders'], repeat('x', 900000))": "54000",

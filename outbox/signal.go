@@ -57,6 +57,9 @@ type signalCondition struct {
 	Filter     string `json:"filter"`
 }
 
+// maxSignalID is the longest name of a snapshot, for it is part of every record's header.
+const maxSignalID = 100
+
 // maxSignalBytes is above what pgtee.put_signal() takes.
 const maxSignalBytes = 1 << 20
 
@@ -123,6 +126,10 @@ func (s *SignalRecord) problem() string {
 	case ExecuteSnapshot:
 		if s.ID == "" {
 			return "no id, by which to name the snapshot"
+		}
+		if len(s.ID) > maxSignalID {
+			s.ID = ""
+			return fmt.Sprintf("an id longer than %d bytes", maxSignalID)
 		}
 		if len(s.Tables) == 0 {
 			return "no data-collections: name the tables to copy"

@@ -21,6 +21,8 @@ func TestSignals(t *testing.T) {
 		{"no tables", `{"id": "a", "type": "execute-snapshot"}`, SignalRecord{ID: "a", Type: ExecuteSnapshot, Refused: "no data-collections"}},
 		{"no id", `{"type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
 			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "no id"}},
+		{"long id", `{"id": "` + strings.Repeat("i", maxSignalID+1) + `", "type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
+			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "an id longer"}},
 		{"another type", `{"id": "a", "type": "log"}`, SignalRecord{ID: "a", Type: "log", Refused: `signal "log"`}},
 		{"no JSON", `{`, SignalRecord{Refused: "not the JSON"}},
 		{"other JSON", `{"data": 5}`, SignalRecord{Refused: "not the JSON"}},

@@ -11,7 +11,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it.
+// signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it, and what waits for the
+// snapshot finds it among those that ended.
 func (p *Publisher) signal(s *outbox.SignalRecord) {
 	why := s.Refused
 	if why == "" {
@@ -20,6 +21,9 @@ func (p *Publisher) signal(s *outbox.SignalRecord) {
 	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
 	if why != "" {
 		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
+		if s.Type == outbox.ExecuteSnapshot && s.ID != "" && !p.copier.knows(s.ID) {
+			p.copier.remember(FinishedCopy{ID: s.ID, Stopped: true, Why: why})
+		}
 		return
 	}
 	p.cfg.Log.Info("signal", fields...)

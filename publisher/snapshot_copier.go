@@ -569,12 +569,16 @@ func (c *copier) end(id, why string) {
 	}
 	ended := c.state.Copies[i]
 	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
-	c.state.Finished = append(c.state.Finished, FinishedCopy{
-		ID: id, Stopped: why != "", Why: why, Finished: c.now().UTC(), Tables: ended.TablesDone, Rows: ended.RowsDone,
-	})
+	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone})
+	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
+}
+
+// remember says how a copy ended, for some time.
+func (c *copier) remember(f FinishedCopy) {
+	f.Finished = c.now().UTC()
+	c.state.Finished = append(c.state.Finished, f)
 	c.state.Finished = c.state.Finished[max(0, len(c.state.Finished)-maxFinished):]
 	c.dirty = true
-	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
 }
 
 // String is for logs.

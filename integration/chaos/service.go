@@ -79,7 +79,7 @@ func (s *service) examine(p *harness.Process) {
 	}
 	code, _ := p.Wait(time.Second)
 	s.chaos.note("%s exits with %d: %s", s.command.Name, code, p.Tail(1))
-	if code != 2 { // 2: a peer could not be reached at the start
+	if code != 2 || strings.Contains(p.Log(), "--help") { // 2: a peer could not be reached at the start, or the flags are wrong
 		s.chaos.complain("%s exits with %d: %s", s.command.Name, code, p.Tail(3))
 	}
 }

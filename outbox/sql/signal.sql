@@ -44,11 +44,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $snap
 DECLARE
     names jsonb;
     other text;
+    part  text;
 BEGIN
     SELECT jsonb_agg(n.nspname || '.' || c.relname ORDER BY t.place),
            min(t.oid::regclass::text) FILTER (WHERE c.oid IS NULL OR c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p'
-               OR n.nspname IN ('pgtee', 'pg_catalog', 'information_schema'))
-    INTO names, other
+               OR n.nspname IN ('pgtee', 'pg_catalog', 'information_schema')),
+           min(t.oid::regclass::text) FILTER (WHERE c.relispartition)
+    INTO names, other, part
     FROM unnest(tables) WITH ORDINALITY AS t(oid, place)
     LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace;
     IF names IS NULL OR names @> '[null]' THEN
@@ -56,6 +58,9 @@ BEGIN
     END IF;
     IF other IS NOT NULL THEN
         RAISE 'pgtee.snapshot: % is no permanent table of yours: nothing of it is published', other USING ERRCODE = 'wrong_object_type';
+    END IF;
+    IF part IS NOT NULL THEN
+        RAISE 'pgtee.snapshot: % is a partition: name the table that it is a part of, and a condition', part USING ERRCODE = 'wrong_object_type';
     END IF;
     RETURN pgtee.put_signal(id, 'execute-snapshot', jsonb_build_object('type', 'INCREMENTAL', 'data-collections', names, 'additional-conditions',
         (SELECT coalesce(jsonb_agg(jsonb_build_object('data-collection', name, 'filter', condition)), '[]')
