@@ -73,7 +73,7 @@ func orNil(text json.RawMessage) []byte {
 
 // placeOf reads the LSN of the commit record and the number of the change in an event id:
 // system/slot/timeline/0/16B3748/ordinal. What belongs to a transaction as a whole stands behind its changes,
-// save its BEGIN.
+// save its BEGIN. A row that a snapshot has read has the LSN at which that was.
 func placeOf(id string) (commit string, ordinal int, err error) {
 	parts := strings.Split(id, "/")
 	if len(parts) != 6 {
@@ -82,7 +82,7 @@ func placeOf(id string) (commit string, ordinal int, err error) {
 	commit = parts[3] + "/" + parts[4]
 	number, _, _ := strings.Cut(parts[5], ".")
 	switch number {
-	case "begin":
+	case "begin", "snapshot":
 		return commit, 0, nil
 	case "end", "audit", "repair":
 		return commit, math.MaxInt, nil

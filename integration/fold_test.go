@@ -40,7 +40,7 @@ func TestFold(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := NewFold("t", []string{"id"})
 			for i, r := range test.records {
-				headers := map[string]string{"pgtee-event-id": fmt.Sprintf("system/slot/0/1/%d", i)}
+				headers := map[string]string{"pgtee-event-id": fmt.Sprintf("system/slot/1/0/1/%d", i)}
 				for name, value := range r.Headers {
 					headers[name] = value
 				}
@@ -83,7 +83,7 @@ func TestFoldSeesRepeats(t *testing.T) {
 	for _, test := range tests {
 		f := NewFold("t", []string{"id"})
 		for _, r := range []struct{ id, key string }{{"0/1/snapshot.a.1", `{"id":1}`}, {test.id, test.key}} {
-			record := Record{Key: []byte(r.key), Value: fmt.Appendf(nil, `{"op":"r","before":null,"after":%s}`, r.key), Headers: map[string]string{"pgtee-event-id": "system/slot/" + r.id}}
+			record := Record{Key: []byte(r.key), Value: fmt.Appendf(nil, `{"op":"r","before":null,"after":%s}`, r.key), Headers: map[string]string{"pgtee-event-id": "system/slot/1/" + r.id}}
 			if err := f.Add(record); err != nil {
 				t.Fatal(err)
 			}
