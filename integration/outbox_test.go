@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 )
 
 // outboxSchema has an outbox table of the application's own, and in schema evil what would betray pgtee.publish()
-// if it trusted the search_path of its caller.
+// and pgtee.note() if they trusted the search_path of their caller: functions, an operator, and domains with the
+// names of types.
 const outboxSchema = workSchema + `
 CREATE TABLE work.events (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregatetype text NOT NULL, aggregateid text NOT NULL, type text NOT NULL, payload jsonb);
 GRANT ALL ON work.events TO PUBLIC;
@@ -23,6 +25,12 @@ CREATE FUNCTION evil.octet_length(bytea) RETURNS integer LANGUAGE plpgsql AS $$ 
 CREATE FUNCTION evil.encode(bytea, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil as %', current_user; END $$;
 CREATE FUNCTION evil.same(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil as %', current_user; END $$;
 CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
+CREATE FUNCTION evil.betray() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'evil as %', current_user; END $$;
+DO $$ DECLARE type name; BEGIN
+    FOREACH type IN ARRAY ARRAY['bytea', 'int4', 'int8', 'text', 'name', 'bool', 'pg_lsn'] LOOP
+        EXECUTE format('CREATE DOMAIN evil.%1$I AS pg_catalog.%1$I CHECK (evil.betray())', type);
+    END LOOP;
+END $$;
 GRANT USAGE ON SCHEMA evil TO PUBLIC;`
 
 // startOutbox starts a scenario in which ann may publish.
@@ -78,6 +86,22 @@ func TestPublishIsGrantedByName(t *testing.T) {
 				t.Errorf("in the outbox: %s", got)
 			}
 		})
+	}
+}
+
+// Everybody may call pgtee.note(), which runs with the rights of whoever ran setup: nothing that a caller can put in
+// front of pg_catalog gets hold of them.
+func TestNoteTrustsNoSearchPath(t *testing.T) {
+	r := startOutbox(t, 15)
+	eve := r.dial(r.DirectURL("eve", "x"))
+	defer eve.Close(r.ctx)
+	r.must(runSQL(r, eve, "SET search_path = evil, pg_catalog"))
+	for _, flags := range []outbox.Flags{0, outbox.FlagQuery, outbox.FlagRow, outbox.FlagRow | outbox.FlagQuery} {
+		payload := append([]byte{1, byte(flags)}, make([]byte, 79)...)
+		r.must(runSQL(r, eve, "SELECT pgtee.note('"+base64.StdEncoding.EncodeToString(payload)+"', current_user)"))
+	}
+	if got := r.Query("SELECT count(*)::text FROM pgtee.outbox WHERE user_name = 'eve'"); got != "2" {
+		t.Errorf("the outbox has %s notes of eve, want 2", got)
 	}
 }
 

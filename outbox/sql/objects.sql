@@ -41,10 +41,11 @@ REVOKE ALL ON pgtee.meta, pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.ou
 CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $note$
 DECLARE
-    raw   bytea;
-    flags integer;
-    query bytea;
-    slice integer;
+    raw   pg_catalog.bytea;
+    flags pg_catalog.int4;
+    query pg_catalog.bytea;
+    slice pg_catalog.int8;
+    lsn   pg_catalog.pg_lsn; -- of no interest, but PERFORM would run a query where an assignment evaluates
 BEGIN
     IF pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool THEN
         RETURN;
@@ -61,7 +62,7 @@ BEGIN
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10)));
     END IF;
     IF (flags OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
-        PERFORM pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
+        lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
             payload, session_user, role, pg_catalog.pg_backend_pid(),
             pg_catalog.current_setting('application_name'), query)));
         RETURN;
