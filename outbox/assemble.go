@@ -20,6 +20,7 @@ const DefaultPartBytes = 4 << 20
 type Assembler struct {
 	partBytes int
 	verifier  *verifier
+	replays   replays
 
 	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
 

@@ -35,7 +35,11 @@ const (
 	Unverified Trust = iota // no key to check with
 	Verified                // the HMAC is right
 	Forged                  // unknown key id, or the HMAC is wrong: forged or altered
+	Replayed                // a proxy wrote it, but for another statement: it has come before
 )
+
+// lies reports whether the note tells of what did not happen.
+func (t Trust) lies() bool { return t == Forged || t == Replayed }
 
 // Payload is the part of a note that the proxy makes: 81 bytes, then the optional SQL text.
 //

@@ -143,7 +143,7 @@ func readRecord(data []byte, values [][]byte) bool {
 }
 
 // note appends a note, and the DDL change that it alone tells of: that of a command which ran before its note and
-// which event triggers do not see, or of any DDL where there are no event triggers. Not that of a forged note, which
+// which event triggers do not see, or of any DDL where there are no event triggers. Not that of a forged or replayed note, which
 // would put any client's words into the stream of DDL.
 //
 // A note that may tell of DDL takes a number among the changes whether it does or not: that must not depend on which
@@ -158,10 +158,13 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.readPayload(n, c)
+	if n.Trust == Verified && a.replays.seen(n, a.current.XID) {
+		n.Trust = Replayed
+	}
 	if n.Flags&(FlagAfter|FlagDDL) == 0 {
 		return
 	}
-	if n.Flags&FlagDDL != 0 && !a.noTriggers || n.Trust == Forged {
+	if n.Flags&FlagDDL != 0 && !a.noTriggers || n.Trust.lies() {
 		a.ordinal++
 		return
 	}

@@ -1,0 +1,46 @@
+package outbox
+
+// A note is good once: whoever reads one (it stands in the text of the client's own Query) could call pgtee.note()
+// with it again in the same session, where its HMAC is right, and have rows told as another statement's.
+
+// counting is what identifies the notes of one session: they are counted from 1, and no number comes twice.
+type counting struct {
+	proxy   uint32
+	session SessionID
+}
+
+// newest is the highest counter of a session, and the transaction that brought it.
+type newest struct {
+	counter uint32
+	xid     XID
+}
+
+// replays remembers the sessions of late. It forgets those that have written least recently: after maxCounted
+// others, or with the stream.
+type replays struct {
+	young, old map[counting]newest
+}
+
+// maxCounted sessions are remembered at least, twice as many at most: 4 MB.
+const maxCounted = 32 << 10
+
+// seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do
+// their ids: a lower counter is genuine only in an older transaction, which was prepared and committed late.
+func (r *replays) seen(n *Note, xid XID) bool {
+	key := counting{n.ProxyID, n.Session}
+	last, known := r.young[key]
+	if !known {
+		last, known = r.old[key]
+	}
+	if known && n.Counter <= last.counter {
+		return !precedes(xid, last.xid)
+	}
+	if r.young == nil || len(r.young) >= maxCounted {
+		r.young, r.old = map[counting]newest{}, r.young
+	}
+	r.young[key] = newest{n.Counter, xid}
+	return false
+}
+
+// precedes compares transaction ids, which wrap around ("Routine Vacuuming", PostgreSQL documentation 24.1.5).
+func precedes(a, b XID) bool { return int32(a-b) < 0 }

@@ -1,0 +1,67 @@
+package outbox
+
+import "testing"
+
+// A note is good once. What comes late by two-phase commit is no replay.
+func TestReplayedNotes(t *testing.T) {
+	w := &wal{t: t, keys: []MasterKey{testKey}}
+	note := func(counter uint32, session SessionID) string {
+		p := testPayload(FlagSQL | FlagAfter)
+		p.Counter, p.Session = counter, session
+		text := string(testSigner.Append(nil, p, []byte("bob"), 4711, []byte("select 1")))
+		return recordMessage(text, "bob", "r", 4711, nil)
+	}
+	for _, step := range []struct {
+		name     string
+		xid      XID
+		counters []uint32
+		session  SessionID
+		want     string // V verified, R replayed
+	}{
+		{"the first", 100, []uint32{1, 2}, 1, "VV"},
+		{"a gap: one was rolled back", 102, []uint32{5}, 1, "V"},
+		{"another session", 103, []uint32{1}, 2, "V"},
+		{"prepared before, committed now", 101, []uint32{3}, 1, "V"},
+		{"one of before", 104, []uint32{2}, 1, "R"},
+		{"that of the transaction itself", 105, []uint32{6, 6, 7}, 1, "VRV"},
+		{"after the wrap of transaction ids", 3, []uint32{8, 6}, 1, "VR"},
+	} {
+		w.begin(step.xid)
+		for _, counter := range step.counters {
+			w.message(MessagePrefix, note(counter, step.session))
+		}
+		got := w.commit()
+		for i := range got.Notes {
+			if want := map[byte]Trust{'V': Verified, 'R': Replayed}[step.want[i]]; got.Notes[i].Trust != want {
+				t.Errorf("%s, note %d: trust %d, want %d", step.name, i+1, got.Notes[i].Trust, want)
+			}
+		}
+	}
+}
+
+// A replayed note adds nothing to the stream of DDL, but takes its number, as it did when it was new.
+func TestReplayedCommand(t *testing.T) {
+	w := &wal{t: t, keys: []MasterKey{testKey}}
+	text := string(testSigner.Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 4711, []byte("vacuum")))
+	for _, want := range []int{1, 0} {
+		got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
+		if len(got.Changes) != want+1 || got.Changes[want].Ordinal != 1 {
+			t.Errorf("%d changes, the last with number %d", len(got.Changes), got.Changes[len(got.Changes)-1].Ordinal)
+		}
+	}
+}
+
+// What is remembered of sessions is bounded, and the latest are not forgotten.
+func TestReplaysAreBounded(t *testing.T) {
+	var r replays
+	for i := range 3 * maxCounted {
+		r.seen(&Note{Payload: Payload{Session: SessionID(i), Counter: 1}}, 7)
+		r.seen(&Note{Payload: Payload{Session: 1 << 40, Counter: uint32(i + 1)}}, 7)
+	}
+	if n := len(r.young) + len(r.old); n > 2*maxCounted {
+		t.Errorf("%d sessions are remembered", n)
+	}
+	if !r.seen(&Note{Payload: Payload{Session: 1 << 40, Counter: 1}}, 8) {
+		t.Error("a session that writes all the time is forgotten")
+	}
+}
