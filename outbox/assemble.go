@@ -256,7 +256,7 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 		a.prefix = string(m.Prefix)
 	}
 	c.Prefix = a.prefix
-	c.Content = a.memory.copy(m.Content)
+	c.Content, c.Omitted = a.memory.copy(m.Content), m.Omitted
 	return nil
 }
 

@@ -29,7 +29,7 @@ const maxEventBytes = 4 << 20
 func (a *Assembler) event(lsn LSN, c *noteColumns) {
 	change := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
 	e := &EventRecord{}
-	change.Event = e
+	change.Event, change.Omitted = e, c.omitted
 	e.User = string(c.user[:min(len(c.user), maxNameBytes)])
 	payload, ok := a.querySQL(c)
 	var body struct {

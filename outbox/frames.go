@@ -23,12 +23,13 @@ const (
 // of a length, and shrinks again after a long message.
 type frames struct {
 	conn       net.Conn
+	longest    int // message that is returned as it is; of others see digest
 	buffer     []byte
 	start, end int // what has arrived and was not returned yet
 }
 
 func newFrames(conn net.Conn) *frames {
-	return &frames{conn: conn, buffer: make([]byte, framesBytes)}
+	return &frames{conn: conn, longest: DefaultRowBytes, buffer: make([]byte, framesBytes)}
 }
 
 // next returns the next message. body is valid until the next call.
@@ -42,6 +43,9 @@ func (f *frames) next() (kind byte, body []byte, err error) {
 		return 0, nil, fmt.Errorf("message of kind %q claims a length of %d", f.buffer[f.start], length)
 	}
 	size := 1 + int(length)
+	if size > f.longest {
+		return f.digest(size)
+	}
 	if err := f.need(size); err != nil {
 		return 0, nil, err
 	}

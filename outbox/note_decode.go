@@ -61,15 +61,21 @@ type noteColumns struct {
 	pid    int32
 	sql    []byte
 	sqlHex bool // sql has the text form of bytea, \x and hexadecimal digits
+
+	omitted uint64 // length of values that were too long to be held
 }
 
 // outboxRow takes a row that was inserted into pgtee.outbox.
 func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	var values [fieldCount][]byte
+	var omitted uint64
 	columns := tuple.Columns()
 	for i := 0; columns.Next(); i++ {
-		if columns.Kind() == pgoutput.Text {
+		switch columns.Kind() {
+		case pgoutput.Text:
 			values[t.fields[i]] = columns.Value()
+		case pgoutput.Omitted:
+			omitted += binary.BigEndian.Uint64(columns.Value())
 		}
 	}
 	switch string(values[fieldKind]) {
@@ -89,6 +95,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 		pid:         int32(pid),
 		sql:         values[fieldSQL],
 		sqlHex:      true,
+		omitted:     omitted,
 	}
 	switch string(values[fieldKind]) {
 	case "e":

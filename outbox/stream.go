@@ -18,6 +18,7 @@ type StreamConfig struct {
 	Slot          string
 	MaxQueueBytes int // of what waits for the publisher; 0: 24 MiB, a fraction of a second of work
 	PartBytes     int // of a transaction, above which it comes in parts; 0: DefaultPartBytes
+	RowBytes      int // of one row or message that are held, above which its longest values are left out; 0: DefaultRowBytes
 
 	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
 	// Unverified.
@@ -41,8 +42,8 @@ const (
 // Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills
 // the queue, one writes status updates, so that the connection lives while the queue is full.
 //
-// Memory is bounded by MaxQueueBytes and twice PartBytes: the part that is read, and one that passes though
-// the queue was almost full.
+// Memory is bounded by MaxQueueBytes, twice PartBytes (the part that is read, and one that passes though the
+// queue was almost full) and three times RowBytes.
 //
 // acked <= received, both end LSNs. The server may discard what is acked; nothing is acked before Ack.
 type Stream struct {
@@ -109,6 +110,9 @@ func (cfg *StreamConfig) setDefaults() {
 	if cfg.MaxQueueBytes == 0 {
 		cfg.MaxQueueBytes = defaultMaxQueueBytes
 	}
+	if cfg.RowBytes == 0 {
+		cfg.RowBytes = DefaultRowBytes
+	}
 	if cfg.PartBytes == 0 {
 		cfg.PartBytes = DefaultPartBytes
 	}
@@ -116,6 +120,9 @@ func (cfg *StreamConfig) setDefaults() {
 
 // startStream starts both goroutines on a connection that streams; Close waits for them.
 func startStream(f *frames, cfg StreamConfig, system System) *Stream {
+	if cfg.RowBytes > 0 {
+		f.longest = cfg.RowBytes
+	}
 	s := &Stream{
 		cfg:       cfg,
 		system:    system,

@@ -82,6 +82,7 @@ type Change struct {
 	Old, New pgoutput.Tuple
 	Prefix   string // Message: its prefix
 	Content  []byte // Message: its content
+	Omitted  uint64 // Message, Event: length of its content, which was too long to be held; else 0
 	DDL      *DDLRecord
 	Event    *EventRecord
 	Signal   *SignalRecord

@@ -50,7 +50,8 @@ type Batch struct {
 	ordinal []byte // number of the change being appended
 	repeat  int    // records that this change has made
 
-	refused int // records that Refuse was called for
+	refused     int // records that Refuse was called for
+	deadLetters int // records that tell of a change whose own was too large
 
 	entries []entry
 	headers []headerEntry // in the order of their records
@@ -65,6 +66,7 @@ type entry struct {
 	key, value span
 	event      bool   // of the application: its topic may be one of several sources
 	asked, why string // of an event that was refused: where it was to go, and the reason
+	leftOut    int    // values of a row that was too large
 }
 
 type headerEntry struct {
@@ -84,7 +86,7 @@ func (b *Batch) Reset() {
 	b.Buf = recycle(b.Buf)
 	b.entries, b.headers = recycle(b.entries), recycle(b.headers)
 	b.records, b.resolve = recycle(b.records), recycle(b.resolve)
-	b.refused = 0
+	b.refused, b.deadLetters = 0, 0
 }
 
 // maxKeptBytes is the longest slice that is kept for the next batch.
@@ -127,13 +129,16 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 func (b *Batch) atRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
 
 // place is a place between two records.
-type place struct{ bytes, entries, headers, refused int }
+type place struct{ bytes, entries, headers, refused, deadLetters int }
 
-func (b *Batch) here() place { return place{len(b.Buf), len(b.entries), len(b.headers), b.refused} }
+func (b *Batch) here() place {
+	return place{len(b.Buf), len(b.entries), len(b.headers), b.refused, b.deadLetters}
+}
 
 // cut removes the records behind a place.
 func (b *Batch) cut(p place) {
-	b.Buf, b.entries, b.headers, b.refused = b.Buf[:p.bytes], b.entries[:p.entries], b.headers[:p.headers], p.refused
+	b.Buf, b.entries, b.headers = b.Buf[:p.bytes], b.entries[:p.entries], b.headers[:p.headers]
+	b.refused, b.deadLetters = p.refused, p.deadLetters
 }
 
 // mark says that the next records belong to a part of the transaction that is no change: "begin".
@@ -223,6 +228,9 @@ func (b *Batch) Records() []Record {
 		headers := b.resolve[first:next:next]
 		if e.why != "" {
 			headers = append(headers, Header{Key: RefusedTopicHeader, Value: []byte(e.asked)}, Header{Key: RefusedHeader, Value: []byte(e.why)})
+		}
+		if e.leftOut > 0 {
+			headers = append(headers, Header{Key: IncompleteHeader, Value: strconv.AppendInt(nil, int64(e.leftOut), 10)})
 		}
 		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers})
 	}

@@ -95,6 +95,7 @@ func (p *Publisher) sendPart(ctx context.Context) error {
 		return err
 	}
 	p.refused += p.batch.refused
+	p.deadLetters += p.batch.deadLetters
 	p.batch.Reset()
 	return nil
 }
@@ -128,7 +129,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 		return nil
 	}
 	first := p.batch.Len()
-	if err := p.appendRecords(tx, i); err != nil {
+	if err := p.appendFitting(tx, i); err != nil {
 		return err
 	}
 	switch {
@@ -164,7 +165,8 @@ func unencoded(what string, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	var stop *Halt
-	if errors.As(err, &stop) {
+	var large *TooLarge
+	if errors.As(err, &stop) || errors.As(err, &large) {
 		return err
 	}
 	return &Halt{ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table or report the defect; nothing is skipped meanwhile"}

@@ -23,29 +23,30 @@ type Publisher struct {
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
-	source   Source                  // nil: the slot is not held
-	history  []outbox.TimelineSwitch // of its server, oldest first
-	torn     bool                    // it does not have all parts of a giant any more that is not published yet
-	doubted  *Position               // what the log held when the last check failed
-	batch    *Batch                  // of that source
-	order    []int                   // of the changes of a transaction, reused
-	audit    audit                   // of the transaction that is composed, reused
-	begun    bool                    // that has its BEGIN
-	goesOn   bool                    // more parts of it are to come
-	opened   time.Time               // when the first part of the giant that goes on was composed since the last Publish; zero: none was
-	columns  knownColumns
-	part     int        // bytes of the batch that are sent ahead of the rest of a giant transaction
-	composed int        // transactions since the last Publish
-	filtered int        // changes since then that made no record
-	refused  int        // events of the batches that were sent ahead
-	sent     int        // records that were given to the log since then
-	urgent   bool       // the server waits for the position to be acknowledged
-	acked    outbox.LSN // on this source
-	recorded time.Time  // when the position was last put into Kafka
-	beaten   time.Time  // when the last heartbeat was made
-	checked  time.Time  // when the publications were last compared
-	failures int        // in a row
-	said     string     // what was logged last: "retrying", "standing by", or "" while all is well
+	source      Source                  // nil: the slot is not held
+	history     []outbox.TimelineSwitch // of its server, oldest first
+	torn        bool                    // it does not have all parts of a giant any more that is not published yet
+	doubted     *Position               // what the log held when the last check failed
+	batch       *Batch                  // of that source
+	order       []int                   // of the changes of a transaction, reused
+	audit       audit                   // of the transaction that is composed, reused
+	begun       bool                    // that has its BEGIN
+	goesOn      bool                    // more parts of it are to come
+	opened      time.Time               // when the first part of the giant that goes on was composed since the last Publish; zero: none was
+	columns     knownColumns
+	part        int        // bytes of the batch that are sent ahead of the rest of a giant transaction
+	composed    int        // transactions since the last Publish
+	filtered    int        // changes since then that made no record
+	refused     int        // events of the batches that were sent ahead
+	deadLetters int        // of the batches that were sent ahead
+	sent        int        // records that were given to the log since then
+	urgent      bool       // the server waits for the position to be acknowledged
+	acked       outbox.LSN // on this source
+	recorded    time.Time  // when the position was last put into Kafka
+	beaten      time.Time  // when the last heartbeat was made
+	checked     time.Time  // when the publications were last compared
+	failures    int        // in a row
+	said        string     // what was logged last: "retrying", "standing by", or "" while all is well
 
 	copier  *copier   // of tables; since the last fence
 	rows    chunkRows // of a chunk, reused
@@ -225,7 +226,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.batch.Reset()
 	p.columns.forget()
-	p.composed, p.filtered, p.refused, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, time.Time{}, false
+	p.composed, p.filtered, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, time.Time{}, false
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -323,9 +324,12 @@ func unpublished(next Position, err error) error {
 
 func (p *Publisher) published(position Position) {
 	p.warnRefused()
-	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.refused+p.batch.refused)
+	if n := p.deadLetters + p.batch.deadLetters; n > 0 {
+		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.deadLetter))
+	}
+	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.refused+p.batch.refused, p.deadLetters+p.batch.deadLetters)
 	p.batch.Reset()
-	p.composed, p.filtered, p.refused, p.sent, p.urgent, p.opened = 0, 0, 0, 0, false, time.Time{}
+	p.composed, p.filtered, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
 	p.copier.dirty = false
 	p.torn = p.torn && p.goesOn

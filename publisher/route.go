@@ -72,7 +72,7 @@ func (r *Router) inPrefix(topic string) bool {
 }
 
 // internal are the topics of a prefix that pgtee itself writes.
-var internal = []string{"audit", "ddl", "message", "outbox.refused", "progress", "transaction"}
+var internal = []string{"audit", "ddl", "dead-letter", "message", "outbox.refused", "progress", "transaction"}
 
 // Check returns why no event of the application may be in a topic, whatever the configuration allows; nil
 // if it may.

@@ -171,7 +171,7 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) (string, error) {
 func (s *Shape) reserved(topic string) bool {
 	name, ours := strings.CutPrefix(topic, TopicName(s.config.Prefix)+".")
 	switch name {
-	case "audit", "ddl", "progress", "transaction", "message":
+	case "audit", "ddl", "dead-letter", "progress", "transaction", "message":
 		return ours
 	}
 	return ours && strings.HasPrefix(name, "outbox.") || strings.HasPrefix(topic, "__")

@@ -17,6 +17,7 @@ type Stats struct {
 	Events       int64 // records, without progress records
 	Filtered     int64 // changes that the shape of the stream leaves out
 	Refused      int64 // events of the application that may not go where they were to go
+	DeadLetters  int64 // changes that are too large for a record
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
@@ -57,7 +58,7 @@ func (s *stats) receive(upTo outbox.LSN) {
 	s.now.Received = max(s.now.Received, upTo)
 }
 
-func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused int) {
+func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused, deadLetters int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Published = upTo
@@ -65,6 +66,7 @@ func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused
 	s.now.Events += int64(events)
 	s.now.Filtered += int64(filtered)
 	s.now.Refused += int64(refused)
+	s.now.DeadLetters += int64(deadLetters)
 	s.now.Batches++
 	s.now.LastError = ""
 	s.checkLocked()

@@ -14,10 +14,13 @@ import (
 )
 
 // topics are the topics of a prefix that are not of a table.
-type topics struct{ audit, ddl, progress string }
+type topics struct{ audit, ddl, deadLetter, progress string }
 
 func topicsOf(prefix string) topics {
-	return topics{audit: TopicName(prefix, "audit"), ddl: TopicName(prefix, "ddl"), progress: TopicName(prefix, "progress")}
+	return topics{
+		audit: TopicName(prefix, "audit"), ddl: TopicName(prefix, "ddl"),
+		deadLetter: TopicName(prefix, "dead-letter"), progress: TopicName(prefix, "progress"),
+	}
 }
 
 // TopicName joins parts with dots. Characters that Kafka does not take become underscores; that two

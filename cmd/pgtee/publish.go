@@ -25,7 +25,8 @@ type publisherFlags struct {
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"4194304"`
 	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"5m" placeholder:"TIME"`
-	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; a larger one halts the publisher. Topics that exist need max.message.bytes above it." default:"1000012"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"1000012"`
+	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger: halt, or dead-letter (PREFIX.dead-letter tells of it, the row's record goes without its longest values)." enum:"halt,dead-letter" default:"halt"`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
@@ -136,6 +137,10 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err != nil {
 		return nil, err
 	}
+	tooLarge, err := publisher.ParseTooLargePolicy(f.TooLarge)
+	if err != nil {
+		return nil, err
+	}
 	shape, err := f.shape(s)
 	if err != nil {
 		return nil, err
@@ -144,7 +149,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, Keys: keys}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)), Keys: keys}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {
@@ -165,6 +170,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Heartbeat:         f.Heartbeat,
 		PartAfter:         f.PartAfter,
 		MaxRecordBytes:    f.MaxRecord,
+		TooLarge:          tooLarge,
 		Snapshot:          f.snapshot(s),
 		Shape:             shape,
 		Router:            records.Router,

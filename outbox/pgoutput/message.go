@@ -105,4 +105,9 @@ type Logical struct {
 	LSN           LSN
 	Prefix        []byte
 	Content       []byte
+	Omitted       uint64 // length of Content, if that was too long to be held; else 0
 }
+
+// FlagOmitted is not of the protocol: a Logical message with it has OmittedBytes with the length of its
+// content instead of that.
+const FlagOmitted = 0x80

@@ -32,7 +32,7 @@ func Parse(data []byte, m *Message) error {
 	case KindTruncate:
 		m.Truncate = c.truncated()
 	case KindLogical:
-		m.Logical = Logical{Transactional: c.byte()&1 != 0, LSN: c.lsn(), Prefix: c.text(), Content: c.counted()}
+		m.Logical = c.logical()
 	case KindType:
 		m.Type = Type{OID: c.uint32(), Schema: c.text(), Name: c.text()}
 	case KindOrigin:
@@ -113,6 +113,20 @@ func (c *cursor) counted() []byte {
 	return c.take(int(int32(c.uint32())))
 }
 
+func (c *cursor) logical() Logical {
+	flags := c.byte()
+	l := Logical{Transactional: flags&1 != 0, LSN: c.lsn(), Prefix: c.text(), Content: c.counted()}
+	if flags&FlagOmitted == 0 {
+		return l
+	}
+	if len(l.Content) != OmittedBytes {
+		c.failed = true
+		return Logical{}
+	}
+	l.Omitted, l.Content = binary.BigEndian.Uint64(l.Content), nil
+	return l
+}
+
 func (c *cursor) row(kind Kind, row *Row) {
 	*row = Row{RelationOID: c.uint32()}
 	marker := c.byte()
@@ -139,6 +153,10 @@ func (c *cursor) tuple() Tuple {
 		case Null, Unchanged:
 		case Text, Binary:
 			c.counted()
+		case Omitted:
+			if len(c.counted()) != OmittedBytes {
+				c.failed = true
+			}
 		default:
 			c.failed = true
 		}

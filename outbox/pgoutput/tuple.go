@@ -14,6 +14,12 @@ const (
 	Unchanged = 'u' // a TOASTed value that the statement did not touch: not in the log
 	Text      = 't'
 	Binary    = 'b'
+
+	// Omitted is not of the protocol: a value that was too long to be held, in its place OmittedBytes with
+	// its length.
+	Omitted = 'x'
+
+	OmittedBytes = 8
 )
 
 // Len returns the number of columns; a nil Tuple has none.
@@ -49,7 +55,7 @@ func (c *Columns) Next() bool {
 		return false
 	}
 	c.kind, c.value = c.rest[0], nil
-	if c.kind != Text && c.kind != Binary {
+	if c.kind != Text && c.kind != Binary && c.kind != Omitted {
 		c.rest = c.rest[1:]
 		return true
 	}
@@ -59,9 +65,9 @@ func (c *Columns) Next() bool {
 	return true
 }
 
-// Kind returns Null, Unchanged, Text or Binary.
+// Kind returns Null, Unchanged, Text, Binary or Omitted.
 func (c *Columns) Kind() byte { return c.kind }
 
 // Value returns the bytes of a Text or Binary column, a slice of the Tuple; not nil even if empty.
-// For Null and Unchanged it is nil.
+// For Null and Unchanged it is nil, for Omitted the length of the value, big-endian.
 func (c *Columns) Value() []byte { return c.value }

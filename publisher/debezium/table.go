@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -189,11 +190,25 @@ func (t *table) read(r *row, tuple pgoutput.Tuple, kind byte) error {
 		if i := len(r.values); r.partial && i < len(t.columns) && !t.columns[i].identity {
 			v = value{kind: absent}
 		}
+		if v.kind == pgoutput.Omitted {
+			if err := t.omit(&v, len(r.values)); err != nil {
+				return err
+			}
+		}
 		r.values = append(r.values, v)
 	}
 	if len(r.values) != len(t.columns) {
 		return fmt.Errorf("%s.%s: row of %d columns, the relation has %d", t.relation.Schema, t.relation.Name, len(r.values), len(t.columns))
 	}
+	return nil
+}
+
+// omit takes a value that was too long to be held for one that is not in the log, if nobody needs it.
+func (t *table) omit(v *value, i int) error {
+	if i < len(t.columns) && !(t.columns[i].hidden && t.filter == nil) {
+		return &publisher.TooLarge{What: "column " + t.relation.Columns[i].Name, Bytes: binary.BigEndian.Uint64(v.text)}
+	}
+	*v = value{kind: pgoutput.Unchanged}
 	return nil
 }
 

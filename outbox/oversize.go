@@ -1,0 +1,199 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// A field may be a gigabyte long, and the server sends it as one message. No record of Kafka takes that, so
+// it is not held either: a message of the stream that is longer than what may be held is read in pieces, and
+// each value that does not fit is replaced by its length (pgoutput.Omitted).
+
+// DefaultRowBytes is what of one message of the stream is held, if nothing else is said.
+const DefaultRowBytes = 8 << 20
+
+// smallBytes is the length of a value that is kept though others have used up the room, as long as there is
+// as much again. The columns of a key are not longer.
+const smallBytes = 4 << 10
+
+// maxPrefixBytes is what is kept of the prefix of a logical message that is not held as a whole.
+const maxPrefixBytes = 256
+
+// digest reads a message and keeps what fits.
+type digest struct {
+	frames *frames
+	left   int // bytes of the message that were not read yet
+	room   int // bytes of values that may be kept
+	kept   []byte
+}
+
+// digest returns the body of the message of that size, of which no more than its length was read yet.
+func (f *frames) digest(size int) (kind byte, body []byte, err error) {
+	d := digest{frames: f, left: size, room: f.longest}
+	header, err := d.take(5)
+	if err != nil {
+		return 0, nil, err
+	}
+	if kind = header[0]; kind != 'd' {
+		return 0, nil, fmt.Errorf("message of kind %q and %d bytes", kind, size)
+	}
+	err = d.data()
+	if err == nil && d.left != 0 {
+		err = fmt.Errorf("%w: %d bytes behind its end", pgoutput.ErrMalformed, d.left)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("message of %d bytes: %w", size, err)
+	}
+	return kind, d.kept, nil
+}
+
+// data reads XLogData that holds a row or a logical message.
+func (d *digest) data() error {
+	const header = 1 + 8 + 8 + 8 // 'w', LSN of the data, of the end of WAL, server's clock
+	if err := d.copy(header + 1); err != nil {
+		return err
+	}
+	switch kind := pgoutput.Kind(d.kept[header]); kind {
+	case pgoutput.KindInsert, pgoutput.KindUpdate, pgoutput.KindDelete:
+		return d.row()
+	case pgoutput.KindLogical:
+		return d.logical()
+	default:
+		return fmt.Errorf("%w: too long for a %s", pgoutput.ErrMalformed, kind)
+	}
+}
+
+// row reads what comes behind the kind: OID of the relation, and up to two tuples, each behind its marker.
+func (d *digest) row() error {
+	if err := d.copy(4); err != nil {
+		return err
+	}
+	for d.left > 0 {
+		if err := d.copy(1); err != nil {
+			return err
+		}
+		if err := d.tuple(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *digest) tuple() error {
+	if err := d.copy(2); err != nil {
+		return err
+	}
+	for n := binary.BigEndian.Uint16(d.kept[len(d.kept)-2:]); n > 0; n-- {
+		if err := d.copy(1); err != nil {
+			return err
+		}
+		if kind := d.kept[len(d.kept)-1]; kind != pgoutput.Text && kind != pgoutput.Binary {
+			continue
+		}
+		omitted, err := d.value()
+		if err != nil {
+			return err
+		}
+		if omitted {
+			d.kept[len(d.kept)-1-4-pgoutput.OmittedBytes] = pgoutput.Omitted
+		}
+	}
+	return nil
+}
+
+// logical reads what comes behind the kind: flags, LSN, prefix, content.
+func (d *digest) logical() error {
+	flags := len(d.kept)
+	if err := d.copy(1 + 8); err != nil {
+		return err
+	}
+	cut, err := d.prefix()
+	if err != nil {
+		return err
+	}
+	if cut {
+		d.room = -d.frames.longest - 1 // no content, however short: nobody may take it for another message
+	}
+	omitted, err := d.value()
+	if omitted {
+		d.kept[flags] |= pgoutput.FlagOmitted
+	}
+	return err
+}
+
+// prefix reads up to and over a zero byte, and says whether something was left out.
+func (d *digest) prefix() (cut bool, err error) {
+	for n := 0; ; n++ {
+		b, err := d.take(1)
+		switch {
+		case err != nil:
+			return false, err
+		case b[0] == 0 || n < maxPrefixBytes:
+			d.kept = append(d.kept, b[0])
+		}
+		if b[0] == 0 {
+			return n > maxPrefixBytes, nil
+		}
+	}
+}
+
+// value reads a length and as many bytes, and keeps them, or an eight-byte length in their place.
+func (d *digest) value() (omitted bool, err error) {
+	length, err := d.take(4)
+	if err != nil {
+		return false, err
+	}
+	n := int(int32(binary.BigEndian.Uint32(length)))
+	if n < 0 || n > d.left {
+		return false, fmt.Errorf("%w: value of %d bytes", pgoutput.ErrMalformed, n)
+	}
+	if n <= d.room || n <= smallBytes && n <= d.room+d.frames.longest {
+		d.room -= n
+		d.kept = append(d.kept, length...)
+		return false, d.copy(n)
+	}
+	d.kept = binary.BigEndian.AppendUint32(d.kept, pgoutput.OmittedBytes)
+	d.kept = binary.BigEndian.AppendUint64(d.kept, uint64(n))
+	return true, d.skip(n)
+}
+
+// copy keeps the next n bytes.
+func (d *digest) copy(n int) error {
+	for n > 0 {
+		piece, err := d.take(min(n, framesBytes/2))
+		if err != nil {
+			return err
+		}
+		d.kept = append(d.kept, piece...)
+		n -= len(piece)
+	}
+	return nil
+}
+
+func (d *digest) skip(n int) error {
+	for n > 0 {
+		piece, err := d.take(min(n, framesBytes/2))
+		if err != nil {
+			return err
+		}
+		n -= len(piece)
+	}
+	return nil
+}
+
+// take returns the next n bytes, no more than half of a buffer. They are valid until the next call.
+func (d *digest) take(n int) ([]byte, error) {
+	if n > d.left {
+		return nil, fmt.Errorf("%w: %d bytes, %d left", pgoutput.ErrMalformed, n, d.left)
+	}
+	if err := d.frames.need(n); err != nil {
+		return nil, err
+	}
+	f := d.frames
+	piece := f.buffer[f.start : f.start+n]
+	f.start += n
+	d.left -= n
+	return piece, nil
+}

@@ -1,0 +1,122 @@
+package publisher
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// valuesFormat writes the values of a row, and ? for one that is not there; its key is the first.
+type valuesFormat struct{ tableFormat }
+
+func (valuesFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	c := &tx.Changes[i]
+	if c.Relation == nil {
+		return tableFormat{}.Append(b, tx, i)
+	}
+	key, value := len(b.Buf), Null
+	for n, columns := 0, c.New.Columns(); columns.Next(); n++ {
+		switch columns.Kind() {
+		case pgoutput.Omitted:
+			return fmt.Errorf("encode: %w", &TooLarge{What: "column " + c.Relation.Columns[n].Name, Bytes: binary.BigEndian.Uint64(columns.Value())})
+		case pgoutput.Unchanged:
+			if n == 0 {
+				return errors.New("no key")
+			}
+			b.Buf = append(b.Buf, '?')
+		}
+		b.Buf = append(b.Buf, columns.Value()...)
+		if n == 0 {
+			value = len(b.Buf)
+		}
+	}
+	b.Add("shop.public.docs", key, value)
+	return nil
+}
+
+func tupleOf(values ...string) pgoutput.Tuple {
+	t := pgoutput.Tuple(binary.BigEndian.AppendUint16(nil, uint16(len(values))))
+	for _, v := range values {
+		t = append(binary.BigEndian.AppendUint32(append(t, pgoutput.Text), uint32(len(v))), v...)
+	}
+	return t
+}
+
+// omittedLast is the tuple with a gigabyte as one more value.
+func omittedLast(t pgoutput.Tuple) pgoutput.Tuple {
+	t = binary.BigEndian.AppendUint32(append(t, pgoutput.Omitted), pgoutput.OmittedBytes)
+	t = binary.BigEndian.AppendUint64(t, 1_000_000_000)
+	binary.BigEndian.PutUint16(t, uint16(t.Len()+1))
+	return t
+}
+
+func docs(identity byte) *pgoutput.Relation {
+	r := &pgoutput.Relation{OID: 1, Schema: "public", Name: "docs", Identity: identity}
+	for _, name := range []string{"id", "title", "body", "more"} {
+		r.Columns = append(r.Columns, pgoutput.Column{Name: name, Key: name == "id"})
+	}
+	return r
+}
+
+func TestTooLarge(t *testing.T) {
+	big, half := strings.Repeat("x", 200_000), strings.Repeat("y", 40_000)
+	row := func(tuple pgoutput.Tuple) outbox.Change {
+		return outbox.Change{Op: outbox.Insert, Note: -1, Relation: docs('d'), New: tuple}
+	}
+	for name, c := range map[string]struct {
+		change  outbox.Change
+		value   string // of the row's record; "": it has none
+		leftOut string
+		reason  string
+	}{
+		"a large value":         {row(tupleOf("7", "a title", big, "more")), "a title?more", "[{body 200000}]", "its record"},
+		"a value left out":      {row(omittedLast(tupleOf("7", "a title", half))), "a title" + half + "?", "[{more 1000000000}]", "column more has 1000000000 bytes"},
+		"many":                  {row(tupleOf("7", half, half, half)), "???", "[{title 40000} {body 40000} {more 40000}]", "its record"},
+		"the key itself":        {row(tupleOf(big, "a", "b", "c")), "", "[]", "its record"},
+		"a message":             {outbox.Change{Op: outbox.Message, Note: -1, Prefix: "app", Content: nil, Omitted: 5_000_000}, "", "[]", "its content has 5000000 bytes"},
+		"an event":              {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{Topic: "orders", Key: []byte("k"), Payload: []byte(big)}}, "", "[]", "its record"},
+		"an event not held":     {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{}, Omitted: 5_000_000}, "", "[]", "its content"},
+		"of the whole identity": {outbox.Change{Op: outbox.Insert, Note: -1, Relation: docs('f'), New: tupleOf("7", "t", big, "m")}, "t?m", "[{body 200000}]", "its record"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tx := &outbox.Transaction{XID: 1, CommitLSN: 0x100, EndLSN: 0x130, Changes: []outbox.Change{c.change, row(tupleOf("8", "small", "b", "m"))}}
+			p := newPublisher(Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter}.withDefaults(), nil, nil, valuesFormat{})
+			p.source, p.batch = &simSource{}, newBatch("7300", "pgtee", Normalised)
+			p.copier = p.newCopier(nil)
+			if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
+				t.Fatal(err)
+			}
+			records := p.batch.Records()
+			if c.value != "" {
+				if string(records[0].Value) != c.value || string(records[0].Key) != "7" || records[0].Headers[1].Key != IncompleteHeader {
+					t.Errorf("row: key %.40q, value %.40q, headers %q", records[0].Key, records[0].Value, records[0].Headers)
+				}
+				records = records[1:]
+			}
+			var letter deadLetter
+			if err := json.Unmarshal(records[0].Value, &letter); err != nil || records[0].Topic != "shop.dead-letter" {
+				t.Fatalf("%s %.80s: %v", records[0].Topic, records[0].Value, err)
+			}
+			if letter.Published != (c.value != "") || fmt.Sprint(letter.LeftOut) != c.leftOut || !strings.HasPrefix(letter.Reason, c.reason) || len(letter.Key) > maxToldKeyBytes {
+				t.Errorf("dead letter: %.500s", records[0].Value)
+			}
+			if len(records) != 3 || p.batch.deadLetters != 1 || string(records[1].Key) != "8" {
+				t.Errorf("%d records, %d dead letters", len(records), p.batch.deadLetters)
+			}
+			if fmt.Sprint(tx.Changes[0]) != fmt.Sprint(c.change) {
+				t.Error("the transaction has changed")
+			}
+			p.cfg.TooLarge = HaltTooLarge
+			_, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{})
+			if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != halt || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "--record-too-large dead-letter") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
