@@ -235,6 +235,9 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.copier = p.newCopier(position.Snapshots)
 	p.copier.begin(recorded != nil)
+	if p.copier.dirty { // it is recorded before anything is published
+		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
+	}
 	p.recorded, p.said = p.now(), ""
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
 	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
@@ -285,10 +288,9 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 		due = min(due, p.opened.Add(p.cfg.PartAfter).Sub(p.now()))
 	}
 	wait, cancel := context.WithTimeout(ctx, due)
-	done := p.copier.wake(wait, cancel)
+	defer p.copier.wake(wait, cancel)()
+	defer cancel()
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
-	cancel()
-	done()
 	if err != nil && errors.Is(err, wait.Err()) && ctx.Err() == nil && p.source.Err() == nil {
 		return nil, nil
 	}

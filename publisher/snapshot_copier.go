@@ -21,14 +21,15 @@ type copier struct {
 	state *Snapshots // as the next progress record will have it
 	dirty bool       // state differs from the recorded one
 
-	reader  TableReader // nil: nothing to copy
-	overlay overlay
-	latest  *outbox.Visible // a snapshot that is older than those of all passes to come; nil: Begin has not returned
-	task    int             // the last number given
-	passes  []*tablePass    // in flight: from Read until the last chunk is published
-	stash   []outbox.Reading
-	held    []heldChunk // read and not published, in the order of their arrival
-	bytes   int         // of held
+	reader   TableReader // nil: nothing to copy
+	overlay  overlay
+	starting int             // task of the Begin that counts
+	latest   *outbox.Visible // a snapshot that is older than those of all passes to come; nil: Begin has not returned
+	task     int             // the last number given
+	passes   []*tablePass    // in flight: from Read until the last chunk is published
+	stash    []outbox.Reading
+	held     []heldChunk // read and not published, in the order of their arrival
+	bytes    int         // of held
 
 	listing int                           // the task; 0: none
 	tables  map[uint32]outbox.ListedTable // of the copy at work; nil: not listed
@@ -132,8 +133,8 @@ func (c *copier) start() {
 		c.reader = c.cfg.Snapshot.Open()
 	}
 	c.overlay.reset()
-	c.latest = nil
-	c.reader.Begin(c.next())
+	c.latest, c.starting = nil, c.next()
+	c.reader.Begin(c.starting)
 }
 
 func (c *copier) next() int { c.task++; return c.task }
@@ -257,11 +258,11 @@ func (c *copier) wake(ctx context.Context, arrived func()) (done func()) {
 	if c.reader == nil || !c.roomy() {
 		return func() {}
 	}
-	ended := make(chan struct{})
+	results, ended := c.reader.Results(), make(chan struct{})
 	go func() { // waited for by done
 		defer close(ended)
 		select {
-		case r := <-c.reader.Results():
+		case r := <-results:
 			c.stash = append(c.stash, r)
 			arrived()
 		case <-ctx.Done():
@@ -278,7 +279,7 @@ func (c *copier) take(r *outbox.Reading) {
 	case r.Waiting != "":
 		c.why = "waiting for " + r.Waiting
 		c.cfg.Log.Info("the snapshot waits for a transaction that began before it", zap.String("for", r.Waiting))
-	case r.Visible != nil:
+	case r.Visible != nil && r.Task == c.starting:
 		c.latest, c.why = r.Visible, ""
 	case r.Task == c.listing && r.Done:
 		c.listing = 0

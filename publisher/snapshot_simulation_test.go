@@ -1,0 +1,731 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"go.uber.org/zap"
+)
+
+// A simulated database of two tables whose transactions run side by side: what has committed is in the log before others
+// see it, for as long as the seed likes. Its rows have a large value that updates may leave out of the log. The real loop
+// copies the tables while they are written, and dies between any two steps. In the end the topics, folded by key, must be the
+// tables, and no row of a copy may stand in them twice.
+
+func TestSnapshotSimulation(t *testing.T) {
+	const seeds = 25
+	var total shopCounts
+	for seed := range uint64(seeds) {
+		w := newShop(seed, plantedFault{})
+		if err := w.run(); err != nil {
+			t.Fatalf("seed %d, step %d: %v", seed, w.steps, err)
+		}
+		total.add(w.counts)
+	}
+	t.Logf("%+v", total)
+	if total.crashes < seeds || total.copied < 100*seeds || total.finished < 2*seeds || total.overtaken < seeds || total.filled < seeds {
+		t.Error("the simulation hardly does anything")
+	}
+}
+
+// Each of these faults must be seen.
+func TestSnapshotSimulationSeesFaults(t *testing.T) {
+	for name, fault := range map[string]plantedFault{
+		"recording begins too late":     {noWait: true},
+		"published before its place":    {early: true},
+		"the stream does not win":       {seesAll: true},
+		"a restart skips rows":          {skips: true},
+		"values are not filled":         {unfilled: true},
+		"transaction ids without epoch": {noEpoch: true},
+	} {
+		found := false
+		for seed := uint64(0); seed < 40 && !found; seed++ {
+			found = newShop(seed, fault).run() != nil
+		}
+		if !found {
+			t.Errorf("%s: nobody notices", name)
+		}
+	}
+}
+
+// plantedFault is what the simulated reader gets wrong.
+type plantedFault struct{ noWait, early, seesAll, skips, unfilled, noEpoch bool }
+
+type shopCounts struct{ crashes, copied, finished, overtaken, filled int }
+
+func (c *shopCounts) add(o shopCounts) {
+	c.crashes += o.crashes
+	c.copied += o.copied
+	c.finished += o.finished
+	c.overtaken += o.overtaken
+	c.filled += o.filled
+}
+
+const (
+	shopSteps = 3000
+	shopKeys  = 40
+)
+
+// shop is the database, Kafka, and what must be true of them.
+type shop struct {
+	random *rand.Rand
+	fault  plantedFault
+	clock  time.Time
+	steps  int
+	calm   bool // nobody writes any more, and nothing fails
+	counts shopCounts
+
+	tables  [2]map[int]shopRow // what new snapshots see
+	locked  [2]map[int]bool    // keys that a transaction holds
+	open    []*shopTx          // not visible to others: running, or committed and not seen yet
+	nextXID uint64
+	version int
+
+	log     []*outbox.Transaction // committed, in the order of the log
+	written outbox.LSN            // end of the log
+	flushed outbox.LSN            // what of it is sent
+	acked   outbox.LSN
+
+	recorded *Position
+	applied  int                // transactions of the log that the position covers
+	state    [2]map[int]shopRow // of the tables after those
+	topics   [2]map[int]shopRow
+	moved    [2]map[int]bool // keys that a row got without its large value
+	ids      map[string]bool
+	asked    int
+	reader   *shopReader
+}
+
+type shopRow struct {
+	N   int
+	Big string
+}
+
+// shopTx is a transaction that others do not see yet.
+type shopTx struct {
+	xid       uint64
+	changes   []outbox.Change
+	effects   []func()
+	keys      [2][]int
+	committed bool
+}
+
+func newShop(seed uint64, fault plantedFault) *shop {
+	w := &shop{
+		random: rand.New(rand.NewPCG(seed, 2)), fault: fault, clock: time.Unix(1e9, 0), nextXID: 1<<32 - 150,
+		written: 1000, flushed: 1000, acked: 1000, ids: map[string]bool{},
+	}
+	for i := range w.tables {
+		w.tables[i], w.locked[i], w.topics[i], w.moved[i] = map[int]shopRow{}, map[int]bool{}, map[int]shopRow{}, map[int]bool{}
+		for key := range shopKeys {
+			if w.chance(2) {
+				w.tables[i][key] = w.newRow()
+			}
+		}
+		w.state[i] = maps.Clone(w.tables[i])
+	}
+	return w
+}
+
+func (w *shop) newRow() shopRow {
+	w.version++
+	return shopRow{w.version, "big " + strconv.Itoa(w.version)}
+}
+
+func (w *shop) chance(oneIn int) bool { return w.random.IntN(oneIn) == 0 }
+
+// run starts publishers, one after the other has died, until the steps are used up and everything is published.
+func (w *shop) run() error {
+	for {
+		done, err := w.live()
+		if err != nil || done {
+			return err
+		}
+		w.counts.crashes++
+	}
+}
+
+func (w *shop) live() (done bool, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case crash:
+		case over:
+			done, err = true, w.compare()
+		case violation:
+			err = errors.New(string(r))
+		default:
+			panic(r)
+		}
+	}()
+	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: time.Hour}
+	cfg.Snapshot = SnapshotConfig{Mode: SnapshotInitial, Open: func() TableReader {
+		w.reader = &shopReader{shop: w, results: make(chan outbox.Reading, 10000)}
+		return w.reader
+	}}
+	cfg.Snapshot.maxHeldBytes = []int{1, 200, 1 << 20}[w.random.IntN(3)]
+	cfg.Snapshot.maxOverlayBytes = []int{2000, 1 << 20}[w.random.IntN(2)]
+	cfg = cfg.withDefaults()
+	cfg.Log = zap.NewNop()
+	p := newPublisher(cfg, w.openSource, &shopLog{shop: w}, shopFormat{})
+	p.part = []int{1, partBytes}[w.random.IntN(2)]
+	p.now = func() time.Time { return w.clock }
+	p.pause = func(context.Context, time.Duration) error { w.step(); return nil }
+	if err := p.Run(context.Background()); err != nil {
+		return false, fmt.Errorf("the publisher halted: %w", err)
+	}
+	return false, errors.New("the publisher stopped by itself")
+}
+
+// step is the place between two steps of a publisher, where anything may happen.
+func (w *shop) step() {
+	w.steps++
+	w.clock = w.clock.Add(time.Duration(w.random.IntN(200)) * time.Millisecond)
+	w.calm = w.calm || w.steps > shopSteps
+	if w.steps > 20*shopSteps {
+		panic(violation("the copies do not end"))
+	}
+	if w.calm && len(w.open) == 0 && w.settled() {
+		panic(over{})
+	}
+	for range 1 + w.random.IntN(3) {
+		w.write()
+	}
+	if w.reader != nil {
+		w.reader.step()
+	}
+	if w.chance(3) {
+		w.flushed = w.written
+	}
+	if !w.calm && w.chance(60) {
+		panic(crash{})
+	}
+}
+
+// settled says whether all is published.
+func (w *shop) settled() bool {
+	return w.recorded != nil && w.recorded.EndLSN >= w.written && (w.recorded.Snapshots == nil || len(w.recorded.Snapshots.Copies) == 0)
+}
+
+// write lets one transaction go on.
+func (w *shop) write() {
+	switch {
+	case !w.calm && len(w.open) < 6 && w.chance(3):
+		w.open = append(w.open, &shopTx{xid: w.nextXID})
+		w.nextXID++
+		return
+	case len(w.open) == 0:
+		return
+	}
+	i := w.random.IntN(len(w.open))
+	tx := w.open[i]
+	switch {
+	case tx.committed && (w.calm || w.chance(4)):
+		w.show(i)
+	case tx.committed:
+	case w.calm || w.chance(4):
+		w.commit(tx)
+	default:
+		w.change(tx)
+	}
+}
+
+// commit writes the commit record. Others see it later.
+func (w *shop) commit(tx *shopTx) {
+	tx.committed = true
+	if !w.calm && w.chance(15) && w.asked < 4 {
+		w.asked++
+		tx.changes = append(tx.changes, outbox.Change{Op: outbox.Signal, Note: -1, Signal: &outbox.SignalRecord{
+			ID: "again" + strconv.Itoa(w.asked), Type: outbox.ExecuteSnapshot, Tables: []string{[]string{"public.*", "public.t1"}[w.random.IntN(2)]},
+		}})
+	}
+	w.written += outbox.LSN(1 + w.random.IntN(100))
+	for i := range tx.changes {
+		tx.changes[i].Ordinal = i
+	}
+	w.log = append(w.log, &outbox.Transaction{
+		XID: outbox.XID(uint32(tx.xid)), CommitLSN: w.written - 1, EndLSN: w.written, CommitTime: w.clock, Changes: tx.changes, Bytes: 100,
+	})
+}
+
+// show makes a transaction visible, and frees its rows.
+func (w *shop) show(i int) {
+	tx := w.open[i]
+	for _, effect := range tx.effects {
+		effect()
+	}
+	for t := range tx.keys {
+		for _, key := range tx.keys[t] {
+			delete(w.locked[t], key)
+		}
+	}
+	w.open = slices.Delete(w.open, i, i+1)
+}
+
+// change writes one row of a table that nobody holds.
+func (w *shop) change(tx *shopTx) {
+	t, key := w.random.IntN(2), w.random.IntN(shopKeys)
+	if w.locked[t][key] {
+		return
+	}
+	w.lock(tx, t, key)
+	row, there := w.tables[t][key]
+	relation := shopTables[t]
+	apply := func(c outbox.Change, effect func()) {
+		c.Note, c.Relation = -1, relation
+		tx.changes = append(tx.changes, c)
+		tx.effects = append(tx.effects, effect)
+	}
+	switch {
+	case !there:
+		row := w.newRow()
+		apply(outbox.Change{Op: outbox.Insert, New: shopTuple(key, row, true)}, func() { w.tables[t][key] = row })
+	case w.chance(5):
+		apply(outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: shopTuple(key, shopRow{}, false)}, func() { delete(w.tables[t], key) })
+	default:
+		w.version++
+		row.N = w.version
+		whole := w.chance(2)
+		if whole {
+			row.Big = "big " + strconv.Itoa(w.version)
+		}
+		to := w.random.IntN(shopKeys)
+		if _, taken := w.tables[t][to]; to == key || taken || w.locked[t][to] || w.chance(2) {
+			apply(outbox.Change{Op: outbox.Update, New: shopTuple(key, row, whole)}, func() { w.tables[t][key] = row })
+			return
+		}
+		w.lock(tx, t, to)
+		w.moved[t][to] = w.moved[t][to] || !whole
+		apply(outbox.Change{Op: outbox.Update, OldKind: 'K', Old: shopTuple(key, shopRow{}, false), New: shopTuple(to, row, whole)},
+			func() { delete(w.tables[t], key); w.tables[t][to] = row })
+	}
+}
+
+func (w *shop) lock(tx *shopTx, t, key int) {
+	w.locked[t][key] = true
+	tx.keys[t] = append(tx.keys[t], key)
+}
+
+// visible is a snapshot of this moment.
+func (w *shop) visible() outbox.Visible {
+	v := outbox.Visible{Xmin: w.nextXID, Xmax: w.nextXID}
+	for _, tx := range w.open {
+		v.InProgress = append(v.InProgress, tx.xid)
+		v.Xmin = min(v.Xmin, tx.xid)
+	}
+	slices.Sort(v.InProgress)
+	switch {
+	case w.fault.seesAll:
+		v.Xmin, v.InProgress = v.Xmax, nil
+	case w.fault.noEpoch:
+		v = outbox.Visible{Xmin: v.Xmin & (1<<32 - 1), Xmax: v.Xmax & (1<<32 - 1)}
+		v.Xmin = min(v.Xmin, v.Xmax)
+	}
+	return v
+}
+
+var shopTables = [2]*pgoutput.Relation{shopTable(0), shopTable(1)}
+
+func shopTable(i int) *pgoutput.Relation {
+	return &pgoutput.Relation{OID: 20000 + uint32(i), Schema: "public", Name: "t" + strconv.Itoa(i), Identity: 'd', Columns: []pgoutput.Column{
+		{Name: "id", Type: 23, Key: true}, {Name: "n", Type: 23}, {Name: "big", Type: 25},
+	}}
+}
+
+// shopTuple is a row; without its large value if that is not whole.
+func shopTuple(key int, row shopRow, whole bool) pgoutput.Tuple {
+	dst := pgoutput.Tuple{0, 3}
+	dst = appendColumn(dst, pgoutput.Text, []byte(strconv.Itoa(key)))
+	dst = appendColumn(dst, pgoutput.Text, []byte(strconv.Itoa(row.N)))
+	if whole {
+		return appendColumn(dst, pgoutput.Text, []byte(row.Big))
+	}
+	return appendColumn(dst, pgoutput.Unchanged, nil)
+}
+
+// compare says how the topics differ from the tables.
+func (w *shop) compare() error {
+	for t := range w.tables {
+		if !maps.Equal(w.tables[t], w.topics[t]) {
+			for key := range shopKeys {
+				if w.tables[t][key] != w.topics[t][key] {
+					return fmt.Errorf("row %d of t%d is %v in the topic, %v in the table", key, t, w.topics[t][key], w.tables[t][key])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// check says which row of the topics is not what the published transactions have made of it. What no copy has brought may be
+// missing, or lack its large value.
+func (w *shop) check(upTo outbox.LSN) {
+	for ; w.applied < len(w.log) && w.log[w.applied].EndLSN <= upTo; w.applied++ {
+		for _, c := range w.log[w.applied].Changes {
+			if c.Relation != nil {
+				w.apply(w.state[c.Relation.OID-20000], &c)
+			}
+		}
+	}
+	for t := range w.topics {
+		for key, got := range w.topics[t] {
+			want, there := w.state[t][key]
+			if !there || got.N != want.N || got.Big != "" && got.Big != want.Big {
+				panic(violation(fmt.Sprintf("at %s, row %d of t%d is %v in the topic, %v (%t) in the table", upTo, key, t, got, want, there)))
+			}
+		}
+	}
+}
+
+// complete says which row the initial copy has left out.
+func (w *shop) complete() {
+	for t := range w.state {
+		for key := range w.state[t] {
+			got, there := w.topics[t][key]
+			if !there || got.Big == "" && !w.moved[t][key] {
+				panic(violation(fmt.Sprintf("row %d of t%d is %v (%t) after the copy", key, t, got, there)))
+			}
+		}
+	}
+}
+
+// apply does what a change of the log says.
+func (w *shop) apply(state map[int]shopRow, c *outbox.Change) {
+	var row shopRow
+	var key int
+	if c.New != nil {
+		key, row.N, row.Big = shopValues(c.New)
+	}
+	old := key
+	if c.Old != nil {
+		old, _, _ = shopValues(c.Old)
+	}
+	if row.Big == "" {
+		row.Big = state[old].Big
+	}
+	delete(state, old)
+	if c.New != nil {
+		state[key] = row
+	}
+}
+
+// openSource takes the slot.
+func (w *shop) openSource(context.Context) (Source, error) {
+	w.step()
+	s := &shopSource{shop: w, received: w.acked}
+	s.system = outbox.System{ID: "1", Timeline: 1, DatabaseOID: 1, Database: "d", Server: w.written, ConfirmedFlush: w.acked, PublicationHash: "h", ConsistentPoint: 1000}
+	return s, nil
+}
+
+// shopSource is the stream.
+type shopSource struct {
+	shop     *shop
+	system   outbox.System
+	queue    []*outbox.Transaction
+	received outbox.LSN
+}
+
+func (s *shopSource) System() outbox.System { return s.system }
+func (s *shopSource) TimelineHistory(context.Context, int32) ([]outbox.TimelineSwitch, error) {
+	return nil, errors.New("nobody should ask")
+}
+
+func (s *shopSource) Next(context.Context, int) ([]*outbox.Transaction, error) {
+	w := s.shop
+	w.step()
+	if !w.calm && w.chance(100) {
+		return nil, errors.New("connection lost")
+	}
+	for _, tx := range w.log {
+		if tx.EndLSN > s.received && tx.EndLSN <= w.flushed && !w.chance(5) {
+			s.queue, s.received = append(s.queue, tx), tx.EndLSN
+		} else if tx.EndLSN > s.received {
+			break
+		}
+	}
+	if len(s.queue) == 0 && s.received < w.flushed && !slices.ContainsFunc(w.log, func(tx *outbox.Transaction) bool { return tx.EndLSN > s.received && tx.EndLSN <= w.flushed }) {
+		s.received = w.flushed
+		s.queue = append(s.queue, &outbox.Transaction{EndLSN: s.received})
+	}
+	if len(s.queue) == 0 {
+		return nil, nil
+	}
+	return s.queue[:1+w.random.IntN(len(s.queue))], nil
+}
+
+func (s *shopSource) Drop(head []*outbox.Transaction) {
+	s.shop.step()
+	s.queue = s.queue[len(head):]
+}
+
+func (s *shopSource) Ack(upTo outbox.LSN)                     { s.shop.acked = max(s.shop.acked, upTo) }
+func (s *shopSource) Received() outbox.LSN                    { return s.received }
+func (s *shopSource) Err() error                              { return nil }
+func (s *shopSource) CheckPublications(context.Context) error { return nil }
+func (s *shopSource) Close() error                            { return nil }
+
+// shopReader reads tables.
+type shopReader struct {
+	shop    *shop
+	tasks   []*shopTask
+	results chan outbox.Reading
+}
+
+type shopTask struct {
+	task   int
+	kind   string
+	span   outbox.Span
+	ticket uint64
+	chunks []*outbox.Chunk // not given away
+}
+
+func (r *shopReader) add(t *shopTask)                { r.tasks = append(r.tasks, t) }
+func (r *shopReader) Begin(task int)                 { r.add(&shopTask{task: task, kind: "begin"}) }
+func (r *shopReader) List(task int)                  { r.add(&shopTask{task: task, kind: "list"}) }
+func (r *shopReader) Nudge(task int)                 { r.add(&shopTask{task: task, kind: "nudge"}) }
+func (r *shopReader) Read(s outbox.Span)             { r.add(&shopTask{task: s.Task, kind: "read", span: s}) }
+func (r *shopReader) Results() <-chan outbox.Reading { return r.results }
+func (r *shopReader) Close()                         { r.shop.reader = nil }
+
+// step lets one task go on.
+func (r *shopReader) step() {
+	w := r.shop
+	if len(r.tasks) == 0 || w.chance(2) {
+		return
+	}
+	i := w.random.IntN(len(r.tasks))
+	t := r.tasks[i]
+	result := outbox.Reading{Task: t.task, Done: true}
+	switch {
+	case !w.calm && w.chance(100):
+		result.Err = errors.New("connection lost")
+	case t.kind == "begin" && t.ticket == 0 && !w.fault.noWait:
+		t.ticket = w.nextXID
+		w.nextXID++
+		return
+	case t.kind == "begin":
+		v := w.visible()
+		if v.Xmin <= t.ticket && !w.fault.noEpoch && !w.fault.seesAll {
+			return
+		}
+		result.Visible = &v
+	case t.kind == "list":
+		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"}}
+	case t.kind == "nudge":
+		w.written++
+		w.flushed = w.written
+	case t.chunks == nil:
+		r.read(t)
+		return
+	default:
+		result.Chunk, t.chunks = t.chunks[0], t.chunks[1:]
+		result.Done = len(t.chunks) == 0
+	}
+	if result.Done {
+		r.tasks = slices.Delete(r.tasks, i, i+1)
+	}
+	r.results <- result
+}
+
+// read takes a snapshot and reads rows after a key, in chunks.
+func (r *shopReader) read(t *shopTask) {
+	w := r.shop
+	n := int(t.span.Table - 20000)
+	at := w.written
+	if w.fault.early {
+		at = 0
+	}
+	keys := slices.Sorted(maps.Keys(w.tables[n]))
+	if t.span.After != nil {
+		after, _ := strconv.Atoi(string(t.span.After[0]))
+		keys = slices.DeleteFunc(keys, func(key int) bool { return key <= after })
+	}
+	limit := min(len(keys), 1+w.random.IntN(20))
+	end := limit == len(keys)
+	visible := w.visible()
+	for from := 0; from == 0 || from < limit; {
+		c := &outbox.Chunk{Table: t.span.Table, Relation: shopTables[n], Visible: visible, At: at, Time: w.clock}
+		to := min(limit, from+1+w.random.IntN(8))
+		for _, key := range keys[from:to] {
+			c.Add(shopTuple(key, w.tables[n][key], true))
+			c.Last = [][]byte{strconv.AppendInt(nil, int64(key), 10)}
+		}
+		if w.fault.skips && to < len(keys) {
+			c.Last = [][]byte{strconv.AppendInt(nil, int64(keys[to]), 10)}
+		}
+		from = max(to, 1)
+		c.End = end && to == limit
+		t.chunks = append(t.chunks, c)
+	}
+}
+
+// shopLog is Kafka.
+type shopLog struct {
+	shop *shop
+	sent []Record
+}
+
+func (l *shopLog) Fence(context.Context) (*Position, error) {
+	l.shop.step()
+	l.sent = nil
+	if l.shop.recorded == nil {
+		return nil, nil
+	}
+	value, err := l.shop.recorded.marshal()
+	if err != nil {
+		return nil, err
+	}
+	return parsePosition(value)
+}
+
+func (l *shopLog) Send(_ context.Context, b *Batch) error {
+	l.shop.step()
+	for _, r := range b.Records() {
+		l.sent = append(l.sent, Record{r.Topic, bytes.Clone(r.Key), bytes.Clone(r.Value), slices.Clone(r.Headers)})
+		for i := range r.Headers {
+			l.sent[len(l.sent)-1].Headers[i].Value = bytes.Clone(r.Headers[i].Value)
+		}
+	}
+	return nil
+}
+
+func (l *shopLog) Publish(_ context.Context, b *Batch, p Position) error {
+	w := l.shop
+	w.step()
+	if !w.calm && w.chance(60) {
+		l.sent = nil
+		return errors.New("aborted")
+	}
+	for _, r := range append(l.sent, b.Records()...) {
+		w.fold(r)
+	}
+	l.sent = nil
+	w.check(p.EndLSN)
+	if w.recorded != nil && p.EndLSN < w.recorded.EndLSN {
+		panic(violation(fmt.Sprintf("position %s after %s", p.EndLSN, w.recorded.EndLSN)))
+	}
+	value, err := p.marshal() // what it points to may change
+	if err != nil {
+		return err
+	}
+	if w.recorded, err = parsePosition(value); err != nil {
+		return err
+	}
+	if s := w.recorded.Snapshots; s != nil && len(s.Finished) == 1 && w.counts.finished == 0 {
+		w.complete()
+	}
+	if w.recorded.Snapshots != nil {
+		w.counts.finished = max(w.counts.finished, len(w.recorded.Snapshots.Finished))
+	}
+	w.step()
+	if !w.calm && w.chance(60) {
+		return errors.New("reply lost")
+	}
+	return nil
+}
+
+func (l *shopLog) Close() {}
+
+// shopRecord is the value of a record.
+type shopRecord struct {
+	Op      string
+	Old, ID int
+	N       int
+	Big     string // "": not in the log
+}
+
+// fold takes a record as a consumer does that keeps the last row of each key.
+func (w *shop) fold(r Record) {
+	if r.Topic == "p.audit" {
+		return
+	}
+	for _, h := range r.Headers {
+		if h.Key == EventIDHeader && w.ids[string(h.Value)] {
+			panic(violation("twice in the topic: " + string(h.Value)))
+		} else if h.Key == EventIDHeader {
+			w.ids[string(h.Value)] = true
+		}
+	}
+	var v shopRecord
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		panic(violation(err.Error()))
+	}
+	topic := w.topics[binary.BigEndian.Uint16(r.Key)]
+	before := topic[v.Old]
+	if v.Op == "r" {
+		w.counts.copied++
+		before = topic[v.ID]
+		if w.fault.unfilled && v.Big != "" && before.N == v.N {
+			v.Big = ""
+		}
+		if before.N == v.N && before.Big == "" && v.Big != "" {
+			w.counts.filled++
+		}
+	} else if _, there := topic[v.ID]; there {
+		w.counts.overtaken++
+	}
+	delete(topic, v.Old)
+	if v.Op == "D" {
+		return
+	}
+	if v.Big == "" {
+		v.Big = before.Big
+	}
+	topic[v.ID] = shopRow{v.N, v.Big}
+}
+
+// shopFormat writes shopRecords.
+type shopFormat struct{}
+
+func (shopFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
+func (shopFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+
+func (shopFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	c := &tx.Changes[i]
+	var v shopRecord
+	switch c.Op {
+	case outbox.Read:
+		v.Op = "r"
+	default:
+		v.Op = string(c.Op)
+	}
+	if c.New != nil {
+		v.ID, v.N, v.Big = shopValues(c.New)
+	}
+	v.Old = v.ID
+	if c.Old != nil {
+		v.Old, _, _ = shopValues(c.Old)
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	key := len(b.Buf)
+	b.Buf = binary.BigEndian.AppendUint16(b.Buf, uint16(c.Relation.OID-20000))
+	start := len(b.Buf)
+	b.Buf = append(b.Buf, value...)
+	b.Add("p."+c.Relation.Schema+"."+c.Relation.Name, key, start)
+	return nil
+}
+
+func shopValues(t pgoutput.Tuple) (id, n int, big string) {
+	var values []string
+	for c := t.Columns(); c.Next(); {
+		values = append(values, string(c.Value()))
+	}
+	id, _ = strconv.Atoi(values[0])
+	n, _ = strconv.Atoi(values[1])
+	return id, n, values[2]
+}
