@@ -15,6 +15,8 @@ prepare() {
 		CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION sslinfo; CREATE EXTENSION "uuid-ossp";
 		GRANT ALL ON SCHEMA public TO test;
 	SQL
+	printf '%s\n' "local all all trust" "host all postgres 127.0.0.1/32 trust" "host all all 127.0.0.1/32 md5" \
+		"host replication all 127.0.0.1/32 trust" >"$PGDATA/pg_hba.conf" # md5 stands for SCRAM, too
 }
 
 tests() {
