@@ -154,7 +154,7 @@ func (l *kafkaLog) learn(ctx context.Context, topics []string) error {
 	}
 	var missing []string
 	for _, topic := range topics {
-		if found.Has(topic) {
+		if d, ok := found[topic]; ok && d.Err == nil {
 			l.known[topic] = nil
 		} else {
 			missing = append(missing, topic)
