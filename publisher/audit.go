@@ -88,9 +88,9 @@ func appendCommit(dst []byte, tx *outbox.Transaction) []byte {
 	dst = append(dst, `,"xid":`...)
 	dst = strconv.AppendUint(dst, uint64(tx.XID), 10)
 	dst = append(dst, `,"commit_lsn":"`...)
-	dst = append(dst, tx.CommitLSN.String()...)
+	dst = tx.CommitLSN.AppendTo(dst)
 	dst = append(dst, `","end_lsn":"`...)
-	dst = append(dst, tx.EndLSN.String()...)
+	dst = tx.EndLSN.AppendTo(dst)
 	dst = append(dst, `","commit_time":`...)
 	return AppendJSONTime(dst, tx.CommitTime)
 }

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"fmt"
 	"strconv"
 	"unsafe"
 
@@ -115,7 +114,9 @@ func (b *Batch) Bytes() int { return len(b.Buf) }
 
 // Begin says that the next records belong to tx, and At that they belong to its change i.
 func (b *Batch) Begin(tx *outbox.Transaction) {
-	b.prefix = fmt.Appendf(b.prefix[:0], "%s/%d/%s/", b.identity, timelineAt(b.history, b.timeline, tx.CommitLSN), tx.CommitLSN)
+	b.prefix = append(append(b.prefix[:0], b.identity...), '/')
+	b.prefix = strconv.AppendInt(b.prefix, int64(timelineAt(b.history, b.timeline, tx.CommitLSN)), 10)
+	b.prefix = append(tx.CommitLSN.AppendTo(append(b.prefix, '/')), '/')
 	b.part = 0
 	b.notes.begin(tx)
 }

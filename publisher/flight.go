@@ -21,9 +21,8 @@ type flight struct {
 	err     error // the first
 }
 
-// board takes the records of a batch, which loses its memory, then more.
+// board takes the records of a batch, then more. The batch gets the memory that f has had, if any.
 func (f *flight) board(b *Batch, more []kgo.Record) {
-	f.batch = Batch{}
 	f.batch.swap(b)
 	f.records = recycle(f.records)
 	for _, r := range f.batch.Records() {

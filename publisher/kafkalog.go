@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,7 @@ type kafkaLog struct {
 	begun  bool             // a transaction is open
 	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
 	air    *flight          // what was sent last and may not have landed; nil: all has
-	spare  *flight          // for the next one; nil: none
+	spare  []*flight        // have landed
 }
 
 func newKafkaLog(cfg Config) *kafkaLog {
@@ -39,7 +38,7 @@ func newKafkaLog(cfg Config) *kafkaLog {
 
 // connect makes the transactional client.
 //
-// Two settings are measured choices: a linger, which Flush ignores, so that records that trickle
+// Settings that are measured choices: a linger, which Flush ignores, so that records that trickle
 // from the decoder are batched; and the transaction protocol before KIP-890 with a short backoff,
 // since with the newer one the broker makes each transaction wait up to 20 ms for its predecessor.
 func (l *kafkaLog) connect() (*kgo.Client, error) {
@@ -52,7 +51,7 @@ func (l *kafkaLog) connect() (*kgo.Client, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.MaxBufferedRecords(math.MaxInt32), // two flights bound them
-		kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()),
+		kgo.WithCompressor(newCompressor()),
 		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
 		kgo.RecordPartitioner(partitioner()),
 		kgo.MaxVersions(kversion.V3_9_0()),
@@ -148,7 +147,7 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 	return nil
 }
 
-// launch sends the records of the batch, then more, in the open transaction or a new one. The batch loses its memory.
+// launch sends the records of the batch, then more, in the open transaction or a new one. It takes the batch's memory.
 func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
@@ -163,8 +162,11 @@ func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) err
 		}
 		l.begun = true
 	}
-	f := cmp.Or(l.spare, &flight{})
-	l.air, l.spare = f, nil
+	f := &flight{}
+	if n := len(l.spare); n > 0 {
+		f, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
+	l.air = f
 	f.board(b, more)
 	for i := range f.records {
 		l.client.Produce(ctx, &f.records[i], f.landed)
@@ -172,7 +174,7 @@ func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) err
 	return nil
 }
 
-// land waits until Kafka has all of f, then gives its memory to the batch. f may be nil: nothing flies.
+// land waits until Kafka has all of f, whose memory the batch gets. f may be nil: nothing flies.
 func (l *kafkaLog) land(ctx context.Context, f *flight, b *Batch) error {
 	if f == nil {
 		return nil
@@ -181,8 +183,9 @@ func (l *kafkaLog) land(ctx context.Context, f *flight, b *Batch) error {
 		l.Close()
 		return classify(err)
 	}
+	f.batch.Reset()
 	f.batch.swap(b)
-	l.spare = f
+	l.spare = append(l.spare, f)
 	return nil
 }
 

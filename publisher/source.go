@@ -39,8 +39,8 @@ type Log interface {
 	// recorded position, nil if there is none.
 	Fence(ctx context.Context) (*Position, error)
 	// Send puts the records of the batch into the transaction that the next Publish commits. It may return
-	// before Kafka has them: it takes the memory of the batch, which may be filled again after Reset. An error
-	// may tell of records that were sent before.
+	// before Kafka has them: it takes the memory of the batch, which may be filled again at once. An error may
+	// tell of records that were sent before.
 	Send(ctx context.Context, b *Batch) error
 	// Publish commits what was sent, the records of the batch and the position in one transaction. After
 	// an error it may be committed or not. It takes the memory of the batch as Send does.

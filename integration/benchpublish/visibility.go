@@ -45,7 +45,7 @@ func (b *bench) measureVisibility() error {
 		}
 	}
 	if b.takeovers == 0 {
-		return nil
+		return p.Stop(syscall.SIGTERM, 30*time.Second)
 	}
 	if p, err = b.measureTakeover(p, w, "restart", b.restart); err != nil {
 		return err

@@ -2,6 +2,7 @@ package pgoutput
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,21 @@ type XID uint32
 
 // String returns the form that PostgreSQL prints: "0/16B3748".
 func (l LSN) String() string {
-	return fmt.Sprintf("%X/%X", uint32(l>>32), uint32(l))
+	return string(l.AppendTo(make([]byte, 0, 17)))
+}
+
+// AppendTo appends what String returns.
+func (l LSN) AppendTo(dst []byte) []byte {
+	return appendHex(append(appendHex(dst, uint32(l>>32)), '/'), uint32(l))
+}
+
+// appendHex appends upper case digits without leading zeros.
+func appendHex(dst []byte, n uint32) []byte {
+	shift := max(bits.Len32(n)-1, 0) / 4 * 4
+	for ; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789ABCDEF"[n>>shift&15])
+	}
+	return dst
 }
 
 // ParseLSN reads the form that String returns.
