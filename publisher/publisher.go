@@ -215,10 +215,15 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		p.release()
 		return Position{}, errors.New("a giant transaction has to come again from its start")
 	}
-	if err := p.check(recorded); err != nil {
+	needed, err := p.check(recorded)
+	if err != nil {
 		return Position{}, err
 	}
 	s := p.source.System()
+	if needed {
+		accepted := p.accept(recorded)
+		recorded = &accepted
+	}
 	position := startPosition(s, p.cfg.Slot)
 	if recorded != nil {
 		position = *recorded
@@ -234,7 +239,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		}
 	}
 	p.copier = p.newCopier(position.Snapshots)
-	p.copier.begin(recorded != nil)
+	p.copier.begin(recorded != nil, needed)
 	if p.copier.dirty { // it is recorded before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
@@ -246,25 +251,31 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 
 // check checks the recorded position against the source. A connection may be older than the position,
 // for a twin may have published meanwhile: it is believed that something is wrong only if one that was
-// opened after the position was read says so too.
-func (p *Publisher) check(recorded *Position) error {
+// opened after the position was read says so too. needed says that changes were lost, and that a snapshot of everything
+// is to make up for them.
+func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
 	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
-	err := check(s, recorded, p.history)
+	err = check(s, recorded, p.history)
 	if err == nil {
 		p.doubted = nil
-		return nil
+		return false, nil
 	}
-	p.release()
 	if recorded == nil {
 		recorded = &Position{}
 	}
 	if p.doubted == nil || p.doubted.EndLSN != recorded.EndLSN {
+		p.release()
 		p.doubted = recorded
-		return fmt.Errorf("to be checked again over a new connection: %v", err)
+		return false, fmt.Errorf("to be checked again over a new connection: %v", err)
 	}
-	return err
+	if p.cfg.Snapshot.mends(err) {
+		p.cfg.Log.Warn("changes were lost: every table is copied again; rows that were deleted meanwhile stay in the topics", zap.Error(err))
+		return true, nil
+	}
+	p.release()
+	return false, err
 }
 
 // receive waits for transactions, no longer than until the next thing that the clock asks for.

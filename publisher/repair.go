@@ -41,6 +41,7 @@ func (p *Publisher) accept(recorded *Position) Position {
 	if recorded == nil || recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID {
 		return to
 	}
+	to.Snapshots = recorded.Snapshots
 	shared := recorded.EndLSN
 	if recorded.Timeline != s.Timeline {
 		end, _ := leftAt(p.history, recorded.Timeline) // never there: nothing is shared

@@ -41,6 +41,11 @@ const (
 	SnapshotWhenNeeded SnapshotMode = "when-needed" // as initial, and after changes were lost between Kafka and the slot
 )
 
+// mends says whether a snapshot of everything makes up for a halt.
+func (c *SnapshotConfig) mends(err error) bool {
+	return c.Mode == SnapshotWhenNeeded && c.Open != nil && (errors.Is(err, ErrGap) || errors.Is(err, ErrProgressLost))
+}
+
 // errSnapshotTaken ends a publisher that was to take one snapshot only.
 var errSnapshotTaken = errors.New("the snapshot is taken")
 

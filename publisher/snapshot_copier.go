@@ -87,10 +87,13 @@ func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 }
 
 // begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
-func (c *copier) begin(recorded bool) {
+// needed says that some are lost.
+func (c *copier) begin(recorded, needed bool) {
 	s := &c.cfg.Snapshot
 	switch {
 	case s.Open == nil || s.Mode == SnapshotNever:
+	case needed:
+		c.request(Copy{ID: "needed-" + c.now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
 	case s.Mode == SnapshotOnly && !c.knows(c.cfg.run):
 		c.request(Copy{ID: c.cfg.run, Tables: s.Tables, Initial: true})
 	case s.Mode != SnapshotOnly && !recorded:

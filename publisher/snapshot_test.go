@@ -1,0 +1,86 @@
+package publisher
+
+import (
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// What a publisher copies by itself.
+func TestSnapshotModes(t *testing.T) {
+	open := func() TableReader { return nil }
+	for _, c := range []struct {
+		mode             SnapshotMode
+		open             func() TableReader
+		recorded, needed bool
+		copies           bool
+	}{
+		{mode: SnapshotInitial, open: open, copies: true},
+		{mode: SnapshotInitial, open: open, recorded: true},
+		{mode: SnapshotInitial},
+		{mode: SnapshotNever, open: open},
+		{mode: SnapshotOnly, open: open, recorded: true, copies: true},
+		{mode: SnapshotWhenNeeded, open: open, copies: true},
+		{mode: SnapshotWhenNeeded, open: open, recorded: true},
+		{mode: SnapshotWhenNeeded, open: open, recorded: true, needed: true, copies: true},
+	} {
+		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Mode: c.mode, Open: c.open}}.withDefaults(), nil, nil, nil)
+		p.copier.begin(c.recorded, c.needed)
+		if got := len(p.copier.state.Copies) == 1; got != c.copies || p.copier.dirty != c.copies {
+			t.Errorf("%+v: copies %+v", c, p.copier.state.Copies)
+		}
+	}
+	for _, reason := range []error{ErrGap, ErrProgressLost} {
+		mode := SnapshotConfig{Mode: SnapshotWhenNeeded, Open: open}
+		if !mode.mends(&Halt{Reason: reason}) || mode.mends(&Halt{Reason: ErrOtherSystem}) {
+			t.Errorf("%v: not mended, or another is", reason)
+		}
+		mode.Mode = SnapshotInitial
+		if mode.mends(&Halt{Reason: reason}) {
+			t.Errorf("%v: mended in mode initial", reason)
+		}
+	}
+}
+
+// Signals start, pause, resume and stop copies; what cannot be obeyed is refused.
+func TestSignals(t *testing.T) {
+	p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}.withDefaults(), nil, nil, nil)
+	c := p.copier
+	long := make([]string, 5000)
+	for i := range long {
+		long[i] = "public.a_long_name_of_a_table"
+	}
+	for _, s := range []struct {
+		signal  outbox.SignalRecord
+		refused bool
+		state   string
+	}{
+		{outbox.SignalRecord{ID: "a", Type: outbox.ExecuteSnapshot, Tables: []string{"public.t"}}, false, "a"},
+		{outbox.SignalRecord{ID: "a", Type: outbox.ExecuteSnapshot, Tables: []string{"public.u"}}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot, Conditions: []outbox.SignalCondition{{Filter: "f()"}}}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot, Tables: long}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.PauseSnapshot, Snapshot: "a"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.PauseSnapshot}, false, ""},
+		{outbox.SignalRecord{ID: "x", Type: outbox.ResumeSnapshot, Snapshot: "b"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.ResumeSnapshot, Snapshot: "a"}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a", Tables: []string{"public.t"}}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, true, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot}, false, ""},
+	} {
+		if why := c.obey(&s.signal); (why != "") != s.refused {
+			t.Errorf("%.200v: %q", s.signal, why)
+		}
+		state := ""
+		if work := c.current(); work != nil {
+			state = work.ID
+		}
+		if state != s.state {
+			t.Errorf("after %.200v: %q is at work, want %q", s.signal, state, s.state)
+		}
+	}
+	if !c.ended("a") || !c.ended("b") {
+		t.Errorf("finished: %+v", c.state.Finished)
+	}
+}
