@@ -23,6 +23,7 @@ const giantMemoryBytes = 200 << 20
 // between two of them, and each row still comes once, in order, in little memory.
 func TestGiantInParts(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.ctx = t.Context() // as long as a larger one takes
 	r.Start("CREATE TABLE public.giant (id int PRIMARY KEY, note text, at timestamptz DEFAULT now());")
 	r.Kill(r.publisher)
 	start := func() {
@@ -80,7 +81,7 @@ type giantAudit struct {
 // awaitAudit waits for the audit record of a statement with that many rows.
 func (r *runner) awaitAudit(command string, rows int) (found giantAudit) {
 	r.t.Helper()
-	r.must(harness.Eventually(6*time.Minute, func(context.Context) error {
+	r.must(harness.Eventually(2*time.Minute+time.Duration(*giantRows)*100*time.Microsecond, func(context.Context) error {
 		for _, record := range r.Topic("audit") {
 			var audit giantAudit
 			r.must(json.Unmarshal(record.Value, &audit))
