@@ -32,6 +32,8 @@ type Config struct {
 
 	Snapshot SnapshotConfig
 
+	Delivery Delivery // [Transactional]
+
 	SQLText      SQLText // how much of the SQL is published [Normalised]
 	SQLTextBytes int     // longest SQL text in the record of a row; a longer one is cut [4 KiB]
 	AuditEmpty   bool    // audit transactions that wrote no row [they are dropped]
@@ -40,6 +42,28 @@ type Config struct {
 
 	KafkaOptions []kgo.Opt   // TLS, SASL
 	Log          *zap.Logger // names the slot [none]
+}
+
+// Delivery says how events get into Kafka.
+type Delivery byte
+
+const (
+	// Transactional: events and position are one Kafka transaction. Who reads committed records has each event once.
+	Transactional Delivery = iota
+	// AtLeastOnce: events are visible at once, without a transaction; the position follows. After a failure those since
+	// the last position come again, with the same event ids.
+	AtLeastOnce
+)
+
+// ParseDelivery reads "transactional" or "at-least-once".
+func ParseDelivery(name string) (Delivery, error) {
+	switch name {
+	case "transactional":
+		return Transactional, nil
+	case "at-least-once":
+		return AtLeastOnce, nil
+	}
+	return 0, fmt.Errorf("--delivery %q: want transactional or at-least-once", name)
 }
 
 // TransactionalID is the identity of the slot in Kafka, and the key of its progress record.

@@ -22,10 +22,15 @@ const (
 
 // kafkaLog is the Log of a Kafka cluster. Each Fence makes a new client and an error ends it: what a
 // client believes about a transaction that failed is never used again.
+//
+// With AtLeastOnce events go through a client of their own without transactions. The position, alone in its
+// transaction, follows when they are acknowledged: so it is fenced, and what a predecessor still writes can
+// only be what is written again.
 type kafkaLog struct {
 	cfg    Config
 	topics topics
-	client *kgo.Client      // nil: to be fenced
+	client *kgo.Client      // transactional; nil: to be fenced
+	events *kgo.Client      // for events: the same, or one without transactions
 	begun  bool             // a transaction is open
 	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
 	air    *flight          // what was sent last and may not have landed; nil: all has
@@ -36,17 +41,30 @@ func newKafkaLog(cfg Config) *kafkaLog {
 	return &kafkaLog{cfg: cfg, topics: topicsOf(cfg.Prefix)}
 }
 
-// connect makes the transactional client.
+// connect makes the client that position and events go through.
 //
 // Settings that are measured choices: a linger, which Flush ignores, so that records that trickle
 // from the decoder are batched; and the transaction protocol before KIP-890 with a short backoff,
 // since with the newer one the broker makes each transaction wait up to 20 ms for its predecessor.
 func (l *kafkaLog) connect() (*kgo.Client, error) {
+	return l.connectWith(
+		kgo.TransactionalID(l.cfg.TransactionalID()),
+		kgo.TransactionTimeout(l.cfg.TransactionTimeout),
+		kgo.ConcurrentTransactionsBackoff(time.Millisecond))
+}
+
+// connectEvents returns the client for events, given the transactional one.
+func (l *kafkaLog) connectEvents(client *kgo.Client) (*kgo.Client, error) {
+	if l.cfg.Delivery == AtLeastOnce {
+		return l.connectWith()
+	}
+	return client, nil
+}
+
+func (l *kafkaLog) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 	options := append([]kgo.Opt{
 		kgo.SeedBrokers(l.cfg.Brokers...),
 		kgo.ClientID("pgtee-publisher"),
-		kgo.TransactionalID(l.cfg.TransactionalID()),
-		kgo.TransactionTimeout(l.cfg.TransactionTimeout),
 		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
@@ -55,10 +73,9 @@ func (l *kafkaLog) connect() (*kgo.Client, error) {
 		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
 		kgo.RecordPartitioner(partitioner()),
 		kgo.MaxVersions(kversion.V3_9_0()),
-		kgo.ConcurrentTransactionsBackoff(time.Millisecond),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 	}, l.cfg.KafkaOptions...)
-	return kgo.NewClient(options...)
+	return kgo.NewClient(append(options, own...)...)
 }
 
 // partitioner puts a record where the Java client would by its key (murmur2). Records without a key
@@ -90,6 +107,10 @@ func (l *kafkaLog) Fence(ctx context.Context) (*Position, error) {
 		client.Close()
 		return nil, classify(err)
 	}
+	if l.events, err = l.connectEvents(client); err != nil {
+		client.Close()
+		return nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
+	}
 	l.client, l.known = client, map[string]error{l.topics.progress: nil}
 	return position, nil
 }
@@ -110,23 +131,19 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 // so that there are never more than two.
 func (l *kafkaLog) Send(ctx context.Context, b *Batch) error {
 	before := l.air
-	if err := l.launch(ctx, b); err != nil || before == nil {
+	if err := l.launch(ctx, l.events, b); err != nil || before == nil {
 		return err
 	}
 	return l.land(ctx, before, b)
 }
 
-// Publish implements Log.
-func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
-	value, err := p.marshal()
-	if err != nil {
-		return err
-	}
+// deliver sends the batch and more, and waits until Kafka has all that was sent.
+func (l *kafkaLog) deliver(ctx context.Context, client *kgo.Client, b *Batch, more ...kgo.Record) error {
 	before := l.air
-	if err := l.launch(ctx, b, kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}); err != nil {
+	if err := l.launch(ctx, client, b, more...); err != nil {
 		return err
 	}
-	if err := l.client.Flush(ctx); err != nil {
+	if err := client.Flush(ctx); err != nil {
 		l.Close()
 		return classify(fmt.Errorf("flush: %w", err))
 	}
@@ -136,6 +153,25 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 		}
 	}
 	l.air = nil
+	return nil
+}
+
+// Publish implements Log.
+func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
+	value, err := p.marshal()
+	if err != nil {
+		return err
+	}
+	if l.cfg.Delivery == AtLeastOnce { // the position must not be ahead of them
+		if err := l.deliver(ctx, l.events, b); err != nil {
+			return err
+		}
+		b = &Batch{} // the other has its memory back, with what is in it
+	}
+	position := kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}
+	if err := l.deliver(ctx, l.client, b, position); err != nil {
+		return err
+	}
 	// The records are out: a shutdown must not make their fate unknown.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
@@ -147,15 +183,16 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 	return nil
 }
 
-// launch sends the records of the batch, then more, in the open transaction or a new one. It takes the batch's memory.
-func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) error {
+// launch sends the records of the batch, then more; if the client is the transactional one, in the open transaction or
+// a new one. It takes the batch's memory.
+func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
 	}
 	if err := l.ensureTopics(ctx, b); err != nil {
 		return classify(err)
 	}
-	if !l.begun {
+	if client == l.client && !l.begun {
 		if err := l.client.BeginTransaction(); err != nil {
 			l.Close()
 			return classify(fmt.Errorf("begin: %w", err))
@@ -169,7 +206,7 @@ func (l *kafkaLog) launch(ctx context.Context, b *Batch, more ...kgo.Record) err
 	l.air = f
 	f.board(b, more)
 	for i := range f.records {
-		l.client.Produce(ctx, &f.records[i], f.landed)
+		client.Produce(ctx, &f.records[i], f.landed)
 	}
 	return nil
 }
@@ -205,7 +242,10 @@ func (l *kafkaLog) Close() {
 
 func (l *kafkaLog) disconnect() {
 	l.client.Close()
-	l.client, l.air, l.spare, l.begun = nil, nil, nil, false
+	if l.events != l.client {
+		l.events.Close()
+	}
+	l.client, l.events, l.air, l.spare, l.begun = nil, nil, nil, nil, false
 }
 
 // classify turns what Kafka answers into the three fates of the loop.

@@ -356,3 +356,32 @@ func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 	}
 	committed(t, cfg.Brokers, "shop.audit", 3)
 }
+
+// Events are visible without a transaction; the position follows, and a predecessor cannot move it.
+func TestAtLeastOnce(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg.Delivery = AtLeastOnce
+	old, young := newKafkaLog(cfg), newKafkaLog(cfg)
+	defer old.Close()
+	defer young.Close()
+	if _, err := old.Fence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, old, testBatch("shop.public.a", "1"), testPosition(100))
+	if err := old.Send(t.Context(), testBatch("shop.public.a", "2")); err != nil {
+		t.Fatal(err)
+	}
+	committed(t, cfg.Brokers, "shop.public.a", 2) // the second before any position covers it
+	recorded, err := young.Fence(t.Context())
+	if err != nil || recorded.EndLSN != 100 {
+		t.Fatalf("%+v, %v", recorded, err)
+	}
+	if err := old.Publish(t.Context(), &Batch{}, testPosition(200)); !errors.Is(err, ErrFenced) {
+		t.Errorf("the predecessor moves the position: %v", err)
+	}
+	mustPublish(t, young, testBatch("shop.public.a", "2"), testPosition(150))
+	if recorded, err = young.Fence(t.Context()); err != nil || recorded.EndLSN != 150 {
+		t.Errorf("%+v, %v", recorded, err)
+	}
+	committed(t, cfg.Brokers, "shop.public.a", 3) // one came twice
+}

@@ -26,6 +26,7 @@ type publisherFlags struct {
 	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"4194304"`
 	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"5m" placeholder:"TIME"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"1000012"`
+	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event comes once. at-least-once: events are visible at once and may come again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
 	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger: halt, or dead-letter (PREFIX.dead-letter tells of it, the row's record goes without its longest values)." enum:"halt,dead-letter" default:"halt"`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
@@ -137,6 +138,10 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err != nil {
 		return nil, err
 	}
+	delivery, err := publisher.ParseDelivery(f.Delivery)
+	if err != nil {
+		return nil, err
+	}
 	tooLarge, err := publisher.ParseTooLargePolicy(f.TooLarge)
 	if err != nil {
 		return nil, err
@@ -170,6 +175,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Heartbeat:         f.Heartbeat,
 		PartAfter:         f.PartAfter,
 		MaxRecordBytes:    f.MaxRecord,
+		Delivery:          delivery,
 		TooLarge:          tooLarge,
 		Snapshot:          f.snapshot(s),
 		Shape:             shape,

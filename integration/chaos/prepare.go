@@ -180,7 +180,7 @@ func (c *chaos) startServices(binary string) {
 		}
 		c.publishers = append(c.publishers, c.newService(name, binary, "publish", "--postgres", c.postgresAt(c.decoders[i].Address, "postgres", ""),
 			"--kafka", kafka, "--prefix", prefix, "--slot", slot, "--key", c.keyFile(), "--standby",
-			"--partitions", strconv.Itoa(c.partitions), "--sql-text", "full"))
+			"--partitions", strconv.Itoa(c.partitions), "--sql-text", "full", "--part-bytes", "200000", "--part-after", []string{"5m", "300ms"}[i]))
 	}
 }
 
