@@ -110,13 +110,24 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 	s := w.session
 	s.notes.statement++
 	sql := w.text[st.Start:st.End]
-	if p := pathOf('Q', s.need(st)); p.form == splicing && w.ready && s.tx.wants(p.when) {
+	if p := pathOf('Q', w.need(i, st)); p.form == splicing && w.ready && s.tx.wants(p.when) {
 		hash := w.hash(st, sql)
 		if !s.skips(hash) {
 			w.splice(i, st, sql, s.tx.note(hash))
 		}
 	}
 	s.apply(effectsOf(st), sql, w.set)
+}
+
+// need is that of statement i. The last one of a text that is cut stands for all that follow it: where a text has
+// several statements, or has written already, it counts as a write. SET TRANSACTION must stay the first.
+func (w *queryWriter) need(i int, st *parser.Statement) parser.Need {
+	need := w.session.need(st)
+	last := !w.message.whole() && i == len(w.session.list)-1
+	if last && need != parser.After && st.Tx == parser.NoEffect && st.Verb != "SET" && (i > 0 || w.session.tx.noted) {
+		return parser.Always
+	}
+	return need
 }
 
 // hash of a statement; 0 if its end has not been received.
