@@ -73,7 +73,7 @@ func (b *buffer) makeRoom() {
 	switch {
 	case len(b.data) < bufferBytes, len(b.data) == maxBufferBytes && len(kept) == 0 && b.rest == 0:
 		b.move(smallBuffers.Get().(*[bufferBytes]byte)[:], kept)
-	case len(b.data) == bufferBytes && b.end == bufferBytes && len(kept) > bufferBytes/2:
+	case len(b.data) == bufferBytes && b.end == bufferBytes: // the other side sends faster than we read
 		b.move(largeBuffers.Get().(*[maxBufferBytes]byte)[:], kept)
 	default:
 		copy(b.data, kept)
