@@ -100,38 +100,56 @@ type bench struct {
 	binary string
 }
 
-// compare runs s directly, directly again, and through the proxy in every mode, and prints a line for
-// each. A test that the two direct runs disagree about says nothing of the proxy: it is counted as unstable.
+// compare runs s directly and through the proxy in every mode, and prints a line for each. When something differs
+// it runs s directly once more: a test that the two direct runs disagree about says nothing of the proxy.
 func (b *bench) compare(s suite) (differences int, err error) {
-	dir, err := s.install(b.world.Source, filepath.Join(b.logs, s.name+"-install.log"))
+	folder, err := s.install(b.world.Source, filepath.Join(b.logs, s.name+"-install.log"))
 	if err != nil {
 		return 0, err
 	}
-	modes := append([]string{direct, direct + "-again"}, strings.Split(b.modes, ",")...)
-	var first results
-	unstable := map[string]bool{}
-	for i, mode := range modes {
-		got, err := b.measure(s, dir, mode)
+	first, err := b.measure(s, folder, direct)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", direct, err)
+	}
+	first.print(s.name, direct, nil, first)
+	var unstable map[string]bool // nil until s has run directly twice
+	for mode := range strings.SplitSeq(b.modes, ",") {
+		got, err := b.measure(s, folder, mode)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", mode, err)
 		}
-		if i == 0 {
-			first = got
+		if unstable == nil && len(first.differences(got, nil)) > 0 {
+			if unstable, err = b.findUnstable(s, folder, first); err != nil {
+				return 0, err
+			}
 		}
-		different := first.differences(got, unstable)
-		fmt.Println(line(s.name, mode, got, len(unstable), different))
-		for _, name := range different {
-			fmt.Printf("\t%s: %s %s, %s %s\n", name, direct, first.outcome(name), mode, got.outcome(name))
-			unstable[name] = i == 1
-		}
-		if i > 1 {
-			differences += len(different)
-		}
+		differences += got.print(s.name, mode, unstable, first)
 	}
 	return differences, nil
 }
 
-func line(suite, mode string, r results, unstable int, different []string) string {
-	return fmt.Sprintf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d differences=%d",
-		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), unstable, len(different))
+// findUnstable runs s directly again and returns the tests that end otherwise.
+func (b *bench) findUnstable(s suite, folder string, first results) (map[string]bool, error) {
+	const again = direct + "-again"
+	got, err := b.measure(s, folder, again)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", again, err)
+	}
+	got.print(s.name, again, nil, first)
+	unstable := map[string]bool{}
+	for _, name := range first.differences(got, nil) {
+		unstable[name] = true
+	}
+	return unstable, nil
+}
+
+// print prints the line of a run and the tests that ended otherwise than in the first one, and counts these.
+func (r results) print(suite, mode string, unstable map[string]bool, first results) (differences int) {
+	different := first.differences(r, unstable)
+	fmt.Printf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d differences=%d\n",
+		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), len(unstable), len(different))
+	for _, name := range different {
+		fmt.Printf("\t%s: %s %s, %s %s\n", name, direct, first.outcome(name), mode, r.outcome(name))
+	}
+	return len(different)
 }

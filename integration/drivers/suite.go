@@ -19,7 +19,7 @@ import (
 // which is restarted after it; tests runs the suite and writes the file REPORT.
 type suite struct {
 	name       string
-	language   string            // another script with what the suites in that language share
+	language   string            // another script with what the suites in that language share; "" for none
 	databases  []string          // that have an outbox before the tests begin; the first is PGDATABASE
 	settings   map[string]string // of the server; $DIR is the suite's folder
 	hasPrepare bool
@@ -36,9 +36,14 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "pgtee", "drivers"), nil
 }
 
+func scriptDir(source string) string { return filepath.Join(source, "integration", "drivers") }
+
 // scripts are those of the language and of the suite.
 func (s suite) scripts(source string) []string {
-	dir := filepath.Join(source, "integration", "drivers")
+	dir := scriptDir(source)
+	if s.language == "" {
+		return []string{filepath.Join(dir, s.name+".sh")}
+	}
 	return []string{filepath.Join(dir, s.language+".sh"), filepath.Join(dir, s.name+".sh")}
 }
 
@@ -82,7 +87,7 @@ func (s suite) call(source, dir, function, log string, timeout time.Duration, en
 	const load = `for script in "${@:2}"; do . "$script"; done; "$1"`
 	cmd := exec.CommandContext(ctx, "bash", append([]string{"-euo", "pipefail", "-c", load, s.name, function}, s.scripts(source)...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "SCRIPTS="+scriptDir(source)), env...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

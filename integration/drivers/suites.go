@@ -6,8 +6,10 @@ var suites = []suite{
 		tls: [2]string{"source/testdata/ssl/server.crt", "source/testdata/ssl/server.key"}},
 	{name: "asyncpg", language: "python", databases: []string{"postgres"}, read: readJUnit},
 	{name: "psycopg2", language: "python", databases: []string{"psycopg2_test"}, read: readJUnit},
+	{name: "psycopg", language: "python", databases: []string{"psycopg"}, read: readTranscript},
+	{name: "node", databases: []string{"node"}, read: readTranscript},
 	{name: "pgx", language: "go", databases: []string{"pgx_test"}, hasPrepare: true, read: readGoTest},
-	{name: "pgjdbc", language: "java", databases: []string{"test"}, hasPrepare: true, read: readJUnit},
+	{name: "pgjdbc", databases: []string{"test"}, hasPrepare: true, read: readJUnit},
 	{name: "sqlalchemy", language: "python", databases: []string{"test"}, hasPrepare: true, read: readJUnit},
 	{name: "django", language: "python", databases: []string{"test_django", "test_django2"}, read: readJUnit},
 }

@@ -1,1 +1,0 @@
-# What the suites in Java share: nothing but Maven.
