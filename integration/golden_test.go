@@ -90,7 +90,8 @@ func publishGolden(t *testing.T, folder string, settings map[string]string) []by
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	r.startShaped(string(config), goldenFlags(t, settings)...)
+	r.startShaped(string(config), append(goldenFlags(t, settings), "--snapshot", "initial")...)
+	r.AwaitSnapshots("initial")
 	r.script(r.ProxyURL("postgres", "golden"), scripts[last])
 	r.Drain()
 	return r.lines()

@@ -17,6 +17,12 @@ var planted = map[string]harness.Bug{
 	"resume-by-row": {File: "publisher/compose.go",
 		Old: "if position.holds(tx) {",
 		New: "if position.holds(tx) || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"},
+	"copy-wins": {File: "publisher/snapshot_merge.go", // -snapshots: rows that were read bring back what the stream has overtaken
+		Old: "found && !chunk.Visible.Sees(touched.xid) {",
+		New: "found && chunk.Visible.Xmin == 0 && !chunk.Visible.Sees(touched.xid) {"},
+	"values-lost": {File: "publisher/snapshot_merge.go", // -snapshots: values that only the row that was read has
+		Old: "if lacking == nil {\n\t\t\t\tcontinue",
+		New: "if lacking == nil || len(lacking) > 0 {\n\t\t\t\tcontinue"},
 	"position-apart": {File: "publisher/kafkalog.go",
 		Old: "if err := l.send(ctx, b, position); err != nil {\n\t\treturn err\n\t}",
 		New: "if err := l.send(ctx, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.send(ctx, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},

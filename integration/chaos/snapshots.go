@@ -18,13 +18,14 @@ import (
 // snapshot, those of each other set by one request. What one copy loses no later one mends.
 type snapshots struct {
 	*chaos
-	hot atomic.Int32 // set that is being copied; most of the load meets it
+	hot   atomic.Int32 // set that is being copied; most of the load meets it
+	asked int          // sets whose copy was asked for
 }
 
 const (
-	sets     = 12   // the first is that of the initial snapshot
-	setRows  = 6000 // of the largest table of a set
-	copyRate = "2000"
+	sets     = 10    // the first is that of the initial snapshot
+	setRows  = 24000 // of the largest table of a set
+	copyRate = "8000"
 )
 
 // setSchema makes the tables of set %[1]d. Values of big are too long for a row, and an update that leaves them alone does
@@ -103,18 +104,23 @@ func (s *snapshots) prepare(ctx context.Context) error {
 // lanes kill what takes part in the copy, the publisher most often.
 func (s *snapshots) lanes() []lane {
 	return s.chosen([]lane{
-		{"publisher", 5 * time.Second, serviceFaults(s.publishers[0])},
-		{"postgres", 20 * time.Second, s.serverFaults()},
-		{"kafka", 20 * time.Second, s.brokerFaults()},
+		{"publisher", 3 * time.Second, serviceFaults(s.publishers[0])},
+		{"postgres", 12 * time.Second, s.serverFaults()},
+		{"kafka", 15 * time.Second, s.brokerFaults()},
 	})
 }
 
 // ask requests the copy of one set after the other, each when the one before it is finished, and pauses and resumes
 // them on the way.
 func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
+	s.asked = 1 // by the initial snapshot
 	for set := 1; set < sets; set++ {
 		s.await(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		s.hot.Store(int32(set))
+		s.asked++
 		s.request(ctx, fmt.Sprintf("SELECT pgtee.snapshot(ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname ~ '_%d$')::regclass[], NULL, 'set-%d')", set, set))
 		if random.Intn(3) == 0 {
 			sleep(ctx, time.Duration(random.Intn(3000))*time.Millisecond)
@@ -125,15 +131,13 @@ func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// request tries until it has an answer; a request that is repeated has the same id.
+// request tries until it has an answer, even if the storm is over by then; a request that is repeated has the same id.
 func (s *snapshots) request(ctx context.Context, sql string) {
-	for ctx.Err() == nil {
-		if err := s.exec(ctx, database, sql); err == nil {
-			s.note("%s", sql)
-			return
-		}
-		sleep(ctx, 200*time.Millisecond)
+	answer := func(context.Context) error { return s.exec(context.WithoutCancel(ctx), database, sql) }
+	if err := harness.Eventually(time.Minute, answer); err != nil {
+		s.complain("%v", err)
 	}
+	s.note("%s", sql)
 }
 
 // await waits until no copy is left.

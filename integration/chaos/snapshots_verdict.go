@@ -16,7 +16,7 @@ import (
 	"github.com/pgtee/pgtee/integration"
 )
 
-// judge folds the topics of all tables, compares them with the tables, and prints the verdict.
+// judge folds the topics of the tables that were to be copied, compares them with the tables, and prints the verdict.
 func (s *snapshots) judge(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.server.URL(database))
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *snapshots) judge(ctx context.Context) error {
 	defer conn.Close(ctx)
 	var lost, repeated []string
 	copied := 0
-	for set := range sets {
+	for set := range s.asked {
 		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 			fold, wrong, err := s.compare(ctx, conn, fmt.Sprintf("work.%s_%d", kind, set), kinds[kind])
 			if err != nil {

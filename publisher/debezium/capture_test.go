@@ -48,18 +48,20 @@ func (c capture) files(t *testing.T) []captured {
 	return files
 }
 
-// excuses reads excuses.tsv: file (or *), what, reason.
+// excuses reads excuses.tsv: file (or *), what, reason; and those of rows that a snapshot has read from excuses_snapshot.tsv.
 func (c capture) excuses(t *testing.T) []*excuse {
 	var excuses []*excuse
-	if !c.has("excuses.tsv") {
-		return nil
-	}
-	for _, raw := range c.lines(t, "excuses.tsv") {
-		parts := strings.Split(string(raw), "\t")
-		if len(parts) != 3 {
-			t.Fatalf("excuses.tsv: %q has not three columns", raw)
+	for _, name := range []string{"excuses.tsv", "excuses_snapshot.tsv"} {
+		if !c.has(name) {
+			continue
 		}
-		excuses = append(excuses, &excuse{file: parts[0], what: parts[1], reason: parts[2]})
+		for _, raw := range c.lines(t, name) {
+			parts := strings.Split(string(raw), "\t")
+			if len(parts) != 3 {
+				t.Fatalf("%s: %q has not three columns", name, raw)
+			}
+			excuses = append(excuses, &excuse{file: parts[0], what: parts[1], reason: parts[2], snapshot: name != "excuses.tsv"})
+		}
 	}
 	return excuses
 }
@@ -147,8 +149,8 @@ func apply(c *Config, shape *publisher.ShapeConfig, name, value string) error {
 	return nil
 }
 
-// wanted reads Debezium's records by topic, without those of its snapshot.
-func (f captured) wanted(t *testing.T) map[string][]line {
+// wanted reads Debezium's records by topic, with or without those of its snapshot.
+func (f captured) wanted(t *testing.T, snapshot bool) map[string][]line {
 	records := map[string][]line{}
 	for _, raw := range f.lines(t, f.name+".jsonl") {
 		var l line
@@ -156,7 +158,7 @@ func (f captured) wanted(t *testing.T) map[string][]line {
 			t.Fatal(err)
 		}
 		l.read(t)
-		if op := l.value.payload().at("op"); op == nil || op.scalar != `"r"` {
+		if snapshot || !l.isRead() {
 			records[l.Topic] = append(records[l.Topic], l)
 		}
 	}

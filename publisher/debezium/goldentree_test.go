@@ -102,6 +102,9 @@ func (n *node) nameFields() {
 // at returns what stands under a path of names, nil for nothing.
 func (n *node) at(path ...string) *node {
 	for _, name := range path {
+		if n == nil {
+			return nil
+		}
 		i := slices.IndexFunc(n.fields, func(f field) bool { return f.name == name })
 		if n.kind != '{' || i < 0 {
 			return nil
@@ -213,6 +216,12 @@ func (l *line) read(t testing.TB) {
 	l.mask()
 }
 
+// isRead says whether a snapshot has read the row.
+func (l *line) isRead() bool {
+	op := l.value.payload().at("op")
+	return op != nil && op.scalar == `"r"`
+}
+
 func (l *line) mask() {
 	payload := l.value.payload()
 	if payload != l.value {
@@ -224,10 +233,19 @@ func (l *line) mask() {
 	payload.mask("ts_ms", "ts_us", "ts_ns")
 	payload.at("source").mask("version", "sequence", "ts_ms", "ts_us", "ts_ns", "lsn", "txId", "xmin")
 	payload.at("transaction").mask("id")
+	payload.at("source").nameMark()
 	if payload.at("data_collections") != nil {
 		payload.mask("id")
 		l.key.payload().mask("id")
 		payload.at("data_collections").nameMessages()
+	}
+}
+
+// nameMark calls the first and the last row of a snapshot by their place in their table: which table is the first, each program
+// has for itself.
+func (n *node) nameMark() {
+	if mark := n.at("snapshot"); mark != nil && (mark.scalar == `"first"` || mark.scalar == `"last"`) {
+		mark.scalar = strings.TrimSuffix(mark.scalar, `"`) + `_in_data_collection"`
 	}
 }
 
