@@ -154,9 +154,18 @@ func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
 				err = nil
 			}
 		}
-		reading.Task, reading.Err, reading.Done = task, err, true
+		reading.Task, reading.Err, reading.Done = task, readError(err), true
 		t.deliver(reading)
 	})
+}
+
+// readError says what to do about a refusal.
+func readError(err error) error {
+	if sqlState(err) != "42501" { // insufficient_privilege; row_security=off makes it one of row policies, too
+		return err
+	}
+	return fmt.Errorf("%w: grant the publisher's role SELECT on the table (of a partitioned one, on its partitions) and USAGE on its schema; "+
+		"if the table has row policies, ALTER ROLE ... BYPASSRLS; or leave the table out of the snapshot", err)
 }
 
 func (t *TableReader) take() (*tableConn, error) {

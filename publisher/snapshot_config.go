@@ -16,9 +16,9 @@ type SnapshotConfig struct {
 	// Open connects to where the tables are read. nil: there are no snapshots, and signals are refused.
 	Open func() TableReader
 
-	Readers       int           // connections that read at the same time [2]
-	RowsPerSecond int           // throttle [none]
-	Hold          func() string // why nothing is to be read now, such as the lag; "": go on [never]
+	Readers       int   // connections that read at the same time [2]
+	RowsPerSecond int   // throttle [none]
+	MaxLagBytes   int64 // of log that the stream may be behind what was read; above it nothing more is read [no limit]
 
 	maxHeldBytes    int // of chunks that wait [32 MiB]
 	maxOverlayBytes int // [64 MiB]

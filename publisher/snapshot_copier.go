@@ -226,7 +226,7 @@ func (c *copier) turn(upTo outbox.LSN) {
 		}
 		return
 	}
-	c.dispatch(work)
+	c.dispatch(work, upTo)
 	c.nudge(upTo)
 }
 
@@ -396,12 +396,12 @@ func (r *Copy) condition(table string) (string, error) {
 	return sql, nil
 }
 
-// dispatch keeps the readers busy.
-func (c *copier) dispatch(work *Copy) {
-	if hold := c.cfg.Snapshot.Hold; hold != nil {
-		if c.why = hold(); c.why != "" {
-			return
-		}
+// dispatch keeps the readers busy, unless the stream is too far behind what they have read.
+func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
+	c.why = ""
+	if n := len(c.held); n > 0 && c.cfg.Snapshot.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.Snapshot.MaxLagBytes {
+		c.why = "waiting for the stream to catch up"
+		return
 	}
 	for c.roomy() && c.reading() < c.cfg.Snapshot.Readers {
 		t, after, ok := c.choose(work)

@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"slices"
+
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -11,10 +13,11 @@ import (
 //
 // Nothing is looked up as long as the stream has not touched the table.
 //
-// relation is what judge has returned: if it is newer than what the stream has told, the chunk sees all that was recorded.
+// relation is what judge has returned: if it is newer than what the stream has told, and has other keys, the chunk sees all
+// that was recorded.
 func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
 	t := o.tables[chunk.Relation.OID]
-	if t == nil || len(t.rows) == 0 || t.relation != relation {
+	if t == nil || len(t.rows) == 0 || !t.tellsApart(relation) {
 		for i := range chunk.Len() {
 			if err := use(i, chunk.Row(i)); err != nil {
 				return err
@@ -38,6 +41,19 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 		}
 	}
 	return nil
+}
+
+// tellsApart says whether rows of a relation have the keys of the table's rows.
+func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
+	if t.relation == relation {
+		return true
+	}
+	for i, c := range relation.Columns {
+		if c.Key != slices.Contains(t.identity, i) || c.Key && c.Name != t.relation.Columns[i].Name {
+			return false
+		}
+	}
+	return len(t.identity) == 0 || t.identity[len(t.identity)-1] < len(relation.Columns)
 }
 
 // origins returns the rows that lack values, by the keys under which a snapshot saw them.
