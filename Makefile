@@ -10,6 +10,7 @@
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make chaos-snapshot  tables are copied under load while publisher, Kafka and PostgreSQL are killed; what the topics
 #             fold to must equal the tables
+# make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
@@ -28,7 +29,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -78,6 +79,9 @@ chaos-brokers: tools
 
 chaos-snapshot: tools
 	$(GO) run ./integration/chaos -snapshots -for $(FOR) -seed $(SEED) $(ARGS)
+
+paths: tools
+	PATHS="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^TestPaths$$' ./integration
 
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
