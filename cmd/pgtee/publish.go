@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -67,6 +69,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.pingRegistry(ctx); err != nil {
 		return err
 	}
+	boundMemory(len(sources))
 	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
@@ -76,6 +79,17 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
+}
+
+// collectorBytes is the memory of one publisher near which garbage is collected more often: half of it is in use at
+// most, and the other half would only be garbage.
+const collectorBytes = 128 << 20
+
+// boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT says otherwise.
+func boundMemory(publishers int) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(publishers) * collectorBytes)
+	}
 }
 
 // databasePublisher publishes one database.
