@@ -16,7 +16,7 @@ import (
 type StreamConfig struct {
 	ConnString    string // of the database, as libpq takes it
 	Slot          string
-	MaxQueueBytes int // of what waits for the publisher; 0: 24 MiB, a fraction of a second of work
+	MaxQueueBytes int // of what waits for the publisher; 0: 16 MiB, a fraction of a second of work
 	PartBytes     int // of a transaction, above which it comes in parts; 0: DefaultPartBytes
 	RowBytes      int // of one row or message that are held, above which its longest values are left out; 0: DefaultRowBytes
 
@@ -28,7 +28,7 @@ type StreamConfig struct {
 }
 
 const (
-	defaultMaxQueueBytes = 24 << 20
+	defaultMaxQueueBytes = 16 << 20
 
 	statusInterval = time.Second // a tenth of walSenderTimeout
 	statusPing     = 10          // every so many status updates, the server is asked to answer

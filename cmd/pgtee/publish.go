@@ -50,6 +50,7 @@ type publishCommand struct {
 }
 
 func (c *publishCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
 	log := c.logger(term.err)
 	keys, err := c.keyFlags.read(log)
 	if err != nil {
