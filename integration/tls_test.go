@@ -233,6 +233,9 @@ func (s *encryptedServer) clientCertificates(t *testing.T) {
 		{proxy.TLSVerifyFull, mine, "postgres", "not that of user"},
 		{proxy.TLSVerifyCA, foreign, "secret", "SSL"},
 		{proxy.TLSVerifyCA, certificate{certFile: "/none", keyFile: "/none"}, "secret", "SSL"},
+		{proxy.TLSPrefer, mine, "secret", "f"},
+		{proxy.TLSPrefer, foreign, "secret", "SSL"},
+		{proxy.TLSRequire, certificate{certFile: "/none", keyFile: "/none"}, "secret", "f"},
 	} {
 		shown := s.other.shown(c.mode)
 		shown.CAFile = s.file

@@ -18,7 +18,7 @@ import (
 // ClientTLS says how clients may encrypt. The files are read again when they have changed.
 type ClientTLS struct {
 	CertFile, KeyFile string // PEM
-	CAFile            string // PEM; of client certificates, for the modes that verify them
+	CAFile            string // PEM; of client certificates: one that is shown must be signed by it. "": none is asked for
 	Mode              TLSMode
 }
 
@@ -108,14 +108,17 @@ func (c *certificates) load() (*tls.Config, error) {
 		return nil, fmt.Errorf("TLS certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS12}
-	if !c.Mode.verifies() {
+	if c.CAFile == "" {
 		return config, nil
 	}
 	text, err := os.ReadFile(c.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("CA of client certificates: %w", err)
 	}
-	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven // as PostgreSQL with ssl_ca_file
+	if c.Mode.verifies() {
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	}
 	if !config.ClientCAs.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("CA of client certificates: %s holds no certificate in PEM form", c.CAFile)
 	}
