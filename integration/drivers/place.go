@@ -151,7 +151,8 @@ func (p *place) startProxy(mode string) (err error) {
 		"--listen", p.address + "," + p.listens + "/.s.PGSQL." + port,
 		"--postgres", strings.Replace(p.server.URL("postgres"), "sslmode=disable", "sslmode=prefer", 1)}
 	if p.suite.tls[0] != "" {
-		args = append(args, "--tls-cert", filepath.Join(p.folder, p.suite.tls[0]), "--tls-key", filepath.Join(p.folder, p.suite.tls[1]))
+		args = append(args, "--tls-cert", filepath.Join(p.folder, p.suite.tls[0]), "--tls-key", filepath.Join(p.folder, p.suite.tls[1]),
+			"--tls-client-ca", filepath.Join(p.folder, p.suite.tls[2]))
 	}
 	if p.proxy, err = harness.Start(p.world.Dir, harness.Command{Name: "proxy", Args: args}); err != nil {
 		return err

@@ -23,7 +23,7 @@ type suite struct {
 	databases  []string          // that have an outbox before the tests begin; the first is PGDATABASE
 	settings   map[string]string // of the server; $DIR is the suite's folder
 	hasPrepare bool
-	tls        [2]string // certificate and key that the proxy shows, in the suite's folder; "" for none
+	tls        [3]string // certificate and key that the proxy shows, and the CA of those of clients, in the folder of the suite; "" for none
 	read       func(report io.Reader) (results, error)
 }
 

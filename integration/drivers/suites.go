@@ -3,7 +3,7 @@ package main
 // suites are in the order in which they run: quick ones first.
 var suites = []suite{
 	{name: "pq", language: "go", databases: []string{"pqgo"}, hasPrepare: true, read: readGoTest, settings: tlsSettings,
-		tls: [2]string{"source/testdata/ssl/server.crt", "source/testdata/ssl/server.key"}},
+		tls: [3]string{"source/testdata/ssl/server.crt", "source/testdata/ssl/server.key", "source/testdata/ssl/root.crt"}},
 	{name: "asyncpg", language: "python", databases: []string{"postgres"}, read: readJUnit},
 	{name: "psycopg2", language: "python", databases: []string{"psycopg2_test"}, read: readJUnit},
 	{name: "psycopg", language: "python", databases: []string{"psycopg"}, read: readTranscript},
