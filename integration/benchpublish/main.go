@@ -52,6 +52,9 @@ func main() {
 }
 
 func run(o options) (err error) {
+	if o.percent < 1 || o.rounds < 1 || o.seconds < 2 {
+		return errors.New("want -percent and -rounds of 1 or more, and -seconds of 2 or more: the first second warms up")
+	}
 	world, err := harness.Open()
 	if err != nil {
 		return err
