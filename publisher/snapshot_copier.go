@@ -3,7 +3,6 @@ package publisher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -45,16 +44,6 @@ type copier struct {
 	why     string    // nothing is read now
 }
 
-// tablePass is a pass in flight.
-type tablePass struct {
-	task    int
-	table   uint32
-	visible *outbox.Visible // what it sees, or something older
-	read    bool            // its last chunk is here
-	held    int             // chunks of it that wait
-	stale   bool            // what it brings is not wanted any more
-}
-
 type heldChunk struct {
 	*outbox.Chunk
 	pass    *tablePass
@@ -84,50 +73,6 @@ func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 		}
 	}
 	return c
-}
-
-// begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
-// needed says that some are lost.
-func (c *copier) begin(recorded, needed bool) {
-	s := &c.cfg.Snapshot
-	switch {
-	case s.Open == nil || s.Mode == SnapshotNever:
-	case needed:
-		c.request(Copy{ID: "needed-" + c.now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
-	case s.Mode == SnapshotOnly && !c.knows(c.cfg.run):
-		c.request(Copy{ID: c.cfg.run, Tables: s.Tables, Initial: true})
-	case s.Mode != SnapshotOnly && !recorded:
-		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
-	}
-}
-
-// knows says whether a copy is under way or was.
-func (c *copier) knows(id string) bool {
-	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
-}
-
-func (c *copier) ended(id string) bool {
-	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
-}
-
-// request adds a copy.
-func (c *copier) request(request Copy) {
-	request.Requested = c.now().UTC()
-	c.state.Copies = append(c.state.Copies, request)
-	c.dirty = true
-}
-
-// current is the copy at work, nil for none.
-func (c *copier) current() *Copy {
-	if c.cfg.Snapshot.Open == nil {
-		return nil
-	}
-	for i := range c.state.Copies {
-		if !c.state.Copies[i].Paused {
-			return &c.state.Copies[i]
-		}
-	}
-	return nil
 }
 
 // start begins to record, and only then asks for a snapshot: see overlay.
@@ -185,19 +130,6 @@ func (c *copier) observe(tx *outbox.Transaction) {
 		c.abandon()
 		c.start()
 	}
-}
-
-// seen says whether all chunks in flight, and all to come, see a transaction.
-func (c *copier) seen(xid outbox.XID) bool {
-	if c.latest == nil || !c.latest.Sees(xid) {
-		return false
-	}
-	for _, p := range c.passes {
-		if !p.stale && !p.visible.Sees(xid) {
-			return false
-		}
-	}
-	return true
 }
 
 // turn takes what was read and gives the readers more to do. upTo is how far the stream has come.
@@ -298,17 +230,6 @@ func (c *copier) take(r *outbox.Reading) {
 	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
 }
 
-func (p *tablePass) over() bool { return p.read && (p.held == 0 || p.stale) }
-
-func (c *copier) pass(task int) *tablePass {
-	for _, p := range c.passes {
-		if p.task == task {
-			return p
-		}
-	}
-	return nil
-}
-
 func (c *copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	p.visible = &chunk.Visible
 	c.latest = p.visible
@@ -338,115 +259,6 @@ func (c *copier) failed(p *tablePass, r *outbox.Reading) {
 	c.stop()
 	c.retryAt = c.now().Add(c.backoff)
 	c.backoff = min(2*c.backoff, longestPause)
-}
-
-// plan takes the list of tables for the copy at work.
-func (c *copier) plan(listed []outbox.ListedTable) {
-	work := c.current()
-	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
-	first, estimate := work.Until == 0, int64(0)
-	for _, t := range listed {
-		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(t.Schema+"."+t.Name) || !first && t.OID > work.Until {
-			continue
-		}
-		c.tables[t.OID] = t
-		estimate += max(t.Rows, 0)
-		if t.OID > work.After {
-			c.todo = append(c.todo, t)
-		}
-	}
-	for _, w := range work.Working {
-		c.reached[w.OID] = w.Last
-	}
-	if first {
-		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
-		if len(c.todo) > 0 {
-			work.Until = c.todo[len(c.todo)-1].OID
-		}
-		c.dirty = true
-		c.cfg.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
-	}
-	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or not published any more
-		_, there := c.tables[w.OID]
-		c.dirty = c.dirty || !there
-		return !there
-	})
-	c.finish(work)
-}
-
-// wants says whether a copy is of a table.
-func (r *Copy) wants(table string) bool { return included(table, r.Tables, r.Except) }
-
-// condition returns the SQL that the rows of a table have to satisfy.
-func (r *Copy) condition(table string) (string, error) {
-	sql := ""
-	for _, condition := range r.Conditions {
-		if condition.Table != "" && !matches(condition.Table, table) {
-			continue
-		}
-		text, err := ConditionSQL(condition.Filter)
-		if err != nil {
-			return "", err
-		}
-		if sql != "" {
-			sql += " AND "
-		}
-		sql += "(" + text + ")"
-	}
-	return sql, nil
-}
-
-// dispatch keeps the readers busy, unless the stream is too far behind what they have read.
-func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
-	c.why = ""
-	if n := len(c.held); n > 0 && c.cfg.Snapshot.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.Snapshot.MaxLagBytes {
-		c.why = "waiting for the stream to catch up"
-		return
-	}
-	for c.roomy() && c.reading() < c.cfg.Snapshot.Readers {
-		t, after, ok := c.choose(work)
-		if !ok {
-			return
-		}
-		condition, err := work.condition(t.Schema + "." + t.Name)
-		if err != nil { // it was checked when it came
-			c.why = err.Error()
-			return
-		}
-		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest}
-		c.passes = append(c.passes, p)
-		c.reader.Read(outbox.Span{Task: p.task, Table: t.OID, Root: t.Root, After: after, Condition: condition, Rows: c.rows})
-	}
-}
-
-// reading counts the passes that use a connection.
-func (c *copier) reading() int {
-	n := 0
-	for _, p := range c.passes {
-		if !p.read {
-			n++
-		}
-	}
-	return n
-}
-
-// choose returns the next table to read of, and from where on: one that is begun, else the next.
-func (c *copier) choose(work *Copy) (t outbox.ListedTable, after [][]byte, ok bool) {
-	for _, w := range work.Working {
-		busy := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale })
-		after, open := c.reached[w.OID]
-		if !busy && open {
-			return c.tables[w.OID], after, true
-		}
-	}
-	if len(c.todo) == 0 {
-		return t, nil, false
-	}
-	t, c.todo = c.todo[0], c.todo[1:]
-	work.Working = append(work.Working, TableCopy{OID: t.OID})
-	work.After = t.OID
-	c.reached[t.OID] = nil
-	return t, nil, true
 }
 
 // nudge makes the server tell how far its log is, if a chunk waits for that.
@@ -522,70 +334,10 @@ func (c *copier) published(chunk *heldChunk) {
 	c.finish(work)
 }
 
-// again has the rest of a table read again.
-func (c *copier) again(table uint32) {
-	for _, p := range c.passes {
-		if p.table == table {
-			p.stale = true
-		}
-	}
-	c.held = slices.DeleteFunc(c.held, func(h heldChunk) bool {
-		if h.Table == table {
-			c.bytes -= h.Bytes()
-			h.pass.held--
-		}
-		return h.Table == table
-	})
-	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
-	work := c.current()
-	for _, w := range work.Working {
-		if w.OID == table {
-			c.reached[table] = w.Last
-		}
-	}
-}
-
-// gone leaves out a table that was dropped.
-func (c *copier) gone(table uint32) {
-	work := c.current()
-	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
-	delete(c.reached, table)
-	c.dirty = true
-	c.finish(work)
-}
-
-// finish ends the copy at work if nothing is left of it.
-func (c *copier) finish(work *Copy) {
-	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 {
-		return
-	}
-	c.end(work.ID, "")
-}
-
-// end takes a copy off the list; why says what stopped it, "" that it is done.
-func (c *copier) end(id, why string) {
-	i := slices.IndexFunc(c.state.Copies, func(r Copy) bool { return r.ID == id })
-	if i < 0 {
-		return
-	}
-	if work := c.current(); work != nil && work.ID == id {
-		c.abandon()
-	}
-	ended := c.state.Copies[i]
-	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
-	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone})
-	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
-}
-
 // remember says how a copy ended, for some time.
 func (c *copier) remember(f FinishedCopy) {
 	f.Finished = c.now().UTC()
 	c.state.Finished = append(c.state.Finished, f)
 	c.state.Finished = c.state.Finished[max(0, len(c.state.Finished)-maxFinished):]
 	c.dirty = true
-}
-
-// String is for logs.
-func (r *Copy) String() string {
-	return fmt.Sprintf("%s: %d of %d tables, %d rows", r.ID, r.TablesDone, r.TablesTotal, r.RowsDone)
 }

@@ -1,0 +1,141 @@
+package publisher
+
+import (
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
+// needed says that some are lost.
+func (c *copier) begin(recorded, needed bool) {
+	s := &c.cfg.Snapshot
+	switch {
+	case s.Open == nil || s.Mode == SnapshotNever:
+	case needed:
+		c.request(Copy{ID: "needed-" + c.now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
+	case s.Mode == SnapshotOnly && !c.knows(c.cfg.run):
+		c.request(Copy{ID: c.cfg.run, Tables: s.Tables, Initial: true})
+	case s.Mode != SnapshotOnly && !recorded:
+		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
+	}
+}
+
+// knows says whether a copy is under way or was.
+func (c *copier) knows(id string) bool {
+	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
+}
+
+func (c *copier) ended(id string) bool {
+	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
+}
+
+// request adds a copy.
+func (c *copier) request(request Copy) {
+	request.Requested = c.now().UTC()
+	c.state.Copies = append(c.state.Copies, request)
+	c.dirty = true
+}
+
+// current is the copy at work, nil for none.
+func (c *copier) current() *Copy {
+	if c.cfg.Snapshot.Open == nil {
+		return nil
+	}
+	for i := range c.state.Copies {
+		if !c.state.Copies[i].Paused {
+			return &c.state.Copies[i]
+		}
+	}
+	return nil
+}
+
+// plan takes the list of tables for the copy at work.
+func (c *copier) plan(listed []outbox.ListedTable) {
+	work := c.current()
+	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
+	first, estimate := work.Until == 0, int64(0)
+	for _, t := range listed {
+		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(t.Schema+"."+t.Name) || !first && t.OID > work.Until {
+			continue
+		}
+		c.tables[t.OID] = t
+		estimate += max(t.Rows, 0)
+		if t.OID > work.After {
+			c.todo = append(c.todo, t)
+		}
+	}
+	for _, w := range work.Working {
+		c.reached[w.OID] = w.Last
+	}
+	if first {
+		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
+		if len(c.todo) > 0 {
+			work.Until = c.todo[len(c.todo)-1].OID
+		}
+		c.dirty = true
+		c.cfg.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
+	}
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or not published any more
+		_, there := c.tables[w.OID]
+		c.dirty = c.dirty || !there
+		return !there
+	})
+	c.finish(work)
+}
+
+// wants says whether a copy is of a table.
+func (r *Copy) wants(table string) bool { return included(table, r.Tables, r.Except) }
+
+// condition returns the SQL that the rows of a table have to satisfy.
+func (r *Copy) condition(table string) (string, error) {
+	sql := ""
+	for _, condition := range r.Conditions {
+		if condition.Table != "" && !matches(condition.Table, table) {
+			continue
+		}
+		text, err := ConditionSQL(condition.Filter)
+		if err != nil {
+			return "", err
+		}
+		if sql != "" {
+			sql += " AND "
+		}
+		sql += "(" + text + ")"
+	}
+	return sql, nil
+}
+
+// gone leaves out a table that was dropped.
+func (c *copier) gone(table uint32) {
+	work := c.current()
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
+	delete(c.reached, table)
+	c.dirty = true
+	c.finish(work)
+}
+
+// finish ends the copy at work if nothing is left of it.
+func (c *copier) finish(work *Copy) {
+	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 {
+		return
+	}
+	c.end(work.ID, "")
+}
+
+// end takes a copy off the list; why says what stopped it, "" that it is done.
+func (c *copier) end(id, why string) {
+	i := slices.IndexFunc(c.state.Copies, func(r Copy) bool { return r.ID == id })
+	if i < 0 {
+		return
+	}
+	if work := c.current(); work != nil && work.ID == id {
+		c.abandon()
+	}
+	ended := c.state.Copies[i]
+	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
+	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone})
+	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
+}
