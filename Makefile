@@ -97,7 +97,8 @@ bench-snapshot: tools
 
 bench: bench-proxy bench-publish
 
-drivers: tools
+drivers:
+	@integration/tools.sh drivers
 	$(GO) run ./integration/drivers $(ARGS)
 
 tools:

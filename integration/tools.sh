@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs are there which the integration tests and the benchmarks call. As root
-# with apt-get they are installed; otherwise it prints the one command to type and fails.
+# with apt-get they are installed; otherwise it prints the one command to type and fails. The argument drivers adds
+# what make drivers needs.
 set -euo pipefail
 PATH=$PATH:/usr/sbin # pgbouncer
 
@@ -21,6 +22,11 @@ need flock util-linux
 need python3 python3
 python3 -c "import venv, ensurepip" 2>/dev/null || packages+=(python3-venv)
 if ! command -v java >/dev/null || [ "$(java_major)" -lt 17 ]; then packages+=(openjdk-17-jre-headless); fi
+if [ "${1-}" = drivers ]; then
+	need javac openjdk-17-jdk-headless
+	need node nodejs
+	need npm npm
+fi
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 command=(apt-get install -y --no-install-recommends "${packages[@]}")

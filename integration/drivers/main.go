@@ -31,7 +31,7 @@ func main() {
 	flag.StringVar(&o.modes, "modes", "off,table,message", "outbox modes of the proxy, by comma")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
 	flag.StringVar(&o.logs, "logs", "bin/drivers", "folder for what the suites print and report")
-	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "longest time that a suite may take once")
+	flag.DurationVar(&o.timeout, "timeout", time.Hour, "longest time that a suite may take once")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "drivers:", err)
@@ -57,18 +57,19 @@ func run(o options) (err error) {
 		return err
 	}
 	b := &bench{options: o, world: world, binary: binary}
+	var failures []error
 	differences := 0
 	for _, s := range chosen {
 		found, err := b.compare(s)
 		if err != nil {
-			return fmt.Errorf("suite %s: %w", s.name, err)
+			failures = append(failures, fmt.Errorf("suite %s: %w", s.name, err))
 		}
 		differences += found
 	}
 	if differences > 0 {
-		return fmt.Errorf("%d tests end differently through the proxy; see %s", differences, filepath.Clean(o.logs))
+		failures = append(failures, fmt.Errorf("%d tests end differently through the proxy; see %s", differences, filepath.Clean(o.logs)))
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 func choose(names string) ([]suite, error) {
