@@ -121,7 +121,7 @@ func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
 		}
 		s.hot.Store(int32(set))
 		s.asked++
-		s.request(ctx, fmt.Sprintf("SELECT pgtee.snapshot(ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname ~ '_%d$')::regclass[], NULL, 'set-%d')", set, set))
+		s.request(ctx, fmt.Sprintf("SELECT pgtee.snapshot(ARRAY(SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'work'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname ~ '_%d$')::regclass[], NULL, 'set-%d')", set, set))
 		if random.Intn(3) == 0 {
 			sleep(ctx, time.Duration(random.Intn(3000))*time.Millisecond)
 			s.request(ctx, "SELECT pgtee.snapshot_pause()")
