@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,17 +78,6 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)
-}
-
-// collectorBytes is the memory of one publisher near which garbage is collected more often: half of it is in use at
-// most, and the other half would only be garbage.
-const collectorBytes = 128 << 20
-
-// boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT says otherwise.
-func boundMemory(publishers int) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(publishers) * collectorBytes)
-	}
 }
 
 // databasePublisher publishes one database.
