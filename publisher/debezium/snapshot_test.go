@@ -38,7 +38,7 @@ func TestSnapshotSource(t *testing.T) {
 			Transaction, Pgtee any
 			Source             struct {
 				Snapshot, Sequence, TxID, LSN json.RawMessage
-				TsUs                          int64 `json:"ts_us"`
+				TSUs                          int64 `json:"ts_us"`
 			}
 		}
 		records := b.Records()
@@ -52,7 +52,7 @@ func TestSnapshotSource(t *testing.T) {
 		if got := fmt.Sprintf("%s %s %s %s", s.Snapshot, s.Sequence, s.TxID, s.LSN); got != want {
 			t.Errorf("%s: %s, want %s", mark, got, want)
 		}
-		if value.Op != "r" || value.Before != nil || value.After["id"] != 1 || value.Transaction != nil || s.TsUs != 1795222033346182 || !strings.Contains(fmt.Sprint(value.Pgtee), "via:snapshot") {
+		if value.Op != "r" || value.Before != nil || value.After["id"] != 1 || value.Transaction != nil || s.TSUs != 1795222033346182 || !strings.Contains(fmt.Sprint(value.Pgtee), "via:snapshot") {
 			t.Errorf("%s: %s", mark, records[0].Value)
 		}
 	}
