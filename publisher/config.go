@@ -55,10 +55,10 @@ const (
 	AtLeastOnce
 )
 
-// ParseDelivery reads "transactional" or "at-least-once".
+// ParseDelivery reads "transactional", which "" is too, or "at-least-once".
 func ParseDelivery(name string) (Delivery, error) {
 	switch name {
-	case "transactional":
+	case "", "transactional":
 		return Transactional, nil
 	case "at-least-once":
 		return AtLeastOnce, nil

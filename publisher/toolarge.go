@@ -24,10 +24,10 @@ const (
 	DeadLetter
 )
 
-// ParseTooLargePolicy reads "halt" or "dead-letter".
+// ParseTooLargePolicy reads "halt", which "" is too, or "dead-letter".
 func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	switch name {
-	case "halt":
+	case "", "halt":
 		return HaltTooLarge, nil
 	case "dead-letter":
 		return DeadLetter, nil
