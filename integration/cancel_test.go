@@ -225,11 +225,12 @@ func (s *storm) work(i int) error {
 		append(once(slow), sync_),
 		{&pgproto3.Query{String: "INSERT INTO t VALUES (4, 'x'); " + slow + "; SELECT 1"}},
 	}
+	vacuums := [][]pgproto3.FrontendMessage{{&pgproto3.Query{String: "VACUUM parent"}}, append(once("VACUUM parent"), sync_)}
 	for round := 0; s.sent.Load() < int64(s.workers*s.cancels); round++ {
 		if got, err := s.cancelled(w, endless[round%len(endless)]); err != nil || !strings.Contains(got, "57014") || strings.Contains(got, "pgtee") {
 			return fmt.Errorf("%s (%v)", got, err)
 		}
-		if got, err := s.cancelled(w, []pgproto3.FrontendMessage{&pgproto3.Query{String: "VACUUM parent"}}); err != nil ||
+		if got, err := s.cancelled(w, vacuums[round%len(vacuums)]); err != nil ||
 			!strings.Contains(got, "57014") && !strings.Contains(got, "VACUUM") || strings.Contains(got, "pgtee") {
 			return fmt.Errorf("%s (%v)", got, err)
 		}

@@ -24,46 +24,67 @@ func noting(t *testing.T) *house {
 	return h
 }
 
+// vacuums are a VACUUM in each protocol, its end, and that of the note that follows.
+var vacuums = map[string]struct{ asked, answered, noted []string }{
+	"simple": {
+		[]string{"Query `VACUUM t`"}, []string{"CommandComplete VACUUM", "ReadyForQuery I"},
+		[]string{"RowDescription note", "DataRow ``", "CommandComplete `SELECT 1`", "ReadyForQuery I"},
+	},
+	"extended": {
+		[]string{"Parse `` `VACUUM t`", "Bind `` ``", "Execute `` 0", "Sync"},
+		[]string{"ParseComplete", "BindComplete", "CommandComplete VACUUM", "ReadyForQuery I"},
+		[]string{"CloseComplete", "ParseComplete", "BindComplete", "DataRow ``", "CommandComplete `SELECT 1`", "CloseComplete", "ReadyForQuery I"},
+	},
+}
+
 // A CancelRequest that is on its way when a VACUUM succeeds does not hit the note that follows.
 func TestCancelBeforeNote(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := noting(t)
-		ann := h.enter("abcd", annInShop)
-		ann.says("Query `VACUUM t`")
-		ann.heard()
-		cancel := h.canceller()
-		cancel.meet()
-		ann.answers("CommandComplete VACUUM", "ReadyForQuery I")
-		if _, got := ann.heard(); strings.Contains(got, "pgtee.note") {
-			t.Error("the note is sent while the CancelRequest is on its way")
-		}
-		cancel.server.conn.Close()
-		if _, got := ann.heard(); !strings.Contains(got, "pgtee.note") {
-			t.Errorf("after the CancelRequest the server hears %q", got)
-		}
-	})
+	for name, vacuum := range vacuums {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := noting(t)
+				ann := h.enter("abcd", annInShop)
+				ann.says(vacuum.asked...)
+				ann.heard()
+				cancel := h.canceller()
+				cancel.meet()
+				ann.answers(vacuum.answered...)
+				if _, got := ann.heard(); strings.Contains(got, "pgtee.note") {
+					t.Error("the note is sent while the CancelRequest is on its way")
+				}
+				cancel.server.conn.Close()
+				if _, got := ann.heard(); !strings.Contains(got, "pgtee.note") {
+					t.Errorf("after the CancelRequest the server hears %q", got)
+				}
+			})
+		})
+	}
 }
 
 // A CancelRequest that comes while such a note runs is too late, as it would be after the VACUUM: the client gets its
 // end at once.
 func TestCancelDuringNote(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := noting(t)
-		ann := h.enter("abcd", annInShop)
-		ann.says("Query `VACUUM t`")
-		ann.heard()
-		ann.answers("CommandComplete VACUUM", "ReadyForQuery I")
-		ann.heard()
-		cancel := h.canceller()
-		if _, closed := cancel.client.heard(); !closed || len(h.dialed) != 0 {
-			t.Error("the CancelRequest goes to the server")
-		}
-		ann.answers("RowDescription note", "DataRow ``", "CommandComplete `SELECT 1`", "ReadyForQuery I")
-		if got, _ := ann.heard(); got != "Z\x00\x00\x00\x05I" {
-			t.Errorf("the client hears %q", got)
-		}
-		h.canceller().meet() // it is idle for all that the proxy knows: the server decides
-	})
+	for name, vacuum := range vacuums {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := noting(t)
+				ann := h.enter("abcd", annInShop)
+				ann.says(vacuum.asked...)
+				ann.heard()
+				ann.answers(vacuum.answered...)
+				ann.heard()
+				cancel := h.canceller()
+				if _, closed := cancel.client.heard(); !closed || len(h.dialed) != 0 {
+					t.Error("the CancelRequest goes to the server")
+				}
+				ann.answers(vacuum.noted...)
+				if got, _ := ann.heard(); got != "Z\x00\x00\x00\x05I" {
+					t.Errorf("the client hears %q", got)
+				}
+				h.canceller().meet() // it is idle for all that the proxy knows: the server decides
+			})
+		})
+	}
 }
 
 // Before the session has begun its key means nothing: what runs is our question for the outbox.

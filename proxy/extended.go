@@ -82,6 +82,7 @@ func (s *session) execute(m message) error {
 	s.enter()
 	if name, _, ok := cutString(m.body); ok && s.notes != nil {
 		st, first, group := s.statements.execute(name)
+		s.executed.add(s.tx.group, st)
 		if first {
 			s.proxy.counters.queries.Add(1)
 			s.notes.statement++
@@ -107,7 +108,7 @@ func (s *session) begin(st *statement, group uint32) error {
 		if failed, err := s.failedBefore(group); failed || err != nil {
 			return err
 		}
-		if err := s.note(st.subject, set, s.tx.note(st.hash)); err != nil {
+		if err := s.note(swallow, st.subject, set, s.tx.note(st.hash)); err != nil {
 			return err
 		}
 	}
@@ -136,11 +137,11 @@ func (s *session) failedBefore(bound uint32) (bool, error) {
 
 // note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and
 // portal stay as they are.
-func (s *session) note(subject subject, set *settings, first bool) error {
-	if err := s.prepareOurs(); err != nil {
+func (s *session) note(fate fate, subject subject, set *settings, first bool) error {
+	if err := s.prepareOurs(fate); err != nil {
 		return err
 	}
-	err := s.send('B', 0, func(dst []byte) []byte {
+	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(dst, 0, 0, 0, 1) // all formats text, one parameter
@@ -152,30 +153,32 @@ func (s *session) note(subject subject, set *settings, first bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.send('E', 0, func(dst []byte) []byte {
+	if err := s.send(entry{kind: 'E', fate: fate}, func(dst []byte) []byte {
 		return append(append(dst, s.proxy.object...), 0, 0, 0, 0, 0)
 	}); err != nil {
 		return err
 	}
 	s.proxy.counters.notes.Add(1)
-	return s.send('C', 0, func(dst []byte) []byte { return append(append(append(dst, 'P'), s.proxy.object...), 0) })
+	return s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
+		return append(append(append(dst, 'P'), s.proxy.object...), 0)
+	})
 }
 
 // prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
 // ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
 // parses it again.
-func (s *session) prepareOurs() error {
+func (s *session) prepareOurs(fate fate) error {
 	prepared, generation := s.pending.preparation()
 	if prepared || s.parsed.group == s.tx.group && s.parsed.generation == generation {
 		return nil
 	}
 	s.parsed.group, s.parsed.generation = s.tx.group, generation
-	if err := s.send('C', 0, func(dst []byte) []byte {
+	if err := s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
 		return append(append(append(dst, 'S'), s.proxy.object...), 0)
 	}); err != nil {
 		return err
 	}
-	return s.send('P', generation, func(dst []byte) []byte {
+	return s.send(entry{kind: 'P', fate: fate, generation: generation}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(dst, "SELECT pgtee.note($1,current_user)\x00"...)
 		return append(dst, 0, 1, 0, 0, 0, 25) // one parameter type: text
@@ -183,13 +186,13 @@ func (s *session) prepareOurs() error {
 }
 
 // send writes a message of ours.
-func (s *session) send(kind byte, generation uint32, build func([]byte) []byte) error {
-	if err := s.expect(entry{kind: kind, fate: swallow, generation: generation}); err != nil {
+func (s *session) send(e entry, build func([]byte) []byte) error {
+	if err := s.expect(e); err != nil {
 		return err
 	}
 	s.up.cut()
 	before := len(s.up.out)
-	s.up.out = appendMessage(s.up.out, kind, build)
+	s.up.out = appendMessage(s.up.out, e.kind, build)
 	s.proxy.counters.injected.Add(int64(len(s.up.out) - before))
 	return nil
 }

@@ -86,12 +86,14 @@ func message3(parameters string) []byte {
 	return p
 }
 
-func (g *guest) says(line string) {
-	p, err := encode(nil, clientShapes, line)
-	if err != nil {
-		g.house.Fatal(err)
+func (g *guest) says(lines ...string) {
+	for _, line := range lines {
+		p, err := encode(nil, clientShapes, line)
+		if err != nil {
+			g.house.Fatal(err)
+		}
+		g.client.say <- p
 	}
-	g.client.say <- p
 }
 
 func (g *guest) answers(lines ...string) {

@@ -14,7 +14,7 @@ const (
 	inEvery           // whatever the transaction
 	inBlock           // in an explicit block, or once the transaction has a note
 	ifNoted           // once the transaction has a note
-	alone             // only as the single statement of its Query, outside a block
+	alone             // only as the single statement of its group, outside a block
 )
 
 // form is how a note reaches the server.
@@ -24,7 +24,7 @@ const (
 	unsent    form = iota
 	splicing       // as a statement inside the client's Query
 	executing      // as Bind, Execute and Close in front of the client's Execute
-	following      // as a Query of its own after success
+	following      // as a group of its own after success
 )
 
 // path is one way in which a statement reaches the server, and what becomes of its note.
@@ -42,6 +42,7 @@ const (
 	inText    = "SELECT pgtee.note('…',current_user); at the start of the statement, in the same Query"
 	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's Execute"
 	afterward = "after success a Query of its own, before the client's ReadyForQuery"
+	afterSync = "after success [Close S, Parse once] Bind, Execute, Close P, Sync, before the client's ReadyForQuery"
 
 	asQuery   = "the Query fails: one error marked pgtee, one ReadyForQuery"
 	asExecute = "the group fails: one error marked pgtee, everything skipped up to Sync"
@@ -60,7 +61,7 @@ var paths = [...]path{
 	{'E', parser.Always, inEvery, executing, atExecute, "[3 1] 2 D C 3", asExecute},
 	{'E', parser.InBlock, inBlock, executing, atExecute, "[3 1] 2 D C 3", asExecute},
 	{'E', parser.IfNoted, ifNoted, executing, atExecute, "[3 1] 2 D C 3", asExecute},
-	{'E', parser.After, inNone, unsent, "", "", ""},
+	{'E', parser.After, alone, following, afterSync, "Z, [3 1] 2 D C 3", asNothing},
 }
 
 // pathOf finds the row of the table; its rows stand in the order of message and need.
@@ -136,7 +137,11 @@ func (s *session) countNote(length int) {
 func (s *session) sync(m message) error {
 	s.enter()
 	s.inGroup = false
-	return s.forward(m, entry{kind: 'S', group: s.tx.group})
+	e := entry{kind: 'S', group: s.tx.group}
+	if st := s.afterGroup(); st != nil {
+		return s.syncThenNote(m, e, st)
+	}
+	return s.forward(m, e)
 }
 
 func (s *session) functionCall(m message) error {

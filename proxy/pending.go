@@ -15,7 +15,7 @@ const (
 	forward  fate = iota // all: the request is the client's own
 	swallow              // errors only: the request is ours
 	withhold             // all but the ReadyForQuery after success, when a note follows
-	finish               // the ReadyForQuery only: the note that follows
+	finish               // the ReadyForQuery only, no errors: the note that follows
 )
 
 // entry is one request whose reply is expected, in the order of the wire.
@@ -32,7 +32,7 @@ type entry struct {
 // joins reports whether e is one more of what the server may leave without a reply, however many come: then
 // the queue would fill, and nothing would ever empty it.
 func (last *entry) joins(e entry) bool {
-	return e.kind == last.kind && (e.kind == 'S' || e.kind == copyEnd)
+	return e.kind == last.kind && e.fate == last.fate && (e.kind == 'S' || e.kind == copyEnd)
 }
 
 const (
@@ -237,6 +237,7 @@ func (p *pending) endCopy() {
 	for i := 1; i < p.size; i++ {
 		switch e := p.at(i); e.kind {
 		case 'S':
+			p.discardLocked(e)
 			*e = entry{}
 		case copyEnd:
 			if e.more > 0 {

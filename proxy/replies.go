@@ -21,7 +21,8 @@ type replies struct {
 	results   int  // of the Query at the head: statements that have completed
 	spliced   int  // ... of these, ours
 	hiding    bool // ... the result of one of ours is arriving
-	failed    bool // ... an error has come
+	completed bool // a statement of the group has
+	failed    bool // ... and one has not: an error has come
 	copyingIn bool // the head receives copy data
 	given     bool // up: nothing is matched any more
 	drained   bool // the session ends now: the last ReadyForQuery found it idle and draining
@@ -68,7 +69,7 @@ func (r *replies) match(kind byte, body []byte) verdict {
 		}
 	case 'P':
 		if kind == '1' {
-			if r.head.fate == swallow {
+			if r.hidden() {
 				r.pending.parsed(r.head.generation)
 			}
 			r.head.statement.succeed()
@@ -100,11 +101,14 @@ func matched(yes bool) verdict {
 	return lost
 }
 
+// hidden reports whether the request at the head is ours.
+func (r *replies) hidden() bool { return r.head.fate == swallow || r.head.fate == finish }
+
 // pop is the end of a request that has succeeded.
 func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known, r.copyingIn = false, false
-	if r.head.fate == swallow {
+	if r.hidden() {
 		return drop
 	}
 	return pass
@@ -113,7 +117,7 @@ func (r *replies) pop() verdict {
 func (r *replies) execute(kind byte, body []byte) verdict {
 	switch kind {
 	case 'D':
-		if r.head.fate == swallow {
+		if r.hidden() {
 			return drop
 		}
 		return pass
@@ -131,6 +135,7 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 
 // complete looks at what a statement has done besides.
 func (r *replies) complete(tag []byte) {
+	r.completed = true
 	if r.copyingIn {
 		r.pending.endCopy()
 		r.copyingIn = false
@@ -159,7 +164,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	default:
 		return lost
 	}
-	if r.hiding || r.head.fate == finish {
+	if r.hiding || r.hidden() {
 		return drop
 	}
 	return pass
@@ -177,7 +182,7 @@ func (r *replies) result(tag []byte) verdict {
 		r.spliced++
 		r.hiding = false
 	}
-	if ours || r.head.fate == finish {
+	if ours || r.hidden() {
 		return drop
 	}
 	return pass
@@ -196,8 +201,8 @@ func (r *replies) ready(body []byte) verdict {
 	if len(body) != 1 || r.hiding {
 		return lost
 	}
-	succeeded := r.results > 0 && !r.failed && body[0] == 'I'
-	r.known, r.results, r.spliced, r.failed, r.copyingIn = false, 0, 0, false, false
+	succeeded := r.completed && !r.failed && body[0] == 'I'
+	r.known, r.results, r.spliced, r.completed, r.failed, r.copyingIn = false, 0, 0, false, false, false
 	if r.head.fate == withhold {
 		r.pending.settle(succeeded)
 		if succeeded {
@@ -214,9 +219,10 @@ func (r *replies) fail() {
 		r.pending.endCopy()
 		r.copyingIn = false
 	}
+	r.failed = true
 	switch r.head.kind {
 	case 'Q', 'F', 'S': // their ReadyForQuery follows
-		r.failed, r.hiding = true, false
+		r.hiding = false
 	default:
 		r.pending.skip()
 		r.known = false

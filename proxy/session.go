@@ -41,6 +41,7 @@ type session struct {
 	tx         transaction
 	inGroup    bool // tx.group has begun
 	statements *statements
+	executed   executed
 	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
 	list       []parser.Statement                 // scratch
 

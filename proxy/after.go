@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
+)
+
+// Commands that cannot run in a transaction block have their note after their success, in a transaction of its own:
+// the client's ReadyForQuery is withheld until the note has run, and its next requests wait.
+
+// executed is what a group of the extended protocol has executed.
+type executed struct {
+	group uint32
+	count int
+	last  *statement
+}
+
+func (e *executed) add(group uint32, st *statement) {
+	if e.group != group {
+		*e = executed{group: group}
+	}
+	e.count++
+	e.last = st
+}
+
+// alone returns the only statement that group has executed, or nil.
+func (e *executed) alone(group uint32) *statement {
+	if e.group != group || e.count != 1 {
+		return nil
+	}
+	return e.last
+}
+
+// after returns the statement of a Query whose note follows its success.
+func (s *session) after(m message, set *settings) *parser.Statement {
+	if len(s.list) != 1 || !m.whole() || s.tx.open || !s.notesNow(set) {
+		return nil
+	}
+	if pathOf('Q', s.list[0].Note).form != following {
+		return nil
+	}
+	return &s.list[0]
+}
+
+// queryThenNote sends a Query, and its note after its success.
+func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.Statement) error {
+	s.notes.statement++
+	text, _, _ := cutString(m.body)
+	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	subject.flags |= outbox.FlagAfter | ddlFlag(st)
+	s.apply(effectsOf(st), nil, set)
+	if succeeded, err := s.await(m, e); !succeeded || err != nil {
+		return err
+	}
+	e.fate = finish
+	if err := s.expect(e); err != nil {
+		return err
+	}
+	s.up.cut()
+	before := len(s.up.out)
+	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
+		dst = append(dst, spliceBefore...)
+		dst = s.notes.append(dst, set, subject, true)
+		return append(append(dst, spliceAfter...), 0)
+	})
+	s.countNote(len(s.up.out) - before)
+	return nil
+}
+
+// afterGroup returns the statement whose note follows the success of the group that ends here, or nil.
+func (s *session) afterGroup() *statement {
+	st := s.executed.alone(s.tx.group)
+	if st == nil || pathOf('E', st.need).form != following || s.tx.open || !s.notesNow(s.pending.settings.Load()) {
+		return nil
+	}
+	return st
+}
+
+// syncThenNote sends a Sync, and a note after the success of its group. The note is no Query: that would take the
+// client's unnamed statement away ("Extended Query", PostgreSQL documentation 55.2.3).
+func (s *session) syncThenNote(m message, e entry, st *statement) error {
+	if succeeded, err := s.await(m, e); !succeeded || err != nil {
+		return err
+	}
+	subject := st.subject
+	subject.flags |= outbox.FlagAfter
+	if err := s.note(finish, subject, s.pending.settings.Load(), true); err != nil {
+		return err
+	}
+	e.fate = finish
+	return s.send(e, func(dst []byte) []byte { return dst })
+}
+
+// await sends the message that ends a group, and reports whether the group has succeeded.
+func (s *session) await(m message, e entry) (succeeded bool, err error) {
+	e.fate = withhold
+	if err := s.forward(m, e); err != nil {
+		return false, err
+	}
+	if err := s.up.flush(s.server); err != nil {
+		return false, err
+	}
+	return s.pending.awaitOutcome(), nil
+}
