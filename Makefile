@@ -12,6 +12,7 @@
 #             fold to must equal the tables
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
+# make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
 # make bench-publish  how fast the publisher catches up, how soon a commit is visible, how long a take-over is silent;
@@ -29,7 +30,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -85,6 +86,9 @@ paths: tools
 
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
+
+idle-sessions: tools
+	SESSIONS=2000 $(GO) test -v -count=1 -timeout 2m -run '^TestIdleSessions$$' ./integration
 
 bench-proxy: tools
 	$(GO) run ./integration/benchproxy $(ARGS)
