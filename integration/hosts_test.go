@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/proxy"
 )
 
 // TestTargetSessionAttrs has a proxy in front of a primary and its standby, per target; then the primary dies and
@@ -34,6 +36,7 @@ func TestTargetSessionAttrs(t *testing.T) {
 			t.Errorf("%s leads to port %d (%v), want %d", target, port, err, first.Port())
 		}
 	}
+	onStandby(t, primary, standby)
 	primary.Kill()
 	promoted := make(chan error, 1)
 	go func() { promoted <- standby.Promote(context.WithoutCancel(t.Context())) }()
@@ -48,6 +51,50 @@ func TestTargetSessionAttrs(t *testing.T) {
 	}
 	if err := <-promoted; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// onStandby has a proxy with notes in front of a standby: it sends none, and what is refused is refused in the
+// standby's words.
+func onStandby(t *testing.T, primary, standby *embedded.Postgres) {
+	w := &tap{url: primary.URL}
+	w.setup(t)
+	w.admin(t, t.Context(), tapDatabase, bytesSchema)
+	proxied, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: standby.Address()}}, Key: make([]byte, 32), SQLText: true})
+	steps := []say{simple("INSERT INTO t VALUES (1)"), burst("Z", all(once("INSERT INTO t VALUES (1)"), sync_)...), simple("BEGIN"), simple("DELETE FROM t"),
+		simple("ROLLBACK"), simple("VACUUM t"), burst("Z", all(once("VACUUM t"), sync_)...), simple("SELECT count(*) FROM t")}
+	said := map[string][]string{}
+	err := harness.Eventually(20*time.Second, func(context.Context) error { // until it has the database
+		for _, address := range []string{standby.Address(), proxied} {
+			client, err := openWire(address, false, 0, tapDatabase)
+			if err != nil {
+				return err
+			}
+			defer client.conn.Close()
+			said[address] = nil
+			for _, step := range steps {
+				got, err := client.run(step.messages...)
+				if err != nil {
+					return err
+				}
+				said[address] = append(said[address], got)
+			}
+		}
+		if !strings.Contains(said[proxied][0], "25006") || !strings.Contains(said[proxied][7], "SELECT 1") {
+			return fmt.Errorf("the standby says %q", said[proxied])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, direct := range said[standby.Address()] {
+		if said[proxied][i] != direct {
+			t.Errorf("step %d\ndirect:  %s\nproxied: %s", i+1, direct, said[proxied][i])
+		}
+	}
+	if notes := p.Stats().Notes; notes != 0 {
+		t.Errorf("%d notes at a standby", notes)
 	}
 }
 

@@ -198,6 +198,7 @@ var conversations = map[string][]say{
 		simple("CREATE INDEX CONCURRENTLY ON t (id)"), burst("Z", all(once("VACUUM t"), sync_)...), burst("Z", all(bind("", ""), execute(""), sync_)...), // the unnamed statement stays
 		burst("ZZZ", all(once("VACUUM t"), sync_, once("INSERT INTO t VALUES (1, 'a')"), sync_, once("REINDEX TABLE CONCURRENTLY t"), sync_)...),
 		burst("ZZ", all(once("VACUUM nosuch"), sync_, sync_)...), burst("Z", all(once("VACUUM t"), parse("", "SELCT"), sync_)...), burst("Z", all(once("VACUUM t"), once("INSERT INTO t VALUES (1/0)"), sync_)...), burst("ZZ", &pgproto3.Query{String: "VACUUM t"}, &pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"}),
+		simple("SET default_transaction_read_only = on"), simple("VACUUM t"), burst("Z", all(once("VACUUM t"), sync_)...), simple("RESET default_transaction_read_only"),
 		simple("CALL commits()"), simple("DO 'BEGIN INSERT INTO t VALUES (2, ''d''); COMMIT; END'"), burst("Z", all(once("CALL commits()"), sync_)...),
 		simple("BEGIN; CALL commits()"), simple("ROLLBACK"), simple("BEGIN"), simple("DO 'BEGIN INSERT INTO t VALUES (2, ''d''); END'"), simple("SELECT writes(3)"), simple("COMMIT"),
 		simple("INSERT INTO t VALUES (4, 'x'); SELECT writes(5); LOCK TABLE t"), simple("SELECT count(*) FROM t"),

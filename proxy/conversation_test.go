@@ -26,7 +26,7 @@ var testKey = []byte("0123456789abcdef0123456789abcdef")
 //	f  is what the server received from that, b what the client did
 //	O  sets an option of the proxy: outbox message, attribution transaction, require-outbox, sql-text off
 //	S  begins the session: the common start of sessions follows, unless lines of the script bring it
-//	-- the client closes; ++ the proxy is shut down; # is a comment
+//	-- the client closes; ~~ the server does; ++ the proxy is shut down; # is a comment
 //
 // -update writes the lines f and b.
 func TestConversations(t *testing.T) {
@@ -238,12 +238,14 @@ func (s *stage) line(line string) {
 		s.start()
 	case line == "--":
 		s.client.conn.Close()
+	case line == "~~":
+		s.server.conn.Close()
 	case line == "++":
 		for _, session := range s.proxy.stop() {
 			session.drain()
 		}
 	}
-	if line == "--" || line == "++" {
+	if line == "--" || line == "~~" || line == "++" {
 		s.listen()
 	}
 }
