@@ -54,6 +54,9 @@ func (b *bench) measure(s suite, folder, mode string) (r results, err error) {
 	}
 	// Tests that fail make most suites fail; what counts is the report.
 	ended := s.call(b.world.Source, folder, "tests", log("tests.log"), b.timeout, append(p.env(p.address, p.listens), "REPORT="+report))
+	if errors.Is(ended, errTooLong) {
+		return nil, ended
+	}
 	file, err := os.Open(report)
 	if err != nil {
 		return nil, errors.Join(ended, err)

@@ -75,6 +75,9 @@ func (s suite) install(source, log string) (dir string, err error) {
 	return dir, os.WriteFile(complete, nil, 0o644)
 }
 
+// errTooLong means that what was reported is not all.
+var errTooLong = errors.New("not done within the limit")
+
 // call runs a function of the scripts with its output in the file log, and ends whatever it leaves behind.
 func (s suite) call(source, dir, function, log string, timeout time.Duration, env []string) error {
 	output, err := os.Create(log)
@@ -97,6 +100,9 @@ func (s suite) call(source, dir, function, log string, timeout time.Duration, en
 	}
 	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w of %v; see %s", function, errTooLong, timeout, log)
+		}
 		return fmt.Errorf("%s: %w; see %s", function, err, log)
 	}
 	return nil
