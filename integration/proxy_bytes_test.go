@@ -250,6 +250,53 @@ func TestProxyIsTransparent(t *testing.T) {
 	}
 }
 
+// Two sessions that cannot both have their way: the server refuses one, at a statement or at its COMMIT, and lets it
+// try again.
+func TestSerializationFailureIsTransparent(t *testing.T) {
+	server := must(t, sharedPostgres[18])
+	w := newTap(t, server.Address(), server.URL, proxy.OutboxTable)
+	const begin, repeatable = "BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN ISOLATION LEVEL REPEATABLE READ"
+	steps := []struct {
+		session int
+		sql     string
+	}{
+		{0, "INSERT INTO t VALUES (1, 'a'), (2, 'b')"},
+		{0, repeatable}, {0, "SELECT * FROM t ORDER BY id"}, {1, "UPDATE t SET v = 'c' WHERE id = 1"}, {0, "UPDATE t SET v = 'd' WHERE id = 1"}, {0, "COMMIT"},
+		{0, begin}, {1, begin}, {0, "SELECT count(*) FROM t"}, {1, "SELECT count(*) FROM t"}, {0, "INSERT INTO t VALUES (3, 'e')"}, {1, "INSERT INTO t VALUES (4, 'f')"},
+		{0, "COMMIT"}, {1, "COMMIT"}, {1, "INSERT INTO t VALUES (4, 'f')"}, {1, "SELECT * FROM t ORDER BY id"},
+	}
+	said := map[string][]string{}
+	for _, address := range []string{w.server, w.proxied} {
+		w.admin(t, t.Context(), tapDatabase, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema)
+		var sessions [2]*wire
+		for i := range sessions {
+			session, err := openWire(address, false, 0, tapDatabase)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.conn.Close()
+			sessions[i] = session
+		}
+		for _, step := range steps {
+			got, err := sessions[step.session].run(&pgproto3.Query{String: step.sql})
+			if err != nil {
+				t.Fatalf("%s: %v", step.sql, err)
+			}
+			said[address] = append(said[address], got)
+		}
+	}
+	for i, step := range steps {
+		if direct, proxied := said[w.server][i], said[w.proxied][i]; direct != proxied {
+			t.Errorf("%s\ndirect:  %s\nproxied: %s", step.sql, direct, proxied)
+		}
+	}
+	for _, i := range []int{4, 13} {
+		if !strings.Contains(said[w.proxied][i], "40001") {
+			t.Errorf("%s is not refused: %s", steps[i].sql, said[w.proxied][i])
+		}
+	}
+}
+
 // tap is a server with a proxy in front of it.
 type tap struct {
 	server, proxied string
