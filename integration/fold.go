@@ -24,11 +24,12 @@ type Fold struct {
 	key   []string
 	gone  map[string]Row // last row of the keys that were deleted: a row under a new key takes its values from there
 	seen  map[string]bool
+	moved map[string]bool // keys that rows have got since they were last read
 }
 
 // NewFold makes an empty one. The columns of key tell the rows of the table apart.
 func NewFold(table string, key []string) *Fold {
-	return &Fold{Rows: map[string]Row{}, table: table, key: key, gone: map[string]Row{}, seen: map[string]bool{}}
+	return &Fold{Rows: map[string]Row{}, table: table, key: key, gone: map[string]Row{}, seen: map[string]bool{}, moved: map[string]bool{}}
 }
 
 // Add takes the next committed record.
@@ -72,6 +73,7 @@ func (f *Fold) put(e *Event) error {
 			return err
 		}
 		before = f.gone[key.Text()]
+		f.moved[string(e.Key)] = true
 	}
 	for column, value := range e.After {
 		if value == unavailable && before != nil {
@@ -83,13 +85,19 @@ func (f *Fold) put(e *Event) error {
 }
 
 // read counts a row that a snapshot has read. Its event id ends in "snapshot.ID.NUMBER", the number of the row in that snapshot,
-// by whose order each key comes once; rows without a key may be met again after they moved.
+// by whose order each key comes once, and again if a row got it by a change of its key; rows without a key may be met again after
+// they moved.
 func (f *Fold) read(e *Event) {
 	f.Copied++
 	row := e.ID[strings.LastIndex(e.ID, "/")+1:]
 	f.once(row)
 	if e.Key != nil {
-		f.once(fmt.Sprintf("row %s of %s", e.Key, strings.TrimRight(row, "0123456789")))
+		name := fmt.Sprintf("row %s of %s", e.Key, strings.TrimRight(row, "0123456789"))
+		if f.moved[string(e.Key)] {
+			delete(f.moved, string(e.Key))
+			delete(f.seen, name)
+		}
+		f.once(name)
 	}
 }
 

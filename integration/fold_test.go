@@ -68,6 +68,27 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// A row that got its key after the snapshot has read another under it may be read by that key.
+func TestFoldTakesMovedRowsAgain(t *testing.T) {
+	f := NewFold("t", []string{"id"})
+	add := func(id, op string, headers map[string]string) {
+		headers["pgtee-event-id"] = "system/slot/1/" + id
+		if err := f.Add(Record{Key: []byte(`{"id":1}`), Value: fmt.Appendf(nil, `{"op":"%s","before":null,"after":{"id":1}}`, op), Headers: headers}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("0/1/snapshot.a.1", "r", map[string]string{})
+	add("0/2/1", "c", map[string]string{"__debezium.oldkey": `{"id":2}`})
+	add("0/3/snapshot.a.2", "r", map[string]string{})
+	if len(f.Repeated) > 0 {
+		t.Errorf("repeated: %s", f.Repeated)
+	}
+	add("0/4/snapshot.a.3", "r", map[string]string{})
+	if len(f.Repeated) != 1 {
+		t.Errorf("read twice since it moved, and repeated is %s", f.Repeated)
+	}
+}
+
 func TestFoldSeesRepeats(t *testing.T) {
 	tests := []struct {
 		name, id string

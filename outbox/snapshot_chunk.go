@@ -10,15 +10,20 @@ import (
 // ErrTableGone is a table that was dropped before its rows were read.
 var ErrTableGone = errors.New("the table is gone")
 
+// ErrOtherKey is a table whose rows are told apart by other columns than those of a Span.
+var ErrOtherKey = errors.New("the table has another key now")
+
 // Span says which rows a pass is to read: those of a table that come after a place, in the order of its key, or of
-// their ctid if it has none.
+// their ctid if it has none; or else those that have certain keys.
 type Span struct {
-	Task      int      // names the pass in what comes of it
-	Table     uint32   // OID; of a partitioned table, a leaf
-	Root      uint32   // OID of the table that the stream names: the root of a partitioned one, else Table
-	After     [][]byte // key of the last row that is not wanted any more, or its ctid; none: from the start
-	Condition string   // SQL over the columns; "": every row
-	Rows      int      // about as many, and no more than a pass may take otherwise
+	Task      int        // names the pass in what comes of it
+	Table     uint32     // OID; of a partitioned table, a leaf
+	Root      uint32     // OID of the table that the stream names: the root of a partitioned one, else Table
+	After     [][]byte   // key of the last row that is not wanted any more, or its ctid; none: from the start
+	By        []string   // with Keys: the columns of the identity
+	Keys      [][][]byte // values of those, as texts; none: a range is read
+	Condition string     // SQL over the columns; "": every row
+	Rows      int        // about as many, and no more than a pass may take otherwise
 }
 
 // ListedTable is a published table, or a leaf of one.
@@ -49,8 +54,8 @@ type Chunk struct {
 	Visible  Visible
 	At       LSN
 	Time     time.Time // of the reading
-	Last     [][]byte  // key or ctid of its last row; nil: it has none
-	End      bool      // the table has no row after it
+	Last     [][]byte  // key or ctid of its last row; nil: it has none, or the rows were asked for by their keys
+	End      bool      // the table has no row after it, or none of those that were asked for
 
 	rows []byte // Tuples, one after the other
 	ends []int  // of each in rows

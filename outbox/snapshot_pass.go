@@ -32,7 +32,11 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 		return err
 	}
 	p := newPass(t, s, source)
-	command := source.copySQL(s, p.limit+1, p.upTo) + "; COMMIT"
+	command := source.copySQL(s, p.limit+1, p.upTo)
+	if s.Keys != nil {
+		command = source.lookupSQL(s)
+	}
+	command += "; COMMIT"
 	if source.key == nil { // no index may change the order
 		command = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; " + command
 	}
@@ -61,6 +65,9 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 func newPass(t *TableReader, s *Span, source *source) *pass {
 	p := &pass{reader: t, span: s, source: source}
 	p.limit = min(max(s.Rows, 1), maxPassRows)
+	if s.Keys != nil {
+		p.limit = maxPassRows
+	}
 	for _, name := range source.key {
 		p.key = append(p.key, slices.IndexFunc(source.relation.Columns, func(c pgoutput.Column) bool { return c.Name == name }))
 	}
@@ -124,6 +131,9 @@ func (p *pass) row(line []byte) error {
 
 // last is the place of the last row of the chunk.
 func (p *pass) last() [][]byte {
+	if p.span.Keys != nil {
+		return nil
+	}
 	if p.source.key == nil {
 		if p.place == nil {
 			return nil

@@ -90,7 +90,8 @@ type source struct {
 	blocks   int64
 	relation *pgoutput.Relation
 	filter   string   // of the publication; "": every row
-	key      []string // columns in whose order it is read; nil: its ctid
+	key      []string // columns in whose order it is read, or by which rows are looked up; nil: its ctid
+	texts    bool     // key has no index that could be used: its values are compared as texts
 	operator string   // schema of > for the key
 }
 
@@ -153,6 +154,9 @@ func (r *tableConn) describe(t *source, s *Span) error {
 		return err
 	}
 	t.key, t.operator = chooseOrder(t.relation, keys)
+	if s.Keys != nil {
+		return t.lookUpBy(s.By)
+	}
 	return nil
 }
 
@@ -204,25 +208,14 @@ func chooseOrder(relation *pgoutput.Relation, rows [][]string) (key []string, op
 // copySQL reads the span. In the order of the ctid, up to is the block before which it ends.
 func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	var sql strings.Builder
-	sql.WriteString("COPY (SELECT ")
-	for i, c := range t.relation.Columns {
-		if i > 0 {
-			sql.WriteByte(',')
-		}
-		sql.WriteString(quoteIdentifier(c.Name))
-	}
+	sql.WriteString("COPY (SELECT " + t.columns())
 	if t.key == nil {
 		if len(t.relation.Columns) > 0 {
 			sql.WriteByte(',')
 		}
 		sql.WriteString("ctid")
 	}
-	fmt.Fprintf(&sql, " FROM ONLY %s WHERE true", t.name)
-	for _, condition := range []string{t.filter, s.Condition} {
-		if condition != "" {
-			fmt.Fprintf(&sql, " AND (%s)", condition)
-		}
-	}
+	sql.WriteString(t.from(s))
 	if t.key == nil {
 		if s.After != nil {
 			fmt.Fprintf(&sql, " AND ctid > %s", quoteLiteral(string(s.After[0])))
@@ -245,6 +238,26 @@ func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	}
 	sql.WriteString(") TO STDOUT")
 	return sql.String()
+}
+
+// columns are those that are published.
+func (t *source) columns() string {
+	names := make([]string, len(t.relation.Columns))
+	for i, c := range t.relation.Columns {
+		names[i] = c.Name
+	}
+	return strings.Join(quoteAll(names), ",")
+}
+
+// from is what every row has to satisfy.
+func (t *source) from(s *Span) string {
+	sql := " FROM ONLY " + t.name + " WHERE true"
+	for _, condition := range []string{t.filter, s.Condition} {
+		if condition != "" {
+			sql += " AND (" + condition + ")"
+		}
+	}
+	return sql
 }
 
 func quoteAll(names []string) []string {

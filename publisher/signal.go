@@ -82,7 +82,7 @@ func (c *copier) execute(s *outbox.SignalRecord) (why string) {
 	switch {
 	case err != nil:
 		return err.Error()
-	case len(pending) > maxPendingBytes:
+	case len(pending)-c.movedBytes() > maxPendingBytes:
 		return fmt.Sprintf("the snapshots that are asked for take %d bytes in the progress record, %d are allowed: use patterns of tables, or wait for those before it", len(pending), maxPendingBytes)
 	case slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return other.ID == copy.ID }):
 		return "a snapshot of this id is under way"

@@ -38,8 +38,11 @@ type Copy struct {
 
 // TableCopy is how far the copy of a table is.
 type TableCopy struct {
-	OID  uint32   `json:"oid"`            // of the table itself, the leaf of a partitioned one
-	Last [][]byte `json:"last,omitempty"` // key of the last row that is in Kafka, or its ctid; none: none is
+	OID   uint32    `json:"oid"`            // of the table itself, the leaf of a partitioned one
+	Root  uint32    `json:"root"`           // of the table that the stream names
+	Last  [][]byte  `json:"last,omitempty"` // key of the last row that is in Kafka, or its ctid; none: none is
+	Read  bool      `json:"read,omitempty"` // up to its end: what is to be read are rows of Moved
+	Moved MovedRows `json:"moved,omitzero"`
 }
 
 // FinishedCopy is what is left of a request.

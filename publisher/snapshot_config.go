@@ -22,6 +22,7 @@ type SnapshotConfig struct {
 
 	maxHeldBytes    int // of chunks that wait [32 MiB]
 	maxOverlayBytes int // [64 MiB]
+	maxMovedBytes   int // of keys of moved rows in the progress record [64 KiB]
 }
 
 func (c *SnapshotConfig) setDefaults() {
@@ -29,6 +30,7 @@ func (c *SnapshotConfig) setDefaults() {
 	orDefault(&c.Readers, 2)
 	orDefault(&c.maxHeldBytes, 32<<20)
 	orDefault(&c.maxOverlayBytes, 64<<20)
+	orDefault(&c.maxMovedBytes, 64<<10)
 }
 
 // SnapshotMode says what a publisher copies by itself.

@@ -69,7 +69,11 @@ func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 		*c.state = *recorded
 		c.state.Copies = slices.Clone(recorded.Copies)
 		for i := range c.state.Copies {
-			c.state.Copies[i].Working = slices.Clone(recorded.Copies[i].Working)
+			working := slices.Clone(recorded.Copies[i].Working)
+			for j := range working {
+				working[j].Moved.resume()
+			}
+			c.state.Copies[i].Working = working
 		}
 	}
 	return c
@@ -110,14 +114,18 @@ func (c *copier) abandon() {
 
 // observe records what a transaction of the stream did, before anything that follows it is published.
 func (c *copier) observe(tx *outbox.Transaction) {
-	if c.reader == nil || c.seen(tx.XID) {
+	if len(c.state.Copies) == 0 {
 		return
 	}
+	overtakes := c.reader != nil && !c.seen(tx.XID)
 	for i := range tx.Changes {
 		change := &tx.Changes[i]
 		switch change.Op {
 		case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
-			c.overlay.record(change, tx.XID)
+			c.note(change)
+			if overtakes {
+				c.overlay.record(change, tx.XID)
+			}
 		}
 	}
 	if c.overlay.bytes > c.cfg.Snapshot.maxOverlayBytes {
@@ -151,6 +159,7 @@ func (c *copier) turn(upTo outbox.LSN) {
 	if c.reader == nil || c.latest == nil {
 		return
 	}
+	c.finish(work)
 	if c.tables == nil {
 		if c.listing == 0 {
 			c.listing = c.next()
@@ -237,11 +246,12 @@ func (c *copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	c.held = append(c.held, heldChunk{chunk, p, c.now()})
 	c.bytes += chunk.Bytes()
 	p.held++
-	if chunk.Last != nil {
-		c.reached[p.table] = chunk.Last
-	}
-	if chunk.End {
+	switch {
+	case p.keys != nil:
+	case chunk.End:
 		delete(c.reached, p.table)
+	case chunk.Last != nil:
+		c.reached[p.table] = chunk.Last
 	}
 }
 
@@ -252,6 +262,10 @@ func (c *copier) failed(p *tablePass, r *outbox.Reading) {
 	}
 	if p != nil && errors.Is(r.Err, outbox.ErrTableGone) {
 		c.gone(p.table)
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrOtherKey) {
+		c.restartTable(p.table)
 		return
 	}
 	c.why = r.Err.Error()
@@ -319,12 +333,10 @@ func (c *copier) published(chunk *heldChunk) {
 	work.Chunks++
 	work.RowsDone += int64(chunk.Len())
 	if i := slices.IndexFunc(work.Working, func(w TableCopy) bool { return w.OID == chunk.Table }); i >= 0 {
-		if chunk.Last != nil {
-			work.Working[i].Last = chunk.Last
-		}
-		if chunk.End {
-			work.Working = slices.Delete(work.Working, i, i+1)
-			work.TablesDone++
+		w := &work.Working[i]
+		c.settle(w, chunk)
+		if chunk.pass.keys == nil {
+			w.advance(chunk.Chunk)
 		}
 	}
 	c.bytes -= chunk.Bytes()
@@ -332,6 +344,14 @@ func (c *copier) published(chunk *heldChunk) {
 	c.held = c.held[1:]
 	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
 	c.finish(work)
+}
+
+// advance notes that a chunk is in Kafka.
+func (w *TableCopy) advance(chunk *outbox.Chunk) {
+	if chunk.Last != nil {
+		w.Last = chunk.Last
+	}
+	w.Read = chunk.End
 }
 
 // remember says how a copy ended, for some time.

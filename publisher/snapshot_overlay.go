@@ -36,6 +36,7 @@ type overtaken struct {
 	// that are Unchanged are TOAST that nobody touched. nil: nothing is lacking, or the row is gone.
 	lacking pgoutput.Tuple
 	moves   []rowMove // of a lacking row: the keys that it had, oldest first
+	at      [][]byte  // of one that has moved: the values of its key
 }
 
 // rowMove is a change of a row's key.
@@ -130,17 +131,18 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	switch {
 	case !hasUnchanged(new) || recorded && prior.lacking == nil:
 	case recorded:
-		row.lacking, row.moves = filled(new, prior.lacking), prior.moves
+		row.lacking, row.moves, row.at = filled(new, prior.lacking), prior.moves, prior.at
 	default:
 		row.lacking = new
 	}
 	if row.lacking != nil && !hasUnchanged(row.lacking) {
-		row.lacking, row.moves = nil, nil
+		row.lacking, row.moves, row.at = nil, nil, nil
 	}
 	if row.lacking != nil {
 		row.lacking = bytes.Clone(row.lacking)
 		if before != after {
 			row.moves = append(row.moves[:len(row.moves):len(row.moves)], rowMove{xid, before})
+			row.at = keyOf(t.relation, new, old)
 		}
 	}
 	o.put(t, after, row)
@@ -158,6 +160,9 @@ func (row overtaken) size(key string) int {
 	n := overtakenBytes + len(key) + len(row.lacking)
 	for _, m := range row.moves {
 		n += 32 + len(m.key)
+	}
+	for _, value := range row.at {
+		n += 24 + len(value)
 	}
 	return n
 }
@@ -193,19 +198,28 @@ func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple) (string, b
 		if c.Kind() == pgoutput.Unchanged {
 			return "", false
 		}
-		o.key = append(o.key, c.Kind())
-		o.key = binary.AppendUvarint(o.key, uint64(len(c.Value())))
-		o.key = append(o.key, c.Value()...)
+		o.key = appendIdentity(o.key, c.Kind(), c.Value())
 		next++
 	}
 	if next < len(t.identity) {
 		return "", false
 	}
-	if len(o.key) > longestKey {
-		sum := sha256.Sum256(o.key)
-		return string(sum[:]), true
+	return shortened(o.key), true
+}
+
+func appendIdentity(dst []byte, kind byte, value []byte) []byte {
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// shortened is a key, or a hash of a long one.
+func shortened(key []byte) string {
+	if len(key) > longestKey {
+		sum := sha256.Sum256(key)
+		return string(sum[:])
 	}
-	return string(o.key), true
+	return string(key)
 }
 
 // hasUnchanged says whether a tuple lacks values.

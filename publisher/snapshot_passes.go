@@ -14,6 +14,7 @@ type tablePass struct {
 	read    bool            // its last chunk is here
 	held    int             // chunks of it that wait
 	stale   bool            // what it brings is not wanted any more
+	keys    [][][]byte      // of the rows that it reads; nil: it reads a range
 }
 
 // seen says whether all chunks in flight, and all to come, see a transaction.
@@ -48,18 +49,20 @@ func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
 		return
 	}
 	for c.roomy() && c.reading() < c.cfg.Snapshot.Readers {
-		t, after, ok := c.choose(work)
+		span, ok := c.choose(work)
 		if !ok {
 			return
 		}
+		t := c.tables[span.Table]
 		condition, err := work.condition(t.Schema + "." + t.Name)
 		if err != nil { // it was checked when it came
 			c.why = err.Error()
 			return
 		}
-		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest}
+		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest, keys: span.Keys}
 		c.passes = append(c.passes, p)
-		c.reader.Read(outbox.Span{Task: p.task, Table: t.OID, Root: t.Root, After: after, Condition: condition, Rows: c.rows})
+		span.Task, span.Root, span.Condition, span.Rows = p.task, t.Root, condition, c.rows
+		c.reader.Read(span)
 	}
 }
 
@@ -74,23 +77,39 @@ func (c *copier) reading() int {
 	return n
 }
 
-// choose returns the next table to read of, and from where on: one that is begun, else the next.
-func (c *copier) choose(work *Copy) (t outbox.ListedTable, after [][]byte, ok bool) {
-	for _, w := range work.Working {
-		busy := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale })
-		after, open := c.reached[w.OID]
-		if !busy && open {
-			return c.tables[w.OID], after, true
+// choose returns what to read next: of a table that is begun, else of the next.
+func (c *copier) choose(work *Copy) (span outbox.Span, ok bool) {
+	for i := range work.Working {
+		w := &work.Working[i]
+		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) {
+			continue
+		}
+		if keys := c.wanted(w); len(keys) > 0 {
+			return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: keys}, true
+		}
+		if after, open := c.reached[w.OID]; open {
+			return c.rangeOf(w, after)
 		}
 	}
 	if len(c.todo) == 0 {
-		return t, nil, false
+		return span, false
 	}
-	t, c.todo = c.todo[0], c.todo[1:]
-	work.Working = append(work.Working, TableCopy{OID: t.OID})
+	t := c.todo[0]
+	c.todo = c.todo[1:]
+	work.Working = append(work.Working, TableCopy{OID: t.OID, Root: t.Root})
 	work.After = t.OID
 	c.reached[t.OID] = nil
-	return t, nil, true
+	return c.rangeOf(&work.Working[len(work.Working)-1], nil)
+}
+
+// rangeOf returns the rows of a table after a key. If that is none, and too many rows have moved, it waits until all see where they are.
+func (c *copier) rangeOf(w *TableCopy, after [][]byte) (span outbox.Span, ok bool) {
+	if after == nil && !c.noteOvertaken(w) {
+		c.abandon()
+		c.start()
+		return span, false
+	}
+	return outbox.Span{Table: w.OID, After: after}, true
 }
 
 // again has the rest of a table read again.
@@ -110,7 +129,7 @@ func (c *copier) again(table uint32) {
 	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
 	work := c.current()
 	for _, w := range work.Working {
-		if w.OID == table {
+		if w.OID == table && !w.Read {
 			c.reached[table] = w.Last
 		}
 	}

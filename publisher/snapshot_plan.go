@@ -68,7 +68,9 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 		}
 	}
 	for _, w := range work.Working {
-		c.reached[w.OID] = w.Last
+		if !w.Read {
+			c.reached[w.OID] = w.Last
+		}
 	}
 	if first {
 		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
@@ -117,8 +119,16 @@ func (c *copier) gone(table uint32) {
 	c.finish(work)
 }
 
-// finish ends the copy at work if nothing is left of it.
+// finish takes off the tables of the copy at work that are done, and ends it if nothing is left of it.
 func (c *copier) finish(work *Copy) {
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool {
+		if !w.Read || len(w.Moved.Keys) > 0 {
+			return false
+		}
+		work.TablesDone++
+		c.dirty = true
+		return true
+	})
 	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 {
 		return
 	}

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -97,7 +98,7 @@ func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
 // end appends the last row.
 func (r *chunkRows) end() error {
 	mark := outbox.MarkTrue
-	if r.chunk.End {
+	if r.copier.closes(r.copy, r.chunk) {
 		mark = outbox.MarkLastOfTable
 		if len(r.copier.todo) == 0 && len(r.copy.Working) == 1 {
 			mark = outbox.MarkLast
@@ -153,6 +154,12 @@ func (c *copier) begun(work *Copy, table uint32) bool {
 		}
 	}
 	return false
+}
+
+// closes says whether a chunk is the last of its table.
+func (c *copier) closes(work *Copy, chunk *heldChunk) bool {
+	return chunk.End && chunk.pass.keys == nil &&
+		!slices.ContainsFunc(work.Working, func(w TableCopy) bool { return w.OID == chunk.Table && len(w.Moved.Keys) > 0 })
 }
 
 // orNil is what the progress record has: nothing, if there is nothing to say.

@@ -148,6 +148,10 @@ func (r *shopReader) read(t *shopTask) {
 		after, _ := strconv.Atoi(string(t.span.After[0]))
 		keys = slices.DeleteFunc(keys, func(key int) bool { return key <= after })
 	}
+	if t.span.Keys != nil {
+		keys = slices.DeleteFunc(keys, func(key int) bool { return w.fault.unmoved || !asked(t.span.Keys, key) })
+		w.counts.byKey += len(keys)
+	}
 	limit := min(len(keys), 1+w.random.IntN(20))
 	end := limit == len(keys)
 	visible := w.visible()
@@ -162,9 +166,16 @@ func (r *shopReader) read(t *shopTask) {
 			c.Last = [][]byte{strconv.AppendInt(nil, int64(keys[to]), 10)}
 		}
 		from = max(to, 1)
+		if t.span.Keys != nil {
+			c.Last = nil
+		}
 		c.End = end && to == limit
 		t.chunks = append(t.chunks, c)
 	}
+}
+
+func asked(keys [][][]byte, key int) bool {
+	return slices.ContainsFunc(keys, func(k [][]byte) bool { return string(k[0]) == strconv.Itoa(key) })
 }
 
 // shopLog is Kafka.
@@ -183,7 +194,11 @@ func (l *shopLog) Fence(context.Context) (*Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parsePosition(value)
+	p, err := parsePosition(value)
+	if err == nil && l.shop.fault.forgets {
+		l.shop.forgetMoved(p.Snapshots)
+	}
+	return p, err
 }
 
 func (l *shopLog) Send(_ context.Context, b *Batch) error {

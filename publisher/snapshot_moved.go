@@ -1,0 +1,224 @@
+package publisher
+
+import (
+	"bytes"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// MovedRows are rows whose keys changed while their table was copied, by statements that left TOAST alone: the stream
+// has them under their new keys without those values, and what was read may have them under neither key. So they are read
+// by their keys. They are part of the progress record, as is the position that has moved over their transactions.
+type MovedRows struct {
+	By   []string   `json:"by,omitempty"`   // columns of the identity
+	Keys [][][]byte `json:"keys,omitempty"` // values of those, as texts; ascending, no two the same
+
+	bytes int // that Keys takes in the progress record
+}
+
+// keySize is what a key takes as JSON.
+func keySize(key [][]byte) int {
+	n := 3
+	for _, value := range key {
+		n += 3 + (len(value)+2)/3*4
+	}
+	return n
+}
+
+func compareKeys(a, b [][]byte) int { return slices.CompareFunc(a, b, bytes.Compare) }
+
+func (m *MovedRows) add(by []string, key [][]byte) {
+	if i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys); !found {
+		m.By, m.Keys = by, slices.Insert(m.Keys, i, key)
+		m.bytes += keySize(key)
+	}
+}
+
+// remove says whether the key was there.
+func (m *MovedRows) remove(key [][]byte) bool {
+	i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
+	if found {
+		m.Keys = slices.Delete(m.Keys, i, i+1)
+		m.bytes -= keySize(key)
+	}
+	return found
+}
+
+// resume takes over what a progress record has, which stays as it is.
+func (m *MovedRows) resume() {
+	m.Keys, m.bytes = slices.Clone(m.Keys), 0
+	for _, key := range m.Keys {
+		m.bytes += keySize(key)
+	}
+}
+
+// identityColumns are those that tell the rows of a table apart.
+func identityColumns(relation *pgoutput.Relation) (names []string) {
+	for _, c := range relation.Columns {
+		if c.Key {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// keyOf returns copies of the identity's values in a row. Where the row lacks them, they are in the old one, if that is not nil.
+func keyOf(relation *pgoutput.Relation, row, old pgoutput.Tuple) (key [][]byte) {
+	before := old.Columns()
+	i := 0
+	for c := row.Columns(); c.Next() && i < len(relation.Columns); i++ {
+		value := c.Value()
+		if old != nil && before.Next() && c.Kind() == pgoutput.Unchanged {
+			value = before.Value()
+		}
+		if relation.Columns[i].Key {
+			key = append(key, bytes.Clone(value))
+		}
+	}
+	return key
+}
+
+// note keeps account of the rows that a change moves, for every copy that is in the middle of their table.
+func (c *copier) note(change *outbox.Change) {
+	for i := range c.state.Copies {
+		working := c.state.Copies[i].Working
+		for j := range working {
+			w := &working[j]
+			if w.Root != change.Relation.OID || !c.within(w) {
+				continue
+			}
+			if !w.note(change) || c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
+				c.restart(w)
+			}
+		}
+	}
+}
+
+// within says whether something of a table was read that counts.
+func (c *copier) within(w *TableCopy) bool {
+	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
+}
+
+// note returns false if the rows of the table are told apart by other columns than before.
+//
+// Once the table is read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
+func (w *TableCopy) note(c *outbox.Change) bool {
+	switch {
+	case c.Op == outbox.Truncate:
+		w.Moved = MovedRows{}
+	case c.OldKind != 'K': // the key stays, or the log has all values
+	case len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, identityColumns(c.Relation)):
+		return false
+	default:
+		listed := w.Moved.remove(keyOf(c.Relation, c.Old, nil))
+		if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
+			w.Moved.add(identityColumns(c.Relation), keyOf(c.Relation, c.New, c.Old))
+		}
+	}
+	return true
+}
+
+// noteOvertaken lists the rows that have moved in the stream already, while the passes to come may see them elsewhere. It is
+// called before the first pass of a table, and returns false if there are too many.
+func (c *copier) noteOvertaken(w *TableCopy) bool {
+	w.Moved = MovedRows{}
+	t := c.overlay.tables[w.Root]
+	if t == nil {
+		return true
+	}
+	by := identityColumns(t.relation)
+	for _, row := range t.rows {
+		if row.moves == nil || c.latest.Sees(row.xid) {
+			continue
+		}
+		w.Moved.add(by, row.at)
+		if c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
+			w.Moved = MovedRows{}
+			return false
+		}
+	}
+	return true
+}
+
+// movedBytes is what the lists take in the progress record.
+func (c *copier) movedBytes() (n int) {
+	for i := range c.state.Copies {
+		for j := range c.state.Copies[i].Working {
+			n += c.state.Copies[i].Working[j].Moved.bytes
+		}
+	}
+	return n
+}
+
+// restart has a table copied again from its start, by passes that see all that the stream has told by now.
+func (c *copier) restart(w *TableCopy) {
+	c.cfg.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
+		zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
+	*w = TableCopy{OID: w.OID, Root: w.Root}
+	c.dirty = true
+	if c.reader != nil {
+		c.abandon()
+		c.start()
+	}
+}
+
+// restartTable is restart for the copy at work.
+func (c *copier) restartTable(table uint32) {
+	working := c.current().Working
+	for i := range working {
+		if working[i].OID == table {
+			c.restart(&working[i])
+		}
+	}
+}
+
+// maxKeys bounds the rows that are read by their keys in one pass.
+const maxKeys = 256
+
+// wanted returns the keys to be read now, if any: at the end of the table, or when the list is long.
+func (c *copier) wanted(w *TableCopy) [][][]byte {
+	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
+	if asked || !w.Read && c.movedBytes() < c.cfg.Snapshot.maxMovedBytes/4 {
+		return nil
+	}
+	return slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)])
+}
+
+// settle takes off the list what a chunk has brought, and at the end of a pass by keys what is not there any more. A row that
+// the chunk sees under another key is neither.
+func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
+	if len(w.Moved.Keys) == 0 {
+		return
+	}
+	strike := func(key [][]byte) {
+		if !c.overlay.elsewhere(chunk.Chunk, key) {
+			w.Moved.remove(key)
+		}
+	}
+	for i := range chunk.Len() {
+		strike(keyOf(chunk.Relation, chunk.Row(i), nil))
+	}
+	if chunk.End {
+		for _, key := range chunk.pass.keys {
+			strike(key)
+		}
+	}
+}
+
+// elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.
+func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
+	t := o.tables[chunk.Relation.OID]
+	if t == nil {
+		return false
+	}
+	o.key = o.key[:0]
+	for _, value := range key {
+		o.key = appendIdentity(o.key, pgoutput.Text, value)
+	}
+	row := t.rows[shortened(o.key)]
+	return row.lacking != nil && slices.ContainsFunc(row.moves, func(m rowMove) bool { return !chunk.Visible.Sees(m.xid) })
+}
