@@ -50,7 +50,7 @@ func (p *Publisher) accept(recorded *Position) Position {
 	if shared <= s.Server { // else the server was set back: nobody knows what it shares
 		to.EndLSN = max(to.EndLSN, shared)
 	}
-	if to.EndLSN == recorded.EndLSN && recorded.reach() <= s.Server && timelineAt(p.history, s.Timeline, to.EndLSN) == recorded.Timeline {
+	if to.EndLSN == recorded.EndLSN && recorded.reach() <= s.Server && checkTimeline(s, *recorded, p.history) == nil {
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
 	}
 	return to

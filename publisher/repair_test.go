@@ -45,3 +45,32 @@ func TestRepair(t *testing.T) {
 		})
 	}
 }
+
+// A repair that goes on at a giant which is partly out goes on within it, whatever timeline that was recorded on.
+func TestRepairWithinGiant(t *testing.T) {
+	system := outbox.System{ID: "7300", DatabaseOID: 5, Timeline: 3, Server: 1000, ConfirmedFlush: 100, PublicationHash: "new"}
+	for name, c := range map[string]struct {
+		timeline int32
+		end      outbox.LSN
+		within   bool
+	}{
+		"before both switches":              {1, 120, true},
+		"recorded again after a switch":     {2, 120, true},
+		"recorded again after both":         {3, 120, true},
+		"the commit record is not whole":    {1, 150, false},
+		"behind the end of its timeline":    {1, 160, false},
+		"of a timeline that nobody knows":   {7, 120, false},
+		"of the timeline, not written here": {3, 1000, false},
+	} {
+		recorded := startPosition(system, "s")
+		recorded.Timeline, recorded.EndLSN, recorded.Ordinal, recorded.Part = c.timeline, c.end, 40, 2
+		source := listOf()
+		source.system = system
+		p := newPublisher(testConfig(nil), nil, &memoryLog{}, tableFormat{})
+		p.source, p.history = source, []outbox.TimelineSwitch{{Timeline: 1, End: 150}, {Timeline: 2, End: 180}}
+		to := p.accept(&recorded)
+		if within := to.Ordinal == 40 && to.Part == 2 && to.EndLSN == c.end; within != c.within || !within && to.Ordinal != 0 {
+			t.Errorf("%s: %+v", name, to)
+		}
+	}
+}
