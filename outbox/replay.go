@@ -3,13 +3,14 @@ package outbox
 // A note is good once: whoever reads one (it stands in the text of the client's own Query) could call pgtee.note()
 // with it again in the same session, where its HMAC is right, and have rows told as another statement's.
 
-// counting is what identifies the notes of one session: they are counted from 1, and no number comes twice.
+// counting is what identifies the notes of one session: they are counted from 1, and no number comes twice before the
+// counter wraps around.
 type counting struct {
 	proxy   uint32
 	session SessionID
 }
 
-// newest is the highest counter of a session, and the transaction that brought it.
+// newest is the latest counter of a session, and the transaction that brought it.
 type newest struct {
 	counter uint32
 	xid     XID
@@ -32,7 +33,7 @@ func (r *replays) seen(n *Note, xid XID) bool {
 	if !known {
 		last, known = r.old[key]
 	}
-	if known && n.Counter <= last.counter {
+	if known && int32(n.Counter-last.counter) <= 0 {
 		return !precedes(xid, last.xid)
 	}
 	if r.young == nil || len(r.young) >= maxCounted {

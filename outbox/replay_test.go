@@ -1,6 +1,9 @@
 package outbox
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // A note is good once. What comes late by two-phase commit is no replay.
 func TestReplayedNotes(t *testing.T) {
@@ -25,6 +28,7 @@ func TestReplayedNotes(t *testing.T) {
 		{"one of before", 104, []uint32{2}, 1, "R"},
 		{"that of the transaction itself", 105, []uint32{6, 6, 7}, 1, "VRV"},
 		{"after the wrap of transaction ids", 3, []uint32{8, 6}, 1, "VR"},
+		{"the counter wraps", 4, []uint32{math.MaxUint32 - 1, math.MaxUint32, 0, 1, 1, math.MaxUint32}, 3, "VVVVRR"},
 	} {
 		w.begin(step.xid)
 		for _, counter := range step.counters {
