@@ -82,6 +82,7 @@ func contextHeaders(c *Config) []publisher.Header {
 func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	e.now = e.config.Now()
+	e.transaction.encode(tx, c.Ordinal)
 	var err error
 	switch c.Op {
 	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate, outbox.Read:

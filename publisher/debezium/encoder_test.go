@@ -256,3 +256,35 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations per transaction, want 0", allocations)
 	}
 }
+
+// A row that is encoded again, without the values that made its record too large, is counted once.
+func TestCountedOnce(t *testing.T) {
+	config := sampleConfig()
+	config.TransactionMetadata = true
+	encode := func(times int) string {
+		e, b, tx := New(config), &publisher.Batch{}, sampleTransaction()
+		if err := e.Begin(b, tx); err != nil {
+			t.Fatal(err)
+		}
+		for i := range tx.Changes {
+			for range times {
+				b.Reset()
+				if err := e.Append(b, tx, i); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := e.End(b, tx); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, r := range b.Records() {
+			text += string(r.Value) + "\n"
+		}
+		return text
+	}
+	once := encode(1)
+	if again := encode(3); again != once || !strings.Contains(once, `"event_count":7`) {
+		t.Errorf("encoded once:\n%s\nencoded again:\n%s", once, again)
+	}
+}

@@ -19,6 +19,9 @@ type transaction struct {
 	id     []byte
 	events int64
 	seen   []*collection // that have events, in the order of their first
+
+	change  int           // number of the change that is encoded
+	counted []*collection // once for each of its events
 }
 
 // collection is a table, or the messages.
@@ -34,7 +37,7 @@ func (t *transaction) begin(tx *outbox.Transaction) {
 	for _, c := range t.seen {
 		c.events = 0
 	}
-	t.xid, t.commit, t.events, t.seen = tx.XID, tx.CommitLSN, 0, t.seen[:0]
+	t.xid, t.commit, t.events, t.seen, t.counted = tx.XID, tx.CommitLSN, 0, t.seen[:0], t.counted[:0]
 	t.id = strconv.AppendUint(t.id[:0], uint64(tx.XID), 10)
 	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.CommitLSN), 10)
 }
@@ -44,12 +47,32 @@ func (t *transaction) is(tx *outbox.Transaction) bool {
 	return t.xid == tx.XID && t.commit == tx.CommitLSN
 }
 
+// encode says which change is encoded next. If it was the last one, too, its records were too large and are made again:
+// what was counted for them does not count.
+func (t *transaction) encode(tx *outbox.Transaction, change int) {
+	if t.is(tx) && t.change == change {
+		for _, c := range t.counted {
+			t.discount(c)
+		}
+	}
+	t.change, t.counted = change, t.counted[:0]
+}
+
 func (t *transaction) count(c *collection) {
 	if c.events == 0 {
 		t.seen = append(t.seen, c)
 	}
 	c.events++
 	t.events++
+	t.counted = append(t.counted, c)
+}
+
+func (t *transaction) discount(c *collection) {
+	c.events--
+	t.events--
+	if c.events == 0 {
+		t.seen = slices.DeleteFunc(t.seen, func(other *collection) bool { return other == c })
+	}
 }
 
 // appendBlock appends the field "transaction" of the next event.
