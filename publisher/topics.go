@@ -2,9 +2,7 @@ package publisher
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // topics are the topics of a prefix that are not of a table.
@@ -89,15 +86,11 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	if err := l.learn(ctx, l.unknownTopics(b)); err != nil {
 		return err
 	}
-	last, created := "", false
+	last := ""
 	for i := range b.entries {
 		e := &b.entries[i]
 		if e.topic == last {
 			continue
-		}
-		if _, known := l.known[e.topic]; !known && !created {
-			l.createMissing(ctx, b)
-			created = true
 		}
 		err := l.known[e.topic]
 		if err != nil && e.event && e.topic != l.cfg.Router.Refused() {
@@ -122,31 +115,6 @@ func (l *kafkaLog) refuse(ctx context.Context, b *Batch, i int, why error) error
 		return err
 	}
 	return l.known[topic]
-}
-
-// createMissing creates in one request what topics of the batch are not known and are made as most are: the rows of
-// thousands of tables may come at once. What it cannot do, ensureOnce tries again and tells of.
-func (l *kafkaLog) createMissing(ctx context.Context, b *Batch) {
-	missing := map[string]bool{}
-	for i := range b.entries {
-		e := &b.entries[i]
-		own := l.cfg.Shape.TopicSettings(e.topic)
-		if _, known := l.known[e.topic]; !known && !e.event && own.Partitions == 0 && own.ReplicationFactor == 0 && own.Config == nil {
-			missing[e.topic] = true
-		}
-	}
-	if len(missing) < 2 {
-		return
-	}
-	responses, err := kadm.NewClient(l.client).CreateTopics(ctx, l.cfg.Partitions, l.cfg.ReplicationFactor, l.cfg.topicConfigs(nil), slices.Sorted(maps.Keys(missing))...)
-	if err != nil {
-		return
-	}
-	for topic, r := range responses {
-		if r.Err == nil || errors.Is(r.Err, kerr.TopicAlreadyExists) {
-			l.known[topic] = nil
-		}
-	}
 }
 
 // maxKnownTopics bounds what is remembered of topics; it is learnt again.
