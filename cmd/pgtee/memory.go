@@ -13,13 +13,19 @@ func boundGarbage() {
 	}
 }
 
-// collectorBytes is the memory of one publisher near which garbage is collected more often: half of it is in use at
-// most, and the other half would only be garbage.
-const collectorBytes = 128 << 20
+// collectorBytes is above what one publisher has in use while it copies tables (SNAPSHOT.md: chunks that wait, what the stream
+// has overtaken), and half as much garbage. A limit below what is in use would have garbage collected all the time.
+const collectorBytes = 256 << 20
 
 // boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT says otherwise.
-func boundMemory(publishers int) {
+func (f publisherFlags) boundMemory(publishers int) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(publishers) * collectorBytes)
+		debug.SetMemoryLimit(int64(publishers) * f.memoryLimit())
 	}
+}
+
+// memoryLimit is the memory of one publisher near which garbage is collected more often. It grows with what one part of a
+// transaction, and one record on its way from a row to Kafka, may take.
+func (f publisherFlags) memoryLimit() int64 {
+	return collectorBytes + 4*int64(f.PartBytes) + 12*int64(f.MaxRecord)
 }

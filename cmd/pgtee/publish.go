@@ -68,7 +68,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.pingRegistry(ctx); err != nil {
 		return err
 	}
-	boundMemory(len(sources))
+	c.boundMemory(len(sources))
 	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
