@@ -1,4 +1,5 @@
 # SQLAlchemy: the suite that every dialect must pass, the PostgreSQL dialect's own, and transactions, with two drivers.
+# Left out is what takes long and is the same for a proxy: SQL compiled without a server, types, and catalogs read.
 install() {
 	environment "psycopg[binary]==3.2.10" asyncpg==0.30.0 greenlet==3.2.4 typing_extensions==4.15.0
 	source_of sqlalchemy 2.0.44
@@ -20,6 +21,7 @@ tests() {
 	local driver report=$REPORT
 	for driver in psycopg asyncpg; do
 		REPORT=$report.$driver pytest -p no:warnings -o junit_suite_name=$driver --dburi "postgresql+$driver://scott@$PGHOST:$PGPORT/$PGDATABASE" \
+			-k "not (Compil or test_types or Reflection or Bizarro)" \
 			test/dialect/postgresql test/dialect/test_suite.py test/engine/test_transaction.py || true
 		sed "s/classname=\"/&$driver /g" "$report.$driver" >>"$report"
 	done
