@@ -344,7 +344,8 @@ func (p *Publisher) published(position Position) {
 	p.batch.Reset()
 	p.composed, p.filtered, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
-	p.copier.dirty = false
+	p.stats.copied(p.copier.rowsOut, p.copier.tablesOut)
+	p.copier.dirty, p.copier.rowsOut, p.copier.tablesOut = false, 0, 0
 	p.torn = p.torn && p.goesOn
 	if position.Ordinal > 0 {
 		p.cfg.Log.Info("published a part of a transaction", zap.Stringer("lsn", position.EndLSN), zap.Int("part", position.Part), zap.Int("changes", position.Ordinal))

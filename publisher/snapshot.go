@@ -57,7 +57,7 @@ type FinishedCopy struct {
 
 // SnapshotStats is the part of Stats that tells of the copy at work.
 type SnapshotStats struct {
-	State         string // "" (none), "waiting", "copying", "paused", "throttled"
+	State         string // "" (none), "waiting", "copying", "paused"
 	ID            string
 	Waiting       string // for what: a transaction, the stream
 	Table         string // last one that rows were published of
@@ -67,7 +67,8 @@ type SnapshotStats struct {
 	RowsEstimated int64 // by the planner; -1: not known
 	Chunks        int64
 	Since         time.Time // of the request
-	TotalRows     int64     // of all snapshots since the publisher was made
+	TotalRows     int64     // published chunks have brought, of all snapshots since the publisher was made
+	TotalTables   int64     // done, in those
 }
 
 // Signal has a request carried out as if it had come through the log. It may be called from any goroutine; what

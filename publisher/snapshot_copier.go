@@ -20,6 +20,8 @@ type copier struct {
 	state *Snapshots // as the next progress record will have it
 	dirty bool       // state differs from the recorded one
 
+	rowsOut, tablesOut int // rows of chunks, and tables that are done, since the last Publish
+
 	reader   TableReader // nil: nothing to copy
 	overlay  overlay
 	starting int             // task of the Begin that counts
@@ -332,6 +334,7 @@ func (c *copier) published(chunk *heldChunk) {
 	c.budget -= float64(chunk.Len())
 	work.Chunks++
 	work.RowsDone += int64(chunk.Len())
+	c.rowsOut += chunk.Len()
 	if i := slices.IndexFunc(work.Working, func(w TableCopy) bool { return w.OID == chunk.Table }); i >= 0 {
 		w := &work.Working[i]
 		c.settle(w, chunk)

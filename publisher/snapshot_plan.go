@@ -126,6 +126,7 @@ func (c *copier) finish(work *Copy) {
 			return false
 		}
 		work.TablesDone++
+		c.tablesOut++
 		c.dirty = true
 		return true
 	})

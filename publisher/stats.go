@@ -76,13 +76,16 @@ func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused
 func (s *stats) snapshot(now SnapshotStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now.TotalRows = s.now.Snapshot.TotalRows
-	if now.ID == s.now.Snapshot.ID {
-		now.TotalRows += max(0, now.RowsDone-s.now.Snapshot.RowsDone)
-	} else {
-		now.TotalRows += now.RowsDone
-	}
+	now.TotalRows, now.TotalTables = s.now.Snapshot.TotalRows, s.now.Snapshot.TotalTables
 	s.now.Snapshot = now
+}
+
+// copied counts what of tables was published.
+func (s *stats) copied(rows, tables int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Snapshot.TotalRows += int64(rows)
+	s.now.Snapshot.TotalTables += int64(tables)
 }
 
 func (s *stats) ack(upTo outbox.LSN) {

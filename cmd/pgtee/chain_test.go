@@ -183,6 +183,12 @@ func TestChain(t *testing.T) {
 	if text := httpText(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "pgtee_notes_total 2") || !strings.Contains(text, `pgtee_published_transactions_total{database="postgres",slot="pgtee"} 2`) {
 		t.Errorf("metrics: %s", text)
 	}
+	c.exec(url, "SELECT pgtee.snapshot(ARRAY['orders'])")
+	running.eventually("the snapshot", func() bool {
+		text := httpText(t, "http://"+metrics+"/metrics")
+		return strings.Contains(text, `pgtee_snapshot_rows_total{database="postgres",slot="pgtee"} 1`) && strings.Contains(text, `pgtee_snapshot_tables_total{database="postgres",slot="pgtee"} 1`) &&
+			strings.Contains(text, `pgtee_snapshot_state{database="postgres",slot="pgtee",state="copying"} 0`)
+	})
 	expectStatus(t, pgtee(t, "status", "--postgres", url, "--kafka", c.broker.Address(), "--json"), true)
 	if got := running.stop(); got.code != exitOK || strings.Contains(got.stderr, secret) || strings.Contains(got.stderr, "first") {
 		t.Errorf("run: %+v", got)

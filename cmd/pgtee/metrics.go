@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -41,7 +42,7 @@ func publisherMetrics(p databasePublisher) []metric {
 	counter := func(name, help string, read func() int64) metric {
 		return metric{name, help, prometheus.CounterValue, func() float64 { return float64(read()) }, labels}
 	}
-	return []metric{
+	return append(snapshotMetrics(p, labels), []metric{
 		gauge("pgtee_acked_lsn", "PostgreSQL may discard the log up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
 		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
 		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
@@ -60,7 +61,24 @@ func publisherMetrics(p databasePublisher) []metric {
 		counter("pgtee_refused_events_total", "Events of the application that went to PREFIX.outbox.refused: they may not go where they were to go.", func() int64 { return p.Stats().Refused }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
 		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),
+	}...)
+}
+
+// snapshotMetrics tell of the copies of tables.
+func snapshotMetrics(p databasePublisher, labels prometheus.Labels) []metric {
+	metrics := []metric{
+		{"pgtee_snapshot_rows_total", "Rows that snapshots have read and published, those that the stream has overtaken included.", prometheus.CounterValue,
+			func() float64 { return float64(p.Stats().Snapshot.TotalRows) }, labels},
+		{"pgtee_snapshot_tables_total", "Tables that snapshots have done.", prometheus.CounterValue,
+			func() float64 { return float64(p.Stats().Snapshot.TotalTables) }, labels},
 	}
+	for _, state := range []string{"copying", "waiting", "paused"} {
+		labels := maps.Clone(labels)
+		labels["state"] = state
+		metrics = append(metrics, metric{"pgtee_snapshot_state", "1 for the state of the snapshot that is not finished; 0 for all if there is none.", prometheus.GaugeValue,
+			func() float64 { return boolMetric(p.Stats().Snapshot.State == state) }, labels})
+	}
+	return metrics
 }
 
 func boolMetric(b bool) float64 {
