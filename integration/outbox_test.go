@@ -135,7 +135,7 @@ func TestEventsAmongTheRows(t *testing.T) {
 			if got, want := keysAndValues(topics["outbox.set"]), `1={"n": 0, "id": 1, "stmt": "order 0"} 2={"n": 0, "id": 2, "stmt": "order 1"} 3={"n": 0, "id": 3, "stmt": "order 2"}`; got != want {
 				t.Errorf("the set is %s, want %s", got, want)
 			}
-			if got := keysAndValues(topics["outbox.a.b"]) + keysAndValues(topics["outbox.refused"]); got != "=a.b=a_b =progress" {
+			if got := keysAndValues(topics["outbox.a.b"]) + ", " + keysAndValues(topics["outbox.refused"]); got != "=a.b, =a_b =progress" {
 				t.Errorf("a.b and refused: %s", got)
 			}
 			if direct := topics["outbox.direct"]; len(direct) != 1 || direct[0].Value != nil || !strings.HasPrefix(direct[0].Headers["pgtee"], `{"user":"postgres","session":null`) {

@@ -191,7 +191,8 @@ func sorted(text string) string {
 }
 
 func (x *toolbox) maintenance() {
-	x.through("vacuumdb", "-j", "2", "-z", "-f")
+	x.through("vacuumdb", "-j", "2", "-z")
+	x.through("vacuumdb", "-f") // not in parallel: that may deadlock, as its documentation says
 	x.through("vacuumdb", "--analyze-in-stages")
 	x.through("reindexdb", "--concurrently")
 	x.through("reindexdb", "-S", "shop", "-j", "2")

@@ -385,3 +385,26 @@ func TestAtLeastOnce(t *testing.T) {
 	}
 	committed(t, cfg.Brokers, "shop.public.a", 3) // one came twice
 }
+
+// Which of two names is there must be the same every time.
+func TestTopicsThatExcludeEachOther(t *testing.T) {
+	for _, tt := range []struct {
+		topics []string
+		want   int
+	}{
+		{[]string{"a.b", "a_c"}, 2},
+		{[]string{"a.b", "c", "a_b", "d"}, 2},
+		{make20(), createdAtOnce},
+	} {
+		if got := together(tt.topics); got != tt.want {
+			t.Errorf("%v: %d at once, want %d", tt.topics, got, tt.want)
+		}
+	}
+}
+
+func make20() (topics []string) {
+	for i := range 20 {
+		topics = append(topics, fmt.Sprint(i))
+	}
+	return topics
+}
