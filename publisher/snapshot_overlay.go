@@ -259,7 +259,7 @@ func filledKey(t *overtakenTable, tuple, old pgoutput.Tuple) pgoutput.Tuple {
 
 func appendColumn(dst pgoutput.Tuple, kind byte, value []byte) pgoutput.Tuple {
 	dst = append(dst, kind)
-	if kind == pgoutput.Text || kind == pgoutput.Binary {
+	if value != nil { // else Null or Unchanged
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		dst = append(dst, value...)
 	}

@@ -118,11 +118,7 @@ func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
 	r.done++
 	r.id = strconv.AppendInt(r.id[:r.fixed], r.copy.RowsDone+int64(r.number), 10)
 	r.batch.atRead(r.id)
-	first := r.batch.Len()
-	if err := r.format.Append(r.batch, &r.tx, 0); err != nil {
-		return unencoded(sourceName(row), err)
-	}
-	if err := r.owners.claim(r.batch, first, row, r.cfg.Shape, r.cfg.Router); err != nil {
+	if err := r.appendFitting(&r.tx, 0); err != nil {
 		return err
 	}
 	if r.batch.Bytes() < r.part {

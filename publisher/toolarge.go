@@ -168,7 +168,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place,
 	}
 	from := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
-	b.mark(fmt.Sprintf("%d.dead-letter", c.Ordinal))
+	b.mark(string(b.ordinal) + ".dead-letter")
 	b.Add(p.topics.deadLetter, Null, from)
 	b.deadLetters++
 	return nil
@@ -193,7 +193,7 @@ func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start place)
 	for longest := int(p.cfg.MaxRecordBytes) / 2; longest > 0; longest /= 4 {
 		var left []leftOut
 		c.Old, c.New, left = withoutLong(&whole, longest)
-		p.batch.At(tx, i)
+		p.batch.repeat = 0
 		err := p.appendRecords(tx, i)
 		var outage interface{ Temporary() bool }
 		if errors.As(err, &outage) && outage.Temporary() {

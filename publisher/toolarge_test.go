@@ -120,3 +120,33 @@ func TestTooLarge(t *testing.T) {
 		})
 	}
 }
+
+// A row that a snapshot has read comes under the same policy, and keeps its event id.
+func TestTooLargeRowOfASnapshot(t *testing.T) {
+	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}
+	p := newPublisher(cfg.withDefaults(), nil, nil, valuesFormat{})
+	p.source, p.batch = &simSource{}, newBatch("7300", "pgtee", Normalised)
+	p.copier.request(Copy{ID: "c"})
+	rows := p.beginRows(t.Context(), &heldChunk{Chunk: &outbox.Chunk{Table: 1}, pass: &tablePass{}}, docs('d'))
+	lacking := append(tupleOf("8", "b", "m"), pgoutput.Unchanged)
+	binary.BigEndian.PutUint16(lacking, 4)
+	for i, row := range []pgoutput.Tuple{
+		tupleOf("7", "a", strings.Repeat("x", 200_000), "m"),
+		filled(lacking, omittedLast(tupleOf("8", "b", "m"))), // what the stream lacks is not held of the chunk, either
+	} {
+		if err := rows.add(i, row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows.end(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range p.batch.Records() {
+		got = append(got, r.Topic+" "+string(r.Headers[0].Value[strings.LastIndex(string(r.Headers[0].Value), "/")+1:]))
+	}
+	const want = "[shop.public.docs snapshot.c.0 shop.dead-letter snapshot.c.0.dead-letter shop.public.docs snapshot.c.1 shop.dead-letter snapshot.c.1.dead-letter]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
