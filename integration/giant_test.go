@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-var giantRows = flag.Int("giant-rows", 120_000, "rows of the giant transaction")
+var giantRows = flag.Int("giant-rows", 800_000, "rows of the giant transaction")
 
 // What pgtee publish may take of memory, however large a transaction is.
 const giantMemoryBytes = 200 << 20
