@@ -22,6 +22,7 @@ type Span struct {
 	After     [][]byte   // key of the last row that is not wanted any more, or its ctid; none: from the start
 	By        []string   // with Keys: the columns of the identity
 	Keys      [][][]byte // values of those, as texts; none: a range is read
+	UpTo      [][]byte   // with Keys: key of the last row that is wanted, in the order of the pass; none: to the end
 	Condition string     // SQL over the columns; "": every row
 	Rows      int        // about as many, and no more than a pass may take otherwise
 }

@@ -27,6 +27,9 @@ func (t *source) lookUpBy(identity []string) error {
 // lookupSQL reads the rows that have the keys of the span: one query for each, so that the plan of each is to look into the index.
 func (t *source) lookupSQL(s *Span) string {
 	rows := "SELECT " + t.columns() + t.from(s)
+	if s.UpTo != nil && !t.texts { // a ctid says nothing about a key
+		rows += t.compared("<=", s.UpTo)
+	}
 	parts := make([]string, len(s.Keys))
 	for i, key := range s.Keys {
 		parts[i] = t.matching(s.By, key)

@@ -222,22 +222,25 @@ func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 		}
 		fmt.Fprintf(&sql, " AND ctid < '(%d,0)'", upTo)
 	} else {
-		order := strings.Join(quoteAll(t.key), ",")
 		if s.After != nil {
-			values := make([]string, len(s.After))
-			for i, value := range s.After {
-				values[i] = quoteLiteral(string(value))
-			}
-			left, right := order, values[0]
-			if len(t.key) > 1 {
-				left, right = "ROW("+order+")", "ROW("+strings.Join(values, ",")+")"
-			}
-			fmt.Fprintf(&sql, " AND %s OPERATOR(%s.>) %s", left, quoteIdentifier(t.operator), right)
+			sql.WriteString(t.compared(">", s.After))
 		}
-		fmt.Fprintf(&sql, " ORDER BY %s LIMIT %d", order, limit)
+		fmt.Fprintf(&sql, " ORDER BY %s LIMIT %d", strings.Join(quoteAll(t.key), ","), limit)
 	}
 	sql.WriteString(") TO STDOUT")
 	return sql.String()
+}
+
+// compared is the condition on where a row is in the order of the key.
+func (t *source) compared(operator string, place [][]byte) string {
+	left, right := strings.Join(quoteAll(t.key), ","), make([]string, len(place))
+	for i, value := range place {
+		right[i] = quoteLiteral(string(value))
+	}
+	if len(t.key) == 1 {
+		return fmt.Sprintf(" AND %s OPERATOR(%s.%s) %s", left, quoteIdentifier(t.operator), operator, right[0])
+	}
+	return fmt.Sprintf(" AND ROW(%s) OPERATOR(%s.%s) ROW(%s)", left, quoteIdentifier(t.operator), operator, strings.Join(right, ","))
 }
 
 // columns are those that are published.

@@ -23,6 +23,7 @@ type SnapshotConfig struct {
 	maxHeldBytes    int // of chunks that wait [32 MiB]
 	maxOverlayBytes int // [64 MiB]
 	maxMovedBytes   int // of keys of moved rows in the progress record [64 KiB]
+	longMovedBytes  int // of those: from there on they are read before the rest of the table [a quarter]
 }
 
 func (c *SnapshotConfig) setDefaults() {
@@ -31,6 +32,7 @@ func (c *SnapshotConfig) setDefaults() {
 	orDefault(&c.maxHeldBytes, 32<<20)
 	orDefault(&c.maxOverlayBytes, 64<<20)
 	orDefault(&c.maxMovedBytes, 64<<10)
+	orDefault(&c.longMovedBytes, c.maxMovedBytes/4)
 }
 
 // SnapshotMode says what a publisher copies by itself.

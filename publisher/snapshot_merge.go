@@ -8,8 +8,8 @@ import (
 )
 
 // merge decides which rows of a chunk are published, and how: use is called for each with its number. A row that a transaction
-// touched which the chunk does not see is left to the stream; if the stream lacks values of it that the chunk has,
-// what both know together is published.
+// touched which the chunk does not see is left to the stream; if the stream lacks values of it that the chunk has under the
+// same key, what both know together is published.
 //
 // Nothing is looked up as long as the stream has not touched the table.
 //
@@ -25,16 +25,14 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 		}
 		return nil
 	}
-	origins := t.origins(&chunk.Visible)
 	for i := range chunk.Len() {
 		row := chunk.Row(i)
 		key, _ := o.identityOf(t, row)
 		if touched, found := t.rows[key]; found && !chunk.Visible.Sees(touched.xid) {
-			lacking := origins[key]
-			if lacking == nil {
+			if touched.lacking == nil || touched.elsewhere(&chunk.Visible) {
 				continue
 			}
-			row = filled(lacking, row)
+			row = filled(touched.lacking, row)
 		}
 		if err := use(i, row); err != nil {
 			return err
@@ -42,6 +40,9 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 	}
 	return nil
 }
+
+// elsewhere says whether the row has another key in what a snapshot sees.
+func (row *overtaken) elsewhere(v *outbox.Visible) bool { return row.mover != 0 && !v.Sees(row.mover) }
 
 // tellsApart says whether rows of a relation have the keys of the table's rows.
 func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
@@ -54,22 +55,4 @@ func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
 		}
 	}
 	return len(t.identity) == 0 || t.identity[len(t.identity)-1] < len(relation.Columns)
-}
-
-// origins returns the rows that lack values, by the keys under which a snapshot saw them.
-func (t *overtakenTable) origins(v *outbox.Visible) map[string]pgoutput.Tuple {
-	origins := map[string]pgoutput.Tuple{}
-	for key, row := range t.rows {
-		if row.lacking == nil || v.Sees(row.xid) {
-			continue
-		}
-		for _, m := range row.moves {
-			if !v.Sees(m.xid) {
-				key = m.key
-				break
-			}
-		}
-		origins[key] = row.lacking
-	}
-	return origins
 }

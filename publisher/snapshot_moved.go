@@ -38,6 +38,11 @@ func (m *MovedRows) add(by []string, key [][]byte) {
 	}
 }
 
+func (m *MovedRows) has(key [][]byte) bool {
+	_, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
+	return found
+}
+
 // remove says whether the key was there.
 func (m *MovedRows) remove(key [][]byte) bool {
 	i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
@@ -132,7 +137,7 @@ func (c *copier) noteOvertaken(w *TableCopy) bool {
 	}
 	by := identityColumns(t.relation)
 	for _, row := range t.rows {
-		if row.moves == nil || c.latest.Sees(row.xid) {
+		if row.mover == 0 || c.latest.Sees(row.mover) {
 			continue
 		}
 		w.Moved.add(by, row.at)
@@ -179,17 +184,19 @@ func (c *copier) restartTable(table uint32) {
 // maxKeys bounds the rows that are read by their keys in one pass.
 const maxKeys = 256
 
-// wanted returns the keys to be read now, if any: at the end of the table, or when the list is long.
-func (c *copier) wanted(w *TableCopy) [][][]byte {
+// wanted returns the rows to be read by their keys now, if any: at the end of the table, or when the list is long. Of what is
+// not read yet they read nothing: it is to come.
+func (c *copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
-	if asked || !w.Read && c.movedBytes() < c.cfg.Snapshot.maxMovedBytes/4 {
-		return nil
+	upTo := c.reached[w.OID]
+	if asked || len(w.Moved.Keys) == 0 || !w.Read && (upTo == nil || c.movedBytes() < c.cfg.Snapshot.longMovedBytes) {
+		return span, false
 	}
-	return slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)])
+	return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)]), UpTo: upTo}, true
 }
 
-// settle takes off the list what a chunk has brought, and at the end of a pass by keys what is not there any more. A row that
-// the chunk sees under another key is neither.
+// settle takes off the list what a chunk has brought, and at the end of a pass by keys what is not there any more, or is to
+// come. A row that the chunk sees under another key is neither.
 func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
 	if len(w.Moved.Keys) == 0 {
 		return
@@ -209,6 +216,13 @@ func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
 	}
 }
 
+// listed says whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
+func (c *copier) listed(chunk *heldChunk, row pgoutput.Tuple) bool {
+	working := c.current().Working
+	i := slices.IndexFunc(working, func(w TableCopy) bool { return w.OID == chunk.Table })
+	return i >= 0 && working[i].Moved.has(keyOf(chunk.Relation, row, nil))
+}
+
 // elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.
 func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
 	t := o.tables[chunk.Relation.OID]
@@ -220,5 +234,5 @@ func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
 		o.key = appendIdentity(o.key, pgoutput.Text, value)
 	}
 	row := t.rows[shortened(o.key)]
-	return row.lacking != nil && slices.ContainsFunc(row.moves, func(m rowMove) bool { return !chunk.Visible.Sees(m.xid) })
+	return row.elsewhere(&chunk.Visible)
 }

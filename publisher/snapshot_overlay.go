@@ -35,14 +35,8 @@ type overtaken struct {
 	// lacking is the row after that, if no record of the stream since the recording began has all of its values: those
 	// that are Unchanged are TOAST that nobody touched. nil: nothing is lacking, or the row is gone.
 	lacking pgoutput.Tuple
-	moves   []rowMove // of a lacking row: the keys that it had, oldest first
-	at      [][]byte  // of one that has moved: the values of its key
-}
-
-// rowMove is a change of a row's key.
-type rowMove struct {
-	xid outbox.XID
-	key string // before
+	mover   outbox.XID // of a lacking row: the last transaction that changed its key, 0 if none did
+	at      [][]byte   // the values of its key after that
 }
 
 const overtakenBytes = 128 // about what an entry takes beside key and row
@@ -131,18 +125,17 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	switch {
 	case !hasUnchanged(new) || recorded && prior.lacking == nil:
 	case recorded:
-		row.lacking, row.moves, row.at = filled(new, prior.lacking), prior.moves, prior.at
+		row.lacking, row.mover, row.at = filled(new, prior.lacking), prior.mover, prior.at
 	default:
 		row.lacking = new
 	}
 	if row.lacking != nil && !hasUnchanged(row.lacking) {
-		row.lacking, row.moves, row.at = nil, nil, nil
+		row = overtaken{xid: xid}
 	}
 	if row.lacking != nil {
 		row.lacking = bytes.Clone(row.lacking)
 		if before != after {
-			row.moves = append(row.moves[:len(row.moves):len(row.moves)], rowMove{xid, before})
-			row.at = keyOf(t.relation, new, old)
+			row.mover, row.at = xid, keyOf(t.relation, new, old)
 		}
 	}
 	o.put(t, after, row)
@@ -158,9 +151,6 @@ func (o *overlay) put(t *overtakenTable, key string, row overtaken) {
 
 func (row overtaken) size(key string) int {
 	n := overtakenBytes + len(key) + len(row.lacking)
-	for _, m := range row.moves {
-		n += 32 + len(m.key)
-	}
 	for _, value := range row.at {
 		n += 24 + len(value)
 	}

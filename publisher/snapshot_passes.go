@@ -84,8 +84,8 @@ func (c *copier) choose(work *Copy) (span outbox.Span, ok bool) {
 		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) {
 			continue
 		}
-		if keys := c.wanted(w); len(keys) > 0 {
-			return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: keys}, true
+		if span, ok = c.wanted(w); ok {
+			return span, true
 		}
 		if after, open := c.reached[w.OID]; open {
 			return c.rangeOf(w, after)

@@ -88,6 +88,9 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *p
 
 // add takes the row of that number in the chunk.
 func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
+	if r.chunk.pass.keys != nil && !r.copier.listed(r.chunk, row) {
+		return nil
+	}
 	if err := r.flush(outbox.MarkTrue); err != nil {
 		return err
 	}

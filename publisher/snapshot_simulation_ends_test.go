@@ -149,7 +149,11 @@ func (r *shopReader) read(t *shopTask) {
 		keys = slices.DeleteFunc(keys, func(key int) bool { return key <= after })
 	}
 	if t.span.Keys != nil {
-		keys = slices.DeleteFunc(keys, func(key int) bool { return w.fault.unmoved || !asked(t.span.Keys, key) })
+		upTo := shopKeys
+		if t.span.UpTo != nil && !w.fault.doubles {
+			upTo, _ = strconv.Atoi(string(t.span.UpTo[0]))
+		}
+		keys = slices.DeleteFunc(keys, func(key int) bool { return w.fault.unmoved || key > upTo || !asked(t.span.Keys, key) })
 		w.counts.byKey += len(keys)
 	}
 	limit := min(len(keys), 1+w.random.IntN(20))
