@@ -33,7 +33,7 @@ type kafkaLog struct {
 	events *kgo.Client      // for events: the same, or one without transactions
 	begun  bool             // a transaction is open
 	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
-	air    *flight          // what was sent last and may not have landed; nil: all has
+	air    []*flight        // what was sent and may not have landed, oldest first
 	spare  []*flight        // have landed
 }
 
@@ -68,7 +68,7 @@ func (l *kafkaLog) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
-		kgo.MaxBufferedRecords(math.MaxInt32), // two flights bound them
+		kgo.MaxBufferedRecords(math.MaxInt32), // maxFlights bounds them
 		kgo.WithCompressor(newCompressor()),
 		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
 		kgo.RecordPartitioner(partitioner()),
@@ -127,19 +127,20 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 	return readPosition(ctx, client, l.topics.progress, l.cfg.TransactionalID())
 }
 
-// Send implements Log: while this batch flies, the next is composed. It waits until the one before has landed,
-// so that there are never more than two.
+// maxFlights bounds the batches that fly while the next one is composed. The end of each waits in the client for the records
+// of the next, so that two would leave it nothing to send meanwhile.
+const maxFlights = 4
+
+// Send implements Log.
 func (l *kafkaLog) Send(ctx context.Context, b *Batch) error {
-	before := l.air
-	if err := l.launch(ctx, l.events, b); err != nil || before == nil {
+	if err := l.launch(ctx, l.events, b); err != nil || len(l.air) < maxFlights {
 		return err
 	}
-	return l.land(ctx, before, b)
+	return l.land(ctx)
 }
 
 // deliver sends the batch and more, and waits until Kafka has all that was sent.
 func (l *kafkaLog) deliver(ctx context.Context, client *kgo.Client, b *Batch, more ...kgo.Record) error {
-	before := l.air
 	if err := l.launch(ctx, client, b, more...); err != nil {
 		return err
 	}
@@ -147,12 +148,11 @@ func (l *kafkaLog) deliver(ctx context.Context, client *kgo.Client, b *Batch, mo
 		l.Close()
 		return classify(fmt.Errorf("flush: %w", err))
 	}
-	for _, f := range []*flight{before, l.air} {
-		if err := l.land(ctx, f, b); err != nil {
+	for len(l.air) > 0 {
+		if err := l.land(ctx); err != nil {
 			return err
 		}
 	}
-	l.air = nil
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 		if err := l.deliver(ctx, l.events, b); err != nil {
 			return err
 		}
-		b = &Batch{} // the other has its memory back, with what is in it
+		b = &Batch{}
 	}
 	position := kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}
 	if err := l.deliver(ctx, l.client, b, position); err != nil {
@@ -184,7 +184,7 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 }
 
 // launch sends the records of the batch, then more; if the client is the transactional one, in the open transaction or
-// a new one. It takes the batch's memory.
+// a new one. The batch is empty afterwards.
 func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
@@ -203,26 +203,23 @@ func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, mor
 	if n := len(l.spare); n > 0 {
 		f, l.spare = l.spare[n-1], l.spare[:n-1]
 	}
-	l.air = f
 	f.board(b, more)
+	l.air = append(l.air, f)
 	for i := range f.records {
 		client.Produce(ctx, &f.records[i], f.landed)
 	}
 	return nil
 }
 
-// land waits until Kafka has all of f, whose memory the batch gets. f may be nil: nothing flies.
-func (l *kafkaLog) land(ctx context.Context, f *flight, b *Batch) error {
-	if f == nil {
-		return nil
-	}
+// land waits until Kafka has all of the oldest flight.
+func (l *kafkaLog) land(ctx context.Context) error {
+	f := l.air[0]
 	if err := f.wait(ctx); err != nil {
 		l.Close()
 		return classify(err)
 	}
 	f.batch.Reset()
-	f.batch.swap(b)
-	l.spare = append(l.spare, f)
+	l.air, l.spare = append(l.air[:0], l.air[1:]...), append(l.spare, f)
 	return nil
 }
 

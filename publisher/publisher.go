@@ -70,8 +70,8 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 }
 
 // partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
-// holds one such part while the next is composed.
-const partBytes = 2 << 20
+// holds maxFlights such parts while the next is composed.
+const partBytes = 1 << 20
 
 // Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
 // a *Halt or one of outbox, and says what to do.
