@@ -307,7 +307,7 @@ func (c *copier) untilDue(upTo outbox.LSN, longest time.Duration) time.Duration 
 		return min(longest, time.Second)
 	case c.reader == nil:
 		return min(longest, max(0, c.retryAt.Sub(c.now())))
-	case len(c.held) > 0 && c.held[0].At <= upTo && c.budget >= 0:
+	case c.ready(upTo) != nil:
 		return 0
 	case len(c.held) > 0:
 		return min(longest, nudgeAfter)

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"testing"
+	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -82,5 +83,35 @@ func TestSignals(t *testing.T) {
 	}
 	if !c.ended("a") || !c.ended("b") {
 		t.Errorf("finished: %+v", c.state.Finished)
+	}
+}
+
+// The loop goes on at once with a chunk that may be published, however many rows went out before: only the throttle and the
+// stream hold it back.
+func TestReadyChunksDoNotWait(t *testing.T) {
+	for _, c := range []struct {
+		rate int
+		upTo outbox.LSN
+		want time.Duration
+	}{
+		{rate: 0, upTo: 10, want: 0},
+		{rate: 0, upTo: 9, want: nudgeAfter},
+		{rate: 1, upTo: 10, want: nudgeAfter},
+	} {
+		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{RowsPerSecond: c.rate, Open: func() TableReader { return nil }}}.withDefaults(), nil, nil, nil)
+		p.copier.request(Copy{ID: "a"})
+		p.copier.reader, p.copier.filled = &shopReader{}, p.now()
+		pass := &tablePass{}
+		for range 2 {
+			chunk := &outbox.Chunk{At: 10}
+			for range 1000 {
+				chunk.Add(shopTuple(1, shopRow{}, true))
+			}
+			p.copier.hold(pass, chunk)
+		}
+		p.copier.published(&p.copier.held[0])
+		if got := p.copier.untilDue(c.upTo, time.Minute); got != c.want {
+			t.Errorf("%+v: waits %s", c, got)
+		}
 	}
 }
