@@ -10,21 +10,38 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-const movedSchema = `CREATE TABLE moved (r text COLLATE "C", id int, big text, PRIMARY KEY (r, id));
+// movedSchema has the ids times the sign %[1]d, and the identity %[2]s.
+const movedSchema = `CREATE TABLE moved (r text COLLATE "C" NOT NULL, id int NOT NULL, big text);
 ALTER TABLE moved ALTER big SET STORAGE EXTERNAL;
-INSERT INTO moved SELECT 'o''\', g, repeat(md5(g::text), 200) FROM generate_series(1, 2000) AS g;`
+INSERT INTO moved SELECT 'o''\', %[1]d * g, repeat(md5(g::text), 200) FROM generate_series(1, 2000) AS g;
+%[2]s`
 
 // Rows whose keys change from what is not copied yet to what is, and whose large values the log does not repeat, are read by
-// their keys, though the publisher is killed meanwhile.
+// their keys, though the publisher is killed meanwhile; whatever the order of the identity's index.
 func TestSnapshotOfMovedRows(t *testing.T) {
-	for _, major := range []int{15, 18} {
-		t.Run(fmt.Sprint("PostgreSQL ", major), func(t *testing.T) {
-			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
-			r.Exec(movedSchema)
+	const index = `CREATE UNIQUE INDEX key ON moved (%s); ALTER TABLE moved REPLICA IDENTITY USING INDEX key`
+	for _, c := range []struct {
+		name     string
+		major    int
+		sign     int // of the ids: 1 if the index is in their order
+		identity string
+	}{
+		{"primary key", 15, 1, "ALTER TABLE moved ADD PRIMARY KEY (r, id)"},
+		{"primary key, PostgreSQL 18", 18, 1, "ALTER TABLE moved ADD PRIMARY KEY (r, id)"},
+		{"descending", 18, -1, fmt.Sprintf(index, "r DESC, id DESC")},
+		{"one descending", 15, -1, fmt.Sprintf(index, "r, id DESC")},
+		{"nulls first", 15, 1, fmt.Sprintf(index, "r NULLS FIRST, id NULLS FIRST")},
+		{"another operator class", 15, 1, fmt.Sprintf(index, "r text_pattern_ops, id")},
+		{"another collation", 15, -1, fmt.Sprintf(index, `r COLLATE "und-x-icu", id DESC`)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[c.major]), "table")
+			r.Exec(fmt.Sprintf(movedSchema, c.sign, c.identity))
 			r.Setup()
 			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "50")...)
 			r.awaitProgress(`"last":`)
-			r.Exec("UPDATE moved SET id = -id WHERE id > 1900", "UPDATE moved SET id = -3000 WHERE id = -1999", "DELETE FROM moved WHERE id = -1998")
+			r.Exec(fmt.Sprintf("UPDATE moved SET id = -id WHERE %d * id > 1900", c.sign), fmt.Sprintf("UPDATE moved SET id = %d WHERE id = %d", -3000*c.sign, -1999*c.sign),
+				fmt.Sprintf("DELETE FROM moved WHERE id = %d", -1998*c.sign))
 			r.awaitProgress(`"moved":`)
 			if records := r.Topic("progress"); strings.Contains(string(records[len(records)-1].Value), `"read":`) {
 				t.Fatal("all was copied before the rows moved")

@@ -19,10 +19,10 @@ type Span struct {
 	Task      int        // names the pass in what comes of it
 	Table     uint32     // OID; of a partitioned table, a leaf
 	Root      uint32     // OID of the table that the stream names: the root of a partitioned one, else Table
-	After     [][]byte   // key of the last row that is not wanted any more, or its ctid; none: from the start
+	After     [][]byte   // Last of the chunk before; none: from the start
 	By        []string   // with Keys: the columns of the identity
 	Keys      [][][]byte // values of those, as texts; none: a range is read
-	UpTo      [][]byte   // with Keys: key of the last row that is wanted, in the order of the pass; none: to the end
+	UpTo      [][]byte   // with Keys: Last of the last chunk that is wanted; none: to the end
 	Condition string     // SQL over the columns; "": every row
 	Rows      int        // about as many, and no more than a pass may take otherwise
 }
@@ -55,7 +55,7 @@ type Chunk struct {
 	Visible  Visible
 	At       LSN
 	Time     time.Time // of the reading
-	Last     [][]byte  // key or ctid of its last row; nil: it has none, or the rows were asked for by their keys
+	Last     [][]byte  // place of its last row: name of an order, and key or ctid; nil: it has none, or the rows were asked for by their keys
 	End      bool      // the table has no row after it, or none of those that were asked for
 
 	rows []byte // Tuples, one after the other

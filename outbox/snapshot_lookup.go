@@ -19,7 +19,10 @@ func (t *source) lookUpBy(identity []string) error {
 		return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
 	}
 	if t.key == nil {
-		t.key, t.texts = names, true
+		t.texts = true
+		for _, name := range names {
+			t.key = append(t.key, keyColumn{name: name, value: "format('%s', " + quoteIdentifier(name) + ")", equal: "OPERATOR(pg_catalog.=)"})
+		}
 	}
 	return nil
 }
@@ -28,7 +31,7 @@ func (t *source) lookUpBy(identity []string) error {
 func (t *source) lookupSQL(s *Span) string {
 	rows := "SELECT " + t.columns() + t.from(s)
 	if s.UpTo != nil && !t.texts { // a ctid says nothing about a key
-		rows += t.compared("<=", s.UpTo)
+		rows += " AND NOT (" + t.key.after(s.UpTo[1:]) + ")"
 	}
 	parts := make([]string, len(s.Keys))
 	for i, key := range s.Keys {
@@ -42,14 +45,9 @@ func (t *source) lookupSQL(s *Span) string {
 
 // matching is the condition that a row has a key.
 func (t *source) matching(by []string, key [][]byte) string {
-	var conditions []string
-	for _, name := range t.key {
-		value := quoteLiteral(string(key[slices.Index(by, name)]))
-		if t.texts {
-			conditions = append(conditions, fmt.Sprintf("format('%%s', %s) OPERATOR(pg_catalog.=) %s", quoteIdentifier(name), value))
-		} else {
-			conditions = append(conditions, fmt.Sprintf("%s OPERATOR(%s.=) %s", quoteIdentifier(name), quoteIdentifier(t.operator), value))
-		}
+	conditions := make([]string, len(t.key))
+	for i, c := range t.key {
+		conditions[i] = c.value + " " + c.equal + " " + quoteLiteral(string(key[slices.Index(by, c.name)]))
 	}
 	return strings.Join(conditions, " AND ")
 }

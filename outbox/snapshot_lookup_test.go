@@ -16,12 +16,12 @@ func TestLookupSQL(t *testing.T) {
 		span   Span
 		want   string
 	}{
-		{"over a part of the identity", source{key: []string{"a"}, operator: "public"}, Span{Condition: "v > 1"},
-			`COPY (SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND (v > 1) AND "a" OPERATOR("public".=) '1'` +
-				` UNION ALL SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND (v > 1) AND "a" OPERATOR("public".=) '2') TO STDOUT`},
-		{"over an index in another order", source{key: []string{`b"c`, "a"}, operator: "pg_catalog"}, Span{},
-			`COPY (SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND "b""c" OPERATOR("pg_catalog".=) 'x''y' AND "a" OPERATOR("pg_catalog".=) '1'` +
-				` UNION ALL SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND "b""c" OPERATOR("pg_catalog".=)  E'\\' AND "a" OPERATOR("pg_catalog".=) '2') TO STDOUT`},
+		{"over a part of the identity", source{key: keyOrder{{name: "a", value: `a COLLATE "C"`, behind: "OPERATOR(x.>)", equal: "OPERATOR(x.=)"}}}, Span{Condition: "v > 1", UpTo: [][]byte{nil, []byte("z")}},
+			`COPY (SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND (v > 1) AND NOT (a COLLATE "C" OPERATOR(x.>) 'z') AND a COLLATE "C" OPERATOR(x.=) '1'` +
+				` UNION ALL SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND (v > 1) AND NOT (a COLLATE "C" OPERATOR(x.>) 'z') AND a COLLATE "C" OPERATOR(x.=) '2') TO STDOUT`},
+		{"over the columns in another order", source{key: keyOrder{{name: `b"c`, value: `"b""c"`, equal: "="}, {name: "a", value: "a", equal: "="}}}, Span{},
+			`COPY (SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND "b""c" = 'x''y' AND a = '1'` +
+				` UNION ALL SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND "b""c" =  E'\\' AND a = '2') TO STDOUT`},
 		{"without an index", source{}, Span{},
 			`COPY (SELECT "v","a","b""c" FROM ONLY s.t WHERE true AND (f) AND ((format('%s', "a") OPERATOR(pg_catalog.=) '1' AND format('%s', "b""c") OPERATOR(pg_catalog.=) 'x''y')` +
 				` OR (format('%s', "a") OPERATOR(pg_catalog.=) '2' AND format('%s', "b""c") OPERATOR(pg_catalog.=)  E'\\'))) TO STDOUT`},

@@ -68,13 +68,13 @@ func newPass(t *TableReader, s *Span, source *source) *pass {
 	if s.Keys != nil {
 		p.limit = maxPassRows
 	}
-	for _, name := range source.key {
-		p.key = append(p.key, slices.IndexFunc(source.relation.Columns, func(c pgoutput.Column) bool { return c.Name == name }))
+	for _, key := range source.key {
+		p.key = append(p.key, slices.IndexFunc(source.relation.Columns, func(c pgoutput.Column) bool { return c.Name == key.name }))
 	}
 	if source.key == nil {
 		from := int64(0)
 		if s.After != nil {
-			block, _, _ := bytes.Cut(bytes.TrimPrefix(s.After[0], []byte("(")), []byte(","))
+			block, _, _ := bytes.Cut(bytes.TrimPrefix(s.After[1], []byte("(")), []byte(","))
 			from, _ = strconv.ParseInt(string(block), 10, 64)
 		}
 		p.upTo = min(source.blocks, from+min(maxPassBlocks, int64(1+p.limit/64)))
@@ -131,16 +131,12 @@ func (p *pass) row(line []byte) error {
 
 // last is the place of the last row of the chunk.
 func (p *pass) last() [][]byte {
-	if p.span.Keys != nil {
+	switch {
+	case p.span.Keys != nil:
 		return nil
-	}
-	if p.source.key == nil {
-		if p.place == nil {
-			return nil
-		}
-		return [][]byte{slices.Clone(p.place)}
-	}
-	if p.chunk.Len() == 0 {
+	case p.source.key == nil && p.place != nil:
+		return p.source.key.place(slices.Clone(p.place))
+	case p.source.key == nil || p.chunk.Len() == 0:
 		return nil
 	}
 	values := make([][]byte, 0, len(p.key))
@@ -151,7 +147,7 @@ func (p *pass) last() [][]byte {
 	for _, i := range p.key {
 		values = append(values, slices.Clone(all[i]))
 	}
-	return values
+	return p.source.key.place(values...)
 }
 
 // give delivers the chunk while more rows are to come. It returns false if the pass has to end with it: nobody takes chunks,

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -64,19 +63,27 @@ const (
 		WHERE p.pubname = '` + RowsPublication + `' AND l.prrelid = %d AND l.prqual IS NOT NULL`
 )
 
-// keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first: unique and without
-// nulls, in the default order of each type. The last column is the schema of the operator >.
+// keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first: unique, and without
+// nulls if its third column says so. Then come the column as an expression of the index's collation, the operators for "comes
+// before", "comes after" and "equals" in the index's order, and where nulls stand in it.
 const keysSQL = `SELECT i.indexrelid, a.attname,
-		(a.attnotnull AND o.opcdefault AND k.collated = a.attcollation AND k.option = 0)::text, n.nspname
+		(a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated))::text,
+		format('%%I', a.attname) || coalesce((SELECT format(' COLLATE %%I.%%I', s.nspname, l.collname) FROM pg_collation AS l
+			JOIN pg_namespace AS s ON s.oid = l.collnamespace WHERE l.oid = k.collated AND l.oid <> a.attcollation), ''),
+		op.less_than, op.greater_than, op.equal_to, CASE k.option & 2 WHEN 2 THEN 'FIRST' ELSE 'LAST' END
 	FROM pg_index AS i
 	JOIN pg_class AS c ON c.oid = i.indexrelid
 	JOIN pg_am AS m ON m.oid = c.relam
 	CROSS JOIN LATERAL unnest(i.indkey, i.indclass, i.indcollation, i.indoption) WITH ORDINALITY AS k (attnum, class, collated, option, place)
 	JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 	JOIN pg_opclass AS o ON o.oid = k.class
-	JOIN pg_amop AS x ON x.amopfamily = o.opcfamily AND x.amoplefttype = o.opcintype AND x.amoprighttype = o.opcintype AND x.amopstrategy = 5
-	JOIN pg_operator AS op ON op.oid = x.amopopr
-	JOIN pg_namespace AS n ON n.oid = op.oprnamespace
+	CROSS JOIN LATERAL (SELECT
+			min(name) FILTER (WHERE strategy = CASE k.option & 1 WHEN 1 THEN 5 ELSE 1 END) AS less_than,
+			min(name) FILTER (WHERE strategy = CASE k.option & 1 WHEN 1 THEN 1 ELSE 5 END) AS greater_than,
+			min(name) FILTER (WHERE strategy = 3) AS equal_to
+		FROM (SELECT x.amopstrategy AS strategy, format('OPERATOR(%%I.%%s)', n.nspname, p.oprname) AS name
+			FROM pg_amop AS x JOIN pg_operator AS p ON p.oid = x.amopopr JOIN pg_namespace AS n ON n.oid = p.oprnamespace
+			WHERE x.amopfamily = o.opcfamily AND x.amoplefttype = o.opcintype AND x.amoprighttype = o.opcintype) AS x) AS op
 	WHERE i.indrelid = %d AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
 	  AND m.amname = 'btree' AND k.place <= i.indnkeyatts
 	ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.place`
@@ -90,9 +97,8 @@ type source struct {
 	blocks   int64
 	relation *pgoutput.Relation
 	filter   string   // of the publication; "": every row
-	key      []string // columns in whose order it is read, or by which rows are looked up; nil: its ctid
+	key      keyOrder // in which it is read, or by which rows are looked up; nil: its ctid
 	texts    bool     // key has no index that could be used: its values are compared as texts
-	operator string   // schema of > for the key
 }
 
 // begin opens the transaction of a pass and looks at the table.
@@ -153,7 +159,12 @@ func (r *tableConn) describe(t *source, s *Span) error {
 	if err != nil {
 		return err
 	}
-	t.key, t.operator = chooseOrder(t.relation, keys)
+	t.key = chooseOrder(t.relation, keys)
+	for _, place := range [][][]byte{s.After, s.UpTo} {
+		if place != nil && !t.key.has(place) {
+			return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
+		}
+	}
 	if s.Keys != nil {
 		return t.lookUpBy(s.By)
 	}
@@ -176,35 +187,6 @@ func relationOf(oid uint32, rows [][]string) *pgoutput.Relation {
 	return relation
 }
 
-// chooseOrder returns the first index of rows of keysSQL whose columns are published and, where the stream tells of updates,
-// part of the identity: then a row that moves in that order does so in the stream under both of its keys.
-func chooseOrder(relation *pgoutput.Relation, rows [][]string) (key []string, operator string) {
-	identity := slices.ContainsFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Key })
-	usable := func(index [][]string) bool {
-		for _, row := range index {
-			i := slices.IndexFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Name == row[1] })
-			if row[2] != "true" || row[3] != index[0][3] || i < 0 || identity && !relation.Columns[i].Key {
-				return false
-			}
-		}
-		return true
-	}
-	for len(rows) > 0 {
-		n := 1
-		for n < len(rows) && rows[n][0] == rows[0][0] {
-			n++
-		}
-		if usable(rows[:n]) {
-			for _, row := range rows[:n] {
-				key = append(key, row[1])
-			}
-			return key, rows[0][3]
-		}
-		rows = rows[n:]
-	}
-	return nil, ""
-}
-
 // copySQL reads the span. In the order of the ctid, up to is the block before which it ends.
 func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	var sql strings.Builder
@@ -218,29 +200,17 @@ func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	sql.WriteString(t.from(s))
 	if t.key == nil {
 		if s.After != nil {
-			fmt.Fprintf(&sql, " AND ctid > %s", quoteLiteral(string(s.After[0])))
+			fmt.Fprintf(&sql, " AND ctid > %s", quoteLiteral(string(s.After[1])))
 		}
 		fmt.Fprintf(&sql, " AND ctid < '(%d,0)'", upTo)
 	} else {
 		if s.After != nil {
-			sql.WriteString(t.compared(">", s.After))
+			sql.WriteString(" AND " + t.key.after(s.After[1:]))
 		}
-		fmt.Fprintf(&sql, " ORDER BY %s LIMIT %d", strings.Join(quoteAll(t.key), ","), limit)
+		fmt.Fprintf(&sql, " ORDER BY %s LIMIT %d", t.key, limit)
 	}
 	sql.WriteString(") TO STDOUT")
 	return sql.String()
-}
-
-// compared is the condition on where a row is in the order of the key.
-func (t *source) compared(operator string, place [][]byte) string {
-	left, right := strings.Join(quoteAll(t.key), ","), make([]string, len(place))
-	for i, value := range place {
-		right[i] = quoteLiteral(string(value))
-	}
-	if len(t.key) == 1 {
-		return fmt.Sprintf(" AND %s OPERATOR(%s.%s) %s", left, quoteIdentifier(t.operator), operator, right[0])
-	}
-	return fmt.Sprintf(" AND ROW(%s) OPERATOR(%s.%s) ROW(%s)", left, quoteIdentifier(t.operator), operator, strings.Join(right, ","))
 }
 
 // columns are those that are published.

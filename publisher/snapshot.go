@@ -40,7 +40,7 @@ type Copy struct {
 type TableCopy struct {
 	OID   uint32    `json:"oid"`            // of the table itself, the leaf of a partitioned one
 	Root  uint32    `json:"root"`           // of the table that the stream names
-	Last  [][]byte  `json:"last,omitempty"` // key of the last row that is in Kafka, or its ctid; none: none is
+	Last  [][]byte  `json:"last,omitempty"` // outbox.Chunk.Last of the last chunk that is in Kafka; none: none is
 	Read  bool      `json:"read,omitempty"` // up to its end: what is to be read are rows of Moved
 	Moved MovedRows `json:"moved,omitzero"`
 }

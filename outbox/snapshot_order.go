@@ -1,0 +1,99 @@
+package outbox
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// keyOrder is the order of a unique index without nulls, whatever its directions, operator classes and collations: in it a table
+// is read. nil is the order of the ctid.
+type keyOrder []keyColumn
+
+// keyColumn is a column of the index. All but the name is SQL.
+type keyColumn struct {
+	name                  string
+	value                 string // the column, in the collation of the index
+	before, behind, equal string // operators: a value stands before another in the index, behind it, or is the same
+	nulls                 string // FIRST or LAST: where they would stand
+}
+
+// chooseOrder returns the first index of rows of keysSQL whose columns are published and, where the stream tells of updates,
+// part of the identity: then a row that moves in that order does so in the stream under both of its keys.
+func chooseOrder(relation *pgoutput.Relation, rows [][]string) keyOrder {
+	identity := slices.ContainsFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Key })
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n][0] == rows[0][0] {
+			n++
+		}
+		if unusable := func(row []string) bool {
+			i := slices.IndexFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Name == row[1] })
+			return row[2] != "true" || slices.Contains(row[4:7], "") || i < 0 || identity && !relation.Columns[i].Key
+		}; !slices.ContainsFunc(rows[:n], unusable) {
+			return orderOf(rows[:n])
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// orderOf makes an order of the rows of keysSQL of one index.
+func orderOf(rows [][]string) (order keyOrder) {
+	for _, row := range rows {
+		order = append(order, keyColumn{name: row[1], value: row[3], before: row[4], behind: row[5], equal: row[6], nulls: row[7]})
+	}
+	return order
+}
+
+// String is what stands behind ORDER BY. It names the order, too: a place says nothing in another one.
+func (o keyOrder) String() string {
+	if o == nil {
+		return "ctid"
+	}
+	columns := make([]string, len(o))
+	for i, c := range o {
+		columns[i] = c.value + " USING " + c.before + " NULLS " + c.nulls
+	}
+	return strings.Join(columns, ",")
+}
+
+// place is where a row with these values stands.
+func (o keyOrder) place(values ...[]byte) [][]byte {
+	return append([][]byte{[]byte(o.String())}, values...)
+}
+
+// has says whether a place is one of this order.
+func (o keyOrder) has(place [][]byte) bool {
+	return len(place) == 1+max(1, len(o)) && string(place[0]) == o.String()
+}
+
+// after is the condition that a row comes after the one with the values of place.
+func (o keyOrder) after(place [][]byte) string {
+	values, literals := make([]string, len(o)), make([]string, len(o))
+	for i, c := range o {
+		values[i], literals[i] = c.value, quoteLiteral(string(place[i]))
+	}
+	if !slices.ContainsFunc(o, func(c keyColumn) bool { return c.behind != o[0].behind }) {
+		return row(values) + " " + o[0].behind + " " + row(literals)
+	}
+	// PostgreSQL compares rows in one direction only. What comes first lets it begin in the middle of the index.
+	condition := ""
+	for i := len(o) - 1; i >= 0; i-- {
+		next := values[i] + " " + o[i].behind + " " + literals[i]
+		if condition != "" {
+			next += " OR " + values[i] + " " + o[i].equal + " " + literals[i] + " AND (" + condition + ")"
+		}
+		condition = next
+	}
+	return "NOT (" + values[0] + " " + o[0].before + " " + literals[0] + ") AND (" + condition + ")"
+}
+
+// row is one value, or the row of several.
+func row(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return "ROW(" + strings.Join(values, ",") + ")"
+}
