@@ -89,7 +89,7 @@ func (b *bench) prepare() (err error) {
 	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
 		return err
 	}
-	b.broker, err = b.world.StartKafka()
+	b.broker, err = b.world.StartShippedKafka()
 	return err
 }
 

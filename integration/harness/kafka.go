@@ -60,6 +60,16 @@ func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
 	return w.startOne(extra)
 }
 
+// StartShippedKafka starts a broker for measurements: with the settings of the JVM that Kafka's own scripts give it.
+func (w *World) StartShippedKafka() (*Kafka, error) { return w.startOne(listeners{jvm: shippedJVM}) }
+
+var (
+	// quickJVM is ready soon and takes little memory.
+	quickJVM = []string{"-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
+	// shippedJVM is that of kafka-server-start.sh and kafka-run-class.sh.
+	shippedJVM = []string{"-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}
+)
+
 func (w *World) startOne(extra listeners) (*Kafka, error) {
 	brokers, err := w.startCluster(1, extra)
 	if err != nil {
@@ -73,6 +83,7 @@ type listeners struct {
 	listen, advertised, protocols string // ",NAME://HOST:PORT", ",NAME:PROTOCOL"
 	properties                    string
 	format                        []string // arguments of the storage tool
+	jvm                           []string // options of the JVM; nil: quickJVM
 }
 
 // StartCluster starts that many brokers and waits until they answer.
@@ -85,8 +96,11 @@ func (w *World) startCluster(n int, extra listeners) ([]*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	java := []string{"java", "-cp", filepath.Join(jars, "*"), "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC",
-		"-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}
+	jvm := extra.jvm
+	if jvm == nil {
+		jvm = quickJVM
+	}
+	java := append([]string{"java", "-cp", filepath.Join(jars, "*"), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"}, jvm...)
 	brokers := make([]*Kafka, n)
 	for i := range brokers {
 		if brokers[i], err = w.newBroker(int32(i + 1)); err != nil {
