@@ -21,11 +21,14 @@ var planted = map[string]harness.Bug{
 		Old: "found && !chunk.Visible.Sees(touched.xid) {",
 		New: "found && chunk.Visible.Xmin == 0 && !chunk.Visible.Sees(touched.xid) {"},
 	"values-lost": {File: "publisher/snapshot_merge.go", // -snapshots: values that only the row that was read has
-		Old: "if lacking == nil {\n\t\t\t\tcontinue",
-		New: "if lacking == nil || len(lacking) > 0 {\n\t\t\t\tcontinue"},
+		Old: "if touched.lacking == nil || touched",
+		New: "if touched.lacking == nil || len(touched.lacking) > 0 || touched"},
+	"moves-forgotten": {File: "publisher/snapshot_moved.go", // -snapshots: rows that get to where was read already
+		Old: "(listed || !w.Read) {",
+		New: "listed {"},
 	"position-apart": {File: "publisher/kafkalog.go",
-		Old: "if err := l.send(ctx, b, position); err != nil {\n\t\treturn err\n\t}",
-		New: "if err := l.send(ctx, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.send(ctx, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},
+		Old: "if err := l.deliver(ctx, l.client, b, position); err != nil {\n\t\treturn err\n\t}",
+		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},
 }
 
 // bugs are those that the run is to plant.

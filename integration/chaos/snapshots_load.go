@@ -109,10 +109,10 @@ func (c *copier) move(ctx context.Context) error {
 	return c.simple(ctx, append(texts, "COMMIT")...)
 }
 
-// moveWide gives a row whose big value the log does not repeat another key, behind all that are copied.
+// moveWide gives a row whose big value the log does not repeat another key, before or behind all that are copied.
 func (c *copier) moveWide(ctx context.Context) error {
 	id, stmt := c.next()
-	return c.simple(ctx, fmt.Sprintf("UPDATE %s SET id = %d, stmt = '%s' WHERE id = %d", c.table("wide"), id, stmt, 1+c.random.Intn(setRows/6)))
+	return c.simple(ctx, fmt.Sprintf("UPDATE %s SET id = %d, stmt = '%s' WHERE id = %d", c.table("wide"), c.sign()*id, stmt, 1+c.random.Intn(setRows/6)))
 }
 
 func (c *copier) sign() int { return 1 - 2*c.random.Intn(2) }
