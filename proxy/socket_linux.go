@@ -46,6 +46,7 @@ func unscheduled(conn net.Conn) net.Conn {
 	if err != nil {
 		return conn
 	}
+	raw.Control(limitUnsent)
 	s := &socket{plain: p, raw: raw}
 	s.readable = s.readNow
 	s.late = s.readLent
