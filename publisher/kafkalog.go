@@ -260,6 +260,9 @@ func classify(err error) error {
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return &Halt{ErrRecordTooLarge, err.Error(),
 			"raise max.message.bytes of the topic, then --max-record-bytes of the publisher; nothing is skipped meanwhile"}
+	case errors.Is(err, kerr.InvalidTransactionTimeout):
+		return &Halt{ErrKafkaRefused, err.Error(),
+			"raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"}
 	case isRefusal(err):
 		return &Halt{ErrKafkaRefused, err.Error(), "correct the credentials, ACLs or settings of Kafka"}
 	}
@@ -270,7 +273,7 @@ func isRefusal(err error) bool {
 	for _, refusal := range []error{
 		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
 		kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.UnsupportedVersion,
-		kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
+		kerr.InvalidTopicException, kerr.PolicyViolation,
 		kerr.InvalidReplicationFactor, kerr.InvalidPartitions, kerr.InvalidConfig,
 	} {
 		if errors.Is(err, refusal) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -407,4 +409,18 @@ func make20() (topics []string) {
 		topics = append(topics, fmt.Sprint(i))
 	}
 	return topics
+}
+
+// What Kafka refuses for good is told with what to do about it.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	for refusal, want := range map[error]string{
+		kerr.InvalidTransactionTimeout: "--part-after",
+		kerr.MessageTooLarge:           "--max-record-bytes",
+		kerr.TopicAuthorizationFailed:  "ACLs",
+	} {
+		var h *Halt
+		if err := classify(fmt.Errorf("produce: %w", refusal)); !errors.As(err, &h) || !strings.Contains(h.Repair, want) {
+			t.Errorf("%v: %v, want a word about %s", refusal, err, want)
+		}
+	}
 }
