@@ -36,7 +36,7 @@ func (b *bench) measureVisibility() error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.writeTicks(w, 200, 200); err != nil { // topics are made, everything is warm
+	if _, err := b.writeTicks(w, 200, 2000); err != nil { // topics are made, and the broker's compiler has seen small transactions
 		return fmt.Errorf("%w; the publisher's log: %s", err, p.Tail(5))
 	}
 	for _, rate := range rates {
