@@ -242,5 +242,9 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 	if at.value > 0 {
 		return false, at
 	}
-	return at.ours || r.isOurs() && !blamesClient(code), at
+	return at.ours || r.isOurs() && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
 }
+
+// parsing reports whether the server may still be reading the text of the Query at the head, which it does before
+// anything else: some of its complaints point nowhere.
+func (r *replies) parsing() bool { return r.results == 0 && !r.hiding }

@@ -79,6 +79,9 @@ func missesOutbox(code []byte) bool {
 	return false
 }
 
+// refusesNote lists what a call of our function meets before it runs.
+func refusesNote(code []byte) bool { return missesOutbox(code) || string(code) == "42501" }
+
 // appendOurError appends the ErrorResponse of a note: marked as ours, without a position.
 func appendOurError(dst, body []byte) []byte {
 	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
