@@ -11,8 +11,7 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	maxOutBytes    = 4 << 10 // that an idle session may keep
-	headerBytes    = 5       // kind and length of a message
+	headerBytes    = 5 // kind and length of a message
 )
 
 // buffer carries one direction of a session: bytes are read from one socket, looked at in place, and
@@ -27,7 +26,7 @@ type buffer struct {
 	done, next, end int
 	rest            int    // bytes still to come of a message that is not looked at
 	discard         bool   // the rest is dropped, not written
-	out             []byte // goes before data[done:next]; in use once something was inserted or dropped
+	out             []byte // goes before data[done:next]; in use once something was inserted or dropped, see cut
 	waiting         *waiting
 	first           []byte // what to wait with, if the connection is encrypted
 }
@@ -103,6 +102,10 @@ func (b *buffer) release() {
 	}
 	b.data = nil
 	b.done, b.next, b.end = 0, 0, 0
+	if cap(b.out) == bufferBytes && len(b.out) == 0 {
+		smallBuffers.Put((*[bufferBytes]byte)(b.out[:bufferBytes]))
+		b.out = nil
+	}
 }
 
 // message returns the next message; ok is false until its header is there.
@@ -156,6 +159,9 @@ func (b *buffer) passAll() {
 
 // cut moves what has been looked at to out, so that bytes can be appended there behind it.
 func (b *buffer) cut() {
+	if b.out == nil {
+		b.out = smallBuffers.Get().(*[bufferBytes]byte)[:0]
+	}
 	b.out = append(b.out, b.data[b.done:b.next]...)
 	b.done = b.next
 }
@@ -172,7 +178,7 @@ func (b *buffer) flush(to io.Writer) error {
 		return nil
 	}
 	_, err := to.Write(p)
-	if b.out = b.out[:0]; cap(b.out) > maxOutBytes {
+	if b.out = b.out[:0]; cap(b.out) > bufferBytes {
 		b.out = nil
 	}
 	return err

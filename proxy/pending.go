@@ -24,9 +24,9 @@ type entry struct {
 	fate       fate
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
 	generation uint32     // of our own Parse: see prepared
+	more       uint32     // of a Sync or copyEnd: how many follow it directly
 	splices    []splice   // of a Query: the statements that are ours
 	statement  *statement // of a Parse: told when it fails
-	more       uint32     // of a Sync or copyEnd: how many follow it directly
 }
 
 // joins reports whether e is one more of what the server may leave without a reply, however many come: then
@@ -39,7 +39,7 @@ const (
 	// The server keeps up to 8 KiB of replies back until a Flush or Sync, and the shortest is 5 bytes: the
 	// queue must be able to hold more requests than that.
 	maxPending   = 4096
-	firstPending = 16
+	firstPending = 8
 
 	copyEnd = 'c'
 )

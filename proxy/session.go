@@ -19,7 +19,7 @@ import (
 type session struct {
 	proxy  *Proxy
 	terms  *terms
-	cancel context.CancelFunc // of all that the session waits for, but its two connections
+	cancel context.CancelFunc // of all that the login waits for, but the two connections
 	number uint32
 	log    *zap.Logger
 	from   netip.AddrPort // of the client; not valid for a Unix socket
@@ -63,7 +63,7 @@ func (s *session) setAddress(from netip.AddrPort) {
 	if from.IsValid() {
 		client = from.String()
 	}
-	s.log = s.proxy.log.With(zap.String("client", client))
+	s.log = s.proxy.log.WithLazy(zap.String("client", client))
 }
 
 // run serves the client until either side ends.
@@ -81,6 +81,7 @@ func (s *session) run(ctx context.Context) {
 // logIn is the session's start, which the login timeout ends.
 func (s *session) logIn(ctx context.Context) error {
 	defer s.proxy.logins.end()
+	defer s.cancel()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.terms.Limits.Login, errLoginTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, s.close)
