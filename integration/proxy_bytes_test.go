@@ -113,6 +113,7 @@ var conversations = map[string][]say{
 		simple("INSERT INTO t VALUES (1/0, 'a')"), simple("INSERT INTO nosuch VALUES (1); SELECT 1"), simple("SELECT 1; SELECT 2; INSERT INTO t VALUES ('x', 1)"),
 		simple("INSERT INTO t VALUES (1, 'unterminated)"), simple("SELECT writes('x')"),
 		simple("ALTER TABLE child ALTER CONSTRAINT child_id_fkey NOT VALID"), // the parser refuses it, and points nowhere
+		simple("CREATE TABLE goes (id int); PREPARE p AS INSERT INTO goes VALUES ($1); DROP TABLE goes"), simple("EXECUTE p(1)"), // points into the PREPARE
 	},
 	"error in a block": {
 		simple("BEGIN"), simple("INSERT INTO t VALUES (1, 'a')"), simple("INSERT INTO t VALUES (1/0, 'a')"), simple("INSERT INTO t VALUES (1, 'a')"),

@@ -238,7 +238,7 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 	if len(r.head.splices) == 0 {
 		return r.head.fate != forward && r.head.fate != withhold && !blamesClient(code), position{}
 	}
-	at = positionIn(body, r.head.splices)
+	at = positionIn(body, r.head.splices, r.spliced)
 	if at.value > 0 {
 		return false, at
 	}

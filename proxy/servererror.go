@@ -42,19 +42,25 @@ type position struct {
 	ours  bool // it points into a statement of ours
 }
 
-func positionIn(body []byte, splices []splice) (p position) {
-	value, err := strconv.Atoi(string(errorField(body, 'P')))
-	if err != nil || value <= 0 {
+// positionIn moves the position of an error by what was spliced in before it. Of the splices, done have run: an error
+// cannot point into one of these, but EXECUTE gives positions in the text of its PREPARE, which stay.
+func positionIn(body []byte, splices []splice, done int) (p position) {
+	given, err := strconv.Atoi(string(errorField(body, 'P')))
+	if err != nil || given <= 0 {
 		return position{}
 	}
-	for _, s := range splices {
-		if value <= s.at {
-			break
-		}
-		if value <= s.at+s.length {
+	value := given
+	for i, s := range splices {
+		switch {
+		case value <= s.at:
+			return position{value: value}
+		case value > s.at+s.length:
+			value -= s.length
+		case i < done:
+			return position{value: given}
+		default:
 			return position{ours: true}
 		}
-		value -= s.length
 	}
 	return position{value: value}
 }
