@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,5 +179,43 @@ func (r *runner) expectDocs(bodies ...string) {
 		if body != bodies[i] {
 			r.t.Errorf("event %d has body %.40q, want %.40q", i, body, bodies[i])
 		}
+	}
+}
+
+// A row whose field is larger than what may be held is copied as the stream publishes it: it halts the publisher, or comes
+// without the value, and the dead-letter topic tells.
+func TestCopiedRowTooLarge(t *testing.T) {
+	for _, c := range []struct {
+		name, key string
+	}{{"by key", "PRIMARY KEY"}, {"by ctid", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "table")
+			r.Exec("CREATE TABLE huge (id int "+c.key+", body text, v text)", "ALTER TABLE huge ALTER body SET STORAGE EXTERNAL",
+				"INSERT INTO huge SELECT g, repeat(E'ab\\t\\\\', CASE g WHEN 2 THEN 8000000 ELSE 3 END), 'v' || g FROM generate_series(1, 3) AS g")
+			r.Setup()
+			out, code := r.Pgtee(append(r.publishArgs(), "--snapshot", "only")...)
+			if code != 3 || !strings.Contains(out, "column body has 32000000 bytes") || !strings.Contains(out, "--record-too-large dead-letter") {
+				t.Fatalf("publish exits with %d:\n%s", code, out)
+			}
+			p := r.process("publish", append(r.publishArgs(), "--snapshot", "only", "--record-too-large", "dead-letter")...)
+			if code, err := p.Wait(time.Minute); err != nil || code != 0 {
+				t.Fatalf("publish exits with %d (%v):\n%s", code, err, p.Log())
+			}
+			if rss := p.PeakRSS(); rss > 100<<20 {
+				t.Errorf("%d MB at most", rss>>20)
+			}
+			var got []string
+			for _, e := range r.Events("public.huge") {
+				got = append(got, fmt.Sprintf("%s %s %v %.20q", e.Op, e.After["v"], e.Headers["pgtee-left-out"], e.After["body"]))
+			}
+			const short = `"ab\t\\ab\t\\ab\t\\"`
+			if want := []string{"r v1  " + short, `r v2 1 "__debezium_unavailab"`, "r v3  " + short}; !slices.Equal(got, want) {
+				t.Errorf("rows %q, want %q", got, want)
+			}
+			letters := r.Topic("dead-letter")
+			if len(letters) != 1 || !strings.Contains(string(letters[0].Value), `"left_out":[{"column":"body","bytes":32000000}]`) || !strings.Contains(string(letters[0].Value), `"published":true`) {
+				t.Errorf("%d dead letters: %v", len(letters), letters)
+			}
+		})
 	}
 }

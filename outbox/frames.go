@@ -9,6 +9,8 @@ import (
 
 const (
 	framesBytes = 256 << 10
+	// patientFrames is how many messages come before the buffer shrinks: tables have long rows side by side.
+	patientFrames = 16
 
 	// maxFrameBytes is above what PostgreSQL can send: it allocates no more than 1 GB for a message.
 	maxFrameBytes = 1<<30 + 64
@@ -20,16 +22,18 @@ const (
 
 // frames cuts what the server sends into protocol messages: kind byte, int32 length that counts
 // itself, body. Its buffer doubles only when it is full of bytes that have arrived, never on the word
-// of a length, and shrinks again after a long message.
+// of a length, and shrinks again when no long message has come for a while.
 type frames struct {
 	conn       net.Conn
-	longest    int // message that is returned as it is; of others see digest
+	longest    int                 // message that is returned as it is
+	shorten    func(*digest) error // keeps what fits of a longer one
 	buffer     []byte
 	start, end int // what has arrived and was not returned yet
+	short      int // messages since one did not fit the shortest buffer
 }
 
 func newFrames(conn net.Conn) *frames {
-	return &frames{conn: conn, longest: DefaultRowBytes, buffer: make([]byte, framesBytes)}
+	return &frames{conn: conn, longest: DefaultRowBytes, shorten: (*digest).data, buffer: make([]byte, framesBytes)}
 }
 
 // next returns the next message. body is valid until the next call.
@@ -43,6 +47,9 @@ func (f *frames) next() (kind byte, body []byte, err error) {
 		return 0, nil, fmt.Errorf("message of kind %q claims a length of %d", f.buffer[f.start], length)
 	}
 	size := 1 + int(length)
+	if f.short++; size > framesBytes {
+		f.short = 0
+	}
 	if size > f.longest {
 		return f.digest(size)
 	}
@@ -84,7 +91,7 @@ func (f *frames) read() error {
 }
 
 func (f *frames) shrink() {
-	if len(f.buffer) > framesBytes && f.end-f.start <= framesBytes/2 {
+	if len(f.buffer) > framesBytes && f.short > patientFrames && f.end-f.start <= framesBytes/2 {
 		f.resize(framesBytes)
 	}
 }

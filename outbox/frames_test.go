@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -25,7 +26,7 @@ func frame(kind byte, body string) []byte {
 }
 
 func TestFrames(t *testing.T) {
-	bodies := []string{"", "a", strings.Repeat("b", framesBytes-5), "c", strings.Repeat("d", 5*framesBytes+3), "e", strings.Repeat("f", framesBytes), ""}
+	bodies := append([]string{"", "a", strings.Repeat("b", framesBytes-5), "c", strings.Repeat("d", 5*framesBytes+3), "e", strings.Repeat("f", framesBytes)}, slices.Repeat([]string{"g"}, patientFrames+2)...)
 	var sent []byte
 	for i, body := range bodies {
 		sent = append(sent, frame(byte('0'+i), body)...)

@@ -8,10 +8,10 @@ import (
 )
 
 // A field may be a gigabyte long, and the server sends it as one message. No record of Kafka takes that, so
-// it is not held either: a message of the stream that is longer than what may be held is read in pieces, and
-// each value that does not fit is replaced by its length (pgoutput.Omitted).
+// it is not held either: a message of the stream, or a row of COPY, that is longer than what may be held is read in
+// pieces, and each value that does not fit is replaced by its length (pgoutput.Omitted).
 
-// DefaultRowBytes is what of one message of the stream is held, if nothing else is said.
+// DefaultRowBytes is what of one message is held, if nothing else is said.
 const DefaultRowBytes = 8 << 20
 
 // smallBytes is the length of a value that is kept though others have used up the room, as long as there is
@@ -39,7 +39,7 @@ func (f *frames) digest(size int) (kind byte, body []byte, err error) {
 	if kind = header[0]; kind != 'd' {
 		return 0, nil, fmt.Errorf("message of kind %q and %d bytes", kind, size)
 	}
-	err = d.data()
+	err = f.shorten(&d)
 	if err == nil && d.left != 0 {
 		err = fmt.Errorf("%w: %d bytes behind its end", pgoutput.ErrMalformed, d.left)
 	}
@@ -149,7 +149,7 @@ func (d *digest) value() (omitted bool, err error) {
 	if n < 0 || n > d.left {
 		return false, fmt.Errorf("%w: value of %d bytes", pgoutput.ErrMalformed, n)
 	}
-	if n <= d.room || n <= smallBytes && n <= d.room+d.frames.longest {
+	if d.takes(n) {
 		d.room -= n
 		d.kept = append(d.kept, length...)
 		return false, d.copy(n)
@@ -157,6 +157,50 @@ func (d *digest) value() (omitted bool, err error) {
 	d.kept = binary.BigEndian.AppendUint32(d.kept, pgoutput.OmittedBytes)
 	d.kept = binary.BigEndian.AppendUint64(d.kept, uint64(n))
 	return true, d.skip(n)
+}
+
+// takes says whether a value of n bytes may be kept.
+func (d *digest) takes(n int) bool {
+	return n <= d.room || n <= smallBytes && n <= d.room+d.frames.longest
+}
+
+// copied reads a row in the text format of COPY.
+func (d *digest) copied() error {
+	start, size, escaped := len(d.kept), 0, false // of a field
+	for d.left > 0 {
+		piece, err := d.take(min(d.left, framesBytes/2))
+		if err != nil {
+			return err
+		}
+		for _, b := range piece {
+			switch {
+			case b == '\t' || b == '\n':
+				d.endField(start, size)
+				d.kept = append(d.kept, b)
+				start, size = len(d.kept), 0
+				continue
+			case b == '\\' && !escaped:
+				escaped = true
+			default:
+				escaped = false
+				size++
+			}
+			if d.takes(size) {
+				d.kept = append(d.kept, b)
+			}
+		}
+	}
+	d.endField(start, size)
+	return nil
+}
+
+// endField replaces what was kept of a field that does not fit.
+func (d *digest) endField(start, size int) {
+	if d.takes(size) {
+		d.room -= size
+		return
+	}
+	d.kept = appendOmitted(d.kept[:start], size)
 }
 
 // copy keeps the next n bytes.

@@ -156,3 +156,56 @@ func FuzzDigest(f *testing.F) {
 		}
 	})
 }
+
+func TestCopiedValuesThatAreTooLongAreLeftOut(t *testing.T) {
+	const longest = 500_000
+	long, half, short := strings.Repeat("x", 600_000), strings.Repeat("y", 300_000), strings.Repeat("z", 4000)
+	for _, c := range []struct {
+		name, line string
+		want       []string
+	}{
+		{"every kind of column", "7\t" + half + "\t" + half + "\t" + long + "\t" + short + "\t\\N\t\n", []string{"t7", "t" + half, "x300000", "x600000", "t" + short, "n", "t"}},
+		{"only escapes make it long", strings.Repeat(`\\`, 300_000) + "\t1\n", []string{"t" + strings.Repeat(`\`, 300_000), "t1"}},
+		{"escapes do not count", strings.Repeat(`\n`, 600_000) + "\t1\n", []string{"x600000", "t1"}},
+		{"the last column", "1\t" + long + "\n", []string{"t1", "x600000"}},
+	} {
+		f := &feed{random: rand.New(rand.NewPCG(1, 2))}
+		for _, line := range []string{c.line, "next\n"} {
+			f.data.Write(append(binary.BigEndian.AppendUint32([]byte{'d'}, uint32(4+len(line))), line...))
+		}
+		frames := newFrames(f)
+		frames.longest, frames.shorten = longest, (*digest).copied
+		_, body, err := frames.next()
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		row, rest, err := appendCopied(nil, bytes.TrimSuffix(body, []byte("\n")), len(c.want))
+		if err != nil || len(rest) > 0 {
+			t.Fatalf("%s: %v, %d bytes behind the row", c.name, err, len(rest))
+		}
+		wantTuple(t, row, c.want...)
+		if len(frames.buffer) > 2*framesBytes || cap(body) > 4*longest {
+			t.Errorf("%s: a buffer of %d bytes, %d kept", c.name, len(frames.buffer), cap(body))
+		}
+		if _, body, err = frames.next(); err != nil || string(body) != "next\n" {
+			t.Errorf("%s: the next row is %q: %v", c.name, body, err)
+		}
+	}
+}
+
+func FuzzCopiedRow(f *testing.F) {
+	f.Add([]byte("1\tab\\t\\N\t\\O5\n"), uint16(3))
+	f.Fuzz(func(t *testing.T, line []byte, longest uint16) {
+		feed := &feed{random: rand.New(rand.NewPCG(1, 2))}
+		feed.data.Write(append(binary.BigEndian.AppendUint32([]byte{'d'}, uint32(4+len(line))), line...))
+		frames := newFrames(feed)
+		frames.longest, frames.shorten = int(longest), (*digest).copied
+		_, body, err := frames.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(body) > 2*len(line)+smallBytes {
+			t.Fatalf("%d bytes kept of %d", len(body), len(line))
+		}
+	})
+}

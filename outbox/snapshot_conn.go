@@ -65,6 +65,7 @@ func openTableConn(ctx context.Context, reader *TableReader) (*tableConn, error)
 		return nil, err
 	}
 	r := &tableConn{reader: reader, frames: newFrames(patient{hijacked.Conn})}
+	r.frames.longest, r.frames.shorten = reader.rowBytes, (*digest).copied
 	got, err := r.query("SELECT current_setting('server_version_num')::int8 / 10000")
 	if err != nil {
 		r.close()

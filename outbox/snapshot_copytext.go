@@ -1,9 +1,11 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -34,6 +36,9 @@ func appendField(dst, line []byte) ([]byte, []byte, error) {
 	if len(line) >= 2 && line[0] == '\\' && line[1] == 'N' {
 		return append(dst, pgoutput.Null), line[2:], nil
 	}
+	if bytes.HasPrefix(line, omittedField) {
+		return appendOmittedField(dst, line[len(omittedField):])
+	}
 	dst = append(dst, pgoutput.Text, 0, 0, 0, 0)
 	start := len(dst)
 	for {
@@ -54,6 +59,27 @@ func appendField(dst, line []byte) ([]byte, []byte, error) {
 	}
 	binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
 	return dst, line, nil
+}
+
+// omittedField begins a field that was too long to be held; its length in decimal digits follows. It is not of PostgreSQL, whose
+// escapes of capital letters are \N only.
+var omittedField = []byte(`\O`)
+
+func appendOmitted(dst []byte, size int) []byte {
+	return strconv.AppendInt(append(dst, omittedField...), int64(size), 10)
+}
+
+func appendOmittedField(dst, digits []byte) ([]byte, []byte, error) {
+	end := bytes.IndexByte(digits, '\t')
+	if end < 0 {
+		end = len(digits)
+	}
+	size, err := strconv.ParseUint(string(digits[:min(end, 20)]), 10, 63)
+	if err != nil {
+		return dst, nil, fmt.Errorf("%w: length of a value that is left out", errCopyText)
+	}
+	dst = binary.BigEndian.AppendUint32(append(dst, pgoutput.Omitted), pgoutput.OmittedBytes)
+	return binary.BigEndian.AppendUint64(dst, size), digits[end:], nil
 }
 
 func unescaped(c byte) byte {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,7 +59,9 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 	} else if !errors.Is(err, errStop) {
 		return err
 	}
-	p.flush()
+	if lost := p.flush(); lost != nil {
+		return lost
+	}
 	return err
 }
 
@@ -99,8 +102,8 @@ func (p *pass) row(line []byte) error {
 		return nil
 	}
 	if len(p.chunk.ends) == maxChunkRows || len(p.chunk.rows) >= maxChunkBytes {
-		if p.bytes >= maxPassBytes || !p.give() {
-			return errStop
+		if err := p.give(); err != nil {
+			return err
 		}
 		p.next()
 	}
@@ -130,43 +133,53 @@ func (p *pass) row(line []byte) error {
 }
 
 // last is the place of the last row of the chunk.
-func (p *pass) last() [][]byte {
+func (p *pass) last() ([][]byte, error) {
 	switch {
 	case p.span.Keys != nil:
-		return nil
+		return nil, nil
 	case p.source.key == nil && p.place != nil:
-		return p.source.key.place(slices.Clone(p.place))
+		return p.source.key.place(slices.Clone(p.place)), nil
 	case p.source.key == nil || p.chunk.Len() == 0:
-		return nil
+		return nil, nil
 	}
-	values := make([][]byte, 0, len(p.key))
-	var all [][]byte
-	for column := p.chunk.Row(p.chunk.Len() - 1).Columns(); column.Next(); {
-		all = append(all, column.Value())
+	values := make([][]byte, len(p.key))
+	i := 0
+	for column := p.chunk.Row(p.chunk.Len() - 1).Columns(); column.Next(); i++ {
+		n := slices.Index(p.key, i)
+		if n >= 0 && column.Kind() == pgoutput.Omitted {
+			return nil, fmt.Errorf("%s: a key of %d bytes is too long to go on behind it", p.source.name, binary.BigEndian.Uint64(column.Value()))
+		}
+		if n >= 0 {
+			values[n] = slices.Clone(column.Value())
+		}
 	}
-	for _, i := range p.key {
-		values = append(values, slices.Clone(all[i]))
-	}
-	return p.source.key.place(values...)
+	return p.source.key.place(values...), nil
 }
 
-// give delivers the chunk while more rows are to come. It returns false if the pass has to end with it: nobody takes chunks,
-// and the transaction must not stay open.
-func (p *pass) give() bool {
-	p.chunk.Last = p.last()
+// give delivers the chunk while more rows are to come. It returns errStop if the pass has to end with it: it is long enough, or
+// nobody takes chunks, and the transaction must not stay open.
+func (p *pass) give() (err error) {
+	if p.chunk.Last, err = p.last(); err != nil {
+		return err
+	}
+	if p.bytes >= maxPassBytes {
+		return errStop
+	}
 	patience := time.NewTimer(sendPatience)
 	defer patience.Stop()
 	select {
 	case p.reader.results <- Reading{Task: p.span.Task, Chunk: p.chunk}:
-		return true
+		return nil
 	case <-patience.C:
 	case <-p.reader.ctx.Done():
 	}
-	return false
+	return errStop
 }
 
 // flush delivers the last chunk, now that the transaction is over.
-func (p *pass) flush() {
-	p.chunk.Last = p.last()
-	p.reader.deliver(Reading{Task: p.span.Task, Chunk: p.chunk})
+func (p *pass) flush() (err error) {
+	if p.chunk.Last, err = p.last(); err == nil {
+		p.reader.deliver(Reading{Task: p.span.Task, Chunk: p.chunk})
+	}
+	return err
 }

@@ -18,6 +18,7 @@ import (
 // arrives in Results. Each pass is a short transaction that only reads, so nothing holds vacuum back for long.
 type TableReader struct {
 	connString string
+	rowBytes   int
 	results    chan Reading
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -34,6 +35,7 @@ const (
 	maxPassBytes  = 64 << 20 // what a pass may read
 	maxPassRows   = 1 << 17
 	maxPassBlocks = 8 << 10
+	maxAheadBytes = 32 << 20 // of chunks that nobody has taken
 
 	// sendPatience is how long a pass waits for the publisher with its transaction open.
 	sendPatience = 5 * time.Second
@@ -41,9 +43,10 @@ const (
 	waitPause = 50 * time.Millisecond
 )
 
-// OpenTableReader connects when there is something to do. Close ends it all.
-func OpenTableReader(connString string) *TableReader {
-	t := &TableReader{connString: connString, results: make(chan Reading, 8), relations: map[uint32]*pgoutput.Relation{}}
+// OpenTableReader connects when there is something to do. Of a row that is longer than rowBytes the longest values are left out.
+// Close ends it all.
+func OpenTableReader(connString string, rowBytes int) *TableReader {
+	t := &TableReader{connString: connString, rowBytes: rowBytes, results: make(chan Reading, min(8, max(1, maxAheadBytes/max(1, rowBytes)))), relations: map[uint32]*pgoutput.Relation{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }

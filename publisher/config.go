@@ -71,6 +71,9 @@ func (c Config) TransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
 
+// onlyPrefix begins the name of each copy of SnapshotOnly.
+const onlyPrefix = "only-"
+
 const (
 	defaultRecordBytes = 1_000_012       // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
 	maxPartAfter       = 7 * time.Minute // Kafka's transaction.max.timeout.ms is 15 minutes
@@ -94,7 +97,7 @@ func (c Config) withDefaults() Config {
 		c.Router, _ = NewRouter(c.Prefix, nil) // cannot fail without topics
 	}
 	c.Snapshot.setDefaults()
-	orDefault(&c.run, "only-"+time.Now().UTC().Format("20060102T150405.000"))
+	orDefault(&c.run, onlyPrefix+time.Now().UTC().Format("20060102T150405.000"))
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}

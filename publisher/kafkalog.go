@@ -131,12 +131,27 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 // of the next, so that two would leave it nothing to send meanwhile.
 const maxFlights = 4
 
+// maxAirBytes bounds their records, if one batch is not more: a record may have 90 MB.
+const maxAirBytes = 16 << 20
+
 // Send implements Log.
 func (l *kafkaLog) Send(ctx context.Context, b *Batch) error {
-	if err := l.launch(ctx, l.events, b); err != nil || len(l.air) < maxFlights {
+	if err := l.launch(ctx, l.events, b); err != nil {
 		return err
 	}
-	return l.land(ctx)
+	for len(l.air) >= maxFlights || len(l.air) > 1 && l.airBytes() > maxAirBytes {
+		if err := l.land(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *kafkaLog) airBytes() (n int) {
+	for _, f := range l.air {
+		n += f.batch.Bytes()
+	}
+	return n
 }
 
 // deliver sends the batch and more, and waits until Kafka has all that was sent.

@@ -184,7 +184,11 @@ func (c *copier) collect() {
 	}
 }
 
-func (c *copier) roomy() bool { return c.bytes < c.cfg.Snapshot.maxHeldBytes }
+// roomy leaves room for what is being read: chunks like the last one, two of each reader.
+func (c *copier) roomy() bool {
+	n := len(c.held)
+	return n == 0 || c.bytes+2*c.cfg.Snapshot.Readers*c.held[n-1].Bytes() < c.cfg.Snapshot.maxHeldBytes
+}
 
 func (c *copier) arrival() (r outbox.Reading, ok bool) {
 	if len(c.stash) > 0 {

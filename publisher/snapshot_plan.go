@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -16,11 +17,25 @@ func (c *copier) begin(recorded, needed bool) {
 	case s.Open == nil || s.Mode == SnapshotNever:
 	case needed:
 		c.request(Copy{ID: "needed-" + c.now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
-	case s.Mode == SnapshotOnly && !c.knows(c.cfg.run):
-		c.request(Copy{ID: c.cfg.run, Tables: s.Tables, Initial: true})
+	case s.Mode == SnapshotOnly:
+		c.only()
 	case s.Mode != SnapshotOnly && !recorded:
 		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
 	}
+}
+
+// only asks for the copy of SnapshotOnly, or makes one that was interrupted its own.
+func (c *copier) only() {
+	if c.knows(c.cfg.run) {
+		return
+	}
+	for _, r := range c.state.Copies {
+		if strings.HasPrefix(r.ID, onlyPrefix) && slices.Equal(r.Tables, c.cfg.Snapshot.Tables) {
+			c.cfg.run = r.ID
+			return
+		}
+	}
+	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Snapshot.Tables, Initial: true})
 }
 
 // knows says whether a copy is under way or was.

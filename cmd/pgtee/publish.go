@@ -156,7 +156,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)), Keys: keys}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {
@@ -179,7 +179,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		MaxRecordBytes:    f.MaxRecord,
 		Delivery:          delivery,
 		TooLarge:          tooLarge,
-		Snapshot:          f.snapshot(s),
+		Snapshot:          f.snapshot(s, f.rowBytes()),
 		Shape:             shape,
 		Router:            records.Router,
 		SQLText:           sqlText,
@@ -192,6 +192,9 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	}
 	return publisher.New(config, open, format)
 }
+
+// rowBytes is what of a row is held, above what may become a record.
+func (f publisherFlags) rowBytes() int { return max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)) }
 
 // runID is a random UUID, version 4: records of one run of the publisher share it.
 func runID() string {

@@ -35,7 +35,7 @@ func main() {
 	flag.IntVar(&o.major, "major", 15, "major version of PostgreSQL")
 	flag.IntVar(&o.scale, "scale", 20, "of pgbench: 100,000 accounts each")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; in each one the table is read by COPY and copied into Kafka once")
-	flag.StringVar(&o.works, "works", "accounts", "tables to copy: accounts, wide")
+	flag.StringVar(&o.works, "works", "accounts", "tables to copy: accounts, wide, huge")
 	flag.StringVar(&o.binary, "binary", "", "program to measure, in place of one that is built now")
 	flag.StringVar(&o.args, "args", "", "further arguments of `pgtee publish`")
 	flag.Parse()
@@ -102,6 +102,7 @@ var works = map[string]struct {
 }{
 	"accounts": {"public.pgbench_accounts", (*bench).makeAccounts},
 	"wide":     {"public.wide", (*bench).makeWide},
+	"huge":     {"public.huge", (*bench).makeHuge},
 }
 
 func (b *bench) makeAccounts(database string) error {
@@ -121,6 +122,13 @@ func (b *bench) makeWide(database string) error {
 	return b.query(database, fmt.Sprintf(`CREATE TABLE wide (id int PRIMARY KEY, big text);
 		ALTER TABLE wide ALTER COLUMN big SET STORAGE EXTERNAL;
 		INSERT INTO wide SELECT id, repeat(md5(id::text), 327680) FROM generate_series(1, %d) AS id; ANALYZE`, b.scale))
+}
+
+// makeHuge makes rows of 300 and 900 MB between small ones: they need -args "--record-too-large dead-letter".
+func (b *bench) makeHuge(database string) error {
+	return b.query(database, `CREATE TABLE huge (id int PRIMARY KEY, big text, v text);
+		ALTER TABLE huge ALTER COLUMN big SET STORAGE EXTERNAL;
+		INSERT INTO huge SELECT id, repeat(md5(id::text), CASE id WHEN 2 THEN 9375000 WHEN 4 THEN 28125000 ELSE 1 END), 'v' FROM generate_series(1, 5) AS id; ANALYZE`)
 }
 
 func (b *bench) pgtee(args ...string) error {
