@@ -112,7 +112,7 @@ var conversations = map[string][]say{
 		simple("INSERT INTO t VALUES (1, 'ü'); UPDATE t SET v = 'é'; SELCT 2"), simple("INSERT INTO t VALUES (1, 'ü'); UPDATE t SET v = 'é', nosuch = 1; SELECT 2"),
 		simple("INSERT INTO t VALUES (1/0, 'a')"), simple("INSERT INTO nosuch VALUES (1); SELECT 1"), simple("SELECT 1; SELECT 2; INSERT INTO t VALUES ('x', 1)"),
 		simple("INSERT INTO t VALUES (1, 'unterminated)"), simple("SELECT writes('x')"),
-		simple("ALTER TABLE child ALTER CONSTRAINT child_id_fkey NOT VALID"), // the parser refuses it, and points nowhere
+		simple("ALTER TABLE child ALTER CONSTRAINT child_id_fkey NOT VALID"),                                                     // the parser refuses it, and points nowhere
 		simple("CREATE TABLE goes (id int); PREPARE p AS INSERT INTO goes VALUES ($1); DROP TABLE goes"), simple("EXECUTE p(1)"), // points into the PREPARE
 	},
 	"error in a block": {
@@ -188,6 +188,13 @@ var conversations = map[string][]say{
 		burst("ZZ", all(once("DEALLOCATE ALL"), once("INSERT INTO t VALUES (5, 'x')"), sync_, once("INSERT INTO t VALUES (6, 'x')"), sync_)...),
 		simple("PREPARE p AS INSERT INTO t VALUES ($1, 'y')"), simple("EXECUTE p(7)"), burst("Z", all(bind("", "p", "8"), execute(""), sync_)...),
 		simple("DEALLOCATE p"), simple("EXECUTE p(9)"), simple("SELECT id FROM t ORDER BY id"),
+	},
+	"forgetting in a function": {
+		burst("Z", all(once("INSERT INTO t VALUES (1, 'x')"), sync_)...), simple("SELECT forgets()"), burst("Z", all(once("INSERT INTO t VALUES (2, 'x')"), sync_)...),
+		simple("DO 'BEGIN DEALLOCATE ALL; END'"), burst("Z", all(once("INSERT INTO t VALUES (3, 'x')"), sync_)...),
+		simple("BEGIN"), burst("Z", all(once("INSERT INTO t VALUES (4, 'x')"), once("SELECT forgets()"), once("UPDATE t SET v = 'y' WHERE id = 4"), sync_)...), simple("COMMIT"),
+		burst("ZZ", all(once("SELECT forgets()"), sync_, once("DELETE FROM t WHERE id = 3"), sync_)...), simple("PREPARE p AS SELECT forgets()"),
+		simple("EXECUTE p"), burst("Z", all(once("INSERT INTO t VALUES (5, 'x')"), sync_)...), simple("SELECT id, v FROM t ORDER BY id"),
 	},
 	"two-phase and deferred": {
 		simple("BEGIN; INSERT INTO t VALUES (1, 'a'); PREPARE TRANSACTION 'x'"), simple("INSERT INTO t VALUES (1, 'a')"), simple("COMMIT PREPARED 'x'"),

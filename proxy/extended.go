@@ -113,7 +113,7 @@ func (s *session) begin(st *statement, group uint32) error {
 		}
 	}
 	if st.unreadable {
-		s.tx.applyUnknown()
+		s.applyUnknown()
 		return nil
 	}
 	s.apply(st.effects, st.subject.sql, set)

@@ -19,13 +19,13 @@ func (s *session) query(m message) error {
 	e := entry{kind: 'Q', group: s.tx.group}
 	text, ended, ok := cutString(m.body)
 	if s.notes == nil || m.whole() && (!ok || len(ended) > 0) {
-		s.tx.applyUnknown()
+		s.applyUnknown()
 		return s.forward(m, e)
 	}
 	set := s.pending.settings.Load()
 	if !s.read(text, m.whole(), set) {
 		s.proxy.counters.unreadable.Add(1)
-		s.tx.applyUnknown()
+		s.applyUnknown()
 		return s.forward(m, e)
 	}
 	if after := s.after(m, set); after != nil {
@@ -40,7 +40,7 @@ func (s *session) query(m message) error {
 		w.statement(i, &s.list[i])
 	}
 	if !m.whole() {
-		s.tx.applyUnknown()
+		s.applyUnknown()
 	}
 	if len(w.splices) == 0 {
 		return s.forward(m, e)
@@ -75,6 +75,9 @@ func (s *session) need(st *parser.Statement) parser.Need {
 // apply follows what a statement does to the transaction and to prepared statements.
 func (s *session) apply(e effects, sql []byte, set *settings) {
 	s.tx.apply(e.tx)
+	if e.calls {
+		s.pending.unprepare()
+	}
 	switch e.tx {
 	case parser.Prepare:
 		prepared := &statement{need: e.inner}
@@ -88,6 +91,12 @@ func (s *session) apply(e effects, sql []byte, set *settings) {
 		s.statements.deallocateAll()
 		s.pending.unprepare()
 	}
+}
+
+// applyUnknown follows what cannot be read.
+func (s *session) applyUnknown() {
+	s.tx.applyUnknown()
+	s.pending.unprepare()
 }
 
 // queryWriter writes a Query anew, with notes in front of the statements that need one.

@@ -27,10 +27,12 @@ type effects struct {
 	tx    parser.Effect
 	name  string      // of SQL PREPARE, EXECUTE and DEALLOCATE
 	inner parser.Need // of SQL PREPARE
+	calls bool        // functions of whoever made them, which may run DEALLOCATE ALL
 }
 
 func effectsOf(st *parser.Statement) effects {
-	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner}
+	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock
+	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls}
 }
 
 // fail may be called on nil.
