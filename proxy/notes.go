@@ -13,6 +13,9 @@ import (
 const (
 	// noteSQLBytes is how much of a statement a note brings along when current_query() cannot.
 	noteSQLBytes = 8 << 10
+	// shortSQLBytes is up to where a message that brings the SQL of a Query along takes the server less time than one
+	// for which pgtee.note() cuts it out of current_query(). A row does not: who queries the outbox wants to read it.
+	shortSQLBytes = 256
 
 	spliceBefore = "SELECT pgtee.note('"
 	spliceAfter  = "',current_user);"
@@ -55,10 +58,13 @@ func ddlFlag(st *parser.Statement) outbox.Flags {
 	return 0
 }
 
+// isRow reports whether a note becomes a row of the outbox: the first one of its transaction may.
+func (n *notes) isRow(first bool) bool { return n.table && first }
+
 // append signs a note and appends the base64 text that pgtee.note() takes.
 func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++
-	if n.table && first {
+	if n.isRow(first) {
 		s.flags |= outbox.FlagRow
 	}
 	p := outbox.Payload{

@@ -153,14 +153,7 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	w.open()
 	w.copyTo(st.Start)
 	out := &s.up.out
-	subject := subject{sql: sql, flags: outbox.FlagQuery, offset: len(*out) - w.start - headerBytes + spliceLength}
-	switch {
-	case !s.notes.sqlText || w.carries || st.Secret:
-		subject = s.notes.carry(sql, st.Secret, w.set)
-	default:
-		subject.fingerprint = parser.Fingerprint(sql, w.set.lexis)
-	}
-	subject.flags |= ddlFlag(st)
+	subject := w.subject(st, sql, first, len(*out)-w.start-headerBytes+spliceLength)
 	before := len(*out)
 	*out = append(*out, spliceBefore...)
 	*out = s.notes.append(*out, w.set, subject, first)
@@ -168,6 +161,22 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	length := len(*out) - before
 	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.counted, length: length})
 	s.countNote(length)
+}
+
+// subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
+// along.
+func (w *queryWriter) subject(st *parser.Statement, sql []byte, first bool, offset int) (of subject) {
+	n := w.session.notes
+	if !n.sqlText || w.carries || st.Secret {
+		of = n.carry(sql, st.Secret, w.set)
+	} else {
+		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
+		if len(sql) <= shortSQLBytes && !n.isRow(first) {
+			of.flags = outbox.FlagSQL
+		}
+	}
+	of.flags |= ddlFlag(st)
+	return of
 }
 
 // open begins the message.

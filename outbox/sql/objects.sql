@@ -38,21 +38,29 @@ REVOKE ALL ON pgtee.meta, pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.ou
 -- flag says so, else as a logical message. Byte 1 of the payload holds the flags (1 row, 2 the SQL is
 -- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
 -- it does nothing: there is no write to note, and no transaction id is spent.
+--
+-- In each transaction PL/pgSQL makes every expression ready anew, which costs more than to evaluate it: so the
+-- expressions on each path are few, the fewest on that of a message which brings its SQL along.
 CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $note$
 DECLARE
-    raw   pg_catalog.bytea;
-    flags pg_catalog.int4;
+    raw   pg_catalog.bytea; -- what is read of the payload; null in a read-only transaction
     query pg_catalog.bytea;
     slice pg_catalog.int8;
     lsn   pg_catalog.pg_lsn; -- of no interest, but PERFORM would run a query where an assignment evaluates
 BEGIN
-    IF pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool THEN
+    IF (pg_catalog.get_byte(pg_catalog.decode(pg_catalog."left"(payload, 4), 'base64'), 1) OPERATOR(pg_catalog.&) 3)
+        OPERATOR(pg_catalog.=) 0 THEN
+        lsn := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
+            pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
+                payload, session_user, role, pg_catalog.pg_backend_pid(),
+                pg_catalog.current_setting('application_name'), NULL::pg_catalog.bytea)))
+            END;
         RETURN;
     END IF;
-    raw := pg_catalog.decode(payload, 'base64');
-    flags := pg_catalog.get_byte(raw, 1);
-    IF (flags OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN
+    raw := CASE WHEN pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off' THEN
+        pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64') END;
+    IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN
         query := pg_catalog.substr(pg_catalog.textsend(pg_catalog.current_query()),
             (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 5) OPERATOR(pg_catalog.<<) 8
@@ -61,23 +69,23 @@ BEGIN
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10)));
     END IF;
-    IF (flags OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
+    IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
         lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
             payload, session_user, role, pg_catalog.pg_backend_pid(),
             pg_catalog.current_setting('application_name'), query)));
-        RETURN;
-    END IF;
-    slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
-             OPERATOR(pg_catalog./) 3600, 3);
-    IF slice OPERATOR(pg_catalog.=) 0 THEN
-        INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
-    ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
-        INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
-    ELSE
-        INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
-        VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+    ELSIF raw IS NOT NULL THEN
+        slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
+                 OPERATOR(pg_catalog./) 3600, 3);
+        IF slice OPERATOR(pg_catalog.=) 0 THEN
+            INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application, sql)
+            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        ELSIF slice OPERATOR(pg_catalog.=) 1 THEN
+            INSERT INTO pgtee.outbox_1 (kind, note, user_name, role_name, pid, application, sql)
+            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        ELSE
+            INSERT INTO pgtee.outbox_2 (kind, note, user_name, role_name, pid, application, sql)
+            VALUES ('n', payload, session_user, role, pg_catalog.pg_backend_pid(), pg_catalog.current_setting('application_name'), query);
+        END IF;
     END IF;
 END
 $note$;
