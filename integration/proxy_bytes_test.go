@@ -238,6 +238,9 @@ var conversations = map[string][]say{
 		burst("Z", all(once("INSERT INTO t VALUES ($1, '"+strings.Repeat("z", 100_000)+"')", "7"), sync_)...), simple("SELECT id, length(v), md5(v) FROM t ORDER BY id"),
 		burst("Z", all(slices.Repeat(all(parse("", "INSERT INTO t VALUES (8, 'z')"), bind("", ""), execute("")), 3000), sync_)...),
 		burst("Z", all(parse("", "SELECT 1"), slices.Repeat(all(bind("", ""), execute("")), 5000), sync_)...), simple("SELECT count(*), repeat('w', 200000) FROM t"),
+		simple("SELECT length('" + strings.Repeat("é", 700_000) + "'); DELETE FROM t; SELCT"), simple("INSERT INTO t VALUES (9, '" + strings.Repeat("ü", 700_000) + "'); SELCT 'é'"), // beyond what is looked at
+		simple("INSERT INTO t VALUES (9, '" + strings.Repeat("é", 300_000) + "'); UPDATE t SET v = 'é' WHERE id = 8; SELCT"), simple(strings.Repeat("INSERT INTO t VALUES (10, 'z');", 10_000) + "SELCT"),
+		simple("SELECT id, length(v), md5(v) FROM t ORDER BY id, v LIMIT 20"),
 	},
 	"function call": {
 		burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-7")}}), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("INSERT INTO t VALUES (1, 'a')"),

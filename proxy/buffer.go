@@ -11,7 +11,8 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	headerBytes    = 5 // kind and length of a message
+	maxTextBytes   = 1 << 20 // of a Query: any of its statements may be a write
+	headerBytes    = 5       // kind and length of a message
 )
 
 // buffer carries one direction of a session: bytes are read from one socket, looked at in place, and
@@ -70,10 +71,12 @@ func (b *buffer) read(from io.Reader) error {
 func (b *buffer) makeRoom() {
 	kept := b.data[b.next:b.end]
 	switch {
-	case len(b.data) < bufferBytes, len(b.data) == maxBufferBytes && len(kept) == 0 && b.rest == 0:
+	case len(b.data) < bufferBytes, len(b.data) >= maxBufferBytes && len(kept) == 0 && b.rest == 0:
 		b.move(smallBuffers.Get().(*[bufferBytes]byte)[:], kept)
 	case len(b.data) == bufferBytes && b.end == bufferBytes: // the other side sends faster than we read
 		b.move(largeBuffers.Get().(*[maxBufferBytes]byte)[:], kept)
+	case len(kept) == maxBufferBytes && len(b.data) == maxBufferBytes:
+		b.move(make([]byte, maxTextBytes), kept)
 	default:
 		copy(b.data, kept)
 		b.done, b.next, b.end = 0, 0, len(kept)
@@ -125,7 +128,11 @@ func (b *buffer) message() (m message, ok bool, err error) {
 
 // holds reports whether as much of m is there as the buffer can ever hold: all of it, or a full buffer.
 func (b *buffer) holds(m message) bool {
-	return m.whole() || b.end-b.next == maxBufferBytes
+	most := maxBufferBytes
+	if m.kind == 'Q' {
+		most = maxTextBytes
+	}
+	return m.whole() || b.end-b.next >= most
 }
 
 // pass lets m go to the other side as it is, with what is still to come of it.

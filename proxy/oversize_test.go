@@ -34,13 +34,14 @@ func TestOpeningOfLongText(t *testing.T) {
 // Of a Query that is longer than any buffer the end is not known when its beginning is sent: a note stands for all
 // that follows, unless it is one long SELECT.
 func TestNoteForTheRest(t *testing.T) {
-	long := "SELECT '" + strings.Repeat("x", 100_000) + "'"
+	long := "SELECT '" + strings.Repeat("x", maxTextBytes) + "'"
 	for text, before := range map[string]string{
-		long:                                    "",
-		"SELECT 1; " + long + "; DELETE FROM t": "SELECT '",
-		"INSERT INTO t VALUES (1);" + long + ";DELETE FROM t": "SELECT '",
-		"INSERT INTO t VALUES ('" + long[8:] + ")":            "INSERT",
-		"SELECT 1; SET application_name = " + long[7:]:        "",
+		long: "",
+		"SELECT '" + strings.Repeat("x", maxBufferBytes) + "'; DELETE FROM t": "DELETE", // seen whole
+		"SELECT 1; " + long + "; DELETE FROM t":                               "SELECT '",
+		"INSERT INTO t VALUES (1);" + long + ";DELETE FROM t":                 "SELECT '",
+		"INSERT INTO t VALUES ('" + long[8:] + ")":                            "INSERT",
+		"SELECT 1; SET application_name = " + long[7:]:                        "",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := noting(t)

@@ -8,6 +8,9 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
+// keptStatements is how long a list an idle session may keep.
+const keptStatements = 64
+
 // query is a Query message: one text, any number of statements.
 func (s *session) query(m message) error {
 	s.proxy.counters.queries.Add(1)
@@ -38,6 +41,9 @@ func (s *session) query(m message) error {
 	w.carries = len(text) > outbox.MaxQueryBytes || !m.whole() || setsEncoding(s.list)
 	for i := range s.list {
 		w.statement(i, &s.list[i])
+	}
+	if cap(s.list) > keptStatements {
+		s.list = nil
 	}
 	if !m.whole() {
 		s.applyUnknown()
