@@ -106,7 +106,7 @@ func (b *bench) tidy(work string) error {
 	if work != "tpcb" {
 		return nil
 	}
-	return b.query(database, "VACUUM pgbench_branches, pgbench_tellers")
+	return b.Query(b.ctx, database, "VACUUM pgbench_branches, pgbench_tellers")
 }
 
 // timed measures the processor time of the hop while f runs.

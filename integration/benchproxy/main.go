@@ -12,9 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
@@ -58,8 +55,8 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	b := &bench{options: o, world: world, ctx: context.Background()}
-	if err := b.prepare(); err != nil {
+	b := &bench{options: o, ctx: context.Background()}
+	if err := b.prepare(world); err != nil {
 		return err
 	}
 	for _, work := range strings.Split(o.works, ",") {
@@ -72,13 +69,10 @@ func run(o options) (err error) {
 
 // bench is one run: a server, and the ways to it.
 type bench struct {
+	*harness.Bench
 	options
-	ctx    context.Context
-	world  *harness.World
-	binary string
-	server *embedded.Postgres
-	dir    string // of logs, key and configuration
-	ways   []way  // the first is direct
+	ctx  context.Context
+	ways []way // the first is direct
 }
 
 const database = "bench"
@@ -90,24 +84,14 @@ var settings = map[string]string{
 }
 
 // prepare starts everything.
-func (b *bench) prepare() (err error) {
-	if b.binary, err = b.world.Build(); err != nil {
+func (b *bench) prepare(world *harness.World) (err error) {
+	if b.Bench, err = world.NewBench("", b.major, settings); err != nil {
 		return err
 	}
-	if b.dir, err = b.world.Sub("bench"); err != nil {
+	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+database); err != nil {
 		return err
 	}
-	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
-		return err
-	}
-	if err := b.query("postgres", "CREATE DATABASE "+database); err != nil {
-		return err
-	}
-	if _, err := b.pgbench(b.server.Address(), "-i", "-q", "-s", fmt.Sprint(b.scale)); err != nil {
-		return err
-	}
-	key := strings.Repeat("5e", 32) + "\n"
-	if err := os.WriteFile(b.dir+"/key", []byte(key), 0o600); err != nil {
+	if _, err := b.pgbench(b.Server.Address(), "-i", "-q", "-s", fmt.Sprint(b.scale)); err != nil {
 		return err
 	}
 	if err := b.setup(); err != nil {
@@ -118,36 +102,8 @@ func (b *bench) prepare() (err error) {
 
 // setup makes the outbox. Nobody reads the log, so there is no slot to keep it.
 func (b *bench) setup() error {
-	p, err := b.start("setup", "--postgres", b.server.URL(database), "--slot", "pgtee")
-	if err != nil {
+	if err := b.Run("setup", "--postgres", b.Server.URL(database), "--slot", "pgtee"); err != nil {
 		return err
 	}
-	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
-		return fmt.Errorf("setup exits with %d (%v): %s", code, err, p.Log())
-	}
-	return b.query(database, "SELECT pg_drop_replication_slot('pgtee')")
-}
-
-// start starts the binary; it ends with the bench.
-func (b *bench) start(args ...string) (*harness.Process, error) {
-	return b.startCommand(harness.Command{Name: args[0], Args: append([]string{b.binary}, args...)})
-}
-
-func (b *bench) startCommand(c harness.Command) (*harness.Process, error) {
-	p, err := harness.Start(b.dir, c)
-	if err != nil {
-		return nil, err
-	}
-	b.world.OnClose(func() error { p.Kill(); return nil })
-	return p, nil
-}
-
-func (b *bench) query(database, sql string) error {
-	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(b.ctx)
-	_, err = conn.Exec(b.ctx, sql)
-	return err
+	return b.Query(b.ctx, database, "SELECT pg_drop_replication_slot('pgtee')")
 }

@@ -40,7 +40,7 @@ func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
 
 // runAtRate measures latencies at a rate that leaves every process idle most of the time.
 func (b *bench) runAtRate(w way, c cell) (s sample, err error) {
-	dir, err := os.MkdirTemp(b.dir, "latency-")
+	dir, err := os.MkdirTemp(b.Dir, "latency-")
 	if err != nil {
 		return s, err
 	}

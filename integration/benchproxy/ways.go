@@ -25,7 +25,7 @@ type way struct {
 }
 
 func (b *bench) startWays() error {
-	b.ways = []way{{variant: "direct", address: b.server.Address()}}
+	b.ways = []way{{variant: "direct", address: b.Server.Address()}}
 	if b.wants("pgbouncer") {
 		if err := b.startPgBouncer(); err != nil {
 			return err
@@ -62,7 +62,7 @@ func (b *bench) startProxy(variant string, writes bool, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	p, err := b.start(append([]string{"proxy", "--listen", address, "--postgres", b.server.URL(database), "--key", b.dir + "/key"}, flags...)...)
+	p, err := b.Start(append([]string{"proxy", "--listen", address, "--postgres", b.Server.URL(database), "--key", b.KeyFile()}, flags...)...)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (b *bench) startPgBouncer() error {
 	if err != nil {
 		return err
 	}
-	config := filepath.Join(b.dir, "pgbouncer.ini")
+	config := filepath.Join(b.Dir, "pgbouncer.ini")
 	text := fmt.Sprintf(`[databases]
 %s = host=127.0.0.1 port=%d user=postgres
 [pgbouncer]
@@ -116,7 +116,7 @@ default_pool_size = 50
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0
-`, database, b.server.Port(), port)
+`, database, b.Server.Port(), port)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ log_disconnections = 0
 	if err != nil {
 		return err
 	}
-	p, err := b.startCommand(harness.Command{Name: "pgbouncer", Args: []string{program, config}, User: user})
+	p, err := b.StartCommand(harness.Command{Name: "pgbouncer", Args: []string{program, config}, User: user})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (b *bench) writeBacklog(name string, w work) (*backlog, error) {
 	if err := b.createDatabase(name, func(database string) error { return w.schema(b, database) }); err != nil {
 		return nil, err
 	}
-	conn, err := pgx.Connect(b.ctx, b.server.URL(name))
+	conn, err := pgx.Connect(b.ctx, b.Server.URL(name))
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +102,11 @@ func (b *bench) receiveOnce(l *backlog, round int) (effort, error) {
 	if _, err := l.conn.Exec(b.ctx, "SELECT pg_copy_logical_replication_slot($1, $2)", l.original, slot); err != nil {
 		return effort{}, err
 	}
-	host, port, err := net.SplitHostPort(b.server.Address())
+	host, port, err := net.SplitHostPort(b.Server.Address())
 	if err != nil {
 		return effort{}, err
 	}
-	p, err := b.startCommand(harness.Command{Name: "pg_recvlogical", Args: []string{"pg_recvlogical", "-h", host, "-p", port, "-U", "postgres", "-d", l.name,
+	p, err := b.StartCommand(harness.Command{Name: "pg_recvlogical", Args: []string{"pg_recvlogical", "-h", host, "-p", port, "-U", "postgres", "-d", l.name,
 		"--slot", slot, "--start", "--no-loop", "--endpos", l.end, "-f", "/dev/null",
 		"-o", "proto_version=1", "-o", "publication_names=pgtee_rows,pgtee_identity", "-o", "messages=true"}})
 	if err != nil {

@@ -12,11 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
@@ -60,8 +56,8 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	b := &bench{options: o, world: world, ctx: context.Background()}
-	if err := b.prepare(); err != nil {
+	b := &bench{options: o, ctx: context.Background()}
+	if err := b.prepare(world); err != nil {
 		return err
 	}
 	for _, name := range split(o.works) {
@@ -81,86 +77,39 @@ func split(list string) []string {
 
 // bench is one run: a server and a broker.
 type bench struct {
+	*harness.Bench
 	options
 	ctx    context.Context
-	world  *harness.World
-	server *embedded.Postgres
 	broker *harness.Kafka
-	dir    string // of logs and key
 
 	nextTick int64
 }
 
-func (b *bench) prepare() (err error) {
-	if b.binary == "" {
-		if b.binary, err = b.world.Build(); err != nil {
-			return err
-		}
-	}
-	if b.dir, err = b.world.Sub("bench"); err != nil {
-		return err
-	}
-	key := strings.Repeat("5e", 32) + "\n"
-	if err := os.WriteFile(b.keyFile(), []byte(key), 0o600); err != nil {
-		return err
-	}
+func (b *bench) prepare(world *harness.World) (err error) {
 	settings := map[string]string{"shared_buffers": "256MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
-	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
+	if b.Bench, err = world.NewBench(b.binary, b.major, settings); err != nil {
 		return err
 	}
-	b.broker, err = b.world.StartShippedKafka()
+	b.broker, err = world.StartShippedKafka()
 	return err
 }
 
-func (b *bench) keyFile() string { return b.dir + "/key" }
-
 // createDatabase makes a database, what schema says in it, and our objects with a slot of the database's name.
 func (b *bench) createDatabase(name string, schema func(database string) error) error {
-	if err := b.query("postgres", "CREATE DATABASE "+name); err != nil {
+	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+name); err != nil {
 		return err
 	}
 	if err := schema(name); err != nil {
 		return err
 	}
-	p, err := b.start("setup", "--postgres", b.server.URL(name), "--slot", name)
-	if err != nil {
-		return err
-	}
-	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
-		return fmt.Errorf("setup exits with %d (%v): %s", code, err, p.Log())
-	}
-	return nil
+	return b.Run("setup", "--postgres", b.Server.URL(name), "--slot", name)
 }
 
 // publish starts a publisher of a database into topics with that prefix.
 func (b *bench) publish(database, prefix string, more ...string) (*harness.Process, error) {
-	args := append([]string{"publish", "--postgres", b.server.URL(database), "--slot", database, "--kafka", b.broker.Address,
-		"--prefix", prefix, "--key", b.keyFile()}, more...)
-	return b.start(append(args, strings.Fields(b.args)...)...)
-}
-
-// start starts the program; it ends with the bench.
-func (b *bench) start(args ...string) (*harness.Process, error) {
-	return b.startCommand(harness.Command{Name: args[0], Args: append([]string{b.binary}, args...)})
-}
-
-func (b *bench) startCommand(c harness.Command) (*harness.Process, error) {
-	p, err := harness.Start(b.dir, c)
-	if err != nil {
-		return nil, err
-	}
-	b.world.OnClose(func() error { p.Kill(); return nil })
-	return p, nil
-}
-
-func (b *bench) query(database, sql string) error {
-	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(b.ctx)
-	_, err = conn.Exec(b.ctx, sql)
-	return err
+	args := append([]string{"publish", "--postgres", b.Server.URL(database), "--slot", database, "--kafka", b.broker.Address,
+		"--prefix", prefix, "--key", b.KeyFile()}, more...)
+	return b.Start(append(args, strings.Fields(b.args)...)...)
 }
 
 func (b *bench) rateList() ([]int, error) {

@@ -37,7 +37,7 @@ func (b *bench) watch(prefix string) (*watcher, error) {
 		return nil, err
 	}
 	w.client = client
-	b.world.OnClose(func() error { client.Close(); return nil })
+	b.World.OnClose(func() error { client.Close(); return nil })
 	go w.poll(b.ctx) // ends when the client is closed
 	return w, nil
 }
@@ -99,7 +99,7 @@ func (b *bench) writeTicks(w *watcher, rate, n int) (*ticks, error) {
 
 // writeShare writes every so many ticks from one on.
 func (b *bench) writeShare(t *ticks, start time.Time, from, step int) error {
-	conn, err := pgx.Connect(b.ctx, b.server.URL(ticksDatabase))
+	conn, err := pgx.Connect(b.ctx, b.Server.URL(ticksDatabase))
 	if err != nil {
 		return err
 	}

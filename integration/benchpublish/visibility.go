@@ -25,7 +25,7 @@ func (b *bench) measureVisibility() error {
 	if err != nil {
 		return err
 	}
-	if err := b.createDatabase(ticksDatabase, func(database string) error { return b.query(database, tickTable) }); err != nil {
+	if err := b.createDatabase(ticksDatabase, func(database string) error { return b.Query(b.ctx, database, tickTable) }); err != nil {
 		return err
 	}
 	p, err := b.publish(ticksDatabase, ticksPrefix)

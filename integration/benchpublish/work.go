@@ -45,13 +45,13 @@ const (
 )
 
 func (b *bench) orderTable(database string) error {
-	return b.query(database, `CREATE TABLE orders (
+	return b.Query(b.ctx, database, `CREATE TABLE orders (
 		id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int NOT NULL, item text NOT NULL, quantity int NOT NULL,
 		price numeric(10,2) NOT NULL, placed timestamptz NOT NULL)`)
 }
 
 func (b *bench) pgbenchTables(database string) error {
-	host, port, err := net.SplitHostPort(b.server.Address())
+	host, port, err := net.SplitHostPort(b.Server.Address())
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (b *bench) measure(name string) error {
 	if !known {
 		return fmt.Errorf("there is none of that name")
 	}
-	if err := b.query("postgres", "CREATE DATABASE "+name); err != nil {
+	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+name); err != nil {
 		return err
 	}
 	if err := w.make(b, name); err != nil {
@@ -55,7 +55,7 @@ func (b *bench) measure(name string) error {
 }
 
 func (b *bench) count(database, table string) (rows int, err error) {
-	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
+	conn, err := pgx.Connect(b.ctx, b.Server.URL(database))
 	if err != nil {
 		return 0, err
 	}
@@ -80,7 +80,7 @@ func (b *bench) around(work func() (effort, error)) (e effort, err error) {
 
 // readOnce is COPY … TO STDOUT > /dev/null.
 func (b *bench) readOnce(database, table string) (effort, error) {
-	p, err := b.startCommand(harness.Command{Name: "psql", Args: []string{"psql", "-XqAt", "-o", "/dev/null", "-c", "COPY " + table + " TO STDOUT", b.server.URL(database)}})
+	p, err := b.StartCommand(harness.Command{Name: "psql", Args: []string{"psql", "-XqAt", "-o", "/dev/null", "-c", "COPY " + table + " TO STDOUT", b.Server.URL(database)}})
 	if err != nil {
 		return effort{}, err
 	}
@@ -95,17 +95,17 @@ func (b *bench) readOnce(database, table string) (effort, error) {
 // copyOnce starts a publisher on a slot made afresh and waits until the initial snapshot has ended.
 func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	if round > 0 {
-		if err := b.pgtee("teardown", "--postgres", b.server.URL(database), "--slot", database); err != nil {
+		if err := b.Run("teardown", "--postgres", b.Server.URL(database), "--slot", database); err != nil {
 			return effort{}, err
 		}
 	}
-	if err := b.pgtee("setup", "--postgres", b.server.URL(database), "--slot", database); err != nil {
+	if err := b.Run("setup", "--postgres", b.Server.URL(database), "--slot", database); err != nil {
 		return effort{}, err
 	}
 	prefix := fmt.Sprintf("%s.%d", database, round)
-	args := []string{"publish", "--postgres", b.server.URL(database), "--slot", database, "--kafka", b.broker.Address, "--prefix", prefix,
-		"--key", b.keyFile(), "--max-retained-wal", "8GB:warn", "--snapshot", "initial", "--snapshot-tables", table}
-	p, err := b.start(append(args, strings.Fields(b.args)...)...)
+	args := []string{"publish", "--postgres", b.Server.URL(database), "--slot", database, "--kafka", b.broker.Address, "--prefix", prefix,
+		"--key", b.KeyFile(), "--max-retained-wal", "8GB:warn", "--snapshot", "initial", "--snapshot-tables", table}
+	p, err := b.Start(append(args, strings.Fields(b.args)...)...)
 	if err != nil {
 		return effort{}, err
 	}

@@ -12,11 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
@@ -51,8 +47,8 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	b := &bench{options: o, world: world, ctx: context.Background()}
-	if err := b.prepare(); err != nil {
+	b := &bench{options: o, ctx: context.Background()}
+	if err := b.prepare(world); err != nil {
 		return err
 	}
 	for _, name := range strings.Split(o.works, ",") {
@@ -65,35 +61,20 @@ func run(o options) (err error) {
 
 // bench is one run: a server and a broker.
 type bench struct {
+	*harness.Bench
 	options
 	ctx    context.Context
-	world  *harness.World
-	server *embedded.Postgres
 	broker *harness.Kafka
-	dir    string // of logs and key
 }
 
-func (b *bench) prepare() (err error) {
-	if b.binary == "" {
-		if b.binary, err = b.world.Build(); err != nil {
-			return err
-		}
-	}
-	if b.dir, err = b.world.Sub("bench"); err != nil {
-		return err
-	}
-	if err := os.WriteFile(b.keyFile(), []byte(strings.Repeat("5e", 32)+"\n"), 0o600); err != nil {
-		return err
-	}
+func (b *bench) prepare(world *harness.World) (err error) {
 	settings := map[string]string{"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
-	if b.server, err = b.world.StartPostgres(b.major, settings); err != nil {
+	if b.Bench, err = world.NewBench(b.binary, b.major, settings); err != nil {
 		return err
 	}
-	b.broker, err = b.world.StartShippedKafka()
+	b.broker, err = world.StartShippedKafka()
 	return err
 }
-
-func (b *bench) keyFile() string { return b.dir + "/key" }
 
 // works are the tables, each made in a database of its own.
 var works = map[string]struct {
@@ -106,7 +87,7 @@ var works = map[string]struct {
 }
 
 func (b *bench) makeAccounts(database string) error {
-	host, port, err := net.SplitHostPort(b.server.Address())
+	host, port, err := net.SplitHostPort(b.Server.Address())
 	if err != nil {
 		return err
 	}
@@ -114,54 +95,19 @@ func (b *bench) makeAccounts(database string) error {
 	if err != nil {
 		return fmt.Errorf("pgbench: %w: %s", err, out)
 	}
-	return b.query(database, "VACUUM ANALYZE")
+	return b.Query(b.ctx, database, "VACUUM ANALYZE")
 }
 
 // makeWide makes rows of 10 MB.
 func (b *bench) makeWide(database string) error {
-	return b.query(database, fmt.Sprintf(`CREATE TABLE wide (id int PRIMARY KEY, big text);
+	return b.Query(b.ctx, database, fmt.Sprintf(`CREATE TABLE wide (id int PRIMARY KEY, big text);
 		ALTER TABLE wide ALTER COLUMN big SET STORAGE EXTERNAL;
 		INSERT INTO wide SELECT id, repeat(md5(id::text), 327680) FROM generate_series(1, %d) AS id; ANALYZE`, b.scale))
 }
 
 // makeHuge makes rows of 300 and 900 MB between small ones: they need -args "--record-too-large dead-letter".
 func (b *bench) makeHuge(database string) error {
-	return b.query(database, `CREATE TABLE huge (id int PRIMARY KEY, big text, v text);
+	return b.Query(b.ctx, database, `CREATE TABLE huge (id int PRIMARY KEY, big text, v text);
 		ALTER TABLE huge ALTER COLUMN big SET STORAGE EXTERNAL;
 		INSERT INTO huge SELECT id, repeat(md5(id::text), CASE id WHEN 2 THEN 9375000 WHEN 4 THEN 28125000 ELSE 1 END), 'v' FROM generate_series(1, 5) AS id; ANALYZE`)
-}
-
-func (b *bench) pgtee(args ...string) error {
-	p, err := b.start(args...)
-	if err != nil {
-		return err
-	}
-	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
-		return fmt.Errorf("%s exits with %d (%v): %s", args[0], code, err, p.Log())
-	}
-	return nil
-}
-
-// start starts the program; it ends with the bench.
-func (b *bench) start(args ...string) (*harness.Process, error) {
-	return b.startCommand(harness.Command{Name: args[0], Args: append([]string{b.binary}, args...)})
-}
-
-func (b *bench) startCommand(c harness.Command) (*harness.Process, error) {
-	p, err := harness.Start(b.dir, c)
-	if err != nil {
-		return nil, err
-	}
-	b.world.OnClose(func() error { p.Kill(); return nil })
-	return p, nil
-}
-
-func (b *bench) query(database, sql string) error {
-	conn, err := pgx.Connect(b.ctx, b.server.URL(database))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(b.ctx)
-	_, err = conn.Exec(b.ctx, sql, pgx.QueryExecModeSimpleProtocol)
-	return err
 }

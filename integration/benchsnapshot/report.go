@@ -14,7 +14,7 @@ import (
 
 // servers returns the processor time that the server with its ended backends, and the broker, have taken.
 func (b *bench) servers() (postgres, kafka time.Duration, err error) {
-	pid, err := os.ReadFile(filepath.Join(b.server.DataDir(), "postmaster.pid"))
+	pid, err := os.ReadFile(filepath.Join(b.Server.DataDir(), "postmaster.pid"))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+)
+
+// Bench is what every measurement needs: the program, a server, and a folder for logs and the key.
+type Bench struct {
+	World  *World
+	Server *embedded.Postgres
+	Dir    string
+
+	binary string
+}
+
+// NewBench starts a server of that major version and settings. binary is the program to measure; "": one that is built now.
+func (w *World) NewBench(binary string, major int, settings map[string]string) (b *Bench, err error) {
+	b = &Bench{World: w, binary: binary}
+	if binary == "" {
+		if b.binary, err = w.Build(); err != nil {
+			return nil, err
+		}
+	}
+	if b.Dir, err = w.Sub("bench"); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(b.KeyFile(), []byte(strings.Repeat("5e", 32)+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	b.Server, err = w.StartPostgres(major, settings)
+	return b, err
+}
+
+// KeyFile is the key of proxy and publisher.
+func (b *Bench) KeyFile() string { return b.Dir + "/key" }
+
+// Start starts a command of the program; it ends with the world.
+func (b *Bench) Start(args ...string) (*Process, error) {
+	return b.StartCommand(Command{Name: args[0], Args: append([]string{b.binary}, args...)})
+}
+
+// StartCommand starts another program; it ends with the world.
+func (b *Bench) StartCommand(c Command) (*Process, error) {
+	p, err := Start(b.Dir, c)
+	if err != nil {
+		return nil, err
+	}
+	b.World.OnClose(func() error { p.Kill(); return nil })
+	return p, nil
+}
+
+// Run runs a command of the program to its end.
+func (b *Bench) Run(args ...string) error {
+	p, err := b.Start(args...)
+	if err != nil {
+		return err
+	}
+	if code, err := p.Wait(time.Minute); err != nil || code != 0 {
+		return fmt.Errorf("%s exits with %d (%v): %s", args[0], code, err, p.Log())
+	}
+	return nil
+}
+
+// Query runs one or more statements in a database.
+func (b *Bench) Query(ctx context.Context, database, sql string) error {
+	conn, err := pgx.Connect(ctx, b.Server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
