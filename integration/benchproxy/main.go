@@ -38,10 +38,10 @@ func main() {
 	flag.StringVar(&o.modes, "modes", "simple,extended,prepared", "query modes of pgbench")
 	flag.StringVar(&o.clients, "clients", "1,16", "numbers of clients")
 	flag.StringVar(&o.variants, "variants", "", "variants to measure beside direct [all]")
-	flag.BoolVar(&o.quick, "quick", false, "one round of a second: simple and prepared, 16 clients")
+	flag.BoolVar(&o.quick, "quick", false, "one round of two seconds: simple and prepared, 16 clients")
 	flag.Parse()
 	if o.quick {
-		o.rounds, o.cell, o.modes, o.clients = 1, time.Second, "simple,prepared", "16"
+		o.rounds, o.cell, o.modes, o.clients = 1, 2*time.Second, "simple,prepared", "16"
 	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "benchproxy:", err)
