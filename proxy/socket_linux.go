@@ -1,3 +1,5 @@
+//go:build !386
+
 package proxy
 
 import (
@@ -84,12 +86,12 @@ func (s *socket) Write(p []byte) (int, error) {
 }
 
 func (s *socket) readNow(fd uintptr) (done bool) {
-	return s.in.move(syscall.SYS_READ, fd)
+	return s.in.move(syscall.SYS_RECVFROM, fd)
 }
 
 func (s *socket) readLent(fd uintptr) (done bool) {
 	s.in.p = s.lend()
-	if done = s.in.move(syscall.SYS_READ, fd); !done {
+	if done = s.in.move(syscall.SYS_RECVFROM, fd); !done {
 		s.in.p = nil
 		s.unused()
 	}
@@ -98,18 +100,20 @@ func (s *socket) readLent(fd uintptr) (done bool) {
 
 func (s *socket) writeNow(fd uintptr) (done bool) {
 	for s.out.n < len(s.out.p) && s.out.err == nil {
-		if !s.out.move(syscall.SYS_WRITE, fd) {
+		if !s.out.move(syscall.SYS_SENDTO, fd) {
 			return false
 		}
 	}
 	return true
 }
 
-// move calls read(2) or write(2) for what is left of p. It is not done if that would have to wait.
+// move calls recvfrom(2) or sendto(2) for what is left of p; read(2) and write(2) would do, but go by way of the file
+// system, which takes 4 % of a hop's processor time. It is not done if it would have to wait.
 func (t *transfer) move(call, fd uintptr) (done bool) {
 	for {
 		rest := t.p[t.n:]
-		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		n, _, errno := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)),
+			syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 		switch errno {
 		case 0:
 			t.n += int(n)
