@@ -39,6 +39,7 @@ func (s *session) query(m message) error {
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
 	w.carries = len(text) > outbox.MaxQueryBytes || !m.whole() || setsEncoding(s.list)
+	w.alike = sharesPositions(s.list)
 	for i := range s.list {
 		w.statement(i, &s.list[i])
 	}
@@ -64,6 +65,12 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	s.proxy.counters.oversize.Add(1)
 	s.list = appendOpening(s.list[:0], text, set.lexis)
 	return len(s.list) > 0
+}
+
+// sharesPositions reports whether an error position may be one in the text of another Query: EXECUTE gives those of its
+// PREPARE. They come out right as long as the notes of both Queries have the same length.
+func sharesPositions(list []parser.Statement) bool {
+	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.Prepare || st.Tx == parser.Execute })
 }
 
 func setsEncoding(list []parser.Statement) bool {
@@ -113,6 +120,7 @@ type queryWriter struct {
 	text    []byte // the client's, as far as it is there
 	ready   bool   // notes are welcome
 	carries bool   // a note brings the SQL along: current_query() cannot
+	alike   bool   // the notes have the same length as in other Queries
 
 	start   int // of the message in up.out
 	copied  int // bytes of text that have been copied
@@ -177,7 +185,7 @@ func (w *queryWriter) subject(st *parser.Statement, sql []byte, first bool, offs
 		of = n.carry(sql, st.Secret, w.set)
 	} else {
 		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
-		if len(sql) <= shortSQLBytes && !n.isRow(first) {
+		if len(sql) <= shortSQLBytes && !n.isRow(first) && !w.alike {
 			of.flags = outbox.FlagSQL
 		}
 	}
