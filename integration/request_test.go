@@ -35,9 +35,17 @@ func TestRequestedSnapshot(t *testing.T) {
 	if got := len(r.copiedRows(r.Topic("public.orders"), "r")); got != 200 {
 		t.Errorf("%d rows copied, want 200", got)
 	}
-	expect(2, "no such table", "--table", "public.misspelt")
+	expect(2, "nothing of that name is published", "--table", "public.misspelt")
 	expect(2, "--where", "--table", "public.orders", "--where", "pg_sleep(1)")
+	expect(1, `column "nosuch" does not exist`, "--table", "public.orders", "--where", "nosuch = 1", "--wait")
+	expect(2, "no snapshot other is under way", "--pause", "other")
+	expect(2, "are for a new snapshot", "--status", "--wait")
 	expect(2, "together", "--status", "--cancel", "*")
+	r.Exec(`INSERT INTO pgtee.signal VALUES ('none', 'execute-snapshot', '{"data-collections": ["public.misspelt*"]}')`,
+		`INSERT INTO pgtee.signal VALUES ('half', 'execute-snapshot', '{"data-collections": ["public.orders", "public.misspelt"]}')`)
+	r.AwaitSnapshots("half")
+	expect(0, "none  stopped: no published table matches public.misspelt*", "--status")
+	expect(0, "half  finished: 2,000 rows of 1 tables; no published table matches public.misspelt", "--status")
 	expect(2, "say what to do")
 	r.Exec("INSERT INTO pgtee.signal VALUES ('bad', 'execute-snapshot', '{\"data-collections\": [\"public.orders\"], \"additional-conditions\": [{\"data-collection\": \"public.orders\", \"filter\": \"lo_unlink(1) = 1\"}]}')")
 	r.Drain()

@@ -1,9 +1,11 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 )
 
 // SignalRecord is a request to the publisher: that of pgtee.snapshot() and its siblings, of a row put into the
@@ -57,16 +59,16 @@ type signalCondition struct {
 	Filter     string `json:"filter"`
 }
 
-// maxSignalID is the longest name of a snapshot, for it is part of every record's header.
-const maxSignalID = 100
+// signalID is what a snapshot may be named, for that is part of every record's header.
+var signalID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,100}$`)
 
 // maxSignalBytes is above what pgtee.put_signal() takes.
 const maxSignalBytes = 1 << 20
 
-// ParseSignal reads a signal of either way. It never fails: see Refused.
-func ParseSignal(text []byte, user string) SignalRecord {
-	var body signalBody
-	s := SignalRecord{User: user}
+// ParseSignal reads a signal of either way; id is that of one that has none. It never fails: see Refused.
+func ParseSignal(text []byte, user, id string) SignalRecord {
+	body := signalBody{}
+	s := SignalRecord{ID: id, User: user}
 	if len(text) > maxSignalBytes {
 		s.Refused = fmt.Sprintf("a signal of %d bytes: %d are taken", len(text), maxSignalBytes)
 		return s
@@ -75,7 +77,7 @@ func ParseSignal(text []byte, user string) SignalRecord {
 		s.Refused = "not the JSON of a signal: " + err.Error()
 		return s
 	}
-	s.ID, s.Type, s.Snapshot = body.ID, body.Type, body.Data.ID
+	s.ID, s.Type, s.Snapshot = cmp.Or(body.ID, id), body.Type, body.Data.ID
 	s.Tables = append(s.Tables, body.Data.Collections...)
 	for _, c := range body.Data.Conditions {
 		s.Conditions = append(s.Conditions, SignalCondition{c.Collection, c.Filter})
@@ -127,9 +129,9 @@ func (s *SignalRecord) problem() string {
 		if s.ID == "" {
 			return "no id, by which to name the snapshot"
 		}
-		if len(s.ID) > maxSignalID {
+		if !signalID.MatchString(s.ID) {
 			s.ID = ""
-			return fmt.Sprintf("an id longer than %d bytes", maxSignalID)
+			return "its id: use 1 to 100 letters, digits, dots, colons, dashes and underscores"
 		}
 		if len(s.Tables) == 0 {
 			return "no data-collections: name the tables to copy"
@@ -143,6 +145,6 @@ func (s *SignalRecord) problem() string {
 
 // signal appends the change that a row of kind s tells of.
 func (a *Assembler) signal(lsn LSN, c *noteColumns) {
-	record := ParseSignal(c.payload, string(c.user[:min(len(c.user), maxNameBytes)]))
+	record := ParseSignal(c.payload, string(c.user[:min(len(c.user), maxNameBytes)]), "")
 	a.change(Signal, lsn, len(c.payload)+len(c.user)).Signal = &record
 }

@@ -21,8 +21,8 @@ func TestSignals(t *testing.T) {
 		{"no tables", `{"id": "a", "type": "execute-snapshot"}`, SignalRecord{ID: "a", Type: ExecuteSnapshot, Refused: "no data-collections"}},
 		{"no id", `{"type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
 			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "no id"}},
-		{"long id", `{"id": "` + strings.Repeat("i", maxSignalID+1) + `", "type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
-			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "an id longer"}},
+		{"long id", `{"id": "` + strings.Repeat("i", 101) + `", "type": "execute-snapshot", "data": {"data-collections": ["a.b"]}}`,
+			SignalRecord{Type: ExecuteSnapshot, Tables: []string{"a.b"}, Refused: "its id: use"}},
 		{"another type", `{"id": "a", "type": "log"}`, SignalRecord{ID: "a", Type: "log", Refused: `signal "log"`}},
 		{"no JSON", `{`, SignalRecord{Refused: "not the JSON"}},
 		{"other JSON", `{"data": 5}`, SignalRecord{Refused: "not the JSON"}},
@@ -53,8 +53,8 @@ func FuzzParseSignal(f *testing.F) {
 	f.Add([]byte(`{"id": "a", "type": "execute-snapshot", "data": {"data-collections": ["public.orders"], "additional-conditions": [{"data-collection": "a.b", "filter": "id > 5"}]}}`))
 	f.Add([]byte(`{"data": null}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s := ParseSignal(text, "ann")
-		if again, err := s.Marshal(); err != nil || s.Refused == "" && !reflect.DeepEqual(ParseSignal(again, "ann"), s) {
+		s := ParseSignal(text, "ann", "")
+		if again, err := s.Marshal(); err != nil || s.Refused == "" && !reflect.DeepEqual(ParseSignal(again, "ann", ""), s) {
 			t.Errorf("%q: %s (%v)", text, again, err)
 		}
 		if s.Refused == "" && s.Type == ExecuteSnapshot && (s.ID == "" || len(s.Tables) == 0) {

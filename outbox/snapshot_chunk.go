@@ -13,6 +13,12 @@ var ErrTableGone = errors.New("the table is gone")
 // ErrOtherKey is a table whose rows are told apart by other columns than those of a Span.
 var ErrOtherKey = errors.New("the table has another key now")
 
+// ErrTableRefused is a table that the server does not let this role read, or not now. Others may be read meanwhile.
+var ErrTableRefused = errors.New("the table cannot be read")
+
+// ErrCondition is a condition that does not fit the columns of the table.
+var ErrCondition = errors.New("the condition does not fit the table")
+
 // Span says which rows a pass is to read: those of a table that come after a place, in the order of its key, or of
 // their ctid if it has none; or else those that have certain keys.
 type Span struct {

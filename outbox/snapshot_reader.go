@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -140,7 +141,7 @@ func (t *TableReader) Nudge(task int) {
 
 // Read reads a pass.
 func (t *TableReader) Read(s Span) {
-	t.run(s.Task, func(conn *tableConn) (Reading, error) { return Reading{}, t.read(conn, &s) })
+	t.run(s.Task, func(conn *tableConn) (Reading, error) { return Reading{}, tableError(&s, t.read(conn, &s)) })
 }
 
 // run does a task over a free connection or a new one; its last Reading is what do returns.
@@ -162,9 +163,27 @@ func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
 	})
 }
 
+// tableError tells what concerns only one table from what concerns all.
+func tableError(s *Span, err error) error {
+	state := sqlState(err)
+	switch {
+	case err == nil || len(state) != 5:
+		return err
+	case s.Condition != "" && (slices.Contains([]string{"42703", "42883", "42804"}, state) || state[:2] == "22"):
+		return fmt.Errorf("%w: %w", ErrCondition, err)
+	case state[:2] == "42", state[:2] == "55", state[:2] == "22", state[:2] == "0A", state[:2] == "XX":
+		return fmt.Errorf("%w: %w", ErrTableRefused, err)
+	}
+	return err
+}
+
 // readError says what to do about a refusal.
 func readError(err error) error {
-	if sqlState(err) != "42501" { // insufficient_privilege; row_security=off makes it one of row policies, too
+	switch sqlState(err) {
+	case "55P03": // lock_not_available
+		return fmt.Errorf("%w: another session has locked the table, or waits to; the copy tries again", err)
+	case "42501": // insufficient_privilege; row_security=off makes it one of row policies, too
+	default:
 		return err
 	}
 	return fmt.Errorf("%w: grant the publisher's role SELECT on the table (of a partitioned one, on its partitions) and USAGE on its schema; "+

@@ -49,6 +49,24 @@ func userTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]t
 	return tables, nil
 }
 
+// PublishedTables lists the tables whose rows are published as "schema.table", partitioned ones by their root.
+func PublishedTables(ctx context.Context, connString string) ([]string, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := rows(ctx, conn, "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = $1", RowsPublication)
+	if err != nil {
+		return nil, fmt.Errorf("list published tables: %w", err)
+	}
+	names := make([]string, len(got))
+	for i, row := range got {
+		names[i] = row[0]
+	}
+	return names, nil
+}
+
 // TableNames lists the user's permanent tables as "schema.table", partitioned ones by their root.
 func TableNames(ctx context.Context, connString string) ([]string, error) {
 	conn, err := connect(ctx, connString)

@@ -30,7 +30,8 @@ type Config struct {
 	Shape  *Shape  // of the topics of tables [as Debezium names them]
 	Router *Router // of events of the application [to <prefix>.outbox.<topic>]
 
-	Snapshot SnapshotConfig
+	Snapshot    SnapshotConfig
+	SignalTopic string // whose records ask for snapshots, too [none]
 
 	Delivery Delivery // [Transactional]
 
@@ -117,6 +118,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("no Kafka broker given: use --kafka HOST:PORT")
 	case c.Prefix == "" || TopicName(c.Prefix) != c.Prefix:
 		return fmt.Errorf("prefix %q: use letters, digits, dot, dash and underscore", c.Prefix)
+	case TopicName(c.SignalTopic) != c.SignalTopic:
+		return fmt.Errorf("topic of signals %q: use letters, digits, dot, dash and underscore", c.SignalTopic)
 	case c.Slot == "" || c.Database == "":
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)
 	case c.MaxRecordBytes < 0 || c.MaxRecordBytes > largestRecordBytes:

@@ -27,6 +27,8 @@ var (
 	ErrEncode          = errors.New("a change cannot be encoded")
 	ErrKafkaRefused    = errors.New("Kafka refuses")
 	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")
+	ErrSignalTopic     = errors.New("the topic of signals does not fit")
+	ErrSnapshotStopped = errors.New("the snapshot was stopped")
 )
 
 // Halt is a reason to stop that no retry cures: going on would skip, double or misplace events.

@@ -48,9 +48,9 @@ type Publisher struct {
 	failures    int        // in a row
 	said        string     // what was logged last: "retrying", "standing by", or "" while all is well
 
-	copier  *copier   // of tables; since the last fence
-	rows    chunkRows // of a chunk, reused
-	signals signals   // that came from beside the log
+	copier  *copier      // of tables; since the last fence
+	rows    chunkRows    // of a chunk, reused
+	signals *signalTopic // nil: none is read
 	stats   stats
 }
 
@@ -109,6 +109,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 	if err := p.hold(ctx); err != nil {
 		return err
 	}
+	defer p.closeSignals()
 	position, err := p.fence(ctx)
 	if err != nil {
 		return err
@@ -240,6 +241,9 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.copier = p.newCopier(position.Snapshots)
 	p.copier.begin(recorded != nil, needed)
+	if err := p.readSignals(ctx); err != nil {
+		return Position{}, err
+	}
 	if p.copier.dirty { // it is recorded before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
@@ -286,7 +290,7 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 		}
 	}
 	if p.cfg.Snapshot.Mode == SnapshotOnly && p.copier.ended(p.cfg.run) {
-		return nil, errSnapshotTaken
+		return nil, p.copier.taken(p.cfg.run)
 	}
 	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)
 	if p.cfg.Heartbeat > 0 {

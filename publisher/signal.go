@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 
 	"go.uber.org/zap"
 
@@ -27,27 +26,6 @@ func (p *Publisher) signal(s *outbox.SignalRecord) {
 		return
 	}
 	p.cfg.Log.Info("signal", fields...)
-}
-
-// signals are those that came from beside the log and were not obeyed yet.
-type signals struct {
-	mu   sync.Mutex
-	list []*outbox.SignalRecord
-}
-
-func (q *signals) add(s *outbox.SignalRecord) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.list = append(q.list, s)
-}
-
-// takeAll empties the queue.
-func (q *signals) takeAll() []*outbox.SignalRecord {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	list := q.list
-	q.list = nil
-	return list
 }
 
 // obey changes the copies as a signal asks, and returns why it cannot, "" if it can.

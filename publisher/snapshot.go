@@ -11,6 +11,7 @@ import (
 type Snapshots struct {
 	Copies   []Copy         `json:"copies,omitempty"`   // not finished; the first that is not paused is at work
 	Finished []FinishedCopy `json:"finished,omitempty"` // the last few, newest last
+	Signals  *SignalPlace   `json:"signals,omitempty"`  // nil: no topic of signals is read
 }
 
 // Copy is one request and how far it is. Tables are copied in the order of their OIDs, so that those that are done
@@ -24,6 +25,8 @@ type Copy struct {
 	Initial   bool      `json:"initial,omitempty"` // its source.snapshot says first, true, last; else incremental
 	Paused    bool      `json:"paused,omitempty"`
 	Requested time.Time `json:"requested"`
+	Unmatched []string  `json:"unmatched,omitempty"` // those of Tables that match no published table
+	Waiting   string    `json:"waiting,omitempty"`   // for what; "": for nothing
 
 	After   uint32      `json:"after,omitempty"`   // tables up to this OID are done, or among Working
 	Until   uint32      `json:"until,omitempty"`   // highest OID of its tables; 0: they were not listed yet
@@ -53,6 +56,8 @@ type FinishedCopy struct {
 	Finished time.Time `json:"finished"`
 	Tables   int       `json:"tables"`
 	Rows     int64     `json:"rows"`
+
+	Unmatched []string `json:"unmatched,omitempty"`
 }
 
 // SnapshotStats is the part of Stats that tells of the copy at work.
@@ -70,7 +75,3 @@ type SnapshotStats struct {
 	TotalRows     int64     // published chunks have brought, of all snapshots since the publisher was made
 	TotalTables   int64     // done, in those
 }
-
-// Signal has a request carried out as if it had come through the log. It may be called from any goroutine; what
-// was asked for is safe once the progress record has it.
-func (p *Publisher) Signal(s *outbox.SignalRecord) { p.signals.add(s) }

@@ -37,6 +37,7 @@ type copier struct {
 	todo    []outbox.ListedTable          // of those, not begun
 	reached map[uint32][][]byte           // by table: up to where it is read
 	rows    int                           // that a pass may read
+	refused map[uint32]refusal            // by table: it cannot be read now
 
 	nudged  time.Time
 	retryAt time.Time // after a failure
@@ -107,7 +108,7 @@ func (c *copier) stop() {
 // abandon forgets what was read and not published, and where reading stood.
 func (c *copier) abandon() {
 	c.held, c.bytes = nil, 0
-	c.tables, c.todo, c.reached = nil, nil, nil
+	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
 	c.listing = 0
 	for _, p := range c.passes {
 		p.stale, p.held = true, 0
@@ -158,7 +159,7 @@ func (c *copier) turn(upTo outbox.LSN) {
 		c.start()
 	}
 	c.collect()
-	if c.reader == nil || c.latest == nil {
+	if work = c.current(); work == nil || c.reader == nil || c.latest == nil {
 		return
 	}
 	c.finish(work)
@@ -228,9 +229,11 @@ func (c *copier) take(r *outbox.Reading) {
 		c.failed(p, r)
 	case r.Waiting != "":
 		c.why = "waiting for " + r.Waiting
+		c.waiting(r.Waiting)
 		c.cfg.Log.Info("the snapshot waits for a transaction that began before it", zap.String("for", r.Waiting))
 	case r.Visible != nil && r.Task == c.starting:
 		c.latest, c.why = r.Visible, ""
+		c.waiting("")
 	case r.Task == c.listing && r.Done:
 		c.listing = 0
 		c.plan(r.Tables)
@@ -240,6 +243,10 @@ func (c *copier) take(r *outbox.Reading) {
 	}
 	if r.Chunk != nil && !p.stale {
 		c.hold(p, r.Chunk)
+	}
+	if r.Done && r.Err == nil && c.refused[p.table].why != "" {
+		delete(c.refused, p.table)
+		c.waiting(c.refusals())
 	}
 	p.read = p.read || r.Done
 	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
@@ -274,7 +281,16 @@ func (c *copier) failed(p *tablePass, r *outbox.Reading) {
 		c.restartTable(p.table)
 		return
 	}
+	if p != nil && errors.Is(r.Err, outbox.ErrCondition) {
+		c.end(c.current().ID, c.tables[p.table].Schema+"."+c.tables[p.table].Name+": "+r.Err.Error())
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrTableRefused) {
+		c.setAside(p.table, r.Err)
+		return
+	}
 	c.why = r.Err.Error()
+	c.waiting(c.why)
 	c.cfg.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.Duration("in", c.backoff), zap.Error(r.Err))
 	c.stop()
 	c.retryAt = c.now().Add(c.backoff)

@@ -81,7 +81,7 @@ func (c *copier) reading() int {
 func (c *copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	for i := range work.Working {
 		w := &work.Working[i]
-		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) {
+		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) || c.now().Before(c.refused[w.OID].retryAt) {
 			continue
 		}
 		if span, ok = c.wanted(w); ok {

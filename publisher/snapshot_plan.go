@@ -47,6 +47,16 @@ func (c *copier) ended(id string) bool {
 	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
 }
 
+// taken is how the copy of SnapshotOnly has ended.
+func (c *copier) taken(id string) error {
+	for _, f := range c.state.Finished {
+		if f.ID == id && f.Stopped {
+			return &Halt{ErrSnapshotStopped, f.Why, "start again with other --snapshot-tables, or have it go on with --snapshot never"}
+		}
+	}
+	return errSnapshotTaken
+}
+
 // request adds a copy.
 func (c *copier) request(request Copy) {
 	request.Requested = c.now().UTC()
@@ -88,6 +98,13 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 		}
 	}
 	if first {
+		if work.Unmatched = c.unmatched(work, listed); len(work.Unmatched) > 0 {
+			if len(c.todo) == 0 {
+				c.end(work.ID, noTable(work.Unmatched))
+				return
+			}
+			c.cfg.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+		}
 		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
 		if len(c.todo) > 0 {
 			work.Until = c.todo[len(c.todo)-1].OID
@@ -101,6 +118,23 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 		return !there
 	})
 	c.finish(work)
+}
+
+// unmatched lists the tables that a copy was asked of and that are not published.
+func (c *copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
+	for _, glob := range work.Tables {
+		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
+			return c.cfg.Shape.Includes(t.Schema, t.Name) && matches(glob, t.Schema+"."+t.Name)
+		}) {
+			globs = append(globs, glob)
+		}
+	}
+	return globs
+}
+
+// noTable says that there is nothing to copy.
+func noTable(globs []string) string {
+	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
 }
 
 // wants says whether a copy is of a table.
@@ -162,6 +196,6 @@ func (c *copier) end(id, why string) {
 	}
 	ended := c.state.Copies[i]
 	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
-	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone})
+	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone, Unmatched: ended.Unmatched})
 	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
 }

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,9 +18,7 @@ const maxChunksBytes = 16 << 20
 // transactions up to next are in the batch or before it. How far the copies are becomes part of next, in the same Kafka transaction.
 func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, error) {
 	c := p.copier
-	for _, s := range p.signals.takeAll() {
-		p.signal(s)
-	}
+	p.obeySignals()
 	c.turn(next.EndLSN)
 	bytes := 0
 	for chunk := c.ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
@@ -163,7 +162,7 @@ func (c *copier) closes(work *Copy, chunk *heldChunk) bool {
 
 // orNil is what the progress record has: nothing, if there is nothing to say.
 func (s *Snapshots) orNil() *Snapshots {
-	if len(s.Copies) == 0 && len(s.Finished) == 0 {
+	if len(s.Copies) == 0 && len(s.Finished) == 0 && s.Signals == nil {
 		return nil
 	}
 	return s
@@ -179,7 +178,7 @@ func (c *copier) stats() SnapshotStats {
 		return SnapshotStats{}
 	}
 	s := SnapshotStats{
-		State: "copying", ID: work.ID, Waiting: c.why, TablesDone: work.TablesDone, TablesTotal: work.TablesTotal,
+		State: "copying", ID: work.ID, Waiting: cmp.Or(c.why, work.Waiting), TablesDone: work.TablesDone, TablesTotal: work.TablesTotal,
 		RowsDone: work.RowsDone, RowsEstimated: work.RowsEstimated, Chunks: work.Chunks, Since: work.Requested,
 	}
 	for _, w := range work.Working {
@@ -187,7 +186,7 @@ func (c *copier) stats() SnapshotStats {
 			s.Table = t.Schema + "." + t.Name
 		}
 	}
-	if c.why != "" {
+	if c.why != "" || work.Waiting != "" && len(c.passes) == 0 {
 		s.State = "waiting"
 	}
 	return s

@@ -55,7 +55,7 @@ func TestSnapshotSimulationSeesFaults(t *testing.T) {
 		"moved rows are read too early": {doubles: true},
 	} {
 		found := false
-		for seed := uint64(0); seed < 40 && !found; seed++ {
+		for seed := uint64(0); seed < 120 && !found; seed++ {
 			found = newShop(seed, fault).run() != nil
 		}
 		if !found {

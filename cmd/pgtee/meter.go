@@ -19,8 +19,8 @@ const (
 )
 
 // watchSnapshot shows how far a snapshot is until it has ended: on a terminal one line that changes, else a line now and
-// then. One that was stopped is an error.
-func watchSnapshot(ctx context.Context, out io.Writer, id string, read func() (*publisher.Snapshots, error)) error {
+// then. One that was stopped is an error. One that ended by before is another of the same id.
+func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Time, read func() (*publisher.Snapshots, error)) error {
 	terminal := isTerminal(out)
 	var observed rate
 	var said time.Time
@@ -30,7 +30,9 @@ func watchSnapshot(ctx context.Context, out io.Writer, id string, read func() (*
 			return err
 		}
 		now := time.Now()
-		if i := slices.IndexFunc(s.Finished, func(f publisher.FinishedCopy) bool { return f.ID == id }); i >= 0 {
+		if i := slices.IndexFunc(s.Finished, func(f publisher.FinishedCopy) bool {
+			return f.ID == id && (before.IsZero() || f.Finished.After(before))
+		}); i >= 0 {
 			return ended(out, terminal, s.Finished[i])
 		}
 		line := "snapshot " + id + ": waiting for the publisher"
@@ -75,9 +77,15 @@ func meter(c *publisher.Copy, perSecond float64) string {
 	line := fmt.Sprintf("%s [%s%s] %3.0f%% %s of about %s rows, %d of %d tables", c.ID, strings.Repeat("#", filled), strings.Repeat("-", meterWidth-filled),
 		100*share, grouped(c.RowsDone), grouped(max(c.RowsEstimated, c.RowsDone)), c.TablesDone, c.TablesTotal)
 	if c.Paused {
-		return line + ", paused"
+		line += ", paused"
 	}
-	if perSecond < 1 {
+	if len(c.Unmatched) > 0 {
+		line += ", no published table matches " + strings.Join(c.Unmatched, ", ")
+	}
+	if c.Waiting != "" {
+		line += ", waiting: " + c.Waiting
+	}
+	if c.Paused || perSecond < 1 {
 		return line
 	}
 	left := time.Duration(float64(max(0, c.RowsEstimated-c.RowsDone)) / perSecond * float64(time.Second))

@@ -51,7 +51,7 @@ func TestWatchSnapshot(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				calls := 0
 				var out bytes.Buffer
-				err := watchSnapshot(context.Background(), &out, "a", func() (*publisher.Snapshots, error) {
+				err := watchSnapshot(context.Background(), &out, "a", time.Time{}, func() (*publisher.Snapshots, error) {
 					calls++
 					switch {
 					case calls < 3:
@@ -77,7 +77,7 @@ func TestWatchSnapshot(t *testing.T) {
 func TestWatchSnapshotIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	err := watchSnapshot(ctx, &bytes.Buffer{}, "a", func() (*publisher.Snapshots, error) { return &publisher.Snapshots{}, nil })
+	err := watchSnapshot(ctx, &bytes.Buffer{}, "a", time.Time{}, func() (*publisher.Snapshots, error) { return &publisher.Snapshots{}, nil })
 	if err == nil || !strings.Contains(err.Error(), "goes on without") {
 		t.Errorf("%v", err)
 	}

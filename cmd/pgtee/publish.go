@@ -180,6 +180,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Delivery:          delivery,
 		TooLarge:          tooLarge,
 		Snapshot:          f.snapshot(s, f.rowBytes()),
+		SignalTopic:       f.SignalTopic,
 		Shape:             shape,
 		Router:            records.Router,
 		SQLText:           sqlText,

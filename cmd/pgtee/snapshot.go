@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ type snapshotCommand struct {
 	Cancel string   `help:"Leave the rest of this snapshot out; * means all." placeholder:"ID" xor:"what"`
 	Status bool     `help:"Tell what is copied and what was." xor:"what"`
 	Wait   bool     `help:"Wait until the copy is finished, and show how far it is."`
+
+	SignalTopic string `help:"Ask through this topic, which the publisher reads (its own --signal-topic): then nothing is written into the database, nor is it connected to." placeholder:"TOPIC"`
 }
 
 func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
@@ -41,6 +44,9 @@ func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	if c.Status {
+		if c.Where != "" || c.ID != "" || c.Wait {
+			return usage(fmt.Errorf("--where, --id and --wait are for a new snapshot: name its tables with --table"))
+		}
 		return c.printAll(ctx, term.out, sources, kafka)
 	}
 	if len(sources) > 1 {
@@ -53,7 +59,11 @@ func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.matchTables(ctx, sources[0]); err != nil {
 		return usage(err)
 	}
-	id, err := outbox.SendSignal(ctx, sources[0].connString, signal)
+	before, err := c.known(ctx, signal, sources[0], kafka)
+	if err != nil {
+		return usage(err)
+	}
+	id, err := c.send(ctx, signal, sources[0], kafka)
 	if err != nil {
 		return usage(fmt.Errorf("database %s: %w", sources[0].database, err))
 	}
@@ -65,7 +75,17 @@ func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
 	if !c.Wait {
 		return nil
 	}
-	return watchSnapshot(ctx, term.out, id, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, sources[0], kafka) })
+	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, sources[0], kafka) })
+}
+
+// send asks through the topic of signals, or else through the database.
+func (c *snapshotCommand) send(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (id string, err error) {
+	if c.SignalTopic == "" {
+		return outbox.SendSignal(ctx, s.connString, signal)
+	}
+	config := s.publisherConfig(kafka)
+	config.SignalTopic = c.SignalTopic
+	return publisher.SendSignal(ctx, config, signal)
 }
 
 // signal is what the flags ask for.
@@ -98,19 +118,54 @@ func (c *snapshotCommand) signal() (*outbox.SignalRecord, error) {
 
 // matchTables tells of a misspelt name before it is too late.
 func (c *snapshotCommand) matchTables(ctx context.Context, s source) error {
-	if len(c.Table) == 0 {
+	if len(c.Table) == 0 || c.SignalTopic != "" { // then the publisher tells
 		return nil
 	}
-	tables, err := outbox.TableNames(ctx, s.connString)
+	tables, err := outbox.PublishedTables(ctx, s.connString)
 	if err != nil {
 		return err
 	}
 	for _, glob := range c.Table {
 		if !slices.ContainsFunc(tables, func(name string) bool { return publisher.MatchGlob(glob, name) }) {
-			return fmt.Errorf("--table %s: database %s has no such table: want schema.table", glob, s.database)
+			return fmt.Errorf("--table %s: nothing of that name is published in database %s: want schema.table, of a partition its root; pgtee check tells of tables that are not published", glob, s.database)
 		}
 	}
 	return nil
+}
+
+// knownPatience is how long the publisher may take to see a request.
+const knownPatience = 5 * time.Second
+
+// known tells of an id that says nothing to the publisher, or something else; and when the last one has ended that had the id of
+// a new snapshot.
+func (c *snapshotCommand) known(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (before time.Time, err error) {
+	for until := time.Now().Add(knownPatience); ; {
+		snapshots, err := snapshotsOf(ctx, s, kafka)
+		if err != nil {
+			return before, err
+		}
+		working := slices.ContainsFunc(snapshots.Copies, func(c publisher.Copy) bool { return c.ID == cmp.Or(signal.Snapshot, signal.ID) })
+		for _, f := range snapshots.Finished {
+			if f.ID == signal.ID {
+				before = f.Finished
+			}
+		}
+		switch {
+		case signal.Type == outbox.ExecuteSnapshot && working:
+			return before, fmt.Errorf("--id %s: a snapshot of that name is under way: see --status", signal.ID)
+		case signal.Type == outbox.ExecuteSnapshot, signal.Snapshot == "" && len(snapshots.Copies) > 0, working:
+			return before, nil
+		case time.Now().After(until) && signal.Snapshot == "":
+			return before, fmt.Errorf("no snapshot is under way: see --status")
+		case time.Now().After(until):
+			return before, fmt.Errorf("no snapshot %s is under way: see --status", signal.Snapshot)
+		}
+		select {
+		case <-ctx.Done():
+			return before, ctx.Err()
+		case <-time.After(meterInterval):
+		}
+	}
 }
 
 // snapshotsOf is what the progress record says; never nil.
@@ -163,5 +218,9 @@ func endOf(f publisher.FinishedCopy) string {
 	case f.Stopped:
 		return fmt.Sprintf("cancelled after %s rows", grouped(f.Rows))
 	}
-	return fmt.Sprintf("finished: %s rows of %d tables", grouped(f.Rows), f.Tables)
+	end := fmt.Sprintf("finished: %s rows of %d tables", grouped(f.Rows), f.Tables)
+	if len(f.Unmatched) > 0 {
+		end += "; no published table matches " + strings.Join(f.Unmatched, ", ")
+	}
+	return end
 }

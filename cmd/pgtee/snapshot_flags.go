@@ -11,6 +11,7 @@ type snapshotFlags struct {
 	SnapshotTables  []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
 	SnapshotReaders int      `help:"Connections that read tables." default:"2"`
 	SnapshotMaxRows int      `name:"snapshot-max-rows" help:"Rows that are copied per second; 0: as fast as it goes." default:"0" placeholder:"N"`
+	SignalTopic     string   `help:"Obey requests for snapshots that are records of this topic, too, such as PREFIX.signal; their key is the prefix. Who may ask is who may write into it." placeholder:"TOPIC"`
 	SnapshotMaxLag  int64    `name:"snapshot-max-lag" help:"Bytes of log that the stream may be behind what was copied; above that the copy waits. 0: no limit." default:"0" placeholder:"BYTES"`
 }
 

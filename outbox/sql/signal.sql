@@ -45,12 +45,15 @@ DECLARE
     names jsonb;
     other text;
     part  text;
+    quiet text;
 BEGIN
     SELECT jsonb_agg(n.nspname || '.' || c.relname ORDER BY t.place),
            min(t.oid::regclass::text) FILTER (WHERE c.oid IS NULL OR c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p'
                OR n.nspname IN ('pgtee', 'pg_catalog', 'information_schema')),
-           min(t.oid::regclass::text) FILTER (WHERE c.relispartition)
-    INTO names, other, part
+           min(t.oid::regclass::text) FILTER (WHERE c.relispartition),
+           min(t.oid::regclass::text) FILTER (WHERE NOT EXISTS (SELECT FROM pg_publication_tables AS p
+               WHERE p.pubname = 'pgtee_rows' AND p.schemaname = n.nspname AND p.tablename = c.relname))
+    INTO names, other, part, quiet
     FROM unnest(tables) WITH ORDINALITY AS t(oid, place)
     LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace;
     IF names IS NULL OR names @> '[null]' THEN
@@ -61,6 +64,9 @@ BEGIN
     END IF;
     IF part IS NOT NULL THEN
         RAISE 'pgtee.snapshot: % is a partition: name the table that it is a part of, and a condition', part USING ERRCODE = 'wrong_object_type';
+    END IF;
+    IF quiet IS NOT NULL THEN
+        RAISE 'pgtee.snapshot: % is not published', quiet USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run pgtee setup, which adds it to publication pgtee_rows.';
     END IF;
     RETURN pgtee.put_signal(id, 'execute-snapshot', jsonb_build_object('type', 'INCREMENTAL', 'data-collections', names, 'additional-conditions',
         (SELECT coalesce(jsonb_agg(jsonb_build_object('data-collection', name, 'filter', condition)), '[]')
