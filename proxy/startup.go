@@ -39,6 +39,10 @@ type startup struct {
 // errLoginTimeout ends a session that has not begun in time. The client is not told, as by Postgres.
 var errLoginTimeout = errors.New("the login took longer than --login-timeout")
 
+// errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as by Postgres:
+// it may speak anything.
+var errNoStartup = errors.New("the client sends no startup packet")
+
 // errCancelled ends a connection that only brought a CancelRequest.
 var errCancelled = errors.New("cancel request forwarded")
 
@@ -156,6 +160,7 @@ func (s *session) readStartup(ctx context.Context) ([]byte, error) {
 	for range 3 {
 		packet, err := readPacket(s.client)
 		if err != nil {
+			hearOut(s.client)
 			return nil, err
 		}
 		switch code := binary.BigEndian.Uint32(packet[4:]); code {
@@ -176,6 +181,12 @@ func (s *session) readStartup(ctx context.Context) ([]byte, error) {
 	return nil, startupError("too many encryption requests")
 }
 
+// hearOut takes what else the client has sent, for its connection to end in order: with bytes unread it is reset.
+func hearOut(client net.Conn) {
+	client.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	client.Read(make([]byte, maxStartupBytes))
+}
+
 // readPacket reads a message without a kind, exactly.
 func readPacket(from io.Reader) ([]byte, error) {
 	var header [8]byte
@@ -183,14 +194,14 @@ func readPacket(from io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	if header[0] != 0 {
-		return nil, startupError("not a PostgreSQL startup packet")
+		return nil, errNoStartup
 	}
 	if _, err := io.ReadFull(from, header[1:]); err != nil {
 		return nil, err
 	}
 	size := binary.BigEndian.Uint32(header[:])
 	if size < 8 || size > maxStartupBytes {
-		return nil, startupError("invalid length of startup packet")
+		return nil, errNoStartup
 	}
 	packet := make([]byte, size)
 	copy(packet, header[:])
