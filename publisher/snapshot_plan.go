@@ -83,7 +83,7 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
 	first, estimate := work.Until == 0, int64(0)
 	for _, t := range listed {
-		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(t.Schema+"."+t.Name) || !first && t.OID > work.Until {
+		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
 		c.tables[t.OID] = t
@@ -137,8 +137,14 @@ func noTable(globs []string) string {
 	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
 }
 
-// wants says whether a copy is of a table.
-func (r *Copy) wants(table string) bool { return included(table, r.Tables, r.Except) }
+// wants says whether a copy is of a table. One that is begun may have got another name.
+func (r *Copy) wants(t *outbox.ListedTable) bool {
+	tables := r.Tables
+	if slices.ContainsFunc(r.Working, func(w TableCopy) bool { return w.OID == t.OID }) {
+		tables = nil
+	}
+	return included(t.Schema+"."+t.Name, tables, r.Except)
+}
 
 // condition returns the SQL that the rows of a table have to satisfy.
 func (r *Copy) condition(table string) (string, error) {
