@@ -70,6 +70,10 @@ INSERT INTO odd.keys SELECT n % 3, E'\\ \'"' || n, md5(n::text)::uuid, CASE WHEN
 FROM generate_series(1, 60) AS n;
 CREATE TABLE odd.collated (word text COLLATE "und-x-icu" PRIMARY KEY, v int);
 INSERT INTO odd.collated SELECT (ARRAY['ä', 'a', 'A', 'Z', 'z', 'ß', 'é', 'E', '-', '_', 'ﬁ'])[1 + n % 11] || n / 11, n FROM generate_series(1, 900) AS n;
+CREATE DOMAIN odd.word AS text COLLATE "und-x-icu" CHECK (value <> '');
+CREATE TABLE odd.listed (words odd.word[], moods odd.mood[], n numeric[], v int, PRIMARY KEY (words, moods, n));
+INSERT INTO odd.listed SELECT ARRAY['w' || g % 3, 'ä"\,{}']::odd.word[], (enum_range(NULL::odd.mood))[1:g % 4], CASE WHEN g % 2 = 0 THEN '{}' ELSE ARRAY[g::numeric, NULL, 'NaN'] END::numeric[], g
+    FROM generate_series(1, 12) AS g;
 CREATE TABLE odd.padded (word char(10), id int, PRIMARY KEY (word, id));
 INSERT INTO odd.padded VALUES ('a', 1), ('a ', 2), ('', 3), (' a', 4);
 CREATE COLLATION odd.folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
