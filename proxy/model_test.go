@@ -118,7 +118,7 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 	case m.status == 'E' && !ending:
 		m.fail("25P02")
 		return false
-	case strings.Contains(text, "fail"), first == "VACUUM" && m.status != 'I', m.status == 'I' && (first == "SAVEPOINT" || strings.HasSuffix(text, "CHAIN")),
+	case strings.Contains(text, "INTO fail "), first == "VACUUM" && m.status != 'I', m.status == 'I' && (first == "SAVEPOINT" || strings.HasSuffix(text, "CHAIN")),
 		text == "ROLLBACK TO s" && m.status == 'I':
 		m.fail("22012")
 		return false

@@ -137,27 +137,41 @@ func (s *statements) sweep() {
 
 // find returns the statement that name means, or unknownStatement.
 func (s *statements) find(name []byte) *statement {
-	st := s.byName[string(cutName(name))]
-	for st != nil && st.failed.Load() {
-		st = st.previous
+	if st := s.byName[string(cutName(name))].meaning(); st != nil {
+		return st
 	}
-	if st == nil {
-		return unknownStatement
+	return unknownStatement
+}
+
+// meaning is what a name means whose last Parse is s; nil: nothing. One that was made keeps its name: until it is closed
+// the server refuses to parse another of that name, whether that answer is here or not.
+func (s *statement) meaning() *statement {
+	if s == nil || s.made.Load() {
+		return s
 	}
-	return st
+	before := s.previous.meaning()
+	if s.failed.Load() || before != nil && before.made.Load() && !before.closed {
+		return before
+	}
+	return s
 }
 
 // deallocate remembers that a statement was closed. Its name keeps its meaning until it is parsed again: if the
 // server skipped the Close it is still there, and otherwise its next Bind fails.
 func (s *statements) deallocate(name []byte) {
-	if st := s.byName[string(cutName(name))]; st != nil {
-		st.closed = true
-	}
+	s.byName[string(cutName(name))].close()
 }
 
 func (s *statements) deallocateAll() {
 	for _, st := range s.byName {
-		st.closed = true
+		st.close()
+	}
+}
+
+// close marks all that a name may mean.
+func (s *statement) close() {
+	for ; s != nil; s = s.previous {
+		s.closed = true
 	}
 }
 

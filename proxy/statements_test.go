@@ -34,6 +34,27 @@ func TestStatementsKeepTheirMeaning(t *testing.T) {
 	}
 }
 
+// The server refuses to parse a name again that is in use, and may not have said so yet when the name is bound.
+func TestNamesInUseKeepTheirMeaning(t *testing.T) {
+	s := newStatements()
+	first, second, third := writing("first"), writing("second"), writing("third")
+	name := []byte("s")
+	s.prepare(name, first)
+	first.succeed()
+	s.prepare(name, second)
+	if s.find(name) != first {
+		t.Error("a Parse that will be refused changes the meaning")
+	}
+	s.deallocate(name)
+	s.prepare(name, third)
+	if s.find(name) != third {
+		t.Error("a name that was closed keeps its meaning")
+	}
+	if second.fail(); s.find(name) != third {
+		t.Error("a name that was closed has its old meaning again")
+	}
+}
+
 func TestStatementsAreBounded(t *testing.T) {
 	s := newStatements()
 	for i := range 3 * maxStatements {
