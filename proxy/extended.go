@@ -66,9 +66,12 @@ func (s *session) describe(m message) error {
 // closeObject is a Close message: S or P, name.
 func (s *session) closeObject(m message) error {
 	s.enter()
-	if len(m.body) > 1 && m.body[0] == 'S' && s.notes != nil {
-		if name, _, ok := cutString(m.body[1:]); ok {
+	if len(m.body) > 1 && s.notes != nil {
+		switch name, _, ok := cutString(m.body[1:]); {
+		case ok && m.body[0] == 'S':
 			s.statements.deallocate(name)
+		case ok && m.body[0] == 'P':
+			s.statements.closePortal(name)
 		}
 	}
 	return s.forward(m, entry{kind: 'C'})

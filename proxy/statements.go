@@ -175,10 +175,14 @@ func (s *statement) close() {
 	}
 }
 
+// bind notes what a portal runs. The server refuses a second Bind to a named one before it is closed; of two in one group
+// the first is what the name means after that.
 func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	if p := s.portals[string(name)]; p != nil {
-		*p = portal{statement: st, group: group}
+		if len(name) == 0 || p.group != group {
+			*p = portal{statement: st, group: group}
+		}
 		return
 	}
 	if len(s.portals) >= maxPortals {
@@ -199,6 +203,9 @@ func (s *statements) execute(name []byte) (st *statement, first bool, group uint
 	p.executed = true
 	return p.statement, first, p.group
 }
+
+// closePortal is a Close. If the server skips it, what the portal runs is not known any more.
+func (s *statements) closePortal(name []byte) { delete(s.portals, string(cutName(name))) }
 
 // closePortals is the end of a transaction.
 func (s *statements) closePortals() { clear(s.portals) }

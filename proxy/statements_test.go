@@ -55,6 +55,31 @@ func TestNamesInUseKeepTheirMeaning(t *testing.T) {
 	}
 }
 
+func TestPortalsKeepTheirMeaning(t *testing.T) {
+	s := newStatements()
+	first, second := writing("first"), writing("second")
+	portal := []byte("p")
+	s.bind(portal, first, 1)
+	s.bind(portal, second, 1)
+	if st, _, _ := s.execute(portal); st != first {
+		t.Error("a Bind that will be refused changes the meaning")
+	}
+	s.closePortal(portal)
+	s.bind(portal, second, 1)
+	if st, _, _ := s.execute(portal); st != second {
+		t.Error("a portal that was closed keeps its meaning")
+	}
+	s.bind(portal, first, 2) // the transaction may have ended in between
+	s.bind(nil, first, 2)
+	s.bind(nil, second, 2)
+	if st, _, _ := s.execute(portal); st != first {
+		t.Error("a portal has its old meaning in the next group")
+	}
+	if st, _, _ := s.execute(nil); st != second {
+		t.Error("the unnamed portal has its old meaning")
+	}
+}
+
 func TestStatementsAreBounded(t *testing.T) {
 	s := newStatements()
 	for i := range 3 * maxStatements {
