@@ -17,8 +17,17 @@ func boundGarbage() {
 // has overtaken), and half as much garbage. A limit below what is in use would have garbage collected all the time.
 const collectorBytes = 256 << 20
 
-// boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT says otherwise.
+const (
+	largeRecordBytes = 4 << 20
+	// largeGarbage is the percentage of garbage where records are large: they are few, so it costs little to look at them.
+	largeGarbage = 20
+)
+
+// boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT or GOGC say otherwise.
 func (f publisherFlags) boundMemory(publishers int) {
+	if os.Getenv("GOGC") == "" && f.MaxRecord > largeRecordBytes {
+		debug.SetGCPercent(largeGarbage)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(publishers) * f.memoryLimit())
 	}
