@@ -17,6 +17,7 @@ type keyColumn struct {
 	value                 string // the column, in the collation of the index
 	before, behind, equal string // operators: a value stands before another in the index, behind it, or is the same
 	nulls                 string // FIRST or LAST: where they would stand
+	kind                  string // OIDs of type, operator class and collation: what the operators mean
 }
 
 // chooseOrder returns the first index of rows of keysSQL whose columns are published and, where the stream tells of updates,
@@ -42,12 +43,12 @@ func chooseOrder(relation *pgoutput.Relation, rows [][]string) keyOrder {
 // orderOf makes an order of the rows of keysSQL of one index.
 func orderOf(rows [][]string) (order keyOrder) {
 	for _, row := range rows {
-		order = append(order, keyColumn{name: row[1], value: row[3], before: row[4], behind: row[5], equal: row[6], nulls: row[7]})
+		order = append(order, keyColumn{name: row[1], value: row[3], before: row[4], behind: row[5], equal: row[6], nulls: row[7], kind: row[8]})
 	}
 	return order
 }
 
-// String is what stands behind ORDER BY. It names the order, too: a place says nothing in another one.
+// String is what stands behind ORDER BY.
 func (o keyOrder) String() string {
 	if o == nil {
 		return "ctid"
@@ -59,14 +60,27 @@ func (o keyOrder) String() string {
 	return strings.Join(columns, ",")
 }
 
+// name tells the order from others, in which a place says nothing: of keys by what their values are, of ctids by the file that
+// they are places of.
+func (o keyOrder) name(file string) []byte {
+	if o == nil {
+		return []byte("ctid " + file)
+	}
+	name := o.String()
+	for _, c := range o {
+		name += " " + c.kind
+	}
+	return []byte(name)
+}
+
 // place is where a row with these values stands.
-func (o keyOrder) place(values ...[]byte) [][]byte {
-	return append([][]byte{[]byte(o.String())}, values...)
+func (o keyOrder) place(file string, values ...[]byte) [][]byte {
+	return append([][]byte{o.name(file)}, values...)
 }
 
 // has says whether a place is one of this order.
-func (o keyOrder) has(place [][]byte) bool {
-	return len(place) == 1+max(1, len(o)) && string(place[0]) == o.String()
+func (o keyOrder) has(file string, place [][]byte) bool {
+	return len(place) == 1+max(1, len(o)) && string(place[0]) == string(o.name(file))
 }
 
 // after is the condition that a row comes after the one with the values of place.

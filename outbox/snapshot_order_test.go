@@ -7,8 +7,8 @@ import (
 )
 
 func TestKeyOrder(t *testing.T) {
-	up := func(name string) keyColumn { return keyColumn{name, name, "<", ">", "=", "LAST"} }
-	down := func(name string) keyColumn { return keyColumn{name, name, ">", "<", "=", "FIRST"} }
+	up := func(name string) keyColumn { return keyColumn{name, name, "<", ">", "=", "LAST", "23/1978/0"} }
+	down := func(name string) keyColumn { return keyColumn{name, name, ">", "<", "=", "FIRST", "23/1978/0"} }
 	for _, c := range []struct {
 		order       keyOrder
 		name, after string
@@ -19,18 +19,23 @@ func TestKeyOrder(t *testing.T) {
 		{keyOrder{up("a"), down("b"), up("c")}, "a USING < NULLS LAST,b USING > NULLS FIRST,c USING < NULLS LAST",
 			"NOT (a < '1') AND (a > '1' OR a = '1' AND (b < '2''' OR b = '2''' AND (c > '3')))"},
 	} {
-		place := c.order.place([]byte("1"), []byte("2'"), []byte("3"))[:1+len(c.order)]
+		place := c.order.place("1", []byte("1"), []byte("2'"), []byte("3"))[:1+len(c.order)]
 		if got := c.order.String(); got != c.name {
 			t.Errorf("%s, want %s", got, c.name)
 		}
 		if got := c.order.after(place[1:]); got != c.after {
 			t.Errorf("%s, want %s", got, c.after)
 		}
-		if !c.order.has(place) || c.order.has(place[:1]) || keyOrder(nil).has(place) || append(c.order, up("d")).has(place) {
+		if !c.order.has("2", place) || c.order.has("1", place[:1]) || keyOrder(nil).has("1", place) || append(c.order, up("d")).has("1", place) {
 			t.Errorf("%s: places of other orders are taken for its own", c.name)
 		}
 	}
-	if place := keyOrder(nil).place([]byte("(1,2)")); !keyOrder(nil).has(place) || keyOrder(nil).has(nil) {
+	other := up("a")
+	other.kind = "25/3126/100"
+	if (keyOrder{other}).has("1", keyOrder{up("a")}.place("1", []byte("1"))) {
+		t.Error("a place among numbers is taken for one among texts")
+	}
+	if place := keyOrder(nil).place("1", []byte("(1,2)")); !keyOrder(nil).has("1", place) || keyOrder(nil).has("2", place) || keyOrder(nil).has("1", nil) {
 		t.Error("places by ctid are not told apart from others")
 	}
 }
@@ -38,7 +43,7 @@ func TestKeyOrder(t *testing.T) {
 func TestChooseOrder(t *testing.T) {
 	keyed := &pgoutput.Relation{Columns: []pgoutput.Column{{Name: "a", Key: true}, {Name: "b", Key: true}, {Name: "c"}}}
 	index := func(oid, column, whole string) []string {
-		return []string{oid, column, whole, column, "<", ">", "=", "LAST"}
+		return []string{oid, column, whole, column, "<", ">", "=", "LAST", "23/1978/0"}
 	}
 	for _, c := range []struct {
 		name     string
@@ -51,7 +56,7 @@ func TestChooseOrder(t *testing.T) {
 		{"not of the identity", keyed, [][]string{index("1", "a", "true"), index("1", "c", "true"), index("2", "a", "true")}, "a USING < NULLS LAST"},
 		{"nulls", keyed, [][]string{index("1", "a", "false"), index("2", "b", "true")}, "b USING < NULLS LAST"},
 		{"not published", keyed, [][]string{index("1", "d", "true")}, "ctid"},
-		{"an operator is missing", keyed, [][]string{{"1", "a", "true", "a", "<", "", "=", "LAST"}}, "ctid"},
+		{"an operator is missing", keyed, [][]string{{"1", "a", "true", "a", "<", "", "=", "LAST", "23/1978/0"}}, "ctid"},
 		{"no identity", &pgoutput.Relation{Columns: []pgoutput.Column{{Name: "c"}}}, [][]string{index("1", "c", "true")}, "c USING < NULLS LAST"},
 		{"no index", keyed, nil, "ctid"},
 	} {

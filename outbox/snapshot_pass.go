@@ -138,7 +138,7 @@ func (p *pass) last() ([][]byte, error) {
 	case p.span.Keys != nil:
 		return nil, nil
 	case p.source.key == nil && p.place != nil:
-		return p.source.key.place(slices.Clone(p.place)), nil
+		return p.source.key.place(p.source.file, slices.Clone(p.place)), nil
 	case p.source.key == nil || p.chunk.Len() == 0:
 		return nil, nil
 	}
@@ -153,7 +153,7 @@ func (p *pass) last() ([][]byte, error) {
 			values[n] = slices.Clone(column.Value())
 		}
 	}
-	return p.source.key.place(values...), nil
+	return p.source.key.place(p.source.file, values...), nil
 }
 
 // give delivers the chunk while more rows are to come. It returns errStop if the pass has to end with it: it is long enough, or

@@ -31,7 +31,7 @@ const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS
 // PostgreSQL documentation).
 const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
 	SELECT (%[2]s::regclass::oid = %[3]d)::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
-		pg_relation_size(%[3]d) / current_setting('block_size')::int8`
+		pg_relation_size(%[3]d) / current_setting('block_size')::int8, pg_relation_filenode(%[3]d)`
 
 // relationSQL describes a table as pgoutput does: identity, then its columns.
 const relationSQL = `SELECT n.nspname, c.relname, c.relreplident::text, a.attname, a.atttypid, a.atttypmod,
@@ -70,7 +70,7 @@ const keysSQL = `SELECT i.indexrelid, a.attname,
 		(a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated))::text,
 		format('%%I', a.attname) || coalesce((SELECT format(' COLLATE %%I.%%I', s.nspname, l.collname) FROM pg_collation AS l
 			JOIN pg_namespace AS s ON s.oid = l.collnamespace WHERE l.oid = k.collated AND l.oid <> a.attcollation), ''),
-		op.less_than, op.greater_than, op.equal_to, CASE k.option & 2 WHEN 2 THEN 'FIRST' ELSE 'LAST' END
+		op.less_than, op.greater_than, op.equal_to, CASE k.option & 2 WHEN 2 THEN 'FIRST' ELSE 'LAST' END, format('%%s/%%s/%%s', a.atttypid, k.class, k.collated)
 	FROM pg_index AS i
 	JOIN pg_class AS c ON c.oid = i.indexrelid
 	JOIN pg_am AS m ON m.oid = c.relam
@@ -95,6 +95,7 @@ type source struct {
 	at       LSN
 	micros   int64 // of the server's clock
 	blocks   int64
+	file     string // number; a rewrite gives it another
 	relation *pgoutput.Relation
 	filter   string   // of the publication; "": every row
 	key      keyOrder // in which it is read, or by which rows are looked up; nil: its ctid
@@ -127,6 +128,7 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 	seconds, _, _ := strings.Cut(got[0][3], ".")
 	t.micros, _ = strconv.ParseInt(seconds, 10, 64)
 	t.blocks, _ = strconv.ParseInt(got[0][4], 10, 64)
+	t.file = got[0][5]
 	return t, r.describe(t, s)
 }
 
@@ -161,7 +163,7 @@ func (r *tableConn) describe(t *source, s *Span) error {
 	}
 	t.key = chooseOrder(t.relation, keys)
 	for _, place := range [][][]byte{s.After, s.UpTo} {
-		if place != nil && !t.key.has(place) {
+		if place != nil && !t.key.has(t.file, place) {
 			return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
 		}
 	}

@@ -46,9 +46,12 @@ type signalTopic struct {
 // maxQueuedSignals bounds those that are read ahead.
 const maxQueuedSignals = 64
 
+// signalPause is how long to wait after the topic could not be read.
+const signalPause = 5 * time.Second
+
 // openSignals reads from the recorded place on; the first time, what comes from now on.
 func (c Config) openSignals(ctx context.Context, recorded *Snapshots) (t *signalTopic, place *SignalPlace, err error) {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20)}, c.KafkaOptions...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
 	if err != nil {
 		return nil, nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
 	}
@@ -91,18 +94,28 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
 		fetches.EachError(func(_ string, _ int32, err error) {
 			if ctx.Err() == nil {
-				log.Warn("the topic of signals cannot be read, the stream goes on", zap.Error(err))
+				log.Warn("the topic of signals cannot be read, the stream goes on; grant READ on it if that is missing", zap.Error(err))
+				_ = pause(ctx, signalPause)
 			}
 		})
 		fetches.EachRecord(func(r *kgo.Record) {
 			if string(r.Key) == prefix {
-				s := outbox.ParseSignal(r.Value, "", fmt.Sprintf("kafka-%d", r.Offset))
-				t.add(queuedSignal{&s, r.Offset + 1})
+				t.add(queuedSignal{parseSignal(r), r.Offset + 1})
 			}
 		})
 		for t.full() && pause(ctx, time.Second) == nil {
 		}
 	}
+}
+
+// parseSignal reads a record; what is longer than any request may be is refused unread.
+func parseSignal(r *kgo.Record) *outbox.SignalRecord {
+	id := fmt.Sprintf("kafka-%d", r.Offset)
+	if len(r.Value) > maxPendingBytes {
+		return &outbox.SignalRecord{ID: id, Refused: fmt.Sprintf("it has %d bytes, more than %d", len(r.Value), maxPendingBytes)}
+	}
+	s := outbox.ParseSignal(r.Value, "", id)
+	return &s
 }
 
 func (t *signalTopic) add(s queuedSignal) {

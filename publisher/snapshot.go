@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -43,6 +44,7 @@ type Copy struct {
 type TableCopy struct {
 	OID   uint32    `json:"oid"`            // of the table itself, the leaf of a partitioned one
 	Root  uint32    `json:"root"`           // of the table that the stream names
+	Name  string    `json:"name,omitempty"` // schema.table of that when it was begun: conditions are for it
 	Last  [][]byte  `json:"last,omitempty"` // outbox.Chunk.Last of the last chunk that is in Kafka; none: none is
 	Read  bool      `json:"read,omitempty"` // up to its end: what is to be read are rows of Moved
 	Moved MovedRows `json:"moved,omitzero"`
@@ -58,6 +60,19 @@ type FinishedCopy struct {
 	Rows     int64     `json:"rows"`
 
 	Unmatched []string `json:"unmatched,omitempty"`
+}
+
+const (
+	maxWhy       = 1 << 10 // bytes
+	maxUnmatched = 20
+)
+
+// shorten bounds what a request that failed leaves in the progress record.
+func (f *FinishedCopy) shorten() {
+	if len(f.Why) > maxWhy {
+		f.Why = strings.ToValidUTF8(f.Why[:maxWhy], "") + "…"
+	}
+	f.Unmatched = f.Unmatched[:min(len(f.Unmatched), maxUnmatched)]
 }
 
 // SnapshotStats is the part of Stats that tells of the copy at work.

@@ -74,6 +74,9 @@ func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 		for i := range c.state.Copies {
 			working := slices.Clone(recorded.Copies[i].Working)
 			for j := range working {
+				if !working[j].Moved.sound() {
+					working[j] = TableCopy{OID: working[j].OID, Root: working[j].Root, Name: working[j].Name}
+				}
 				working[j].Moved.resume()
 			}
 			c.state.Copies[i].Working = working
@@ -159,10 +162,17 @@ func (c *copier) turn(upTo outbox.LSN) {
 		c.start()
 	}
 	c.collect()
-	if work = c.current(); work == nil || c.reader == nil || c.latest == nil {
+	if work = c.current(); work != nil && c.reader != nil && c.latest != nil {
+		c.finish(work)
+		work = c.current()
+	}
+	if work == nil { // nothing records what the stream does until the next copy is asked for
+		c.stop()
 		return
 	}
-	c.finish(work)
+	if c.reader == nil || c.latest == nil {
+		return
+	}
 	if c.tables == nil {
 		if c.listing == 0 {
 			c.listing = c.next()
@@ -379,6 +389,7 @@ func (w *TableCopy) advance(chunk *outbox.Chunk) {
 
 // remember says how a copy ended, for some time.
 func (c *copier) remember(f FinishedCopy) {
+	f.shorten()
 	f.Finished = c.now().UTC()
 	c.state.Finished = append(c.state.Finished, f)
 	c.state.Finished = c.state.Finished[max(0, len(c.state.Finished)-maxFinished):]

@@ -53,6 +53,11 @@ func (m *MovedRows) remove(key [][]byte) bool {
 	return found
 }
 
+// sound says whether each key has a value for each column: a progress record may be damaged.
+func (m *MovedRows) sound() bool {
+	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
+}
+
 // resume takes over what a progress record has, which stays as it is.
 func (m *MovedRows) resume() {
 	m.Keys, m.bytes = slices.Clone(m.Keys), 0
@@ -163,7 +168,7 @@ func (c *copier) movedBytes() (n int) {
 func (c *copier) restart(w *TableCopy) {
 	c.cfg.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
 		zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
-	*w = TableCopy{OID: w.OID, Root: w.Root}
+	*w = TableCopy{OID: w.OID, Root: w.Root, Name: w.Name}
 	c.dirty = true
 	if c.reader != nil {
 		c.abandon()

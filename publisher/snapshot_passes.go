@@ -54,7 +54,7 @@ func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
 			return
 		}
 		t := c.tables[span.Table]
-		condition, err := work.condition(t.Schema + "." + t.Name)
+		condition, err := work.condition(work.nameOf(&t))
 		if err != nil { // it was checked when it came
 			c.why = err.Error()
 			return
@@ -91,12 +91,12 @@ func (c *copier) choose(work *Copy) (span outbox.Span, ok bool) {
 			return c.rangeOf(w, after)
 		}
 	}
-	if len(c.todo) == 0 {
+	if len(c.todo) == 0 || len(c.refused) >= maxRefused {
 		return span, false
 	}
 	t := c.todo[0]
 	c.todo = c.todo[1:]
-	work.Working = append(work.Working, TableCopy{OID: t.OID, Root: t.Root})
+	work.Working = append(work.Working, TableCopy{OID: t.OID, Root: t.Root, Name: t.Schema + "." + t.Name})
 	work.After = t.OID
 	c.reached[t.OID] = nil
 	return c.rangeOf(&work.Working[len(work.Working)-1], nil)

@@ -143,7 +143,17 @@ func (r *Copy) wants(t *outbox.ListedTable) bool {
 	if slices.ContainsFunc(r.Working, func(w TableCopy) bool { return w.OID == t.OID }) {
 		tables = nil
 	}
-	return included(t.Schema+"."+t.Name, tables, r.Except)
+	return included(r.nameOf(t), tables, r.Except)
+}
+
+// nameOf is the name by which a copy knows a table: that which it had when it was begun.
+func (r *Copy) nameOf(t *outbox.ListedTable) string {
+	for _, w := range r.Working {
+		if w.OID == t.OID && w.Name != "" {
+			return w.Name
+		}
+	}
+	return t.Schema + "." + t.Name
 }
 
 // condition returns the SQL that the rows of a table have to satisfy.
@@ -170,6 +180,8 @@ func (c *copier) gone(table uint32) {
 	work := c.current()
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
 	delete(c.reached, table)
+	delete(c.refused, table)
+	c.waiting(c.refusals())
 	c.dirty = true
 	c.finish(work)
 }

@@ -17,6 +17,7 @@ type refusal struct {
 const (
 	refusedPause    = 5 * time.Second
 	maxToldRefusals = 4
+	maxRefused      = 64 // tables that wait; no further ones are begun
 )
 
 // setAside leaves a table for later: the others go on.
@@ -28,6 +29,12 @@ func (c *copier) setAside(table uint32, err error) {
 	}
 	if c.refused == nil {
 		c.refused = map[uint32]refusal{}
+	}
+	if work := c.current(); work != nil { // the others come first
+		if i := slices.IndexFunc(work.Working, func(w TableCopy) bool { return w.OID == table }); i >= 0 {
+			w := work.Working[i]
+			work.Working = append(slices.Delete(work.Working, i, i+1), w)
+		}
 	}
 	c.refused[table] = r
 	c.waiting(c.refusals())
