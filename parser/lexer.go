@@ -30,6 +30,7 @@ type lexer struct {
 	pos   int
 	lexis Lexis
 	bad   bool // nothing can be read any more
+	math  int  // up to here stand + and - that are operators of their own: seen by skipOperator
 }
 
 // newLexer reads sql, which it neither keeps nor changes. A text with a zero byte, which no message can carry, and
@@ -195,6 +196,10 @@ func (l *lexer) readWord() token {
 // skipOperator moves behind the longest operator: it ends before a comment, and one of only + - * / < > = does
 // not end in + or -, so that a=-1 is read as a = -1.
 func (l *lexer) skipOperator() {
+	if l.pos < l.math {
+		l.pos++
+		return
+	}
 	start := l.pos
 	math := true
 	for classes[l.at(0)]&opChar != 0 {
@@ -204,6 +209,7 @@ func (l *lexer) skipOperator() {
 		math = math && classes[l.at(0)]&pureMath != 0
 		l.pos++
 	}
+	l.math = l.pos
 	for math && l.pos > start+1 && (l.sql[l.pos-1] == '+' || l.sql[l.pos-1] == '-') {
 		l.pos--
 	}

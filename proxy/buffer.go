@@ -11,8 +11,8 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	maxTextBytes   = 1 << 20 // of a Query: any of its statements may be a write
-	headerBytes    = 5       // kind and length of a message
+	maxTextBytes   = 256 << 10 // of a Query: any of its statements may be a write
+	headerBytes    = 5         // kind and length of a message
 )
 
 // buffer carries one direction of a session: bytes are read from one socket, looked at in place, and

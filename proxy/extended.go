@@ -26,6 +26,7 @@ func (s *session) parse(m message) error {
 // study learns what a prepared statement does. The text is cut if it has not ended.
 func (s *session) study(text []byte, ended bool) *statement {
 	set := s.pending.settings.Load()
+	defer s.forgetLongList()
 	if !s.read(text, ended, set) || len(s.list) > 1 {
 		s.proxy.counters.unreadable.Add(1)
 		return &statement{need: parser.IfNoted, unreadable: true}

@@ -147,7 +147,7 @@ func (s *session) sync(m message) error {
 func (s *session) functionCall(m message) error {
 	s.enter()
 	s.inGroup = false
-	s.pending.unprepare() // the function may run DEALLOCATE ALL
+	s.doubtNames()
 	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 

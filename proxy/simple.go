@@ -26,6 +26,7 @@ func (s *session) query(m message) error {
 		return s.forward(m, e)
 	}
 	set := s.pending.settings.Load()
+	defer s.forgetLongList()
 	if !s.read(text, m.whole(), set) {
 		s.proxy.counters.unreadable.Add(1)
 		s.applyUnknown()
@@ -43,9 +44,6 @@ func (s *session) query(m message) error {
 	for i := range s.list {
 		w.statement(i, &s.list[i])
 	}
-	if cap(s.list) > keptStatements {
-		s.list = nil
-	}
 	if !m.whole() {
 		s.applyUnknown()
 	}
@@ -55,6 +53,13 @@ func (s *session) query(m message) error {
 	e.splices = w.splices
 	w.finish()
 	return s.pending.push(e)
+}
+
+// forgetLongList lets the memory of a long text go: an idle session keeps little.
+func (s *session) forgetLongList() {
+	if cap(s.list) > keptStatements {
+		s.list = nil
+	}
 }
 
 // read fills s.list with the statements of a text.
@@ -89,9 +94,11 @@ func (s *session) need(st *parser.Statement) parser.Need {
 func (s *session) apply(e effects, sql []byte, set *settings) {
 	s.tx.apply(e.tx)
 	if e.calls {
-		s.pending.unprepare()
+		s.doubtNames()
 	}
 	switch e.tx {
+	case parser.Commit, parser.CommitChain, parser.Rollback, parser.RollbackChain, parser.PrepareTransaction:
+		s.statements.closePortals()
 	case parser.Prepare:
 		prepared := &statement{need: e.inner}
 		if e.inner != parser.Never {
@@ -109,7 +116,13 @@ func (s *session) apply(e effects, sql []byte, set *settings) {
 // applyUnknown follows what cannot be read.
 func (s *session) applyUnknown() {
 	s.tx.applyUnknown()
+	s.doubtNames()
+}
+
+// doubtNames follows what may run DEALLOCATE ALL.
+func (s *session) doubtNames() {
 	s.pending.unprepare()
+	s.statements.doubt()
 }
 
 // queryWriter writes a Query anew, with notes in front of the statements that need one.

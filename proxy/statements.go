@@ -20,6 +20,7 @@ type statement struct {
 	failed   atomic.Bool // its Parse was refused or skipped: previous is still what the name means
 	previous *statement
 	closed   bool // its Close or DEALLOCATE was sent, which the server may have skipped
+	doubts   int  // of statements, when its Parse was sent
 }
 
 // effects is what a statement does besides reading and writing.
@@ -76,6 +77,7 @@ type statements struct {
 	byName  map[string]*statement
 	portals map[string]*portal
 	bytes   int // of texts
+	doubts  int // how often something ran that may have closed any of them
 }
 
 func newStatements() *statements {
@@ -103,7 +105,7 @@ func (s *statements) prepare(name []byte, st *statement) {
 		st.subject.sql, st.subject.flags = nil, 0
 	}
 	s.bytes += len(st.subject.sql)
-	st.previous = old
+	st.previous, st.doubts = old, s.doubts
 	s.byName[string(name)] = st
 }
 
@@ -137,20 +139,21 @@ func (s *statements) sweep() {
 
 // find returns the statement that name means, or unknownStatement.
 func (s *statements) find(name []byte) *statement {
-	if st := s.byName[string(cutName(name))].meaning(); st != nil {
+	if st := s.byName[string(cutName(name))].meaning(s.doubts); st != nil {
 		return st
 	}
 	return unknownStatement
 }
 
 // meaning is what a name means whose last Parse is s; nil: nothing. One that was made keeps its name: until it is closed
-// the server refuses to parse another of that name, whether that answer is here or not.
-func (s *statement) meaning() *statement {
+// the server refuses to parse another of that name, whether that answer is here or not. If something may have closed it since,
+// the last one is believed.
+func (s *statement) meaning(doubts int) *statement {
 	if s == nil || s.made.Load() {
 		return s
 	}
-	before := s.previous.meaning()
-	if s.failed.Load() || before != nil && before.made.Load() && !before.closed {
+	before := s.previous.meaning(doubts)
+	if s.failed.Load() || before != nil && before.made.Load() && !before.closed && before.doubts == doubts {
 		return before
 	}
 	return s
@@ -168,6 +171,9 @@ func (s *statements) deallocateAll() {
 	}
 }
 
+// doubt says that something runs which may close any of them: a function, or what cannot be read.
+func (s *statements) doubt() { s.doubts++ }
+
 // close marks all that a name may mean.
 func (s *statement) close() {
 	for ; s != nil; s = s.previous {
@@ -175,14 +181,15 @@ func (s *statement) close() {
 	}
 }
 
-// bind notes what a portal runs. The server refuses a second Bind to a named one before it is closed; of two in one group
-// the first is what the name means after that.
+// bind notes what a portal runs. The server refuses a second Bind to a named one, unless it was closed, by whatever means: of
+// two in one group it is not known which counts.
 func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	if p := s.portals[string(name)]; p != nil {
-		if len(name) == 0 || p.group != group {
-			*p = portal{statement: st, group: group}
+		if len(name) > 0 && p.group == group {
+			st = fetching
 		}
+		*p = portal{statement: st, group: group}
 		return
 	}
 	if len(s.portals) >= maxPortals {

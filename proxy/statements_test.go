@@ -53,6 +53,12 @@ func TestNamesInUseKeepTheirMeaning(t *testing.T) {
 	if second.fail(); s.find(name) != third {
 		t.Error("a name that was closed has its old meaning again")
 	}
+	third.succeed()
+	fourth := writing("fourth")
+	s.doubt()
+	if s.prepare(name, fourth); s.find(name) != fourth {
+		t.Error("a name that a function may have closed keeps its meaning")
+	}
 }
 
 func TestPortalsKeepTheirMeaning(t *testing.T) {
@@ -61,8 +67,8 @@ func TestPortalsKeepTheirMeaning(t *testing.T) {
 	portal := []byte("p")
 	s.bind(portal, first, 1)
 	s.bind(portal, second, 1)
-	if st, _, _ := s.execute(portal); st != first {
-		t.Error("a Bind that will be refused changes the meaning")
+	if st, _, _ := s.execute(portal); st != fetching {
+		t.Error("it is taken for known which of two Binds counts")
 	}
 	s.closePortal(portal)
 	s.bind(portal, second, 1)
