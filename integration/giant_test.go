@@ -201,7 +201,7 @@ func TestCopiedRowTooLarge(t *testing.T) {
 			if code, err := p.Wait(time.Minute); err != nil || code != 0 {
 				t.Fatalf("publish exits with %d (%v):\n%s", code, err, p.Log())
 			}
-			if rss := p.PeakRSS(); rss > 100<<20 {
+			if rss := p.PeakRSS(); rss > giantMemoryBytes {
 				t.Errorf("%d MB at most", rss>>20)
 			}
 			var got []string
