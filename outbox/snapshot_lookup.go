@@ -9,12 +9,7 @@ import (
 // lookUpBy makes the rows be found by the columns of the identity: over the index in whose order the table is read, whose
 // columns are some of those, or else by what their values print.
 func (t *source) lookUpBy(identity []string) error {
-	var names []string
-	for _, c := range t.relation.Columns {
-		if c.Key {
-			names = append(names, c.Name)
-		}
-	}
+	names := t.relation.KeyNames()
 	if !slices.Equal(names, identity) {
 		return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
 	}

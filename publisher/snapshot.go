@@ -50,6 +50,16 @@ type TableCopy struct {
 	Moved MovedRows `json:"moved,omitzero"`
 }
 
+// of is how far the copy of a table is; nil: it is not begun, or done.
+func (r *Copy) of(table uint32) *TableCopy {
+	for i := range r.Working {
+		if r.Working[i].OID == table {
+			return &r.Working[i]
+		}
+	}
+	return nil
+}
+
 // FinishedCopy is what is left of a request.
 type FinishedCopy struct {
 	ID       string    `json:"id"`

@@ -365,8 +365,7 @@ func (c *copier) published(chunk *heldChunk) {
 	work.Chunks++
 	work.RowsDone += int64(chunk.Len())
 	c.rowsOut += chunk.Len()
-	if i := slices.IndexFunc(work.Working, func(w TableCopy) bool { return w.OID == chunk.Table }); i >= 0 {
-		w := &work.Working[i]
+	if w := work.of(chunk.Table); w != nil {
 		c.settle(w, chunk)
 		if chunk.pass.keys == nil {
 			w.advance(chunk.Chunk)

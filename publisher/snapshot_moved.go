@@ -66,16 +66,6 @@ func (m *MovedRows) resume() {
 	}
 }
 
-// identityColumns are those that tell the rows of a table apart.
-func identityColumns(relation *pgoutput.Relation) (names []string) {
-	for _, c := range relation.Columns {
-		if c.Key {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}
-
 // keyOf returns copies of the identity's values in a row. Where the row lacks them, they are in the old one, if that is not nil.
 func keyOf(relation *pgoutput.Relation, row, old pgoutput.Tuple) (key [][]byte) {
 	before := old.Columns()
@@ -121,12 +111,12 @@ func (w *TableCopy) note(c *outbox.Change) bool {
 	case c.Op == outbox.Truncate:
 		w.Moved = MovedRows{}
 	case c.OldKind != 'K': // the key stays, or the log has all values
-	case len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, identityColumns(c.Relation)):
+	case len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, c.Relation.KeyNames()):
 		return false
 	default:
 		listed := w.Moved.remove(keyOf(c.Relation, c.Old, nil))
 		if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
-			w.Moved.add(identityColumns(c.Relation), keyOf(c.Relation, c.New, c.Old))
+			w.Moved.add(c.Relation.KeyNames(), keyOf(c.Relation, c.New, c.Old))
 		}
 	}
 	return true
@@ -140,7 +130,7 @@ func (c *copier) noteOvertaken(w *TableCopy) bool {
 	if t == nil {
 		return true
 	}
-	by := identityColumns(t.relation)
+	by := t.relation.KeyNames()
 	for _, row := range t.rows {
 		if row.mover == 0 || c.latest.Sees(row.mover) {
 			continue
@@ -178,11 +168,8 @@ func (c *copier) restart(w *TableCopy) {
 
 // restartTable is restart for the copy at work.
 func (c *copier) restartTable(table uint32) {
-	working := c.current().Working
-	for i := range working {
-		if working[i].OID == table {
-			c.restart(&working[i])
-		}
+	if w := c.current().of(table); w != nil {
+		c.restart(w)
 	}
 }
 
@@ -223,9 +210,8 @@ func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
 
 // listed says whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
 func (c *copier) listed(chunk *heldChunk, row pgoutput.Tuple) bool {
-	working := c.current().Working
-	i := slices.IndexFunc(working, func(w TableCopy) bool { return w.OID == chunk.Table })
-	return i >= 0 && working[i].Moved.has(keyOf(chunk.Relation, row, nil))
+	w := c.current().of(chunk.Table)
+	return w != nil && w.Moved.has(keyOf(chunk.Relation, row, nil))
 }
 
 // elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.

@@ -127,10 +127,7 @@ func (c *copier) again(table uint32) {
 		return h.Table == table
 	})
 	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
-	work := c.current()
-	for _, w := range work.Working {
-		if w.OID == table && !w.Read {
-			c.reached[table] = w.Last
-		}
+	if w := c.current().of(table); w != nil && !w.Read {
+		c.reached[table] = w.Last
 	}
 }

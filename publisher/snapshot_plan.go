@@ -140,7 +140,7 @@ func noTable(globs []string) string {
 // wants says whether a copy is of a table. One that is begun may have got another name.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
-	if slices.ContainsFunc(r.Working, func(w TableCopy) bool { return w.OID == t.OID }) {
+	if r.of(t.OID) != nil {
 		tables = nil
 	}
 	return included(r.nameOf(t), tables, r.Except)
@@ -148,10 +148,8 @@ func (r *Copy) wants(t *outbox.ListedTable) bool {
 
 // nameOf is the name by which a copy knows a table: that which it had when it was begun.
 func (r *Copy) nameOf(t *outbox.ListedTable) string {
-	for _, w := range r.Working {
-		if w.OID == t.OID && w.Name != "" {
-			return w.Name
-		}
+	if w := r.of(t.OID); w != nil && w.Name != "" {
+		return w.Name
 	}
 	return t.Schema + "." + t.Name
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -146,18 +145,14 @@ func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 
 // begun says whether rows of a table were published before.
 func (c *copier) begun(work *Copy, table uint32) bool {
-	for _, w := range work.Working {
-		if w.OID == table {
-			return w.Last != nil
-		}
-	}
-	return false
+	w := work.of(table)
+	return w != nil && w.Last != nil
 }
 
 // closes says whether a chunk is the last of its table.
 func (c *copier) closes(work *Copy, chunk *heldChunk) bool {
-	return chunk.End && chunk.pass.keys == nil &&
-		!slices.ContainsFunc(work.Working, func(w TableCopy) bool { return w.OID == chunk.Table && len(w.Moved.Keys) > 0 })
+	w := work.of(chunk.Table)
+	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
 }
 
 // orNil is what the progress record has: nothing, if there is nothing to say.

@@ -10,6 +10,16 @@ type Relation struct {
 	Columns  []Column
 }
 
+// KeyNames are the columns that tell the rows of the table apart; none: nothing does.
+func (r *Relation) KeyNames() (names []string) {
+	for _, c := range r.Columns {
+		if c.Key {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // Column is a column of a Relation, in the order of the tuples.
 type Column struct {
 	Name    string
