@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -75,11 +76,11 @@ func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
 		c.order[commit.LSN] = i
 	}
 	want := c.expect()
-	for table, records := range topics {
+	for _, table := range slices.Sorted(maps.Keys(topics)) { // one verdict for one run: sessions are learned on the way
 		if want[table] == nil {
 			want[table] = map[place][]expected{}
 		}
-		if err := c.checkTable(table, want[table], records); err != nil {
+		if err := c.checkTable(table, want[table], topics[table]); err != nil {
 			return nil, err
 		}
 		delete(want, table)
@@ -138,6 +139,7 @@ func (c *checker) keyOf(table string, row Row) string {
 
 func (c *checker) checkTable(table string, want map[place][]expected, records []Record) error {
 	got := map[place][]*Event{}
+	var places []place // those of got, as the log first names them
 	ids := map[string]bool{}
 	latest := map[int32]int{} // place in commit order, by partition
 	for _, r := range records {
@@ -148,6 +150,9 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 		at := place{commit: e.Commit}
 		if at.key, err = e.keyText(); err != nil {
 			return err
+		}
+		if got[at] == nil {
+			places = append(places, at)
 		}
 		got[at] = append(got[at], &e)
 		if ids[e.ID] {
@@ -162,8 +167,8 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 			latest[e.Partition] = i
 		}
 	}
-	for at, events := range got {
-		c.checkGroup(table, at, want[at], events)
+	for _, at := range places {
+		c.checkGroup(table, at, want[at], got[at])
 	}
 	for at, missing := range want {
 		if got[at] == nil {
