@@ -55,6 +55,8 @@ var errEnded = errors.New("the server's side of the session has ended")
 type pending struct {
 	settings atomic.Pointer[settings]
 
+	leave func() // is called before the requests wait; may be nil
+
 	mu         sync.Mutex
 	moved      sync.Cond // entries have left, the outcome is known, or the session has ended
 	ring       []entry   // length is a power of two
@@ -95,7 +97,7 @@ func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.ready && p.cancelling && p.ended == nil {
-		p.moved.Wait()
+		p.waitLocked()
 	}
 	switch {
 	case p.ended != nil:
@@ -139,12 +141,20 @@ func (p *pending) grow() {
 	p.ring, p.head = ring, 0
 }
 
+// waitLocked waits for moved.
+func (p *pending) waitLocked() {
+	if p.leave != nil {
+		p.leave()
+	}
+	p.moved.Wait()
+}
+
 // awaitRoom waits until a reply has made room.
 func (p *pending) awaitRoom() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.size == maxPending && p.ended == nil && !p.lost {
-		p.moved.Wait()
+		p.waitLocked()
 	}
 }
 
@@ -153,7 +163,7 @@ func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.answered < group && p.size > 0 && p.ended == nil && !p.lost {
-		p.moved.Wait()
+		p.waitLocked()
 	}
 }
 
@@ -163,11 +173,11 @@ func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.settled && p.ended == nil && !p.lost {
-		p.moved.Wait()
+		p.waitLocked()
 	}
 	p.settled = false
 	for p.finishing && (p.cancels > 0 || p.cancelling) && p.ended == nil && !p.lost {
-		p.moved.Wait()
+		p.waitLocked()
 	}
 	return p.succeeded && p.ended == nil && !p.lost
 }

@@ -53,6 +53,7 @@ type Proxy struct {
 	object     string // name of our prepared statement and portal: nobody else's
 	counters   counters
 	outboxes   outboxes
+	loops      loops
 	logins     *logins
 	hosts      *hosts
 	dialer     func(ctx context.Context, address string) (net.Conn, error)
@@ -98,6 +99,11 @@ func New(config Config) (*Proxy, error) {
 	p.background = sync.OnceFunc(func() {
 		p.beside.Go(func() { p.watch(ctx) })
 		p.beside.Go(func() { p.hosts.watch(ctx) })
+		p.beside.Go(func() {
+			<-p.closing
+			p.running.Wait()
+			p.loops.stop()
+		})
 	})
 	return p, nil
 }
@@ -141,11 +147,12 @@ func (p *Proxy) open(ctx context.Context, client net.Conn) {
 		conn.SetKeepAliveConfig(t.KeepAlive)
 	}
 	s := newSession(p, t, unscheduled(client))
+	ctx, s.cancel = context.WithCancel(ctx)
 	if !p.logins.begin() || !p.add(s) {
+		s.cancel()
 		client.Close()
 		return
 	}
-	ctx, s.cancel = context.WithCancel(ctx)
 	go func() {
 		defer p.running.Done()
 		defer p.forget(s)

@@ -109,13 +109,7 @@ func connect(t *testing.T, to net.Listener) net.Conn {
 func ask(t *testing.T, conn net.Conn, line string, await byte) []byte {
 	t.Helper()
 	if line != "" {
-		p, err := encode(nil, clientShapes, line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Write(p); err != nil {
-			t.Fatal(err)
-		}
+		send(t, conn, line)
 	}
 	b := &buffer{}
 	for {
@@ -134,5 +128,16 @@ func ask(t *testing.T, conn net.Conn, line string, await byte) []byte {
 		if err := b.read(conn); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func send(t *testing.T, conn net.Conn, line string) {
+	t.Helper()
+	p, err := encode(nil, clientShapes, line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(p); err != nil {
+		t.Fatal(err)
 	}
 }

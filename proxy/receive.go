@@ -39,16 +39,24 @@ func (b *buffer) lend() []byte {
 
 // receive reads behind what is kept of a message; in the middle of a long one, without a wait for memory.
 func (b *buffer) receive(from io.Reader) (int, error) {
-	idle := b.next == b.end && b.rest == 0
+	idle := b.relax()
 	switch {
 	case idle && b.waiting != nil:
-		b.release()
 		return b.waiting.readLate(b.waiting.lend, b.waiting.unused)
 	case idle && b.first != nil:
-		b.release()
 		b.data = b.first
 	default:
 		b.makeRoom()
 	}
 	return from.Read(b.data[b.end:])
+}
+
+// relax gives the memory back between two messages, if the buffer waits without it, and reports whether this is so. What
+// was received has been flushed.
+func (b *buffer) relax() (idle bool) {
+	idle = b.next == b.end && b.rest == 0
+	if idle && (b.waiting != nil || b.first != nil) {
+		b.release()
+	}
+	return idle
 }

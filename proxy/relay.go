@@ -1,20 +1,46 @@
 package proxy
 
-import "go.uber.org/zap"
+import (
+	"cmp"
 
-// relayRequests moves the client's messages to the server until one side ends.
-func (s *session) relayRequests() error {
-	defer s.up.release()
-	for {
-		if err := s.walkRequests(); err != nil {
-			return err
+	"go.uber.org/zap"
+)
+
+// direction is one way of a session.
+type direction struct {
+	buffer *buffer
+	deal   func() error // with what has been received
+	read   func() error // more of it
+	end    func(error)  // is told why there is no more
+}
+
+// repeat moves a direction until one side ends.
+func (d *direction) repeat() {
+	err := d.deal()
+	for err == nil {
+		if err = d.read(); err == nil {
+			err = d.deal()
 		}
-		if err := s.up.flush(s.server); err != nil {
-			return err
-		}
-		if err := s.up.read(s.client); err != nil {
-			return err
-		}
+	}
+	d.end(err)
+}
+
+// requests is the way from the client to the server.
+func (s *session) requests(ended chan<- error) direction {
+	return direction{
+		buffer: &s.up,
+		deal: func() error {
+			if err := s.walkRequests(); err != nil {
+				return err
+			}
+			return s.up.flush(s.server)
+		},
+		read: func() error { return s.up.read(s.client) },
+		end: func(err error) {
+			s.up.release()
+			closeWrite(s.server)
+			ended <- err
+		},
 	}
 }
 
@@ -66,26 +92,31 @@ func (s *session) makeRoom() error {
 	return nil
 }
 
-// relayReplies moves the server's messages to the client until one side ends.
-func (s *session) relayReplies() error {
-	defer s.down.release()
-	for {
-		walked := s.walkReplies()
-		if err := s.down.flush(s.client); err != nil {
-			return err
-		}
-		if walked != nil {
-			return walked
-		}
-		if s.replies.drained {
-			return errDrained
-		}
-		if err := s.down.read(s.server); err != nil {
-			if reason := s.pending.reason(); reason != nil {
-				return reason
+// answers is the way from the server to the client.
+func (s *session) answers(ended chan<- error) direction {
+	return direction{
+		buffer: &s.down,
+		deal: func() error {
+			walked := s.walkReplies()
+			if err := s.down.flush(s.client); err != nil {
+				return err
 			}
-			return err
-		}
+			if walked == nil && s.replies.drained {
+				return errDrained
+			}
+			return walked
+		},
+		read: func() error {
+			err := s.down.read(s.server)
+			if err == nil {
+				return nil
+			}
+			return cmp.Or(s.pending.reason(), err)
+		},
+		end: func(err error) {
+			s.down.release()
+			ended <- err
+		},
 	}
 }
 

@@ -92,22 +92,27 @@ func (s *session) logIn(ctx context.Context) error {
 	return err
 }
 
-// relay runs both directions. The replies decide when the session is over: after the client's last byte the
+// relay moves both directions. The replies decide when the session is over: after the client's last byte the
 // server's side is closed for writing, and the server answers by closing its own.
 func (s *session) relay() error {
-	s.up.attach(s.client)
-	s.down.attach(s.server)
-	requests := make(chan error, 1)
-	go func() {
-		err := s.relayRequests()
-		closeWrite(s.server)
-		requests <- err
-	}()
-	err := s.relayReplies()
+	requests, replies := make(chan error, 1), make(chan error, 1)
+	up, down := s.requests(requests), s.answers(replies)
+	release := s.move(up, down)
+	err := <-replies
 	s.pending.end()
 	s.tellIfOurs(err)
 	s.close()
-	return errors.Join(err, <-requests)
+	err = errors.Join(err, <-requests)
+	release()
+	return err
+}
+
+// moveByGoroutines moves both directions, where no loop can.
+func (s *session) moveByGoroutines(up, down direction) {
+	s.up.attach(s.client)
+	s.down.attach(s.server)
+	go up.repeat()
+	down.repeat()
 }
 
 // tellIfOurs tells the client why the proxy itself ends the session. Nobody else writes to it at that time.

@@ -99,8 +99,12 @@ func (s *socket) readLent(fd uintptr) (done bool) {
 }
 
 func (s *socket) writeNow(fd uintptr) (done bool) {
-	for s.out.n < len(s.out.p) && s.out.err == nil {
-		if !s.out.move(syscall.SYS_SENDTO, fd) {
+	return s.out.moveAll(syscall.SYS_SENDTO, fd)
+}
+
+func (t *transfer) moveAll(call, fd uintptr) (done bool) {
+	for t.n < len(t.p) && t.err == nil {
+		if !t.move(call, fd) {
 			return false
 		}
 	}

@@ -1,0 +1,207 @@
+//go:build !386
+
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// flood is more than the kernel takes for somebody who does not read.
+var flood = bytes.Join([][]byte{
+	answer("CopyOutResponse"),
+	bytes.Repeat(answer("CopyData "+strings.Repeat("x", 100_000)), 320),
+	answer("CopyDone", "CommandComplete COPY", "ReadyForQuery I"),
+}, nil)
+
+// loopServer answers each Query: "flood" with much copy data, "wait" when it is released, anything else at once.
+type loopServer struct {
+	net.Listener
+	greeting []byte
+	release  chan struct{}
+}
+
+// listenLoop starts one, on a TCP port or a Unix socket.
+func listenLoop(t *testing.T, network string) *loopServer {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "socket")
+	}
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	s := &loopServer{ln, newStage(t, nil).serverStart(), make(chan struct{})}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go s.serve(conn)
+		}
+	}()
+	return s
+}
+
+func (s *loopServer) serve(conn net.Conn) {
+	defer conn.Close()
+	if _, err := readPacket(conn); err != nil {
+		return
+	}
+	conn.Write(s.greeting)
+	b := &buffer{}
+	for b.read(conn) == nil {
+		for {
+			m, ok, err := b.message()
+			if err != nil || !ok || !m.whole() {
+				break
+			}
+			if m.kind == 'Q' {
+				s.answer(conn, m.body)
+			}
+			b.pass(m)
+			b.done = b.next
+		}
+	}
+}
+
+func (s *loopServer) answer(conn net.Conn, text []byte) {
+	var lines []string
+	switch {
+	case bytes.Contains(text, []byte("flood")):
+		conn.Write(flood)
+		return
+	case bytes.Contains(text, []byte("pgtee.note")):
+		lines = []string{"RowDescription note", "DataRow x", "CommandComplete `SELECT 1`"}
+	case bytes.Contains(text, []byte("VACUUM")):
+		<-s.release
+		lines = []string{"CommandComplete VACUUM"}
+	default:
+		lines = []string{"CommandComplete `SELECT 1`"}
+	}
+	conn.Write(answer(append(lines, "ReadyForQuery I")...))
+}
+
+func answer(lines ...string) (p []byte) {
+	for _, line := range lines {
+		p, _ = encode(p, serverShapes, line)
+	}
+	return p
+}
+
+// serveLoop starts a proxy with one loop in front of the server.
+func serveLoop(t *testing.T, server net.Listener) (p *Proxy, front net.Listener) {
+	t.Helper()
+	before := runtime.GOMAXPROCS(1)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	address := server.Addr().String()
+	p, err := New(Config{Servers: []Server{{Address: address}}, Key: testKey, Outbox: OutboxMessage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.outboxes.database(address, "shop").set(true, time.Now())
+	front = listen(t)
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(t.Context(), front) }()
+	t.Cleanup(func() {
+		p.closeNow()
+		<-served
+		p.running.Wait()
+	})
+	return p, front
+}
+
+// Neither a client that does not read nor a request that has to wait for the server keeps the sessions of the same
+// loop from going on.
+func TestLoopGoesOnWithoutWhoWaits(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			server := listenLoop(t, network)
+			p, front := serveLoop(t, server)
+			other := connect(t, front)
+
+			deaf := connect(t, front)
+			send(t, deaf, "Query flood")
+			slow := connect(t, front)
+			send(t, slow, "Query VACUUM") // its note comes after the answer: the next request waits for both
+			send(t, slow, "Query `SELECT 1`")
+			for range 1000 {
+				ask(t, other, "Query `SELECT 1`", 'Z')
+			}
+			close(server.release)
+			want := answer("CommandComplete VACUUM", "ReadyForQuery I", "CommandComplete `SELECT 1`", "ReadyForQuery I")
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(slow, got); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("the slow one hears %q, %v", got, err)
+			}
+			if got, err := io.ReadAll(io.LimitReader(deaf, int64(len(flood)))); !bytes.Equal(got, flood) || err != nil {
+				t.Errorf("%d bytes of the flood or others, %v", len(got), err)
+			}
+			ask(t, deaf, "Query `SELECT 1`", 'Z')
+			if n := len(p.loops.all); n != 1 {
+				t.Errorf("%d loops", n)
+			}
+		})
+	}
+}
+
+// Whoever ends a session, nothing is left of it; and nothing of the loops when the proxy is shut down.
+func TestLoopLeavesNothingBehind(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			before := descriptors(t)
+			server := listenLoop(t, network)
+			p, front := serveLoop(t, server)
+			leaving, shut, deaf, idle := connect(t, front), connect(t, front), connect(t, front), connect(t, front)
+			ask(t, leaving, "Query `SELECT 1`", 'Z')
+			leaving.Close()
+			closeWrite(shut)
+			if rest, err := io.ReadAll(shut); len(rest) > 0 || err != nil {
+				t.Errorf("after its last byte a client hears %q, %v", rest, err)
+			}
+			shut.Close()
+			send(t, deaf, "Query flood")
+			io.ReadFull(deaf, make([]byte, 1<<20))
+
+			ended := make(chan error, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { ended <- p.Shutdown(ctx) }()
+			if body := ask(t, idle, "", 'E'); string(errorField(body, 'C')) != "57P01" {
+				t.Errorf("the idle session hears %q", body)
+			}
+			if rest, err := io.ReadAll(idle); len(rest) > 0 || err != nil {
+				t.Errorf("and then %q, %v", rest, err)
+			}
+			cancel() // the flood is cut off
+			<-ended
+			for _, conn := range []io.Closer{deaf, idle, server, front} {
+				conn.Close()
+			}
+			for late := time.Now().Add(10 * time.Second); descriptors(t) > before; runtime.Gosched() {
+				if time.Now().After(late) {
+					t.Fatalf("%d descriptors are open, %d were", descriptors(t), before)
+				}
+			}
+		})
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}

@@ -1,0 +1,257 @@
+//go:build !386
+
+package proxy
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// wire is a plain connection that a loop waits for, not Go's scheduler. One direction reads it, the other one writes
+// to it; whoever likes may close it or end its reads.
+type wire struct {
+	net.Conn // what it was, closed: it still knows its addresses
+	loop     *loop
+	fd       int
+
+	reader        *turn
+	in            transfer
+	writer        *turn
+	out           transfer
+	writable      chan struct{}
+	writeDeadline time.Time
+
+	mu       sync.Mutex
+	events   uint32 // that the loop waits for; 0: none
+	ended    error  // why there is nothing more to read, if it is for us
+	released bool   // fd belongs to somebody else
+}
+
+// replaceSockets puts wires of a loop in the place of both connections, if both are plain.
+func (s *session) replaceSockets() (client, server *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, b := plainSocket(s.client), plainSocket(s.server)
+	if a == nil || b == nil || s.closed {
+		return nil, nil
+	}
+	l, err := s.proxy.loops.choose()
+	if err != nil {
+		return nil, nil
+	}
+	fdA, errA := a.duplicate()
+	fdB, errB := b.duplicate()
+	if errA != nil || errB != nil {
+		closeFile(fdA)
+		closeFile(fdB)
+		return nil, nil
+	}
+	client, server = l.newWire(a, fdA), l.newWire(b, fdB)
+	s.client, s.server = client, server
+	return client, server
+}
+
+// plainSocket returns what conn is made of, if that is a socket and all that was read of it has been taken.
+func plainSocket(conn net.Conn) *socket {
+	if read, ok := conn.(*unreadConn); ok && len(read.unread) == 0 {
+		conn = read.Conn
+	}
+	s, _ := conn.(*socket)
+	return s
+}
+
+// duplicate returns another descriptor of the connection, -1 with an error.
+func (s *socket) duplicate() (fd int, err error) {
+	fd = -1
+	outer := s.raw.Control(func(old uintptr) {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+		if errno != 0 {
+			err = errno
+			return
+		}
+		fd = int(n)
+	})
+	if outer != nil {
+		err = outer
+	}
+	return fd, err
+}
+
+func closeFile(fd int) {
+	if fd >= 0 {
+		syscall.Close(fd)
+	}
+}
+
+// newWire makes a wire of the duplicate fd of a connection, which it closes: Go's scheduler would go on to look at each
+// byte that comes.
+func (l *loop) newWire(of *socket, fd int) *wire {
+	of.Close()
+	w := &wire{Conn: of.plain, loop: l, fd: fd, writable: make(chan struct{}, 1)}
+	l.enter(w)
+	return w
+}
+
+// move begins to move both directions, in a loop if both connections are plain. release is for when they have ended.
+func (s *session) move(up, down direction) (release func()) {
+	client, server := s.replaceSockets()
+	if client == nil {
+		s.moveByGoroutines(up, down)
+		return func() {}
+	}
+	s.up.attach(client)
+	s.down.attach(server)
+	requests, replies := &turn{direction: up, from: client, away: true}, &turn{direction: down, from: server, away: true}
+	client.reader, server.writer = requests, requests
+	server.reader, client.writer = replies, replies
+	s.pending.leave = requests.leave
+	replies.rest(replies.deal())
+	requests.rest(requests.deal())
+	return func() {
+		client.release()
+		server.release()
+	}
+}
+
+// happen is called by the goroutine that leads the loop, and reports whether it still does.
+func (w *wire) happen(events uint32) bool {
+	const over = syscall.EPOLLERR | syscall.EPOLLHUP
+	w.mu.Lock()
+	readable := w.events&syscall.EPOLLIN != 0 && events&(syscall.EPOLLIN|over) != 0
+	if w.events&syscall.EPOLLOUT != 0 && events&(syscall.EPOLLOUT|over) != 0 {
+		w.awaitLocked(w.events &^ syscall.EPOLLOUT)
+		select {
+		case w.writable <- struct{}{}:
+		default:
+		}
+	}
+	w.mu.Unlock()
+	return !readable || w.reader.run()
+}
+
+// await adds to the events that the loop waits for, and takes from them.
+func (w *wire) await(more, less uint32) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.awaitLocked(w.events&^less | more)
+}
+
+func (w *wire) awaitLocked(events uint32) (err error) {
+	switch {
+	case events == w.events:
+		return nil
+	case w.events == 0:
+		err = w.loop.control(syscall.EPOLL_CTL_ADD, w.fd, events)
+	case events == 0:
+		err = w.loop.control(syscall.EPOLL_CTL_DEL, w.fd, 0)
+	default:
+		err = w.loop.control(syscall.EPOLL_CTL_MOD, w.fd, events)
+	}
+	if err == nil {
+		w.events = events
+	}
+	return err
+}
+
+// readLate takes what has come, into memory that is lent. It does not wait: nothing is no error.
+func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
+	n, err := w.Read(lend())
+	if n == 0 {
+		unused()
+	}
+	return n, err
+}
+
+// Read takes what has come. It does not wait: nothing is no error.
+func (w *wire) Read(p []byte) (int, error) {
+	w.in = transfer{p: p}
+	if !w.in.move(syscall.SYS_RECVFROM, uintptr(w.fd)) {
+		return 0, nil
+	}
+	if w.in.n == 0 && w.in.err == nil && len(p) > 0 {
+		return 0, w.eof()
+	}
+	return w.in.n, w.in.err
+}
+
+func (w *wire) eof() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil {
+		return w.ended
+	}
+	return io.EOF
+}
+
+// Write waits, if need be, outside the loop.
+func (w *wire) Write(p []byte) (int, error) {
+	w.out = transfer{p: p}
+	for !w.out.moveAll(syscall.SYS_SENDTO, uintptr(w.fd)) {
+		if err := w.awaitWritable(); err != nil {
+			return w.out.n, err
+		}
+	}
+	return w.out.n, w.out.err
+}
+
+func (w *wire) awaitWritable() error {
+	w.writer.leave()
+	if err := w.await(syscall.EPOLLOUT, 0); err != nil {
+		return err
+	}
+	var late <-chan time.Time
+	if !w.writeDeadline.IsZero() {
+		late = time.After(time.Until(w.writeDeadline))
+	}
+	select {
+	case <-w.writable:
+		return nil
+	case <-late:
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// SetWriteDeadline is for the goroutine that writes.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.writeDeadline = t
+	return nil
+}
+
+// SetReadDeadline ends all reads, if t has passed; one in the future is not known.
+func (w *wire) SetReadDeadline(t time.Time) error {
+	if time.Now().After(t) && !t.IsZero() {
+		w.shutdown(syscall.SHUT_RD, os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+func (w *wire) CloseWrite() error { return w.shutdown(syscall.SHUT_WR, nil) }
+
+// Close ends reads and writes. The descriptor is kept until release: a turn may use it.
+func (w *wire) Close() error { return w.shutdown(syscall.SHUT_RDWR, net.ErrClosed) }
+
+func (w *wire) shutdown(how int, reason error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.released {
+		return net.ErrClosed
+	}
+	if w.ended == nil {
+		w.ended = reason
+	}
+	return syscall.Shutdown(w.fd, how)
+}
+
+// release closes the descriptor. Both directions have ended.
+func (w *wire) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaitLocked(0)
+	w.loop.forget(w)
+	w.released = true
+	syscall.Close(w.fd)
+}
