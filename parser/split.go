@@ -23,22 +23,62 @@ func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 	if s.atomic && !agrees(sql, lexis, len(dst)-first) {
 		return dst[:first], false
 	}
-	secrets := mentionsSecret(sql)
-	for i := first; i < len(dst); i++ {
-		text := sql[dst[i].Start:dst[i].End]
-		classify(&dst[i], text, lexis)
-		dst[i].Secret = secrets && holdsSecret(text, lexis)
-	}
+	understandAll(dst[first:], sql, lexis)
 	return dst, true
+}
+
+// SplitBeginning is Split for a text of which only the beginning, sql, is there. The last statement goes on to the end of
+// sql. It stands for all that may follow, and counts as a write, unless it cannot run in a transaction block.
+func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
+	first := len(dst)
+	s := splitter{lexer: newLexer(sql, lexis)}
+	for from := 0; ; from = s.pos {
+		start, end, ok := s.statement()
+		if !ok || s.atomic || s.ended {
+			if start == end || start == len(sql) {
+				start = from // white space or a comment
+			}
+			dst = append(dst, Statement{Start: start, End: len(sql)})
+			break
+		}
+		dst = append(dst, Statement{Start: start, End: end})
+	}
+	understandAll(dst[first:], sql, lexis)
+	last := &dst[len(dst)-1]
+	if last.Inner = Always; last.Note != After {
+		last.Note = Always
+	}
+	return dst
+}
+
+// understandAll fills in what the statements of a text do.
+func understandAll(list []Statement, sql []byte, lexis Lexis) {
+	secrets := mentionsSecret(sql)
+	for i := range list {
+		text := sql[list[i].Start:list[i].End]
+		classify(&list[i], text, lexis)
+		list[i].Secret = secrets && holdsSecret(text, lexis)
+	}
+}
+
+// Unread returns what stands for a text that Split cannot read: one statement that writes.
+func Unread(sql []byte, lexis Lexis) Statement {
+	secret := mentionsSecret(sql)
+	if secret {
+		_, secret = Redact(nil, sql, lexis)
+	}
+	return Statement{End: len(sql), Note: Always, Secret: secret}
 }
 
 // splitter finds where the statements of a text end.
 type splitter struct {
 	lexer
+	ended  bool // the end of the text was seen
 	atomic bool // a body BEGIN ATOMIC … END was seen
 }
 
-// statement reads up to the next semicolon or the end of the text. Without a further statement start equals end.
+// statement reads up to the next semicolon or the end of the text. Without a further statement start equals end. If it is not
+// ok, the statement that starts there cannot be read to its end.
 func (s *splitter) statement() (start, end int, ok bool) {
 	t := s.next()
 	for s.is(t, ';') {
@@ -50,8 +90,9 @@ func (s *splitter) statement() (start, end int, ok bool) {
 	for before := (token{}); ; before, t = t, s.next() {
 		switch t.kind {
 		case unreadable:
-			return 0, 0, false
+			return start, end, false
 		case endOfText:
+			s.ended = true
 			return start, end, parens == 0 && body == 0
 		case symbol:
 			switch s.sql[t.start] {
@@ -65,7 +106,7 @@ func (s *splitter) statement() (start, end int, ok bool) {
 				}
 			}
 			if parens < 0 {
-				return 0, 0, false
+				return start, end, false
 			}
 		case word:
 			if create && parens == 0 {

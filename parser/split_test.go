@@ -165,3 +165,33 @@ func TestSplitDoesNotAllocate(t *testing.T) {
 		t.Errorf("got %v allocations", n)
 	}
 }
+
+func TestSplitBeginning(t *testing.T) {
+	for sql, want := range map[string]string{
+		"INSERT INTO t VALUES ('long":                     "INSERT INTO t VALUES ('long",
+		"SELECT 1; DELETE FROM t WHERE v IN ('a;b', 'lon": "SELECT 1⏎DELETE FROM t WHERE v IN ('a;b', 'lon",
+		"BEGIN; SET TRANSACTION READ WRITE; SELECT":       "BEGIN⏎SET TRANSACTION READ WRITE⏎SELECT",
+		"/* it's */ DELETE FROM t WHERE v = $$long":       "DELETE FROM t WHERE v = $$long",
+		"BEGIN; /* long": "BEGIN⏎ /* long",
+		"BEGIN; ":        "BEGIN⏎ ",
+		"BEGIN;":         "BEGIN⏎",
+		"   ":            "   ",
+		"'":              "'",
+		"SELECT 1; create function f() returns int begin atomic select 1 end; delete from t; end; select": "SELECT 1⏎create function f() returns int begin atomic select 1 end; delete from t; end; select",
+	} {
+		list := SplitBeginning(nil, []byte(sql), standard)
+		var found []string
+		for _, st := range list {
+			found = append(found, sql[st.Start:st.End])
+		}
+		if got := strings.Join(found, "⏎"); got != want {
+			t.Errorf("%q\n got %q\nwant %q", sql, got, want)
+		}
+		if last := list[len(list)-1]; last.Note != Always || last.Inner != Always {
+			t.Errorf("%q: the last statement counts as %v", sql, last.Note)
+		}
+	}
+	if list := SplitBeginning(nil, []byte("VACUUM /* long"), standard); list[0].Note != After {
+		t.Error("VACUUM is one that may run in a transaction block")
+	}
+}

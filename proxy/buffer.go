@@ -11,7 +11,7 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	maxTextBytes   = 256 << 10 // of a Query: any of its statements may be a write
+	maxTextBytes   = 256 << 10 // of a Query or Parse: what stands at its end may be a write
 	headerBytes    = 5         // kind and length of a message
 )
 
@@ -129,7 +129,7 @@ func (b *buffer) message() (m message, ok bool, err error) {
 // holds reports whether as much of m is there as the buffer can ever hold: all of it, or a full buffer.
 func (b *buffer) holds(m message) bool {
 	most := maxBufferBytes
-	if m.kind == 'Q' {
+	if m.kind == 'Q' || m.kind == 'P' {
 		most = maxTextBytes
 	}
 	return m.whole() || b.end-b.next >= most

@@ -1,6 +1,9 @@
 package proxy
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // encoding is how the client writes characters: what is needed to count them and not to cut them.
 // Names and shapes: "Character Set Support", PostgreSQL documentation 24.3; lengths as in its wchar.c.
@@ -42,6 +45,23 @@ func encodingOf(name string) encoding {
 
 // unsafe reports whether a later byte of a character may look like ASCII.
 func (e encoding) unsafe() bool { return e >= sjis }
+
+// lexable returns text, or a copy in which no later byte of a character looks like ASCII: so does Postgres read it, which
+// converts it first. Offsets stay.
+func (e encoding) lexable(text []byte) []byte {
+	if !e.unsafe() {
+		return text
+	}
+	text = bytes.Clone(text)
+	for rest := text; len(rest) > 0; {
+		n := e.size(rest)
+		for i := 1; i < n; i++ {
+			rest[i] |= 0x80
+		}
+		rest = rest[n:]
+	}
+	return text
+}
 
 // size returns the length of the first character of text, in bytes; text is not empty.
 func (e encoding) size(text []byte) int {

@@ -11,14 +11,13 @@ func (s *session) parse(m message) error {
 	s.enter()
 	e := entry{kind: 'P'}
 	if s.notes != nil {
-		if name, rest, ok := cutString(m.body); ok {
-			text, _, ended := cutString(rest)
-			if err := s.settle(); err != nil {
-				return err
-			}
-			e.statement = s.study(text, ended)
-			s.statements.prepare(name, e.statement)
+		name, rest, _ := cutString(m.body)
+		text, _, ended := cutString(rest)
+		if err := s.settle(); err != nil {
+			return err
 		}
+		e.statement = s.study(text, ended)
+		s.statements.prepare(name, e.statement, s.tx.group)
 	}
 	return s.forward(m, e)
 }
@@ -27,19 +26,17 @@ func (s *session) parse(m message) error {
 func (s *session) study(text []byte, ended bool) *statement {
 	set := s.pending.settings.Load()
 	defer s.forgetLongList()
-	if !s.read(text, ended, set) || len(s.list) > 1 {
-		s.proxy.counters.unreadable.Add(1)
-		return &statement{need: parser.IfNoted, unreadable: true}
+	readable := s.read(text, ended, set)
+	if len(s.list) > 1 {
+		readable, s.list = false, append(s.list[:0], parser.Unread(text, set.lexis)) // the server refuses it
 	}
 	if len(s.list) == 0 {
 		return &statement{need: parser.Never}
 	}
 	found := &s.list[0]
-	st := &statement{need: found.Note, effects: effectsOf(found)}
+	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable}
 	if ended {
 		st.hash = hashOf(text)
-	} else if st.need == parser.Never {
-		st.need = parser.IfNoted
 	}
 	if st.need != parser.Never {
 		st.subject = s.notes.carry(text[found.Start:found.End], found.Secret, set)
@@ -51,10 +48,14 @@ func (s *session) study(text []byte, ended bool) *statement {
 // bind is a Bind message: portal, statement, parameters.
 func (s *session) bind(m message) error {
 	s.enter()
-	if portal, rest, ok := cutString(m.body); ok && s.notes != nil {
-		if name, _, ok := cutString(rest); ok {
-			s.statements.bind(portal, s.statements.find(name), s.tx.group)
+	if s.notes != nil {
+		portal, rest, ok := cutString(m.body)
+		st := unknownStatement
+		if ok {
+			name, _, _ := cutString(rest)
+			st = s.statements.find(name, s.tx.group)
 		}
+		s.statements.bind(portal, st, s.tx.group)
 	}
 	return s.forward(m, entry{kind: 'B'})
 }
@@ -68,10 +69,10 @@ func (s *session) describe(m message) error {
 func (s *session) closeObject(m message) error {
 	s.enter()
 	if len(m.body) > 1 && s.notes != nil {
-		switch name, _, ok := cutString(m.body[1:]); {
-		case ok && m.body[0] == 'S':
+		switch name, _, _ := cutString(m.body[1:]); m.body[0] {
+		case 'S':
 			s.statements.deallocate(name)
-		case ok && m.body[0] == 'P':
+		case 'P':
 			s.statements.closePortal(name)
 		}
 	}
@@ -84,51 +85,46 @@ func (s *session) execute(m message) error {
 		return err
 	}
 	s.enter()
-	if name, _, ok := cutString(m.body); ok && s.notes != nil {
-		st, first, group := s.statements.execute(name)
+	e := entry{kind: 'E'}
+	if s.notes != nil {
+		name, _, _ := cutString(m.body)
+		st, first, bound := s.statements.execute(name, s.tx.group)
 		s.executed.add(s.tx.group, st)
 		if first {
 			s.proxy.counters.queries.Add(1)
 			s.notes.statement++
 		}
-		if err := s.begin(st, group); err != nil {
+		set := s.pending.settings.Load()
+		if err := s.noteBefore(st, bound, set); err != nil {
 			return err
 		}
+		if st.unreadable {
+			s.applyUnknown()
+		} else {
+			e.statement = s.apply(st.effects, st.subject.sql, set)
+		}
 	}
-	return s.forward(m, entry{kind: 'E'})
+	return s.forward(m, e)
 }
 
-// begin puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
+// noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
 // suspension has had its note, unless another statement has had one since.
-func (s *session) begin(st *statement, group uint32) error {
-	set := s.pending.settings.Load()
-	need := st.need
-	if st.effects.tx == parser.Execute {
-		need = s.statements.find([]byte(st.effects.name)).need
-	}
-	// What cannot be read may be the ROLLBACK that a failed block waits for: a note in front would be refused.
-	hopeless := st.unreadable && !s.tx.certain
-	if p := pathOf('E', need); p.form == executing && !hopeless && s.notesNow(set) && s.tx.wants(p.when) && !s.skips(st.hash) {
-		if failed, err := s.failedBefore(group); failed || err != nil {
-			return err
-		}
-		if err := s.note(swallow, st.subject, set, s.tx.note(st.hash)); err != nil {
-			return err
-		}
-	}
-	if st.unreadable {
-		s.applyUnknown()
+func (s *session) noteBefore(st *statement, bound uint32, set *settings) error {
+	p := pathOf('E', s.need(st.need, st.effects))
+	if p.form != executing || !s.notesNow(set) || !s.tx.wants(p.when) || s.skips(st.hash) {
 		return nil
 	}
-	s.apply(st.effects, st.subject.sql, set)
-	return nil
+	if failed, err := s.failedBefore(st, bound); failed || err != nil {
+		return err
+	}
+	return s.note(swallow, st.subject, set, s.tx.note(st.hash))
 }
 
 // failedBefore reports whether a portal that was bound in an earlier group is executed in a block that has failed
 // since. The server has other words for that than for the note, which it would refuse first; a Bind of the same group
-// it refuses before either.
-func (s *session) failedBefore(bound uint32) (bool, error) {
-	if bound == s.tx.group || s.tx.certain {
+// it refuses before either. What cannot be read may be the ROLLBACK that the block waits for, and is not refused.
+func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
+	if s.tx.certain || s.tx.revived == s.tx.group || bound == s.tx.group && !st.unreadable {
 		return false, nil
 	}
 	if err := s.up.flush(s.server); err != nil {

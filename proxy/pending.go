@@ -26,7 +26,7 @@ type entry struct {
 	generation uint32     // of our own Parse: see prepared
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
 	splices    []splice   // of a Query: the statements that are ours
-	statement  *statement // of a Parse: told when it fails
+	statement  *statement // that it makes or, of a Query, the first of them: told whether it was made
 }
 
 // joins reports whether e is one more of what the server may leave without a reply, however many come: then

@@ -136,6 +136,10 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 // complete looks at what a statement has done besides.
 func (r *replies) complete(tag []byte) {
 	r.completed = true
+	if r.head.statement != nil && string(tag) == "PREPARE\x00" {
+		r.head.statement.succeed()
+		r.head.statement = r.head.statement.next
+	}
 	if r.copyingIn {
 		r.pending.endCopy()
 		r.copyingIn = false
@@ -223,6 +227,7 @@ func (r *replies) fail() {
 	switch r.head.kind {
 	case 'Q', 'F', 'S': // their ReadyForQuery follows
 		r.hiding = false
+		r.head.statement.fail()
 	default:
 		r.pending.skip()
 		r.known = false

@@ -186,7 +186,7 @@ func quote(word []byte) string {
 	return strconv.Quote(string(word))
 }
 
-var notePattern = regexp.MustCompile(`A[QR][A-Za-z0-9+/]{105,}={0,2}`)
+var notePattern = regexp.MustCompile(`A[Q-Za-f][A-Za-z0-9+/]{105,}={0,2}`)
 
 // notesIn replaces each note by what it says. query is the text that current_query() would give.
 func notesIn(key, query []byte) func([]byte) []byte {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -27,11 +28,7 @@ func (s *session) query(m message) error {
 	}
 	set := s.pending.settings.Load()
 	defer s.forgetLongList()
-	if !s.read(text, m.whole(), set) {
-		s.proxy.counters.unreadable.Add(1)
-		s.applyUnknown()
-		return s.forward(m, e)
-	}
+	readable := s.read(text, m.whole(), set)
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)
 	}
@@ -39,18 +36,19 @@ func (s *session) query(m message) error {
 		return err
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
-	w.carries = len(text) > outbox.MaxQueryBytes || !m.whole() || setsEncoding(s.list)
+	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || setsEncoding(s.list)
 	w.alike = sharesPositions(s.list)
+	w.last = &w.makes
 	for i := range s.list {
 		w.statement(i, &s.list[i])
 	}
-	if !m.whole() {
+	if !readable || !m.whole() {
 		s.applyUnknown()
 	}
+	e.statement, e.splices = w.makes, w.splices
 	if len(w.splices) == 0 {
 		return s.forward(m, e)
 	}
-	e.splices = w.splices
 	w.finish()
 	return s.pending.push(e)
 }
@@ -62,14 +60,47 @@ func (s *session) forgetLongList() {
 	}
 }
 
-// read fills s.list with the statements of a text.
+// read fills s.list with the statements of a text. What cannot be read is one that writes.
 func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
-	if s.list, ok = parser.Split(s.list[:0], text, set.lexis); ok || whole {
+	readable, lexis := set.encoding.lexable(text), set.lexis
+	lexis.MultiByte = false
+	if whole {
+		ok = s.split(readable, lexis)
+	} else {
+		s.proxy.counters.oversize.Add(1)
+		s.list, ok = parser.SplitBeginning(s.list[:0], readable, lexis), true
+	}
+	if !ok {
+		s.proxy.counters.unreadable.Add(1)
+		s.list = append(s.list[:0], parser.Unread(text, set.lexis))
+	}
+	for i := range s.list {
+		if name := s.list[i].Name; set.encoding.unsafe() && !isASCII(name) {
+			s.list[i].Name = "" // not the name that the server reads
+		}
+	}
+	return ok
+}
+
+// split fills s.list. While something is unanswered that may change standard_conforming_strings, a text that it matters for
+// cannot be read.
+func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
+	s.list, ok = parser.Split(s.list[:0], text, lexis)
+	if !ok || s.tx.certain && s.executed.group != s.tx.group || bytes.IndexByte(text, '\\') < 0 {
 		return ok
 	}
-	s.proxy.counters.oversize.Add(1)
-	s.list = appendOpening(s.list[:0], text, set.lexis)
-	return len(s.list) > 0
+	lexis.StandardConformingStrings = !lexis.StandardConformingStrings
+	other, ok := parser.Split(nil, text, lexis)
+	return ok && slices.Equal(s.list, other)
+}
+
+func isASCII(name string) bool {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // sharesPositions reports whether an error position may be one in the text of another Query: EXECUTE gives those of its
@@ -82,16 +113,17 @@ func setsEncoding(list []parser.Statement) bool {
 	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.SetEncoding })
 }
 
-// need returns when a statement of a Query gets a note: what EXECUTE does was told by its PREPARE.
-func (s *session) need(st *parser.Statement) parser.Need {
-	if st.Tx == parser.Execute {
-		return s.statements.find([]byte(st.Name)).need
+// need returns when a statement with these effects gets a note: what EXECUTE does was told by its PREPARE.
+func (s *session) need(own parser.Need, e effects) parser.Need {
+	if e.tx == parser.Execute && own != parser.Always {
+		return s.statements.run(e, s.tx.group).need
 	}
-	return st.Note
+	return own
 }
 
-// apply follows what a statement does to the transaction and to prepared statements.
-func (s *session) apply(e effects, sql []byte, set *settings) {
+// apply follows what a statement does to the transaction and to prepared statements, and returns what it prepares, if it
+// does.
+func (s *session) apply(e effects, sql []byte, set *settings) (prepared *statement) {
 	s.tx.apply(e.tx)
 	if e.calls {
 		s.doubtNames()
@@ -100,17 +132,34 @@ func (s *session) apply(e effects, sql []byte, set *settings) {
 	case parser.Commit, parser.CommitChain, parser.Rollback, parser.RollbackChain, parser.PrepareTransaction:
 		s.statements.closePortals()
 	case parser.Prepare:
-		prepared := &statement{need: e.inner}
+		if e.name == "" {
+			return nil
+		}
+		prepared = &statement{need: e.inner}
 		if e.inner != parser.Never {
 			prepared.subject = s.notes.carry(sql, false, set)
 		}
-		s.statements.prepare([]byte(e.name), prepared)
+		s.statements.prepare([]byte(e.name), prepared, s.tx.group)
+	case parser.Execute:
+		return s.applyExecute(e, set)
 	case parser.Deallocate:
 		s.statements.deallocate([]byte(e.name))
 	case parser.DeallocateAll, parser.DiscardAll:
 		s.statements.deallocateAll()
 		s.pending.unprepare()
 	}
+	return prepared
+}
+
+// applyExecute follows what EXECUTE runs: of what the extended protocol has prepared it may be anything, COMMIT too.
+func (s *session) applyExecute(e effects, set *settings) (prepared *statement) {
+	st := s.statements.run(e, s.tx.group)
+	if st.unreadable {
+		s.tx.rearm()
+		s.doubtNames()
+		return nil
+	}
+	return s.apply(st.effects, st.subject.sql, set)
 }
 
 // applyUnknown follows what cannot be read.
@@ -139,6 +188,8 @@ type queryWriter struct {
 	copied  int // bytes of text that have been copied
 	counted int // ... in characters
 	splices []splice
+	makes   *statement  // what the text prepares
+	last    **statement // where the next of these goes
 }
 
 // statement follows statement i of the text.
@@ -146,24 +197,16 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 	s := w.session
 	s.notes.statement++
 	sql := w.text[st.Start:st.End]
-	if p := pathOf('Q', w.need(i, st)); p.form == splicing && w.ready && s.tx.wants(p.when) {
+	e := effectsOf(st)
+	if p := pathOf('Q', s.need(st.Note, e)); p.form == splicing && w.ready && s.tx.wants(p.when) {
 		hash := w.hash(st, sql)
 		if !s.skips(hash) {
 			w.splice(i, st, sql, s.tx.note(hash))
 		}
 	}
-	s.apply(effectsOf(st), sql, w.set)
-}
-
-// need is that of statement i. The last one of a text that is cut stands for all that follow it: where a text has
-// several statements, or has written already, it counts as a write. SET TRANSACTION must stay the first.
-func (w *queryWriter) need(i int, st *parser.Statement) parser.Need {
-	need := w.session.need(st)
-	last := !w.message.whole() && i == len(w.session.list)-1
-	if last && need != parser.After && st.Tx == parser.NoEffect && st.Verb != "SET" && (i > 0 || w.session.tx.noted) {
-		return parser.Always
+	if prepared := s.apply(e, sql, w.set); prepared != nil {
+		*w.last, w.last = prepared, &prepared.next
 	}
-	return need
 }
 
 // hash of a statement; 0 if its end has not been received.

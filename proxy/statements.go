@@ -2,25 +2,28 @@ package proxy
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pgtee/pgtee/parser"
 )
 
-// statement is what a prepared statement does, learnt once from its Parse. Only the last four fields change.
+// statement is what a prepared statement does, learnt once from its Parse or PREPARE. Only what follows next changes.
 type statement struct {
 	need       parser.Need
 	effects    effects
 	unreadable bool // anything may happen
 	subject    subject
-	hash       uint64 // of the text; 0 if it was not seen whole
+	hash       uint64     // of the text; 0 if it was not seen whole
+	group      uint32     // that it was sent in
+	next       *statement // that the same Query prepares
 
-	made     atomic.Bool // its ParseComplete was seen
-	failed   atomic.Bool // its Parse was refused or skipped: previous is still what the name means
+	made     atomic.Bool // its ParseComplete, or the tag of its PREPARE, was seen
+	failed   atomic.Bool // it was refused or skipped: previous is still what the name means
 	previous *statement
 	closed   bool // its Close or DEALLOCATE was sent, which the server may have skipped
-	doubts   int  // of statements, when its Parse was sent
+	doubts   int  // of statements, when it was sent
 }
 
 // effects is what a statement does besides reading and writing.
@@ -36,9 +39,9 @@ func effectsOf(st *parser.Statement) effects {
 	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls}
 }
 
-// fail may be called on nil.
+// fail tells that s, and what its Query prepares behind it, was refused or skipped. It may be called on nil.
 func (s *statement) fail() {
-	if s != nil {
+	for ; s != nil; s = s.next {
 		s.failed.Store(true)
 	}
 }
@@ -53,8 +56,9 @@ func (s *statement) succeed() {
 // portal is a bound statement.
 type portal struct {
 	statement *statement
-	group     uint32 // that its Bind was sent in
-	executed  bool   // its first Execute was sent
+	before    *statement // what it may run in place of that, if the server has refused or skipped its Bind; nil: nothing
+	group     uint32     // that its Bind was sent in
+	done      bool       // its first Execute, or its Close, was sent
 }
 
 const (
@@ -62,11 +66,15 @@ const (
 	maxStatementBytes = 4 << 20 // texts of one session's statements
 	maxPortals        = 4 << 10
 	maxMeanings       = 32 // that one name may have had while nothing was answered
+	maxExecutes       = 8  // of EXECUTE that run one another
 	maxName           = 63 // NAMEDATALEN-1: Postgres tells names apart by that many bytes
 )
 
-// unknownStatement stands for one whose Parse was not seen.
-var unknownStatement = &statement{need: parser.InBlock, unreadable: true}
+// unknown returns what stands for a statement of which nothing is known: it counts as a write.
+func unknown() *statement { return &statement{need: parser.Always, unreadable: true} }
+
+// unknownStatement stands for one that was not seen: a function has prepared it, or it did not fit in.
+var unknownStatement = unknown()
 
 // fetching stands for a portal whose Bind was not seen: a cursor.
 var fetching = &statement{need: parser.IfNoted, unreadable: true}
@@ -76,8 +84,9 @@ var fetching = &statement{need: parser.IfNoted, unreadable: true}
 type statements struct {
 	byName  map[string]*statement
 	portals map[string]*portal
-	bytes   int // of texts
-	doubts  int // how often something ran that may have closed any of them
+	bytes   int  // of texts
+	doubts  int  // how often something ran that may have closed any of them
+	dropped bool // portals of this transaction are not known any more
 }
 
 func newStatements() *statements {
@@ -87,12 +96,16 @@ func newStatements() *statements {
 // cutName returns the part of a name that counts: names are kept, and a client may send long ones.
 func cutName(name []byte) []byte { return name[:min(len(name), maxName)] }
 
-func (s *statements) prepare(name []byte, st *statement) {
+// prepare notes what a Parse or PREPARE gives a name to.
+func (s *statements) prepare(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	old := s.byName[string(name)]
-	for old != nil && (old.failed.Load() || len(name) == 0) {
+	for old != nil && old.failed.Load() {
 		s.bytes -= len(old.subject.sql)
 		old = old.previous
+	}
+	if len(name) == 0 {
+		old.close() // its next Parse takes its place
 	}
 	s.trim(old)
 	if len(s.byName) >= maxStatements || s.bytes+len(st.subject.sql) > maxStatementBytes {
@@ -105,16 +118,21 @@ func (s *statements) prepare(name []byte, st *statement) {
 		st.subject.sql, st.subject.flags = nil, 0
 	}
 	s.bytes += len(st.subject.sql)
-	st.previous, st.doubts = old, s.doubts
+	st.previous, st.group, st.doubts = old, group, s.doubts
 	s.byName[string(name)] = st
 }
 
-// trim forgets what a name can mean no more: what came before a statement that was made.
+// trim forgets what a name can mean no more: what came before a statement that was made. Of too many meanings the oldest
+// become unknown.
 func (s *statements) trim(st *statement) {
 	for n := 1; st != nil; n++ {
-		if st.made.Load() || n == maxMeanings {
+		switch {
+		case st.made.Load():
 			s.drop(st.previous)
 			st.previous = nil
+		case n == maxMeanings && st.previous != nil:
+			s.drop(st.previous)
+			st.previous = unknown()
 		}
 		st = st.previous
 	}
@@ -127,37 +145,74 @@ func (s *statements) drop(st *statement) {
 	}
 }
 
-// sweep makes room: what was closed is gone by now.
+// sweep makes room: what was closed is gone by now, and what was refused never came.
 func (s *statements) sweep() {
 	for name, st := range s.byName {
-		if st.closed {
+		if st.closed || st.failed.Load() && st.previous == nil {
 			s.drop(st)
 			delete(s.byName, name)
 		}
 	}
 }
 
-// find returns the statement that name means, or unknownStatement.
-func (s *statements) find(name []byte) *statement {
-	if st := s.byName[string(cutName(name))].meaning(s.doubts); st != nil {
+// find returns what a name means to a request of this group.
+func (s *statements) find(name []byte, group uint32) *statement {
+	if st := s.byName[string(cutName(name))].meaning(group, s.doubts); st != nil {
 		return st
 	}
 	return unknownStatement
 }
 
-// meaning is what a name means whose last Parse is s; nil: nothing. One that was made keeps its name: until it is closed
-// the server refuses to parse another of that name, whether that answer is here or not. If something may have closed it since,
-// the last one is believed.
-func (s *statement) meaning(doubts int) *statement {
-	if s == nil || s.made.Load() {
+// run returns the statement that an EXECUTE comes to, of another EXECUTE at the end.
+func (s *statements) run(e effects, group uint32) *statement {
+	for range maxExecutes {
+		if e.name == "" {
+			break // it cannot be read
+		}
+		st := s.find([]byte(e.name), group)
+		if st.effects.tx != parser.Execute {
+			return st
+		}
+		e = st.effects
+	}
+	return unknownStatement
+}
+
+// meaning is what a name means whose last Parse or PREPARE is s; nil: nothing. One that was made keeps its name: until it is
+// closed the server refuses another of that name, whether that answer is here or not. What follows s in its own group runs
+// only if s was made. Otherwise, or if something may have closed the earlier one, it is either of them.
+func (s *statement) meaning(group uint32, doubts int) *statement {
+	if s == nil || s.made.Load() || s.group == group {
 		return s
 	}
-	before := s.previous.meaning(doubts)
-	if s.failed.Load() || before != nil && before.made.Load() && !before.closed && before.doubts == doubts {
+	before := s.previous.meaning(group, doubts)
+	switch {
+	case s.failed.Load(), before != nil && before.made.Load() && !before.closed && before.doubts == doubts:
 		return before
+	case before == nil:
+		return s
 	}
-	return s
+	return either(before, s)
 }
+
+// either is what is known of a statement that is one of two: it costs a note too many, never one too few.
+func either(a, b *statement) *statement {
+	if a.hash != 0 && a.hash == b.hash {
+		return b
+	}
+	return &statement{need: stronger(a, b).need, unreadable: true}
+}
+
+// stronger returns the one of two statements that needs a note more. a may be nil.
+func stronger(a, b *statement) *statement {
+	if a == nil || slices.Index(needs, a.need) < slices.Index(needs, b.need) {
+		return b
+	}
+	return a
+}
+
+// needs are in the order of the notes that they cost.
+var needs = []parser.Need{parser.Never, parser.After, parser.IfNoted, parser.InBlock, parser.Always}
 
 // deallocate remembers that a statement was closed. Its name keeps its meaning until it is parsed again: if the
 // server skipped the Close it is still there, and otherwise its next Bind fails.
@@ -181,38 +236,49 @@ func (s *statement) close() {
 	}
 }
 
-// bind notes what a portal runs. The server refuses a second Bind to a named one, unless it was closed, by whatever means: of
-// two in one group it is not known which counts.
+// bind notes what a portal runs. The server refuses a second Bind to a named one, unless it was closed, by whatever means.
 func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	if p := s.portals[string(name)]; p != nil {
-		if len(name) > 0 && p.group == group {
-			st = fetching
-		}
-		*p = portal{statement: st, group: group}
+		*p = portal{statement: st, before: stronger(p.before, p.statement), group: group}
 		return
 	}
 	if len(s.portals) >= maxPortals {
-		maps.DeleteFunc(s.portals, func(_ string, p *portal) bool { return p.executed })
+		s.dropped = true
+		maps.DeleteFunc(s.portals, func(_ string, p *portal) bool { return p.done })
 	}
 	if len(s.portals) < maxPortals {
 		s.portals[string(name)] = &portal{statement: st, group: group}
 	}
 }
 
-// execute returns the statement of a portal, whether it begins to run now, and the group of its Bind; 0 if unknown.
-func (s *statements) execute(name []byte) (st *statement, first bool, group uint32) {
+// execute returns what a portal runs for a request of this group, whether it begins to run now, and the group of its
+// Bind; 0 if unknown. What follows a Bind in its own group runs only if that has succeeded.
+func (s *statements) execute(name []byte, group uint32) (st *statement, first bool, bound uint32) {
 	p := s.portals[string(cutName(name))]
-	if p == nil {
+	switch {
+	case p == nil && s.dropped:
+		return unknownStatement, true, 0
+	case p == nil:
 		return fetching, true, 0
 	}
-	first = !p.executed
-	p.executed = true
+	first = !p.done
+	p.done = true
+	if p.before != nil && p.group != group {
+		return either(p.before, p.statement), first, p.group
+	}
 	return p.statement, first, p.group
 }
 
-// closePortal is a Close. If the server skips it, what the portal runs is not known any more.
-func (s *statements) closePortal(name []byte) { delete(s.portals, string(cutName(name))) }
+// closePortal is a Close, which the server may skip.
+func (s *statements) closePortal(name []byte) {
+	if p := s.portals[string(cutName(name))]; p != nil {
+		p.done = true
+	}
+}
 
 // closePortals is the end of a transaction.
-func (s *statements) closePortals() { clear(s.portals) }
+func (s *statements) closePortals() {
+	clear(s.portals)
+	s.dropped = false
+}

@@ -7,6 +7,7 @@ import "github.com/pgtee/pgtee/parser"
 type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
 	ending  uint32 // last group that had a statement which ends a transaction, or may
+	revived uint32 // last group that had a statement which a failed block does not refuse, or may
 	unsure  uint32 // last group that changes settings which the next one needs
 	certain bool   // when this group began, all before it had been answered
 	begun   bool   // a block was begun and not ended, as far as what was sent tells
@@ -70,19 +71,22 @@ func (t *transaction) apply(effect parser.Effect) {
 		t.open, t.begun = true, true
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.forget()
-		t.open, t.begun, t.failed, t.ending = false, false, false, t.group
+		t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 	case parser.CommitChain, parser.RollbackChain: // refused outside a block
 		t.forget()
-		t.open, t.begun, t.failed, t.ending = true, true, false, t.group
+		t.open, t.begun, t.failed, t.ending, t.revived = true, true, false, t.group, t.group
 	case parser.RollbackTo:
-		t.carried, t.last, t.failed = false, 0, false
+		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
 	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
 	}
 }
 
+// rearm follows a statement that may have ended the transaction, or have taken a note back.
+func (t *transaction) rearm() { t.carried, t.last = false, 0 }
+
 // applyUnknown follows a statement that cannot be read: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
 	t.forget()
-	t.open, t.begun, t.ending = false, false, t.group
+	t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 }
