@@ -184,6 +184,9 @@ func (p *phrase) explain(s *Statement) {
 	for p.acceptAny("ANALYZE", "ANALYSE", "VERBOSE") {
 	}
 	if !runs {
+		if p.accept("EXECUTE") {
+			s.Name = p.name()
+		}
 		return
 	}
 	switch {

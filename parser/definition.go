@@ -28,6 +28,9 @@ func (p *phrase) definition(s *Statement, first string) {
 		}
 		if create && p.find("AS") != "" {
 			s.Verb = "CREATE TABLE AS"
+			if p.advance(); p.accept("EXECUTE") {
+				s.Name = p.name()
+			}
 		}
 	}
 }

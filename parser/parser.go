@@ -10,7 +10,7 @@ type Statement struct {
 	Verb   string // its command in capitals: "INSERT", "CREATE TABLE", "COPY", "SELECT"; "" if it cannot be read
 	Note   Need
 	Tx     Effect
-	Name   string // of PREPARE, EXECUTE, DEALLOCATE: the prepared statement's name, folded as Postgres does
+	Name   string // of PREPARE, EXECUTE (also in EXPLAIN and CREATE TABLE), DEALLOCATE: the prepared statement's name, folded as Postgres does
 	Inner  Need   // of PREPARE: what the prepared statement needs
 	Secret bool   // it holds credentials: it travels redacted
 }

@@ -34,7 +34,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 		return &statement{need: parser.Never}
 	}
 	found := &s.list[0]
-	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable}
+	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, place: place{from: 1, to: len(text)}}
 	if ended {
 		st.hash = hashOf(text)
 	}
@@ -48,6 +48,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 // bind is a Bind message: portal, statement, parameters.
 func (s *session) bind(m message) error {
 	s.enter()
+	e := entry{kind: 'B'}
 	if s.notes != nil {
 		portal, rest, ok := cutString(m.body)
 		st := unknownStatement
@@ -56,8 +57,9 @@ func (s *session) bind(m message) error {
 			st = s.statements.find(name, s.tx.group)
 		}
 		s.statements.bind(portal, st, s.tx.group)
+		e.borrowed = borrow(place{}, st.place)
 	}
-	return s.forward(m, entry{kind: 'B'})
+	return s.forward(m, e)
 }
 
 func (s *session) describe(m message) error {
@@ -101,6 +103,9 @@ func (s *session) execute(m message) error {
 		if st.unreadable {
 			s.applyUnknown()
 		} else {
+			if st.effects.reads() {
+				e.borrowed = borrow(st.place.arguments(st.subject.sql), s.statements.run(st.effects, s.tx.group).place)
+			}
 			e.statement = s.apply(st.effects, st.subject.sql, set)
 		}
 	}

@@ -163,9 +163,11 @@ func (m *model) control(text, first string) {
 	case strings.HasSuffix(text, "CHAIN"):
 		m.status = 'T'
 		m.ledger.end()
+		clear(m.portals)
 	case first == "COMMIT" || first == "ROLLBACK":
 		m.status = 'I'
 		m.ledger.end()
+		clear(m.portals)
 	case text == "DISCARD ALL", text == "DEALLOCATE ALL":
 		clear(m.texts)
 	}

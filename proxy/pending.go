@@ -26,6 +26,7 @@ type entry struct {
 	generation uint32     // of our own Parse: see prepared
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
 	splices    []splice   // of a Query: the statements that are ours
+	borrowed   []borrowed // what runs that was prepared elsewhere
 	statement  *statement // that it makes or, of a Query, the first of them: told whether it was made
 }
 

@@ -240,10 +240,12 @@ func (r *replies) runsOurs() bool { return r.head.fate == swallow || r.isOurs() 
 // blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
 	code := errorField(body, 'C')
-	if len(r.head.splices) == 0 {
-		return r.head.fate != forward && r.head.fate != withhold && !blamesClient(code), position{}
+	if len(r.head.splices)+len(r.head.borrowed) > 0 {
+		at = r.head.positionOf(body, r.results, r.spliced)
 	}
-	at = positionIn(body, r.head.splices, r.spliced)
+	if len(r.head.splices) == 0 {
+		return r.head.fate != forward && r.head.fate != withhold && !blamesClient(code), at
+	}
 	if at.value > 0 {
 		return false, at
 	}

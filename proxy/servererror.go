@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strconv"
 )
@@ -42,13 +43,60 @@ type position struct {
 	ours  bool // it points into a statement of ours
 }
 
-// positionIn moves the position of an error by what was spliced in before it. Of the splices, done have run: an error
-// cannot point into one of these, but EXECUTE gives positions in the text of its PREPARE, which stay.
-func positionIn(body []byte, splices []splice, done int) (p position) {
+// place is where a statement stands in the text that the server has got, in characters from 1.
+type place struct {
+	from, to int // none if both are 0
+	shift    int // of these, ours before it
+}
+
+func (p place) holds(position int) bool { return p.from <= position && position <= p.to }
+
+// arguments is the part of an EXECUTE, whose text is sql, that an error may point to.
+func (p place) arguments(sql []byte) place {
+	open := bytes.IndexByte(sql, '(')
+	if open < 0 {
+		return place{}
+	}
+	p.from += open
+	return p
+}
+
+// borrowed is a statement that runs what was prepared at another place: an error may point there, or to its own arguments.
+type borrowed struct {
+	result      int // number of the Query's results before its own
+	own, source place
+}
+
+// borrow returns what an error in a message of the extended protocol may point to, if it has to be moved for that.
+func borrow(own, source place) []borrowed {
+	if source.shift == 0 {
+		return nil
+	}
+	return []borrowed{{own: own, source: source}}
+}
+
+// syntaxError is met before anything runs: it points into the text of the Query.
+const syntaxError = "42601"
+
+// positionOf returns where an error points to that the statement with this number has met. Where two places could be meant it is
+// taken for one in the statement's own arguments.
+func (e *entry) positionOf(body []byte, result, done int) position {
 	given, err := strconv.Atoi(string(errorField(body, 'P')))
 	if err != nil || given <= 0 {
 		return position{}
 	}
+	for i := range e.borrowed {
+		b := &e.borrowed[i]
+		if b.result == result && string(errorField(body, 'C')) != syntaxError && b.source.holds(given) && !b.own.holds(given) {
+			return position{value: given - b.source.shift}
+		}
+	}
+	return positionIn(given, e.splices, done)
+}
+
+// positionIn moves the position of an error by what was spliced in before it. Of the splices, done have run: an error
+// cannot point into one of these, but EXECUTE gives positions in the text of its PREPARE, which stay.
+func positionIn(given int, splices []splice, done int) (p position) {
 	value := given
 	for i, s := range splices {
 		switch {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -37,7 +36,6 @@ func (s *session) query(m message) error {
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
 	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || setsEncoding(s.list)
-	w.alike = sharesPositions(s.list)
 	w.last = &w.makes
 	for i := range s.list {
 		w.statement(i, &s.list[i])
@@ -45,7 +43,7 @@ func (s *session) query(m message) error {
 	if !readable || !m.whole() {
 		s.applyUnknown()
 	}
-	e.statement, e.splices = w.makes, w.splices
+	e.statement, e.splices, e.borrowed = w.makes, w.splices, w.borrowed
 	if len(w.splices) == 0 {
 		return s.forward(m, e)
 	}
@@ -101,12 +99,6 @@ func isASCII(name string) bool {
 		}
 	}
 	return true
-}
-
-// sharesPositions reports whether an error position may be one in the text of another Query: EXECUTE gives those of its
-// PREPARE. They come out right as long as the notes of both Queries have the same length.
-func sharesPositions(list []parser.Statement) bool {
-	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.Prepare || st.Tx == parser.Execute })
 }
 
 func setsEncoding(list []parser.Statement) bool {
@@ -172,109 +164,4 @@ func (s *session) applyUnknown() {
 func (s *session) doubtNames() {
 	s.pending.unprepare()
 	s.statements.doubt()
-}
-
-// queryWriter writes a Query anew, with notes in front of the statements that need one.
-type queryWriter struct {
-	session *session
-	set     *settings
-	message message
-	text    []byte // the client's, as far as it is there
-	ready   bool   // notes are welcome
-	carries bool   // a note brings the SQL along: current_query() cannot
-	alike   bool   // the notes have the same length as in other Queries
-
-	start   int // of the message in up.out
-	copied  int // bytes of text that have been copied
-	counted int // ... in characters
-	splices []splice
-	makes   *statement  // what the text prepares
-	last    **statement // where the next of these goes
-}
-
-// statement follows statement i of the text.
-func (w *queryWriter) statement(i int, st *parser.Statement) {
-	s := w.session
-	s.notes.statement++
-	sql := w.text[st.Start:st.End]
-	e := effectsOf(st)
-	if p := pathOf('Q', s.need(st.Note, e)); p.form == splicing && w.ready && s.tx.wants(p.when) {
-		hash := w.hash(st, sql)
-		if !s.skips(hash) {
-			w.splice(i, st, sql, s.tx.note(hash))
-		}
-	}
-	if prepared := s.apply(e, sql, w.set); prepared != nil {
-		*w.last, w.last = prepared, &prepared.next
-	}
-}
-
-// hash of a statement; 0 if its end has not been received.
-func (w *queryWriter) hash(st *parser.Statement, sql []byte) uint64 {
-	if st.End == len(w.text) && !w.message.whole() {
-		return 0
-	}
-	return hashOf(sql)
-}
-
-// splice writes the text up to the statement, and its note.
-func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
-	s := w.session
-	w.open()
-	w.copyTo(st.Start)
-	out := &s.up.out
-	subject := w.subject(st, sql, first, len(*out)-w.start-headerBytes+spliceLength)
-	before := len(*out)
-	*out = append(*out, spliceBefore...)
-	*out = s.notes.append(*out, w.set, subject, first)
-	*out = append(*out, spliceAfter...)
-	length := len(*out) - before
-	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.counted, length: length})
-	s.countNote(length)
-}
-
-// subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
-// along.
-func (w *queryWriter) subject(st *parser.Statement, sql []byte, first bool, offset int) (of subject) {
-	n := w.session.notes
-	if !n.sqlText || w.carries || st.Secret {
-		of = n.carry(sql, st.Secret, w.set)
-	} else {
-		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
-		if len(sql) <= shortSQLBytes && !n.isRow(first) && !w.alike {
-			of.flags = outbox.FlagSQL
-		}
-	}
-	of.flags |= ddlFlag(st)
-	return of
-}
-
-// open begins the message.
-func (w *queryWriter) open() {
-	if len(w.splices) > 0 {
-		return
-	}
-	b := &w.session.up
-	b.cut()
-	w.start = len(b.out)
-	b.out = append(b.out, 'Q', 0, 0, 0, 0)
-}
-
-func (w *queryWriter) copyTo(offset int) {
-	piece := w.text[w.copied:offset]
-	w.session.up.out = append(w.session.up.out, piece...)
-	w.copied = offset
-	w.counted += w.set.encoding.count(piece)
-}
-
-// finish writes what follows the last note, and the message's length.
-func (w *queryWriter) finish() {
-	b := &w.session.up
-	b.out = append(b.out, w.message.body[w.copied:]...)
-	added := 0
-	for i := range w.splices {
-		added += w.splices[i].length
-	}
-	binary.BigEndian.PutUint32(b.out[w.start+1:], uint32(w.message.size-1+added))
-	b.replaced(w.message)
 }

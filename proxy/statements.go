@@ -15,7 +15,8 @@ type statement struct {
 	effects    effects
 	unreadable bool // anything may happen
 	subject    subject
-	hash       uint64     // of the text; 0 if it was not seen whole
+	hash       uint64 // of the text; 0 if it was not seen whole
+	place      place
 	group      uint32     // that it was sent in
 	next       *statement // that the same Query prepares
 
@@ -29,7 +30,7 @@ type statement struct {
 // effects is what a statement does besides reading and writing.
 type effects struct {
 	tx    parser.Effect
-	name  string      // of SQL PREPARE, EXECUTE and DEALLOCATE
+	name  string      // of what SQL PREPARE, EXECUTE and DEALLOCATE are about
 	inner parser.Need // of SQL PREPARE
 	calls bool        // functions of whoever made them, which may run DEALLOCATE ALL
 }
@@ -37,6 +38,11 @@ type effects struct {
 func effectsOf(st *parser.Statement) effects {
 	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock
 	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls}
+}
+
+// reads reports whether a statement takes the text of a prepared one, to run or to explain it.
+func (e *effects) reads() bool {
+	return e.name != "" && (e.tx == parser.Execute || e.tx == parser.NoEffect)
 }
 
 // fail tells that s, and what its Query prepares behind it, was refused or skipped. It may be called on nil.

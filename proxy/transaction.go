@@ -82,6 +82,15 @@ func (t *transaction) apply(effect parser.Effect) {
 	}
 }
 
+// keepsNote reports whether the last note stays good for what follows a statement with this effect.
+func keepsNote(effect parser.Effect) bool {
+	switch effect {
+	case parser.NoEffect, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
+		return true
+	}
+	return false
+}
+
 // rearm follows a statement that may have ended the transaction, or have taken a note back.
 func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 

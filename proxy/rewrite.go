@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"encoding/binary"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/parser"
+)
+
+// maxNotes is how many notes of one Query stand for a statement each. Behind them each stands for a stretch of the text, so
+// that many tiny statements do not become many times as long.
+const maxNotes = 1000
+
+// queryWriter writes a Query anew, with notes in front of the statements that need one.
+type queryWriter struct {
+	session *session
+	set     *settings
+	message message
+	text    []byte // the client's, as far as it is there
+	ready   bool   // notes are welcome
+	carries bool   // a note brings the SQL along: current_query() cannot
+
+	start    int    // of the message in up.out
+	copied   int    // bytes of text that have been copied
+	added    int    // bytes, and characters, of notes
+	counted  int    // bytes of text whose characters have been counted
+	chars    int    // ... their number
+	covered  int    // end of the last stretch
+	cover    uint64 // hash of its text
+	splices  []splice
+	borrowed []borrowed
+	makes    *statement  // what the text prepares
+	last     **statement // where the next of these goes
+}
+
+// statement follows statement i of the text.
+func (w *queryWriter) statement(i int, st *parser.Statement) {
+	s := w.session
+	s.notes.statement++
+	e := effectsOf(st)
+	if p := pathOf('Q', s.need(st.Note, e)); p.form == splicing && w.ready && s.tx.wants(p.when) {
+		w.note(i, st)
+	}
+	sql := w.text[st.Start:st.End]
+	if e.reads() {
+		w.borrow(i, st, s.statements.run(e, s.tx.group).place)
+	}
+	prepared := s.apply(e, sql, w.set)
+	if prepared == nil {
+		return
+	}
+	if st.Tx == parser.Prepare {
+		prepared.place = w.place(st)
+	}
+	*w.last, w.last = prepared, &prepared.next
+}
+
+// borrow records an EXECUTE of what was prepared at another place.
+func (w *queryWriter) borrow(i int, st *parser.Statement, source place) {
+	if own := w.place(st); source.to > 0 && own.shift+source.shift > 0 {
+		own = own.arguments(w.text[st.Start:st.End])
+		w.borrowed = append(w.borrowed, borrowed{result: i + len(w.splices), own: own, source: source})
+	}
+}
+
+// place is where a statement stands in the Query that the server gets.
+func (w *queryWriter) place(st *parser.Statement) place {
+	return place{from: w.charsTo(st.Start) + w.added + 1, to: w.charsTo(st.End) + w.added, shift: w.added}
+}
+
+// charsTo returns the number of characters before an offset in the text, which never falls.
+func (w *queryWriter) charsTo(offset int) int {
+	if offset > w.counted {
+		w.chars += w.set.encoding.count(w.text[w.counted:offset])
+		w.counted = offset
+	}
+	return w.chars
+}
+
+// note writes a note in front of statement i, unless an earlier one stands for it.
+func (w *queryWriter) note(i int, st *parser.Statement) {
+	s := w.session
+	if st.End <= w.covered && w.cover != 0 && s.tx.last == w.cover {
+		return
+	}
+	end, stretches := st.End, len(w.splices) >= maxNotes && st.Start >= w.covered
+	if stretches {
+		end = w.stretch(i)
+	}
+	sql := w.text[st.Start:end]
+	hash := w.hash(sql, end)
+	if stretches {
+		w.covered, w.cover = end, hash
+	}
+	if !s.skips(hash) {
+		w.splice(i, st, sql, s.tx.note(hash))
+	}
+}
+
+// stretch returns where the statements end, from i on, that one note can stand for: in one transaction, together no longer
+// than what a note brings along.
+func (w *queryWriter) stretch(i int) (end int) {
+	list := w.session.list[i:]
+	end = list[0].End
+	for n := range list {
+		st := &list[n]
+		if st.End-list[0].Start > noteSQLBytes || st.Secret || st.IsDDL() || !keepsNote(st.Tx) {
+			break
+		}
+		end = st.End
+	}
+	return end
+}
+
+// hash of the text up to end; 0 if what stands there has not been received whole.
+func (w *queryWriter) hash(sql []byte, end int) uint64 {
+	if end == len(w.text) && !w.message.whole() {
+		return 0
+	}
+	return hashOf(sql)
+}
+
+// splice writes the text up to the statement, and the note for sql, which begins there.
+func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
+	s := w.session
+	w.open()
+	w.copyTo(st.Start)
+	out := &s.up.out
+	subject := w.subject(st, sql, first, len(*out)-w.start-headerBytes+spliceLength)
+	before := len(*out)
+	*out = append(*out, spliceBefore...)
+	*out = s.notes.append(*out, w.set, subject, first)
+	*out = append(*out, spliceAfter...)
+	length := len(*out) - before
+	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.charsTo(st.Start), length: length})
+	w.added += length
+	s.countNote(length)
+}
+
+// subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
+// along.
+func (w *queryWriter) subject(st *parser.Statement, sql []byte, first bool, offset int) (of subject) {
+	n := w.session.notes
+	if !n.sqlText || w.carries || st.Secret {
+		of = n.carry(sql, st.Secret, w.set)
+	} else {
+		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
+		if len(sql) <= shortSQLBytes && !n.isRow(first) {
+			of.flags = outbox.FlagSQL
+		}
+	}
+	of.flags |= ddlFlag(st)
+	return of
+}
+
+// open begins the message.
+func (w *queryWriter) open() {
+	if len(w.splices) > 0 {
+		return
+	}
+	b := &w.session.up
+	b.cut()
+	w.start = len(b.out)
+	b.out = append(b.out, 'Q', 0, 0, 0, 0)
+}
+
+func (w *queryWriter) copyTo(offset int) {
+	w.session.up.out = append(w.session.up.out, w.text[w.copied:offset]...)
+	w.copied = offset
+}
+
+// finish writes what follows the last note, and the message's length.
+func (w *queryWriter) finish() {
+	b := &w.session.up
+	b.out = append(b.out, w.message.body[w.copied:]...)
+	binary.BigEndian.PutUint32(b.out[w.start+1:], uint32(w.message.size-1+w.added))
+	b.replaced(w.message)
+}
