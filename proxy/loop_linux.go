@@ -5,6 +5,7 @@ package proxy
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -21,6 +22,8 @@ type loop struct {
 	ready []ready // part of all
 	all   [maxReady]ready
 	waits int
+
+	away atomic.Int32 // turns that have left
 
 	mu    sync.Mutex
 	wires map[int]*wire // by file descriptor
@@ -97,6 +100,7 @@ func (l *loop) lead() {
 	for {
 		for len(l.ready) > 0 {
 			r := l.ready[0]
+			l.ready[0] = ready{}
 			l.ready = l.ready[1:]
 			if r.wire == nil {
 				syscall.Close(l.epoll)
@@ -111,10 +115,11 @@ func (l *loop) lead() {
 	}
 }
 
-// await waits for events. What Go's scheduler has not seen for 10 ms it takes for busy, and wakes up all the time to
-// take its processor away: so it is let in now and then.
+// await waits for events. Go's scheduler is let in now and then: a goroutine that it has not seen for 10 ms it takes for
+// one that never stops, and wakes up all the time to take its processor away. It is let in at once while a turn is away:
+// what this one has woken would wait for a processor otherwise.
 func (l *loop) await() {
-	if l.waits++; l.waits%8 == 0 {
+	if l.waits++; l.waits%8 == 0 || l.away.Load() > 0 {
 		runtime.Gosched()
 	}
 	var events [maxReady]syscall.EpollEvent
@@ -158,9 +163,13 @@ func (t *turn) leave() {
 		return
 	}
 	t.away = true
+	t.from.loop.away.Add(1)
 	t.from.await(0, syscall.EPOLLIN)
 	go t.from.loop.lead()
 }
+
+// begin deals with what came before the loop had the turn.
+func (t *turn) begin() { t.rest(t.deal()) }
 
 // run moves what has come, and reports whether this goroutine still leads the loop.
 func (t *turn) run() (leads bool) {
@@ -170,6 +179,9 @@ func (t *turn) run() (leads bool) {
 		err = t.deal()
 	}
 	leads = !t.away
+	if !leads {
+		t.from.loop.away.Add(-1)
+	}
 	t.rest(err)
 	return leads
 }

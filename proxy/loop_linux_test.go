@@ -5,12 +5,15 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -194,6 +197,112 @@ func TestLoopLeavesNothingBehind(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A request that came with the startup packet may wait for its answer when the session ends.
+func TestLoopEndsWhoWaitsFromTheBeginning(t *testing.T) {
+	for _, end := range []string{"by the server", "by the proxy"} {
+		t.Run(end, func(t *testing.T) {
+			server := listen(t)
+			asked := make(chan net.Conn, 1)
+			go func() {
+				conn, err := server.Accept()
+				if err != nil {
+					return
+				}
+				readPacket(conn)
+				conn.Write(newStage(t, nil).serverStart())
+				io.ReadFull(conn, make([]byte, len("Q....VACUUM.")))
+				asked <- conn
+			}()
+			p, front := serveLoop(t, server)
+			client, err := net.Dial("tcp", front.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			vacuum, _ := encode(nil, clientShapes, "Query VACUUM")
+			client.Write(append(message3(annInShop), vacuum...))
+			conn := <-asked
+			defer conn.Close()
+			if end == "by the server" {
+				conn.Close()
+			} else {
+				p.closeNow()
+			}
+			client.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.ReadAll(client); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the session does not end")
+			}
+		})
+	}
+}
+
+// However sessions end, nothing is left of them: by either side in the middle of anything, by limits, by a shutdown.
+func TestLoopUnderStress(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			server := listenLoop(t, network)
+			close(server.release)
+			before, goroutines := descriptors(t), runtime.NumGoroutine()
+			random := rand.New(rand.NewPCG(1, 2))
+			for range 10 {
+				p, err := New(Config{Servers: []Server{{Address: server.Addr().String()}}, Key: testKey, Outbox: OutboxMessage,
+					Limits: Limits{Idle: 40 * time.Millisecond, Query: 50 * time.Millisecond}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.outboxes.database(server.Addr().String(), "shop").set(true, time.Now())
+				front := listen(t)
+				served := make(chan error, 1)
+				go func() { served <- p.Serve(t.Context(), front) }()
+				var clients sync.WaitGroup
+				for range 40 {
+					r := rand.New(rand.NewPCG(random.Uint64(), 0))
+					clients.Go(func() { behaveBadly(front, r) })
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+random.IntN(200))*time.Millisecond)
+				<-ctx.Done()
+				p.Shutdown(ctx)
+				cancel()
+				<-served
+				clients.Wait()
+			}
+			for late := time.Now().Add(20 * time.Second); descriptors(t) > before || runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+				if time.Now().After(late) {
+					t.Fatalf("%d descriptors and %d goroutines, %d and %d before", descriptors(t), runtime.NumGoroutine(), before, goroutines)
+				}
+			}
+		})
+	}
+}
+
+// behaveBadly sends requests, some of them halves, reads slowly, and leaves at any time by any way.
+func behaveBadly(front net.Listener, r *rand.Rand) {
+	conn, err := net.Dial("tcp", front.Addr().String())
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Duration(r.IntN(150)) * time.Millisecond))
+	conn.Write(message3(annInShop))
+	requests := []string{"Query `SELECT 1`", "Query VACUUM", "Query flood", "Query `DELETE FROM t`"}
+	var sent []byte
+	for range 1 + r.IntN(20) {
+		sent, _ = encode(sent, clientShapes, requests[r.IntN(len(requests))])
+	}
+	conn.Write(sent[:len(sent)-r.IntN(8)])
+	b := make([]byte, 32<<10)
+	for read := 1 + r.IntN(100); read > 0 && err == nil; read-- {
+		_, err = conn.Read(b)
+	}
+	switch r.IntN(3) {
+	case 0:
+		conn.(*net.TCPConn).SetLinger(0)
+	case 1:
+		closeWrite(conn)
+		io.Copy(io.Discard, conn)
 	}
 }
 

@@ -56,7 +56,7 @@ var errEnded = errors.New("the server's side of the session has ended")
 type pending struct {
 	settings atomic.Pointer[settings]
 
-	leave func() // is called before the requests wait; may be nil
+	leave func() // the loop that other sessions need as well; nil: there is none
 
 	mu         sync.Mutex
 	moved      sync.Cond // entries have left, the outcome is known, or the session has ended
@@ -142,11 +142,16 @@ func (p *pending) grow() {
 	p.ring, p.head = ring, 0
 }
 
-// waitLocked waits for moved.
-func (p *pending) waitLocked() {
+// stepAside lets other sessions go on while the requests of this one take long.
+func (p *pending) stepAside() {
 	if p.leave != nil {
 		p.leave()
 	}
+}
+
+// waitLocked waits for moved.
+func (p *pending) waitLocked() {
+	p.stepAside()
 	p.moved.Wait()
 }
 

@@ -8,8 +8,12 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// keptStatements is how long a list an idle session may keep.
-const keptStatements = 64
+const (
+	// keptStatements is how long a list an idle session may keep.
+	keptStatements = 64
+	// longTextBytes take milliseconds to read.
+	longTextBytes = 16 << 10
+)
 
 // query is a Query message: one text, any number of statements.
 func (s *session) query(m message) error {
@@ -60,6 +64,9 @@ func (s *session) forgetLongList() {
 
 // read fills s.list with the statements of a text. What cannot be read is one that writes.
 func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
+	if len(text) > longTextBytes {
+		s.pending.stepAside()
+	}
 	readable, lexis := set.encoding.lexable(text), set.lexis
 	lexis.MultiByte = false
 	if whole {

@@ -19,9 +19,7 @@ type wire struct {
 	fd       int
 
 	reader        *turn
-	in            transfer
 	writer        *turn
-	out           transfer
 	writable      chan struct{}
 	writeDeadline time.Time
 
@@ -36,7 +34,7 @@ func (s *session) replaceSockets() (client, server *wire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, b := plainSocket(s.client), plainSocket(s.server)
-	if a == nil || b == nil || s.closed {
+	if a == nil || b == nil || s.closed || s.pending.reason() != nil { // an end that has been told to them would be forgotten
 		return nil, nil
 	}
 	l, err := s.proxy.loops.choose()
@@ -109,8 +107,8 @@ func (s *session) move(up, down direction) (release func()) {
 	client.reader, server.writer = requests, requests
 	server.reader, client.writer = replies, replies
 	s.pending.leave = requests.leave
-	replies.rest(replies.deal())
-	requests.rest(requests.deal())
+	go requests.begin() // what came with the login may have to wait for the replies, or for their end
+	replies.begin()
 	return func() {
 		client.release()
 		server.release()
@@ -168,34 +166,30 @@ func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 
 // Read takes what has come. It does not wait: nothing is no error.
 func (w *wire) Read(p []byte) (int, error) {
-	w.in = transfer{p: p}
-	if !w.in.move(syscall.SYS_RECVFROM, uintptr(w.fd)) {
-		return 0, nil
-	}
-	if w.in.n == 0 && w.in.err == nil && len(p) > 0 {
-		return 0, w.eof()
-	}
-	return w.in.n, w.in.err
-}
-
-func (w *wire) eof() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended != nil {
-		return w.ended
+	if w.ended != nil { // with the rest unread the peer is reset; read now, it would wait for a window that never opens
+		return 0, w.ended
 	}
-	return io.EOF
+	in := transfer{p: p}
+	if !in.move(syscall.SYS_RECVFROM, uintptr(w.fd)) {
+		return 0, nil
+	}
+	if in.n == 0 && in.err == nil && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return in.n, in.err
 }
 
 // Write waits, if need be, outside the loop.
 func (w *wire) Write(p []byte) (int, error) {
-	w.out = transfer{p: p}
-	for !w.out.moveAll(syscall.SYS_SENDTO, uintptr(w.fd)) {
+	out := transfer{p: p}
+	for !out.moveAll(syscall.SYS_SENDTO, uintptr(w.fd)) {
 		if err := w.awaitWritable(); err != nil {
-			return w.out.n, err
+			return out.n, err
 		}
 	}
-	return w.out.n, w.out.err
+	return out.n, out.err
 }
 
 func (w *wire) awaitWritable() error {
