@@ -32,6 +32,19 @@ func addSeeds(f *testing.F) {
 	}
 }
 
+// checkBeginning compares what is found in the beginning of a text with what is found in all of it.
+func checkBeginning(t *testing.T, sql []byte, whole []Statement, lexis Lexis) {
+	list := SplitBeginning(nil, sql[:len(sql)-len(sql)/4], lexis)
+	for i, s := range list[:len(list)-1] {
+		if i < len(whole) && s != whole[i] {
+			t.Fatalf("%q: statement %d is %+v in its beginning, %+v in all of it", sql, i, s, whole[i])
+		}
+	}
+	if last := list[len(list)-1]; last.End != len(sql)-len(sql)/4 || last.Start > last.End || last.Note != Always && last.Note != After {
+		t.Fatalf("%q: the last statement is %+v", sql, last)
+	}
+}
+
 func FuzzSplit(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, sql string, scs, multiByte bool) {
@@ -43,6 +56,7 @@ func FuzzSplit(f *testing.F) {
 			}
 			end = s.End
 		}
+		checkBeginning(t, []byte(sql), stmts, Lexis{scs, multiByte})
 		if !scs || multiByte || !utf8.ValidString(sql) || bytes.IndexByte([]byte(sql), 0) >= 0 {
 			return
 		}

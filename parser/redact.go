@@ -92,7 +92,7 @@ const (
 func (r *redactor) statement(text []byte, lexis Lexis) {
 	r.lexer = lexer{sql: text, lexis: lexis}
 	r.definition, r.all = understand(text, lexis)
-	for t := r.next(); t.kind != endOfText; t = r.next() {
+	for t := r.next(); t.kind != endOfText && t.kind != unreadable; t = r.next() {
 		if t.start > r.last.end+1 && leaks(text[r.last.end:t.start]) {
 			r.replace(r.last.end, t.start, " ")
 		}

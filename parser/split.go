@@ -43,12 +43,25 @@ func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 		}
 		dst = append(dst, Statement{Start: start, End: end})
 	}
-	understandAll(dst[first:], sql, lexis)
 	last := &dst[len(dst)-1]
+	understandAll(dst[first:len(dst)-1], sql, lexis)
+	rest := sql[last.Start:]
+	classify(last, opening(rest, lexis), lexis)
+	last.Secret = Unread(rest, lexis).Secret
 	if last.Inner = Always; last.Note != After {
 		last.Note = Always
 	}
 	return dst
+}
+
+// opening returns the words that a text begins with: they can be read, however the text goes on.
+func opening(sql []byte, lexis Lexis) []byte {
+	l := newLexer(sql, lexis)
+	end := 0
+	for t := l.next(); t.kind == word || t.kind == quoted; t = l.next() {
+		end = t.end
+	}
+	return sql[:end]
 }
 
 // understandAll fills in what the statements of a text do.

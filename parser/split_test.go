@@ -172,11 +172,13 @@ func TestSplitBeginning(t *testing.T) {
 		"SELECT 1; DELETE FROM t WHERE v IN ('a;b', 'lon": "SELECT 1⏎DELETE FROM t WHERE v IN ('a;b', 'lon",
 		"BEGIN; SET TRANSACTION READ WRITE; SELECT":       "BEGIN⏎SET TRANSACTION READ WRITE⏎SELECT",
 		"/* it's */ DELETE FROM t WHERE v = $$long":       "DELETE FROM t WHERE v = $$long",
-		"BEGIN; /* long": "BEGIN⏎ /* long",
-		"BEGIN; ":        "BEGIN⏎ ",
-		"BEGIN;":         "BEGIN⏎",
-		"   ":            "   ",
-		"'":              "'",
+		"BEGIN; /* long":                        "BEGIN⏎ /* long",
+		"BEGIN; ":                               "BEGIN⏎ ",
+		"BEGIN;":                                "BEGIN⏎",
+		"SELECT 1; ALTER ROLE a PASSWORD 'long": "SELECT 1⏎ALTER ROLE a PASSWORD 'long",
+		"COPY (":                                "COPY (",
+		"   ":                                   "   ",
+		"'":                                     "'",
 		"SELECT 1; create function f() returns int begin atomic select 1 end; delete from t; end; select": "SELECT 1⏎create function f() returns int begin atomic select 1 end; delete from t; end; select",
 	} {
 		list := SplitBeginning(nil, []byte(sql), standard)

@@ -69,7 +69,7 @@ func checkNotes(t *testing.T, name string, sent []byte) {
 			continue
 		}
 		switch {
-		case statement == "END":
+		case statement == "END", statement == "EXECUTE a" && name == "unknown":
 			noted = ""
 		case strings.HasPrefix(statement, "ROLLBACK"), strings.HasPrefix(statement, "PREPARE"):
 		case !strings.Contains(noted, strings.ReplaceAll(statement, "'x'", "'<redacted>'")):

@@ -98,6 +98,14 @@ func TestNamesInDoubtNeedTheMost(t *testing.T) {
 		t.Error("an unnamed Parse that was skipped changes the meaning")
 	}
 	s = newStatements()
+	replaced := reading("a")
+	s.prepare(nil, replaced, 1)
+	replaced.succeed()
+	s.prepare(nil, writing("b"), 2)
+	if s.find(nil, 3).need != parser.Always {
+		t.Error("an unnamed statement is not replaced")
+	}
+	s = newStatements()
 	s.prepare(name, writing("a"), 1)
 	for i := range uint32(2 * maxMeanings) {
 		s.prepare(name, reading("b"), 2+i)
