@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // loop has the turns of many directions done on one thread, each as soon as its bytes have come: a hop costs a third
@@ -21,9 +22,8 @@ type loop struct {
 	// Of the goroutine that leads.
 	ready []ready // part of all
 	all   [maxReady]ready
-	waits int
-
-	away atomic.Int32 // turns that have left
+	woken bool      // a turn has woken another goroutine
+	seen  time.Time // by Go's scheduler
 
 	mu    sync.Mutex
 	wires map[int]*wire // by file descriptor
@@ -115,12 +115,13 @@ func (l *loop) lead() {
 	}
 }
 
-// await waits for events. Go's scheduler is let in now and then: a goroutine that it has not seen for 10 ms it takes for
-// one that never stops, and wakes up all the time to take its processor away. It is let in at once while a turn is away:
-// what this one has woken would wait for a processor otherwise.
+// await waits for events. What a turn has woken runs first: with one processor it would wait for this one. And Go's
+// scheduler is let in now and then: a goroutine that it has not seen for 10 ms it takes for one that never stops, and
+// wakes up all the time to take its processor away. It costs as much as half a round trip, so it is not done each time.
 func (l *loop) await() {
-	if l.waits++; l.waits%8 == 0 || l.away.Load() > 0 {
+	if now := time.Now(); l.woken || now.Sub(l.seen) > 5*time.Millisecond {
 		runtime.Gosched()
+		l.woken, l.seen = false, now
 	}
 	var events [maxReady]syscall.EpollEvent
 	n, err := syscall.EpollWait(l.epoll, events[:], -1)
@@ -154,16 +155,21 @@ func (l *loop) forget(w *wire) {
 type turn struct {
 	direction
 	from *wire
-	away bool // it is not the loop that runs it now
+	away atomic.Bool // it is not the loop that runs it now
+}
+
+// newTurn makes one that the loop does not know yet.
+func newTurn(d direction, from *wire) *turn {
+	t := &turn{direction: d, from: from}
+	t.away.Store(true)
+	return t
 }
 
 // leave is called before the turn has to wait.
 func (t *turn) leave() {
-	if t.away {
+	if t.away.Swap(true) {
 		return
 	}
-	t.away = true
-	t.from.loop.away.Add(1)
 	t.from.await(0, syscall.EPOLLIN)
 	go t.from.loop.lead()
 }
@@ -173,14 +179,13 @@ func (t *turn) begin() { t.rest(t.deal()) }
 
 // run moves what has come, and reports whether this goroutine still leads the loop.
 func (t *turn) run() (leads bool) {
-	t.away = false
+	t.away.Store(false)
 	err := t.read()
 	if err == nil {
 		err = t.deal()
 	}
-	leads = !t.away
-	if !leads {
-		t.from.loop.away.Add(-1)
+	if leads = !t.away.Load(); leads && t.from.writer.away.Load() {
+		t.from.loop.woken = true // the other direction may have waited for this
 	}
 	t.rest(err)
 	return leads
@@ -189,14 +194,14 @@ func (t *turn) run() (leads bool) {
 // rest lets the loop wait for more, or ends the direction. In the first case the next run may begin before it returns.
 func (t *turn) rest(err error) {
 	t.buffer.relax()
-	if err == nil && !t.away {
+	if err == nil && !t.away.Load() {
 		return
 	}
 	if err == nil {
 		err = t.from.await(syscall.EPOLLIN, 0)
 	}
 	if err != nil {
-		t.away = true
+		t.away.Store(true)
 		t.from.await(0, syscall.EPOLLIN)
 		t.end(err)
 	}

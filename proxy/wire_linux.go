@@ -103,7 +103,7 @@ func (s *session) move(up, down direction) (release func()) {
 	}
 	s.up.attach(client)
 	s.down.attach(server)
-	requests, replies := &turn{direction: up, from: client, away: true}, &turn{direction: down, from: server, away: true}
+	requests, replies := newTurn(up, client), newTurn(down, server)
 	client.reader, server.writer = requests, requests
 	server.reader, client.writer = replies, replies
 	s.pending.leave = requests.leave
@@ -124,6 +124,7 @@ func (w *wire) happen(events uint32) bool {
 		w.awaitLocked(w.events &^ syscall.EPOLLOUT)
 		select {
 		case w.writable <- struct{}{}:
+			w.loop.woken = true
 		default:
 		}
 	}
