@@ -5,16 +5,16 @@ import (
 	"runtime/debug"
 )
 
-// boundGarbage has garbage collected when it is half of what lives, not as much as it, unless GOGC says otherwise. The
+// boundGarbage has garbage collected when it is a third of what lives, not as much as it, unless GOGC says otherwise. The
 // publisher makes little garbage, so that costs hardly any time, and queues make up most of its memory.
 func boundGarbage() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(35)
 	}
 }
 
 // collectorBytes is above what one publisher has in use while it copies tables (SNAPSHOT.md: chunks that wait, what the stream
-// has overtaken), and half as much garbage. A limit below what is in use would have garbage collected all the time.
+// has overtaken), and a third as much garbage. A limit below what is in use would have garbage collected all the time.
 const collectorBytes = 256 << 20
 
 const (
