@@ -62,22 +62,18 @@ func (s *session) forgetLongList() {
 	}
 }
 
-// read fills s.list with the statements of a text. What cannot be read is one that writes.
+// read fills s.list with the statements of a text. What cannot be read, or has not been received, is one that writes.
 func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	if len(text) > longTextBytes {
 		s.pending.stepAside()
 	}
 	readable, lexis := set.encoding.lexable(text), set.lexis
 	lexis.MultiByte = false
-	if whole {
-		ok = s.split(readable, lexis)
-	} else {
+	if !whole {
 		s.proxy.counters.oversize.Add(1)
 		s.list, ok = parser.SplitBeginning(s.list[:0], readable, lexis), true
-	}
-	if !ok {
+	} else if ok = s.split(readable, lexis); !ok {
 		s.proxy.counters.unreadable.Add(1)
-		s.list = append(s.list[:0], parser.Unread(text, set.lexis))
 	}
 	for i := range s.list {
 		if name := s.list[i].Name; set.encoding.unsafe() && !isASCII(name) {
@@ -87,16 +83,22 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	return ok
 }
 
-// split fills s.list. While something is unanswered that may change standard_conforming_strings, a text that it matters for
-// cannot be read.
+// split fills s.list with the statements of a whole text. While something is unanswered that may change
+// standard_conforming_strings, a text that it matters for cannot be read.
 func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
 	s.list, ok = parser.Split(s.list[:0], text, lexis)
-	if !ok || s.tx.certain && s.executed.group != s.tx.group || bytes.IndexByte(text, '\\') < 0 {
+	if !ok {
+		s.list = parser.SplitBeginning(s.list, text, lexis)
+	}
+	if s.tx.certain && s.executed.group != s.tx.group || bytes.IndexByte(text, '\\') < 0 {
 		return ok
 	}
-	lexis.StandardConformingStrings = !lexis.StandardConformingStrings
-	other, ok := parser.Split(nil, text, lexis)
-	return ok && slices.Equal(s.list, other)
+	other := lexis
+	other.StandardConformingStrings = !lexis.StandardConformingStrings
+	if list, alike := parser.Split(nil, text, other); !alike || !slices.Equal(s.list, list) {
+		s.list, ok = append(s.list[:0], parser.Unread(text, lexis)), false
+	}
+	return ok
 }
 
 func isASCII(name string) bool {
