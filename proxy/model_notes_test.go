@@ -11,7 +11,7 @@ import (
 // ledger follows the notes of a model's transactions: a write must be under its own name.
 type ledger struct {
 	text    string // of the Query that runs: what current_query() gives
-	current string // SQL of the transaction's last note; "" for none
+	current string // SQL of the transaction's last note, or nameless; "" for none
 	row     bool   // it has a note that is a row
 	saved   struct {
 		current string
@@ -19,6 +19,9 @@ type ledger struct {
 	}
 	faults []string
 }
+
+// nameless is what a note without SQL says: the proxy could not know which of two statements a name meant.
+const nameless = "?"
 
 // end is the end of a transaction.
 func (l *ledger) end() {
@@ -44,6 +47,8 @@ func (l *ledger) note(payload string) {
 	switch {
 	case flags&outbox.FlagSQL != 0:
 		l.current = string(raw[81:])
+	case flags&outbox.FlagQuery == 0:
+		l.current = nameless
 	default:
 		from, size := binary.BigEndian.Uint32(raw[3:]), binary.BigEndian.Uint32(raw[7:])
 		l.current = l.text[from:][:size]
@@ -53,9 +58,9 @@ func (l *ledger) note(payload string) {
 	}
 }
 
-// write is a statement that writes for certain, or may write.
+// write is a statement that writes for certain, or may write. A wrong name is worse than none.
 func (l *ledger) write(text string, certain bool) {
-	if l.current != text && (certain || l.current != "") {
+	if l.current != text && l.current != nameless && (certain || l.current != "") {
 		l.fault("%q is under the name of %q", text, l.current)
 	}
 }
