@@ -58,10 +58,12 @@ var (
 			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        CONTINUE WHEN t.wanted IS NOT DISTINCT FROM t.present;"},
 	}
 	noteAtBind = []harness.Bug{
-		{File: "proxy/extended.go", Old: "\t\tif err := s.begin(st, group); err != nil {\n\t\t\treturn err\n\t\t}\n", New: "\t\t_, _ = st, group\n"},
 		{File: "proxy/extended.go",
-			Old: "s.statements.bind(portal, s.statements.find(name), s.tx.group)",
-			New: "s.statements.bind(portal, s.statements.find(name), s.tx.group)\n\t\t\tif err := s.begin(s.statements.find(name), s.tx.group); err != nil {\n\t\t\t\treturn err\n\t\t\t}"},
+			Old: "\t\tif err := s.noteBefore(st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			New: "\t\t_ = bound\n"},
+		{File: "proxy/extended.go",
+			Old: "s.statements.bind(portal, st, s.tx.group)",
+			New: "s.statements.bind(portal, st, s.tx.group)\n\t\tif err := s.noteBefore(st, s.tx.group, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}"},
 	}
 
 	// Not a bug: the idle position is recorded at once, not every ten seconds.
