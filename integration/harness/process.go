@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,7 @@ type Process struct {
 	log  string
 	done chan struct{} // closed when the process has ended and err is set
 	err  error
+	peak atomic.Int64 // bytes of memory
 }
 
 // Start starts c with its log in the folder dir.
@@ -62,7 +64,34 @@ func Start(dir string, c Command) (*Process, error) {
 		p.err = cmd.Wait()
 		close(p.done)
 	}()
+	go p.watchMemory()
 	return p, nil
+}
+
+// watchMemory follows the process's high-water mark until it ends. That of getrusage(2) begins with what the tests
+// themselves had when they started it.
+func (p *Process) watchMemory() {
+	for {
+		p.lookAtMemory()
+		select {
+		case <-p.done:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// lookAtMemory reads VmHWM of /proc/PID/status (proc(5)), in kilobytes; a process that has ended has none.
+func (p *Process) lookAtMemory() {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return
+	}
+	_, after, found := strings.Cut(string(text), "VmHWM:")
+	if fields := strings.Fields(after); found && len(fields) > 0 {
+		kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
+		p.peak.Store(max(p.peak.Load(), kilobytes*1024))
+	}
 }
 
 // The kernel sends the parent death signal when the *thread* that started the child ends
@@ -103,7 +132,10 @@ func (p *Process) Running() bool {
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends one signal to the process, not to its group.
-func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+func (p *Process) Signal(s syscall.Signal) error {
+	p.lookAtMemory()
+	return p.cmd.Process.Signal(s)
+}
 
 // Kill ends the process group with SIGKILL and waits for the process.
 func (p *Process) Kill() {
@@ -146,10 +178,10 @@ func (p *Process) CPU() time.Duration {
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// PeakRSS is the most memory, in bytes, that the ended process had at a time.
+// PeakRSS is the most memory, in bytes, that the process had at a time, as far as it was seen twenty times a second.
 func (p *Process) PeakRSS() int64 {
 	<-p.done
-	return p.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024 // getrusage(2): kilobytes
+	return p.peak.Load()
 }
 
 // CPUSoFar is the processor time that the running process itself has taken.
