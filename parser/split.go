@@ -5,7 +5,7 @@ package parser
 // and a text without any statement gives one EmptyQueryResponse.
 //
 // It is false, with dst as it was, if the text cannot be read with certainty (an unterminated quote or comment,
-// unbalanced parentheses, bytes of an unsafe encoding): such a text is forwarded untouched. It allocates only for
+// unbalanced parentheses, bytes of an unsafe encoding): SplitBeginning reads what can be. It allocates only for
 // names, and where PostgreSQL's grammar is asked.
 func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 	first := len(dst)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"runtime"
 	"testing"
-	"time"
 )
 
 const (
@@ -30,15 +29,7 @@ func TestIdleSessions(t *testing.T) {
 		"with notes": {Key: testKey, SQLText: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config.Servers = []Server{{Address: server.Addr().String()}}
-			p, err := New(config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.outboxes.database(server.Addr().String(), "shop").set(true, time.Now())
-			front := listen(t)
-			served := make(chan error, 1)
-			go func() { served <- p.Serve(t.Context(), front) }()
+			p, front, served := serve(t, config, server)
 			before := memory()
 			proxied := begin(t, front.Addr().String())
 			each := (memory() - before - pairs) / idleSessions

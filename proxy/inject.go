@@ -49,8 +49,8 @@ const (
 	asNothing = "swallowed and counted"
 )
 
-// paths is the whole of what the proxy adds to a session. FunctionCall, replication, COPY data and whatever cannot
-// be read are passed untouched.
+// paths is the whole of what the proxy adds to a session. FunctionCall, replication and COPY data are passed untouched; a
+// statement that cannot be read counts as one that writes.
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, "", "", ""},
 	{'Q', parser.Always, inEvery, splicing, inText, "T D C", asQuery},

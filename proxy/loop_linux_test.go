@@ -104,19 +104,11 @@ func answer(lines ...string) (p []byte) {
 }
 
 // serveLoop starts a proxy with one loop in front of the server.
-func serveLoop(t *testing.T, server net.Listener) (p *Proxy, front net.Listener) {
+func serveLoop(t *testing.T, server net.Listener) (*Proxy, net.Listener) {
 	t.Helper()
 	before := runtime.GOMAXPROCS(1)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	address := server.Addr().String()
-	p, err := New(Config{Servers: []Server{{Address: address}}, Key: testKey, Outbox: OutboxMessage})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.outboxes.database(address, "shop").set(true, time.Now())
-	front = listen(t)
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(t.Context(), front) }()
+	p, front, served := serve(t, Config{Key: testKey, Outbox: OutboxMessage}, server)
 	t.Cleanup(func() {
 		p.closeNow()
 		<-served
@@ -248,15 +240,8 @@ func TestLoopUnderStress(t *testing.T) {
 			before, goroutines := descriptors(t), runtime.NumGoroutine()
 			random := rand.New(rand.NewPCG(1, 2))
 			for range 10 {
-				p, err := New(Config{Servers: []Server{{Address: server.Addr().String()}}, Key: testKey, Outbox: OutboxMessage,
-					Limits: Limits{Idle: 40 * time.Millisecond, Query: 50 * time.Millisecond}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				p.outboxes.database(server.Addr().String(), "shop").set(true, time.Now())
-				front := listen(t)
-				served := make(chan error, 1)
-				go func() { served <- p.Serve(t.Context(), front) }()
+				p, front, served := serve(t, Config{Key: testKey, Outbox: OutboxMessage,
+					Limits: Limits{Idle: 40 * time.Millisecond, Query: 50 * time.Millisecond}}, server)
 				var clients sync.WaitGroup
 				for range 40 {
 					r := rand.New(rand.NewPCG(random.Uint64(), 0))

@@ -92,6 +92,22 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
+// serve starts a proxy in front of a server whose outbox is ready. What it serves ends with served.
+func serve(t *testing.T, config Config, server net.Listener) (p *Proxy, front net.Listener, served <-chan error) {
+	t.Helper()
+	address := server.Addr().String()
+	config.Servers = []Server{{Address: address}}
+	p, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.outboxes.database(address, "shop").set(true, time.Now())
+	front = listen(t)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Serve(t.Context(), front) }()
+	return p, front, ended
+}
+
 // connect opens a session up to its first ReadyForQuery.
 func connect(t *testing.T, to net.Listener) net.Conn {
 	t.Helper()

@@ -102,6 +102,7 @@ func (s *socket) writeNow(fd uintptr) (done bool) {
 	return s.out.moveAll(syscall.SYS_SENDTO, fd)
 }
 
+// moveAll is move until nothing is left of p. It is not done if it would have to wait.
 func (t *transfer) moveAll(call, fd uintptr) (done bool) {
 	for t.n < len(t.p) && t.err == nil {
 		if !t.move(call, fd) {
