@@ -32,6 +32,7 @@ type Attribution struct {
 	Session struct {
 		ID          string `json:"id"`
 		User        string `json:"user"`
+		Role        string `json:"role"`
 		Application string `json:"application"`
 		PID         int32  `json:"pid"`
 	} `json:"session"`

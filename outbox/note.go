@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Note is what the proxy knows about one write statement, and what pgtee.note() added to it.
+// Note is what the proxy knows about one write statement, and what the server added to it.
 //
 // The proxy sends Payload; Postgres stores it together with the names and the SQL, as a row of
 // pgtee.outbox or as a logical message with the prefix "pgtee". The byte slices of a decoded note

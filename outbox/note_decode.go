@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -107,22 +108,71 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	}
 }
 
-// messageNote takes the content of a logical message with our prefix: what record_send() makes of
-// ROW(payload text, user name, role name, pid int, application text, sql bytea).
+// messageNote takes the content of a logical message with our prefix: a record, or lines.
 func (a *Assembler) messageNote(lsn LSN, content []byte) {
+	columns, ok := recordColumns(content)
+	if !ok {
+		columns, ok = lineColumns(content)
+	}
+	if !ok || max(len(columns.user), len(columns.role), len(columns.application)) > maxNameBytes {
+		columns = noteColumns{}
+	}
+	a.note(lsn, &columns)
+}
+
+// recordColumns reads what record_send() makes of ROW(payload text, user name, role name, pid int, application text, sql
+// bytea): pgtee.note() writes it.
+func recordColumns(content []byte) (c noteColumns, ok bool) {
 	var values [6][]byte
-	columns := &noteColumns{}
-	if readRecord(content, values[:]) && len(values[3]) == 4 && max(len(values[1]), len(values[2]), len(values[4])) <= maxNameBytes {
-		columns = &noteColumns{
-			payload:     values[0],
-			user:        values[1],
-			role:        values[2],
-			pid:         int32(binary.BigEndian.Uint32(values[3])),
-			application: values[4],
-			sql:         values[5],
+	if !readRecord(content, values[:]) || len(values[3]) != 4 {
+		return c, false
+	}
+	return noteColumns{
+		payload:     values[0],
+		user:        values[1],
+		role:        values[2],
+		pid:         int32(binary.BigEndian.Uint32(values[3])),
+		application: values[4],
+		sql:         values[5],
+	}, true
+}
+
+// lineColumns reads payload, application_name, pid, user and role, a line each; the user is a quoted identifier, if need be.
+// The proxy has it written where PL/pgSQL would take too long. In an application_name there is no line feed
+// (pg_clean_ascii in PostgreSQL's common/string.c), in a role there may be one.
+func lineColumns(content []byte) (c noteColumns, ok bool) {
+	var pid []byte
+	for _, line := range []*[]byte{&c.payload, &c.application, &pid} {
+		if *line, content, ok = bytes.Cut(content, []byte("\n")); !ok {
+			return c, false
 		}
 	}
-	a.note(lsn, columns)
+	number, err := strconv.ParseInt(string(pid), 10, 32)
+	if err != nil || len(content) > 4*maxNameBytes {
+		return c, false
+	}
+	c.pid = int32(number)
+	c.user, c.role, ok = cutIdentifier(content)
+	return c, ok
+}
+
+// cutIdentifier reads an identifier as quote_ident() writes it, up to a line feed.
+func cutIdentifier(text []byte) (name, rest []byte, ok bool) {
+	if len(text) == 0 || text[0] != '"' {
+		return bytes.Cut(text, []byte("\n"))
+	}
+	for i := 1; i+1 < len(text); i++ {
+		switch {
+		case text[i] != '"':
+			name = append(name, text[i])
+		case text[i+1] == '"':
+			name = append(name, '"')
+			i++
+		default:
+			return name, text[i+2:], text[i+1] == '\n'
+		}
+	}
+	return nil, nil, false
 }
 
 // readRecord reads the binary form of a record (record_send in PostgreSQL's rowtypes.c): int32 number

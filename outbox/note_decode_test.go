@@ -44,6 +44,11 @@ func recordMessage(note, user, role string, pid int32, sql []byte) string {
 	return string(record)
 }
 
+// lineMessage returns what the proxy has written where a note is no row. user is quoted.
+func lineMessage(note, user, role string, pid int32) string {
+	return fmt.Sprintf("%s\npsql\n%d\n%s\n%s", note, pid, user, role)
+}
+
 func testPayload(flags Flags) *Payload {
 	return &Payload{
 		Flags: flags, Offset: 7, Length: 23, ProxyID: 1, Session: NewSessionID(time.UnixMilli(1_700_000_000_000), 5), Counter: 3, Statement: 9,
@@ -53,7 +58,7 @@ func testPayload(flags Flags) *Payload {
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 
-// Both forms of a note say the same.
+// All forms of a note say the same.
 func TestNoteForms(t *testing.T) {
 	const sql = "update orders set état = '\\x00'"
 	tests := []struct {
@@ -78,9 +83,15 @@ func TestNoteForms(t *testing.T) {
 			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
 			w.assembler.replays = replays{} // both are the same note
 			w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
+			forms := 2
+			if test.column == nil {
+				w.assembler.replays = replays{}
+				w.message(MessagePrefix, lineMessage(text, "bob", "admin", 4711))
+				forms++
+			}
 			got := w.commit()
-			if len(got.Notes) != 2 || len(got.Changes) != 0 {
-				t.Fatalf("%d notes, %d changes, want 2 and 0", len(got.Notes), len(got.Changes))
+			if len(got.Notes) != forms || len(got.Changes) != 0 {
+				t.Fatalf("%d notes, %d changes, want %d and 0", len(got.Notes), len(got.Changes), forms)
 			}
 			for _, note := range got.Notes {
 				want := Note{Payload: *payload, User: []byte("bob"), Role: []byte("admin"), PID: 4711, Application: []byte("psql"), SQL: note.SQL, Trust: Verified}
@@ -89,6 +100,24 @@ func TestNoteForms(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A name may have any character but NUL.
+func TestNamesInLines(t *testing.T) {
+	for _, test := range []struct{ quoted, user, role string }{
+		{"bob", "bob", ""},
+		{`"Bob"`, "Bob", `"Bob"`},
+		{`"a""b"`, `a"b`, "x\ny"},
+		{`""""`, `"`, "\n"},
+		{"\"a\nb\"", "a\nb", "état"},
+	} {
+		text := string(testSigner.Append(nil, testPayload(0), []byte(test.user), 1, nil))
+		w := &wal{t: t, keys: []MasterKey{testKey}}
+		note := w.begin(1).message(MessagePrefix, lineMessage(text, test.quoted, test.role, 1)).commit().Notes[0]
+		if string(note.User) != test.user || string(note.Role) != test.role || note.Trust != Verified {
+			t.Errorf("%s: user %q, role %q, trust %d; want %q, %q, verified", test.quoted, note.User, note.Role, note.Trust, test.user, test.role)
+		}
 	}
 }
 
@@ -160,6 +189,14 @@ func TestNoteMalformed(t *testing.T) {
 		"no base64":           recordMessage("!!!!", "bob", "r", 1, nil),
 		"short payload":       recordMessage("AQEA", "bob", "r", 1, nil),
 		"version 2":           recordMessage(base64.StdEncoding.EncodeToString([]byte("\x02"+strings.Repeat("\x00", 80))), "bob", "r", 1, nil),
+		"lines, cut":          lineMessage(good, "bob", "r", 1)[:len(good)+8],
+		"lines, pid":          lineMessage(good, "bob", "r", 1)[:len(good)+6] + "x\nbob\nr",
+		"lines, no role":      strings.TrimSuffix(lineMessage(good, "bob", "", 1), "\n"),
+		"lines, open quote":   lineMessage(good, `"bob`, "r", 1),
+		"lines, cut quote":    lineMessage(good, `"bob"x`, "r", 1),
+		"lines, half a quote": lineMessage(good, `"`, "", 1),
+		"lines, long role":    lineMessage(good, "bob", strings.Repeat("r", maxNameBytes+1), 1),
+		"lines, long user":    lineMessage(good, strings.Repeat("b", 1<<20), "r", 1),
 		"null instead of pid": strings.Replace(record, "\x00\x00\x00\x17\x00\x00\x00\x04\x00\x00\x00\x01", "\x00\x00\x00\x17\xff\xff\xff\xff", 1),
 	}
 	for name, content := range messages {
@@ -265,6 +302,7 @@ func TestIsOutbox(t *testing.T) {
 func FuzzNoteMessage(f *testing.F) {
 	text := string(testSigner.Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
 	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))))
+	f.Add([]byte(lineMessage(text, `"b""ob"`, "r", 1)))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		w := &wal{t: t, keys: []MasterKey{testKey}}
 		got := w.begin(1).message(MessagePrefix, string(content)).commit()

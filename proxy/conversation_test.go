@@ -211,7 +211,7 @@ B DataRow t
 B CommandComplete "SELECT 1"
 B ReadyForQuery I
 B RowDescription ready
-B DataRow table
+B DataRow t
 B CommandComplete "SELECT 1"
 B ReadyForQuery I
 `

@@ -183,9 +183,13 @@ func (s *session) prepareOurs(fate fate) error {
 	}); err != nil {
 		return err
 	}
+	text := callNote
+	if !s.notes.table && s.database.emits.Load() {
+		text = emitNote
+	}
 	return s.send(entry{kind: 'P', fate: fate, generation: generation}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
-		dst = append(dst, "SELECT pgtee.note($1,current_user)\x00"...)
+		dst = append(append(dst, text...), 0)
 		return append(dst, 0, 1, 0, 0, 0, 25) // one parameter type: text
 	})
 }

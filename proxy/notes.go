@@ -17,6 +17,14 @@ const (
 	// for which pgtee.note() cuts it out of current_query(). A row does not: who queries the outbox wants to read it.
 	shortSQLBytes = 256
 
+	// callNote takes every note. emitNote takes one that brings its SQL along and is no row, where everybody may call
+	// pg_logical_emit_message(): the first PL/pgSQL of a transaction takes the server as long as four of these. lineColumns in
+	// package outbox reads what it writes.
+	callNote = "SELECT pgtee.note($1,current_user)"
+	emitNote = `SELECT pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
+		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user))) ` +
+		`WHERE pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
+
 	spliceBefore = "SELECT pgtee.note('"
 	spliceAfter  = "',current_user);"
 	payloadText  = (81 + 2) / 3 * 4 // a payload without SQL, in base64

@@ -16,7 +16,10 @@ import (
 // Neither question makes the server report an error where pgtee was never set up.
 const (
 	askSetUp = "SELECT pg_catalog.to_regprocedure('pgtee.ready()') IS NOT NULL"
-	askReady = "SELECT pgtee.ready()"
+	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
+		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
+		"FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) 'pg_logical_emit_message' " +
+		"AND p.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace) END"
 )
 
 // absenceLasts is how long "no outbox" is believed before another session asks again.
@@ -25,6 +28,7 @@ const absenceLasts = 5 * time.Second
 // database is what is known about the outbox of one database of one server.
 type database struct {
 	ready atomic.Bool
+	emits atomic.Bool // everybody may call pg_logical_emit_message()
 
 	mu    sync.Mutex
 	known bool
@@ -141,6 +145,7 @@ func (s *session) probe() error {
 	if err != nil {
 		return fmt.Errorf("probe the outbox of database %q: %w", s.started.database, err)
 	}
+	s.database.emits.Store(string(answer) == "t")
 	if s.database.set(answer != nil, time.Now()) {
 		s.log.Warn("no outbox: writes are not attributed; run pgtee setup", zap.String("database", s.started.database))
 	}

@@ -208,8 +208,13 @@ func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
 	s.log.Warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
-	if missesOutbox(code) && s.database != nil {
+	switch {
+	case s.database == nil:
+	case missesOutbox(code):
 		s.database.forget()
+	case string(code) == "42501": // pg_logical_emit_message() was taken from PUBLIC
+		s.database.emits.Store(false)
+		s.pending.unprepare()
 	}
 	if string(code) == "26000" {
 		s.pending.unprepare()
