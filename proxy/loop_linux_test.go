@@ -16,6 +16,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // flood is more than the kernel takes for somebody who does not read.
@@ -87,6 +90,8 @@ func (s *loopServer) answer(conn net.Conn, text []byte) {
 		return
 	case bytes.Contains(text, []byte("pgtee.note")):
 		lines = []string{"RowDescription note", "DataRow x", "CommandComplete `SELECT 1`"}
+	case bytes.Contains(text, []byte("nonsense")):
+		lines = []string{"ParseComplete", "CommandComplete `SELECT 1`"}
 	case bytes.Contains(text, []byte("VACUUM")):
 		<-s.release
 		lines = []string{"CommandComplete VACUUM"}
@@ -104,11 +109,11 @@ func answer(lines ...string) (p []byte) {
 }
 
 // serveLoop starts a proxy with one loop in front of the server.
-func serveLoop(t *testing.T, server net.Listener) (*Proxy, net.Listener) {
+func serveLoop(t *testing.T, server net.Listener, log *zap.Logger) (*Proxy, net.Listener) {
 	t.Helper()
 	before := runtime.GOMAXPROCS(1)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	p, front, served := serve(t, Config{Key: testKey, Outbox: OutboxMessage}, server)
+	p, front, served := serve(t, Config{Key: testKey, Outbox: OutboxMessage, Log: log}, server)
 	t.Cleanup(func() {
 		p.closeNow()
 		<-served
@@ -123,7 +128,7 @@ func TestLoopGoesOnWithoutWhoWaits(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			server := listenLoop(t, network)
-			p, front := serveLoop(t, server)
+			p, front := serveLoop(t, server, nil)
 			other := connect(t, front)
 
 			deaf := connect(t, front)
@@ -151,13 +156,38 @@ func TestLoopGoesOnWithoutWhoWaits(t *testing.T) {
 	}
 }
 
+// slowLog takes a line when it is released.
+type slowLog struct{ entered, release chan struct{} }
+
+func (l slowLog) Write(p []byte) (int, error) {
+	close(l.entered)
+	<-l.release
+	return len(p), nil
+}
+
+// A log that nobody takes keeps only the session that has something to say.
+func TestLoopGoesOnWhileALogIsStuck(t *testing.T) {
+	log := slowLog{make(chan struct{}), make(chan struct{})}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(log), zap.WarnLevel)
+	_, front := serveLoop(t, listenLoop(t, "tcp"), zap.New(core))
+	release := sync.OnceFunc(func() { close(log.release) })
+	t.Cleanup(release)
+	other, odd := connect(t, front), connect(t, front)
+	send(t, odd, "Query nonsense")
+	<-log.entered
+	ask(t, other, "Query `SELECT 1`", 'Z')
+	release()
+	ask(t, odd, "", 'Z')
+	ask(t, odd, "Query `SELECT 1`", 'Z')
+}
+
 // Whoever ends a session, nothing is left of it; and nothing of the loops when the proxy is shut down.
 func TestLoopLeavesNothingBehind(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			before := descriptors(t)
 			server := listenLoop(t, network)
-			p, front := serveLoop(t, server)
+			p, front := serveLoop(t, server, nil)
 			leaving, shut, deaf, idle := connect(t, front), connect(t, front), connect(t, front), connect(t, front)
 			ask(t, leaving, "Query `SELECT 1`", 'Z')
 			leaving.Close()
@@ -208,7 +238,7 @@ func TestLoopEndsWhoWaitsFromTheBeginning(t *testing.T) {
 				io.ReadFull(conn, make([]byte, len("Q....VACUUM.")))
 				asked <- conn
 			}()
-			p, front := serveLoop(t, server)
+			p, front := serveLoop(t, server, nil)
 			client, err := net.Dial("tcp", front.Addr().String())
 			if err != nil {
 				t.Fatal(err)

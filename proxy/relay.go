@@ -206,7 +206,7 @@ func (s *session) inspect(m message) {
 // noteFailed deals with the error of a note.
 func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
-	s.log.Warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
+	s.warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
 	switch {
 	case s.database == nil:
@@ -231,7 +231,7 @@ func (s *session) noteFailed(m message, hidden bool) {
 // bytes pass untouched from now on; otherwise the session cannot go on.
 func (s *session) lose(m message) error {
 	s.proxy.counters.lost.Add(1)
-	s.log.Warn("the server's replies do not match the requests; no more notes in this session",
+	s.warn("the server's replies do not match the requests; no more notes in this session",
 		zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
 	if !s.pending.lose() || s.replies.hiding {
 		return lostError()
@@ -239,4 +239,12 @@ func (s *session) lose(m message) error {
 	s.replies.given = true
 	s.down.pass(m)
 	return nil
+}
+
+// warn is for the replies. Whoever takes the log may be slow: other sessions go on.
+func (s *session) warn(text string, fields ...zap.Field) {
+	if s.leaveLoop != nil {
+		s.leaveLoop()
+	}
+	s.log.Warn(text, fields...)
 }

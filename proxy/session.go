@@ -46,7 +46,8 @@ type session struct {
 	list       []parser.Statement                 // scratch
 
 	// Of the replies.
-	replies replies
+	replies   replies
+	leaveLoop func() // nil: there is none
 }
 
 func newSession(p *Proxy, t *terms, client net.Conn) *session {

@@ -106,7 +106,7 @@ func (s *session) move(up, down direction) (release func()) {
 	requests, replies := newTurn(up, client), newTurn(down, server)
 	client.reader, server.writer = requests, requests
 	server.reader, client.writer = replies, replies
-	s.pending.leave = requests.leave
+	s.pending.leave, s.leaveLoop = requests.leave, replies.leave
 	go requests.begin() // what came with the login may have to wait for the replies, or for their end
 	replies.begin()
 	return func() {
