@@ -46,42 +46,54 @@ var pathsOf = []struct {
 		simple("SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()"), simple("DEALLOCATE ALL"), burst("Z", all(once("INSERT INTO t VALUES (1)"), sync_)...)}},
 }
 
-const pathsFile = "testdata/paths.txt"
-
 var update = flag.Bool("update", false, "rewrite the golden conversations")
 
 // TestPaths shows what the server receives and what the client sees on each path: the same with every major version.
-// PATHS names the versions; make paths takes all, and -update writes the file.
+// PATHS names the versions; make paths takes all, and -update writes the files.
 func TestPaths(t *testing.T) {
 	majors := "15 18"
 	if all := os.Getenv("PATHS"); all != "" {
 		majors = all
 	}
-	want, err := os.ReadFile(pathsFile)
-	if err != nil && !*update {
-		t.Fatal(err)
-	}
-	for _, major := range strings.Fields(majors) {
-		t.Run(major, func(t *testing.T) {
-			got := talkOnPaths(t, postgresOf(t, major))
-			if *update {
-				want = []byte(got)
-				if err := os.WriteFile(pathsFile, want, 0o644); err != nil {
-					t.Fatal(err)
+	for _, outbox := range []proxy.Outbox{proxy.OutboxTable, proxy.OutboxMessage} {
+		file := fmt.Sprintf("testdata/paths_%s.txt", outbox)
+		want, err := os.ReadFile(file)
+		if err != nil && !*update {
+			t.Fatal(err)
+		}
+		for _, major := range strings.Fields(majors) {
+			t.Run(fmt.Sprintf("%s/%s", outbox, major), func(t *testing.T) {
+				got := talkOnPaths(t, postgresOf(t, major), outbox)
+				if *update {
+					want = []byte(got)
+					if err := os.WriteFile(file, want, 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			if got == string(want) {
-				return
-			}
-			gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-			for i := range gotLines {
-				if i >= len(wantLines) || gotLines[i] != wantLines[i] {
-					t.Fatalf("line %d of %s\ngot:  %s\nwant: %s", i+1, pathsFile, gotLines[i], wantLines[min(i, len(wantLines)-1)])
+				if at, line, instead := differingLine(got, string(want)); at > 0 {
+					t.Errorf("line %d of %s\ngot:  %s\nwant: %s", at, file, line, instead)
 				}
-			}
-			t.Errorf("the end of %s is missing", pathsFile)
-		})
+			})
+		}
 	}
+}
+
+// differingLine returns the number of the first line that is not the same, and what it is; 0 if there is none.
+func differingLine(got, want string) (at int, line, instead string) {
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(gotLines), len(wantLines)) {
+		line, instead := "nothing more", "nothing more"
+		if i < len(gotLines) {
+			line = gotLines[i]
+		}
+		if i < len(wantLines) {
+			instead = wantLines[i]
+		}
+		if line != instead {
+			return i + 1, line, instead
+		}
+	}
+	return 0, "", ""
 }
 
 func postgresOf(t *testing.T, version string) *embedded.Postgres {
@@ -93,9 +105,9 @@ func postgresOf(t *testing.T, version string) *embedded.Postgres {
 }
 
 // talkOnPaths returns all conversations as text: F what the server receives, B what the client sees.
-func talkOnPaths(t *testing.T, server *embedded.Postgres) string {
+func talkOnPaths(t *testing.T, server *embedded.Postgres, outbox proxy.Outbox) string {
 	wiretap := listenIn(t, server.Address())
-	address, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: wiretap.address}}, Key: make([]byte, 32), SQLText: true})
+	address, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: wiretap.address}}, Key: make([]byte, 32), SQLText: true, Outbox: outbox})
 	w := &tap{server.Address(), address, server.URL, p}
 	w.setup(t)
 	var text strings.Builder
