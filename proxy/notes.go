@@ -48,6 +48,7 @@ type notes struct {
 	counter   uint32 // of notes
 	statement uint32 // of the client's statements
 	now       func() time.Time
+	user      []byte // scratch
 }
 
 // subject is the statement that a note is for.
@@ -88,7 +89,8 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 	if s.flags&outbox.FlagQuery != 0 {
 		p.Offset, p.Length = uint32(s.offset), uint32(len(s.sql))
 	}
-	return n.signer.Append(dst, &p, []byte(set.user), n.pid, s.sql)
+	n.user = append(n.user[:0], set.user...)
+	return n.signer.Append(dst, &p, n.user, n.pid, s.sql)
 }
 
 // carry makes the subject whose SQL travels inside the note.

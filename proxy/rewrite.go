@@ -29,8 +29,8 @@ type queryWriter struct {
 	cover    uint64 // hash of its text
 	splices  []splice
 	borrowed []borrowed
-	makes    *statement  // what the text prepares
-	last     **statement // where the next of these goes
+	makes    *statement // what the text prepares
+	last     *statement // ... and last
 }
 
 // statement follows statement i of the text.
@@ -52,7 +52,12 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 	if st.Tx == parser.Prepare {
 		prepared.place = w.place(st)
 	}
-	*w.last, w.last = prepared, &prepared.next
+	if w.last == nil {
+		w.makes = prepared
+	} else {
+		w.last.next = prepared
+	}
+	w.last = prepared
 }
 
 // borrow records an EXECUTE of what was prepared at another place.

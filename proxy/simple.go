@@ -40,7 +40,6 @@ func (s *session) query(m message) error {
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
 	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || setsEncoding(s.list)
-	w.last = &w.makes
 	for i := range s.list {
 		w.statement(i, &s.list[i])
 	}

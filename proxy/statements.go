@@ -89,14 +89,14 @@ var fetching = &statement{need: parser.IfNoted, unreadable: true}
 // not fit in counts as unknown.
 type statements struct {
 	byName  map[string]*statement
-	portals map[string]*portal
+	portals map[string]portal
 	bytes   int  // of texts
 	doubts  int  // how often something ran that may have closed any of them
 	dropped bool // portals of this transaction are not known any more
 }
 
 func newStatements() *statements {
-	return &statements{byName: map[string]*statement{}, portals: map[string]*portal{}}
+	return &statements{byName: map[string]*statement{}, portals: map[string]portal{}}
 }
 
 // cutName returns the part of a name that counts: names are kept, and a client may send long ones.
@@ -245,31 +245,31 @@ func (s *statement) close() {
 // bind notes what a portal runs. The server refuses a second Bind to a named one, unless it was closed, by whatever means.
 func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
-	if p := s.portals[string(name)]; p != nil {
-		*p = portal{statement: st, before: stronger(p.before, p.statement), group: group}
-		return
-	}
-	if len(s.portals) >= maxPortals {
+	p, known := s.portals[string(name)]
+	if !known && len(s.portals) >= maxPortals {
 		s.dropped = true
-		maps.DeleteFunc(s.portals, func(_ string, p *portal) bool { return p.done })
+		maps.DeleteFunc(s.portals, func(_ string, p portal) bool { return p.done })
 	}
-	if len(s.portals) < maxPortals {
-		s.portals[string(name)] = &portal{statement: st, group: group}
+	if known || len(s.portals) < maxPortals {
+		s.portals[string(name)] = portal{statement: st, before: stronger(p.before, p.statement), group: group}
 	}
 }
 
 // execute returns what a portal runs for a request of this group, whether it begins to run now, and the group of its
 // Bind; 0 if unknown. What follows a Bind in its own group runs only if that has succeeded.
 func (s *statements) execute(name []byte, group uint32) (st *statement, first bool, bound uint32) {
-	p := s.portals[string(cutName(name))]
+	name = cutName(name)
+	p, known := s.portals[string(name)]
 	switch {
-	case p == nil && s.dropped:
+	case !known && s.dropped:
 		return unknownStatement, true, 0
-	case p == nil:
+	case !known:
 		return fetching, true, 0
 	}
-	first = !p.done
-	p.done = true
+	if first = !p.done; first {
+		p.done = true
+		s.portals[string(name)] = p
+	}
 	if p.before != nil && p.group != group {
 		return either(p.before, p.statement), first, p.group
 	}
@@ -278,8 +278,10 @@ func (s *statements) execute(name []byte, group uint32) (st *statement, first bo
 
 // closePortal is a Close, which the server may skip.
 func (s *statements) closePortal(name []byte) {
-	if p := s.portals[string(cutName(name))]; p != nil {
+	name = cutName(name)
+	if p, known := s.portals[string(name)]; known {
 		p.done = true
+		s.portals[string(name)] = p
 	}
 }
 
