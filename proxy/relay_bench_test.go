@@ -98,4 +98,3 @@ func benchSession(b *testing.B, kind Outbox, client, server net.Conn) *session {
 	}
 	return s
 }
-
