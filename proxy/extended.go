@@ -54,12 +54,28 @@ func (s *session) bind(m message) error {
 		st := unknownStatement
 		if ok {
 			name, _, _ := cutString(rest)
-			st = s.statements.find(name, s.tx.group)
+			var err error
+			if st, err = s.meaning(name); err != nil {
+				return err
+			}
 		}
 		s.statements.bind(portal, st, s.tx.group)
 		e.borrowed = borrow(place{}, st.place)
 	}
 	return s.forward(m, e)
+}
+
+// meaning returns what a name means to a Bind. If that may be what the server refuses to run beside a note, a note too many would
+// fail it: then it is known only once everything before this group has been answered.
+func (s *session) meaning(name []byte) (*statement, error) {
+	st := s.statements.find(name, s.tx.group)
+	if !st.alone {
+		return st, nil
+	}
+	if err := s.awaitEarlier(); err != nil {
+		return nil, err
+	}
+	return s.statements.find(name, s.tx.group), nil
 }
 
 func (s *session) describe(m message) error {
@@ -132,12 +148,20 @@ func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	if s.tx.certain || s.tx.revived == s.tx.group || bound == s.tx.group && !st.unreadable {
 		return false, nil
 	}
-	if err := s.up.flush(s.server); err != nil {
+	if err := s.awaitEarlier(); err != nil {
 		return false, err
 	}
-	s.pending.awaitAnswer(s.tx.group - 1)
 	status, _ := s.pending.answers()
 	return status == 'E', nil
+}
+
+// awaitEarlier waits until everything before this group has been answered.
+func (s *session) awaitEarlier() error {
+	if err := s.up.flush(s.server); err != nil {
+		return err
+	}
+	s.pending.awaitAnswer(s.tx.group - 1)
+	return nil
 }
 
 // note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and

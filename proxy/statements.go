@@ -14,6 +14,7 @@ type statement struct {
 	need       parser.Need
 	effects    effects
 	unreadable bool // anything may happen
+	alone      bool // either: one of the two is refused beside a note
 	subject    subject
 	hash       uint64 // of the text; 0 if it was not seen whole
 	place      place
@@ -206,8 +207,11 @@ func either(a, b *statement) *statement {
 	if a.hash != 0 && a.hash == b.hash {
 		return b
 	}
-	return &statement{need: stronger(a, b).need, unreadable: true}
+	return &statement{need: stronger(a, b).need, unreadable: true, alone: a.isAlone() || b.isAlone()}
 }
+
+// isAlone reports whether the server refuses to run s, or what s may be, beside a note.
+func (s *statement) isAlone() bool { return s.alone || s.need == parser.After }
 
 // stronger returns the one of two statements that needs a note more. a may be nil.
 func stronger(a, b *statement) *statement {
