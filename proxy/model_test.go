@@ -130,6 +130,10 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 	case first == "COPY":
 		m.write(text, first)
 		m.say(`CopyInResponse "\x00\x00\x00"`)
+		if limit > 0 { // it means nothing to a COPY: here, that a trigger fails before any data is read
+			m.fail("P0001")
+			return false
+		}
 		m.copying, m.extended = true, !described
 		return true
 	}

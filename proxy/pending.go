@@ -246,13 +246,14 @@ func (p *pending) discardLocked(e *entry) {
 }
 
 // endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before
-// the copy data ended.
-func (p *pending) endCopy() {
+// the copy data ended. It returns how many, and the group of the last one.
+func (p *pending) endCopy() (ignored int, last uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := 1; i < p.size; i++ {
 		switch e := p.at(i); e.kind {
 		case 'S':
+			ignored, last = ignored+1+int(e.more), e.group+e.more
 			p.discardLocked(e)
 			*e = entry{}
 		case copyEnd:
@@ -261,9 +262,21 @@ func (p *pending) endCopy() {
 			} else {
 				*e = entry{}
 			}
-			return
+			return ignored, last
 		}
 	}
+	return ignored, last
+}
+
+// revive takes the ReadyForQuery of a Sync that endCopy has removed, and reports whether the session shall end now.
+func (p *pending) revive(status byte, group uint32) (drained bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status, p.answered = status, max(p.answered, group)
+	p.skipping, p.ready = false, p.size == 0
+	p.touchLocked()
+	p.moved.Broadcast()
+	return p.endIfIdleLocked()
 }
 
 // readyForQuery removes the head, whose ReadyForQuery came, and reports whether the session shall end now.

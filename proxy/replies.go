@@ -18,21 +18,30 @@ type replies struct {
 	head    entry // of the queue, while known
 	known   bool
 
-	results   int  // of the Query at the head: statements that have completed
-	spliced   int  // ... of these, ours
-	hiding    bool // ... the result of one of ours is arriving
-	completed bool // a statement of the group has
-	failed    bool // ... and one has not: an error has come
-	copyingIn bool // the head receives copy data
-	given     bool // up: nothing is matched any more
-	drained   bool // the session ends now: the last ReadyForQuery found it idle and draining
+	results   int    // of the Query at the head: statements that have completed
+	spliced   int    // ... of these, ours
+	hiding    bool   // ... the result of one of ours is arriving
+	completed bool   // a statement of the group has
+	failed    bool   // ... and one has not: an error has come
+	copyingIn bool   // the head receives copy data
+	ignored   int    // Syncs whose ReadyForQuery may come all the same: a copy has failed, and no other reply came since
+	last      uint32 // ... group of the last of these
+	given     bool   // up: nothing is matched any more
+	drained   bool   // the session ends now: the last ReadyForQuery found it idle and draining
 }
 
 // next judges one message; body is as much of it as the buffer holds.
 func (r *replies) next(kind byte, body []byte) verdict {
 	switch kind {
 	case '1', '2', '3', 'n', 't', 'T', 'D', 'C', 'I', 's', 'V', 'Z', 'G', 'H', 'W':
-		if !r.look() {
+		known := r.look()
+		switch {
+		case kind != 'Z':
+			r.ignored = 0
+		case r.ignored > 0 && !(known && r.head.kind == 'S'):
+			return r.revive(body)
+		}
+		if !known {
 			return lost
 		}
 		return r.match(kind, body)
@@ -217,10 +226,23 @@ func (r *replies) ready(body []byte) verdict {
 	return pass
 }
 
+// revive takes the ReadyForQuery of a Sync that was taken for ignored: the copy had failed before the server read it. While a
+// Sync is at the head nobody can tell the two apart, and the last one is left over.
+func (r *replies) revive(body []byte) verdict {
+	if len(body) != 1 {
+		return lost
+	}
+	r.ignored--
+	r.completed, r.failed = false, false
+	r.drained = r.pending.revive(body[0], r.last-uint32(r.ignored))
+	return pass
+}
+
 // fail is called after an ErrorResponse has been dealt with.
 func (r *replies) fail() {
+	r.ignored = 0
 	if r.copyingIn {
-		r.pending.endCopy()
+		r.ignored, r.last = r.pending.endCopy()
 		r.copyingIn = false
 	}
 	r.failed = true
