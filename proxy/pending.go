@@ -63,6 +63,7 @@ type pending struct {
 	ring       []entry   // length is a power of two
 	head, size int
 	skipping   bool // the server discards everything up to the next Sync, which has not been sent
+	copyingIn  bool // the head receives copy data
 	lost       bool // a reply matched nothing: bytes pass untouched from now on
 
 	status   byte   // of the last ReadyForQuery
@@ -164,13 +165,24 @@ func (p *pending) awaitRoom() {
 	}
 }
 
-// awaitAnswer waits until group has been answered.
+// awaitAnswer waits until group has been answered, or cannot be: the server waits for copy data, and refuses what the client
+// sends in its place.
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.answered < group && p.size > 0 && p.ended == nil && !p.lost {
+	for p.answered < group && p.size > 0 && p.ended == nil && !p.lost && !p.starvesLocked() {
 		p.waitLocked()
 	}
+}
+
+// starvesLocked reports whether the head receives copy data whose end has not been sent.
+func (p *pending) starvesLocked() bool {
+	for i := 1; p.copyingIn && i < p.size; i++ {
+		if p.at(i).kind == copyEnd {
+			return false
+		}
+	}
+	return p.copyingIn
 }
 
 // awaitOutcome waits until the withheld request has succeeded or failed. After a success it waits for CancelRequests
@@ -245,11 +257,20 @@ func (p *pending) discardLocked(e *entry) {
 	}
 }
 
+// startCopy is called when the head begins to receive copy data.
+func (p *pending) startCopy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.copyingIn = true
+	p.moved.Broadcast()
+}
+
 // endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before
 // the copy data ended. It returns how many, and the group of the last one.
 func (p *pending) endCopy() (ignored int, last uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.copyingIn = false
 	for i := 1; i < p.size; i++ {
 		switch e := p.at(i); e.kind {
 		case 'S':

@@ -131,7 +131,7 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 		}
 		return pass
 	case 'G':
-		r.copyingIn = true
+		r.startCopy()
 		return pass
 	case 'H', 'W':
 		return pass
@@ -140,6 +140,11 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 		return r.pop()
 	}
 	return lost
+}
+
+func (r *replies) startCopy() {
+	r.copyingIn = true
+	r.pending.startCopy()
 }
 
 // complete looks at what a statement has done besides.
@@ -172,7 +177,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	case 'C':
 		return r.result(body)
 	case 'G':
-		r.copyingIn = true
+		r.startCopy()
 	case 'D', 'I', 'H', 'W':
 	default:
 		return lost
