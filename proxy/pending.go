@@ -68,6 +68,7 @@ type pending struct {
 
 	status   byte   // of the last ReadyForQuery
 	answered uint32 // its group
+	ignored  uint32 // the last group whose Sync the server has ignored
 	ready    bool   // ... and nothing was sent since
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // no more requests
@@ -165,24 +166,14 @@ func (p *pending) awaitRoom() {
 	}
 }
 
-// awaitAnswer waits until group has been answered, or cannot be: the server waits for copy data, and refuses what the client
-// sends in its place.
+// awaitAnswer waits until group has been answered, or cannot be: its Sync was ignored, or the server waits for copy data, and
+// refuses what the client sends in its place.
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.answered < group && p.size > 0 && p.ended == nil && !p.lost && !p.starvesLocked() {
+	for max(p.answered, p.ignored) < group && p.size > 0 && p.ended == nil && !p.lost && !p.starvesLocked() {
 		p.waitLocked()
 	}
-}
-
-// starvesLocked reports whether the head receives copy data whose end has not been sent.
-func (p *pending) starvesLocked() bool {
-	for i := 1; p.copyingIn && i < p.size; i++ {
-		if p.at(i).kind == copyEnd {
-			return false
-		}
-	}
-	return p.copyingIn
 }
 
 // awaitOutcome waits until the withheld request has succeeded or failed. After a success it waits for CancelRequests
@@ -255,49 +246,6 @@ func (p *pending) discardLocked(e *entry) {
 	if e.fate == withhold {
 		p.settled, p.succeeded = true, false
 	}
-}
-
-// startCopy is called when the head begins to receive copy data.
-func (p *pending) startCopy() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.copyingIn = true
-	p.moved.Broadcast()
-}
-
-// endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before
-// the copy data ended. It returns how many, and the group of the last one.
-func (p *pending) endCopy() (ignored int, last uint32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.copyingIn = false
-	for i := 1; i < p.size; i++ {
-		switch e := p.at(i); e.kind {
-		case 'S':
-			ignored, last = ignored+1+int(e.more), e.group+e.more
-			p.discardLocked(e)
-			*e = entry{}
-		case copyEnd:
-			if e.more > 0 {
-				e.more--
-			} else {
-				*e = entry{}
-			}
-			return ignored, last
-		}
-	}
-	return ignored, last
-}
-
-// revive takes the ReadyForQuery of a Sync that endCopy has removed, and reports whether the session shall end now.
-func (p *pending) revive(status byte, group uint32) (drained bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status, p.answered = status, max(p.answered, group)
-	p.skipping, p.ready = false, p.size == 0
-	p.touchLocked()
-	p.moved.Broadcast()
-	return p.endIfIdleLocked()
 }
 
 // readyForQuery removes the head, whose ReadyForQuery came, and reports whether the session shall end now.
