@@ -87,6 +87,7 @@ var requests = [256]struct {
 	'F': {false, (*session).functionCall},
 	'c': {false, (*session).copyEnded},
 	'f': {false, (*session).copyEnded},
+	'X': {false, (*session).terminate},
 }
 
 // enter begins a group, unless the message belongs to one that has begun.
@@ -154,6 +155,13 @@ func (s *session) functionCall(m message) error {
 // copyEnded is CopyDone or CopyFail.
 func (s *session) copyEnded(m message) error {
 	return s.forward(m, entry{kind: copyEnd})
+}
+
+// terminate is a Terminate: the server ends, unless it waits for copy data.
+func (s *session) terminate(m message) error {
+	s.terminated = true
+	s.up.pass(m)
+	return nil
 }
 
 // forward passes a message that awaits a reply.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"crypto/tls"
 
 	"go.uber.org/zap"
 )
@@ -38,10 +39,20 @@ func (s *session) requests(ended chan<- error) direction {
 		read: func() error { return s.up.read(s.client) },
 		end: func(err error) {
 			s.up.release()
-			closeWrite(s.server)
+			s.endRequests()
 			ended <- err
 		},
 	}
+}
+
+// endRequests tells the server that nothing more comes. Behind a Terminate that is not said in TLS: PostgreSQL ends without
+// reading it, its kernel resets a connection with unread bytes, and the replies that are still on their way are lost.
+func (s *session) endRequests() {
+	server := s.server
+	if encrypted, ok := server.(*tls.Conn); ok && s.terminated {
+		server = encrypted.NetConn()
+	}
+	closeWrite(server)
 }
 
 // walkRequests looks at each message that has been received.

@@ -44,6 +44,7 @@ type session struct {
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
 	list       []parser.Statement                 // scratch
+	terminated bool                               // the client has said that it ends
 
 	// Of the replies.
 	replies   replies

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http/httptest"
+	"testing"
+)
+
+// A client that has said that it ends, and all that it wants to know, hears the answers to the end: PostgreSQL must have
+// nothing to read when it ends, or they are lost.
+func TestNothingBehindTerminate(t *testing.T) {
+	for _, test := range []struct {
+		last     string
+		farewell bool // of TLS
+	}{{"Terminate", false}, {"Sync", true}} {
+		t.Run(test.last, func(t *testing.T) {
+			authority := httptest.NewTLSServer(nil)
+			defer authority.Close()
+			server := listen(t)
+			heard := make(chan []byte, 1)
+			go func() { heard <- answerAtTheEnd(server, authority.TLS, newStage(t, nil).serverStart()) }()
+			p, err := New(Config{Outbox: OutboxOff, Servers: []Server{{Address: server.Addr().String(), TLS: &tls.Config{InsecureSkipVerify: true}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			front := listen(t)
+			served := make(chan error, 1)
+			go func() { served <- p.Serve(t.Context(), front) }()
+			client := connect(t, front)
+			send(t, client, "Query `SELECT 1`")
+			send(t, client, test.last)
+			closeWrite(client)
+			ask(t, client, "", 'Z')
+			if got := bytes.HasPrefix(<-heard, []byte("\x17\x03\x03\x00\x13")); got != test.farewell {
+				t.Errorf("the server gets a close_notify: %v, want %v", got, test.farewell)
+			}
+			p.closeNow()
+			<-served
+			p.running.Wait()
+		})
+	}
+}
+
+// answerAtTheEnd serves one client, whose Query it answers when nothing more comes. It returns the last bytes that came, as
+// many as a close_notify of TLS 1.3 has.
+func answerAtTheEnd(ln net.Listener, config *tls.Config, greeting []byte) []byte {
+	conn, err := ln.Accept()
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	io.ReadFull(conn, make([]byte, len("....SSL?")))
+	conn.Write([]byte("S"))
+	raw := &recorder{Conn: conn}
+	encrypted := tls.Server(raw, &tls.Config{Certificates: config.Certificates, NextProtos: []string{alpn}})
+	readPacket(encrypted)
+	encrypted.Write(greeting)
+	io.Copy(io.Discard, encrypted)
+	encrypted.Write(answer("CommandComplete `SELECT 1`", "ReadyForQuery I"))
+	return raw.heard[max(0, len(raw.heard)-24):]
+}
+
+// recorder is a connection that keeps what was read.
+type recorder struct {
+	net.Conn
+	heard []byte
+}
+
+func (r *recorder) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.heard = append(r.heard, p[:n]...)
+	return n, err
+}
