@@ -51,9 +51,6 @@ func (p *pending) endCopy() (ignored int, last uint32) {
 func (p *pending) revive(status byte, group uint32) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.status, p.answered = status, max(p.answered, group)
-	p.skipping, p.ready = false, p.size == 0
-	p.touchLocked()
-	p.moved.Broadcast()
-	return p.endIfIdleLocked()
+	p.skipping = false
+	return p.answerLocked(status, max(p.answered, group))
 }

@@ -72,7 +72,7 @@ func (s *session) meaning(name []byte) (*statement, error) {
 	if !st.alone {
 		return st, nil
 	}
-	if err := s.awaitEarlier(); err != nil {
+	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return nil, err
 	}
 	return s.statements.find(name, s.tx.group), nil
@@ -148,20 +148,11 @@ func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	if s.tx.certain || s.tx.revived == s.tx.group || bound == s.tx.group && !st.unreadable {
 		return false, nil
 	}
-	if err := s.awaitEarlier(); err != nil {
+	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return false, err
 	}
 	status, _ := s.pending.answers()
 	return status == 'E', nil
-}
-
-// awaitEarlier waits until everything before this group has been answered.
-func (s *session) awaitEarlier() error {
-	if err := s.up.flush(s.server); err != nil {
-		return err
-	}
-	s.pending.awaitAnswer(s.tx.group - 1)
-	return nil
 }
 
 // note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and

@@ -108,11 +108,19 @@ func (s *session) settle() error {
 	if s.tx.unsure == 0 || s.inGroup && s.tx.unsure == s.tx.group {
 		return nil
 	}
+	if err := s.awaitAnswer(s.tx.unsure); err != nil {
+		return err
+	}
+	s.tx.unsure = 0
+	return nil
+}
+
+// awaitAnswer waits until group has been answered: everything so far must be on its way for that.
+func (s *session) awaitAnswer(group uint32) error {
 	if err := s.up.flush(s.server); err != nil {
 		return err
 	}
-	s.pending.awaitAnswer(s.tx.unsure)
-	s.tx.unsure = 0
+	s.pending.awaitAnswer(group)
 	return nil
 }
 

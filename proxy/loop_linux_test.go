@@ -101,13 +101,6 @@ func (s *loopServer) answer(conn net.Conn, text []byte) {
 	conn.Write(answer(append(lines, "ReadyForQuery I")...))
 }
 
-func answer(lines ...string) (p []byte) {
-	for _, line := range lines {
-		p, _ = encode(p, serverShapes, line)
-	}
-	return p
-}
-
 // serveLoop starts a proxy with one loop in front of the server.
 func serveLoop(t *testing.T, server net.Listener, log *zap.Logger) (*Proxy, net.Listener) {
 	t.Helper()

@@ -63,7 +63,7 @@ type pending struct {
 	ring       []entry   // length is a power of two
 	head, size int
 	skipping   bool // the server discards everything up to the next Sync, which has not been sent
-	copyingIn  bool // the head receives copy data
+	copyingIn  bool // the head receives copy data; only the replies write it, which need no lock to read it
 	lost       bool // a reply matched nothing: bytes pass untouched from now on
 
 	status   byte   // of the last ReadyForQuery
@@ -253,14 +253,20 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	head := p.at(0)
-	p.status, p.answered = status, head.group
+	group := head.group
 	if head.more > 0 {
 		head.more--
 		head.group++
 	} else {
 		p.removeLocked()
 	}
-	p.ready, p.finishing = p.size == 0, false
+	p.finishing, p.copyingIn = false, false
+	return p.answerLocked(status, group)
+}
+
+// answerLocked takes the ReadyForQuery of a group, and reports whether the session shall end now.
+func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
+	p.status, p.answered, p.ready = status, group, p.size == 0
 	p.touchLocked()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()

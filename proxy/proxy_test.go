@@ -54,13 +54,7 @@ func TestServeAndShutdown(t *testing.T) {
 	}()
 	dead := listen(t)
 	dead.Close()
-	p, err := New(Config{Servers: []Server{{Address: dead.Addr().String()}, {Address: server.Addr().String()}}, Outbox: OutboxOff})
-	if err != nil {
-		t.Fatal(err)
-	}
-	front := listen(t)
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(context.Background(), front) }()
+	p, front, served := serve(t, Config{Servers: []Server{{Address: dead.Addr().String()}, {Address: server.Addr().String()}}, Outbox: OutboxOff}, server)
 
 	idle, busy := connect(t, front), connect(t, front)
 	ask(t, busy, "Query BEGIN", 'Z')
@@ -92,11 +86,13 @@ func listen(t *testing.T) net.Listener {
 	return ln
 }
 
-// serve starts a proxy in front of a server whose outbox is ready. What it serves ends with served.
+// serve starts a proxy in front of a server whose outbox is ready, or of those that config names. What it serves ends with served.
 func serve(t *testing.T, config Config, server net.Listener) (p *Proxy, front net.Listener, served <-chan error) {
 	t.Helper()
 	address := server.Addr().String()
-	config.Servers = []Server{{Address: address}}
+	if config.Servers == nil {
+		config.Servers = []Server{{Address: address}}
+	}
 	p, err := New(config)
 	if err != nil {
 		t.Fatal(err)

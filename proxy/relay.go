@@ -225,9 +225,8 @@ func (s *session) noteFailed(m message, hidden bool) {
 		s.database.forget()
 	case string(code) == "42501": // pg_logical_emit_message() was taken from PUBLIC
 		s.database.emits.Store(false)
-		s.pending.unprepare()
 	}
-	if string(code) == "26000" {
+	if c := string(code); c == "26000" || c == "42501" {
 		s.pending.unprepare()
 	}
 	if hidden {

@@ -23,7 +23,6 @@ type replies struct {
 	hiding    bool   // ... the result of one of ours is arriving
 	completed bool   // a statement of the group has
 	failed    bool   // ... and one has not: an error has come
-	copyingIn bool   // the head receives copy data
 	ignored   int    // Syncs whose ReadyForQuery may come all the same: a copy has failed, and no other reply came since
 	last      uint32 // ... group of the last of these
 	given     bool   // up: nothing is matched any more
@@ -116,7 +115,7 @@ func (r *replies) hidden() bool { return r.head.fate == swallow || r.head.fate =
 // pop is the end of a request that has succeeded.
 func (r *replies) pop() verdict {
 	r.pending.pop()
-	r.known, r.copyingIn = false, false
+	r.known = false
 	if r.hidden() {
 		return drop
 	}
@@ -131,7 +130,7 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 		}
 		return pass
 	case 'G':
-		r.startCopy()
+		r.pending.startCopy()
 		return pass
 	case 'H', 'W':
 		return pass
@@ -142,11 +141,6 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 	return lost
 }
 
-func (r *replies) startCopy() {
-	r.copyingIn = true
-	r.pending.startCopy()
-}
-
 // complete looks at what a statement has done besides.
 func (r *replies) complete(tag []byte) {
 	r.completed = true
@@ -154,9 +148,8 @@ func (r *replies) complete(tag []byte) {
 		r.head.statement.succeed()
 		r.head.statement = r.head.statement.next
 	}
-	if r.copyingIn {
+	if r.pending.copyingIn {
 		r.pending.endCopy()
-		r.copyingIn = false
 	}
 	if bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")) || bytes.HasPrefix(tag, []byte("DISCARD ALL")) {
 		r.pending.unprepare()
@@ -177,7 +170,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	case 'C':
 		return r.result(body)
 	case 'G':
-		r.startCopy()
+		r.pending.startCopy()
 	case 'D', 'I', 'H', 'W':
 	default:
 		return lost
@@ -220,7 +213,7 @@ func (r *replies) ready(body []byte) verdict {
 		return lost
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
-	r.known, r.results, r.spliced, r.completed, r.failed, r.copyingIn = false, 0, 0, false, false, false
+	r.known, r.results, r.spliced, r.completed, r.failed = false, 0, 0, false, false
 	if r.head.fate == withhold {
 		r.pending.settle(succeeded)
 		if succeeded {
@@ -246,9 +239,8 @@ func (r *replies) revive(body []byte) verdict {
 // fail is called after an ErrorResponse has been dealt with.
 func (r *replies) fail() {
 	r.ignored = 0
-	if r.copyingIn {
+	if r.pending.copyingIn {
 		r.ignored, r.last = r.pending.endCopy()
-		r.copyingIn = false
 	}
 	r.failed = true
 	switch r.head.kind {

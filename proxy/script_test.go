@@ -59,6 +59,20 @@ func encode(dst []byte, shapes []shape, line string) ([]byte, error) {
 	return nil, fmt.Errorf("unknown message %q", words[0])
 }
 
+// said is what lines look like on the wire.
+func said(shapes []shape, lines ...string) (p []byte) {
+	for _, line := range lines {
+		var err error
+		if p, err = encode(p, shapes, line); err != nil {
+			panic(err) // the test's own text
+		}
+	}
+	return p
+}
+
+// answer is said by a server.
+func answer(lines ...string) []byte { return said(serverShapes, lines...) }
+
 var wordPattern = regexp.MustCompile("^\\s*(\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`|[^\\s\"`]+(?:\"(?:[^\"\\\\]|\\\\.)*\")?)")
 
 func splitWords(line string) (words []string, err error) {

@@ -22,13 +22,8 @@ func TestNothingBehindTerminate(t *testing.T) {
 			server := listen(t)
 			heard := make(chan []byte, 1)
 			go func() { heard <- answerAtTheEnd(server, authority.TLS, newStage(t, nil).serverStart()) }()
-			p, err := New(Config{Outbox: OutboxOff, Servers: []Server{{Address: server.Addr().String(), TLS: &tls.Config{InsecureSkipVerify: true}}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			front := listen(t)
-			served := make(chan error, 1)
-			go func() { served <- p.Serve(t.Context(), front) }()
+			encrypted := []Server{{Address: server.Addr().String(), TLS: &tls.Config{InsecureSkipVerify: true}}}
+			p, front, served := serve(t, Config{Outbox: OutboxOff, Servers: encrypted}, server)
 			client := connect(t, front)
 			send(t, client, "Query `SELECT 1`")
 			send(t, client, test.last)
