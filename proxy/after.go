@@ -48,7 +48,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	text, _, _ := cutString(m.body)
 	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
 	subject.flags |= outbox.FlagAfter | ddlFlag(st)
-	s.apply(effectsOf(st), nil, set)
+	s.apply(effectsOf(st), subject)
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
 	}

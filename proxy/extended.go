@@ -17,6 +17,7 @@ func (s *session) parse(m message) error {
 			return err
 		}
 		e.statement = s.study(text, ended)
+		s.touch(name)
 		s.statements.prepare(name, e.statement, s.tx.group)
 	}
 	return s.forward(m, e)
@@ -38,7 +39,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 	if ended {
 		st.hash = hashOf(text)
 	}
-	if st.need != parser.Never {
+	if st.need != parser.Never || st.effects.inner != parser.Never {
 		st.subject = s.notes.carry(text[found.Start:found.End], found.Secret, set)
 		st.subject.flags |= ddlFlag(found)
 	}
@@ -89,6 +90,7 @@ func (s *session) closeObject(m message) error {
 	if len(m.body) > 1 && s.notes != nil {
 		switch name, _, _ := cutString(m.body[1:]); m.body[0] {
 		case 'S':
+			s.touch(name)
 			s.statements.deallocate(name)
 		case 'P':
 			s.statements.closePortal(name)
@@ -122,7 +124,7 @@ func (s *session) execute(m message) error {
 			if st.effects.reads() {
 				e.borrowed = borrow(st.place.arguments(st.subject.sql), s.statements.run(st.effects, s.tx.group).place)
 			}
-			e.statement = s.apply(st.effects, st.subject.sql, set)
+			e.statement = s.apply(st.effects, st.subject)
 		}
 	}
 	return s.forward(m, e)

@@ -42,14 +42,14 @@ func modelScript(seed []byte) (messages [][]byte) {
 	}
 	for len(seed) > 0 && len(messages) < 200 {
 		text := modelTexts[next(len(modelTexts))]
-		switch next(12) {
+		switch kind := next(12); kind {
 		case 0, 1, 2:
 			for range next(3) {
 				text += "; " + modelTexts[next(len(modelTexts)-1)]
 			}
 			say("Query %q", text)
 			if bytes.Contains(messages[len(messages)-1], []byte("COPY")) {
-				data(false)
+				data(kind == 2)
 			}
 		case 3, 4, 5:
 			say("Parse %s %q \"\\x00\\x00\"", names[next(3)], text)
@@ -137,6 +137,12 @@ func throughProxy(t *testing.T, messages [][]byte) (seen string, stats Stats, fa
 		p, _ := s.client.heard()
 		seen, stats = decode("b", serverShapes, p, bytes.Clone), s.proxy.Stats()
 		faults = s.model.ledger.faults
+		for _, one := range s.proxy.list() {
+			if one.pending.mu.Lock(); !s.model.copying && !one.pending.ready {
+				faults = append(faults, "everything is answered, and the session does not count as idle")
+			}
+			one.pending.mu.Unlock()
+		}
 	})
 	return seen, stats, faults
 }

@@ -202,13 +202,18 @@ func (p *pending) answers() (status byte, group uint32) {
 func (p *pending) first() (entry, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.size > 0 && (p.at(0).kind == copyEnd || p.at(0).kind == 0) {
-		p.removeLocked()
-	}
+	p.dropVoidLocked()
 	if p.size == 0 {
 		return entry{}, false
 	}
 	return *p.at(0), true
+}
+
+// dropVoidLocked removes from the head what gets no reply.
+func (p *pending) dropVoidLocked() {
+	for p.size > 0 && (p.at(0).kind == copyEnd || p.at(0).kind == 0) {
+		p.removeLocked()
+	}
 }
 
 func (p *pending) removeLocked() {
@@ -266,6 +271,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 
 // answerLocked takes the ReadyForQuery of a group, and reports whether the session shall end now.
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
+	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
 	p.touchLocked()
 	p.moved.Broadcast()
@@ -307,6 +313,13 @@ func (p *pending) endIfIdleLocked() bool {
 	}
 	p.ended = errDrained
 	return true
+}
+
+// exempts says whether limits of time never hold.
+func (p *pending) exempts(exempt bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exempt = exempt
 }
 
 // keepTime says whether limits of time hold from now on.

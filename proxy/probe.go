@@ -106,9 +106,6 @@ func (s *session) prepareNotes() error {
 		pid:     pid,
 		now:     time.Now,
 	}
-	if s.pending.settings.Load().standby {
-		return nil
-	}
 	if s.database.mustAsk(time.Now()) {
 		if err := s.probe(); err != nil {
 			return err

@@ -219,15 +219,14 @@ func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
 	s.warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
-	switch {
-	case s.database == nil:
+	switch kind := s.replies.head.kind; {
+	case kind == 'B' || kind == 'E': // a function of the client's may have made one of that name: only our text tells what is missing
+		s.pending.unprepare()
+		if string(code) == "42501" { // pg_logical_emit_message() was taken from PUBLIC
+			s.database.emits.Store(false)
+		}
 	case missesOutbox(code):
 		s.database.forget()
-	case string(code) == "42501": // pg_logical_emit_message() was taken from PUBLIC
-		s.database.emits.Store(false)
-	}
-	if c := string(code); c == "26000" || c == "42501" {
-		s.pending.unprepare()
 	}
 	if hidden {
 		s.down.drop(m)

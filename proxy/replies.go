@@ -37,7 +37,7 @@ func (r *replies) next(kind byte, body []byte) verdict {
 		switch {
 		case kind != 'Z':
 			r.ignored = 0
-		case r.ignored > 0 && !(known && r.head.kind == 'S'):
+		case r.ignored > 0 && !(known && (r.head.kind == 'S' || r.head.kind == 'Q' && r.failed)):
 			return r.revive(body)
 		}
 		if !known {
@@ -225,7 +225,7 @@ func (r *replies) ready(body []byte) verdict {
 }
 
 // revive takes the ReadyForQuery of a Sync that was taken for ignored: the copy had failed before the server read it. While a
-// Sync is at the head nobody can tell the two apart, and the last one is left over.
+// Sync is at the head nobody can tell the two apart, and the last one is left over. A Query that has failed has its own first.
 func (r *replies) revive(body []byte) verdict {
 	if len(body) != 1 {
 		return lost

@@ -45,7 +45,11 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 	if e.reads() {
 		w.borrow(i, st, s.statements.run(e, s.tx.group).place)
 	}
-	prepared := s.apply(e, sql, w.set)
+	var prepares subject
+	if e.inner != parser.Never {
+		prepares = s.notes.carry(sql, st.Secret, w.set)
+	}
+	prepared := s.apply(e, prepares)
 	if prepared == nil {
 		return
 	}

@@ -122,8 +122,8 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 }
 
 // apply follows what a statement does to the transaction and to prepared statements, and returns what it prepares, if it
-// does.
-func (s *session) apply(e effects, sql []byte, set *settings) (prepared *statement) {
+// does: of is the subject of that.
+func (s *session) apply(e effects, of subject) (prepared *statement) {
 	s.tx.apply(e.tx)
 	if e.calls {
 		s.doubtNames()
@@ -135,14 +135,13 @@ func (s *session) apply(e effects, sql []byte, set *settings) (prepared *stateme
 		if e.name == "" {
 			return nil
 		}
-		prepared = &statement{need: e.inner}
-		if e.inner != parser.Never {
-			prepared.subject = s.notes.carry(sql, false, set)
-		}
+		prepared = &statement{need: e.inner, subject: of}
+		s.touch([]byte(e.name))
 		s.statements.prepare([]byte(e.name), prepared, s.tx.group)
 	case parser.Execute:
-		return s.applyExecute(e, set)
+		return s.applyExecute(e)
 	case parser.Deallocate:
+		s.touch([]byte(e.name))
 		s.statements.deallocate([]byte(e.name))
 	case parser.DeallocateAll, parser.DiscardAll:
 		s.statements.deallocateAll()
@@ -152,20 +151,27 @@ func (s *session) apply(e effects, sql []byte, set *settings) (prepared *stateme
 }
 
 // applyExecute follows what EXECUTE runs: of what the extended protocol has prepared it may be anything, COMMIT too.
-func (s *session) applyExecute(e effects, set *settings) (prepared *statement) {
+func (s *session) applyExecute(e effects) (prepared *statement) {
 	st := s.statements.run(e, s.tx.group)
 	if st.unreadable {
 		s.tx.rearm()
 		s.doubtNames()
 		return nil
 	}
-	return s.apply(st.effects, st.subject.sql, set)
+	return s.apply(st.effects, st.subject)
 }
 
 // applyUnknown follows what cannot be read.
 func (s *session) applyUnknown() {
 	s.tx.applyUnknown()
 	s.doubtNames()
+}
+
+// touch follows what a client does to a name: it may be that of our own statement.
+func (s *session) touch(name []byte) {
+	if string(name) == s.proxy.object {
+		s.pending.unprepare()
+	}
 }
 
 // doubtNames follows what may run DEALLOCATE ALL.

@@ -86,7 +86,7 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.prepareNotes(); err != nil {
 		return err
 	}
-	s.pending.exempt = s.started.replication
+	s.pending.exempts(s.started.replication)
 	s.proxy.own(s)
 	return s.greet()
 }
