@@ -79,6 +79,7 @@ func TestUnreadableServers(t *testing.T) {
 	for text, want := range map[string]string{
 		"postgres://u:pw@h/x?target_session_attrs=bogus": "--postgres postgres://u:xxxxx@h/x?target_session_attrs=bogus: unknown target_session_attrs value: bogus",
 		"postgres://u:pw@h:70000/x":                      "--postgres postgres://u:xxxxx@h:70000/x: invalid port",
+		"postgres://u@h/x?password=pw&sslmode=bogus":     "--postgres postgres://u@h/x?password=xxxxx&sslmode=bogus: failed to configure TLS (sslmode is invalid)",
 		"postgres://u:pw@h/x?sslmode=bogus":              "--postgres postgres://u:xxxxx@h/x?sslmode=bogus: failed to configure TLS (sslmode is invalid)",
 	} {
 		if _, err := urls(t, text).servers(); err == nil || err.Error() != want {

@@ -52,7 +52,17 @@ func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
-func (p postgresURL) String() string { return p.url.Redacted() }
+func (p postgresURL) String() string {
+	shown := *p.url
+	query := shown.Query()
+	for _, name := range []string{"password", "sslpassword"} {
+		if query.Has(name) {
+			query.Set(name, "xxxxx")
+			shown.RawQuery = query.Encode()
+		}
+	}
+	return shown.Redacted()
+}
 
 // servers lists, for the proxy, the hosts of every URL, with TLS or without as its sslmode, sslrootcert, sslcert,
 // sslkey and sslnegotiation say.

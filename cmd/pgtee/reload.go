@@ -16,12 +16,15 @@ import (
 
 // reloadable is embedded by the commands that read their flags, environment and files again at SIGHUP.
 type reloadable struct {
-	values map[string]string // of the flags
-	again  func() (runner, map[string]string, error)
+	values  map[string]string // of the flags
+	again   func() (runner, map[string]string, error)
+	hangups chan os.Signal
 }
 
+// setAgain has a SIGHUP wait from now on: one that comes before reloading must not end the process.
 func (r *reloadable) setAgain(values map[string]string, again func() (runner, map[string]string, error)) {
-	r.values, r.again = values, again
+	r.values, r.again, r.hangups = values, again, make(chan os.Signal, 1)
+	signal.Notify(r.hangups, syscall.SIGHUP)
 }
 
 // mayChange are the flags that a proxy takes on without a restart.
@@ -46,17 +49,15 @@ type proxyParts struct {
 // if it has none.
 func (r *reloadable) reloading(p *listeningProxy, known []outbox.MasterKey, level zap.AtomicLevel, log *zap.Logger) actor {
 	return actor{"reload", func(ctx context.Context) error {
-		hangups := make(chan os.Signal, 1)
-		signal.Notify(hangups, syscall.SIGHUP)
-		defer signal.Stop(hangups)
+		defer signal.Stop(r.hangups)
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-hangups:
+			case <-r.hangups:
 			}
 			if err := r.reload(p, known, level, log); err != nil {
-				log.Error("the configuration cannot be used; everything stays as it was", zap.Error(err))
+				log.Error("the configuration cannot be used; everything stays as it was", zap.String("error", oneLine(err)))
 			}
 		}
 	}}
@@ -80,11 +81,14 @@ func (r *reloadable) reload(p *listeningProxy, known []outbox.MasterKey, level z
 	if err != nil {
 		return err
 	}
+	if known != nil {
+		config.SQLText = r.values["sql-text"] != "off"
+	}
 	if err := p.Reload(config); err != nil {
 		return err
 	}
 	level.SetLevel(next.log.severity())
-	changed, restart := r.compare(values)
+	changed, restart := r.compare(values, known != nil)
 	log.Info("configuration read again", zap.Strings("changed", changed), zap.Strings("needs_restart", restart))
 	return nil
 }
@@ -94,12 +98,12 @@ func isKnown(known []outbox.MasterKey, key outbox.MasterKey) bool {
 }
 
 // compare lists the flags whose values differ from those at the start or the last reload: what is in force now, and
-// what would be after a restart.
-func (r *reloadable) compare(values map[string]string) (changed, restart []string) {
+// what would be after a restart. A publisher keeps the --sql-text that it began with, and so does the proxy beside it.
+func (r *reloadable) compare(values map[string]string, publishes bool) (changed, restart []string) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch {
 		case values[name] == r.values[name]:
-		case slices.Contains(mayChange, name):
+		case slices.Contains(mayChange, name) && !(publishes && name == "sql-text"):
 			changed = append(changed, name)
 			r.values[name] = values[name]
 		default:
