@@ -3,38 +3,67 @@ package proxy
 import (
 	"context"
 	"io"
+	"sync"
 	"time"
 )
 
-// own records whose CancelRequests bring the session's key.
+// own records whose CancelRequests bring the session's key. Until the session has begun they are ignored.
 func (p *Proxy) own(s *session) {
-	if s.started.key == nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.owners[string(s.started.key)] = s
 }
 
-// cancel forwards a CancelRequest to the server that its key came from; an unknown key is ignored, as Postgres
-// does. It returns when the server has dealt with it, which clients wait for.
+// cancel forwards a CancelRequest to the server that its key came from. It returns when the server has dealt with it,
+// which clients wait for.
 func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	p.counters.cancels.Add(1)
 	p.mu.Lock()
 	owner := p.owners[string(packet[8:])]
 	p.mu.Unlock()
-	if owner == nil || !owner.pending.startCancel() {
+	if owner == nil {
+		p.cancelElsewhere(ctx, packet)
+		return
+	}
+	if !owner.pending.startCancel() {
 		return
 	}
 	defer owner.pending.endCancel()
-	server, err := p.connect(ctx, owner.started.server)
+	p.forwardCancel(ctx, owner.started.way(), packet)
+}
+
+// cancelElsewhere tells every server: the session may be that of another proxy behind the same balancer. A server ignores
+// what is not a key of its own.
+func (p *Proxy) cancelElsewhere(ctx context.Context, packet []byte) {
+	ways := map[string][]Server{}
+	for _, server := range p.hosts.servers {
+		ways[server.Address] = append(ways[server.Address], server)
+	}
+	var telling sync.WaitGroup
+	for _, list := range ways {
+		telling.Go(func() {
+			for _, server := range list {
+				if p.forwardCancel(ctx, server, packet) {
+					return
+				}
+			}
+		})
+	}
+	telling.Wait()
+}
+
+// forwardCancel reports whether the server could be told.
+func (p *Proxy) forwardCancel(ctx context.Context, to Server, packet []byte) (told bool) {
+	server, err := p.connect(ctx, to)
 	if err != nil {
-		return
+		return false
 	}
 	defer server.Close()
-	server.SetDeadline(time.Now().Add(owner.terms.ConnectTimeout))
+	server.SetDeadline(time.Now().Add(p.terms.Load().ConnectTimeout))
 	defer context.AfterFunc(ctx, func() { server.SetDeadline(time.Unix(1, 0)) })()
-	if _, err := server.Write(packet); err == nil {
-		io.Copy(io.Discard, io.LimitReader(server, maxStartupBytes))
+	if _, err := server.Write(packet); err != nil {
+		return false
 	}
+	io.Copy(io.Discard, io.LimitReader(server, maxStartupBytes))
+	return true
 }

@@ -102,3 +102,26 @@ func TestCancelDuringProbe(t *testing.T) {
 		}
 	})
 }
+
+// A CancelRequest whose session is at another proxy goes to every server, once, whatever the ways to reach it.
+func TestCancelElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Servers: []Server{{Address: "one"}, {Address: "one"}, {Address: "two"}}})
+		cancel := h.canceller()
+		for range 2 {
+			if synctest.Wait(); len(h.dialed) == 0 {
+				t.Fatal("a server does not hear of it")
+			}
+			cancel.meet()
+			synctest.Wait()
+			if got, _ := cancel.server.heard(); string(got) != cancelAbcd {
+				t.Errorf("a server hears %q", got)
+			}
+			cancel.server.conn.Close()
+		}
+		synctest.Wait()
+		if _, closed := cancel.client.heard(); !closed || len(h.dialed) != 0 {
+			t.Errorf("closed %v, %d more servers hear of it", closed, len(h.dialed))
+		}
+	})
+}

@@ -22,6 +22,12 @@ func (c *cluster) set(address string, role Role) {
 	c.roles[address] = role
 }
 
+func (c *cluster) remove(address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.roles, address)
+}
+
 func (c *cluster) servers(addresses ...string) (list []Server) {
 	for _, address := range addresses {
 		list = append(list, Server{Address: address, Role: func(context.Context) (Role, error) {
@@ -77,4 +83,41 @@ func TestFailover(t *testing.T) {
 			t.Errorf("at a server that is a standby all the same: %q", got)
 		}
 	})
+}
+
+// That a server is the primary is what it said up to a second ago: when it dies or shuts down, who comes meanwhile waits for
+// the next one.
+func TestPrimaryDies(t *testing.T) {
+	for name, die := range map[string]func(*guest){
+		"dies": func(g *guest) { g.server.conn.Close() },
+		"shuts down": func(g *guest) {
+			g.answers(`ErrorResponse S=FATAL V=FATAL C=57P03 "M=the database system is shutting down"`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := cluster{roles: map[string]Role{"a": {}, "b": {Standby: true}}}
+				h := newHouse(t, Config{Servers: c.servers("a", "b"), Target: TargetPrimary})
+				time.Sleep(time.Millisecond) // both have been asked
+				ann := h.knock(annInShop)
+				ann.meet()
+				c.remove("a")
+				die(ann)
+				time.Sleep(3 * time.Second)
+				if got, _ := ann.client.heard(); len(got) > 0 || len(h.dialed) > 0 {
+					t.Errorf("while there is no primary the client hears %q", got)
+				}
+				c.set("b", Role{})
+				if time.Sleep(2 * time.Second); len(h.dialed) == 0 {
+					got, _ := ann.client.heard()
+					t.Fatalf("no session at the next primary; the client hears %q", got)
+				}
+				ann.meet()
+				ann.welcome("abcd")
+				if got, _ := ann.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
+					t.Errorf("the client hears %q", got)
+				}
+			})
+		})
+	}
 }

@@ -362,15 +362,16 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	return p.ended != nil, false
 }
 
-// startCancel tells that a CancelRequest for what runs is sent now. It is false if it comes too late: the client's
-// own has succeeded, and what runs is our note.
+// startCancel tells that a CancelRequest for what runs is sent now. It is false if that is ours: the question for the outbox
+// before the session begins, or the note after the client's request has succeeded.
 func (p *pending) startCancel() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.finishing {
-		p.cancels++
+	if p.finishing || p.status == 0 {
+		return false
 	}
-	return !p.finishing
+	p.cancels++
+	return true
 }
 
 // endCancel tells that the server has dealt with it.

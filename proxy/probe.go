@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -139,6 +141,9 @@ func (s *session) probe() error {
 	} else {
 		answer = nil
 	}
+	if errors.Is(err, errRefused) { // by what this client brought along, a statement_timeout say: that tells nothing of the outbox
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("probe the outbox of database %q: %w", s.started.database, err)
 	}
@@ -149,9 +154,11 @@ func (s *session) probe() error {
 	return nil
 }
 
-// ask runs a query that returns one value at most; nil is null, or an error of the server. What does not
-// answer it passes to the client.
-func (s *session) ask(query string) (value []byte, err error) {
+// errRefused is the server's error in the place of an answer.
+var errRefused = errors.New("the server refuses the question for the outbox")
+
+// ask runs a query that returns one value at most; nil is null. What does not answer it passes to the client.
+func (s *session) ask(query string) (value []byte, refused error) {
 	text := func(dst []byte) []byte { return append(append(dst, query...), 0) }
 	if _, err := s.server.Write(appendMessage(nil, 'Q', text)); err != nil {
 		return nil, err
@@ -176,6 +183,9 @@ func (s *session) ask(query string) (value []byte, err error) {
 			s.down.pass(m)
 		case m.kind == 'N', m.kind == 'A', m.kind == 'E' && isFatal(m.body):
 			s.down.pass(m)
+		case m.kind == 'E':
+			refused = errRefused
+			s.down.drop(m)
 		case m.kind == 'D':
 			value = onlyValue(m.body)
 			s.down.drop(m)
@@ -183,7 +193,7 @@ func (s *session) ask(query string) (value []byte, err error) {
 			s.down.drop(m)
 		}
 		if m.kind == 'Z' {
-			return value, s.down.flush(s.client)
+			return value, cmp.Or(s.down.flush(s.client), refused)
 		}
 	}
 }

@@ -41,6 +41,7 @@ func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 	}
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	if !server.Direct {
 		err = requestTLS(conn)
 	}
@@ -89,7 +90,11 @@ func (p *Proxy) dialPlain(ctx context.Context, address string) (net.Conn, error)
 	if strings.HasPrefix(address, "/") {
 		network = "unix"
 	}
-	conn, err := (&net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}).DialContext(ctx, network, address)
+	dialer := net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}
+	if !dialer.KeepAliveConfig.Enable {
+		dialer.KeepAlive = -1 // not Go's own
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -32,8 +32,9 @@ type startup struct {
 	replication bool
 	key         []byte // body of BackendKeyData; nil if none came
 	server      Server
-	entered     bool // counted by the limits
-	status      byte // of the first ReadyForQuery
+	at          net.Addr // of the server
+	entered     bool     // counted by the limits
+	status      byte     // of the first ReadyForQuery
 }
 
 // errLoginTimeout ends a session that has not begun in time. The client is not told, as by Postgres.
@@ -87,17 +88,33 @@ func (s *session) start(ctx context.Context) error {
 		return err
 	}
 	s.pending.exempts(s.started.replication)
-	s.proxy.own(s)
 	return s.greet()
 }
 
-// connect sends the startup packet to the first server that takes the session.
+// connect sends the startup packet to the first server that takes the session. If none of those with the right role does,
+// it waits: that they have it is what they said up to a second ago.
 func (s *session) connect(ctx context.Context, packet []byte) error {
-	servers, err := s.proxy.hosts.choose(ctx, s.terms.ConnectTimeout)
-	if err != nil {
-		return unreachableError(err)
+	hosts, deadline := s.proxy.hosts, time.Now().Add(s.terms.ConnectTimeout)
+	for {
+		servers, err := hosts.choose(ctx, time.Until(deadline))
+		if err != nil {
+			return unreachableError(err)
+		}
+		failures, err := s.try(ctx, packet, servers)
+		if len(failures) == 0 {
+			return err
+		}
+		if hosts.anyWill() {
+			return unreachableError(errors.Join(failures...))
+		}
+		for i, server := range servers {
+			hosts.learn(server.Address, opinion{err: failures[i]})
+		}
 	}
-	var failures []error
+}
+
+// try returns why each of the servers does not take the session, none if one does.
+func (s *session) try(ctx context.Context, packet []byte, servers []Server) (failures []error, err error) {
 	for i, server := range servers {
 		conn, err := s.proxy.connect(ctx, server)
 		if err != nil {
@@ -105,25 +122,34 @@ func (s *session) connect(ctx context.Context, packet []byte) error {
 			continue
 		}
 		if !s.adopt(conn) {
-			return net.ErrClosed
+			return nil, net.ErrClosed
 		}
-		s.started.server = server
+		s.started.server, s.started.at = server, conn.RemoteAddr()
 		declined := s.offer(packet, servers[i+1:])
 		if declined == nil {
-			return nil
+			return nil, nil
 		}
 		failures = append(failures, fmt.Errorf("%s: %w", server.Address, declined))
 		s.down.clear()
 	}
-	return unreachableError(errors.Join(failures...))
+	return failures, nil
+}
+
+// way is how the session's server was reached: a name may lead to another machine by now.
+func (st *startup) way() Server {
+	server := st.server
+	if at, ok := st.at.(*net.TCPAddr); ok {
+		server.Address = at.String()
+	}
+	return server
 }
 
 // offer sends the startup packet, and returns why the next server is to be tried: this one does not answer, is not
 // ready for clients, or wants the other kind of connection, with TLS or without. What it has answered stays in the
-// buffer. With nothing left to try all of its answers go to the client.
+// buffer. With nothing left to try, and nothing to wait for, all of its answers go to the client.
 func (s *session) offer(packet []byte, others []Server) (declined error) {
 	_, err := s.server.Write(packet)
-	if len(others) == 0 || err != nil {
+	if len(others) == 0 && s.proxy.hosts.anyWill() || err != nil {
 		return err
 	}
 	s.server.SetReadDeadline(time.Now().Add(s.terms.ConnectTimeout))
@@ -133,7 +159,7 @@ func (s *session) offer(packet []byte, others []Server) (declined error) {
 		return err
 	}
 	code := string(errorField(m.body, 'C'))
-	if code == "57P03" || code == "28000" && others[0].Address == s.started.server.Address {
+	if code == "57P03" || code == "28000" && len(others) > 0 && others[0].Address == s.started.server.Address {
 		return errors.New(string(errorField(m.body, 'M')))
 	}
 	return nil
@@ -223,9 +249,9 @@ func (st *startup) read(packet []byte) error {
 		rest = after
 		switch string(name) {
 		case "user":
-			st.user = string(value)
+			st.user = string(cutName(value))
 		case "database":
-			st.database = string(value)
+			st.database = string(cutName(value))
 		case "replication":
 			st.replication = !isOff(string(value))
 		}
@@ -273,6 +299,7 @@ func (s *session) relayAnswers() error {
 		for {
 			m, ok, err := s.up.message()
 			if err != nil {
+				s.server.Close()
 				return err
 			}
 			if ok && m.kind != 'p' && m.kind != 'X' {
@@ -342,6 +369,7 @@ func (st *startup) learn(s *session, m message) {
 	case 'K':
 		if m.whole() && len(m.body) >= 8 {
 			st.key = append([]byte(nil), m.body...)
+			s.proxy.own(s)
 		}
 	}
 }

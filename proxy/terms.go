@@ -42,11 +42,14 @@ func newTerms(config Config) (*terms, error) {
 }
 
 // Reload puts those parts of a configuration in force that may change while clients are served: Key, TLS, SQLText,
-// Attribution, RequireOutbox for the sessions that begin from now on, Limits for all. After an error everything
-// stays as it was.
+// Attribution, RequireOutbox for the sessions that begin from now on, Limits for all. No Key leaves
+// the one in force. After an error everything stays as it was.
 func (p *Proxy) Reload(config Config) error {
 	changed := p.terms.Load().Config
-	changed.Key, changed.TLS, changed.Limits = config.Key, config.TLS, config.Limits
+	changed.TLS, changed.Limits = config.TLS, config.Limits
+	if len(config.Key) > 0 {
+		changed.Key = config.Key
+	}
 	changed.SQLText, changed.Attribution, changed.RequireOutbox = config.SQLText, config.Attribution, config.RequireOutbox
 	t, err := newTerms(changed)
 	if err != nil {

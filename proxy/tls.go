@@ -41,8 +41,13 @@ type certificates struct {
 
 	mu     sync.Mutex
 	read   [3]time.Time // modification times
+	tried  time.Time    // when they were read last
+	broken bool         // ... and could not be used
 	config *tls.Config
 }
+
+// brokenLasts is until files that could not be used are read again: it may be that only their permissions change.
+const brokenLasts = time.Second
 
 func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {
 	switch c.Mode {
@@ -73,12 +78,15 @@ func (c *certificates) current() *tls.Config {
 	loaded, err := c.load()
 	if err != nil {
 		c.log.Warn("the changed TLS files cannot be used; the former certificate stays", zap.Error(err))
-		return config
+	} else {
+		c.log.Info("TLS certificate read again")
 	}
-	c.log.Info("TLS certificate read again")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.read == modified { // not overtaken by the next change
+	if c.read != modified { // overtaken by the next change
+		return c.config
+	}
+	if c.broken = err != nil; !c.broken {
 		c.config = loaded
 	}
 	return c.config
@@ -88,9 +96,11 @@ func (c *certificates) current() *tls.Config {
 func (c *certificates) claim(modified [3]time.Time) (config *tls.Config, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	changed = modified != c.read
-	c.read = modified
-	return c.config, changed
+	if modified == c.read && !(c.broken && time.Since(c.tried) > brokenLasts) {
+		return c.config, false
+	}
+	c.read, c.tried = modified, time.Now()
+	return c.config, true
 }
 
 func (c *certificates) modified() (times [3]time.Time) {

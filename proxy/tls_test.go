@@ -3,11 +3,61 @@ package proxy
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
 )
+
+// Files that could not be used are read again though no time of them changes: their owner may have.
+func TestCertificateIsTriedAgain(t *testing.T) {
+	authority := httptest.NewTLSServer(nil)
+	defer authority.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(authority.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := ClientTLS{CertFile: filepath.Join(t.TempDir(), "cert"), KeyFile: filepath.Join(t.TempDir(), "key")}
+	written := time.Now()
+	write := func(file, kind string, content []byte) {
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, written, written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(files.CertFile, "CERTIFICATE", authority.Certificate().Raw)
+	write(files.KeyFile, "PRIVATE KEY", key)
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newCertificates(files, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := c.current()
+		written = written.Add(time.Minute)
+		write(files.KeyFile, "PRIVATE KEY", nil)
+		if c.current() != first {
+			t.Error("a broken key is used")
+		}
+		write(files.KeyFile, "PRIVATE KEY", key)
+		if c.current() != first {
+			t.Error("every handshake reads what could not be used")
+		}
+		time.Sleep(2 * brokenLasts)
+		if c.current() == first {
+			t.Error("the mended key is not read")
+		}
+	})
+}
 
 // A client that has said that it ends, and all that it wants to know, hears the answers to the end: PostgreSQL must have
 // nothing to read when it ends, or they are lost.
