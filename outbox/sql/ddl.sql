@@ -9,7 +9,7 @@ DECLARE
     touched oid[];
     listed  boolean;
 BEGIN
-    IF pgtee.ready() IS NULL THEN
+    IF pgtee.ready() IS NULL OR tg_tag = 'REINDEX' THEN -- before PostgreSQL 17 that fired no event trigger
         RETURN;
     END IF;
     SELECT jsonb_agg(jsonb_build_object(
