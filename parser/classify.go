@@ -210,7 +210,8 @@ func (p *phrase) analyzes() bool {
 	runs := false
 	p.advance()
 	for !p.ends() && !p.acceptSymbol(')') {
-		if p.acceptAny("ANALYZE", "ANALYSE") {
+		if p.isNamed(p.token, "ANALYZE") || p.isNamed(p.token, "ANALYSE") {
+			p.advance()
 			runs = !p.isFalse()
 			continue
 		}

@@ -19,7 +19,11 @@ func (p *phrase) definition(s *Statement, first string) {
 			s.Note = After
 		}
 	case "INDEX":
-		if !alter && p.isWord(p.token, "CONCURRENTLY") {
+		if !alter && p.isWord(p.token, "CONCURRENTLY") || create && p.mentions("TIMESCALEDB") {
+			s.Note = After
+		}
+	case "MATERIALIZED VIEW", "EXTENSION": // TimescaleDB fills its views in transactions of their own, and is loaded by the first command of a session
+		if (create || alter) && p.mentions("TIMESCALEDB") {
 			s.Note = After
 		}
 	case "TABLE":
@@ -48,7 +52,7 @@ func (s *Statement) IsDDL() bool {
 	case "COMMENT", "GRANT", "REVOKE":
 		return true
 	}
-	return s.Verb == "SECURITY LABEL" || s.Verb == "REFRESH MATERIALIZED VIEW" || s.Verb == "IMPORT FOREIGN SCHEMA"
+	return s.Verb == "SELECT INTO" || s.Verb == "SECURITY LABEL" || s.Verb == "REFRESH MATERIALIZED VIEW" || s.Verb == "IMPORT FOREIGN SCHEMA"
 }
 
 // object reads the kind of object, of up to four words, and returns the command's name ("ALTER FOREIGN DATA

@@ -14,12 +14,11 @@ func (p *phrase) name() string {
 	text := p.text(p.token)
 	switch {
 	case p.kind == word:
-		return cutName(bytes.Map(func(r rune) rune {
-			if r < utf8.RuneSelf {
-				return rune(lower(byte(r)))
-			}
-			return r
-		}, text))
+		folded := bytes.Clone(text)
+		for i, c := range folded {
+			folded[i] = lower(c)
+		}
+		return cutName(folded)
 	case p.kind != quoted:
 		return ""
 	case text[0] != '"':

@@ -65,15 +65,16 @@ func (p *phrase) acceptAny(keywords ...string) bool {
 // ends tells whether nothing follows.
 func (p *phrase) ends() bool { return p.kind == endOfText || p.kind == unreadable }
 
-// find moves to the first of these keywords outside parentheses and returns it, or "" at the end.
+// find moves to the first of these keywords outside parentheses and returns it, or "" at the end. Behind a dot stands a name.
 func (p *phrase) find(words ...string) string {
-	for depth := 0; !p.ends(); p.advance() {
+	var last token
+	for depth := 0; !p.ends(); last = p.advance() {
 		switch {
 		case p.is(p.token, '('):
 			depth++
 		case p.is(p.token, ')'):
 			depth--
-		case depth == 0:
+		case depth == 0 && !p.is(last, '.'):
 			for _, w := range words {
 				if p.isWord(p.token, w) {
 					return w
@@ -82,6 +83,22 @@ func (p *phrase) find(words ...string) string {
 		}
 	}
 	return ""
+}
+
+// mentions tells whether this identifier, given in capitals, stands anywhere from here on, quoted or not.
+func (p *phrase) mentions(identifier string) bool {
+	for ahead := *p; !ahead.ends(); ahead.advance() {
+		if ahead.isNamed(ahead.token, identifier) {
+			return true
+		}
+	}
+	return false
+}
+
+// isNamed tells whether a token is this identifier, given in capitals and known in small letters.
+func (p *phrase) isNamed(t token, identifier string) bool {
+	text := p.text(t)
+	return p.isWord(t, identifier) || t.kind == quoted && len(text) == len(identifier)+2 && equalFold(unquote(text), identifier)
 }
 
 // skipParens moves behind the group in parentheses that starts here and returns its last token.

@@ -54,7 +54,7 @@ func (p *phrase) hints() (h hints) {
 		switch {
 		case p.is(p.token, '('):
 			h.calls = h.calls || p.isCall(last)
-			h.publishes = h.publishes || p.isWord(last[0], "PUBLISH") && p.is(last[1], '.') && p.isWord(last[2], "PGTEE")
+			h.publishes = h.publishes || p.isNamed(last[0], "PUBLISH") && p.is(last[1], '.') && p.isNamed(last[2], "PGTEE")
 		case p.kind == word && !p.is(last[0], '.') && !p.isWord(last[0], "AS"):
 			h.with = h.with || p.isWord(p.token, "WITH")
 			h.into = h.into || p.isWord(p.token, "INTO")

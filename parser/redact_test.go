@@ -56,6 +56,12 @@ func TestRedact(t *testing.T) {
 		{"brandnew password as 'x', 5", "brandnew password as X, X"},
 		{"create brandnew a with password is 'x'", "create brandnew a with password is X"},
 		{"create table t (password text default 'a', b int default 5, key text default 'b')", ""},
+		{"create view v as select 'x' as password", "create view v as select X as password"},
+		{"create materialized view v as select 1, 'x' as pwd", "create materialized view v as select X, X as pwd"},
+		{"create table t as select 'x' as password", "create table t as select X as password"},
+		{"create rule r as on insert to t do also insert into u (password) values ('x')", "create rule r as on insert to t do also insert into u (password) values (X)"},
+		{"create function f() returns int begin atomic update u set pwd = 'x'; end", "create function f() returns int begin atomic update u set pwd = X"},
+		{"create trigger g after insert on t execute function f('Authorization: Bearer abc', 'x')", "create trigger g after insert on t execute function f(X, 'x')"},
 		{"comment on column u.password is 'hash'", ""},
 		{"copy t from program 'curl http://h'", ""},
 
@@ -94,7 +100,7 @@ func TestSecret(t *testing.T) {
 
 // TestMentionsSecret checks the quick test against the rules that it stands in front of.
 func TestMentionsSecret(t *testing.T) {
-	for _, name := range append([]string{"KEY", "dblink", "connection", "PassWd", "ssl_passphrase"}, secretNames...) {
+	for _, name := range append([]string{"KEY", "dblink", "connection", "PassWd", "ssl_passphrase", "bearer "}, secretNames...) {
 		if !mentionsSecret([]byte("a" + name + "b")) {
 			t.Errorf("%s is not seen", name)
 		}

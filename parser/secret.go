@@ -20,8 +20,8 @@ func isPasswordName(name []byte) bool {
 	return containsFold(name, "PASSW") || containsFold(name, "PASSP") || containsFold(name, "PWD")
 }
 
-// leaks tells whether a literal or comment may hold a credential: it mentions a password, assigns a secret, or is a
-// URL with a password.
+// leaks tells whether a literal or comment may hold a credential: it mentions a password or a bearer token, assigns a secret,
+// or is a URL with a password.
 func leaks(text []byte) bool {
 	if isPasswordName(text) {
 		return true
@@ -30,7 +30,7 @@ func leaks(text []byte) bool {
 		containsFold(text, "CREDENTIAL") || containsFold(text, "KEY=")) {
 		return true
 	}
-	return holdsURL(text)
+	return containsFold(text, "BEARER ") || holdsURL(text)
 }
 
 // holdsURL tells whether text holds a URL with a password: ://user:password@, where libpq looks for it.
@@ -83,6 +83,10 @@ func containsFold(text []byte, capitals string) bool {
 func mentionsSecret(sql []byte) bool {
 	for i, c := range sql {
 		switch c {
+		case 'b', 'B':
+			if around(sql, i, 0, "BEARER ") {
+				return true
+			}
 		case 'w', 'W':
 			if around(sql, i, 4, "PASSW") || around(sql, i, 1, "PWD") {
 				return true
@@ -130,8 +134,10 @@ func understand(text []byte, lexis Lexis) (definition, all bool) {
 		switch _, kind := p.object(first); kind {
 		case "ROLE":
 			return true, p.hasOddPassword()
-		case "":
+		case "", "VIEW", "MATERIALIZED VIEW", "RULE", "FUNCTION", "PROCEDURE": // there are queries in them
 			return true, p.mentionsPassword()
+		case "TABLE":
+			return true, first == "CREATE" && p.find("AS") != "" && p.mentionsPassword()
 		}
 		return true, false
 	}

@@ -28,7 +28,8 @@ func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 }
 
 // SplitBeginning is Split for a text of which only the beginning, sql, is there. The last statement goes on to the end of
-// sql. It stands for all that may follow, and counts as a write, unless it cannot run in a transaction block.
+// sql. It stands for all that may follow, and counts as a write, unless it cannot run in a transaction block, or is a CALL or
+// DO: what that runs may commit, which the server refuses beside a note.
 func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 	first := len(dst)
 	s := splitter{lexer: newLexer(sql, lexis)}
@@ -48,7 +49,7 @@ func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 	rest := sql[last.Start:]
 	classify(last, opening(rest, lexis), lexis)
 	last.Secret = Unread(rest, lexis).Secret
-	if last.Inner = Always; last.Note != After {
+	if last.Inner = Always; last.Note != After && last.Verb != "CALL" && last.Verb != "DO" {
 		last.Note = Always
 	}
 	return dst

@@ -193,6 +193,11 @@ func TestSplitBeginning(t *testing.T) {
 			t.Errorf("%q: the last statement counts as %v", sql, last.Note)
 		}
 	}
+	for _, sql := range []string{"CALL p('{", "DO $$ BEGIN COMMIT; "} { // they may commit, and not beside a note
+		if list := SplitBeginning(nil, []byte(sql), standard); list[0].Note != InBlock {
+			t.Errorf("%s: %v", sql, list[0].Note)
+		}
+	}
 	if list := SplitBeginning(nil, []byte("VACUUM /* long"), standard); list[0].Note != After {
 		t.Error("VACUUM is one that may run in a transaction block")
 	}

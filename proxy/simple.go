@@ -113,10 +113,14 @@ func setsEncoding(list []parser.Statement) bool {
 	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.SetEncoding })
 }
 
-// need returns when a statement with these effects gets a note: what EXECUTE does was told by its PREPARE.
+// need returns when a statement with these effects gets a note: what EXECUTE does was told by its PREPARE. In a block the
+// server refuses what cannot run there; the forms that can, of ALTER SUBSCRIPTION say, write.
 func (s *session) need(own parser.Need, e effects) parser.Need {
 	if e.tx == parser.Execute && own != parser.Always {
-		return s.statements.run(e, s.tx.group).need
+		own = s.statements.run(e, s.tx.group).need
+	}
+	if own == parser.After && s.tx.open {
+		return parser.Always
 	}
 	return own
 }
