@@ -59,7 +59,7 @@ var (
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",
-			Old: "\t\tif err := s.noteBefore(st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			Old: "\t\tif err := s.noteBefore(st, bound, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}\n",
 			New: "\t\t_ = bound\n"},
 		{File: "proxy/extended.go",
 			Old: "s.statements.bind(portal, st, s.tx.group)",

@@ -114,8 +114,7 @@ func (s *session) execute(m message) error {
 			s.proxy.counters.queries.Add(1)
 			s.notes.statement++
 		}
-		set := s.pending.settings.Load()
-		if err := s.noteBefore(st, bound, set); err != nil {
+		if err := s.noteBefore(st, bound, s.pending.settings.Load()); err != nil {
 			return err
 		}
 		if st.unreadable {
