@@ -102,11 +102,10 @@ func (p *place) startServer(log string) (err error) {
 
 // socketDir makes a folder whose name is short enough for a Unix socket in it, and open to the server's user.
 func (p *place) socketDir() (string, error) {
-	dir, err := os.MkdirTemp("", "pgtee-")
+	dir, err := p.world.Sub("s")
 	if err != nil {
 		return "", err
 	}
-	p.world.OnClose(func() error { return os.RemoveAll(dir) })
 	return dir, os.Chmod(dir, 0o777)
 }
 
