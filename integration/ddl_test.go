@@ -1,19 +1,15 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// recordedDDL is what the event triggers wrote, one line per record.
-const recordedDDL = `SELECT coalesce(string_agg(o.note::jsonb->>'command' || ': ' || (
-		SELECT string_agg(x->>'type' || ' ' || (x->>'name'), ', ' ORDER BY x->>'type' DESC, x->>'name')
-		FROM jsonb_array_elements(o.note::jsonb->'objects') AS x)
-		|| CASE WHEN (o.note::jsonb->>'listed')::bool THEN '' ELSE ' not listed' END, E'\n' ORDER BY o.at), '')
-	FROM pgtee.outbox AS o WHERE o.kind = 'd'`
+	"github.com/pgtee/pgtee/outbox"
+)
 
 // Each command is recorded once, an extension without its members, temporary objects not at all. (What an
 // extension's script drops is recorded: the trigger cannot tell it from a command of the user.)
@@ -34,11 +30,12 @@ func TestDDLIsRecordedOnce(t *testing.T) {
 				"CREATE TABLE: table public.t, index public.t_b_key, index public.t_pkey", "ALTER TABLE: table public.t", "ALTER TABLE: table column public.t.d",
 				"CREATE EXTENSION: extension citext", "DROP EXTENSION: extension citext", "DROP TABLE: table public.t",
 			}, "\n")
-			if got := r.Query(recordedDDL); got != want {
+			if got := r.RecordedDDL(); got != want {
 				t.Errorf("recorded:\n%s\nwant:\n%s", got, want)
 			}
-			const columns = `SELECT x->'columns'->1->>'name' FROM pgtee.outbox AS o, jsonb_array_elements(o.note::jsonb->'objects') AS x WHERE x->>'type' = 'table column'`
-			if got := r.Query(columns); got != "d" {
+			var renamed outbox.DDLRecord
+			r.must(json.Unmarshal([]byte(r.Emitted("d")[2].body), &renamed))
+			if got := renamed.Objects[0].Columns[1].Name; got != "d" {
 				t.Errorf("second column after it was renamed: %s, want d", got)
 			}
 		})
@@ -52,7 +49,8 @@ func TestDDLBesideADroppedTable(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
 			r.Setup()
 			r.Exec("CREATE TABLE gone (id int PRIMARY KEY)", "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE part PARTITION OF parts DEFAULT",
-				"CREATE TABLE t (id int PRIMARY KEY, b int UNIQUE)", "DELETE FROM pgtee.outbox")
+				"CREATE TABLE t (id int PRIMARY KEY, b int UNIQUE)")
+			before := r.RecordedDDL()
 			conn := r.dial(r.URL())
 			defer conn.Close(r.ctx)
 			exec := func(sql string) {
@@ -60,10 +58,11 @@ func TestDDLBesideADroppedTable(t *testing.T) {
 				r.must(err)
 			}
 			exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")
-			r.Exec("DROP TABLE gone", "DROP TABLE parts", "DELETE FROM pgtee.outbox")
-			exec("SELECT pgtee.has_identity(oid) FROM pg_class WHERE relname IN ('gone', 'parts')")
+			r.Exec("DROP TABLE gone", "DROP TABLE parts")
+			exec("SELECT pgtee.tables(array_agg(oid)) FROM pg_class WHERE relname IN ('gone', 'parts')")
 			exec("ALTER TABLE t DROP COLUMN b; DROP TABLE t; COMMIT")
-			if got, want := r.Query(recordedDDL), "ALTER TABLE: table public.t\nDROP TABLE: table public.t"; got != want {
+			want := before + "\nDROP TABLE: table public.gone\nDROP TABLE: table public.part, table public.parts\nALTER TABLE: table public.t\nDROP TABLE: table public.t"
+			if got := r.RecordedDDL(); got != want {
 				t.Errorf("recorded:\n%s\nwant:\n%s", got, want)
 			}
 		})

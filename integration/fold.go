@@ -55,6 +55,9 @@ func (f *Fold) Add(r Record) error {
 	case "t":
 		clear(f.Rows)
 		clear(f.gone)
+		if e.Headers["pgtee-resync"] != "" {
+			clear(f.moved)
+		}
 	case "r", "c", "u":
 		return f.put(&e)
 	default:

@@ -51,11 +51,9 @@ var (
 		Old: "if p.Timeline == s.Timeline {",
 		New: "if true {"}
 	listTablesOnly = []harness.Bug{
-		{File: "outbox/setup.go", Old: "target := \"FOR ALL TABLES\"\n\tif !server.superuser {", New: "target := \"\"\n\tif false {"},
-		{File: "outbox/setup.go", Old: "if _, err := listTables(ctx, conn); err != nil {",
-			New: "if err := execute(ctx, conn, \"ALTER PUBLICATION pgtee_rows ADD TABLE ONLY \"+strings.Join(outboxTables, \", ONLY \")); err != nil {\n\t\treturn err\n\t}\n\tif _, err := listTables(ctx, conn); err != nil {"},
-		{File: "outbox/sql/ddl.sql", Old: "        CONTINUE WHEN t.wanted IS NOT DISTINCT FROM t.present;",
-			New: "        IF NOT EXISTS (SELECT FROM pg_publication_tables WHERE pubname = 'pgtee_rows' AND format('%I.%I', schemaname, tablename)::regclass = t.name::regclass) THEN EXECUTE 'ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || t.name; END IF;\n        CONTINUE WHEN t.wanted IS NOT DISTINCT FROM t.present;"},
+		{File: "outbox/publication.go", Old: "\tif server.superuser {\n\t\treturn \"FOR ALL TABLES\"", New: "\tif false {\n\t\treturn \"FOR ALL TABLES\""},
+		{File: "outbox/sql/capture.sql", Old: "    FOR publication IN\n        SELECT pubname FROM pg_publication WHERE",
+			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOR publication IN\n        SELECT pubname FROM pg_publication WHERE"},
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",

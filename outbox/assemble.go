@@ -22,7 +22,8 @@ type Assembler struct {
 	verifier  *verifier
 	replays   replays
 
-	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
+	noTriggers bool   // the database has no event triggers of ours: notes tell of DDL
+	secret     []byte // with which pgtee.emit() signs
 
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
@@ -247,7 +248,12 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 	if a.current == nil {
 		return errors.New("transactional message outside of a transaction")
 	}
-	if string(m.Prefix) == MessagePrefix {
+	switch {
+	case string(m.Prefix) != MessagePrefix:
+	case isEmitted(m.Content):
+		a.emitted(lsn, m.Content)
+		return nil
+	default:
 		a.messageNote(lsn, m.Content)
 		return nil
 	}

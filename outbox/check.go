@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -37,33 +38,41 @@ func visit(ctx context.Context, cfg SetupConfig) (*pgconn.PgConn, *serverState, 
 
 // serverState is what setup and check need to know of a server and one of its databases.
 type serverState struct {
-	version      int // server_version_num
-	database     string
-	user         string
-	superuser    bool
-	replication  bool // may create slots
-	creator      bool // may create schemas in this database
-	walLevel     string
-	maxSlots     int
-	usedSlots    int
-	maxSenders   int
-	keepSize     string // max_slot_wal_keep_size in MB; "-1" for no limit
-	syncSlots    string // synchronized_standby_slots; "" below 17
-	standbys     int
-	recovery     bool
-	installed    bool   // schema pgtee with meta
-	untrusted    string // other roles that own parts of schema pgtee, and could so act as us; "" if none
-	metaSlot     string // pgtee.meta.slot
-	ready        string // pgtee.ready()
-	publications int
-	public       bool // PUBLIC may execute pgtee.publish()
-	signallers   bool // PUBLIC may ask for snapshots
-	triggers     int
-	noIdentity   []string // tables whose UPDATE and DELETE are not published
-	unlisted     []string // tables with an identity that are not in pgtee_identity
-	unkeyed      []string // tables that must have a key, and have none
-	stale        []string // tables without an identity that are in pgtee_identity
-	slot         *slotState
+	version       int // server_version_num
+	database      string
+	user          string
+	superuser     bool
+	replication   bool // may create slots
+	creator       bool // may create schemas in this database
+	walLevel      string
+	maxSlots      int
+	usedSlots     int
+	maxSenders    int
+	keepSize      string // max_slot_wal_keep_size in MB; "-1" for no limit
+	syncSlots     string // synchronized_standby_slots; "" below 17
+	standbys      int
+	recovery      bool
+	installed     bool   // schema pgtee with meta
+	untrusted     string // other roles that own parts of schema pgtee, and could so act as us; "" if none
+	metaSlot      string // pgtee.meta.slot
+	ready         string // pgtee.ready()
+	publications  []publication
+	narrowed      [][2]string // publication and table of memberships that are not what we make: see narrowedSQL
+	metaPublished bool        // a publication names pgtee.meta
+	replicators   []string    // publications of others that replicate our tables
+	public        bool        // PUBLIC may execute pgtee.publish()
+	signallers    bool        // PUBLIC may ask for snapshots
+	triggers      int
+	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or ought not to be
+	unkeyed       []string       // tables that must have a key, and have none
+	slot          *slotState
+}
+
+// tableCapture is a row of pgtee.tables().
+type tableCapture struct {
+	name   string // quoted for SQL
+	listed bool
+	reason string // why its UPDATE and DELETE cannot be published; "": they can
 }
 
 type slotState struct {
@@ -125,14 +134,28 @@ func (s *serverState) inspectSlot(ctx context.Context, conn *pgconn.PgConn, cfg 
 
 func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig) error {
 	got, err := rows(ctx, conn, `SELECT to_regclass('pgtee.meta') IS NOT NULL AND to_regprocedure('pgtee.ready()') IS NOT NULL,
-		(SELECT count(*) FROM pg_publication WHERE pubname IN ('pgtee_rows', 'pgtee_identity')),
-		(SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A')`)
+		(SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'A'),
+		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = to_regclass('pgtee.meta'))`)
 	if err != nil {
 		return err
 	}
-	s.installed = got[0][0] == "t"
-	s.publications, _ = strconv.Atoi(got[0][1])
-	s.triggers, _ = strconv.Atoi(got[0][2])
+	s.installed, s.metaPublished = got[0][0] == "t", got[0][2] == "t"
+	s.triggers, _ = strconv.Atoi(got[0][1])
+	if s.publications, err = readPublications(ctx, conn); err != nil {
+		return err
+	}
+	if got, err = rows(ctx, conn, narrowedSQL); err != nil {
+		return err
+	}
+	for _, row := range got {
+		s.narrowed = append(s.narrowed, [2]string{row[0], row[1]})
+	}
+	if got, err = rows(ctx, conn, replicatorsSQL); err != nil {
+		return err
+	}
+	for _, row := range got {
+		s.replicators = append(s.replicators, row[0])
+	}
 	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
 		return err
 	}
@@ -147,17 +170,21 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.public, s.signallers = got[0][0] == "t", got[0][1] == "t"
-	const listed = `EXISTS (SELECT FROM pg_publication_rel AS r
-		JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = 'pgtee_identity' AND r.prrelid = c.oid)`
-	if s.stale, err = ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid) AND "+listed); err != nil {
+	if got, err = rows(ctx, conn, "SELECT to_regprocedure('pgtee.tables(oid[])') IS NOT NULL"); err != nil || got[0][0] != "t" {
 		return err
 	}
-	if s.noIdentity, err = ownTables(ctx, conn, "NOT pgtee.has_identity(c.oid)"); err != nil {
-		return err
+	got, err = rows(ctx, conn, "SELECT name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
+	for _, row := range got {
+		s.uncaptured = append(s.uncaptured, tableCapture{row[0], row[1] == "t", row[2]})
 	}
-	s.unlisted, err = ownTables(ctx, conn, "pgtee.has_identity(c.oid) AND NOT "+listed)
 	return err
 }
+
+// replicatorsSQL lists the publications of others that cover the tables of schema pgtee: those of all tables, of the schema,
+// and of a table by its name.
+const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
+	WHERE p.pubname !~ '^pgtee_(rows|identity(_[0-9]+)?)$' AND (p.puballtables
+		OR EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.pubname = p.pubname AND t.schemaname = 'pgtee')) ORDER BY 1`
 
 // untrustedOwners names, to a superuser, the other roles that own parts of schema pgtee: a function or
 // trigger of theirs would run with the rights of whoever calls it.
@@ -213,6 +240,10 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.warn("run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
 	}
+	for _, name := range s.replicators {
+		r.warn("give the proxies --outbox message: then nothing is ever written into a table of pgtee",
+			"publication %s replicates the tables of schema pgtee, too: with --outbox table its subscribers get the notes, or stop because they have no such table", name)
+	}
 	if s.version >= 170000 && s.standbys > 0 && s.syncSlots == "" {
 		r.warn("set synchronized_standby_slots to the standbys' physical slots and reload",
 			"synchronized_standby_slots is empty: after a failover Kafka may hold transactions that the new primary lacks")
@@ -249,9 +280,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	default:
 		r.ok("schema pgtee, version %s", s.ready)
 	}
-	if s.publications < 2 {
-		r.problem(again+" and take a new snapshot", "%d of the two publications %s, %s are there", s.publications, RowsPublication, IdentityPublication)
-	}
+	s.reportPublications(again, r)
 	if s.slot == nil {
 		r.problem(again, "slot %s is not there", cfg.Slot)
 	} else {
@@ -263,16 +292,53 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	if s.signallers {
 		r.warn(again+" --grant-snapshot ROLE,...", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
 	}
-	if s.triggers < 2 {
-		r.warn("run pgtee setup as a superuser", "no event triggers: DDL is known from notes only, and new tables are not published before the next setup")
+	if s.triggers < 3 {
+		r.warn("run pgtee setup as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
 	}
-	for _, table := range s.noIdentity {
-		r.warn(fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...), or REPLICA IDENTITY FULL", table), "table %s has no replica identity: its UPDATE and DELETE are not published", table)
+	for _, t := range s.uncaptured {
+		switch {
+		case t.reason == "":
+			r.warn(again, "table %s has a replica identity but is in no publication %s: its UPDATE and DELETE are not published", t.name, IdentityPublication)
+		case t.listed:
+			r.warn(again, "table %s is in a publication %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
+		default:
+			r.warn(t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)
+		}
 	}
-	for _, table := range s.stale {
-		r.warn(again, "table %s has lost its replica identity but is in %s: its UPDATE and DELETE fail", table, IdentityPublication)
+}
+
+// repair is what makes the UPDATE and DELETE of a table published.
+func (t tableCapture) repair() string {
+	switch {
+	case strings.Contains(t.reason, "virtual generated column"):
+		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT, with a primary key", t.name)
+	case strings.Contains(t.reason, "foreign table"):
+		return "capture it where it is"
+	case strings.Contains(t.reason, "unlogged"):
+		return fmt.Sprintf("ALTER TABLE %s SET LOGGED", t.name)
 	}
-	for _, table := range s.unlisted {
-		r.warn(again, "table %s has a replica identity but is not in %s: its UPDATE and DELETE are not published", table, IdentityPublication)
+	return fmt.Sprintf("ALTER TABLE %[1]s ADD PRIMARY KEY (...), or ALTER TABLE %[1]s REPLICA IDENTITY FULL", t.name)
+}
+
+// reportPublications tells what is wrong with the publications: their members are another matter.
+func (s *serverState) reportPublications(again string, r *Report) {
+	there := map[string]publication{}
+	for _, p := range s.publications {
+		there[p.name] = p
+	}
+	for _, name := range publicationNames(s) {
+		p, found := there[name]
+		switch {
+		case !found:
+			r.problem(again+" and take a new snapshot", "publication %s is missing", name)
+		case p.wrong(s.version):
+			r.problem(again+" and take a new snapshot", "publication %s was altered: it publishes something else than setup has it publish", name)
+		case name == RowsPublication && !p.allTables && s.superuser:
+			r.warn("to publish all tables, run DROP PUBLICATION "+name+" and pgtee setup, and take a new snapshot",
+				"publication %s lists tables: rows written into a new table before it is listed are not in the stream", name)
+		}
+	}
+	for _, m := range s.narrowed {
+		r.problem(again+" and take a new snapshot of it", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
 	}
 }

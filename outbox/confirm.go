@@ -26,9 +26,8 @@ func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if horizon.xid != "" {
-		const move = "UPDATE pgtee.meta SET confirmed_xid = %[1]s WHERE confirmed_xid IS NULL OR confirmed_xid < %[1]s"
-		if err := execute(ctx, conn, fmt.Sprintf(move, quoteLiteral(horizon.xid))); err != nil {
-			return horizon, fmt.Errorf("record in pgtee.meta what is confirmed: run pgtee setup again, or GRANT UPDATE ON pgtee.meta to the publisher's role: %w", err)
+		if _, err := rows(ctx, conn, "SELECT pgtee.confirm($1::text::xid8)", horizon.xid); err != nil {
+			return horizon, fmt.Errorf("record what is confirmed: %w", ourFunction(err))
 		}
 	}
 	// A transaction that the snapshot takes for ended has written its commit record, so the position must be read

@@ -19,6 +19,7 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	config.RuntimeParams["application_name"] = "pgtee"
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
+	config.RuntimeParams["default_transaction_read_only"] = "off"
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, connectError(config, err)

@@ -7,7 +7,8 @@ import (
 
 // What roles are let do, for %s, their names.
 const (
-	publishGrant = `GRANT EXECUTE ON FUNCTION
+	publisherGrant = `GRANT SELECT ON pgtee.meta TO %s;`
+	publishGrant   = `GRANT EXECUTE ON FUNCTION
 		pgtee.publish(text, text, jsonb, jsonb), pgtee.publish(text, text, json, jsonb), pgtee.publish(text, text, text, jsonb),
 		pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) TO %s;`
 	signalGrant = `GRANT EXECUTE ON FUNCTION pgtee.snapshot(regclass[], text, text),

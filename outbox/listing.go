@@ -9,15 +9,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// tablesAtOnce bounds the locks that one ALTER PUBLICATION takes: all sessions share
-// max_locks_per_transaction * max_connections.
+// tablesAtOnce bounds the locks that one transaction takes: all sessions share max_locks_per_transaction *
+// max_connections.
 const tablesAtOnce = 500
 
-// ListTables lists in the publications what the event trigger could not list (DDLRecord.Listed is false:
-// another transaction held the lock) and what was made where there is no event trigger. It returns the
-// tables that it added, quoted for SQL: some of what was written into them before is not in the stream.
-// A table that has lost its identity leaves, for its UPDATE would fail.
-func ListTables(ctx context.Context, connString string) (added []string, err error) {
+// Sweep brings the publications up to date where the event triggers could not: they were off, or every publication was
+// locked, or there are none. It returns what it did, and what it could not do. Of a table that is CaptureListed now,
+// what was changed before is not in the stream; the publisher learns that from the stream, too (SignalResync). Others
+// wait for it no longer than for a statement of their own.
+func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
 		return nil, err
@@ -26,38 +26,135 @@ func ListTables(ctx context.Context, connString string) (added []string, err err
 	if err := execute(ctx, conn, "SET lock_timeout = '2s'"); err != nil {
 		return nil, err
 	}
-	added, err = listTables(ctx, conn)
-	if sqlState(err) == "55P03" { // lock_not_available: the next turn will do
-		err = nil
+	if err := listRows(ctx, conn); err != nil && sqlState(err) != "55P03" { // lock_not_available: the next turn will do
+		return nil, err
 	}
-	return added, err
+	return sweep(ctx, conn)
 }
 
-// listTables lists the tables of our own role, or all as a superuser.
-func listTables(ctx context.Context, conn *pgconn.PgConn) (added []string, err error) {
-	const listed = `EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
-		WHERE p.pubname = '%s' AND (p.puballtables OR r.prrelid = c.oid))`
-	inRows, inIdentity := fmt.Sprintf(listed, RowsPublication), fmt.Sprintf(listed, IdentityPublication)
-	const own = "pg_has_role(c.relowner, 'USAGE') AND NOT "
-	for _, step := range []struct{ publication, action, condition string }{
-		{IdentityPublication, "DROP", inIdentity + " AND NOT pgtee.has_identity(c.oid)"},
-		{RowsPublication, "ADD", own + inRows},
-		{IdentityPublication, "ADD", own + inIdentity + " AND pgtee.has_identity(c.oid)"},
-	} {
-		tables, err := ownTables(ctx, conn, step.condition)
+// sweep calls pgtee.sweep() until it has nothing to do, or can do nothing.
+func sweep(ctx context.Context, conn *pgconn.PgConn) (all []Capture, err error) {
+	for {
+		got, err := rows(ctx, conn, "SELECT name, root, state, reason FROM pgtee.sweep($1::text::integer)", fmt.Sprint(tablesAtOnce))
 		if err != nil {
-			return added, err
+			return all, fmt.Errorf("bring the publications up to date: %w", ourFunction(err))
 		}
-		for some := range slices.Chunk(tables, tablesAtOnce) {
-			sql := fmt.Sprintf("ALTER PUBLICATION %s %s TABLE ONLY %s", step.publication, step.action, strings.Join(some, ", ONLY "))
-			if err := execute(ctx, conn, sql); err != nil {
-				return added, fmt.Errorf("list tables in publication %s: run pgtee setup as its owner: %w", step.publication, err)
-			}
-			if step.action == "ADD" {
-				added = append(added, some...)
-			}
+		stuck := true
+		for _, row := range got {
+			c := Capture{row[0], row[1], CaptureState(row[2]), row[3]}
+			stuck = stuck && (c.State == CaptureBusy || c.State == CaptureFailing)
+			all = append(all, c)
+		}
+		if stuck {
+			return all, nil
 		}
 	}
-	slices.Sort(added)
-	return slices.Compact(added), nil
+}
+
+// listTables is setup's part of the same. What a table had before the slot was made is not asked of the stream.
+func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, report *Report) error {
+	if err := listRows(ctx, conn); err != nil {
+		return err
+	}
+	done, err := sweep(ctx, conn)
+	for _, c := range done {
+		switch {
+		case c.State == CaptureListed && server.slot != nil:
+			report.warn("nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
+		case c.State == CaptureBusy || c.State == CaptureFailing:
+			report.warn("nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)
+		}
+	}
+	return err
+}
+
+// listRows lists the tables of our own role, partitioned ones by their root, in a publication of rows that is not of
+// all tables.
+func listRows(ctx context.Context, conn *pgconn.PgConn) error {
+	const missing = `pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
+		WHERE p.pubname = '` + RowsPublication + `' AND (p.puballtables OR r.prrelid = c.oid))`
+	tables, err := ownTables(ctx, conn, missing)
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(tables, tablesAtOnce) {
+		sql := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", RowsPublication, strings.Join(some, ", ONLY "))
+		if err := execute(ctx, conn, sql); err != nil {
+			return fmt.Errorf("list tables in publication %s: run pgtee setup as its owner: %w", RowsPublication, err)
+		}
+	}
+	return nil
+}
+
+// Coverage watches which tables are captured, over a connection of its own, and keeps the publications right.
+// One goroutine uses it.
+type Coverage struct {
+	ConnString string
+
+	conn *pgconn.PgConn
+}
+
+// Look brings the publications up to date, and returns what it did to them, or could not do, and all tables of which
+// UPDATE and DELETE are not captured now. Where it could not: who holds the locks.
+func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holders []string, err error) {
+	if c.conn == nil {
+		if c.conn, err = connect(ctx, c.ConnString); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			c.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	if err := listRows(ctx, c.conn); err != nil && sqlState(err) != "55P03" {
+		return nil, nil, nil, err
+	}
+	const all = "SELECT name, root_name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name"
+	got, err := rows(ctx, c.conn, all)
+	wrong := func(row []string) bool { return (row[2] == "t") != (row[3] == "") }
+	if err == nil && slices.ContainsFunc(got, wrong) {
+		if done, err = sweep(ctx, c.conn); err == nil {
+			got, err = rows(ctx, c.conn, all)
+		}
+	}
+	if err != nil {
+		return done, nil, nil, ourFunction(err)
+	}
+	for _, row := range got {
+		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: row[3]})
+	}
+	if slices.ContainsFunc(done, func(c Capture) bool { return c.State == CaptureBusy || c.State == CaptureFailing }) {
+		holders, err = publicationHolders(ctx, c.conn)
+	}
+	return done, uncaptured, holders, err
+}
+
+// Close ends the connection; the next Look makes another.
+func (c *Coverage) Close(ctx context.Context) {
+	if c.conn != nil {
+		c.conn.Close(ctx)
+		c.conn = nil
+	}
+}
+
+// publicationHolders names the transactions that hold locks on our publications, oldest first.
+func publicationHolders(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
+	got, err := rows(ctx, conn, `
+		SELECT DISTINCT coalesce(
+			(SELECT format('prepared transaction %L, prepared %s', x.gid, x.prepared) FROM pg_prepared_xacts AS x
+			 JOIN pg_locks AS t ON t.locktype = 'transactionid' AND t.transactionid = x.transaction WHERE t.virtualtransaction = l.virtualtransaction),
+			(SELECT format('server process %s (%s, user %s), transaction begun %s', a.pid, a.application_name, a.usename, a.xact_start) FROM pg_stat_activity AS a WHERE a.pid = l.pid))
+		FROM pg_locks AS l JOIN pg_publication AS p ON p.oid = l.objid
+		WHERE l.locktype = 'object' AND l.classid = 'pg_publication'::regclass AND l.granted AND `+ourPublications+` LIMIT 20`)
+	if err != nil {
+		return nil, fmt.Errorf("look who holds the publications: %w", err)
+	}
+	var names []string
+	for _, row := range got {
+		if row[0] != "" {
+			names = append(names, row[0])
+		}
+	}
+	return names, nil
 }

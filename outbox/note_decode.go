@@ -13,7 +13,8 @@ import (
 
 // Notes reach the log in two forms: a row of pgtee.outbox, or a logical message. Any client can write
 // such a message, so nothing in here is an error of the stream: what cannot be read becomes a Forged
-// note without payload. DDL records come as rows only, which clients cannot write.
+// note without payload. DDL records, events and signals come in signed messages (emitted.go), and from an older pgtee as
+// rows, which clients cannot write.
 
 const (
 	// Schema is the schema of our tables and functions.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func goodAnswers() []answer {
 	return []answer{
 		{query: "pg_is_in_recovery", rows: [][]string{{"f"}}},
 		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
-		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t"}}},
+		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t", `\x0102`}}},
 		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
@@ -178,8 +179,9 @@ func TestOpenStream(t *testing.T) {
 		t.Errorf("publication hash %q", got.PublicationHash)
 	}
 	got.PublicationHash = ""
-	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Triggers: true}
-	if got != want {
+	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Triggers: true,
+		Publications: []string{"pgtee_identity", "pgtee_rows"}, secret: []byte{1, 2}}
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if stream.Received() != 0x400 || stream.Acked() != 0 {
@@ -250,9 +252,9 @@ func TestOpenStreamRefuses(t *testing.T) {
 		{"no schema", change("pgtee.meta", failed("42P01")), ErrNotSetUp, "no pgtee.meta"},
 		{"no row in meta", change("pgtee.meta", answer{}), ErrNotSetUp, "no pgtee.meta"},
 		{"meta not readable", change("pgtee.meta", failed("42501")), nil, "GRANT SELECT"},
-		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100", "t")), ErrNotSetUp, "copied"},
-		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100", "t")), nil, "upgrade pgtee"},
-		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "")), ErrNotSetUp, "names slot"},
+		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100", "t", "")), ErrNotSetUp, "copied"},
+		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100", "t", "")), nil, "upgrade pgtee"},
+		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "", "t", "")), ErrNotSetUp, "names slot"},
 		{"one publication", change("pg_publication", one("pgtee_rows", "1")), ErrPublicationMissing, "pgtee_identity"},
 		{"no slot", change("s.plugin", answer{}), ErrSlotMissing, ""},
 		{"slot lost", change("s.plugin", one("pgoutput", "app", "lost", "", "")), ErrSlotLost, ""},

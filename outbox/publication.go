@@ -7,8 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail.
+	RowsPublication = "pgtee_rows"
+	// IdentityPublication, and those with a number behind it, carry UPDATE and DELETE of the tables with a
+	// usable replica identity. See sql/capture.sql.
+	IdentityPublication = "pgtee_identity"
+
+	// identityPublications is how many sessions may list a table at a time, each in a transaction that it leaves open.
+	identityPublications = 16
+
+	// ourPublications is a condition over pg_publication AS p.
+	ourPublications = `p.pubname ~ '^pgtee_(rows|identity(_[0-9]+)?)$'`
 )
 
 var (
@@ -18,16 +34,127 @@ var (
 	ErrPublicationChanged = errors.New("publication changed: rows may be missing from the stream; restore it or run pgtee setup, then take a new snapshot of the tables written since")
 )
 
-// publicationHash describes what both publications send, apart from their tables, whose changes come
-// in the stream as DDL records: the first 16 hexadecimal digits of a SHA-256 over name, oid,
-// operations, all tables, via root.
-func publicationHash(ctx context.Context, conn *pgconn.PgConn) (string, error) {
-	got, err := simpleQuery(ctx, conn, `SELECT pubname, oid, pubinsert, pubupdate, pubdelete, pubtruncate, puballtables, pubviaroot
-		FROM pg_catalog.pg_publication WHERE pubname IN ('`+RowsPublication+`', '`+IdentityPublication+`') ORDER BY pubname COLLATE "C"`)
-	if err != nil {
-		return "", fmt.Errorf("look at the publications: %w", err)
+// publication is what one of ours publishes, and what it must publish.
+type publication struct {
+	name      string
+	allTables bool
+	actions   string // of pubinsert, pubupdate, pubdelete and pubtruncate: "tfft"
+	viaRoot   bool
+	generated string // pubgencols, PostgreSQL 18: "s" for stored ones
+}
+
+// wrong reports whether it publishes something else than setup has it publish.
+func (p publication) wrong(version int) bool {
+	want := "fttf"
+	if p.name == RowsPublication {
+		want = "tfft"
 	}
-	return hashPublications(got)
+	return p.actions != want || !p.viaRoot || version >= 180000 && p.generated != "s"
+}
+
+// options stand behind WITH.
+func (p publication) options(version int) string {
+	actions := "update, delete"
+	if p.name == RowsPublication {
+		actions = "insert, truncate"
+	}
+	options := fmt.Sprintf("publish = '%s', publish_via_partition_root = true", actions)
+	if version >= 180000 { // else REPLICA IDENTITY FULL of a table that has one would make its UPDATE fail
+		options += ", publish_generated_columns = stored"
+	}
+	return options
+}
+
+// readPublications lists those of ours that are there.
+func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, error) {
+	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.puballtables, concat(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate), p.pubviaroot, to_jsonb(p) ->> 'pubgencols'
+		FROM pg_publication AS p WHERE `+ourPublications+` ORDER BY length(p.pubname), p.pubname`)
+	if err != nil {
+		return nil, fmt.Errorf("look at the publications: %w", err)
+	}
+	publications := make([]publication, len(got))
+	for i, row := range got {
+		publications[i] = publication{row[0], row[1] == "t", row[2], row[3] == "t", row[4]}
+	}
+	return publications, nil
+}
+
+// publicationSQL makes the publications that are missing, and has those that are there publish what they must, in one
+// transaction: pgoutput refuses publications that disagree about generated columns. A slot that is there already
+// keeps to the number of publications that it was made with, for pgoutput asks the catalog as of each row: a
+// publication that is younger than a row fails on it.
+func publicationSQL(server *serverState) string {
+	var sql strings.Builder
+	there := map[string]publication{}
+	for _, p := range server.publications {
+		there[p.name] = p
+	}
+	for _, name := range publicationNames(server) {
+		p, found := there[name]
+		switch {
+		case !found:
+			target := ""
+			if name == RowsPublication {
+				target = rowsTarget(server)
+			}
+			fmt.Fprintf(&sql, "CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
+		case p.wrong(server.version):
+			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
+		}
+	}
+	for _, m := range server.narrowed { // sweep() lists it again, as a whole
+		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
+	}
+	return sql.String()
+}
+
+// publicationNames are those that there must be.
+func publicationNames(server *serverState) []string {
+	names := []string{RowsPublication, IdentityPublication}
+	if server.slot != nil && len(server.publications) <= len(names) {
+		return names
+	}
+	for i := 1; i < identityPublications; i++ {
+		names = append(names, IdentityPublication+"_"+strconv.Itoa(i))
+	}
+	return names
+}
+
+// rowsTarget is which tables the publication of rows is of.
+func rowsTarget(server *serverState) string {
+	if server.superuser {
+		return "FOR ALL TABLES"
+	}
+	return "FOR TABLE ONLY " + strings.Join(outboxTables, ", ONLY ")
+}
+
+// outboxTables carry the notes; a publication that lists tables must list them.
+var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
+
+// narrowedSQL lists the members of identity publications that are published with a column list or a row filter
+// (PostgreSQL 15), unless somebody has made the publication of rows so, and the partitioned tables, whose leaves are the
+// members.
+const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c.relname)
+	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
+	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	WHERE p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
+	  AND (c.relkind = 'p' OR to_jsonb(m) ->> 'prattrs' IS NOT NULL OR to_jsonb(m) ->> 'prqual' IS NOT NULL)
+	  AND NOT EXISTS (SELECT FROM pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid
+		WHERE q.pubname = '` + RowsPublication + `' AND r.prrelid = m.prrelid AND to_jsonb(r) ->> 'prattrs' IS NOT NULL)`
+
+// publicationHash names the publications that there are, and describes what they send, apart from their tables: the
+// first 16 hexadecimal digits of a SHA-256 over name, oid, operations, all tables, via root.
+func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, names []string, err error) {
+	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.puballtables, p.pubviaroot
+		FROM pg_catalog.pg_publication AS p WHERE `+ourPublications+` ORDER BY p.pubname COLLATE "C"`)
+	if err != nil {
+		return "", nil, fmt.Errorf("look at the publications: %w", err)
+	}
+	for _, publication := range got {
+		names = append(names, publication[0])
+	}
+	hash, err = hashPublications(got)
+	return hash, names, err
 }
 
 // hashPublications takes rows that begin with the name.

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -131,14 +132,15 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 	if err := readMeta(ctx, conn, cfg.Slot, &system); err != nil {
 		return System{}, err
 	}
-	system.PublicationHash, err = publicationHash(ctx, conn)
+	system.PublicationHash, system.Publications, err = publicationHash(ctx, conn)
 	return system, err
 }
 
 func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {
 	got, err := simpleQuery(ctx, conn, `
 		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point,
-			(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A')
+			(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A'),
+			pg_catalog.to_jsonb(m) ->> 'secret'
 		FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
 		WHERE d.datname = pg_catalog.current_database()`)
 	switch code := sqlState(err); {
@@ -164,6 +166,9 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 		return fmt.Errorf("read pgtee.meta: database oid: %w", err)
 	}
 	system.DatabaseOID, system.Triggers = uint32(oid), meta[5] == "t"
+	if system.secret, err = hex.DecodeString(strings.TrimPrefix(meta[6], `\x`)); err != nil {
+		return fmt.Errorf("read pgtee.meta: secret: %w", err)
+	}
 	system.ConsistentPoint, err = pgoutput.ParseLSN(meta[4])
 	return err
 }
@@ -223,7 +228,7 @@ func checkHolder(ctx context.Context, conn *pgconn.PgConn, slot, holder string) 
 // hold takes the slot: it starts replication from where the slot stands and returns the connection
 // when the server has agreed. Nobody else can use the slot until the connection ends. A start LSN
 // above the server's position would skip rows silently, so none is given.
-func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (*frames, error) {
+func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig, publications []string) (*frames, error) {
 	if err := conn.SyncConn(ctx); err != nil {
 		return nil, err
 	}
@@ -234,7 +239,7 @@ func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (*frames,
 	stop := context.AfterFunc(ctx, func() { hijacked.Conn.Close() })
 	defer stop()
 	f := newFrames(hijacked.Conn)
-	if err := startReplication(f, cfg); err != nil {
+	if err := startReplication(f, cfg, publications); err != nil {
 		hijacked.Conn.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -244,9 +249,9 @@ func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (*frames,
 	return f, nil
 }
 
-func startReplication(f *frames, cfg *StreamConfig) error {
-	command := fmt.Sprintf(`START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names '%s,%s', messages 'true')`,
-		quoteIdentifier(cfg.Slot), quoteIdentifier(RowsPublication), quoteIdentifier(IdentityPublication))
+func startReplication(f *frames, cfg *StreamConfig, publications []string) error {
+	command := fmt.Sprintf(`START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names '%s', messages 'true')`,
+		quoteIdentifier(cfg.Slot), strings.Join(quoteAll(publications), ","))
 	query, err := (&pgproto3.Query{String: command}).Encode(nil)
 	if err != nil {
 		return err

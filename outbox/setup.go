@@ -2,41 +2,41 @@ package outbox
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	_ "embed"
-	"errors"
+	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The SQL objects, in the order of their creation.
 var (
 	//go:embed sql/objects.sql
 	objectsSQL string
-	//go:embed sql/identity.sql
-	identitySQL string
+	//go:embed sql/emit.sql
+	emitSQL string
+	//go:embed sql/capture.sql
+	captureSQL string
 	//go:embed sql/ddl.sql
 	ddlSQL string
 	//go:embed sql/publish.sql
 	publishSQL string
 	//go:embed sql/signal.sql
 	signalSQL string
-	//go:embed sql/triggers.sql
-	triggersSQL string
 	//go:embed sql/rotate.sql
 	rotateSQL string
+	//go:embed sql/privileges.sql
+	privilegesSQL string
+	//go:embed sql/triggers.sql
+	triggersSQL string
 )
 
 const (
-	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail.
-	RowsPublication = "pgtee_rows"
-	// IdentityPublication carries UPDATE and DELETE of the tables with a usable replica identity.
-	IdentityPublication = "pgtee_identity"
-
-	objectsVersion  = 1
-	dropTriggersSQL = "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop;"
+	objectsVersion  = 2
+	dropTriggersSQL = "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop; DROP EVENT TRIGGER IF EXISTS pgtee_alter;\n"
 )
 
 // SetupConfig says what Setup, Check and Teardown work on.
@@ -44,16 +44,17 @@ type SetupConfig struct {
 	ConnString  string
 	Slot        string
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
-	Publishers  []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
+	Publishers  []string      // roles that Setup lets publish: see demand_publisher() in sql/rotate.sql
+	Authors     []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
 	Signallers  []string      // roles that Setup lets ask for snapshots, beside those that may already
 
 	// NeedsKey says which tables must have a key for their records; nil: none.
 	NeedsKey func(schema, table string) bool
 }
 
-// Setup makes what the publisher and the proxy need in one database: schema pgtee, the two
-// publications, the event triggers, the slot (in this order). It may be run again at any time. The
-// report says what was made and what is missing; an error means that it could not be finished.
+// Setup makes what the publisher and the proxy need in one database: schema pgtee, the publications, the event
+// triggers, the slot (in this order). It may be run again at any time. The report says what was made and what is
+// missing; an error means that it could not be finished.
 func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	conn, server, err := visit(ctx, cfg)
 	if err != nil {
@@ -64,108 +65,158 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	if err := report.Err(); err != nil {
 		return report, err
 	}
-	steps := []func(context.Context, *pgconn.PgConn, SetupConfig, *serverState, *Report) error{
-		createObjects, createPublications, createSlot,
+	plan, err := plan(cfg, server)
+	if err != nil {
+		return report, err
 	}
-	for _, step := range steps {
-		if err := step(ctx, conn, cfg, server, &report); err != nil {
-			return report, err
+	for _, step := range plan {
+		if err := execute(ctx, conn, step.sql); err != nil {
+			return report, fmt.Errorf("%s in %s: %w", step.what, server.database, err)
 		}
 	}
-	return report, nil
+	server.reportMade(cfg, &report)
+	if err := listTables(ctx, conn, server, &report); err != nil {
+		return report, err
+	}
+	return report, createSlot(ctx, conn, cfg, server, &report)
 }
 
-// createObjects makes schema pgtee and, as a superuser, the event triggers, in one transaction: no
-// DDL of others slips by, and none of ours is recorded.
-func createObjects(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
-	// The lock keeps two setups apart: CREATE OR REPLACE of the same function would fail.
-	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));"
-	meta := fmt.Sprintf(`
-		DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
-		INSERT INTO pgtee.meta (version, system_identifier, database_oid)
-		SELECT %d, c.system_identifier, d.oid
-		FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
-		ON CONFLICT (one) DO UPDATE SET version = excluded.version;`, objectsVersion)
-	publish, err := grant("pgtee.publish", publishGrant, cfg.Publishers)
+// Plan is the SQL that Setup would run, in its order, and what it would report.
+func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err error) {
+	conn, server, err := visit(ctx, cfg)
 	if err != nil {
-		return err
+		return "", Report{}, err
 	}
-	signal, err := grant("pgtee.snapshot", signalGrant, cfg.Signallers)
-	if err != nil {
-		return err
+	defer conn.Close(context.WithoutCancel(ctx))
+	report = server.report(cfg)
+	plan, err := plan(cfg, server)
+	for _, step := range plan {
+		sql += "-- " + step.what + "\n" + secretPattern.ReplaceAllString(step.sql, "'\\x…'") + "\n"
 	}
-	objects := objectsSQL + identitySQL + ddlSQL + publishSQL + signalSQL + meta + publish + signal
+	sql += "-- list the tables\nSELECT * FROM pgtee.sweep(500); -- until it returns nothing\n"
+	if server.slot == nil {
+		sql += "-- create the slot\n" + slotSQL(cfg.Slot, server.version) + ";\n"
+	}
+	return sql, report, err
+}
+
+// step is a part of setup, one transaction.
+type step struct{ what, sql string }
+
+// plan is what Setup does before it lists the tables and makes the slot. The publications come before the slot:
+// pgoutput asks the catalog as of each row, so a publication that is younger than the slot fails on older rows.
+func plan(cfg SetupConfig, server *serverState) ([]step, error) {
+	grants := ""
+	for _, g := range []struct {
+		what, sql string
+		roles     []string
+	}{
+		{"publishing", publisherGrant, cfg.Publishers},
+		{"pgtee.publish", publishGrant, cfg.Authors},
+		{"pgtee.snapshot", signalGrant, cfg.Signallers},
+	} {
+		sql, err := grant(g.what, g.sql, g.roles)
+		if err != nil {
+			return nil, err
+		}
+		grants += sql
+	}
+	objects := objectsSQL + emitSQL + captureSQL + ddlSQL + publishSQL + signalSQL + rotateSQL
 	if server.superuser {
 		objects = dropTriggersSQL + objects + triggersSQL
 	}
-	if err := execute(ctx, conn, begin+objects+"COMMIT"); err != nil {
-		return fmt.Errorf("create schema pgtee in %s: %w", server.database, err)
+	objects += privilegesSQL + grants + metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion, quoteLiteral(newSecret())))
+	// The lock keeps two setups apart: CREATE OR REPLACE of the same function would fail. One transaction: no DDL of
+	// others slips by, and none of ours is recorded.
+	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));\n"
+	steps := []step{{"create schema pgtee", begin + objects + "COMMIT;"}}
+	if sql := publicationSQL(server); sql != "" {
+		steps = append(steps, step{"create the publications", "BEGIN;\n" + sql + "COMMIT;"})
 	}
+	return steps, nil
+}
+
+// ownMeta makes the row of pgtee.meta this database's: that of a copy is of another.
+const ownMeta = `DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
+	INSERT INTO pgtee.meta (version, system_identifier, database_oid, secret)
+	SELECT %[1]d, c.system_identifier, d.oid, %[2]s::bytea
+	FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+	ON CONFLICT (one) DO UPDATE SET version = excluded.version, secret = coalesce(meta.secret, excluded.secret);
+`
+
+// metaSQL writes to pgtee.meta while it is unlogged: then no row of it is in the log, where others who replicate all
+// tables would find a table that they do not know, and the secret. Its lock is held for that moment. A table that
+// somebody's publication names cannot become unlogged.
+func metaSQL(server *serverState, write string) string {
+	if server.metaPublished {
+		return write
+	}
+	return "ALTER TABLE pgtee.meta SET UNLOGGED;\n" + write + ";ALTER TABLE pgtee.meta SET LOGGED;\n"
+}
+
+// newSecret makes the secret of pgtee.emit(): the key of HMAC, xored with ipad and with opad (RFC 2104).
+func newSecret() string {
+	var key [sha256.BlockSize]byte
+	rand.Read(key[:])
+	secret := make([]byte, 0, secretBytes)
+	for _, pad := range []byte{0x36, 0x5c} {
+		for _, b := range key {
+			secret = append(secret, b^pad)
+		}
+	}
+	return `\x` + hex.EncodeToString(secret)
+}
+
+// secretPattern finds a secret, for those who print the SQL.
+var secretPattern = regexp.MustCompile(`E?'\\+x[0-9a-f]{256}'`)
+
+// reportMade tells what the plan has made.
+func (s *serverState) reportMade(cfg SetupConfig, report *Report) {
 	report.ok("schema pgtee with outbox, notes and DDL functions")
-	if len(cfg.Publishers) > 0 {
-		report.ok("pgtee.publish() granted to %s", strings.Join(cfg.Publishers, ", "))
+	for _, g := range []struct {
+		what  string
+		roles []string
+	}{
+		{"the publisher's rights", cfg.Publishers}, {"pgtee.publish()", cfg.Authors}, {"pgtee.snapshot() and view pgtee.signal", cfg.Signallers},
+	} {
+		if len(g.roles) > 0 {
+			report.ok("%s granted to %s", g.what, strings.Join(g.roles, ", "))
+		}
 	}
-	if len(cfg.Signallers) > 0 {
-		report.ok("pgtee.snapshot() and view pgtee.signal granted to %s", strings.Join(cfg.Signallers, ", "))
+	names := publicationNames(s)
+	if len(names) <= 2 {
+		report.warn("once the publisher has nothing left to do: pgtee teardown, then pgtee setup",
+			"one publication %s, as an older pgtee made it: DDL of several sessions at a time is captured later than it could be", IdentityPublication)
 	}
-	if !server.superuser {
-		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
-			"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; new tables are not published before pgtee setup runs again")
-		return nil
+	report.ok("publications %s (insert, truncate) and %s with %d siblings (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication, len(names)-2)
+	if s.superuser {
+		report.ok("event triggers pgtee_ddl, pgtee_drop and pgtee_alter, ENABLE ALWAYS")
+		return
 	}
-	report.ok("event triggers pgtee_ddl and pgtee_drop, ENABLE ALWAYS")
-	return nil
+	report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
+		"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it")
+	report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
+		"publication %s lists tables (FOR ALL TABLES needs a superuser): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 
-// createPublications makes both publications, before the slot: pgoutput asks the catalog as of each
-// row, so a publication that is younger than the slot fails on older rows.
-func createPublications(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
-	target := "FOR ALL TABLES"
-	if !server.superuser {
-		target = "FOR TABLE ONLY " + strings.Join(outboxTables, ", ONLY ")
-		report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
-			"publication %s lists tables (FOR ALL TABLES needs a superuser): rows written into a new table before pgtee setup lists it are not in the stream", RowsPublication)
-	}
-	if err := createPublication(ctx, conn, RowsPublication, target, "insert, truncate"); err != nil {
-		return err
-	}
-	if err := createPublication(ctx, conn, IdentityPublication, "", "update, delete"); err != nil {
-		return err
-	}
-	if _, err := listTables(ctx, conn); err != nil {
-		return err
-	}
-	report.ok("publications %s (insert, truncate) and %s (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication)
-	return nil
-}
-
-// outboxTables carry the notes; a publication that lists tables must list them.
-var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
-
-func createPublication(ctx context.Context, conn *pgconn.PgConn, name, target, operations string) error {
-	found, err := rows(ctx, conn, "SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = $1", name)
-	if err != nil || len(found) > 0 {
-		return err
-	}
-	sql := fmt.Sprintf("CREATE PUBLICATION %s %s WITH (publish = '%s', publish_via_partition_root = true)", name, target, operations)
-	if err := execute(ctx, conn, sql); err != nil {
-		return fmt.Errorf("create publication %s: %w", name, err)
-	}
-	return nil
-}
-
-// Rotate truncates the outbox tables whose turn is over: notes and DDL records stay for one to two
-// hours. Their content is in the log; publishing does not depend on it.
+// Rotate truncates the outbox tables whose turn is over: notes stay for one to two hours. Their content is in the
+// log; publishing does not depend on it.
 func Rotate(ctx context.Context, connString string) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	err = execute(ctx, conn, rotateSQL)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available: somebody reads it; the next turn will do
-		return nil
+	return ourFunction(execute(ctx, conn, "SELECT pgtee.rotate()"))
+}
+
+// ourFunction says what to do where a function of ours cannot be called.
+func ourFunction(err error) error {
+	switch sqlState(err) {
+	case "42883", "3F000": // undefined_function, invalid_schema_name
+		return fmt.Errorf("run pgtee setup of this version: %w", err)
+	case "42501": // insufficient_privilege
+		return fmt.Errorf("run pgtee setup --grant-publisher ROLE: %w", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 // SignalRecord is a request to the publisher: that of pgtee.snapshot() and its siblings, of a row put into the
@@ -18,7 +19,7 @@ import (
 // What cannot be obeyed is for the operator to hear of, and no reason to stop: Refused says why.
 type SignalRecord struct {
 	ID         string // of the request, and so of the snapshot that it asks for
-	Type       string // ExecuteSnapshot, PauseSnapshot, ResumeSnapshot or StopSnapshot
+	Type       string // ExecuteSnapshot, Resync, PauseSnapshot, ResumeSnapshot or StopSnapshot
 	Snapshot   string // the one that is to be paused, resumed or stopped; "": all
 	Tables     []string
 	Conditions []SignalCondition
@@ -39,7 +40,17 @@ const (
 	PauseSnapshot   = "pause-snapshot"
 	ResumeSnapshot  = "resume-snapshot"
 	StopSnapshot    = "stop-snapshot"
+
+	// Resync asks for the tables afresh: a record that empties each topic, then every row. pgtee.tell_missed() asks so for
+	// tables of whose changes some are not in the stream; the id then begins with MissedPrefix.
+	Resync       = "resync"
+	MissedPrefix = "missed-"
 )
+
+// Missed reports whether pgtee itself asks, because changes are not in the stream.
+func (s *SignalRecord) Missed() bool {
+	return s.Type == Resync && strings.HasPrefix(s.ID, MissedPrefix) && s.User != "" // the topic of signals has no users
+}
 
 // signalBody is a signal in Debezium's form.
 type signalBody struct {
@@ -125,7 +136,7 @@ func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id str
 // problem says what no publisher could obey.
 func (s *SignalRecord) problem() string {
 	switch s.Type {
-	case ExecuteSnapshot:
+	case ExecuteSnapshot, Resync:
 		if s.ID == "" {
 			return "no id, by which to name the snapshot"
 		}
@@ -138,7 +149,7 @@ func (s *SignalRecord) problem() string {
 		}
 	case PauseSnapshot, ResumeSnapshot, StopSnapshot:
 	default:
-		return fmt.Sprintf("signal %.100q: want %s, %s, %s or %s", s.Type, ExecuteSnapshot, PauseSnapshot, ResumeSnapshot, StopSnapshot)
+		return fmt.Sprintf("signal %.100q: want %s, %s, %s, %s or %s", s.Type, ExecuteSnapshot, Resync, PauseSnapshot, ResumeSnapshot, StopSnapshot)
 	}
 	return ""
 }

@@ -21,11 +21,14 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	if server.slot != nil {
 		// pgtee.meta may be younger than the slot: without a consistent point the publisher would
 		// take a lost progress topic for a first start.
-		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn
-			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s AND meta.slot IS NULL;
-			UPDATE pgtee.meta SET first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) WHERE first_xid IS NULL`
 		report.ok("slot %s was there", cfg.Slot)
-		return execute(ctx, conn, fmt.Sprintf(adopt, quoteLiteral(cfg.Slot)))
+		if server.ready != "" && server.metaSlot != "" {
+			return nil
+		}
+		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn,
+			first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s`
+		return execute(ctx, conn, metaSQL(server, fmt.Sprintf(adopt, quoteLiteral(cfg.Slot))))
 	}
 	timeout := cfg.SlotTimeout
 	if timeout == 0 {
@@ -37,9 +40,9 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	}
 	// A new slot begins a new generation: progress of an older one must not be taken for its own.
 	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, generation = generation + (slot IS NOT NULL)::int, "+
-		"first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), confirmed_xid = NULL",
+		"first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()); SELECT pg_catalog.setval('pgtee.horizon', 0, false)",
 		quoteLiteral(cfg.Slot), quoteLiteral(point))
-	if err := execute(ctx, conn, record); err != nil {
+	if err := execute(ctx, conn, metaSQL(server, record)); err != nil {
 		return fmt.Errorf("record slot %s in pgtee.meta: %w", cfg.Slot, err)
 	}
 	report.ok("slot %s, consistent from %s", cfg.Slot, point)
@@ -47,16 +50,11 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 }
 
 func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, version int, timeout time.Duration) (string, error) {
-	sql := "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
-	if version >= 170000 {
-		// A failover slot is copied to standbys that ask for it (sync_replication_slots).
-		sql = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', failover => true)"
-	}
 	milliseconds := fmt.Sprint(timeout.Milliseconds())
 	if err := execute(ctx, conn, "SET statement_timeout = "+milliseconds); err != nil {
 		return "", err
 	}
-	got, err := rows(ctx, conn, sql, cfg.Slot)
+	got, err := rows(ctx, conn, slotSQL(cfg.Slot, version))
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == "57014" { // query_canceled
 		blockers, lookErr := blockers(ctx, conn)
@@ -72,6 +70,15 @@ func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, vers
 		return "", err
 	}
 	return got[0][0], nil
+}
+
+// slotSQL creates the slot. A failover slot (PostgreSQL 17) is copied to standbys that ask for it (sync_replication_slots).
+func slotSQL(slot string, version int) string {
+	failover := ""
+	if version >= 170000 {
+		failover = ", failover => true"
+	}
+	return fmt.Sprintf("SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput'%s)", quoteLiteral(slot), failover)
 }
 
 // blockers names the transactions that hold a transaction id, oldest first.

@@ -48,7 +48,9 @@ type Reading struct {
 	Visible *Visible // of Begin: every transaction that was committed when it was called is visible in it
 	Waiting string   // of Begin, while it waits: for whom
 	Tables  []ListedTable
-	Chunk   *Chunk
+
+	Relations []*pgoutput.Relation // of Describe
+	Chunk     *Chunk
 }
 
 // Chunk is a run of rows of one table as one snapshot of PostgreSQL saw them.

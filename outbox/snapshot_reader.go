@@ -130,6 +130,24 @@ func (t *TableReader) List(task int) {
 	})
 }
 
+// Describe describes tables as the stream would to a reader of this moment; one that is gone is left out.
+func (t *TableReader) Describe(task int, tables []uint32) {
+	t.run(task, func(conn *tableConn) (r Reading, err error) {
+		r.Relations = []*pgoutput.Relation{}
+		for _, oid := range tables {
+			relation, err := conn.relation(oid)
+			switch {
+			case errors.Is(err, ErrTableGone):
+			case err != nil:
+				return r, fmt.Errorf("describe table %d: %w", oid, err)
+			default:
+				r.Relations = append(r.Relations, relation)
+			}
+		}
+		return r, nil
+	})
+}
+
 // Nudge has the server write something to its log that changes nothing, so that what was written before it is flushed and
 // sent: an idle server may keep the end of its log in memory for 15 seconds.
 func (t *TableReader) Nudge(task int) {

@@ -132,7 +132,8 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 	return t, r.describe(t, s)
 }
 
-func (r *tableConn) describe(t *source, s *Span) error {
+// relation describes a table of the stream.
+func (r *tableConn) relation(oid uint32) (*pgoutput.Relation, error) {
 	condition := columns14
 	switch {
 	case r.version >= 18:
@@ -140,14 +141,20 @@ func (r *tableConn) describe(t *source, s *Span) error {
 	case r.version >= 15:
 		condition = columns15
 	}
-	got, err := r.query(fmt.Sprintf(relationSQL, s.Root, condition))
+	got, err := r.query(fmt.Sprintf(relationSQL, oid, condition))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(got) == 0 {
-		return ErrTableGone
+		return nil, ErrTableGone
 	}
-	t.relation = r.reader.intern(relationOf(s.Root, got))
+	return r.reader.intern(relationOf(oid, got)), nil
+}
+
+func (r *tableConn) describe(t *source, s *Span) (err error) {
+	if t.relation, err = r.relation(s.Root); err != nil {
+		return err
+	}
 	if r.version >= 15 {
 		filters, err := r.query(fmt.Sprintf(filterSQL, s.Root))
 		if err != nil {

@@ -79,7 +79,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	if err := checkSlot(ctx, conn, cfg.Slot, system.Database); err != nil {
 		return nil, err
 	}
-	frames, err := hold(ctx, conn, &cfg)
+	frames, err := hold(ctx, conn, &cfg, system.Publications)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 
 func newAssembler(system System, cfg StreamConfig) *Assembler {
 	a := NewAssembler(system.ConfirmedFlush, cfg.PartBytes, cfg.Keys)
-	a.noTriggers = !system.Triggers
+	a.noTriggers, a.secret = !system.Triggers, system.secret
 	return a
 }
 
@@ -205,12 +205,12 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 	if err := checkHolder(ctx, conn, s.cfg.Slot, s.holder); err != nil {
 		s.queue.fail(err)
 	}
-	hash, err := publicationHash(ctx, conn)
+	hash, _, err := publicationHash(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if hash != s.system.PublicationHash {
-		return fmt.Errorf("%w (%s, %s: %s at the start, %s now)", ErrPublicationChanged,
+		return fmt.Errorf("%w (%s, %s and its siblings: %s at the start, %s now)", ErrPublicationChanged,
 			RowsPublication, IdentityPublication, s.system.PublicationHash, hash)
 	}
 	return nil

@@ -25,7 +25,7 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 	}
 	drops := []struct{ what, sql string }{
 		{"event triggers", dropTriggersSQL},
-		{"publications", "DROP PUBLICATION IF EXISTS " + RowsPublication + "; DROP PUBLICATION IF EXISTS " + IdentityPublication},
+		{"publications", dropPublicationsSQL(server)},
 		{"slot " + cfg.Slot, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots" +
 			" WHERE database = pg_catalog.current_database() AND slot_name = " + quoteLiteral(cfg.Slot)},
 		{"schema pgtee", "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS pgtee CASCADE"},
@@ -37,4 +37,11 @@ func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 		report.ok("dropped %s", drop.what)
 	}
 	return report, nil
+}
+
+func dropPublicationsSQL(server *serverState) (sql string) {
+	for _, p := range server.publications {
+		sql += "DROP PUBLICATION IF EXISTS " + p.name + ";"
+	}
+	return sql
 }

@@ -98,10 +98,31 @@ type DDLRecord struct {
 	Application string      `json:"application"`
 	PID         int32       `json:"pid"`
 	Objects     []DDLObject `json:"objects"`
-	Listed      bool        `json:"listed"`    // false: the trigger could not bring pgtee_identity up to date
+	Capture     []Capture   `json:"capture,omitempty"`
+	Listed      bool        `json:"listed"`    // false: an UPDATE or DELETE may be missing: see Capture
 	Atomic      bool        `json:"atomic"`    // false: a note after a command that cannot run in a transaction block
 	Confirmed   bool        `json:"confirmed"` // false: known from a note only, no event trigger here
 }
+
+// Capture tells what became of the capture of a table's UPDATE and DELETE.
+type Capture struct {
+	Table  string       `json:"table"` // quoted for SQL; of a partitioned table the leaf
+	Root   string       `json:"root"`  // quoted for SQL; the table itself if it is no partition
+	State  CaptureState `json:"state"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// CaptureState is one of the words of pgtee.capture().
+type CaptureState string
+
+const (
+	CaptureListed   CaptureState = "listed"     // from here on; what was changed before is not in the stream
+	CaptureWidened  CaptureState = "widened"    // its key is gone, and it has REPLICA IDENTITY FULL now
+	CaptureRestored CaptureState = "restored"   // it has a key again, and the default identity
+	CaptureNone     CaptureState = "uncaptured" // it has no identity that can be published
+	CaptureBusy     CaptureState = "busy"       // it is to be listed as soon as a publication is free
+	CaptureFailing  CaptureState = "failing"    // its UPDATE fails until it can be taken out
+)
 
 // DDLObject is one object that a DDL command made, changed or dropped.
 type DDLObject struct {
@@ -132,5 +153,8 @@ type System struct {
 	ConfirmedFlush  LSN    // of the slot at connect
 	ConsistentPoint LSN    // of the slot at its creation, from pgtee.meta
 	Triggers        bool   // our event triggers are there and tell of DDL
-	PublicationHash string // name, oid, operations and via_root of both publications
+	PublicationHash string // name, oid, operations and via_root of our publications
+	Publications    []string
+
+	secret []byte // with which pgtee.emit() signs; none: the objects are of an older pgtee
 }

@@ -124,7 +124,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	p.batch.At(tx, i)
 	if c.Op == outbox.Signal {
 		if c.Ordinal >= out {
-			p.signal(c.Signal)
+			return p.signal(c.Signal)
 		}
 		return nil
 	}

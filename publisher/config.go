@@ -35,9 +35,11 @@ type Config struct {
 
 	Delivery Delivery // [Transactional]
 
-	SQLText      SQLText // how much of the SQL is published [Normalised]
-	SQLTextBytes int     // longest SQL text in the record of a row; a longer one is cut [4 KiB]
-	AuditEmpty   bool    // audit transactions that wrote no row [they are dropped]
+	SQLText      SQLText      // how much of the SQL is published [Normalised]
+	SQLTextBytes int          // longest SQL text in the record of a row; a longer one is cut [4 KiB]
+	OnMissed     MissedPolicy // when changes of a table could not be captured [MissedResync]
+	EventTables  []string     // globs of the application's outbox tables: their rows are events, which nothing repeats
+	AuditEmpty   bool         // audit transactions that wrote no row [they are dropped]
 
 	run string // names the copy of SnapshotOnly: unlike in every other run
 
@@ -90,6 +92,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.IdleProgress, 10*time.Second)
 	orDefault(&c.CheckPublications, 10*time.Second)
 	orDefault(&c.PartAfter, 5*time.Minute)
+	orDefault(&c.OnMissed, MissedResync)
 	orDefault(&c.TransactionTimeout, max(2*c.PartAfter, time.Minute))
 	if c.Shape == nil {
 		c.Shape = &Shape{}

@@ -28,6 +28,7 @@ var (
 	ErrKafkaRefused    = errors.New("Kafka refuses")
 	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")
 	ErrSignalTopic     = errors.New("the topic of signals does not fit")
+	ErrMissed          = errors.New("changes of tables are not in the stream")
 	ErrSnapshotStopped = errors.New("the snapshot was stopped")
 )
 

@@ -37,6 +37,7 @@ type Publisher struct {
 	part        int        // bytes of the batch that are sent ahead of the rest of a giant transaction
 	composed    int        // transactions since the last Publish
 	filtered    int        // changes since then that made no record
+	missed      int        // tables since then of which changes are missing
 	refused     int        // events of the batches that were sent ahead
 	deadLetters int        // of the batches that were sent ahead
 	sent        int        // records that were given to the log since then
@@ -232,7 +233,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.batch.Reset()
 	p.columns.forget()
-	p.composed, p.filtered, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, time.Time{}, false
+	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, 0, time.Time{}, false
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -344,9 +345,9 @@ func (p *Publisher) published(position Position) {
 	if n := p.deadLetters + p.batch.deadLetters; n > 0 {
 		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.deadLetter))
 	}
-	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.refused+p.batch.refused, p.deadLetters+p.batch.deadLetters)
+	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.refused, p.deadLetters+p.batch.deadLetters)
 	p.batch.Reset()
-	p.composed, p.filtered, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, false, time.Time{}
+	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
 	p.stats.copied(p.copier.rowsOut, p.copier.tablesOut)
 	p.copier.dirty, p.copier.rowsOut, p.copier.tablesOut = false, 0, 0

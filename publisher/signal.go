@@ -12,7 +12,13 @@ import (
 
 // signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it, and what waits for the
 // snapshot finds it among those that ended.
-func (p *Publisher) signal(s *outbox.SignalRecord) {
+func (p *Publisher) signal(s *outbox.SignalRecord) error {
+	if s.Missed() {
+		resync, err := p.tellMissed(s)
+		if err != nil || !resync {
+			return err
+		}
+	}
 	why := s.Refused
 	if why == "" {
 		why = p.copier.obey(s)
@@ -20,12 +26,17 @@ func (p *Publisher) signal(s *outbox.SignalRecord) {
 	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
 	if why != "" {
 		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
-		if s.Type == outbox.ExecuteSnapshot && s.ID != "" && !p.copier.knows(s.ID) {
+		if asksForRows(s) && s.ID != "" && !p.copier.knows(s.ID) {
 			p.copier.remember(FinishedCopy{ID: s.ID, Stopped: true, Why: why})
 		}
-		return
+		return nil
 	}
 	p.cfg.Log.Info("signal", fields...)
+	return nil
+}
+
+func asksForRows(s *outbox.SignalRecord) bool {
+	return s.Type == outbox.ExecuteSnapshot || s.Type == outbox.Resync
 }
 
 // obey changes the copies as a signal asks, and returns why it cannot, "" if it can.
@@ -33,7 +44,7 @@ func (c *copier) obey(s *outbox.SignalRecord) (why string) {
 	if c.cfg.Snapshot.Open == nil {
 		return "this publisher takes no snapshots"
 	}
-	if s.Type == outbox.ExecuteSnapshot {
+	if asksForRows(s) {
 		return c.execute(s)
 	}
 	found := false
@@ -50,7 +61,10 @@ func (c *copier) obey(s *outbox.SignalRecord) (why string) {
 }
 
 func (c *copier) execute(s *outbox.SignalRecord) (why string) {
-	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions}
+	if s.Missed() && c.joinResync(s.Tables) {
+		return ""
+	}
+	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync}
 	for _, condition := range s.Conditions {
 		if err := CheckFilter(condition.Filter); err != nil {
 			return err.Error()

@@ -168,15 +168,18 @@ func (p *Publisher) closeSignals() {
 }
 
 // obeySignals has what came through the topic carried out, for the next progress record.
-func (p *Publisher) obeySignals() {
+func (p *Publisher) obeySignals() error {
 	if p.signals == nil {
-		return
+		return nil
 	}
 	for _, s := range p.signals.take() {
-		p.signal(s.SignalRecord)
+		if err := p.signal(s.SignalRecord); err != nil {
+			return err
+		}
 		p.copier.state.Signals = &SignalPlace{p.cfg.SignalTopic, s.next}
 		p.copier.dirty = true
 	}
+	return nil
 }
 
 // SendSignal asks the publisher of cfg for something through cfg.SignalTopic, and returns the signal's id, a new one if it had none.

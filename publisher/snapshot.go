@@ -23,6 +23,8 @@ type Copy struct {
 	Except     []string                 `json:"except,omitempty"` // globs of those that were taken out later
 	Conditions []outbox.SignalCondition `json:"conditions,omitempty"`
 
+	Resync    bool      `json:"resync,omitempty"`  // a record that empties the topic of each table comes before their rows
+	Emptied   bool      `json:"emptied,omitempty"` // those records are in Kafka
 	Initial   bool      `json:"initial,omitempty"` // its source.snapshot says first, true, last; else incremental
 	Paused    bool      `json:"paused,omitempty"`
 	Requested time.Time `json:"requested"`

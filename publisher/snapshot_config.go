@@ -68,6 +68,8 @@ func ParseSnapshotMode(name string) (SnapshotMode, error) {
 type TableReader interface {
 	// Begin waits until every transaction that has written its commit record by now is visible to new snapshots.
 	Begin(task int)
+	// Describe describes tables of the stream as they are now; one that is gone is left out.
+	Describe(task int, tables []uint32)
 	// List lists the published tables in the order of their OIDs, partitioned ones by their leaves.
 	List(task int)
 	// Read reads the rows of a span.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
 // copier copies tables while the stream runs: it has chunks read ahead, and gives each to the publisher when the stream has
@@ -32,12 +33,14 @@ type copier struct {
 	held     []heldChunk // read and not published, in the order of their arrival
 	bytes    int         // of held
 
-	listing int                           // the task; 0: none
-	tables  map[uint32]outbox.ListedTable // of the copy at work; nil: not listed
-	todo    []outbox.ListedTable          // of those, not begun
-	reached map[uint32][][]byte           // by table: up to where it is read
-	rows    int                           // that a pass may read
-	refused map[uint32]refusal            // by table: it cannot be read now
+	listing    int                           // the task; 0: none
+	describing int                           // the task; 0: none
+	emptying   []*pgoutput.Relation          // tables whose topics are to be emptied now; nil: not described yet
+	tables     map[uint32]outbox.ListedTable // of the copy at work; nil: not listed
+	todo       []outbox.ListedTable          // of those, not begun
+	reached    map[uint32][][]byte           // by table: up to where it is read
+	rows       int                           // that a pass may read
+	refused    map[uint32]refusal            // by table: it cannot be read now
 
 	nudged  time.Time
 	retryAt time.Time // after a failure
@@ -105,14 +108,14 @@ func (c *copier) stop() {
 	}
 	c.abandon()
 	c.overlay.reset()
-	c.latest, c.passes, c.stash, c.listing = nil, nil, nil, 0
+	c.latest, c.passes, c.stash = nil, nil, nil
 }
 
 // abandon forgets what was read and not published, and where reading stood.
 func (c *copier) abandon() {
 	c.held, c.bytes = nil, 0
 	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
-	c.listing = 0
+	c.listing, c.describing, c.emptying = 0, 0, nil
 	for _, p := range c.passes {
 		p.stale, p.held = true, 0
 	}
@@ -178,6 +181,10 @@ func (c *copier) turn(upTo outbox.LSN) {
 			c.listing = c.next()
 			c.reader.List(c.listing)
 		}
+		return
+	}
+	if work.Resync && !work.Emptied {
+		c.describe(work)
 		return
 	}
 	c.dispatch(work, upTo)
@@ -247,6 +254,9 @@ func (c *copier) take(r *outbox.Reading) {
 	case r.Task == c.listing && r.Done:
 		c.listing = 0
 		c.plan(r.Tables)
+	case r.Task == c.describing && r.Done:
+		c.describing, c.emptying = 0, r.Relations
+		c.backoff = firstReadPause
 	}
 	if p == nil {
 		return

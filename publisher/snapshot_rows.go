@@ -17,8 +17,13 @@ const maxChunksBytes = 16 << 20
 // transactions up to next are in the batch or before it. How far the copies are becomes part of next, in the same Kafka transaction.
 func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, error) {
 	c := p.copier
-	p.obeySignals()
+	if err := p.obeySignals(); err != nil {
+		return next, err
+	}
 	c.turn(next.EndLSN)
+	if err := p.appendEmptying(next); err != nil {
+		return next, err
+	}
 	bytes := 0
 	for chunk := c.ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
 		bytes += chunk.Bytes()

@@ -90,6 +90,7 @@ type shopTask struct {
 func (r *shopReader) add(t *shopTask)                { r.tasks = append(r.tasks, t) }
 func (r *shopReader) Begin(task int)                 { r.add(&shopTask{task: task, kind: "begin"}) }
 func (r *shopReader) List(task int)                  { r.add(&shopTask{task: task, kind: "list"}) }
+func (r *shopReader) Describe(task int, _ []uint32)  { r.add(&shopTask{task: task, kind: "describe"}) }
 func (r *shopReader) Nudge(task int)                 { r.add(&shopTask{task: task, kind: "nudge"}) }
 func (r *shopReader) Read(s outbox.Span)             { r.add(&shopTask{task: s.Task, kind: "read", span: s}) }
 func (r *shopReader) Results() <-chan outbox.Reading { return r.results }
@@ -119,6 +120,8 @@ func (r *shopReader) step() {
 		result.Visible = &v
 	case t.kind == "list":
 		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"}}
+	case t.kind == "describe":
+		result.Relations = shopTables[:]
 	case t.kind == "nudge":
 		w.written++
 		w.flushed = w.written

@@ -16,6 +16,7 @@ type Stats struct {
 	Transactions int64 // published
 	Events       int64 // records, without progress records
 	Filtered     int64 // changes that the shape of the stream leaves out
+	Missed       int64 // times that changes of a table turned out to be missing
 	Refused      int64 // events of the application that may not go where they were to go
 	DeadLetters  int64 // changes that are too large for a record
 	Batches      int64 // Kafka transactions
@@ -58,13 +59,14 @@ func (s *stats) receive(upTo outbox.LSN) {
 	s.now.Received = max(s.now.Received, upTo)
 }
 
-func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, refused, deadLetters int) {
+func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, missed, refused, deadLetters int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Published = upTo
 	s.now.Transactions += int64(transactions)
 	s.now.Events += int64(events)
 	s.now.Filtered += int64(filtered)
+	s.now.Missed += int64(missed)
 	s.now.Refused += int64(refused)
 	s.now.DeadLetters += int64(deadLetters)
 	s.now.Batches++

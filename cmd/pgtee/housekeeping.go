@@ -64,7 +64,7 @@ func (l retainedLimit) check(ctx context.Context, s source) error {
 	return nil
 }
 
-// keepHouse looks at the slot every ten seconds; every minute it looks at the publications and records what is
+// keepHouse looks at the slot every ten seconds; every minute it records what is
 // confirmed; every hour it truncates old parts of the outbox. What goes wrong is logged: publishing does not
 // depend on it.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
@@ -88,7 +88,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		case <-seconds.C:
 			err = turn(ctx, p.watchRetained)
 		case <-minute.C:
-			err = turn(ctx, p.listTables, confirm)
+			err = turn(ctx, confirm)
 		case <-hour.C:
 			err = turn(ctx, func(ctx context.Context) error { return outbox.Rotate(ctx, p.connString) })
 		}
@@ -110,16 +110,6 @@ func turn(ctx context.Context, tasks ...func(context.Context) error) error {
 		errs = append(errs, task(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-// listTables does what the event trigger could not do.
-func (p databasePublisher) listTables(ctx context.Context) error {
-	added, err := outbox.ListTables(ctx, p.connString)
-	if len(added) > 0 {
-		p.log.Warn("tables were missing in the publications: of what was written into them before, some is not in the stream: publish them afresh",
-			zap.String("database", p.database), zap.Strings("tables", added))
-	}
-	return err
 }
 
 // watchRetained warns from half of the limit on, which is ours or max_slot_wal_keep_size.

@@ -53,11 +53,13 @@ func publisherMetrics(p databasePublisher) []metric {
 			status := p.lag.slot().WAL
 			return boolMetric(status == "lost" || status == "unreserved")
 		}),
+		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
 		counter("pgtee_filtered_changes_total", "Changes that made no record: excluded tables, filtered rows and messages.", func() int64 { return p.Stats().Filtered }),
 		counter("pgtee_dead_letters_total", "Changes that are too large for a record: PREFIX.dead-letter tells of them.", func() int64 { return p.Stats().DeadLetters }),
+		counter("pgtee_missed_tables_total", "Times that UPDATEs and DELETEs of a table turned out to be missing in the stream: --on-missed says what becomes of it.", func() int64 { return p.Stats().Missed }),
 		counter("pgtee_refused_events_total", "Events of the application that went to PREFIX.outbox.refused: they may not go where they were to go.", func() int64 { return p.Stats().Refused }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
 		counter("pgtee_publish_retries_total", "Failures that were retried.", func() int64 { return p.Stats().Retries }),

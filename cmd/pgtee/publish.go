@@ -21,6 +21,7 @@ type publisherFlags struct {
 
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
+	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (a record of op t empties its topic, then every row comes afresh), halt, or warn." enum:"resync,halt,warn" default:"resync"`
 	AuditEmpty     bool          `help:"Audit records of transactions that wrote no row, too."`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
 	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"4194304"`
@@ -88,6 +89,7 @@ type databasePublisher struct {
 	retained retainedLimit
 	confirms bool // for pgtee.confirmed(): there are outbox tables
 	lag      *lag
+	coverage *coverage
 	log      *zap.Logger
 }
 
@@ -103,7 +105,8 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 		if err != nil {
 			return nil, usage(err)
 		}
-		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{}, log})
+		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{},
+			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, log})
 	}
 	return list, nil
 }
@@ -172,6 +175,8 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Database:          s.database,
 		Partitions:        int32(f.Partitions),
 		ReplicationFactor: int16(f.Replication),
+		OnMissed:          publisher.MissedPolicy(f.OnMissed),
+		EventTables:       f.OutboxTable,
 		AuditEmpty:        f.AuditEmpty,
 		IdleProgress:      f.idleProgress,
 		Heartbeat:         f.Heartbeat,
@@ -205,11 +210,13 @@ func runID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// publisherActors are two per database: the publisher, and the one that looks after its slot and outbox.
+// publisherActors are three per database: the publisher, the one that looks after its slot and outbox, and the one that
+// looks after its publications.
 func publisherActors(publishers []databasePublisher) []actor {
 	var actors []actor
 	for _, p := range publishers {
-		actors = append(actors, actor{"publisher of " + p.database, p.run}, actor{"housekeeping of " + p.database, p.keepHouse})
+		actors = append(actors, actor{"publisher of " + p.database, p.run}, actor{"housekeeping of " + p.database, p.keepHouse},
+			actor{"coverage of " + p.database, p.coverage.watch})
 	}
 	return actors
 }

@@ -23,15 +23,22 @@ type setupFlags struct {
 type setupCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
+	GrantPublisher []string      `help:"Roles that the publisher may log in as, beside those that may already. They need REPLICATION, too." placeholder:"ROLE"`
 	GrantPublish   []string      `help:"Roles that may execute pgtee.publish(), beside those that may already; never PUBLIC." placeholder:"ROLE"`
 	GrantSnapshot  []string      `help:"Roles that may ask for snapshots by pgtee.snapshot() and its siblings, beside those that may already; never PUBLIC." placeholder:"ROLE"`
 	SlotTimeout    time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
+	DryRun         bool          `help:"Change nothing: print the SQL that setup would run, and what there is to know before it is run."`
 }
 
 func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 	setup := func(ctx context.Context, config outbox.SetupConfig) (outbox.Report, error) {
-		config.Publishers, config.Signallers = c.GrantPublish, c.GrantSnapshot
-		return outbox.Setup(ctx, config)
+		config.Publishers, config.Authors, config.Signallers = c.GrantPublisher, c.GrantPublish, c.GrantSnapshot
+		if !c.DryRun {
+			return outbox.Setup(ctx, config)
+		}
+		sql, report, err := outbox.Plan(ctx, config)
+		fmt.Fprint(term.out, sql)
+		return report, err
 	}
 	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)
 }

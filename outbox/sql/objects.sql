@@ -3,7 +3,6 @@
 
 CREATE SCHEMA IF NOT EXISTS pgtee;
 COMMENT ON SCHEMA pgtee IS 'pgtee: notes about writes; made by pgtee setup, removed by pgtee teardown';
-GRANT USAGE ON SCHEMA pgtee TO PUBLIC;
 
 -- One row: which server and database these objects were made for. A copy of the database (pg_dump,
 -- template, clone) does not match, and nothing is written there.
@@ -16,28 +15,29 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
     consistent_point  pg_lsn,
     generation        integer NOT NULL DEFAULT 1
 );
+ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS secret bytea; -- of emit(): whoever reads it can speak for pgtee
 
 -- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
 -- children take turns by the hour and are truncated in turn by the publisher.
 CREATE TABLE IF NOT EXISTS pgtee.outbox (
-    kind        "char"      NOT NULL, -- 'n' note, 'd' DDL record, 'e' event of pgtee.publish(), 's' signal
+    kind        "char"      NOT NULL, -- 'n' note; what else there is was written by an older pgtee
     at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    note        text,                 -- kind n: base64 of the payload; kinds d, e and s: JSON
+    note        text,                 -- base64 of the payload
     user_name name,
     role_name   name,
     pid         integer,
     application text,
-    sql         bytea                 -- in the client's encoding; kind e: the event's payload
+    sql         bytea                 -- in the client's encoding
 );
 CREATE TABLE IF NOT EXISTS pgtee.outbox_0 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_1 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
-REVOKE ALL ON pgtee.meta, pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.outbox_2 FROM PUBLIC;
 
 -- note(payload, role) writes one note about the statement that follows it: as a row if the payload's
 -- flag says so, else as a logical message. Byte 1 of the payload holds the flags (1 row, 2 the SQL is
 -- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
--- it does nothing: there is no write to note, and no transaction id is spent.
+-- it does nothing: there is no write to note, and no transaction id is spent. Everybody may call it, so it writes no
+-- row that is longer than a proxy's can be.
 --
 -- In each transaction PL/pgSQL makes every expression ready anew, which costs more than to evaluate it: so the
 -- expressions on each path are few, the fewest on that of a message which brings its SQL along.
@@ -65,15 +65,15 @@ BEGIN
             (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 5) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 6)) OPERATOR(pg_catalog.+) 1,
-            (pg_catalog.get_byte(raw, 8) OPERATOR(pg_catalog.<<) 8
+            LEAST(pg_catalog.get_byte(raw, 8) OPERATOR(pg_catalog.<<) 8
              OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
-             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10)));
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10), 65536));
     END IF;
     IF (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 THEN
         lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
             payload, session_user, role, pg_catalog.pg_backend_pid(),
             pg_catalog.current_setting('application_name'), query)));
-    ELSIF raw IS NOT NULL THEN
+    ELSIF raw IS NOT NULL AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 THEN
         slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
                  OPERATOR(pg_catalog./) 3600, 3);
         IF slice OPERATOR(pg_catalog.=) 0 THEN

@@ -1,17 +1,17 @@
 -- publish(topic, key, payload, headers) puts an event of the application's own into Kafka if and only if
--- the transaction commits. It is a row of the outbox and never a logical message: any client can write a
--- message, so a message could not carry the right to execute this function, which setup grants to roles
--- by name. session_user tells who published. Text is published as UTF-8; a null key or payload is null in
+-- the transaction commits. Setup grants it to roles by name. session_user tells who published. Text is published as UTF-8; a null key or payload is null in
 -- Kafka, too. What the publisher could not take is refused here, in the client's own transaction. In a copy of
--- the database nothing is written: nobody would ever prune it.
+-- the database nothing is written.
 CREATE OR REPLACE FUNCTION pgtee.put_event(topic text, key bytea, payload bytea, headers jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
     size  integer := coalesce(octet_length(key), 0) + coalesce(octet_length(payload), 0) + coalesce(octet_length(headers::text), 0);
     body  text;
-    slice integer := (trunc(date_part('epoch', now()))::int8 / 3600) % 3;
 BEGIN
-    IF pgtee.ready() IS NULL THEN
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE 'pgtee.publish: not in a read-only transaction' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    IF pgtee.key() IS NULL THEN
         RAISE WARNING 'pgtee.publish: this database is a copy, from which nothing is published'
             USING HINT = 'If it has a publisher of its own, run pgtee setup here.';
         RETURN;
@@ -37,16 +37,7 @@ BEGIN
     END IF;
     body := jsonb_build_object('topic', topic, 'key', encode(key, 'base64'), 'headers',
         (SELECT jsonb_object_agg(h.key, h.value) FROM jsonb_each_text(CASE jsonb_typeof(headers) WHEN 'object' THEN headers END) AS h))::text;
-    IF slice = 0 THEN
-        INSERT INTO pgtee.outbox_0 (kind, note, user_name, pid, application, sql)
-        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
-    ELSIF slice = 1 THEN
-        INSERT INTO pgtee.outbox_1 (kind, note, user_name, pid, application, sql)
-        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
-    ELSE
-        INSERT INTO pgtee.outbox_2 (kind, note, user_name, pid, application, sql)
-        VALUES ('e', body, session_user, pg_backend_pid(), current_setting('application_name'), payload);
-    END IF;
+    PERFORM pgtee.emit('e', body, payload);
 END
 $put$;
 
@@ -71,16 +62,26 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
     SELECT pgtee.put_event($1, $2, $3, $4)
 $publish$;
 
--- Setup grants the five to roles by name.
-REVOKE ALL ON FUNCTION pgtee.put_event(text, bytea, bytea, jsonb),
-    pgtee.publish(text, text, jsonb, jsonb), pgtee.publish(text, text, json, jsonb), pgtee.publish(text, text, text, jsonb),
-    pgtee.publish(text, text, bytea, jsonb), pgtee.publish(text, bytea, bytea, jsonb) FROM PUBLIC;
 
--- confirmed(xmin) tells whether the transaction that wrote a row is in Kafka for good: what the application may
--- delete from an outbox table of its own, with its own rights. A publisher with --outbox-table moves confirmed_xid
--- on; what was written before first_xid, when the slot was made, is never published and so never confirmed.
-ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS first_xid xid8, ADD COLUMN IF NOT EXISTS confirmed_xid xid8;
+-- confirmed(xmin) reports whether the transaction that wrote a row is in Kafka for good: what the application may
+-- delete from an outbox table of its own, with its own rights. A publisher with --outbox-table moves the horizon on;
+-- what was written before first_xid, when the slot was made, is never published and so never confirmed. The horizon is
+-- a sequence, for a table would be replicated by others.
+ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS first_xid xid8;
+CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;
+
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $confirmed$
-    SELECT coalesce(bool_and(age(written) > age(m.confirmed_xid::xid) AND age(written) <= age(m.first_xid::xid)), false) FROM pgtee.meta AS m
+    SELECT coalesce(bool_and(h.is_called AND age(written) > age(h.last_value::text::xid8::xid) AND age(written) <= age(m.first_xid::xid)), false)
+    FROM pgtee.meta AS m, pgtee.horizon AS h
 $confirmed$;
+
+CREATE OR REPLACE FUNCTION pgtee.confirm(through xid8) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $confirm$
+BEGIN
+    PERFORM pgtee.demand_publisher();
+    IF (SELECT NOT is_called OR last_value < through::text::int8 FROM pgtee.horizon) THEN
+        PERFORM setval('pgtee.horizon', through::text::int8);
+    END IF;
+END
+$confirm$;

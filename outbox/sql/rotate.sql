@@ -1,19 +1,34 @@
--- Empties the outbox tables that neither this hour nor the last one writes to; a transaction writes
--- into the table of the hour in which it began.
-SET lock_timeout = '1s';
-DO $rotate$
+-- rotate() empties the outbox tables that neither this hour nor the last one writes to; a transaction writes
+-- into the table of the hour in which it began. Where somebody reads such a table, the next turn will do.
+CREATE OR REPLACE FUNCTION pgtee.rotate() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $rotate$
 DECLARE
-    hour bigint := pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()) / 3600);
+    hour bigint := trunc(date_part('epoch', now()) / 3600);
     slice bigint := (hour + 1) % 3;
     used boolean;
 BEGIN
+    PERFORM pgtee.demand_publisher();
     EXECUTE 'SELECT EXISTS (SELECT FROM pgtee.outbox_' || slice || ')' INTO used;
     IF used THEN
         EXECUTE 'TRUNCATE pgtee.outbox_' || slice;
     END IF;
-    EXECUTE 'SELECT EXISTS (SELECT FROM ONLY pgtee.outbox WHERE at < now() - interval ''2 hours'')' INTO used;
+    SELECT EXISTS (SELECT FROM ONLY pgtee.outbox WHERE at < now() - interval '2 hours') INTO used;
     IF used THEN
         TRUNCATE ONLY pgtee.outbox;
     END IF;
+EXCEPTION WHEN lock_not_available THEN
+    NULL;
 END
 $rotate$;
+
+-- demand_publisher() refuses whoever is not a publisher: a role that may read pgtee.meta. What a publisher does to
+-- these objects it does by functions, so that it need not own them.
+CREATE OR REPLACE FUNCTION pgtee.demand_publisher() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $demand$
+BEGIN
+    IF NOT has_table_privilege(session_user, 'pgtee.meta', 'SELECT') THEN
+        RAISE 'pgtee: role % is no publisher', quote_ident(session_user)
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Run pgtee setup --grant-publisher ROLE.';
+    END IF;
+END
+$demand$;

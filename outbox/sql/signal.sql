@@ -1,37 +1,32 @@
 -- Signals ask the running publisher for something: Debezium's, by their own names and with their own data. A
--- signal is a row of the outbox of kind s, {"id","type","data"}: it is in the log at one place, comes to whichever
--- publisher holds the slot, and survives all of them. Setup grants them to roles by name. Never a
--- logical message: any client can write one.
+-- signal is a message of kind s, {"id","type","data"}: it is in the log at one place, comes to whichever
+-- publisher holds the slot, and survives all of them. Setup grants them to roles by name.
 CREATE OR REPLACE FUNCTION pgtee.put_signal(id text, type text, data jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
     name text := coalesce(id, left(replace(gen_random_uuid()::text, '-', ''), 12));
-    slice integer := (trunc(date_part('epoch', now()))::int8 / 3600) % 3;
     body text := jsonb_build_object('id', name, 'type', type, 'data', coalesce(data, '{}'))::text;
 BEGIN
-    IF pgtee.ready() IS NULL THEN
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE 'pgtee: no signal from a read-only transaction' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    IF pgtee.key() IS NULL THEN
         RAISE 'pgtee: this database is a copy, from which nothing is published'
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'If it has a publisher of its own, run pgtee setup here.';
     END IF;
-    IF name !~ '^[A-Za-z0-9._:-]{1,100}$' THEN
-        RAISE 'pgtee: id %: use 1 to 100 letters, digits, dots, colons, dashes and underscores', quote_literal(left(name, 200))
+    IF name !~ '^[A-Za-z0-9._:-]{1,100}$' OR name LIKE 'missed-%' THEN
+        RAISE 'pgtee: id %: use 1 to 100 letters, digits, dots, colons, dashes and underscores, and not missed- at its start', quote_literal(left(name, 200))
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF type IS NULL OR type NOT IN ('execute-snapshot', 'pause-snapshot', 'resume-snapshot', 'stop-snapshot') THEN
-        RAISE 'pgtee: signal %: want execute-snapshot, pause-snapshot, resume-snapshot or stop-snapshot', coalesce(quote_literal(left(type, 200)), 'NULL')
+    IF type IS NULL OR type NOT IN ('execute-snapshot', 'resync', 'pause-snapshot', 'resume-snapshot', 'stop-snapshot') THEN
+        RAISE 'pgtee: signal %: want execute-snapshot, resync, pause-snapshot, resume-snapshot or stop-snapshot', coalesce(quote_literal(left(type, 200)), 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF octet_length(body) > 900000 THEN
         RAISE 'pgtee: signal of % bytes: 900000 are taken', octet_length(body)
             USING ERRCODE = 'program_limit_exceeded', HINT = 'Ask for fewer tables at a time.';
     END IF;
-    IF slice = 0 THEN
-        INSERT INTO pgtee.outbox_0 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
-    ELSIF slice = 1 THEN
-        INSERT INTO pgtee.outbox_1 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
-    ELSE
-        INSERT INTO pgtee.outbox_2 (kind, note, user_name, pid, application) VALUES ('s', body, session_user, pg_backend_pid(), current_setting('application_name'));
-    END IF;
+    PERFORM pgtee.emit('s', body, NULL);
     RETURN name;
 END
 $put$;
@@ -98,7 +93,3 @@ BEGIN
 END
 $signal$;
 CREATE OR REPLACE TRIGGER on_signal INSTEAD OF INSERT ON pgtee.signal FOR EACH ROW EXECUTE FUNCTION pgtee.on_signal();
-
-REVOKE ALL ON pgtee.signal FROM PUBLIC;
-REVOKE ALL ON FUNCTION pgtee.put_signal(text, text, jsonb), pgtee.snapshot(regclass[], text, text),
-    pgtee.snapshot_pause(text), pgtee.snapshot_resume(text), pgtee.snapshot_cancel(text), pgtee.on_signal() FROM PUBLIC;

@@ -103,7 +103,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	t, err := e.table(c.Relation)
-	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate {
+	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate && c.Mark == outbox.NoMark {
 		return err
 	}
 	if t.insertOnly != nil && (c.Op == outbox.Update || c.Op == outbox.Delete) {

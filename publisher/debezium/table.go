@@ -187,7 +187,8 @@ func (t *table) read(r *row, tuple pgoutput.Tuple, kind byte) error {
 		if v.kind == pgoutput.Binary {
 			return fmt.Errorf("%s.%s: binary values are not supported: start replication without the option binary", t.relation.Schema, t.relation.Name)
 		}
-		if i := len(r.values); r.partial && i < len(t.columns) && !t.columns[i].identity {
+		// A leaf of a partitioned table may tell more than the identity of its root: what is there is kept.
+		if i := len(r.values); r.partial && v.kind == pgoutput.Null && i < len(t.columns) && !t.columns[i].identity {
 			v = value{kind: absent}
 		}
 		if v.kind == pgoutput.Omitted {

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// coverage watches of which tables UPDATE and DELETE are captured, and tells what changes.
+type coverage struct {
+	outbox.Coverage
+	database string
+	log      *zap.Logger
+
+	known  map[outbox.Capture]bool // the uncaptured tables that were told of; nil before the first look
+	stuck  time.Time               // when it was last told that a table could not be brought in or out
+	tables atomic.Int64            // uncaptured now
+}
+
+const (
+	coverageInterval = time.Second
+	coverageShare    = 50 // a look at thousands of tables takes no more than this fraction of the time
+	stuckInterval    = time.Minute
+	maxToldTables    = 20
+)
+
+// watch looks until ctx ends.
+func (c *coverage) watch(ctx context.Context) error {
+	defer c.Close(context.WithoutCancel(ctx))
+	pause := time.NewTimer(coverageInterval)
+	defer pause.Stop()
+	failed := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pause.C:
+		}
+		began := time.Now()
+		err := turn(ctx, c.look)
+		if err != nil && ctx.Err() == nil && !failed {
+			c.log.Warn("cannot look at the publications, and tries again", zap.String("database", c.database), zap.Error(err))
+		}
+		failed = err != nil
+		wait := max(coverageInterval, coverageShare*time.Since(began))
+		if failed {
+			wait = max(wait, 10*coverageInterval)
+		}
+		pause.Reset(wait)
+	}
+}
+
+func (c *coverage) look(ctx context.Context) error {
+	done, uncaptured, holders, err := c.Look(ctx)
+	c.tellDone(done, holders)
+	if err != nil {
+		return err
+	}
+	c.tables.Store(int64(len(uncaptured)))
+	c.tellUncaptured(uncaptured)
+	return nil
+}
+
+// tellDone tells what was done late, or could not be done.
+func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
+	for _, d := range done {
+		fields := []zap.Field{zap.String("database", c.database), zap.String("table", d.Table), zap.String("reason", d.Reason)}
+		switch d.State {
+		case outbox.CaptureListed:
+			c.log.Warn("UPDATE and DELETE of a table are captured from now on; some of what was changed before is not in the stream", fields...)
+		case outbox.CaptureWidened:
+			c.log.Warn("a table has lost its key: it has REPLICA IDENTITY FULL now", fields...)
+		case outbox.CaptureBusy, outbox.CaptureFailing:
+			if time.Since(c.stuck) < stuckInterval {
+				continue
+			}
+			text := "UPDATE and DELETE of a table are not captured before it can be listed in a publication"
+			if d.State == outbox.CaptureFailing {
+				text = "UPDATE and DELETE of a table that has lost its identity fail until it can be taken out of a publication: end the transactions that lock it"
+			}
+			c.log.Warn(text, append(fields, zap.Strings("locked by", holders))...)
+		}
+	}
+	if time.Since(c.stuck) >= stuckInterval {
+		c.stuck = time.Time{}
+		if len(holders) > 0 {
+			c.stuck = time.Now()
+		}
+	}
+}
+
+// tellUncaptured tells of the tables that have become uncaptured since the last look, and at first of all.
+func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
+	first := c.known == nil
+	known := make(map[outbox.Capture]bool, len(uncaptured))
+	var told []string
+	fresh := 0
+	for _, u := range uncaptured {
+		known[u] = true
+		if c.known[u] || u.Reason == "" {
+			continue
+		}
+		if fresh++; len(told) < maxToldTables {
+			told = append(told, u.Table+": "+u.Reason)
+		}
+	}
+	c.known = known
+	if fresh == 0 {
+		return
+	}
+	text := "UPDATE and DELETE of tables are not captured any more, or of new ones not at all"
+	if first {
+		text = "UPDATE and DELETE of tables are not captured"
+	}
+	c.log.Warn(text, zap.String("database", c.database), zap.Int("count", fresh), zap.Strings("tables", told))
+}

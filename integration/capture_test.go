@@ -1,0 +1,264 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// ops are the operations in a table's topic, in their order: "cud".
+func (r *runner) ops(table string) string {
+	r.t.Helper()
+	var ops strings.Builder
+	for _, e := range r.Events(table) {
+		ops.WriteString(e.Op)
+	}
+	return ops.String()
+}
+
+// startCapture sets up, publishes, and has the topic of mark.mark.
+func (r *runner) startCapture(schema ...string) {
+	r.t.Helper()
+	r.Exec(append(schema, "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")...)
+	r.Setup()
+	r.StartPublisher()
+	r.Drain()
+}
+
+// session is a connection whose transaction a test leaves open.
+func (r *runner) session(texts ...string) *pgx.Conn {
+	r.t.Helper()
+	conn := r.dial(r.URL())
+	r.t.Cleanup(func() { conn.Close(context.Background()) })
+	r.in(conn, texts...)
+	return conn
+}
+
+func (r *runner) in(conn *pgx.Conn, texts ...string) {
+	r.t.Helper()
+	for _, sql := range texts {
+		if _, err := conn.Exec(r.ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			r.t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// What people do to tables: no UPDATE or DELETE fails, and all of a table with an identity are in its topic.
+func TestCapture(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, c := range []struct {
+			name  string
+			from  int // the first major version that it is for
+			texts []string
+			want  map[string]string // the operations in the topic of a table
+		}{
+			{"FULL and a stored generated column", 0, []string{
+				"CREATE TABLE g (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED)", "INSERT INTO g VALUES (1, 1)",
+				"ALTER TABLE g REPLICA IDENTITY FULL", "UPDATE g SET a = 2", "DELETE FROM g",
+				"CREATE TABLE h (id int PRIMARY KEY, a int)", "ALTER TABLE h REPLICA IDENTITY FULL", "INSERT INTO h VALUES (1, 1)",
+				"ALTER TABLE h ADD COLUMN twice int GENERATED ALWAYS AS (a * 2) STORED", "UPDATE h SET a = 2"},
+				map[string]string{"public.g": "cud", "public.h": "cu"}},
+			{"FULL and a virtual generated column", 18, []string{
+				"CREATE TABLE g (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2))", "INSERT INTO g VALUES (1, 1)", "UPDATE g SET a = 2",
+				"ALTER TABLE g REPLICA IDENTITY FULL", "UPDATE g SET a = 3", "DELETE FROM g",
+				"CREATE TABLE h (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2))", "INSERT INTO h VALUES (1, 1)",
+				"ALTER TABLE h DROP CONSTRAINT h_pkey", "UPDATE h SET a = 2"},
+				map[string]string{"public.g": "cu", "public.h": "c"}},
+			{"a key with a stored generated column", 0, []string{
+				"CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g))",
+				"INSERT INTO od (a, c, b) VALUES (1, 1, 'one'), (1, 2, 'two')", "DELETE FROM od WHERE a = 1 AND c = 1"},
+				map[string]string{"public.od": "ccd"}},
+			{"a new partition without an identity", 0, []string{
+				"CREATE TABLE m (at int, v text) PARTITION BY RANGE (at)", "CREATE TABLE m1 PARTITION OF m FOR VALUES FROM (0) TO (10)",
+				"ALTER TABLE m REPLICA IDENTITY FULL; ALTER TABLE m1 REPLICA IDENTITY FULL", "INSERT INTO m VALUES (1, 'a')", "UPDATE m SET v = 'b'",
+				"CREATE TABLE m2 PARTITION OF m FOR VALUES FROM (10) TO (20)", "UPDATE m SET v = 'c'", "INSERT INTO m VALUES (11, 'x')", "UPDATE m SET v = 'd' WHERE at = 11", "DELETE FROM m"},
+				map[string]string{"public.m": "cuucd"}},
+			{"a foreign partition", 0, []string{
+				"CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing",
+				"CREATE TABLE f (id int, v text) PARTITION BY RANGE (id)", "CREATE TABLE f1 PARTITION OF f (PRIMARY KEY (id)) FOR VALUES FROM (0) TO (10)",
+				"CREATE FOREIGN TABLE f2 PARTITION OF f FOR VALUES FROM (10) TO (20) SERVER nowhere", "INSERT INTO f VALUES (1, 'a')", "UPDATE f1 SET v = 'b'", "DELETE FROM f1"},
+				map[string]string{"public.f": "cud"}},
+			{"a lost key", 0, []string{
+				"CREATE TABLE l (id int PRIMARY KEY, v int)", "INSERT INTO l VALUES (1, 1)", "ALTER TABLE l DROP CONSTRAINT l_pkey", "UPDATE l SET v = 2",
+				"ALTER TABLE l ADD PRIMARY KEY (id)", "UPDATE l SET v = 3", "ALTER TABLE l DROP COLUMN id", "UPDATE l SET v = 4", "DELETE FROM l",
+				"CREATE TABLE i (id int NOT NULL, v int)", "CREATE UNIQUE INDEX i_id ON i (id)", "ALTER TABLE i REPLICA IDENTITY USING INDEX i_id", "INSERT INTO i VALUES (1, 0)",
+				"DROP INDEX i_id", "UPDATE i SET v = 1", "DELETE FROM i"},
+				map[string]string{"public.l": "cuuud", "public.i": "cud"}},
+			{"a partitioned key that is lost and comes back", 0, []string{
+				"CREATE TABLE p (id int, v int) PARTITION BY LIST (id)", "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)", "CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2)",
+				"ALTER TABLE p ADD CONSTRAINT p_key PRIMARY KEY (id)", "INSERT INTO p VALUES (1, 1), (2, 2)", "ALTER TABLE p DROP CONSTRAINT p_key", "UPDATE p SET v = 3",
+				"ALTER TABLE p ADD CONSTRAINT p_key PRIMARY KEY (id)", "DELETE FROM p WHERE id = 2", "UPDATE p SET id = 2", "DELETE FROM p"},
+				nil},
+			{"SET UNLOGGED and back", 0, []string{
+				"CREATE TABLE stage (id int PRIMARY KEY)", "ALTER TABLE stage SET UNLOGGED", "INSERT INTO stage VALUES (1)", "ALTER TABLE stage SET LOGGED", "UPDATE stage SET id = 2",
+				`CREATE SCHEMA "Odd S"; CREATE TABLE "Odd S"."T ""q""" (id int PRIMARY KEY)`, `alter  table if exists only "Odd S"."T ""q""" set  unlogged`},
+				nil},
+			{"session_replication_role", 0, []string{"SET session_replication_role = replica; CREATE TABLE silent (id int PRIMARY KEY)", "INSERT INTO silent VALUES (1)", "UPDATE silent SET id = 2", "DELETE FROM silent"},
+				map[string]string{"public.silent": "cdcd"}},
+			{"event triggers of others", 0, []string{
+				"CREATE TABLE history (tag text)", "CREATE FUNCTION hist() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.history VALUES (tg_tag); END'",
+				"CREATE FUNCTION guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN IF tg_tag LIKE ''%PUBLICATION%'' THEN RAISE ''ask a DBA''; END IF; END'",
+				"CREATE EVENT TRIGGER a_guard ON ddl_command_start EXECUTE FUNCTION guard(); CREATE EVENT TRIGGER a_hist ON ddl_command_end EXECUTE FUNCTION hist()",
+				"CREATE TABLE h (id int PRIMARY KEY, v int)", "INSERT INTO h VALUES (1, 1)", "UPDATE h SET v = 2", "ALTER TABLE h DROP CONSTRAINT h_pkey", "UPDATE h SET v = 3",
+				"DROP EVENT TRIGGER a_guard; DROP EVENT TRIGGER a_hist", "DO $$ BEGIN ASSERT (SELECT string_agg(tag, ' ') FROM history) = 'CREATE TABLE ALTER TABLE'; END $$"},
+				map[string]string{"public.h": "cuu"}},
+			{"a copy of the catalog, or another system identifier", 0, []string{
+				"CREATE TABLE old (id int PRIMARY KEY, v int)", "UPDATE pgtee.meta SET system_identifier = system_identifier + 1", "CREATE TABLE n (id int PRIMARY KEY, v int)", "INSERT INTO n VALUES (1, 0)",
+				"UPDATE n SET v = 1", "ALTER TABLE n DROP CONSTRAINT n_pkey", "UPDATE n SET v = 2", "UPDATE pgtee.meta SET system_identifier = system_identifier - 1"},
+				map[string]string{"public.n": "cuu"}},
+		} {
+			if major < c.from {
+				continue
+			}
+			t.Run(fmt.Sprintf("PostgreSQL %d, %s", major, c.name), func(t *testing.T) {
+				t.Parallel()
+				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+				r.startCapture()
+				r.Exec(c.texts...)
+				r.Drain()
+				for table, want := range c.want {
+					if got := r.ops(table); got != want {
+						t.Errorf("%s: %s, want %s", table, got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A session whose transaction with DDL stays open, prepared ones included, keeps nobody waiting, and makes nobody lose anything.
+func TestCaptureBesideOpenTransactions(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int)")
+			for i := range 8 {
+				r.session("BEGIN", fmt.Sprintf("CREATE TABLE open%d (id int PRIMARY KEY)", i))
+			}
+			r.session("BEGIN", "CREATE TABLE prepared (id int PRIMARY KEY)", "PREPARE TRANSACTION 'forgotten "+r.database+"'")
+			b := r.session("SET statement_timeout = '1s'", "CREATE TABLE warm (id int)")
+			began := time.Now()
+			r.in(b, "CREATE TABLE b (id int PRIMARY KEY, v int)", "INSERT INTO b VALUES (1, 0)", "UPDATE b SET v = 1", "DELETE FROM b",
+				"ALTER TABLE t DROP CONSTRAINT t_pkey", "INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1")
+			t.Logf("seven statements beside nine open transactions: %s", time.Since(began))
+			r.Exec("ROLLBACK PREPARED 'forgotten " + r.database + "'")
+			r.Drain()
+			if b, t1 := r.ops("public.b"), r.ops("public.t"); b != "cud" || t1 != "cu" {
+				t.Errorf("b: %s, t: %s; want cud, cu", b, t1)
+			}
+		})
+	}
+}
+
+// Lock orders that no application would meet without pgtee.
+func TestCaptureMakesNoDeadlock(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Exec("CREATE TABLE t (id int PRIMARY KEY)")
+	r.Setup()
+	a := r.session("BEGIN", "CREATE TABLE a1 (id int PRIMARY KEY)")
+	b := r.session("BEGIN", "ALTER TABLE t ADD COLUMN x int")
+	waits := make(chan error, 1)
+	go func() {
+		_, err := a.Exec(r.ctx, "ALTER TABLE t ADD COLUMN y int", pgx.QueryExecModeSimpleProtocol)
+		waits <- err
+	}()
+	r.must(harness.Eventually(10*time.Second, func(context.Context) error {
+		if r.Query("SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation = 't'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") != "1" {
+			return fmt.Errorf("the first session does not wait yet")
+		}
+		return nil
+	}))
+	r.in(b, "CREATE TABLE b1 (id int PRIMARY KEY)", "COMMIT")
+	r.must(<-waits)
+	r.in(a, "COMMIT")
+	const missing = "SELECT coalesce(string_agg(name, ' '), '') FROM pgtee.tables(pgtee.published()) WHERE NOT listed"
+	if got := r.Query(missing); got != "" {
+		t.Errorf("not listed: %s", got)
+	}
+}
+
+// Nothing of ours stays locked by a session that has run DDL, and nothing of ours is written.
+func TestDDLTakesNoLockOfOurs(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+		r.Setup()
+		conn := r.session("BEGIN; CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t ADD COLUMN v int; DROP TABLE t")
+		var locks string
+		r.must(conn.QueryRow(r.ctx, `SELECT coalesce(string_agg(c.oid::regclass || ' ' || l.mode, ', '), '') FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+			WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'pgtee'::regnamespace`).Scan(&locks))
+		if locks != "" {
+			t.Errorf("PostgreSQL %d: locks on %s", major, locks)
+		}
+	}
+}
+
+// Where the event triggers were off, the publisher says what is missing and makes the topic right.
+func TestMissedChangesAreMadeGood(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.startCapture()
+			r.Exec("ALTER EVENT TRIGGER pgtee_ddl DISABLE", "CREATE TABLE late (id int PRIMARY KEY, v text)", "INSERT INTO late SELECT g, 'before' FROM generate_series(1, 500) AS g",
+				"UPDATE late SET v = 'missed' WHERE id % 3 = 0; DELETE FROM late WHERE id % 7 = 0", "ALTER EVENT TRIGGER pgtee_ddl ENABLE ALWAYS")
+			r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+				if ops := r.ops("public.late"); strings.Count(ops, "t") != 1 || strings.Count(ops, "r") != 429 {
+					return fmt.Errorf("%d records, want one of op t, then 429 of op r", len(ops))
+				}
+				return nil
+			}))
+			r.Exec("UPDATE late SET v = 'after' WHERE id < 10", "DELETE FROM late WHERE id > 400")
+			r.Drain()
+			r.ExpectFolded("late", []string{"id"})
+			for _, line := range []string{"from now on", "public.late", "published afresh"} {
+				if !strings.Contains(r.publisher.Tail(200), line) {
+					t.Errorf("the log does not say %q", line)
+				}
+			}
+		})
+	}
+}
+
+// A keyless table gets a key, and a table comes back from being unlogged: what was changed before comes afresh.
+func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.startCapture()
+	r.Exec("CREATE TABLE k (id int, v text)", "INSERT INTO k SELECT g, 'a' FROM generate_series(1, 50) AS g", "UPDATE k SET v = 'missed'; DELETE FROM k WHERE id > 40",
+		"ALTER TABLE k ADD PRIMARY KEY (id)", "UPDATE k SET v = 'seen' WHERE id = 1",
+		"CREATE TABLE u (id int PRIMARY KEY)", "INSERT INTO u VALUES (1)", "ALTER TABLE u SET UNLOGGED", "DELETE FROM u; INSERT INTO u VALUES (2)", "ALTER TABLE u SET LOGGED")
+	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if k, u := r.ops("public.k"), r.ops("public.u"); strings.Count(k, "r") != 40 && strings.Count(k, "r") != 39 || u != "ctr" {
+			return fmt.Errorf("k: %s, u: %s", k, u)
+		}
+		return nil
+	}))
+	r.Drain()
+	r.ExpectFolded("k", []string{"id"})
+	r.ExpectFolded("u", []string{"id"})
+}
+
+func TestOnMissed(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
+	r.Setup()
+	start := func(policy string) { r.publisher = r.process("publish", append(r.publishArgs(), "--on-missed", policy)...) }
+	start("halt")
+	r.Drain()
+	r.Exec("CREATE TABLE k (id int)", "INSERT INTO k VALUES (1)", "ALTER TABLE k ADD PRIMARY KEY (id)")
+	if fault := r.expectHalt("changes of tables are not in the stream", "--on-missed resync"); fault != "" {
+		t.Fatal(fault)
+	}
+	start("warn")
+	r.Exec("UPDATE k SET id = 2")
+	r.Drain()
+	if got := r.ops("public.k"); got != "cdc" {
+		t.Errorf("with warn: %s, want cdc", got)
+	}
+}

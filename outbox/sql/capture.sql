@@ -1,0 +1,272 @@
+-- Which tables' UPDATE and DELETE are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. UPDATE and
+-- DELETE of a table are published while it is a member of one of the identity publications (pgtee_identity,
+-- pgtee_identity_1, ...): of each table, of each leaf of a partitioned one, that has a usable replica identity. A
+-- member without one would make its owner's next UPDATE fail.
+--
+-- ALTER PUBLICATION locks its publication until the transaction ends. So there are several: a session that finds
+-- one locked takes the next, and waits for nobody. DESIGN.md beside the package tells what was measured.
+
+-- tables(oids) tells of each of these tables, and of the leaves of the partitioned ones, whether it is a member
+-- (listed) and why its UPDATE and DELETE cannot be published: null if they can. It reads catalogs only, with the
+-- conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc():
+-- what opens a table fails if another session drops it meanwhile, and locks it until the transaction ends. In
+-- PL/pgSQL, as all that runs in a client's DDL, for a session then plans it once.
+CREATE OR REPLACE FUNCTION pgtee.tables(oids oid[])
+RETURNS TABLE (tbl oid, root oid, name text, root_name text, topic text, listed boolean, identity "char", reason text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $tables$
+#variable_conflict use_column
+DECLARE
+    reached oid[] := oids; -- and the partitions, and the heirs that a command reaches through their parent
+    heirs   oid[] := oids;
+BEGIN
+    LOOP
+        heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
+        EXIT WHEN cardinality(heirs) = 0;
+        reached := reached || heirs;
+    END LOOP;
+    RETURN QUERY
+    SELECT DISTINCT ON (c.oid) c.oid, r.oid, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), rn.nspname || '.' || r.relname,
+        EXISTS (SELECT FROM pg_publication_rel AS m JOIN pg_publication AS p ON p.oid = m.prpubid
+                WHERE m.prrelid = c.oid AND p.pubname ~ '^pgtee_identity(_[0-9]+)?$'),
+        c.relreplident,
+        CASE
+            WHEN c.relkind = 'f' THEN 'it is a foreign table: what changes in it is not in the log of this server'
+            WHEN c.relpersistence = 'u' THEN 'it is unlogged: what changes in it is not in the log'
+            WHEN c.relreplident = 'f' AND pgtee.virtual(c.oid)
+                THEN 'it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL lets nobody publish'
+            WHEN c.relreplident = 'f' THEN NULL
+            WHEN c.relreplident = 'n' THEN 'it has REPLICA IDENTITY NOTHING'
+            ELSE (SELECT CASE
+                    WHEN bool_or(i.indislive AND i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL) THEN NULL
+                    WHEN c.relreplident = 'i' THEN 'the index of its REPLICA IDENTITY is gone or not usable'
+                    WHEN count(*) > 0 THEN 'its primary key is DEFERRABLE or not valid'
+                    ELSE 'it has no primary key' END
+                  FROM pg_index AS i
+                  WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
+        END
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN coalesce(pg_partition_root(c.oid), c.oid) ELSE c.oid END AS oid) AS top
+    JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
+    WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
+      AND (c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
+               OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid)))
+           OR c.relkind = 'f' AND c.relispartition AND r.relpersistence = 'p');
+END
+$tables$;
+
+-- published() lists every table whose changes could be in the stream.
+CREATE OR REPLACE FUNCTION pgtee.published() RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
+    SELECT coalesce(array_agg(oid), '{}') FROM pg_class WHERE relkind IN ('r', 'f') AND relpersistence <> 't' AND oid >= 16384
+$published$;
+
+-- Tables that have REPLICA IDENTITY FULL from us, for they had lost their key: they get the default back with their
+-- next key. Unlogged, so that nobody replicates it; should a crash empty it, such a table keeps FULL.
+CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
+
+-- alter(command) runs a command of ours without firing anybody's event trigger: no client sent it. PostgreSQL 17 can
+-- silence event triggers. Before, those that are not ENABLE ALWAYS or REPLICA are silent in another role, which costs the
+-- session its cached plans: so only where there are any.
+CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
+BEGIN
+    IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname NOT IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'O') THEN
+        PERFORM pgtee.alter_silently(command);
+    ELSE
+        EXECUTE command;
+    END IF;
+END
+$alter$;
+
+CREATE OR REPLACE FUNCTION pgtee.alter_silently(command text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $alter$
+BEGIN
+    EXECUTE command;
+END
+$alter$;
+
+DO $silence$
+BEGIN -- without a superuser there are no event triggers of ours either
+    IF NOT current_setting('is_superuser')::boolean THEN
+        RETURN;
+    ELSIF current_setting('server_version_num')::int >= 170000 THEN
+        ALTER FUNCTION pgtee.alter(text) SET event_triggers = off;
+    ELSE
+        ALTER FUNCTION pgtee.alter_silently(text) SET session_replication_role = replica;
+    END IF;
+END
+$silence$;
+
+-- enlist(table) makes a table, whose name is quoted, a member of the first identity publication that nobody has
+-- locked; false if all are.
+CREATE OR REPLACE FUNCTION pgtee.enlist(name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
+DECLARE
+    publication name;
+BEGIN
+    FOR publication IN
+        SELECT pubname FROM pg_publication WHERE pubname ~ '^pgtee_identity(_[0-9]+)?$' ORDER BY length(pubname), pubname
+    LOOP
+        BEGIN
+            PERFORM pgtee.alter(format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, name));
+            RETURN true;
+        EXCEPTION WHEN lock_not_available THEN
+            CONTINUE;
+        END;
+    END LOOP;
+    RETURN false;
+END
+$enlist$;
+
+-- delist(table) ends its memberships; false if one of those publications is locked.
+CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
+DECLARE
+    publication name;
+BEGIN
+    FOR publication IN
+        SELECT p.pubname FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
+        WHERE m.prrelid = tbl AND p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
+    LOOP
+        PERFORM pgtee.alter(format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, name));
+    END LOOP;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$delist$;
+
+-- identify(table, identity) sets its replica identity: FULL or DEFAULT. The command that took or gave the key holds
+-- the table's lock already. False if the table is locked, or in use by a cursor or a trigger.
+CREATE OR REPLACE FUNCTION pgtee.identify(name text, identity text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $identify$
+BEGIN
+    PERFORM pgtee.alter(format('ALTER TABLE ONLY %s REPLICA IDENTITY %s', name, identity));
+    RETURN true;
+EXCEPTION WHEN lock_not_available OR object_in_use THEN
+    RETURN false;
+END
+$identify$;
+
+-- capture(oids) brings these tables in or out of the identity publications, and returns what there is to tell, a JSON
+-- array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without quotes. A table
+-- of which nothing can be missing is not worth a word when it becomes a member. The states:
+--   listed      it became a member: what was changed before is not in the stream
+--   widened     it lost its identity, and has REPLICA IDENTITY FULL now: nothing is missing
+--   restored    it has a key again, and the default identity
+--   uncaptured  it is no member, and cannot be one for this reason
+--   busy        it should become a member, and all publications are locked: the publisher has to do it
+--   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
+CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[]) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
+DECLARE
+    t       record;
+    states  jsonb;
+    outcome text;
+BEGIN
+    FOR t IN SELECT * FROM pgtee.tables(oids) LOOP
+        BEGIN
+            outcome := NULL;
+            IF t.reason IS NULL AND t.identity = 'f' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
+                    AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate) THEN
+                DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
+                IF FOUND AND pgtee.identify(t.name, 'DEFAULT') THEN
+                    outcome := 'restored';
+                END IF;
+            END IF;
+            IF t.reason IS NULL AND NOT t.listed THEN
+                outcome := CASE WHEN NOT pgtee.enlist(t.name) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+            ELSIF t.reason IS NOT NULL AND t.listed THEN
+                IF t.identity IN ('d', 'i') AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                    INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
+                    outcome := 'widened';
+                ELSIF pgtee.delist(t.name, t.tbl) THEN
+                    outcome := 'uncaptured';
+                ELSIF t.identity = 'n' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                    outcome := 'widened';
+                ELSE
+                    outcome := 'failing';
+                END IF;
+            ELSIF t.reason IS NOT NULL THEN
+                outcome := 'uncaptured';
+            END IF;
+        EXCEPTION WHEN undefined_table OR invalid_schema_name THEN -- dropped meanwhile by another session
+            CONTINUE;
+        WHEN OTHERS THEN
+            outcome := CASE WHEN t.reason IS NULL THEN 'busy' ELSE 'failing' END;
+            t.reason := sqlerrm;
+        END;
+        IF outcome IS NOT NULL THEN
+            states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'state', outcome, 'reason', coalesce(t.reason, ''));
+        END IF;
+    END LOOP;
+    RETURN states;
+END
+$capture$;
+
+-- virtual(table) reports whether REPLICA IDENTITY FULL is of no use: see tables().
+CREATE OR REPLACE FUNCTION pgtee.virtual(tbl oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $virtual$
+BEGIN
+    RETURN EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = tbl AND a.attgenerated = 'v' AND NOT a.attisdropped);
+END
+$virtual$;
+
+
+-- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made, or since
+-- a TRUNCATE, which is published: this transaction made it, or it has no block and has never been vacuumed (reltuples).
+-- The row of a system column is never updated, so it tells the transaction; a subtransaction's id is later than that
+-- of its transaction.
+CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
+DECLARE
+    mine int8 := pg_current_xact_id()::text::int8;
+    behind int8 := (SELECT a.xmin::text::int8 FROM pg_attribute AS a WHERE a.attrelid = tbl AND a.attname = 'tableoid') - mine % 4294967296;
+BEGIN
+    IF pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 FROM pg_class WHERE oid = tbl) THEN
+        RETURN true;
+    END IF;
+    IF behind > 2147483648 THEN
+        behind := behind - 4294967296;
+    ELSIF behind < -2147483648 THEN
+        behind := behind + 4294967296;
+    END IF;
+    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress';
+EXCEPTION WHEN OTHERS THEN -- an id that no transaction can have any more
+    RETURN false;
+END
+$untouched$;
+
+-- tell_missed(states) asks the publisher to make the topics right of tables whose changes are captured only now. The
+-- signal stands in the log exactly where that begins.
+CREATE OR REPLACE FUNCTION pgtee.tell_missed(states jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $missed$
+DECLARE
+    roots jsonb := (SELECT jsonb_agg(DISTINCT s ->> 'topic') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'listed');
+BEGIN
+    IF roots IS NOT NULL THEN
+        PERFORM pgtee.emit('s', jsonb_build_object('id', 'missed-' || pg_current_xact_id()::text || '-' || left(replace(gen_random_uuid()::text, '-', ''), 6),
+            'type', 'resync', 'data', jsonb_build_object('data-collections', roots))::text, NULL);
+    END IF;
+END
+$missed$;
+
+-- sweep(most) does what the event triggers could not do, of as many tables as that: they were off, or all publications
+-- were locked. The publisher calls it every few seconds, setup calls it, too.
+CREATE OR REPLACE FUNCTION pgtee.sweep(most integer) RETURNS TABLE (name text, root text, state text, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
+DECLARE
+    states jsonb;
+BEGIN
+    PERFORM pgtee.demand_publisher();
+    states := pgtee.capture(ARRAY(
+        SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
+        WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
+        ORDER BY t.listed DESC, t.tbl LIMIT most));
+    PERFORM pgtee.tell_missed(states);
+    IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
+        DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');
+    END IF;
+    RETURN QUERY SELECT s ->> 'table', s ->> 'root', s ->> 'state', s ->> 'reason' FROM jsonb_array_elements(states) AS s;
+END
+$sweep$;

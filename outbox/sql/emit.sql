@@ -1,0 +1,47 @@
+-- What pgtee itself tells the publisher (DDL records, events, signals) travels as logical messages, in no table: a
+-- table of ours that others replicate would be one more thing that can fail there. Any client can write such a message,
+-- so these are signed with a secret that only the functions in here, and the publisher, can read.
+
+-- key() is the secret, null in a copy of the database, from which nothing is published. The subtransaction that
+-- read it is rolled back, which gives back its lock on pgtee.meta: else the client would hold it.
+CREATE OR REPLACE FUNCTION pgtee.key() RETURNS bytea
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $key$
+DECLARE
+    secret bytea;
+BEGIN
+    SELECT m.secret INTO secret
+    FROM pgtee.meta AS m, pg_control_system() AS c, pg_database AS d
+    WHERE m.system_identifier = c.system_identifier AND m.database_oid = d.oid AND d.datname = current_database();
+    RAISE SQLSTATE 'PGTEE';
+EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
+    RETURN secret;
+END
+$key$;
+
+-- utf8(text) is a text's bytes in UTF-8; those of a database of SQL_ASCII as they are, for nobody knows what they mean.
+CREATE OR REPLACE FUNCTION pgtee.utf8(text) RETURNS bytea
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $utf8$
+BEGIN
+    RETURN CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN textsend($1) ELSE convert_to($1, 'UTF8') END;
+END
+$utf8$;
+
+-- emit(kind, body, payload) writes one message; false in a copy. Kind is d (DDL record), e (event) or s (signal), body
+-- JSON. The form: byte 1, HMAC-SHA256 of what follows, then record_send() of the row below. The transaction's id in it
+-- makes the message worthless in any other transaction. The secret is the key of HMAC, padded and xored with ipad (64
+-- bytes) and with opad (64 bytes), RFC 2104.
+CREATE OR REPLACE FUNCTION pgtee.emit(kind text, body text, payload bytea) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $emit$
+DECLARE
+    key     bytea := pgtee.key();
+    content bytea;
+BEGIN
+    IF key IS NULL THEN
+        RETURN false;
+    END IF;
+    content := record_send(ROW(kind, pg_current_xact_id()::text, pgtee.utf8(session_user::text), pg_backend_pid(),
+        pgtee.utf8(current_setting('application_name')), pgtee.utf8(body), payload));
+    PERFORM pg_logical_emit_message(true, 'pgtee', decode('01', 'hex') || sha256(substr(key, 65) || sha256(substr(key, 1, 64) || content)) || content);
+    RETURN true;
+END
+$emit$;

@@ -1,0 +1,26 @@
+-- Who may do what with these objects, whatever the default privileges of the role that runs setup are: they must
+-- neither open nor shut anything. What setup or an administrator granted to roles by name stays.
+DO $privileges$
+DECLARE
+    fresh constant boolean := NOT EXISTS (SELECT FROM pgtee.meta); -- nobody can have granted anything yet
+    o record;
+BEGIN
+    FOR o IN
+        SELECT format('ALL ON ROUTINE %s FROM %s', p.oid::regprocedure, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END) AS privileges
+        FROM pg_proc AS p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+        WHERE p.pronamespace = 'pgtee'::regnamespace AND a.grantee <> p.proowner
+          AND (fresh OR a.grantee = 0 OR p.proname NOT IN ('publish', 'snapshot', 'snapshot_pause', 'snapshot_resume', 'snapshot_cancel'))
+        UNION
+        SELECT format('ALL ON %s %s FROM %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass,
+            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+        FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'pgtee'::regnamespace AND c.relkind IN ('r', 'v', 'S') AND a.grantee <> c.relowner AND (fresh OR a.grantee = 0)
+    LOOP
+        EXECUTE 'REVOKE ' || o.privileges;
+    END LOOP;
+END
+$privileges$;
+GRANT USAGE ON SCHEMA pgtee TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgtee.note(text, name), pgtee.ready(), pgtee.confirmed(xid), pgtee.tables(oid[]), pgtee.published() TO PUBLIC;
+-- These look themselves who calls: see demand_publisher().
+GRANT EXECUTE ON FUNCTION pgtee.sweep(integer), pgtee.rotate(), pgtee.confirm(xid8) TO PUBLIC;
