@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,9 +52,13 @@ func (r *runner) in(conn *pgx.Conn, texts ...string) {
 	}
 }
 
+// captureVersions are the PostgreSQL versions that the capture is tried with: two, all of them by make capture.
+func captureVersions() []string { return strings.Fields(cmp.Or(os.Getenv("CAPTURE"), "15 18")) }
+
 // What people do to tables: no UPDATE or DELETE fails, and all of a table with an identity are in its topic.
 func TestCapture(t *testing.T) {
-	for _, major := range []int{15, 18} {
+	for _, version := range captureVersions() {
+		major, _ := strconv.Atoi(version)
 		for _, c := range []struct {
 			name  string
 			from  int // the first major version that it is for
@@ -93,8 +100,9 @@ func TestCapture(t *testing.T) {
 			{"a partitioned key that is lost and comes back", 0, []string{
 				"CREATE TABLE p (id int, v int) PARTITION BY LIST (id)", "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)", "CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2)",
 				"ALTER TABLE p ADD CONSTRAINT p_key PRIMARY KEY (id)", "INSERT INTO p VALUES (1, 1), (2, 2)", "ALTER TABLE p DROP CONSTRAINT p_key", "UPDATE p SET v = 3",
-				"ALTER TABLE p ADD CONSTRAINT p_key PRIMARY KEY (id)", "DELETE FROM p WHERE id = 2", "UPDATE p SET id = 2", "DELETE FROM p"},
-				nil},
+				"ALTER TABLE p ADD CONSTRAINT p_key PRIMARY KEY (id)", "DELETE FROM p WHERE id = 2", "UPDATE p SET id = 2", "DELETE FROM p",
+				"DO $$ BEGIN ASSERT (SELECT string_agg(relreplident::text, '') FROM pg_class WHERE relname IN ('p', 'p1', 'p2')) = 'ddd'; END $$"},
+				map[string]string{"public.p": "ccuuddcd"}},
 			{"SET UNLOGGED and back", 0, []string{
 				"CREATE TABLE stage (id int PRIMARY KEY)", "ALTER TABLE stage SET UNLOGGED", "INSERT INTO stage VALUES (1)", "ALTER TABLE stage SET LOGGED", "UPDATE stage SET id = 2",
 				`CREATE SCHEMA "Odd S"; CREATE TABLE "Odd S"."T ""q""" (id int PRIMARY KEY)`, `alter  table if exists only "Odd S"."T ""q""" set  unlogged`},
@@ -118,7 +126,7 @@ func TestCapture(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("PostgreSQL %d, %s", major, c.name), func(t *testing.T) {
 				t.Parallel()
-				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+				r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
 				r.startCapture()
 				r.Exec(c.texts...)
 				r.Drain()
@@ -134,10 +142,10 @@ func TestCapture(t *testing.T) {
 
 // A session whose transaction with DDL stays open, prepared ones included, keeps nobody waiting, and makes nobody lose anything.
 func TestCaptureBesideOpenTransactions(t *testing.T) {
-	for _, major := range []int{15, 18} {
-		t.Run(fmt.Sprint(major), func(t *testing.T) {
+	for _, version := range captureVersions() {
+		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
 			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int)")
 			for i := range 8 {
 				r.session("BEGIN", fmt.Sprintf("CREATE TABLE open%d (id int PRIMARY KEY)", i))
@@ -248,7 +256,9 @@ func TestOnMissed(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
 	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
 	r.Setup()
-	start := func(policy string) { r.publisher = r.process("publish", append(r.publishArgs(), "--on-missed", policy)...) }
+	start := func(policy string) {
+		r.publisher = r.process("publish", append(r.publishArgs(), "--on-missed", policy)...)
+	}
 	start("halt")
 	r.Drain()
 	r.Exec("CREATE TABLE k (id int)", "INSERT INTO k VALUES (1)", "ALTER TABLE k ADD PRIMARY KEY (id)")

@@ -37,8 +37,11 @@ func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 			return outbox.Setup(ctx, config)
 		}
 		sql, report, err := outbox.Plan(ctx, config)
+		for _, f := range report.Findings {
+			fmt.Fprintf(term.out, "-- %s: %s; %s\n", f.Severity, f.Text, f.Repair)
+		}
 		fmt.Fprint(term.out, sql)
-		return report, err
+		return outbox.Report{}, err
 	}
 	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)
 }

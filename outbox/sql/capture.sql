@@ -163,6 +163,7 @@ DECLARE
     t       record;
     states  jsonb;
     outcome text;
+    roots   oid[]; -- partitioned tables of which a leaf got another identity
 BEGIN
     FOR t IN SELECT * FROM pgtee.tables(oids) LOOP
         BEGIN
@@ -196,13 +197,44 @@ BEGIN
             outcome := CASE WHEN t.reason IS NULL THEN 'busy' ELSE 'failing' END;
             t.reason := sqlerrm;
         END;
+        IF outcome IN ('widened', 'restored') AND t.root <> t.tbl AND t.root <> ALL (coalesce(roots, '{}')) THEN
+            roots := roots || t.root;
+        END IF;
         IF outcome IS NOT NULL THEN
             states := coalesce(states, '[]') || jsonb_build_object('table', t.name, 'root', t.root_name, 'topic', t.topic, 'state', outcome, 'reason', coalesce(t.reason, ''));
         END IF;
     END LOOP;
+    IF roots IS NOT NULL THEN
+        PERFORM pgtee.follow(roots);
+    END IF;
     RETURN states;
 END
 $capture$;
+
+-- follow(roots) has these partitioned tables say what their leaves have. The stream names the root's columns: if all leaves
+-- have REPLICA IDENTITY FULL, and the root has no key, their old rows are whole only if the root has it too.
+CREATE OR REPLACE FUNCTION pgtee.follow(roots oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $follow$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT c.oid, c.oid::regclass::text AS name, c.relreplident,
+            EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid AND i.indimmediate) AS keyed
+        FROM pg_class AS c WHERE c.oid = ANY (roots) AND c.relkind = 'p'
+    LOOP
+        IF r.relreplident = 'd' AND NOT r.keyed AND NOT EXISTS (SELECT FROM pgtee.tables(ARRAY[r.oid]) AS leaf WHERE leaf.identity <> 'f') THEN
+            IF pgtee.identify(r.name, 'FULL') THEN
+                INSERT INTO pgtee.widened VALUES (r.oid) ON CONFLICT DO NOTHING;
+            END IF;
+        ELSIF r.relreplident = 'f' AND r.keyed THEN
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = r.oid;
+            IF FOUND THEN
+                PERFORM pgtee.identify(r.name, 'DEFAULT');
+            END IF;
+        END IF;
+    END LOOP;
+END
+$follow$;
 
 -- virtual(table) reports whether REPLICA IDENTITY FULL is of no use: see tables().
 CREATE OR REPLACE FUNCTION pgtee.virtual(tbl oid) RETURNS boolean

@@ -1,0 +1,73 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+//go:embed differences.txt
+var differencesText string
+
+// reason says why some lines differ.
+type reason struct {
+	tests, leg string // patterns of path.Match, of SUITE/TEST and of the leg
+	line       *regexp.Regexp
+	why        string
+	used       bool
+}
+
+// reasons are those of differences.txt, which says how they are written.
+type reasons []*reason
+
+func readReasons(text string) (known reasons, err error) {
+	why := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		entry, indented := strings.CutPrefix(line, "\t")
+		if !indented {
+			why = line
+			continue
+		}
+		fields := strings.SplitN(entry, " ", 3)
+		if len(fields) != 3 || why == "" {
+			return nil, fmt.Errorf("differences.txt: want a reason and below it tests, leg and a regular expression: %q", line)
+		}
+		pattern, err := regexp.Compile(fields[2])
+		if err != nil {
+			return nil, fmt.Errorf("differences.txt: %w", err)
+		}
+		known = append(known, &reason{tests: fields[0], leg: fields[1], line: pattern, why: why})
+	}
+	return known, nil
+}
+
+// find returns why that line, which begins with + or -, differs in a test; "" if nothing says so.
+func (k reasons) find(test, leg, line string) string {
+	for _, r := range k {
+		if matches(r.tests, test) && matches(r.leg, leg) && r.line.MatchString(line) {
+			r.used = true
+			return r.why
+		}
+	}
+	return ""
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+// printStale names the entries that no line has needed.
+func (k reasons) printStale() {
+	for _, r := range k {
+		if !r.used {
+			fmt.Printf("warning: differences.txt: nothing differs by %s %s %s\n", r.tests, r.leg, r.line)
+		}
+	}
+}
