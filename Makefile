@@ -11,6 +11,9 @@
 # make chaos-snapshot  tables are copied under load while publisher, Kafka and PostgreSQL are killed; what the topics
 #             fold to must equal the tables
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
+# make capture what people do to captured tables, with PostgreSQL 14 to 18
+# make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
+#             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
 # make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
@@ -30,7 +33,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -83,6 +86,12 @@ chaos-snapshot: tools
 
 paths: tools
 	PATHS="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^TestPaths$$' ./integration
+
+capture: tools
+	CAPTURE="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^Test(Capture|AlteredPublications)' ./integration
+
+regress: tools
+	$(GO) run ./integration/regress $(ARGS)
 
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration

@@ -59,6 +59,7 @@ type serverState struct {
 	publications  []publication
 	narrowed      [][2]string // publication and table of memberships that are not what we make: see narrowedSQL
 	metaPublished bool        // a publication names pgtee.meta
+	timescale     bool        // the extension is installed
 	replicators   []string    // publications of others that replicate our tables
 	public        bool        // PUBLIC may execute pgtee.publish()
 	signallers    bool        // PUBLIC may ask for snapshots
@@ -135,11 +136,12 @@ func (s *serverState) inspectSlot(ctx context.Context, conn *pgconn.PgConn, cfg 
 func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig) error {
 	got, err := rows(ctx, conn, `SELECT to_regclass('pgtee.meta') IS NOT NULL AND to_regprocedure('pgtee.ready()') IS NOT NULL,
 		(SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'A'),
-		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = to_regclass('pgtee.meta'))`)
+		EXISTS (SELECT FROM pg_publication_rel WHERE prrelid = to_regclass('pgtee.meta')),
+		EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')`)
 	if err != nil {
 		return err
 	}
-	s.installed, s.metaPublished = got[0][0] == "t", got[0][2] == "t"
+	s.installed, s.metaPublished, s.timescale = got[0][0] == "t", got[0][2] == "t", got[0][3] == "t"
 	s.triggers, _ = strconv.Atoi(got[0][1])
 	if s.publications, err = readPublications(ctx, conn); err != nil {
 		return err
@@ -239,6 +241,10 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	if s.keepSize == "-1" {
 		r.warn("run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
+	}
+	if s.timescale {
+		r.warn("take the table out of "+IdentityPublication+" in the same transaction, before the call: see README, What clients can see of it",
+			"TimescaleDB is installed: its create_hypertable() refuses tables that are in a publication")
 	}
 	for _, name := range s.replicators {
 		r.warn("give the proxies --outbox message: then nothing is ever written into a table of pgtee",
