@@ -42,7 +42,7 @@ func sweep(ctx context.Context, conn *pgconn.PgConn) (all []Capture, err error) 
 		stuck := true
 		for _, row := range got {
 			c := Capture{row[0], row[1], CaptureState(row[2]), row[3]}
-			stuck = stuck && (c.State == CaptureBusy || c.State == CaptureFailing)
+			stuck = stuck && c.stuck()
 			all = append(all, c)
 		}
 		if stuck {
@@ -61,7 +61,7 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 		switch {
 		case c.State == CaptureListed && server.slot != nil:
 			report.warn("nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
-		case c.State == CaptureBusy || c.State == CaptureFailing:
+		case c.stuck():
 			report.warn("nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)
 		}
 	}
@@ -86,6 +86,31 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
+// Uncaptured lists the tables of which UPDATE and DELETE are not captured now.
+func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	uncaptured, _, err := uncapturedTables(ctx, conn)
+	return uncaptured, err
+}
+
+// uncapturedTables also reports whether a table is to be brought in or out of the publications.
+func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Capture, wrong bool, err error) {
+	got, err := rows(ctx, conn, "SELECT name, root_name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
+	if err != nil {
+		return nil, false, fmt.Errorf("look which tables are captured: %w", ourFunction(err))
+	}
+	for _, row := range got {
+		listed, reason := row[2] == "t", row[3]
+		wrong = wrong || listed != (reason == "")
+		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: reason})
+	}
+	return uncaptured, wrong, nil
+}
+
 // Coverage watches which tables are captured, over a connection of its own, and keeps the publications right.
 // One goroutine uses it.
 type Coverage struct {
@@ -107,28 +132,27 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 			c.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := listRows(ctx, c.conn); err != nil && sqlState(err) != "55P03" {
+	if err := listRows(ctx, c.conn); err != nil && sqlState(err) != "55P03" { // lock_not_available: the next turn will do
 		return nil, nil, nil, err
 	}
-	const all = "SELECT name, root_name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name"
-	got, err := rows(ctx, c.conn, all)
-	wrong := func(row []string) bool { return (row[2] == "t") != (row[3] == "") }
-	if err == nil && slices.ContainsFunc(got, wrong) {
-		if done, err = sweep(ctx, c.conn); err == nil {
-			got, err = rows(ctx, c.conn, all)
+	uncaptured, wrong, err := uncapturedTables(ctx, c.conn)
+	if err != nil || !wrong {
+		return nil, uncaptured, nil, err
+	}
+	if done, err = sweep(ctx, c.conn); err != nil {
+		return done, uncaptured, nil, err
+	}
+	if slices.ContainsFunc(done, Capture.stuck) {
+		if holders, err = publicationHolders(ctx, c.conn); err != nil {
+			return done, uncaptured, nil, err
 		}
 	}
-	if err != nil {
-		return done, nil, nil, ourFunction(err)
-	}
-	for _, row := range got {
-		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: row[3]})
-	}
-	if slices.ContainsFunc(done, func(c Capture) bool { return c.State == CaptureBusy || c.State == CaptureFailing }) {
-		holders, err = publicationHolders(ctx, c.conn)
-	}
+	uncaptured, _, err = uncapturedTables(ctx, c.conn)
 	return done, uncaptured, holders, err
 }
+
+// stuck reports whether the publisher has to try again.
+func (c Capture) stuck() bool { return c.State == CaptureBusy || c.State == CaptureFailing }
 
 // Close ends the connection; the next Look makes another.
 func (c *Coverage) Close(ctx context.Context) {

@@ -83,14 +83,17 @@ type shopTask struct {
 	task   int
 	kind   string
 	span   outbox.Span
+	oids   []uint32
 	ticket uint64
 	chunks []*outbox.Chunk // not given away
 }
 
-func (r *shopReader) add(t *shopTask)                { r.tasks = append(r.tasks, t) }
-func (r *shopReader) Begin(task int)                 { r.add(&shopTask{task: task, kind: "begin"}) }
-func (r *shopReader) List(task int)                  { r.add(&shopTask{task: task, kind: "list"}) }
-func (r *shopReader) Describe(task int, _ []uint32)  { r.add(&shopTask{task: task, kind: "describe"}) }
+func (r *shopReader) add(t *shopTask) { r.tasks = append(r.tasks, t) }
+func (r *shopReader) Begin(task int)  { r.add(&shopTask{task: task, kind: "begin"}) }
+func (r *shopReader) List(task int)   { r.add(&shopTask{task: task, kind: "list"}) }
+func (r *shopReader) Describe(task int, oids []uint32) {
+	r.add(&shopTask{task: task, kind: "describe", oids: oids})
+}
 func (r *shopReader) Nudge(task int)                 { r.add(&shopTask{task: task, kind: "nudge"}) }
 func (r *shopReader) Read(s outbox.Span)             { r.add(&shopTask{task: s.Task, kind: "read", span: s}) }
 func (r *shopReader) Results() <-chan outbox.Reading { return r.results }
@@ -121,7 +124,9 @@ func (r *shopReader) step() {
 	case t.kind == "list":
 		result.Tables = []outbox.ListedTable{{OID: 20000, Root: 20000, Schema: "public", Name: "t0"}, {OID: 20001, Root: 20001, Schema: "public", Name: "t1"}}
 	case t.kind == "describe":
-		result.Relations = shopTables[:]
+		for _, oid := range t.oids {
+			result.Relations = append(result.Relations, shopTables[oid-20000])
+		}
 	case t.kind == "nudge":
 		w.written++
 		w.flushed = w.written
@@ -241,7 +246,7 @@ func (l *shopLog) Publish(_ context.Context, b *Batch, p Position) error {
 	if w.recorded, err = parsePosition(value); err != nil {
 		return err
 	}
-	if s := w.recorded.Snapshots; s != nil && len(s.Finished) == 1 && w.counts.finished == 0 {
+	if s := w.recorded.Snapshots; s != nil && len(s.Finished) == 1 && w.counts.finished == 0 && w.counts.emptied == 0 {
 		w.complete()
 	}
 	if w.recorded.Snapshots != nil {

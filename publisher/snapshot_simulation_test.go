@@ -35,7 +35,7 @@ func TestSnapshotSimulation(t *testing.T) {
 		total.add(w.counts)
 	}
 	t.Logf("%+v", total)
-	if total.crashes < seeds || total.copied < 100*seeds || total.finished < 2*seeds || total.overtaken < seeds || total.filled < seeds || total.byKey < seeds {
+	if total.crashes < seeds || total.copied < 100*seeds || total.finished < 2*seeds || total.overtaken < seeds || total.filled < seeds || total.byKey < seeds || total.emptied < seeds/2 {
 		t.Error("the simulation hardly does anything")
 	}
 }
@@ -67,7 +67,7 @@ func TestSnapshotSimulationSeesFaults(t *testing.T) {
 // plantedFault is what the simulated reader gets wrong.
 type plantedFault struct{ noWait, early, seesAll, skips, unfilled, noEpoch, unnoted, forgets, unmoved, doubles bool }
 
-type shopCounts struct{ crashes, copied, finished, overtaken, filled, byKey int }
+type shopCounts struct{ crashes, copied, finished, overtaken, filled, byKey, emptied int }
 
 func (c *shopCounts) add(o shopCounts) {
 	c.crashes += o.crashes
@@ -76,6 +76,7 @@ func (c *shopCounts) add(o shopCounts) {
 	c.overtaken += o.overtaken
 	c.filled += o.filled
 	c.byKey += o.byKey
+	c.emptied += o.emptied
 }
 
 const (
@@ -111,6 +112,8 @@ type shop struct {
 	roomy    bool               // no copy of a table begins again
 	read     [2]map[string]bool // by copy and key: it was read since the row has this key
 	asked    int
+	missed   map[string]missedRow // by the id of the resync that tells of it
+	ghosts   [2]map[int]bool      // keys whose deletion is not in the stream, until the topic is emptied
 	reader   *shopReader
 
 	publisher *Publisher
@@ -120,6 +123,9 @@ type shopRow struct {
 	N   int
 	Big string
 }
+
+// missedRow is a row whose deletion is not in the log.
+type missedRow struct{ table, key int }
 
 // shopTx is a transaction that others do not see yet.
 type shopTx struct {
@@ -133,9 +139,10 @@ type shopTx struct {
 func newShop(seed uint64, fault plantedFault) *shop {
 	w := &shop{
 		random: rand.New(rand.NewPCG(seed, 2)), fault: fault, clock: time.Unix(1e9, 0), nextXID: 1<<32 - 150,
-		written: 1000, flushed: 1000, acked: 1000, ids: map[string]bool{}, roomy: seed%2 == 0,
+		written: 1000, flushed: 1000, acked: 1000, ids: map[string]bool{}, roomy: seed%2 == 0, missed: map[string]missedRow{},
 	}
 	for i := range w.tables {
+		w.ghosts[i] = map[int]bool{}
 		w.tables[i], w.locked[i], w.topics[i], w.read[i] = map[int]shopRow{}, map[int]bool{}, map[int]shopRow{}, map[string]bool{}
 		for key := range shopKeys {
 			if w.chance(2) {
@@ -279,6 +286,9 @@ func (w *shop) commit(tx *shopTx) {
 			ID: "again" + strconv.Itoa(w.asked), Type: outbox.ExecuteSnapshot, Tables: []string{[]string{"public.*", "public.t1"}[w.random.IntN(2)]},
 		}})
 	}
+	if !w.calm && w.chance(20) && w.asked < 4 {
+		w.miss(tx)
+	}
 	w.written += outbox.LSN(1 + w.random.IntN(100))
 	for i := range tx.changes {
 		tx.changes[i].Ordinal = i
@@ -286,6 +296,22 @@ func (w *shop) commit(tx *shopTx) {
 	w.log = append(w.log, &outbox.Transaction{
 		XID: outbox.XID(uint32(tx.xid)), CommitLSN: w.written - 1, EndLSN: w.written, CommitTime: w.clock, Changes: tx.changes, Bytes: 100,
 	})
+}
+
+// miss deletes a row without a record in the log, and asks for the table afresh.
+func (w *shop) miss(tx *shopTx) {
+	t, key := w.random.IntN(2), w.random.IntN(shopKeys)
+	if _, there := w.tables[t][key]; !there || w.locked[t][key] {
+		return
+	}
+	w.asked++
+	w.lock(tx, t, key)
+	tx.effects = append(tx.effects, func() { delete(w.tables[t], key) })
+	id := outbox.MissedPrefix + strconv.Itoa(w.asked)
+	w.missed[id] = missedRow{t, key}
+	tx.changes = append(tx.changes, outbox.Change{Op: outbox.Signal, Note: -1, Signal: &outbox.SignalRecord{
+		ID: id, Type: outbox.Resync, User: "sweep", Tables: []string{shopTables[t].Schema + "." + shopTables[t].Name},
+	}})
 }
 
 // show makes a transaction visible, and frees its rows.
@@ -404,11 +430,19 @@ func (w *shop) check(upTo outbox.LSN) {
 			if c.Relation != nil {
 				w.apply(w.state[c.Relation.OID-20000], &c)
 			}
+			if c.Signal != nil && c.Signal.Missed() {
+				m := w.missed[c.Signal.ID]
+				delete(w.state[m.table], m.key)
+				w.ghosts[m.table][m.key] = true
+			}
 		}
 	}
 	for t := range w.topics {
 		for key, got := range w.topics[t] {
 			want, there := w.state[t][key]
+			if w.ghosts[t][key] {
+				continue
+			}
 			if !there || got.N != want.N || got.Big != "" && got.Big != want.Big {
 				panic(violation(fmt.Sprintf("at %s, row %d of t%d is %v in the topic, %v (%t) in the table", upTo, key, t, got, want, there)))
 			}
@@ -491,7 +525,14 @@ func (w *shop) fold(r Record) {
 		panic(violation(err.Error()))
 	}
 	w.once(w.read[binary.BigEndian.Uint16(r.Key)], id, &v)
-	topic := w.topics[binary.BigEndian.Uint16(r.Key)]
+	table := binary.BigEndian.Uint16(r.Key)
+	topic := w.topics[table]
+	if v.Op == "T" {
+		w.counts.emptied++
+		clear(topic)
+		clear(w.ghosts[table])
+		return
+	}
 	before := topic[v.Old]
 	if v.Op == "r" {
 		w.counts.copied++

@@ -65,8 +65,9 @@ func (c *coverage) look(ctx context.Context) error {
 	return nil
 }
 
-// tellDone tells what was done late, or could not be done.
+// tellDone tells what was done late, and once a minute what could not be done.
 func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
+	mayTell := time.Since(c.stuck) >= stuckInterval
 	for _, d := range done {
 		fields := []zap.Field{zap.String("database", c.database), zap.String("table", d.Table), zap.String("reason", d.Reason)}
 		switch d.State {
@@ -75,20 +76,15 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 		case outbox.CaptureWidened:
 			c.log.Warn("a table has lost its key: it has REPLICA IDENTITY FULL now", fields...)
 		case outbox.CaptureBusy, outbox.CaptureFailing:
-			if time.Since(c.stuck) < stuckInterval {
+			if !mayTell {
 				continue
 			}
-			text := "UPDATE and DELETE of a table are not captured before it can be listed in a publication"
+			c.stuck = time.Now()
+			text := "UPDATE and DELETE of a table are not captured before it can be listed in a publication: end the transactions that lock it"
 			if d.State == outbox.CaptureFailing {
 				text = "UPDATE and DELETE of a table that has lost its identity fail until it can be taken out of a publication: end the transactions that lock it"
 			}
 			c.log.Warn(text, append(fields, zap.Strings("locked by", holders))...)
-		}
-	}
-	if time.Since(c.stuck) >= stuckInterval {
-		c.stuck = time.Time{}
-		if len(holders) > 0 {
-			c.stuck = time.Now()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,7 +37,13 @@ type statusReport struct {
 	RetainedBytes int64      `json:"retained_wal_bytes"`
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
 
-	Snapshots *publisher.Snapshots `json:"snapshots"` // null: there was none
+	Uncaptured []uncapturedTable    `json:"uncaptured"` // tables of which UPDATE and DELETE are not published
+	Snapshots  *publisher.Snapshots `json:"snapshots"`  // null: there was none
+}
+
+type uncapturedTable struct {
+	Table  string `json:"table"`
+	Reason string `json:"reason"`
 }
 
 func (c *statusCommand) Run(ctx context.Context, term terminal) error {
@@ -82,6 +89,14 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 			report.LastCommit = &position.CommitTime
 		}
 	}
+	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
+	if err != nil {
+		return statusReport{}, err
+	}
+	report.Uncaptured = []uncapturedTable{}
+	for _, u := range uncaptured {
+		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, cmp.Or(u.Reason, "the publisher has still to list it")})
+	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
 	return report, nil
 }
@@ -105,6 +120,12 @@ func (r statusReport) print(out io.Writer) {
 	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
 	fmt.Fprintf(out, "  acked      %s\n", r.Acked)
 	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
+	if n := len(r.Uncaptured); n > 0 {
+		fmt.Fprintf(out, "  uncaptured UPDATE and DELETE of %d tables are not published:\n", n)
+		for _, u := range r.Uncaptured[:min(n, maxToldTables)] {
+			fmt.Fprintf(out, "             %s: %s\n", u.Table, u.Reason)
+		}
+	}
 	if r.Snapshots != nil {
 		printSnapshots(out, r.Snapshots)
 	}
