@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -270,5 +271,23 @@ func TestOnMissed(t *testing.T) {
 	r.Drain()
 	if got := r.ops("public.k"); got != "cdc" {
 		t.Errorf("with warn: %s, want cdc", got)
+	}
+}
+
+// The tables of an extension are captured as others are.
+func TestCaptureOfAnExtension(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")
+	folder := filepath.Join(r.dir, "share", "extension")
+	r.must(os.MkdirAll(folder, 0o755))
+	for dir := folder; dir != filepath.Dir(r.dir); dir = filepath.Dir(dir) { // the server runs as another user
+		r.must(os.Chmod(dir, 0o755))
+	}
+	r.must(os.WriteFile(filepath.Join(folder, "zones.control"), []byte("default_version = '1.0'\n"), 0o644))
+	r.must(os.WriteFile(filepath.Join(folder, "zones--1.0.sql"), []byte("CREATE TABLE zone (id int PRIMARY KEY, n text); INSERT INTO zone VALUES (1, 'a');\n"), 0o644))
+	r.startCapture()
+	r.Exec(fmt.Sprintf("SET extension_control_path = '%s'; CREATE EXTENSION zones; UPDATE zone SET n = 'b'; DELETE FROM zone", filepath.Dir(folder)))
+	r.Drain()
+	if got := r.ops("public.zone"); got != "cud" {
+		t.Errorf("%s, want cud", got)
 	}
 }

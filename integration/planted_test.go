@@ -241,7 +241,7 @@ func TestPlantedStandbyWithLessHistory(t *testing.T) {
 		r.Drain()
 		standby := r.standby()
 		r.must(standby.Stop(r.ctx, embedded.Fast)) // from here on it lacks what is written
-		r.Exec("INSERT INTO work.item SELECT id, '', 0 FROM generate_series(1, 5000) AS id")
+		r.Exec("INSERT INTO work.item SELECT id, '', 0 FROM generate_series(1, 20000) AS id")
 		r.Drain()
 		published := r.Query("SELECT pg_current_wal_insert_lsn()::text")
 		r.Kill(r.publisher)

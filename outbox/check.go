@@ -337,8 +337,10 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		switch {
 		case !found:
 			r.problem(again+" and take a new snapshot", "publication %s is missing", name)
-		case p.wrong(s.version):
+		case p.altered():
 			r.problem(again+" and take a new snapshot", "publication %s was altered: it publishes something else than setup has it publish", name)
+		case p.lacksGenerated(s.version):
+			r.warn(again, "publication %s leaves out generated columns: UPDATE of a table with REPLICA IDENTITY FULL and a stored generated column fails", name)
 		case name == RowsPublication && !p.allTables && s.superuser:
 			r.warn("to publish all tables, run DROP PUBLICATION "+name+" and pgtee setup, and take a new snapshot",
 				"publication %s lists tables: rows written into a new table before it is listed are not in the stream", name)

@@ -43,13 +43,18 @@ type publication struct {
 	generated string // pubgencols, PostgreSQL 18: "s" for stored ones
 }
 
-// wrong reports whether it publishes something else than setup has it publish.
-func (p publication) wrong(version int) bool {
+// altered reports whether it publishes something else than setup has it publish.
+func (p publication) altered() bool {
 	want := "fttf"
 	if p.name == RowsPublication {
 		want = "tfft"
 	}
-	return p.actions != want || !p.viaRoot || version >= 180000 && p.generated != "s"
+	return p.actions != want || !p.viaRoot
+}
+
+// lacksGenerated reports whether it leaves out stored generated columns, which PostgreSQL 18 can publish.
+func (p publication) lacksGenerated(version int) bool {
+	return version >= 180000 && p.generated != "s"
 }
 
 // options stand behind WITH.
@@ -98,7 +103,7 @@ func publicationSQL(server *serverState) string {
 				target = rowsTarget(server)
 			}
 			fmt.Fprintf(&sql, "CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
-		case p.wrong(server.version):
+		case p.altered() || p.lacksGenerated(server.version):
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
 		}
 	}
