@@ -136,16 +136,16 @@ func rowsTarget(server *serverState) string {
 // outboxTables carry the notes; a publication that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
-// narrowedSQL lists the members of identity publications that are published with a column list or a row filter
-// (PostgreSQL 15), unless somebody has made the publication of rows so, and the partitioned tables, whose leaves are the
-// members.
+// narrowedSQL lists the members of identity publications that are published with another column list or row filter
+// (PostgreSQL 15) than in the publication of rows, which has none unless somebody made it so: pgoutput refuses that. And
+// the partitioned tables, whose leaves are the members.
 const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c.relname)
 	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
 	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	LEFT JOIN (pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid AND q.pubname = '` + RowsPublication + `') ON r.prrelid = m.prrelid
 	WHERE p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
-	  AND (c.relkind = 'p' OR to_jsonb(m) ->> 'prattrs' IS NOT NULL OR to_jsonb(m) ->> 'prqual' IS NOT NULL)
-	  AND NOT EXISTS (SELECT FROM pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid
-		WHERE q.pubname = '` + RowsPublication + `' AND r.prrelid = m.prrelid AND to_jsonb(r) ->> 'prattrs' IS NOT NULL)`
+	  AND (c.relkind = 'p' OR to_jsonb(m) ->> 'prattrs' IS DISTINCT FROM to_jsonb(r) ->> 'prattrs'
+		OR (to_jsonb(m) ->> 'prqual' IS NULL) <> (to_jsonb(r) ->> 'prqual' IS NULL))`
 
 // publicationHash names the publications that there are, and describes what they send, apart from their tables: the
 // first 16 hexadecimal digits of a SHA-256 over name, oid, operations, all tables, via root.

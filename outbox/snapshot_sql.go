@@ -10,17 +10,21 @@ import (
 
 // The catalog as the transaction of a pass sees it. The session's search_path is pg_catalog alone.
 
+// publishedSQL lists the OIDs of what pgtee_rows publishes, partitioned tables by their root. It reads catalogs only: the view
+// pg_publication_tables opens each table, so that it would wait for a client's DDL, with a snapshot that others wait for.
+const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p ON p.pubname = '` + RowsPublication + `'
+	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
+	  AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pgtee', 'pg_catalog', 'information_schema'))
+	  AND (p.puballtables AND NOT c.relispartition OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))`
+
 // listSQL lists what pgtee_rows publishes, leaf by leaf.
-const listSQL = `SELECT c.oid, r.oid, n.nspname, r.relname, c.reltuples::int8
-	FROM pg_publication AS p
-	JOIN pg_publication_tables AS t ON t.pubname = p.pubname
-	JOIN pg_namespace AS n ON n.nspname = t.schemaname
-	JOIN pg_class AS r ON r.relnamespace = n.oid AND r.relname = t.tablename
-	CROSS JOIN LATERAL (SELECT r.oid WHERE r.relkind = 'r' UNION ALL
-		SELECT f.relid FROM pg_partition_tree(r.oid) AS f WHERE r.relkind = 'p' AND f.isleaf) AS leaf
-	JOIN pg_class AS c ON c.oid = leaf.oid
-	WHERE p.pubname = '` + RowsPublication + `' AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= 16384
-	  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
+const listSQL = `WITH RECURSIVE tree AS (
+		SELECT published.oid, published.oid AS root FROM (` + publishedSQL + `) AS published
+		UNION ALL SELECT i.inhrelid, tree.root FROM tree JOIN pg_class AS parent ON parent.oid = tree.oid AND parent.relkind = 'p' JOIN pg_inherits AS i ON i.inhparent = tree.oid)
+	SELECT c.oid, r.oid, n.nspname, r.relname, c.reltuples::int8
+	FROM tree JOIN pg_class AS c ON c.oid = tree.oid
+	JOIN pg_class AS r ON r.oid = tree.root JOIN pg_namespace AS n ON n.oid = r.relnamespace
+	WHERE c.relkind = 'r' AND c.relpersistence = 'p'
 	ORDER BY c.oid`
 
 // nameSQL finds the name of a table by its OID.
@@ -35,11 +39,12 @@ const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ON
 
 // relationSQL describes a table as pgoutput does: identity, then its columns.
 const relationSQL = `SELECT n.nspname, c.relname, c.relreplident::text, a.attname, a.atttypid, a.atttypmod,
-		(c.relreplident = 'f' OR a.attnum = ANY (i.indkey))::text,
+		(c.relreplident = 'f' OR a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))::text,
 		CASE WHEN a.atttypid >= 10000 THEN tn.nspname END, CASE WHEN a.atttypid >= 10000 THEN t.typname END
 	FROM pg_class AS c
 	JOIN pg_namespace AS n ON n.oid = c.relnamespace
-	LEFT JOIN pg_index AS i ON i.indexrelid = pg_get_replica_identity_index(c.oid)
+	LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+		AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)
 	LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND %[2]s
 	LEFT JOIN LATERAL (WITH RECURSIVE base (oid, of) AS (
 			SELECT y.oid, CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE 0 END FROM pg_type AS y WHERE y.oid = a.atttypid

@@ -56,7 +56,7 @@ func PublishedTables(ctx context.Context, connString string) ([]string, error) {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	got, err := rows(ctx, conn, "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = $1", RowsPublication)
+	got, err := simpleQuery(ctx, conn, "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid IN ("+publishedSQL+")")
 	if err != nil {
 		return nil, fmt.Errorf("list published tables: %w", err)
 	}

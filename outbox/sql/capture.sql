@@ -98,14 +98,18 @@ END
 $silence$;
 
 -- enlist(table) makes a table, whose name is quoted, a member of the first identity publication that nobody has
--- locked; false if all are.
-CREATE OR REPLACE FUNCTION pgtee.enlist(name text) RETURNS boolean
+-- locked; false if all are. Each table begins with another one, so that the transaction that has made one table seldom
+-- keeps another from leaving.
+CREATE OR REPLACE FUNCTION pgtee.enlist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
     publication name;
 BEGIN
     FOR publication IN
-        SELECT pubname FROM pg_publication WHERE pubname ~ '^pgtee_identity(_[0-9]+)?$' ORDER BY length(pubname), pubname
+        SELECT p.pubname FROM (
+            SELECT pubname, row_number() OVER (ORDER BY length(pubname), pubname) AS place, count(*) OVER () AS places
+            FROM pg_publication WHERE pubname ~ '^pgtee_identity(_[0-9]+)?$') AS p
+        ORDER BY (p.place + tbl::int8) % p.places
     LOOP
         BEGIN
             PERFORM pgtee.alter(format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, name));
@@ -176,7 +180,7 @@ BEGIN
                 END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+                outcome := CASE WHEN NOT pgtee.enlist(t.name, t.tbl) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
                 IF t.identity IN ('d', 'i') AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;

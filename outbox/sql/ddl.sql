@@ -22,9 +22,6 @@ BEGIN
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
-    IF tg_tag = 'ALTER TABLE' THEN -- what on_alter() took out comes back
-        touched := touched || pgtee.made_unlogged(current_query());
-    END IF;
     states := pgtee.capture(touched);
     PERFORM pgtee.record_ddl(tg_tag, objects, states);
     PERFORM pgtee.tell_missed(states);
@@ -48,8 +45,8 @@ BEGIN
       AND d.object_type NOT IN ('publication relation', 'publication namespace')
       AND coalesce(d.schema_name, '') <> 'pgtee';
     -- Any ALTER or DROP may have taken the index that was a table's identity: that of a constraint, whose table is named,
-    -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone.
-    IF tg_tag NOT IN ('DROP TABLE', 'DROP MATERIALIZED VIEW') AND EXISTS (
+    -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone; to ALTER TABLE on_ddl() sees.
+    IF tg_tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW') AND EXISTS (
             SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary) THEN
         states := pgtee.capture(ARRAY(
             SELECT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid FROM pg_event_trigger_dropped_objects() AS d
@@ -69,38 +66,51 @@ EXCEPTION WHEN OTHERS THEN
 END
 $drop$;
 
--- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. What the text of
--- the query names in such a command leaves; what is still logged afterwards comes back in on_ddl(), in the same
--- transaction. A name that a function makes up is not found in the text: README tells the way round.
+-- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. A table that the text of
+-- the query makes unlogged leaves; should it stay logged, on_ddl() brings it back. A name that a function makes up is not
+-- in the text, and a publication may be locked by another transaction: README tells the way round.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $alter$
-DECLARE
-    t record;
+LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 BEGIN
-    FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(pgtee.made_unlogged(current_query())) AS m WHERE m.listed LOOP
-        PERFORM pgtee.delist(t.name, t.tbl);
-    END LOOP;
+    IF pg_catalog.current_query() OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' THEN
+        PERFORM pgtee.release(pgtee.made_unlogged(pg_catalog.current_query()));
+    END IF;
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'pgtee could not take tables out of its publications: %', sqlerrm;
 END
 $alter$;
 
--- made_unlogged(query) lists the tables of whatever schema that stand behind ALTER TABLE in a text with SET UNLOGGED.
--- No backslash: what it means depends on the session's standard_conforming_strings.
+-- made_unlogged(query) lists the tables that stand behind ALTER TABLE and before SET UNLOGGED. Names are looked up in the
+-- client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: what it means
+-- depends on the session's standard_conforming_strings.
 CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text) RETURNS oid[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unlogged$
+LANGUAGE plpgsql STABLE AS $unlogged$
+DECLARE
+    found pg_catalog._text;
+    tables pg_catalog._oid := '{}';
 BEGIN
-    IF query IS NULL OR length(query) > 65536 OR query !~* '[[:<:]]set[[:space:]]+unlogged[[:>:]]' THEN
-        RETURN NULL;
-    END IF;
-    RETURN ARRAY(
-        SELECT c.oid
-        FROM regexp_matches(query, '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
-            '(?:(?:"(?:[^"]|"")+"|[^[:space:]".]+)[[:space:]]*[.][[:space:]]*)?("(?:[^"]|"")+"|[^[:space:]".;*]+)', 'gi') AS m
-        JOIN pg_class AS c ON c.relkind = 'r'
-          AND c.relname = CASE WHEN m[1] LIKE '"%' THEN replace(substr(m[1], 2, length(m[1]) - 2), '""', '"') ELSE lower(m[1]) END);
+    FOR found IN
+        SELECT pg_catalog.regexp_matches(pg_catalog."left"(query, 65536),
+            '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
+            '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))[^;]*?[[:<:]]set[[:space:]]+unlogged[[:>:]]', 'gi')
+    LOOP
+        tables := pg_catalog.array_append(tables, pg_catalog.to_regclass(found[1])::pg_catalog.oid);
+    END LOOP;
+    RETURN tables;
 END
 $unlogged$;
+
+-- release(tables) ends the memberships of these tables themselves.
+CREATE OR REPLACE FUNCTION pgtee.release(oids oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(oids) AS m WHERE m.listed AND m.tbl = ANY (oids) LOOP
+        PERFORM pgtee.delist(t.name, t.tbl);
+    END LOOP;
+END
+$release$;
 
 CREATE OR REPLACE FUNCTION pgtee.columns(tbl oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$

@@ -46,8 +46,8 @@ BEGIN
            min(t.oid::regclass::text) FILTER (WHERE c.oid IS NULL OR c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p'
                OR n.nspname IN ('pgtee', 'pg_catalog', 'information_schema')),
            min(t.oid::regclass::text) FILTER (WHERE c.relispartition),
-           min(t.oid::regclass::text) FILTER (WHERE NOT EXISTS (SELECT FROM pg_publication_tables AS p
-               WHERE p.pubname = 'pgtee_rows' AND p.schemaname = n.nspname AND p.tablename = c.relname))
+           min(t.oid::regclass::text) FILTER (WHERE NOT EXISTS (SELECT FROM pg_publication AS p
+               WHERE p.pubname = 'pgtee_rows' AND (p.puballtables OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))))
     INTO names, other, part, quiet
     FROM unnest(tables) WITH ORDINALITY AS t(oid, place)
     LEFT JOIN pg_class AS c ON c.oid = t.oid LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace;

@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -196,7 +197,13 @@ func (t *Table) addColumn(name string, notNull bool, expression string) {
 	t.Defaults[name] = expression
 }
 
-// query asks once more on a new connection if the old one is broken.
+const (
+	lockTimeout = "100ms" // of a question: pg_get_expr() locks the table
+	lockPause   = 100 * time.Millisecond
+)
+
+// query asks once more on a new connection if the old one is broken. While a client's DDL holds the table it asks again and again,
+// and has no snapshot in between: CREATE INDEX CONCURRENTLY of others would wait for that.
 func (d *Database) query(sql string, oid uint32) ([][][]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
@@ -208,10 +215,27 @@ func (d *Database) query(sql string, oid uint32) ([][][]byte, error) {
 	}
 	parameter := strconv.AppendUint(nil, uint64(oid), 10)
 	result := d.conn.ExecParams(ctx, sql, [][]byte{parameter}, nil, nil, nil).Read()
+	for isLocked(result.Err) && pause(ctx, lockPause) == nil {
+		result = d.conn.ExecParams(ctx, sql, [][]byte{parameter}, nil, nil, nil).Read()
+	}
 	if result.Err != nil && !fresh && d.conn.IsClosed() {
 		return d.query(sql, oid)
 	}
 	return result.Rows, result.Err
+}
+
+func isLocked(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == "55P03" // lock_not_available
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func (d *Database) connect(ctx context.Context) error {
@@ -222,6 +246,7 @@ func (d *Database) connect(ctx context.Context) error {
 	config.RuntimeParams["application_name"] = "pgtee catalog"
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
+	config.RuntimeParams["lock_timeout"] = lockTimeout
 	config.RuntimeParams["datestyle"] = "ISO" // of constants in defaults
 	config.RuntimeParams["intervalstyle"] = "postgres"
 	d.conn, err = pgconn.ConnectConfig(ctx, config)

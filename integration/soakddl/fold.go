@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration"
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+const (
+	settleTime = 4 * time.Minute // until the last commit is in Kafka
+	resyncTime = 2 * time.Minute // and until what is copied afresh is, too
+)
+
+// folded is a table whose topic has to fold to its rows, by these columns; the first is the key.
+type folded struct {
+	name    string
+	columns []string
+}
+
+// folds are the tables whose topics are compared.
+func folds(generators []*generator) []folded {
+	tables := []folded{{"history.ddl", []string{"id", "tag", "object"}}}
+	for _, g := range generators {
+		for _, t := range g.pures {
+			tables = append(tables, folded{t.String(), []string{"id", "v", "n"}})
+		}
+	}
+	return tables
+}
+
+// awaitMark waits until what has committed is in Kafka.
+func (s *soak) awaitMark(ctx context.Context) error {
+	if err := s.bench.Query(ctx, capturedName, "INSERT INTO work.mark VALUES (1)"); err != nil {
+		return err
+	}
+	return harness.Eventually(settleTime, func(context.Context) error {
+		if !s.publisher.Running() {
+			return nil // no use to wait
+		}
+		records, err := s.read("work.mark")
+		if err == nil && len(records) == 0 {
+			err = errors.New("the last commit is not in its topic")
+		}
+		return err
+	})
+}
+
+// unequal counts the tables that there are, and says for those whose topics do not fold to them what differs.
+func (s *soak) unequal(ctx context.Context, all []folded) (tables int, wrong map[string][]string, err error) {
+	conn, err := pgx.Connect(ctx, s.bench.Server.URL(capturedName))
+	if err != nil {
+		return 0, nil, err
+	}
+	defer conn.Close(ctx)
+	var there []folded
+	for _, t := range all {
+		var exists bool
+		if err := conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name).Scan(&exists); err != nil {
+			return 0, nil, err
+		}
+		if exists {
+			there = append(there, t)
+		}
+	}
+	left := there
+	for began := time.Now(); ; time.Sleep(2 * time.Second) {
+		wrong = map[string][]string{}
+		for _, t := range left {
+			lines, err := s.compare(ctx, conn, t)
+			if err != nil {
+				return 0, nil, err
+			}
+			if len(lines) > 0 {
+				wrong[t.name] = lines
+			}
+		}
+		left = slices.DeleteFunc(slices.Clone(left), func(t folded) bool { return wrong[t.name] == nil })
+		if len(left) == 0 || time.Since(began) > resyncTime || !s.publisher.Running() {
+			return len(there), wrong, nil
+		}
+	}
+}
+
+func (s *soak) compare(ctx context.Context, conn *pgx.Conn, t folded) ([]string, error) {
+	key := t.columns[:1]
+	list := t.columns[0]
+	for _, c := range t.columns[1:] {
+		list += ", " + c
+	}
+	rows, err := integration.LoadRows(ctx, conn, fmt.Sprintf("(SELECT %s FROM %s)", list, t.name), key)
+	if err != nil {
+		return nil, err
+	}
+	records, err := s.read(t.name)
+	if err != nil {
+		return nil, err
+	}
+	fold := integration.NewFold(t.name, key)
+	for _, r := range records {
+		if err := fold.Add(r); err != nil {
+			return []string{err.Error()}, nil
+		}
+	}
+	for _, row := range fold.Rows { // other columns come and go, and what fills them is no change of a row
+		maps.DeleteFunc(row, func(column string, _ any) bool { return !slices.Contains(t.columns, column) })
+	}
+	return fold.Compare(rows), nil
+}
+
+// read returns the committed records of a table's topic.
+func (s *soak) read(table string) ([]integration.Record, error) {
+	w, err := integration.NewWitness(s.broker.Address)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	topics, err := w.Topics()
+	if err != nil {
+		return nil, err
+	}
+	topic := prefix + "." + table
+	records, err := w.Read(topic, topics[topic])
+	return slices.DeleteFunc(records, func(r integration.Record) bool { return r.Fate != integration.Committed }), err
+}

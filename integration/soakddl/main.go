@@ -1,0 +1,102 @@
+// Command soakddl migrates the tables of two databases at random, with the same scripts: one is as PostgreSQL made it, the other
+// one is captured by pgtee. No statement may fail or take longer because of pgtee, and the topics have to fold to the tables.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options say what a run does.
+type options struct {
+	length time.Duration
+	seed   int64
+	major  int
+	binary string
+	twice  bool
+	keep   bool
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.length, "for", 30*time.Minute, "how long both databases are worked on; the closing takes some minutes more")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "of the scripts")
+	flag.IntVar(&o.major, "pg", 15, "major version of PostgreSQL")
+	flag.StringVar(&o.binary, "binary", "", "pgtee to test in place of one that is built now")
+	flag.BoolVar(&o.twice, "virgin-twice", false, "capture neither database: what is found then is a false alarm")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "soak-ddl: seed %d: %v\n", o.seed, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	s := &soak{options: o, world: world, judge: newJudge()}
+	defer func() {
+		if err != nil || o.keep {
+			err = errors.Join(err, s.keepLogs())
+		}
+	}()
+	fmt.Printf("soak-ddl seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	s.began = time.Now()
+	reporting, end := context.WithCancel(ctx)
+	defer end()
+	go s.report(reporting)
+	generators, err := s.soak(ctx)
+	if err != nil {
+		return err
+	}
+	return s.verdict(ctx, generators)
+}
+
+// keepLogs copies the logs out of the folder that is about to be removed.
+func (s *soak) keepLogs() error {
+	kept, err := os.MkdirTemp("", "pgtee-soak-ddl-")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("soak-ddl logs=%s\n", kept)
+	return filepath.WalkDir(s.world.Dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") || strings.Contains(path, "/data/") {
+			return nil // what has gone meanwhile, and what is no log
+		}
+		return copyFile(filepath.Join(kept, filepath.Base(path)), path)
+	})
+}
+
+func copyFile(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+const (
+	virginName   = "virgin"
+	capturedName = "captured"
+	slot         = "soak"
+	prefix       = "shop"
+)
+
+// settings keep autovacuum away from the tables of the scripts, whose locks it would wait for and lose: by chance, in either leg.
+// The server's log tells who waits for whom.
+var settings = map[string]string{
+	"max_connections":                    "200",
+	"max_prepared_transactions":          "100",
+	"max_locks_per_transaction":          "256",
+	"autovacuum_vacuum_threshold":        "5000",
+	"autovacuum_analyze_threshold":       "5000",
+	"autovacuum_vacuum_insert_threshold": "5000",
+	"deadlock_timeout":                   "100ms",
+	"log_lock_waits":                     "on",
+	"log_line_prefix":                    "%m [%p] %d %a ",
+}
+
+// soak is one run.
+type soak struct {
+	options
+	began     time.Time
+	world     *harness.World
+	bench     *harness.Bench
+	broker    *harness.Kafka
+	proxy     *harness.Process
+	publisher *harness.Process
+	legs      []*leg // virgin, captured
+	judge     *judge
+
+	mu  sync.Mutex
+	log *os.File // of errors that the scripts have not foreseen
+}
+
+// prepare starts the server and what captures one of its databases.
+func (s *soak) prepare(ctx context.Context) (err error) {
+	if s.bench, err = s.world.NewBench(s.binary, s.major, settings); err != nil {
+		return err
+	}
+	if s.log, err = os.Create(filepath.Join(s.bench.Dir, "soak.log")); err != nil {
+		return err
+	}
+	s.world.OnClose(s.log.Close)
+	if err := s.bench.Query(ctx, "postgres", rolesSQL); err != nil {
+		return err
+	}
+	for _, database := range []string{virginName, capturedName} {
+		if err := s.addLeg(ctx, database); err != nil {
+			return err
+		}
+	}
+	if !s.twice {
+		if err := s.capture(s.legs[1]); err != nil {
+			return err
+		}
+	}
+	for _, l := range s.legs {
+		if err := s.bench.Query(ctx, l.database, triggersSQL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addLeg makes a database and the sessions that will work in it.
+func (s *soak) addLeg(ctx context.Context, database string) error {
+	l := &leg{database: database, address: s.bench.Server.Address(), note: s.note}
+	if err := s.bench.Query(ctx, "postgres", "CREATE DATABASE "+database); err != nil {
+		return err
+	}
+	if err := s.bench.Query(ctx, database, schemaSQL); err != nil {
+		return err
+	}
+	for i := range migrators + writers {
+		if err := s.bench.Query(ctx, database, groundSQL(i)); err != nil {
+			return err
+		}
+		l.sessions = append(l.sessions, &session{leg: l, number: i, extended: newGenerator(s.seed, i).extended})
+	}
+	s.legs = append(s.legs, l)
+	return nil
+}
+
+// capture has pgtee publish the database of a leg, and the sessions of the leg go through the proxy.
+func (s *soak) capture(l *leg) (err error) {
+	if s.broker, err = s.world.StartKafka(); err != nil {
+		return err
+	}
+	postgres := s.bench.Server.URL(l.database)
+	if err := s.bench.Run("setup", "--postgres", postgres, "--slot", slot); err != nil {
+		return err
+	}
+	if l.address, err = harness.FreeAddress(); err != nil {
+		return err
+	}
+	if s.proxy, err = s.bench.Start("proxy", "--listen", l.address, "--postgres", postgres, "--key", s.bench.KeyFile()); err != nil {
+		return err
+	}
+	s.publisher, err = s.bench.Start("publish", "--postgres", postgres, "--kafka", s.broker.Address, "--prefix", prefix, "--slot", slot,
+		"--key", s.bench.KeyFile(), "--partitions", "1", "--sql-text", "full")
+	if err != nil {
+		return err
+	}
+	return harness.Eventually(time.Minute, func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, l.url("postgres", "soak"))
+		if err == nil {
+			err = conn.Close(ctx)
+		}
+		return err
+	})
+}
+
+// soak plays the scripts, piece by piece in one leg and then in the other, so that the noise of the machine meets both.
+func (s *soak) soak(ctx context.Context) ([]*generator, error) {
+	generators := make([]*generator, migrators+writers)
+	for i := range generators {
+		generators[i] = newGenerator(s.seed, i)
+	}
+	piece := min(max(s.length/8, 5*time.Second), 30*time.Second)
+	played := func(cut func(*generator) []episode, turn int) error {
+		pieces := make([][]episode, len(generators))
+		for i, g := range generators {
+			pieces[i] = cut(g)
+		}
+		s.playBoth(ctx, pieces, turn)
+		return errors.Join(ctx.Err(), ended(s.proxy))
+	}
+	for turn := 1; time.Since(s.began) < s.length; turn++ {
+		until := time.Duration(turn) * piece
+		if err := played(func(g *generator) []episode { return cut(g, until) }, turn); err != nil {
+			return nil, err
+		}
+	}
+	if err := played(func(g *generator) []episode { return []episode{g.last()} }, 0); err != nil {
+		return nil, err
+	}
+	for _, l := range s.legs {
+		l.close()
+	}
+	return generators, s.endPrepared(ctx)
+}
+
+// playBoth begins with virgin in every other turn.
+func (s *soak) playBoth(ctx context.Context, pieces [][]episode, turn int) {
+	outcomes := make([][][]outcome, 2)
+	for i := range s.legs {
+		l := (i + turn) % 2
+		outcomes[l] = s.legs[l].play(ctx, pieces)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	for i, episodes := range pieces {
+		var steps []step
+		for _, e := range episodes {
+			steps = append(steps, e.steps...)
+		}
+		s.judge.add(i, steps, outcomes[0][i], outcomes[1][i])
+	}
+}
+
+// endPrepared ends what scripts that were given up have left.
+func (s *soak) endPrepared(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.bench.Server.URL(capturedName))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
+	if err != nil {
+		return err
+	}
+	gids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, gid := range gids {
+		_, problem := conn.Exec(ctx, fmt.Sprintf("COMMIT PREPARED '%s'", gid))
+		err = errors.Join(err, problem)
+	}
+	return err
+}
+
+// note writes a line into the log.
+func (s *soak) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.log, "%s %s\n", time.Now().Format(time.RFC3339Nano), fmt.Sprintf(format, args...))
+}
+
+// report prints a line now and then until ctx ends.
+func (s *soak) report(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(30 * time.Second):
+		}
+		fmt.Printf("soak-ddl %v", time.Since(s.began).Round(time.Second))
+		for _, l := range s.legs {
+			fmt.Printf(" %s=%d", l.database, l.executed.Load())
+		}
+		fmt.Println()
+	}
+}
