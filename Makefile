@@ -12,6 +12,8 @@
 #             fold to must equal the tables
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make capture what people do to captured tables, with PostgreSQL 14 to 18
+# make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
+#             one in turn: no error and no wait that the first has not, and each topic folds to its table
 # make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
 #             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
@@ -33,7 +35,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -89,6 +91,9 @@ paths: tools
 
 capture: tools
 	CAPTURE="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^Test(Capture|AlteredPublications)' ./integration
+
+soak-ddl: tools
+	$(GO) run ./integration/soakddl -for $(FOR) -seed $(SEED) $(ARGS)
 
 regress: tools
 	$(GO) run ./integration/regress $(ARGS)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +83,23 @@ func TestJudgeKnowsWhatAScriptForesees(t *testing.T) {
 	j.add(0, steps, []outcome{failed("42P07"), after(1), failed("42P07")}, []outcome{failed("42P07"), failed("42704"), after(1)})
 	if n, lines := j.beyond(); n != 1 {
 		t.Errorf("%d errors beyond virgin, want the table that could be made twice: %q", n, lines)
+	}
+}
+
+// A client that waits for a process of pgtee is seen, one that waits for another client is not.
+func TestWaitsForUs(t *testing.T) {
+	const log = `2026-11-29 10:00:00 UTC [7] captured [unknown] LOG:  connection authorized: user=postgres database=captured application_name=pgtee snapshot
+2026-11-29 10:00:00 UTC [8] captured [unknown] LOG:  connection authorized: user=postgres database=captured application_name=s1
+2026-11-29 10:00:01 UTC [9] captured s2 LOG:  process 9 still waiting for ShareLock on virtual transaction 5/226 after 100.075 ms
+2026-11-29 10:00:01 UTC [9] captured s2 DETAIL:  Process holding the lock: 8. Wait queue: 9.
+2026-11-29 10:00:01 UTC [9] captured s2 STATEMENT:  CREATE INDEX CONCURRENTLY a
+2026-11-29 10:00:02 UTC [9] captured s2 DETAIL:  Processes holding the lock: 8, 7. Wait queue: 9.
+2026-11-29 10:00:02 UTC [9] captured s2 STATEMENT:  CREATE INDEX CONCURRENTLY b
+2026-11-29 10:00:03 UTC [6] captured pgtee catalog DETAIL:  Process holding the lock: 7. Wait queue: 6.
+2026-11-29 10:00:03 UTC [6] captured pgtee catalog STATEMENT:  SELECT 1
+`
+	waits, err := readWaits(bufio.NewScanner(strings.NewReader(log)))
+	if err != nil || len(waits) != 1 || !strings.Contains(waits[0], "CONCURRENTLY b") || !strings.Contains(waits[0], "pgtee snapshot") {
+		t.Errorf("waits %q, %v, want that of b", waits, err)
 	}
 }

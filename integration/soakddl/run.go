@@ -32,6 +32,7 @@ var settings = map[string]string{
 	"autovacuum_vacuum_insert_threshold": "5000",
 	"deadlock_timeout":                   "100ms",
 	"log_lock_waits":                     "on",
+	"log_connections":                    "on", // so that it is known which processes are pgtee's
 	"log_line_prefix":                    "%m [%p] %d %a ",
 }
 

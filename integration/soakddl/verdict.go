@@ -21,7 +21,13 @@ const shownLines = 60 // of what is wrong; the log has it all
 func (s *soak) verdict(ctx context.Context, generators []*generator) error {
 	beyond, lines := s.judge.beyond()
 	slower, table := s.judge.slower()
-	tables, unequal, err := 0, 0, error(nil)
+	waits, err := waitsForUs(s.world.Dir)
+	if err != nil {
+		return err
+	}
+	slower += len(waits)
+	lines = append(lines, waits...)
+	tables, unequal := 0, 0
 	if !s.twice {
 		var wrong map[string][]string
 		tables, wrong, err = s.fold(ctx, folds(generators))

@@ -122,7 +122,8 @@ BEGIN
 END
 $enlist$;
 
--- delist(table) ends its memberships; false if one of those publications is locked.
+-- delist(table) ends its memberships; false if one of those publications stays locked for some milliseconds: nothing else
+-- will do in its place.
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
@@ -132,11 +133,18 @@ BEGIN
         SELECT p.pubname FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
         WHERE m.prrelid = tbl AND p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
     LOOP
-        PERFORM pgtee.alter(format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, name));
+        FOR try IN REVERSE 4..0 LOOP
+            BEGIN
+                PERFORM pgtee.alter(format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, name));
+                EXIT;
+            EXCEPTION WHEN lock_not_available THEN
+                IF try = 0 THEN
+                    RETURN false;
+                END IF;
+            END;
+        END LOOP;
     END LOOP;
     RETURN true;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN false;
 END
 $delist$;
 
