@@ -241,10 +241,11 @@ func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
 	r.startCapture()
 	r.Exec("CREATE TABLE k (id int, v text)", "INSERT INTO k SELECT g, 'a' FROM generate_series(1, 50) AS g", "UPDATE k SET v = 'missed'; DELETE FROM k WHERE id > 40",
 		"ALTER TABLE k ADD PRIMARY KEY (id)", "UPDATE k SET v = 'seen' WHERE id = 1",
-		"CREATE TABLE u (id int PRIMARY KEY)", "INSERT INTO u VALUES (1)", "ALTER TABLE u SET UNLOGGED", "DELETE FROM u; INSERT INTO u VALUES (2)", "ALTER TABLE u SET LOGGED")
+		"CREATE TABLE u (id int PRIMARY KEY)", "INSERT INTO u VALUES (1)", "ALTER TABLE u SET UNLOGGED", "DELETE FROM u; INSERT INTO u VALUES (2)", "ALTER TABLE u SET LOGGED",
+		"CREATE TABLE e (id int PRIMARY KEY)", "INSERT INTO e VALUES (1)", "ALTER TABLE e SET UNLOGGED", "DELETE FROM e", "ALTER TABLE e SET LOGGED")
 	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
-		if k, u := r.ops("public.k"), r.ops("public.u"); strings.Count(k, "r") != 40 && strings.Count(k, "r") != 39 || u != "ctr" {
-			return fmt.Errorf("k: %s, u: %s", k, u)
+		if k, u, e := r.ops("public.k"), r.ops("public.u"), r.ops("public.e"); strings.Count(k, "r") != 40 && strings.Count(k, "r") != 39 || u != "ctr" || e != "ct" {
+			return fmt.Errorf("k: %s, u: %s, e: %s", k, u, e)
 		}
 		return nil
 	}))
@@ -289,5 +290,21 @@ func TestCaptureOfAnExtension(t *testing.T) {
 	r.Drain()
 	if got := r.ops("public.zone"); got != "cud" {
 		t.Errorf("%s, want cud", got)
+	}
+}
+
+// A migration that makes many tables, and stays open, leaves publications to others.
+func TestManyTablesInOneTransaction(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.startCapture()
+	var migration []string
+	for i := range 40 {
+		migration = append(migration, fmt.Sprintf("CREATE TABLE many%d (id int PRIMARY KEY)", i))
+	}
+	r.session(append([]string{"BEGIN"}, migration...)...)
+	r.Exec("CREATE TABLE beside (id int PRIMARY KEY)", "INSERT INTO beside VALUES (1)", "UPDATE beside SET id = 2")
+	r.Drain()
+	if got := r.ops("public.beside"); got != "cdc" {
+		t.Errorf("%s, want cdc", got)
 	}
 }

@@ -97,10 +97,10 @@ BEGIN -- without a superuser there are no event triggers of ours either
 END
 $silence$;
 
--- enlist(table) makes a table, whose name is quoted, a member of the first identity publication that nobody has
--- locked; false if all are. Each table begins with another one, so that the transaction that has made one table seldom
--- keeps another from leaving.
-CREATE OR REPLACE FUNCTION pgtee.enlist(name text, tbl oid) RETURNS boolean
+-- enlist(table, first) makes a table, whose name is quoted, a member of the first identity publication that nobody has
+-- locked, in their order from number first on; false if all are locked. A transaction begins with the same one each time, or
+-- one that makes many tables would lock them all.
+CREATE OR REPLACE FUNCTION pgtee.enlist(name text, first integer) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
     publication name;
@@ -109,7 +109,7 @@ BEGIN
         SELECT p.pubname FROM (
             SELECT pubname, row_number() OVER (ORDER BY length(pubname), pubname) AS place, count(*) OVER () AS places
             FROM pg_publication WHERE pubname ~ '^pgtee_identity(_[0-9]+)?$') AS p
-        ORDER BY (p.place + tbl::int8) % p.places
+        ORDER BY (p.place + p.places - first % p.places) % p.places
     LOOP
         BEGIN
             PERFORM pgtee.alter(format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, name));
@@ -160,7 +160,7 @@ EXCEPTION WHEN lock_not_available OR object_in_use THEN
 END
 $identify$;
 
--- capture(oids) brings these tables in or out of the identity publications, and returns what there is to tell, a JSON
+-- capture(oids, first) brings these tables in or out of the identity publications, and returns what there is to tell, a JSON
 -- array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without quotes. A table
 -- of which nothing can be missing is not worth a word when it becomes a member. The states:
 --   listed      it became a member: what was changed before is not in the stream
@@ -169,7 +169,7 @@ $identify$;
 --   uncaptured  it is no member, and cannot be one for this reason
 --   busy        it should become a member, and all publications are locked: the publisher has to do it
 --   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
-CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[]) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], first integer) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
     t       record;
@@ -188,7 +188,7 @@ BEGIN
                 END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name, t.tbl) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+                outcome := CASE WHEN NOT pgtee.enlist(t.name, first) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
                 IF t.identity IN ('d', 'i') AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
@@ -256,18 +256,16 @@ BEGIN
 END
 $virtual$;
 
-
--- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made, or since
--- a TRUNCATE, which is published: this transaction made it, or it has no block and has never been vacuumed (reltuples).
--- The row of a system column is never updated, so it tells the transaction; a subtransaction's id is later than that
--- of its transaction.
+-- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made: this
+-- transaction made it, or it has no block, has never been vacuumed (reltuples), and is in its first file. The row of a
+-- system column is never updated, so it tells the transaction; a subtransaction's id is later than that of its transaction.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
 DECLARE
     mine int8 := pg_current_xact_id()::text::int8;
     behind int8 := (SELECT a.xmin::text::int8 FROM pg_attribute AS a WHERE a.attrelid = tbl AND a.attname = 'tableoid') - mine % 4294967296;
 BEGIN
-    IF pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 FROM pg_class WHERE oid = tbl) THEN
+    IF pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 AND relfilenode = oid FROM pg_class WHERE oid = tbl) THEN
         RETURN true;
     END IF;
     IF behind > 2147483648 THEN
@@ -296,17 +294,20 @@ END
 $missed$;
 
 -- sweep(most) does what the event triggers could not do, of as many tables as that: they were off, or all publications
--- were locked. The publisher calls it every few seconds, setup calls it, too.
+-- were locked. The publisher calls it once a second where there is something to do, setup calls it, too. One call uses one
+-- publication, and keeps the others free for clients: that by which the tables' OIDs spread over them.
 CREATE OR REPLACE FUNCTION pgtee.sweep(most integer) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE
+    wrong  oid[];
     states jsonb;
 BEGIN
     PERFORM pgtee.demand_publisher();
-    states := pgtee.capture(ARRAY(
+    wrong := ARRAY(
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
         WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
-        ORDER BY t.listed DESC, t.tbl LIMIT most));
+        ORDER BY t.listed DESC, t.tbl::int8 % 16, t.tbl LIMIT most);
+    states := pgtee.capture(ARRAY(SELECT tbl FROM unnest(wrong) AS tbl WHERE tbl::int8 % 16 = wrong[1]::int8 % 16), (wrong[1]::int8 % 16)::integer);
     PERFORM pgtee.tell_missed(states);
     IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
         DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');

@@ -22,7 +22,7 @@ BEGIN
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
-    states := pgtee.capture(touched);
+    states := pgtee.capture(touched, pg_backend_pid());
     PERFORM pgtee.record_ddl(tg_tag, objects, states);
     PERFORM pgtee.tell_missed(states);
 EXCEPTION WHEN OTHERS THEN
@@ -56,7 +56,8 @@ BEGIN
               AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisreplident)
               AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index'
                   AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS k
-                      WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))));
+                      WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
+            pg_backend_pid());
     END IF;
     IF tg_tag LIKE 'DROP %' OR states IS NOT NULL THEN -- other commands are recorded by on_ddl(), once
         PERFORM pgtee.record_ddl(tg_tag, CASE WHEN tg_tag LIKE 'DROP %' THEN objects END, states);
