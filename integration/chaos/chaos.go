@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -150,29 +147,7 @@ func (c *chaos) count(fault string) {
 
 // keepArtefacts copies the logs out of the folder that is about to be removed.
 func (c *chaos) keepArtefacts() error {
-	kept, err := os.MkdirTemp("", "pgtee-chaos-")
-	if err != nil {
-		return err
-	}
+	kept, err := c.world.KeepLogs("pgtee-chaos-")
 	fmt.Printf("chaos logs=%s\n", kept)
-	return filepath.WalkDir(c.world.Dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") || strings.Contains(path, "/data/") {
-			return nil // what has gone meanwhile, and what is no log
-		}
-		return copyFile(filepath.Join(kept, filepath.Base(path)), path)
-	})
-}
-
-func copyFile(to, from string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	return err
 }

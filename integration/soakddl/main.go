@@ -7,11 +7,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -74,29 +71,7 @@ func run(ctx context.Context, o options) (err error) {
 
 // keepLogs copies the logs out of the folder that is about to be removed.
 func (s *soak) keepLogs() error {
-	kept, err := os.MkdirTemp("", "pgtee-soak-ddl-")
-	if err != nil {
-		return err
-	}
+	kept, err := s.world.KeepLogs("pgtee-soak-ddl-")
 	fmt.Printf("soak-ddl logs=%s\n", kept)
-	return filepath.WalkDir(s.world.Dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".log") || strings.Contains(path, "/data/") {
-			return nil // what has gone meanwhile, and what is no log
-		}
-		return copyFile(filepath.Join(kept, filepath.Base(path)), path)
-	})
-}
-
-func copyFile(to, from string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	return err
 }
