@@ -160,7 +160,7 @@ func TestCaptureBesideOpenTransactions(t *testing.T) {
 			r.Exec("ROLLBACK PREPARED 'forgotten " + r.database + "'")
 			r.Drain()
 			if b, t1 := r.ops("public.b"), r.ops("public.t"); b != "cud" || t1 != "cu" {
-				t.Errorf("b: %s, t: %s; want cud, cu", b, t1)
+				t.Errorf("b: %s, t: %s; want cud, cu; %s", b, t1, r.Query("SELECT coalesce(string_agg(x::text, E'\n'), '') FROM pgtee.tables(pgtee.published()) AS x"))
 			}
 		})
 	}
@@ -306,5 +306,86 @@ func TestManyTablesInOneTransaction(t *testing.T) {
 	r.Drain()
 	if got := r.ops("public.beside"); got != "cdc" {
 		t.Errorf("%s, want cdc", got)
+	}
+}
+
+// What a hostile reader of the triggers tried.
+func TestCaptureOfTheUnusual(t *testing.T) {
+	for _, version := range captureVersions() {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
+			r.startCapture()
+			r.Exec("BEGIN; CREATE TABLE load (id int, v int); INSERT INTO load VALUES (1, 1), (1, 2), (2, 3); DELETE FROM load WHERE v = 2; UPDATE load SET v = 9 WHERE id = 2; ALTER TABLE load ADD PRIMARY KEY (id); COMMIT",
+				"CREATE TABLE a (x int); CREATE TABLE k (c a PRIMARY KEY, v int); INSERT INTO k VALUES (ROW(1), 1)", "DROP TABLE a CASCADE", "UPDATE k SET v = 2",
+				"CREATE TABLE b (id int, c int); CREATE VIEW w AS SELECT c FROM b; CREATE TABLE y (k w PRIMARY KEY, v int); INSERT INTO y VALUES (ROW(1), 1)", "ALTER TABLE b DROP COLUMN c CASCADE", "UPDATE y SET v = 2",
+				"CREATE TABLE s (id int PRIMARY KEY); CREATE FUNCTION bare() RETURNS void LANGUAGE plpgsql AS 'BEGIN ALTER TABLE s SET UNLOGGED; END'", "SELECT bare()",
+				"CREATE TABLE s2 (id int PRIMARY KEY)", "ALTER TABLE/* a; */s2 SET -- why; because\n UNLOGGED",
+				"CREATE TABLE f (id int PRIMARY KEY, v int); INSERT INTO f VALUES (1, 1)", "ALTER TABLE f DROP CONSTRAINT f_pkey", "ALTER TABLE f REPLICA IDENTITY FULL", "ALTER TABLE f ADD PRIMARY KEY (id)",
+				"DO $$ BEGIN ASSERT (SELECT relreplident = 'f' FROM pg_class WHERE relname = 'f'); END $$",
+				"CREATE TABLE orders (id int PRIMARY KEY, v int); INSERT INTO orders VALUES (1, 1)", "ALTER TABLE orders ADD y int /* do not set unlogged */", "UPDATE orders SET y = 1")
+			r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+				if got := r.ops("public.load"); got != "ccctrr" {
+					return fmt.Errorf("load: %s, want ccctrr", got)
+				}
+				return nil
+			}))
+			r.Drain()
+			for table, want := range map[string]string{"public.k": "cu", "public.y": "cu", "public.orders": "cu"} {
+				if got := r.ops(table); got != want {
+					t.Errorf("%s: %s, want %s", table, got, want)
+				}
+			}
+			if got := r.Query("SELECT count(*)::text FROM pg_class WHERE relname IN ('s', 's2') AND relpersistence = 'u'"); got != "2" {
+				t.Errorf("%s tables are unlogged, want 2", got)
+			}
+		})
+	}
+}
+
+// A statement that cannot be told in UTF-8 is captured all the same.
+func TestCaptureOfWhatCannotBeTold(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	admin := r.dial(r.server.URL("postgres"))
+	defer admin.Close(r.ctx)
+	r.in(admin, "DROP DATABASE "+r.database, "CREATE DATABASE "+r.database+" ENCODING 'WIN1252' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	r.Setup()
+	conn := r.dial(r.URL() + "&client_encoding=WIN1252")
+	defer conn.Close(r.ctx)
+	r.in(conn, "CREATE TABLE t (id int PRIMARY KEY /* \x81 */, v int)", "INSERT INTO t VALUES (1, 1)", "UPDATE t SET v = 2", "ALTER TABLE t DROP CONSTRAINT t_pkey /* \x81 */", "UPDATE t SET v = 3")
+	if got, want := r.RecordedDDL(), "CREATE TABLE: table public.t, index public.t_pkey\nALTER TABLE: table public.t (public.t widened)"; got != want {
+		t.Errorf("recorded:\n%s\nwant:\n%s", got, want)
+	}
+	if got := r.Query("SELECT relreplident::text FROM pg_class WHERE relname = 't'"); got != "f" {
+		t.Errorf("identity %s, want f", got)
+	}
+}
+
+// A reader of pgtee.meta, such as pg_dump, and a second setup keep nobody's DDL waiting.
+func TestSetupAgainBesideAReader(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Exec("CREATE TABLE t (id int PRIMARY KEY, v int)")
+	r.Setup()
+	r.session("BEGIN", "LOCK TABLE pgtee.meta IN ACCESS SHARE MODE")
+	r.Setup()
+	r.Exec("SET statement_timeout = '1s'; ALTER TABLE t DROP CONSTRAINT t_pkey; UPDATE t SET v = 1")
+	if got := r.RecordedDDL(); strings.Count(got, "\n") != 0 {
+		t.Errorf("recorded, beside the one ALTER TABLE:\n%s", got)
+	}
+}
+
+// A publication of our name that somebody else has made is not ours.
+func TestPublicationOfAStranger(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Setup()
+	r.Exec("DO $$ BEGIN CREATE ROLE stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$", "GRANT CREATE ON DATABASE "+r.database+" TO stranger", "DROP PUBLICATION pgtee_identity_15")
+	conn := r.dial(r.DirectURL("stranger", "x"))
+	defer conn.Close(r.ctx)
+	r.in(conn, "CREATE PUBLICATION pgtee_identity_0 WITH (publish = 'insert')", "CREATE PUBLICATION pgtee_identity_15 WITH (publish = 'insert')")
+	for i := range 20 {
+		r.Exec(fmt.Sprintf("CREATE TABLE t%d (id int PRIMARY KEY)", i))
+	}
+	if got := r.Query("SELECT count(*)::text FROM pg_publication_rel AS m JOIN pg_publication AS p ON p.oid = m.prpubid WHERE p.pubname IN ('pgtee_identity_0', 'pgtee_identity_15')"); got != "0" {
+		t.Errorf("%s tables are in a stranger's publications", got)
 	}
 }

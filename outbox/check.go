@@ -22,11 +22,17 @@ func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, nil
 }
 
-// visit connects and looks around. The caller closes the connection.
-func visit(ctx context.Context, cfg SetupConfig) (*pgconn.PgConn, *serverState, error) {
+// visit connects, runs what is to come first, and looks around. The caller closes the connection.
+func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgConn, *serverState, error) {
 	conn, err := connect(ctx, cfg.ConnString)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, sql := range first {
+		if err := execute(ctx, conn, sql); err != nil {
+			conn.Close(context.WithoutCancel(ctx))
+			return nil, nil, err
+		}
 	}
 	server, err := inspect(ctx, conn, cfg)
 	if err != nil {
@@ -56,6 +62,7 @@ type serverState struct {
 	untrusted     string // other roles that own parts of schema pgtee, and could so act as us; "" if none
 	metaSlot      string // pgtee.meta.slot
 	ready         string // pgtee.ready()
+	secret        bool   // pgtee.meta has one
 	publications  []publication
 	narrowed      [][2]string // publication and table of memberships that are not what we make: see narrowedSQL
 	metaPublished bool        // a publication names pgtee.meta
@@ -161,10 +168,10 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
 		return err
 	}
-	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, '') FROM pgtee.meta"); err != nil {
+	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false) FROM pgtee.meta AS m"); err != nil {
 		return err
 	}
-	s.metaSlot, s.ready = got[0][0], got[0][1]
+	s.metaSlot, s.ready, s.secret = got[0][0], got[0][1], got[0][2] == "t"
 	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
 			coalesce(bool_or(proname ~ '^snapshot|^put_signal$'), false)
 				OR coalesce(has_table_privilege('public', to_regclass('pgtee.signal'), 'INSERT'), false)
@@ -185,7 +192,7 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 // replicatorsSQL lists the publications of others that cover the tables of schema pgtee: those of all tables, of the schema,
 // and of a table by its name.
 const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
-	WHERE p.pubname !~ '^pgtee_(rows|identity(_[0-9]+)?)$' AND (p.puballtables
+	WHERE NOT (` + ourPublications + `) AND (p.puballtables
 		OR EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.pubname = p.pubname AND t.schemaname = 'pgtee')) ORDER BY 1`
 
 // untrustedOwners names, to a superuser, the other roles that own parts of schema pgtee: a function or

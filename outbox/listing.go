@@ -1,9 +1,12 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -11,7 +14,7 @@ import (
 
 // tablesAtOnce bounds the locks that one transaction takes: all sessions share max_locks_per_transaction *
 // max_connections.
-const tablesAtOnce = 500
+const tablesAtOnce = 50
 
 // Sweep brings the publications up to date where the event triggers could not: they were off, or every publication was
 // locked, or there are none. It returns what it did, and what it could not do. Of a table that is CaptureListed now,
@@ -32,22 +35,28 @@ func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	return sweep(ctx, conn)
 }
 
-// sweep calls pgtee.sweep() until it has nothing to do, or can do nothing.
-func sweep(ctx context.Context, conn *pgconn.PgConn) (all []Capture, err error) {
-	for {
-		got, err := rows(ctx, conn, "SELECT name, root, state, reason FROM pgtee.sweep($1::text::integer)", fmt.Sprint(tablesAtOnce))
+// sweep calls pgtee.sweep() until it has nothing to do, or gets no further. Of what it could not do, the last try is told.
+func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error) {
+	var stuck []Capture
+	for left := math.MaxInt; ; {
+		got, err := rows(ctx, conn, "SELECT coalesce(name, ''), coalesce(root, ''), coalesce(state, ''), reason FROM pgtee.sweep($1::text::integer)", fmt.Sprint(tablesAtOnce))
 		if err != nil {
-			return all, fmt.Errorf("bring the publications up to date: %w", ourFunction(err))
+			return done, fmt.Errorf("bring the publications up to date: %w", ourFunction(err))
 		}
-		stuck := true
-		for _, row := range got {
+		stuck = nil
+		for _, row := range got[1:] {
 			c := Capture{row[0], row[1], CaptureState(row[2]), row[3]}
-			stuck = stuck && c.stuck()
-			all = append(all, c)
+			if c.stuck() {
+				stuck = append(stuck, c)
+			} else {
+				done = append(done, c)
+			}
 		}
-		if stuck {
-			return all, nil
+		wrong, err := strconv.Atoi(got[0][3])
+		if err != nil || wrong == 0 || wrong >= left {
+			return append(done, stuck...), err
 		}
+		left = wrong
 	}
 }
 
@@ -106,6 +115,7 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 	for _, row := range got {
 		listed, reason := row[2] == "t", row[3]
 		wrong = wrong || listed != (reason == "")
+		reason = cmp.Or(reason, "it is in none of the publications "+IdentityPublication+" yet")
 		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: reason})
 	}
 	return uncaptured, wrong, nil

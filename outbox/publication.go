@@ -23,8 +23,9 @@ const (
 	// identityPublications is how many sessions may list a table at a time, each in a transaction that it leaves open.
 	identityPublications = 16
 
-	// ourPublications is a condition over pg_publication AS p.
-	ourPublications = `p.pubname ~ '^pgtee_(rows|identity(_[0-9]+)?)$'`
+	// ourPublications is a condition over pg_publication AS p: of our name, and not made by some other role.
+	ourPublications = `p.pubname ~ '^pgtee_(rows|identity(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
+		AND (o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtee')))`
 )
 
 var (
@@ -143,7 +144,7 @@ const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c
 	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
 	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	LEFT JOIN (pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid AND q.pubname = '` + RowsPublication + `') ON r.prrelid = m.prrelid
-	WHERE p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
+	WHERE ` + ourPublications + ` AND p.pubname <> '` + RowsPublication + `'
 	  AND (c.relkind = 'p' OR to_jsonb(m) ->> 'prattrs' IS DISTINCT FROM to_jsonb(r) ->> 'prattrs'
 		OR (to_jsonb(m) ->> 'prqual' IS NULL) <> (to_jsonb(r) ->> 'prqual' IS NULL))`
 

@@ -2,12 +2,9 @@ package outbox
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"fmt"
-	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,7 +53,7 @@ type SetupConfig struct {
 // triggers, the slot (in this order). It may be run again at any time. The report says what was made and what is
 // missing; an error means that it could not be finished.
 func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
-	conn, server, err := visit(ctx, cfg)
+	conn, server, err := visit(ctx, cfg, oneSetup)
 	if err != nil {
 		return Report{}, err
 	}
@@ -70,7 +67,11 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 		return report, err
 	}
 	for _, step := range plan {
-		if err := execute(ctx, conn, step.sql); err != nil {
+		err := execute(ctx, conn, step.sql)
+		if sqlState(err) == "55P03" { // lock_not_available
+			return report, fmt.Errorf("%s in %s: another session has locked what belongs to pgtee, or a table: run pgtee setup again when it has ended (%w)", step.what, server.database, err)
+		}
+		if err != nil {
 			return report, fmt.Errorf("%s in %s: %w", step.what, server.database, err)
 		}
 	}
@@ -80,6 +81,9 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	}
 	return report, createSlot(ctx, conn, cfg, server, &report)
 }
+
+// oneSetup keeps two setups apart until the connection ends.
+const oneSetup = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('pgtee setup'))"
 
 // Plan is the SQL that Setup would run, in its order, and what it would report.
 func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err error) {
@@ -91,9 +95,9 @@ func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err 
 	report = server.report(cfg)
 	plan, err := plan(cfg, server)
 	for _, step := range plan {
-		sql += "-- " + step.what + "\n" + secretPattern.ReplaceAllString(step.sql, "'\\x…'") + "\n"
+		sql += "-- " + step.what + "\n" + step.sql + "\n"
 	}
-	sql += "-- list the tables\nSELECT * FROM pgtee.sweep(500); -- until it returns nothing\n"
+	sql += "-- list the tables\nSELECT * FROM pgtee.sweep(50); -- until its first row says 0\n"
 	if server.slot == nil {
 		sql += "-- create the slot\n" + slotSQL(cfg.Slot, server.version) + ";\n"
 	}
@@ -121,54 +125,54 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		}
 		grants += sql
 	}
-	objects := objectsSQL + emitSQL + captureSQL + ddlSQL + publishSQL + signalSQL + rotateSQL
-	if server.superuser {
-		objects = dropTriggersSQL + objects + triggersSQL
+	sql := objectsSQL + emitSQL + captureSQL + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
+	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
+		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}
-	objects += privilegesSQL + grants + metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion, quoteLiteral(newSecret())))
-	// The lock keeps two setups apart: CREATE OR REPLACE of the same function would fail. One transaction: no DDL of
-	// others slips by, and none of ours is recorded.
-	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('pgtee setup'));\n"
-	steps := []step{{"create schema pgtee", begin + objects + "COMMIT;"}}
+	if server.superuser { // one transaction: no DDL of others slips by, and none of ours is recorded
+		sql = dropTriggersSQL + sql + triggersSQL
+	}
+	// Nobody's DDL waits long for us.
+	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s';\n"
+	steps := []step{{"create schema pgtee", begin + sql + "COMMIT;"}}
 	if sql := publicationSQL(server); sql != "" {
-		steps = append(steps, step{"create the publications", "BEGIN;\n" + sql + "COMMIT;"})
+		steps = append(steps, step{"create the publications", begin + sql + "COMMIT;"})
 	}
 	return steps, nil
 }
 
-// ownMeta makes the row of pgtee.meta this database's: that of a copy is of another.
+// ownMeta makes the row of pgtee.meta this database's: that of a copy is of another. The secret is the key of HMAC, xored with
+// ipad and with opad (RFC 2104). The server makes it, for a text of ours may be logged.
 const ownMeta = `DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
-	INSERT INTO pgtee.meta (version, system_identifier, database_oid, secret)
-	SELECT %[1]d, c.system_identifier, d.oid, %[2]s::bytea
-	FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
-	ON CONFLICT (one) DO UPDATE SET version = excluded.version, secret = coalesce(meta.secret, excluded.secret);
-`
+INSERT INTO pgtee.meta (version, system_identifier, database_oid)
+SELECT %[1]d, c.system_identifier, d.oid
+FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+ON CONFLICT (one) DO UPDATE SET version = excluded.version;
+DO $secret$
+DECLARE
+    key bytea := '';
+    pads bytea;
+BEGIN
+    FOR i IN 1..4 LOOP
+        key := key || pg_catalog.uuid_send(pg_catalog.gen_random_uuid());
+    END LOOP;
+    pads := key || key;
+    FOR i IN 0..63 LOOP
+        pads := pg_catalog.set_byte(pg_catalog.set_byte(pads, i, pg_catalog.get_byte(key, i) # 54), 64 + i, pg_catalog.get_byte(key, i) # 92);
+    END LOOP;
+    UPDATE pgtee.meta SET secret = pads WHERE secret IS NULL;
+END
+$secret$`
 
 // metaSQL writes to pgtee.meta while it is unlogged: then no row of it is in the log, where others who replicate all
 // tables would find a table that they do not know, and the secret. Its lock is held for that moment. A table that
 // somebody's publication names cannot become unlogged.
 func metaSQL(server *serverState, write string) string {
 	if server.metaPublished {
-		return write
+		return write + ";\n"
 	}
-	return "ALTER TABLE pgtee.meta SET UNLOGGED;\n" + write + ";ALTER TABLE pgtee.meta SET LOGGED;\n"
+	return "ALTER TABLE pgtee.meta SET UNLOGGED;\n" + write + ";\nALTER TABLE pgtee.meta SET LOGGED;\n"
 }
-
-// newSecret makes the secret of pgtee.emit(): the key of HMAC, xored with ipad and with opad (RFC 2104).
-func newSecret() string {
-	var key [sha256.BlockSize]byte
-	rand.Read(key[:])
-	secret := make([]byte, 0, secretBytes)
-	for _, pad := range []byte{0x36, 0x5c} {
-		for _, b := range key {
-			secret = append(secret, b^pad)
-		}
-	}
-	return `\x` + hex.EncodeToString(secret)
-}
-
-// secretPattern finds a secret, for those who print the SQL.
-var secretPattern = regexp.MustCompile(`E?'\\+x[0-9a-f]{256}'`)
 
 // reportMade tells what the plan has made.
 func (s *serverState) reportMade(cfg SetupConfig, report *Report) {

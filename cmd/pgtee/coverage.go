@@ -97,7 +97,7 @@ func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
 	fresh := 0
 	for _, u := range uncaptured {
 		known[u] = true
-		if c.known[u] || u.Reason == "" {
+		if c.known[u] {
 			continue
 		}
 		if fresh++; len(told) < maxToldTables {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -95,7 +94,7 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 	}
 	report.Uncaptured = []uncapturedTable{}
 	for _, u := range uncaptured {
-		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, cmp.Or(u.Reason, "the publisher has still to list it")})
+		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, u.Reason})
 	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
 	return report, nil

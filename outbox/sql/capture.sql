@@ -6,6 +6,19 @@
 -- ALTER PUBLICATION locks its publication until the transaction ends. So there are several: a session that finds
 -- one locked takes the next, and waits for nobody. DESIGN.md beside the package tells what was measured.
 
+-- identities() lists the identity publications in their order. A publication of such a name that somebody else has made is
+-- none.
+CREATE OR REPLACE FUNCTION pgtee.identities() RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $identities$
+BEGIN
+    RETURN ARRAY(
+        SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
+        WHERE p.pubname ~ '^pgtee_identity(_([1-9]|1[0-5]))?$'
+          AND (owner.rolsuper OR owner.oid = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee'))
+        ORDER BY length(p.pubname), p.pubname);
+END
+$identities$;
+
 -- tables(oids) tells of each of these tables, and of the leaves of the partitioned ones, whether it is a member
 -- (listed) and why its UPDATE and DELETE cannot be published: null if they can. It reads catalogs only, with the
 -- conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc():
@@ -18,6 +31,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mod
 DECLARE
     reached oid[] := oids; -- and the partitions, and the heirs that a command reaches through their parent
     heirs   oid[] := oids;
+    ours    oid[] := pgtee.identities();
 BEGIN
     LOOP
         heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
@@ -26,8 +40,7 @@ BEGIN
     END LOOP;
     RETURN QUERY
     SELECT DISTINCT ON (c.oid) c.oid, r.oid, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), rn.nspname || '.' || r.relname,
-        EXISTS (SELECT FROM pg_publication_rel AS m JOIN pg_publication AS p ON p.oid = m.prpubid
-                WHERE m.prrelid = c.oid AND p.pubname ~ '^pgtee_identity(_[0-9]+)?$'),
+        EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours)),
         c.relreplident,
         CASE
             WHEN c.relkind = 'f' THEN 'it is a foreign table: what changes in it is not in the log of this server'
@@ -66,17 +79,43 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
 -- alter(command) runs a command of ours without firing anybody's event trigger: no client sent it. PostgreSQL 17 can
 -- silence event triggers. Before, those that are not ENABLE ALWAYS or REPLICA are silent in another role, which costs the
--- session its cached plans: so only where there are any.
+-- session its cached plans: so only where there are any. Ours are ALWAYS: they know by inside() that it is us.
 CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
 BEGIN
+    PERFORM set_config('pgtee.inside', pgtee.token(), true);
     IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname NOT IN ('pgtee_ddl', 'pgtee_drop', 'pgtee_alter') AND evtenabled = 'O') THEN
         PERFORM pgtee.alter_silently(command);
     ELSE
         EXECUTE command;
     END IF;
+    PERFORM set_config('pgtee.inside', '', true);
 END
 $alter$;
+
+-- lock(table) takes the lock that ALTER PUBLICATION takes of a table, or fails at once.
+CREATE OR REPLACE FUNCTION pgtee.lock(name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $lock$
+BEGIN
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', name);
+END
+$lock$;
+
+-- inside() reports whether alter() is at work. A client can set that setting, but does not know the value.
+CREATE OR REPLACE FUNCTION pgtee.inside() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $inside$
+BEGIN
+    RETURN coalesce(current_setting('pgtee.inside', true), '') <> '' AND current_setting('pgtee.inside', true) = pgtee.token();
+END
+$inside$;
+
+-- token() is a value that only we can know, of this transaction; '' in a copy of the database, where nothing is recorded.
+CREATE OR REPLACE FUNCTION pgtee.token() RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $token$
+BEGIN
+    RETURN coalesce(encode(sha256(pgtee.key() || textsend(pg_current_xact_id()::text)), 'hex'), '');
+END
+$token$;
 
 CREATE OR REPLACE FUNCTION pgtee.alter_silently(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $alter$
@@ -103,13 +142,17 @@ $silence$;
 CREATE OR REPLACE FUNCTION pgtee.enlist(name text, first integer) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
+    ours        oid[] := pgtee.identities();
     publication name;
 BEGIN
+    BEGIN -- if the table itself is locked, no publication will do
+        PERFORM pgtee.lock(name);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN false;
+    END;
     FOR publication IN
-        SELECT p.pubname FROM (
-            SELECT pubname, row_number() OVER (ORDER BY length(pubname), pubname) AS place, count(*) OVER () AS places
-            FROM pg_publication WHERE pubname ~ '^pgtee_identity(_[0-9]+)?$') AS p
-        ORDER BY (p.place + p.places - first % p.places) % p.places
+        SELECT p.pubname FROM unnest(ours) WITH ORDINALITY AS o (oid, place) JOIN pg_publication AS p ON p.oid = o.oid
+        ORDER BY (o.place + cardinality(ours) - first % cardinality(ours)) % cardinality(ours)
     LOOP
         BEGIN
             PERFORM pgtee.alter(format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, name));
@@ -131,7 +174,7 @@ DECLARE
 BEGIN
     FOR publication IN
         SELECT p.pubname FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
-        WHERE m.prrelid = tbl AND p.pubname ~ '^pgtee_identity(_[0-9]+)?$'
+        WHERE m.prrelid = tbl AND p.oid = ANY (pgtee.identities())
     LOOP
         FOR try IN REVERSE 4..0 LOOP
             BEGIN
@@ -224,7 +267,8 @@ END
 $capture$;
 
 -- follow(roots) has these partitioned tables say what their leaves have. The stream names the root's columns: if all leaves
--- have REPLICA IDENTITY FULL, and the root has no key, their old rows are whole only if the root has it too.
+-- have REPLICA IDENTITY FULL, and the root has no key, their old rows are whole only if the root has it too. A root that the
+-- command has not locked stays as it is, for others would wait for our lock.
 CREATE OR REPLACE FUNCTION pgtee.follow(roots oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
@@ -232,7 +276,8 @@ DECLARE
 BEGIN
     FOR r IN SELECT c.oid, c.oid::regclass::text AS name, c.relreplident,
             EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indisvalid AND i.indimmediate) AS keyed
-        FROM pg_class AS c WHERE c.oid = ANY (roots) AND c.relkind = 'p'
+        FROM pg_class AS c WHERE c.oid = ANY (roots) AND c.relkind = 'p' AND EXISTS (SELECT FROM pg_locks AS l
+            WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.granted)
     LOOP
         IF r.relreplident = 'd' AND NOT r.keyed AND NOT EXISTS (SELECT FROM pgtee.tables(ARRAY[r.oid]) AS leaf WHERE leaf.identity <> 'f') THEN
             IF pgtee.identify(r.name, 'FULL') THEN
@@ -257,7 +302,7 @@ END
 $virtual$;
 
 -- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made: this
--- transaction made it, or it has no block, has never been vacuumed (reltuples), and is in its first file. The row of a
+-- transaction made it and did neither, or it has no block, has never been vacuumed (reltuples), and is in its first file. The row of a
 -- system column is never updated, so it tells the transaction; a subtransaction's id is later than that of its transaction.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
@@ -273,7 +318,8 @@ BEGIN
     ELSIF behind < -2147483648 THEN
         behind := behind + 4294967296;
     END IF;
-    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress';
+    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress' AND current_setting('track_counts')::boolean
+        AND pg_stat_get_xact_tuples_updated(tbl) + pg_stat_get_xact_tuples_deleted(tbl) = 0;
 EXCEPTION WHEN OTHERS THEN -- an id that no transaction can have any more
     RETURN false;
 END
@@ -294,24 +340,29 @@ END
 $missed$;
 
 -- sweep(most) does what the event triggers could not do, of as many tables as that: they were off, or all publications
--- were locked. The publisher calls it once a second where there is something to do, setup calls it, too. One call uses one
--- publication, and keeps the others free for clients: that by which the tables' OIDs spread over them.
+-- were locked. The publisher calls it once a second where there is something to do, setup calls it, too, both until the first
+-- row, which has no name and says how many tables were to be done, counts no less. One call uses one publication, that by
+-- which the tables' OIDs spread over them, and leaves the others to clients; which one is left to chance, so that tables that
+-- somebody has locked keep no others waiting.
 CREATE OR REPLACE FUNCTION pgtee.sweep(most integer) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE
     wrong  oid[];
+    class  integer;
     states jsonb;
 BEGIN
     PERFORM pgtee.demand_publisher();
     wrong := ARRAY(
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
         WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
-        ORDER BY t.listed DESC, t.tbl::int8 % 16, t.tbl LIMIT most);
-    states := pgtee.capture(ARRAY(SELECT tbl FROM unnest(wrong) AS tbl WHERE tbl::int8 % 16 = wrong[1]::int8 % 16), (wrong[1]::int8 % 16)::integer);
+        ORDER BY t.listed DESC, random());
+    class := wrong[1]::int8 % 16;
+    states := pgtee.capture(ARRAY(SELECT tbl FROM unnest(wrong) AS tbl WHERE tbl::int8 % 16 = class LIMIT most), class);
     PERFORM pgtee.tell_missed(states);
     IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
         DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');
     END IF;
+    RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, cardinality(wrong)::text;
     RETURN QUERY SELECT s ->> 'table', s ->> 'root', s ->> 'state', s ->> 'reason' FROM jsonb_array_elements(states) AS s;
 END
 $sweep$;

@@ -8,7 +8,7 @@ DECLARE
     touched oid[];
     states  jsonb;
 BEGIN
-    IF tg_tag = 'REINDEX' THEN -- before PostgreSQL 17 that fired no event trigger
+    IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- before PostgreSQL 17 REINDEX fired no event trigger
         RETURN;
     END IF;
     SELECT jsonb_agg(jsonb_build_object(
@@ -22,11 +22,18 @@ BEGIN
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
-    states := pgtee.capture(touched, pg_backend_pid());
+    BEGIN -- what cannot be told must not undo this
+        IF tg_tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
+        END IF;
+        states := pgtee.capture(touched, pg_backend_pid());
+    EXCEPTION WHEN OTHERS THEN
+        states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
+    END;
     PERFORM pgtee.record_ddl(tg_tag, objects, states);
     PERFORM pgtee.tell_missed(states);
 EXCEPTION WHEN OTHERS THEN
-    PERFORM pgtee.record_error(tg_tag, sqlerrm);
+    RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
 END
 $ddl$;
 
@@ -36,6 +43,9 @@ DECLARE
     objects jsonb;
     states  jsonb;
 BEGIN
+    IF pgtee.inside() THEN
+        RETURN;
+    END IF;
     SELECT jsonb_agg(jsonb_build_object(
                'command', tg_tag, 'type', d.object_type, 'schema', coalesce(d.schema_name, ''),
                'name', d.object_identity, 'oid', d.objid::int8, 'dropped', true))
@@ -45,38 +55,50 @@ BEGIN
       AND d.object_type NOT IN ('publication relation', 'publication namespace')
       AND coalesce(d.schema_name, '') <> 'pgtee';
     -- Any ALTER or DROP may have taken the index that was a table's identity: that of a constraint, whose table is named,
-    -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone; to ALTER TABLE on_ddl() sees.
-    IF tg_tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW') AND EXISTS (
-            SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary) THEN
-        states := pgtee.capture(ARRAY(
-            SELECT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid FROM pg_event_trigger_dropped_objects() AS d
-            WHERE d.object_type = 'table constraint'
-            UNION
-            SELECT c.oid FROM pg_class AS c WHERE c.relkind IN ('r', 'p') AND c.relreplident = 'i'
-              AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisreplident)
-              AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index'
-                  AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS k
-                      WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
-            pg_backend_pid());
+    -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone, and what ALTER TABLE does to
+    -- its own table on_ddl() sees: these two matter only if they took a column of another table along.
+    IF tg_tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW')
+       AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary)
+       OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'table column' AND NOT d.original) THEN
+        BEGIN -- what cannot be told must not undo this
+            states := pgtee.capture(ARRAY(
+                SELECT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid FROM pg_event_trigger_dropped_objects() AS d
+                WHERE d.object_type = 'table constraint'
+                UNION
+                SELECT c.oid FROM pg_class AS c WHERE c.relkind IN ('r', 'p') AND c.relreplident = 'i'
+                  AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisreplident)
+                  AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index'
+                      AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS k
+                          WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
+                pg_backend_pid());
+        EXCEPTION WHEN OTHERS THEN
+            states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
+        END;
     END IF;
     IF tg_tag LIKE 'DROP %' OR states IS NOT NULL THEN -- other commands are recorded by on_ddl(), once
         PERFORM pgtee.record_ddl(tg_tag, CASE WHEN tg_tag LIKE 'DROP %' THEN objects END, states);
     END IF;
 EXCEPTION WHEN OTHERS THEN
-    PERFORM pgtee.record_error(tg_tag, sqlerrm);
+    RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
 END
 $drop$;
 
 -- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. A table that the text of
--- the query makes unlogged leaves; should it stay logged, on_ddl() brings it back. A name that a function makes up is not
--- in the text, and a publication may be locked by another transaction: README tells the way round.
+-- the query, or of the function's statement, makes unlogged leaves; should it stay logged, on_ddl() brings it back. README tells
+-- the way round where there is no text, or the publication is locked by another transaction.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
+DECLARE
+    stack pg_catalog.text;
 BEGIN
-    IF pg_catalog.current_query() OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' THEN
-        PERFORM pgtee.release(pgtee.made_unlogged(pg_catalog.current_query()));
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- SQL statement "ALTER TABLE ..."
+    stack := pg_catalog.concat(pg_catalog.current_query(), ';', stack);
+    IF stack OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND NOT pgtee.inside() THEN
+        PERFORM pgtee.release(pgtee.made_unlogged(stack));
     END IF;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- the client's own wait for its table
+    RAISE;
+WHEN OTHERS THEN
     RAISE LOG 'pgtee could not take tables out of its publications: %', sqlerrm;
 END
 $alter$;
@@ -87,11 +109,13 @@ $alter$;
 CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $unlogged$
 DECLARE
-    found pg_catalog._text;
+    found  pg_catalog._text;
     tables pg_catalog._oid := '{}';
+    plain  pg_catalog.text := pg_catalog.regexp_replace(pg_catalog."left"(query, 65536),
+        pg_catalog.concat('/[*].*?[*]/|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments
 BEGIN
     FOR found IN
-        SELECT pg_catalog.regexp_matches(pg_catalog."left"(query, 65536),
+        SELECT pg_catalog.regexp_matches(plain,
             '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
             '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))[^;]*?[[:<:]]set[[:space:]]+unlogged[[:>:]]', 'gi')
     LOOP
@@ -101,13 +125,17 @@ BEGIN
 END
 $unlogged$;
 
--- release(tables) ends the memberships of these tables themselves.
+-- release(tables) ends the memberships of these tables themselves, of those that the session's user may alter. The command's
+-- own lock comes first: whoever waits for less, and then for that, deadlocks with those who wait in between.
 CREATE OR REPLACE FUNCTION pgtee.release(oids oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE
     t record;
 BEGIN
-    FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(oids) AS m WHERE m.listed AND m.tbl = ANY (oids) LOOP
+    FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
+        WHERE m.listed AND m.tbl = ANY (oids) AND pg_has_role(session_user, c.relowner, 'MEMBER')
+    LOOP
+        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', t.name);
         PERFORM pgtee.delist(t.name, t.tbl);
     END LOOP;
 END
@@ -143,15 +171,5 @@ BEGIN
         'application', current_setting('application_name'), 'objects', coalesce(objects, '[]'), 'capture', coalesce(states, '[]'),
         'listed', NOT coalesce(states @> '[{"state": "busy"}]' OR states @> '[{"state": "failing"}]', false), 'atomic', true, 'confirmed', true)::text;
     PERFORM pgtee.emit('d', body, NULL);
-END
-$record$;
-
--- record_error() tells of a failure of ours: the command that met it succeeds.
-CREATE OR REPLACE FUNCTION pgtee.record_error(tag text, error text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
-BEGIN
-    PERFORM pgtee.record_ddl(tag, jsonb_build_array(jsonb_build_object('type', 'error', 'name', error)), '[{"state": "busy"}]');
-EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'pgtee could not record %: %, after: %', tag, sqlerrm, error;
 END
 $record$;

@@ -15,7 +15,16 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
     consistent_point  pg_lsn,
     generation        integer NOT NULL DEFAULT 1
 );
-ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS secret bytea; -- of emit(): whoever reads it can speak for pgtee
+DO $columns$
+BEGIN -- even IF NOT EXISTS takes a lock for which everybody's DDL waits
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'first_xid') THEN
+        ALTER TABLE pgtee.meta ADD COLUMN first_xid xid8;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'secret') THEN
+        ALTER TABLE pgtee.meta ADD COLUMN secret bytea; -- of emit(): whoever reads it can speak for pgtee
+    END IF;
+END
+$columns$;
 
 -- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
 -- children take turns by the hour and are truncated in turn by the publisher.

@@ -67,7 +67,6 @@ $publish$;
 -- delete from an outbox table of its own, with its own rights. A publisher with --outbox-table moves the horizon on;
 -- what was written before first_xid, when the slot was made, is never published and so never confirmed. The horizon is
 -- a sequence, for a table would be replicated by others.
-ALTER TABLE pgtee.meta ADD COLUMN IF NOT EXISTS first_xid xid8;
 CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;
 
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean
