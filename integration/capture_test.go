@@ -323,10 +323,11 @@ func TestCaptureOfTheUnusual(t *testing.T) {
 				"CREATE TABLE s2 (id int PRIMARY KEY)", "ALTER TABLE/* a; */s2 SET -- why; because\n UNLOGGED",
 				"CREATE TABLE f (id int PRIMARY KEY, v int); INSERT INTO f VALUES (1, 1)", "ALTER TABLE f DROP CONSTRAINT f_pkey", "ALTER TABLE f REPLICA IDENTITY FULL", "ALTER TABLE f ADD PRIMARY KEY (id)",
 				"DO $$ BEGIN ASSERT (SELECT relreplident = 'f' FROM pg_class WHERE relname = 'f'); END $$",
+				"CREATE UNLOGGED TABLE bulk (id int); INSERT INTO bulk VALUES (1), (2)", "ALTER TABLE bulk SET LOGGED",
 				"CREATE TABLE orders (id int PRIMARY KEY, v int); INSERT INTO orders VALUES (1, 1)", "ALTER TABLE orders ADD y int /* do not set unlogged */", "UPDATE orders SET y = 1")
 			r.must(harness.Eventually(30*time.Second, func(context.Context) error {
-				if got := r.ops("public.load"); got != "ccctrr" {
-					return fmt.Errorf("load: %s, want ccctrr", got)
+				if load, bulk := r.ops("public.load"), r.ops("public.bulk"); load != "ccctrr" || bulk != "trr" {
+					return fmt.Errorf("load: %s, want ccctrr; bulk: %s, want trr", load, bulk)
 				}
 				return nil
 			}))

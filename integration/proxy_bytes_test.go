@@ -361,23 +361,31 @@ func newTap(t *testing.T, address string, url func(string) string, mode proxy.Ou
 	return w
 }
 
-// compare talks to two equal databases, one of them through the proxy.
+// compare talks to three equal databases: one without pgtee, one after setup, and that one through the proxy.
 func (w *tap) compare(t *testing.T, conversation []say) {
-	direct := w.converse(t, w.server, conversation)
-	proxied := w.converse(t, w.proxied, conversation)
+	virgin := w.converse(t, w.server, virginDatabase, conversation)
+	direct := w.converse(t, w.server, tapDatabase, conversation)
+	proxied := w.converse(t, w.proxied, tapDatabase, conversation)
 	for i := range direct {
+		if virgin[i] != direct[i] {
+			t.Errorf("step %d\nvirgin:  %.2000s\ndirect:  %.2000s", i+1, virgin[i], direct[i])
+		}
 		if direct[i] != proxied[i] {
 			t.Errorf("step %d\ndirect:  %.2000s\nproxied: %.2000s", i+1, direct[i], proxied[i])
 		}
 	}
 }
 
-const tapDatabase = "tap"
+const (
+	tapDatabase    = "tap"
+	virginDatabase = "tip" // has never heard of pgtee
+)
 
 // setup makes a database with an outbox. Its slot goes at once: nobody reads it.
 func (w *tap) setup(t *testing.T) {
 	ctx := t.Context()
-	w.admin(t, ctx, "postgres", "DROP DATABASE IF EXISTS "+tapDatabase+" WITH (FORCE)", "DROP ROLE IF EXISTS bare", "CREATE DATABASE "+tapDatabase, "CREATE ROLE bare")
+	w.admin(t, ctx, "postgres", "DROP DATABASE IF EXISTS "+tapDatabase+" WITH (FORCE)", "DROP DATABASE IF EXISTS "+virginDatabase+" WITH (FORCE)",
+		"DROP ROLE IF EXISTS bare", "CREATE DATABASE "+tapDatabase, "CREATE DATABASE "+virginDatabase, "CREATE ROLE bare")
 	if _, err := outbox.Setup(ctx, outbox.SetupConfig{ConnString: w.url(tapDatabase), Slot: tapDatabase}); err != nil {
 		t.Fatal(err)
 	}
@@ -399,10 +407,10 @@ func (w *tap) admin(t *testing.T, ctx context.Context, database string, texts ..
 }
 
 // converse returns what the client sees of each step, with fresh tables.
-func (w *tap) converse(t *testing.T, address string, conversation []say) (seen []string) {
+func (w *tap) converse(t *testing.T, address, database string, conversation []say) (seen []string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	w.admin(t, ctx, tapDatabase, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema)
+	w.admin(t, ctx, database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema)
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -411,7 +419,7 @@ func (w *tap) converse(t *testing.T, address string, conversation []say) (seen [
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	startup, _ := (&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber,
-		Parameters: map[string]string{"user": "postgres", "database": tapDatabase}}).Encode(nil)
+		Parameters: map[string]string{"user": "postgres", "database": database}}).Encode(nil)
 	if _, err := conn.Write(startup); err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,7 @@ const (
 	CaptureWidened  CaptureState = "widened"    // its key is gone, and it has REPLICA IDENTITY FULL now
 	CaptureRestored CaptureState = "restored"   // it has a key again, and the default identity
 	CaptureNone     CaptureState = "uncaptured" // it has no identity that can be published
+	CaptureLogged   CaptureState = "logged"     // it was unlogged before: its rows are not in the stream
 	CaptureBusy     CaptureState = "busy"       // it is to be listed as soon as a publication is free
 	CaptureFailing  CaptureState = "failing"    // its UPDATE fails until it can be taken out
 )

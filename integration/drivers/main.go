@@ -1,6 +1,6 @@
-// Command drivers runs the test suites of PostgreSQL drivers without and with the proxy between driver
-// and server, and compares the results test by test. A difference is a defect of the proxy, and makes
-// the command fail; what fails without the proxy too is none of its business.
+// Command drivers runs the test suites of PostgreSQL drivers in databases without pgtee, after setup, and with the
+// proxy between driver and server, and compares the results test by test. A difference is a defect of pgtee, and makes
+// the command fail; what fails without pgtee too is none of its business.
 package main
 
 import (
@@ -28,7 +28,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.suites, "suites", "", "suites to run, by comma; all of them if empty")
-	flag.StringVar(&o.modes, "modes", "off,table,message", "outbox modes of the proxy, by comma")
+	flag.StringVar(&o.modes, "modes", "direct,off,table,message", "direct: after setup, without the proxy; and outbox modes of the proxy; by comma")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
 	flag.StringVar(&o.logs, "logs", "bin/drivers", "folder for what the suites print and report")
 	flag.DurationVar(&o.timeout, "timeout", time.Hour, "longest time that a suite may take once")
@@ -67,7 +67,7 @@ func run(o options) (err error) {
 		differences += found
 	}
 	if differences > 0 {
-		failures = append(failures, fmt.Errorf("%d tests end differently through the proxy; see %s", differences, filepath.Clean(o.logs)))
+		failures = append(failures, fmt.Errorf("%d tests end differently with pgtee; see %s", differences, filepath.Clean(o.logs)))
 	}
 	return errors.Join(failures...)
 }
@@ -101,19 +101,19 @@ type bench struct {
 	binary string
 }
 
-// compare runs s directly and through the proxy in every mode, and prints a line for each. When something differs
-// it runs s directly once more: a test that the two direct runs disagree about says nothing of the proxy.
+// compare runs s without pgtee and in every mode, and prints a line for each. When something differs it runs s without
+// pgtee once more: a test that these two runs disagree about says nothing of pgtee.
 func (b *bench) compare(s suite) (differences int, err error) {
 	folder, err := s.install(b.world.Source, filepath.Join(b.logs, s.name+"-install.log"))
 	if err != nil {
 		return 0, err
 	}
-	first, err := b.measure(s, folder, direct)
+	first, err := b.measure(s, folder, virgin)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", direct, err)
+		return 0, fmt.Errorf("%s: %w", virgin, err)
 	}
-	first.print(s.name, direct, nil, first)
-	var unstable map[string]bool // nil until s has run directly twice
+	first.print(s.name, virgin, nil, first)
+	var unstable map[string]bool // nil until s has run without pgtee twice
 	for mode := range strings.SplitSeq(b.modes, ",") {
 		got, err := b.measure(s, folder, mode)
 		if err != nil {
@@ -129,9 +129,9 @@ func (b *bench) compare(s suite) (differences int, err error) {
 	return differences, nil
 }
 
-// findUnstable runs s directly again and returns the tests that end otherwise.
+// findUnstable runs s without pgtee again and returns the tests that end otherwise.
 func (b *bench) findUnstable(s suite, folder string, first results) (map[string]bool, error) {
-	const again = direct + "-again"
+	const again = virgin + "-again"
 	got, err := b.measure(s, folder, again)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", again, err)
@@ -150,7 +150,7 @@ func (r results) print(suite, mode string, unstable map[string]bool, first resul
 	fmt.Printf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d differences=%d\n",
 		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), len(unstable), len(different))
 	for _, name := range different {
-		fmt.Printf("\t%s: %s %s, %s %s\n", name, direct, first.outcome(name), mode, r.outcome(name))
+		fmt.Printf("\t%s: %s %s, %s %s\n", name, virgin, first.outcome(name), mode, r.outcome(name))
 	}
 	return len(different)
 }

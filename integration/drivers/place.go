@@ -16,13 +16,16 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// direct is the mode without a proxy; every other is a value of --outbox.
-const direct = "direct"
+const (
+	virgin = "virgin" // the mode without pgtee
+	direct = "direct" // after setup, without a proxy; every other mode is a value of --outbox
+)
 
-// place is where one run of a suite happens: a server of its own and, unless the mode is direct, a
-// proxy before it. The outbox is there in every mode, so that the proxy alone makes the difference.
+// place is where one run of a suite happens: a server of its own, databases that were set up unless the mode is
+// virgin, and, unless the mode is direct, a proxy before it.
 type place struct {
 	*bench
+	mode    string
 	suite   suite
 	folder  string // of the suite
 	server  *embedded.Postgres
@@ -35,12 +38,12 @@ type place struct {
 // measure runs the suite once in that mode.
 func (b *bench) measure(s suite, folder, mode string) (r results, err error) {
 	log := func(what string) string { return filepath.Join(b.logs, s.name+"-"+mode+"-"+what) }
-	p := &place{bench: b, suite: s, folder: folder}
+	p := &place{bench: b, mode: mode, suite: s, folder: folder}
 	defer func() { err = errors.Join(err, p.close(log("proxy.log"))) }()
 	if err := p.startServer(log("prepare.log")); err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(mode, direct) {
+	if !p.isVirgin() && mode != direct {
 		if err := p.startProxy(mode); err != nil {
 			return nil, err
 		}
@@ -70,6 +73,8 @@ func (b *bench) measure(s suite, folder, mode string) (r results, err error) {
 	}
 	return r, nil
 }
+
+func (p *place) isVirgin() bool { return strings.HasPrefix(p.mode, virgin) }
 
 func (p *place) startServer(log string) (err error) {
 	if p.sockets, err = p.socketDir(); err != nil {
@@ -121,6 +126,9 @@ func (p *place) makeDatabase(name string) error {
 		if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
 			return err
 		}
+	}
+	if p.isVirgin() {
+		return nil
 	}
 	setup, err := harness.Start(p.world.Dir, harness.Command{Name: "setup", Args: []string{p.binary, "setup", "--postgres", p.server.URL(name), "--slot", "pgtee_" + name}})
 	if err != nil {

@@ -210,6 +210,7 @@ $identify$;
 --   widened     it lost its identity, and has REPLICA IDENTITY FULL now: nothing is missing
 --   restored    it has a key again, and the default identity
 --   uncaptured  it is no member, and cannot be one for this reason
+--   logged      besides, it was unlogged before: its rows are not in the stream (of on_ddl())
 --   busy        it should become a member, and all publications are locked: the publisher has to do it
 --   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
 CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], first integer) RETURNS jsonb
@@ -330,7 +331,7 @@ $untouched$;
 CREATE OR REPLACE FUNCTION pgtee.tell_missed(states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $missed$
 DECLARE
-    roots jsonb := (SELECT jsonb_agg(DISTINCT s ->> 'topic') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'listed');
+    roots jsonb := (SELECT jsonb_agg(DISTINCT s ->> 'topic') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' IN ('listed', 'logged'));
 BEGIN
     IF roots IS NOT NULL THEN
         PERFORM pgtee.emit('s', jsonb_build_object('id', 'missed-' || pg_current_xact_id()::text || '-' || left(replace(gen_random_uuid()::text, '-', ''), 6),

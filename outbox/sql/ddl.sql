@@ -27,6 +27,9 @@ BEGIN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
         END IF;
         states := pgtee.capture(touched, pg_backend_pid());
+        IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
+            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
     END;
