@@ -52,8 +52,8 @@ var (
 		New: "if true {"}
 	listTablesOnly = []harness.Bug{
 		{File: "outbox/publication.go", Old: "\tif server.superuser {\n\t\treturn \"FOR ALL TABLES\"", New: "\tif false {\n\t\treturn \"FOR ALL TABLES\""},
-		{File: "outbox/sql/capture.sql", Old: "    FOR publication IN\n        SELECT p.pubname FROM (",
-			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOR publication IN\n        SELECT p.pubname FROM ("},
+		{File: "outbox/sql/capture.sql", Old: "    FOR publication IN\n        SELECT p.pubname FROM unnest(ours)",
+			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOR publication IN\n        SELECT p.pubname FROM unnest(ours)"},
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",
