@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,4 +74,20 @@ func TestEmitted(t *testing.T) {
 			t.Errorf("%s: changes %+v, want one %c", name, tx.Changes, test.want)
 		}
 	}
+}
+
+// What any client can write is never more than a forged note.
+func FuzzEmitted(f *testing.F) {
+	f.Add(sign(make([]byte, 64), "d", "7", "ann", "\x00\x00\x00\x07", "psql", "{}", ""))
+	f.Add([]byte{emittedVersion})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		a := NewAssembler(0, DefaultPartBytes, nil)
+		a.secret = []byte(strings.Repeat("not that of the seeds ", 6))[:secretBytes]
+		a.begin(&pgoutput.Begin{CommitLSN: 16, CommitTime: time.Unix(0, 0), XID: 7})
+		a.emitted(1, content)
+		tx, err := a.commit(&pgoutput.Commit{CommitLSN: 16, EndLSN: 32})
+		if err != nil || len(tx.Changes) != 0 || len(tx.Notes) != 1 || tx.Notes[0].Trust != Forged {
+			t.Fatalf("%v, %+v", err, tx)
+		}
+	})
 }

@@ -158,6 +158,9 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 	if version, _ := strconv.Atoi(meta[2]); version > objectsVersion {
 		return fmt.Errorf("schema pgtee has version %s, this program reads up to %d: upgrade pgtee", meta[2], objectsVersion)
 	}
+	if meta[6] == "" { // what is signed could not be read, and would be lost
+		return fmt.Errorf("%w (schema pgtee in %s is of an older pgtee)", ErrNotSetUp, system.Database)
+	}
 	if meta[3] != slot || meta[4] == "" {
 		return fmt.Errorf("%w (pgtee.meta in %s names slot %q, not %q)", ErrNotSetUp, system.Database, meta[3], slot)
 	}
