@@ -146,9 +146,9 @@ func (b *bench) findUnstable(s suite, folder string, first results) (map[string]
 
 // print prints the line of a run and the tests that ended otherwise than in the first one, and counts these.
 func (r results) print(suite, mode string, unstable map[string]bool, first results) (differences int) {
-	different := first.differences(r, unstable)
-	fmt.Printf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d differences=%d\n",
-		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), len(unstable), len(different))
+	different, explained := explain(suite, first.differences(r, unstable))
+	fmt.Printf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d explained=%d differences=%d\n",
+		suite, mode, len(r), r.count(passed), r.count(failed), r.count(skipped), len(unstable), explained, len(different))
 	for _, name := range different {
 		fmt.Printf("\t%s: %s %s, %s %s\n", name, virgin, first.outcome(name), mode, r.outcome(name))
 	}
