@@ -335,12 +335,8 @@ func (t tableCapture) repair() string {
 
 // reportPublications tells what is wrong with the publications: their members are another matter.
 func (s *serverState) reportPublications(again string, r *Report) {
-	there := map[string]publication{}
-	for _, p := range s.publications {
-		there[p.name] = p
-	}
 	for _, name := range publicationNames(s) {
-		p, found := there[name]
+		p, found := s.publication(name)
 		switch {
 		case !found:
 			r.problem(again+" and take a new snapshot", "publication %s is missing", name)

@@ -18,8 +18,7 @@ const tablesAtOnce = 50
 
 // Sweep brings the publications up to date where the event triggers could not: they were off, or every publication was
 // locked, or there are none. It returns what it did, and what it could not do. Of a table that is CaptureListed now,
-// what was changed before is not in the stream; the publisher learns that from the stream, too (SignalResync). Others
-// wait for it no longer than for a statement of their own.
+// what was changed before is not in the stream; the publisher learns that from the stream, too (Resync).
 func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -29,7 +28,7 @@ func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	if err := execute(ctx, conn, "SET lock_timeout = '2s'"); err != nil {
 		return nil, err
 	}
-	if err := listRows(ctx, conn); err != nil && sqlState(err) != "55P03" { // lock_not_available: the next turn will do
+	if err := listFreeRows(ctx, conn); err != nil {
 		return nil, err
 	}
 	return sweep(ctx, conn)
@@ -95,6 +94,15 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
+// listFreeRows does as much of that as locks of others allow: the next turn does the rest.
+func listFreeRows(ctx context.Context, conn *pgconn.PgConn) error {
+	err := listRows(ctx, conn)
+	if sqlState(err) == "55P03" { // lock_not_available
+		return nil
+	}
+	return err
+}
+
 // Uncaptured lists the tables of which UPDATE and DELETE are not captured now.
 func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
@@ -142,7 +150,7 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 			c.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := listRows(ctx, c.conn); err != nil && sqlState(err) != "55P03" { // lock_not_available: the next turn will do
+	if err := listFreeRows(ctx, c.conn); err != nil {
 		return nil, nil, nil, err
 	}
 	uncaptured, wrong, err := uncapturedTables(ctx, c.conn)
@@ -172,7 +180,7 @@ func (c *Coverage) Close(ctx context.Context) {
 	}
 }
 
-// publicationHolders names the transactions that hold locks on our publications, oldest first.
+// publicationHolders names the transactions that hold locks on our publications.
 func publicationHolders(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
 	got, err := rows(ctx, conn, `
 		SELECT DISTINCT coalesce(

@@ -91,12 +91,8 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 // publication that is younger than a row fails on it.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
-	there := map[string]publication{}
-	for _, p := range server.publications {
-		there[p.name] = p
-	}
 	for _, name := range publicationNames(server) {
-		p, found := there[name]
+		p, found := server.publication(name)
 		switch {
 		case !found:
 			target := ""
@@ -112,6 +108,15 @@ func publicationSQL(server *serverState) string {
 		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
 	}
 	return sql.String()
+}
+
+// publication returns the one of that name, if it is there.
+func (s *serverState) publication(name string) (publication, bool) {
+	i := slices.IndexFunc(s.publications, func(p publication) bool { return p.name == name })
+	if i < 0 {
+		return publication{}, false
+	}
+	return s.publications[i], true
 }
 
 // publicationNames are those that there must be.

@@ -69,7 +69,7 @@ var (
 	existences = []string{"42P01", "42703", "3F000"}          // of other sessions' tables
 )
 
-// byChance says whether what other sessions do at that moment can explain the error.
+// byChance reports whether what other sessions do at that moment can explain the error.
 func (s *step) byChance(code string) bool {
 	return slices.Contains(moments, code) || s.reach == foreign && slices.Contains(existences, code)
 }

@@ -367,7 +367,7 @@ func (g *generator) reindexConcurrently(t *table) {
 
 // partitions
 
-// spareParts says whether one can go.
+// spareParts reports whether one can go.
 func (t *table) spareParts() bool {
 	return t.shape == byRange && (len(t.parts) > 1 || t.pure && len(t.parts) > 0)
 }

@@ -79,7 +79,7 @@ func (s *session) play(ctx context.Context, e episode) []outcome {
 	return outcomes
 }
 
-// unforeseen says whether the script has not counted on that end of its statement.
+// unforeseen reports whether the script has not counted on that end of its statement.
 func (s *step) unforeseen(o outcome) bool {
 	return o.ran && o.code != s.want && (o.code == "" || o.code != s.late)
 }

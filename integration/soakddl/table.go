@@ -59,12 +59,12 @@ func (t *table) clone() table {
 	return c
 }
 
-// identityIndex says whether the identity is an index by itself.
+// identityIndex reports whether the identity is an index by itself.
 func (t *table) identityIndex() bool {
 	return !slices.Contains([]string{"DEFAULT", "FULL", "NOTHING", lost}, t.identity)
 }
 
-// published says whether a consumer may expect updates: always, unless somebody has said NOTHING.
+// published reports whether a consumer may expect updates: always, unless somebody has said NOTHING.
 func (t *table) published() bool { return t.identity != "NOTHING" }
 
 // named is the name of a part.
