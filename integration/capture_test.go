@@ -147,16 +147,16 @@ func TestCaptureBesideOpenTransactions(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
-			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int)")
-			for i := range 8 {
+			r.startCapture("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)")
+			for i := range 13 {
 				r.session("BEGIN", fmt.Sprintf("CREATE TABLE open%d (id int PRIMARY KEY)", i))
 			}
 			r.session("BEGIN", "CREATE TABLE prepared (id int PRIMARY KEY)", "PREPARE TRANSACTION 'forgotten "+r.database+"'")
 			b := r.session("SET statement_timeout = '1s'", "CREATE TABLE warm (id int)")
 			began := time.Now()
 			r.in(b, "CREATE TABLE b (id int PRIMARY KEY, v int)", "INSERT INTO b VALUES (1, 0)", "UPDATE b SET v = 1", "DELETE FROM b",
-				"ALTER TABLE t DROP CONSTRAINT t_pkey", "INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1")
-			t.Logf("seven statements beside nine open transactions: %s", time.Since(began))
+				"ALTER TABLE t DROP CONSTRAINT t_pkey", "INSERT INTO t VALUES (1, 0)", "UPDATE t SET v = 1", "ALTER TABLE u SET UNLOGGED")
+			t.Logf("eight statements beside fourteen open transactions: %s", time.Since(began))
 			r.Exec("ROLLBACK PREPARED 'forgotten " + r.database + "'")
 			r.Drain()
 			if b, t1 := r.ops("public.b"), r.ops("public.t"); b != "cud" || t1 != "cu" {

@@ -20,7 +20,8 @@ const (
 	// usable replica identity. See sql/capture.sql.
 	IdentityPublication = "pgtee_identity"
 
-	// identityPublications is how many sessions may list a table at a time, each in a transaction that it leaves open.
+	// identityPublications is how many there are: setup and the publisher use the first, and as many sessions as there are others
+	// may each list tables in a transaction that it leaves open. identities() in sql/capture.sql has the same names.
 	identityPublications = 16
 
 	// ourPublications is a condition over pg_publication AS p: of our name, and not made by some other role.

@@ -3,8 +3,9 @@
 -- pgtee_identity_1, ...): of each table, of each leaf of a partitioned one, that has a usable replica identity. A
 -- member without one would make its owner's next UPDATE fail.
 --
--- ALTER PUBLICATION locks its publication until the transaction ends. So there are several: a session that finds
--- one locked takes the next, and waits for nobody. DESIGN.md beside the package tells what was measured.
+-- ALTER PUBLICATION locks its publication until the transaction ends. So there are several: setup and the publisher
+-- use the first, clients' DDL the others. A session that finds one locked takes the next, and waits for nobody. DESIGN.md
+-- beside the package tells what was measured.
 
 -- identities() lists the identity publications in their order. A publication of such a name that somebody else has made is
 -- none.
@@ -18,6 +19,18 @@ BEGIN
         ORDER BY length(p.pubname), p.pubname);
 END
 $identities$;
+
+-- for_clients() lists them in the order in which this session's DDL tries them: the first, which is for the publisher, comes
+-- last, and the others from the same one on each time, or a transaction that makes many tables would lock them all.
+CREATE OR REPLACE FUNCTION pgtee.for_clients() RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
+DECLARE
+    ours  oid[] := pgtee.identities();
+    start integer := 2 + pg_backend_pid() % greatest(cardinality(ours) - 1, 1);
+BEGIN
+    RETURN ours[start:] || ours[2:start - 1] || ours[:1];
+END
+$clients$;
 
 -- tables(oids) tells of each of these tables, and of the leaves of the partitioned ones, whether it is a member
 -- (listed) and why its UPDATE and DELETE cannot be published: null if they can. It reads catalogs only, with the
@@ -136,30 +149,22 @@ BEGIN -- without a superuser there are no event triggers of ours either
 END
 $silence$;
 
--- enlist(table, first) makes a table, whose name is quoted, a member of the first identity publication that nobody has
--- locked, in their order from number first on; false if all are locked. A transaction begins with the same one each time, or
--- one that makes many tables would lock them all.
-CREATE OR REPLACE FUNCTION pgtee.enlist(name text, first integer) RETURNS boolean
+-- enlist(table, publications) makes a table, whose name is quoted, a member of the first of these publications that nobody
+-- has locked; false if all are locked.
+CREATE OR REPLACE FUNCTION pgtee.enlist(name text, publications oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
-    ours        oid[] := pgtee.identities();
-    publication name;
+    publication oid;
 BEGIN
     BEGIN -- if the table itself is locked, no publication will do
         PERFORM pgtee.lock(name);
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
     END;
-    FOR publication IN
-        SELECT p.pubname FROM unnest(ours) WITH ORDINALITY AS o (oid, place) JOIN pg_publication AS p ON p.oid = o.oid
-        ORDER BY (o.place + cardinality(ours) - first % cardinality(ours)) % cardinality(ours)
-    LOOP
-        BEGIN
-            PERFORM pgtee.alter(format('ALTER PUBLICATION %I ADD TABLE ONLY %s', publication, name));
+    FOREACH publication IN ARRAY publications LOOP
+        IF pgtee.alter_member(publication, 'ADD', name) THEN
             RETURN true;
-        EXCEPTION WHEN lock_not_available THEN
-            CONTINUE;
-        END;
+        END IF;
     END LOOP;
     RETURN false;
 END
@@ -170,26 +175,31 @@ $enlist$;
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
-    publication name;
+    publication oid;
 BEGIN
-    FOR publication IN
-        SELECT p.pubname FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
-        WHERE m.prrelid = tbl AND p.oid = ANY (pgtee.identities())
-    LOOP
-        FOR try IN REVERSE 4..0 LOOP
-            BEGIN
-                PERFORM pgtee.alter(format('ALTER PUBLICATION %I DROP TABLE ONLY %s', publication, name));
+    FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.identities()) LOOP
+        FOR try IN REVERSE 20..0 LOOP
+            IF pgtee.alter_member(publication, 'DROP', name) THEN
                 EXIT;
-            EXCEPTION WHEN lock_not_available THEN
-                IF try = 0 THEN
-                    RETURN false;
-                END IF;
-            END;
+            ELSIF try = 0 THEN
+                RETURN false;
+            END IF;
         END LOOP;
     END LOOP;
     RETURN true;
 END
 $delist$;
+
+-- alter_member(publication, action, table) does ADD or DROP; false if the publication or the table is locked.
+CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $member$
+BEGIN
+    PERFORM pgtee.alter(format('ALTER PUBLICATION %I %s TABLE ONLY %s', (SELECT p.pubname FROM pg_publication AS p WHERE p.oid = publication), action, name));
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$member$;
 
 -- identify(table, identity) sets its replica identity: FULL or DEFAULT. The command that took or gave the key holds
 -- the table's lock already. False if the table is locked, or in use by a cursor or a trigger.
@@ -203,9 +213,9 @@ EXCEPTION WHEN lock_not_available OR object_in_use THEN
 END
 $identify$;
 
--- capture(oids, first) brings these tables in or out of the identity publications, and returns what there is to tell, a JSON
--- array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without quotes. A table
--- of which nothing can be missing is not worth a word when it becomes a member. The states:
+-- capture(oids, publications) brings these tables into one of these publications, or out of theirs, and returns what there
+-- is to tell, a JSON array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without
+-- quotes. A table of which nothing can be missing is not worth a word when it becomes a member. The states:
 --   listed      it became a member: what was changed before is not in the stream
 --   widened     it lost its identity, and has REPLICA IDENTITY FULL now: nothing is missing
 --   restored    it has a key again, and the default identity
@@ -213,7 +223,7 @@ $identify$;
 --   logged      besides, it was unlogged before: its rows are not in the stream (of on_ddl())
 --   busy        it should become a member, and all publications are locked: the publisher has to do it
 --   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
-CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], first integer) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], publications oid[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
     t       record;
@@ -232,7 +242,7 @@ BEGIN
                 END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name, first) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+                outcome := CASE WHEN NOT pgtee.enlist(t.name, publications) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
                 IF t.identity IN ('d', 'i') AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
@@ -342,14 +352,12 @@ $missed$;
 
 -- sweep(most) does what the event triggers could not do, of as many tables as that: they were off, or all publications
 -- were locked. The publisher calls it once a second where there is something to do, setup calls it, too, both until the first
--- row, which has no name and says how many tables were to be done, counts no less. One call uses one publication, that by
--- which the tables' OIDs spread over them, and leaves the others to clients; which one is left to chance, so that tables that
--- somebody has locked keep no others waiting.
+-- row, which has no name and says how many tables were to be done, counts no less. The order is left to chance, so that
+-- tables that somebody has locked keep no others waiting.
 CREATE OR REPLACE FUNCTION pgtee.sweep(most integer) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE
     wrong  oid[];
-    class  integer;
     states jsonb;
 BEGIN
     PERFORM pgtee.demand_publisher();
@@ -357,8 +365,7 @@ BEGIN
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
         WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
         ORDER BY t.listed DESC, random());
-    class := wrong[1]::int8 % 16;
-    states := pgtee.capture(ARRAY(SELECT tbl FROM unnest(wrong) AS tbl WHERE tbl::int8 % 16 = class LIMIT most), class);
+    states := pgtee.capture(wrong[:most], pgtee.identities());
     PERFORM pgtee.tell_missed(states);
     IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
         DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');

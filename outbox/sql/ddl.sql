@@ -26,7 +26,7 @@ BEGIN
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
         END IF;
-        states := pgtee.capture(touched, pg_backend_pid());
+        states := pgtee.capture(touched, pgtee.for_clients());
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
         END IF;
@@ -73,7 +73,7 @@ BEGIN
                   AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index'
                       AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS k
                           WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
-                pg_backend_pid());
+                pgtee.for_clients());
         EXCEPTION WHEN OTHERS THEN
             states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
         END;
