@@ -46,9 +46,16 @@ var pathsOf = []struct {
 		simple("SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()"), simple("DEALLOCATE ALL"), burst("Z", all(once("INSERT INTO t VALUES (1)"), sync_)...)}},
 }
 
+// What a client of the proxy may see of the notes, beside what one of a virgin database sees.
+var (
+	ownQuery    = regexp.MustCompile(`(?m)^B D .*(INSERT INTO t SELECT 1, current_query|SELECT query FROM pg_stat_activity).*\n`) // a note stands before it
+	ownPrepared = regexp.MustCompile(`(?m)^B D .*pgtee_ID.*\nB C "SELECT 1`)                                                      // the prepared statement of the notes
+)
+
 var update = flag.Bool("update", false, "rewrite the golden conversations")
 
-// TestPaths shows what the server receives and what the client sees on each path: the same with every major version.
+// TestPaths shows what the server receives and what the client sees on each path: the same with every major version, and
+// the latter the same as in a virgin database.
 // PATHS names the versions; make paths takes all, and -update writes the files.
 func TestPaths(t *testing.T) {
 	majors := "15 18"
@@ -110,35 +117,53 @@ func talkOnPaths(t *testing.T, server *embedded.Postgres, outbox proxy.Outbox) s
 	address, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: wiretap.address}}, Key: make([]byte, 32), SQLText: true, Outbox: outbox})
 	w := &tap{server.Address(), address, server.URL, p}
 	w.setup(t)
+	captured, virgin := w.walk(t, address, tapDatabase, wiretap), w.walk(t, w.server, virginDatabase, wiretap)
+	seen := ownQuery.ReplaceAllString(ofServer.ReplaceAllString(captured, ""), "")
+	seen = ownPrepared.ReplaceAllString(seen, `B C "SELECT 0`)
+	if at, line, instead := differingLine(seen, ownQuery.ReplaceAllString(virgin, "")); at > 0 {
+		t.Errorf("the client sees another line %d than in a virgin database\ngot:  %s\nwant: %s", at, line, instead)
+	}
+	return captured
+}
+
+var ofServer = regexp.MustCompile(`(?m)^F .*\n`)
+
+// walk has the conversations of all paths with a server or a proxy.
+func (w *tap) walk(t *testing.T, address, database string, wiretap *wiretap) string {
 	var text strings.Builder
 	for _, path := range pathsOf {
-		w.admin(t, t.Context(), tapDatabase, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema, "CREATE SEQUENCE s")
-		client, err := openWire(address, false, 0, tapDatabase)
+		w.admin(t, t.Context(), database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public", bytesSchema, "CREATE SEQUENCE s")
+		client, err := openWire(address, false, 0, database)
 		if err != nil {
 			t.Fatal(err)
 		}
 		wiretap.take()
 		fmt.Fprintf(&text, "\n# %s\n", path.name)
 		for _, step := range path.steps {
-			if err := speak(client.conn, step.messages); err != nil {
-				t.Fatal(err)
-			}
-			var seen []byte
-			for await := step.await; await != ""; {
-				kind, body, err := readMessage(client.conn)
-				if err != nil {
-					t.Fatalf("%s: %v", path.name, err)
-				}
-				seen = append(binary.BigEndian.AppendUint32(append(seen, kind), uint32(len(body)+4)), body...)
-				if kind == await[0] {
-					await = await[1:]
-				}
-			}
-			text.WriteString(asText("F", wiretap.take()) + asText("B", seen))
+			seen := asText("B", exchange(t, client.conn, step))
+			text.WriteString(asText("F", wiretap.take()) + seen)
 		}
 		client.conn.Close()
 	}
 	return text.String()
+}
+
+// exchange sends the messages of a step, and returns all that comes until the last message that it awaits.
+func exchange(t *testing.T, conn net.Conn, step say) (seen []byte) {
+	if err := speak(conn, step.messages); err != nil {
+		t.Fatal(err)
+	}
+	for await := step.await; await != ""; {
+		kind, body, err := readMessage(conn)
+		if err != nil {
+			t.Fatalf("step %v: %v", step, err)
+		}
+		seen = append(binary.BigEndian.AppendUint32(append(seen, kind), uint32(len(body)+4)), body...)
+		if kind == await[0] {
+			await = await[1:]
+		}
+	}
+	return seen
 }
 
 // wiretap passes connections on, and keeps what the client's side sends.

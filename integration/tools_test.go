@@ -16,13 +16,14 @@ import (
 )
 
 // TestToolsThroughTheProxy has PostgreSQL's own programs work through the proxy. What they print is that
-// of a direct connection.
+// of a direct connection, and of a virgin database.
 func TestToolsThroughTheProxy(t *testing.T) {
 	for _, mode := range []proxy.Outbox{proxy.OutboxTable, proxy.OutboxMessage} {
 		t.Run(fmt.Sprint(mode), func(t *testing.T) {
 			server := must(t, sharedPostgres[15])
 			x := &toolbox{t: t, tap: newTap(t, server.Address(), server.URL, mode), dir: t.TempDir()}
 			x.admin(t, t.Context(), tapDatabase, toolsSchema)
+			x.admin(t, t.Context(), virginDatabase, toolsSchema)
 			t.Run("psql", func(t *testing.T) { x.on(t).psql() })
 			t.Run("pgbench", func(t *testing.T) { x.on(t).pgbench() })
 			t.Run("pg_dump and pg_restore", func(t *testing.T) { x.on(t).dumpAndRestore() })
@@ -58,12 +59,17 @@ func (x *toolbox) on(t *testing.T) *toolbox { return &toolbox{x.tap, t, x.dir} }
 // run runs a program with its connection at address and returns what it prints.
 func (x *toolbox) run(address, input, program string, args ...string) string {
 	x.t.Helper()
+	return x.runIn(tapDatabase, address, input, program, args...)
+}
+
+func (x *toolbox) runIn(database, address, input, program string, args ...string) string {
+	x.t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(x.t.Context(), program, args...)
-	cmd.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port, "PGUSER=postgres", "PGDATABASE="+tapDatabase, "PGSSLMODE=disable", "PGOPTIONS=", "PGTZ=UTC")
+	cmd.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port, "PGUSER=postgres", "PGDATABASE="+database, "PGSSLMODE=disable", "PGOPTIONS=", "PGTZ=UTC")
 	cmd.Stdin = strings.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -90,8 +96,19 @@ func (x *toolbox) same(input, program string, args ...string) {
 	}
 }
 
+// asInVirgin compares with a virgin database. psql's \d lists a table's publications.
+func (x *toolbox) asInVirgin(input, program string, args ...string) {
+	x.t.Helper()
+	virgin, direct := x.runIn(virginDatabase, x.server, input, program, args...), x.run(x.server, input, program, args...)
+	if direct = publications.ReplaceAllString(direct, ""); direct != virgin {
+		x.t.Errorf("%s %s\nvirgin:\n%s\ndirect:\n%s", program, strings.Join(args, " "), virgin, direct)
+	}
+}
+
+var publications = regexp.MustCompile(`(?m)^Publications:\n(    "pgtee_.*"\n)+`)
+
 func (x *toolbox) psql() {
-	x.same(`
+	const script = `
 \set ON_ERROR_ROLLBACK on
 BEGIN;
 INSERT INTO shop.item VALUES (-1, 'a');
@@ -124,7 +141,10 @@ DO $$ BEGIN RAISE NOTICE 'hello'; END $$;
 VACUUM shop.item;
 \d shop.item
 DELETE FROM shop.item WHERE id < 0;
-`, "psql", "-X", "-v", "VERBOSITY=verbose", "-v", "ECHO=queries", "-P", "pager=off")
+`
+	args := []string{"-X", "-v", "VERBOSITY=verbose", "-v", "ECHO=queries", "-P", "pager=off"}
+	x.same(script, "psql", args...)
+	x.asInVirgin(script, "psql", args...)
 }
 
 // pgbench makes its tables and works in each of its ways; what the accounts hold at the end is what was moved.
@@ -167,6 +187,7 @@ func (x *toolbox) dumpAndRestore() {
 		return dir
 	}
 	text := func(dir string) string { return x.run(x.server, "", "pg_restore", "-f", "-", dir) }
+	x.asInVirgin("", "pg_dump", "-n", "shop")
 	direct, proxied := dump(x.server, "direct"), dump(x.proxied, "proxied")
 	if text(direct) != text(proxied) {
 		x.t.Error("the dumps differ")
