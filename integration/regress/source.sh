@@ -38,6 +38,7 @@ download() {
 build() {
 	cd src
 	./configure --quiet --prefix="$dir/installed" --with-icu --with-libxml --with-lz4 --without-readline --without-zlib
+	make -s -C src/backend generated-headers # what is built in parallel from "src" does not wait for them
 	make -s -j"$(nproc)" -C src install
 	make -s -j"$(nproc)" -C src/test/regress all
 	make -s -j"$(nproc)" -C src/test/isolation all
