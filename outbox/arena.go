@@ -67,10 +67,13 @@ func (s *slab[T]) next() *T {
 
 // grow moves the current slice, and only that, to a new and longer one.
 func (s *slab[T]) grow() {
-	current := s.items[s.start:]
-	s.items = append(make([]T, 0, max(slabLength, 2*len(current))), current...)
+	kept := s.current()
+	s.items = append(make([]T, 0, max(slabLength, 2*len(kept))), kept...)
 	s.start = 0
 }
+
+// current returns what take would return now.
+func (s *slab[T]) current() []T { return s.items[s.start:] }
 
 func (s *slab[T]) len() int { return len(s.items) - s.start }
 

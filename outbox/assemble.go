@@ -35,6 +35,9 @@ type Assembler struct {
 	last    LSN          // end of the last transaction or marker
 	current *Transaction // between Begin and Commit: the part that grows
 	ordinal int          // of the next change
+
+	author   author
+	incoming Note // the last one that came
 }
 
 // table is a Relation and what its rows are to us.
@@ -121,13 +124,14 @@ func (a *Assembler) begin(b *pgoutput.Begin) error {
 		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, a.current.XID)
 	}
 	a.memory.begin()
-	a.ordinal = 0
+	a.ordinal, a.author = 0, author{note: nobody}
 	a.current = &Transaction{XID: b.XID, CommitLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
 	return nil
 }
 
 // cut ends a part and starts the next, which goes on within the last statement.
 func (a *Assembler) cut() *Transaction {
+	a.endAuthors()
 	t := a.current
 	t.Changes = a.memory.changes.take()
 	t.Notes = a.memory.notes.take()
@@ -139,6 +143,7 @@ func (a *Assembler) cut() *Transaction {
 		next.Bytes += noteBytes
 		*a.memory.notes.next() = t.Notes[n-1]
 	}
+	a.author = a.author.inNextPart()
 	a.current = next
 	return t
 }
@@ -154,6 +159,7 @@ func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
 	if c.EndLSN <= a.last {
 		return nil, fmt.Errorf("transaction %d ends at %s, not after %s: the server repeats or reorders its log", t.XID, c.EndLSN, a.last)
 	}
+	a.endAuthors()
 	t.EndLSN = c.EndLSN
 	t.Changes = a.memory.changes.take()
 	t.Notes = a.memory.notes.take()
@@ -270,7 +276,7 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 func (a *Assembler) change(op Op, lsn LSN, size int) *Change {
 	a.current.Bytes += changeBytes + size
 	c := a.memory.changes.next()
-	*c = Change{Op: op, LSN: lsn, Ordinal: a.ordinal, Note: a.memory.notes.len() - 1}
+	*c = Change{Op: op, LSN: lsn, Ordinal: a.ordinal, Note: a.author.note}
 	a.ordinal++
 	return c
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,14 +39,17 @@ const (
 	Replayed                // a proxy wrote it, but for another statement: it has come before
 )
 
+// Nameless reports whether the note tells of a session only: which of its statements wrote the rows is not known.
+func (n *Note) Nameless() bool { return n.Flags&FlagNameless != 0 }
+
 // lies reports whether the note tells of what did not happen.
 func (t Trust) lies() bool { return t == Forged || t == Replayed }
 
-// Payload is the part of a note that the proxy makes: 81 bytes, then the optional SQL text.
+// Payload is the part of a note that the proxy makes: 82 bytes, then the optional SQL text.
 //
 //	offset size
-//	     0    1  version (1)
-//	     1    1  flags
+//	     0    1  version (2; version 1 has no byte 65, and its HMAC there)
+//	     1    1  flags, the lower eight
 //	     2    1  key id
 //	     3    4  offset of the statement in the Query message, bytes
 //	     7    4  its length, bytes
@@ -57,11 +61,13 @@ func (t Trust) lies() bool { return t == Forged || t == Replayed }
 //	    39   16  client address (IPv4 mapped; zero for a Unix socket)
 //	    55    2  client port
 //	    57    8  fingerprint of the statement
-//	    65   16  HMAC-SHA256 over bytes 0-64, user, pid and SQL, cut to 16 bytes
-//	    81       SQL text, with FlagSQL
+//	    65    1  flags, the upper eight
+//	    66   16  HMAC-SHA256 over bytes 0-65, user, pid and SQL, cut to 16 bytes
+//	    82       SQL text, with FlagSQL
 //
 // Integers are big-endian. It travels as base64, which no setting of the session can change.
 type Payload struct {
+	version     byte // 1 of one that an older proxy made, else 0
 	Flags       Flags
 	KeyID       byte
 	Offset      uint32
@@ -77,7 +83,7 @@ type Payload struct {
 }
 
 // Flags of a payload. pgtee.note() reads FlagRow and FlagQuery.
-type Flags byte
+type Flags uint16
 
 const (
 	FlagRow       Flags = 1 << iota // make this note a row of pgtee.outbox, not only a message
@@ -88,6 +94,8 @@ const (
 	FlagBackslash                   // standard_conforming_strings was off: in '…' a backslash escapes
 	FlagMultiByte                   // client_encoding has characters whose second byte may be ASCII
 	FlagDDL                         // event triggers fire for the statement
+	FlagBehind                      // the statement came before the note: what it has written since the last note, it has written
+	FlagNameless                    // of a session, and of no statement: which one wrote what comes behind it is not known
 )
 
 // SessionID names a client session of a proxy; it grows with the time of its start.
@@ -104,9 +112,10 @@ func (id SessionID) Start() time.Time { return time.UnixMilli(int64(id >> 22)).U
 func (id SessionID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
 
 const (
-	payloadVersion = 1
-	signedBytes    = 65
-	payloadBytes   = 81
+	payloadVersion = 2
+
+	// PayloadBytes is the length of a payload without SQL.
+	PayloadBytes = 82
 
 	// MessagePrefix is the prefix of our logical messages.
 	MessagePrefix = "pgtee"
@@ -171,7 +180,7 @@ func (s *Signer) mac(signed, user []byte, pid int32, sql []byte) (cut [16]byte) 
 }
 
 func (p *Payload) appendSigned(dst []byte) []byte {
-	dst = append(dst, payloadVersion, byte(p.Flags), p.KeyID)
+	dst = append(dst, cmp.Or(p.version, payloadVersion), byte(p.Flags), p.KeyID)
 	dst = binary.BigEndian.AppendUint32(dst, p.Offset)
 	dst = binary.BigEndian.AppendUint32(dst, p.Length)
 	dst = binary.BigEndian.AppendUint32(dst, p.ProxyID)
@@ -185,18 +194,31 @@ func (p *Payload) appendSigned(dst []byte) []byte {
 	}
 	dst = append(dst, address[:]...)
 	dst = binary.BigEndian.AppendUint16(dst, p.Client.Port())
-	return binary.BigEndian.AppendUint64(dst, p.Fingerprint)
+	dst = binary.BigEndian.AppendUint64(dst, p.Fingerprint)
+	if p.version == 1 {
+		return dst
+	}
+	return append(dst, byte(p.Flags>>8))
 }
 
 // parsePayload reads raw, decoded from base64. The returned SQL is a slice of raw.
 func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
-	if len(raw) < payloadBytes {
-		return p, nil, fmt.Errorf("%w: %d bytes, want at least %d", ErrNote, len(raw), payloadBytes)
+	if len(raw) > 0 && raw[0] != payloadVersion && raw[0] != 1 {
+		return p, nil, fmt.Errorf("%w: version %d, this program reads up to %d", ErrNote, raw[0], payloadVersion)
 	}
-	if raw[0] != payloadVersion {
-		return p, nil, fmt.Errorf("%w: version %d, this program reads %d", ErrNote, raw[0], payloadVersion)
+	length := PayloadBytes
+	if len(raw) > 0 && raw[0] == 1 {
+		length--
+	}
+	if len(raw) < length {
+		return p, nil, fmt.Errorf("%w: %d bytes, want at least %d", ErrNote, len(raw), length)
 	}
 	p.Flags = Flags(raw[1])
+	if raw[0] == 1 {
+		p.version = 1
+	} else {
+		p.Flags |= Flags(raw[65]) << 8
+	}
 	p.KeyID = raw[2]
 	p.Offset = binary.BigEndian.Uint32(raw[3:])
 	p.Length = binary.BigEndian.Uint32(raw[7:])
@@ -210,9 +232,9 @@ func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
 		p.Client = netip.AddrPortFrom(address.Unmap(), binary.BigEndian.Uint16(raw[55:]))
 	}
 	p.Fingerprint = binary.BigEndian.Uint64(raw[57:])
-	copy(p.MAC[:], raw[signedBytes:])
+	copy(p.MAC[:], raw[length-len(p.MAC):])
 	if p.Flags&FlagSQL != 0 {
-		sql = raw[payloadBytes:]
+		sql = raw[length:]
 	}
 	return p, sql, nil
 }

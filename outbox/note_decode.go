@@ -208,7 +208,7 @@ func readRecord(data []byte, values [][]byte) bool {
 // keys and event triggers there are when the stream is read.
 func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	a.current.Bytes += noteBytes + len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
-	n := a.memory.notes.next()
+	n := &a.incoming
 	*n = Note{
 		User:        a.memory.copy(c.user),
 		Role:        a.memory.copy(c.role),
@@ -219,6 +219,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	if n.Trust == Verified && a.replays.seen(n, a.current.XID) {
 		n.Trust = Replayed
 	}
+	a.attribute(n)
 	if n.Flags&(FlagAfter|FlagDDL) == 0 {
 		return
 	}

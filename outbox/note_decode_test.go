@@ -121,7 +121,7 @@ func TestNamesInLines(t *testing.T) {
 	}
 }
 
-// A change belongs to the last note before it.
+// A change belongs to the last note before it; what comes before the first is of its session.
 func TestNoteOfEachChange(t *testing.T) {
 	note := func(sql string) string {
 		return recordMessage(string(testSigner.Append(nil, testPayload(FlagSQL), nil, 0, []byte(sql))), "", "", 0, nil)
@@ -132,11 +132,14 @@ func TestNoteOfEachChange(t *testing.T) {
 	w.relation(3, Schema, "outbox", outboxColumns...)
 	w.message(MessagePrefix, note("three")).insert(3, outboxRow('d', `{"command": "CREATE TABLE", "confirmed": true}`, null, null, 0, nil)...)
 	got := w.commit()
-	want := []int{-1, 1, 1, 2}
+	want := []int{0, 2, 2, 3} // the first is of no statement
 	for i, change := range got.Changes {
 		if change.Note != want[i] || change.Ordinal != i {
 			t.Errorf("change %d: note %d, ordinal %d, want note %d", i, change.Note, change.Ordinal, want[i])
 		}
+	}
+	if !got.Notes[0].Nameless() || got.Notes[1].Nameless() {
+		t.Error("the note of no statement is not the first")
 	}
 	if ddl := got.Changes[3].DDL; len(got.Changes) != 4 || ddl == nil || ddl.Command != "CREATE TABLE" || !ddl.Confirmed {
 		t.Errorf("DDL record %+v", ddl)

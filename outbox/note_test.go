@@ -33,7 +33,18 @@ func TestPayloadRoundTrip(t *testing.T) {
 
 // The layout is in the log of databases that are in use: a change of it needs a new version.
 func TestPayloadLayout(t *testing.T) {
-	const want = "AQYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze9N/DI/RURKZ/vRDCq64KQJc2VsZWN0IDE="
+	const (
+		want  = "AgYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze8AyY0x4+Mp7gYXyHeTq/geuXNlbGVjdCAx"
+		older = "AQYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze9N/DI/RURKZ/vRDCq64KQJc2VsZWN0IDE="
+	)
+	old := *testPayload(FlagQuery | FlagSQL)
+	old.version = 1
+	raw, _ := base64.StdEncoding.DecodeString(older)
+	read, sql, err := parsePayload(raw)
+	note := &Note{Payload: read, User: []byte("bob"), PID: 4711, SQL: sql}
+	if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || NewSigner(4, testKey).Check(note) != Verified {
+		t.Errorf("of an older proxy: %+v, %v", read, err)
+	}
 	got := NewSigner(4, testKey).Append(nil, testPayload(FlagQuery|FlagSQL), []byte("bob"), 4711, []byte("select 1"))
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -91,10 +102,10 @@ func FuzzParsePayload(f *testing.F) {
 		}
 		// What was read writes the same bytes again, but for two forms of an address that says nothing.
 		again := append(payload.appendSigned(nil), payload.MAC[:]...)
-		if payload.Client.IsValid() && !bytes.Equal(again, raw[:payloadBytes]) {
-			t.Fatalf("read %x, wrote %x", raw[:payloadBytes], again)
+		if payload.Client.IsValid() && !bytes.Equal(again, raw[:PayloadBytes]) {
+			t.Fatalf("read %x, wrote %x", raw[:PayloadBytes], again)
 		}
-		if payload.Flags&FlagSQL != 0 && !bytes.Equal(sql, raw[payloadBytes:]) {
+		if payload.Flags&FlagSQL != 0 && !bytes.Equal(sql, raw[PayloadBytes:]) {
 			t.Fatalf("SQL %q", sql)
 		}
 	})

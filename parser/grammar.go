@@ -42,6 +42,12 @@ func agrees(sql []byte, lexis Lexis, statements int) bool {
 	return !tree.parse(sql, lexis) || len(tree.Stmts) == statements
 }
 
+// Parses reports whether the grammar reads a text as it is. It is false of one that only a newer grammar reads.
+func Parses(sql []byte, lexis Lexis) bool {
+	var tree parseTree
+	return tree.parse(sql, lexis)
+}
+
 // parseTree is the part of libpg_query's JSON that matters here.
 type parseTree struct {
 	Stmts []struct {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -114,9 +115,11 @@ func (s *session) execute(m message) error {
 			s.proxy.counters.queries.Add(1)
 			s.notes.statement++
 		}
-		if err := s.noteBefore(st, bound, s.pending.settings.Load()); err != nil {
+		set := s.pending.settings.Load()
+		if err := s.noteBefore(st, bound, set); err != nil {
 			return err
 		}
+		trails := s.trails(st, set)
 		if st.unreadable {
 			s.applyUnknown()
 		} else {
@@ -125,8 +128,25 @@ func (s *session) execute(m message) error {
 			}
 			e.statement = s.apply(st.effects, st.subject)
 		}
+		if trails {
+			return s.forwardAndNote(m, e, st, set)
+		}
 	}
 	return s.forward(m, e)
+}
+
+// trails reports whether a note follows an Execute: if what it runs has written, and a note in front did not tell.
+func (s *session) trails(st *statement, set *settings) bool {
+	p := pathOf('E', s.need(st.need, st.effects))
+	return p.otherwise == trailing && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
+}
+
+// forwardAndNote sends an Execute and the note behind it.
+func (s *session) forwardAndNote(m message, e entry, st *statement, set *settings) error {
+	if err := s.forward(m, e); err != nil {
+		return err
+	}
+	return s.note(swallow, s.behind(st.subject), set, s.tx.trail())
 }
 
 // noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
@@ -165,11 +185,15 @@ func (s *session) note(fate fate, subject subject, set *settings, first bool) er
 	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, s.proxy.object...), 0)
-		dst = append(dst, 0, 0, 0, 1) // all formats text, one parameter
+		dst = append(dst, 0, 0, 0, 2) // all formats text, two parameters
 		at := len(dst)
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		return append(dst, 0, 0)
+		whatever := byte('t')
+		if subject.flags&(outbox.FlagBehind|outbox.FlagNameless) != 0 {
+			whatever = 'f'
+		}
+		return append(dst, 0, 0, 0, 1, whatever, 0, 0)
 	})
 	if err != nil {
 		return err
@@ -206,7 +230,7 @@ func (s *session) prepareOurs(fate fate) error {
 	return s.send(entry{kind: 'P', fate: fate, generation: generation}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, text...), 0)
-		return append(dst, 0, 1, 0, 0, 0, 25) // one parameter type: text
+		return append(dst, 0, 2, 0, 0, 0, 25, 0, 0, 0, 16) // parameter types: text, boolean
 	})
 }
 

@@ -21,10 +21,12 @@ const (
 type form byte
 
 const (
-	unsent    form = iota
-	splicing       // as a statement inside the client's Query
-	executing      // as Bind, Execute and Close in front of the client's Execute
-	following      // as a group of its own after success
+	unsent     form = iota
+	splicing        // as a statement inside the client's Query, in front of its own
+	executing       // as Bind, Execute and Close in front of the client's Execute
+	trailing        // as either of these behind it, for what has written
+	converting      // the same for the only statement of a Query, which goes as messages of the extended protocol; see exact.go
+	following       // as a group of its own after success
 )
 
 // path is one way in which a statement reaches the server, and what becomes of its note.
@@ -32,7 +34,8 @@ type path struct {
 	message   byte        // Q: a statement of a Query; E: an Execute
 	need      parser.Need // of the statement
 	when      condition
-	form      form
+	form      form   // of its note under that condition
+	otherwise form   // of its note without
 	sent      string // what is sent, where
 	swallowed string // server messages that the client does not see
 	failure   string // what the client sees when the note fails
@@ -40,7 +43,10 @@ type path struct {
 
 const (
 	inText    = "SELECT pgtee.note('…',current_user); at the start of the statement, in the same Query"
+	orBehind  = inText + "; or at its end WHERE the transaction has an id"
 	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's Execute"
+	orAfter   = atExecute + "; or behind it, WHERE the transaction has an id"
+	asParse   = inText + "; or Parse, Bind, Describe, Execute, note, Close, Sync in place of the Query"
 	afterward = "after success a Query of its own, before the client's ReadyForQuery"
 	afterSync = "after success [Close S, Parse once] Bind, Execute, Close P, Sync, before the client's ReadyForQuery"
 
@@ -49,19 +55,19 @@ const (
 	asNothing = "swallowed and counted"
 )
 
-// paths is the whole of what the proxy adds to a session. FunctionCall, replication and COPY data are passed untouched; a
-// statement that cannot be read counts as one that writes.
+// paths is the whole of what the proxy adds to a session for its statements; fastpath.go has what it does about a FunctionCall.
+// Replication and COPY data are passed untouched; a statement that cannot be read counts as one that writes.
 var paths = [...]path{
-	{'Q', parser.Never, inNone, unsent, "", "", ""},
-	{'Q', parser.Always, inEvery, splicing, inText, "T D C", asQuery},
-	{'Q', parser.InBlock, inBlock, splicing, inText, "T D C", asQuery},
-	{'Q', parser.IfNoted, ifNoted, splicing, inText, "T D C", asQuery},
-	{'Q', parser.After, alone, following, afterward, "Z, T D C", asNothing},
-	{'E', parser.Never, inNone, unsent, "", "", ""},
-	{'E', parser.Always, inEvery, executing, atExecute, "[3 1] 2 D C 3", asExecute},
-	{'E', parser.InBlock, inBlock, executing, atExecute, "[3 1] 2 D C 3", asExecute},
-	{'E', parser.IfNoted, ifNoted, executing, atExecute, "[3 1] 2 D C 3", asExecute},
-	{'E', parser.After, alone, following, afterSync, "Z, [3 1] 2 D C 3", asNothing},
+	{'Q', parser.Never, inNone, unsent, unsent, "", "", ""},
+	{'Q', parser.Always, inEvery, splicing, unsent, inText, "T D C", asQuery},
+	{'Q', parser.InBlock, inBlock, splicing, converting, asParse, "T D C; 1 2 [n] 2 [D] C 3 3", asQuery},
+	{'Q', parser.IfNoted, ifNoted, splicing, trailing, orBehind, "T [D] C", asQuery},
+	{'Q', parser.After, alone, following, unsent, afterward, "Z, T D C", asNothing},
+	{'E', parser.Never, inNone, unsent, unsent, "", "", ""},
+	{'E', parser.Always, inEvery, executing, unsent, atExecute, "[3 1] 2 D C 3", asExecute},
+	{'E', parser.InBlock, inBlock, executing, trailing, orAfter, "[3 1] 2 [D] C 3", asExecute},
+	{'E', parser.IfNoted, ifNoted, executing, trailing, orAfter, "[3 1] 2 [D] C 3", asExecute},
+	{'E', parser.After, alone, following, unsent, afterSync, "Z, [3 1] 2 D C 3", asNothing},
 }
 
 // pathOf finds the row of the table; its rows stand in the order of message and need.
@@ -84,7 +90,7 @@ var requests = [256]struct {
 	'E': {true, (*session).execute},
 	'C': {true, (*session).closeObject},
 	'S': {false, (*session).sync},
-	'F': {false, (*session).functionCall},
+	'F': {true, (*session).functionCall},
 	'c': {false, (*session).copyEnded},
 	'f': {false, (*session).copyEnded},
 	'X': {false, (*session).terminate},
@@ -142,7 +148,7 @@ func (s *session) countNote(length int) {
 	s.proxy.counters.injected.Add(int64(length))
 }
 
-// sync, functionCall and query end a group.
+// sync, query and functionCall end a group.
 func (s *session) sync(m message) error {
 	s.enter()
 	s.inGroup = false
@@ -151,13 +157,6 @@ func (s *session) sync(m message) error {
 		return s.syncThenNote(m, e, st)
 	}
 	return s.forward(m, e)
-}
-
-func (s *session) functionCall(m message) error {
-	s.enter()
-	s.inGroup = false
-	s.doubtNames()
-	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 
 // copyEnded is CopyDone or CopyFail.

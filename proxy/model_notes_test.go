@@ -4,20 +4,25 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
 )
 
 // ledger follows the notes of a model's transactions: a write must be under its own name.
 type ledger struct {
-	text    string // of the Query that runs: what current_query() gives
-	current string // SQL of the transaction's last note, or nameless; "" for none
-	row     bool   // it has a note that is a row
-	saved   struct {
-		current string
-		row     bool
-	}
+	text string // of the Query that runs: what current_query() gives
+	ledgerState
+	wrote  bool // it has a transaction id
+	saved  ledgerState
 	faults []string
+}
+
+// ledgerState is what ROLLBACK TO takes back.
+type ledgerState struct {
+	current   string   // SQL of the transaction's last note in front, or nameless; "" for none
+	row       bool     // it has a note that is a row
+	unclaimed []string // what has written since the last note, under no name
 }
 
 // nameless is what a note without SQL says: the proxy could not know which of two statements a name meant.
@@ -25,12 +30,19 @@ const nameless = "?"
 
 // end is the end of a transaction.
 func (l *ledger) end() {
-	l.current, l.row = "", false
+	l.ledgerState, l.wrote = ledgerState{}, false
 	l.savepoint()
 }
 
-func (l *ledger) savepoint()  { l.saved.current, l.saved.row = l.current, l.row }
-func (l *ledger) rollbackTo() { l.current, l.row = l.saved.current, l.saved.row }
+func (l *ledger) savepoint() {
+	l.saved = l.ledgerState
+	l.saved.unclaimed = slices.Clone(l.unclaimed)
+}
+
+func (l *ledger) rollbackTo() {
+	l.ledgerState = l.saved
+	l.unclaimed = slices.Clone(l.saved.unclaimed)
+}
 
 func (l *ledger) fault(format string, args ...any) {
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
@@ -39,20 +51,28 @@ func (l *ledger) fault(format string, args ...any) {
 // note is a call of pgtee.note().
 func (l *ledger) note(payload string) {
 	raw, err := base64.StdEncoding.DecodeString(payload)
-	if err != nil || len(raw) < 81 {
+	if err != nil || len(raw) < outbox.PayloadBytes {
 		l.fault("malformed note %q", payload)
 		return
 	}
-	flags := outbox.Flags(raw[1])
+	flags := outbox.Flags(raw[1]) | outbox.Flags(raw[65])<<8
+	name := nameless
 	switch {
 	case flags&outbox.FlagSQL != 0:
-		l.current = string(raw[81:])
-	case flags&outbox.FlagQuery == 0:
-		l.current = nameless
-	default:
+		name = string(raw[outbox.PayloadBytes:])
+	case flags&outbox.FlagQuery != 0:
 		from, size := binary.BigEndian.Uint32(raw[3:]), binary.BigEndian.Uint32(raw[7:])
-		l.current = l.text[from:][:size]
+		name = l.text[from:][:size]
 	}
+	if flags&outbox.FlagBehind != 0 {
+		for _, text := range l.unclaimed {
+			if text != name && name != nameless && l.current == "" {
+				l.fault("%q is claimed for %q", text, name)
+			}
+		}
+		name = ""
+	}
+	l.current, l.unclaimed = name, nil
 	if l.row = l.row || flags&outbox.FlagRow != 0; !l.row {
 		l.fault("the first note of a transaction is no row: %s", l.current)
 	}
@@ -60,7 +80,11 @@ func (l *ledger) note(payload string) {
 
 // write is a statement that writes for certain, or may write. A wrong name is worse than none.
 func (l *ledger) write(text string, certain bool) {
+	l.wrote = true
 	if l.current != text && l.current != nameless && (certain || l.current != "") {
 		l.fault("%q is under the name of %q", text, l.current)
+	}
+	if l.current == "" {
+		l.unclaimed = append(l.unclaimed, text)
 	}
 }

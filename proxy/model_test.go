@@ -68,6 +68,7 @@ func (m *model) handle(kind byte, body []byte) {
 	case kind == 'Q':
 		m.query(strings.TrimSuffix(string(body), "\x00"))
 	case kind == 'F':
+		m.ledger.write("a FunctionCall", false)
 		m.say("FunctionCallResponse x")
 		m.ready()
 	default:
@@ -147,12 +148,21 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 func (m *model) write(text, first string) {
 	switch {
 	case strings.Contains(text, "pgtee.note"):
+		if !m.runsNote(text) {
+			return
+		}
+		m.ledger.wrote = true
 		m.ledger.note(strings.Split(text, "'")[1])
 	case first == "INSERT" || first == "UPDATE" || first == "COPY":
 		m.ledger.write(text, true)
 	case first == "CALL" || text == "SELECT public.f()":
 		m.ledger.write(text, false)
 	}
+}
+
+// runsNote evaluates the condition of a note behind its statement.
+func (m *model) runsNote(text string) bool {
+	return m.ledger.wrote || !strings.Contains(text, "WHERE pg_catalog") && !strings.Contains(text, "WHERE 'f' OR")
 }
 
 func (m *model) control(text, first string) {
@@ -182,6 +192,9 @@ func (m *model) rows(text string, described bool, limit uint32, p *modelPortal) 
 	name, count := "n", 2
 	if strings.Contains(text, "pgtee.note") {
 		name, count = "note", 1
+		if !m.runsNote(text) {
+			count = 0
+		}
 	}
 	if described {
 		m.say("RowDescription " + name)
@@ -231,7 +244,7 @@ func (m *model) extendedMessage(kind byte, words []string, body []byte) {
 	case 'P':
 		m.parse(words[0], words[1])
 	case 'B':
-		m.bind(words[0], words[1], parameterOf(body, words))
+		m.bind(words[0], words[1], parametersOf(body[len(words[0])+len(words[1])+2:]))
 	case 'D':
 		m.describe(words[0][:1], words[0][1:])
 	case 'C':
@@ -267,11 +280,14 @@ func (m *model) parse(name, text string) {
 	}
 }
 
-func (m *model) bind(portal, name, parameter string) {
+func (m *model) bind(portal, name string, parameters []string) {
 	text, ok := m.texts[name]
 	_, taken := m.portals[portal]
 	if m.check(ok, "26000") && m.check(!taken || portal == "", "42P03") {
-		m.portals[portal] = &modelPortal{text: strings.Replace(text, "$1", "'"+parameter+"'", 1)}
+		for i, parameter := range parameters {
+			text = strings.Replace(text, fmt.Sprintf("$%d", i+1), "'"+parameter+"'", 1)
+		}
+		m.portals[portal] = &modelPortal{text: text}
 		m.say("BindComplete")
 	}
 }
@@ -298,12 +314,17 @@ func (m *model) execute(name string, limit uint32) {
 	m.skipping = !m.run(p.text, false, limit, p)
 }
 
-// parameterOf returns the only parameter of a Bind, if it has one.
-func parameterOf(body []byte, words []string) string {
-	at := len(words[0]) + len(words[1]) + 2 + 4
-	if len(body) < at+6 {
-		return ""
+// parametersOf returns the parameters of a Bind from their formats on, of which there are none.
+func parametersOf(body []byte) (parameters []string) {
+	if len(body) < 4 {
+		return nil
 	}
-	size := binary.BigEndian.Uint32(body[at:])
-	return string(body[at+4:][:size])
+	n := int(binary.BigEndian.Uint16(body[2:]))
+	body = body[4:]
+	for range n {
+		size := binary.BigEndian.Uint32(body)
+		parameters = append(parameters, string(body[4:][:size]))
+		body = body[4+size:]
+	}
+	return parameters
 }

@@ -20,14 +20,18 @@ const (
 	// callNote takes every note. emitNote takes one that brings its SQL along and is no row, where everybody may call
 	// pg_logical_emit_message(): the first PL/pgSQL of a transaction takes the server as long as four of these. lineColumns in
 	// package outbox reads what it writes.
-	callNote = "SELECT pgtee.note($1,current_user)"
+	//
+	// The second parameter is false for a note behind its statement, which is for what has written: such a transaction has an id.
+	callNote = "SELECT pgtee.note($1,current_user) WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
 	emitNote = `SELECT pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
 		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user))) ` +
-		`WHERE pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
+		`WHERE ($2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
 
 	spliceBefore = "SELECT pgtee.note('"
 	spliceAfter  = "',current_user);"
-	payloadText  = (81 + 2) / 3 * 4 // a payload without SQL, in base64
+	trailBefore  = ";" + spliceBefore
+	trailAfter   = "',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
+	payloadText  = (outbox.PayloadBytes + 2) / 3 * 4 // a payload without SQL, in base64
 	spliceLength = len(spliceBefore) + payloadText + len(spliceAfter)
 )
 
@@ -65,6 +69,15 @@ func ddlFlag(st *parser.Statement) outbox.Flags {
 		return outbox.FlagDDL
 	}
 	return 0
+}
+
+// behind makes the subject of a note that stands behind its statement: none, if what came before it may be another one's.
+func (s *session) behind(of subject) subject {
+	if s.tx.missed {
+		return subject{flags: outbox.FlagNameless}
+	}
+	of.flags |= outbox.FlagBehind
+	return of
 }
 
 // isRow reports whether a note becomes a row of the outbox: the first one of its transaction may.

@@ -16,6 +16,8 @@ const (
 	swallow              // errors only: the request is ours
 	withhold             // all but the ReadyForQuery after success, when a note follows
 	finish               // the ReadyForQuery only, no errors: the note that follows
+	mute                 // rows and errors: the client has sent it as a Query
+	hush                 // nothing
 )
 
 // entry is one request whose reply is expected, in the order of the wire.
@@ -27,6 +29,7 @@ type entry struct {
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
 	splices    []splice   // of a Query: the statements that are ours
 	borrowed   []borrowed // what runs that was prepared elsewhere
+	keeps      bool       // of a Describe or Execute: see replies.kept
 	statement  *statement // that it makes or, of a Query, the first of them: told whether it was made
 }
 

@@ -173,9 +173,17 @@ func (s *session) reply(m message) error {
 		s.down.pass(m)
 		return nil
 	}
+	if s.replies.releases(m.kind) {
+		s.down.cut()
+		s.down.out = append(s.down.out, s.replies.kept...)
+		s.replies.kept = s.replies.kept[:0]
+	}
 	switch s.replies.next(m.kind, m.body) {
 	case pass:
 		s.down.pass(m)
+	case keep:
+		s.replies.kept = appendMessage(s.replies.kept[:0], m.kind, func(dst []byte) []byte { return append(dst, m.body...) })
+		s.down.drop(m)
 	case drop:
 		s.down.drop(m)
 	case inspect:
@@ -196,7 +204,7 @@ func (s *session) inspect(m message) {
 	if !m.whole() { // longer than the buffer: it cannot be written anew
 		ours, at = false, position{}
 	}
-	finishing := s.replies.head.fate == finish
+	finishing := s.replies.head.fate == finish || s.replies.head.fate == hush
 	switch {
 	case m.kind == 'E' && !ours && !finishing && at.value == 0 && s.replies.runsOurs() && m.whole():
 		s.down.replaced(m)
@@ -242,7 +250,7 @@ func (s *session) lose(m message) error {
 	s.proxy.counters.lost.Add(1)
 	s.warn("the server's replies do not match the requests; no more notes in this session",
 		zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
-	if !s.pending.lose() || s.replies.hiding {
+	if !s.pending.lose() || s.replies.hiding || len(s.replies.kept) > 0 {
 		return lostError()
 	}
 	s.replies.given = true

@@ -8,6 +8,7 @@ type verdict byte
 const (
 	pass    verdict = iota
 	drop            // the client does not see it
+	keep            // the client sees it once the transaction has committed
 	inspect         // an error or notice about what is at the head
 	lost            // it answers nothing that was asked
 )
@@ -27,6 +28,22 @@ type replies struct {
 	last      uint32 // ... group of the last of these
 	given     bool   // up: nothing is matched any more
 	drained   bool   // the session ends now: the last ReadyForQuery found it idle and draining
+
+	// One message that a Query's client gets later than it comes, and not if an error comes before; empty: none. A CommandComplete:
+	// of the last statement of a Query it stands behind the commit, which may fail; of one with a note behind it, before. A
+	// RowDescription: of CALL and EXPLAIN it stands behind what they have to say, of a Describe before.
+	kept []byte
+}
+
+// releases reports whether a message comes behind the one that is kept.
+func (r *replies) releases(kind byte) bool {
+	switch {
+	case len(r.kept) == 0:
+		return false
+	case kind == 'Z' || kind == 'S' || kind == 'A':
+		return true
+	}
+	return r.kept[0] == 'T' && (kind == 'D' || kind == 'C')
 }
 
 // next judges one message; body is as much of it as the buffer holds.
@@ -95,7 +112,12 @@ func (r *replies) match(kind byte, body []byte) verdict {
 		switch kind {
 		case 't':
 			return pass
-		case 'T', 'n':
+		case 'T':
+			if r.pop(); r.head.keeps {
+				return keep
+			}
+			return pass
+		case 'n':
 			return r.pop()
 		}
 	}
@@ -110,13 +132,15 @@ func matched(yes bool) verdict {
 }
 
 // hidden reports whether the request at the head is ours.
-func (r *replies) hidden() bool { return r.head.fate == swallow || r.head.fate == finish }
+func (r *replies) hidden() bool {
+	return r.head.fate == swallow || r.head.fate == finish || r.head.fate == hush
+}
 
 // pop is the end of a request that has succeeded.
 func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known = false
-	if r.hidden() {
+	if r.hidden() || r.head.fate == mute {
 		return drop
 	}
 	return pass
@@ -136,7 +160,12 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 		return pass
 	case 'C', 'I', 's':
 		r.complete(body)
-		return r.pop()
+		if r.pop(); r.head.keeps {
+			return keep
+		} else if r.hidden() {
+			return drop
+		}
+		return pass
 	}
 	return lost
 }
@@ -193,8 +222,11 @@ func (r *replies) result(tag []byte) verdict {
 		r.spliced++
 		r.hiding = false
 	}
-	if ours || r.hidden() {
+	switch {
+	case ours || r.hidden():
 		return drop
+	case r.isOurs() && r.head.splices[r.spliced].closes:
+		return keep
 	}
 	return pass
 }
@@ -221,6 +253,9 @@ func (r *replies) ready(body []byte) verdict {
 		}
 	}
 	r.drained = r.pending.readyForQuery(body[0])
+	if r.head.fate == hush {
+		return drop
+	}
 	return pass
 }
 
@@ -238,7 +273,7 @@ func (r *replies) revive(body []byte) verdict {
 
 // fail is called after an ErrorResponse has been dealt with.
 func (r *replies) fail() {
-	r.ignored = 0
+	r.ignored, r.kept = 0, r.kept[:0]
 	if r.pending.copyingIn {
 		r.ignored, r.last = r.pending.endCopy()
 	}
@@ -263,7 +298,7 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 		at = r.head.positionOf(body, r.results, r.spliced)
 	}
 	if len(r.head.splices) == 0 {
-		return r.head.fate != forward && r.head.fate != withhold && !blamesClient(code), at
+		return r.head.fate != forward && r.head.fate != withhold && r.head.fate != mute && !blamesClient(code), at
 	}
 	if at.value > 0 {
 		return false, at

@@ -38,8 +38,13 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 	s := w.session
 	s.notes.statement++
 	e := effectsOf(st)
-	if p := pathOf('Q', s.need(st.Note, e)); p.form == splicing && w.ready && s.tx.wants(p.when) {
+	p := pathOf('Q', s.need(st.Note, e))
+	inFront, trails := w.form(i, p)
+	switch {
+	case inFront:
 		w.note(i, st)
+	case p.form == splicing && !trails:
+		s.tx.missed = true
 	}
 	sql := w.text[st.Start:st.End]
 	if e.reads() {
@@ -50,6 +55,9 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 		prepares = s.notes.carry(sql, st.Secret, w.set)
 	}
 	prepared := s.apply(e, prepares)
+	if trails {
+		w.trail(i, st, sql)
+	}
 	if prepared == nil {
 		return
 	}
@@ -62,6 +70,24 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 		w.last.next = prepared
 	}
 	w.last = prepared
+}
+
+// form says where the note of statement i stands. Behind the only one of a Query outside a block it would make a block, and
+// behind a last one whose end is missing it would change what the server complains of.
+func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
+	s := w.session
+	switch {
+	case p.form != splicing || !w.ready:
+		return false, false
+	case s.tx.wants(p.when):
+		return true, false
+	case p.otherwise != trailing || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
+		return false, false
+	case len(w.splices) >= maxNotes: // one in front can stand for several
+		return true, false
+	}
+	st := &s.list[i]
+	return false, i < len(s.list)-1 || parser.Parses(w.text[st.Start:st.End], w.set.lexis)
 }
 
 // borrow records an EXECUTE of what was prepared at another place.
@@ -142,6 +168,25 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	*out = append(*out, spliceAfter...)
 	length := len(*out) - before
 	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.charsTo(st.Start), length: length})
+	w.added += length
+	s.countNote(length)
+}
+
+// trail writes the text up to the end of the statement, and the note for it, which is for what has written.
+func (w *queryWriter) trail(i int, st *parser.Statement, sql []byte) {
+	s := w.session
+	w.open()
+	w.copyTo(st.End)
+	out := &s.up.out
+	first := s.tx.trail()
+	of := s.behind(s.notes.carry(sql, st.Secret, w.set))
+	before := len(*out)
+	*out = append(*out, trailBefore...)
+	*out = s.notes.append(*out, w.set, of, first)
+	*out = append(*out, trailAfter...)
+	length := len(*out) - before
+	last := i == len(s.list)-1
+	w.splices = append(w.splices, splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), length: length, closes: last})
 	w.added += length
 	s.countNote(length)
 }

@@ -81,11 +81,11 @@ func checkNotes(t *testing.T, name string, sent []byte) {
 // sqlOf returns the SQL of a note in a Query.
 func sqlOf(t *testing.T, payload string, query []byte) string {
 	raw, err := base64.StdEncoding.DecodeString(payload)
-	if err != nil || len(raw) < 81 {
+	if err != nil || len(raw) < outbox.PayloadBytes {
 		t.Fatal("malformed note", payload)
 	}
 	if outbox.Flags(raw[1])&outbox.FlagSQL != 0 {
-		return string(raw[81:])
+		return string(raw[outbox.PayloadBytes:])
 	}
 	return string(query[binary.BigEndian.Uint32(raw[3:]):][:binary.BigEndian.Uint32(raw[7:])])
 }

@@ -200,7 +200,7 @@ func quote(word []byte) string {
 	return strconv.Quote(string(word))
 }
 
-var notePattern = regexp.MustCompile(`A[Q-Za-f][A-Za-z0-9+/]{105,}={0,2}`)
+var notePattern = regexp.MustCompile(`A[g-v][A-Za-z0-9+/]{107,}={0,2}`)
 
 // notesIn replaces each note by what it says. query is the text that current_query() would give.
 func notesIn(key, query []byte) func([]byte) []byte {
@@ -220,20 +220,20 @@ func readNote(text string, key, query []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(raw) < 81 {
+	if len(raw) < outbox.PayloadBytes {
 		return "", outbox.ErrNote
 	}
 	be := binary.BigEndian
 	n := outbox.Note{User: []byte("ann"), PID: 4711}
 	n.Payload = outbox.Payload{
-		Flags: outbox.Flags(raw[1]), KeyID: raw[2], Offset: be.Uint32(raw[3:]), Length: be.Uint32(raw[7:]),
+		Flags: outbox.Flags(raw[1]) | outbox.Flags(raw[65])<<8, KeyID: raw[2], Offset: be.Uint32(raw[3:]), Length: be.Uint32(raw[7:]),
 		ProxyID: be.Uint32(raw[11:]), Session: outbox.SessionID(be.Uint64(raw[15:])),
 		Counter: be.Uint32(raw[23:]), Statement: be.Uint32(raw[27:]), Time: time.UnixMicro(int64(be.Uint64(raw[31:]))),
-		Fingerprint: be.Uint64(raw[57:]), MAC: [16]byte(raw[65:]),
+		Fingerprint: be.Uint64(raw[57:]), MAC: [16]byte(raw[66:]),
 	}
 	switch {
 	case n.Flags&outbox.FlagSQL != 0:
-		n.SQL = raw[81:]
+		n.SQL = raw[outbox.PayloadBytes:]
 	case n.Flags&outbox.FlagQuery != 0 && uint64(n.Offset)+uint64(n.Length) <= uint64(len(query)):
 		n.SQL = query[n.Offset:][:n.Length]
 	}
@@ -249,7 +249,7 @@ func readNote(text string, key, query []byte) (string, error) {
 }
 
 func flagNames(flags outbox.Flags) (names string) {
-	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl"} {
+	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless"} {
 		if flags&(1<<i) != 0 && name != "" {
 			names += " " + name
 		}

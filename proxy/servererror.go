@@ -8,9 +8,10 @@ import (
 
 // splice is a statement of ours inside a Query.
 type splice struct {
-	result int // number of the Query's results before its own
-	at     int // characters of the client's text before it
-	length int // its own characters
+	result int  // number of the Query's results before its own
+	at     int  // characters of the client's text before it
+	length int  // its own characters
+	closes bool // it stands behind the last statement of the client's
 }
 
 // errorField returns a field of an ErrorResponse or NoticeResponse, or nil. A slice of body.

@@ -35,6 +35,9 @@ func (s *session) query(m message) error {
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)
 	}
+	if st := s.exact(m, set, readable); st != nil {
+		return s.queryExactly(m, set, st)
+	}
 	if err := s.makeRoom(); err != nil {
 		return err
 	}

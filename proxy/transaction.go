@@ -16,6 +16,7 @@ type transaction struct {
 	noted   bool   // it has a note: whatever may write gets one too
 	carried bool   // ... that no ROLLBACK TO can have taken back
 	last    uint64 // hash of the SQL that the last note was for; 0 for none
+	missed  bool   // something that may have written had no note: no note behind can claim what came before it
 }
 
 // next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
@@ -28,6 +29,7 @@ func (t *transaction) next(status byte, answered uint32) {
 		t.begun = t.open
 	}
 	t.failed = status == 'E' && t.certain
+	t.missed = t.missed && !(t.certain && status == 'I')
 	switch {
 	case t.open:
 	case t.begun:
@@ -49,7 +51,7 @@ func (t *transaction) wants(when condition) bool {
 	case inEvery:
 		return true
 	case inBlock:
-		return t.open || t.noted
+		return t.open || t.begun || t.noted
 	case ifNoted:
 		return t.noted
 	}
@@ -64,6 +66,13 @@ func (t *transaction) note(hash uint64) (first bool) {
 	return first
 }
 
+// trail records that a note is sent behind a statement, for the case that it has written, and reports whether that may be the
+// first one of the transaction.
+func (t *transaction) trail() (first bool) {
+	t.last = 0
+	return !t.carried
+}
+
 // apply follows what a statement does to the transaction.
 func (t *transaction) apply(effect parser.Effect) {
 	switch effect {
@@ -71,9 +80,11 @@ func (t *transaction) apply(effect parser.Effect) {
 		t.open, t.begun = true, true
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
 		t.forget()
+		t.missed = false
 		t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 	case parser.CommitChain, parser.RollbackChain: // refused outside a block
 		t.forget()
+		t.missed = false
 		t.open, t.begun, t.failed, t.ending, t.revived = true, true, false, t.group, t.group
 	case parser.RollbackTo:
 		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group

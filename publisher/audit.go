@@ -50,6 +50,7 @@ type tableCount struct {
 //	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
 //	 "direct_rows","ddl"}
 //
+// A statement that is not known, which wrote rows all the same, has null in place of its number, command, fingerprint and text.
 // A statement has "tables_omitted" only if some are; "parts" is there only of a transaction that became visible in
 // several Kafka transactions, and says how many.
 //
@@ -157,6 +158,10 @@ func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
 		a.statements = append(a.statements, ',')
 	}
 	a.statements = append(a.statements, '{')
+	if note.Nameless() {
+		a.statements = append(a.statements, `"number":null,"command":null,"fingerprint":null,"text":null,"text_cut":false`...)
+		return
+	}
 	a.statements = n.appendStatement(a.statements, &n.facts[i], note, maxAuditTextBytes)
 }
 

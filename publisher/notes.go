@@ -88,7 +88,8 @@ func (n *notes) command(note *outbox.Note) string {
 //	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
 //	 "via":"proxy"|"direct"|"snapshot","verified":true|false}
 //
-// Session and statement are null for a write that bypassed the proxy, and for a row of a snapshot. Times are UTC; fingerprint and session
+// Session and statement are null for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
+// where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
 // id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
 // statement wrote in this transaction, null in a giant one, where only the audit record knows them.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
@@ -126,10 +127,14 @@ func (b *Batch) fact(tx *outbox.Transaction, i int) *fact {
 func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"session":`...)
 	dst = appendSession(dst, note)
-	dst = append(dst, `,"statement":{`...)
-	dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
-	dst = appendRows(dst, f.rows)
-	dst = append(dst, `},"via":"proxy","verified":`...)
+	if note.Nameless() {
+		dst = append(dst, `,"statement":null`...)
+	} else {
+		dst = append(dst, `,"statement":{`...)
+		dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
+		dst = append(appendRows(dst, f.rows), '}')
+	}
+	dst = append(dst, `,"via":"proxy","verified":`...)
 	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
 	return append(dst, '}')
 }

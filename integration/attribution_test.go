@@ -1,0 +1,115 @@
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+const attributionSchema = `
+	CREATE TABLE t (n serial PRIMARY KEY, v text);
+	CREATE FUNCTION writes(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); RETURN $1; END';
+	CREATE FUNCTION reads(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+	CREATE PROCEDURE does(v text) LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES ($1); END';
+	CREATE PROCEDURE commits(a text, b text) LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES (a); COMMIT; INSERT INTO public.t (v) VALUES (b); END';`
+
+// attributed are conversations, and of each row that they write, in order, what its record says of the statement: right if it
+// is the one that has the row's value in its text, ? if only its session is known, - if not even that is.
+var attributed = []struct {
+	name  string
+	steps []say
+	want  string
+}{
+	{"functions", []say{simple("SELECT writes('a')"), simple("SELECT reads('x')"), simple("SELECT reads('y') || writes('b')")}, "right right"},
+	{"functions in a block", []say{simple("BEGIN"), simple("SELECT writes('a')"), simple("SELECT reads('x')"), simple("SELECT writes('b')"), simple("INSERT INTO t (v) VALUES ('c')"),
+		simple("SELECT writes('d')"), simple("COMMIT")}, "right right right right"},
+	{"in several of one Query", []say{simple("SELECT writes('a'); SELECT reads('x'); SELECT writes('b'); INSERT INTO t (v) VALUES ('c'); SELECT writes('d')"),
+		simple("SELECT 1; SELECT writes('e')"), simple("BEGIN; SELECT writes('f'); COMMIT; SELECT writes('g')")}, "right right right right right right right"},
+	{"extended", []say{burst("Z", all(once("SELECT /* a */ writes($1)", "a"), once("SELECT writes('b')"), once("INSERT INTO t (v) VALUES ('c')"), once("SELECT writes('d')"), sync_)...),
+		burst("Z", all(once("SELECT writes('e')"), sync_)...), burst("Z", all(once("SELECT reads('x')"), sync_)...)}, "right right right right right"},
+	{"CALL and DO", []say{simple("CALL does('a')"), simple("DO $$ BEGIN INSERT INTO t (v) VALUES ('b'); END $$"), burst("Z", all(once("CALL does('c')"), sync_)...),
+		burst("Z", all(once("DO 'BEGIN INSERT INTO t (v) VALUES (''d''); END'"), sync_)...), simple("BEGIN"), simple("CALL does('e')"), simple("COMMIT")}, "right right right right right"},
+	{"procedures that commit", []say{simple("CALL commits('a', 'b')"), burst("Z", all(once("CALL commits('c', 'd')"), sync_)...)}, "- right - right"},
+	{"CALL beside others", []say{simple("CALL does('a'); INSERT INTO t (v) VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c'); CALL does('d')")}, "? right right right"},
+	{"blocks begun in one write", []say{burst("ZZZ", all(once("BEGIN"), sync_, once("DO 'BEGIN INSERT INTO t (v) VALUES (''a''); END'"), sync_, once("COMMIT"), sync_)...),
+		burst("ZZZ", all(once("BEGIN"), sync_, once("CALL does('b')"), sync_, once("COMMIT"), sync_)...),
+		burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "CALL does('c')"}, &pgproto3.Query{String: "COMMIT"}),
+		burst("ZZZZ", all(once("BEGIN"), sync_, once("SELECT writes('d')"), sync_, once("SELECT writes('e')"), sync_, once("COMMIT"), sync_)...)}, "right right right right right"},
+	{"cursors", []say{simple("BEGIN"), simple("DECLARE c CURSOR FOR SELECT writes(v) FROM unnest('{a,b}'::text[]) AS v"), simple("FETCH /* a */ c"), simple("FETCH /* b */ c"), simple("COMMIT")}, "right right"},
+	{"part of a result", []say{burst("sZ", parse("", "SELECT writes(v) FROM unnest('{a,b}'::text[]) AS v"), bind("", ""), &pgproto3.Execute{MaxRows: 1}, sync_)}, "right"},
+	{"EXPLAIN, COPY", []say{simple("EXPLAIN ANALYZE SELECT writes('a')"), burst("Z", &pgproto3.Query{String: "COPY (SELECT writes('b')) TO STDOUT"})}, "right right"},
+	{"savepoints", []say{simple("BEGIN"), simple("SELECT writes('a')"), simple("SAVEPOINT s"), simple("SELECT writes('x')"), simple("ROLLBACK TO s"), simple("SELECT writes('b')"), simple("COMMIT")}, "right right"},
+	{"fastpath", []say{simple("BEGIN"), burst("Z", callWrites), simple("SELECT writes('a')"), simple("COMMIT"),
+		simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('b')"), burst("Z", callWrites), simple("COMMIT"), burst("Z", callWrites)}, "? ? right ? -"},
+	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
+}
+
+// callWrites calls writes('fast'); its OID is filled in.
+var callWrites = &pgproto3.FunctionCall{ArgFormatCodes: []uint16{0}, Arguments: [][]byte{[]byte("fast")}}
+
+func TestAttribution(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, outbox := range []string{"table", "message"} {
+			t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
+				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
+				r.Start(attributionSchema)
+				fmt.Sscan(r.Query("SELECT 'writes'::regproc::oid::text"), &callWrites.Function)
+				for _, c := range attributed {
+					r.talk(c.steps)
+				}
+				r.Drain()
+				events := r.Events("public.t")
+				for _, c := range attributed {
+					want := strings.Fields(c.want)
+					got := make([]string, 0, len(want))
+					var told strings.Builder
+					for _, e := range events[:min(len(want), len(events))] {
+						got = append(got, attributionOf(e))
+						fmt.Fprintf(&told, "\n%s: %+v", e.After["v"], e.Pgtee)
+					}
+					events = events[len(got):]
+					if strings.Join(got, " ") != c.want {
+						t.Errorf("%s: %s, want %s%s", c.name, strings.Join(got, " "), c.want, told.String())
+					}
+				}
+				if len(events) > 0 {
+					t.Errorf("%d rows more", len(events))
+				}
+			})
+		}
+	}
+}
+
+// talk has a conversation with the proxy, in a session of its own.
+func (r *runner) talk(steps []say) {
+	r.t.Helper()
+	client, err := openWire(r.proxyAddress, false, 0, r.database)
+	r.must(err)
+	defer client.conn.Close()
+	for _, step := range steps {
+		for _, line := range strings.Split(asText("B", exchange(r.t, client.conn, step)), "\n") {
+			if strings.HasPrefix(line, "B E ") {
+				r.t.Errorf("%+v: %s", step, line)
+			}
+		}
+	}
+}
+
+// attributionOf compares a row with what its record says of the statement that wrote it.
+func attributionOf(e Event) string {
+	value := fmt.Sprint(e.After["v"])
+	switch a := e.Pgtee; {
+	case a.Via == "direct":
+		return "-"
+	case !a.Verified:
+		return "unverified"
+	case a.Statement.Number == 0 && a.Session.ID != "":
+		return "?"
+	case strings.Contains(a.Statement.Text, "'"+value+"'") || strings.Contains(a.Statement.Text, "/* "+value+" */") || strings.Contains(a.Statement.Text, value+","),
+		strings.Contains(a.Statement.Text, "{"+value) || strings.Contains(a.Statement.Text, "EXECUTE"):
+		return "right"
+	}
+	return "wrong"
+}

@@ -1,0 +1,80 @@
+package outbox
+
+// A note stands in front of its statement, and what comes up to the next note is the statement's. Of a statement that may
+// write or not it stands behind (FlagBehind), and claims what has come since the last note. What no note claims, in a
+// transaction that has notes, is known to be of its session: it gets a note of no statement (FlagNameless). A row is under the
+// name of its own statement, or of none.
+
+// author is who has written what comes now.
+type author struct {
+	note  int // index in the transaction's notes; nobody: a note behind it may claim it
+	since int // index of the first change behind the last note
+}
+
+// nobody is the author of what no note is known for.
+const nobody = -1
+
+// inNextPart is the author where a giant goes on: the part begins with the last note.
+func (a author) inNextPart() author {
+	if a.note == nobody {
+		return author{note: nobody}
+	}
+	return author{}
+}
+
+// attribute appends a note, and says which changes are its statement's.
+func (a *Assembler) attribute(n *Note) {
+	switch behind := n.Flags&FlagBehind != 0 && !n.Trust.lies(); {
+	case behind && a.author.note == nobody:
+		a.claim(a.append(n))
+		a.author.note = nobody
+	case behind: // what has come is of this statement, or of the one before
+		a.claim(a.appendNameless(n))
+		a.append(n)
+		a.author.note = nobody
+	default:
+		if n.Trust.lies() {
+			a.endAuthors()
+		} else {
+			a.nameUnclaimed(n)
+		}
+		a.author.note = a.append(n)
+	}
+	a.author.since = a.memory.changes.len()
+}
+
+// endAuthors is the end of a transaction, or of a part of it.
+func (a *Assembler) endAuthors() {
+	if notes := a.memory.notes.current(); len(notes) > 0 {
+		a.nameUnclaimed(&notes[len(notes)-1])
+	}
+}
+
+// nameUnclaimed puts what no note has claimed under the session of n.
+func (a *Assembler) nameUnclaimed(n *Note) {
+	if a.author.note == nobody && a.author.since < a.memory.changes.len() {
+		a.claim(a.appendNameless(n))
+	}
+}
+
+// claim puts all changes since the last note under that with this index.
+func (a *Assembler) claim(note int) {
+	changes := a.memory.changes.current()
+	for i := a.author.since; i < len(changes); i++ {
+		changes[i].Note = note
+	}
+}
+
+// append appends a note to the transaction's, and returns its index.
+func (a *Assembler) append(n *Note) int {
+	*a.memory.notes.next() = *n
+	return a.memory.notes.len() - 1
+}
+
+// appendNameless appends what n says of its session.
+func (a *Assembler) appendNameless(n *Note) int {
+	a.current.Bytes += noteBytes
+	nameless := *n
+	nameless.Flags, nameless.Fingerprint, nameless.SQL = FlagNameless, 0, nil
+	return a.append(&nameless)
+}

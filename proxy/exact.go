@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"bytes"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// A note that stands behind a statement in the text of its Query makes a transaction block of the two, in which the server
+// refuses some of what the statement may do: CALL and DO may commit, a function may ask for a transaction of its own. So where the
+// statement is the only one of its Query, it goes to the server as Parse, Bind, Describe and Execute, and the note as in the
+// extended protocol behind it. The statement, its current_query() and the positions in its errors are the client's.
+
+// exact returns the statement of a Query that is sent so, or nil.
+func (s *session) exact(m message, set *settings, readable bool) *parser.Statement {
+	if len(s.list) != 1 || !m.whole() || !readable || s.tx.failed || !s.notesNow(set) {
+		return nil
+	}
+	st := &s.list[0]
+	p := pathOf('Q', st.Note)
+	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) {
+		return nil
+	}
+	switch st.Verb {
+	case "FETCH", "MOVE", "EXECUTE": // a cursor may be binary, and nobody knows what was prepared
+		return nil
+	}
+	return st
+}
+
+// hasParameter reports whether a text may have a $1, which is an error in a Query.
+func hasParameter(text []byte) bool {
+	for {
+		at := bytes.IndexByte(text, '$')
+		if at < 0 || at+1 >= len(text) {
+			return false
+		}
+		if text = text[at+1:]; '0' <= text[0] && text[0] <= '9' {
+			return true
+		}
+	}
+}
+
+// queryExactly sends it.
+func (s *session) queryExactly(m message, set *settings, st *parser.Statement) error {
+	s.notes.statement++
+	text, _, _ := cutString(m.body)
+	of := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	s.apply(effectsOf(st), subject{})
+	for _, request := range []struct {
+		entry
+		body []byte
+	}{
+		{entry{kind: 'P', fate: mute}, append(append([]byte{0}, m.body...), 0, 0)},
+		{entry{kind: 'B', fate: mute}, make([]byte, 8)},
+		{entry{kind: 'D', fate: mute, keeps: st.Verb != "SELECT"}, []byte("P\x00")},
+		{entry{kind: 'E', keeps: true}, make([]byte, 5)},
+	} {
+		if err := s.send(request.entry, func(dst []byte) []byte { return append(dst, request.body...) }); err != nil {
+			return err
+		}
+	}
+	if err := s.note(swallow, s.behind(of), set, s.tx.trail()); err != nil {
+		return err
+	}
+	if err := s.send(entry{kind: 'C', fate: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {
+		return err
+	}
+	if err := s.send(entry{kind: 'S', group: s.tx.group}, func(dst []byte) []byte { return dst }); err != nil {
+		return err
+	}
+	s.up.replaced(m)
+	return nil
+}

@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// largeObjects are the OIDs of the functions that drivers call by FunctionCall (lo_… of pg_proc.dat). They write no row
+// that is published.
+var largeObjects = []uint32{715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172}
+
+// functionCall is a FunctionCall: there is no text that could name what it writes, and it is not to bear the name of the statement
+// before. Where the transaction has a note, a note of no statement goes ahead.
+func (s *session) functionCall(m message) error {
+	continues := s.inGroup
+	s.enter()
+	s.inGroup = false
+	s.doubtNames()
+	if len(m.body) >= 4 && slices.Contains(largeObjects, binary.BigEndian.Uint32(m.body)) {
+		return s.forward(m, entry{kind: 'F', group: s.tx.group})
+	}
+	set := s.pending.settings.Load()
+	if s.notes != nil && s.tx.noted && !s.tx.failed && s.notesNow(set) {
+		if err := s.noteNobody(set, continues); err != nil {
+			return err
+		}
+	}
+	s.tx.missed = true
+	return s.forward(m, entry{kind: 'F', group: s.tx.group})
+}
+
+// noteNobody sends a note of no statement, in the group that has begun or as a Query of its own, which only a block keeps together
+// with what follows.
+func (s *session) noteNobody(set *settings, continues bool) error {
+	nobody := subject{flags: outbox.FlagNameless}
+	if continues {
+		return s.note(swallow, nobody, set, s.tx.trail())
+	}
+	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
+		return err
+	}
+	if status, _ := s.pending.answers(); status != 'T' {
+		return nil
+	}
+	first := s.tx.trail()
+	return s.send(entry{kind: 'Q', fate: hush, group: s.tx.group - 1}, func(dst []byte) []byte {
+		dst = s.notes.append(append(dst, spliceBefore...), set, nobody, first)
+		return append(append(dst, trailAfter...), 0)
+	})
+}
