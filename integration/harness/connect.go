@@ -86,7 +86,7 @@ func properties(settings map[string]string) string {
 
 // Check is an error unless a connector and its tasks run (Kafka Connect, "REST API").
 func (c *Connect) Check(ctx context.Context, connector string) error {
-	if err := gone(c.process); err != nil {
+	if err := c.process.Alive(); err != nil {
 		return err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.address+"/connectors/"+connector+"/status", nil)

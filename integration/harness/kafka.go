@@ -199,7 +199,7 @@ func (k *Kafka) launch() (err error) {
 
 func (k *Kafka) awaitAnswer() error {
 	return Eventually(60*time.Second, func(ctx context.Context) error {
-		if err := gone(k.process); err != nil {
+		if err := k.process.Alive(); err != nil {
 			return err
 		}
 		return k.ping(ctx)

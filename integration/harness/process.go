@@ -128,6 +128,25 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Alive is an error once the process has ended: waiting for what it does is vain. A process that was never started is no error.
+func (p *Process) Alive() error {
+	if p == nil || p.Running() {
+		return nil
+	}
+	return fmt.Errorf("%s has ended; its log ends with\n%s", p.Name, p.Tail(20))
+}
+
+// StopWell asks the process to end, and fails unless it does so in time and with exit code 0.
+func (p *Process) StopWell() error {
+	if err := p.Stop(syscall.SIGTERM, 40*time.Second); err != nil {
+		return err
+	}
+	if code, err := p.Wait(time.Second); err != nil || code != 0 {
+		return fmt.Errorf("%s exits with %d after SIGTERM (%v): %s", p.Name, code, err, p.Tail(3))
+	}
+	return nil
+}
+
 // PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 

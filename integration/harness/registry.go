@@ -61,7 +61,7 @@ func (r *Registry) Start() error {
 	}
 	r.process = p
 	return Eventually(60*time.Second, func(ctx context.Context) error {
-		if err := gone(p); err != nil {
+		if err := p.Alive(); err != nil {
 			return err
 		}
 		return r.SetCompatibility(ctx, "", "BACKWARD")

@@ -148,11 +148,3 @@ func Eventually(timeout time.Duration, f func(context.Context) error) error {
 		}
 	}
 }
-
-// gone is an error once p has ended: waiting for it any longer is vain.
-func gone(p *Process) error {
-	if p.Running() {
-		return nil
-	}
-	return fmt.Errorf("%s ended; its log ends with\n%s", p.Name, p.Tail(20))
-}

@@ -143,7 +143,7 @@ func (s *soak) soak(ctx context.Context) ([]*generator, error) {
 			pieces[i] = cut(g)
 		}
 		s.playBoth(ctx, pieces, turn)
-		return errors.Join(ctx.Err(), ended(s.proxy))
+		return errors.Join(ctx.Err(), s.proxy.Alive())
 	}
 	for turn := 1; time.Since(s.began) < s.length; turn++ {
 		until := time.Duration(turn) * piece

@@ -9,10 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/pgtee/pgtee/integration/harness"
 )
 
 const shownLines = 60 // of what is wrong; the log has it all
@@ -56,30 +53,11 @@ func (s *soak) verdict(ctx context.Context, generators []*generator) error {
 // fold waits until all is published, compares the topics with the tables, and stops the publisher.
 func (s *soak) fold(ctx context.Context, all []folded) (tables int, wrong map[string][]string, err error) {
 	if err := s.awaitMark(ctx); err != nil {
-		return 0, nil, errors.Join(err, ended(s.publisher))
+		return 0, nil, errors.Join(err, s.publisher.Alive())
 	}
 	tables, wrong, err = s.unequal(ctx, all)
-	if err := errors.Join(err, ended(s.publisher)); err != nil {
+	if err := errors.Join(err, s.publisher.Alive()); err != nil {
 		return tables, wrong, err
 	}
-	return tables, wrong, stopped(s.publisher)
-}
-
-// ended is an error if a process of ours is not there any more.
-func ended(p *harness.Process) error {
-	if p == nil || p.Running() {
-		return nil
-	}
-	return fmt.Errorf("the %s has ended: %s", p.Name, p.Tail(5))
-}
-
-// stopped asks a process to end, and fails unless it does so well.
-func stopped(p *harness.Process) error {
-	if err := p.Stop(syscall.SIGTERM, 40*time.Second); err != nil {
-		return err
-	}
-	if code, err := p.Wait(time.Second); err != nil || code != 0 {
-		return fmt.Errorf("%s exits with %d after SIGTERM (%v): %s", p.Name, code, err, p.Tail(3))
-	}
-	return nil
+	return tables, wrong, s.publisher.StopWell()
 }
