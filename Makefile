@@ -14,6 +14,8 @@
 # make capture what people do to captured tables, with PostgreSQL 14 to 18
 # make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
 #             one in turn: no error and no wait that the first has not, and each topic folds to its table
+# make attribution every way to write a row, STATEMENTS of them by SEED through the proxy: no row event may name another statement than
+#             the row itself does, or none where its form has to have one
 # make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
 #             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
@@ -31,11 +33,12 @@ GO          ?= go
 FUZZTIME    ?= 10s
 FOR         ?= 10m
 SEED        ?= $(shell date +%s)
+STATEMENTS  ?= 100000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl attribution regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -94,6 +97,9 @@ capture: tools
 
 soak-ddl: tools
 	$(GO) run ./integration/soakddl -for $(FOR) -seed $(SEED) $(ARGS)
+
+attribution: tools
+	$(GO) run ./integration/attribution -statements $(STATEMENTS) -seed $(SEED) $(ARGS)
 
 regress: tools
 	$(GO) run ./integration/regress $(ARGS)

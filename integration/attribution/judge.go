@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+)
+
+// judge knows what the sessions of one leg have written, and compares each row event with that. It keeps a line for each nonce.
+type judge struct {
+	leg   string
+	tally *tally
+
+	mu     sync.Mutex // the sessions add to what is expected
+	wanted map[nonce]*want
+	broken []string // units that did not end as their scripts say
+}
+
+// want is an expectation and what has been found of it.
+type want struct {
+	expectation
+	found, foundLate int
+	anything         bool // its unit was given up
+}
+
+func newJudge(leg string) *judge {
+	return &judge{leg: leg, tally: newTally(), wanted: map[nonce]*want{}}
+}
+
+// expect tells what a unit that is about to be played will write.
+func (j *judge) expect(expected []expectation) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range expected {
+		j.wanted[e.nonce] = &want{expectation: e}
+	}
+}
+
+// giveUp tells that nobody knows what a unit has written.
+func (j *judge) giveUp(expected []expectation, why string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range expected {
+		j.wanted[e.nonce].anything = true
+	}
+	j.broken = append(j.broken, j.leg+": "+why)
+}
+
+// add judges an event.
+func (j *judge) add(e *event) {
+	n, told := e.nonce()
+	if !told {
+		return
+	}
+	w := j.wanted[n]
+	if w == nil {
+		j.tally.surplus(fmt.Sprintf("%s: %s.%s has a row of nonce %v, which no statement has", j.leg, e.Source.Schema, e.Source.Table, n))
+		return
+	}
+	found, most := &w.found, w.rows
+	if e.late() {
+		found, most = &w.foundLate, w.late
+	}
+	if *found++; *found > most && !w.anything {
+		j.tally.surplus(fmt.Sprintf("%s: %s.%s has more rows than %d of %s", j.leg, e.Source.Schema, e.Source.Table, most, w.describe()))
+		return
+	}
+	if e.alarm() {
+		j.tally.alarm(fmt.Sprintf("%s: a row of %s is not verified: %s", j.leg, w.describe(), w.sql))
+	}
+	f, why := e.judge(n)
+	j.tally.count(cell{w.form.name, w.place, e.late()}, w.allowed(e.late()), f, fmt.Sprintf("%s, %s: %q names %.200q", j.leg, w.describe(), w.sql, why))
+}
+
+// allowed reports whether the row may have no statement.
+func (w *want) allowed(late bool) bool { return late || w.form.mayBeUnknown&w.place != 0 }
+
+func (w *want) describe() string { return fmt.Sprintf("%s %s, %s", w.form.name, w.place, w.way) }
+
+// finish counts what is missing.
+func (j *judge) finish() {
+	for _, w := range j.wanted {
+		if missing := w.rows + w.late - w.found - w.foundLate; missing > 0 && !w.anything {
+			j.tally.missing(missing, fmt.Sprintf("%s: %d rows are missing of %s: %s", j.leg, missing, w.describe(), w.sql))
+		}
+	}
+	j.tally.broken = j.broken
+}

@@ -1,0 +1,106 @@
+// Command attribution writes rows in every way that there is, at random, through the proxy, and compares the statement that each
+// row event names with the one that the row itself names by its nonce. An event may have no statement where the table of forms
+// says so; it may never have another one.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// options say what a run does.
+type options struct {
+	statements int
+	seed       int64
+	majors     string
+	outboxes   string
+	binary     string
+	keep       bool
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.statements, "statements", 100_000, "that are played, in all legs together")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano()%1_000_000, "of the scripts")
+	flag.StringVar(&o.majors, "pg", "15,18", "major versions of PostgreSQL, from 15: each is a leg with each outbox")
+	flag.StringVar(&o.outboxes, "outbox", "table,message", "outboxes")
+	flag.StringVar(&o.binary, "binary", "", "pgtee to test in place of one that is built now")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintf(os.Stderr, "attribution: seed %d: %v\n", o.seed, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	world, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	defer func() {
+		if err != nil || o.keep {
+			kept, problem := world.KeepLogs("pgtee-attribution-")
+			fmt.Printf("attribution logs=%s\n", kept)
+			err = errors.Join(err, problem)
+		}
+	}()
+	fmt.Printf("attribution seed=%d statements=%d postgres=%s outbox=%s\n", o.seed, o.statements, o.majors, o.outboxes)
+	all := newTally()
+	if err := runLegs(ctx, o, world, all); err != nil {
+		return err
+	}
+	text := strings.Join(append(append([]string{strings.TrimSuffix(all.table(), "\n")}, all.details...), all.broken[:min(len(all.broken), 10)]...), "\n")
+	fmt.Printf("%s\n%s\n", text, all.closing())
+	return errors.Join(all.verdict(), os.WriteFile(filepath.Join(world.Dir, "verdict.log"), []byte(text), 0o644))
+}
+
+// runLegs plays one leg after the other, and counts in one tally.
+func runLegs(ctx context.Context, o options, world *harness.World, all *tally) (err error) {
+	if o.binary == "" {
+		if o.binary, err = world.Build(); err != nil {
+			return err
+		}
+	}
+	broker, err := world.StartKafka()
+	if err != nil {
+		return err
+	}
+	majors, outboxes := strings.Split(o.majors, ","), strings.Split(o.outboxes, ",")
+	share := o.statements / (len(majors) * len(outboxes))
+	for _, text := range majors {
+		major, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("-pg: %w", err)
+		}
+		bench, err := world.NewBench(o.binary, major, map[string]string{"max_prepared_transactions": "100"})
+		if err != nil {
+			return err
+		}
+		if err := bench.Query(ctx, "postgres", rolesSQL); err != nil {
+			return err
+		}
+		for _, outbox := range outboxes {
+			l := &leg{options: o, bench: bench, broker: broker, outbox: outbox, judge: newJudge(fmt.Sprintf("%d %s", major, outbox))}
+			if err := l.run(ctx, share); err != nil {
+				return fmt.Errorf("%s: %w", l.name(), err)
+			}
+			all.merge(l.judge.tally)
+		}
+	}
+	return nil
+}
