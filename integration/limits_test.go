@@ -33,9 +33,17 @@ func code(err error) string {
 }
 
 func open(t *testing.T, url string) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openConfig(t, config)
+}
+
+func openConfig(t *testing.T, config *pgconn.Config) (*pgconn.PgConn, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, url)
+	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err == nil {
 		t.Cleanup(func() { conn.Close(context.Background()) })
 	}

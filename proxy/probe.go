@@ -16,12 +16,26 @@ import (
 )
 
 // Neither question makes the server report an error where pgtee was never set up.
+//
+// They run in the client's session, but not on its terms: a default of its role may have a read wait for a safe snapshot, or
+// let no statement last. Each question is one Query, and so one transaction: whatever it has set ends with it.
 const (
+	ourTerms = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE;" +
+		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
+	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // PostgreSQL 17 and newer know it
+
 	askSetUp = "SELECT pg_catalog.to_regprocedure('pgtee.ready()') IS NOT NULL"
 	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
 		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
 		"FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) 'pg_logical_emit_message' " +
 		"AND p.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace) END"
+)
+
+// A client's statement_timeout holds until the question has set its own: a busy machine may take longer for that than a
+// millisecond. Then it is asked again, so many times and for so long.
+const (
+	maxTries  = 10
+	triesLast = time.Second
 )
 
 // absenceLasts is how long "no outbox" is believed before another session asks again.
@@ -141,7 +155,8 @@ func (s *session) probe() error {
 	} else {
 		answer = nil
 	}
-	if errors.Is(err, errRefused) { // by what this client brought along, a statement_timeout say: that tells nothing of the outbox
+	if refused := refusal(""); errors.As(err, &refused) { // by something of this client's: that tells nothing of the outbox
+		s.log.Warn("the question for the outbox is refused", zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
 		return nil
 	}
 	if err != nil {
@@ -154,11 +169,31 @@ func (s *session) probe() error {
 	return nil
 }
 
-// errRefused is the server's error in the place of an answer.
-var errRefused = errors.New("the server refuses the question for the outbox")
+// refusal is the SQLSTATE of the server's error in the place of an answer.
+type refusal string
 
-// ask runs a query that returns one value at most; nil is null. What does not answer it passes to the client.
-func (s *session) ask(query string) (value []byte, refused error) {
+func (r refusal) Error() string {
+	return "the server refuses the question for the outbox: " + string(r)
+}
+
+// ask has the server answer a question on our terms.
+func (s *session) ask(question string) (value []byte, err error) {
+	terms := ourTerms
+	if s.pending.settings.Load().major >= 17 {
+		terms = ourTerms17
+	}
+	began := time.Now()
+	for range maxTries {
+		if value, err = s.askOnce(terms + question); err != refusal("57014") || time.Since(began) > triesLast {
+			break
+		}
+	}
+	return value, err
+}
+
+// askOnce runs a Query that returns one value at most; nil is null. The client sees nothing of it, but what does not belong to it
+// passes.
+func (s *session) askOnce(query string) (value []byte, refused error) {
 	text := func(dst []byte) []byte { return append(append(dst, query...), 0) }
 	if _, err := s.server.Write(appendMessage(nil, 'Q', text)); err != nil {
 		return nil, err
@@ -181,10 +216,10 @@ func (s *session) ask(query string) (value []byte, refused error) {
 		case m.kind == 'S':
 			s.learn(m.body)
 			s.down.pass(m)
-		case m.kind == 'N', m.kind == 'A', m.kind == 'E' && isFatal(m.body):
+		case m.kind == 'A', m.kind == 'E' && isFatal(m.body), m.kind == 'N' && isOfOperator(m.body):
 			s.down.pass(m)
 		case m.kind == 'E':
-			refused = errRefused
+			refused = refusal(errorField(m.body, 'C'))
 			s.down.drop(m)
 		case m.kind == 'D':
 			value = onlyValue(m.body)
@@ -197,6 +232,10 @@ func (s *session) ask(query string) (value []byte, refused error) {
 		}
 	}
 }
+
+// isOfOperator reports whether a notice is about the session or the server, not about what runs: class 57 of the SQLSTATEs.
+// The others come of settings that have the client told what its statements do, such as client_min_messages = log.
+func isOfOperator(body []byte) bool { return bytes.HasPrefix(errorField(body, 'C'), []byte("57")) }
 
 // onlyValue returns a copy of a DataRow's single column; nil if it is null.
 func onlyValue(body []byte) []byte {

@@ -14,6 +14,7 @@ type settings struct {
 	encoding encoding
 	lexis    parser.Lexis
 	standby  bool // in_hot_standby
+	major    int  // of server_version; 0 if it is not known
 }
 
 // with returns the settings after a ParameterStatus, or s itself if they are the same.
@@ -29,11 +30,24 @@ func (s *settings) with(name, value string) *settings {
 		changed.lexis.StandardConformingStrings = value == "on"
 	case "in_hot_standby":
 		changed.standby = value == "on"
+	case "server_version":
+		changed.major = majorOf(value)
 	}
 	if changed == *s {
 		return s
 	}
 	return &changed
+}
+
+// majorOf reads the number that a version such as "17.2 (Debian 17.2-1)" or "18beta1" begins with.
+func majorOf(version string) (major int) {
+	for _, digit := range []byte(version) {
+		if digit < '0' || digit > '9' || major > 1000 {
+			break
+		}
+		major = 10*major + int(digit-'0')
+	}
+	return major
 }
 
 // lexisFlags tell the publisher how the SQL of a note is to be read.

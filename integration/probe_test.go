@@ -1,0 +1,97 @@
+package integration
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/proxy"
+)
+
+// What a role's defaults say of its statements neither delays nor refuses the first session of a database, which has to ask for
+// the outbox; and the session keeps them.
+func TestFirstSessionWithOddDefaults(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		server := must(t, sharedPostgres[major])
+		w := &tap{url: server.URL}
+		w.setup(t)
+		w.admin(t, t.Context(), tapDatabase, bytesSchema)
+		writer, err := open(t, server.URL(tapDatabase))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.Exec(t.Context(), "BEGIN ISOLATION LEVEL SERIALIZABLE; INSERT INTO t VALUES (1)").Close(); err != nil {
+			t.Fatal(err) // a safe snapshot has to wait for it
+		}
+		for _, options := range []string{
+			"default_transaction_isolation=serializable default_transaction_read_only=on default_transaction_deferrable=on",
+			"statement_timeout=1", "lock_timeout=1 idle_in_transaction_session_timeout=1", "client_min_messages=debug5 log_statement=all", "role=bare",
+		} {
+			t.Run(fmt.Sprint(major, " ", options), func(t *testing.T) {
+				address, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Key: make([]byte, 32), SQLText: true, RequireOutbox: true})
+				login := "/" + tapDatabase + "?sslmode=disable&options=" + strings.ReplaceAll(url.PathEscape("-c "+strings.ReplaceAll(options, " ", " -c ")), "=", "%3D")
+				_, direct := openWith(t, "postgres://postgres@"+server.Address()+login)
+				began := time.Now()
+				conn, notices := openWith(t, "postgres://postgres@"+address+login)
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("the login takes %s", took)
+				}
+				if !slices.Equal(notices, direct) {
+					t.Errorf("the client hears %q, directly %q", notices, direct)
+				}
+				for option := range strings.FieldsSeq(options) {
+					name, want, _ := strings.Cut(option, "=")
+					if got := shown(t, conn, name); strings.TrimSuffix(got, "ms") != want {
+						t.Errorf("%s is %q, want %s", name, got, want)
+					}
+				}
+				conn.Exec(t.Context(), "SET statement_timeout = 0").Close()
+				if err := conn.Exec(t.Context(), "SET ROLE postgres; BEGIN READ WRITE; SET LOCAL lock_timeout = 0; INSERT INTO t VALUES (2); COMMIT").Close(); err != nil {
+					t.Error(err)
+				}
+				if notes := p.Stats().Notes; notes != 1 {
+					t.Errorf("%d notes, want 1", notes)
+				}
+			})
+		}
+	}
+}
+
+// openWith is open, and returns the notices that come up to the end of the login.
+func openWith(t *testing.T, url string) (conn *pgconn.PgConn, notices []string) {
+	t.Helper()
+	config, err := pgconn.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := false
+	config.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
+		if !begun {
+			notices = append(notices, notice.Message)
+		}
+	}
+	conn, err = openConfig(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun = true
+	return conn, notices
+}
+
+// shown is a setting, however short its statements last.
+func shown(t *testing.T, conn *pgconn.PgConn, name string) string {
+	for {
+		got, err := conn.Exec(t.Context(), "SHOW "+name).ReadAll()
+		if err == nil {
+			return string(got[0].Rows[0][0])
+		}
+		if code(err) != "57014" {
+			t.Fatal(err)
+		}
+	}
+}
