@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtee/pgtee/proxy"
@@ -93,5 +95,83 @@ func shown(t *testing.T, conn *pgconn.PgConn, name string) string {
 		if code(err) != "57014" {
 			t.Fatal(err)
 		}
+	}
+}
+
+// plantedSchema is a schema pgtee that any owner of a database can make: what is called notifies.
+const plantedSchema = `CREATE SCHEMA pgtee; CREATE TABLE t (id int); GRANT ALL ON SCHEMA pgtee TO PUBLIC; GRANT ALL ON t TO PUBLIC;
+CREATE FUNCTION pgtee.ready() RETURNS int LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''ready by '' || session_user); RETURN 2; END';
+CREATE FUNCTION pgtee.note(text, name) RETURNS void LANGUAGE plpgsql %[1]s AS 'BEGIN PERFORM pg_notify(''ran'', ''note by '' || session_user); END'`
+
+// Whoever owns a database can plant code in it. A superuser who logs in through the proxy does not run it.
+func TestPlantedSchemaIsNotCalled(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, rights := range []string{"SECURITY INVOKER", "SECURITY DEFINER"} {
+			t.Run(fmt.Sprint(major, " ", rights), func(t *testing.T) {
+				server := must(t, sharedPostgres[major])
+				w := &tap{url: server.URL}
+				w.admin(t, t.Context(), "postgres", "DROP DATABASE IF EXISTS plant WITH (FORCE)", "DROP ROLE IF EXISTS mallory",
+					"CREATE ROLE mallory LOGIN", "CREATE DATABASE plant OWNER mallory")
+				login := func(user, address string) string {
+					return "postgres://" + user + "@" + address + "/plant?sslmode=disable"
+				}
+				mallory, err := pgx.Connect(t.Context(), login("mallory", server.Address()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer mallory.Close(t.Context())
+				if _, err := mallory.Exec(t.Context(), fmt.Sprintf(plantedSchema, rights)+"; LISTEN ran", pgx.QueryExecModeSimpleProtocol); err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range []struct {
+					user, want string
+					trusted    []string
+				}{
+					{"postgres", "", nil}, {"mallory", "ready by mallory, note by mallory", nil},
+					{"postgres", "ready by postgres, note by postgres", []string{"mallory"}}, {"postgres", "", []string{"mal"}},
+				} {
+					config := proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Key: make([]byte, 32), TrustedOwners: c.trusted}
+					address, p := serve(t, config)
+					conn, err := open(t, login(c.user, address))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := conn.Exec(t.Context(), "SELECT 1; INSERT INTO t VALUES (1)").Close(); err != nil {
+						t.Error(err)
+					}
+					ran := notified(t, mallory)
+					if rights == "SECURITY INVOKER" { // then it is no outbox of ours, whoever owns it
+						c.want = ""
+					}
+					if ran != c.want {
+						t.Errorf("%s with %q: %q ran", c.user, c.trusted, ran)
+					}
+					if notes := p.Stats().Notes; (notes == 0) != (c.want == "") {
+						t.Errorf("%s with %q: %d notes", c.user, c.trusted, notes)
+					}
+				}
+				address, _ := serve(t, proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Key: make([]byte, 32), RequireOutbox: true})
+				if _, err := open(t, login("postgres", address)); code(err) != "57P03" {
+					t.Errorf("with an outbox required: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// notified lists what has come up to now.
+func notified(t *testing.T, conn *pgx.Conn) string {
+	if _, err := conn.Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		got, err := conn.WaitForNotification(ctx)
+		cancel()
+		if err != nil {
+			return strings.Join(list, ", ")
+		}
+		list = append(list, got.Payload)
 	}
 }

@@ -59,6 +59,7 @@ type serverState struct {
 	standbys      int
 	recovery      bool
 	installed     bool   // schema pgtee with meta
+	owner         string // of schema pgtee, if that is no superuser; ""
 	untrusted     string // other roles that own parts of schema pgtee, and could so act as us; "" if none
 	metaSlot      string // pgtee.meta.slot
 	ready         string // pgtee.ready()
@@ -165,6 +166,11 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	for _, row := range got {
 		s.replicators = append(s.replicators, row[0])
 	}
+	if got, err = rows(ctx, conn, `SELECT coalesce(max(r.rolname::text), '') FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+		WHERE n.nspname = 'pgtee' AND NOT r.rolsuper`); err != nil {
+		return err
+	}
+	s.owner = got[0][0]
 	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
 		return err
 	}
@@ -292,6 +298,9 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 		r.problem(again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
 	default:
 		r.ok("schema pgtee, version %s", s.ready)
+	}
+	if s.owner != "" {
+		r.trustOwner(s.owner)
 	}
 	s.reportPublications(again, r)
 	if s.slot == nil {

@@ -39,6 +39,12 @@ func (r *Report) problem(repair, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{Problem, fmt.Sprintf(format, args...), repair})
 }
 
+// trustOwner is about a schema that belongs to an ordinary role: whoever calls its functions runs that role's code.
+func (r *Report) trustOwner(owner string) {
+	r.warn("give the proxies --trust-owner "+owner,
+		"schema pgtee belongs to %s, who is no superuser: a proxy calls its functions, and so writes notes, in sessions of that role only", owner)
+}
+
 // Err returns the problems as one error of one line, nil if there are none.
 func (r Report) Err() error {
 	var problems []string

@@ -197,6 +197,7 @@ func (s *serverState) reportMade(cfg SetupConfig, report *Report) {
 		report.ok("event triggers pgtee_ddl, pgtee_drop and pgtee_alter, ENABLE ALWAYS")
 		return
 	}
+	report.trustOwner(s.user)
 	report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
 		"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it")
 	report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 const cancelAbcd = "\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x12\x67abcd"
@@ -20,7 +19,8 @@ func (h *house) canceller() *guest {
 // noting is a house whose notes are on.
 func noting(t *testing.T) *house {
 	h := newHouse(t, Config{Key: testKey, SQLText: true})
-	h.proxy.outboxes.database("server", "shop").set(true, time.Now())
+	setUp(h.proxy, "server")
+	h.known = true
 	return h
 }
 

@@ -86,7 +86,12 @@ func roleError(target Target) *clientError {
 		hint: "Connect again."}
 }
 
-func outboxError(database string) *clientError {
+func outboxError(database string, why problem) *clientError {
+	if why == distrust {
+		return &clientError{code: "57P03",
+			message: fmt.Sprintf("pgtee: schema pgtee of database %q belongs to a role that this proxy does not trust", database),
+			hint:    "If that role ran \"pgtee setup\", start the proxy with --trust-owner; else drop the schema."}
+	}
 	return &clientError{code: "57P03",
 		message: fmt.Sprintf("pgtee: database %q has no outbox, and this proxy requires one", database),
 		hint:    "Run \"pgtee setup\" for this database, or start the proxy without --require-outbox."}

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden conversations")
@@ -206,8 +205,8 @@ B BackendKeyData 4711 abcd
 B ReadyForQuery I
 `
 
-const readyStart = `B RowDescription "?column?"
-B DataRow t
+const readyStart = `B RowDescription format
+B DataRow "7,8 t t postgres"
 B CommandComplete "SELECT 1"
 B ReadyForQuery I
 B RowDescription ready
@@ -264,7 +263,7 @@ func (s *stage) serverStart() (p []byte) {
 func (s *stage) start() {
 	s.open()
 	if s.model != nil {
-		s.proxy.outboxes.database("server", "shop").set(true, time.Now())
+		setUp(s.proxy, "server")
 		p, _ := encode(nil, clientShapes, strings.TrimRight(strings.SplitAfter(commonStart, "\n")[0][2:], "\n"))
 		s.client.say <- p
 		synctest.Wait()

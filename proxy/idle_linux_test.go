@@ -56,6 +56,11 @@ func greetAll(t *testing.T, ln net.Listener) {
 		defer conn.Close()
 		io.ReadFull(conn, make([]byte, len(message3(annInShop))))
 		conn.Write(greeting)
+		go func() {
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				conn.Write(answer(sameSchema...))
+			}
+		}()
 	}
 }
 

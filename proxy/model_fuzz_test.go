@@ -171,7 +171,11 @@ func serveModel(conn net.Conn, m *model, start []byte) {
 			if err != nil || !ok || !p.whole() {
 				break
 			}
-			m.handle(p.kind, p.body)
+			if p.kind == 'Q' && isOwnerAsked(p.body) {
+				m.out = append(m.out, answer(sameSchema...)...)
+			} else {
+				m.handle(p.kind, p.body)
+			}
 			b.pass(p)
 		}
 		b.done = b.next

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,7 +22,14 @@ const (
 		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
 	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // PostgreSQL 17 and newer know it
 
-	askSetUp = "SELECT pg_catalog.to_regprocedure('pgtee.ready()') IS NOT NULL"
+	// askOwner asks the catalog only: nothing of the schema may be called before its owner is known.
+	askOwner = "SELECT pg_catalog.format('%s %s %s %s', f.oids, f.whole, r.rolsuper, r.rolname) FROM (" +
+		"SELECT n.nspowner, pg_catalog.string_agg(p.oid::pg_catalog.text, ',' ORDER BY p.oid) AS oids, " +
+		"pg_catalog.bool_and(p.proowner OPERATOR(pg_catalog.=) n.nspowner) AS whole " +
+		"FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid " +
+		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,ready}'::pg_catalog.name[]) " +
+		"GROUP BY n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 2" +
+		") AS f JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) f.nspowner"
 	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
 		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
 		"FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) 'pg_logical_emit_message' " +
@@ -38,71 +43,6 @@ const (
 	triesLast = time.Second
 )
 
-// absenceLasts is how long "no outbox" is believed before another session asks again.
-const absenceLasts = 5 * time.Second
-
-// database is what is known about the outbox of one database of one server.
-type database struct {
-	ready atomic.Bool
-	emits atomic.Bool // everybody may call pg_logical_emit_message()
-
-	mu    sync.Mutex
-	known bool
-	asked time.Time
-	told  bool // its absence has been logged
-}
-
-// outboxes remembers the databases.
-type outboxes struct {
-	mu     sync.Mutex
-	byName map[string]*database
-}
-
-func (o *outboxes) database(server, name string) *database {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	key := server + "\x00" + name
-	d := o.byName[key]
-	if d == nil {
-		if o.byName == nil {
-			o.byName = map[string]*database{}
-		}
-		d = &database{}
-		o.byName[key] = d
-	}
-	return d
-}
-
-// isReady reports whether notes are welcome. It may be called on nil.
-func (d *database) isReady() bool {
-	return d != nil && d.ready.Load()
-}
-
-// mustAsk reports whether a session that starts has to ask the server.
-func (d *database) mustAsk(now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.known || !d.ready.Load() && now.Sub(d.asked) > absenceLasts
-}
-
-// set records the server's answer, and reports whether it is news that the outbox is absent.
-func (d *database) set(ready bool, now time.Time) (news bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	news = !ready && !d.told
-	d.known, d.asked, d.told = true, now, !ready
-	d.ready.Store(ready)
-	return news
-}
-
-// forget makes the next session ask again: a note has met a missing outbox.
-func (d *database) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.known = false
-	d.ready.Store(false)
-}
-
 // prepareNotes finds out whether this session can have notes.
 func (s *session) prepareNotes() error {
 	p, t := s.proxy, s.terms
@@ -111,7 +51,7 @@ func (s *session) prepareNotes() error {
 		p.counters.unattributed.Add(1)
 		return nil
 	}
-	s.database = p.outboxes.database(s.started.server.Address, s.started.database)
+	s.database = &access{p.outboxes.database(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners}
 	s.notes = &notes{
 		signer:  outbox.MasterKey(t.Key).Signer(p.id),
 		table:   t.Outbox == OutboxTable,
@@ -122,17 +62,19 @@ func (s *session) prepareNotes() error {
 		pid:     pid,
 		now:     time.Now,
 	}
-	if s.database.mustAsk(time.Now()) {
-		if err := s.probe(); err != nil {
-			return err
-		}
+	problem, err := s.probe()
+	if err != nil {
+		return err
+	}
+	if s.database.tells(problem) {
+		s.log.Warn(string(problem), zap.String("database", s.started.database))
 	}
 	if s.database.isReady() {
 		return nil
 	}
 	if t.RequireOutbox {
 		p.counters.refused.Add(1)
-		return outboxError(s.started.database)
+		return outboxError(s.started.database, problem)
 	}
 	p.counters.unattributed.Add(1)
 	return nil
@@ -147,26 +89,43 @@ func addressOf(remote string) netip.AddrPort {
 	return address
 }
 
-// probe asks the server for the outbox. The client still waits for its first ReadyForQuery.
-func (s *session) probe() error {
-	answer, err := s.ask(askSetUp)
-	if err == nil && string(answer) == "t" {
-		answer, err = s.ask(askReady)
-	} else {
-		answer = nil
-	}
+// probe asks the server for the outbox, and returns why there are no notes. The client still waits for its first ReadyForQuery.
+func (s *session) probe() (problem, error) {
+	problem, err := s.findOutbox()
 	if refused := refusal(""); errors.As(err, &refused) { // by something of this client's: that tells nothing of the outbox
 		s.log.Warn("the question for the outbox is refused", zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
-		return nil
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("probe the outbox of database %q: %w", s.started.database, err)
+		return "", fmt.Errorf("probe the outbox of database %q: %w", s.started.database, err)
 	}
-	s.database.emits.Store(string(answer) == "t")
-	if s.database.set(answer != nil, time.Now()) {
-		s.log.Warn("no outbox: writes are not attributed; run pgtee setup", zap.String("database", s.started.database))
+	return problem, nil
+}
+
+func (s *session) findOutbox() (problem, error) {
+	d := s.database
+	answer, err := s.ask(askOwner)
+	if err != nil {
+		return "", err
 	}
-	return nil
+	found := readSchema(answer)
+	mustAsk := d.meet(found, time.Now())
+	switch {
+	case found == nil:
+		return noOutbox, nil
+	case !d.trusts(found):
+		return distrust, nil
+	case mustAsk:
+		if answer, err = s.ask(askReady); err != nil {
+			return "", err
+		}
+		d.emits.Store(string(answer) == "t")
+		d.set(found, answer != nil, time.Now())
+	}
+	if !d.isReady() { // a copy of a database that has one
+		return noOutbox, nil
+	}
+	return "", nil
 }
 
 // refusal is the SQLSTATE of the server's error in the place of an answer.

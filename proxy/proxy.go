@@ -27,10 +27,11 @@ type Config struct {
 	TLS            *ClientTLS // nil: clients are not offered TLS
 	Outbox         Outbox
 	Attribution    Attribution
-	Key            []byte // 32 bytes that notes are signed with; not needed with OutboxOff
-	SQLText        bool   // false: notes hold no SQL text
-	RequireOutbox  bool   // refuse sessions of databases without an outbox
-	ProxyHeader    bool   // each connection begins with a PROXY protocol header
+	Key            []byte   // 32 bytes that notes are signed with; not needed with OutboxOff
+	SQLText        bool     // false: notes hold no SQL text
+	RequireOutbox  bool     // refuse sessions of databases without an outbox
+	TrustedOwners  []string // roles without superuser rights that may own schema pgtee; see access
+	ProxyHeader    bool     // each connection begins with a PROXY protocol header
 	Limits         Limits
 	KeepAlive      net.KeepAliveConfig // of TCP connections, on both sides
 	ConnectTimeout time.Duration       // for one server; 0 means 10 seconds

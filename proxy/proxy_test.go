@@ -97,7 +97,7 @@ func serve(t *testing.T, config Config, server net.Listener) (p *Proxy, front ne
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.outboxes.database(address, "shop").set(true, time.Now())
+	setUp(p, address)
 	front = listen(t)
 	ended := make(chan error, 1)
 	go func() { ended <- p.Serve(t.Context(), front) }()

@@ -32,7 +32,7 @@ type session struct {
 
 	up, down buffer // client to server, server to client
 	pending  *pending
-	database *database // nil if its outbox is of no interest
+	database *access // to its outbox; nil if that is of no interest
 	started  startup
 	unbound  atomic.Bool // the server's offer of channel binding has been taken out
 

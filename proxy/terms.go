@@ -42,15 +42,16 @@ func newTerms(config Config) (*terms, error) {
 }
 
 // Reload puts those parts of a configuration in force that may change while clients are served: Key, TLS, SQLText,
-// Attribution, RequireOutbox for the sessions that begin from now on, Limits for all. No Key leaves
-// the one in force. After an error everything stays as it was.
+// Attribution, RequireOutbox, TrustedOwners for the sessions that begin from now on, Limits for all. No Key leaves the one
+// in force. After an error everything stays as it was.
 func (p *Proxy) Reload(config Config) error {
 	changed := p.terms.Load().Config
 	changed.TLS, changed.Limits = config.TLS, config.Limits
 	if len(config.Key) > 0 {
 		changed.Key = config.Key
 	}
-	changed.SQLText, changed.Attribution, changed.RequireOutbox = config.SQLText, config.Attribution, config.RequireOutbox
+	changed.SQLText, changed.Attribution = config.SQLText, config.Attribution
+	changed.RequireOutbox, changed.TrustedOwners = config.RequireOutbox, config.TrustedOwners
 	t, err := newTerms(changed)
 	if err != nil {
 		return err

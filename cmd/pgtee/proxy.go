@@ -118,6 +118,7 @@ func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text text
 		KeepAlive:     f.keepAliveFlags.config(),
 		SQLText:       text.SQLText != "off",
 		RequireOutbox: f.RequireOutbox,
+		TrustedOwners: f.TrustOwner,
 		ProxyHeader:   f.ProxyProtocol,
 		Limits:        f.limitFlags.config(),
 		Log:           log.Named("proxy"),

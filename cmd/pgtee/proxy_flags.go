@@ -16,6 +16,7 @@ type proxyFlags struct {
 	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by custom DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
 	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
 	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
+	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Whoever they are, their code runs in everybody's sessions." placeholder:"ROLE,…"`
 	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Let nobody but the load balancer connect then."`
 
 	tlsFlags

@@ -29,7 +29,7 @@ func (r *reloadable) setAgain(values map[string]string, again func() (runner, ma
 
 // mayChange are the flags that a proxy takes on without a restart.
 var mayChange = []string{
-	"log-level", "key", "sql-text", "attribution", "require-outbox", "tls-cert", "tls-key", "tls-client-ca", "tls-mode",
+	"log-level", "key", "sql-text", "attribution", "require-outbox", "trust-owner", "tls-cert", "tls-key", "tls-client-ca", "tls-mode",
 	"max-sessions", "max-sessions-per-user", "max-sessions-per-database", "max-logins",
 	"login-timeout", "idle-timeout", "idle-in-transaction-timeout", "query-timeout",
 	"allow-databases", "refuse-databases", "allow-users", "refuse-users",
