@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/proxy"
 )
 
@@ -173,5 +178,59 @@ func notified(t *testing.T, conn *pgx.Conn) string {
 			return strings.Join(list, ", ")
 		}
 		list = append(list, got.Payload)
+	}
+}
+
+// What a proxy knows of a database ends with it, whatever bears its name next.
+func TestDatabaseUnderAnOldName(t *testing.T) {
+	server := must(t, sharedPostgres[15])
+	w := &tap{url: server.URL}
+	drop := func(name string) string { return "DROP DATABASE IF EXISTS " + name + " WITH (FORCE)" }
+	w.admin(t, t.Context(), "postgres", drop("lab"), drop("lab_copy"), "CREATE DATABASE lab")
+	if _, err := outbox.Setup(t.Context(), outbox.SetupConfig{ConnString: server.URL("lab"), Slot: "lab"}); err != nil {
+		t.Fatal(err)
+	}
+	w.admin(t, t.Context(), "lab", "SELECT pg_drop_replication_slot('lab')")
+	address, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: server.Address()}}, Key: make([]byte, 32), SQLText: true})
+	proxied := &tap{url: func(database string) string {
+		return "postgres://postgres@" + address + "/" + database + "?sslmode=disable"
+	}}
+	noted := func(want int64, what string, texts ...string) {
+		t.Helper()
+		before := p.Stats().Notes
+		proxied.admin(t, t.Context(), "lab", texts...)
+		if got := p.Stats().Notes - before; got != want {
+			t.Errorf("%s: %d notes, want %d", what, got, want)
+		}
+	}
+	noted(2, "at first", "CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)")
+	dump, err := exec.CommandContext(t.Context(), "pg_dump", "-d", server.URL("lab")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.admin(t, t.Context(), "postgres", "CREATE DATABASE lab_copy TEMPLATE lab", drop("lab"), "CREATE DATABASE lab")
+	noted(0, "made again", "CREATE TABLE a (i int)", "INSERT INTO a VALUES (1)")
+	w.admin(t, t.Context(), "postgres", drop("lab"), "CREATE DATABASE lab")
+	restore := exec.CommandContext(t.Context(), "psql", "-Xqd", server.URL("lab"))
+	restore.Stdin = bytes.NewReader(dump)
+	if out, err := restore.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	noted(0, "restored", "INSERT INTO a VALUES (2)")
+	w.admin(t, t.Context(), "postgres", drop("lab"), "ALTER DATABASE lab_copy RENAME TO lab")
+	noted(0, "a copy by template", "INSERT INTO a VALUES (2)")
+	if _, err := outbox.Setup(t.Context(), outbox.SetupConfig{ConnString: server.URL("lab"), Slot: "lab"}); err != nil {
+		t.Fatal(err)
+	}
+	w.admin(t, t.Context(), "lab", "SELECT pg_drop_replication_slot('lab')")
+	if err := harness.Eventually(20*time.Second, func(context.Context) error { // "no outbox" is believed for a while
+		before := p.Stats().Notes
+		proxied.admin(t, t.Context(), "lab", "INSERT INTO a VALUES (3)")
+		if p.Stats().Notes == before {
+			return errors.New("after setup: no note")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }

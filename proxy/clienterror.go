@@ -86,10 +86,10 @@ func roleError(target Target) *clientError {
 		hint: "Connect again."}
 }
 
-func outboxError(database string, why problem) *clientError {
+func outboxError(database string, why problem, owner string) *clientError {
 	if why == distrust {
 		return &clientError{code: "57P03",
-			message: fmt.Sprintf("pgtee: schema pgtee of database %q belongs to a role that this proxy does not trust", database),
+			message: fmt.Sprintf("pgtee: schema pgtee of database %q belongs to role %q, whom this proxy does not trust", database, owner),
 			hint:    "If that role ran \"pgtee setup\", start the proxy with --trust-owner; else drop the schema."}
 	}
 	return &clientError{code: "57P03",

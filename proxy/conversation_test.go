@@ -205,8 +205,12 @@ B BackendKeyData 4711 abcd
 B ReadyForQuery I
 `
 
-const readyStart = `B RowDescription format
-B DataRow "7,8 t t postgres"
+const readyStart = `B RowDescription concat
+B DataRow "base/5/1 9"
+B CommandComplete "SELECT 1"
+B ReadyForQuery I
+B RowDescription format
+B DataRow "7,8 t t t t postgres"
 B CommandComplete "SELECT 1"
 B ReadyForQuery I
 B RowDescription ready
@@ -270,7 +274,7 @@ func (s *stage) start() {
 		s.client.heard()
 		return
 	}
-	for _, part := range []string{commonStart, readyStart[:strings.Index(readyStart, "B RowDescription ready")], readyStart[strings.Index(readyStart, "B RowDescription ready"):]} {
+	for _, part := range append([]string{commonStart}, strings.SplitAfter(readyStart, "B ReadyForQuery I\n")...) {
 		if s.config.Outbox == OutboxOff && part != commonStart {
 			break
 		}

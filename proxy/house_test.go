@@ -121,15 +121,31 @@ func (g *guest) heard() (client, server string) {
 
 // setUp has a proxy know the outbox of database shop: a session that starts asks only whether it is still the same.
 func setUp(p *Proxy, server string) {
-	p.outboxes.database(server, "shop").set(readSchema([]byte(knownSchema)), true, time.Now())
+	d, found := p.outboxes.last(server, "shop"), knownSchema()
+	d.see("9", found, time.Now())
+	d.set(found, true, time.Now())
 }
 
-const knownSchema = "7,8 t t postgres"
+func knownSchema() *schema {
+	found, _ := readSchema([]byte("7,8 t t t t postgres"))
+	return found
+}
 
-// sameSchema is what the server answers then.
-var sameSchema = []string{"DataRow `" + knownSchema + "`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
+// What a server answers to askWhich and askOwner.
+var (
+	sameSchema = []string{"DataRow `base/5/1 9`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
+	itsOwner   = []string{"DataRow `7,8 t t t t postgres`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
+)
 
-// isOwnerAsked reports whether a Query is that question.
-func isOwnerAsked(text []byte) bool { return bytes.Contains(text, []byte(askOwner)) }
+// answerToProbe is what a server answers that is asked for its outbox, nil if it is not.
+func answerToProbe(text []byte) []string {
+	switch {
+	case bytes.Contains(text, []byte(askWhich)):
+		return sameSchema
+	case bytes.Contains(text, []byte(askOwner)):
+		return itsOwner
+	}
+	return nil
+}
 
 const annInShop = "user\x00ann\x00database\x00shop\x00"

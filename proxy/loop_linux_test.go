@@ -88,8 +88,8 @@ func (s *loopServer) answer(conn net.Conn, text []byte) {
 	case bytes.Contains(text, []byte("flood")):
 		conn.Write(flood)
 		return
-	case isOwnerAsked(text):
-		lines = sameSchema[:2]
+	case answerToProbe(text) != nil:
+		lines = answerToProbe(text)[:2]
 	case bytes.Contains(text, []byte("pgtee.note")):
 		lines = []string{"RowDescription note", "DataRow x", "CommandComplete `SELECT 1`"}
 	case bytes.Contains(text, []byte("nonsense")):

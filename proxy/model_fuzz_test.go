@@ -171,8 +171,8 @@ func serveModel(conn net.Conn, m *model, start []byte) {
 			if err != nil || !ok || !p.whole() {
 				break
 			}
-			if p.kind == 'Q' && isOwnerAsked(p.body) {
-				m.out = append(m.out, answer(sameSchema...)...)
+			if lines := answerToProbe(p.body); p.kind == 'Q' && lines != nil {
+				m.out = append(m.out, answer(lines...)...)
 			} else {
 				m.handle(p.kind, p.body)
 			}

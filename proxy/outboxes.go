@@ -14,15 +14,17 @@ type schema struct {
 	owner     string // the role that they and the schema belong to
 	superuser bool   // ... is one
 	mixed     bool   // they belong to several roles
+	public    bool   // everybody may call the functions
 }
 
-// readSchema reads the answer to askOwner; nil if there is none.
-func readSchema(answer []byte) *schema {
-	fields := strings.SplitN(string(answer), " ", 4)
-	if len(fields) < 4 {
-		return nil
+// readSchema reads the answer to askOwner: schema pgtee, nil if there is none, and whether the session's role may call its functions.
+func readSchema(answer []byte) (found *schema, allowed bool) {
+	fields := strings.SplitN(string(answer), " ", 6)
+	if len(fields) < 6 {
+		return nil, false
 	}
-	return &schema{functions: fields[0], mixed: fields[1] != "t", superuser: fields[2] == "t", owner: fields[3]}
+	is := func(i int) bool { return fields[i] == "t" }
+	return &schema{functions: fields[0], mixed: !is(1), public: is(2), superuser: is(4), owner: fields[5]}, is(3)
 }
 
 // access is what one session may know and do of a database's outbox. A function runs with the rights of whoever calls it, or
@@ -32,6 +34,8 @@ type access struct {
 	*database
 	user    string   // who has logged in
 	trusted []string // by the configuration
+	owner   string   // of the schema that was found; for messages
+	barred  bool     // the user may not call the functions
 }
 
 func (a *access) trusts(c *schema) bool {
@@ -40,22 +44,30 @@ func (a *access) trusts(c *schema) bool {
 
 // isReady reports whether notes are welcome. It may be called on nil.
 func (a *access) isReady() bool {
-	if a == nil {
+	if a == nil || a.barred {
 		return false
 	}
 	c := a.outbox.Load()
 	return c != nil && a.trusts(c)
 }
 
+// catalogLasts is how long it is believed what the catalog shows of a schema.
+const catalogLasts = 10 * time.Second
+
 // absenceLasts is how long "no outbox" is believed of what the catalog shows before another session asks again.
 const absenceLasts = 5 * time.Second
 
-// database is what is known about the outbox of one database of one server.
+// database is what is known about the outbox of one database of one server. One that is dropped and made again under the same
+// name, or gets another's name, is another database.
 type database struct {
+	place  string                 // of its catalog; "" until a session has been told
 	outbox atomic.Pointer[schema] // where notes are welcome; nil: nowhere, or it is not known
 	emits  atomic.Bool            // everybody may call pg_logical_emit_message()
 
 	mu    sync.Mutex
+	seen  *schema   // in the catalog; nil: nothing of ours
+	oid   string    // ... of the schema
+	when  time.Time // ... last
 	asked time.Time // ready() was, last
 	of    schema    // ... this one
 	told  problem   // as it was logged last
@@ -68,6 +80,7 @@ const (
 	noOutbox problem = "no outbox: writes are not attributed; run pgtee setup"
 	distrust problem = "schema pgtee belongs to a role that is not trusted: nothing of it is called, and writes are not attributed; " +
 		"if that role ran pgtee setup, start the proxy with --trust-owner ROLE, else drop the schema"
+	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which lets everybody"
 )
 
 // outboxes remembers the databases.
@@ -76,22 +89,43 @@ type outboxes struct {
 	byName map[string]*database
 }
 
-func (o *outboxes) database(server, name string) *database {
+// last returns the database that had this name when a session was told last.
+func (o *outboxes) last(server, name string) *database { return o.database(server, name, "") }
+
+// database returns the one at this place.
+func (o *outboxes) database(server, name, place string) *database {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key := server + "\x00" + name
 	d := o.byName[key]
-	if d == nil {
-		if o.byName == nil {
-			o.byName = map[string]*database{}
-		}
-		d = &database{}
+	switch {
+	case o.byName == nil:
+		o.byName = map[string]*database{}
+		fallthrough
+	case d == nil, d.place != "" && place != "" && d.place != place:
+		d = &database{place: place}
 		o.byName[key] = d
+	case d.place == "":
+		d.place = place
 	}
 	return d
 }
 
-// meet is told what the catalog shows to a session that starts, nil for nothing, and reports whether ready() has to be asked. What was
+// recall returns what the catalog has shown of the schema with this OID, if that is not long ago and true of everybody.
+func (d *database) recall(oid string, now time.Time) (seen *schema, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seen, d.oid == oid && now.Sub(d.when) < catalogLasts && (d.seen == nil || d.seen.public)
+}
+
+// see records what the catalog shows.
+func (d *database) see(oid string, found *schema, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen, d.oid, d.when = found, oid, now
+}
+
+// meet is told what a session that starts finds, nil for nothing, and reports whether ready() has to be asked. What was
 // known of anything else is void, for older sessions as well.
 func (d *database) meet(found *schema, now time.Time) (mustAsk bool) {
 	d.mu.Lock()
@@ -129,6 +163,6 @@ func (d *database) tells(p problem) bool {
 func (d *database) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.of = schema{}
+	d.of, d.oid = schema{}, ""
 	d.outbox.Store(nil)
 }

@@ -4,18 +4,20 @@ import "testing"
 
 func TestTrustedOwners(t *testing.T) {
 	for answer, want := range map[string]bool{
-		"7,8 t t postgres":   true,
-		"7,8 f t postgres":   false, // somebody else has a note() or ready() there
-		"7,8 t f ann":        true,  // the session's own role
-		"7,8 t f bob":        false,
-		"7,8 t f the keeper": true,
+		"7,8 t t t t postgres":   true,
+		"7,8 f t t t postgres":   false, // somebody else has a note() or ready() there
+		"7,8 t t t f ann":        true,  // the session's own role
+		"7,8 t t t f bob":        false,
+		"7,8 t t t f the keeper": true,
 	} {
-		a := &access{&database{}, "ann", []string{"x", "the keeper"}}
-		if got := a.trusts(readSchema([]byte(answer))); got != want {
-			t.Errorf("%s is trusted: %v", answer, got)
+		a := &access{&database{}, "ann", []string{"x", "the keeper"}, "", false}
+		if found, _ := readSchema([]byte(answer)); a.trusts(found) != want {
+			t.Errorf("%s is trusted: %v", answer, !want)
 		}
 	}
-	if readSchema(nil) != nil || readSchema([]byte("t")) != nil {
-		t.Error("no answer is an answer")
+	for _, answer := range []string{"", "7,8 t t"} {
+		if found, _ := readSchema([]byte(answer)); found != nil {
+			t.Errorf("%q is an answer", answer)
+		}
 	}
 }

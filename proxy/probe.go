@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,13 +23,20 @@ const (
 		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
 	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // PostgreSQL 17 and newer know it
 
+	// askWhich asks for what tells a database from others that have had its name, and its schema pgtee from others. It is asked by each
+	// session, and costs its server process a fifth of what the next question does: no catalog is read by a query.
+	askWhich = "SELECT pg_catalog.concat(pg_catalog.pg_relation_filepath(1259),' ',pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid)" // 1259 is pg_class
+
 	// askOwner asks the catalog only: nothing of the schema may be called before its owner is known.
-	askOwner = "SELECT pg_catalog.format('%s %s %s %s', f.oids, f.whole, r.rolsuper, r.rolname) FROM (" +
-		"SELECT n.nspowner, pg_catalog.string_agg(p.oid::pg_catalog.text, ',' ORDER BY p.oid) AS oids, " +
-		"pg_catalog.bool_and(p.proowner OPERATOR(pg_catalog.=) n.nspowner) AS whole " +
+	askOwner = "SELECT pg_catalog.format('%s %s %s %s %s %s', f.oids, f.whole, " +
+		"f.public AND pg_catalog.has_schema_privilege('public', f.oid, 'USAGE'), f.own AND pg_catalog.has_schema_privilege(f.oid, 'USAGE'), r.rolsuper, r.rolname) " +
+		"FROM (SELECT n.oid, n.nspowner, pg_catalog.string_agg(p.oid::pg_catalog.text, ',' ORDER BY p.oid) AS oids, " +
+		"pg_catalog.bool_and(p.proowner OPERATOR(pg_catalog.=) n.nspowner) AS whole, " +
+		"pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) AS public, " +
+		"pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')) AS own " +
 		"FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid " +
 		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,ready}'::pg_catalog.name[]) " +
-		"GROUP BY n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 2" +
+		"GROUP BY n.oid, n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 2" +
 		") AS f JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) f.nspowner"
 	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
 		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
@@ -51,7 +59,7 @@ func (s *session) prepareNotes() error {
 		p.counters.unattributed.Add(1)
 		return nil
 	}
-	s.database = &access{p.outboxes.database(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners}
+	s.database = &access{p.outboxes.last(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners, "", false}
 	s.notes = &notes{
 		signer:  outbox.MasterKey(t.Key).Signer(p.id),
 		table:   t.Outbox == OutboxTable,
@@ -67,14 +75,14 @@ func (s *session) prepareNotes() error {
 		return err
 	}
 	if s.database.tells(problem) {
-		s.log.Warn(string(problem), zap.String("database", s.started.database))
+		s.log.Warn(string(problem), zap.String("database", s.started.database), zap.String("owner", s.database.owner))
 	}
 	if s.database.isReady() {
 		return nil
 	}
 	if t.RequireOutbox {
 		p.counters.refused.Add(1)
-		return outboxError(s.started.database, problem)
+		return outboxError(s.started.database, problem, s.database.owner)
 	}
 	p.counters.unattributed.Add(1)
 	return nil
@@ -103,18 +111,26 @@ func (s *session) probe() (problem, error) {
 }
 
 func (s *session) findOutbox() (problem, error) {
-	d := s.database
-	answer, err := s.ask(askOwner)
+	answer, err := s.ask(askWhich)
 	if err != nil {
 		return "", err
 	}
-	found := readSchema(answer)
+	place, oid, _ := strings.Cut(string(answer), " ")
+	d := s.database
+	d.database = s.proxy.outboxes.database(s.started.server.Address, s.started.database, place)
+	found, err := s.findSchema(oid)
+	if err != nil {
+		return "", err
+	}
 	mustAsk := d.meet(found, time.Now())
 	switch {
 	case found == nil:
 		return noOutbox, nil
 	case !d.trusts(found):
+		d.owner = found.owner
 		return distrust, nil
+	case d.barred:
+		return barred, nil
 	case mustAsk:
 		if answer, err = s.ask(askReady); err != nil {
 			return "", err
@@ -126,6 +142,25 @@ func (s *session) findOutbox() (problem, error) {
 		return noOutbox, nil
 	}
 	return "", nil
+}
+
+// findSchema returns schema pgtee, which has this OID, nil if there is none of ours.
+func (s *session) findSchema(oid string) (*schema, error) {
+	d := s.database
+	if oid == "" {
+		return nil, nil
+	}
+	if seen, ok := d.recall(oid, time.Now()); ok {
+		return seen, nil
+	}
+	answer, err := s.ask(askOwner)
+	if err != nil {
+		return nil, err
+	}
+	found, allowed := readSchema(answer)
+	d.barred = found != nil && !allowed
+	d.see(oid, found, time.Now())
+	return found, nil
 }
 
 // refusal is the SQLSTATE of the server's error in the place of an answer.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // That one session's question for the outbox is refused, because of what its client brought along, tells nothing of the
@@ -18,6 +19,8 @@ func TestRefusedQuestion(t *testing.T) {
 		}
 		bob := h.enter("bobb", annInShop)
 		bob.answers(sameSchema...)
+		bob.heard()
+		bob.answers(itsOwner...)
 		bob.heard()
 		bob.answers("DataRow t", "CommandComplete `SELECT 1`", "ReadyForQuery I")
 		bob.heard()
@@ -44,6 +47,7 @@ func TestCancelledQuestion(t *testing.T) {
 		}
 		ann.answers("NoticeResponse S=LOG V=LOG C=00000 M=duration")
 		ann.answers(sameSchema...)
+		ann.answers(itsOwner...)
 		ann.answers("DataRow t", "CommandComplete `SELECT 1`", "ReadyForQuery I")
 		if got, _ := ann.heard(); got != "Z\x00\x00\x00\x05I" {
 			t.Errorf("the client hears %q", got)
@@ -64,4 +68,43 @@ func TestTermsOfTheQuestion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A database that was dropped and made again under its name is another one: nothing that was known of the first holds for
+// it, even if the copy of a schema pgtee looks the same.
+func TestDatabaseMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Key: testKey})
+		row := func(value string) []string {
+			return []string{"DataRow `" + value + "`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
+		}
+		yes, no, mayNot := row("t"), []string{"CommandComplete `SELECT 0`", "ReadyForQuery I"}, row("7,8 t f f t postgres")
+		for i, c := range []struct {
+			later   time.Duration
+			answers [][]string
+			noted   bool
+		}{
+			{0, [][]string{sameSchema, itsOwner, yes}, true},
+			{0, [][]string{sameSchema}, true},
+			{catalogLasts, [][]string{sameSchema, itsOwner}, true},
+			{0, [][]string{row("base/6/1 ")}, false},
+			{0, [][]string{row("base/6/1 9"), itsOwner, no}, false},
+			{absenceLasts / 2, [][]string{row("base/6/1 9")}, false},
+			{absenceLasts, [][]string{row("base/6/1 9"), no}, false},
+			{0, [][]string{row("base/7/1 9"), itsOwner, yes}, true},
+			{0, [][]string{row("base/7/1 10"), mayNot}, false},                          // a role that may not call it
+			{0, [][]string{row("base/7/1 10"), row("7,8 t f t t postgres"), yes}, true}, // one that may
+		} {
+			time.Sleep(c.later)
+			g := h.enter(string("abcdefghij"[i:i+1])+"bcd", annInShop)
+			for _, lines := range c.answers {
+				g.answers(lines...)
+				g.heard()
+			}
+			g.says("Query `INSERT INTO t VALUES (1)`")
+			if _, got := g.heard(); !strings.Contains(got, "INSERT") || strings.Contains(got, "pgtee.note") != c.noted {
+				t.Errorf("session %d: the server hears %q", i+1, got)
+			}
+		}
+	})
 }

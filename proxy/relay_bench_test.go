@@ -82,7 +82,7 @@ func benchSession(b *testing.B, kind Outbox, client, server net.Conn) *session {
 	s.pending.settings.Store(&settings{user: "ann", lexis: parser.Lexis{StandardConformingStrings: true}})
 	if kind != OutboxOff {
 		s.database = &access{database: &database{}}
-		s.database.outbox.Store(readSchema([]byte(knownSchema)))
+		s.database.outbox.Store(knownSchema())
 		s.database.emits.Store(true)
 		s.notes = &notes{signer: outbox.MasterKey(testKey).Signer(1), sqlText: true, pid: 4711, now: time.Now}
 	}
