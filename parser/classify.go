@@ -29,6 +29,11 @@ func classify(s *Statement, text []byte, lexis Lexis) {
 		p.explain(s)
 	case "COPY":
 		s.Verb, s.Note = "COPY", p.copy()
+	case "DECLARE":
+		s.Verb, s.Note = "DECLARE CURSOR", Never // its query runs at FETCH
+		if p.find("WITH", "FOR") == "WITH" {
+			s.Tx = Hold
+		}
 	default:
 		s.Note = IfNoted
 	}
@@ -60,7 +65,6 @@ var commands = map[string]command{
 	"ANALYZE":    {"ANALYZE", Never},
 	"CHECKPOINT": {"CHECKPOINT", Never},
 	"CLOSE":      {"CLOSE", Never},
-	"DECLARE":    {"DECLARE CURSOR", Never}, // its query runs at FETCH
 	"LISTEN":     {"LISTEN", Never},
 	"LOAD":       {"LOAD", Never},
 	"LOCK":       {"LOCK", Never},

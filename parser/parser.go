@@ -47,6 +47,7 @@ const (
 	Deallocate                // DEALLOCATE one name
 	DeallocateAll             // DEALLOCATE ALL
 	DiscardAll                // DISCARD ALL
+	Hold                      // DECLARE CURSOR WITH HOLD: its query runs to its end at COMMIT
 )
 
 // Lexis is how the session reads SQL text.

@@ -217,6 +217,9 @@ B RowDescription ready
 B DataRow t
 B CommandComplete "SELECT 1"
 B ReadyForQuery I
+B RowDescription concat
+B CommandComplete "SELECT 0"
+B ReadyForQuery I
 `
 
 func (s *stage) line(line string) {

@@ -116,6 +116,11 @@ func (s *session) execute(m message) error {
 			s.notes.statement++
 		}
 		set := s.pending.settings.Load()
+		if endsTransaction(st.effects.tx) {
+			if err := s.noteEnd(set); err != nil {
+				return err
+			}
+		}
 		if err := s.noteBefore(st, bound, set); err != nil {
 			return err
 		}

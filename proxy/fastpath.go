@@ -3,8 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 	"slices"
-
-	"github.com/pgtee/pgtee/outbox"
 )
 
 // largeObjects are the OIDs of the functions that drivers call by FunctionCall (lo_… of pg_proc.dat). They write no row
@@ -14,7 +12,7 @@ var largeObjects = []uint32{715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 95
 // functionCall is a FunctionCall: there is no text that could name what it writes, and it is not to bear the name of the statement
 // before. Where the transaction has a note, a note of no statement goes ahead.
 func (s *session) functionCall(m message) error {
-	continues := s.inGroup
+	s.unsynced = s.unsynced || s.inGroup
 	s.enter()
 	s.inGroup = false
 	s.doubtNames()
@@ -23,7 +21,7 @@ func (s *session) functionCall(m message) error {
 	}
 	set := s.pending.settings.Load()
 	if s.notes != nil && s.tx.noted && !s.tx.failed && s.notesNow(set) {
-		if err := s.noteNobody(set, continues); err != nil {
+		if err := s.noteNobody(set); err != nil {
 			return err
 		}
 	}
@@ -33,16 +31,15 @@ func (s *session) functionCall(m message) error {
 
 // noteNobody sends a note of no statement, in the group that has begun or as a Query of its own, which only a block keeps together
 // with what follows.
-func (s *session) noteNobody(set *settings, continues bool) error {
-	nobody := subject{flags: outbox.FlagNameless}
-	if continues {
-		return s.note(swallow, nobody, set, s.tx.trail())
-	}
+func (s *session) noteNobody(set *settings) error {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return err
 	}
-	if status, _ := s.pending.answers(); status != 'T' {
+	if status, _ := s.pending.answers(); status == 'E' || status == 'I' && !s.unsynced {
 		return nil
+	}
+	if s.unsynced {
+		return s.note(swallow, nobody, set, s.tx.trail())
 	}
 	first := s.tx.trail()
 	return s.send(entry{kind: 'Q', fate: hush, group: s.tx.group - 1}, func(dst []byte) []byte {

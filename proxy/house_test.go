@@ -124,6 +124,8 @@ func setUp(p *Proxy, server string) {
 	d, found := p.outboxes.last(server, "shop"), knownSchema()
 	d.see("9", found, time.Now())
 	d.set(found, true, time.Now())
+	d.vocabulary.mustAsk(time.Now())
+	d.vocabulary.learn(map[string]struct{}{}, time.Now(), time.Now())
 }
 
 func knownSchema() *schema {
@@ -131,9 +133,10 @@ func knownSchema() *schema {
 	return found
 }
 
-// What a server answers to askWhich and askOwner.
+// What a server answers to askWhich, askWords and askOwner.
 var (
 	sameSchema = []string{"DataRow `base/5/1 9`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
+	noWords    = []string{"RowDescription concat", "CommandComplete `SELECT 0`", "ReadyForQuery I"}
 	itsOwner   = []string{"DataRow `7,8 t t t t postgres`", "CommandComplete `SELECT 1`", "ReadyForQuery I"}
 )
 
@@ -144,6 +147,8 @@ func answerToProbe(text []byte) []string {
 		return sameSchema
 	case bytes.Contains(text, []byte(askOwner)):
 		return itsOwner
+	case bytes.Contains(text, []byte(askWords)):
+		return noWords
 	}
 	return nil
 }

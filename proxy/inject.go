@@ -106,6 +106,7 @@ func (s *session) enter() {
 	s.tx.next(status, answered)
 	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()
+		s.releaseWords()
 	}
 }
 
@@ -151,7 +152,10 @@ func (s *session) countNote(length int) {
 // sync, query and functionCall end a group.
 func (s *session) sync(m message) error {
 	s.enter()
-	s.inGroup = false
+	if err := s.noteImplicitEnd(s.pending.settings.Load()); err != nil {
+		return err
+	}
+	s.inGroup, s.unsynced = false, false
 	e := entry{kind: 'S', group: s.tx.group}
 	if st := s.afterGroup(); st != nil {
 		return s.syncThenNote(m, e, st)

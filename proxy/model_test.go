@@ -67,6 +67,9 @@ func (m *model) handle(kind byte, body []byte) {
 	case m.skipping || kind == 'd' || kind == 'c' || kind == 'f' || kind == 'H':
 	case kind == 'Q':
 		m.query(strings.TrimSuffix(string(body), "\x00"))
+	case kind == 'F' && m.status == 'E':
+		m.fail("25P02")
+		m.ready()
 	case kind == 'F':
 		m.ledger.write("a FunctionCall", false)
 		m.say("FunctionCallResponse x")
@@ -274,8 +277,13 @@ func (m *model) check(ok bool, code string) bool {
 func (m *model) parse(name, text string) {
 	_, taken := m.texts[name]
 	refused := m.status == 'E' && !strings.HasPrefix(text, "ROLLBACK") && !strings.HasPrefix(text, "COMMIT")
-	if m.check(!strings.Contains(text, "SELCT"), "42601") && m.check(!refused, "25P02") && m.check(!taken || name == "", "42P05") {
-		m.texts[name] = text
+	if at := strings.Index(text, "SELCT"); at >= 0 { // read first, whatever has failed
+		m.fail(fmt.Sprintf("42601 P=%d", at+1))
+		m.skipping = true
+		return
+	}
+	if m.check(!refused, "25P02") && m.check(!taken || name == "", "42P05") {
+		m.texts[name] = strings.Trim(text, "; ")
 		m.say("ParseComplete")
 	}
 }
@@ -302,6 +310,9 @@ func (m *model) describe(kind, name string) {
 	}
 	if kind == "S" {
 		m.say(`ParameterDescription "\x00\x00"`)
+	} else if text := m.portals[name].text; strings.HasPrefix(text, "SELECT") || strings.Contains(text, "RETURNING") {
+		m.say("RowDescription n")
+		return
 	}
 	m.say("NoData")
 }

@@ -60,6 +60,8 @@ const absenceLasts = 5 * time.Second
 // database is what is known about the outbox of one database of one server. One that is dropped and made again under the same
 // name, or gets another's name, is another database.
 type database struct {
+	vocabulary vocabulary
+
 	place  string                 // of its catalog; "" until a session has been told
 	outbox atomic.Pointer[schema] // where notes are welcome; nil: nowhere, or it is not known
 	emits  atomic.Bool            // everybody may call pg_logical_emit_message()

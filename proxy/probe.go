@@ -141,7 +141,7 @@ func (s *session) findOutbox() (problem, error) {
 	if !d.isReady() { // a copy of a database that has one
 		return noOutbox, nil
 	}
-	return "", nil
+	return "", s.learnWords()
 }
 
 // findSchema returns schema pgtee, which has this OID, nil if there is none of ours.
@@ -172,37 +172,42 @@ func (r refusal) Error() string {
 
 // ask has the server answer a question on our terms.
 func (s *session) ask(question string) (value []byte, err error) {
+	err = s.askFor(question, func(v []byte) { value = bytes.Clone(v) })
+	return value, err
+}
+
+// askFor gives take each value of the answer's only column; nil is null.
+func (s *session) askFor(question string, take func(value []byte)) (err error) {
 	terms := ourTerms
 	if s.pending.settings.Load().major >= 17 {
 		terms = ourTerms17
 	}
 	began := time.Now()
 	for range maxTries {
-		if value, err = s.askOnce(terms + question); err != refusal("57014") || time.Since(began) > triesLast {
+		if err = s.askOnce(terms+question, take); err != refusal("57014") || time.Since(began) > triesLast {
 			break
 		}
 	}
-	return value, err
+	return err
 }
 
-// askOnce runs a Query that returns one value at most; nil is null. The client sees nothing of it, but what does not belong to it
-// passes.
-func (s *session) askOnce(query string) (value []byte, refused error) {
+// askOnce runs a Query. The client sees nothing of it, but what does not belong to it passes.
+func (s *session) askOnce(query string, take func(value []byte)) (refused error) {
 	text := func(dst []byte) []byte { return append(append(dst, query...), 0) }
 	if _, err := s.server.Write(appendMessage(nil, 'Q', text)); err != nil {
-		return nil, err
+		return err
 	}
 	for {
 		m, ok, err := s.down.message()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !ok || !s.down.holds(m) {
 			if err := s.down.flush(s.client); err != nil {
-				return nil, err
+				return err
 			}
 			if err := s.down.read(s.server); err != nil {
-				return nil, err
+				return err
 			}
 			continue
 		}
@@ -216,13 +221,13 @@ func (s *session) askOnce(query string) (value []byte, refused error) {
 			refused = refusal(errorField(m.body, 'C'))
 			s.down.drop(m)
 		case m.kind == 'D':
-			value = onlyValue(m.body)
+			take(onlyValue(m.body))
 			s.down.drop(m)
 		default:
 			s.down.drop(m)
 		}
 		if m.kind == 'Z' {
-			return value, cmp.Or(s.down.flush(s.client), refused)
+			return cmp.Or(s.down.flush(s.client), refused)
 		}
 	}
 }
@@ -231,10 +236,10 @@ func (s *session) askOnce(query string) (value []byte, refused error) {
 // The others come of settings that have the client told what its statements do, such as client_min_messages = log.
 func isOfOperator(body []byte) bool { return bytes.HasPrefix(errorField(body, 'C'), []byte("57")) }
 
-// onlyValue returns a copy of a DataRow's single column; nil if it is null.
+// onlyValue returns a DataRow's single column, a slice of it; nil if it is null.
 func onlyValue(body []byte) []byte {
 	if len(body) < 7 || body[2]&0x80 != 0 {
 		return nil
 	}
-	return bytes.Clone(body[6:])
+	return body[6:]
 }

@@ -24,6 +24,8 @@ func TestRefusedQuestion(t *testing.T) {
 		bob.heard()
 		bob.answers("DataRow t", "CommandComplete `SELECT 1`", "ReadyForQuery I")
 		bob.heard()
+		bob.answers(noWords...)
+		bob.heard()
 		for _, g := range []*guest{ann, bob} {
 			g.says("Query `INSERT INTO t VALUES (1)`")
 			if _, got := g.heard(); !strings.Contains(got, "pgtee.note") {
@@ -49,6 +51,7 @@ func TestCancelledQuestion(t *testing.T) {
 		ann.answers(sameSchema...)
 		ann.answers(itsOwner...)
 		ann.answers("DataRow t", "CommandComplete `SELECT 1`", "ReadyForQuery I")
+		ann.answers(noWords...)
 		if got, _ := ann.heard(); got != "Z\x00\x00\x00\x05I" {
 			t.Errorf("the client hears %q", got)
 		}
@@ -84,14 +87,14 @@ func TestDatabaseMadeAgain(t *testing.T) {
 			answers [][]string
 			noted   bool
 		}{
-			{0, [][]string{sameSchema, itsOwner, yes}, true},
+			{0, [][]string{sameSchema, itsOwner, yes, noWords}, true},
 			{0, [][]string{sameSchema}, true},
 			{catalogLasts, [][]string{sameSchema, itsOwner}, true},
 			{0, [][]string{row("base/6/1 ")}, false},
 			{0, [][]string{row("base/6/1 9"), itsOwner, no}, false},
 			{absenceLasts / 2, [][]string{row("base/6/1 9")}, false},
 			{absenceLasts, [][]string{row("base/6/1 9"), no}, false},
-			{0, [][]string{row("base/7/1 9"), itsOwner, yes}, true},
+			{0, [][]string{row("base/7/1 9"), itsOwner, yes, noWords}, true},
 			{0, [][]string{row("base/7/1 10"), mayNot}, false},                          // a role that may not call it
 			{0, [][]string{row("base/7/1 10"), row("7,8 t f t t postgres"), yes}, true}, // one that may
 		} {

@@ -84,6 +84,7 @@ func benchSession(b *testing.B, kind Outbox, client, server net.Conn) *session {
 		s.database = &access{database: &database{}}
 		s.database.outbox.Store(knownSchema())
 		s.database.emits.Store(true)
+		s.database.vocabulary.learn(map[string]struct{}{}, time.Now(), time.Now())
 		s.notes = &notes{signer: outbox.MasterKey(testKey).Signer(1), sqlText: true, pid: 4711, now: time.Now}
 	}
 	return s

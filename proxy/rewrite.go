@@ -34,10 +34,15 @@ type queryWriter struct {
 }
 
 // statement follows statement i of the text.
-func (w *queryWriter) statement(i int, st *parser.Statement) {
+func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	s := w.session
 	s.notes.statement++
 	e := effectsOf(st)
+	if endsTransaction(e.tx) {
+		if err := w.end(i, st); err != nil {
+			return err
+		}
+	}
 	p := pathOf('Q', s.need(st.Note, e))
 	inFront, trails := w.form(i, p)
 	switch {
@@ -59,7 +64,7 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 		w.trail(i, st, sql)
 	}
 	if prepared == nil {
-		return
+		return nil
 	}
 	if st.Tx == parser.Prepare {
 		prepared.place = w.place(st)
@@ -70,6 +75,7 @@ func (w *queryWriter) statement(i int, st *parser.Statement) {
 		w.last.next = prepared
 	}
 	w.last = prepared
+	return nil
 }
 
 // form says where the note of statement i stands. Behind the only one of a Query outside a block it would make a block, and
@@ -160,16 +166,22 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	s := w.session
 	w.open()
 	w.copyTo(st.Start)
+	subject := w.subject(st, sql, first, len(s.up.out)-w.start-headerBytes+spliceLength)
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, subject, first, spliceBefore, spliceAfter)
+}
+
+// write appends a note to the text.
+func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
+	s := w.session
 	out := &s.up.out
-	subject := w.subject(st, sql, first, len(*out)-w.start-headerBytes+spliceLength)
-	before := len(*out)
-	*out = append(*out, spliceBefore...)
-	*out = s.notes.append(*out, w.set, subject, first)
-	*out = append(*out, spliceAfter...)
-	length := len(*out) - before
-	w.splices = append(w.splices, splice{result: i + len(w.splices), at: w.charsTo(st.Start), length: length})
-	w.added += length
-	s.countNote(length)
+	start := len(*out)
+	*out = append(*out, before...)
+	*out = s.notes.append(*out, w.set, of, first)
+	*out = append(*out, after...)
+	at.length = len(*out) - start
+	w.splices = append(w.splices, at)
+	w.added += at.length
+	s.countNote(at.length)
 }
 
 // trail writes the text up to the end of the statement, and the note for it, which is for what has written.
@@ -177,18 +189,9 @@ func (w *queryWriter) trail(i int, st *parser.Statement, sql []byte) {
 	s := w.session
 	w.open()
 	w.copyTo(st.End)
-	out := &s.up.out
-	first := s.tx.trail()
 	of := s.behind(s.notes.carry(sql, st.Secret, w.set))
-	before := len(*out)
-	*out = append(*out, trailBefore...)
-	*out = s.notes.append(*out, w.set, of, first)
-	*out = append(*out, trailAfter...)
-	length := len(*out) - before
-	last := i == len(s.list)-1
-	w.splices = append(w.splices, splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), length: length, closes: last})
-	w.added += length
-	s.countNote(length)
+	at := splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), closes: i == len(s.list)-1}
+	w.write(at, of, s.tx.trail(), trailBefore, trailAfter)
 }
 
 // subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it

@@ -40,10 +40,12 @@ type session struct {
 	notes      *notes // nil: no note is ever sent in this session
 	tx         transaction
 	inGroup    bool // tx.group has begun
+	unsynced   bool // a group of the extended protocol has not ended by a Sync: the server may discard everything up to one
 	statements *statements
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
 	list       []parser.Statement                 // scratch
+	doubted    []string                           // words of DDL whose transaction may be open
 	terminated bool                               // the client has said that it ends
 
 	// Of the replies.
@@ -71,6 +73,7 @@ func (s *session) setAddress(from netip.AddrPort) {
 // run serves the client until either side ends.
 func (s *session) run(ctx context.Context) {
 	defer s.close()
+	defer s.releaseWords()
 	err := s.logIn(ctx)
 	if err == nil {
 		err = s.relay()

@@ -21,6 +21,7 @@ func (s *session) query(m message) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
+	s.unsynced = s.unsynced || s.inGroup
 	s.enter()
 	s.inGroup = false
 	e := entry{kind: 'Q', group: s.tx.group}
@@ -44,8 +45,11 @@ func (s *session) query(m message) error {
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
 	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || setsEncoding(s.list)
 	for i := range s.list {
-		w.statement(i, &s.list[i])
+		if err := w.statement(i, &s.list[i]); err != nil {
+			return err
+		}
 	}
+	w.implicitEnd()
 	if !readable || !m.whole() {
 		s.applyUnknown()
 	}
@@ -82,6 +86,7 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 			s.list[i].Name = "" // not the name that the server reads
 		}
 	}
+	s.inform(readable, lexis)
 	return ok
 }
 

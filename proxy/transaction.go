@@ -16,6 +16,8 @@ type transaction struct {
 	noted   bool   // it has a note: whatever may write gets one too
 	carried bool   // ... that no ROLLBACK TO can have taken back
 	last    uint64 // hash of the SQL that the last note was for; 0 for none
+	sent    int    // notes of it, or more
+	holds   bool   // it has a cursor whose query runs at COMMIT, or had
 	missed  bool   // something that may have written had no note: no note behind can claim what came before it
 }
 
@@ -29,7 +31,9 @@ func (t *transaction) next(status byte, answered uint32) {
 		t.begun = t.open
 	}
 	t.failed = status == 'E' && t.certain
-	t.missed = t.missed && !(t.certain && status == 'I')
+	if t.certain && status == 'I' {
+		t.end()
+	}
 	switch {
 	case t.open:
 	case t.begun:
@@ -39,8 +43,14 @@ func (t *transaction) next(status byte, answered uint32) {
 	}
 }
 
-// forget is the end of a transaction.
+// forget is what may be the end of a transaction.
 func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
+
+// end is the end of a transaction that is certain.
+func (t *transaction) end() {
+	t.forget()
+	t.sent, t.holds, t.missed = 0, false, false
+}
 
 // wants reports whether a statement gets a note here.
 func (t *transaction) wants(when condition) bool {
@@ -63,6 +73,7 @@ func (t *transaction) wants(when condition) bool {
 func (t *transaction) note(hash uint64) (first bool) {
 	first = !t.carried
 	t.noted, t.carried, t.last = true, true, hash
+	t.sent++
 	return first
 }
 
@@ -70,7 +81,14 @@ func (t *transaction) note(hash uint64) (first bool) {
 // first one of the transaction.
 func (t *transaction) trail() (first bool) {
 	t.last = 0
+	t.sent++
 	return !t.carried
+}
+
+// blamesLate reports whether what is written at the end of the transaction would be under the name of a statement that may not
+// have caused it: the last of several, or one that is no cursor.
+func (t *transaction) blamesLate(defers bool) bool {
+	return !t.failed && (t.holds && t.sent > 0 || defers && t.sent > 1)
 }
 
 // apply follows what a statement does to the transaction.
@@ -79,13 +97,13 @@ func (t *transaction) apply(effect parser.Effect) {
 	case parser.Begin:
 		t.open, t.begun = true, true
 	case parser.Commit, parser.Rollback, parser.PrepareTransaction:
-		t.forget()
-		t.missed = false
+		t.end()
 		t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 	case parser.CommitChain, parser.RollbackChain: // refused outside a block
-		t.forget()
-		t.missed = false
+		t.end()
 		t.open, t.begun, t.failed, t.ending, t.revived = true, true, false, t.group, t.group
+	case parser.Hold:
+		t.holds = true
 	case parser.RollbackTo:
 		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
 	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:
@@ -96,7 +114,7 @@ func (t *transaction) apply(effect parser.Effect) {
 // keepsNote reports whether the last note stays good for what follows a statement with this effect.
 func keepsNote(effect parser.Effect) bool {
 	switch effect {
-	case parser.NoEffect, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
+	case parser.NoEffect, parser.Hold, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
 		return true
 	}
 	return false

@@ -1,0 +1,272 @@
+package proxy
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// What a query calls is not all in its text: views, policies, operators, casts and domains have functions of their own, which may
+// write. So the proxy asks the catalog for the names of those that may, and a query that has one of these words gets a note.
+
+// askWords lists the names of functions that may write, and of what depends on one, each behind w. Those of C that are not
+// volatile cannot. Then come d, if a trigger of somebody's may wait for the commit, and a, if something without a name may call such a function: an
+// implicit cast, or one to a type that has several names.
+//
+// The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator
+// 2617, pg_rewrite 2618, pg_policy 3256; and of the types trigger and event_trigger.
+const askWords = `WITH RECURSIVE unsure (class, object) AS (
+SELECT 1255::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND n.nspname OPERATOR(pg_catalog.<>) 'pgtee'
+AND NOT (l.lanname OPERATOR(pg_catalog.=) ANY ('{c,internal}'::pg_catalog.name[]) AND p.provolatile OPERATOR(pg_catalog.<>) 'v')
+AND p.prorettype OPERATOR(pg_catalog.<>) ALL ('{2279,3838}'::pg_catalog.oid[])
+UNION SELECT m.class, m.object FROM unsure AS u
+JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) u.class AND d.refobjid OPERATOR(pg_catalog.=) u.object
+CROSS JOIN LATERAL (
+SELECT 1259::pg_catalog.oid, r.ev_class FROM pg_catalog.pg_rewrite AS r
+WHERE d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND r.oid OPERATOR(pg_catalog.=) d.objid AND r.ev_type OPERATOR(pg_catalog.=) '1'
+UNION ALL SELECT 1259, p.polrelid FROM pg_catalog.pg_policy AS p WHERE d.classid OPERATOR(pg_catalog.=) 3256::pg_catalog.oid AND p.oid OPERATOR(pg_catalog.=) d.objid
+UNION ALL SELECT 1247, c.casttarget FROM pg_catalog.pg_cast AS c WHERE d.classid OPERATOR(pg_catalog.=) 2605::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.objid
+UNION ALL SELECT 1247, c.contypid FROM pg_catalog.pg_constraint AS c WHERE d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) d.objid
+AND c.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+UNION ALL SELECT d.classid, d.objid WHERE d.classid OPERATOR(pg_catalog.=) ANY ('{1247,1255,2617}'::pg_catalog.oid[])
+) AS m (class, object))
+SELECT DISTINCT pg_catalog.concat('w', CASE
+WHEN u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid THEN (SELECT p.proname FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.=) u.object)
+WHEN u.class OPERATOR(pg_catalog.=) 1259::pg_catalog.oid THEN (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) u.object)
+WHEN u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid THEN (SELECT t.typname FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) u.object)
+ELSE (SELECT o.oprname FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) u.object) END) FROM unsure AS u
+UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal)
+UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
+WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)`
+
+const (
+	wordsLast    = time.Minute      // a session that starts asks again after so long
+	wordsShare   = 100              // ... and after so many times what the question took
+	doubtsLast   = 10 * time.Second // ... and after so long, if DDL has passed
+	maxWords     = 200_000
+	maxDoubtful  = 4096
+	everyWord    = "*" // in words: every query may write
+	deferredWord = "(" // in words: a trigger may wait for the commit
+)
+
+// vocabulary is what the proxy knows about the words of one database. It may be used by any goroutine.
+type vocabulary struct {
+	known atomic.Pointer[map[string]struct{}] // the catalog's words; nil until a session has been told
+	fresh atomic.Pointer[map[string]struct{}] // those that DDL has had since, and may be such words now
+
+	mu      sync.Mutex
+	asked   time.Time
+	took    time.Duration
+	doubted map[string]doubt // of fresh
+}
+
+// doubt is about a word of DDL.
+type doubt struct {
+	holders int // sessions whose transaction with that DDL may be open
+	last    time.Time
+}
+
+// mustAsk reports whether a session that starts asks the catalog, and keeps others from that.
+func (v *vocabulary) mustAsk(now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	lasts := wordsLast
+	switch {
+	case v.known.Load() == nil: // another session asks, or was refused
+		lasts = time.Second
+	case len(v.doubted) > 0:
+		lasts = doubtsLast
+	}
+	if !v.asked.IsZero() && now.Sub(v.asked) < max(lasts, wordsShare*v.took) {
+		return false
+	}
+	v.asked = now
+	return true
+}
+
+// learn takes the catalog's words, which were asked for at that time.
+func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.took = now.Sub(asked)
+	v.known.Store(&words)
+	maps.DeleteFunc(v.doubted, func(_ string, d doubt) bool { return d.holders == 0 && d.last.Before(asked.Add(-time.Second)) })
+	v.publishDoubts()
+}
+
+// doubt adds words of DDL, which stay at least until release.
+func (v *vocabulary) doubt(words []string, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.doubted == nil {
+		v.doubted = map[string]doubt{}
+	}
+	for _, word := range words {
+		if _, known := v.doubted[word]; !known && len(v.doubted) >= maxDoubtful {
+			word = everyWord
+		}
+		d := v.doubted[word]
+		v.doubted[word] = doubt{d.holders + 1, now}
+	}
+	v.publishDoubts()
+}
+
+// release says that the transaction with that DDL has ended.
+func (v *vocabulary) release(words []string, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, word := range words {
+		d, known := v.doubted[word]
+		if !known {
+			d, word = v.doubted[everyWord], everyWord
+		}
+		v.doubted[word] = doubt{d.holders - 1, now}
+	}
+}
+
+func (v *vocabulary) publishDoubts() {
+	words := make(map[string]struct{}, len(v.doubted))
+	for word := range v.doubted {
+		words[word] = struct{}{}
+	}
+	v.fresh.Store(&words)
+}
+
+// has reports whether a word is one of something that may write. Before the catalog's words are known all are.
+func (v *vocabulary) has(word []byte) bool {
+	known, fresh := v.known.Load(), v.fresh.Load()
+	if known == nil {
+		return true
+	}
+	_, ok := (*known)[string(word)]
+	if !ok && fresh != nil {
+		_, ok = (*fresh)[string(word)]
+	}
+	return ok
+}
+
+// isEmpty reports whether there is no such word.
+func (v *vocabulary) isEmpty() bool {
+	known, fresh := v.known.Load(), v.fresh.Load()
+	return known != nil && len(*known) == 0 && (fresh == nil || len(*fresh) == 0)
+}
+
+// mayDefer reports whether something may be written at a commit.
+func (v *vocabulary) mayDefer() bool { return !v.isEmpty() && v.has([]byte(deferredWord)) }
+
+// learnWords asks the catalog. A session whose question is refused leaves it to the next.
+func (s *session) learnWords() error {
+	v := &s.database.vocabulary
+	began := time.Now()
+	if !v.mustAsk(began) {
+		return nil
+	}
+	words := map[string]struct{}{}
+	err := s.askFor(askWords, func(value []byte) {
+		switch {
+		case len(value) == 0 || len(words) >= maxWords:
+			words[everyWord] = struct{}{}
+		case value[0] == 'd':
+			words[deferredWord] = struct{}{}
+		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ", " "+string(value[1:])+" "): // these are used without being written, too
+			words[everyWord] = struct{}{}
+		default:
+			words[string(value[1:])] = struct{}{}
+		}
+	})
+	if err == nil {
+		v.learn(words, began, time.Now())
+	}
+	return err
+}
+
+// inform corrects what the parser has read in a text, by the words of the database, and follows its DDL.
+func (s *session) inform(text []byte, lexis parser.Lexis) {
+	if s.database == nil || !s.database.isReady() {
+		return
+	}
+	v := &s.database.vocabulary
+	for i := range s.list {
+		st := &s.list[i]
+		if changesWords(st) {
+			s.followDDL(text[st.Start:st.End], st, lexis)
+		}
+		if st.Note == parser.Never && hasQuery(st) && !v.isEmpty() && v.mentionedIn(text[st.Start:st.End], lexis) {
+			if st.Tx == parser.Prepare {
+				st.Inner = parser.IfNoted
+			} else {
+				st.Note = parser.IfNoted
+			}
+		}
+	}
+}
+
+// hasQuery reports whether a statement that writes nothing by its text may run a query, or prepares one.
+func hasQuery(st *parser.Statement) bool {
+	switch st.Verb {
+	case "SELECT", "EXPLAIN", "COPY":
+		return true
+	}
+	return st.Tx == parser.Prepare && st.Inner == parser.Never
+}
+
+// mentionedIn reports whether a text has one of the words.
+func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis) bool {
+	return v.has([]byte(everyWord)) || !parser.Names(text, lexis, func(name []byte) bool { return !v.has(name) })
+}
+
+// changesWords reports whether a statement may make something that may write, or give it another name.
+func changesWords(st *parser.Statement) bool {
+	first, kind, _ := strings.Cut(st.Verb, " ")
+	if first != "CREATE" && first != "ALTER" {
+		return false
+	}
+	switch kind {
+	case "FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE", "VIEW", "POLICY", "OPERATOR", "CAST", "DOMAIN", "TYPE", "RULE", "SCHEMA", "EXTENSION":
+		return true
+	case "TRIGGER":
+		return first == "CREATE"
+	case "TABLE":
+		return first == "ALTER"
+	}
+	return false
+}
+
+// followDDL has the words of a DDL statement count as those of something that may write, until the catalog is asked again.
+func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexis) {
+	var words []string
+	security := st.Verb != "ALTER TABLE"
+	switch st.Verb {
+	case "CREATE EXTENSION", "ALTER EXTENSION": // what is in it is not said
+		words = []string{everyWord, deferredWord}
+	case "CREATE TRIGGER":
+		words = []string{deferredWord}
+	default:
+		readable := parser.Names(text, lexis, func(name []byte) bool {
+			words = append(words, string(name))
+			security = security || string(name) == "security" || string(name) == "rename"
+			return len(words) < maxDoubtful
+		})
+		if !readable {
+			words = []string{everyWord}
+		}
+	}
+	if security {
+		s.doubted = append(s.doubted, words...)
+		s.database.vocabulary.doubt(words, time.Now())
+	}
+}
+
+// releaseWords is called where no transaction is open.
+func (s *session) releaseWords() {
+	if len(s.doubted) > 0 {
+		s.database.vocabulary.release(s.doubted, time.Now())
+		s.doubted = nil
+	}
+}
