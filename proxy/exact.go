@@ -47,6 +47,9 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	text, _, _ := cutString(m.body)
 	of := s.notes.carry(text[st.Start:st.End], st.Secret, set)
 	s.apply(effectsOf(st), subject{})
+	if err := s.noteMissed(set); err != nil {
+		return err
+	}
 	for _, request := range []struct {
 		entry
 		body []byte
@@ -60,7 +63,7 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 			return err
 		}
 	}
-	if err := s.note(swallow, s.behind(of), set, s.tx.trail()); err != nil {
+	if err := s.note(swallow, of.behind(), set, s.tx.trail()); err != nil {
 		return err
 	}
 	if err := s.send(entry{kind: 'C', fate: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {

@@ -148,10 +148,22 @@ func (s *session) trails(st *statement, set *settings) bool {
 
 // forwardAndNote sends an Execute and the note behind it.
 func (s *session) forwardAndNote(m message, e entry, st *statement, set *settings) error {
+	if err := s.noteMissed(set); err != nil {
+		return err
+	}
 	if err := s.forward(m, e); err != nil {
 		return err
 	}
-	return s.note(swallow, s.behind(st.subject), set, s.tx.trail())
+	return s.note(swallow, st.subject.behind(), set, s.tx.trail())
+}
+
+// noteMissed sends a note of no statement for what has come without one, before what gets a note behind it.
+func (s *session) noteMissed(set *settings) error {
+	if !s.tx.missed {
+		return nil
+	}
+	s.tx.missed = false
+	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
 // noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a

@@ -25,7 +25,7 @@ func (s *session) functionCall(m message) error {
 			return err
 		}
 	}
-	s.tx.missed = true
+	s.tx.miss()
 	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 

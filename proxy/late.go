@@ -17,9 +17,14 @@ func endsTransaction(effect parser.Effect) bool {
 	return effect == parser.Commit || effect == parser.CommitChain || effect == parser.PrepareTransaction
 }
 
-// blamesLate reports whether the transaction needs a note of no statement before its end.
-func (s *session) blamesLate(set *settings) bool {
-	return s.notes != nil && s.terms.Attribution == AttributionStatement && s.tx.sent > 0 && s.notesNow(set) && s.tx.blamesLate(s.database.vocabulary.mayDefer())
+// blamesLate reports whether what is written at the end of the transaction, which a statement ends or not, would be under the name
+// of a statement that may not have caused it: the last of several, or one that is no cursor.
+func (s *session) blamesLate(set *settings, explicit bool) bool {
+	tx := &s.tx
+	if s.notes == nil || tx.sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
+		return false
+	}
+	return tx.holds || explicit && tx.mayHold || tx.sent > 1 && s.database.vocabulary.mayDefer()
 }
 
 // mayNoteEnd reports whether such a note can stand in front of a statement that ends a block: not of one that has failed, where
@@ -37,7 +42,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 
 // noteEnd sends it before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
-	if !s.blamesLate(set) {
+	if !s.blamesLate(set, true) {
 		return nil
 	}
 	if ok, err := s.mayNoteEnd(); !ok || err != nil {
@@ -48,7 +53,7 @@ func (s *session) noteEnd(set *settings) error {
 
 // noteImplicitEnd sends it before the Sync that ends a group outside a block.
 func (s *session) noteImplicitEnd(set *settings) error {
-	if s.tx.open || s.tx.begun || !s.blamesLate(set) {
+	if s.tx.open || s.tx.begun || !s.blamesLate(set, false) {
 		return nil
 	}
 	return s.note(swallow, nobody, set, s.tx.trail())
@@ -57,7 +62,7 @@ func (s *session) noteImplicitEnd(set *settings) error {
 // end writes it in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
-	if !w.ready || !s.blamesLate(w.set) {
+	if !w.ready || !s.blamesLate(w.set, true) {
 		return nil
 	}
 	if i == 0 { // behind another statement of the text it does not run if that fails
@@ -65,9 +70,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 			return err
 		}
 	}
-	w.open()
-	w.copyTo(st.Start)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, nobody, s.tx.trail(), spliceBefore, trailAfter+";")
+	w.nobody(i, st)
 	return nil
 }
 
@@ -75,7 +78,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
-	if !w.ready || last < 1 || s.tx.open || s.tx.begun || !w.message.whole() || !s.blamesLate(w.set) {
+	if !w.ready || last < 1 || s.tx.open || s.tx.begun || !w.message.whole() || !s.blamesLate(w.set, false) {
 		return
 	}
 	st := &s.list[last]

@@ -71,13 +71,10 @@ func ddlFlag(st *parser.Statement) outbox.Flags {
 	return 0
 }
 
-// behind makes the subject of a note that stands behind its statement: none, if what came before it may be another one's.
-func (s *session) behind(of subject) subject {
-	if s.tx.missed {
-		return subject{flags: outbox.FlagNameless}
-	}
-	of.flags |= outbox.FlagBehind
-	return of
+// behind makes the subject of a note that stands behind its statement.
+func (s subject) behind() subject {
+	s.flags |= outbox.FlagBehind
+	return s
 }
 
 // isRow reports whether a note becomes a row of the outbox: the first one of its transaction may.

@@ -48,8 +48,11 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	switch {
 	case inFront:
 		w.note(i, st)
+	case trails && s.tx.missed:
+		s.tx.missed = false
+		w.nobody(i, st)
 	case p.form == splicing && !trails:
-		s.tx.missed = true
+		s.tx.miss()
 	}
 	sql := w.text[st.Start:st.End]
 	if e.reads() {
@@ -170,6 +173,13 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, subject, first, spliceBefore, spliceAfter)
 }
 
+// nobody writes the text up to statement i, and a note of no statement.
+func (w *queryWriter) nobody(i int, st *parser.Statement) {
+	w.open()
+	w.copyTo(st.Start)
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, nobody, w.session.tx.trail(), spliceBefore, trailAfter+";")
+}
+
 // write appends a note to the text.
 func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
 	s := w.session
@@ -189,7 +199,7 @@ func (w *queryWriter) trail(i int, st *parser.Statement, sql []byte) {
 	s := w.session
 	w.open()
 	w.copyTo(st.End)
-	of := s.behind(s.notes.carry(sql, st.Secret, w.set))
+	of := s.notes.carry(sql, st.Secret, w.set).behind()
 	at := splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), closes: i == len(s.list)-1}
 	w.write(at, of, s.tx.trail(), trailBefore, trailAfter)
 }

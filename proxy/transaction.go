@@ -18,7 +18,9 @@ type transaction struct {
 	last    uint64 // hash of the SQL that the last note was for; 0 for none
 	sent    int    // notes of it, or more
 	holds   bool   // it has a cursor whose query runs at COMMIT, or had
-	missed  bool   // something that may have written had no note: no note behind can claim what came before it
+	mayHold bool   // ... or may have made one by a statement that was not read
+	missed  bool   // something that may have written since the last note had none: a note behind would claim that
+	missing bool   // ... or had none before that, which ROLLBACK TO can make true again
 }
 
 // next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
@@ -49,7 +51,7 @@ func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 // end is the end of a transaction that is certain.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.holds, t.missed = 0, false, false
+	t.sent, t.holds, t.mayHold, t.missed, t.missing = 0, false, false, false, false
 }
 
 // wants reports whether a statement gets a note here.
@@ -85,12 +87,6 @@ func (t *transaction) trail() (first bool) {
 	return !t.carried
 }
 
-// blamesLate reports whether what is written at the end of the transaction would be under the name of a statement that may not
-// have caused it: the last of several, or one that is no cursor.
-func (t *transaction) blamesLate(defers bool) bool {
-	return !t.failed && (t.holds && t.sent > 0 || defers && t.sent > 1)
-}
-
 // apply follows what a statement does to the transaction.
 func (t *transaction) apply(effect parser.Effect) {
 	switch effect {
@@ -105,6 +101,7 @@ func (t *transaction) apply(effect parser.Effect) {
 	case parser.Hold:
 		t.holds = true
 	case parser.RollbackTo:
+		t.missed = t.missing
 		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
 	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
@@ -123,8 +120,12 @@ func keepsNote(effect parser.Effect) bool {
 // rearm follows a statement that may have ended the transaction, or have taken a note back.
 func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 
+// miss records that something that may write gets no note.
+func (t *transaction) miss() { t.missed, t.missing = true, true }
+
 // applyUnknown follows a statement that cannot be read: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
 	t.forget()
+	t.mayHold = true
 	t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group
 }
