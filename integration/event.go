@@ -35,11 +35,15 @@ type Attribution struct {
 		Role        string `json:"role"`
 		Application string `json:"application"`
 		PID         int32  `json:"pid"`
+		Actor       string `json:"actor"`
 	} `json:"session"`
 	Statement struct {
-		Number int    `json:"number"`
-		Text   string `json:"text"`
+		Number      int    `json:"number"`
+		Text        string `json:"text"`
+		Fingerprint string `json:"fingerprint"`
 	} `json:"statement"`
+	Context map[string]string `json:"context"`
+
 	Via      string `json:"via"`
 	Verified bool   `json:"verified"`
 }

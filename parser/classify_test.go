@@ -263,7 +263,7 @@ func TestEffect(t *testing.T) {
 			t.Errorf("%s: got %v, %v", test.sql, stmts, ok)
 			continue
 		}
-		test.want.End = len(test.sql)
+		test.want.End, test.want.To = len(test.sql), len(test.sql)
 		if stmts[0] != test.want {
 			t.Errorf("%s:\n got %+v\nwant %+v", test.sql, stmts[0], test.want)
 		}

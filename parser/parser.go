@@ -7,6 +7,8 @@ package parser
 type Statement struct {
 	Start  int    // offset of its first word, in bytes
 	End    int    // offset after its last token (before the semicolon), in bytes
+	From   int    // offset of the comments in front of it; Start if there are none
+	To     int    // offset after the comments behind it, in front of its semicolon or at the end of the text; End if there are none
 	Verb   string // its command in capitals: "INSERT", "CREATE TABLE", "COPY", "SELECT"; "" if it cannot be read
 	Note   Need
 	Tx     Effect

@@ -20,6 +20,9 @@ func isPasswordName(name []byte) bool {
 	return containsFold(name, "PASSW") || containsFold(name, "PASSP") || containsFold(name, "PWD")
 }
 
+// Leaks tells whether a text of its own may hold a credential.
+func Leaks(text []byte) bool { return leaks(text) }
+
 // leaks tells whether a literal or comment may hold a credential: it mentions a password or a bearer token, assigns a secret,
 // or is a URL with a password.
 func leaks(text []byte) bool {

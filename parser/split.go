@@ -1,5 +1,7 @@
 package parser
 
+import "bytes"
+
 // Split appends the statements of sql, the text of one Query or Parse message, to dst, in order. Offsets count
 // the bytes of sql. Empty statements are left out, as PostgreSQL does: the k-th statement gives the k-th result,
 // and a text without any statement gives one EmptyQueryResponse.
@@ -16,9 +18,10 @@ func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 			return dst[:first], false
 		}
 		if start == end {
+			s.closing(dst[first:])
 			break
 		}
-		dst = append(dst, Statement{Start: start, End: end})
+		dst = append(dst, s.extent(start, end))
 	}
 	if s.atomic && !agrees(sql, lexis, len(dst)-first) {
 		return dst[:first], false
@@ -39,16 +42,16 @@ func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 			if start == end || start == len(sql) {
 				start = from // white space or a comment
 			}
-			dst = append(dst, Statement{Start: start, End: len(sql)})
+			from = min(s.from, start)
+			dst = append(dst, Statement{Start: start, End: len(sql), From: start - len(comments(sql[from:start])), To: len(sql)})
 			break
 		}
-		dst = append(dst, Statement{Start: start, End: end})
+		dst = append(dst, s.extent(start, end))
 	}
 	last := &dst[len(dst)-1]
 	understandAll(dst[first:len(dst)-1], sql, lexis)
-	rest := sql[last.Start:]
-	classify(last, opening(rest, lexis), lexis)
-	last.Secret = Unread(rest, lexis).Secret
+	classify(last, opening(sql[last.Start:], lexis), lexis)
+	last.Secret = Unread(sql[last.From:], lexis).Secret
 	if last.Inner = Always; last.Note != After && last.Verb != "CALL" && last.Verb != "DO" {
 		last.Note = Always
 	}
@@ -69,9 +72,10 @@ func opening(sql []byte, lexis Lexis) []byte {
 func understandAll(list []Statement, sql []byte, lexis Lexis) {
 	secrets := mentionsSecret(sql)
 	for i := range list {
-		text := sql[list[i].Start:list[i].End]
-		classify(&list[i], text, lexis)
-		list[i].Secret = secrets && holdsSecret(text, lexis)
+		st := &list[i]
+		text := sql[st.Start:st.End]
+		classify(st, text, lexis)
+		st.Secret = secrets && (holdsSecret(text, lexis) || leaks(sql[st.From:st.Start]) || leaks(sql[st.End:st.To]))
 	}
 }
 
@@ -81,12 +85,13 @@ func Unread(sql []byte, lexis Lexis) Statement {
 	if secret {
 		_, secret = Redact(nil, sql, lexis)
 	}
-	return Statement{End: len(sql), Note: Always, Secret: secret}
+	return Statement{End: len(sql), To: len(sql), Note: Always, Secret: secret}
 }
 
 // splitter finds where the statements of a text end.
 type splitter struct {
 	lexer
+	from   int  // behind the semicolon in front of the statement
 	ended  bool // the end of the text was seen
 	atomic bool // a body BEGIN ATOMIC … END was seen
 }
@@ -94,8 +99,10 @@ type splitter struct {
 // statement reads up to the next semicolon or the end of the text. Without a further statement start equals end. If it is not
 // ok, the statement that starts there cannot be read to its end.
 func (s *splitter) statement() (start, end int, ok bool) {
+	s.from = s.pos
 	t := s.next()
 	for s.is(t, ';') {
+		s.from = s.pos
 		t = s.next()
 	}
 	start, end = t.start, t.start
@@ -130,6 +137,32 @@ func (s *splitter) statement() (start, end int, ok bool) {
 		end = t.end
 	}
 }
+
+// extent is the statement that has just been read, with its comments. A comment belongs to the statement that it stands in, or
+// else in front of.
+func (s *splitter) extent(start, end int) Statement {
+	behind := s.pos
+	if !s.ended {
+		behind-- // the semicolon
+	}
+	return Statement{
+		Start: start, End: end,
+		From: start - len(comments(s.sql[s.from:start])),
+		To:   end + len(bytes.TrimRight(s.sql[end:behind], blanks)),
+	}
+}
+
+// closing gives the last statement the comments behind the last semicolon.
+func (s *splitter) closing(list []Statement) {
+	if rest := bytes.TrimRight(s.sql[s.from:], blanks); len(list) > 0 && len(rest) > 0 {
+		list[len(list)-1].To = s.from + len(rest)
+	}
+}
+
+const blanks = " \t\n\r\f\v"
+
+// comments returns what stands between a semicolon and a statement from the first comment on: there is nothing else but blanks.
+func comments(between []byte) []byte { return bytes.TrimLeft(between, blanks) }
 
 // nesting counts the open BEGIN ATOMIC and CASE of a routine's body. CASE and END may name a column, too: there,
 // and where BEGIN ATOMIC makes a difference at all, PostgreSQL's grammar has the last word.

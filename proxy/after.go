@@ -46,7 +46,7 @@ func (s *session) after(m message, set *settings) *parser.Statement {
 func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
-	subject := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	subject := s.notes.carry(carriedText(text, st), st.Secret, set)
 	subject.flags |= outbox.FlagAfter | ddlFlag(st)
 	s.apply(effectsOf(st), subject)
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {

@@ -45,7 +45,7 @@ func hasParameter(text []byte) bool {
 func (s *session) queryExactly(m message, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
-	of := s.notes.carry(text[st.Start:st.End], st.Secret, set)
+	of := s.notes.carry(carriedText(text, st), st.Secret, set)
 	s.apply(effectsOf(st), subject{})
 	if err := s.noteMissed(set); err != nil {
 		return err

@@ -40,8 +40,11 @@ func (s *session) study(text []byte, ended bool) *statement {
 	if ended {
 		st.hash = hashOf(text)
 	}
+	if st.effects.reads() {
+		st.arguments = st.place.arguments(text[found.Start:found.End])
+	}
 	if st.need != parser.Never || st.effects.inner != parser.Never {
-		st.subject = s.notes.carry(text[found.Start:found.End], found.Secret, set)
+		st.subject = s.notes.carry(carriedText(text, found), found.Secret, set)
 		st.subject.flags |= ddlFlag(found)
 	}
 	return st
@@ -129,7 +132,7 @@ func (s *session) execute(m message) error {
 			s.applyUnknown()
 		} else {
 			if st.effects.reads() {
-				e.borrowed = borrow(st.place.arguments(st.subject.sql), s.statements.run(st.effects, s.tx.group).place)
+				e.borrowed = borrow(st.arguments, s.statements.run(st.effects, s.tx.group).place)
 			}
 			e.statement = s.apply(st.effects, st.subject)
 		}

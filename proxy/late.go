@@ -85,7 +85,11 @@ func (w *queryWriter) implicitEnd() {
 	if !parser.Parses(w.text[st.Start:st.End], w.set.lexis) {
 		return
 	}
+	before := trailBefore
+	if st.To > st.End { // the last comment may end with its line only
+		before = "\n" + trailBefore
+	}
 	w.open()
-	w.copyTo(st.End)
-	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.End), closes: true}, nobody, s.tx.trail(), trailBefore, trailAfter)
+	w.copyTo(st.To)
+	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), before, trailAfter)
 }

@@ -54,17 +54,16 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	case p.form == splicing && !trails:
 		s.tx.miss()
 	}
-	sql := w.text[st.Start:st.End]
 	if e.reads() {
 		w.borrow(i, st, s.statements.run(e, s.tx.group).place)
 	}
 	var prepares subject
 	if e.inner != parser.Never {
-		prepares = s.notes.carry(sql, st.Secret, w.set)
+		prepares = s.notes.carry(carriedText(w.text, st), st.Secret, w.set)
 	}
 	prepared := s.apply(e, prepares)
 	if trails {
-		w.trail(i, st, sql)
+		w.trail(i, st)
 	}
 	if prepared == nil {
 		return nil
@@ -127,11 +126,11 @@ func (w *queryWriter) note(i int, st *parser.Statement) {
 	if st.End <= w.covered && w.cover != 0 && s.tx.last == w.cover {
 		return
 	}
-	end, stretches := st.End, len(w.splices) >= maxNotes && st.Start >= w.covered
+	end, stretches := st.To, len(w.splices) >= maxNotes && st.Start >= w.covered
 	if stretches {
 		end = w.stretch(i)
 	}
-	sql := w.text[st.Start:end]
+	sql := w.text[st.From:end]
 	hash := w.hash(sql, end)
 	if stretches {
 		w.covered, w.cover = end, hash
@@ -145,13 +144,13 @@ func (w *queryWriter) note(i int, st *parser.Statement) {
 // than what a note brings along.
 func (w *queryWriter) stretch(i int) (end int) {
 	list := w.session.list[i:]
-	end = list[0].End
+	end = list[0].To
 	for n := range list {
 		st := &list[n]
-		if st.End-list[0].Start > noteSQLBytes || st.Secret || st.IsDDL() || !keepsNote(st.Tx) {
+		if st.To-list[0].From > noteSQLBytes || st.Secret || st.IsDDL() || !keepsNote(st.Tx) {
 			break
 		}
-		end = st.End
+		end = st.To
 	}
 	return end
 }
@@ -164,13 +163,14 @@ func (w *queryWriter) hash(sql []byte, end int) uint64 {
 	return hashOf(sql)
 }
 
-// splice writes the text up to the statement, and the note for sql, which begins there.
+// splice writes the text up to the statement, and the note for sql, which begins there or, if hints come first, before.
 func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
 	s := w.session
 	w.open()
-	w.copyTo(st.Start)
-	subject := w.subject(st, sql, first, len(s.up.out)-w.start-headerBytes+spliceLength)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, subject, first, spliceBefore, spliceAfter)
+	at := spliceAt(w.text, st)
+	w.copyTo(at)
+	subject := w.subject(st, sql, first, at == st.From, len(s.up.out)-w.start-headerBytes+spliceLength)
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, spliceBefore, spliceAfter)
 }
 
 // nobody writes the text up to statement i, and a note of no statement.
@@ -195,20 +195,23 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 }
 
 // trail writes the text up to the end of the statement, and the note for it, which is for what has written.
-func (w *queryWriter) trail(i int, st *parser.Statement, sql []byte) {
+func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
 	w.open()
 	w.copyTo(st.End)
-	of := s.notes.carry(sql, st.Secret, w.set).behind()
+	of := s.notes.carry(carriedText(w.text, st), st.Secret, w.set).behind()
 	at := splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), closes: i == len(s.list)-1}
 	w.write(at, of, s.tx.trail(), trailBefore, trailAfter)
 }
 
 // subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
-// along.
-func (w *queryWriter) subject(st *parser.Statement, sql []byte, first bool, offset int) (of subject) {
+// along, as it must where the note itself stands inside.
+func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole bool, offset int) (of subject) {
 	n := w.session.notes
-	if !n.sqlText || w.carries || st.Secret {
+	if !n.sqlText || w.carries || st.Secret || !whole {
+		if len(sql) == st.To-st.From {
+			sql = carriedText(w.text, st)
+		}
 		of = n.carry(sql, st.Secret, w.set)
 	} else {
 		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}

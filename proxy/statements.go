@@ -18,6 +18,7 @@ type statement struct {
 	subject    subject
 	hash       uint64 // of the text; 0 if it was not seen whole
 	place      place
+	arguments  place      // of EXECUTE
 	group      uint32     // that it was sent in
 	next       *statement // that the same Query prepares
 

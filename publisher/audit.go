@@ -45,13 +45,14 @@ type tableCount struct {
 //
 //	{"v":1,"database","timeline","xid","commit_lsn","end_lsn","commit_time","parts","via":"proxy"|"direct","verified",
 //	 "session":{…}|null,
-//	 "statements":[{"number","command","fingerprint","text","text_cut","rows","tables":["s.t"],"tables_omitted"}],
+//	 "statements":[{"number","command","fingerprint","text","text_cut","context","rows","tables":["s.t"],"tables_omitted"}],
 //	 "statements_omitted",
 //	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
 //	 "direct_rows","ddl"}
 //
 // A statement that is not known, which wrote rows all the same, has null in place of its number, command, fingerprint and text.
-// A statement has "tables_omitted" only if some are; "parts" is there only of a transaction that became visible in
+// A statement has "tables_omitted" only if some are, and "context" only if its SQL claims one; the session's actor is that of
+// the first statement; "parts" is there only of a transaction that became visible in
 // several Kafka transactions, and says how many.
 //
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
@@ -145,7 +146,7 @@ func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
 func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
 	if a.begun == 0 {
 		a.key = AppendHex16(a.key, uint64(note.Session))
-		a.session = appendSession(a.session, note)
+		a.session = n.appendSession(a.session, &n.facts[i], note)
 	}
 	a.begun++
 	a.verified = a.verified && note.Trust == outbox.Verified
@@ -162,7 +163,9 @@ func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
 		a.statements = append(a.statements, `"number":null,"command":null,"fingerprint":null,"text":null,"text_cut":false`...)
 		return
 	}
-	a.statements = n.appendStatement(a.statements, &n.facts[i], note, maxAuditTextBytes)
+	f := &n.facts[i]
+	a.statements = n.appendStatement(a.statements, f, note, maxAuditTextBytes)
+	a.statements = append(a.statements, n.json[f.context.start:f.context.end]...)
 }
 
 // endStatement completes the JSON of the last statement.

@@ -19,6 +19,7 @@ type notes struct {
 	json    []byte
 	clean   []byte // scratch
 	split   []parser.Statement
+	claims  claims // of the note that is learnt
 }
 
 // fact is what one note says of its rows.
@@ -27,7 +28,10 @@ type fact struct {
 	rows    int    // that the statement wrote in this transaction; unknown: of a giant, which goes on
 	text    span   // of notes.sql
 	block   span   // of notes.json
-	trace   []byte // traceparent of the SQL's comment, a part of it; nil: none
+	actor   span   // of notes.json: the field of the session
+	context span   // of notes.json: the field beside the statement
+	trace   []byte // traceparent of the SQL's comments; nil: none
+	state   []byte // ... and tracestate
 }
 
 // direct is the block of a change that no note precedes: the write bypassed the proxy.
@@ -63,13 +67,24 @@ func isRow(op outbox.Op) bool {
 
 func (n *notes) learn(f *fact, note *outbox.Note) {
 	f.command = n.command(note)
-	f.trace = traceparent(note.SQL)
 	start := len(n.sql)
 	n.sql = n.appendText(n.sql, note)
 	f.text = span{start, len(n.sql)}
+	n.learnClaims(f, note)
 	start = len(n.json)
 	n.json = n.appendBlock(n.json, f, note)
 	f.block = span{start, len(n.json)}
+}
+
+func (n *notes) learnClaims(f *fact, note *outbox.Note) {
+	n.claims.read(note.SQL, lexisOf(note.Flags))
+	f.trace, f.state = n.claims.trace, n.claims.state
+	start := len(n.json)
+	n.json = n.claims.appendActor(n.json)
+	f.actor = span{start, len(n.json)}
+	start = len(n.json)
+	n.json = n.claims.appendContext(n.json)
+	f.context = span{start, len(n.json)}
 }
 
 // command returns what a statement is, "INSERT" or "CREATE TABLE".
@@ -84,11 +99,13 @@ func (n *notes) command(note *outbox.Note) string {
 // AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which
 // statement. It needs Begin, or calls it. PgteeSchema describes it.
 //
-//	{"session":{"id","user","role","application","client","pid","start","proxy"},
+//	{"session":{"id","user","role","application","client","pid","start","proxy","actor"},
 //	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
+//	 "context":{"controller":"…"},
 //	 "via":"proxy"|"direct"|"snapshot","verified":true|false}
 //
-// Session and statement are null for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
+// Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
+// for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
 // where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
 // id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
 // statement wrote in this transaction, null in a giant one, where only the audit record knows them.
@@ -103,14 +120,17 @@ func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	return append(dst, b.notes.json[f.block.start:f.block.end]...)
 }
 
-// Traceparent returns the trace context that the SQL of tx.Changes[i] names, nil if there is none. It is the
-// client's claim.
-func (b *Batch) Traceparent(tx *outbox.Transaction, i int) []byte {
+// AddTrace gives the last record the headers of the trace context that the SQL of tx.Changes[i] names, if it does. It is
+// the client's claim.
+func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	f := b.fact(tx, i)
-	if f == nil {
-		return nil
+	if f == nil || f.trace == nil {
+		return
 	}
-	return f.trace
+	b.Header(TraceparentHeader, f.trace)
+	if f.state != nil {
+		b.Header(TracestateHeader, f.state)
+	}
 }
 
 // fact returns what is known of the statement that wrote a change, nil if no note came before it.
@@ -126,7 +146,7 @@ func (b *Batch) fact(tx *outbox.Transaction, i int) *fact {
 
 func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"session":`...)
-	dst = appendSession(dst, note)
+	dst = n.appendSession(dst, f, note)
 	if note.Nameless() {
 		dst = append(dst, `,"statement":null`...)
 	} else {
@@ -134,6 +154,7 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 		dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
 		dst = append(appendRows(dst, f.rows), '}')
 	}
+	dst = append(dst, n.json[f.context.start:f.context.end]...)
 	dst = append(dst, `,"via":"proxy","verified":`...)
 	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
 	return append(dst, '}')
@@ -163,7 +184,7 @@ func appendRows(dst []byte, rows int) []byte {
 	return strconv.AppendInt(append(dst, `,"rows":`...), int64(rows), 10)
 }
 
-func appendSession(dst []byte, note *outbox.Note) []byte {
+func (n *notes) appendSession(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst = AppendHex16(dst, uint64(note.Session))
 	dst = append(dst, `","user":`...)
@@ -186,5 +207,6 @@ func appendSession(dst []byte, note *outbox.Note) []byte {
 	dst = AppendJSONTime(dst, note.Session.Start())
 	dst = append(dst, `,"proxy":`...)
 	dst = strconv.AppendUint(dst, uint64(note.ProxyID), 10)
+	dst = append(dst, n.json[f.actor.start:f.actor.end]...)
 	return append(dst, '}')
 }

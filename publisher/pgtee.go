@@ -6,10 +6,11 @@ package publisher
 func PgteeSchema() *Schema { return pgteeSchema }
 
 var pgteeSchema = &Schema{
-	Type: Struct, Optional: true, Name: "pgtee.Block", Version: 1,
+	Type: Struct, Optional: true, Name: "pgtee.Block", Version: 1, Sparse: true,
 	Fields: []Field{
 		{"session", sessionSchema},
 		{"statement", statementSchema},
+		{"context", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Required(String)}},
 		{"via", Required(String)},
 		{"verified", Required(Boolean)},
 		{"values", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Nullable(String)}},
@@ -17,7 +18,7 @@ var pgteeSchema = &Schema{
 }
 
 var sessionSchema = &Schema{
-	Type: Struct, Optional: true, Name: "pgtee.Session", Version: 1,
+	Type: Struct, Optional: true, Name: "pgtee.Session", Version: 1, Sparse: true,
 	Fields: []Field{
 		{"id", Required(String)},
 		{"user", Required(String)},
@@ -27,6 +28,7 @@ var sessionSchema = &Schema{
 		{"pid", Required(Int32)},
 		{"start", Required(String)},
 		{"proxy", Required(Int64)},
+		{"actor", Nullable(String)},
 	},
 }
 

@@ -108,8 +108,8 @@ func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 	b.AddEvent(topic, key, value)
 	b.Header(EventSourceHeader, appendEventSource(nil, b.AppendPgtee(nil, tx, i), e.User))
 	own := func(h outbox.EventHeader) bool { return h.Name == TraceparentHeader }
-	if trace := b.Traceparent(tx, i); trace != nil && !slices.ContainsFunc(e.Headers, own) {
-		b.Header(TraceparentHeader, trace)
+	if !slices.ContainsFunc(e.Headers, own) {
+		b.AddTrace(tx, i)
 	}
 	for _, h := range e.Headers {
 		b.Header(h.Name, h.Value)

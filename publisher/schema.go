@@ -12,6 +12,7 @@ type Schema struct {
 	Default    []byte  // JSON of the default value; nil: none
 	Doc        string  // "": none
 	Fields     []Field // of a struct, in the order of the payload
+	Sparse     bool    // a struct: optional fields may be left out of the payload
 	Items      *Schema // of an array
 	Keys       *Schema // of a map
 	Values     *Schema // of a map
@@ -59,8 +60,8 @@ const (
 // It is used by one goroutine at a time. An error stops the publisher before anything of the transaction is
 // published; one with a method Temporary() bool that returns true is tried again.
 type Framing interface {
-	// Append appends the framed payload to dst. The payload holds all fields of the schema, in its order, and
-	// nothing else; it is valid during the call only.
+	// Append appends the framed payload to dst. The payload holds all fields of the schema, but for those that a
+	// sparse struct leaves out, in its order, and nothing else; it is valid during the call only.
 	Append(dst []byte, part Part, topic string, schema *Schema, payload []byte) ([]byte, error)
 }
 

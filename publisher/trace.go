@@ -1,28 +1,184 @@
 package publisher
 
-import "bytes"
+import (
+	"bytes"
+	"net/url"
+	"slices"
 
-// TraceparentHeader names the header of a row's record that holds the trace context of the statement that wrote
-// it (W3C Trace Context, version 00), as sqlcommenter puts it into a comment of the SQL.
-const TraceparentHeader = "traceparent"
+	"github.com/pgtee/pgtee/parser"
+)
 
-const traceparentBytes = 55 // 00-<32 digits>-<16 digits>-<2 digits>
+const (
+	// TraceparentHeader names the header of a row's record that holds the trace context of the statement that wrote
+	// it (W3C Trace Context, version 00), as sqlcommenter puts it into a comment of the SQL.
+	TraceparentHeader = "traceparent"
+	// TracestateHeader names the header of what belongs to it.
+	TracestateHeader = "tracestate"
 
-// traceparent returns what a comment of the SQL says: /*…traceparent='00-…-…-01'…*/. It is a part of sql; nil
-// if there is none, or none that is well-formed.
-func traceparent(sql []byte) []byte {
-	before, after, found := bytes.Cut(sql, []byte("traceparent='"))
-	if !found || len(after) <= traceparentBytes || after[traceparentBytes] != '\'' {
-		return nil
+	traceparentBytes   = 55 // 00-<32 digits>-<16 digits>-<2 digits>
+	maxTracestateBytes = 512
+
+	maxClaims      = 32
+	maxClaimBytes  = 1 << 10 // of a value
+	maxClaimsBytes = 4 << 10 // of all keys and values
+)
+
+// claims are what the comments of a statement say: the client's word. Their form is sqlcommenter's, key='value' divided by
+// commas, values percent-encoded (https://google.github.io/sqlcommenter/spec).
+type claims struct {
+	trace, state []byte // traceparent and tracestate; nil: none
+	list         []claim
+	bytes        int     // of list
+	fields       []claim // scratch
+}
+
+// claim is what one key says.
+type claim struct{ key, value []byte }
+
+// read takes the claims of sql, which is not kept.
+func (c *claims) read(sql []byte, lexis parser.Lexis) {
+	c.trace, c.state, c.bytes = nil, nil, 0
+	c.list = recycle(c.list)
+	if !bytes.Contains(sql, []byte("='")) || !bytes.Contains(sql, []byte("/*")) {
+		return
 	}
-	if bytes.LastIndex(before, []byte("/*")) <= bytes.LastIndex(before, []byte("*/")) {
-		return nil
+	for comment := range parser.Comments(sql, lexis) {
+		if c.trace == nil {
+			c.trace = bytes.Clone(traceparent(comment))
+		}
+		c.comment(comment)
 	}
-	value := after[:traceparentBytes:traceparentBytes]
-	if !isTraceparent(value) {
-		return nil
+	if state := c.get(TracestateHeader); c.trace != nil && isTracestate(state) {
+		c.state = state
+	}
+}
+
+// comment takes the claims of one comment, unless something else stands in it.
+func (c *claims) comment(rest []byte) {
+	c.fields = c.fields[:0]
+	for {
+		key, after, found := bytes.Cut(bytes.TrimSpace(rest), []byte("='"))
+		if !found || !isClaimKey(key) {
+			return
+		}
+		value, after, ok := quotedClaim(after)
+		if !ok {
+			return
+		}
+		c.fields = append(c.fields, claim{key, value})
+		after = bytes.TrimSpace(after)
+		if len(after) == 0 {
+			break
+		}
+		if after[0] != ',' {
+			return
+		}
+		rest = after[1:]
+	}
+	for _, f := range c.fields {
+		c.add(f.key, decoded(f.value))
+	}
+}
+
+// quotedClaim reads up to the quote that ends a value. Encoded, no value holds white space.
+func quotedClaim(text []byte) (value, after []byte, ok bool) {
+	for i := 0; i < len(text); i++ {
+		switch ch := text[i]; {
+		case ch <= ' ':
+			return nil, nil, false
+		case ch == '\\' && i+1 < len(text):
+			i++
+			value = append(value, text[i])
+		case ch == '\'':
+			return value, text[i+1:], true
+		default:
+			value = append(value, ch)
+		}
+	}
+	return nil, nil, false
+}
+
+// decoded returns a value without its encoding; as it stands, if that is none.
+func decoded(value []byte) []byte {
+	if text, err := url.PathUnescape(string(value)); err == nil {
+		return []byte(text)
 	}
 	return value
+}
+
+// isClaimKey tells whether a word may be a key: all that are in use are.
+func isClaimKey(key []byte) bool {
+	for _, c := range key {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return len(key) > 0 && len(key) <= 64
+}
+
+// add takes a claim, if it is the first of its key and there is room.
+func (c *claims) add(key, value []byte) {
+	value = cut(value, maxClaimBytes)
+	if parser.Leaks(slices.Concat(key, []byte("="), value)) {
+		value = []byte("<redacted>")
+	}
+	size := len(key) + len(value)
+	if len(c.list) == maxClaims || c.bytes+size > maxClaimsBytes || slices.ContainsFunc(c.list, func(o claim) bool { return bytes.Equal(o.key, key) }) {
+		return
+	}
+	c.list = append(c.list, claim{bytes.Clone(key), value})
+	c.bytes += size
+}
+
+// get returns what is claimed of a key, nil if nothing is.
+func (c *claims) get(key string) []byte {
+	for _, f := range c.list {
+		if string(f.key) == key {
+			return f.value
+		}
+	}
+	return nil
+}
+
+// actorKey is the key of whom the client says that it acts for: behind a pooled login the server sees one user only.
+const actorKey = "actor"
+
+// appendActor appends the field of the session; nothing if nobody is claimed.
+func (c *claims) appendActor(dst []byte) []byte {
+	if actor := c.get(actorKey); actor != nil {
+		dst = AppendJSONString(append(dst, `,"actor":`...), actor)
+	}
+	return dst
+}
+
+// appendContext appends the object of all claims but the actor, after a comma; nothing if there are none.
+func (c *claims) appendContext(dst []byte) []byte {
+	start := len(dst)
+	for _, f := range c.list {
+		if string(f.key) == actorKey {
+			continue
+		}
+		if len(dst) == start {
+			dst = append(dst, `,"context":{`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = append(AppendJSONString(dst, f.key), ':')
+		dst = AppendJSONString(dst, f.value)
+	}
+	if len(dst) > start {
+		dst = append(dst, '}')
+	}
+	return dst
+}
+
+// traceparent returns what a comment says of it, nil if nothing, or nothing that is well-formed.
+func traceparent(comment []byte) []byte {
+	_, value, found := bytes.Cut(comment, []byte("traceparent='"))
+	if !found || len(value) <= traceparentBytes || value[traceparentBytes] != '\'' || !isTraceparent(value[:traceparentBytes]) {
+		return nil
+	}
+	return value[:traceparentBytes]
 }
 
 func isTraceparent(value []byte) bool {
@@ -39,4 +195,14 @@ func isLowerHex(digits []byte) bool {
 		}
 	}
 	return true
+}
+
+// isTracestate tells whether a value may stand in the header of that name: printable ASCII.
+func isTracestate(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(value) > 0 && len(value) <= maxTracestateBytes
 }

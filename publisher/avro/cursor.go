@@ -71,7 +71,7 @@ func (c *cursor) write(n *node) error {
 	case toMap:
 		return c.items(n.items, '{', '}')
 	default:
-		return c.record(n.fields)
+		return c.record(n.fields, n.sparse)
 	}
 }
 
@@ -209,15 +209,22 @@ func (c *cursor) key() error {
 	return nil
 }
 
-func (c *cursor) record(fields []field) error {
+func (c *cursor) record(fields []field, sparse bool) error {
 	if !c.next('{') {
 		return c.want("an object")
 	}
+	first := true
 	for i := range fields {
-		f := &fields[i]
-		if i > 0 && !c.next(',') || !c.field(f) {
-			return c.want("the field " + strconv.Quote(f.name))
+		f, before := &fields[i], c.at
+		if !first && !c.next(',') || !c.field(f) {
+			if !sparse || !f.node.nullable {
+				return c.want("the field " + strconv.Quote(f.name))
+			}
+			c.at = before
+			c.out = append(c.out, f.node.null) // it is left out
+			continue
 		}
+		first = false
 		if err := c.write(f.node); err != nil {
 			return inside(f.name, err)
 		}

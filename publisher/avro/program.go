@@ -26,6 +26,7 @@ type node struct {
 	kind   kind
 	bits   int     // of toInt and toFloat
 	fields []field // of toRecord, in the order of the payload
+	sparse bool    // ... which leaves out those that are null
 	items  *node   // of toArray and toMap
 
 	nullable    bool
@@ -95,6 +96,7 @@ func (n *node) compileInside(s *publisher.Schema, depth int) (err error) {
 		n.items, err = compile(of, depth+1)
 		return err
 	}
+	n.sparse = s.Sparse
 	for _, f := range s.Fields {
 		inside, err := compile(f.Schema, depth+1)
 		if err != nil {

@@ -53,6 +53,28 @@ func TestTranscode(t *testing.T) {
 	}
 }
 
+// A sparse struct leaves optional fields out, and no others.
+func TestTranscodeSparse(t *testing.T) {
+	program := compiled(t, &publisher.Schema{Type: publisher.Struct, Sparse: true, Fields: []publisher.Field{
+		{Name: "a", Schema: publisher.Nullable(publisher.Int32)},
+		{Name: "b", Schema: publisher.Required(publisher.Int32)},
+		{Name: "c", Schema: publisher.Nullable(publisher.Int32)},
+		{Name: "d", Schema: publisher.Nullable(publisher.Int32)},
+	}})
+	for payload, want := range map[string]string{
+		`{"a":1,"b":2,"c":3,"d":4}`: "0202" + "04" + "0206" + "0208",
+		`{"b":2}`:                   "00" + "04" + "00" + "00",
+		` { "b" : 2 , "d" : 4 } `:   "00" + "04" + "00" + "0208",
+		`{"a":1,"b":2,"d":null}`:    "0202" + "04" + "00" + "00",
+		`{"a":1}`:                   "", `{}`: "", `{"b":2,}`: "", `{"b":2,"a":1}`: "", `{"b":2,"e":1}`: "", `{"b":2"d":4}`: "", `{,"b":2}`: "",
+	} {
+		got, err := program.transcode(nil, []byte(payload))
+		if hex.EncodeToString(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %x (%v), want %s", payload, got, err, want)
+		}
+	}
+}
+
 // A payload that does not follow its schema is refused, and the error names the field and quotes nothing of it.
 func TestTranscodeRefuses(t *testing.T) {
 	program := compiled(t, everything)

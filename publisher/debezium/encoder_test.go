@@ -107,7 +107,7 @@ func orNull(raw []byte) string {
 func TestTrace(t *testing.T) {
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	tx := sampleTransaction()
-	tx.Notes[0].SQL = []byte("UPDATE orders SET id = 2 /*traceparent='" + trace + "'*/")
+	tx.Notes[0].SQL = []byte("UPDATE orders SET id = 2 /*traceparent='" + trace + "',tracestate='a%3Db'*/")
 	var batch publisher.Batch
 	if err := encodeAll(newSampleEncoder(), &batch, tx); err != nil {
 		t.Fatal(err)
@@ -118,12 +118,12 @@ func TestTrace(t *testing.T) {
 		}
 		got := ""
 		for _, h := range r.Headers {
-			if h.Key == publisher.TraceparentHeader {
-				got = string(h.Value)
+			if h.Key == publisher.TraceparentHeader || h.Key == publisher.TracestateHeader {
+				got += string(h.Value)
 			}
 		}
-		if direct := i == 0; direct != (got == "") || !direct && got != trace {
-			t.Errorf("record %d: traceparent %q", i, got)
+		if direct := i == 0; direct != (got == "") || !direct && got != trace+"a=b" {
+			t.Errorf("record %d: trace %q", i, got)
 		}
 	}
 }

@@ -118,9 +118,7 @@ func (w *writer) headers(m move) {
 	for _, h := range w.context {
 		w.batch.Header(h.Key, h.Value)
 	}
-	if trace := w.batch.Traceparent(w.tx, w.index); trace != nil {
-		w.batch.Header(publisher.TraceparentHeader, trace)
-	}
+	w.batch.AddTrace(w.tx, w.index)
 }
 
 // key appends the key of a row to the batch and returns where it starts.
