@@ -84,6 +84,8 @@ const bytesSchema = `
 	CREATE TABLE noisy (id int);
 	CREATE TRIGGER noisy BEFORE INSERT ON noisy FOR EACH ROW EXECUTE FUNCTION notices();`
 
+var frozen = once("COPY t FROM STDIN (FREEZE)")
+
 // conversations are what a client may do. Each must look the same through the proxy as without it.
 var conversations = map[string][]say{
 	"simple": {
@@ -180,6 +182,22 @@ var conversations = map[string][]say{
 		burst("G", all(once("COPY t FROM STDIN"), sync_)...), burst("Z", &pgproto3.CopyFail{Message: "no"}, sync_),
 		burst("Z", all(once("COPY t TO STDOUT"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (3, 'c')"), sync_)...),
 	},
+	"refused copy": { // the server has answered with CopyInResponse before it refuses FREEZE, and reads on behind the Sync
+		burst("ZZ", all(frozen, sync_, once("UPDATE t SET id = 1"), sync_)...), burst("ZZ", all(frozen, sync_, &pgproto3.Query{String: "INSERT INTO t VALUES (1, 'a')"})...),
+		burst("ZZ", all(frozen, sync_, once("COPY t FROM STDIN"), data("2\tb\n"), &pgproto3.CopyDone{}, sync_)...), burst("ZZZ", all(frozen, sync_, sync_, once("INSERT INTO t VALUES (3, 'c')"), sync_)...),
+		burst("ZZZ", all(frozen, sync_, data("4\td\n"), &pgproto3.CopyDone{}, sync_, once("INSERT INTO t VALUES (4, 'd')"), sync_)...),
+		burst("ZZ", all(frozen, data("5\te\n"), sync_, once("INSERT INTO t VALUES (5, 'e')"), sync_)...), burst("ZZZ", all(frozen, sync_, once("VACUUM t"), sync_, once("INSERT INTO t VALUES (6, 'f')"), sync_)...),
+		burst("ZZ", all(frozen, once("INSERT INTO t VALUES (7, 'g')"), sync_, once("INSERT INTO t VALUES (7, 'g')"), sync_)...),
+		burst("ZZ", all(&pgproto3.Query{String: "COPY t FROM STDIN (FREEZE)"}, once("INSERT INTO t VALUES (8, 'h')"), sync_)...),
+		burst("ZZ", &pgproto3.Query{String: "COPY t FROM STDIN (FREEZE)"}, &pgproto3.Query{String: "COPY t FROM STDIN"}, data("9\ti\n"), &pgproto3.CopyDone{}),
+		burst("ZZZ", all(&pgproto3.Query{String: "COPY t FROM STDIN (FREEZE)"}, sync_, data("9\ti\n"), &pgproto3.CopyDone{}, once("INSERT INTO t VALUES (9, 'i')"), sync_)...),
+		burst("ZZ", all(once("COPY t FROM STDIN"), sync_, data("bad\n"), &pgproto3.CopyDone{}, sync_, once("INSERT INTO t VALUES (10, 'j')"), sync_)...),
+		burst("ZZ", all(once("COPY t FROM STDIN"), sync_, data("11\tk\n"), sync_, data("bad\n"), sync_, once("INSERT INTO t VALUES (11, 'k')"), sync_)...),
+		burst("ZZ", all(once("COPY t FROM STDIN"), sync_, &pgproto3.CopyFail{Message: "no"}, sync_, once("INSERT INTO t VALUES (12, 'l')"), sync_)...),
+		simple("BEGIN"), burst("ZZ", all(frozen, sync_, once("INSERT INTO t VALUES (13, 'm')"), sync_)...), simple("ROLLBACK"), simple("SELECT id, v FROM t ORDER BY id, v"),
+	},
+	"no copy data":              {burst("EE", all(once("INSERT INTO t VALUES (1, 'a')"), once("COPY t FROM STDIN"), sync_, once("INSERT INTO t VALUES (2, 'b')"), sync_)...)},
+	"no copy data, but a Query": {burst("EE", all(&pgproto3.Query{String: "COPY t FROM STDIN"}, data("1\ta\n"), &pgproto3.Query{String: "INSERT INTO t VALUES (2, 'b')"})...)},
 	"forgetting": {
 		burst("Z", all(parse("s", "INSERT INTO t VALUES ($1, 'x')"), bind("", "s", "1"), execute(""), sync_)...),
 		simple("DEALLOCATE ALL"), burst("Z", all(once("INSERT INTO t VALUES (2, 'x')"), sync_)...), simple("DISCARD ALL"),

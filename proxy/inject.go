@@ -91,6 +91,7 @@ var requests = [256]struct {
 	'C': {true, (*session).closeObject},
 	'S': {false, (*session).sync},
 	'F': {true, (*session).functionCall},
+	'd': {false, (*session).copyData},
 	'c': {false, (*session).copyEnded},
 	'f': {false, (*session).copyEnded},
 	'X': {false, (*session).terminate},
@@ -155,7 +156,7 @@ func (s *session) sync(m message) error {
 	if err := s.noteImplicitEnd(s.pending.settings.Load()); err != nil {
 		return err
 	}
-	s.inGroup, s.unsynced = false, false
+	s.inGroup, s.unsynced, s.synced = false, false, true
 	e := entry{kind: 'S', group: s.tx.group}
 	if st := s.afterGroup(); st != nil {
 		return s.syncThenNote(m, e, st)

@@ -16,6 +16,7 @@ type model struct {
 	portals  map[string]*modelPortal
 	ledger   ledger
 
+	ended    bool     // nothing is read any more
 	copying  bool     // copy data is awaited
 	extended bool     // ... by an Execute
 	rest     []string // ... the statements of the Query that follow
@@ -59,6 +60,7 @@ func (m *model) fail(code string) {
 // handle takes one message.
 func (m *model) handle(kind byte, body []byte) {
 	switch {
+	case m.ended:
 	case m.copying:
 		m.copyData(kind, string(body))
 	case kind == 'S':
@@ -134,7 +136,7 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 	case first == "COPY":
 		m.write(text, first)
 		m.say(`CopyInResponse "\x00\x00\x00"`)
-		if limit > 0 { // it means nothing to a COPY: here, that a trigger fails before any data is read
+		if limit > 0 || strings.Contains(text, "FREEZE") { // a limit means nothing to a COPY: here, that a trigger fails before any data is read
 			m.fail("P0001")
 			return false
 		}
@@ -229,8 +231,10 @@ func (m *model) copyData(kind byte, data string) {
 		if !m.extended {
 			m.statements(m.rest)
 		}
-	default:
-		m.endCopy("08P01")
+	default: // "unexpected message type 0x51 during COPY from stdin", whose rest is not read
+		m.fail("08P01")
+		m.say("ErrorResponse S=FATAL V=FATAL C=08P01 M=lost")
+		m.copying, m.ended = false, true
 	}
 }
 

@@ -27,6 +27,7 @@ type entry struct {
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
 	generation uint32     // of our own Parse: see prepared
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
+	passed     uint32     // of a Sync: how many of it and these have copy data behind them
 	splices    []splice   // of a Query: the statements that are ours
 	borrowed   []borrowed // what runs that was prepared elsewhere
 	keeps      bool       // of a Describe or Execute: see replies.kept
@@ -265,6 +266,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	if head.more > 0 {
 		head.more--
 		head.group++
+		head.passed = max(head.passed, 1) - 1
 	} else {
 		p.removeLocked()
 	}

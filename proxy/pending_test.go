@@ -40,12 +40,24 @@ func TestPendingSkips(t *testing.T) {
 }
 
 func TestPendingEndsCopy(t *testing.T) {
-	for pushed, want := range map[string]string{"ESScSQ": "ESQ", "ES": "E", "EcS": "ES", "QScScQ": "QSQ", "QccSQ": "QSQ"} {
-		p := newPending()
-		pushAll(t, p, pushed)
-		p.endCopy()
-		if got := kindsOf(p); got != want {
-			t.Errorf("%s: %s is left, want %s", pushed, got, want)
+	for _, test := range []struct{ pushed, succeeded, failed string }{ // d: copy data
+		{"ES", "E", "ES"}, {"ESd", "E", "E"}, {"EdS", "E", "ES"}, {"EcS", "ES", "ES"}, {"ESc", "E", "E"},
+		{"ESScSQ", "ESQ", "ESQ"}, {"ESdScSQ", "ESQ", "ESQ"}, {"ESSdS", "E", "ES"}, {"ESdSd", "E", "E"}, {"QScScQ", "QSQ", "QSQ"}, {"QccSQ", "QSQ", "QSQ"},
+		{"ESPBES", "EPBES", "ESPBES"}, {"ESdPBES", "EPBES", "EPBES"}, {"EPBESc", "EPBES", "EPBES"}, {"QQScS", "QQSS", "QQSS"}, {"ESQdcQ", "EQQ", "ESQQ"},
+	} {
+		for failed, want := range map[bool]string{false: test.succeeded, true: test.failed} {
+			p := newPending()
+			for _, kind := range test.pushed {
+				if kind == 'd' {
+					p.dataSent()
+				} else {
+					pushAll(t, p, string(kind))
+				}
+			}
+			p.endCopy(failed)
+			if got := kindsOf(p); got != want {
+				t.Errorf("%s, failed %v: %s is left, want %s", test.pushed, failed, got, want)
+			}
 		}
 	}
 }
@@ -106,8 +118,8 @@ func TestPendingHoldsWhatGetsNoReply(t *testing.T) {
 func TestPendingEndsEachCopyOfAQuery(t *testing.T) {
 	p := newPending()
 	pushAll(t, p, "QccSS")
-	p.endCopy()
-	p.endCopy()
+	p.endCopy(true)
+	p.endCopy(true)
 	p.pop()
 	p.readyForQuery('I')
 	if left := kindsOf(p); left != "S" {

@@ -178,7 +178,7 @@ func (r *replies) complete(tag []byte) {
 		r.head.statement = r.head.statement.next
 	}
 	if r.pending.copyingIn {
-		r.pending.endCopy()
+		r.pending.endCopy(false)
 	}
 	if bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")) || bytes.HasPrefix(tag, []byte("DISCARD ALL")) {
 		r.pending.unprepare()
@@ -275,7 +275,7 @@ func (r *replies) revive(body []byte) verdict {
 func (r *replies) fail() {
 	r.ignored, r.kept = 0, r.kept[:0]
 	if r.pending.copyingIn {
-		r.ignored, r.last = r.pending.endCopy()
+		r.ignored, r.last = r.pending.endCopy(true)
 	}
 	r.failed = true
 	switch r.head.kind {

@@ -41,6 +41,7 @@ type session struct {
 	tx         transaction
 	inGroup    bool // tx.group has begun
 	unsynced   bool // a group of the extended protocol has not ended by a Sync: the server may discard everything up to one
+	synced     bool // no copy data came since the last Sync
 	statements *statements
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
