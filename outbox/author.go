@@ -9,6 +9,7 @@ package outbox
 type author struct {
 	note  int // index in the transaction's notes; nobody: a note behind it may claim it
 	since int // index of the first change behind the last note
+	end   int // ... and behind the last one before the next note
 }
 
 // nobody is the author of what no note is known for.
@@ -22,8 +23,25 @@ func (a author) inNextPart() author {
 	return author{}
 }
 
-// attribute appends a note, and says which changes are its statement's.
-func (a *Assembler) attribute(n *Note) {
+// attribute appends a note, and says which changes are its statement's. A logical message has the LSN of its end, a row that of its
+// start, and what is written in other subtransactions is sorted by these: a row that stands directly behind a message in the log
+// may come before it.
+func (a *Assembler) attribute(lsn LSN, n *Note) {
+	changes := a.memory.changes.current()
+	end := len(changes)
+	for end > a.author.since && changes[end-1].LSN >= lsn {
+		end--
+	}
+	a.author.end = end
+	a.attributeBefore(n)
+	a.author.since = end
+	for i := end; i < len(changes); i++ {
+		changes[i].Note = a.author.note
+	}
+}
+
+// attributeBefore appends a note, and says which of the changes before it are its statement's.
+func (a *Assembler) attributeBefore(n *Note) {
 	switch behind := n.Flags&FlagBehind != 0 && !n.Trust.lies(); {
 	case behind && a.author.note == nobody:
 		a.claim(a.append(n))
@@ -34,17 +52,22 @@ func (a *Assembler) attribute(n *Note) {
 		a.author.note = nobody
 	default:
 		if n.Trust.lies() {
-			a.endAuthors()
+			a.nameByLast()
 		} else {
 			a.nameUnclaimed(n)
 		}
 		a.author.note = a.append(n)
 	}
-	a.author.since = a.memory.changes.len()
 }
 
 // endAuthors is the end of a transaction, or of a part of it.
 func (a *Assembler) endAuthors() {
+	a.author.end = a.memory.changes.len()
+	a.nameByLast()
+}
+
+// nameByLast puts what no note has claimed under the session of the last note.
+func (a *Assembler) nameByLast() {
 	if notes := a.memory.notes.current(); len(notes) > 0 {
 		a.nameUnclaimed(&notes[len(notes)-1])
 	}
@@ -52,15 +75,15 @@ func (a *Assembler) endAuthors() {
 
 // nameUnclaimed puts what no note has claimed under the session of n.
 func (a *Assembler) nameUnclaimed(n *Note) {
-	if a.author.note == nobody && a.author.since < a.memory.changes.len() {
+	if a.author.note == nobody && a.author.since < a.author.end {
 		a.claim(a.appendNameless(n))
 	}
 }
 
-// claim puts all changes since the last note under that with this index.
+// claim puts the changes since the last note under that with this index.
 func (a *Assembler) claim(note int) {
-	changes := a.memory.changes.current()
-	for i := a.author.since; i < len(changes); i++ {
+	changes := a.memory.changes.current()[a.author.since:a.author.end]
+	for i := range changes {
 		changes[i].Note = note
 	}
 }

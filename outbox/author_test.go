@@ -20,16 +20,20 @@ func TestAuthor(t *testing.T) {
 		{"+one +? a +two b", "? two"},
 		{"a !forged b", "- forged"},
 		{"a one+ b !forged+ c", "one ? forged"},
+		{"+one a ~b +two c", "one two two"}, // b stands directly behind the note in the log
+		{"+one ~a two+ +three b", "? three"},
+		{"a ~b one+ ~c +two d", "one ? two two"},
 	} {
 		w := &wal{t: t, keys: []MasterKey{testKey}}
 		w.begin(1).relation(1, "public", "t", "a")
 		for i, word := range strings.Fields(test.stream) {
-			sql := strings.Trim(word, "+!")
+			sql := strings.Trim(word, "+!~")
 			payload := testPayload(FlagSQL)
 			payload.Counter = uint32(i + 1)
 			switch {
-			case sql == word:
-				w.insert(1, word)
+			case sql == strings.Trim(word, "~"):
+				w.insert(1, sql)
+				w.adjacent = sql != word
 				continue
 			case sql == "?":
 				payload.Flags |= FlagNameless

@@ -219,7 +219,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	if n.Trust == Verified && a.replays.seen(n, a.current.XID) {
 		n.Trust = Replayed
 	}
-	a.attribute(n)
+	a.attribute(lsn, n)
 	if n.Flags&(FlagAfter|FlagDDL) == 0 {
 		return
 	}

@@ -17,8 +17,10 @@ type wal struct {
 	assembler  *Assembler
 	err        error
 	done       *Transaction
-	at         LSN // commit record of the open transaction
-	last       LSN // end of the last one
+	at         LSN  // commit record of the open transaction
+	last       LSN  // end of the last one
+	sent       LSN  // messages since
+	adjacent   bool // the next message has the LSN of the last one
 }
 
 func (w *wal) send(message []byte) *wal {
@@ -33,7 +35,11 @@ func (w *wal) send(message []byte) *wal {
 	if w.err != nil {
 		return w
 	}
-	w.done, w.err = w.assembler.Message(w.last+1, message)
+	if !w.adjacent {
+		w.sent++
+	}
+	w.adjacent = false
+	w.done, w.err = w.assembler.Message(w.last+w.sent, message)
 	if w.err != nil && !w.tolerant {
 		w.t.Fatal(w.err)
 	}
@@ -48,7 +54,7 @@ func (w *wal) begin(xid XID) *wal {
 
 func (w *wal) commit() *Transaction {
 	w.t.Helper()
-	w.last = w.at + 48
+	w.last, w.sent = w.at+48, 0
 	w.end(w.at, w.last)
 	return w.done
 }
