@@ -200,26 +200,39 @@ func (s *session) inspect(m message) {
 		s.down.pass(m)
 		return
 	}
+	if m.kind == 'N' {
+		s.inspectNotice(m)
+		return
+	}
 	ours, at := s.replies.blame(m.body)
 	if !m.whole() { // longer than the buffer: it cannot be written anew
 		ours, at = false, position{}
 	}
 	finishing := s.replies.head.fate == finish || s.replies.head.fate == hush
 	switch {
-	case m.kind == 'E' && !ours && !finishing && at.value == 0 && s.replies.runsOurs() && m.whole():
+	case !ours && !finishing && at.value == 0 && s.replies.runsOurs() && m.whole():
 		s.down.replaced(m)
 		s.down.out = appendWithoutContext(s.down.out, m.body)
-	case m.kind == 'N' && at.value == 0, m.kind == 'E' && !ours && !finishing && at.value == 0:
+	case !ours && !finishing && at.value == 0:
 		s.down.pass(m)
-	case m.kind == 'N' || !ours && !finishing:
+	case !ours && !finishing:
 		s.down.replaced(m)
 		s.down.out = appendMoved(s.down.out, m.kind, m.body, at.value)
 	default:
 		s.noteFailed(m, finishing)
 	}
-	if m.kind == 'E' {
-		s.replies.fail()
+	s.replies.fail()
+}
+
+// inspectNotice passes a notice about what is at the head.
+func (s *session) inspectNotice(m message) {
+	if !m.whole() { // longer than the buffer: it cannot be written anew
+		s.down.pass(m)
+		return
 	}
+	_, at := s.replies.blame(m.body)
+	s.down.replaced(m)
+	s.down.out = appendNotice(s.down.out, m.body, at.value)
 }
 
 // noteFailed deals with the error of a note.

@@ -19,15 +19,16 @@ type replies struct {
 	head    entry // of the queue, while known
 	known   bool
 
-	results   int    // of the Query at the head: statements that have completed
-	spliced   int    // ... of these, ours
-	hiding    bool   // ... the result of one of ours is arriving
-	completed bool   // a statement of the group has
-	failed    bool   // ... and one has not: an error has come
-	ignored   int    // Syncs whose ReadyForQuery may come all the same: a copy has failed, and no other reply came since
-	last      uint32 // ... group of the last of these
-	given     bool   // up: nothing is matched any more
-	drained   bool   // the session ends now: the last ReadyForQuery found it idle and draining
+	results    int    // of the Query at the head: statements that have completed
+	spliced    int    // ... of these, ours
+	hiding     bool   // ... the result of one of ours is arriving
+	behindOurs bool   // the last request of the group that has been answered is ours
+	completed  bool   // a statement of the group has
+	failed     bool   // ... and one has not: an error has come
+	ignored    int    // Syncs whose ReadyForQuery may come all the same: a copy has failed, and no other reply came since
+	last       uint32 // ... group of the last of these
+	given      bool   // up: nothing is matched any more
+	drained    bool   // the session ends now: the last ReadyForQuery found it idle and draining
 
 	// One message that a Query's client gets later than it comes, and not if an error comes before; empty: none. A CommandComplete:
 	// of the last statement of a Query it stands behind the commit, which may fail; of one with a note behind it, before. A
@@ -42,6 +43,8 @@ func (r *replies) releases(kind byte) bool {
 		return false
 	case kind == 'Z' || kind == 'S' || kind == 'A':
 		return true
+	case kind == 'N' && r.kept[0] == 'C': // how long the Query took: the commit is over
+		return r.head.kind == 'Q' && !r.isOurs()
 	}
 	return r.kept[0] == 'T' && (kind == 'D' || kind == 'C')
 }
@@ -61,10 +64,25 @@ func (r *replies) next(kind byte, body []byte) verdict {
 			return lost
 		}
 		return r.match(kind, body)
-	case 'E', 'N':
+	case 'N':
+		if r.look() {
+			return r.notice(body)
+		}
+	case 'E':
 		if r.look() {
 			return inspect
 		}
+	}
+	return pass
+}
+
+// notice judges a NoticeResponse.
+func (r *replies) notice(body []byte) verdict {
+	switch {
+	case r.dropsNotice(body):
+		return drop
+	case len(r.head.splices)+len(r.head.borrowed) > 0:
+		return inspect
 	}
 	return pass
 }
@@ -140,7 +158,8 @@ func (r *replies) hidden() bool {
 func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known = false
-	if r.hidden() || r.head.fate == mute {
+	r.behindOurs = r.hidden()
+	if r.behindOurs || r.head.fate == mute {
 		return drop
 	}
 	return pass
@@ -245,7 +264,7 @@ func (r *replies) ready(body []byte) verdict {
 		return lost
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
-	r.known, r.results, r.spliced, r.completed, r.failed = false, 0, 0, false, false
+	r.known, r.results, r.spliced, r.completed, r.failed, r.behindOurs = false, 0, 0, false, false, false
 	if r.head.fate == withhold {
 		r.pending.settle(succeeded)
 		if succeeded {

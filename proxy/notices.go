@@ -1,0 +1,102 @@
+package proxy
+
+import "bytes"
+
+// A client that asks for it (client_min_messages) gets the server's LOG and DEBUG messages, auto_explain's plans among them.
+// It does not get those of our notes.
+
+// dropsNotice reports whether a NoticeResponse tells of a note. Of what the server does before a Query's first statement has an
+// answer, most is about the whole Query.
+func (r *replies) dropsNotice(body []byte) bool {
+	switch {
+	case string(errorField(body, 'V')) == "WARNING": // that the server dies, that transaction ids run out
+		return false
+	case r.hidden():
+		return r.behindOurs || !trailsReply(body)
+	case r.head.fate == mute: // of a Query the server says once how long it took
+		routine := string(errorField(body, 'R'))
+		return routine == "exec_parse_message" || routine == "exec_bind_message"
+	case r.head.kind != 'Q' || !r.isOurs():
+		return false
+	case r.head.splices[r.spliced].closes && isForClients(body): // of triggers that run at the commit behind it
+		return tellsOfOne(body)
+	}
+	return !r.parsing() || tellsOfOne(body)
+}
+
+// isForClients reports whether a notice is of a level that functions raise.
+func isForClients(body []byte) bool {
+	severity := string(errorField(body, 'V'))
+	return severity == "NOTICE" || severity == "INFO"
+}
+
+// trailsReply reports whether the server sends this notice behind the reply to the message that it is about: how long that
+// took (postgres.c, exec_parse_message and its like).
+func trailsReply(body []byte) bool {
+	switch string(errorField(body, 'R')) {
+	case "exec_parse_message", "exec_bind_message", "exec_execute_message":
+		return string(errorField(body, 'V')) == "LOG"
+	case "ShowUsage":
+		return bytes.Contains(errorField(body, 'M'), []byte("MESSAGE STATISTICS"))
+	}
+	return false
+}
+
+// tellsOfOne reports whether the server sends this notice for each statement of a Query, after the text has been read:
+// debug_print_parse and its like, log_parser_stats and its like (postgres.c, pg_rewrite_query and its neighbours), pgaudit.
+func tellsOfOne(body []byte) bool {
+	text := errorField(body, 'M')
+	switch string(errorField(body, 'R')) {
+	case "elog_node_display":
+		return !bytes.HasPrefix(text, []byte("raw parse tree"))
+	case "ShowUsage":
+		return !bytes.HasPrefix(text, []byte("PARSER STATISTICS"))
+	case "log_audit_event":
+		return true
+	}
+	return false
+}
+
+// appendNotice appends a NoticeResponse without the notes in its texts: auto_explain and log_statement quote the Query. A
+// position of 0 is none.
+func appendNotice(dst, body []byte, position int) []byte {
+	if position > 0 {
+		body = appendMoved(nil, 'N', body, position)[headerBytes:]
+	}
+	return appendError(dst, 'N', body, func(dst []byte, field byte, value []byte) []byte {
+		dst = append(dst, field)
+		switch field {
+		case 'M', 'D', 'W':
+			dst = appendWithoutNotes(dst, value)
+		default:
+			dst = append(dst, value...)
+		}
+		return append(dst, 0)
+	})
+}
+
+// appendWithoutNotes appends a text in which a Query is quoted as the client sent it.
+func appendWithoutNotes(dst, text []byte) []byte {
+	for {
+		before, after, found := bytes.Cut(text, []byte(spliceBefore))
+		dst = append(dst, before...)
+		if !found {
+			return dst
+		}
+		note, rest, _ := bytes.Cut(after, []byte("'"))
+		last, trails := bytes.CutPrefix(rest, []byte(trailAfter[1:]))
+		_, follows := bytes.CutPrefix(rest, []byte(spliceAfter[1:]))
+		switch isNote := len(note) >= payloadText && len(bytes.Trim(note, base64Digits)) == 0; {
+		case isNote && follows:
+			text = rest[len(spliceAfter)-1:]
+		case isNote && trails && bytes.HasPrefix(last, []byte(";")):
+			text = last[1:]
+		case isNote && trails: // behind a statement: the semicolon is ours
+			dst, text = bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte(";")), []byte("\n")), last
+		default:
+			dst, text = append(dst, spliceBefore...), after
+		}
+	}
+}
+
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
