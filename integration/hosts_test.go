@@ -36,7 +36,7 @@ func TestTargetSessionAttrs(t *testing.T) {
 			t.Errorf("%s leads to port %d (%v), want %d", target, port, err, first.Port())
 		}
 	}
-	onStandby(t, primary, standby)
+	older, p := onStandby(t, primary, standby)
 	primary.Kill()
 	promoted := make(chan error, 1)
 	go func() { promoted <- standby.Promote(context.WithoutCancel(t.Context())) }()
@@ -52,17 +52,31 @@ func TestTargetSessionAttrs(t *testing.T) {
 	if err := <-promoted; err != nil {
 		t.Fatal(err)
 	}
+	w := &tap{url: standby.URL}
+	for _, write := range []say{simple("INSERT INTO t VALUES (1)"), burst("Z", all(once("INSERT INTO t VALUES (1)"), sync_)...)} {
+		w.admin(t, t.Context(), tapDatabase, "TRUNCATE pgtee.outbox, pgtee.outbox_0, pgtee.outbox_1, pgtee.outbox_2")
+		got, err := older.run(write.messages...)
+		if err != nil || !strings.Contains(got, "INSERT 0 1") {
+			t.Fatalf("a session from before the promotion: %s (%v)", got, err)
+		}
+		w.admin(t, t.Context(), tapDatabase, "SELECT 1 / count(*) FROM pgtee.outbox WHERE user_name = 'postgres'")
+	}
+	if lost := p.Stats().LostReplies; lost != 0 {
+		t.Errorf("%d sessions lost track of the replies", lost)
+	}
 }
 
-// onStandby has a proxy with notes in front of a standby: it sends none, and what is refused is refused in the
-// standby's words.
-func onStandby(t *testing.T, primary, standby *embedded.Postgres) {
+// onStandby has a proxy with notes in front of a standby: they do nothing, and what is refused is refused in the standby's
+// words. It returns a session that is still there.
+func onStandby(t *testing.T, primary, standby *embedded.Postgres) (*wire, *proxy.Proxy) {
 	w := &tap{url: primary.URL}
 	w.setup(t)
 	w.admin(t, t.Context(), tapDatabase, bytesSchema)
 	proxied, p := serve(t, proxy.Config{Servers: []proxy.Server{{Address: standby.Address()}}, Key: make([]byte, 32), SQLText: true})
 	steps := []say{simple("INSERT INTO t VALUES (1)"), burst("Z", all(once("INSERT INTO t VALUES (1)"), sync_)...), simple("BEGIN"), simple("DELETE FROM t"),
-		simple("ROLLBACK"), simple("VACUUM t"), burst("Z", all(once("VACUUM t"), sync_)...), simple("SELECT count(*) FROM t")}
+		simple("ROLLBACK"), simple("VACUUM t"), burst("Z", all(once("VACUUM t"), sync_)...), simple("SELECT count(*) FROM t"),
+		simple("SELECT pg_catalog.repeat('x', 2)"), simple("DO 'BEGIN PERFORM 1; END'"), burst("Z", all(once("DO 'BEGIN DELETE FROM t; END'"), sync_)...),
+		simple("BEGIN; SELECT count(*) FROM t; COMMIT"), simple("CHECKPOINT")}
 	said := map[string][]string{}
 	err := harness.Eventually(20*time.Second, func(context.Context) error { // until it has the database, and the table before it is asked first
 		for _, address := range []string{standby.Address(), proxied} {
@@ -93,9 +107,12 @@ func onStandby(t *testing.T, primary, standby *embedded.Postgres) {
 			t.Errorf("step %d\ndirect:  %s\nproxied: %s", i+1, direct, said[proxied][i])
 		}
 	}
-	if notes := p.Stats().Notes; notes != 0 {
-		t.Errorf("%d notes at a standby", notes)
+	older, err := openWire(proxied, false, 0, tapDatabase)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { older.conn.Close() })
+	return older, p
 }
 
 // portBehind is the port of the server that a proxy leads to.

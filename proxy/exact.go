@@ -13,7 +13,7 @@ import (
 
 // exact returns the statement of a Query that is sent so, or nil.
 func (s *session) exact(m message, set *settings, readable bool) *parser.Statement {
-	if len(s.list) != 1 || !m.whole() || !readable || s.unsynced || s.tx.failed || !s.notesNow(set) {
+	if len(s.list) != 1 || !m.whole() || !readable || s.unsynced || s.tx.failed || set.standby || !s.notesNow(set) {
 		return nil
 	}
 	st := &s.list[0]

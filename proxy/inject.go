@@ -132,9 +132,10 @@ func (s *session) awaitAnswer(group uint32) error {
 	return nil
 }
 
-// notesNow reports whether notes are welcome at this moment.
-func (s *session) notesNow(set *settings) bool {
-	return s.database.isReady() && !set.standby && !s.pending.isLost()
+// notesNow reports whether notes are welcome at this moment. On a hot standby they are: pgtee.note() does nothing there, the write
+// is refused, and that the standby has been promoted the server tells only with the answer to the first request after it. What may write, and there only reads, costs too much for that.
+func (s *session) notesNow(*settings) bool {
+	return s.database.isReady() && !s.pending.isLost()
 }
 
 // skips reports whether a statement that wants a note is covered by an earlier one.
