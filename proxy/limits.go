@@ -15,9 +15,9 @@ type Limits struct {
 	PerUser     int
 	PerDatabase int
 
-	Logins int // connections that have not logged in yet; more wait
+	Logins int // connections that have not said what they want; logins that take place; CancelRequests. More wait
 
-	Login             time.Duration // until the session begins, password included [1 minute]
+	Login             time.Duration // until the session begins, password included, but not the wait for its turn [1 minute]
 	Idle              time.Duration // outside a transaction: the session ends with 57P05
 	IdleInTransaction time.Duration // ... in an open block: 25P03
 	Query             time.Duration // a request that takes longer is cancelled, which the server reports as 57014

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// logins bounds the clients that have been accepted and are not logged in yet. More than that wait, unread: a storm
-// of clients that come back becomes a queue, and those that never say a word hold no more than this.
+// logins bounds the clients that log in at a time, or have others cancelled. More than that wait: a storm of clients that come
+// back becomes a queue.
 type logins struct {
 	log *zap.Logger
 

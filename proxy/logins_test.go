@@ -3,32 +3,108 @@ package proxy
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
-// Clients that never say a word hold no more than the limit allows, and not for ever.
+// Clients that do not answer the server hold no more than the limit allows, and not for ever.
 func TestLoginsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Config{Limits: Limits{Logins: 2, Login: 10 * time.Second}})
-		h.knock("")
-		time.Sleep(time.Second)
-		h.knock("")
-		time.Sleep(time.Second)
+		for range 2 {
+			g := h.knock(annInShop)
+			g.meet()
+			g.answers("Authentication 3")
+			time.Sleep(time.Second)
+		}
 		ann := h.knock(annInShop)
 		time.Sleep(7900 * time.Millisecond)
-		if len(h.dialed) != 0 || len(h.proxy.list()) != 2 {
-			t.Fatalf("%d sessions while two log in", len(h.proxy.list()))
+		if len(h.dialed) != 0 {
+			t.Fatal("a third login while two take place")
 		}
 		time.Sleep(200 * time.Millisecond)
 		ann.meet()
 		ann.welcome("abcd")
 		if got, _ := ann.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
 			t.Errorf("after the first has lost its turn: %q", got)
+		}
+	})
+}
+
+// Clients that never say a word keep nobody waiting for more than a second, however many they are, and are closed soon.
+func TestSilentClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Limits: Limits{Logins: 8, Login: time.Minute}})
+		for range 30 {
+			h.knock("")
+		}
+		ann := h.knock(annInShop)
+		time.Sleep(4 * time.Second) // 31 come at the same moment, and 8 a second are let in
+		ann.meet()
+		ann.welcome("abcd")
+		if got, _ := ann.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
+			t.Errorf("the client hears %q", got)
+		}
+		time.Sleep(11 * time.Second)
+		if left := len(h.proxy.list()); left != 1 {
+			t.Errorf("%d sessions are left, want that of ann", left)
+		}
+	})
+}
+
+// Nobody who has come from one address takes the places of others.
+func TestSilentClientsOfOneAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newStrangers(8, zap.NewNop())
+		var closed []string
+		for _, c := range []struct {
+			name, from string
+			at         time.Duration
+		}{
+			{"other", "10.1.1.1:1", 0},
+			{"first", "[2001:db8::1]:1", 0},
+			{"second", "[2001:db8::2]:1", 0},
+			{"third", "[2001:db8::3]:1", courtesy / 2}, // the first has still time
+			{"fourth", "[2001:db8::4]:1", 2 * courtesy},
+		} {
+			near, far := net.Pipe()
+			defer near.Close()
+			s := &session{client: far, from: netip.MustParseAddrPort(c.from), cancel: func() { closed = append(closed, c.name) }}
+			if !l.enter(s, time.Time{}.Add(c.at)) {
+				t.Fatal("nobody is served")
+			}
+		}
+		synctest.Wait()
+		if len(closed) != 1 || closed[0] != "first" || len(l.list) != 4 {
+			t.Errorf("closed: %q, %d are left", closed, len(l.list))
+		}
+	})
+}
+
+// A CancelRequest passes however many clients do not answer the server.
+func TestCancelBesideLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Limits: Limits{Logins: 1}})
+		h.enter("abcd", annInShop)
+		mute := h.knock(annInShop)
+		mute.meet()
+		mute.answers("Authentication 3")
+		for range 3 {
+			h.knock("")
+		}
+		cancel := h.canceller()
+		time.Sleep(5 * time.Second)
+		cancel.meet()
+		synctest.Wait()
+		if got, _ := cancel.server.heard(); string(got) != cancelAbcd {
+			t.Errorf("the server hears %q", got)
 		}
 	})
 }

@@ -55,7 +55,9 @@ type Proxy struct {
 	counters   counters
 	outboxes   outboxes
 	loops      loops
-	logins     *logins
+	strangers  *strangers
+	logins     *logins // that take place
+	cancels    *logins // ... and CancelRequests
 	hosts      *hosts
 	dialer     func(ctx context.Context, address string) (net.Conn, error)
 	background func() // starts what runs beside the sessions, once
@@ -85,7 +87,9 @@ func New(config Config) (*Proxy, error) {
 		log:       t.Log,
 		id:        binary.BigEndian.Uint32(id[:]),
 		object:    "pgtee_" + hex.EncodeToString(id[:]),
+		strangers: newStrangers(t.Limits.Logins, t.Log),
 		logins:    newLogins(t.Limits.Logins, t.Log),
+		cancels:   newLogins(t.Limits.Logins, t.Log),
 		hosts:     newHosts(t.Servers, t.Target, t.Log),
 		closing:   make(chan struct{}),
 		listeners: map[net.Listener]struct{}{},
@@ -141,7 +145,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// open starts a session, as soon as its login may begin.
+// open starts a session, as soon as there is a place for one more stranger.
 func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	t := p.terms.Load()
 	if conn, ok := client.(*net.TCPConn); ok {
@@ -149,7 +153,8 @@ func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	}
 	s := newSession(p, t, unscheduled(client))
 	ctx, s.cancel = context.WithCancel(ctx)
-	if !p.logins.begin() || !p.add(s) {
+	if !p.strangers.enter(s, time.Now()) || !p.add(s) {
+		p.strangers.leave(s)
 		s.cancel()
 		client.Close()
 		return
@@ -227,7 +232,9 @@ func (p *Proxy) stop() (sessions []*session) {
 	if !p.closed {
 		p.closed = true
 		close(p.closing)
+		p.strangers.close()
 		p.logins.close()
+		p.cancels.close()
 	}
 	for ln := range p.listeners {
 		ln.Close()

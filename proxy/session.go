@@ -84,14 +84,41 @@ func (s *session) run(ctx context.Context) {
 	s.log.Debug("session ended", zap.Error(err))
 }
 
-// logIn is the session's start, which the login timeout ends.
+// logIn is the session's start: the client says what it wants, waits for its turn, and has it.
 func (s *session) logIn(ctx context.Context) error {
-	defer s.proxy.logins.end()
 	defer s.cancel()
-	ctx, cancel := context.WithTimeoutCause(ctx, s.terms.Limits.Login, errLoginTimeout)
+	login := s.terms.Limits.Login
+	packet, err := s.listen(ctx, min(login, strangerLasts))
+	if err != nil {
+		return err
+	}
+	turns, do := s.proxy.logins, s.start
+	if isCancel(packet) {
+		turns, do = s.proxy.cancels, s.forwardCancel
+	}
+	if !turns.begin() {
+		return net.ErrClosed
+	}
+	defer turns.end()
+	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
+}
+
+// listen returns the packet in which the client says what it wants.
+func (s *session) listen(ctx context.Context, limit time.Duration) (packet []byte, err error) {
+	defer s.proxy.strangers.leave(s)
+	err = s.within(ctx, limit, errSilent, func(context.Context) (err error) {
+		packet, err = s.readBeginning()
+		return err
+	})
+	return packet, err
+}
+
+// within ends the session if do takes longer than limit.
+func (s *session) within(ctx context.Context, limit time.Duration, late error, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	stop := context.AfterFunc(ctx, s.close)
-	err := s.start(ctx)
+	err := do(ctx)
 	if !stop() {
 		return context.Cause(ctx)
 	}

@@ -40,6 +40,9 @@ type startup struct {
 // errLoginTimeout ends a session that has not begun in time. The client is not told, as by Postgres.
 var errLoginTimeout = errors.New("the login took longer than --login-timeout")
 
+// errSilent ends a connection that has not said in time what it wants.
+var errSilent = errors.New("the client sends no startup packet in time")
+
 // errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as by Postgres:
 // it may speak anything.
 var errNoStartup = errors.New("the client sends no startup packet")
@@ -47,21 +50,22 @@ var errNoStartup = errors.New("the client sends no startup packet")
 // errCancelled ends a connection that only brought a CancelRequest.
 var errCancelled = errors.New("cancel request forwarded")
 
-// start lets client and server agree on everything, up to the first ReadyForQuery.
-func (s *session) start(ctx context.Context) error {
+// readBeginning returns the startup packet or CancelRequest.
+func (s *session) readBeginning() ([]byte, error) {
 	if s.terms.ProxyHeader {
 		from, err := readProxyHeader(s.client)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if from.IsValid() {
 			s.setAddress(from)
 		}
 	}
-	packet, err := s.readStartup(ctx)
-	if err != nil {
-		return err
-	}
+	return s.readStartup()
+}
+
+// start lets client and server agree on everything, up to the first ReadyForQuery.
+func (s *session) start(ctx context.Context, packet []byte) error {
 	if err := s.started.read(packet); err != nil {
 		return err
 	}
@@ -178,8 +182,17 @@ func (s *session) firstMessage() (message, error) {
 	}
 }
 
-// readStartup answers encryption requests and returns the startup packet.
-func (s *session) readStartup(ctx context.Context) ([]byte, error) {
+// isCancel reports whether a packet at the beginning of a connection is a CancelRequest.
+func isCancel(packet []byte) bool { return binary.BigEndian.Uint32(packet[4:]) == cancelRequest }
+
+// forwardCancel is what a connection with a CancelRequest is for.
+func (s *session) forwardCancel(ctx context.Context, packet []byte) error {
+	s.proxy.cancel(ctx, packet)
+	return errCancelled
+}
+
+// readStartup answers encryption requests and returns the packet that follows.
+func (s *session) readStartup() ([]byte, error) {
 	if err := s.acceptDirectTLS(); err != nil {
 		return nil, err
 	}
@@ -195,8 +208,7 @@ func (s *session) readStartup(ctx context.Context) ([]byte, error) {
 				return nil, err
 			}
 		case cancelRequest:
-			s.proxy.cancel(ctx, packet)
-			return nil, errCancelled
+			return packet, nil
 		default:
 			if code>>16 != 3 {
 				return nil, versionError(code>>16, code&0xFFFF)

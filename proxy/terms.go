@@ -57,7 +57,9 @@ func (p *Proxy) Reload(config Config) error {
 		return err
 	}
 	p.terms.Store(t)
+	p.strangers.allow(t.Limits.Logins)
 	p.logins.allow(t.Limits.Logins)
+	p.cancels.allow(t.Limits.Logins)
 	for _, s := range p.list() {
 		s.pending.keepTime(t.Limits.interval() > 0)
 	}

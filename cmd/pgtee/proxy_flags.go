@@ -52,7 +52,7 @@ type limitFlags struct {
 	MaxSessionsPerUser     int `help:"Sessions of one user."`
 	MaxSessionsPerDatabase int `help:"Sessions of one database."`
 
-	MaxLogins int `help:"Connections that are not logged in yet; more wait." default:"1000"`
+	MaxLogins int `help:"Logins that take place at a time; more wait." default:"1000"`
 
 	LoginTimeout             time.Duration `help:"Longest time until a session has begun, password included." default:"1m"`
 	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never."`
