@@ -170,7 +170,7 @@ func (t *turn) leave() {
 	if t.away.Swap(true) {
 		return
 	}
-	t.from.await(0, syscall.EPOLLIN)
+	t.from.await(t.from.farewell(), syscall.EPOLLIN)
 	go t.from.loop.lead()
 }
 
@@ -198,11 +198,11 @@ func (t *turn) rest(err error) {
 		return
 	}
 	if err == nil {
-		err = t.from.await(syscall.EPOLLIN, 0)
+		err = t.from.await(syscall.EPOLLIN, syscall.EPOLLRDHUP)
 	}
 	if err != nil {
 		t.away.Store(true)
-		t.from.await(0, syscall.EPOLLIN)
+		t.from.await(0, syscall.EPOLLIN|syscall.EPOLLRDHUP)
 		t.end(err)
 	}
 }

@@ -61,6 +61,7 @@ type pending struct {
 	settings atomic.Pointer[settings]
 
 	leave func() // the loop that other sessions need as well; nil: there is none
+	watch func() // has hangUp called when the client hangs up, until its next read; nil: the loop does
 
 	mu         sync.Mutex
 	moved      sync.Cond // entries have left, the outcome is known, or the session has ended
@@ -88,6 +89,9 @@ type pending struct {
 	settled    bool   // the outcome of the withheld request is known
 	succeeded  bool
 	finishing  bool // ... it was a success: until the ReadyForQuery nothing but our note runs
+
+	hungUp bool // the client sends nothing more: what it has sent is not held back for answers
+	gone   bool // ... for so long that no outcome is waited for, either
 }
 
 func newPending() *pending {
@@ -158,6 +162,9 @@ func (p *pending) stepAside() {
 // waitLocked waits for moved.
 func (p *pending) waitLocked() {
 	p.stepAside()
+	if p.watch != nil {
+		p.watch()
+	}
 	p.moved.Wait()
 }
 
@@ -170,12 +177,36 @@ func (p *pending) awaitRoom() {
 	}
 }
 
+// hangUp is called when the client has hung up. The server must learn of it while it works, for it may end the work then
+// (client_connection_check_interval); but nothing can follow the end of the requests, so a note after success loses its
+// chance some time later.
+func (p *pending) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hungUp {
+		return
+	}
+	p.hungUp = true
+	p.moved.Broadcast()
+	time.AfterFunc(outcomeLasts, p.giveUp)
+}
+
+// outcomeLasts is how long the outcome is waited for of what a client that has hung up has begun.
+const outcomeLasts = 500 * time.Millisecond
+
+func (p *pending) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+	p.moved.Broadcast()
+}
+
 // awaitAnswer waits until group has been answered, or cannot be: its Sync was ignored, or the server waits for copy data, and
-// refuses what the client sends in its place.
+// refuses what the client sends in its place. Nor does it wait once the client has hung up.
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for max(p.answered, p.ignored) < group && p.size > 0 && p.ended == nil && !p.lost && !p.starvesLocked() {
+	for max(p.answered, p.ignored) < group && p.size > 0 && p.ended == nil && !p.lost && !p.hungUp && !p.starvesLocked() {
 		p.waitLocked()
 	}
 }
@@ -185,8 +216,11 @@ func (p *pending) awaitAnswer(group uint32) {
 func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.settled && p.ended == nil && !p.lost {
+	for !p.settled && p.ended == nil && !p.lost && !p.gone {
 		p.waitLocked()
+	}
+	if !p.settled {
+		return false
 	}
 	p.settled = false
 	for p.finishing && (p.cancels > 0 || p.cancelling) && p.ended == nil && !p.lost {
@@ -283,16 +317,20 @@ func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	return p.endIfIdleLocked()
 }
 
-// settle tells the requests the outcome of the withheld request at the head. After a success the session is
-// not ready: the note follows.
-func (p *pending) settle(succeeded bool) {
+// settle tells the requests the outcome of the withheld request at the head, and reports whether its note follows: that is after
+// a success, and the session is not ready before.
+func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.gone {
+		return false
+	}
 	p.settled, p.succeeded, p.finishing = true, succeeded, succeeded
 	if succeeded {
 		p.removeLocked()
 	}
 	p.moved.Broadcast()
+	return succeeded
 }
 
 // begin takes the first ReadyForQuery, and reports whether the session shall end now.

@@ -36,7 +36,10 @@ func (s *session) requests(ended chan<- error) direction {
 			}
 			return s.up.flush(s.server)
 		},
-		read: func() error { return s.up.read(s.client) },
+		read: func() error {
+			s.stopWatching()
+			return s.up.read(s.client)
+		},
 		end: func(err error) {
 			s.up.release()
 			s.endRequests()
@@ -45,11 +48,15 @@ func (s *session) requests(ended chan<- error) direction {
 	}
 }
 
-// endRequests tells the server that nothing more comes. Behind a Terminate that is not said in TLS: PostgreSQL ends without
-// reading it, its kernel resets a connection with unread bytes, and the replies that are still on their way are lost.
+// endRequests tells the server that nothing more comes: in TLS, and of the connection below, which is all that it looks at while it
+// works. Behind a Terminate that is not said in TLS: PostgreSQL ends without reading it, its kernel resets a connection
+// with unread bytes, and the replies that are still on their way are lost.
 func (s *session) endRequests() {
 	server := s.server
-	if encrypted, ok := server.(*tls.Conn); ok && s.terminated {
+	if encrypted, ok := server.(*tls.Conn); ok {
+		if !s.terminated {
+			encrypted.CloseWrite()
+		}
 		server = encrypted.NetConn()
 	}
 	closeWrite(server)

@@ -265,11 +265,8 @@ func (r *replies) ready(body []byte) verdict {
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
 	r.known, r.results, r.spliced, r.completed, r.failed, r.behindOurs = false, 0, 0, false, false, false
-	if r.head.fate == withhold {
-		r.pending.settle(succeeded)
-		if succeeded {
-			return drop
-		}
+	if r.head.fate == withhold && r.pending.settle(succeeded) {
+		return drop
 	}
 	r.drained = r.pending.readyForQuery(body[0])
 	if r.head.fate == hush {

@@ -48,6 +48,7 @@ type session struct {
 	list       []parser.Statement                 // scratch
 	doubted    []string                           // words of DDL whose transaction may be open
 	terminated bool                               // the client has said that it ends
+	watching   chan struct{}                      // closed when the client is not watched any more; nil: it is not
 
 	// Of the replies.
 	replies   replies
@@ -144,6 +145,7 @@ func (s *session) relay() error {
 func (s *session) moveByGoroutines(up, down direction) {
 	s.up.attach(s.client)
 	s.down.attach(s.server)
+	s.pending.watch = s.watchClient
 	go up.repeat()
 	down.repeat()
 }

@@ -18,6 +18,7 @@ type wire struct {
 	loop     *loop
 	fd       int
 
+	hungUp        func() // is told that the peer has, while nobody reads; nil: that is of no interest
 	reader        *turn
 	writer        *turn
 	writable      chan struct{}
@@ -107,6 +108,8 @@ func (s *session) move(up, down direction) (release func()) {
 	client.reader, server.writer = requests, requests
 	server.reader, client.writer = replies, replies
 	s.pending.leave, s.leaveLoop = requests.leave, replies.leave
+	client.hungUp = s.pending.hangUp
+	client.await(syscall.EPOLLRDHUP, 0)
 	go requests.begin() // what came with the login may have to wait for the replies, or for their end
 	replies.begin()
 	return func() {
@@ -128,8 +131,24 @@ func (w *wire) happen(events uint32) bool {
 		default:
 		}
 	}
+	gone := w.events&syscall.EPOLLRDHUP != 0 && events&(syscall.EPOLLRDHUP|over) != 0
+	if gone {
+		w.awaitLocked(w.events &^ syscall.EPOLLRDHUP)
+	}
 	w.mu.Unlock()
+	if gone {
+		w.hungUp()
+		w.loop.woken = true
+	}
 	return !readable || w.reader.run()
+}
+
+// farewell is the event to wait for where nobody reads.
+func (w *wire) farewell() uint32 {
+	if w.hungUp == nil {
+		return 0
+	}
+	return syscall.EPOLLRDHUP
 }
 
 // await adds to the events that the loop waits for, and takes from them.
