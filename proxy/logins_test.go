@@ -14,10 +14,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// Clients that do not answer the server hold no more than the limit allows, and not for ever.
+// Clients that do not answer the server hold no more than the limit allows, and not for long while others wait.
 func TestLoginsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, Config{Limits: Limits{Logins: 2, Login: 10 * time.Second}})
+		h := newHouse(t, Config{Limits: Limits{Logins: 3, Login: time.Minute}})
+		slow := h.knock(annInShop) // the server is
+		slow.meet()
 		for range 2 {
 			g := h.knock(annInShop)
 			g.meet()
@@ -25,15 +27,19 @@ func TestLoginsAreBounded(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		ann := h.knock(annInShop)
-		time.Sleep(7900 * time.Millisecond)
+		time.Sleep(2900 * time.Millisecond)
 		if len(h.dialed) != 0 {
-			t.Fatal("a third login while two take place")
+			t.Fatal("a fourth login while three take place")
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(1200 * time.Millisecond)
 		ann.meet()
 		ann.welcome("abcd")
 		if got, _ := ann.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
 			t.Errorf("after the first has lost its turn: %q", got)
+		}
+		slow.welcome("efgh")
+		if got, _ := slow.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
+			t.Errorf("who does not owe an answer: %q", got)
 		}
 	})
 }

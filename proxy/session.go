@@ -34,7 +34,8 @@ type session struct {
 	pending  *pending
 	database *access // to its outbox; nil if that is of no interest
 	started  startup
-	unbound  atomic.Bool // the server's offer of channel binding has been taken out
+	unbound  atomic.Bool               // the server's offer of channel binding has been taken out
+	owes     atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it does not
 
 	// Of the requests.
 	notes      *notes // nil: no note is ever sent in this session
@@ -97,10 +98,10 @@ func (s *session) logIn(ctx context.Context) error {
 	if isCancel(packet) {
 		turns, do = s.proxy.cancels, s.forwardCancel
 	}
-	if !turns.begin() {
+	if !turns.begin(s) {
 		return net.ErrClosed
 	}
-	defer turns.end()
+	defer turns.end(s)
 	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
 }
 

@@ -324,6 +324,7 @@ func (s *session) relayAnswers() error {
 				s.server.Close()
 				return bindingError()
 			}
+			s.owes.Store(nil)
 			s.up.pass(m)
 		}
 		if err := s.up.flush(s.server); err != nil {
@@ -378,12 +379,26 @@ func (st *startup) learn(s *session, m message) {
 	switch m.kind {
 	case 'S':
 		s.learn(m.body)
+	case 'R':
+		if wantsAnswer(m.body) {
+			now := time.Now()
+			s.owes.Store(&now)
+		}
 	case 'K':
 		if m.whole() && len(m.body) >= 8 {
 			st.key = append([]byte(nil), m.body...)
 			s.proxy.own(s)
 		}
 	}
+}
+
+// wantsAnswer reports whether an Authentication message waits for one: AuthenticationOk and SASLFinal do not.
+func wantsAnswer(body []byte) bool {
+	if len(body) < 4 {
+		return false
+	}
+	kind := binary.BigEndian.Uint32(body)
+	return kind != 0 && kind != 12
 }
 
 // pid returns the server process, 0 if it is not known.
