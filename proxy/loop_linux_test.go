@@ -89,7 +89,7 @@ func (s *loopServer) answer(conn net.Conn, text []byte) {
 		conn.Write(flood)
 		return
 	case answerToProbe(text) != nil:
-		lines = answerToProbe(text)[:2]
+		lines = answerToProbe(text)[:2:2]
 	case bytes.Contains(text, []byte("pgtee.note")):
 		lines = []string{"RowDescription note", "DataRow x", "CommandComplete `SELECT 1`"}
 	case bytes.Contains(text, []byte("nonsense")):
