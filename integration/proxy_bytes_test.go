@@ -308,6 +308,16 @@ var conversations = map[string][]say{
 		burst("Z", all(parse("", "SELECT 1"), sync_)...), simple("SELECT writes(89)"), burst("Z", all(bind("", ""), execute(""), sync_)...), burst("Z", all(parse("", "SELECT writes(g) FROM generate_series(90, 95) AS g"), bind("", ""), describe('P', ""), &pgproto3.Execute{MaxRows: 2}, execute(""), sync_)...),
 		simple("SELECT writes(96) -- end"), simple("/* a */ SELECT writes(97); /* b */"), simple(";SELECT writes(98);;"), simple("SELECT * FROM t ORDER BY id"),
 	},
+	"deferred triggers": { // they may write at a commit, before which stands a note of no statement
+		simple("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''late %'', NEW.id; IF NEW.id < 0 THEN RAISE ''no''; END IF; RETURN NULL; END'"),
+		simple("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()"),
+		simple("BEGIN"), simple("INSERT INTO t VALUES (1, 'a')"), simple("INSERT INTO t VALUES (2, 'b')"), simple("COMMIT"), simple("INSERT INTO t VALUES (3, 'c'); INSERT INTO t VALUES (4, 'd')"),
+		simple("INSERT INTO t VALUES (5, 'e'); INSERT INTO t VALUES (-6, 'f')"), simple("INSERT INTO t VALUES (5, 'e'); DELETE FROM t WHERE id = 5 AND"), simple("BEGIN"), simple("INSERT INTO t VALUES (-7, 'g')"), simple("UPDATE t SET v = 'h'"), simple("COMMIT"),
+		simple("BEGIN"), simple("INSERT INTO t VALUES (8, 'i')"), simple("INSERT INTO t VALUES (9, 'j')"), simple("SELCT"), simple("COMMIT"), simple("BEGIN; INSERT INTO t VALUES (10, 'k'); INSERT INTO t VALUES (11, 'l'); COMMIT AND CHAIN; COMMIT; SELECT 1"),
+		burst("Z", all(once("INSERT INTO t VALUES (12, 'm')"), once("INSERT INTO t VALUES (-13, 'n')"), sync_)...), burst("Z", all(once("INSERT INTO t VALUES (14, 'o')"), once("INSERT INTO t VALUES (15, 'p')"), once("SELECT 1/0"), sync_)...),
+		burst("ZZZZ", all(once("BEGIN"), sync_, once("INSERT INTO t VALUES (16, 'q')"), sync_, once("UPDATE t SET v = 'r'"), sync_, once("COMMIT"), sync_)...), burst("ZZZZ", all(once("BEGIN"), sync_, once("INSERT INTO t VALUES (17, 's')"), sync_, once("UPDATE t SET v = 1/0"), sync_, once("COMMIT"), sync_)...),
+		burst("G", all(once("INSERT INTO t VALUES (18, 't')"), once("INSERT INTO t VALUES (19, 'u')"), once("COPY t FROM STDIN"), sync_)...), burst("Z", data("20\tv\n"), &pgproto3.CopyDone{}, sync_), simple("SELECT * FROM t ORDER BY id"),
+	},
 	"function call": {
 		burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-7")}}), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("INSERT INTO t VALUES (1, 'a')"),
 		simple("BEGIN"), burst("ZZ", all(&pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-8")}}, once("INSERT INTO t VALUES (1, 'a')"), sync_)...), simple("COMMIT"),

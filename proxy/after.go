@@ -13,6 +13,7 @@ type executed struct {
 	group uint32
 	count int
 	last  *statement
+	copy  bool // one that waits, or may wait, for copy data
 }
 
 func (e *executed) add(group uint32, st *statement) {
@@ -20,6 +21,7 @@ func (e *executed) add(group uint32, st *statement) {
 		*e = executed{group: group}
 	}
 	e.count++
+	e.copy = e.copy || st.copies || st.unreadable
 	e.last = st
 }
 

@@ -36,7 +36,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 		return &statement{need: parser.Never}
 	}
 	found := &s.list[0]
-	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, place: place{from: 1, to: len(text)}}
+	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, copies: found.Verb == "COPY" && found.Note == parser.Always, place: place{from: 1, to: len(text)}}
 	if ended {
 		st.hash = hashOf(text)
 	}

@@ -51,9 +51,9 @@ func (s *session) noteEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// noteImplicitEnd sends it before the Sync that ends a group outside a block.
+// noteImplicitEnd sends it before the Sync that ends a group outside a block, unless the server may read copy data there.
 func (s *session) noteImplicitEnd(set *settings) error {
-	if s.tx.open || s.tx.begun || !s.blamesLate(set, false) {
+	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.blamesLate(set, false) {
 		return nil
 	}
 	return s.note(swallow, nobody, set, s.tx.trail())
