@@ -28,16 +28,16 @@ func (s *session) blamesLate(set *settings, explicit bool) bool {
 }
 
 // mayNoteEnd reports whether such a note can stand in front of a statement that ends a block: not of one that has failed, where
-// the note would be refused. That is known once everything before this group has been answered.
+// the note would be refused, and not where there is none. That is known once everything before this group has been answered.
 func (s *session) mayNoteEnd() (bool, error) {
 	if s.tx.certain {
-		return !s.tx.failed, nil
+		return s.tx.open && !s.tx.failed, nil
 	}
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return false, err
 	}
 	status, _ := s.pending.answers()
-	return status != 'E', nil
+	return status == 'T' || status == 'I' && s.tx.open, nil
 }
 
 // noteEnd sends it before an Execute that ends a block.

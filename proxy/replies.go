@@ -22,6 +22,7 @@ type replies struct {
 	results    int    // of the Query at the head: statements that have completed
 	spliced    int    // ... of these, ours
 	hiding     bool   // ... the result of one of ours is arriving
+	noted      bool   // ... and its row has: what fails now is the commit
 	behindOurs bool   // the last request of the group that has been answered is ours
 	completed  bool   // a statement of the group has
 	failed     bool   // ... and one has not: an error has come
@@ -220,6 +221,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	case 'G':
 		r.pending.startCopy()
 	case 'D', 'I', 'H', 'W':
+		r.noted = r.hiding
 	default:
 		return lost
 	}
@@ -239,7 +241,7 @@ func (r *replies) result(tag []byte) verdict {
 	r.results++
 	if ours {
 		r.spliced++
-		r.hiding = false
+		r.hiding, r.noted = false, false
 	}
 	switch {
 	case ours || r.hidden():
@@ -296,7 +298,7 @@ func (r *replies) fail() {
 	r.failed = true
 	switch r.head.kind {
 	case 'Q', 'F', 'S': // their ReadyForQuery follows
-		r.hiding = false
+		r.hiding, r.noted = false, false
 		r.head.statement.fail()
 	default:
 		r.pending.skip()
@@ -305,7 +307,7 @@ func (r *replies) fail() {
 }
 
 // runsOurs reports whether what the server runs now is a note.
-func (r *replies) runsOurs() bool { return r.head.fate == swallow || r.isOurs() }
+func (r *replies) runsOurs() bool { return r.head.fate == swallow || r.isOurs() && !r.noted }
 
 // blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
@@ -319,7 +321,7 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 	if at.value > 0 {
 		return false, at
 	}
-	return at.ours || r.isOurs() && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
+	return at.ours || r.isOurs() && !r.noted && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
 }
 
 // parsing reports whether the server may still be reading the text of the Query at the head, which it does before
