@@ -32,7 +32,7 @@ var attributed = []struct {
 	{"CALL and DO", []say{simple("CALL does('a')"), simple("DO $$ BEGIN INSERT INTO t (v) VALUES ('b'); END $$"), burst("Z", all(once("CALL does('c')"), sync_)...),
 		burst("Z", all(once("DO 'BEGIN INSERT INTO t (v) VALUES (''d''); END'"), sync_)...), simple("BEGIN"), simple("CALL does('e')"), simple("COMMIT")}, "right right right right right"},
 	{"procedures that commit", []say{simple("CALL commits('a', 'b')"), burst("Z", all(once("CALL commits('c', 'd')"), sync_)...)}, "- right - right"},
-	{"CALL beside others", []say{simple("CALL does('a'); INSERT INTO t (v) VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c'); CALL does('d')")}, "? right right right"},
+	{"CALL beside others", []say{simple("CALL does('a'); INSERT INTO t (v) VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c'); CALL does('d')")}, "right right right right"},
 	{"blocks begun in one write", []say{burst("ZZZ", all(once("BEGIN"), sync_, once("DO 'BEGIN INSERT INTO t (v) VALUES (''a''); END'"), sync_, once("COMMIT"), sync_)...),
 		burst("ZZZ", all(once("BEGIN"), sync_, once("CALL does('b')"), sync_, once("COMMIT"), sync_)...),
 		burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "CALL does('c')"}, &pgproto3.Query{String: "COMMIT"}),

@@ -18,6 +18,7 @@ func TestAuthor(t *testing.T) {
 		{"+one a two+ b", "? ?"}, // of one or two
 		{"+one a +? b", "one ?"},
 		{"+one +? a +two b", "? two"},
+		{"a ?+ b one+ c ?+", "? one ?"},
 		{"a !forged b", "- forged"},
 		{"a one+ b !forged+ c", "one ? forged"},
 		{"+one a ~b +two c", "one two two"}, // b stands directly behind the note in the log
@@ -37,7 +38,8 @@ func TestAuthor(t *testing.T) {
 				continue
 			case sql == "?":
 				payload.Flags |= FlagNameless
-			case strings.HasSuffix(word, "+"):
+			}
+			if strings.HasSuffix(word, "+") {
 				payload.Flags |= FlagBehind
 			}
 			user := "bob"

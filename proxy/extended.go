@@ -166,7 +166,7 @@ func (s *session) noteMissed(set *settings) error {
 		return nil
 	}
 	s.tx.missed = false
-	return s.note(swallow, nobody, set, s.tx.trail())
+	return s.note(swallow, nobody.behind(), set, s.tx.trail())
 }
 
 // noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a

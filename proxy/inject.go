@@ -167,6 +167,7 @@ func (s *session) sync(m message) error {
 
 // copyEnded is CopyDone or CopyFail.
 func (s *session) copyEnded(m message) error {
+	s.executed.copy = false
 	return s.forward(m, entry{kind: copyEnd})
 }
 

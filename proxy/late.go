@@ -70,7 +70,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 			return err
 		}
 	}
-	w.nobody(i, st)
+	w.nobody(i, st, nobody)
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 		w.note(i, st)
 	case trails && s.tx.missed:
 		s.tx.missed = false
-		w.nobody(i, st)
+		w.nobody(i, st, nobody.behind())
 	case p.form == splicing && !trails:
 		s.tx.miss()
 	}
@@ -87,7 +87,7 @@ func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
 	switch {
 	case p.form != splicing || !w.ready:
 		return false, false
-	case s.tx.wants(p.when):
+	case s.tx.wants(p.when), p.when == inBlock && len(s.list) > 1 && !s.tx.failed: // several statements make a block anyway
 		return true, false
 	case p.otherwise != trailing || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
 		return false, false
@@ -174,10 +174,10 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 }
 
 // nobody writes the text up to statement i, and a note of no statement.
-func (w *queryWriter) nobody(i int, st *parser.Statement) {
+func (w *queryWriter) nobody(i int, st *parser.Statement, of subject) {
 	w.open()
 	w.copyTo(st.Start)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, nobody, w.session.tx.trail(), spliceBefore, trailAfter+";")
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail(), spliceBefore, trailAfter+";")
 }
 
 // write appends a note to the text.

@@ -23,14 +23,15 @@ type topics struct {
 	prefix string
 }
 
-// ends are the offsets behind the last committed records of the tables' topics.
+// ends are the offsets behind the last records of the tables' topics. Those behind the last committed ones would be too low: the broker
+// tells a producer that its transaction has committed before all partitions say so.
 func (t *topics) ends(ctx context.Context) (kadm.ListedOffsets, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.broker))
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx)
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx)
 	if err != nil {
 		return nil, err
 	}
