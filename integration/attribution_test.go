@@ -42,7 +42,7 @@ var attributed = []struct {
 	{"EXPLAIN, COPY", []say{simple("EXPLAIN ANALYZE SELECT writes('a')"), burst("Z", &pgproto3.Query{String: "COPY (SELECT writes('b')) TO STDOUT"})}, "right right"},
 	{"savepoints", []say{simple("BEGIN"), simple("SELECT writes('a')"), simple("SAVEPOINT s"), simple("SELECT writes('x')"), simple("ROLLBACK TO s"), simple("SELECT writes('b')"), simple("COMMIT")}, "right right"},
 	{"fastpath", []say{simple("BEGIN"), burst("Z", callWrites), simple("SELECT writes('a')"), simple("COMMIT"),
-		simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('b')"), burst("Z", callWrites), simple("COMMIT"), burst("Z", callWrites)}, "? ? right ? -"},
+		simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('b')"), burst("Z", callWrites), simple("COMMIT"), burst("Z", callWrites)}, "? right right ? -"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
 

@@ -18,7 +18,7 @@ func (s *session) exact(m message, set *settings, readable bool) *parser.Stateme
 	}
 	st := &s.list[0]
 	p := pathOf('Q', st.Note)
-	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) {
+	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) || bytes.Contains(m.body, []byte("pg_cursors")) { // which shows the unnamed portal
 		return nil
 	}
 	switch st.Verb {
@@ -47,8 +47,11 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	text, _, _ := cutString(m.body)
 	of := s.notes.carry(carriedText(text, st), st.Secret, set)
 	s.apply(effectsOf(st), subject{})
-	if err := s.noteMissed(set); err != nil {
-		return err
+	if s.tx.missed {
+		s.tx.missed = false
+		if err := s.noteUnnamed(set, nobody.behind()); err != nil {
+			return err
+		}
 	}
 	for _, request := range []struct {
 		entry
@@ -63,10 +66,7 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 			return err
 		}
 	}
-	if err := s.note(swallow, of.behind(), set, s.tx.trail()); err != nil {
-		return err
-	}
-	if err := s.send(entry{kind: 'C', fate: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {
+	if err := s.noteUnnamed(set, of.behind()); err != nil {
 		return err
 	}
 	if err := s.send(entry{kind: 'S', group: s.tx.group}, func(dst []byte) []byte { return dst }); err != nil {
@@ -74,4 +74,16 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	}
 	s.up.replaced(m)
 	return nil
+}
+
+// noteUnnamed sends a note by the unnamed statement, which a Query takes away: a client that sends Queries only sees none of ours in
+// pg_prepared_statements.
+func (s *session) noteUnnamed(set *settings, of subject) error {
+	if err := s.parseOurs(entry{kind: 'P', fate: swallow, generation: ofUnnamed}, ""); err != nil {
+		return err
+	}
+	if err := s.runOurs(swallow, "", of, set, s.tx.trail()); err != nil {
+		return err
+	}
+	return s.send(entry{kind: 'C', fate: swallow}, func(dst []byte) []byte { return append(dst, "S\x00"...) })
 }

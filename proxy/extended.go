@@ -202,9 +202,14 @@ func (s *session) note(fate fate, subject subject, set *settings, first bool) er
 	if err := s.prepareOurs(fate); err != nil {
 		return err
 	}
+	return s.runOurs(fate, s.proxy.object, subject, set, first)
+}
+
+// runOurs sends a note by a statement of this name.
+func (s *session) runOurs(fate fate, statement string, subject subject, set *settings, first bool) error {
 	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
-		dst = append(append(dst, s.proxy.object...), 0)
+		dst = append(append(dst, statement...), 0)
 		dst = append(dst, 0, 0, 0, 2) // all formats text, two parameters
 		at := len(dst)
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
@@ -243,12 +248,17 @@ func (s *session) prepareOurs(fate fate) error {
 	}); err != nil {
 		return err
 	}
+	return s.parseOurs(entry{kind: 'P', fate: fate, generation: generation}, s.proxy.object)
+}
+
+// parseOurs sends a Parse that gives our statement this name.
+func (s *session) parseOurs(e entry, name string) error {
 	text := callNote
 	if !s.notes.table && s.database.emits.Load() {
 		text = emitNote
 	}
-	return s.send(entry{kind: 'P', fate: fate, generation: generation}, func(dst []byte) []byte {
-		dst = append(append(dst, s.proxy.object...), 0)
+	return s.send(e, func(dst []byte) []byte {
+		dst = append(append(dst, name...), 0)
 		dst = append(append(dst, text...), 0)
 		return append(dst, 0, 2, 0, 0, 0, 25, 0, 0, 0, 16) // parameter types: text, boolean
 	})

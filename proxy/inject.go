@@ -60,7 +60,7 @@ const (
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, unsent, "", "", ""},
 	{'Q', parser.Always, inEvery, splicing, unsent, inText, "T D C", asQuery},
-	{'Q', parser.InBlock, inBlock, splicing, converting, asParse, "T D C; 1 2 [n] 2 [D] C 3 3", asQuery},
+	{'Q', parser.InBlock, inBlock, splicing, converting, asParse, "T D C; 1 2 [n] 1 2 [D] C 3 3", asQuery},
 	{'Q', parser.IfNoted, ifNoted, splicing, trailing, orBehind, "T [D] C", asQuery},
 	{'Q', parser.After, alone, following, unsent, afterward, "Z, T D C", asNothing},
 	{'E', parser.Never, inNone, unsent, unsent, "", "", ""},

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ type entry struct {
 	kind       byte // of the request: P B D E C S Q F; c marks the end of copy data; 0 is void
 	fate       fate
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
-	generation uint32     // of our own Parse: see prepared
+	generation uint32     // of our own Parse: see prepared; ofUnnamed: it has no name
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
 	passed     uint32     // of a Sync: how many of it and these have copy data behind them
 	splices    []splice   // of a Query: the statements that are ours
@@ -47,6 +48,8 @@ const (
 	firstPending = 8
 
 	copyEnd = 'c'
+
+	ofUnnamed = math.MaxUint32
 )
 
 // errDrained ends a session that was idle when the proxy was shutting down.

@@ -194,14 +194,19 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 	s.countNote(at.length)
 }
 
-// trail writes the text up to the end of the statement, and the note for it, which is for what has written.
+// trail writes the text up to the end of the statement, and the note for it, which is for what has written. It stands behind the
+// client's own semicolon, which a complaint about the statement may point to, or has one of its own.
 func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
-	w.open()
-	w.copyTo(st.End)
 	of := s.notes.carry(carriedText(w.text, st), st.Secret, w.set).behind()
-	at := splice{result: i + 1 + len(w.splices), at: w.charsTo(st.End), closes: i == len(s.list)-1}
-	w.write(at, of, s.tx.trail(), trailBefore, trailAfter)
+	last := i == len(s.list)-1
+	offset, before, after := st.End, trailBefore, trailAfter
+	if !last {
+		offset, before, after = s.list[i+1].From, spliceBefore, trailAfter+";"
+	}
+	w.open()
+	w.copyTo(offset)
+	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, s.tx.trail(), before, after)
 }
 
 // subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
