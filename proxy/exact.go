@@ -47,8 +47,8 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	text, _, _ := cutString(m.body)
 	of := s.notes.carry(carriedText(text, st), st.Secret, set)
 	s.apply(effectsOf(st), subject{})
-	if s.tx.missed {
-		s.tx.missed = false
+	of, ahead := s.afterMissed(st.Note, of)
+	if ahead {
 		if err := s.noteUnnamed(set, nobody.behind()); err != nil {
 			return err
 		}

@@ -151,22 +151,27 @@ func (s *session) trails(st *statement, set *settings) bool {
 
 // forwardAndNote sends an Execute and the note behind it.
 func (s *session) forwardAndNote(m message, e entry, st *statement, set *settings) error {
-	if err := s.noteMissed(set); err != nil {
-		return err
+	of, ahead := s.afterMissed(s.need(st.need, st.effects), st.subject)
+	if ahead {
+		if err := s.note(swallow, nobody.behind(), set, s.tx.trail()); err != nil {
+			return err
+		}
 	}
 	if err := s.forward(m, e); err != nil {
 		return err
 	}
-	return s.note(swallow, st.subject.behind(), set, s.tx.trail())
+	return s.note(swallow, of.behind(), set, s.tx.trail())
 }
 
-// noteMissed sends a note of no statement for what has come without one, before what gets a note behind it.
-func (s *session) noteMissed(set *settings) error {
-	if !s.tx.missed {
-		return nil
-	}
+// afterMissed returns what a note behind a statement is for, and whether a note of no statement has to go ahead, for what has
+// come without one. None can go ahead of what may commit: then the one behind is of no statement.
+func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bool) {
+	missed := s.tx.missed
 	s.tx.missed = false
-	return s.note(swallow, nobody.behind(), set, s.tx.trail())
+	if missed && need == parser.InBlock {
+		return nobody, false
+	}
+	return of, missed
 }
 
 // noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
