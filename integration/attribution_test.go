@@ -43,6 +43,13 @@ var attributed = []struct {
 	{"savepoints", []say{simple("BEGIN"), simple("SELECT writes('a')"), simple("SAVEPOINT s"), simple("SELECT writes('x')"), simple("ROLLBACK TO s"), simple("SELECT writes('b')"), simple("COMMIT")}, "right right"},
 	{"fastpath", []say{simple("BEGIN"), burst("Z", callWrites), simple("SELECT writes('a')"), simple("COMMIT"),
 		simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('b')"), burst("Z", callWrites), simple("COMMIT"), burst("Z", callWrites)}, "? right right ? -"},
+	{"what no text shows", []say{simple("CREATE FUNCTION peek() RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES (''peek''); RETURN true; END'"), simple("CREATE VIEW w AS SELECT 1 AS one WHERE peek()"),
+		simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("SELECT /* peek */ one FROM w"), simple("INSERT INTO t (v) VALUES ('b')"), simple("COMMIT"), simple("SELECT /* peek */ one FROM w"),
+		burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), once("SELECT /* peek */ one FROM w"), sync_)...)}, "right right right right right right"},
+	{"at the commit", []say{simple("CREATE TABLE late (v text); CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t (v) VALUES (NEW.v); RETURN NULL; END'"),
+		simple("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later()"), simple("INSERT INTO late VALUES ('a')"),
+		simple("BEGIN"), simple("INSERT INTO late VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c')"), simple("COMMIT"), simple("INSERT INTO late VALUES ('d'); INSERT INTO t (v) VALUES ('e')"),
+		burst("Z", all(once("INSERT INTO late VALUES ('f')"), once("INSERT INTO t (v) VALUES ('g')"), sync_)...)}, "right right ? right ? right ?"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
 

@@ -21,8 +21,7 @@ func (s *session) exact(m message, set *settings, readable bool) *parser.Stateme
 	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) || bytes.Contains(m.body, []byte("pg_cursors")) { // which shows the unnamed portal
 		return nil
 	}
-	switch st.Verb {
-	case "FETCH", "MOVE", "EXECUTE": // a cursor may be binary, and nobody knows what was prepared
+	if st.Verb == "FETCH" || st.Verb == "MOVE" || st.Tx == parser.Execute || st.Name != "" { // a cursor may be binary, and nobody knows what was prepared
 		return nil
 	}
 	return st

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,10 +258,14 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 			words = []string{everyWord}
 		}
 	}
-	if security {
-		s.doubted = append(s.doubted, words...)
-		s.database.vocabulary.doubt(words, time.Now())
+	if !security || len(s.doubted) > maxDoubtful {
+		return
 	}
+	if len(s.doubted)+len(words) > maxDoubtful {
+		words = slices.Repeat([]string{everyWord, deferredWord}, maxDoubtful/2+1) // no more of this transaction are kept
+	}
+	s.doubted = append(s.doubted, words...)
+	s.database.vocabulary.doubt(words, time.Now())
 }
 
 // releaseWords is called where no transaction is open.
