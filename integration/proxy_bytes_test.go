@@ -304,6 +304,8 @@ var conversations = map[string][]say{
 		burst("Z", all(once("CALL gives(3)"), sync_)...), burst("ZZ", all(once("CALL gives(3)"), sync_, once("SELECT writes(78)"), sync_)...), burst("ZZZ", all(once("DO 'BEGIN COMMIT; END'"), sync_, once("SELECT orphan()"), sync_, once("SELECT writes(79)"), sync_)...),
 		burst("ZZZ", &pgproto3.Query{String: "BEGIN"}, &pgproto3.Query{String: "SELECT writes(80)"}, &pgproto3.Query{String: "COMMIT"}), burst("ZZ", &pgproto3.Query{String: "SELECT orphan()"}, &pgproto3.Query{String: "SELECT writes(81)"}),
 		simple("BEGIN"), simple("DECLARE c BINARY CURSOR FOR SELECT writes(g) FROM generate_series(82, 84) AS g"), simple("FETCH c"), simple("MOVE c"), simple("FETCH FORWARD"), simple("ROLLBACK"), simple("BEGIN"), simple("SELECT writes(1/0)"), simple("SELECT writes(85)"), simple("ROLLBACK"),
+		simple("BEGIN"), simple("SET CONSTRAINTS ALL DEFERRED"), simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), simple("ROLLBACK"), simple("BEGIN"), simple("SET CONSTRAINTS ALL IMMEDIATE"), simple("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), simple("ROLLBACK"),
+		simple("CREATE TABLE gone (id int)"), simple("BEGIN"), simple("SELECT writes(id) FROM gone"), burst("Z", all(parse("d", "DROP TABLE gone"), bind("d", "d"), execute("d"), sync_)...), simple("ROLLBACK"),
 		simple("COPY (SELECT writes(86)) TO STDOUT"), simple("EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) SELECT writes(87)"), simple("PREPARE p AS SELECT writes(88)"), simple("EXECUTE p"), burst("Z", all(bind("", ""), execute(""), sync_)...),
 		burst("Z", all(parse("", "SELECT 1"), sync_)...), simple("SELECT writes(89)"), burst("Z", all(bind("", ""), execute(""), sync_)...), burst("Z", all(parse("", "SELECT writes(g) FROM generate_series(90, 95) AS g"), bind("", ""), describe('P', ""), &pgproto3.Execute{MaxRows: 2}, execute(""), sync_)...),
 		simple("SELECT writes(96) -- end"), simple("/* a */ SELECT writes(97); /* b */"), simple(";SELECT writes(98);;"), simple("SELECT * FROM t ORDER BY id"),
@@ -321,6 +323,8 @@ var conversations = map[string][]say{
 	"function call": {
 		burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-7")}}), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("INSERT INTO t VALUES (1, 'a')"),
 		simple("BEGIN"), burst("ZZ", all(&pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-8")}}, once("INSERT INTO t VALUES (1, 'a')"), sync_)...), simple("COMMIT"),
+		simple("BEGIN"), simple("INSERT INTO t VALUES (2, 'b')"), burst("Z", all(parse("", "INSERT INTO t VALUES ($1, $2)"), bind("", "", "3", "c"), execute(""), sync_)...), burst("Z", &pgproto3.FunctionCall{Function: 1397, Arguments: [][]byte{[]byte("-9")}}),
+		burst("Z", all(bind("", "", "4", "d"), execute(""), sync_)...), burst("Z", &pgproto3.FunctionCall{Function: 2}), simple("COMMIT"), simple("SELECT * FROM t ORDER BY id"),
 	},
 }
 

@@ -75,7 +75,7 @@ func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
 	}
 	var part *Transaction
-	if a.current != nil && a.current.Bytes >= a.partBytes && a.message.Kind != pgoutput.KindCommit {
+	if a.current != nil && a.current.Bytes >= a.partBytes && a.message.Kind != pgoutput.KindCommit && !a.isAhead(lsn) {
 		part = a.cut()
 	}
 	transaction, err := a.apply(lsn, &a.message)

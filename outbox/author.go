@@ -1,5 +1,7 @@
 package outbox
 
+import "github.com/pgtee/pgtee/outbox/pgoutput"
+
 // A note stands in front of its statement, and what comes up to the next note is the statement's. Of a statement that may
 // write or not it stands behind (FlagBehind), and claims what has come since the last note. What no note claims, in a
 // transaction that has notes, is known to be of its session: it gets a note of no statement (FlagNameless). A row is under the
@@ -38,6 +40,12 @@ func (a *Assembler) attribute(lsn LSN, n *Note) {
 	for i := end; i < len(changes); i++ {
 		changes[i].Note = a.author.note
 	}
+}
+
+// isAhead reports whether the last change stands behind what comes with this LSN: both must be in one part.
+func (a *Assembler) isAhead(lsn LSN) bool {
+	changes := a.memory.changes.current()
+	return a.message.Kind == pgoutput.KindLogical && len(changes) > 0 && changes[len(changes)-1].LSN >= lsn
 }
 
 // attributeBefore appends a note, and says which of the changes before it are its statement's.

@@ -7,50 +7,47 @@ import (
 
 // Which statement each row is said to be of: a row is named like the statement that wrote it, ? is of none, - not even of a session.
 func TestAuthor(t *testing.T) {
-	for _, test := range []struct{ stream, want string }{
-		{"a", "-"},
-		{"+one a b +two c", "one one two"},
-		{"a one+", "one"},
-		{"a one+ b two+", "one two"},
-		{"one+ a b two+ c", "two two ?"},
-		{"a +one b", "? one"},
-		{"a one+ b +two c", "one ? two"},
-		{"+one a two+ b", "? ?"}, // of one or two
-		{"+one a +? b", "one ?"},
-		{"+one +? a +two b", "? two"},
-		{"a ?+ b one+ c ?+", "? one ?"},
-		{"a !forged b", "- forged"},
-		{"a one+ b !forged+ c", "one ? forged"},
-		{"+one a ~b +two c", "one two two"}, // b stands directly behind the note in the log
-		{"+one ~a two+ +three b", "? three"},
-		{"a ~b one+ ~c +two d", "one ? two two"},
+	for _, test := range []struct {
+		stream, want string
+		parts        bool // in parts, too
+	}{
+		{"a", "-", false},
+		{"+one a b +two c", "one one two", true},
+		{"a one+", "one", false},
+		{"a one+ b two+", "one two", false},
+		{"one+ a b two+ c", "two two ?", false},
+		{"a +one b", "? one", false},
+		{"a one+ b +two c", "one ? two", false},
+		{"+one a two+ b", "? ?", false}, // of one or two
+		{"+one a +? b", "one ?", false},
+		{"+one +? a +two b", "? two", true},
+		{"a ?+ b one+ c ?+", "? one ?", false},
+		{"a !forged b", "- forged", false},
+		{"a one+ b !forged+ c", "one ? forged", false},
+		{"+one a ~b +two c", "one two two", true}, // b stands directly behind the note in the log
+		{"+one ~a two+ +three b", "? three", false},
+		{"a ~b one+ ~c +two d", "one ? two two", false},
 	} {
-		w := &wal{t: t, keys: []MasterKey{testKey}}
-		w.begin(1).relation(1, "public", "t", "a")
-		for i, word := range strings.Fields(test.stream) {
-			sql := strings.Trim(word, "+!~")
-			payload := testPayload(FlagSQL)
-			payload.Counter = uint32(i + 1)
-			switch {
-			case sql == strings.Trim(word, "~"):
-				w.insert(1, sql)
-				w.adjacent = sql != word
-				continue
-			case sql == "?":
-				payload.Flags |= FlagNameless
+		for partBytes := 2000; partBytes > 0; partBytes -= 10 {
+			if got := authors(t, test.stream, partBytes); got != test.want {
+				t.Errorf("%s, in parts of %d: %s, want %s", test.stream, partBytes, got, test.want)
 			}
-			if strings.HasSuffix(word, "+") {
-				payload.Flags |= FlagBehind
+			if !test.parts { // a note that follows claims nothing of what has gone out
+				break
 			}
-			user := "bob"
-			text := string(testSigner.Append(nil, payload, []byte(user), 7, []byte(sql)))
-			if strings.HasPrefix(word, "!") {
-				user = "eve"
-			}
-			w.message(MessagePrefix, recordMessage(text, user, "r", 7, nil))
 		}
-		var got []string
-		tx := w.commit()
+	}
+}
+
+// authors has a transaction assembled, and says which statement each of its rows is said to be of.
+func authors(t *testing.T, stream string, partBytes int) string {
+	w := &wal{t: t, keys: []MasterKey{testKey}, partBytes: partBytes}
+	w.begin(1).relation(1, "public", "t", "a")
+	var got []string
+	take := func(tx *Transaction) {
+		if tx == nil {
+			return
+		}
 		for _, c := range tx.Changes {
 			switch {
 			case c.Note < 0:
@@ -61,8 +58,28 @@ func TestAuthor(t *testing.T) {
 				got = append(got, string(tx.Notes[c.Note].SQL))
 			}
 		}
-		if line := strings.Join(got, " "); line != test.want {
-			t.Errorf("%s: %s, want %s", test.stream, line, test.want)
-		}
 	}
+	for i, word := range strings.Fields(stream) {
+		sql := strings.Trim(word, "+!~")
+		if sql == strings.Trim(word, "~") {
+			take(w.insert(1, sql).done)
+			w.adjacent = sql != word
+			continue
+		}
+		payload := testPayload(FlagSQL)
+		payload.Counter = uint32(i + 1)
+		if sql == "?" {
+			payload.Flags |= FlagNameless
+		}
+		if strings.HasSuffix(word, "+") {
+			payload.Flags |= FlagBehind
+		}
+		text, user := string(testSigner.Append(nil, payload, []byte("bob"), 7, []byte(sql))), "bob"
+		if strings.HasPrefix(word, "!") {
+			user = "eve"
+		}
+		take(w.message(MessagePrefix, recordMessage(text, user, "r", 7, nil)).done)
+	}
+	take(w.commit())
+	return strings.Join(got, " ")
 }

@@ -177,7 +177,10 @@ func (p *phrase) session(s *Statement, first string) {
 	case "ALL":
 		s.Tx = SetEncoding // RESET ALL spares the role
 	case "CONSTRAINTS":
-		s.Verb, s.Note = "SET CONSTRAINTS", IfNoted // IMMEDIATE runs the deferred triggers
+		s.Verb = "SET CONSTRAINTS"
+		if p.mentions("IMMEDIATE") {
+			s.Note, s.Tx = IfNoted, Fire
+		}
 	}
 }
 

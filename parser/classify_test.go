@@ -8,7 +8,7 @@ func (n Need) String() string {
 
 func (e Effect) String() string {
 	return [...]string{"", "Begin", "Commit", "CommitChain", "Rollback", "RollbackChain", "RollbackTo", "Savepoint", "Release",
-		"PrepareTransaction", "SetRole", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll"}[e]
+		"PrepareTransaction", "SetRole", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll", "Fire", "Hold"}[e]
 }
 
 func TestNeed(t *testing.T) {
@@ -233,7 +233,8 @@ func TestEffect(t *testing.T) {
 		{"set work_mem = 1", Statement{Verb: "SET"}},
 		{"set transaction read only", Statement{Verb: "SET"}},
 		{"set session characteristics as transaction read only", Statement{Verb: "SET"}},
-		{"set constraints all immediate", Statement{Verb: "SET CONSTRAINTS", Note: IfNoted}},
+		{"set constraints all immediate", Statement{Verb: "SET CONSTRAINTS", Note: IfNoted, Tx: Fire}},
+		{"set constraints all deferred", Statement{Verb: "SET CONSTRAINTS"}},
 		{"discard all", Statement{Verb: "DISCARD ALL", Tx: DiscardAll}},
 		{"discard temp", Statement{Verb: "DISCARD"}},
 

@@ -31,6 +31,7 @@ func Names(sql []byte, lexis Lexis, each func(name []byte) bool) bool {
 			}
 			name = name[:min(len(name), maxName)]
 		case operator:
+			name = name[:min(len(name), maxName)]
 		default:
 			continue
 		}
@@ -39,3 +40,16 @@ func Names(sql []byte, lexis Lexis, each func(name []byte) bool) bool {
 		}
 	}
 }
+
+// IsOperator reports whether one of Names is an operator.
+func IsOperator(name []byte) bool { return len(name) > 0 && classes[name[0]]&opChar != 0 }
+
+// IsReserved reports whether one of Names can name nothing unless it stands in quotes ("SQL Key Words", PostgreSQL documentation, appendix C).
+func IsReserved(name []byte) bool { return reserved.find(name) != "" }
+
+var reserved = newWordSet(`
+ALL ANALYSE ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC BOTH CASE CAST CHECK COLLATE COLUMN CONSTRAINT CREATE CURRENT_CATALOG
+CURRENT_DATE CURRENT_ROLE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER DEFAULT DEFERRABLE DESC DISTINCT DO ELSE END EXCEPT FALSE
+FETCH FOR FOREIGN FROM GRANT GROUP HAVING IN INITIALLY INTERSECT INTO LATERAL LEADING LIMIT LOCALTIME LOCALTIMESTAMP NOT NULL
+OFFSET ON ONLY OR ORDER PLACING PRIMARY REFERENCES RETURNING SELECT SESSION_USER SOME SYMMETRIC SYSTEM_USER TABLE THEN TO
+TRAILING TRUE UNION UNIQUE USER USING VARIADIC WHEN WHERE WINDOW WITH`)

@@ -49,6 +49,7 @@ const (
 	Deallocate                // DEALLOCATE one name
 	DeallocateAll             // DEALLOCATE ALL
 	DiscardAll                // DISCARD ALL
+	Fire                      // SET CONSTRAINTS IMMEDIATE: deferred triggers run
 	Hold                      // DECLARE CURSOR WITH HOLD: its query runs to its end at COMMIT
 )
 

@@ -18,7 +18,10 @@ func (s *session) exact(m message, set *settings, readable bool) *parser.Stateme
 	}
 	st := &s.list[0]
 	p := pathOf('Q', st.Note)
-	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) || bytes.Contains(m.body, []byte("pg_cursors")) { // which shows the unnamed portal
+	if !mayTrail(st.Tx) {
+		return nil
+	}
+	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // which shows the unnamed portal
 		return nil
 	}
 	if st.Verb == "FETCH" || st.Verb == "MOVE" || st.Tx == parser.Execute || st.Name != "" { // a cursor may be binary, and nobody knows what was prepared
@@ -26,6 +29,10 @@ func (s *session) exact(m message, set *settings, readable bool) *parser.Stateme
 	}
 	return st
 }
+
+// mayTrail reports whether a note can follow a statement with this effect. SET CONSTRAINTS takes no snapshot, and SET TRANSACTION may
+// follow it: not so behind a note.
+func mayTrail(effect parser.Effect) bool { return effect != parser.Fire }
 
 // hasParameter reports whether a text may have a $1, which is an error in a Query.
 func hasParameter(text []byte) bool {
@@ -60,6 +67,7 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 		{entry{kind: 'B', fate: mute}, make([]byte, 8)},
 		{entry{kind: 'D', fate: mute, keeps: st.Verb != "SELECT"}, []byte("P\x00")},
 		{entry{kind: 'E', keeps: true}, make([]byte, 5)},
+		{entry{kind: 'C', fate: mute}, []byte("P\x00")}, // a block would keep it, and its snapshot
 	} {
 		if err := s.send(request.entry, func(dst []byte) []byte { return append(dst, request.body...) }); err != nil {
 			return err

@@ -146,7 +146,7 @@ func (s *session) execute(m message) error {
 // trails reports whether a note follows an Execute: if what it runs has written, and a note in front did not tell.
 func (s *session) trails(st *statement, set *settings) bool {
 	p := pathOf('E', s.need(st.need, st.effects))
-	return p.otherwise == trailing && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
+	return p.otherwise == trailing && mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
 }
 
 // forwardAndNote sends an Execute and the note behind it.

@@ -29,8 +29,8 @@ func (s *session) functionCall(m message) error {
 	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 
-// noteNobody sends a note of no statement, in the group that has begun or as a Query of its own, which only a block keeps together
-// with what follows.
+// noteNobody sends a note of no statement, in the group that has begun or as one of its own, which only a block keeps together
+// with what follows. It is no Query, which would take the client's unnamed statement away.
 func (s *session) noteNobody(set *settings) error {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return err
@@ -41,9 +41,8 @@ func (s *session) noteNobody(set *settings) error {
 	if s.unsynced {
 		return s.note(swallow, nobody, set, s.tx.trail())
 	}
-	first := s.tx.trail()
-	return s.send(entry{kind: 'Q', fate: hush, group: s.tx.group - 1}, func(dst []byte) []byte {
-		dst = s.notes.append(append(dst, spliceBefore...), set, nobody, first)
-		return append(append(dst, trailAfter...), 0)
-	})
+	if err := s.note(hush, nobody, set, s.tx.trail()); err != nil {
+		return err
+	}
+	return s.send(entry{kind: 'S', fate: hush, group: s.tx.group - 1}, func(dst []byte) []byte { return dst })
 }

@@ -89,7 +89,7 @@ func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
 		return false, false
 	case s.tx.wants(p.when), p.when == inBlock && len(s.list) > 1 && !s.tx.failed: // several statements make a block anyway
 		return true, false
-	case p.otherwise != trailing || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
+	case p.otherwise != trailing || !mayTrail(s.list[i].Tx) || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
 		return false, false
 	case len(w.splices) >= maxNotes: // one in front can stand for several
 		return true, false

@@ -111,7 +111,7 @@ func (t *transaction) apply(effect parser.Effect) {
 // keepsNote reports whether the last note stays good for what follows a statement with this effect.
 func keepsNote(effect parser.Effect) bool {
 	switch effect {
-	case parser.NoEffect, parser.Hold, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
+	case parser.NoEffect, parser.Fire, parser.Hold, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
 		return true
 	}
 	return false

@@ -64,6 +64,7 @@ type vocabulary struct {
 	mu      sync.Mutex
 	asked   time.Time
 	took    time.Duration
+	learnt  time.Time        // when it was asked what is known
 	doubted map[string]doubt // of fresh
 }
 
@@ -95,10 +96,20 @@ func (v *vocabulary) mustAsk(now time.Time) bool {
 func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.took = now.Sub(asked)
+	if v.took = now.Sub(asked); asked.Before(v.learnt) { // another session has asked since
+		return
+	}
+	v.learnt = asked
 	v.known.Store(&words)
 	maps.DeleteFunc(v.doubted, func(_ string, d doubt) bool { return d.holders == 0 && d.last.Before(asked.Add(-time.Second)) })
 	v.publishDoubts()
+}
+
+// refuse takes the server's refusal to answer, which a huge catalog has it take its time for.
+func (v *vocabulary) refuse(asked, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.took = now.Sub(asked)
 }
 
 // doubt adds words of DDL, which stay at least until release.
@@ -141,7 +152,8 @@ func (v *vocabulary) publishDoubts() {
 
 // has reports whether a word is one of something that may write. Before the catalog's words are known all are.
 func (v *vocabulary) has(word []byte) bool {
-	known, fresh := v.known.Load(), v.fresh.Load()
+	fresh := v.fresh.Load() // first: learn() stores it last
+	known := v.known.Load()
 	if known == nil {
 		return true
 	}
@@ -154,12 +166,15 @@ func (v *vocabulary) has(word []byte) bool {
 
 // isEmpty reports whether there is no such word.
 func (v *vocabulary) isEmpty() bool {
-	known, fresh := v.known.Load(), v.fresh.Load()
+	fresh := v.fresh.Load()
+	known := v.known.Load()
 	return known != nil && len(*known) == 0 && (fresh == nil || len(*fresh) == 0)
 }
 
 // mayDefer reports whether something may be written at a commit.
-func (v *vocabulary) mayDefer() bool { return !v.isEmpty() && v.has([]byte(deferredWord)) }
+func (v *vocabulary) mayDefer() bool {
+	return !v.isEmpty() && (v.has([]byte(deferredWord)) || v.has([]byte(everyWord)))
+}
 
 // learnWords asks the catalog. A session whose question is refused leaves it to the next.
 func (s *session) learnWords() error {
@@ -175,16 +190,18 @@ func (s *session) learnWords() error {
 			words[everyWord] = struct{}{}
 		case value[0] == 'd':
 			words[deferredWord] = struct{}{}
-		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ", " "+string(value[1:])+" "): // these are used without being written, too
+		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are used without being written, too
 			words[everyWord] = struct{}{}
 		default:
 			words[string(value[1:])] = struct{}{}
 		}
 	})
-	if err == nil {
-		v.learn(words, began, time.Now())
+	if err != nil {
+		v.refuse(began, time.Now())
+		return err
 	}
-	return err
+	v.learn(words, began, time.Now())
+	return nil
 }
 
 // inform corrects what the parser has read in a text, by the words of the database, and follows its DDL.
@@ -250,7 +267,9 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 		words = []string{deferredWord}
 	default:
 		readable := parser.Names(text, lexis, func(name []byte) bool {
-			words = append(words, string(name))
+			if !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
+				words = append(words, string(name))
+			}
 			security = security || string(name) == "security" || string(name) == "rename"
 			return len(words) < maxDoubtful
 		})
