@@ -52,12 +52,12 @@ var (
 		New: "if true {"}
 	listTablesOnly = []harness.Bug{
 		{File: "outbox/publication.go", Old: "\tif server.superuser {\n\t\treturn \"FOR ALL TABLES\"", New: "\tif false {\n\t\treturn \"FOR ALL TABLES\""},
-		{File: "outbox/sql/capture.sql", Old: "    FOR publication IN\n        SELECT p.pubname FROM unnest(ours)",
-			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOR publication IN\n        SELECT p.pubname FROM unnest(ours)"},
+		{File: "outbox/sql/capture.sql", Old: "    FOREACH publication IN ARRAY publications LOOP",
+			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOREACH publication IN ARRAY publications LOOP"},
 	}
 	noteAtBind = []harness.Bug{
 		{File: "proxy/extended.go",
-			Old: "\t\tif err := s.noteBefore(st, bound, s.pending.settings.Load()); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			Old: "\t\tif err := s.noteBefore(st, bound, set); err != nil {\n\t\t\treturn err\n\t\t}\n",
 			New: "\t\t_ = bound\n"},
 		{File: "proxy/extended.go",
 			Old: "s.statements.bind(portal, st, s.tx.group)",
