@@ -184,6 +184,10 @@ var scripts = map[string]func(*session) error{
 		id, stmt := s.next()
 		return s.simple("BEGIN", s.insert(), fmt.Sprintf("SELECT work.add(%d, '%s')", id, stmt), s.insert(), "COMMIT")
 	},
+	"functions alone": func(s *session) error {
+		id, stmt := s.next()
+		return s.simple(fmt.Sprintf("SELECT work.add(%d, '%s')", id, stmt), "DO $$ BEGIN "+s.insert()+"; END $$")
+	},
 	"CTE and upsert": func(s *session) error {
 		id, stmt := s.next()
 		_, again := s.next()

@@ -94,8 +94,8 @@ func (r *runner) workWhileKilling(seed int64, each time.Duration) (kills int) {
 	return kills
 }
 
-// unattributable writes through the proxy what it cannot put a note before: the first write of an
-// autocommit DO, CALL or function. It is published, and marked direct.
+// unattributable writes through the proxy what no note can be for: what a DO writes before its own COMMIT. It is published, and
+// marked direct.
 func (r *runner) unattributable(ctx context.Context) error {
 	s := &session{ctx: ctx, name: Direct + "-do", base: 90_000_000}
 	conn, err := pgx.Connect(ctx, r.ProxyURL("ann", s.name))
@@ -104,8 +104,7 @@ func (r *runner) unattributable(ctx context.Context) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s.conn = conn
-	id, stmt := s.next()
-	return s.simple(fmt.Sprintf("SELECT work.add(%d, '%s')", id, stmt), "DO $$ BEGIN "+s.insert()+"; END $$")
+	return s.simple("DO $$ BEGIN " + s.insert() + "; COMMIT; END $$")
 }
 
 // Pgbench runs pgbench as the superuser straight on the server, before anything is watched.
