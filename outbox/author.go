@@ -53,7 +53,6 @@ func (a *Assembler) attributeBefore(n *Note) {
 	switch behind := n.Flags&FlagBehind != 0 && !n.Trust.lies(); {
 	case behind && a.author.note == nobody:
 		a.claim(a.append(n))
-		a.author.note = nobody
 	case behind: // what has come is of this statement, or of the one before
 		a.claim(a.appendNameless(n))
 		a.append(n)

@@ -1,33 +1,38 @@
 package parser
 
-// Names calls each with every identifier and keyword of a text, as PostgreSQL folds it, and with every operator. It stops, and is
-// false, where each says so, at a text that cannot be read, and at an identifier whose name only the server knows: one with escapes.
-// The bytes are valid during the call.
-func Names(sql []byte, lexis Lexis, each func(name []byte) bool) bool {
-	l := newLexer(sql, lexis)
-	var folded [maxName]byte
+import "bytes"
+
+// Names reads every identifier and keyword of a text, as PostgreSQL folds it, and every operator. It allocates nothing.
+type Names struct {
+	lexer
+	folded [maxName]byte
+}
+
+// NewNames reads sql, which it neither keeps nor changes.
+func NewNames(sql []byte, lexis Lexis) Names { return Names{lexer: newLexer(sql, lexis)} }
+
+// Readable reports, once Next has none left, whether these were all: the text could be read, and no identifier had escapes, so that
+// only the server knows its name.
+func (n *Names) Readable() bool { return !n.bad }
+
+// Next returns the next name; its bytes are valid until the next call.
+func (n *Names) Next() (name []byte, ok bool) {
 	for {
-		t := l.next()
-		name := l.text(t)
+		t := n.next()
+		name := n.text(t)
 		switch t.kind {
-		case endOfText:
-			return true
-		case unreadable:
-			return false
+		case endOfText, unreadable:
+			return nil, false
 		case word:
-			name = folded[:copy(folded[:], name)]
+			name = n.folded[:copy(n.folded[:], name)]
 			for i, c := range name {
 				name[i] = lower(c)
 			}
 		case quoted:
-			if name[0] != '"' {
-				return false
-			}
-			name = unquote(name)
-			for _, c := range name {
-				if c == '"' {
-					return false
-				}
+			escaped := name[0] != '"'
+			if name = unquote(name); escaped || bytes.IndexByte(name, '"') >= 0 {
+				n.fail()
+				return nil, false
 			}
 			name = name[:min(len(name), maxName)]
 		case operator:
@@ -35,9 +40,7 @@ func Names(sql []byte, lexis Lexis, each func(name []byte) bool) bool {
 		default:
 			continue
 		}
-		if !each(name) {
-			return false
-		}
+		return name, true
 	}
 }
 

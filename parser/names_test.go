@@ -15,10 +15,11 @@ func TestNames(t *testing.T) {
 		{"SELECT " + strings.Repeat("X", 70), "select " + strings.Repeat("x", 63)},
 	} {
 		var got []string
-		if !Names([]byte(test.sql), Lexis{StandardConformingStrings: true}, func(name []byte) bool {
+		names := NewNames([]byte(test.sql), Lexis{StandardConformingStrings: true})
+		for name, ok := names.Next(); ok; name, ok = names.Next() {
 			got = append(got, string(name))
-			return true
-		}) {
+		}
+		if !names.Readable() {
 			got = append(got, "!")
 		}
 		if line := strings.Join(got, " "); line != test.want {

@@ -48,6 +48,7 @@ type session struct {
 	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
 	list       []parser.Statement                 // scratch
 	doubted    []string                           // words of DDL whose transaction may be open
+	doubtsAll  bool                               // ... which were too many: every word counts
 	terminated bool                               // the client has said that it ends
 	watching   chan struct{}                      // closed when the client is not watched any more; nil: it is not
 

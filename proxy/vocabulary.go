@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -236,7 +235,16 @@ func hasQuery(st *parser.Statement) bool {
 
 // mentionedIn reports whether a text has one of the words.
 func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis) bool {
-	return v.has([]byte(everyWord)) || !parser.Names(text, lexis, func(name []byte) bool { return !v.has(name) })
+	if v.has([]byte(everyWord)) {
+		return true
+	}
+	names := parser.NewNames(text, lexis)
+	for name, ok := names.Next(); ok; name, ok = names.Next() {
+		if v.has(name) {
+			return true
+		}
+	}
+	return !names.Readable()
 }
 
 // changesWords reports whether a statement may make something that may write, or give it another name.
@@ -256,41 +264,49 @@ func changesWords(st *parser.Statement) bool {
 	return false
 }
 
-// followDDL has the words of a DDL statement count as those of something that may write, until the catalog is asked again.
+// followDDL has the words of a DDL statement count as those of something that may write, until the catalog is asked again. Of a
+// transaction with more than maxDoubtful words every word counts.
 func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexis) {
-	var words []string
-	security := st.Verb != "ALTER TABLE"
-	switch st.Verb {
-	case "CREATE EXTENSION", "ALTER EXTENSION": // what is in it is not said
-		words = []string{everyWord, deferredWord}
-	case "CREATE TRIGGER":
-		words = []string{deferredWord}
-	default:
-		readable := parser.Names(text, lexis, func(name []byte) bool {
-			if !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
-				words = append(words, string(name))
-			}
-			security = security || string(name) == "security" || string(name) == "rename"
-			return len(words) < maxDoubtful
-		})
-		if !readable {
-			words = []string{everyWord}
-		}
-	}
-	if !security || len(s.doubted) > maxDoubtful {
+	words := wordsOfDDL(text, st, lexis)
+	switch {
+	case len(words) == 0 || s.doubtsAll:
 		return
-	}
-	if len(s.doubted)+len(words) > maxDoubtful {
-		words = slices.Repeat([]string{everyWord, deferredWord}, maxDoubtful/2+1) // no more of this transaction are kept
+	case len(s.doubted)+len(words) > maxDoubtful:
+		words, s.doubtsAll = []string{everyWord, deferredWord}, true
 	}
 	s.doubted = append(s.doubted, words...)
 	s.database.vocabulary.doubt(words, time.Now())
+}
+
+// wordsOfDDL are the names in a DDL statement, of ALTER TABLE only if it changes whose rows a policy filters, or a name.
+func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
+	switch st.Verb {
+	case "CREATE EXTENSION", "ALTER EXTENSION": // what is in it is not said
+		return []string{everyWord, deferredWord}
+	case "CREATE TRIGGER":
+		return []string{deferredWord}
+	}
+	matters := st.Verb != "ALTER TABLE"
+	names := parser.NewNames(text, lexis)
+	for name, ok := names.Next(); ok && len(words) <= maxDoubtful; name, ok = names.Next() {
+		if !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
+			words = append(words, string(name))
+		}
+		matters = matters || string(name) == "security" || string(name) == "rename"
+	}
+	switch {
+	case !matters:
+		return nil
+	case !names.Readable():
+		return []string{everyWord}
+	}
+	return words
 }
 
 // releaseWords is called where no transaction is open.
 func (s *session) releaseWords() {
 	if len(s.doubted) > 0 {
 		s.database.vocabulary.release(s.doubted, time.Now())
-		s.doubted = nil
+		s.doubted, s.doubtsAll = nil, false
 	}
 }

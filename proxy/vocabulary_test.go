@@ -31,6 +31,11 @@ func TestVocabulary(t *testing.T) {
 		}
 	}
 
+	text := []byte("SELECT abalance FROM pgbench_accounts WHERE aid = 5")
+	if n := testing.AllocsPerRun(100, func() { v.mentionedIn(text, plainLexis) }); n > 0 {
+		t.Errorf("a look at a query allocates %v times", n)
+	}
+
 	// Words of DDL stay while its transaction may be open, however often the catalog is asked.
 	v.doubt([]string{"fresh"}, begin)
 	later := begin.Add(time.Hour)
