@@ -170,15 +170,15 @@ BEGIN
 END
 $enlist$;
 
--- delist(table) ends its memberships; false if one of those publications stays locked for some milliseconds: nothing else
--- will do in its place.
+-- delist(table) ends its memberships; false if one of those publications stays locked for a second: nothing else will do
+-- in its place, and without it the client's command fails, which is worse than that it waits.
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
     publication oid;
 BEGIN
     FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.identities()) LOOP
-        FOR try IN REVERSE 20..0 LOOP
+        FOR try IN REVERSE 1000..0 LOOP
             IF pgtee.alter_member(publication, 'DROP', name) THEN
                 EXIT;
             ELSIF try = 0 THEN
