@@ -22,8 +22,8 @@ type Assembler struct {
 	verifier  *verifier
 	replays   replays
 
-	noTriggers bool   // the database has no event triggers of ours: notes tell of DDL
-	secret     []byte // with which pgtee.emit() signs
+	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
+	witness    *witness
 
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
@@ -37,6 +37,7 @@ type Assembler struct {
 	ordinal int          // of the next change
 
 	author   author
+	binding  binding
 	incoming Note // the last one that came
 }
 
@@ -61,6 +62,7 @@ func NewAssembler(last LSN, partBytes int, keys []MasterKey) *Assembler {
 	return &Assembler{
 		partBytes: partBytes,
 		verifier:  newVerifier(keys),
+		witness:   newWitness(nil),
 		tables:    map[uint32]*table{},
 		types:     map[uint32]typeName{},
 		last:      last,
@@ -124,7 +126,7 @@ func (a *Assembler) begin(b *pgoutput.Begin) error {
 		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, a.current.XID)
 	}
 	a.memory.begin()
-	a.ordinal, a.author = 0, author{note: nobody}
+	a.ordinal, a.author, a.binding = 0, author{note: nobody}, binding{}
 	a.current = &Transaction{XID: b.XID, CommitLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
 	return nil
 }

@@ -74,11 +74,11 @@ func authors(t *testing.T, stream string, partBytes int) string {
 		if strings.HasSuffix(word, "+") {
 			payload.Flags |= FlagBehind
 		}
-		text, user := string(testSigner.Append(nil, payload, []byte("bob"), 7, []byte(sql))), "bob"
+		signer := testSigner
 		if strings.HasPrefix(word, "!") {
-			user = "eve"
+			signer = MasterKey("another key").Signer(payload.ProxyID)
 		}
-		take(w.message(MessagePrefix, recordMessage(text, user, "r", 7, nil)).done)
+		take(w.message(MessagePrefix, recordMessage(signed(signer, payload, "bob", 7, sql), "bob", "r", 7, nil)).done)
 	}
 	take(w.commit())
 	return strings.Join(got, " ")

@@ -29,15 +29,33 @@ type Note struct {
 	Trust       Trust
 }
 
-// Trust says whether a note is what a proxy wrote.
+// Trust says whether a note is what a proxy wrote, about this transaction.
 type Trust uint8
 
 const (
-	Unverified Trust = iota // no key to check with
-	Verified                // the HMAC is right
-	Forged                  // unknown key id, or the HMAC is wrong: forged or altered
-	Replayed                // a proxy wrote it, but for another statement: it has come before
+	Unverified  Trust = iota // there is no key to check with
+	Verified                 // a proxy made it, and the server wrote it, in this transaction
+	Forged                   // unknown key id, or the HMAC is wrong, or a note of another session: forged, altered or borrowed
+	Replayed                 // a proxy wrote it, but for another statement: it has come before
+	Pooled                   // as Verified, but the proxy cannot know which server process serves its session
+	UserChanged              // as Verified, but the server calls the user otherwise than the proxy did
+	Unbound                  // a proxy wrote it, and that it was for this transaction is not known
 )
+
+// Reason says why a note is neither verified nor false; empty if it is one of these.
+func (t Trust) Reason() string { return reasons[t] }
+
+var reasons = [...]string{
+	Unverified: "no key", Verified: "", Forged: "", Replayed: "", Pooled: "pooler", UserChanged: "user changed", Unbound: "unbound",
+}
+
+// And is what notes are worth together: the first of what is false, or not known, makes it so.
+func (t Trust) And(other Trust) Trust {
+	if t.lies() || t != Verified && !other.lies() {
+		return t
+	}
+	return other
+}
 
 // Nameless reports whether the note tells of a session only: which of its statements wrote the rows is not known.
 func (n *Note) Nameless() bool { return n.Flags&FlagNameless != 0 }
@@ -45,10 +63,10 @@ func (n *Note) Nameless() bool { return n.Flags&FlagNameless != 0 }
 // lies reports whether the note tells of what did not happen.
 func (t Trust) lies() bool { return t == Forged || t == Replayed }
 
-// Payload is the part of a note that the proxy makes: 82 bytes, then the optional SQL text.
+// Payload is the part of a note that the proxy makes: 94 bytes, then the optional SQL text.
 //
 //	offset size
-//	     0    1  version (2; version 1 has no byte 65, and its HMAC there)
+//	     0    1  version (3; version 2 has its HMAC at byte 66, and that covers user and pid, too; version 1 has it at byte 65)
 //	     1    1  flags, the lower eight
 //	     2    1  key id
 //	     3    4  offset of the statement in the Query message, bytes
@@ -62,12 +80,14 @@ func (t Trust) lies() bool { return t == Forged || t == Replayed }
 //	    55    2  client port
 //	    57    8  fingerprint of the statement
 //	    65    1  flags, the upper eight
-//	    66   16  HMAC-SHA256 over bytes 0-65, user, pid and SQL, cut to 16 bytes
-//	    82       SQL text, with FlagSQL
+//	    66    4  server process
+//	    70    8  the session's user: see UserTag
+//	    78   16  HMAC-SHA256 over bytes 0-77 and SQL, cut to 16 bytes
+//	    94       SQL text, with FlagSQL
 //
 // Integers are big-endian. It travels as base64, which no setting of the session can change.
 type Payload struct {
-	version     byte // 1 of one that an older proxy made, else 0
+	version     byte // 1 or 2 of one that an older proxy made, else 0
 	Flags       Flags
 	KeyID       byte
 	Offset      uint32
@@ -79,10 +99,12 @@ type Payload struct {
 	Time        time.Time
 	Client      netip.AddrPort
 	Fingerprint uint64
+	Process     int32  // as the proxy knows the server process
+	UserTag     uint64 // ... and the user
 	MAC         [16]byte
 }
 
-// Flags of a payload. pgtee.note() reads FlagRow and FlagQuery.
+// Flags of a payload. pgtee.note() reads FlagRow and FlagQuery, pgtee.sign() FlagQuery.
 type Flags uint16
 
 const (
@@ -96,7 +118,15 @@ const (
 	FlagDDL                         // event triggers fire for the statement
 	FlagBehind                      // the statement came before the note: what it has written since the last note, it has written
 	FlagNameless                    // of a session, and of no statement: which one wrote what comes behind it is not known
+	FlagSigned                      // pgtee.sign() makes a message of this note, and signs it
+	FlagPooled                      // Process is not that of the server: a pooler stands before it
 )
+
+// UserTag is what a payload says of the session's user: the first eight bytes of the SHA-256 of the name.
+func UserTag(user []byte) uint64 {
+	sum := sha256.Sum256(user)
+	return binary.BigEndian.Uint64(sum[:])
+}
 
 // SessionID names a client session of a proxy; it grows with the time of its start.
 type SessionID uint64
@@ -112,10 +142,10 @@ func (id SessionID) Start() time.Time { return time.UnixMilli(int64(id >> 22)).U
 func (id SessionID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
 
 const (
-	payloadVersion = 2
+	payloadVersion = 3
 
 	// PayloadBytes is the length of a payload without SQL.
-	PayloadBytes = 82
+	PayloadBytes = 94
 
 	// MessagePrefix is the prefix of our logical messages.
 	MessagePrefix = "pgtee"
@@ -132,6 +162,7 @@ type Signer struct {
 	keyID byte
 	hash  hash.Hash
 	raw   []byte // of the last payload, reused
+	who   []byte
 	sum   []byte
 }
 
@@ -140,12 +171,12 @@ func NewSigner(keyID byte, key []byte) *Signer {
 	return &Signer{keyID: keyID, hash: hmac.New(sha256.New, key)}
 }
 
-// Append signs p for the session's user and server process and appends the base64 text that
-// pgtee.note() takes. sql is the statement; it goes along only if p.Flags has FlagSQL.
-func (s *Signer) Append(dst []byte, p *Payload, user []byte, pid int32, sql []byte) []byte {
+// Append signs p and appends the base64 text that pgtee.note() takes. sql is the statement; it goes along only if
+// p.Flags has FlagSQL.
+func (s *Signer) Append(dst []byte, p *Payload, sql []byte) []byte {
 	p.KeyID = s.keyID
 	s.raw = p.appendSigned(s.raw[:0])
-	p.MAC = s.mac(s.raw, user, pid, sql)
+	p.MAC = s.mac(s.raw, nil, sql)
 	s.raw = append(s.raw, p.MAC[:]...)
 	if p.Flags&FlagSQL != 0 {
 		s.raw = append(s.raw, sql...)
@@ -153,26 +184,27 @@ func (s *Signer) Append(dst []byte, p *Payload, user []byte, pid int32, sql []by
 	return base64.StdEncoding.AppendEncode(dst, s.raw)
 }
 
-// Check compares the note's HMAC with what its names and SQL say.
-func (s *Signer) Check(n *Note) Trust {
+// Check reports whether the note is what a proxy with this key wrote. That of an older proxy names user and process only in
+// its HMAC.
+func (s *Signer) Check(n *Note) bool {
 	if n.KeyID != s.keyID {
-		return Forged
+		return false
 	}
 	s.raw = n.appendSigned(s.raw[:0])
-	want := s.mac(s.raw, n.User, n.PID, n.SQL)
-	if !hmac.Equal(want[:], n.MAC[:]) {
-		return Forged
+	s.who = s.who[:0]
+	if n.version != 0 {
+		s.who = binary.BigEndian.AppendUint32(s.who, uint32(len(n.User)))
+		s.who = binary.BigEndian.AppendUint32(s.who, uint32(n.PID))
+		s.who = append(s.who, n.User...)
 	}
-	return Verified
+	want := s.mac(s.raw, s.who, n.SQL)
+	return hmac.Equal(want[:], n.MAC[:])
 }
 
-func (s *Signer) mac(signed, user []byte, pid int32, sql []byte) (cut [16]byte) {
-	s.sum = binary.BigEndian.AppendUint32(s.sum[:0], uint32(len(user)))
-	s.sum = binary.BigEndian.AppendUint32(s.sum, uint32(pid))
+func (s *Signer) mac(signed, who, sql []byte) (cut [16]byte) {
 	s.hash.Reset()
 	s.hash.Write(signed)
-	s.hash.Write(s.sum)
-	s.hash.Write(user)
+	s.hash.Write(who)
 	s.hash.Write(sql)
 	s.sum = s.hash.Sum(s.sum[:0])
 	copy(cut[:], s.sum)
@@ -198,27 +230,34 @@ func (p *Payload) appendSigned(dst []byte) []byte {
 	if p.version == 1 {
 		return dst
 	}
-	return append(dst, byte(p.Flags>>8))
+	dst = append(dst, byte(p.Flags>>8))
+	if p.version == 2 {
+		return dst
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Process))
+	return binary.BigEndian.AppendUint64(dst, p.UserTag)
 }
+
+// payloadBytes are the lengths of a payload without SQL, by its version.
+var payloadBytes = [...]int{1: 81, 2: 82, payloadVersion: PayloadBytes}
 
 // parsePayload reads raw, decoded from base64. The returned SQL is a slice of raw.
 func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
-	if len(raw) > 0 && raw[0] != payloadVersion && raw[0] != 1 {
-		return p, nil, fmt.Errorf("%w: version %d, this program reads up to %d", ErrNote, raw[0], payloadVersion)
+	if len(raw) == 0 || raw[0] == 0 {
+		return p, nil, ErrNote
 	}
-	length := PayloadBytes
-	if len(raw) > 0 && raw[0] == 1 {
-		length--
+	version := int(raw[0])
+	if version >= len(payloadBytes) {
+		return p, nil, fmt.Errorf("%w: version %d, this program reads up to %d", ErrNote, version, payloadVersion)
 	}
+	length := payloadBytes[version]
 	if len(raw) < length {
 		return p, nil, fmt.Errorf("%w: %d bytes, want at least %d", ErrNote, len(raw), length)
 	}
-	p.Flags = Flags(raw[1])
-	if raw[0] == 1 {
-		p.version = 1
-	} else {
-		p.Flags |= Flags(raw[65]) << 8
+	if version < payloadVersion {
+		p.version = raw[0]
 	}
+	p.Flags = Flags(raw[1])
 	p.KeyID = raw[2]
 	p.Offset = binary.BigEndian.Uint32(raw[3:])
 	p.Length = binary.BigEndian.Uint32(raw[7:])
@@ -232,6 +271,13 @@ func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
 		p.Client = netip.AddrPortFrom(address.Unmap(), binary.BigEndian.Uint16(raw[55:]))
 	}
 	p.Fingerprint = binary.BigEndian.Uint64(raw[57:])
+	if version >= 2 {
+		p.Flags |= Flags(raw[65]) << 8
+	}
+	if version >= 3 {
+		p.Process = int32(binary.BigEndian.Uint32(raw[66:]))
+		p.UserTag = binary.BigEndian.Uint64(raw[70:])
+	}
 	copy(p.MAC[:], raw[length-len(p.MAC):])
 	if p.Flags&FlagSQL != 0 {
 		sql = raw[length:]

@@ -13,8 +13,9 @@ import (
 
 // Notes reach the log in two forms: a row of pgtee.outbox, or a logical message. Any client can write
 // such a message, so nothing in here is an error of the stream: what cannot be read becomes a Forged
-// note without payload. DDL records, events and signals come in signed messages (emitted.go), and from an older pgtee as
-// rows, which clients cannot write.
+// note without payload. What only our own functions can have written (trust.go) are rows, and messages that
+// are signed with the database's secret: notes, and DDL records, events and signals (emitted.go), which come from an older
+// pgtee as rows.
 
 const (
 	// Schema is the schema of our tables and functions.
@@ -64,6 +65,8 @@ type noteColumns struct {
 	sql    []byte
 	sqlHex bool // sql has the text form of bytea, \x and hexadecimal digits
 
+	witnessed bool // the server itself says who wrote it, and that it was for this transaction
+
 	omitted uint64 // length of values that were too long to be held
 }
 
@@ -97,6 +100,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 		pid:         int32(pid),
 		sql:         values[fieldSQL],
 		sqlHex:      true,
+		witnessed:   true,
 		omitted:     omitted,
 	}
 	switch string(values[fieldKind]) {
@@ -109,10 +113,13 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	}
 }
 
-// messageNote takes the content of a logical message with our prefix: a record, or lines.
+// messageNote takes the content of a logical message with our prefix: a record, signed or not, or lines.
 func (a *Assembler) messageNote(lsn LSN, content []byte) {
-	columns, ok := recordColumns(content)
-	if !ok {
+	var columns noteColumns
+	var ok bool
+	if isSigned(content) {
+		columns, ok = a.signedColumns(content)
+	} else if columns, ok = recordColumns(content); !ok {
 		columns, ok = lineColumns(content)
 	}
 	if !ok || max(len(columns.user), len(columns.role), len(columns.application)) > maxNameBytes {
@@ -125,7 +132,14 @@ func (a *Assembler) messageNote(lsn LSN, content []byte) {
 // bytea): pgtee.note() writes it.
 func recordColumns(content []byte) (c noteColumns, ok bool) {
 	var values [6][]byte
-	if !readRecord(content, values[:]) || len(values[3]) != 4 {
+	if !readRecord(content, values[:]) {
+		return c, false
+	}
+	return columnsOf(values[:])
+}
+
+func columnsOf(values [][]byte) (c noteColumns, ok bool) {
+	if len(values[3]) != 4 {
 		return c, false
 	}
 	return noteColumns{
@@ -215,10 +229,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		PID:         c.pid,
 		Application: a.memory.copy(c.application),
 	}
-	n.Trust = a.readPayload(n, c)
-	if n.Trust == Verified && a.replays.seen(n, a.current.XID) {
-		n.Trust = Replayed
-	}
+	n.Trust = a.judge(n, c)
 	a.attribute(lsn, n)
 	if n.Flags&(FlagAfter|FlagDDL) == 0 {
 		return
@@ -234,25 +245,24 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	}
 }
 
-// readPayload fills in n.Payload and n.SQL and says how far they are to be trusted.
-func (a *Assembler) readPayload(n *Note, c *noteColumns) Trust {
+// readPayload fills in n.Payload and n.SQL.
+func (a *Assembler) readPayload(n *Note, c *noteColumns) (ok bool) {
 	raw := a.memory.room(base64.StdEncoding.DecodedLen(len(c.payload)))
 	length, err := base64.StdEncoding.Decode(raw, c.payload)
 	if err != nil {
-		return Forged
+		return false
 	}
 	payload, sql, err := parsePayload(raw[:length])
 	if err != nil {
-		return Forged
+		return false
 	}
 	if payload.Flags&(FlagSQL|FlagQuery) == FlagQuery {
-		var ok bool
 		if sql, ok = a.querySQL(c); !ok {
-			return Forged
+			return false
 		}
 	}
 	n.Payload, n.SQL = payload, sql
-	return a.verifier.check(n)
+	return true
 }
 
 // querySQL returns the statement that pgtee.note() took out of current_query().

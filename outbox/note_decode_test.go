@@ -77,13 +77,18 @@ func TestNoteForms(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			payload := testPayload(test.flags)
-			text := string(testSigner.Append(nil, payload, []byte("bob"), 4711, []byte(test.signed)))
+			text := signed(testSigner, payload, "bob", 4711, test.signed)
 			w := &wal{t: t, keys: []MasterKey{testKey}}
 			w.begin(1).relation(3, Schema, "outbox_0", outboxColumns...)
 			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
-			w.assembler.replays = replays{} // both are the same note
-			w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
+			w.assembler.replays = replays{} // all are the same note
+			w.message(MessagePrefix, witnessed(1, text, "bob", "admin", 4711, test.column))
 			forms := 2
+			if test.flags&FlagRow == 0 {
+				w.assembler.replays = replays{}
+				w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
+				forms++
+			}
 			if test.column == nil {
 				w.assembler.replays = replays{}
 				w.message(MessagePrefix, lineMessage(text, "bob", "admin", 4711))
@@ -112,11 +117,11 @@ func TestNamesInLines(t *testing.T) {
 		{`""""`, `"`, "\n"},
 		{"\"a\nb\"", "a\nb", "état"},
 	} {
-		text := string(testSigner.Append(nil, testPayload(0), []byte(test.user), 1, nil))
+		text := signed(testSigner, testPayload(0), test.user, 1, "")
 		w := &wal{t: t, keys: []MasterKey{testKey}}
 		note := w.begin(1).message(MessagePrefix, lineMessage(text, test.quoted, test.role, 1)).commit().Notes[0]
-		if string(note.User) != test.user || string(note.Role) != test.role || note.Trust != Verified {
-			t.Errorf("%s: user %q, role %q, trust %d; want %q, %q, verified", test.quoted, note.User, note.Role, note.Trust, test.user, test.role)
+		if string(note.User) != test.user || string(note.Role) != test.role || note.Trust != Unbound {
+			t.Errorf("%s: user %q, role %q, trust %d; want %q, %q, unbound", test.quoted, note.User, note.Role, note.Trust, test.user, test.role)
 		}
 	}
 }
@@ -124,7 +129,7 @@ func TestNamesInLines(t *testing.T) {
 // A change belongs to the last note before it; what comes before the first is of its session.
 func TestNoteOfEachChange(t *testing.T) {
 	note := func(sql string) string {
-		return recordMessage(string(testSigner.Append(nil, testPayload(FlagSQL), nil, 0, []byte(sql))), "", "", 0, nil)
+		return recordMessage(signed(testSigner, testPayload(FlagSQL), "", 0, sql), "", "", 0, nil)
 	}
 	w := &wal{t: t}
 	w.begin(1).relation(1, "public", "t", "a").insert(1, "before")
@@ -149,36 +154,9 @@ func TestNoteOfEachChange(t *testing.T) {
 	}
 }
 
-func TestNoteTrust(t *testing.T) {
-	payload := testPayload(FlagSQL)
-	text := string(testSigner.Append(nil, payload, []byte("bob"), 4711, []byte("select 1")))
-	another := MasterKey("another")
-	tests := []struct {
-		name string
-		keys []MasterKey
-		user string
-		want Trust
-	}{
-		{"no keys", nil, "bob", Unverified},
-		{"the key", []MasterKey{testKey}, "bob", Verified},
-		{"another user", []MasterKey{testKey}, "eve", Forged},
-		{"another key", []MasterKey{another}, "bob", Forged},
-		{"two keys", []MasterKey{another, testKey}, "bob", Verified},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			w := &wal{t: t, keys: test.keys}
-			got := w.begin(1).message(MessagePrefix, recordMessage(text, test.user, "r", 4711, nil)).commit()
-			if note := got.Notes[0]; note.Trust != test.want || note.Counter != payload.Counter {
-				t.Errorf("trust %d, counter %d, want %d and %d", note.Trust, note.Counter, test.want, payload.Counter)
-			}
-		})
-	}
-}
-
 // What a client can write by hand never ends the stream.
 func TestNoteMalformed(t *testing.T) {
-	good := string(testSigner.Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	good := signed(testSigner, testPayload(FlagQuery), "bob", 1, "select 1")
 	record := recordMessage(good, "bob", "r", 1, []byte("select 1"))
 	messages := map[string]string{
 		"empty":               "",
@@ -191,7 +169,10 @@ func TestNoteMalformed(t *testing.T) {
 		"length of -2":        record[:8] + "\xff\xff\xff\xfe" + record[12:],
 		"no base64":           recordMessage("!!!!", "bob", "r", 1, nil),
 		"short payload":       recordMessage("AQEA", "bob", "r", 1, nil),
-		"version 2":           recordMessage(base64.StdEncoding.EncodeToString([]byte("\x02"+strings.Repeat("\x00", 80))), "bob", "r", 1, nil),
+		"version 3, short":    recordMessage(base64.StdEncoding.EncodeToString([]byte("\x03"+strings.Repeat("\x00", 90))), "bob", "r", 1, nil),
+		"version 0":           recordMessage(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", 100))), "bob", "r", 1, nil),
+		"signed, cut":         string([]byte{signedNote}),
+		"signed by another":   "\x02" + strings.Repeat("s", 32) + record,
 		"lines, cut":          lineMessage(good, "bob", "r", 1)[:len(good)+8],
 		"lines, pid":          lineMessage(good, "bob", "r", 1)[:len(good)+6] + "x\nbob\nr",
 		"lines, no role":      strings.TrimSuffix(lineMessage(good, "bob", "", 1), "\n"),
@@ -234,7 +215,7 @@ func checkForged(t *testing.T, got *Transaction) {
 
 // A command that cannot run in a transaction block is known from its note only.
 func TestNoteAfterCommand(t *testing.T) {
-	text := string(testSigner.Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("VACUUM t")))
+	text := signed(testSigner, testPayload(FlagSQL|FlagAfter), "bob", 7, "VACUUM t")
 	w := &wal{t: t}
 	got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
 	if len(got.Notes) != 1 || len(got.Changes) != 1 {
@@ -248,7 +229,7 @@ func TestNoteAfterCommand(t *testing.T) {
 
 // Any client can write a message: a forged one must not tell of DDL, nor bring names that blow up every row.
 func TestForgedMessages(t *testing.T) {
-	text := string(MasterKey("another key").Signer(testPayload(0).ProxyID).Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 7, []byte("DROP TABLE t")))
+	text := signed(MasterKey("another key").Signer(testPayload(0).ProxyID), testPayload(FlagSQL|FlagAfter), "bob", 7, "DROP TABLE t")
 	w := &wal{t: t, keys: []MasterKey{testKey}}
 	w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
 	w.message(MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
@@ -303,9 +284,10 @@ func TestIsOutbox(t *testing.T) {
 }
 
 func FuzzNoteMessage(f *testing.F) {
-	text := string(testSigner.Append(nil, testPayload(FlagQuery), []byte("bob"), 1, []byte("select 1")))
+	text := signed(testSigner, testPayload(FlagQuery), "bob", 1, "select 1")
 	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))))
 	f.Add([]byte(lineMessage(text, `"b""ob"`, "r", 1)))
+	f.Add([]byte(witnessed(1, text, "bob", "r", 1, []byte("select 1"))))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		w := &wal{t: t, keys: []MasterKey{testKey}}
 		got := w.begin(1).message(MessagePrefix, string(content)).commit()
@@ -318,7 +300,7 @@ func FuzzNoteMessage(f *testing.F) {
 // Where no event trigger tells of DDL, its note does, before the rows that it writes.
 func TestDDLOfANote(t *testing.T) {
 	sign := func(flags Flags) string {
-		return string(testSigner.Append(nil, testPayload(FlagSQL|flags), []byte("bob"), 7, []byte("CREATE TABLE t AS SELECT 1")))
+		return signed(testSigner, testPayload(FlagSQL|flags), "bob", 7, "CREATE TABLE t AS SELECT 1")
 	}
 	for _, test := range []struct {
 		name       string

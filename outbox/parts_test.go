@@ -16,7 +16,7 @@ func giant(w *wal, statements, rows int) (parts []*Transaction) {
 	w.begin(7).relation(1, "public", "t", "a").insert(1, "before")
 	for s := range statements {
 		sql := fmt.Appendf(nil, "INSERT %d", s)
-		w.message(MessagePrefix, recordMessage(string(testSigner.Append(nil, testPayload(FlagSQL), nil, 0, sql)), "", "", 0, nil))
+		w.message(MessagePrefix, recordMessage(signed(testSigner, testPayload(FlagSQL), "", 0, string(sql)), "", "", 0, nil))
 		step()
 		for range rows {
 			w.insert(1, fmt.Sprint(s, " ", strings.Repeat("x", 100)))
@@ -97,7 +97,7 @@ func TestNumbersDoNotDependOnKeysAndTriggers(t *testing.T) {
 	} {
 		w.begin(1).relation(1, "public", "t", "a")
 		for _, flags := range []Flags{FlagDDL, FlagAfter, 0} {
-			text := string(testSigner.Append(nil, testPayload(FlagSQL|flags), []byte("bob"), 7, []byte("CREATE TABLE t ()")))
+			text := signed(testSigner, testPayload(FlagSQL|flags), "bob", 7, "CREATE TABLE t ()")
 			w.message(MessagePrefix, recordMessage(text, "bob", "r", 7, nil))
 		}
 		changes := w.insert(1, "x").commit().Changes

@@ -8,11 +8,11 @@ import (
 // A note is good once. What comes late by two-phase commit is no replay.
 func TestReplayedNotes(t *testing.T) {
 	w := &wal{t: t, keys: []MasterKey{testKey}}
-	note := func(counter uint32, session SessionID) string {
+	note := func(xid XID, counter uint32, session SessionID) string {
 		p := testPayload(FlagSQL | FlagAfter)
 		p.Counter, p.Session = counter, session
-		text := string(testSigner.Append(nil, p, []byte("bob"), 4711, []byte("select 1")))
-		return recordMessage(text, "bob", "r", 4711, nil)
+		text := signed(testSigner, p, "bob", 4711, "select 1")
+		return witnessed(xid, text, "bob", "r", 4711, nil)
 	}
 	for _, step := range []struct {
 		name     string
@@ -32,7 +32,7 @@ func TestReplayedNotes(t *testing.T) {
 	} {
 		w.begin(step.xid)
 		for _, counter := range step.counters {
-			w.message(MessagePrefix, note(counter, step.session))
+			w.message(MessagePrefix, note(step.xid, counter, step.session))
 		}
 		got := w.commit()
 		for i := range got.Notes {
@@ -46,7 +46,7 @@ func TestReplayedNotes(t *testing.T) {
 // A replayed note adds nothing to the stream of DDL, but takes its number, as it did when it was new.
 func TestReplayedCommand(t *testing.T) {
 	w := &wal{t: t, keys: []MasterKey{testKey}}
-	text := string(testSigner.Append(nil, testPayload(FlagSQL|FlagAfter), []byte("bob"), 4711, []byte("vacuum")))
+	text := signed(testSigner, testPayload(FlagSQL|FlagAfter), "bob", 4711, "vacuum")
 	for _, want := range []int{1, 0} {
 		got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
 		if len(got.Changes) != want+1 || got.Changes[want].Ordinal != 1 {

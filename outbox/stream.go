@@ -99,7 +99,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 
 func newAssembler(system System, cfg StreamConfig) *Assembler {
 	a := NewAssembler(system.ConfirmedFlush, cfg.PartBytes, cfg.Keys)
-	a.noTriggers, a.secret = !system.Triggers, system.secret
+	a.noTriggers, a.witness = !system.Triggers, newWitness(system.secret)
 	return a
 }
 

@@ -31,6 +31,7 @@ func (w *wal) send(message []byte) *wal {
 		}
 		w.assembler = NewAssembler(0, w.partBytes, w.keys)
 		w.assembler.noTriggers = w.noTriggers
+		w.assembler.witness = newWitness(testSecret)
 	}
 	if w.err != nil {
 		return w

@@ -61,8 +61,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	s.up.cut()
 	before := len(s.up.out)
 	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
-		dst = append(dst, spliceBefore...)
-		dst = s.notes.append(dst, set, subject, true)
+		dst = s.notes.splice(dst, set, subject, true)
 		return append(append(dst, spliceAfter...), 0)
 	})
 	s.countNote(len(s.up.out) - before)

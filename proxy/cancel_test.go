@@ -49,11 +49,11 @@ func TestCancelBeforeNote(t *testing.T) {
 				cancel := h.canceller()
 				cancel.meet()
 				ann.answers(vacuum.answered...)
-				if _, got := ann.heard(); strings.Contains(got, "pgtee.note") {
+				if _, got := ann.heard(); isNote(got) {
 					t.Error("the note is sent while the CancelRequest is on its way")
 				}
 				cancel.server.conn.Close()
-				if _, got := ann.heard(); !strings.Contains(got, "pgtee.note") {
+				if _, got := ann.heard(); !isNote(got) {
 					t.Errorf("after the CancelRequest the server hears %q", got)
 				}
 			})

@@ -10,24 +10,33 @@ import (
 // refuses some of what the statement may do: CALL and DO may commit, a function may ask for a transaction of its own. So where the
 // statement is the only one of its Query, it goes to the server as Parse, Bind, Describe and Execute, and the note as in the
 // extended protocol behind it. The statement, its current_query() and the positions in its errors are the client's.
+//
+// So does DDL that is the only statement of its Query, with its note in front: event triggers that replicate DDL, or write its history,
+// read current_query().
 
 // exact returns the statement of a Query that is sent so, or nil.
 func (s *session) exact(m message, set *settings, readable bool) *parser.Statement {
-	if len(s.list) != 1 || !m.whole() || !readable || s.unsynced || s.tx.failed || set.standby || !s.notesNow(set) {
+	if len(s.list) != 1 || !m.whole() || !readable || s.unsynced || s.tx.failed || !s.notesNow(set) {
 		return nil
 	}
 	st := &s.list[0]
-	p := pathOf('Q', st.Note)
-	if !mayTrail(st.Tx) {
-		return nil
-	}
-	if p.otherwise == unsent || s.tx.wants(p.when) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // which shows the unnamed portal
-		return nil
-	}
-	if st.Verb == "FETCH" || st.Verb == "MOVE" || st.Tx == parser.Execute || st.Name != "" { // a cursor may be binary, and nobody knows what was prepared
+	if !s.wantsExact(st, set) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // which shows the unnamed portal
 		return nil
 	}
 	return st
+}
+
+// wantsExact reports whether a statement that is alone in its Query is sent so.
+func (s *session) wantsExact(st *parser.Statement, set *settings) bool {
+	p := pathOf('Q', st.Note)
+	switch {
+	case p.form != splicing || st.Tx == parser.Execute || st.Name != "": // nobody knows what was prepared
+		return false
+	case st.IsDDL() && st.Verb != "SELECT INTO":
+		return true
+	}
+	return p.otherwise != unsent && mayTrail(st.Tx) && !set.standby && !s.tx.wants(p.when) &&
+		st.Verb != "FETCH" && st.Verb != "MOVE" // a cursor may be binary
 }
 
 // mayTrail reports whether a note can follow a statement with this effect. SET CONSTRAINTS takes no snapshot, and SET TRANSACTION may
@@ -52,13 +61,42 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
 	of := s.notes.carry(carriedText(text, st), st.Secret, set)
-	s.apply(effectsOf(st), subject{})
-	of, ahead := s.afterMissed(st.Note, of)
-	if ahead {
-		if err := s.noteUnnamed(set, nobody.behind()); err != nil {
+	if !s.tx.wants(pathOf('Q', st.Note).when) {
+		return s.queryThenTrail(m, set, st, of)
+	}
+	if hash := hashOf(text); !s.skips(hash) {
+		of.flags |= ddlFlag(st)
+		if err := s.noteUnnamed(set, of, s.tx.note(hash)); err != nil {
 			return err
 		}
 	}
+	s.apply(effectsOf(st), subject{})
+	if err := s.sendExactly(m, st); err != nil {
+		return err
+	}
+	return s.endExactly(m)
+}
+
+// queryThenTrail sends it with its note behind.
+func (s *session) queryThenTrail(m message, set *settings, st *parser.Statement, of subject) error {
+	s.apply(effectsOf(st), subject{})
+	of, ahead := s.afterMissed(st.Note, of)
+	if ahead {
+		if err := s.noteUnnamed(set, nobody.behind(), s.tx.trail()); err != nil {
+			return err
+		}
+	}
+	if err := s.sendExactly(m, st); err != nil {
+		return err
+	}
+	if err := s.noteUnnamed(set, of.behind(), s.tx.trail()); err != nil {
+		return err
+	}
+	return s.endExactly(m)
+}
+
+// sendExactly sends what stands for the Query.
+func (s *session) sendExactly(m message, st *parser.Statement) error {
 	for _, request := range []struct {
 		entry
 		body []byte
@@ -73,9 +111,11 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 			return err
 		}
 	}
-	if err := s.noteUnnamed(set, of.behind()); err != nil {
-		return err
-	}
+	return nil
+}
+
+// endExactly ends the group: its ReadyForQuery is the Query's.
+func (s *session) endExactly(m message) error {
 	if err := s.send(entry{kind: 'S', group: s.tx.group}, func(dst []byte) []byte { return dst }); err != nil {
 		return err
 	}
@@ -85,11 +125,11 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 
 // noteUnnamed sends a note by the unnamed statement, which a Query takes away: a client that sends Queries only sees none of ours in
 // pg_prepared_statements.
-func (s *session) noteUnnamed(set *settings, of subject) error {
+func (s *session) noteUnnamed(set *settings, of subject, first bool) error {
 	if err := s.parseOurs(entry{kind: 'P', fate: swallow, generation: ofUnnamed}, ""); err != nil {
 		return err
 	}
-	if err := s.runOurs(swallow, "", of, set, s.tx.trail()); err != nil {
+	if err := s.runOurs(swallow, "", of, set, first); err != nil {
 		return err
 	}
 	return s.send(entry{kind: 'C', fate: swallow}, func(dst []byte) []byte { return append(dst, "S\x00"...) })

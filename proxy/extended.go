@@ -215,15 +215,19 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, statement...), 0)
-		dst = append(dst, 0, 0, 0, 2) // all formats text, two parameters
+		dst = append(dst, 0, 0, 0, 3) // all formats text, three parameters
 		at := len(dst)
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		whatever := byte('t')
+		whatever, binds := byte('t'), byte('f')
+		if s.notes.binds(first) == outbox.FlagSigned {
+			binds = 't'
+		}
 		if subject.flags&(outbox.FlagBehind|outbox.FlagNameless) != 0 {
 			whatever = 'f'
 		}
-		return append(dst, 0, 0, 0, 1, whatever, 0, 0)
+		dst = append(dst, 0, 0, 0, 1, whatever)
+		return append(dst, 0, 0, 0, 1, binds, 0, 0)
 	})
 	if err != nil {
 		return err
@@ -241,10 +245,10 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 
 // prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
 // ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
-// parses it again.
+// parses it again. Behind a pooler each group does, which may be served by another process.
 func (s *session) prepareOurs(fate fate) error {
 	prepared, generation := s.pending.preparation()
-	if prepared || s.parsed.group == s.tx.group && s.parsed.generation == generation {
+	if prepared && s.notes.flags&outbox.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
 		return nil
 	}
 	s.parsed.group, s.parsed.generation = s.tx.group, generation
@@ -265,7 +269,7 @@ func (s *session) parseOurs(e entry, name string) error {
 	return s.send(e, func(dst []byte) []byte {
 		dst = append(append(dst, name...), 0)
 		dst = append(append(dst, text...), 0)
-		return append(dst, 0, 2, 0, 0, 0, 25, 0, 0, 0, 16) // parameter types: text, boolean
+		return append(dst, 0, 3, 0, 0, 0, 25, 0, 0, 0, 16, 0, 0, 0, 16) // parameter types: text, boolean, boolean
 	})
 }
 

@@ -46,6 +46,7 @@ const (
 	orBehind  = inText + "; or at its end WHERE the transaction has an id"
 	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's Execute"
 	orAfter   = atExecute + "; or behind it, WHERE the transaction has an id"
+	orExact   = inText + "; DDL alone: note, Parse, Bind, Describe, Execute, Close, Sync in place of the Query"
 	asParse   = inText + "; or Parse, Bind, Describe, Execute, note, Close, Sync in place of the Query"
 	afterward = "after success a Query of its own, before the client's ReadyForQuery"
 	afterSync = "after success [Close S, Parse once] Bind, Execute, Close P, Sync, before the client's ReadyForQuery"
@@ -59,7 +60,7 @@ const (
 // Replication and COPY data are passed untouched; a statement that cannot be read counts as one that writes.
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, unsent, "", "", ""},
-	{'Q', parser.Always, inEvery, splicing, unsent, inText, "T D C", asQuery},
+	{'Q', parser.Always, inEvery, splicing, unsent, orExact, "T D C; 1 2 D C 3 3 1 2 [n] 3", asQuery},
 	{'Q', parser.InBlock, inBlock, splicing, converting, asParse, "T D C; 1 2 [n] 1 2 [D] C 3 3", asQuery},
 	{'Q', parser.IfNoted, ifNoted, splicing, trailing, orBehind, "T [D] C", asQuery},
 	{'Q', parser.After, alone, following, unsent, afterward, "Z, T D C", asNothing},

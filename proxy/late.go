@@ -85,9 +85,9 @@ func (w *queryWriter) implicitEnd() {
 	if !parser.Parses(w.text[st.Start:st.End], w.set.lexis) {
 		return
 	}
-	before := trailBefore
+	before := ";"
 	if st.To > st.End { // the last comment may end with its line only
-		before = "\n" + trailBefore
+		before = "\n;"
 	}
 	w.open()
 	w.copyTo(st.To)

@@ -90,7 +90,7 @@ func (s *loopServer) answer(conn net.Conn, text []byte) {
 		return
 	case answerToProbe(text) != nil:
 		lines = answerToProbe(text)[:2:2]
-	case bytes.Contains(text, []byte("pgtee.note")):
+	case isNote(string(text)):
 		lines = []string{"RowDescription note", "DataRow x", "CommandComplete `SELECT 1`"}
 	case bytes.Contains(text, []byte("nonsense")):
 		lines = []string{"ParseComplete", "CommandComplete `SELECT 1`"}

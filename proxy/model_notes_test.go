@@ -73,8 +73,8 @@ func (l *ledger) note(payload string) {
 		name = ""
 	}
 	l.current, l.unclaimed = name, nil
-	if l.row = l.row || flags&outbox.FlagRow != 0; !l.row {
-		l.fault("the first note of a transaction is no row: %s", l.current)
+	if l.row = l.row || flags&(outbox.FlagRow|outbox.FlagSigned) != 0; !l.row {
+		l.fault("the first note of a transaction does not bind it: %s", l.current)
 	}
 }
 

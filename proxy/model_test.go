@@ -7,7 +7,7 @@ import (
 )
 
 // model answers like PostgreSQL, for a few statements: enough to meet every rule about which request gets which
-// reply. It knows pgtee.note() as a function without effect.
+// reply. It knows pgtee.note() and pgtee.sign() as functions without effect.
 type model struct {
 	out      []byte
 	status   byte // I, T or E
@@ -152,12 +152,12 @@ func (m *model) run(text string, described bool, limit uint32, p *modelPortal) b
 // write tells the ledger what a statement writes.
 func (m *model) write(text, first string) {
 	switch {
-	case strings.Contains(text, "pgtee.note"):
+	case isNote(text):
 		if !m.runsNote(text) {
 			return
 		}
 		m.ledger.wrote = true
-		m.ledger.note(strings.Split(text, "'")[1])
+		m.ledger.note(payloadIn(text))
 	case first == "INSERT" || first == "UPDATE" || first == "COPY":
 		m.ledger.write(text, true)
 	case first == "CALL" || text == "SELECT public.f()":
@@ -195,7 +195,7 @@ func (m *model) control(text, first string) {
 // rows answers a query of two rows; a note has one.
 func (m *model) rows(text string, described bool, limit uint32, p *modelPortal) bool {
 	name, count := "n", 2
-	if strings.Contains(text, "pgtee.note") {
+	if isNote(text) {
 		name, count = "note", 1
 		if !m.runsNote(text) {
 			count = 0

@@ -17,22 +17,24 @@ const (
 	// for which pgtee.note() cuts it out of current_query(). A row does not: who queries the outbox wants to read it.
 	shortSQLBytes = 256
 
-	// callNote takes every note. emitNote takes one that brings its SQL along and is no row, where everybody may call
+	// callNote takes every note. emitNote takes those that are no row and bring their SQL along, where everybody may call
 	// pg_logical_emit_message(): the first PL/pgSQL of a transaction takes the server as long as four of these. lineColumns in
-	// package outbox reads what it writes.
+	// package outbox reads what it writes. Their beginning is what pgtee.note() and pgtee.sign() know them by.
 	//
 	// The second parameter is false for a note behind its statement, which is for what has written: such a transaction has an id.
-	callNote = "SELECT pgtee.note($1,current_user) WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
-	emitNote = `SELECT pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
-		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user))) ` +
+	// The third is true for the note that binds its transaction: see outbox/trust.go.
+	signNote = "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)"
+	callNote = signNote + " ELSE pgtee.note($1,current_user) END WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
+	emitNote = signNote + `::pg_catalog.text ELSE pg_catalog.pg_logical_emit_message(true,'pgtee',pg_catalog.textsend(pg_catalog.format(E'%s\n%s\n%s\n%I\n%s',` +
+		`$1,pg_catalog.current_setting('application_name'),pg_catalog.pg_backend_pid(),session_user,current_user)))::pg_catalog.text END ` +
 		`WHERE ($2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL) AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off'`
 
-	spliceBefore = "SELECT pgtee.note('"
+	spliceNote   = "SELECT pgtee.note('"
+	spliceSign   = "SELECT pgtee.sign('"
 	spliceAfter  = "',current_user);"
-	trailBefore  = ";" + spliceBefore
 	trailAfter   = "',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
 	payloadText  = (outbox.PayloadBytes + 2) / 3 * 4 // a payload without SQL, in base64
-	spliceLength = len(spliceBefore) + payloadText + len(spliceAfter)
+	spliceLength = len(spliceNote) + payloadText + len(spliceAfter)
 )
 
 var hashSeed = maphash.MakeSeed()
@@ -43,7 +45,8 @@ func hashOf(sql []byte) uint64 { return maphash.Bytes(hashSeed, sql) | 1 }
 // notes makes the notes of one session, for its requests.
 type notes struct {
 	signer    *outbox.Signer
-	table     bool // the first note of a transaction is a row
+	table     bool         // the first note of a transaction is a row, else a signed message
+	flags     outbox.Flags // of all of them
 	sqlText   bool
 	proxy     uint32
 	session   outbox.SessionID
@@ -52,7 +55,8 @@ type notes struct {
 	counter   uint32 // of notes
 	statement uint32 // of the client's statements
 	now       func() time.Time
-	user      []byte // scratch
+	userName  string // of the last note
+	userTag   uint64
 }
 
 // subject is the statement that a note is for.
@@ -77,17 +81,33 @@ func (s subject) behind() subject {
 	return s
 }
 
-// isRow reports whether a note becomes a row of the outbox: the first one of its transaction may.
-func (n *notes) isRow(first bool) bool { return n.table && first }
+// binds is the flag of the note that binds its transaction to the session: the first one. It is a row of the outbox, or signed.
+func (n *notes) binds(first bool) outbox.Flags {
+	switch {
+	case !first:
+		return 0
+	case n.table:
+		return outbox.FlagRow
+	}
+	return outbox.FlagSigned
+}
+
+// splice appends what calls for a note in the text of a Query.
+func (n *notes) splice(dst []byte, set *settings, s subject, first bool) []byte {
+	if n.binds(first) == outbox.FlagSigned {
+		return n.append(append(dst, spliceSign...), set, s, first)
+	}
+	return n.append(append(dst, spliceNote...), set, s, first)
+}
 
 // append signs a note and appends the base64 text that pgtee.note() takes.
 func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++
-	if n.isRow(first) {
-		s.flags |= outbox.FlagRow
+	if n.userName != set.user {
+		n.userName, n.userTag = set.user, outbox.UserTag([]byte(set.user))
 	}
 	p := outbox.Payload{
-		Flags:       s.flags | set.lexisFlags(),
+		Flags:       s.flags | n.flags | n.binds(first) | set.lexisFlags(),
 		ProxyID:     n.proxy,
 		Session:     n.session,
 		Counter:     n.counter,
@@ -95,12 +115,13 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 		Time:        n.now(),
 		Client:      n.client,
 		Fingerprint: s.fingerprint,
+		Process:     n.pid,
+		UserTag:     n.userTag,
 	}
 	if s.flags&outbox.FlagQuery != 0 {
 		p.Offset, p.Length = uint32(s.offset), uint32(len(s.sql))
 	}
-	n.user = append(n.user[:0], set.user...)
-	return n.signer.Append(dst, &p, n.user, n.pid, s.sql)
+	return n.signer.Append(dst, &p, s.sql)
 }
 
 // carry makes the subject whose SQL travels inside the note.

@@ -78,7 +78,7 @@ func appendNotice(dst, body []byte, position int) []byte {
 // appendWithoutNotes appends a text in which a Query is quoted as the client sent it.
 func appendWithoutNotes(dst, text []byte) []byte {
 	for {
-		before, after, found := bytes.Cut(text, []byte(spliceBefore))
+		before, call, after, found := cutCall(text)
 		dst = append(dst, before...)
 		if !found {
 			return dst
@@ -94,7 +94,24 @@ func appendWithoutNotes(dst, text []byte) []byte {
 		case isNote && trails: // behind a statement: the semicolon is ours
 			dst, text = bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte(";")), []byte("\n")), last
 		default:
-			dst, text = append(dst, spliceBefore...), after
+			dst, text = append(dst, call...), after
+		}
+	}
+}
+
+// cutCall cuts a text where it calls for a note.
+func cutCall(text []byte) (before, call, after []byte, found bool) {
+	const common = len("SELECT pgtee.")
+	for at := 0; ; at++ {
+		next := bytes.Index(text[at:], []byte(spliceNote[:common]))
+		if next < 0 {
+			return text, nil, nil, false
+		}
+		at += next
+		for _, call := range []string{spliceNote, spliceSign} {
+			if after, found := bytes.CutPrefix(text[at:], []byte(call)); found {
+				return text[:at], text[at : at+len(call)], after, true
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,9 +24,9 @@ const (
 		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
 	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // PostgreSQL 17 and newer know it
 
-	// askWhich asks for what tells a database from others that have had its name, and its schema pgtee from others. It is asked by each
-	// session, and costs its server process a fifth of what the next question does: no catalog is read by a query.
-	askWhich = "SELECT pg_catalog.concat(pg_catalog.pg_relation_filepath(1259),' ',pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid)" // 1259 is pg_class
+	// askWhich asks for what tells a database from others that have had its name, and its schema pgtee from others. The process id is
+	// not that of the session's start where a pooler stands between. It is asked by each session, and costs its server process a fifth of what the next question does: no catalog is read by a query.
+	askWhich = "SELECT pg_catalog.format('%s %s %s',pg_catalog.pg_relation_filepath(1259),pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid,pg_catalog.pg_backend_pid())" // 1259 is pg_class
 
 	// askOwner asks the catalog only: nothing of the schema may be called before its owner is known.
 	askOwner = "SELECT pg_catalog.format('%s %s %s %s %s %s', f.oids, f.whole, " +
@@ -35,8 +36,8 @@ const (
 		"pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) AS public, " +
 		"pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE')) AS own " +
 		"FROM pg_catalog.pg_namespace AS n JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid " +
-		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,ready}'::pg_catalog.name[]) " +
-		"GROUP BY n.oid, n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 2" +
+		"WHERE n.nspname OPERATOR(pg_catalog.=) 'pgtee' AND p.proname OPERATOR(pg_catalog.=) ANY ('{note,ready,sign}'::pg_catalog.name[]) " +
+		"GROUP BY n.oid, n.nspowner HAVING pg_catalog.bool_and(p.prosecdef) AND pg_catalog.count(DISTINCT p.proname) OPERATOR(pg_catalog.=) 3" +
 		") AS f JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) f.nspowner"
 	askReady = "SELECT CASE WHEN pgtee.ready() OPERATOR(pg_catalog.>) 0 THEN (" +
 		"SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')) " +
@@ -50,6 +51,9 @@ const (
 	maxTries  = 10
 	triesLast = time.Second
 )
+
+// pooledWarning is logged once.
+const pooledWarning = "a pooler answers for the server: notes cannot be verified (reason \"pooler\"); name the server itself, and let the pooler stand before pgtee"
 
 // prepareNotes finds out whether this session can have notes.
 func (s *session) prepareNotes() error {
@@ -115,7 +119,12 @@ func (s *session) findOutbox() (problem, error) {
 	if err != nil {
 		return "", err
 	}
-	place, oid, _ := strings.Cut(string(answer), " ")
+	place, rest, _ := strings.Cut(string(answer), " ")
+	oid, pid, _ := strings.Cut(rest, " ")
+	if pid != "" && pid != strconv.Itoa(int(s.notes.pid)) {
+		s.notes.flags |= outbox.FlagPooled
+		s.proxy.pooled.Do(func() { s.log.Warn(pooledWarning, zap.String("server", s.started.server.Address)) })
+	}
 	d := s.database
 	d.database = s.proxy.outboxes.database(s.started.server.Address, s.started.database, place)
 	found, err := s.findSchema(oid)

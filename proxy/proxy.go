@@ -72,6 +72,7 @@ type Proxy struct {
 	usage     usage
 	owners    map[string]*session // BackendKeyData -> whose CancelRequests have it
 	number    uint32              // of sessions
+	pooled    sync.Once           // a pooler before the server has been told
 	running   sync.WaitGroup
 }
 

@@ -257,8 +257,10 @@ func (r *replies) isOurs() bool {
 	return r.spliced < len(r.head.splices) && r.head.splices[r.spliced].result == r.results
 }
 
-// isNoteResult reports whether a RowDescription is that of SELECT pgtee.note(...): one column of this name.
-func isNoteResult(body []byte) bool { return bytes.HasPrefix(body, []byte("\x00\x01note\x00")) }
+// isNoteResult reports whether a RowDescription is that of SELECT pgtee.note(…) or pgtee.sign(…): one column of this name.
+func isNoteResult(body []byte) bool {
+	return bytes.HasPrefix(body, []byte("\x00\x01note\x00")) || bytes.HasPrefix(body, []byte("\x00\x01sign\x00"))
+}
 
 // ready is the ReadyForQuery of the head.
 func (r *replies) ready(body []byte) verdict {

@@ -170,23 +170,23 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	at := spliceAt(w.text, st)
 	w.copyTo(at)
 	subject := w.subject(st, sql, first, at == st.From, len(s.up.out)-w.start-headerBytes+spliceLength)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, spliceBefore, spliceAfter)
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, "", spliceAfter)
 }
 
 // nobody writes the text up to statement i, and a note of no statement.
 func (w *queryWriter) nobody(i int, st *parser.Statement, of subject) {
 	w.open()
 	w.copyTo(st.Start)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail(), spliceBefore, trailAfter+";")
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail(), "", trailAfter+";")
 }
 
-// write appends a note to the text.
+// write appends a note to the text, between what comes before and after its call.
 func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
 	s := w.session
 	out := &s.up.out
 	start := len(*out)
 	*out = append(*out, before...)
-	*out = s.notes.append(*out, w.set, of, first)
+	*out = s.notes.splice(*out, w.set, of, first)
 	*out = append(*out, after...)
 	at.length = len(*out) - start
 	w.splices = append(w.splices, at)
@@ -200,9 +200,9 @@ func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
 	of := s.notes.carry(carriedText(w.text, st), st.Secret, w.set).behind()
 	last := i == len(s.list)-1
-	offset, before, after := st.End, trailBefore, trailAfter
+	offset, before, after := st.End, ";", trailAfter
 	if !last {
-		offset, before, after = s.list[i+1].From, spliceBefore, trailAfter+";"
+		offset, before, after = s.list[i+1].From, "", trailAfter+";"
 	}
 	w.open()
 	w.copyTo(offset)
@@ -220,7 +220,7 @@ func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole boo
 		of = n.carry(sql, st.Secret, w.set)
 	} else {
 		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
-		if len(sql) <= shortSQLBytes && !n.isRow(first) {
+		if len(sql) <= shortSQLBytes && n.binds(first)&outbox.FlagRow == 0 {
 			of.flags = outbox.FlagSQL
 		}
 	}

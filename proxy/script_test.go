@@ -200,7 +200,7 @@ func quote(word []byte) string {
 	return strconv.Quote(string(word))
 }
 
-var notePattern = regexp.MustCompile(`A[g-v][A-Za-z0-9+/]{107,}={0,2}`)
+var notePattern = regexp.MustCompile(`A[w-z0-9+/][A-Za-z0-9+/]{123,}={0,2}`)
 
 // notesIn replaces each note by what it says. query is the text that current_query() would give.
 func notesIn(key, query []byte) func([]byte) []byte {
@@ -224,12 +224,12 @@ func readNote(text string, key, query []byte) (string, error) {
 		return "", outbox.ErrNote
 	}
 	be := binary.BigEndian
-	n := outbox.Note{User: []byte("ann"), PID: 4711}
+	var n outbox.Note
 	n.Payload = outbox.Payload{
 		Flags: outbox.Flags(raw[1]) | outbox.Flags(raw[65])<<8, KeyID: raw[2], Offset: be.Uint32(raw[3:]), Length: be.Uint32(raw[7:]),
 		ProxyID: be.Uint32(raw[11:]), Session: outbox.SessionID(be.Uint64(raw[15:])),
 		Counter: be.Uint32(raw[23:]), Statement: be.Uint32(raw[27:]), Time: time.UnixMicro(int64(be.Uint64(raw[31:]))),
-		Fingerprint: be.Uint64(raw[57:]), MAC: [16]byte(raw[66:]),
+		Fingerprint: be.Uint64(raw[57:]), Process: int32(be.Uint32(raw[66:])), UserTag: be.Uint64(raw[70:]), MAC: [16]byte(raw[78:]),
 	}
 	switch {
 	case n.Flags&outbox.FlagSQL != 0:
@@ -238,7 +238,7 @@ func readNote(text string, key, query []byte) (string, error) {
 		n.SQL = query[n.Offset:][:n.Length]
 	}
 	trust := "forged"
-	if outbox.MasterKey(key).Signer(n.ProxyID).Check(&n) == outbox.Verified {
+	if outbox.MasterKey(key).Signer(n.ProxyID).Check(&n) && n.Process == 4711 && n.UserTag == outbox.UserTag([]byte("ann")) {
 		trust = "signed"
 	}
 	sql := string(n.SQL)
@@ -248,8 +248,24 @@ func readNote(text string, key, query []byte) (string, error) {
 	return fmt.Sprintf("{%s, note %d, statement %d%s: %s}", trust, n.Counter, n.Statement, flagNames(n.Flags), sql), nil
 }
 
+// isNote reports whether a text calls for a note, or prepares that.
+func isNote(text string) bool {
+	return strings.Contains(text, "pgtee.note(") || strings.Contains(text, "pgtee.sign(")
+}
+
+// payloadIn returns the payload that such a text brings, its parameters put in.
+func payloadIn(text string) string {
+	for _, call := range []string{"pgtee.note('", "pgtee.sign('"} {
+		if _, after, found := strings.Cut(text, call); found {
+			payload, _, _ := strings.Cut(after, "'")
+			return payload
+		}
+	}
+	return ""
+}
+
 func flagNames(flags outbox.Flags) (names string) {
-	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless"} {
+	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless", "signed", "pooled"} {
 		if flags&(1<<i) != 0 && name != "" {
 			names += " " + name
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"maps"
 	"strings"
 	"sync"
@@ -211,6 +212,9 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 	v := &s.database.vocabulary
 	for i := range s.list {
 		st := &s.list[i]
+		if st.Note == parser.InBlock && callsForNote(text) {
+			st.Note = parser.Always
+		}
 		if changesWords(st) {
 			s.followDDL(text[st.Start:st.End], st, lexis)
 		}
@@ -222,6 +226,12 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 			}
 		}
 	}
+}
+
+// callsForNote reports whether a text of the client's has what pgtee.note() and pgtee.sign() know our own by. CALL and DO must not bring
+// a note of another statement into a transaction that they end before theirs has come: in a block they cannot.
+func callsForNote(text []byte) bool {
+	return bytes.Contains(text, []byte("pgtee.note(")) || bytes.Contains(text, []byte("pgtee.sign("))
 }
 
 // hasQuery reports whether a statement that writes nothing by its text may run a query, or prepares one.

@@ -26,7 +26,7 @@ type audit struct {
 
 	session    []byte // JSON of the first note's
 	key        []byte
-	verified   bool
+	trust      outbox.Trust
 	begun      int    // statements
 	omitted    int    // of them
 	statements []byte // JSON of those that are not omitted
@@ -43,7 +43,7 @@ type tableCount struct {
 
 // appendAudit appends the record of <prefix>.audit that says who made this transaction:
 //
-//	{"v":1,"database","timeline","xid","commit_lsn","end_lsn","commit_time","parts","via":"proxy"|"direct","verified",
+//	{"v":1,"database","timeline","xid","commit_lsn","end_lsn","commit_time","parts","via":"proxy"|"direct","verified","reason",
 //	 "session":{…}|null,
 //	 "statements":[{"number","command","fingerprint","text","text_cut","context","rows","tables":["s.t"],"tables_omitted"}],
 //	 "statements_omitted",
@@ -56,7 +56,7 @@ type tableCount struct {
 // several Kafka transactions, and says how many.
 //
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
-// statement's note is.
+// statement's note is, false if one is false, and else null, with the reason of the first one.
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	a, b := &p.audit, p.batch
 	b.mark("audit")
@@ -99,10 +99,9 @@ func appendCommit(dst []byte, tx *outbox.Transaction) []byte {
 
 func (a *audit) appendOrigin(dst []byte) []byte {
 	if a.begun == 0 {
-		return append(dst, `,"via":"direct","verified":false,"session":null`...)
+		return append(dst, `,"via":"direct","verified":null,"reason":"no note","session":null`...)
 	}
-	dst = append(dst, `,"via":"proxy","verified":`...)
-	dst = strconv.AppendBool(dst, a.verified)
+	dst = appendTrust(append(dst, `,"via":"proxy"`...), a.trust)
 	return append(append(dst, `,"session":`...), a.session...)
 }
 
@@ -130,7 +129,7 @@ func (a *audit) reset() {
 	}
 	clear(a.byOID)
 	*a = audit{
-		tables: a.tables[:0], byOID: a.byOID, verified: true,
+		tables: a.tables[:0], byOID: a.byOID, trust: outbox.Verified,
 		session: a.session[:0], key: a.key[:0], statements: recycle(a.statements), touched: a.touched[:0],
 	}
 }
@@ -149,7 +148,7 @@ func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
 		a.session = n.appendSession(a.session, &n.facts[i], note)
 	}
 	a.begun++
-	a.verified = a.verified && note.Trust == outbox.Verified
+	a.trust = a.trust.And(note.Trust)
 	a.rows, a.touched, a.untold = 0, a.touched[:0], 0
 	if a.omitted > 0 || len(a.statements) > maxAuditStatementBytes {
 		a.omitted++

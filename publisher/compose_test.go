@@ -132,7 +132,7 @@ func TestDirectWriteIsAudited(t *testing.T) {
 	tx.Notes, tx.Changes = nil, tx.Changes[:1]
 	records := composed(t, Config{}, tx)
 	audit := records[len(records)-1]
-	if len(records) != 2 || audit.Key != nil || !strings.Contains(string(audit.Value), `"via":"direct","verified":false,"session":null`) {
+	if len(records) != 2 || audit.Key != nil || !strings.Contains(string(audit.Value), `"via":"direct","verified":null,"reason":"no note","session":null`) {
 		t.Errorf("%q", records)
 	}
 }

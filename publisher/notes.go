@@ -35,10 +35,10 @@ type fact struct {
 }
 
 // direct is the block of a change that no note precedes: the write bypassed the proxy.
-const direct = `{"session":null,"statement":null,"via":"direct","verified":false}`
+const direct = `{"session":null,"statement":null,"via":"direct","verified":null,"reason":"no note"}`
 
 // copied is the block of a row that a snapshot has read: who wrote it is not known.
-const copied = `{"session":null,"statement":null,"via":"snapshot","verified":false}`
+const copied = `{"session":null,"statement":null,"via":"snapshot","verified":null,"reason":"no note"}`
 
 func (n *notes) begin(tx *outbox.Transaction) {
 	n.tx, n.sql, n.json = tx, recycle(n.sql), recycle(n.json)
@@ -102,9 +102,11 @@ func (n *notes) command(note *outbox.Note) string {
 //	{"session":{"id","user","role","application","client","pid","start","proxy","actor"},
 //	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
 //	 "context":{"controller":"…"},
-//	 "via":"proxy"|"direct"|"snapshot","verified":true|false}
+//	 "via":"proxy"|"direct"|"snapshot","verified":true|false|null,"reason":"…"}
 //
-// Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
+// Verified is true for what the proxy and the server vouch for together, false for a note that is forged, borrowed or sent
+// again, and null where that cannot be known, for the reason that is told only then: "no note", "no key", "pooler", "user changed"
+// (the server calls the user otherwise than the proxy did) or "unbound" (a message of an older proxy). Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
 // for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
 // where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
 // id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
@@ -155,9 +157,17 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 		dst = append(appendRows(dst, f.rows), '}')
 	}
 	dst = append(dst, n.json[f.context.start:f.context.end]...)
-	dst = append(dst, `,"via":"proxy","verified":`...)
-	dst = strconv.AppendBool(dst, note.Trust == outbox.Verified)
-	return append(dst, '}')
+	return append(appendTrust(append(dst, `,"via":"proxy"`...), note.Trust), '}')
+}
+
+// appendTrust appends whether a note is verified, and why that is not known.
+func appendTrust(dst []byte, trust outbox.Trust) []byte {
+	dst = append(dst, `,"verified":`...)
+	reason := trust.Reason()
+	if reason == "" {
+		return strconv.AppendBool(dst, trust == outbox.Verified)
+	}
+	return append(append(append(dst, `null,"reason":"`...), reason...), '"')
 }
 
 // appendStatement appends the fields of a statement up to its rows, without braces. A text that is not published is

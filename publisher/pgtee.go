@@ -12,7 +12,8 @@ var pgteeSchema = &Schema{
 		{"statement", statementSchema},
 		{"context", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Required(String)}},
 		{"via", Required(String)},
-		{"verified", Required(Boolean)},
+		{"verified", Nullable(Boolean)},
+		{"reason", Nullable(String)},
 		{"values", &Schema{Type: Map, Optional: true, Keys: Required(String), Values: Nullable(String)}},
 	},
 }

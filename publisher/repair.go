@@ -15,7 +15,7 @@ import (
 //
 // The audit topic gets a record of it, so that a reader knows that the stream was cut here:
 //
-//	{"v":1,"database","via":"repair","verified":false,"from":position|null,"to":position}
+//	{"v":1,"database","via":"repair","verified":null,"reason":"no note","from":position|null,"to":position}
 func (p *Publisher) Repair(ctx context.Context) (from *Position, to Position, err error) {
 	defer p.log.Close()
 	defer p.release()
@@ -61,10 +61,11 @@ func (p *Publisher) appendRepair(from *Position, to Position) error {
 		Version  int       `json:"v"`
 		Database string    `json:"database"`
 		Via      string    `json:"via"`
-		Verified bool      `json:"verified"`
+		Verified *bool     `json:"verified"`
+		Reason   string    `json:"reason"`
 		From     *Position `json:"from"`
 		To       Position  `json:"to"`
-	}{1, p.cfg.Database, "repair", false, from, to})
+	}{1, p.cfg.Database, "repair", nil, "no note", from, to})
 	if err != nil {
 		return err
 	}

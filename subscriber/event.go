@@ -13,8 +13,9 @@ type Audit struct {
 	XID        uint32      `json:"xid"`
 	EndLSN     string      `json:"end_lsn"`
 	CommitTime time.Time   `json:"commit_time"`
-	Via        string      `json:"via"` // "proxy", or "direct" for a write that bypassed it
-	Verified   bool        `json:"verified"`
+	Via        string      `json:"via"`      // "proxy", or "direct" for a write that bypassed it
+	Verified   *bool       `json:"verified"` // null: not known, for this reason
+	Reason     string      `json:"reason"`
 	Session    *Session    `json:"session"` // nil: direct
 	Statements []Statement `json:"statements"`
 	Omitted    int         `json:"statements_omitted"`
@@ -61,7 +62,7 @@ type Row struct {
 		Session   *Session  `json:"session"`
 		Statement Statement `json:"statement"`
 		Via       string    `json:"via"`
-		Verified  bool      `json:"verified"`
+		Verified  *bool     `json:"verified"`
 	} `json:"pgtee"`
 }
 

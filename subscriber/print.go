@@ -128,14 +128,17 @@ func (p *Printer) printRow(e Event) error {
 	return nil
 }
 
-// who is user, application and client in columns.
-func who(s *Session, verified bool) string {
+// who is user, application and client in columns: user! if the note is false, user? if that is not known.
+func who(s *Session, verified *bool) string {
 	if s == nil {
 		return fmt.Sprintf("%-10s %-14s %-21s", "(direct)", "", "")
 	}
 	user := s.User
-	if !verified {
+	switch {
+	case verified == nil:
 		user += "?"
+	case !*verified:
+		user += "!"
 	}
 	return fmt.Sprintf("%-10s %-14s %-21s", clean(user), clean(s.Application), clean(s.Client))
 }

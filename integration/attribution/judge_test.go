@@ -38,7 +38,7 @@ func by(session int, text string) string {
 	return fmt.Sprintf(`{"session":{"id":"1","application":"s%d"},"statement":{"number":1,"command":"INSERT","text":%q},"via":"proxy","verified":true}`, session, text)
 }
 
-const direct = `{"session":null,"statement":null,"via":"direct","verified":false}`
+const direct = `{"session":null,"statement":null,"via":"direct","verified":null,"reason":"no note"}`
 
 // judged has a judge look at the records of a form in a place, of which two rows and one at COMMIT are expected.
 func judged(t *testing.T, form string, p place, records ...string) *tally {

@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 -- flag says so, else as a logical message. Byte 1 of the payload holds the flags (1 row, 2 the SQL is
 -- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
 -- it does nothing: there is no write to note, and no transaction id is spent. Everybody may call it, so it writes no
--- row that is longer than a proxy's can be.
+-- row that is longer than a proxy's can be, and none unless a statement of the proxy's calls it: what a function, DO or
+-- CALL of the client's calls it with is a note of another statement.
 --
 -- In each transaction PL/pgSQL makes every expression ready anew, which costs more than to evaluate it: so the
 -- expressions on each path are few, the fewest on that of a message which brings its SQL along.
@@ -56,6 +57,7 @@ DECLARE
     raw   pg_catalog.bytea; -- what is read of the payload; null in a read-only transaction
     query pg_catalog.bytea;
     slice pg_catalog.int8;
+    stack pg_catalog.text;
     lsn   pg_catalog.pg_lsn; -- of no interest, but PERFORM would run a query where an assignment evaluates
 BEGIN
     IF (pg_catalog.get_byte(pg_catalog.decode(pg_catalog."left"(payload, 4), 'base64'), 1) OPERATOR(pg_catalog.&) 3)
@@ -82,7 +84,13 @@ BEGIN
         lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.record_send(ROW(
             payload, session_user, role, pg_catalog.pg_backend_pid(),
             pg_catalog.current_setting('application_name'), query)));
-    ELSIF raw IS NOT NULL AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 THEN
+        RETURN;
+    END IF;
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF raw IS NOT NULL AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 AND (
+        pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+        AND (pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+             OR pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.note(''', payload)) OPERATOR(pg_catalog.>) 0)) THEN
         slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
                  OPERATOR(pg_catalog./) 3600, 3);
         IF slice OPERATOR(pg_catalog.=) 0 THEN
@@ -98,6 +106,47 @@ BEGIN
     END IF;
 END
 $note$;
+
+-- sign(payload, role) writes one note as a message that only it can have written, for this transaction: byte 2, HMAC-SHA256
+-- of what follows with the secret of pgtee.meta, as emit() does it, then record_send() of the row below. Else it does as note()
+-- does. The subtransaction that reads the secret is rolled back, which gives back its lock on pgtee.meta.
+CREATE OR REPLACE FUNCTION pgtee.sign(payload text, role name) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $sign$
+DECLARE
+    raw    pg_catalog.bytea;
+    secret pg_catalog.bytea;
+    stack  pg_catalog.text;
+    lsn    pg_catalog.pg_lsn;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.<>) 'off'
+        OR pg_catalog.octet_length(payload) OPERATOR(pg_catalog.>=) 65536 OR NOT (
+        pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+        AND (pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+             OR pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0)) THEN
+        RETURN;
+    END IF;
+    BEGIN
+        SELECT m.secret INTO secret FROM pgtee.meta AS m;
+        RAISE SQLSTATE 'PGTEE';
+    EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
+    END;
+    raw := pg_catalog.decode(pg_catalog."left"(payload, 16), 'base64');
+    raw := pg_catalog.record_send(ROW('n'::pg_catalog.text, payload, session_user, role, pg_catalog.pg_backend_pid(),
+        pg_catalog.current_setting('application_name'),
+        CASE WHEN (pg_catalog.get_byte(raw, 1) OPERATOR(pg_catalog.&) 2) OPERATOR(pg_catalog.<>) 0 THEN pg_catalog.substr(pg_catalog.textsend(pg_catalog.current_query()),
+            (pg_catalog.get_byte(raw, 4) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 5) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 6)) OPERATOR(pg_catalog.+) 1,
+            LEAST(pg_catalog.get_byte(raw, 8) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 9) OPERATOR(pg_catalog.<<) 8
+             OPERATOR(pg_catalog.|) pg_catalog.get_byte(raw, 10), 65536)) END,
+        pg_catalog.pg_current_xact_id()::pg_catalog.text));
+    lsn := pg_catalog.pg_logical_emit_message(true, 'pgtee', pg_catalog.decode('02', 'hex') OPERATOR(pg_catalog.||)
+        pg_catalog.sha256(pg_catalog.substr(secret, 65) OPERATOR(pg_catalog.||)
+            pg_catalog.sha256(pg_catalog.substr(secret, 1, 64) OPERATOR(pg_catalog.||) raw)) OPERATOR(pg_catalog.||) raw);
+END
+$sign$;
 
 -- ready() answers the proxy's probe: the version of these objects if notes are welcome here, null if
 -- they came from another server or database. It is asked once per database, not per note.

@@ -1,0 +1,159 @@
+package integration
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// A note that has been seen can be sent again. Each attack below has one of another session, or one of its own of a transaction that was rolled
+// back, and writes rows of v = 'forged'. None of them may be verified as a statement that did not write them.
+
+const borrowedTools = `
+	CREATE FUNCTION via_message(payload text) RETURNS void LANGUAGE plpgsql AS $$BEGIN
+		PERFORM pg_logical_emit_message(true, 'pgtee', record_send(ROW(payload, session_user, current_user::name, pg_backend_pid(), current_setting('application_name'), NULL::bytea)));
+		INSERT INTO t (v) VALUES ('forged'); END$$;
+	CREATE FUNCTION via_sign(payload text) RETURNS void LANGUAGE plpgsql AS $$BEGIN
+		PERFORM pgtee.sign(payload, current_user::name); PERFORM pgtee.note(payload, current_user::name); INSERT INTO t (v) VALUES ('forged'); END$$;
+	CREATE FUNCTION inlined(payload text) RETURNS text LANGUAGE sql AS 'SELECT pgtee.sign(payload, current_user::name)::text';
+	CREATE FUNCTION inlined_note(payload text) RETURNS text LANGUAGE sql AS 'SELECT pgtee.note(payload, current_user::name)::text';
+	CREATE PROCEDURE commits(v1 text) LANGUAGE plpgsql AS $$BEGIN INSERT INTO t (v) VALUES ('forged'); COMMIT; END$$;
+	CREATE PROCEDURE commits(payload text, how text) LANGUAGE plpgsql AS $$BEGIN
+		IF how = 'sign' THEN PERFORM pgtee.sign(payload, current_user::name); ELSE PERFORM pgtee.note(payload, current_user::name); END IF;
+		INSERT INTO t (v) VALUES ('forged'); COMMIT; END$$;
+	CREATE VIEW signing AS SELECT pgtee.sign(current_setting('my.note'), current_user::name)::text, pgtee.note(current_setting('my.note'), current_user::name)::text AS note;
+	CREATE TABLE trap (i int);
+	CREATE FUNCTION trapped() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+		PERFORM pgtee.sign(current_setting('my.note'), current_user::name); PERFORM pgtee.note(current_setting('my.note'), current_user::name);
+		INSERT INTO t (v) VALUES ('forged'); RETURN NULL; END$$;
+	CREATE TRIGGER trapped AFTER INSERT ON trap FOR EACH ROW EXECUTE FUNCTION trapped();`
+
+// attacks are what a session says that has the note N.
+var attacks = []struct {
+	name  string
+	steps []say
+}{
+	{"message, then a row", []say{simple("BEGIN"), simple("SELECT pg_logical_emit_message(true, 'pgtee', record_send(ROW('N'::text, session_user, current_user::name, pg_backend_pid(), 'x'::text, NULL::bytea)))"),
+		simple("/* forged */ INSERT INTO t (v) VALUES ('forged')"), simple("COMMIT")}},
+	{"lines, then a row", []say{simple(`BEGIN; SELECT pg_logical_emit_message(true, 'pgtee', E'N\nx\n' || pg_backend_pid() || E'\npostgres\npostgres'); INSERT INTO t (v) VALUES ('forged'); COMMIT`)}},
+	{"message in a function", []say{simple("SELECT via_message('N')")}},
+	{"message in DO", []say{simple("DO $$BEGIN PERFORM via_message('N'); END$$")}},
+	{"called by hand", []say{simple("SELECT pgtee.sign('N',current_user);INSERT INTO t (v) VALUES ('forged')"), simple("SELECT pgtee.note('N',current_user);INSERT INTO t (v) VALUES ('forged')")}},
+	{"called by hand, in a block", []say{simple("BEGIN"), simple("SELECT pgtee.sign('N',current_user)"), simple("SELECT pgtee.note('N',current_user)"), simple("INSERT INTO t (v) VALUES ('forged')"), simple("COMMIT")}},
+	{"called in a function", []say{simple("SELECT via_sign('N')")}},
+	{"called in DO that commits", []say{simple("DO $$BEGIN PERFORM pgtee.sign('N', current_user::name); PERFORM pgtee.note('N', current_user::name); INSERT INTO t (v) VALUES ('forged'); COMMIT; END$$")}},
+	{"called in a procedure that commits", []say{simple("CALL commits('N', 'sign')"), simple("CALL commits('N', 'note')")}},
+	{"as an argument that is inlined", []say{simple("CALL commits(inlined('N'))"), simple("CALL commits(inlined_note('N'))")}},
+	{"as an argument that is inlined, extended", []say{burst("Z", all(once("CALL commits(inlined($1))", "N"), sync_)...), burst("Z", all(once("CALL commits(inlined_note($1))", "N"), sync_)...)}},
+	{"... and looks like the proxy's", []say{simple("/* SELECT pgtee.sign('N',current_user); */ CALL commits(inlined('N'))"), simple("/* SELECT pgtee.note('N',current_user); */ CALL commits(inlined_note('N'))")}},
+	{"the proxy's own statement", []say{burst("Z", parse("", "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user) ELSE pgtee.note($1,current_user) END WHERE $2"), bind("", "", "N", "t", "t"), execute(""),
+		parse("", "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user) ELSE pgtee.note($1,current_user) END WHERE $2"), bind("", "", "N", "t", "f"), execute(""),
+		parse("", "INSERT INTO t (v) VALUES ('forged')"), bind("", ""), execute(""), sync_)}},
+	{"a view", []say{simple("SET my.note = 'N'"), simple("SELECT * FROM signing; INSERT INTO t (v) VALUES ('forged')"), simple("SELECT s.*, via_message('x') FROM signing AS s")}},
+	{"a trigger", []say{simple("SET my.note = 'N'"), simple("INSERT INTO trap VALUES (1)")}},
+	{"behind a savepoint", []say{simple("BEGIN"), simple("SAVEPOINT s"), simple("INSERT INTO t (v) VALUES ('gone')"), simple("ROLLBACK TO s"), simple("SELECT via_message('N')"), simple("COMMIT")}},
+	{"a row of the outbox", []say{simple("INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application) VALUES ('n', 'N', 'postgres', 'postgres', 1, 'x'); INSERT INTO t (v) VALUES ('forged')")}},
+}
+
+func TestBorrowedNotes(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		for _, outbox := range []string{"table", "message"} {
+			t.Run(fmt.Sprintf("%d %s", major, outbox), func(t *testing.T) {
+				t.Parallel()
+				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), outbox)
+				r.Start("CREATE TABLE t (n serial PRIMARY KEY, v text);")
+				tools := r.dial(r.URL())
+				r.exec(tools, borrowedTools)
+				tools.Close(r.ctx)
+				victim := r.dial(r.ProxyURL("postgres", "victim"))
+				defer victim.Close(r.ctx)
+				note := r.steal(victim)
+				for _, attack := range attacks {
+					r.attack(r.proxyAddress, note, attack.steps)
+					r.attack(r.server.Address(), note, attack.steps)
+					r.attack(r.proxyAddress, "", attack.steps)
+				}
+				r.exec(victim, "COMMIT")
+				r.Drain()
+				forged := 0
+				for _, e := range r.Events("public.t") {
+					if e.After["v"] != "forged" {
+						continue
+					}
+					forged++
+					if a := e.Pgtee; a.Verified && a.Statement.Number != 0 && (strings.Contains(a.Statement.Text, "'stolen'") || a.Session.Application == "victim") {
+						t.Errorf("verified: %+v", a)
+					}
+				}
+				if forged < 3*len(attacks) {
+					t.Errorf("%d rows are forged: some attack has not come about", forged)
+				}
+			})
+		}
+	}
+}
+
+// steal returns the note of a transaction that is open, as whoever may read pg_stat_activity does.
+func (r *runner) steal(victim *pgx.Conn) string {
+	r.t.Helper()
+	r.exec(victim, "BEGIN; INSERT INTO t (v) VALUES ('stolen')")
+	query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'victim'")
+	found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query)
+	if found == nil {
+		r.t.Fatalf("no note in %q", query)
+	}
+	return found[1]
+}
+
+func (r *runner) exec(conn *pgx.Conn, sql string) {
+	r.t.Helper()
+	_, err := conn.Exec(r.ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	r.must(err)
+}
+
+// attack has a session say what it says with a note; without one, with one of its own that it has rolled back.
+func (r *runner) attack(address, note string, steps []say) {
+	r.t.Helper()
+	client, err := openWire(address, false, 0, r.database)
+	r.must(err)
+	defer client.conn.Close()
+	if note == "" {
+		exchange(r.t, client.conn, simple("SET application_name = 'own'"))
+		exchange(r.t, client.conn, simple("BEGIN; INSERT INTO t (v) VALUES ('stolen')"))
+		query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'own' AND datname = current_database() AND state <> 'idle'")
+		if found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query); found != nil {
+			note = found[1]
+		}
+		exchange(r.t, client.conn, simple("ROLLBACK"))
+	}
+	for _, step := range steps {
+		filled := say{await: step.await}
+		for _, m := range step.messages {
+			filled.messages = append(filled.messages, withNote(m, note))
+		}
+		exchange(r.t, client.conn, filled) // what is refused is no attack
+	}
+}
+
+func withNote(m pgproto3.FrontendMessage, note string) pgproto3.FrontendMessage {
+	quoted := func(sql string) string { return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note).Replace(sql) }
+	switch m := m.(type) {
+	case *pgproto3.Query:
+		return &pgproto3.Query{String: quoted(m.String)}
+	case *pgproto3.Bind:
+		filled := *m
+		filled.Parameters = nil
+		for _, value := range m.Parameters {
+			if string(value) == "N" {
+				value = []byte(note)
+			}
+			filled.Parameters = append(filled.Parameters, value)
+		}
+		return &filled
+	}
+	return m
+}

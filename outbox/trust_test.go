@@ -1,0 +1,141 @@
+package outbox
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// signed makes the payload of a note as a proxy does whose session has this user and server process.
+func signed(s *Signer, p *Payload, user string, pid int32, sql string) string {
+	p.Process, p.UserTag = pid, UserTag([]byte(user))
+	return string(s.Append(nil, p, []byte(sql)))
+}
+
+// signedBefore makes it as an older proxy did, whose HMAC covers user and process.
+func signedBefore(s *Signer, p *Payload, user string, pid int32, sql string) string {
+	p.KeyID = s.keyID
+	who := binary.BigEndian.AppendUint32(nil, uint32(len(user)))
+	who = append(binary.BigEndian.AppendUint32(who, uint32(pid)), user...)
+	raw := p.appendSigned(nil)
+	mac := s.mac(raw, who, []byte(sql))
+	return base64.StdEncoding.EncodeToString(append(append(raw, mac[:]...), sql...))
+}
+
+// witnessed returns what pgtee.sign() writes in a transaction.
+func witnessed(xid XID, note, user, role string, pid int32, sql []byte) string {
+	values := []string{"n", note, user, role, string(binary.BigEndian.AppendUint32(nil, uint32(pid))), "psql", string(sql), fmt.Sprint(uint64(xid) + 1<<32)}
+	return string(sign(signedNote, testWitnessKey, values...))
+}
+
+// What each way to send a note is worth. The notes of one transaction are apart by spaces: first who the server says sends it, then whose note it is
+// (b: bob's session, in process 7; r: his session of before, in the same process; e: another one of his, in process 8), and how:
+// = as a witnessed message, - as a plain one, / as a row, ! as a plain copy of a witnessed one.
+func TestTrust(t *testing.T) {
+	another := MasterKey("another")
+	for _, test := range []struct{ name, notes, want string }{
+		{"the proxy's own, signed", "bob7=b1", "verified"},
+		{"a row", "bob7/b1", "verified"},
+		{"what follows", "bob7=b1 bob7-b2 bob7-b3", "verified verified verified"},
+		{"what follows a row", "bob7/b1 bob7-b2", "verified verified"},
+		{"bound again, as behind ROLLBACK TO", "bob7=b1 bob7=b2", "verified verified"},
+		{"a number twice", "bob7=b1 bob7-b1", "verified replayed"},
+		{"an earlier number", "bob7=b2 bob7-b1", "verified replayed"},
+		{"a plain note by itself", "bob7-b1", "unbound"},
+		{"a copy of a witnessed one", "bob7!b1", "forged"},
+		{"a copy of a row, behind one's own", "bob7/e1 bob7!b1", "forged forged"},
+		{"another session's, called for in one's own", "bob8=b1", "forged"},
+		{"another session's, in a row", "bob8/b1", "forged"},
+		{"another session's, behind one's own", "bob8=e1 bob8-b1", "verified forged"},
+		{"one's own, behind a stolen one", "bob8=b1 bob8=e1 bob8-e2", "forged verified verified"},
+		{"another user in the same process", "eve7=b1", "user changed"},
+		{"what follows that", "eve7=b1 eve7-b2", "user changed user changed"},
+		{"behind a pooler", "bob9=p1 bob9-p2", "pooler pooler"},
+		{"another key", "bob7=x1", "forged"},
+		{"an older proxy's row", "bob7/o1 bob7-o2", "verified verified"},
+		{"an older proxy's message", "bob7-o1", "unbound"},
+		{"an older proxy's, in another's hands", "eve7-o1", "forged"},
+	} {
+		w := &wal{t: t, keys: []MasterKey{another, testKey}}
+		w.begin(100).relation(3, Schema, "outbox", outboxColumns...)
+		for word := range strings.FieldsSeq(test.notes) {
+			var user, how, whose string
+			var pid int32
+			var counter uint32
+			user, how, whose = word[:3], word[4:5], word[5:6]
+			fmt.Sscan(word[3:4], &pid)
+			fmt.Sscan(word[6:], &counter)
+			p, signer := testPayload(FlagSQL), testSigner
+			p.Counter, p.Session = counter, SessionID(whose[0])
+			switch how {
+			case "=":
+				p.Flags |= FlagSigned
+			case "/":
+				p.Flags |= FlagRow
+			case "!":
+				p.Flags |= FlagSigned | FlagRow
+			}
+			process := int32(7)
+			switch whose {
+			case "e":
+				process = 8
+			case "p":
+				p.Flags |= FlagPooled
+			case "x":
+				signer = MasterKey("unknown").Signer(p.ProxyID)
+			case "o":
+				p.version = 2
+			}
+			note := signed(signer, p, "bob", process, "select 1")
+			if p.version != 0 {
+				note = signedBefore(signer, p, "bob", process, "select 1")
+			}
+			switch how {
+			case "=":
+				w.message(MessagePrefix, witnessed(100, note, user, "r", pid, nil))
+			case "/":
+				w.insert(3, outboxRow('n', note, user, "r", pid, nil)...)
+			default:
+				w.message(MessagePrefix, recordMessage(note, user, "r", pid, nil))
+			}
+		}
+		var got []string
+		for _, note := range w.commit().Notes {
+			word := note.Trust.Reason()
+			switch note.Trust {
+			case Verified:
+				word = "verified"
+			case Forged:
+				word = "forged"
+			case Replayed:
+				word = "replayed"
+			}
+			got = append(got, word)
+		}
+		if got := strings.Join(got, " "); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// A signed message counts in its own transaction only, and without a key nothing is verified.
+func TestTrustOfTransactions(t *testing.T) {
+	note := signed(testSigner, testPayload(FlagSQL|FlagSigned), "bob", 7, "select 1")
+	for _, test := range []struct {
+		name, message string
+		keys          []MasterKey
+		want          Trust
+	}{
+		{"its own", witnessed(5, note, "bob", "r", 7, nil), []MasterKey{testKey}, Verified},
+		{"another one", witnessed(6, note, "bob", "r", 7, nil), []MasterKey{testKey}, Forged},
+		{"no keys", witnessed(5, note, "bob", "r", 7, nil), nil, Unverified},
+		{"a DDL record for a note", "\x02" + string(sign(emittedVersion, testWitnessKey, "n", "4294967301", "bob", "\x00\x00\x00\x07", "a", "b", "c"))[1:], []MasterKey{testKey}, Forged},
+	} {
+		w := &wal{t: t, keys: test.keys}
+		if got := w.begin(5).message(MessagePrefix, test.message).commit().Notes[0].Trust; got != test.want {
+			t.Errorf("%s: trust %d, want %d", test.name, got, test.want)
+		}
+	}
+}
