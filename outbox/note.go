@@ -119,6 +119,7 @@ const (
 	FlagBehind                      // the statement came before the note: what it has written since the last note, it has written
 	FlagNameless                    // of a session, and of no statement: which one wrote what comes behind it is not known
 	FlagSigned                      // pgtee.sign() makes a message of this note, and signs it
+	FlagAnyUser                     // UserTag may be of another user: SET SESSION AUTHORIZATION has not been answered yet
 	FlagPooled                      // Process is not that of the server: a pooler stands before it
 )
 

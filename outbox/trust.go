@@ -69,7 +69,7 @@ func (n *Note) known() Trust {
 		return Forged
 	case n.PID != n.Process:
 		return Pooled
-	case UserTag(n.User) != n.UserTag: // SET SESSION AUTHORIZATION in the same Query, ALTER ROLE … RENAME
+	case UserTag(n.User) != n.UserTag && n.Flags&FlagAnyUser == 0: // ALTER ROLE … RENAME, set_config()
 		return UserChanged
 	}
 	return Verified

@@ -51,6 +51,7 @@ func TestTrust(t *testing.T) {
 		{"another session's, behind one's own", "bob8=e1 bob8-b1", "verified forged"},
 		{"one's own, behind a stolen one", "bob8=b1 bob8=e1 bob8-e2", "forged verified verified"},
 		{"another user in the same process", "eve7=b1", "user changed"},
+		{"another user, of whom the proxy says that it does not know", "eve7=a1", "verified"},
 		{"what follows that", "eve7=b1 eve7-b2", "user changed user changed"},
 		{"behind a pooler", "bob9=p1 bob9-p2", "pooler pooler"},
 		{"another key", "bob7=x1", "forged"},
@@ -81,6 +82,8 @@ func TestTrust(t *testing.T) {
 			switch whose {
 			case "e":
 				process = 8
+			case "a":
+				p.Flags |= FlagAnyUser
 			case "p":
 				p.Flags |= FlagPooled
 			case "x":

@@ -170,8 +170,10 @@ func (p *phrase) session(s *Statement, first string) {
 		p.advance()
 	}
 	switch p.setting() {
-	case "ROLE", "AUTHORIZATION", "SESSION_AUTHORIZATION":
+	case "ROLE":
 		s.Tx = SetRole
+	case "AUTHORIZATION", "SESSION_AUTHORIZATION":
+		s.Tx = SetUser
 	case "NAMES", "CLIENT_ENCODING":
 		s.Tx = SetEncoding
 	case "ALL":

@@ -8,7 +8,7 @@ func (n Need) String() string {
 
 func (e Effect) String() string {
 	return [...]string{"", "Begin", "Commit", "CommitChain", "Rollback", "RollbackChain", "RollbackTo", "Savepoint", "Release",
-		"PrepareTransaction", "SetRole", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll", "Fire", "Hold"}[e]
+		"PrepareTransaction", "SetRole", "SetUser", "SetEncoding", "Prepare", "Execute", "Deallocate", "DeallocateAll", "DiscardAll", "Fire", "Hold"}[e]
 }
 
 func TestNeed(t *testing.T) {
@@ -220,12 +220,12 @@ func TestEffect(t *testing.T) {
 		{"set role a", Statement{Verb: "SET", Tx: SetRole}},
 		{"set local role to a", Statement{Verb: "SET", Tx: SetRole}},
 		{`set "role" = a`, Statement{Verb: "SET", Tx: SetRole}},
-		{"set session authorization a", Statement{Verb: "SET", Tx: SetRole}},
-		{"set session session authorization a", Statement{Verb: "SET", Tx: SetRole}},
-		{"set local session authorization a", Statement{Verb: "SET", Tx: SetRole}},
-		{"set session_authorization = a", Statement{Verb: "SET", Tx: SetRole}},
+		{"set session authorization a", Statement{Verb: "SET", Tx: SetUser}},
+		{"set session session authorization a", Statement{Verb: "SET", Tx: SetUser}},
+		{"set local session authorization a", Statement{Verb: "SET", Tx: SetUser}},
+		{"set session_authorization = a", Statement{Verb: "SET", Tx: SetUser}},
 		{"reset role", Statement{Verb: "RESET", Tx: SetRole}},
-		{"reset session authorization", Statement{Verb: "RESET", Tx: SetRole}},
+		{"reset session authorization", Statement{Verb: "RESET", Tx: SetUser}},
 		{"set names 'x'", Statement{Verb: "SET", Tx: SetEncoding}},
 		{"set session client_encoding to x", Statement{Verb: "SET", Tx: SetEncoding}},
 		{"reset client_encoding", Statement{Verb: "RESET", Tx: SetEncoding}},

@@ -42,7 +42,8 @@ const (
 	Savepoint                 // SAVEPOINT
 	Release                   // RELEASE SAVEPOINT
 	PrepareTransaction        // PREPARE TRANSACTION
-	SetRole                   // SET ROLE, SET SESSION AUTHORIZATION, RESET of them
+	SetRole                   // SET ROLE, RESET ROLE
+	SetUser                   // SET SESSION AUTHORIZATION, RESET of it
 	SetEncoding               // SET client_encoding, SET NAMES
 	Prepare                   // SQL PREPARE
 	Execute                   // SQL EXECUTE

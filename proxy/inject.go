@@ -121,6 +121,9 @@ func (s *session) settle() error {
 		return err
 	}
 	s.tx.unsure = 0
+	if s.notes != nil {
+		s.notes.unsure = 0
+	}
 	return nil
 }
 

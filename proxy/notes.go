@@ -47,6 +47,7 @@ type notes struct {
 	signer    *outbox.Signer
 	table     bool         // the first note of a transaction is a row, else a signed message
 	flags     outbox.Flags // of all of them
+	unsure    outbox.Flags // of those that come up to the next answer
 	sqlText   bool
 	proxy     uint32
 	session   outbox.SessionID
@@ -107,7 +108,7 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 		n.userName, n.userTag = set.user, outbox.UserTag([]byte(set.user))
 	}
 	p := outbox.Payload{
-		Flags:       s.flags | n.flags | n.binds(first) | set.lexisFlags(),
+		Flags:       s.flags | n.flags | n.unsure | n.binds(first) | set.lexisFlags(),
 		ProxyID:     n.proxy,
 		Session:     n.session,
 		Counter:     n.counter,

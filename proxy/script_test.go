@@ -265,7 +265,7 @@ func payloadIn(text string) string {
 }
 
 func flagNames(flags outbox.Flags) (names string) {
-	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless", "signed", "pooled"} {
+	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless", "signed", "any-user", "pooled"} {
 		if flags&(1<<i) != 0 && name != "" {
 			names += " " + name
 		}

@@ -159,6 +159,9 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 		s.statements.deallocateAll()
 		s.pending.unprepare()
 	}
+	if e.tx == parser.SetUser || e.tx == parser.DiscardAll {
+		s.notes.unsure = outbox.FlagAnyUser
+	}
 	return prepared
 }
 

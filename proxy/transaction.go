@@ -103,7 +103,7 @@ func (t *transaction) apply(effect parser.Effect) {
 	case parser.RollbackTo:
 		t.missed = t.missing
 		t.carried, t.last, t.failed, t.revived = false, 0, false, t.group
-	case parser.SetRole, parser.SetEncoding, parser.DiscardAll:
+	case parser.SetRole, parser.SetUser, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
 	}
 }
