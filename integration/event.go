@@ -45,7 +45,8 @@ type Attribution struct {
 	Context map[string]string `json:"context"`
 
 	Via      string `json:"via"`
-	Verified bool   `json:"verified"`
+	Verified bool   `json:"verified"` // false for null, too, which has a reason
+	Reason   string `json:"reason"`
 }
 
 func parseEvent(r Record) (Event, error) {
