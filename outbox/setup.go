@@ -17,6 +17,8 @@ var (
 	emitSQL string
 	//go:embed sql/capture.sql
 	captureSQL string
+	//go:embed sql/past.sql
+	pastSQL string
 	//go:embed sql/ddl.sql
 	ddlSQL string
 	//go:embed sql/publish.sql
@@ -125,7 +127,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		}
 		grants += sql
 	}
-	sql := objectsSQL + emitSQL + captureSQL + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
+	sql := objectsSQL + emitSQL + captureSQL + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}

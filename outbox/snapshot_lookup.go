@@ -4,20 +4,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// lookUpBy makes the rows be found by the columns of the identity: over the index in whose order the table is read, whose
+// lookUpBy makes the rows be found by the columns that tell them apart: over the index in whose order the table is read, if its
 // columns are some of those, or else by what their values print.
-func (t *source) lookUpBy(identity []string) error {
-	names := t.relation.KeyNames()
-	if !slices.Equal(names, identity) {
-		return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
-	}
-	if t.key == nil {
-		t.texts = true
-		for _, name := range names {
-			t.key = append(t.key, keyColumn{name: name, value: "format('%s', " + quoteIdentifier(name) + ")", equal: "OPERATOR(pg_catalog.=)"})
+func (t *source) lookUpBy(names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(t.relation.Columns, func(c pgoutput.Column) bool { return c.Name == name }) {
+			return fmt.Errorf("%s: %w", t.name, ErrOtherKey)
 		}
+	}
+	t.order = t.key
+	if t.key != nil && !slices.ContainsFunc(t.key, func(c keyColumn) bool { return !slices.Contains(names, c.name) }) {
+		return nil
+	}
+	t.texts, t.key = true, nil
+	for _, name := range names {
+		t.key = append(t.key, keyColumn{name: name, value: "format('%s', " + quoteIdentifier(name) + ")", equal: "OPERATOR(pg_catalog.=)"})
 	}
 	return nil
 }
@@ -25,8 +30,8 @@ func (t *source) lookUpBy(identity []string) error {
 // lookupSQL reads the rows that have the keys of the span: one query for each, so that the plan of each is to look into the index.
 func (t *source) lookupSQL(s *Span) string {
 	rows := "SELECT " + t.columns() + t.from(s)
-	if s.UpTo != nil && !t.texts { // a ctid says nothing about a key
-		rows += " AND NOT (" + t.key.after(s.UpTo[1:]) + ")"
+	if s.UpTo != nil && t.order != nil { // a ctid says nothing about a key
+		rows += " AND NOT (" + t.order.after(s.UpTo[1:]) + ")"
 	}
 	parts := make([]string, len(s.Keys))
 	for i, key := range s.Keys {

@@ -35,7 +35,7 @@ func TestLookupSQL(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, c.want)
 		}
 	}
-	if err := (&source{relation: relation}).lookUpBy([]string{"a"}); !errors.Is(err, ErrOtherKey) {
+	if err := (&source{relation: relation}).lookUpBy([]string{"gone"}); !errors.Is(err, ErrOtherKey) {
 		t.Errorf("another identity: %v", err)
 	}
 }

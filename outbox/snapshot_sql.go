@@ -104,6 +104,7 @@ type source struct {
 	relation *pgoutput.Relation
 	filter   string   // of the publication; "": every row
 	key      keyOrder // in which it is read, or by which rows are looked up; nil: its ctid
+	order    keyOrder // in which it is read, where key is by which rows are looked up
 	texts    bool     // key has no index that could be used: its values are compared as texts
 }
 

@@ -23,7 +23,9 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 		}
 		p.urgent = p.urgent || tx.Urgent
 		if p.wanted(tx) {
-			p.copier.observe(tx)
+			if err := p.copier.observe(tx); err != nil {
+				return next, err
+			}
 			if err := p.append(ctx, tx, position); err != nil {
 				return next, fmt.Errorf("transaction %d that commits at %s: %w", tx.XID, tx.CommitLSN, err)
 			}

@@ -41,6 +41,10 @@ type tableFormat struct{}
 func (tableFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
 func (tableFormat) End(*Batch, *outbox.Transaction) error   { return nil }
 
+func (tableFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
+	return LoggedIdentity(r), nil
+}
+
 func (tableFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	topic := "shop.message"
 	if r := tx.Changes[i].Relation; r != nil {

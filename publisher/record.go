@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -29,4 +30,7 @@ type Format interface {
 	// Append appends the records of tx.Changes[i] to b. One change may make several records (a key
 	// change makes a delete, a tombstone and a create), or none (a table that is filtered out).
 	Append(b *Batch, tx *outbox.Transaction, i int) error
+
+	// Identity says what the log has of the old rows of a table whose change stands at a place. Errors are as those of Append.
+	Identity(relation *pgoutput.Relation, at Place) (Identity, error)
 }

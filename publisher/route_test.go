@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
 func TestTopicsOfEvents(t *testing.T) {
@@ -129,6 +130,10 @@ type topicFormat string
 
 func (topicFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
 func (topicFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+
+func (topicFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
+	return LoggedIdentity(r), nil
+}
 
 func (f topicFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	b.Add(string(f), Null, len(b.Buf))

@@ -540,6 +540,10 @@ func (f *simFormat) End(b *Batch, _ *outbox.Transaction) error {
 	return f.add(b, fmt.Appendf(nil, "end of %d", f.rows))
 }
 
+func (*simFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
+	return LoggedIdentity(r), nil
+}
+
 func (f *simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	f.rows++
 	return f.add(b, simValue(nil, tx, i))

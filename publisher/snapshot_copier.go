@@ -16,8 +16,10 @@ import (
 // come to where the chunk was read. SNAPSHOT.md says why that is right. It lives from one fence to the next failure; what
 // it has to know then is in the progress record.
 type copier struct {
-	cfg   *Config
-	now   func() time.Time
+	cfg      *Config
+	now      func() time.Time
+	identity func(*pgoutput.Relation, Place) (Identity, error) // of the Format
+
 	state *Snapshots // as the next progress record will have it
 	dirty bool       // state differs from the recorded one
 
@@ -71,6 +73,7 @@ const (
 // newCopier takes up what the progress record says.
 func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 	c := &copier{cfg: &p.cfg, now: func() time.Time { return p.now() }, state: &Snapshots{}, rows: firstPassRows, backoff: firstReadPause}
+	c.identity = func(r *pgoutput.Relation, at Place) (Identity, error) { return p.format.Identity(r, at) }
 	if recorded != nil {
 		*c.state = *recorded
 		c.state.Copies = slices.Clone(recorded.Copies)
@@ -122,18 +125,22 @@ func (c *copier) abandon() {
 }
 
 // observe records what a transaction of the stream did, before anything that follows it is published.
-func (c *copier) observe(tx *outbox.Transaction) {
+func (c *copier) observe(tx *outbox.Transaction) error {
 	if len(c.state.Copies) == 0 {
-		return
+		return nil
 	}
 	overtakes := c.reader != nil && !c.seen(tx.XID)
 	for i := range tx.Changes {
 		change := &tx.Changes[i]
 		switch change.Op {
 		case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
-			c.note(change)
+			id, err := c.identity(change.Relation, PlaceOf(tx, change))
+			if err != nil {
+				return unencoded(sourceName(change), err)
+			}
+			c.note(change, id)
 			if overtakes {
-				c.overlay.record(change, tx.XID)
+				c.overlay.record(change, tx.XID, id)
 			}
 		}
 	}
@@ -147,6 +154,7 @@ func (c *copier) observe(tx *outbox.Transaction) {
 		c.abandon()
 		c.start()
 	}
+	return nil
 }
 
 // turn takes what was read and gives the readers more to do. upTo is how far the stream has come.

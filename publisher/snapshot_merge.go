@@ -1,8 +1,6 @@
 package publisher
 
 import (
-	"slices"
-
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -27,7 +25,7 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 	}
 	for i := range chunk.Len() {
 		row := chunk.Row(i)
-		key, _ := o.identityOf(t, row)
+		key, _ := o.identityOf(t, row, false)
 		if touched, found := t.rows[key]; found && !chunk.Visible.Sees(touched.xid) {
 			if touched.lacking == nil || touched.elsewhere(&chunk.Visible) {
 				continue
@@ -44,15 +42,12 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 // elsewhere says whether the row has another key in what a snapshot sees.
 func (row *overtaken) elsewhere(v *outbox.Visible) bool { return row.mover != 0 && !v.Sees(row.mover) }
 
-// tellsApart says whether rows of a relation have the keys of the table's rows.
+// tellsApart says whether the rows of a relation have the columns that tell the table's rows apart, where the table has them.
 func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
-	if t.relation == relation {
-		return true
-	}
-	for i, c := range relation.Columns {
-		if c.Key != slices.Contains(t.identity, i) || c.Key && c.Name != t.relation.Columns[i].Name {
+	for _, i := range t.Columns {
+		if i >= len(relation.Columns) || relation.Columns[i].Name != t.relation.Columns[i].Name {
 			return false
 		}
 	}
-	return len(t.identity) == 0 || t.identity[len(t.identity)-1] < len(relation.Columns)
+	return true
 }

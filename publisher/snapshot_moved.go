@@ -66,24 +66,41 @@ func (m *MovedRows) resume() {
 	}
 }
 
-// keyOf returns copies of the identity's values in a row. Where the row lacks them, they are in the old one, if that is not nil.
-func keyOf(relation *pgoutput.Relation, row, old pgoutput.Tuple) (key [][]byte) {
+// keyOf returns copies of the values of some columns, ascending, in a row. Where the row lacks them, they are in the old one, if that is not nil.
+func keyOf(columns []int, row, old pgoutput.Tuple) (key [][]byte) {
 	before := old.Columns()
 	i := 0
-	for c := row.Columns(); c.Next() && i < len(relation.Columns); i++ {
+	for c := row.Columns(); c.Next() && len(key) < len(columns); i++ {
 		value := c.Value()
 		if old != nil && before.Next() && c.Kind() == pgoutput.Unchanged {
 			value = before.Value()
 		}
-		if relation.Columns[i].Key {
+		if columns[len(key)] == i {
 			key = append(key, bytes.Clone(value))
 		}
 	}
 	return key
 }
 
+// namesOf are the names of some columns, placesOf where columns of these names are: fewer, if some are not there.
+func namesOf(relation *pgoutput.Relation, columns []int) (names []string) {
+	for _, i := range columns {
+		names = append(names, relation.Columns[i].Name)
+	}
+	return names
+}
+
+func placesOf(relation *pgoutput.Relation, names []string) (columns []int) {
+	for i, c := range relation.Columns {
+		if slices.Contains(names, c.Name) {
+			columns = append(columns, i)
+		}
+	}
+	return columns
+}
+
 // note keeps account of the rows that a change moves, for every copy that is in the middle of their table.
-func (c *copier) note(change *outbox.Change) {
+func (c *copier) note(change *outbox.Change, id Identity) {
 	for i := range c.state.Copies {
 		working := c.state.Copies[i].Working
 		for j := range working {
@@ -91,7 +108,7 @@ func (c *copier) note(change *outbox.Change) {
 			if w.Root != change.Relation.OID || !c.within(w) {
 				continue
 			}
-			if !w.note(change) || c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
+			if !w.note(change, id) || c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
 				c.restart(w)
 			}
 		}
@@ -106,18 +123,21 @@ func (c *copier) within(w *TableCopy) bool {
 // note returns false if the rows of the table are told apart by other columns than before.
 //
 // Once the table is read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
-func (w *TableCopy) note(c *outbox.Change) bool {
-	switch {
-	case c.Op == outbox.Truncate:
+func (w *TableCopy) note(c *outbox.Change, id Identity) bool {
+	if c.Op == outbox.Truncate {
 		w.Moved = MovedRows{}
-	case c.OldKind != 'K': // the key stays, or the log has all values
-	case len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, c.Relation.KeyNames()):
+		return true
+	}
+	if c.Old == nil || id.Whole { // the key stays, or the log has all values
+		return true
+	}
+	by := namesOf(c.Relation, id.Columns)
+	if len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, by) {
 		return false
-	default:
-		listed := w.Moved.remove(keyOf(c.Relation, c.Old, nil))
-		if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
-			w.Moved.add(c.Relation.KeyNames(), keyOf(c.Relation, c.New, c.Old))
-		}
+	}
+	listed := w.Moved.remove(keyOf(id.Columns, c.Old, nil))
+	if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
+		w.Moved.add(by, keyOf(id.Columns, c.New, c.Old))
 	}
 	return true
 }
@@ -130,7 +150,7 @@ func (c *copier) noteOvertaken(w *TableCopy) bool {
 	if t == nil {
 		return true
 	}
-	by := t.relation.KeyNames()
+	by := namesOf(t.relation, t.Columns)
 	for _, row := range t.rows {
 		if row.mover == 0 || c.latest.Sees(row.mover) {
 			continue
@@ -198,8 +218,9 @@ func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
 			w.Moved.remove(key)
 		}
 	}
+	columns := placesOf(chunk.Relation, w.Moved.By)
 	for i := range chunk.Len() {
-		strike(keyOf(chunk.Relation, chunk.Row(i), nil))
+		strike(keyOf(columns, chunk.Row(i), nil))
 	}
 	if chunk.End {
 		for _, key := range chunk.pass.keys {
@@ -211,7 +232,7 @@ func (c *copier) settle(w *TableCopy, chunk *heldChunk) {
 // listed says whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
 func (c *copier) listed(chunk *heldChunk, row pgoutput.Tuple) bool {
 	w := c.current().of(chunk.Table)
-	return w != nil && w.Moved.has(keyOf(chunk.Relation, row, nil))
+	return w != nil && w.Moved.has(keyOf(placesOf(chunk.Relation, w.Moved.By), row, nil))
 }
 
 // elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.

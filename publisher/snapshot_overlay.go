@@ -21,7 +21,7 @@ type overlay struct {
 // overtakenTable is what the stream did to a table.
 type overtakenTable struct {
 	relation *pgoutput.Relation
-	identity []int      // columns of relation that tell its rows apart; none: the stream has INSERT and TRUNCATE only
+	Identity            // no column: the stream has INSERT and TRUNCATE only, or nothing tells its rows apart
 	since    outbox.XID // first transaction that knew the table by relation
 	emptied  bool
 	emptier  outbox.XID // the last transaction with TRUNCATE, if emptied
@@ -43,38 +43,33 @@ const overtakenBytes = 128 // about what an entry takes beside key and row
 
 func (o *overlay) reset() { *o = overlay{tables: map[uint32]*overtakenTable{}} }
 
-// record notes a change of the transaction xid.
-func (o *overlay) record(c *outbox.Change, xid outbox.XID) {
-	t := o.table(c.Relation, xid)
+// record notes a change of the transaction xid, in a table with that identity.
+func (o *overlay) record(c *outbox.Change, xid outbox.XID, id Identity) {
+	t := o.table(c.Relation, xid, id)
 	switch c.Op {
 	case outbox.Truncate:
 		o.forget(t)
 		t.emptied, t.emptier = true, xid
 	case outbox.Insert:
-		o.touch(t, xid, c.New, nil, 0)
+		o.touch(t, xid, c.New, nil)
 	case outbox.Update:
-		o.touch(t, xid, c.New, c.Old, c.OldKind)
+		o.touch(t, xid, c.New, c.Old)
 	case outbox.Delete:
-		o.touch(t, xid, nil, c.Old, c.OldKind)
+		o.touch(t, xid, nil, c.Old)
 	}
 }
 
 // table returns what is known of a table. Another version of it starts anew: chunks that do not know that version are read again.
-func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID) *overtakenTable {
+func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id Identity) *overtakenTable {
 	t := o.tables[relation.OID]
 	if t != nil && t.relation == relation {
 		return t
 	}
-	if t != nil && reflect.DeepEqual(t.relation, relation) {
+	if t != nil && reflect.DeepEqual(t.relation, relation) && reflect.DeepEqual(t.Identity, id) {
 		t.relation = relation
 		return t
 	}
-	fresh := &overtakenTable{relation: relation, since: xid, rows: map[string]overtaken{}}
-	for i, c := range relation.Columns {
-		if c.Key {
-			fresh.identity = append(fresh.identity, i)
-		}
-	}
+	fresh := &overtakenTable{relation: relation, Identity: id, since: xid, rows: map[string]overtaken{}}
 	if t != nil {
 		o.forget(t)
 		fresh.emptied, fresh.emptier = t.emptied, t.emptier
@@ -92,19 +87,19 @@ func (o *overlay) forget(t *overtakenTable) {
 }
 
 // touch notes that a row became new; nil: it is gone. old is what the log has of it before, if anything.
-func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple, oldKind byte) {
-	if len(t.identity) == 0 {
+func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple) {
+	if len(t.Columns) == 0 {
 		return
 	}
-	if oldKind == 'O' {
+	if t.Whole {
 		new = filled(new, old)
 	}
 	before, after, known := "", "", true
 	if old != nil {
-		before, known = o.identityOf(t, old)
+		before, known = o.identityOf(t, old, !t.Whole)
 	}
 	if new != nil && known {
-		after, known = o.identityOf(t, filledKey(t, new, old))
+		after, known = o.identityOf(t, filledKey(t, new, old), false)
 	}
 	if !known { // nobody can say which row it is: chunks that do not see it are read again
 		o.forget(t)
@@ -135,7 +130,7 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	if row.lacking != nil {
 		row.lacking = bytes.Clone(row.lacking)
 		if before != after {
-			row.mover, row.at = xid, keyOf(t.relation, new, old)
+			row.mover, row.at = xid, keyOf(t.Columns, new, old)
 		}
 	}
 	o.put(t, after, row)
@@ -176,22 +171,22 @@ func (o *overlay) prune(seen func(outbox.XID) bool) {
 // longestKey is the longest key that is kept as it is; of longer ones only a hash.
 const longestKey = 64
 
-// identityOf makes a map key of a tuple; false if the tuple does not have it. The values are texts as PostgreSQL prints them,
+// identityOf makes a map key of a tuple; false if the tuple does not have it: if it is an old one that is not whole (partial), NULL is a value that the log does not have. The values are texts as PostgreSQL prints them,
 // so two that differ may be equal to PostgreSQL, but a change from one to the other is in the log with both.
-func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple) (string, bool) {
+func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple, partial bool) (string, bool) {
 	o.key = o.key[:0]
 	next, column := 0, 0
-	for c := tuple.Columns(); next < len(t.identity) && c.Next(); column++ {
-		if column != t.identity[next] {
+	for c := tuple.Columns(); next < len(t.Columns) && c.Next(); column++ {
+		if column != t.Columns[next] {
 			continue
 		}
-		if c.Kind() == pgoutput.Unchanged {
+		if c.Kind() == pgoutput.Unchanged || partial && c.Kind() == pgoutput.Null {
 			return "", false
 		}
 		o.key = appendIdentity(o.key, c.Kind(), c.Value())
 		next++
 	}
-	if next < len(t.identity) {
+	if next < len(t.Columns) {
 		return "", false
 	}
 	return shortened(o.key), true

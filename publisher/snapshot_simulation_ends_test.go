@@ -262,10 +262,17 @@ func (l *shopLog) Publish(_ context.Context, b *Batch, p Position) error {
 func (l *shopLog) Close() {}
 
 // shopFormat writes shopRecords.
-type shopFormat struct{}
+type shopFormat struct{ believes bool }
 
 func (shopFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
 func (shopFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+
+func (f shopFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
+	if f.believes {
+		return LoggedIdentity(r), nil
+	}
+	return Identity{Columns: []int{0}}, nil
+}
 
 func (shopFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]

@@ -2,56 +2,130 @@
 -- a user's command fail, or wait: what goes wrong is caught and told in the record. In a copy of the database nothing
 -- is recorded, but identities are kept right all the same. DROP commands are on_drop()'s.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $ddl$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $ddl$
 DECLARE
-    objects jsonb;
     touched oid[];
-    states  jsonb;
+    was     jsonb;
 BEGIN
     IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- before PostgreSQL 17 REINDEX fired no event trigger
         RETURN;
     END IF;
-    SELECT jsonb_agg(jsonb_build_object(
-               'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
-               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false,
-               'columns', CASE WHEN c.object_type IN ('table', 'table column') THEN pgtee.columns(c.objid) END)) FILTER (WHERE NOT c.in_extension),
-           array_agg(DISTINCT CASE WHEN c.object_type = 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = c.objid) ELSE c.objid END)
-               FILTER (WHERE c.object_type IN ('table', 'index', 'table constraint', 'table column'))
-    INTO objects, touched
-    FROM pg_event_trigger_ddl_commands() AS c
-    WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
-      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
-      AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
-    BEGIN -- what cannot be told must not undo this
-        IF tg_tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
-            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
-        END IF;
-        states := pgtee.capture(touched, pgtee.for_clients());
-        IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
-            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
-        END IF;
+    BEGIN -- STABLE: this, and what it calls that is so, sees what was there before the command. Others see what is there now
+        touched := pgtee.touched();
+        was := pgtee.before(touched, '{}');
     EXCEPTION WHEN OTHERS THEN
-        states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
+        RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;
-    PERFORM pgtee.record_ddl(tg_tag, objects, states);
-    PERFORM pgtee.tell_missed(states);
+    PERFORM pgtee.after_ddl(tg_tag, touched, was);
 EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
 END
 $ddl$;
 
-CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $drop$
+-- touched() lists the tables of a command that is no DROP.
+CREATE OR REPLACE FUNCTION pgtee.touched() RETURNS oid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $touched$
+BEGIN
+    RETURN ARRAY(SELECT DISTINCT CASE WHEN c.object_type = 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = c.objid) ELSE c.objid END
+        FROM pg_event_trigger_ddl_commands() AS c
+        WHERE c.object_type IN ('table', 'index', 'table constraint', 'table column') AND coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee'));
+END
+$touched$;
+
+CREATE OR REPLACE FUNCTION pgtee.after_ddl(tag text, touched oid[], was jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
 DECLARE
     objects jsonb;
     states  jsonb;
+    parts   jsonb := pgtee.parts(touched);
+BEGIN
+    SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+               'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
+               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', coalesce(parts, was -> 'parts') -> c.objid::text ->> 'root',
+               'columns', CASE WHEN c.object_type IN ('table', 'table column') THEN pgtee.columns(c.objid) END))) FILTER (WHERE NOT c.in_extension)
+    INTO objects
+    FROM pg_event_trigger_ddl_commands() AS c
+    WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
+      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
+      AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
+    IF tag = 'ALTER TABLE' AND objects IS NOT NULL THEN -- ATTACH and DETACH name the partitioned table only
+        objects := objects || pgtee.moved_partitions(was -> 'parts', parts);
+    END IF;
+    BEGIN -- what cannot be told must not undo this
+        IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
+        END IF;
+        states := pgtee.capture(touched, pgtee.for_clients());
+        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
+            states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
+    END;
+    PERFORM pgtee.try_to_remember(tag, was);
+    PERFORM pgtee.record_ddl(tag, objects, states);
+    PERFORM pgtee.tell_missed(states);
+END
+$after$;
+
+-- moved_partitions(before, after), both of parts(), lists the partitions that were attached or detached as objects of a record.
+CREATE OR REPLACE FUNCTION pgtee.moved_partitions(before jsonb, after jsonb) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $moved$
+BEGIN
+    RETURN coalesce((SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('command', CASE WHEN a.key IS NULL THEN 'DETACH PARTITION' ELSE 'ATTACH PARTITION' END, 'type', 'table',
+            'schema', coalesce(a.value, b.value) ->> 'schema', 'name', coalesce(a.value, b.value) ->> 'name', 'oid', coalesce(a.key, b.key)::int8, 'dropped', false,
+            'root', coalesce(a.value, b.value) ->> 'root', 'columns', pgtee.columns(coalesce(a.key, b.key)::oid))))
+        FROM jsonb_each(before) AS b FULL JOIN jsonb_each(after) AS a ON a.key = b.key
+        WHERE a.key IS NULL AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = b.key::oid) OR b.key IS NULL), '[]');
+END
+$moved$;
+
+CREATE OR REPLACE FUNCTION pgtee.try_to_remember(tag text, was jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $remember$
+BEGIN
+    PERFORM pgtee.remember(was);
+EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'pgtee could not keep what was there before %: %', tag, sqlerrm;
+END
+$remember$;
+
+CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $drop$
+DECLARE
+    was jsonb;
 BEGIN
     IF pgtee.inside() THEN
         RETURN;
     END IF;
-    SELECT jsonb_agg(jsonb_build_object(
-               'command', tg_tag, 'type', d.object_type, 'schema', coalesce(d.schema_name, ''),
-               'name', d.object_identity, 'oid', d.objid::int8, 'dropped', true))
+    BEGIN -- see on_ddl()
+        was := pgtee.before(
+            ARRAY(SELECT DISTINCT CASE d.object_type
+                    WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
+                    WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
+                    ELSE d.objid END
+                FROM pg_event_trigger_dropped_objects() AS d
+                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'),
+            ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
+                WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
+                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')));
+    EXCEPTION WHEN OTHERS THEN
+        RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
+    END;
+    PERFORM pgtee.after_drop(tg_tag, was);
+EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
+END
+$drop$;
+
+CREATE OR REPLACE FUNCTION pgtee.after_drop(tag text, was jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
+DECLARE
+    objects jsonb;
+    states  jsonb;
+BEGIN
+    SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+               'command', tag, 'type', d.object_type, 'schema', coalesce(d.schema_name, ''),
+               'name', d.object_identity, 'oid', d.objid::int8, 'dropped', true, 'root', was -> 'parts' -> d.objid::text ->> 'root')))
     INTO objects
     FROM pg_event_trigger_dropped_objects() AS d
     WHERE (d.original OR d.object_type = 'table') AND NOT d.is_temporary
@@ -60,7 +134,7 @@ BEGIN
     -- Any ALTER or DROP may have taken the index that was a table's identity: that of a constraint, whose table is named,
     -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone, and what ALTER TABLE does to
     -- its own table on_ddl() sees: these two matter only if they took a column of another table along.
-    IF tg_tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW')
+    IF tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW')
        AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary)
        OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'table column' AND NOT d.original) THEN
         BEGIN -- what cannot be told must not undo this
@@ -75,16 +149,15 @@ BEGIN
                           WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
                 pgtee.for_clients());
         EXCEPTION WHEN OTHERS THEN
-            states := jsonb_build_array(jsonb_build_object('table', tg_tag, 'state', 'busy', 'reason', sqlerrm));
+            states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
         END;
     END IF;
-    IF tg_tag LIKE 'DROP %' OR states IS NOT NULL THEN -- other commands are recorded by on_ddl(), once
-        PERFORM pgtee.record_ddl(tg_tag, CASE WHEN tg_tag LIKE 'DROP %' THEN objects END, states);
+    PERFORM pgtee.try_to_remember(tag, was);
+    IF tag LIKE 'DROP %' OR states IS NOT NULL THEN -- other commands are recorded by on_ddl(), once
+        PERFORM pgtee.record_ddl(tag, CASE WHEN tag LIKE 'DROP %' THEN objects END, states);
     END IF;
-EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'pgtee could not record %: %', tg_tag, sqlerrm;
 END
-$drop$;
+$after$;
 
 -- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. A table that the text of
 -- the query, or of the function's statement, makes unlogged leaves; should it stay logged, on_ddl() brings it back. README tells

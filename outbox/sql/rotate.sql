@@ -1,5 +1,6 @@
 -- rotate() empties the outbox tables that neither this hour nor the last one writes to; a transaction writes
--- into the table of the hour in which it began. Where somebody reads such a table, the next turn will do.
+-- into the table of the hour in which it began. Where somebody reads such a table, the next turn will do. It also forgets what tables
+-- and types were before the log that the slot still has.
 CREATE OR REPLACE FUNCTION pgtee.rotate() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $rotate$
 DECLARE
@@ -8,6 +9,7 @@ DECLARE
     used boolean;
 BEGIN
     PERFORM pgtee.demand_publisher();
+    DELETE FROM pgtee.was AS w USING pgtee.meta AS m, pg_replication_slots AS s WHERE s.slot_name = m.slot AND w.lsn < s.restart_lsn;
     EXECUTE 'SELECT EXISTS (SELECT FROM pgtee.outbox_' || slice || ')' INTO used;
     IF used THEN
         EXECUTE 'TRUNCATE pgtee.outbox_' || slice;

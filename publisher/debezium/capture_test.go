@@ -213,9 +213,12 @@ type fixedCatalog struct {
 	Tables map[uint32]Table
 }
 
-func (c *fixedCatalog) Type(oid uint32) (Type, bool, error) { t, ok := c.Types[oid]; return t, ok, nil }
+func (c *fixedCatalog) Type(oid uint32, _ publisher.Place) (Type, bool, error) {
+	t, ok := c.Types[oid]
+	return t, ok, nil
+}
 
-func (c *fixedCatalog) Table(oid uint32) (Table, bool, error) {
+func (c *fixedCatalog) Table(oid uint32, _ publisher.Place) (Table, bool, error) {
 	t, ok := c.Tables[oid]
 	return t, ok, nil
 }

@@ -2,22 +2,26 @@ package debezium
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
 )
 
-// Catalog knows what pgoutput does not say about types and tables. It tells what is there now, which
-// may be newer than the change that is being encoded. An error means that it could not be asked, so
+// Catalog knows what pgoutput does not say about types and tables: what they were when a change was made, or, where DDL of since then
+// is not known of, what they are now. An error means that it could not be asked, or cannot say yet, so
 // the change cannot be encoded now: without the answer its record would be another one.
 type Catalog interface {
-	// Type describes a type that is not built in; false: there is none, or not any more.
-	Type(oid uint32) (Type, bool, error)
-	// Table describes the table with the OID of a Relation; false: there is none, or not any more.
-	Table(oid uint32) (Table, bool, error)
+	// Type describes a type that is not built in; false: nobody knows any more.
+	Type(oid uint32, at publisher.Place) (Type, bool, error)
+	// Table describes the table with the OID of a Relation; false: nobody knows any more.
+	Table(oid uint32, at publisher.Place) (Table, bool, error)
 }
 
 // Kinds of a Type: pg_type.typtype.
@@ -43,8 +47,16 @@ type Table struct {
 	// NotNull names the columns that cannot be null, by their own or their domain's constraint.
 	NotNull []string `json:"not_null,omitempty"`
 	// Keys are the unique indexes on whole columns that cannot be null: the primary key first, then
-	// the replica identity, then the others by name. Columns are in the order of the index.
+	// the replica identity, then the oldest. Columns are in the order of the index. Of a partitioned table, those that all leaves have
+	// come after its own.
 	Keys [][]string `json:"keys,omitempty"`
+	// Identity names the columns that the log has of every old row: of the replica identity, of partitions what those of all leaves have in common.
+	// nil: all columns.
+	Identity []string `json:"identity,omitempty"`
+	// Partitioned says that the rows are those of leaves.
+	Partitioned bool `json:"partitioned,omitempty"`
+	// Generated names generated columns, which the log may leave out.
+	Generated []string `json:"generated,omitempty"`
 	// Defaults are the expressions of column defaults, as pg_get_expr prints them, by column. The
 	// expressions of generated columns are not among them.
 	Defaults map[string]string `json:"defaults,omitempty"`
@@ -70,8 +82,8 @@ func lookupError(what string, oid uint32, err error) error {
 // emptyCatalog knows nothing.
 type emptyCatalog struct{}
 
-func (emptyCatalog) Type(uint32) (Type, bool, error)   { return Type{}, false, nil }
-func (emptyCatalog) Table(uint32) (Table, bool, error) { return Table{}, false, nil }
+func (emptyCatalog) Type(uint32, publisher.Place) (Type, bool, error)   { return Type{}, false, nil }
+func (emptyCatalog) Table(uint32, publisher.Place) (Table, bool, error) { return Table{}, false, nil }
 
 // Database is the catalog of a running database. It connects when it is first asked, again after
 // a broken connection, and remembers types: those of one OID do not change. It is used by one
@@ -79,6 +91,7 @@ func (emptyCatalog) Table(uint32) (Table, bool, error) { return Table{}, false, 
 type Database struct {
 	connString string
 	conn       *pgconn.PgConn
+	history    bool // setup has made PastFunction
 	types      map[uint32]Type
 }
 
@@ -96,115 +109,63 @@ func (d *Database) Close(ctx context.Context) error {
 	return d.conn.Close(ctx)
 }
 
-// lookupTimeout bounds one question, connecting included.
-const lookupTimeout = 10 * time.Second
+const (
+	lookupTimeout  = 10 * time.Second // of one question, connecting included
+	visibleTimeout = 3 * time.Second  // of those, for the change's transaction to become visible
+	lockTimeout    = "100ms"          // of a question: somebody may have locked a table of the catalog
+	lookupPause    = 20 * time.Millisecond
+)
 
-const typeQuery = `SELECT t.typname, t.typtype::pg_catalog.text, t.typbasetype, t.typtypmod, coalesce(e.oid, 0), coalesce(e.typdelim, ',')::pg_catalog.text,
-  coalesce((SELECT pg_catalog.string_agg(l.enumlabel, ',' ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum AS l WHERE l.enumtypid OPERATOR(pg_catalog.=) t.oid), '')
-FROM pg_catalog.pg_type AS t
-LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
-WHERE t.oid = $1::pg_catalog.oid`
-
-func (d *Database) Type(oid uint32) (Type, bool, error) {
+func (d *Database) Type(oid uint32, at publisher.Place) (Type, bool, error) {
 	if t, ok := d.types[oid]; ok {
 		return t, true, nil
 	}
-	rows, err := d.query(typeQuery, oid)
+	var t Type
+	found, err := d.describe('t', oid, at, &t)
 	if err != nil {
 		return Type{}, false, lookupError("type", oid, err)
 	}
-	if len(rows) == 0 {
-		return Type{}, false, nil
-	}
-	t, err := scanType(rows[0])
-	if err != nil {
-		return Type{}, false, lookupError("type", oid, err)
-	}
-	if t.Kind != KindEnum { // which may have a new label next time
+	if found && t.Kind != KindEnum { // which may have a new label next time
 		d.types[oid] = t
 	}
-	return t, true, nil
+	return t, found, nil
 }
 
-func scanType(row [][]byte) (t Type, err error) {
-	if len(row) != 7 || len(row[1]) != 1 || len(row[5]) != 1 {
-		return t, fmt.Errorf("unexpected row %q", row)
-	}
-	var numbers [3]int64
-	for i := range numbers {
-		if numbers[i], err = strconv.ParseInt(string(row[2+i]), 10, 64); err != nil {
-			return t, err
-		}
-	}
-	return Type{string(row[0]), row[1][0], uint32(numbers[0]), int32(numbers[1]), uint32(numbers[2]), row[5][0], string(row[6])}, nil
-}
-
-const columnsQuery = `SELECT a.attname, (a.attnotnull OR t.typnotnull)::pg_catalog.text,
-  CASE WHEN a.attgenerated = '' THEN coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END
-FROM pg_catalog.pg_attribute AS a
-JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum`
-
-// keysQuery gives one row per column of an index, in the order of Table.Keys.
-const keysQuery = `SELECT i.indexrelid, a.attname
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-  AND k.position <= i.indnkeyatts
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS n
-    WHERE n.attrelid = i.indrelid AND n.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AND NOT n.attnotnull)
-ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.position`
-
-func (d *Database) Table(oid uint32) (Table, bool, error) {
-	columns, err := d.query(columnsQuery, oid)
+func (d *Database) Table(oid uint32, at publisher.Place) (Table, bool, error) {
+	var t Table
+	found, err := d.describe('r', oid, at, &t)
 	if err != nil {
 		return Table{}, false, lookupError("table", oid, err)
 	}
-	keys, err := d.query(keysQuery, oid)
-	if err != nil {
-		return Table{}, false, lookupError("keys of table", oid, err)
-	}
-	var t Table
-	for _, row := range columns {
-		t.addColumn(string(row[0]), string(row[1]) == "true", string(row[2]))
-	}
-	index := ""
-	for _, row := range keys {
-		if string(row[0]) != index {
-			index = string(row[0])
-			t.Keys = append(t.Keys, nil)
-		}
-		last := len(t.Keys) - 1
-		t.Keys[last] = append(t.Keys[last], string(row[1]))
-	}
-	return t, len(columns) > 0 || len(keys) > 0, nil
+	return t, found, nil
 }
 
-func (t *Table) addColumn(name string, notNull bool, expression string) {
-	if notNull {
-		t.NotNull = append(t.NotNull, name)
+// describe reads the description of a table or type as it was at a place, false if there is none.
+func (d *Database) describe(kind byte, oid uint32, at publisher.Place, description any) (bool, error) {
+	text, err := d.ask(kind, oid, at)
+	if err != nil || text == nil {
+		return false, err
 	}
-	if expression == "" {
-		return
-	}
-	if t.Defaults == nil {
-		t.Defaults = map[string]string{}
-	}
-	t.Defaults[name] = expression
+	return true, json.Unmarshal(text, description)
 }
 
-const (
-	lockTimeout = "100ms" // of a question: pg_get_expr() locks the table
-	lockPause   = 100 * time.Millisecond
-)
+// questionFor asks for a snapshot and a description. What DDL has changed since is kept by the event triggers, in the same transaction: so one of
+// the two is as it was.
+func questionFor(kind byte, history bool) string {
+	now := outbox.DescribeTablesSQL
+	if kind == 't' {
+		now = outbox.DescribeTypesSQL
+	}
+	now = "(SELECT d.description FROM (\n" + now + ") AS d (oid, description))"
+	if !history {
+		return "SELECT pg_current_snapshot(), " + now + "::text"
+	}
+	return "SELECT pg_current_snapshot(), coalesce(pgtee.past($2, $3, $4), " + now + ")::text"
+}
 
-// query asks once more on a new connection if the old one is broken. While a client's DDL holds the table it asks again and again,
-// and has no snapshot in between: CREATE INDEX CONCURRENTLY of others would wait for that.
-func (d *Database) query(sql string, oid uint32) ([][][]byte, error) {
+// ask asks once more on a new connection if the old one is broken. It asks again and again, and has no snapshot in between, while the change's transaction
+// is not visible: the log is read before a synchronous standby lets others see what it has. What the catalog knows until then is another table, or none.
+func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
 	fresh := d.conn == nil || d.conn.IsClosed()
@@ -213,15 +174,43 @@ func (d *Database) query(sql string, oid uint32) ([][][]byte, error) {
 			return nil, err
 		}
 	}
-	parameter := strconv.AppendUint(nil, uint64(oid), 10)
-	result := d.conn.ExecParams(ctx, sql, [][]byte{parameter}, nil, nil, nil).Read()
-	for isLocked(result.Err) && pause(ctx, lockPause) == nil {
-		result = d.conn.ExecParams(ctx, sql, [][]byte{parameter}, nil, nil, nil).Read()
+	parameters := [][]byte{fmt.Appendf(nil, "{%d}", oid)}
+	if d.history {
+		parameters = append(parameters, []byte{kind}, strconv.AppendUint(nil, uint64(oid), 10), []byte(at.LSN.String()))
 	}
-	if result.Err != nil && !fresh && d.conn.IsClosed() {
-		return d.query(sql, oid)
+	for began := time.Now(); ; {
+		result := d.conn.ExecParams(ctx, questionFor(kind, d.history), parameters, nil, nil, nil).Read()
+		switch {
+		case result.Err != nil && !fresh && d.conn.IsClosed():
+			return d.ask(kind, oid, at)
+		case isLocked(result.Err):
+		case result.Err != nil:
+			return nil, result.Err
+		default:
+			text, visible, err := scanDescription(result.Rows, at.XID)
+			if visible || err != nil {
+				return text, err
+			}
+			if time.Since(began) > visibleTimeout {
+				return nil, fmt.Errorf("transaction %d, which is in the log, is not visible to others yet: it waits for a synchronous standby (synchronous_standby_names)", at.XID)
+			}
+		}
+		if err := pause(ctx, lookupPause); err != nil {
+			return nil, errors.Join(result.Err, err)
+		}
 	}
-	return result.Rows, result.Err
+}
+
+// scanDescription reads an answer; visible says whether it is of a moment at which others could see what the transaction did.
+func scanDescription(rows [][][]byte, xid outbox.XID) (description []byte, visible bool, err error) {
+	if len(rows) != 1 || len(rows[0]) != 2 {
+		return nil, false, fmt.Errorf("unexpected answer %q", rows)
+	}
+	snapshot, err := outbox.ParseVisible(string(rows[0][0]))
+	if err != nil {
+		return nil, false, err
+	}
+	return rows[0][1], xid == 0 || snapshot.Sees(xid), nil
 }
 
 func isLocked(err error) bool {
@@ -249,6 +238,14 @@ func (d *Database) connect(ctx context.Context) error {
 	config.RuntimeParams["lock_timeout"] = lockTimeout
 	config.RuntimeParams["datestyle"] = "ISO" // of constants in defaults
 	config.RuntimeParams["intervalstyle"] = "postgres"
-	d.conn, err = pgconn.ConnectConfig(ctx, config)
-	return err
+	if d.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		return err
+	}
+	result := d.conn.ExecParams(ctx, "SELECT to_regprocedure($1) IS NOT NULL", [][]byte{[]byte(outbox.PastFunction)}, nil, nil, nil).Read()
+	if result.Err != nil {
+		d.conn.Close(ctx)
+		return result.Err
+	}
+	d.history = len(result.Rows) == 1 && string(result.Rows[0][0]) == "t"
+	return nil
 }

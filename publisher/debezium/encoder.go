@@ -102,17 +102,17 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 
 func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
-	t, err := e.table(c.Relation)
+	t, err := e.table(c.Relation, publisher.PlaceOf(tx, c))
 	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate && c.Mark == outbox.NoMark {
 		return err
 	}
 	if t.insertOnly != nil && (c.Op == outbox.Update || c.Op == outbox.Delete) {
 		return t.insertOnly
 	}
-	if err := t.read(&e.before, c.Old, c.OldKind); err != nil {
+	if err := t.read(&e.before, c.Old, true); err != nil {
 		return err
 	}
-	if err := t.read(&e.after, c.New, 0); err != nil {
+	if err := t.read(&e.after, c.New, false); err != nil {
 		return err
 	}
 	e.after.fill(&e.before)
@@ -220,12 +220,21 @@ func (e *Encoder) collection(name string) *collection {
 	return c
 }
 
-// table returns the plan of a Relation. A new pointer is a new version of the table.
-func (e *Encoder) table(relation *pgoutput.Relation) (*table, error) {
+// Identity is that of the plan.
+func (e *Encoder) Identity(relation *pgoutput.Relation, at publisher.Place) (publisher.Identity, error) {
+	t, err := e.table(relation, at)
+	if err != nil {
+		return publisher.Identity{}, err
+	}
+	return t.identity, nil
+}
+
+// table returns the plan of a Relation, made for a change at a place. A new pointer is a new version of the table.
+func (e *Encoder) table(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
 	if t := e.tables[relation.OID]; t != nil && t.relation == relation {
 		return t, nil
 	}
-	t, err := e.plan(relation)
+	t, err := e.plan(relation, at)
 	if err != nil {
 		return nil, fmt.Errorf("table %s.%s: %w", relation.Schema, relation.Name, err)
 	}

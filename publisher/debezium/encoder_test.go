@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -164,42 +163,15 @@ type brokenCatalog struct{ emptyCatalog }
 
 var errCatalog = errors.New("connection refused")
 
-func (brokenCatalog) Table(uint32) (Table, bool, error) { return Table{}, false, errCatalog }
+func (brokenCatalog) Table(uint32, publisher.Place) (Table, bool, error) {
+	return Table{}, false, errCatalog
+}
 
 // TestBrokenCatalog: a catalog that cannot be asked must not change the record.
 func TestBrokenCatalog(t *testing.T) {
 	encoder := New(Config{Catalog: brokenCatalog{}})
 	if err := encoder.Append(&publisher.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
 		t.Errorf("error %v, want %v", err, errCatalog)
-	}
-}
-
-func TestChooseKey(t *testing.T) {
-	relation := func(identity byte, flags string) *pgoutput.Relation {
-		r := &pgoutput.Relation{Identity: identity}
-		for i, f := range flags {
-			r.Columns = append(r.Columns, pgoutput.Column{Name: string(rune('a' + i)), Key: f == 'k'})
-		}
-		return r
-	}
-	for _, test := range []struct {
-		relation   *pgoutput.Relation
-		candidates [][]string
-		want       string
-	}{
-		{relation('d', "kk."), [][]string{{"b", "a"}}, "[1 0]"},    // in the order of the index
-		{relation('d', "kk."), nil, "[0 1]"},                       // the catalog knows nothing
-		{relation('d', "k.."), [][]string{{"gone"}, {"b"}}, "[0]"}, // the catalog is newer
-		{relation('i', ".kk"), [][]string{{"a"}, {"c"}}, "[2]"},    // only what old tuples have
-		{relation('f', "kkk"), [][]string{{"c"}}, "[2]"},           // primary key under FULL
-		{relation('f', "kkk"), nil, "[]"},                          // no key
-		{relation('n', "..."), [][]string{{"a"}}, "[0]"},           // inserts only
-		{relation('d', "..."), [][]string{{"b"}, {"c"}}, "[1]"},    // a unique index
-		{relation('d', "..."), nil, "[]"},
-	} {
-		if got := fmt.Sprint(chooseKey(test.relation, test.candidates)); got != test.want {
-			t.Errorf("identity %c of %v, candidates %v: key %s, want %s", test.relation.Identity, test.relation.Columns, test.candidates, got, test.want)
-		}
 	}
 }
 

@@ -224,12 +224,12 @@ func TestOmit(t *testing.T) {
 		{Name: "id", Type: 3220, TypeMod: -1, Key: true}, {Name: "c", Type: compositeOID, TypeMod: -1}, {Name: "v", Type: oidInt4, TypeMod: -1},
 	}}
 	encoder := New(Config{Catalog: typeCatalog, Modes: Modes{Unknown: UnknownOmit}})
-	plan, err := encoder.plan(relation)
+	plan, err := encoder.plan(relation, publisher.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var r row
-	if err := plan.read(&r, tuple("0/1", "(1)", "7"), 0); err != nil {
+	if err := plan.read(&r, tuple("0/1", "(1)", "7"), false); err != nil {
 		t.Fatal(err)
 	}
 	if got := string(plan.appendRow(nil, &r, nil)); got != `{"v":7}` {

@@ -78,3 +78,11 @@ var arrays = map[uint32]uint32{
 var notInArrays = map[uint32]bool{
 	19: true, oidMoney: true, oidInterval: true, oidVarbit: true, oidXML: true, oidPoint: true,
 }
+
+// builtins are the types that domains and arrays are mostly made of, by the names that the log has of them.
+var builtins = map[string]uint32{
+	"bool": oidBool, "bytea": oidBytea, "int8": oidInt8, "int2": oidInt2, "int4": oidInt4, "text": oidText, "oid": oidOID, "json": oidJSON, "xml": oidXML,
+	"float4": oidFloat4, "float8": oidFloat8, "money": oidMoney, "bpchar": oidBPChar, "varchar": oidVarchar, "date": oidDate, "time": oidTime,
+	"timestamp": oidTimestamp, "timestamptz": oidTimestampTZ, "interval": oidInterval, "timetz": oidTimeTZ, "bit": oidBit, "varbit": oidVarbit,
+	"numeric": oidNumeric, "uuid": oidUUID, "tsvector": oidTSVector, "jsonb": oidJSONB, "point": oidPoint, "name": 19, "inet": 869, "cidr": 650,
+}

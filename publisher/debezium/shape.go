@@ -93,10 +93,10 @@ func (e *Encoder) oldRow(t *table) *row {
 	if e.before.present {
 		return &e.before
 	}
-	e.identity.present, e.identity.partial, e.identity.values = true, true, e.identity.values[:0]
+	e.identity.present, e.identity.values = true, e.identity.values[:0]
 	for i, v := range e.after.values {
-		if !t.columns[i].identity {
-			v = value{kind: absent}
+		if !slices.Contains(t.identity.Columns, i) {
+			v = value{kind: t.missing}
 		}
 		e.identity.values = append(e.identity.values, v)
 	}

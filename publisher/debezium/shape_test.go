@@ -109,7 +109,7 @@ func TestHiddenColumns(t *testing.T) {
 			if c.Relation == nil {
 				continue
 			}
-			plan, err := planner.table(c.Relation)
+			plan, err := planner.table(c.Relation, publisher.Place{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -352,7 +352,7 @@ func TestMaskedSchemas(t *testing.T) {
 	e := shaped(t, Config{Prefix: "shop", Catalog: memberKeys}, publisher.ShapeConfig{Salt: []byte("s"), Tables: []publisher.TableConfig{
 		{Match: "public.guests", ExcludeColumns: []string{"email"}, Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "region", Kind: publisher.Truncate, Length: 3}}},
 	}})
-	plan, err := e.plan(guests)
+	plan, err := e.plan(guests, publisher.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ type table struct {
 	source   []byte            // its part of the source block
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
+	identity publisher.Identity
+	missing  byte // what NULL in an old row that is not whole means: absent, or as if it were TOAST that nobody touched
 
 	insertOnly error // why UPDATE and DELETE have no record; nil: they have
 	schemas    tableSchemas
@@ -33,9 +35,8 @@ type column struct {
 	schema      *publisher.Schema
 	hidden      bool // not in rows; in the key if it is part of that
 	masked      bool
-	identity    bool   // part of the replica identity
 	null        string // for NULL
-	absent      string // for a value that an old tuple of the identity's columns does not have
+	absent      string // for a value that an old row does not have; "": it is left out
 	unavailable string // for an unchanged TOAST value
 	misfit      string // for a value that the schema cannot carry
 	placeholder string // text of an unchanged TOAST value
@@ -52,15 +53,14 @@ type value struct {
 // row is a tuple that has been read. It is used again for the next change.
 type row struct {
 	present bool
-	partial bool // of a tuple that has the replica identity only
 	values  []value
 }
 
 // plan asks the catalog, once for each version of the table.
-func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
+func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
 	if err != nil || shape.Excluded {
-		return &table{relation: relation, excluded: true}, err
+		return &table{relation: relation, excluded: true, identity: publisher.LoggedIdentity(relation)}, err
 	}
 	t := &table{
 		relation: relation,
@@ -74,39 +74,67 @@ func (e *Encoder) plan(relation *pgoutput.Relation) (*table, error) {
 		columns: make([]column, len(relation.Columns)),
 		events:  e.collection(relation.Schema + "." + relation.Name),
 	}
-	known, _, err := e.config.Catalog.Table(relation.OID)
+	known, found, err := e.config.Catalog.Table(relation.OID, at)
 	if err != nil {
 		return nil, err
 	}
-	for i, c := range relation.Columns {
-		found, err := e.codecs.find(c.Type, c.TypeMod)
-		if err == nil {
-			found, err = e.codecs.masked(found, shape.Columns[i].Mask)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", c.Name, err)
-		}
-		expression := known.Defaults[c.Name]
-		if shape.Columns[i].Mask != nil {
-			expression = ""
-		}
-		t.columns[i] = newColumn(c, found, slices.Contains(known.NotNull, c.Name), expression)
-		t.columns[i].placeholder = e.codecs.placeholders.raw
-		t.columns[i].apply(shape.Columns[i])
-		if e.config.Envelope == Plain {
-			t.columns[i].absent, t.columns[i].unavailable = "", ""
+	t.identity = identityOf(relation, &known)
+	for i := range relation.Columns {
+		if t.columns[i], err = e.column(&relation.Columns[i], &known, shape.Columns[i], at); err != nil {
+			return nil, err
 		}
 	}
+	t.leaveOut(&known, e.config.Framing != nil)
 	if t.router, err = e.route(t); err != nil {
 		return nil, err
 	}
 	if t.key = shape.Key; t.key == nil {
-		t.key = chooseKey(relation, known.Keys)
+		t.key = chooseKey(relation, &known)
+		e.warnOfKey(t, &known, found)
 	}
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)
 	}
 	return t, e.config.Shape.CheckKey(relation, t.key != nil)
+}
+
+// column plans one column.
+func (e *Encoder) column(c *pgoutput.Column, known *Table, shape publisher.ColumnShape, at publisher.Place) (column, error) {
+	found, err := e.codecs.of(c, at)
+	if err == nil {
+		found, err = e.codecs.masked(found, shape.Mask)
+	}
+	if err != nil {
+		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
+	}
+	expression := known.Defaults[c.Name]
+	if shape.Mask != nil {
+		expression = ""
+	}
+	planned := newColumn(*c, found, slices.Contains(known.NotNull, c.Name), expression)
+	planned.placeholder = e.codecs.placeholders.raw
+	planned.apply(shape)
+	if e.config.Envelope == Plain {
+		planned.absent, planned.unavailable = "", ""
+	}
+	return planned, nil
+}
+
+// leaveOut says how a value is written that an old row of a leaf does not have: not at all, where the record may lack it, else as the log's
+// other values that it does not have. Of a table with a replica identity of its own, it is what Debezium writes: null, or zero.
+func (t *table) leaveOut(known *Table, framed bool) {
+	if own := publisher.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
+		return
+	}
+	if framed {
+		t.missing = pgoutput.Unchanged
+		return
+	}
+	for i := range t.columns {
+		if !t.columns[i].masked {
+			t.columns[i].absent = ""
+		}
+	}
 }
 
 func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) column {
@@ -118,7 +146,6 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 		codec:       found,
 		schema:      &schema,
 		hidden:      found.omitted,
-		identity:    c.Key,
 		null:        "null",
 		absent:      "null",
 		unavailable: "null",
@@ -139,59 +166,21 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 	return planned
 }
 
-// chooseKey returns the columns of the record key: those of the first candidate (the primary key, if
-// there is one) whose values the log has in every old tuple. It is the replica identity if the
-// catalog knows no such key.
-func chooseKey(relation *pgoutput.Relation, candidates [][]string) []int {
-	var identity []int
-	for i, c := range relation.Columns {
-		if c.Key {
-			identity = append(identity, i)
-		}
-	}
-	for _, names := range candidates {
-		if relation.Identity == 'd' && len(identity) > 0 && len(names) != len(identity) {
-			continue // the log flags the primary key of that time: this one came later
-		}
-		if key := locate(relation, names, len(identity) > 0); key != nil {
-			return key
-		}
-	}
-	if relation.Identity == 'f' { // it flags every column
-		return nil
-	}
-	return identity
-}
-
-// locate returns where the named columns are, nil if one is missing or not of the identity.
-func locate(relation *pgoutput.Relation, names []string, identityOnly bool) []int {
-	var key []int
-	for _, name := range names {
-		i := slices.IndexFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Name == name })
-		if i < 0 || identityOnly && !relation.Columns[i].Key {
-			return nil
-		}
-		key = append(key, i)
-	}
-	return key
-}
-
-// read makes r the row of tuple; kind is Change.OldKind for an old tuple, else 0.
-func (t *table) read(r *row, tuple pgoutput.Tuple, kind byte) error {
-	r.present, r.partial, r.values = tuple != nil, kind == 'K', r.values[:0]
+// read makes r the row of tuple. Of an old one that is not whole, NULL is a value that the log does not have: columns of an identity are not null.
+func (t *table) read(r *row, tuple pgoutput.Tuple, old bool) error {
+	r.present, r.values = tuple != nil, r.values[:0]
 	if tuple == nil {
 		return nil
 	}
+	partial := old && !t.identity.Whole
 	for c := tuple.Columns(); c.Next(); {
 		v := value{c.Kind(), c.Value()}
-		if v.kind == pgoutput.Binary {
+		switch {
+		case v.kind == pgoutput.Binary:
 			return fmt.Errorf("%s.%s: binary values are not supported: start replication without the option binary", t.relation.Schema, t.relation.Name)
-		}
-		// A leaf of a partitioned table may tell more than the identity of its root: what is there is kept.
-		if i := len(r.values); r.partial && v.kind == pgoutput.Null && i < len(t.columns) && !t.columns[i].identity {
-			v = value{kind: absent}
-		}
-		if v.kind == pgoutput.Omitted {
+		case v.kind == pgoutput.Null && partial:
+			v = value{kind: t.missing}
+		case v.kind == pgoutput.Omitted:
 			if err := t.omit(&v, len(r.values)); err != nil {
 				return err
 			}
@@ -287,7 +276,7 @@ func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	dst = append(dst, '{')
 	for n, i := range t.key {
 		c, v := &t.columns[i], r.values[i]
-		if v.kind == pgoutput.Unchanged || v.kind == absent || v.kind == pgoutput.Null && r.partial {
+		if v.kind == pgoutput.Unchanged || v.kind == absent {
 			return dst, fmt.Errorf("%s.%s: the log does not have key column %s of this row: give every partition the same replica identity as the table, and take a new snapshot of it",
 				t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name)
 		}

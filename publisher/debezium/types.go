@@ -1,6 +1,9 @@
 package debezium
 
 import (
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher"
 )
 
@@ -31,7 +34,9 @@ type codec struct {
 type codecs struct {
 	catalog      Catalog
 	modes        Modes
-	typed        bool // values must fit their schema: arrays have one dimension, elements the type
+	at           publisher.Place  // of the change whose table is planned
+	column       *pgoutput.Column // that is planned
+	typed        bool             // values must fit their schema: arrays have one dimension, elements the type
 	placeholders placeholders
 
 	numerics   numerics
@@ -50,6 +55,12 @@ func newCodecs(config *Config) codecs {
 		placeholders: config.Modes.placeholders(),
 		raw:          rawBytes{mode: config.Binary},
 	}
+}
+
+// of returns the codec of a column as it was at a place of the log.
+func (c *codecs) of(column *pgoutput.Column, at publisher.Place) (codec, error) {
+	c.column, c.at = column, at
+	return c.find(column.Type, column.TypeMod)
 }
 
 // find returns the codec of a column type, or of a type that one is made of.
@@ -201,16 +212,17 @@ func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
 	if oid < firstUserOID {
 		return Type{}, false, nil
 	}
-	return c.catalog.Type(oid)
+	return c.catalog.Type(oid, c.at)
 }
 
-// look asks the catalog about a type that is not built in. One that it no longer knows is published as
-// text.
+// look asks the catalog about a type that is not built in. Of one that it no longer knows there is the name that the log has.
 func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
-	t, ok, err := c.catalog.Type(oid)
+	t, ok, err := c.catalog.Type(oid, c.at)
 	switch {
 	case err != nil:
 		return codec{}, err
+	case !ok && c.column != nil && c.column.Type == oid:
+		return c.named(c.column.TypeSchema, c.column.TypeName)
 	case !ok:
 		return c.text(0, ""), nil
 	case t.Kind == KindDomain:
@@ -222,9 +234,28 @@ func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
 	case t.Element != 0:
 		return c.array(t.Element, typmod, t.Delimiter)
 	case t.Kind == KindBase:
-		return c.extension(t.Name), nil
+		found, _ := c.extension(t.Name)
+		return found, nil
 	}
 	return c.unknown(), nil
+}
+
+// named makes the best of a name: of a domain the log names the base type, of an array its elements by a _ in front. What says nothing is text.
+func (c *codecs) named(schema, name string) (codec, error) {
+	element, isArray := strings.CutPrefix(name, "_")
+	if oid := builtins[element]; schema == "pg_catalog" && oid != 0 {
+		if isArray {
+			return c.array(oid, -1, delimiterOf(oid))
+		}
+		return c.find(oid, -1)
+	}
+	if isArray {
+		return c.array(oidText, -1, ',') // such as of an enum's labels
+	}
+	if found, known := c.extension(name); known {
+		return found, nil
+	}
+	return c.text(0, ""), nil
 }
 
 func (c *codecs) enum(t Type) codec {
@@ -234,27 +265,27 @@ func (c *codecs) enum(t Type) codec {
 	return found
 }
 
-// extension knows types of extensions by their names, as Debezium does.
-func (c *codecs) extension(name string) codec {
+// extension knows types of extensions by their names, as Debezium does; false: it does not.
+func (c *codecs) extension(name string) (found codec, known bool) {
 	switch name {
 	case "citext", "isbn":
-		found := c.text(0, "")
+		found = c.text(0, "")
 		found.strictItems = name == "isbn"
-		return found
+		return found, true
 	case "ltree":
-		return c.text(0, "io.debezium.data.Ltree")
+		return c.text(0, "io.debezium.data.Ltree"), true
 	case "hstore":
-		return c.hstore()
+		return c.hstore(), true
 	case "vector":
-		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", publisher.Double), zero: "[]", strictItems: true}
+		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", publisher.Double), zero: "[]", strictItems: true}, true
 	case "halfvec":
-		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", publisher.Float), zero: "[]", strictItems: true}
+		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", publisher.Float), zero: "[]", strictItems: true}, true
 	case "sparsevec":
-		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}
+		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}, true
 	case "geometry":
-		return shape(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB)
+		return shape(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB), true
 	case "geography":
-		return shape(schemaGeography, c.geometries.postgisGeography, emptyEWKB)
+		return shape(schemaGeography, c.geometries.postgisGeography, emptyEWKB), true
 	}
-	return c.unknown()
+	return c.unknown(), false
 }

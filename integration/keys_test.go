@@ -1,0 +1,163 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// ExpectRecords fails the test unless the records of a table are these, in their order: "op key before after", or "key null" for a tombstone; before and
+// after as far as they are given.
+func (r *runner) ExpectRecords(table string, want ...string) {
+	r.t.Helper()
+	var got []string
+	for _, record := range r.Topic("public." + table) {
+		key := string(record.Key)
+		if record.Key == nil {
+			key = "-"
+		}
+		if record.Value == nil {
+			got = append(got, key+" null")
+			continue
+		}
+		var e struct {
+			Op            string
+			Before, After json.RawMessage
+		}
+		r.must(json.Unmarshal(record.Value, &e))
+		got = append(got, strings.Join([]string{e.Op, key, string(e.Before), string(e.After)}, " "))
+	}
+	if !slices.EqualFunc(got, want, func(got, want string) bool { return strings.HasPrefix(got, want) }) {
+		r.t.Errorf("records of %s:\n%s\nwant\n%s", table, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+const keyedTables = `
+CREATE TABLE fr (id int, region text, v text, big text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE fr1 PARTITION OF fr FOR VALUES FROM (0) TO (1000); ALTER TABLE fr1 ALTER big SET STORAGE EXTERNAL; ALTER TABLE fr REPLICA IDENTITY FULL;
+CREATE TABLE fw (LIKE fr, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE fw1 PARTITION OF fw FOR VALUES FROM (0) TO (1000); ALTER TABLE fw REPLICA IDENTITY FULL;
+CREATE TABLE ev (id int NOT NULL, at date NOT NULL, v text) PARTITION BY RANGE (at);
+CREATE TABLE ev_1 PARTITION OF ev FOR VALUES FROM ('2026-01-01') TO ('2026-02-01'); ALTER TABLE ev_1 ADD PRIMARY KEY (id);
+CREATE TABLE ef (id int NOT NULL, v text) PARTITION BY RANGE (id); CREATE TABLE ef_1 PARTITION OF ef DEFAULT; ALTER TABLE ef_1 REPLICA IDENTITY FULL;
+CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g));
+CREATE TABLE u (code text NOT NULL, ref int NOT NULL, v int); CREATE UNIQUE INDEX m_code ON u (code); ALTER TABLE u REPLICA IDENTITY FULL;
+CREATE TABLE cov (id int, name text, v int, PRIMARY KEY (id) INCLUDE (name));`
+
+// One row has one key: of partitions, generated columns, unique indexes and INCLUDE columns.
+func TestKeys(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.Exec(keyedTables, "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
+			r.Setup()
+			r.publisher = r.process("publish", append(r.publishArgs(), "--tables", `[{match: public.fw, where: "region = 'eu'"}]`)...)
+			for _, table := range []string{"fr", "fw"} {
+				r.Exec("INSERT INTO "+table+" VALUES (1,'eu','a',repeat('x',5000)), (2,'eu','b',repeat('y',5000)), (3,'us','c','s')",
+					"UPDATE "+table+" SET region = 'us' WHERE id = 1", "UPDATE "+table+" SET id = 20 WHERE id = 2", "DELETE FROM "+table+" WHERE id = 20")
+			}
+			r.Exec("INSERT INTO ev VALUES (7, '2026-01-05', 'a')", "UPDATE ev SET v = 'b' WHERE id = 7", "UPDATE ev SET id = 8 WHERE id = 7", "DELETE FROM ev WHERE id = 8",
+				"INSERT INTO ef VALUES (7, 'a')", "DELETE FROM ef",
+				"INSERT INTO od (a, c, b) VALUES (1,1,'one'), (1,2,'two')", "DELETE FROM od WHERE a = 1 AND c = 1",
+				"INSERT INTO u VALUES ('a',1,0)", "CREATE UNIQUE INDEX a_ref ON u (ref)", "UPDATE u SET v = 1", "ALTER INDEX m_code RENAME TO z_code", "DELETE FROM u",
+				"INSERT INTO cov VALUES (1, 'n', 0)", "UPDATE cov SET name = 'm'", "DELETE FROM cov")
+			r.Drain()
+			big := `"big":"` + strings.Repeat("y", 5000) + `"`
+			r.ExpectRecords("fr", `c {"id":1}`, `c {"id":2}`, `c {"id":3}`, `u {"id":1} null {"id":1,"region":"us","v":"a","big":"__debezium_unavailable_value"}`,
+				`d {"id":2} {"id":2} null`, `{"id":2} null`, `c {"id":20} null {"id":20,"region":"eu","v":"b","big":"__debezium_unavailable_value"}`, `d {"id":20} {"id":20} null`, `{"id":20} null`)
+			r.ExpectRecords("fw", `c {"id":1}`, `c {"id":2} null {"id":2,"region":"eu","v":"b",`+big, `d {"id":1} {"id":1} null`, `{"id":1} null`,
+				`d {"id":2} {"id":2} null`, `{"id":2} null`, `c {"id":20}`, `d {"id":20} {"id":20} null`, `{"id":20} null`)
+			r.ExpectRecords("ev", `c {"id":7}`, `u {"id":7}`, `d {"id":7} {"id":7} null`, `{"id":7} null`, `c {"id":8}`, `d {"id":8} {"id":8} null`, `{"id":8} null`)
+			r.ExpectRecords("ef", `c -`, `d - {"id":7,"v":"a"} null`, `- null`)
+			r.ExpectRecords("u", `c {"code":"a"}`, `u {"code":"a"}`, `d {"code":"a"}`, `{"code":"a"} null`)
+			r.ExpectRecords("cov", `c {"id":1}`, `u {"id":1}`, `d {"id":1}`, `{"id":1} null`)
+			if major >= 18 {
+				r.ExpectRecords("od", `c {"a":1,"g":10}`, `c {"a":1,"g":20}`, `d {"a":1,"g":10}`, `{"a":1,"g":10} null`)
+				return
+			}
+			r.ExpectRecords("od", `c -`, `c -`, `d - {"a":1,`, `- null`)
+			if !strings.Contains(r.publisher.Log(), "generated column g") {
+				t.Error("the log does not say that records of od have no key")
+			}
+		})
+	}
+}
+
+// What was dropped or changed before its rows are read keeps key and form: the catalog has moved on, and is asked what there was.
+func TestKeysBeforeDDL(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.Exec(`CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY); CREATE EXTENSION hstore; CREATE DOMAIN qty AS int; CREATE DOMAIN small AS qty; CREATE TYPE mood AS ENUM ('sad','ok');
+				CREATE TABLE ty (id qty PRIMARY KEY, n small, h hstore, ms mood[]); CREATE TABLE ga (id int PRIMARY KEY, m mood DEFAULT 'ok', q qty[]);
+				CREATE TABLE f (id int PRIMARY KEY, v text NOT NULL); ALTER TABLE f REPLICA IDENTITY FULL; CREATE TABLE fk (LIKE f, PRIMARY KEY (id)); ALTER TABLE fk REPLICA IDENTITY FULL;
+				CREATE SCHEMA going; CREATE TABLE fs (a int, b int, PRIMARY KEY (b, a)); CREATE TABLE fp (id int, v text) PARTITION BY LIST (v); CREATE TABLE fp1 PARTITION OF fp FOR VALUES IN ('a'); ALTER TABLE fp1 ADD PRIMARY KEY (id)`)
+			r.Setup()
+			r.StartPublisher()
+			r.Exec("INSERT INTO ty VALUES (1, 5, 'a=>1', '{sad,ok}')", "INSERT INTO ga VALUES (1, 'sad', '{1}')", "INSERT INTO f VALUES (1,'a')", "INSERT INTO fk VALUES (1,'a')", "INSERT INTO fs VALUES (1, 2)", "INSERT INTO fp VALUES (1, 'a')")
+			r.Drain()
+			r.Stop(r.publisher)
+			r.Exec("INSERT INTO ty VALUES (2, 6, 'b=>2', '{ok}')", "ALTER TABLE ty ALTER id TYPE int, ALTER n TYPE int, ALTER h TYPE jsonb USING hstore_to_jsonb(h), ALTER ms TYPE text[] USING ms::text[]",
+				"INSERT INTO ga VALUES (2, 'ok', '{2}')", "DROP DOMAIN qty CASCADE; DROP EXTENSION hstore; DROP TYPE mood CASCADE",
+				"INSERT INTO f VALUES (2,'b'); UPDATE f SET v='c' WHERE id=1; DELETE FROM f WHERE id=2; DROP TABLE f",
+				"INSERT INTO fk VALUES (2,'b'); UPDATE fk SET v='c' WHERE id=1", "ALTER TABLE fk DROP CONSTRAINT fk_pkey, ADD PRIMARY KEY (v)", "UPDATE fk SET id = 3 WHERE id = 1",
+				"BEGIN; INSERT INTO fs VALUES (3, 4); ALTER TABLE fs DROP CONSTRAINT fs_pkey; INSERT INTO fs VALUES (5, 6); DROP TABLE fs; COMMIT",
+				"UPDATE fp SET id = 2; DROP TABLE fp",
+				"CREATE TABLE going.n (id int PRIMARY KEY); ALTER TABLE going.n REPLICA IDENTITY FULL; INSERT INTO going.n VALUES (1); DROP SCHEMA going CASCADE")
+			r.StartPublisher()
+			r.Drain()
+			r.ExpectRecords("ty", `c {"id":1} null {"id":1,"n":5,"h":"{\"a\":\"1\"}","ms":["sad","ok"]}`, `c {"id":2} null {"id":2,"n":6,"h":"{\"b\":\"2\"}","ms":["ok"]}`)
+			r.ExpectRecords("ga", `c {"id":1} null {"id":1,"m":"sad","q":[1]}`, `c {"id":2} null {"id":2,"m":"ok","q":[2]}`)
+			r.ExpectRecords("f", `c {"id":1}`, `c {"id":2}`, `u {"id":1}`, `d {"id":2}`, `{"id":2} null`)
+			r.ExpectRecords("fk", `c {"id":1}`, `c {"id":2}`, `u {"id":1}`, `u {"v":"c"}`)
+			r.ExpectRecords("fs", `c {"b":2,"a":1}`, `c {"b":4,"a":3}`, `c -`)
+			r.ExpectRecords("fp", `c {"id":1}`, `d {"id":1}`, `{"id":1} null`, `c {"id":2}`)
+			if records := r.Topic("going.n"); len(records) != 1 || string(records[0].Key) != `{"id":1}` {
+				t.Errorf("records of a dropped schema: %v", records)
+			}
+			if !strings.Contains(r.publisher.Log(), "the key of table public.fk is another one") {
+				t.Error("the log does not say that the key of fk has changed")
+			}
+		})
+	}
+}
+
+// What a synchronous standby keeps from being visible is in the log already: it is not encoded before the catalog knows it.
+func TestCatalogBehindTheLog(t *testing.T) {
+	server, err := world.StartPostgres(18, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRunner(t, must(t, sharedBinary), server, "message")
+	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
+	r.Setup()
+	r.StartPublisher()
+	r.Drain()
+	r.Exec("ALTER SYSTEM SET synchronous_standby_names = 'ghost'", "SELECT pg_reload_conf()")
+	done := make(chan error, 1)
+	conn := r.dial(r.URL())
+	defer conn.Close(r.ctx)
+	go func() {
+		_, err := conn.Exec(r.ctx, "BEGIN; CREATE DOMAIN q AS int; CREATE TABLE fresh (id q PRIMARY KEY, n q); ALTER TABLE fresh REPLICA IDENTITY FULL; INSERT INTO fresh VALUES (1, 5); COMMIT")
+		done <- err
+	}()
+	r.must(harness.Eventually(time.Minute, func(context.Context) error {
+		if !strings.Contains(r.publisher.Log(), "not visible to others yet") {
+			return errors.New("the log does not say for what the publisher waits")
+		}
+		return nil
+	}))
+	r.ExpectRecords("fresh")
+	r.Exec("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+	r.must(<-done)
+	r.Exec("INSERT INTO fresh VALUES (2, 6)")
+	r.Drain()
+	r.ExpectRecords("fresh", `c {"id":1} null {"id":1,"n":5}`, `c {"id":2} null {"id":2,"n":6}`)
+}

@@ -1,0 +1,177 @@
+package debezium
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// flagged is a relation of columns a, b, c, … that the log flags with k as columns of the identity.
+func flagged(identity byte, flags string) *pgoutput.Relation {
+	r := &pgoutput.Relation{OID: 7, Schema: "public", Name: "t", Identity: identity}
+	for i, f := range flags {
+		r.Columns = append(r.Columns, pgoutput.Column{Name: string(rune('a' + i)), Type: oidText, Key: f == 'k'})
+	}
+	return r
+}
+
+func names(text string) (list []string) { return append([]string{}, strings.Fields(text)...) }
+
+func TestChooseKey(t *testing.T) {
+	ab := [][]string{{"a"}, {"b"}}
+	for _, test := range []struct {
+		what     string
+		relation *pgoutput.Relation
+		known    Table
+		want     string
+	}{
+		{"in the order of the index", flagged('d', "kk."), Table{Keys: [][]string{{"b", "a"}}}, "[1 0]"},
+		{"the catalog knows nothing", flagged('d', "kk."), Table{}, "[0 1]"},
+		{"the catalog is newer", flagged('d', "k.."), Table{Keys: [][]string{{"gone"}, {"b"}}}, "[0]"},
+		{"a primary key of later on", flagged('d', "k.."), Table{Keys: [][]string{{"a", "b"}, {"a"}}}, "[0]"},
+		{"only what old rows have", flagged('i', ".kk"), Table{Keys: [][]string{{"a"}, {"c"}}}, "[2]"},
+		{"primary key under FULL", flagged('f', "kkk"), Table{Keys: [][]string{{"c"}}}, "[2]"},
+		{"no key under FULL", flagged('f', "kkk"), Table{}, "[]"},
+		{"inserts only", flagged('n', "..."), Table{Keys: ab, Identity: names("")}, "[0]"},
+		{"a unique index", flagged('d', "..."), Table{Keys: [][]string{{"b"}, {"c"}}, Identity: names("")}, "[1]"},
+		{"nothing", flagged('d', "..."), Table{Identity: names("")}, "[]"},
+
+		{"a generated column that the log lacks", flagged('d', "k.."), Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}, "[]"},
+		{"another index beside it", flagged('d', "k.."), Table{Keys: [][]string{{"a", "g"}, {"b"}}, Identity: names("a g"), Generated: names("g")}, "[]"},
+		{"under FULL another index will do", flagged('f', "kkk"), Table{Keys: [][]string{{"a", "g"}, {"b"}}, Generated: names("g")}, "[1]"},
+		{"under FULL without another", flagged('f', "kkk"), Table{Keys: [][]string{{"a", "g"}}, Generated: names("g")}, "[]"},
+		{"a generated column that the log has", flagged('d', "k.k"), Table{Keys: [][]string{{"a", "c"}}, Identity: names("a c"), Generated: names("c")}, "[0 2]"},
+
+		{"FULL of the root alone", flagged('f', "kkk"), Table{Partitioned: true, Keys: ab, Identity: names("a")}, "[0]"},
+		{"FULL of root and leaves", flagged('f', "kkk"), Table{Partitioned: true, Keys: ab}, "[0]"},
+		{"keys of the leaves", flagged('d', "..."), Table{Partitioned: true, Keys: ab, Identity: names("b")}, "[1]"},
+		{"leaves that do not agree", flagged('d', "..."), Table{Partitioned: true, Identity: names("b")}, "[]"},
+		{"a leaf that lacks the root's key", flagged('d', "k.."), Table{Partitioned: true, Keys: [][]string{{"a"}}, Identity: names("b")}, "[]"},
+		{"leaves with FULL alone", flagged('d', "..."), Table{Partitioned: true}, "[]"},
+	} {
+		if got := fmt.Sprint(chooseKey(test.relation, &test.known)); got != test.want {
+			t.Errorf("%s: key %s, want %s", test.what, got, test.want)
+		}
+	}
+}
+
+func text(values ...string) (tuple pgoutput.Tuple) {
+	tuple = pgoutput.Tuple{0, byte(len(values))}
+	for _, v := range values {
+		switch v {
+		case "NULL":
+			tuple = append(tuple, pgoutput.Null)
+		case "TOAST":
+			tuple = append(tuple, pgoutput.Unchanged)
+		default:
+			tuple = append(append(tuple, pgoutput.Text, 0, 0, 0, byte(len(v))), v...)
+		}
+	}
+	return tuple
+}
+
+// What the log does not have of an old row of a partition is neither NULL nor zero, and is not taken into the new one.
+func TestOldRowsOfPartitions(t *testing.T) {
+	fullRoot, plainRoot := flagged('f', "kkk"), flagged('d', "...")
+	keyed := Table{Partitioned: true, Keys: [][]string{{"a"}}, Identity: names("a"), NotNull: names("a b")}
+	for _, test := range []struct {
+		what     string
+		relation *pgoutput.Relation
+		known    Table
+		change   outbox.Change
+		framed   bool
+		want     []string // "key value", parts of the records
+	}{
+		{"key only, under FULL of the root", fullRoot, keyed, outbox.Change{Op: outbox.Delete, OldKind: 'O', Old: text("1", "NULL", "NULL")}, false,
+			[]string{`{"a":"1"} {"before":{"a":"1"},"after":null,`, `{"a":"1"} null`}},
+		{"the same with schemas", fullRoot, keyed, outbox.Change{Op: outbox.Delete, OldKind: 'O', Old: text("1", "NULL", "NULL")}, true,
+			[]string{`{"a":"1"} {"before":{"a":"1","b":"__debezium_unavailable_value","c":"__debezium_unavailable_value"},"after":null,`}},
+		{"another key, TOAST untouched", fullRoot, keyed, outbox.Change{Op: outbox.Update, OldKind: 'O', Old: text("1", "NULL", "NULL"), New: text("2", "x", "TOAST")}, false,
+			[]string{`{"a":"1"} {"before":{"a":"1"},"after":null,`, `{"a":"1"} null`, `{"a":"2"} {"before":null,"after":{"a":"2","b":"x","c":"__debezium_unavailable_value"},`}},
+		{"key of the leaves", plainRoot, keyed, outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "NULL", "NULL")}, false,
+			[]string{`{"a":"1"} {"before":{"a":"1"},"after":null,`, `{"a":"1"} null`}},
+		{"whole rows of leaves with FULL", plainRoot, Table{Partitioned: true, NotNull: names("a b")}, outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "2", "NULL")}, false,
+			[]string{` {"before":{"a":"1","b":"2","c":null},"after":null,`}},
+		{"Debezium's zero and null for a table of its own", flagged('d', "k.."), Table{Keys: [][]string{{"a"}}, Identity: names("a"), NotNull: names("a b")},
+			outbox.Change{Op: outbox.Delete, OldKind: 'K', Old: text("1", "NULL", "NULL")}, false, []string{`{"a":"1"} {"before":{"a":"1","b":"","c":null},"after":null,`}},
+	} {
+		config := Config{Catalog: &fixedCatalog{Tables: map[uint32]Table{7: test.known}}}
+		if test.framed {
+			config.Framing = unframed{}
+		}
+		test.change.Relation, test.change.Note = test.relation, -1
+		var b publisher.Batch
+		tx := &outbox.Transaction{Changes: []outbox.Change{test.change}}
+		b.Begin(tx)
+		if err := New(config).Append(&b, tx, 0); err != nil {
+			t.Errorf("%s: %v", test.what, err)
+			continue
+		}
+		for i, r := range b.Records() {
+			got := string(r.Key) + " " + string(r.Value)
+			if r.Value == nil {
+				got += "null"
+			}
+			if i < len(test.want) && !strings.HasPrefix(got, test.want[i]) {
+				t.Errorf("%s: record %d is %s, want %s", test.what, i, got, test.want[i])
+			}
+		}
+		if len(b.Records()) < len(test.want) {
+			t.Errorf("%s: %d records, want %d", test.what, len(b.Records()), len(test.want))
+		}
+	}
+}
+
+// Of a type that nobody knows any more the log has the name: of a domain that of its base type.
+func TestTypesByName(t *testing.T) {
+	for name, want := range map[string]string{
+		"pg_catalog.int4": "7", "pg_catalog._int4": `[7]`, "public.hstore": `"{\"a\":\"1\"}"`, "public._mood": `["sad"]`, "public.mood": `"sad"`, ".": `"7"`,
+	} {
+		schema, base, _ := strings.Cut(name, ".")
+		value := map[string]string{"pg_catalog._int4": "{7}", "public.hstore": `"a"=>"1"`, "public._mood": "{sad}", "public.mood": "sad"}[name]
+		if value == "" {
+			value = "7"
+		}
+		c := newCodecs(&Config{Catalog: emptyCatalog{}})
+		found, err := c.of(&pgoutput.Column{Type: 20000, TypeMod: -1, TypeSchema: schema, TypeName: base}, publisher.Place{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := found.append(nil, []byte(value)); !ok || string(got) != want {
+			t.Errorf("%s: %s %t, want %s", name, got, ok, want)
+		}
+	}
+}
+
+// The log says once that a table's records have no key, or another one.
+func TestWarnOfKey(t *testing.T) {
+	catalog := &fixedCatalog{Tables: map[uint32]Table{7: {Keys: [][]string{{"a"}, {"b"}}}}}
+	var told []string
+	e := New(Config{Catalog: catalog, Warn: func(text string) { told = append(told, text) }})
+	plan := func(known *Table) {
+		delete(catalog.Tables, 7)
+		if known != nil {
+			catalog.Tables[7] = *known
+		}
+		if _, err := e.table(flagged('f', "kkk"), publisher.Place{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan(&Table{Keys: [][]string{{"a"}, {"b"}}})
+	plan(&Table{Keys: [][]string{{"a"}}})
+	plan(&Table{Keys: [][]string{{"b"}}})
+	plan(nil)
+	plan(nil)
+	if len(told) != 2 || !strings.Contains(told[0], "(b) instead of (a)") || !strings.Contains(told[1], "not known any more") {
+		t.Errorf("told %q", told)
+	}
+	e = New(Config{Catalog: catalog, Warn: func(text string) { told = append(told, text) }})
+	catalog.Tables[7] = Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}
+	if _, err := e.table(flagged('d', "k.."), publisher.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
+		t.Errorf("told %q, error %v", told, err)
+	}
+}
