@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
@@ -44,7 +46,7 @@ CREATE TABLE fr (id int, region text, v text, big text, PRIMARY KEY (id)) PARTIT
 CREATE TABLE fr1 PARTITION OF fr FOR VALUES FROM (0) TO (1000); ALTER TABLE fr1 ALTER big SET STORAGE EXTERNAL; ALTER TABLE fr REPLICA IDENTITY FULL;
 CREATE TABLE fw (LIKE fr, PRIMARY KEY (id)) PARTITION BY RANGE (id);
 CREATE TABLE fw1 PARTITION OF fw FOR VALUES FROM (0) TO (1000); ALTER TABLE fw REPLICA IDENTITY FULL;
-CREATE TABLE ev (id int NOT NULL, at date NOT NULL, v text) PARTITION BY RANGE (at);
+CREATE TABLE ev (id int NOT NULL, at text NOT NULL, v text) PARTITION BY RANGE (at);
 CREATE TABLE ev_1 PARTITION OF ev FOR VALUES FROM ('2026-01-01') TO ('2026-02-01'); ALTER TABLE ev_1 ADD PRIMARY KEY (id);
 CREATE TABLE ef (id int NOT NULL, v text) PARTITION BY RANGE (id); CREATE TABLE ef_1 PARTITION OF ef DEFAULT; ALTER TABLE ef_1 REPLICA IDENTITY FULL;
 CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g));
@@ -160,4 +162,86 @@ func TestCatalogBehindTheLog(t *testing.T) {
 	r.Exec("INSERT INTO fresh VALUES (2, 6)")
 	r.Drain()
 	r.ExpectRecords("fresh", `c {"id":1} null {"id":1,"n":5}`, `c {"id":2} null {"id":2,"n":6}`)
+}
+
+// A copy brings no row back that is older than what the stream has told, whatever tells rows apart in the log.
+func TestCopiesOfKeys(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.Exec(keyedTables, "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)",
+				`INSERT INTO fr SELECT g, 'eu', 'v' || g, repeat('x', 3000) FROM generate_series(1, 900) AS g; INSERT INTO cov SELECT g, 'n' || g, 0 FROM generate_series(1, 900) AS g;
+				INSERT INTO ev SELECT g, (date '2026-01-01' + g % 30)::text, 'v' || g FROM generate_series(1, 900) AS g; INSERT INTO u SELECT 'c' || g, g, 0 FROM generate_series(1, 900) AS g`)
+			r.Setup()
+			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "1500")...)
+			stop, stopped := make(chan struct{}), make(chan error)
+			go func() { // until the copy has ended
+				conn, err := pgx.Connect(r.ctx, r.URL())
+				for i := 0; err == nil; i++ {
+					select {
+					case <-stop:
+						stopped <- conn.Close(r.ctx)
+						return
+					default:
+						_, err = conn.Exec(r.ctx, fmt.Sprintf(`UPDATE fr SET v = v || '!' WHERE id %% 31 = %[1]d; UPDATE fr SET id = id + 90 WHERE id = 811 + %[2]d AND id <= 900; DELETE FROM fr WHERE id = 5 * %[2]d;
+							UPDATE cov SET v = v + 1, name = 'm%[2]d' WHERE id %% 31 = %[1]d; DELETE FROM cov WHERE id = 5 * %[2]d; INSERT INTO cov VALUES (9000 + %[2]d, 'z', 0);
+							UPDATE ev SET v = v || '!' WHERE id %% 31 = %[1]d; UPDATE ev SET id = id + 10000 WHERE id = 3 * %[2]d; DELETE FROM ev WHERE id = 5 * %[2]d;
+							UPDATE u SET v = v + 1 WHERE ref %% 31 = %[1]d; DELETE FROM u WHERE ref = 5 * %[2]d`, i%31, i))
+						time.Sleep(5 * time.Millisecond) // more load would only make more to publish
+					}
+				}
+				stopped <- err
+			}()
+			r.AwaitSnapshots("initial")
+			close(stop)
+			r.must(<-stopped)
+			r.Drain()
+			for table, key := range map[string][]string{"fr": {"id"}, "cov": {"id"}, "ev": {"id"}, "u": {"code"}} {
+				r.ExpectFolded(table, key)
+				for _, record := range r.Topic("public." + table) {
+					var got map[string]any
+					if err := json.Unmarshal(record.Key, &got); err != nil || len(got) != 1 || got[key[0]] == nil {
+						t.Fatalf("key %s of a record of %s, want %s", record.Key, table, key)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What ATTACH, DETACH and DROP do to the rows of a partitioned table is in no record of rows: the DDL record names the table and the partition.
+func TestPartitionsInDDLRecords(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+		r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)", `CREATE TABLE d (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+			CREATE TABLE d1 PARTITION OF d FOR VALUES FROM (0) TO (10); CREATE TABLE "D 2" (LIKE d INCLUDING ALL); INSERT INTO "D 2" VALUES (15, 'q')`)
+		r.Setup()
+		r.StartPublisher()
+		r.Exec("TRUNCATE d1", `ALTER TABLE d ATTACH PARTITION "D 2" FOR VALUES FROM (10) TO (20)`, "ALTER TABLE d DETACH PARTITION d1", "ALTER TABLE d ATTACH PARTITION d1 FOR VALUES FROM (0) TO (10)",
+			"DROP TABLE d1", "CREATE TABLE d3 PARTITION OF d FOR VALUES FROM (20) TO (30) PARTITION BY RANGE (id)", "CREATE TABLE d4 PARTITION OF d3 FOR VALUES FROM (20) TO (25)", "ALTER TABLE d ADD COLUMN n int")
+		r.Drain()
+		var got []string
+		for _, record := range r.Topic("ddl") {
+			var d struct {
+				Objects []struct{ Command, Name, Root string }
+			}
+			r.must(json.Unmarshal(record.Value, &d))
+			line := ""
+			for _, o := range d.Objects {
+				if o.Root != "" {
+					line += fmt.Sprintf("%s %s of %s, ", o.Command, o.Name, o.Root)
+				} else {
+					line += fmt.Sprintf("%s %s, ", o.Command, o.Name)
+				}
+			}
+			got = append(got, strings.TrimSuffix(line, ", "))
+		}
+		want := []string{
+			`ALTER TABLE public.d, ATTACH PARTITION public."D 2" of public.d`, `ALTER TABLE public.d, DETACH PARTITION public.d1 of public.d`, `ALTER TABLE public.d, ATTACH PARTITION public.d1 of public.d`,
+			`DROP TABLE public.d1 of public.d`, `CREATE TABLE public.d3 of public.d`, `CREATE TABLE public.d4 of public.d`, `ALTER TABLE public.d`,
+		}
+		if !slices.EqualFunc(got, want, strings.HasPrefix) {
+			t.Errorf("PostgreSQL %d:\n%s\nwant\n%s", major, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
 }

@@ -132,6 +132,7 @@ type DDLObject struct {
 	Schema  string      `json:"schema"`
 	Name    string      `json:"name"` // as pg_identify_object prints it
 	OID     uint32      `json:"oid"`
+	Root    string      `json:"root,omitempty"` // of a partition: the partitioned table that the stream names, or named before the command
 	Dropped bool        `json:"dropped"`
 	Columns []DDLColumn `json:"columns,omitempty"` // of a table, after the command
 }

@@ -86,7 +86,7 @@ $parts$;
 
 -- remember(before) keeps what of before() is not so any more. In a copy of the database it keeps nothing.
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $remember$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
 BEGIN
     IF was IS NULL OR was ->> 'tables' IS NULL AND was ->> 'types' IS NULL OR pgtee.key() IS NULL THEN
         RETURN;
