@@ -36,9 +36,10 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 }
 
 // wanted says whether a transaction is to be published: not a progress marker, nor notes without a row, save
-// that of a command which ran outside of any transaction block: it alone says who ran it. A giant always is.
+// that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
-	return !tx.Whole() || len(tx.Changes) > 0 || slices.ContainsFunc(tx.Notes, isAfter) || len(tx.Notes) > 0 && p.cfg.AuditEmpty
+	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
+		slices.ContainsFunc(tx.Notes, func(n outbox.Note) bool { return isAfter(n) || p.batch.notes.command(&n) == "TRUNCATE" })
 }
 
 // isAfter says whether a note tells of a command that ran before it, outside of any transaction block.

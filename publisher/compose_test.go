@@ -150,6 +150,10 @@ func TestNotesWithoutRows(t *testing.T) {
 	if records := composed(t, Config{AuditEmpty: true}, tx); len(records) != 1 || records[0].Topic != "shop.audit" {
 		t.Errorf("%q", records)
 	}
+	tx.Notes[0].SQL = []byte("/* of a partition: the stream has no change */ truncate table only part_1")
+	if records := composed(t, Config{}, tx); len(records) != 1 || records[0].Topic != "shop.audit" || !strings.Contains(string(records[0].Value), `"command":"TRUNCATE"`) {
+		t.Errorf("%q", records)
+	}
 }
 
 func TestAuditOfManyStatementsIsBounded(t *testing.T) {

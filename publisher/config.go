@@ -39,6 +39,7 @@ type Config struct {
 	SQLTextBytes int          // longest SQL text in the record of a row; a longer one is cut [4 KiB]
 	OnMissed     MissedPolicy // when changes of a table could not be captured [MissedResync]
 	EventTables  []string     // globs of the application's outbox tables: their rows are events, which nothing repeats
+	Keys         *Keys        // what the Format chooses keys with [nothing to remember]
 	AuditEmpty   bool         // audit transactions that wrote no row [they are dropped]
 
 	run string // names the copy of SnapshotOnly: unlike in every other run

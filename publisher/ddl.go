@@ -52,6 +52,7 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		record.Objects[i] = ddlObject{o, p.columns.before(o)}
 	}
 	p.columns.ddl(c.DDL)
+	p.cfg.Keys.ddl(c.DDL)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
 		record.Command = b.notes.facts[c.Note].command
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -101,7 +102,7 @@ func TestPublishedPositionIsReadAfterTheFence(t *testing.T) {
 	mustPublish(t, l, testBatch("shop.public.a", "1", "2"), testPosition(100))
 	mustPublish(t, l, &Batch{}, testPosition(200))
 	l.Close()
-	if p := mustFence(t, l); *p != testPosition(200) {
+	if p := mustFence(t, l); !reflect.DeepEqual(*p, testPosition(200)) {
 		t.Fatalf("position %+v, want end LSN %d", p, 200)
 	}
 	l.Close()

@@ -32,7 +32,8 @@ type Position struct {
 	Slot            string `json:"slot"`
 	PublicationHash string `json:"publication_hash"`
 
-	Snapshots *Snapshots `json:"snapshots,omitempty"` // nil: there was none
+	Snapshots *Snapshots          `json:"snapshots,omitempty"` // nil: there was none
+	Keys      map[uint32][]string `json:"keys,omitempty"`      // see Keys
 }
 
 // startPosition is the position of a slot that has published nothing yet.

@@ -131,6 +131,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if next, err = p.appendChunks(ctx, next); err != nil {
 			return err
 		}
+		next.Keys = p.cfg.Keys.recorded()
 		if p.due(position, next) {
 			p.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
@@ -240,6 +241,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 			return Position{}, unpublished(position, err)
 		}
 	}
+	p.cfg.Keys.resume(position.Keys)
 	p.copier = p.newCopier(position.Snapshots)
 	p.copier.begin(recorded != nil, needed)
 	if err := p.readSignals(ctx); err != nil {

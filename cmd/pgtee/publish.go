@@ -155,7 +155,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err != nil {
 		return nil, err
 	}
-	records := debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Shape: shape}
+	records := debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Keys: &publisher.Keys{}, Shape: shape}
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
@@ -187,6 +187,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Snapshot:          f.snapshot(s, f.rowBytes()),
 		SignalTopic:       f.SignalTopic,
 		Shape:             shape,
+		Keys:              records.Keys,
 		Router:            records.Router,
 		SQLText:           sqlText,
 		SQLTextBytes:      f.SQLTextBytes,

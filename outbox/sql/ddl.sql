@@ -12,7 +12,7 @@ BEGIN
     END IF;
     BEGIN -- STABLE: this, and what it calls that is so, sees what was there before the command. Others see what is there now
         touched := pgtee.touched();
-        was := pgtee.before(touched, '{}');
+        was := pgtee.before(touched, '{}', tg_tag = 'ALTER TABLE');
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;
@@ -37,7 +37,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
 DECLARE
     objects jsonb;
     states  jsonb;
-    parts   jsonb := pgtee.parts(touched);
+    parts   jsonb := pgtee.parts(touched, tag = 'ALTER TABLE');
 BEGIN
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
@@ -107,7 +107,7 @@ BEGIN
                 WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'),
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
-                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')));
+                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is text, whatever it was
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;

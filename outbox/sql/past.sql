@@ -23,81 +23,118 @@ EXCEPTION WHEN OTHERS THEN
 END
 $expression$;
 
--- describe_tables(oids) and describe_types(oids) are the publisher's own questions to the catalog.
-CREATE OR REPLACE FUNCTION pgtee.describe_tables(oids oid[]) RETURNS TABLE (tbl oid, description jsonb)
+-- describe_table(oid) and describe_type(oid) are the publisher's own questions to the catalog; null: it is not there.
+CREATE OR REPLACE FUNCTION pgtee.describe_table(oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $describe$
-#variable_conflict use_column
 BEGIN
-    RETURN QUERY {{describe_tables}};
+    RETURN ({{describe_table}});
 END
 $describe$;
 
-CREATE OR REPLACE FUNCTION pgtee.describe_types(oids oid[]) RETURNS TABLE (typ oid, description jsonb)
+CREATE OR REPLACE FUNCTION pgtee.describe_type(oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $describe$
-#variable_conflict use_column
 BEGIN
-    RETURN QUERY {{describe_types}};
+    RETURN ({{describe_type}});
 END
 $describe$;
 
--- partitions(oids) tells of these tables, and of the partitions of these, which partitioned table the stream names in their place.
-CREATE OR REPLACE FUNCTION pgtee.partitions(oids oid[]) RETURNS TABLE (tbl oid, schema text, name text, root oid, root_name text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $partitions$
-#variable_conflict use_column
+-- parts(tables, below) tells which of these tables are partitions, and if asked, which partitions are directly below: an object, by their OIDs. The
+-- root is the partitioned table that the stream names.
+CREATE OR REPLACE FUNCTION pgtee.parts(oids oid[], below boolean) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $parts$
 BEGIN
-    RETURN QUERY
-    WITH RECURSIVE part AS (
-        SELECT i.inhrelid AS oid, i.inhparent AS above, 1 AS height FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE c.relispartition AND (i.inhrelid = ANY (oids) OR i.inhparent = ANY (oids))
-        UNION
-        SELECT p.oid, i.inhparent, p.height + 1 FROM part AS p JOIN pg_inherits AS i ON i.inhrelid = p.above JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE c.relispartition
-    )
-    SELECT DISTINCT ON (p.oid) p.oid, n.nspname::text, format('%I.%I', n.nspname, c.relname), r.oid, format('%I.%I', rn.nspname, r.relname)
-    FROM part AS p JOIN pg_class AS c ON c.oid = p.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN pg_class AS r ON r.oid = p.above JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
-    ORDER BY p.oid, p.height DESC;
+    IF NOT EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = ANY (oids)) AND NOT (below AND EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = ANY (oids))) THEN
+        RETURN '{}';
+    END IF;
+    RETURN coalesce((
+        WITH RECURSIVE part AS (
+            SELECT i.inhrelid AS oid, i.inhparent AS parent, i.inhparent AS above, 1 AS height FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+            WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f') AND (i.inhrelid = ANY (oids) OR below AND i.inhparent = ANY (oids))
+            UNION
+            SELECT p.oid, p.parent, i.inhparent, p.height + 1 FROM part AS p JOIN pg_inherits AS i ON i.inhrelid = p.above JOIN pg_class AS c ON c.oid = i.inhrelid
+            WHERE c.relispartition
+        )
+        SELECT jsonb_object_agg(t.oid, t.part) FROM (
+            SELECT DISTINCT ON (p.oid) p.oid, jsonb_build_object('schema', n.nspname, 'name', format('%I.%I', n.nspname, c.relname), 'parent', p.parent::int8,
+                'root', format('%I.%I', rn.nspname, r.relname), 'root_oid', r.oid::int8) AS part
+            FROM part AS p JOIN pg_class AS c ON c.oid = p.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            JOIN pg_class AS r ON r.oid = p.above JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
+            ORDER BY p.oid, p.height DESC) AS t), '{}');
 END
-$partitions$;
+$parts$;
 
--- before(tables, types) describes what a command has touched as it was before. That is the snapshot of the command, which functions see that are
--- STABLE all the way from the event trigger: {"tables": {oid: description}, "types": …, "parts": {oid: {"schema", "name", "root"}}}.
-CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[]) RETURNS jsonb
+-- before(tables, types, below) describes what a command has touched as it was before: {"tables": {oid: description}, "types": …, "parts": …}. That is the
+-- snapshot of the command, which functions see that are STABLE all the way from the event trigger.
+CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
-    parts jsonb := pgtee.parts(touched);
+    was jsonb := jsonb_build_object('tables', pgtee.describe_tables(touched), 'types', '{}'::jsonb, 'parts', pgtee.parts(touched, below));
 BEGIN
-    RETURN jsonb_build_object(
-        'parts', parts,
-        'tables', (SELECT jsonb_object_agg(d.tbl, d.description) FROM pgtee.describe_tables(
-            touched || ARRAY(SELECT (p.value ->> 'root_oid')::oid FROM jsonb_each(parts) AS p)) AS d),
-        'types', (SELECT jsonb_object_agg(d.typ, d.description) FROM pgtee.describe_types(dropped_types) AS d));
+    IF cardinality(dropped_types) > 0 THEN
+        was := jsonb_set(was, '{types}', (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o));
+    END IF;
+    RETURN jsonb_set(was, '{tables}', (was -> 'tables') || pgtee.describe_tables(pgtee.changed_roots(was, touched, below)));
 END
 $before$;
 
--- parts(tables) is partitions() as JSON: an object, by the OIDs.
-CREATE OR REPLACE FUNCTION pgtee.parts(oids oid[]) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $parts$
+-- describe_tables(oids) is an object, by the OIDs of those that are there.
+CREATE OR REPLACE FUNCTION pgtee.describe_tables(oids oid[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $describe$
 BEGIN
-    RETURN coalesce((SELECT jsonb_object_agg(p.tbl, jsonb_build_object('schema', p.schema, 'name', p.name, 'root', p.root_name, 'root_oid', p.root::int8))
-        FROM pgtee.partitions(oids) AS p), '{}');
+    RETURN coalesce((SELECT jsonb_object_agg(d.o, d.description) FROM (SELECT DISTINCT o, pgtee.describe_table(o) AS description FROM unnest(oids) AS o) AS d
+        WHERE d.description IS NOT NULL), '{}');
 END
-$parts$;
+$describe$;
+
+-- changed_roots(was, touched, below) lists the partitioned tables whose description may be another one now because a leaf has come, gone or changed. To describe one
+-- takes longer the more leaves it has. A leaf that says before and now what one beside it says has changed nothing.
+CREATE OR REPLACE FUNCTION pgtee.changed_roots(was jsonb, touched oid[], below boolean) RETURNS oid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $changed$
+DECLARE
+    parts jsonb := (was -> 'parts') || pgtee.parts(touched, below);
+    leaf  record;
+    alike jsonb;
+    roots oid[] := '{}';
+BEGIN
+    FOR leaf IN SELECT p.key AS oid, (p.value ->> 'parent')::oid AS parent, (p.value ->> 'root_oid')::oid AS root FROM jsonb_each(parts) AS p
+        WHERE p.key::oid = ANY (touched)
+    LOOP
+        CONTINUE WHEN leaf.root = ANY (touched) OR leaf.root = ANY (roots);
+        alike := pgtee.facts(pgtee.describe_table((SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+            WHERE i.inhparent = leaf.parent AND i.inhrelid <> ALL (touched) AND c.relkind = 'r' AND c.relpersistence = 'p' LIMIT 1)));
+        IF alike IS NULL OR alike IS DISTINCT FROM coalesce(pgtee.facts(was -> 'tables' -> leaf.oid), alike)
+            OR alike IS DISTINCT FROM coalesce(pgtee.facts(pgtee.describe_table(leaf.oid::oid)), alike) THEN
+            roots := roots || leaf.root;
+        END IF;
+    END LOOP;
+    RETURN roots;
+END
+$changed$;
+
+-- facts(description) is the part that a partitioned table's description is made of.
+CREATE OR REPLACE FUNCTION pgtee.facts(description jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $facts$
+BEGIN
+    RETURN CASE WHEN description IS NOT NULL THEN jsonb_build_array(description -> 'keys', description -> 'identity', description -> 'partitioned') END;
+END
+$facts$;
 
 -- remember(before) keeps what of before() is not so any more. In a copy of the database it keeps nothing.
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
 BEGIN
-    IF was IS NULL OR was ->> 'tables' IS NULL AND was ->> 'types' IS NULL OR pgtee.key() IS NULL THEN
+    IF was IS NULL OR was -> 'tables' = '{}' AND was -> 'types' = '{}' THEN
+        RETURN;
+    END IF;
+    was := jsonb_set(was, '{tables}', coalesce((SELECT jsonb_object_agg(w.key, w.value) FROM jsonb_each(was -> 'tables') AS w
+        WHERE pgtee.describe_table(w.key::oid) IS DISTINCT FROM w.value), '{}'));
+    IF was -> 'tables' = '{}' AND was -> 'types' = '{}' OR pgtee.key() IS NULL THEN
         RETURN;
     END IF;
     INSERT INTO pgtee.was (kind, oid, lsn, description)
-    SELECT 'r', w.key::oid, pg_current_wal_insert_lsn(), w.value
-    FROM jsonb_each(nullif(was -> 'tables', 'null')) AS w
-    LEFT JOIN pgtee.describe_tables(ARRAY(SELECT k::oid FROM jsonb_object_keys(nullif(was -> 'tables', 'null')) AS k)) AS d ON d.tbl = w.key::oid
-    WHERE d.description IS DISTINCT FROM w.value
+    SELECT 'r', w.key::oid, pg_current_wal_insert_lsn(), w.value FROM jsonb_each(was -> 'tables') AS w
     UNION ALL
-    SELECT 't', w.key::oid, pg_current_wal_insert_lsn(), w.value FROM jsonb_each(nullif(was -> 'types', 'null')) AS w
+    SELECT 't', w.key::oid, pg_current_wal_insert_lsn(), w.value FROM jsonb_each(was -> 'types') AS w WHERE w.value <> 'null'
     ON CONFLICT DO NOTHING;
 END
 $remember$;

@@ -50,6 +50,8 @@ type Table struct {
 	// the replica identity, then the oldest. Columns are in the order of the index. Of a partitioned table, those that all leaves have
 	// come after its own.
 	Keys [][]string `json:"keys,omitempty"`
+	// Primary says that the first of Keys is the primary key.
+	Primary bool `json:"primary,omitempty"`
 	// Identity names the columns that the log has of every old row: of the replica identity, of partitions what those of all leaves have in common.
 	// nil: all columns.
 	Identity []string `json:"identity,omitempty"`
@@ -152,15 +154,15 @@ func (d *Database) describe(kind byte, oid uint32, at publisher.Place, descripti
 // questionFor asks for a snapshot and a description. What DDL has changed since is kept by the event triggers, in the same transaction: so one of
 // the two is as it was.
 func questionFor(kind byte, history bool) string {
-	now := outbox.DescribeTablesSQL
+	now := outbox.DescribeTableSQL
 	if kind == 't' {
-		now = outbox.DescribeTypesSQL
+		now = outbox.DescribeTypeSQL
 	}
-	now = "(SELECT d.description FROM (\n" + now + ") AS d (oid, description))"
+	now = "(\n" + now + ")"
 	if !history {
 		return "SELECT pg_current_snapshot(), " + now + "::text"
 	}
-	return "SELECT pg_current_snapshot(), coalesce(pgtee.past($2, $3, $4), " + now + ")::text"
+	return "SELECT pg_current_snapshot(), coalesce(pgtee.past($2, $1, $3), " + now + ")::text"
 }
 
 // ask asks once more on a new connection if the old one is broken. It asks again and again, and has no snapshot in between, while the change's transaction
@@ -174,9 +176,9 @@ func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error
 			return nil, err
 		}
 	}
-	parameters := [][]byte{fmt.Appendf(nil, "{%d}", oid)}
+	parameters := [][]byte{strconv.AppendUint(nil, uint64(oid), 10)}
 	if d.history {
-		parameters = append(parameters, []byte{kind}, strconv.AppendUint(nil, uint64(oid), 10), []byte(at.LSN.String()))
+		parameters = append(parameters, []byte{kind}, []byte(at.LSN.String()))
 	}
 	for began := time.Now(); ; {
 		result := d.conn.ExecParams(ctx, questionFor(kind, d.history), parameters, nil, nil, nil).Read()

@@ -110,11 +110,11 @@ func (s *catalogServer) answer(backend *pgproto3.Backend, question string, param
 }
 
 var script = map[string]string{
-	"{20001} t 20001 0/10": `{"name": "mood", "kind": 101, "base": 0, "typmod": -1, "element": 0, "delimiter": 44, "labels": "sad,ok"}`,
-	"{20002} t 20002 0/10": `{"name": "_boxes", "kind": 98, "base": 0, "typmod": -1, "element": 603, "delimiter": 59, "labels": ""}`,
-	"{20003} t 20003 0/10": `{"name": "price", "kind": 100, "base": 1700, "typmod": 655366, "element": 0, "delimiter": 44, "labels": ""}`,
-	"{30001} r 30001 0/10": `{"keys": [["tenant", "id"], ["id"]], "identity": null, "partitioned": false, "not_null": ["id", "tenant"], "generated": null, "defaults": {"id": "0", "note": "'x'::text"}}`,
-	"{30002} r 30002 0/10": `{"keys": null, "identity": [], "partitioned": true, "not_null": null, "generated": ["g"], "defaults": null}`,
+	"20001 t 0/10": `{"name": "mood", "kind": 101, "base": 0, "typmod": -1, "element": 0, "delimiter": 44, "labels": "sad,ok"}`,
+	"20002 t 0/10": `{"name": "_boxes", "kind": 98, "base": 0, "typmod": -1, "element": 603, "delimiter": 59, "labels": ""}`,
+	"20003 t 0/10": `{"name": "price", "kind": 100, "base": 1700, "typmod": 655366, "element": 0, "delimiter": 44, "labels": ""}`,
+	"30001 r 0/10": `{"keys": [["tenant", "id"], ["id"]], "identity": null, "partitioned": false, "not_null": ["id", "tenant"], "generated": null, "defaults": {"id": "0", "note": "'x'::text"}}`,
+	"30002 r 0/10": `{"keys": null, "identity": [], "partitioned": true, "not_null": null, "generated": ["g"], "defaults": null}`,
 }
 
 func TestDatabase(t *testing.T) {

@@ -14,6 +14,7 @@ type Config struct {
 	Version  string           // source.version
 	RunID    string           // header __debezium.context.runId; "": no context headers
 	Catalog  Catalog          // nil: types that are not built in become text, keys come from the log alone
+	Keys     *publisher.Keys  // remembers keys that no primary key tells; nil: the oldest unique index is the key
 	Now      func() time.Time // ts_ms of the envelope; nil: time.Now
 
 	Shape    *publisher.Shape  // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does

@@ -35,12 +35,31 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 	return ""
 }
 
-// chooseKey returns the columns of the record key: those of the first of the table's keys whose values the log has in every old row. If the catalog
-// knows none, they are the columns of the replica identity that the log names. nil: the records have no key.
+// chooseKey returns the columns of the record key: those of the first of the table's keys whose values the log has in every old row; without a primary key
+// the one that it had before, if that is still there. If the catalog knows none, they are the columns of the replica identity that the log names. nil: the
+// records have no key.
 //
 // Stream and snapshot both come here, and so do versions of the table: the same table has the same key.
-func chooseKey(r *pgoutput.Relation, known *Table) []int {
+func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 	id, logged := identityOf(r, known), publisher.LoggedIdentity(r)
+	usable := usableKeys(r, known, id, logged)
+	switch {
+	case known.Primary || len(usable) == 0:
+		e.config.Keys.Forget(r.OID)
+	default:
+		return locate(r, e.config.Keys.Choose(r.OID, usable), id.Columns)
+	}
+	switch {
+	case len(usable) > 0:
+		return locate(r, usable[0], id.Columns)
+	case logged.Whole || id.Whole || unloggedKey(r, known) != "" || slices.ContainsFunc(logged.Columns, func(i int) bool { return !slices.Contains(id.Columns, i) }):
+		return nil
+	}
+	return logged.Columns
+}
+
+// usableKeys lists the keys that a record can have: the log has their columns of every old row.
+func usableKeys(r *pgoutput.Relation, known *Table, id, logged publisher.Identity) (usable [][]string) {
 	if !id.Whole && unloggedKey(r, known) != "" {
 		return nil
 	}
@@ -48,14 +67,11 @@ func chooseKey(r *pgoutput.Relation, known *Table) []int {
 		if r.Identity == 'd' && len(logged.Columns) > 0 && len(names) != len(logged.Columns) {
 			continue // the log names the columns of the primary key of that time: this one came later
 		}
-		if key := locate(r, names, id.Columns); key != nil {
-			return key
+		if locate(r, names, id.Columns) != nil {
+			usable = append(usable, names)
 		}
 	}
-	if logged.Whole || id.Whole || slices.ContainsFunc(logged.Columns, func(i int) bool { return !slices.Contains(id.Columns, i) }) {
-		return nil
-	}
-	return logged.Columns
+	return usable
 }
 
 // locate returns where the named columns are; nil if one is missing, or old rows do not have it.

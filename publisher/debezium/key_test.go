@@ -53,7 +53,7 @@ func TestChooseKey(t *testing.T) {
 		{"a leaf that lacks the root's key", flagged('d', "k.."), Table{Partitioned: true, Keys: [][]string{{"a"}}, Identity: names("b")}, "[]"},
 		{"leaves with FULL alone", flagged('d', "..."), Table{Partitioned: true}, "[]"},
 	} {
-		if got := fmt.Sprint(chooseKey(test.relation, &test.known)); got != test.want {
+		if got := fmt.Sprint(New(Config{}).chooseKey(test.relation, &test.known)); got != test.want {
 			t.Errorf("%s: key %s, want %s", test.what, got, test.want)
 		}
 	}

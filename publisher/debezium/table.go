@@ -89,7 +89,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 		return nil, err
 	}
 	if t.key = shape.Key; t.key == nil {
-		t.key = chooseKey(relation, &known)
+		t.key = e.chooseKey(relation, &known)
 		e.warnOfKey(t, &known, found)
 	}
 	if e.config.Framing != nil {

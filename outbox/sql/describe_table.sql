@@ -1,0 +1,51 @@
+-- What the records of a table ($1, its OID) stand on, as JSON; no row if it is not there.
+--   keys         unique indexes on whole columns that cannot be null: the primary key, the replica identity, then the oldest; of a
+--                partitioned table also those that all of its leaves have. INCLUDE columns are payload. An index that belongs to a
+--                constraint is as old as that, for REINDEX CONCURRENTLY makes another index
+--   primary      the first of them is the primary key
+--   identity     columns that the log has of every old row; of leaves, those that all have. null: all columns, in every leaf
+--   partitioned  the rows are those of leaves, and old rows have what the leaf's replica identity says
+--   not_null, generated, defaults
+-- It reads tables only, no caches: so in a STABLE function it shows a table as it was when the command began, a dropped one too.
+-- pg_get_expr() gets no table, for that it would lock.
+WITH RECURSIVE tree AS (
+    SELECT c.oid, c.relkind, c.relreplident FROM pg_class AS c WHERE c.oid = $1::oid
+    UNION ALL
+    SELECT c.oid, c.relkind, c.relreplident
+    FROM tree AS t JOIN pg_inherits AS i ON i.inhparent = t.oid JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE t.relkind = 'p' AND (c.relkind = 'p' OR c.relkind = 'r' AND c.relpersistence = 'p')
+), indexes AS (
+    SELECT t.oid, t.relkind, i.indisprimary, i.indisreplident,
+        coalesce((SELECT min(x.oid) FROM pg_constraint AS x WHERE x.conrelid = i.indrelid AND x.conindid = i.indexrelid AND x.contype IN ('p', 'u')), i.indexrelid) AS age,
+        (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.place <= i.indnkeyatts) AS columns,
+        i.indimmediate AND (t.relreplident = 'd' AND i.indisprimary OR t.relreplident = 'i' AND i.indisreplident) AS identifies
+    FROM tree AS t JOIN pg_index AS i ON i.indrelid = t.oid
+    WHERE i.indisunique AND i.indisvalid AND i.indislive AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+          AND (NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint AS v
+              WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated)))
+), keys AS (
+    SELECT 0 AS rank, i.indisprimary AS first, i.indisreplident AS second, i.age, i.columns FROM indexes AS i WHERE i.oid = $1::oid
+    UNION ALL
+    SELECT 1, bool_and(i.indisprimary), bool_and(i.indisreplident), min(i.age), i.columns FROM indexes AS i WHERE i.oid <> $1::oid AND i.relkind = 'r'
+    GROUP BY i.columns HAVING count(DISTINCT i.oid) = (SELECT count(*) FROM tree AS t WHERE t.relkind = 'r')
+), identities AS ( -- a table without any has no old row in the log
+    SELECT count(*) OVER () AS total, i.columns FROM indexes AS i WHERE i.relkind = 'r' AND i.identifies
+), attributes AS (
+    SELECT a.attname, a.attnum, a.attnotnull OR coalesce(y.typnotnull, false) AS not_null, a.attgenerated <> '' AS generated,
+        CASE WHEN a.attgenerated = '' AND a.atthasdef THEN (SELECT pg_get_expr(d.adbin, 0) FROM pg_attrdef AS d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END AS expression
+    FROM pg_attribute AS a LEFT JOIN pg_type AS y ON y.oid = a.atttypid WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+)
+SELECT jsonb_build_object(
+    'keys', (SELECT jsonb_agg(k.columns ORDER BY k.rank, k.first DESC, k.second DESC, k.age) FROM keys AS k),
+    'primary', EXISTS (SELECT FROM indexes AS i WHERE i.oid = $1::oid AND i.indisprimary),
+    'identity', CASE WHEN NOT EXISTS (SELECT FROM identities) AND EXISTS (SELECT FROM tree AS t WHERE t.relkind = 'r' AND t.relreplident = 'f') THEN NULL
+        ELSE coalesce((SELECT jsonb_agg(c.name ORDER BY c.name) FROM (
+            SELECT n.name FROM identities AS i CROSS JOIN LATERAL jsonb_array_elements_text(i.columns) AS n (name)
+            GROUP BY n.name, i.total HAVING count(*) = i.total) AS c), '[]') END,
+    'partitioned', root.relkind = 'p',
+    'not_null', (SELECT jsonb_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.not_null) FROM attributes AS a),
+    'generated', (SELECT jsonb_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.generated) FROM attributes AS a),
+    'defaults', (SELECT jsonb_object_agg(a.attname, a.expression) FILTER (WHERE a.expression IS NOT NULL) FROM attributes AS a))
+FROM tree AS root WHERE root.oid = $1::oid
