@@ -24,14 +24,16 @@ type Assembler struct {
 
 	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
 	witness    *witness
+	encoding   *Encoding
 
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
 	table   *table            // of the last row
 	types   map[uint32]typeName
-	prefix  string // of the last logical message
+	prefix  struct{ raw, text string } // of the last logical message
 
 	memory  arena
+	decoded []byte       // scratch: a tuple in UTF-8
 	last    LSN          // end of the last transaction or marker
 	current *Transaction // between Begin and Commit: the part that grows
 	ordinal int          // of the next change
@@ -110,7 +112,7 @@ func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {
 	case pgoutput.KindRelation:
 		a.relation(m.Relation)
 	case pgoutput.KindType:
-		a.types[m.Type.OID] = typeName{string(m.Type.Schema), string(m.Type.Name)}
+		a.types[m.Type.OID] = typeName{a.encoding.String(string(m.Type.Schema)), a.encoding.String(string(m.Type.Name))}
 	case pgoutput.KindInsert, pgoutput.KindUpdate, pgoutput.KindDelete:
 		return nil, a.row(lsn, Op(m.Kind), &m.Row)
 	case pgoutput.KindTruncate:
@@ -170,6 +172,7 @@ func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
 }
 
 func (a *Assembler) relation(r *pgoutput.Relation) {
+	a.encoding.names(r)
 	for i := range r.Columns {
 		if name, ok := a.types[r.Columns[i].Type]; ok {
 			r.Columns[i].TypeSchema, r.Columns[i].TypeName = name.schema, name.name
@@ -214,15 +217,25 @@ func (a *Assembler) row(lsn LSN, op Op, row *pgoutput.Row) error {
 		if op != Insert || t.fields == nil {
 			return nil
 		}
-		a.outboxRow(lsn, t, row.New)
+		a.outboxRow(lsn, t, a.utf8(row.New))
 		return nil
 	}
-	c := a.change(op, lsn, len(row.Old)+len(row.New))
+	c := a.change(op, lsn, 0)
 	c.Relation = t.Relation
 	c.OldKind = row.OldKind
-	c.Old = a.memory.copy(row.Old)
-	c.New = a.memory.copy(row.New)
+	c.Old = a.memory.copy(a.utf8(row.Old))
+	c.New = a.memory.copy(a.utf8(row.New))
+	a.current.Bytes += len(c.Old) + len(c.New)
 	return nil
+}
+
+// utf8 returns a tuple whose texts are UTF-8. It is valid until the next call.
+func (a *Assembler) utf8(tuple pgoutput.Tuple) pgoutput.Tuple {
+	if a.encoding == nil || tuple == nil {
+		return tuple
+	}
+	a.decoded = a.encoding.tuple(a.decoded[:0], tuple)
+	return a.decoded
 }
 
 // fits checks that a tuple, if there is one, has the columns of its table.
@@ -266,10 +279,10 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 		return nil
 	}
 	c := a.change(Message, lsn, len(m.Content))
-	if string(m.Prefix) != a.prefix {
-		a.prefix = string(m.Prefix)
+	if string(m.Prefix) != a.prefix.raw {
+		a.prefix.raw, a.prefix.text = string(m.Prefix), string(a.encoding.readable(m.Prefix))
 	}
-	c.Prefix = a.prefix
+	c.Prefix = a.prefix.text
 	c.Content, c.Omitted = a.memory.copy(m.Content), m.Omitted
 	return nil
 }

@@ -24,6 +24,12 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	if err != nil {
 		return nil, connectError(config, err)
 	}
+	if conn.ParameterStatus("server_encoding") == asciiName { // which it cannot convert: names would be errors
+		if _, err := simpleQuery(ctx, conn, "SET client_encoding = 'SQL_ASCII'"); err != nil {
+			conn.Close(context.WithoutCancel(ctx))
+			return nil, fmt.Errorf("take text as it is: %w", err)
+		}
+	}
 	return conn, nil
 }
 

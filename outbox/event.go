@@ -30,14 +30,14 @@ func (a *Assembler) event(lsn LSN, c *noteColumns) {
 	change := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
 	e := &EventRecord{}
 	change.Event, change.Omitted = e, c.omitted
-	e.User = string(c.user[:min(len(c.user), maxNameBytes)])
+	e.User = string(a.encoding.readable(c.user[:min(len(c.user), maxNameBytes)]))
 	payload, ok := a.querySQL(c)
 	var body struct {
 		Topic   string
 		Key     []byte
 		Headers map[string]*string
 	}
-	if !ok || len(c.payload) > maxEventBytes || json.Unmarshal(c.payload, &body) != nil {
+	if !ok || len(c.payload) > maxEventBytes || json.Unmarshal(a.encoding.readable(c.payload), &body) != nil {
 		return
 	}
 	e.Topic, e.Key, e.Payload = body.Topic, body.Key, payload

@@ -230,6 +230,9 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.judge(n, c)
+	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // what is signed is what came
+		*text = a.encoding.readable(*text)
+	}
 	a.attribute(lsn, n)
 	if n.Flags&(FlagAfter|FlagDDL) == 0 {
 		return
@@ -282,6 +285,7 @@ func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 func (a *Assembler) ddl(lsn LSN, content []byte) {
 	c := a.change(DDL, lsn, len(content))
 	c.DDL = &DDLRecord{}
+	content = a.encoding.told(content)
 	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
 		*c.DDL = DDLRecord{}
 	}

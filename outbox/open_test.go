@@ -196,10 +196,11 @@ func TestOpenStream(t *testing.T) {
 	}
 }
 
-// A database of encoding SQL_ASCII may hold bytes that are not UTF-8.
-func TestTextOfSQLASCIIIsTakenRaw(t *testing.T) {
-	answers := append([]answer{{query: "client_encoding = 'SQL_ASCII'", rows: [][]string{}}}, change("START_REPLICATION", answer{err: &pgproto3.ErrorResponse{Code: "55006"}})...)
-	for encoding, want := range map[string]bool{"SQL_ASCII": true, "LATIN1": false, "UTF8": false} {
+// The text of a database of SQL_ASCII is that of no encoding, and a byte of WIN1252 may stand for nothing: the server would end the
+// stream.
+func TestTextIsTakenRaw(t *testing.T) {
+	answers := append([]answer{{query: "SET client_encoding", rows: [][]string{}}}, change("START_REPLICATION", answer{err: &pgproto3.ErrorResponse{Code: "55006"}})...)
+	for encoding, want := range map[string]bool{"SQL_ASCII": true, "LATIN1": true, "WIN1252": true, "UTF8": false, "EUC_JP": false} {
 		asked := make(chan struct{}, 1)
 		answers[0].asked = asked
 		server := &scriptedServer{t: t, answers: answers, encoding: encoding}

@@ -179,7 +179,7 @@ func TestCopiedValuesThatAreTooLongAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		row, rest, err := appendCopied(nil, bytes.TrimSuffix(body, []byte("\n")), len(c.want))
+		row, rest, err := appendCopied(nil, bytes.TrimSuffix(body, []byte("\n")), len(c.want), nil)
 		if err != nil || len(rest) > 0 {
 			t.Fatalf("%s: %v, %d bytes behind the row", c.name, err, len(rest))
 		}

@@ -23,8 +23,8 @@ var (
 	ErrSlotLost = errors.New("slot lost: the server has removed WAL that was not published; drop the slot, run pgtee setup, then take a new snapshot")
 	// ErrNotSetUp is a database without our objects, or with those of another server or database.
 	ErrNotSetUp = errors.New("not set up: run pgtee setup for this database")
-	// ErrUndecodable is a value in the log that the server cannot send as UTF-8.
-	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row, drop the slot, run pgtee setup, then take a new snapshot")
+	// ErrUndecodable is a value in the log that the server cannot send as UTF-8, in a database whose characters have several bytes.
+	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot, run pgtee setup, then pgtee repair --accept-divergence, and take a new snapshot")
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 skips committed rows
 	// and says so only in this way.
 	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
@@ -74,20 +74,7 @@ func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn,
 	if err != nil {
 		return nil, connectError(config, err)
 	}
-	return conn, takeRawText(ctx, conn)
-}
-
-// takeRawText lets a database of encoding SQL_ASCII send text as it is: it cannot convert it, and would
-// end the stream at the first byte that is not UTF-8.
-func takeRawText(ctx context.Context, conn *pgconn.PgConn) error {
-	if conn.ParameterStatus("server_encoding") != "SQL_ASCII" {
-		return nil
-	}
-	if _, err := simpleQuery(ctx, conn, "SET client_encoding = 'SQL_ASCII'"); err != nil {
-		conn.Close(context.WithoutCancel(ctx))
-		return fmt.Errorf("take text as it is: %w", err)
-	}
-	return nil
+	return conn, nil
 }
 
 // simpleQuery runs one command in the simple protocol, the only one that a replication connection

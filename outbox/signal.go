@@ -156,6 +156,7 @@ func (s *SignalRecord) problem() string {
 
 // signal appends the change that a row of kind s tells of.
 func (a *Assembler) signal(lsn LSN, c *noteColumns) {
-	record := ParseSignal(c.payload, string(c.user[:min(len(c.user), maxNameBytes)]), "")
+	user := a.encoding.readable(c.user[:min(len(c.user), maxNameBytes)])
+	record := ParseSignal(a.encoding.readable(c.payload), string(user), "")
 	a.change(Signal, lsn, len(c.payload)+len(c.user)).Signal = &record
 }

@@ -15,10 +15,11 @@ import (
 // tableConn is a connection that reads tables, in the simple protocol and with large reads: one row of COPY is one
 // message, and a snapshot has millions.
 type tableConn struct {
-	reader  *TableReader
-	frames  *frames
-	version int    // major
-	buffer  []byte // of messages to send
+	reader   *TableReader
+	frames   *frames
+	encoding *Encoding
+	version  int    // major
+	buffer   []byte // of messages to send
 }
 
 // tableSettings make the session's results those of the replication connection, and its plans those that copySQL counts on.
@@ -54,7 +55,8 @@ func openTableConn(ctx context.Context, reader *TableReader) (*tableConn, error)
 	if err != nil {
 		return nil, connectError(config, err)
 	}
-	if err := takeRawText(ctx, conn); err != nil {
+	encoding, err := TakeText(ctx, conn, reader.encoding)
+	if err != nil {
 		return nil, err
 	}
 	if err := conn.SyncConn(ctx); err != nil {
@@ -64,7 +66,7 @@ func openTableConn(ctx context.Context, reader *TableReader) (*tableConn, error)
 	if err != nil {
 		return nil, err
 	}
-	r := &tableConn{reader: reader, frames: newFrames(patient{hijacked.Conn})}
+	r := &tableConn{reader: reader, frames: newFrames(patient{hijacked.Conn}), encoding: encoding}
 	r.frames.longest, r.frames.shorten = reader.rowBytes, (*digest).copied
 	got, err := r.query("SELECT current_setting('server_version_num')::int8 / 10000")
 	if err != nil {
@@ -79,7 +81,7 @@ func (r *tableConn) close() { r.frames.conn.Close() }
 
 // send sends a query.
 func (r *tableConn) send(sql string) (err error) {
-	if r.buffer, err = (&pgproto3.Query{String: sql}).Encode(r.buffer[:0]); err != nil {
+	if r.buffer, err = (&pgproto3.Query{String: r.encoding.Original(sql)}).Encode(r.buffer[:0]); err != nil {
 		return err
 	}
 	_, err = r.frames.conn.Write(r.buffer)
@@ -102,7 +104,7 @@ func (r *tableConn) query(sql string) (rows [][]string, err error) {
 		}
 		values := make([]string, len(row.Values))
 		for i, value := range row.Values {
-			values[i] = string(value)
+			values[i] = r.encoding.String(string(value))
 		}
 		rows = append(rows, values)
 		return nil

@@ -13,9 +13,9 @@ import (
 var errCopyText = errors.New("malformed row of COPY")
 
 // appendCopied appends the first columns of a row in the text format of COPY ("File Formats" in the documentation of
-// COPY) as a Tuple of pgoutput, whose values are the same texts. line ends without a newline. It returns what follows
+// COPY) as a Tuple of pgoutput, whose values are the same texts in UTF-8. line ends without a newline. It returns what follows
 // those columns, still in the format of COPY.
-func appendCopied(dst, line []byte, columns int) (tuple, rest []byte, err error) {
+func appendCopied(dst, line []byte, columns int, text *Encoding) (tuple, rest []byte, err error) {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(columns))
 	for n := range columns {
 		if n > 0 {
@@ -24,7 +24,7 @@ func appendCopied(dst, line []byte, columns int) (tuple, rest []byte, err error)
 			}
 			line = line[1:]
 		}
-		if dst, line, err = appendField(dst, line); err != nil {
+		if dst, line, err = appendField(dst, line, text); err != nil {
 			return dst, nil, err
 		}
 	}
@@ -32,7 +32,7 @@ func appendCopied(dst, line []byte, columns int) (tuple, rest []byte, err error)
 }
 
 // appendField appends the value at the start of line, and returns the rest, which starts with a tab if there is any.
-func appendField(dst, line []byte) ([]byte, []byte, error) {
+func appendField(dst, line []byte, text *Encoding) ([]byte, []byte, error) {
 	if len(line) >= 2 && line[0] == '\\' && line[1] == 'N' {
 		return append(dst, pgoutput.Null), line[2:], nil
 	}
@@ -46,7 +46,7 @@ func appendField(dst, line []byte) ([]byte, []byte, error) {
 		for plain < len(line) && line[plain] != '\t' && line[plain] != '\\' {
 			plain++
 		}
-		dst = append(dst, line[:plain]...)
+		dst = text.Append(dst, line[:plain])
 		line = line[plain:]
 		if len(line) == 0 || line[0] == '\t' {
 			break

@@ -22,7 +22,7 @@ func TestAppendCopied(t *testing.T) {
 		{"", 1, []string{""}, ""},
 		{"ü😀\t(0,12)", 1, []string{"ü😀"}, "\t(0,12)"},
 	} {
-		dst, rest, err := appendCopied([]byte("before"), []byte(c.line), c.columns)
+		dst, rest, err := appendCopied([]byte("before"), []byte(c.line), c.columns, nil)
 		if err != nil || string(rest) != c.rest || !bytes.HasPrefix(dst, []byte("before")) {
 			t.Errorf("%q: rest %q, error %v", c.line, rest, err)
 			continue
@@ -46,7 +46,7 @@ func TestAppendCopied(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"1", "1\\", "1\t2\\", "\\Nx\t1"} {
-		if _, _, err := appendCopied(nil, []byte(line), 2); err == nil {
+		if _, _, err := appendCopied(nil, []byte(line), 2, nil); err == nil {
 			t.Errorf("%q is taken for two columns", line)
 		}
 	}
@@ -56,7 +56,7 @@ func FuzzAppendCopied(f *testing.F) {
 	f.Add([]byte("1\tab\t\\N\t"), 4)
 	f.Fuzz(func(t *testing.T, line []byte, columns int) {
 		columns &= 0x3ff
-		tuple, _, err := appendCopied(nil, line, columns)
+		tuple, _, err := appendCopied(nil, line, columns, nil)
 		if err != nil {
 			return
 		}

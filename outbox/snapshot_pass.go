@@ -15,6 +15,7 @@ import (
 // pass is a Read on its way.
 type pass struct {
 	reader *TableReader
+	text   *Encoding // of rows
 	span   *Span
 	source *source
 	limit  int    // rows
@@ -33,6 +34,7 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 		return err
 	}
 	p := newPass(t, s, source)
+	p.text = conn.encoding
 	command := source.copySQL(s, p.limit+1, p.upTo)
 	if s.Keys != nil {
 		command = source.lookupSQL(s)
@@ -113,7 +115,7 @@ func (p *pass) row(line []byte) error {
 	}
 	start := len(c.rows)
 	columns := len(p.source.relation.Columns)
-	rows, rest, err := appendCopied(c.rows, bytes.TrimSuffix(line, []byte("\n")), columns)
+	rows, rest, err := appendCopied(c.rows, bytes.TrimSuffix(line, []byte("\n")), columns, p.text)
 	if err != nil {
 		return err
 	}

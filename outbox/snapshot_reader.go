@@ -19,6 +19,7 @@ import (
 // arrives in Results. Each pass is a short transaction that only reads, so nothing holds vacuum back for long.
 type TableReader struct {
 	connString string
+	encoding   string // see StreamConfig
 	rowBytes   int
 	results    chan Reading
 	ctx        context.Context
@@ -46,8 +47,8 @@ const (
 
 // OpenTableReader connects when there is something to do. Of a row that is longer than rowBytes the longest values are left out.
 // Close ends it all.
-func OpenTableReader(connString string, rowBytes int) *TableReader {
-	t := &TableReader{connString: connString, rowBytes: rowBytes, results: make(chan Reading, min(8, max(1, maxAheadBytes/max(1, rowBytes)))), relations: map[uint32]*pgoutput.Relation{}}
+func OpenTableReader(connString, encoding string, rowBytes int) *TableReader {
+	t := &TableReader{connString: connString, encoding: encoding, rowBytes: rowBytes, results: make(chan Reading, min(8, max(1, maxAheadBytes/max(1, rowBytes)))), relations: map[uint32]*pgoutput.Relation{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }

@@ -15,6 +15,7 @@ import (
 // StreamConfig says which slot to read, and how much memory that may take.
 type StreamConfig struct {
 	ConnString    string // of the database, as libpq takes it
+	Encoding      string // of its text, if that is not what the server says: see CheckSourceEncoding
 	Slot          string
 	MaxQueueBytes int // of what waits for the publisher; 0: 16 MiB, a fraction of a second of work
 	PartBytes     int // of a transaction, above which it comes in parts; 0: DefaultPartBytes
@@ -72,10 +73,15 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // without effect once hold has taken it over
+	encoding, err := TakeText(ctx, conn, cfg.Encoding)
+	if err != nil {
+		return nil, err
+	}
 	system, err := identify(ctx, conn, &cfg)
 	if err != nil {
 		return nil, err
 	}
+	system.encoding = encoding
 	if err := checkSlot(ctx, conn, cfg.Slot, system.Database); err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 
 func newAssembler(system System, cfg StreamConfig) *Assembler {
 	a := NewAssembler(system.ConfirmedFlush, cfg.PartBytes, cfg.Keys)
-	a.noTriggers, a.witness = !system.Triggers, newWitness(system.secret)
+	a.noTriggers, a.witness, a.encoding = !system.Triggers, newWitness(system.secret), system.encoding
 	return a
 }
 

@@ -158,5 +158,6 @@ type System struct {
 	PublicationHash string // name, oid, operations and via_root of our publications
 	Publications    []string
 
-	secret []byte // with which pgtee.emit() signs; none: the objects are of an older pgtee
+	encoding *Encoding // of what the stream sends
+	secret   []byte    // with which pgtee.emit() signs; none: the objects are of an older pgtee
 }

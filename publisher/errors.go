@@ -25,6 +25,7 @@ var (
 	ErrTopicCollision  = errors.New("two sources share a topic")
 	ErrShape           = errors.New("a table does not fit the configuration")
 	ErrEncode          = errors.New("a change cannot be encoded")
+	ErrText            = errors.New("text is not what the database's encoding says")
 	ErrKafkaRefused    = errors.New("Kafka refuses")
 	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")
 	ErrSignalTopic     = errors.New("the topic of signals does not fit")
@@ -61,7 +62,7 @@ const (
 // halts are the errors of the stream that a retry would only repeat, or hide.
 var halts = []error{
 	outbox.ErrSlotMissing, outbox.ErrSlotLost, outbox.ErrPublicationMissing, outbox.ErrPublicationChanged,
-	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrUndecodable,
+	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrUndecodable, outbox.ErrSourceEncoding,
 	pgoutput.ErrMalformed,
 }
 

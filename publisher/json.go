@@ -8,8 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendJSONString appends s as a JSON string with its quotes. Bytes that are not UTF-8 become
-// U+FFFD, so the result is valid JSON for any input. <, > and & stay as they are.
+// AppendJSONString appends s as a JSON string with its quotes. A byte that is not UTF-8 becomes a character of private
+// use, U+F700 above it, so the result is valid JSON for any input. <, > and & stay as they are.
 func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -18,7 +18,7 @@ func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 		if c >= utf8.RuneSelf {
 			size := runeLength(s, i)
 			if size == 0 {
-				dst = append(append(dst, s[from:i]...), "\uFFFD"...)
+				dst = utf8.AppendRune(append(dst, s[from:i]...), 0xF700+rune(c))
 				i++
 				from = i
 				continue

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
@@ -31,6 +32,9 @@ func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Log
 // validate tells what is wrong with the flags before anything is asked.
 func (f publisherFlags) validate(sources []source, text textFlags) error {
 	if err := f.recordFlags.validate(sources, text); err != nil {
+		return err
+	}
+	if err := outbox.CheckSourceEncoding(f.SourceEncoding); err != nil {
 		return err
 	}
 	for _, s := range sources {

@@ -30,6 +30,7 @@ type publisherFlags struct {
 	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event comes once. at-least-once: events are visible at once and may come again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
 	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger: halt, or dead-letter (PREFIX.dead-letter tells of it, the row's record goes without its longest values)." enum:"halt,dead-letter" default:"halt"`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
+	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if that is SQL_ASCII or not what its bytes are: UTF8, LATIN1, WIN1252, or another one of one byte per character. A byte that has no character in it is published as one of private use, U+F700 above it." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
@@ -100,7 +101,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 		if err := f.checkSource(ctx, s, log); err != nil {
 			return nil, usage(err)
 		}
-		catalog := debezium.NewDatabase(s.connString)
+		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
 		p, err := f.newPublisher(s, kafka, text, catalog, keys, log)
 		if err != nil {
 			return nil, usage(err)
@@ -159,7 +160,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Encoding: f.SourceEncoding, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {
@@ -184,7 +185,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		MaxRecordBytes:    f.MaxRecord,
 		Delivery:          delivery,
 		TooLarge:          tooLarge,
-		Snapshot:          f.snapshot(s, f.rowBytes()),
+		Snapshot:          f.snapshot(s, f.SourceEncoding, f.rowBytes()),
 		SignalTopic:       f.SignalTopic,
 		Shape:             shape,
 		Keys:              records.Keys,

@@ -15,13 +15,13 @@ type snapshotFlags struct {
 	SnapshotMaxLag  int64    `name:"snapshot-max-lag" help:"Bytes of log that the stream may be behind what was copied; above that the copy waits. 0: no limit." default:"0" placeholder:"BYTES"`
 }
 
-func (f snapshotFlags) snapshot(s source, rowBytes int) publisher.SnapshotConfig {
+func (f snapshotFlags) snapshot(s source, encoding string, rowBytes int) publisher.SnapshotConfig {
 	return publisher.SnapshotConfig{
 		Mode:          publisher.SnapshotMode(f.Snapshot),
 		Tables:        f.SnapshotTables,
 		Readers:       f.SnapshotReaders,
 		RowsPerSecond: f.SnapshotMaxRows,
 		MaxLagBytes:   f.SnapshotMaxLag,
-		Open:          func() publisher.TableReader { return outbox.OpenTableReader(s.connString, rowBytes) },
+		Open:          func() publisher.TableReader { return outbox.OpenTableReader(s.connString, encoding, rowBytes) },
 	}
 }

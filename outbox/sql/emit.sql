@@ -18,14 +18,14 @@ EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
 END
 $key$;
 
--- utf8(text) is a text's bytes in UTF-8; those of a database of SQL_ASCII as they are, for nobody knows what they mean. Of a
--- text with a byte that stands for nothing in the database's encoding, what is not ASCII becomes question marks.
+-- utf8(text) is a text's bytes in UTF-8; those of a database of SQL_ASCII, and of a text with a byte that stands for nothing in the
+-- database's encoding, as they are: the publisher knows what to make of them.
 CREATE OR REPLACE FUNCTION pgtee.utf8(text) RETURNS bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $utf8$
 BEGIN
     RETURN CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN textsend($1) ELSE convert_to($1, 'UTF8') END;
 EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
-    RETURN convert_to(regexp_replace($1, concat('[^', chr(9), chr(10), chr(13), ' -~]'), '?', 'g'), 'UTF8');
+    RETURN convert_to($1, getdatabaseencoding());
 END
 $utf8$;
 

@@ -92,6 +92,8 @@ func (emptyCatalog) Table(uint32, publisher.Place) (Table, bool, error) { return
 // goroutine at a time.
 type Database struct {
 	connString string
+	declared   string // encoding of the database: see outbox.StreamConfig
+	encoding   *outbox.Encoding
 	conn       *pgconn.PgConn
 	history    bool // setup has made PastFunction
 	types      map[uint32]Type
@@ -99,8 +101,8 @@ type Database struct {
 
 // NewDatabase makes the catalog of the database that connString names. Reading the catalog needs no
 // privilege but CONNECT.
-func NewDatabase(connString string) *Database {
-	return &Database{connString: connString, types: map[uint32]Type{}}
+func NewDatabase(connString, encoding string) *Database {
+	return &Database{connString: connString, declared: encoding, types: map[uint32]Type{}}
 }
 
 // Close closes the connection, if there is one.
@@ -189,7 +191,7 @@ func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error
 		case result.Err != nil:
 			return nil, result.Err
 		default:
-			text, visible, err := scanDescription(result.Rows, at.XID)
+			text, visible, err := scanDescription(result.Rows, at.XID, d.encoding)
 			if visible || err != nil {
 				return text, err
 			}
@@ -204,7 +206,7 @@ func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error
 }
 
 // scanDescription reads an answer; visible says whether it is of a moment at which others could see what the transaction did.
-func scanDescription(rows [][][]byte, xid outbox.XID) (description []byte, visible bool, err error) {
+func scanDescription(rows [][][]byte, xid outbox.XID, encoding *outbox.Encoding) (description []byte, visible bool, err error) {
 	if len(rows) != 1 || len(rows[0]) != 2 {
 		return nil, false, fmt.Errorf("unexpected answer %q", rows)
 	}
@@ -212,7 +214,11 @@ func scanDescription(rows [][][]byte, xid outbox.XID) (description []byte, visib
 	if err != nil {
 		return nil, false, err
 	}
-	return rows[0][1], xid == 0 || snapshot.Sees(xid), nil
+	text := rows[0][1]
+	if encoding != nil {
+		text = encoding.Append(nil, text)
+	}
+	return text, xid == 0 || snapshot.Sees(xid), nil
 }
 
 func isLocked(err error) bool {
@@ -241,6 +247,10 @@ func (d *Database) connect(ctx context.Context) error {
 	config.RuntimeParams["datestyle"] = "ISO" // of constants in defaults
 	config.RuntimeParams["intervalstyle"] = "postgres"
 	if d.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		return err
+	}
+	if d.encoding, err = outbox.TakeText(ctx, d.conn, d.declared); err != nil {
+		d.conn.Close(ctx)
 		return err
 	}
 	result := d.conn.ExecParams(ctx, "SELECT to_regprocedure($1) IS NOT NULL", [][]byte{[]byte(outbox.PastFunction)}, nil, nil, nil).Read()

@@ -119,7 +119,7 @@ var script = map[string]string{
 
 func TestDatabase(t *testing.T) {
 	server, address := startCatalogServer(t, 2) // the second question meets a broken connection
-	d := NewDatabase(address)
+	d := NewDatabase(address, "")
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
 	at := publisher.Place{LSN: 16, XID: 500}
 	for oid, want := range map[uint32]Type{
@@ -154,7 +154,7 @@ func TestDatabaseWaits(t *testing.T) {
 	for xid, waits := range map[outbox.XID]int32{500: 3, 499: 0, 0: 0} {
 		server, address := startCatalogServer(t, 0)
 		server.running.Store(3)
-		d := NewDatabase(address)
+		d := NewDatabase(address, "")
 		_, ok, err := d.Table(30001, publisher.Place{LSN: 16, XID: xid})
 		if asked := server.questions.Load(); err != nil || ok != (waits > 0) || asked != waits+1 {
 			t.Errorf("transaction %d: found %t, %d questions, error %v; want %d", xid, ok, asked, err, waits+1)
@@ -167,7 +167,7 @@ func TestDatabaseWaits(t *testing.T) {
 func TestDatabaseBlind(t *testing.T) {
 	server, address := startCatalogServer(t, 0)
 	server.running.Store(1 << 30)
-	d := NewDatabase(address)
+	d := NewDatabase(address, "")
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
 	_, _, err := d.Table(30001, publisher.Place{LSN: 16, XID: 500})
 	var lookup *LookupError
@@ -179,7 +179,7 @@ func TestDatabaseBlind(t *testing.T) {
 func TestDatabaseAway(t *testing.T) {
 	server, address := startCatalogServer(t, 0)
 	server.listener.Close()
-	_, _, err := NewDatabase(address).Table(1, publisher.Place{})
+	_, _, err := NewDatabase(address, "").Table(1, publisher.Place{})
 	var lookup *LookupError
 	if !errors.As(err, &lookup) || !lookup.Temporary() {
 		t.Errorf("error %v, want a LookupError", err)

@@ -123,6 +123,13 @@ func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int
 	if err != nil {
 		return err
 	}
+	if op != 0 {
+		for _, r := range []*row{&e.before, &e.after} {
+			if err := t.checkText(r); err != nil {
+				return err
+			}
+		}
+	}
 	w := writer{e, b, tx, i, t}
 	if t.router != nil && op != 0 {
 		return w.event(c.Op)

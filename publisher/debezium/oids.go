@@ -4,6 +4,7 @@ package debezium
 const (
 	oidBool        = 16
 	oidBytea       = 17
+	oidChar        = 18 // "char"
 	oidInt8        = 20
 	oidInt2        = 21
 	oidInt4        = 23
@@ -21,6 +22,7 @@ const (
 	oidFloat8      = 701
 	oidCircle      = 718
 	oidMoney       = 790
+	oidCharArray   = 1002
 	oidBPChar      = 1042
 	oidVarchar     = 1043
 	oidDate        = 1082
@@ -40,7 +42,7 @@ const (
 
 // texts are built-in types that are strings in Debezium's records too, with their semantic names.
 var texts = map[uint32]string{
-	18: "", 19: "", oidText: "", oidBPChar: "", oidVarchar: "", // "char", name
+	oidChar: "", 19: "", oidText: "", oidBPChar: "", oidVarchar: "", // name
 	oidJSON: nameJSON, oidJSONB: nameJSON, oidXML: "io.debezium.data.Xml", oidUUID: "io.debezium.data.Uuid",
 	650: "", 774: "", 829: "", 869: "", // cidr, macaddr8, macaddr, inet
 	oidTSVector: "io.debezium.data.Tsvector",
@@ -61,7 +63,7 @@ var unknownTypes = map[uint32]bool{
 // arrays maps built-in array types to the types of their elements.
 var arrays = map[uint32]uint32{
 	1000: oidBool, 1001: oidBytea, 1005: oidInt2, 1007: oidInt4, 1016: oidInt8, 1028: oidOID,
-	1002: 18, 1003: 19, 1009: oidText, 1014: oidBPChar, 1015: oidVarchar,
+	oidCharArray: oidChar, 1003: 19, 1009: oidText, 1014: oidBPChar, 1015: oidVarchar,
 	1021: oidFloat4, 1022: oidFloat8, 1231: oidNumeric, 791: oidMoney,
 	1182: oidDate, 1183: oidTime, 1270: oidTimeTZ, 1115: oidTimestamp, 1185: oidTimestampTZ, 1187: oidInterval,
 	199: oidJSON, 3807: oidJSONB, 4073: 4072, 143: oidXML, 2951: oidUUID, 1561: oidBit, 1563: oidVarbit,

@@ -20,7 +20,8 @@ type table struct {
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
 	identity publisher.Identity
-	missing  byte // what NULL in an old row that is not whole means: absent, or as if it were TOAST that nobody touched
+	missing  byte  // what NULL in an old row that is not whole means: absent, or as if it were TOAST that nobody touched
+	texts    []int // columns whose values have to be UTF-8
 
 	insertOnly error // why UPDATE and DELETE have no record; nil: they have
 	schemas    tableSchemas
@@ -62,6 +63,9 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 	if err != nil || shape.Excluded {
 		return &table{relation: relation, excluded: true, identity: publisher.LoggedIdentity(relation)}, err
 	}
+	if err := checkNames(relation); err != nil {
+		return nil, err
+	}
 	t := &table{
 		relation: relation,
 		name:     publisher.AppendJSONString(nil, relation.Schema+"."+relation.Name),
@@ -92,6 +96,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 		t.key = e.chooseKey(relation, &known)
 		e.warnOfKey(t, &known, found)
 	}
+	t.texts = t.textual(shape.Columns)
 	if e.config.Framing != nil {
 		t.schemas = e.describe(t)
 	}

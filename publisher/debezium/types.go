@@ -92,6 +92,9 @@ func (c *codecs) text(oid uint32, name string) codec {
 	if name != "" {
 		found.schema = named(publisher.String, name)
 	}
+	if oid == oidChar {
+		found.append = appendChar
+	}
 	if oid == oidUUID {
 		found.unavailableArray = c.placeholders.uuids
 	}

@@ -1,0 +1,189 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// newEncodedRunner is a runner whose database has another encoding than UTF8.
+func newEncodedRunner(t *testing.T, major int, encoding string) *runner {
+	t.Helper()
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
+	admin := r.dial(r.server.URL("postgres"))
+	defer admin.Close(r.ctx)
+	r.in(admin, "DROP DATABASE "+r.database, "CREATE DATABASE "+r.database+" ENCODING '"+encoding+"' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)")
+	r.Setup()
+	r.StartProxy()
+	return r
+}
+
+// publish starts the publisher with more flags.
+func (r *runner) publish(flags ...string) {
+	r.t.Helper()
+	r.publisher = r.process("publish", append(r.publishArgs(), flags...)...)
+}
+
+// expectTextHalt waits until the publisher has halted at text that it cannot read, and compares what it says.
+func (r *runner) expectTextHalt(parts ...string) {
+	r.t.Helper()
+	if code, err := r.publisher.Wait(time.Minute); err != nil || code != 3 {
+		r.t.Fatalf("the publisher exits with %d (%v), want 3:\n%s", code, err, r.publisher.Tail(20))
+	}
+	for _, part := range append(parts, "--source-encoding", "which commits at") {
+		if !strings.Contains(strings.ReplaceAll(r.publisher.Log(), `\"`, `"`), part) {
+			r.t.Errorf("the publisher does not say %q:\n%s", part, r.publisher.Tail(5))
+		}
+	}
+}
+
+// rowsOf are the rows of events: op, then the row.
+func rowsOf(events []Event) (rows []string) {
+	for _, e := range events {
+		row := e.After
+		if e.After == nil {
+			row = e.Before
+		}
+		if !e.Tombstone {
+			rows = append(rows, e.Op+row.Text())
+		}
+	}
+	return rows
+}
+
+func (r *runner) expectRows(table string, want ...string) {
+	r.t.Helper()
+	if got := strings.Join(rowsOf(r.Events(table)), "\n"); got != strings.Join(want, "\n") {
+		r.t.Errorf("%s:\n%s\nwant\n%s", table, got, strings.Join(want, "\n"))
+	}
+}
+
+// A database of SQL_ASCII holds Latin-1: two keys are never one, in stream and snapshot, and the names and statements are what people
+// wrote.
+func TestTextOfSQLASCII(t *testing.T) {
+	r := newEncodedRunner(t, 15, "SQL_ASCII")
+	conn := r.dial(r.ProxyURL("postgres", "legacy") + "&client_encoding=SQL_ASCII")
+	defer conn.Close(r.ctx)
+	r.in(conn, "CREATE TABLE w (k text PRIMARY KEY, v text DEFAULT 'd\xe9j\xe0')", "INSERT INTO w VALUES ('old\xe9', '\xfc') /* \xe9t\xe9 */")
+	r.publish()
+	r.expectTextHalt("table public.w, column k, row (k=", `xe9`)
+	r.in(conn, "INSERT INTO w VALUES ('caf\xe9', '\xfc'), ('caf\xe8', 'x')", "DELETE FROM w WHERE k = 'caf\xe8'", "UPDATE w SET v = 'y' WHERE k = 'old\xe9'",
+		"CREATE TABLE \"d\xe9tail\" (\"cl\xe9\" int PRIMARY KEY)", "INSERT INTO \"d\xe9tail\" VALUES (1)")
+	r.publish("--source-encoding", "LATIN1")
+	r.Drain()
+	r.expectRows("public.w", `c{"k":"oldé","v":"ü"}`, `c{"k":"café","v":"ü"}`, `c{"k":"cafè","v":"x"}`, `d{"k":"cafè","v":null}`, `u{"k":"oldé","v":"y"}`)
+	for topic, want := range map[string]string{"ddl": `déjà`, "audit": `/* été */`} {
+		if text := fmt.Sprintf("%s", values(r.Topic(topic))); !strings.Contains(text, want) || strings.Contains(text, "\ufffd") {
+			t.Errorf("%s has no %s:\n%s", topic, want, text)
+		}
+	}
+	detail := r.Topic("public.d_tail")
+	if len(detail) != 1 || string(detail[0].Key) != `{"clé":1}` || !strings.Contains(string(detail[0].Value), `"table":"détail"`) {
+		t.Errorf("records of détail: %s", values(detail))
+	}
+	out, code := r.Pgtee("snapshot", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.w", "--where", "v = 'ü'", "--wait")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	if got := rowsOf(r.Events("public.w")); got[len(got)-1] != `r{"k":"café","v":"ü"}` {
+		t.Errorf("the snapshot has %s", got[len(got)-1])
+	}
+}
+
+// values are those of records, as texts.
+func values(records []Record) (texts []string) {
+	for _, r := range records {
+		texts = append(texts, string(r.Value))
+	}
+	return texts
+}
+
+// In WIN1252 a byte may stand for no character. What has one is exact everywhere.
+func TestTextOfWIN1252(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newEncodedRunner(t, major, "WIN1252")
+			conn := r.dial(r.ProxyURL("postgres", "legacy") + "&client_encoding=WIN1252")
+			defer conn.Close(r.ctx)
+			r.in(conn, "CREATE TABLE n (id int PRIMARY KEY, \"pr\xe9nom\" text) /* 5 \x80 */", "INSERT INTO n VALUES (1, '\xe9\x80')")
+			r.publish()
+			r.Drain()
+			r.in(conn, "INSERT INTO n VALUES (2, '\x81')")
+			r.expectTextHalt("table public.n, column prénom, row (id=", `"2"`, `x81`)
+			r.publish("--source-encoding", "WIN1252")
+			r.Drain()
+			r.expectRows("public.n", `c{"id":1,"prénom":"é€"}`, "c{\"id\":2,\"prénom\":\"\uf781\"}")
+			if text := fmt.Sprint(values(r.Topic("ddl"))); !strings.Contains(text, "prénom") || !strings.Contains(text, "5 €") {
+				t.Errorf("ddl: %s", text)
+			}
+			if text := fmt.Sprint(values(r.Topic("audit"))); !strings.Contains(text, "'é€'") {
+				t.Errorf("audit: %s", text)
+			}
+			if out, code := r.Pgtee("snapshot", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.n", "--wait"); code != 0 {
+				t.Fatal(out)
+			}
+			if got := rowsOf(r.Events("public.n"))[2:]; fmt.Sprint(got) != fmt.Sprint([]string{`r{"id":1,"prénom":"é€"}`, "r{\"id\":2,\"prénom\":\"\uf781\"}"}) {
+				t.Errorf("the snapshot has %q", got)
+			}
+		})
+	}
+}
+
+// A value of type "char" is one byte of a character on PostgreSQL 15, and its octal form from 16 on: the records are the same.
+func TestTypeChar(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
+			r.Exec(`CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY); CREATE TABLE c (k "char" PRIMARY KEY, a "char"[])`)
+			r.Setup()
+			r.StartPublisher()
+			r.Exec(`INSERT INTO c VALUES ('é', ARRAY['é', 'a']::"char"[])`)
+			r.Drain()
+			r.expectRows("public.c", `c{"a":["\\303","a"],"k":"\\303"}`)
+		})
+	}
+}
+
+// What pgtee takes a byte for is what PostgreSQL converts it to, in every encoding of one byte per character.
+func TestEncodingsAreThoseOfPostgres(t *testing.T) {
+	server := must(t, sharedPostgres[18])
+	conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	const convertSQL = `CREATE FUNCTION pg_temp.convert_byte(b int, name text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+		RETURN convert_from(convert(set_byte('\x00', 0, b), name, 'UTF8'), 'UTF8'); EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$`
+	if _, err := conn.Exec(t.Context(), convertSQL); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range outbox.SourceEncodings() {
+		var text string
+		if err := conn.QueryRow(t.Context(), "SELECT json_agg(pg_temp.convert_byte(b, $1) ORDER BY b) FROM generate_series(128, 255) AS b", name).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		var want []*string
+		if err := json.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatal(err)
+		}
+		e := outbox.ServerEncoding(name)
+		for i, w := range want {
+			got := e.String(string([]byte{byte(128 + i)}))
+			if w == nil && strings.HasPrefix(got, "\xed") || w != nil && got == *w {
+				continue
+			}
+			if w == nil {
+				t.Errorf("%s: byte %#x stands for %q, in PostgreSQL for nothing", name, 128+i, got)
+			} else {
+				t.Errorf("%s: byte %#x stands for %q, in PostgreSQL for %q", name, 128+i, got, *w)
+			}
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package debezium
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// Text that is not UTF-8 would become another text in a record, and two keys would become one. So a row that has such is not
+// published: it stops the publisher until somebody says what the bytes are.
+
+const repairText = "tell what its text is in: start with --source-encoding and the name that SHOW server_encoding prints or, where that is SQL_ASCII, " +
+	"LATIN1, WIN1252 or what else it is (UTF8 if most of it is); a byte that has no character in it is published as one of private use then; nothing is skipped meanwhile"
+
+// asciiTypes are those whose values PostgreSQL prints in ASCII, and the type "char", whose bytes have a form of their own.
+var asciiTypes = map[uint32]bool{
+	oidBool: true, oidBytea: true, oidInt2: true, oidInt4: true, oidInt8: true, oidOID: true, oidFloat4: true, oidFloat8: true, oidNumeric: true,
+	oidMoney: true, oidDate: true, oidTime: true, oidTimeTZ: true, oidTimestamp: true, oidTimestampTZ: true, oidInterval: true, oidUUID: true,
+	oidBit: true, oidVarbit: true, oidPoint: true, oidLseg: true, oidPath: true, oidBox: true, oidPolygon: true, oidLine: true, oidCircle: true,
+	oidChar: true, oidCharArray: true, 1005: true, 1007: true, 1016: true, // arrays of integers
+}
+
+// textual returns the columns whose values stand in records as the text that they are.
+func (t *table) textual(shapes []publisher.ColumnShape) (columns []int) {
+	for i, c := range t.relation.Columns {
+		mask := shapes[i].Mask
+		if asciiTypes[c.Type] || mask != nil && mask.Kind() != publisher.Truncate || t.columns[i].hidden && !slices.Contains(t.key, i) {
+			continue
+		}
+		columns = append(columns, i)
+	}
+	return columns
+}
+
+// checkText returns an error if a row has text that is not UTF-8.
+func (t *table) checkText(r *row) error {
+	if !r.present {
+		return nil
+	}
+	for _, i := range t.texts {
+		if v := r.values[i]; v.kind == pgoutput.Text && !utf8.Valid(v.text) {
+			return &publisher.Halt{
+				Reason: publisher.ErrText,
+				Detail: fmt.Sprintf("table %s.%s, column %s, row %s: %.100s", t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name, t.rowName(r), outbox.QuoteText(v.text)),
+				Repair: repairText,
+			}
+		}
+	}
+	return nil
+}
+
+// rowName tells people which row it is: by its key, or else by all that is known of it.
+func (t *table) rowName(r *row) string {
+	columns := t.key
+	if columns == nil {
+		for i := range r.values {
+			columns = append(columns, i)
+		}
+	}
+	var names []string
+	for _, i := range columns {
+		if v := r.values[i]; v.kind == pgoutput.Text {
+			names = append(names, fmt.Sprintf("%s=%.100s", t.relation.Columns[i].Name, outbox.QuoteText(v.text)))
+		}
+	}
+	return fmt.Sprintf("(%.400s)", strings.Join(names, ", "))
+}
+
+// checkNames returns an error if names of a table are not UTF-8: two topics or fields could become one.
+func checkNames(r *pgoutput.Relation) error {
+	names := []string{r.Schema, r.Name}
+	for _, c := range r.Columns {
+		names = append(names, c.Name)
+	}
+	for _, name := range names {
+		if !utf8.ValidString(name) {
+			return &publisher.Halt{
+				Reason: publisher.ErrText,
+				Detail: fmt.Sprintf("name %s of table %s.%s or of a column of it", outbox.QuoteText([]byte(name)), outbox.QuoteText([]byte(r.Schema)), outbox.QuoteText([]byte(r.Name))),
+				Repair: repairText,
+			}
+		}
+	}
+	return nil
+}
+
+// charForms are the bytes from 0x80 on of the type "char" as PostgreSQL 16 and newer print them; older ones print the byte itself.
+var charForms = func() (forms [128]string) {
+	for i := range forms {
+		forms[i] = fmt.Sprintf(`"\\%o"`, 0x80+i)
+	}
+	return forms
+}()
+
+// appendChar appends a value of type "char".
+func appendChar(dst, text []byte) ([]byte, bool) {
+	if len(text) == 1 && text[0] >= utf8.RuneSelf {
+		return append(dst, charForms[text[0]-utf8.RuneSelf]...), true
+	}
+	return publisher.AppendJSONString(dst, text), true
+}
