@@ -16,6 +16,8 @@
 #             one in turn: no error and no wait that the first has not, and each topic folds to its table
 # make attribution every way to write a row, STATEMENTS of them by SEED through the proxy: no row event may name another statement than
 #             the row itself does, or none where its form has to have one
+# make schemas TABLES tables of all kinds by SEED (keys, partitions, identities, types, names, encodings), written and changed at random while
+#             the publisher is killed and copies them, with PostgreSQL 15 and 18, in JSON and Avro: what the topics fold to is what the tables hold
 # make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
 #             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
@@ -34,11 +36,12 @@ FUZZTIME    ?= 10s
 FOR         ?= 10m
 SEED        ?= $(shell date +%s)
 STATEMENTS  ?= 100000
+TABLES      ?= 300
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl attribution regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl attribution schemas regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -100,6 +103,9 @@ soak-ddl: tools
 
 attribution: tools
 	$(GO) run ./integration/attribution -statements $(STATEMENTS) -seed $(SEED) $(ARGS)
+
+schemas: tools
+	$(GO) run ./integration/schemas -tables $(TABLES) -seed $(SEED) $(ARGS)
 
 regress: tools
 	$(GO) run ./integration/regress $(ARGS)

@@ -1,0 +1,153 @@
+package property
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// script works on the tables of a place, one after the other and at random.
+type script struct {
+	*session
+	r       *rand.Rand
+	next    *int // version of the next write, of all tables
+	major   int
+	written int
+}
+
+// act does one thing to a table.
+func (s *script) act(ctx context.Context, t *table, ddl int) error {
+	switch {
+	case t.dropped:
+		return nil
+	case s.r.IntN(100) < ddl:
+		return s.change(ctx, t)
+	}
+	return s.write(ctx, t)
+}
+
+// write writes a transaction of one to three statements.
+func (s *script) write(ctx context.Context, t *table) error {
+	rows := slices.Clone(t.rows)
+	var statements []string
+	for range 1 + s.r.IntN(3) {
+		statements = append(statements, s.statement(t, &rows))
+	}
+	if s.r.IntN(10) == 0 {
+		return s.do(ctx, "BEGIN; "+strings.Join(statements, "; ")+"; ROLLBACK")
+	}
+	if err := s.do(ctx, "BEGIN; "+strings.Join(statements, "; ")+"; COMMIT"); err != nil {
+		_ = s.do(ctx, "ROLLBACK")
+		return err
+	}
+	t.rows = rows
+	s.written += len(statements)
+	return nil
+}
+
+func (s *script) statement(t *table, rows *[]int) string {
+	switch n := s.r.IntN(20); {
+	case len(*rows) == 0 || n < 7 || !t.style.updates:
+		if n == 0 && len(*rows) > 0 && !t.detached() {
+			*rows = nil
+			return "TRUNCATE " + t.String()
+		}
+		return s.insert(t, rows)
+	case n < 16:
+		return s.update(t, (*rows)[s.r.IntN(len(*rows))])
+	case n == 19 && s.r.IntN(3) == 0 && !t.detached():
+		*rows = nil
+		return "TRUNCATE " + t.String()
+	}
+	i := s.r.IntN(len(*rows))
+	id := (*rows)[i]
+	*rows = slices.Delete(*rows, i, i+1)
+	return fmt.Sprintf("DELETE FROM %s WHERE %s = %d", t, t.sql(columnID), id)
+}
+
+func (s *script) version() int {
+	*s.next++
+	return *s.next
+}
+
+// insert writes one to five rows, which are those of their first versions.
+func (s *script) insert(t *table, rows *[]int) string {
+	var names, lists []string
+	for _, c := range t.columns {
+		if c.generated == "" {
+			names = append(names, quote(c.name))
+		}
+	}
+	for range 1 + s.r.IntN(5) {
+		id := s.version()
+		*rows = append(*rows, id)
+		var values []string
+		for _, c := range t.columns {
+			if c.generated == "" {
+				values = append(values, s.value(t, c, id))
+			}
+		}
+		lists = append(lists, "("+strings.Join(values, ", ")+")")
+	}
+	return "INSERT INTO " + t.String() + " (" + strings.Join(names, ", ") + ") VALUES " + strings.Join(lists, ", ")
+}
+
+// value is a literal for a column of the row id.
+func (s *script) value(t *table, c *column, id int) string {
+	switch c.number {
+	case columnID:
+		return fmt.Sprint(id)
+	case columnVersion:
+		return fmt.Sprint(s.version())
+	case columnFilter:
+		if s.r.IntN(8) == 0 {
+			return "NULL"
+		}
+		return fmt.Sprint(s.r.IntN(20) - 6)
+	case columnPart:
+		return fmt.Sprint(s.part(t))
+	case columnCode:
+		return fmt.Sprintf("'%s%d'", []string{"k", "é", "Ü", "a b"}[s.r.IntN(4)], s.version())
+	}
+	if !c.notNull && s.r.IntN(6) == 0 {
+		return "NULL"
+	}
+	return c.kind.value(s.r)
+}
+
+// part is a value of the column by which a table is partitioned, for a partition that is attached.
+func (s *script) part(t *table) int {
+	if t.split == nil {
+		return s.r.IntN(90)
+	}
+	var places []int
+	for i, l := range t.leaves {
+		switch {
+		case l.detached:
+		case t.split.name == "range":
+			places = append(places, 30*i+s.r.IntN(30))
+		case t.split.name == "list":
+			places = append(places, []int{1, 6, 50}[i])
+		}
+	}
+	if len(places) == 0 { // hash, and multi-level: none of them is ever detached
+		return s.r.IntN(90)
+	}
+	return places[s.r.IntN(len(places))]
+}
+
+func (s *script) update(t *table, id int) string {
+	sets := []string{t.sql(columnVersion) + " = " + s.value(t, t.column(columnVersion), id)}
+	for _, c := range t.columns {
+		often := 3
+		if c.number == columnPart || c.number == columnCode {
+			often = 4
+		}
+		if c.number > columnVersion && c.generated == "" && s.r.IntN(often) == 0 {
+			sets = append(sets, quote(c.name)+" = "+s.value(t, c, id))
+		}
+	}
+	return fmt.Sprintf("UPDATE %s SET %s WHERE %s = %d", t, strings.Join(sets, ", "), t.sql(columnID), id)
+}

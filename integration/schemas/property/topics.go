@@ -1,0 +1,121 @@
+package property
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pgtee/pgtee/integration"
+)
+
+// topics are the records of a pass, read with the eyes of the integration tests.
+type topics struct {
+	broker, prefix string
+	avro           *avroReader // nil: JSON
+}
+
+// read returns the committed events by the number of the table.
+func (t *topics) read(ctx context.Context) (events map[int][]*event, err error) {
+	w, err := integration.NewWitness(t.broker)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	all, err := w.Topics()
+	if err != nil {
+		return nil, err
+	}
+	events = map[int][]*event{}
+	for topic, partitions := range all {
+		name, ours := strings.CutPrefix(topic, t.prefix+".")
+		if !ours || !strings.Contains(name, ".") { // audit, ddl, progress
+			continue
+		}
+		records, err := w.Read(topic, partitions)
+		if err != nil {
+			return nil, err
+		}
+		number := -1
+		var list []*event
+		for _, r := range records {
+			if r.Fate != integration.Committed {
+				continue
+			}
+			e, table, err := t.event(ctx, &r)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", e.place, err)
+			}
+			if table != "" && number < 0 {
+				number = numberIn("t", table)
+			}
+			list = append(list, e)
+		}
+		events[number] = append(events[number], list...)
+	}
+	return events, nil
+}
+
+// marked reports whether the mark n has come.
+func (t *topics) marked(ctx context.Context, n int) (bool, error) {
+	w, err := integration.NewWitness(t.broker)
+	if err != nil {
+		return false, err
+	}
+	defer w.Close()
+	all, err := w.Topics()
+	if err != nil {
+		return false, err
+	}
+	topic := t.prefix + ".mark.mark"
+	records, err := w.Read(topic, all[topic])
+	if err != nil {
+		return false, err
+	}
+	for _, r := range records {
+		if r.Fate != integration.Committed {
+			continue
+		}
+		e, _, err := t.event(ctx, &r)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", e.place, err)
+		}
+		if e.op == "c" && e.after[columnID] == strconv.Itoa(n) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (t *topics) decode(ctx context.Context, data []byte) (any, error) {
+	if t.avro != nil {
+		return t.avro.decode(ctx, data)
+	}
+	return decodeJSON(data)
+}
+
+// event reads a record and the name of the table that it is of; "" of a tombstone.
+func (t *topics) event(ctx context.Context, r *integration.Record) (*event, string, error) {
+	e := &event{place: fmt.Sprintf("%s offset %d", r.Topic, r.Offset), resync: r.Headers["pgtee-resync"] != ""}
+	key, err := t.decode(ctx, r.Key)
+	if err != nil {
+		return e, "", fmt.Errorf("key: %w", err)
+	}
+	e.key, _ = parseRow(key)
+	value, err := t.decode(ctx, r.Value)
+	if err != nil {
+		return e, "", fmt.Errorf("value: %w", err)
+	}
+	envelope, ok := value.(map[string]any)
+	if !ok {
+		e.text = fmt.Sprintf("%s: tombstone {%s}", e.place, e.key)
+		return e, "", nil
+	}
+	e.op, _ = envelope["op"].(string)
+	e.before, _ = parseRow(envelope["before"])
+	e.after, e.kinds = parseRow(envelope["after"])
+	source, _ := envelope["source"].(map[string]any)
+	table, _ := source["table"].(string)
+	e.text = fmt.Sprintf("%s: %s {%s} before {%s} after {%s}", e.place, e.op, e.key, e.before, e.after)
+	return e, table, nil
+}
