@@ -78,8 +78,12 @@ func TestCapture(t *testing.T) {
 				"CREATE TABLE h (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2))", "INSERT INTO h VALUES (1, 1)",
 				"ALTER TABLE h DROP CONSTRAINT h_pkey", "UPDATE h SET a = 2"},
 				map[string]string{"public.g": "cu", "public.h": "c"}},
-			{"a key with a stored generated column", 0, []string{
+			{"a key with a stored generated column", 18, []string{
 				"CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g))",
+				"INSERT INTO od (a, c, b) VALUES (1, 1, 'one'), (1, 2, 'two')", "DELETE FROM od WHERE a = 1 AND c = 1"},
+				map[string]string{"public.od": "ccd"}},
+			{"a key with a stored generated column and FULL", 0, []string{
+				"CREATE TABLE od (a int NOT NULL, c int NOT NULL, b text, g int GENERATED ALWAYS AS (c * 10) STORED, PRIMARY KEY (a, g)); ALTER TABLE od REPLICA IDENTITY FULL",
 				"INSERT INTO od (a, c, b) VALUES (1, 1, 'one'), (1, 2, 'two')", "DELETE FROM od WHERE a = 1 AND c = 1"},
 				map[string]string{"public.od": "ccd"}},
 			{"a new partition without an identity", 0, []string{

@@ -32,6 +32,16 @@ BEGIN
 END
 $clients$;
 
+-- unsent(table, columns) reports whether pgoutput does not send some of these columns: then old rows lack them, and nobody can say which
+-- row was deleted.
+CREATE OR REPLACE FUNCTION pgtee.unsent(tbl oid, columns int2[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unsent$
+BEGIN
+    RETURN current_setting('server_version_num')::int < 180000
+        AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = tbl AND a.attnum = ANY (columns) AND a.attgenerated <> '');
+END
+$unsent$;
+
 -- tables(oids) tells of each of these tables, and of the leaves of the partitioned ones, whether it is a member
 -- (listed) and why its UPDATE and DELETE cannot be published: null if they can. It reads catalogs only, with the
 -- conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc():
@@ -63,6 +73,7 @@ BEGIN
             WHEN c.relreplident = 'f' THEN NULL
             WHEN c.relreplident = 'n' THEN 'it has REPLICA IDENTITY NOTHING'
             ELSE (SELECT CASE
+                    WHEN bool_or(pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN 'its key has a generated column, whose value is in the log from PostgreSQL 18 on: REPLICA IDENTITY FULL captures it'
                     WHEN bool_or(i.indislive AND i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL) THEN NULL
                     WHEN c.relreplident = 'i' THEN 'the index of its REPLICA IDENTITY is gone or not usable'
                     WHEN count(*) > 0 THEN 'its primary key is DEFERRABLE or not valid'
@@ -235,7 +246,7 @@ BEGIN
         BEGIN
             outcome := NULL;
             IF t.reason IS NULL AND t.identity = 'f' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
-                    AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate) THEN
+                    AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate AND NOT pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN
                 DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
                 IF FOUND AND pgtee.identify(t.name, 'DEFAULT') THEN
                     outcome := 'restored';
