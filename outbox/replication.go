@@ -127,7 +127,7 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 	got, err := simpleQuery(ctx, conn, `
 		SELECT m.system_identifier = c.system_identifier AND m.database_oid = d.oid, d.oid, m.version, m.slot, m.consistent_point,
 			(SELECT pg_catalog.count(*) = 2 FROM pg_catalog.pg_event_trigger WHERE evtname IN ('pgtee_ddl', 'pgtee_drop') AND evtenabled = 'A'),
-			pg_catalog.to_jsonb(m) ->> 'secret'
+			pg_catalog.to_jsonb(m) ->> 'secret', m.generation
 		FROM pgtee.meta AS m, pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
 		WHERE d.datname = pg_catalog.current_database()`)
 	switch code := sqlState(err); {
@@ -156,6 +156,7 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 		return fmt.Errorf("read pgtee.meta: database oid: %w", err)
 	}
 	system.DatabaseOID, system.Triggers = uint32(oid), meta[5] == "t"
+	system.Generation, _ = strconv.Atoi(meta[7])
 	if system.secret, err = hex.DecodeString(strings.TrimPrefix(meta[6], `\x`)); err != nil {
 		return fmt.Errorf("read pgtee.meta: secret: %w", err)
 	}

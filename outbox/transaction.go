@@ -154,6 +154,7 @@ type System struct {
 	Server          LSN    // current write position at connect
 	ConfirmedFlush  LSN    // of the slot at connect
 	ConsistentPoint LSN    // of the slot at its creation, from pgtee.meta
+	Generation      int    // counts the slots of this name that setup has made, from pgtee.meta
 	Triggers        bool   // our event triggers are there and tell of DDL
 	PublicationHash string // name, oid, operations and via_root of our publications
 	Publications    []string

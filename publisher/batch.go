@@ -14,7 +14,8 @@ import (
 // "audit".
 //
 // The timeline is that of the server's history: a standby that takes over gives the same id to what it
-// shares with its predecessor, and another to what it committed at the same place instead.
+// shares with its predecessor, and another to what it committed at the same place instead. Once a repair went back on one
+// timeline ("1.1", then "1.2"), what is committed there may stand at a place that Kafka knows.
 const EventIDHeader = "pgtee-event-id"
 
 // PartHeader names the header of records of a transaction that became visible in parts: how many Kafka
@@ -41,6 +42,7 @@ type Batch struct {
 
 	identity []byte // system identifier and slot: "7300015402116915253/pgtee"
 	timeline int32  // of the server
+	cuts     int    // repairs that went back on it
 	history  []outbox.TimelineSwitch
 
 	notes   notes  // of the transaction being appended
@@ -116,6 +118,9 @@ func (b *Batch) Bytes() int { return len(b.Buf) }
 func (b *Batch) Begin(tx *outbox.Transaction) {
 	b.prefix = append(append(b.prefix[:0], b.identity...), '/')
 	b.prefix = strconv.AppendInt(b.prefix, int64(timelineAt(b.history, b.timeline, tx.CommitLSN)), 10)
+	if b.cuts > 0 {
+		b.prefix = strconv.AppendInt(append(b.prefix, '.'), int64(b.cuts), 10)
+	}
 	b.prefix = append(tx.CommitLSN.AppendTo(append(b.prefix, '/')), '/')
 	b.part = 0
 	b.notes.begin(tx)

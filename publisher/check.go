@@ -9,9 +9,9 @@ import (
 // Repairs name what the operator does about a halt.
 const (
 	repairSystem   = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
-	repairDiverged = "run `pgtee repair --accept-divergence` to go on from the database as it is now"
-	repairSnapshot = "run `pgtee repair --accept-divergence` to go on from where the slot stands, then take a new snapshot of the tables that lack rows"
-	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, and take a new snapshot of what was written meanwhile"
+	repairDiverged = "run `pgtee repair --accept-divergence`, which goes on after the last transaction that both share and publishes the tables afresh that the others changed"
+	repairLost     = "run `pgtee repair --accept-divergence`, which goes on from where the slot stands and publishes every table afresh (--resync none: no table)"
+	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, which publishes every table afresh (--resync none: no table)"
 )
 
 // check compares the recorded position (nil: no record) with the server and the slot, in s. history are the
@@ -39,7 +39,9 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	case s.Server < p.reach():
 		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), s.Server), repairDiverged}
 	case s.ConfirmedFlush > p.EndLSN:
-		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, s.ConfirmedFlush), repairSnapshot}
+		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, s.ConfirmedFlush), repairLost}
+	case p.isBefore(s.Generation):
+		return &Halt{ErrGap, fmt.Sprintf("the slot was made anew, at %s, since %s was published", s.ConsistentPoint, p.EndLSN), repairLost}
 	}
 	return nil
 }
@@ -49,7 +51,7 @@ func checkFirst(s outbox.System) error {
 	if s.ConfirmedFlush == s.ConsistentPoint {
 		return nil
 	}
-	return &Halt{ErrProgressLost, fmt.Sprintf("the slot has moved from %s to %s", s.ConsistentPoint, s.ConfirmedFlush), repairSnapshot}
+	return &Halt{ErrProgressLost, fmt.Sprintf("the slot has moved from %s to %s", s.ConsistentPoint, s.ConfirmedFlush), repairLost}
 }
 
 // checkTimeline lets a position of an older timeline pass if the server's history shares everything

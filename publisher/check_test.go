@@ -28,6 +28,8 @@ func TestCheck(t *testing.T) {
 		"first start":               {nil, func(s *outbox.System) { s.ConfirmedFlush = 100 }, nil, ""},
 		"progress lost":             {nil, nil, ErrProgressLost, "pgtee repair --accept-divergence"},
 		"gap":                       {at(func(p *Position) { p.EndLSN = 399 }), nil, ErrGap, "pgtee repair --accept-divergence"},
+		"slot made anew":            {at(func(p *Position) { p.Generation = 1 }), func(s *outbox.System) { s.Generation = 2 }, ErrGap, "pgtee repair --accept-divergence"},
+		"the same slot":             {at(func(p *Position) { p.Generation = 2 }), func(s *outbox.System) { s.Generation = 2 }, nil, ""},
 		"database behind":           {at(func(p *Position) { p.EndLSN = 1001 }), nil, ErrDatabaseBehind, "pgtee repair --accept-divergence"},
 		"other system":              {at(func(p *Position) { p.SystemID = "2" }), nil, ErrOtherSystem, "pgtee repair --accept-divergence"},
 		"other database":            {at(func(p *Position) { p.DatabaseOID = 6 }), nil, ErrOtherDatabase, "--prefix"},

@@ -15,6 +15,9 @@ import (
 // next, moved behind the last of the transactions, or of the parts of one.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
+		if err := p.retelling.see(tx); err != nil {
+			return next, err
+		}
 		if position.holds(tx) {
 			continue
 		}

@@ -23,13 +23,16 @@ type Position struct {
 	Ordinal  int        `json:"ordinal"`        // 0: no part of a transaction
 	Part     int        `json:"part,omitempty"` // Kafka transactions that those changes are in
 
-	XID        outbox.XID `json:"xid"` // of the last transaction that is out as a whole, for comparison
+	XID        outbox.XID `json:"xid"` // of the last transaction that is out as a whole: see retelling
 	CommitTime time.Time  `json:"commit_time"`
+	LastLSN    outbox.LSN `json:"last_lsn"`       // where that ends, or where the slot stood before the first; 0: not known
+	Cuts       int        `json:"cuts,omitempty"` // repairs that went back on the same timeline: part of the event ids
 
 	SystemID        string `json:"system_id"`
 	DatabaseOID     uint32 `json:"database_oid"`
 	Database        string `json:"database"`
 	Slot            string `json:"slot"`
+	Generation      int    `json:"generation,omitempty"` // of the slot: each of the same name has another; 0: not known
 	PublicationHash string `json:"publication_hash"`
 
 	Snapshots *Snapshots          `json:"snapshots,omitempty"` // nil: there was none
@@ -41,7 +44,7 @@ func startPosition(s outbox.System, slot string) Position {
 	return Position{
 		Version: positionVersion, Timeline: s.Timeline,
 		SystemID: s.ID, DatabaseOID: s.DatabaseOID, Database: s.Database,
-		Slot: slot, PublicationHash: s.PublicationHash,
+		Slot: slot, PublicationHash: s.PublicationHash, LastLSN: s.ConfirmedFlush, Generation: s.Generation,
 	}
 }
 
@@ -70,7 +73,7 @@ func (p Position) after(next Position, tx *outbox.Transaction) Position {
 	case tx.IsMarker():
 	case !tx.More:
 		next.Ordinal, next.Part = 0, 0
-		next.XID, next.CommitTime = tx.XID, tx.CommitTime
+		next.XID, next.CommitTime, next.LastLSN = tx.XID, tx.CommitTime, tx.EndLSN
 	case upTo > next.Ordinal:
 		_, parts := p.out(tx)
 		next.Ordinal, next.Part = upTo, parts+1
@@ -84,6 +87,11 @@ func (p Position) reach() outbox.LSN {
 		return p.EndLSN + 1 // and the rest of the commit record
 	}
 	return p.EndLSN
+}
+
+// isBefore says whether the slot was made anew since.
+func (p Position) isBefore(generation int) bool {
+	return p.Generation != 0 && p.Generation < generation
 }
 
 func (p Position) marshal() ([]byte, error) { return json.Marshal(p) }

@@ -74,10 +74,11 @@ const hiddenPause = 20 * time.Millisecond
 // firstWindow is how many records before the end of the progress topic are read first.
 const firstWindow = 1000
 
-// progressReader reads the only partition of the progress topic, as it was when the reader was made.
-type progressReader struct {
+// tailReader reads committed records of one partition, as it was when it was located. The progress topic has no other than 0.
+type tailReader struct {
 	client     *kgo.Client
 	topic      string
+	partition  int32
 	id         kadm.TopicID
 	leader     int32
 	start, end int64 // first offset, high watermark
@@ -89,7 +90,7 @@ type progressReader struct {
 // transaction can hide our own newest record, so it waits until that one has ended, or ctx has.
 // Reading starts near the end, where our record almost always is, and goes back if it is not there.
 func readPosition(ctx context.Context, client *kgo.Client, topic, key string) (*Position, error) {
-	r := progressReader{client: client, topic: topic}
+	r := tailReader{client: client, topic: topic}
 	err := r.locate(ctx)
 	for errors.Is(err, kerr.UnknownTopicOrPartition) && pause(ctx, hiddenPause) == nil {
 		err = r.locate(ctx) // it exists, but a broker may be told of a new topic a moment later
@@ -113,7 +114,7 @@ func readPosition(ctx context.Context, client *kgo.Client, topic, key string) (*
 }
 
 // locate finds the partition's leader and its offsets.
-func (r *progressReader) locate(ctx context.Context) error {
+func (r *tailReader) locate(ctx context.Context) error {
 	admin := kadm.NewClient(r.client)
 	details, err := admin.ListTopics(ctx, r.topic)
 	if err != nil {
@@ -128,9 +129,9 @@ func (r *progressReader) locate(ctx context.Context) error {
 		return err
 	}
 	topic := details[r.topic]
-	partition, found := topic.Partitions[0]
-	start, _ := starts.Lookup(r.topic, 0)
-	end, ok := ends.Lookup(r.topic, 0)
+	partition, found := topic.Partitions[r.partition]
+	start, _ := starts.Lookup(r.topic, r.partition)
+	end, ok := ends.Lookup(r.topic, r.partition)
 	if err := errors.Join(topic.Err, partition.Err, start.Err, end.Err); err != nil {
 		return err
 	}
@@ -141,34 +142,44 @@ func (r *progressReader) locate(ctx context.Context) error {
 	return nil
 }
 
-// newest returns the value of the last committed record with that key from an offset on. It fetches
-// by hand because it must know how far it has read, aborted records and markers included.
-func (r *progressReader) newest(ctx context.Context, key string, from int64) (value []byte, err error) {
-	for from < r.end {
+// newest returns the value of the last committed record with that key from an offset on.
+func (r *tailReader) newest(ctx context.Context, key string, from int64) (value []byte, err error) {
+	err = r.each(ctx, from, r.end, func(record *kgo.Record) {
+		if string(record.Key) == key {
+			value = record.Value
+		}
+	})
+	return value, err
+}
+
+// each calls use for each committed record from an offset on, up to another. It fetches by hand because it must know how far it
+// has read, aborted records and markers included.
+func (r *tailReader) each(ctx context.Context, from, to int64, use func(*kgo.Record)) error {
+	for from < to {
 		records, next, err := r.fetch(ctx, from)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, record := range records {
-			if string(record.Key) == key && record.Offset < r.end {
-				value = record.Value
+			if record.Offset < to {
+				use(record)
 			}
 		}
 		if next == from {
 			if err := pause(ctx, hiddenPause); err != nil {
-				return nil, fmt.Errorf("hidden by an open transaction of another publisher: %w", err)
+				return fmt.Errorf("hidden by an open transaction of another publisher: %w", err)
 			}
 		}
 		from = next
 	}
-	return value, nil
+	return nil
 }
 
 // fetch reads committed records at an offset, and returns the offset to go on from: the same one if
 // there is nothing more yet, or if an open transaction hides it.
-func (r *progressReader) fetch(ctx context.Context, offset int64) ([]*kgo.Record, int64, error) {
+func (r *tailReader) fetch(ctx context.Context, offset int64) ([]*kgo.Record, int64, error) {
 	partition := kmsg.NewFetchRequestTopicPartition()
-	partition.FetchOffset, partition.PartitionMaxBytes = offset, 4<<20
+	partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = r.partition, offset, 4<<20
 	request := kmsg.NewPtrFetchRequest()
 	request.IsolationLevel = 1 // read_committed
 	request.MaxWaitMillis, request.MinBytes, request.MaxBytes = 250, 1, 4<<20

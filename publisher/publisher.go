@@ -27,6 +27,8 @@ type Publisher struct {
 	history     []outbox.TimelineSwitch // of its server, oldest first
 	torn        bool                    // it does not have all parts of a giant any more that is not published yet
 	doubted     *Position               // what the log held when the last check failed
+	retelling   *retelling              // of that source; nil: it was not fenced yet
+	dropped     outbox.LSN              // up to where that source has brought what is forgotten now
 	batch       *Batch                  // of that source
 	order       []int                   // of the changes of a transaction, reused
 	audit       audit                   // of the transaction that is composed, reused
@@ -158,8 +160,9 @@ func (p *Publisher) due(position, next Position) bool {
 // drop forgets what is composed.
 func (p *Publisher) drop(transactions []*outbox.Transaction) {
 	p.source.Drop(transactions)
-	if n := len(transactions); n > 0 && transactions[n-1].More {
-		p.torn = true
+	if n := len(transactions); n > 0 {
+		p.dropped = max(p.dropped, transactions[n-1].Through())
+		p.torn = p.torn || transactions[n-1].More
 	}
 }
 
@@ -177,7 +180,7 @@ func (p *Publisher) hold(ctx context.Context) error {
 		return fmt.Errorf("slot %s: %w", p.cfg.Slot, err)
 	}
 	s := source.System()
-	p.source, p.acked, p.checked = source, 0, p.now()
+	p.source, p.acked, p.checked, p.retelling, p.dropped = source, 0, p.now(), nil, 0
 	if p.history, err = historyOf(ctx, source); err != nil {
 		p.release()
 		return err
@@ -224,7 +227,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	s := p.source.System()
 	if needed {
-		accepted := p.accept(recorded)
+		accepted := p.accept(recorded, startsAnew(s))
 		recorded = &accepted
 	}
 	position := startPosition(s, p.cfg.Slot)
@@ -232,7 +235,11 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		position = *recorded
 		position.Version = positionVersion
 	}
+	if err := p.compareHistory(position); err != nil {
+		return Position{}, err
+	}
 	p.batch.Reset()
+	p.batch.cuts = position.Cuts
 	p.columns.forget()
 	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, 0, time.Time{}, false
 	if position.Timeline != s.Timeline {
@@ -254,6 +261,20 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
 	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
 	return position, nil
+}
+
+// compareHistory has what comes compared with the position. What this source has brought before Kafka failed does not come
+// again.
+func (p *Publisher) compareHistory(position Position) error {
+	r := p.retelling
+	switch {
+	case r == nil || r.over:
+		p.retelling = newRetelling(position, max(p.source.System().ConfirmedFlush, p.dropped))
+	case r.recorded.EndLSN != position.EndLSN || r.recorded.XID != position.XID:
+		p.release()
+		return errors.New("the position has changed while what was published came again: once more over a new connection")
+	}
+	return nil
 }
 
 // check checks the recorded position against the source. A connection may be older than the position,

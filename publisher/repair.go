@@ -3,60 +3,227 @@ package publisher
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
 )
 
+// ResyncChoice says what a repair has published afresh.
+type ResyncChoice string
+
+const (
+	ResyncLost ResyncChoice = "lost" // tables whose topics may differ from them, as far as that is known; else all
+	ResyncAll  ResyncChoice = "all"
+	ResyncNone ResyncChoice = "none"
+)
+
+// Repaired is what a repair has done.
+type Repaired struct {
+	From *Position // that was recorded; nil: none was
+	To   Position
+	Lost int      // transactions that Kafka holds and the database has lost
+	ID   string   // of the resync; "": nothing is published afresh
+	Only []string // the tables of the resync, schema.table; none: every published table
+}
+
 // Repair makes Kafka follow the database as it is now, whatever lies between them before: it records
-// the position from which everything that the slot still has, and Kafka may lack, is published. Nobody
-// publishes meanwhile, for it holds the slot. It returns the position that was recorded, nil for none,
-// and the new one.
+// the position from which everything that the slot still has, and Kafka may lack, is published, and asks for a resync of
+// the tables whose topics may not be what they are. Nobody publishes meanwhile, for it holds the slot.
 //
-// The audit topic gets a record of it, so that a reader knows that the stream was cut here:
+// The audit topic gets a record of it, so that a reader knows that the stream was cut here. Transactions of which the topic
+// told before and that end behind "to", up to the end of "from", are not in the database any more:
 //
-//	{"v":1,"database","via":"repair","verified":null,"reason":"no note","from":position|null,"to":position}
-func (p *Publisher) Repair(ctx context.Context) (from *Position, to Position, err error) {
+//	{"v":1,"database","via":"repair","verified":null,"reason":"no note","from":position|null,"to":position,"lost_transactions","resync":id|null}
+func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired, err error) {
 	defer p.log.Close()
 	defer p.release()
 	if err := p.hold(ctx); err != nil {
-		return nil, to, err
+		return r, err
 	}
-	if from, err = p.log.Fence(ctx); err != nil {
-		return nil, to, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
+	if r.From, err = p.log.Fence(ctx); err != nil {
+		return r, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	to = p.accept(from)
-	if err := p.appendRepair(from, to); err != nil {
-		return nil, to, err
+	c, err := p.findParting(ctx, r.From)
+	if err != nil {
+		return r, err
 	}
-	return from, to, p.log.Publish(ctx, p.batch, to)
+	r.To, r.Lost = p.accept(r.From, c), c.lost
+	if resync == ResyncAll || resync == ResyncLost && c.doubtful() {
+		r.Only = c.tables
+		if names := strings.Join(c.tables, ","); resync == ResyncAll || c.all || len(names) > maxPendingBytes/2 {
+			r.Only = nil
+		}
+		r.ID = "repair-" + p.now().UTC().Format("20060102T150405")
+		r.To.Snapshots = withCopy(r.To.Snapshots, Copy{ID: r.ID, Tables: r.Only, Resync: true, Requested: p.now().UTC()})
+	}
+	if err := p.appendRepair(&r); err != nil {
+		return r, err
+	}
+	return r, p.log.Publish(ctx, p.batch, r.To)
 }
 
-// accept returns the end of the history that Kafka and the database share, as far as that is known,
-// and never one that the slot has passed.
-func (p *Publisher) accept(recorded *Position) Position {
+// withCopy adds a copy to those that are asked for.
+func withCopy(s *Snapshots, c Copy) *Snapshots {
+	next := Snapshots{}
+	if s != nil {
+		next = *s
+	}
+	next.Copies = append(next.Copies[:len(next.Copies):len(next.Copies)], c)
+	return &next
+}
+
+// parting is where the histories of Kafka and of the database part.
+type parting struct {
+	end      outbox.LSN // of what both share
+	shared   shared     // the last transaction of that
+	diverged bool       // Kafka holds transactions behind the end
+
+	lost   int      // how many, as the audit topic says
+	tables []string // that may differ from their topics, schema.table
+	all    bool     // so may others
+}
+
+// shared is a transaction that Kafka and the database have. The zero XID stands for none behind its end, the zero value
+// for one that nobody knows.
+type shared struct {
+	end  outbox.LSN
+	xid  outbox.XID
+	time time.Time
+}
+
+func (c *parting) doubtful() bool { return c.all || len(c.tables) > 0 }
+
+// startsAnew is a parting where the slot stands: what was before is not compared.
+func startsAnew(s outbox.System) parting {
+	return parting{end: s.ConfirmedFlush, shared: shared{end: s.ConfirmedFlush}}
+}
+
+// findParting finds out up to where Kafka and the database share their history. On another timeline the server says where it left
+// that of the position. On the same one, what the slot sends again is compared with the audit topic, transaction by
+// transaction. The source is of no use for publishing afterwards.
+func (p *Publisher) findParting(ctx context.Context, recorded *Position) (parting, error) {
+	s := p.source.System()
+	c := startsAnew(s)
+	switch {
+	case recorded == nil:
+		c.all = s.ConfirmedFlush != s.ConsistentPoint // changes are lost that nobody knows of
+		return c, nil
+	case recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID:
+		return c, nil
+	case s.ConfirmedFlush > recorded.EndLSN || recorded.isBefore(s.Generation):
+		c.all = true
+		return c, nil
+	}
+	limit := s.Server
+	if recorded.Timeline != s.Timeline {
+		left, _ := leftAt(p.history, recorded.Timeline) // never there: nothing is shared
+		limit = min(limit, left)
+	}
+	t, err := p.trailBack(ctx, s.ConfirmedFlush)
+	if err != nil {
+		return c, err
+	}
+	upTo := min(recorded.EndLSN, limit)
+	last, parted, err := p.follow(ctx, recorded, upTo, t)
+	if err != nil {
+		return c, err
+	}
+	switch {
+	case !parted && recorded.reach() <= limit:
+		c.end, c.shared = recorded.EndLSN, shared{recorded.LastLSN, recorded.XID, recorded.CommitTime}
+	case !parted && recorded.Timeline != s.Timeline:
+		c.end, c.shared, c.diverged = max(upTo, c.end), last, true
+	case t.whole:
+		c.end, c.shared, c.diverged = last.end, last, true
+	default: // how much of what the slot sends Kafka has, nobody knows
+		c.diverged = true
+	}
+	if c.diverged {
+		c.lost, c.tables, c.all = t.behind(c.end)
+	}
+	c.all = c.all || recorded.PublicationHash != s.PublicationHash
+	p.cfg.Log.Info("compared what the slot sends with what Kafka holds", zap.Stringer("shared", c.end), zap.Bool("diverged", c.diverged), zap.Int("lost", c.lost))
+	return c, nil
+}
+
+// trailBack reads the audit topic. A log without one knows nothing.
+func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*trail, error) {
+	if l, ok := p.log.(interface {
+		trail(context.Context, outbox.LSN) (*trail, error)
+	}); ok {
+		return l.trail(ctx, back)
+	}
+	return &trail{}, nil
+}
+
+const (
+	followPause    = 200 * time.Millisecond
+	followPatience = 15 * time.Second // with a server that says nothing new
+)
+
+// follow reads what the slot sends again, up to a position, and returns the last transaction of that which Kafka has, too.
+// parted says that it came upon one that Kafka has not, or not upon the last one that it has.
+func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *trail) (last shared, parted bool, err error) {
+	start := p.source.System().ConfirmedFlush
+	last = shared{end: start}
+	again := newRetelling(*recorded, start)
+	for heard := p.now(); start < upTo; {
+		wait, cancel := context.WithTimeout(ctx, followPause)
+		transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
+		cancel()
+		switch {
+		case err == nil:
+			heard = p.now()
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return last, false, fmt.Errorf("compare what slot %s sends with Kafka: %w", p.cfg.Slot, err)
+		case p.source.Received() >= upTo || p.now().Sub(heard) > followPatience:
+			return last, upTo == recorded.EndLSN && again.judge() != nil, nil
+		}
+		for _, tx := range transactions {
+			whole := !tx.IsMarker() && !tx.More && tx.EndLSN <= upTo
+			if again.see(tx) != nil || t.whole && whole && p.wanted(tx) && !t.has(tx) {
+				return last, true, nil
+			}
+			if whole {
+				last = shared{tx.EndLSN, tx.XID, tx.CommitTime}
+			}
+			if tx.Through() >= upTo {
+				return last, false, nil
+			}
+		}
+		p.source.Drop(transactions)
+	}
+	return last, false, nil
+}
+
+// accept returns the position that takes the place of the recorded one.
+func (p *Publisher) accept(recorded *Position, c parting) Position {
 	s := p.source.System()
 	to := startPosition(s, p.cfg.Slot)
-	to.EndLSN = s.ConfirmedFlush
+	to.EndLSN, to.LastLSN, to.XID, to.CommitTime = c.end, c.shared.end, c.shared.xid, c.shared.time
 	if recorded == nil || recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID {
 		return to
 	}
-	to.Snapshots = recorded.Snapshots
-	shared := recorded.EndLSN
-	if recorded.Timeline != s.Timeline {
-		end, _ := leftAt(p.history, recorded.Timeline) // never there: nothing is shared
-		shared = min(shared, end)
-	}
-	if shared <= s.Server { // else the server was set back: nobody knows what it shares
-		to.EndLSN = max(to.EndLSN, shared)
-	}
-	if to.EndLSN == recorded.EndLSN && recorded.reach() <= s.Server && checkTimeline(s, *recorded, p.history) == nil {
+	to.Snapshots, to.Cuts = recorded.Snapshots, recorded.Cuts
+	switch {
+	case !c.diverged && to.EndLSN == recorded.EndLSN:
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
+	case c.diverged && recorded.Timeline == s.Timeline: // another transaction may end where a lost one did
+		to.Cuts++
 	}
 	return to
 }
 
-func (p *Publisher) appendRepair(from *Position, to Position) error {
+func (p *Publisher) appendRepair(r *Repaired) error {
+	var resync *string
+	if r.ID != "" {
+		resync = &r.ID
+	}
 	value, err := json.Marshal(struct {
 		Version  int       `json:"v"`
 		Database string    `json:"database"`
@@ -65,12 +232,15 @@ func (p *Publisher) appendRepair(from *Position, to Position) error {
 		Reason   string    `json:"reason"`
 		From     *Position `json:"from"`
 		To       Position  `json:"to"`
-	}{1, p.cfg.Database, "repair", nil, "no note", from, to})
+		Lost     int       `json:"lost_transactions"`
+		Resync   *string   `json:"resync"`
+	}{1, p.cfg.Database, "repair", nil, "no note", r.From, r.To, r.Lost, resync})
 	if err != nil {
 		return err
 	}
 	b := p.batch
-	b.Begin(&outbox.Transaction{CommitLSN: to.EndLSN})
+	b.cuts = r.To.Cuts
+	b.Begin(&outbox.Transaction{CommitLSN: r.To.EndLSN})
 	b.ordinal = append(b.ordinal[:0], "repair"...)
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)

@@ -35,7 +35,8 @@ func TestRepair(t *testing.T) {
 			log, source := &memoryLog{recorded: test.recorded}, listOf()
 			source.system = system
 			p := newPublisher(testConfig(nil), func(context.Context) (Source, error) { return source, nil }, log, tableFormat{})
-			_, to, err := p.Repair(t.Context())
+			done, err := p.Repair(t.Context(), ResyncLost)
+			to := done.To
 			if err != nil || to.EndLSN != test.want || log.events != 1 || !source.closed {
 				t.Fatalf("goes on after %s (%v), %d records; want after %s", to.EndLSN, err, log.events, test.want)
 			}
@@ -68,7 +69,11 @@ func TestRepairWithinGiant(t *testing.T) {
 		source.system = system
 		p := newPublisher(testConfig(nil), nil, &memoryLog{}, tableFormat{})
 		p.source, p.history = source, []outbox.TimelineSwitch{{Timeline: 1, End: 150}, {Timeline: 2, End: 180}}
-		to := p.accept(&recorded)
+		parting, err := p.findParting(t.Context(), &recorded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := p.accept(&recorded, parting)
 		if within := to.Ordinal == 40 && to.Part == 2 && to.EndLSN == c.end; within != c.within || !within && to.Ordinal != 0 {
 			t.Errorf("%s: %+v", name, to)
 		}

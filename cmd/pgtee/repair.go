@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // repairCommand records a new position after the publisher has halted because Kafka and the database
@@ -13,7 +17,8 @@ type repairCommand struct {
 	databaseFlags
 	slotFlags
 	kafkaFlags
-	AcceptDivergence bool `help:"Go on from where the slot stands. What Kafka holds and the database lost, or the other way round, stays so." required:""`
+	AcceptDivergence bool   `help:"Go on after the last transaction that Kafka and the database share, or from where the slot stands. Events of transactions that the database has lost stay in the topics." required:""`
+	Resync           string `help:"Tables to publish afresh, once a publisher runs (a record of op t empties the topic, then every row comes): lost (those whose rows Kafka may have wrong, all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
 }
 
 func (c *repairCommand) Run(ctx context.Context, term terminal) error {
@@ -34,16 +39,31 @@ func (c *repairCommand) Run(ctx context.Context, term terminal) error {
 		if err != nil {
 			return usage(err)
 		}
-		from, to, err := p.Repair(ctx)
+		done, err := p.Repair(ctx, publisher.ResyncChoice(c.Resync))
 		if err != nil {
 			return fmt.Errorf("database %s: %w", s.database, err)
 		}
-		before := "nothing"
-		if from != nil {
-			before = fmt.Sprintf("%s of timeline %d", from.EndLSN, from.Timeline)
-		}
-		fmt.Fprintf(term.out, "%s: recorded was %s, publishing goes on after %s of timeline %d; a record with \"via\":\"repair\" in %s.audit marks the cut\n",
-			s.database, before, to.EndLSN, to.Timeline, s.prefix)
+		printRepaired(term.out, s, done)
 	}
 	return nil
+}
+
+func printRepaired(out io.Writer, s source, r publisher.Repaired) {
+	before := "nothing"
+	if r.From != nil {
+		before = fmt.Sprintf("%s of timeline %d", r.From.EndLSN, r.From.Timeline)
+	}
+	fmt.Fprintf(out, "%s: recorded was %s, publishing goes on after %s of timeline %d; a record with \"via\":\"repair\" in %s.audit marks the cut\n",
+		s.database, before, r.To.EndLSN, r.To.Timeline, s.prefix)
+	if r.Lost > 0 {
+		fmt.Fprintf(out, "%s: %d transactions that Kafka holds are not in the database any more: their events stay in the topics, before that record\n", s.database, r.Lost)
+	}
+	switch {
+	case r.ID == "":
+		fmt.Fprintf(out, "%s: no table is published afresh; --resync all does that, if topics and tables may differ\n", s.database)
+	case len(r.Only) == 0:
+		fmt.Fprintf(out, "%s: every table is published afresh once the publisher runs: resync %s\n", s.database, r.ID)
+	default:
+		fmt.Fprintf(out, "%s: published afresh once the publisher runs: %s: resync %s\n", s.database, strings.Join(r.Only, ", "), r.ID)
+	}
 }
