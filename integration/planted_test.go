@@ -46,6 +46,7 @@ var (
 		{File: "outbox/stream.go", Old: "err = serverWarning(body)", New: ""},
 		{File: "outbox/stream.go", Old: "case \"42704\": // undefined_object: we hold the slot, so it is a publication", New: "case \"none\":"},
 		{File: "outbox/stream.go", Old: "if hash != s.system.PublicationHash {", New: "if false {"},
+		{File: "outbox/replication.go", Old: "return system, checkYounger(ctx, conn)", New: "return system, nil"},
 	}
 	trustTimeline = harness.Bug{File: "publisher/check.go",
 		Old: "if p.Timeline == s.Timeline {",
@@ -179,33 +180,25 @@ func (r *runner) flushElsewhere() {
 	}))
 }
 
-// A publication is dropped, rows are written, it is made again, all while the publisher works or is
-// away. PostgreSQL 15 then refuses, 18 skips the rows with a WARNING: the publisher has to stop and say
-// so.
+// A publication is dropped, rows are written, it is made again, all while the publisher works.
+// PostgreSQL 15 then refuses, 18 skips the rows with a WARNING: the publisher has to stop and say
+// so. TestStops does the same while it is away.
 func TestPlantedPublicationMadeAgain(t *testing.T) {
 	for _, major := range []int{15, 18} {
-		for _, away := range []bool{false, true} {
-			t.Run(fmt.Sprintf("PostgreSQL %d, publisher away %t", major, away), func(t *testing.T) {
-				planted(t, must(t, sharedPostgres[major]), trustPublications, nil, func(r *runner) string {
-					r.Start(workSchema, workTables...)
-					r.Drain()
-					if away {
-						r.Kill(r.publisher)
-					}
-					r.Exec("DROP PUBLICATION pgtee_rows", "INSERT INTO work.item VALUES (1, '', 0)",
-						"CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true)",
-						"INSERT INTO work.item VALUES (2, '', 0)")
-					if away {
-						r.StartPublisher()
-					}
-					fault := r.expectHalt("publication", "snapshot")
-					if fault != "" && major == 18 { // 15 cannot go on
-						fault += ": " + r.Verdict().fault()
-					}
-					return fault
-				})
+		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
+			planted(t, must(t, sharedPostgres[major]), trustPublications, nil, func(r *runner) string {
+				r.Start(workSchema, workTables...)
+				r.Drain()
+				r.Exec("DROP PUBLICATION pgtee_rows", "INSERT INTO work.item VALUES (1, '', 0)",
+					"CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true)",
+					"INSERT INTO work.item VALUES (2, '', 0)")
+				fault := r.expectHalt("publication", "pgtee repair")
+				if fault != "" && major == 18 { // 15 cannot go on
+					fault += ": " + r.Verdict().fault()
+				}
+				return fault
 			})
-		}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,27 +45,28 @@ func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgCon
 
 // serverState is what setup and check need to know of a server and one of its databases.
 type serverState struct {
-	version       int // server_version_num
-	database      string
-	user          string
-	superuser     bool
-	replication   bool // may create slots
-	creator       bool // may create schemas in this database
-	walLevel      string
-	maxSlots      int
-	usedSlots     int
-	maxSenders    int
-	keepSize      string // max_slot_wal_keep_size in MB; "-1" for no limit
-	syncSlots     string // synchronized_standby_slots; "" below 17
-	standbys      int
-	recovery      bool
-	installed     bool   // schema pgtee with meta
-	owner         string // of schema pgtee, if that is no superuser; ""
-	untrusted     string // other roles that own parts of schema pgtee, and could so act as us; "" if none
-	metaSlot      string // pgtee.meta.slot
-	ready         string // pgtee.ready()
-	secret        bool   // pgtee.meta has one
-	publications  []publication
+	version      int // server_version_num
+	database     string
+	user         string
+	superuser    bool
+	replication  bool // may create slots
+	creator      bool // may create schemas in this database
+	walLevel     string
+	maxSlots     int
+	usedSlots    int
+	maxSenders   int
+	keepSize     string // max_slot_wal_keep_size in MB; "-1" for no limit
+	syncSlots    string // synchronized_standby_slots; "" below 17
+	standbys     int
+	recovery     bool
+	installed    bool   // schema pgtee with meta
+	owner        string // of schema pgtee, if that is no superuser; ""
+	untrusted    string // other roles that own parts of schema pgtee, and could so act as us; "" if none
+	metaSlot     string // pgtee.meta.slot
+	ready        string // pgtee.ready()
+	secret       bool   // pgtee.meta has one
+	publications []publication
+	slotPublications
 	narrowed      [][2]string // publication and table of memberships that are not what we make: see narrowedSQL
 	metaPublished bool        // a publication names pgtee.meta
 	timescale     bool        // the extension is installed
@@ -85,9 +87,12 @@ type tableCapture struct {
 }
 
 type slotState struct {
-	plugin, database, pid, walStatus string
-	active                           bool
+	plugin, database, pid, walStatus, invalid string
+	active                                    bool
 }
+
+// lost reports whether the server has removed what the slot needs, or has given it up.
+func (s *slotState) lost() bool { return s.walStatus == "lost" || s.invalid != "" }
 
 // inspect reads the state; every query works without any of our objects.
 func inspect(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) (*serverState, error) {
@@ -131,13 +136,14 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, _ 
 }
 
 func (s *serverState) inspectSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) error {
-	got, err := rows(ctx, conn, `SELECT coalesce(plugin, ''), coalesce(database, ''), active, coalesce(active_pid, 0), coalesce(wal_status, '')
-		FROM pg_replication_slots WHERE slot_name = $1`, cfg.Slot)
+	got, err := rows(ctx, conn, `SELECT coalesce(plugin, ''), coalesce(database, ''), active, coalesce(active_pid, 0), coalesce(wal_status, ''),
+			coalesce(to_jsonb(s) ->> 'invalidation_reason', CASE WHEN to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflict' END, '')
+		FROM pg_replication_slots AS s WHERE slot_name = $1`, cfg.Slot)
 	if err != nil || len(got) == 0 {
 		return err
 	}
 	row := got[0]
-	s.slot = &slotState{plugin: row[0], database: row[1], active: row[2] == "t", pid: row[3], walStatus: row[4]}
+	s.slot = &slotState{plugin: row[0], database: row[1], active: row[2] == "t", pid: row[3], walStatus: row[4], invalid: row[5]}
 	return nil
 }
 
@@ -174,10 +180,13 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
 		return err
 	}
-	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false) FROM pgtee.meta AS m"); err != nil {
+	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
 		return err
 	}
 	s.metaSlot, s.ready, s.secret = got[0][0], got[0][1], got[0][2] == "t"
+	if s.ready != "" { // else they are those of another database
+		s.slotPublications = strings.Fields(got[0][3])
+	}
 	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
 			coalesce(bool_or(proname ~ '^snapshot|^put_signal$'), false)
 				OR coalesce(has_table_privilege('public', to_regclass('pgtee.signal'), 'INSERT'), false)
@@ -271,15 +280,15 @@ func (s *serverState) report(cfg SetupConfig) Report {
 }
 
 func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
-	drop := fmt.Sprintf("run SELECT pg_drop_replication_slot('%s') and pgtee setup again, then take a new snapshot", cfg.Slot)
 	switch {
 	case s.metaSlot != "" && s.metaSlot != cfg.Slot:
 		r.problem(fmt.Sprintf("use --slot %s, or run pgtee teardown --slot %s first", s.metaSlot, s.metaSlot), "database %s is set up for slot %s", s.database, s.metaSlot)
 	case s.slot == nil:
 	case s.slot.plugin != "pgoutput" || s.slot.database != s.database:
 		r.problem("choose another name with --slot", "slot %s belongs to plugin %q, database %q", cfg.Slot, s.slot.plugin, s.slot.database)
-	case s.slot.walStatus == "lost":
-		r.problem(drop, "slot %s has lost WAL that it needs", cfg.Slot)
+	case s.metaSlot == "" && len(s.missing()) > 0:
+		r.problem(fmt.Sprintf("choose another name with --slot, or run SELECT pg_drop_replication_slot('%s') if nobody needs it", cfg.Slot),
+			"slot %s is there, and pgtee setup has not made it: it is older than the publications", cfg.Slot)
 	case s.slot.walStatus == "unreserved":
 		r.warn("let the publisher catch up now, or raise max_slot_wal_keep_size", "slot %s is about to lose WAL that it needs", cfg.Slot)
 	}
@@ -287,7 +296,7 @@ func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 
 // reportObjects tells what of setup's work is there.
 func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
-	again := "run pgtee setup"
+	again := "run `pgtee setup`"
 	switch {
 	case s.untrusted != "":
 		return
@@ -303,19 +312,24 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 		r.trustOwner(s.owner)
 	}
 	s.reportPublications(again, r)
-	if s.slot == nil {
+	switch {
+	case s.slot == nil && s.metaSlot != "":
+		r.problem(cureSetup, "slot %s is gone", cfg.Slot)
+	case s.slot == nil:
 		r.problem(again, "slot %s is not there", cfg.Slot)
-	} else {
+	case s.slot.lost():
+		r.problem(cureSetup, "slot %s has lost log that it needs (wal_status %s %s)", cfg.Slot, s.slot.walStatus, s.slot.invalid)
+	default:
 		r.ok("slot %s, %s, in use: %t", cfg.Slot, s.slot.walStatus, s.slot.active)
 	}
 	if s.public {
-		r.warn(again+" --grant-publish ROLE,...", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
+		r.warn("run `pgtee setup --grant-publish ROLE,...`", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
 	}
 	if s.signallers {
-		r.warn(again+" --grant-snapshot ROLE,...", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
+		r.warn("run `pgtee setup --grant-snapshot ROLE,...`", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
 	}
 	if s.triggers < 3 {
-		r.warn("run pgtee setup as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
+		r.warn("run `pgtee setup` as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
 	}
 	for _, t := range s.uncaptured {
 		switch {
@@ -347,18 +361,22 @@ func (s *serverState) reportPublications(again string, r *Report) {
 	for _, name := range publicationNames(s) {
 		p, found := s.publication(name)
 		switch {
+		case !found && s.slot == nil:
+			r.problem(again, "publication %s is missing", name)
 		case !found:
-			r.problem(again+" and take a new snapshot", "publication %s is missing", name)
+			r.problem(cureSetup, "publication %s is missing, so slot %s cannot be read", name, s.metaSlot)
+		case slices.Contains(s.younger(), name):
+			r.problem(cureSetup, "publication %s was made after slot %s, which cannot be read with it", name, s.metaSlot)
 		case p.altered():
-			r.problem(again+" and take a new snapshot", "publication %s was altered: it publishes something else than setup has it publish", name)
+			r.problem(again+", which has the publisher publish every table afresh", "publication %s was altered: it publishes something else than setup has it publish", name)
 		case p.lacksGenerated(s.version):
 			r.warn(again, "publication %s leaves out generated columns: UPDATE of a table with REPLICA IDENTITY FULL and a stored generated column fails", name)
 		case name == RowsPublication && !p.allTables && s.superuser:
-			r.warn("to publish all tables, run DROP PUBLICATION "+name+" and pgtee setup, and take a new snapshot",
+			r.warn("to publish all tables, run DROP PUBLICATION "+name+", then as this role: "+cureSetup,
 				"publication %s lists tables: rows written into a new table before it is listed are not in the stream", name)
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem(again+" and take a new snapshot of it", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
+		r.problem(again+", which has the publisher publish it afresh", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
 	}
 }

@@ -67,7 +67,7 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	done, err := sweep(ctx, conn)
 	for _, c := range done {
 		switch {
-		case c.State == CaptureListed && server.slot != nil:
+		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
 			report.warn("nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
 		case c.stuck():
 			report.warn("nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)

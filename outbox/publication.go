@@ -31,14 +31,19 @@ const (
 
 var (
 	// ErrPublicationMissing is a publication that does not exist: rows may be missing from the stream.
-	ErrPublicationMissing = errors.New("publication missing: run pgtee setup, then take a new snapshot of the tables written since")
+	ErrPublicationMissing = errors.New("publication missing: " + cureSetup)
 	// ErrPublicationChanged is a publication that was re-created or altered: rows may be missing.
-	ErrPublicationChanged = errors.New("publication changed: rows may be missing from the stream; restore it or run pgtee setup, then take a new snapshot of the tables written since")
+	ErrPublicationChanged = errors.New("publication changed, rows may be missing from the stream: " + cureSetup)
 )
+
+// cureSetup is the one way out of whatever is wrong with publications or slot: setup makes right what there is, and a new slot
+// where the old one is of no use; repair has the publisher go on with it.
+const cureSetup = "run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table afresh"
 
 // publication is what one of ours publishes, and what it must publish.
 type publication struct {
 	name      string
+	oid       string
 	allTables bool
 	actions   string // of pubinsert, pubupdate, pubdelete and pubtruncate: "tfft"
 	viaRoot   bool
@@ -74,14 +79,14 @@ func (p publication) options(version int) string {
 
 // readPublications lists those of ours that are there.
 func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, error) {
-	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.puballtables, concat(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate), p.pubviaroot, to_jsonb(p) ->> 'pubgencols'
+	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.puballtables, concat(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate), p.pubviaroot, to_jsonb(p) ->> 'pubgencols', p.oid
 		FROM pg_publication AS p WHERE `+ourPublications+` ORDER BY length(p.pubname), p.pubname`)
 	if err != nil {
 		return nil, fmt.Errorf("look at the publications: %w", err)
 	}
 	publications := make([]publication, len(got))
 	for i, row := range got {
-		publications[i] = publication{row[0], row[1] == "t", row[2], row[3] == "t", row[4]}
+		publications[i] = publication{name: row[0], allTables: row[1] == "t", actions: row[2], viaRoot: row[3] == "t", generated: row[4], oid: row[5]}
 	}
 	return publications, nil
 }
@@ -90,8 +95,12 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 // transaction: pgoutput refuses publications that disagree about generated columns. A slot that is there already
 // keeps to the number of publications that it was made with, for pgoutput asks the catalog as of each row: a
 // publication that is younger than a row fails on it.
+//
+// A publication that was altered has let changes pass by, which the publisher makes good as those of tables that were
+// listed late.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
+	altered := false
 	for _, name := range publicationNames(server) {
 		p, found := server.publication(name)
 		switch {
@@ -102,13 +111,59 @@ func publicationSQL(server *serverState) string {
 			}
 			fmt.Fprintf(&sql, "CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
 		case p.altered() || p.lacksGenerated(server.version):
+			altered = altered || p.altered()
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
 		}
 	}
 	for _, m := range server.narrowed { // sweep() lists it again, as a whole
 		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
 	}
+	if altered && server.slot != nil && !server.renewsSlot() {
+		sql.WriteString(`SELECT pgtee.tell_missed((SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_object('topic', t.topic, 'state', 'listed'))
+	FROM pgtee.tables(pgtee.published()) AS t));` + "\n")
+	}
 	return sql.String()
+}
+
+// identitySQL names our publications and their OIDs, for pgtee.meta: pgoutput asks the catalog as of each row, so a slot is
+// of no use for publications that are younger than what it is to send.
+const identitySQL = `(SELECT pg_catalog.string_agg(p.pubname || '=' || p.oid, ' ' ORDER BY p.pubname COLLATE "C") FROM pg_catalog.pg_publication AS p WHERE ` + ourPublications + `)`
+
+// renewsSlot reports whether the slot, which an earlier setup made, cannot serve the publications that there are, or those
+// that this one makes.
+func (s *serverState) renewsSlot() bool {
+	return s.slot != nil && s.ready != "" && s.metaSlot != "" && (s.slot.lost() || len(s.missing()) > 0 || len(s.younger()) > 0)
+}
+
+// missing lists the publications that the slot needs and that are not there.
+func (s *serverState) missing() (names []string) {
+	for _, name := range append([]string{RowsPublication, IdentityPublication}, s.slotPublications.names()...) {
+		if _, found := s.publication(name); !found && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// younger lists those that were made after the slot.
+func (s *serverState) younger() (names []string) {
+	for _, p := range s.publications {
+		if len(s.slotPublications) > 0 && !slices.Contains(s.slotPublications, p.name+"="+p.oid) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// slotPublications are those that the slot was made with, each with its OID, as identitySQL has them; none: not known.
+type slotPublications []string
+
+func (l slotPublications) names() (names []string) {
+	for _, p := range l {
+		name, _, _ := strings.Cut(p, "=")
+		names = append(names, name)
+	}
+	return names
 }
 
 // publication returns the one of that name, if it is there.
@@ -123,7 +178,7 @@ func (s *serverState) publication(name string) (publication, bool) {
 // publicationNames are those that there must be.
 func publicationNames(server *serverState) []string {
 	names := []string{RowsPublication, IdentityPublication}
-	if server.slot != nil && len(server.publications) <= len(names) {
+	if server.slot != nil && !server.renewsSlot() && len(server.publications) <= len(names) {
 		return names
 	}
 	for i := 1; i < identityPublications; i++ {

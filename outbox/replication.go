@@ -18,13 +18,13 @@ var (
 	// ErrSlotBusy is a slot that another process reads: stand by and try again.
 	ErrSlotBusy = errors.New("slot in use")
 	// ErrSlotMissing is a slot that does not exist.
-	ErrSlotMissing = errors.New("slot missing: if it was there before, changes since then are lost to it; run pgtee setup, then take a new snapshot")
+	ErrSlotMissing = errors.New("slot missing, what was written since it was dropped is lost to the stream: " + cureSetup)
 	// ErrSlotLost is a slot whose WAL is gone or that the server has invalidated.
-	ErrSlotLost = errors.New("slot lost: the server has removed WAL that was not published; drop the slot, run pgtee setup, then take a new snapshot")
+	ErrSlotLost = errors.New("slot lost, the server has removed log that was not published: " + cureSetup)
 	// ErrNotSetUp is a database without our objects, or with those of another server or database.
-	ErrNotSetUp = errors.New("not set up: run pgtee setup for this database")
+	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
 	// ErrUndecodable is a value in the log that the server cannot send as UTF-8, in a database whose characters have several bytes.
-	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot, run pgtee setup, then pgtee repair --accept-divergence, and take a new snapshot")
+	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 skips committed rows
 	// and says so only in this way.
 	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
@@ -119,8 +119,28 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 	if err := readMeta(ctx, conn, cfg.Slot, &system); err != nil {
 		return System{}, err
 	}
-	system.PublicationHash, system.Publications, err = publicationHash(ctx, conn)
-	return system, err
+	if system.PublicationHash, system.Publications, err = publicationHash(ctx, conn); err != nil {
+		return system, err
+	}
+	return system, checkYounger(ctx, conn)
+}
+
+// checkYounger refuses publications that are younger than the slot: PostgreSQL up to 17 would send an error for ever, and 18
+// leave out rows.
+func checkYounger(ctx context.Context, conn *pgconn.PgConn) error {
+	got, err := simpleQuery(ctx, conn, "SELECT pg_catalog.to_jsonb(m) ->> 'publications', "+identitySQL+" FROM pgtee.meta AS m")
+	if err != nil {
+		return fmt.Errorf("look at the publications: %w", err)
+	}
+	if len(got) != 1 || got[0][0] == "" || got[0][0] == got[0][1] {
+		return nil
+	}
+	s := serverState{slotPublications: strings.Fields(got[0][0])}
+	for _, name := range strings.Fields(got[0][1]) {
+		name, oid, _ := strings.Cut(name, "=")
+		s.publications = append(s.publications, publication{name: name, oid: oid})
+	}
+	return fmt.Errorf("%w (since the slot was made, missing: %q, made anew: %q)", ErrPublicationChanged, s.missing(), s.younger())
 }
 
 func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {
@@ -302,8 +322,7 @@ func serverWarning(body []byte) error {
 	if notice.SeverityUnlocalized != "WARNING" {
 		return nil
 	}
-	return fmt.Errorf("%w: %s (SQLSTATE %s): look at the publications, then take a new snapshot of what is missing",
-		ErrServerWarning, notice.Message, notice.Code)
+	return fmt.Errorf("%w: %s (SQLSTATE %s): %s", ErrServerWarning, notice.Message, notice.Code, cureSetup)
 }
 
 func sqlState(err error) string {

@@ -18,14 +18,23 @@ var ErrSlotBlocked = errors.New("older transactions keep the slot from being cre
 // createSlot creates the slot and records where it begins. PostgreSQL lets the creation wait until every
 // transaction that is open now has ended, prepared ones included.
 func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
-	if server.slot != nil {
+	switch {
+	case server.slot != nil && server.renewsSlot():
+		if err := dropSlot(ctx, conn, cfg.Slot); err != nil {
+			return err
+		}
+		report.warn("run `pgtee repair --accept-divergence`, then start the publisher: every table is published afresh", "slot %s is made anew: %s", cfg.Slot, server.whyAnew())
+	case server.slot != nil:
 		// pgtee.meta may be younger than the slot: without a consistent point the publisher would
 		// take a lost progress topic for a first start.
 		report.ok("slot %s was there", cfg.Slot)
 		if server.ready != "" && server.metaSlot != "" {
-			return nil
+			if len(server.slotPublications) > 0 {
+				return nil
+			}
+			return execute(ctx, conn, metaSQL(server, "UPDATE pgtee.meta SET publications = "+identitySQL))
 		}
-		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn,
+		const adopt = `UPDATE pgtee.meta SET slot = %[1]s, consistent_point = s.confirmed_flush_lsn, publications = ` + identitySQL + `,
 			first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
 			FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %[1]s`
 		return execute(ctx, conn, metaSQL(server, fmt.Sprintf(adopt, quoteLiteral(cfg.Slot))))
@@ -39,7 +48,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		return err
 	}
 	// A new slot begins a new generation: progress of an older one must not be taken for its own.
-	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, generation = generation + (slot IS NOT NULL)::int, "+
+	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, publications = "+identitySQL+", generation = generation + (slot IS NOT NULL)::int, "+
 		"first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()); SELECT pg_catalog.setval('pgtee.horizon', 0, false)",
 		quoteLiteral(cfg.Slot), quoteLiteral(point))
 	if err := execute(ctx, conn, metaSQL(server, record)); err != nil {
@@ -47,6 +56,17 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	}
 	report.ok("slot %s, consistent from %s", cfg.Slot, point)
 	return nil
+}
+
+// whyAnew says why setup cannot go on with the slot that is there.
+func (s *serverState) whyAnew() string {
+	switch {
+	case s.slot.lost():
+		return fmt.Sprintf("the server has removed log that the old one needed (wal_status %s %s)", s.slot.walStatus, s.slot.invalid)
+	case len(s.missing()) > 0:
+		return fmt.Sprintf("publication %s was missing, and what was written without it cannot be read", strings.Join(s.missing(), ", "))
+	}
+	return fmt.Sprintf("publication %s is younger than the old one, which cannot be read with it", strings.Join(s.younger(), ", "))
 }
 
 func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, version int, timeout time.Duration) (string, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -38,7 +40,7 @@ func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus,
 		return s, err
 	}
 	if len(got) == 0 {
-		return s, fmt.Errorf("slot %s is not there: run pgtee setup", slot)
+		return s, fmt.Errorf("slot %s is not there: run `pgtee setup`, and if it was there before, then `pgtee repair --accept-divergence`", slot)
 	}
 	for i, lsn := range []*LSN{&s.Server, &s.Acked, &s.Sent} {
 		if *lsn, err = pgoutput.ParseLSN(got[0][i]); err != nil {
@@ -60,6 +62,10 @@ func DropSlot(ctx context.Context, connString, slot string) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	return dropSlot(ctx, conn, slot)
+}
+
+func dropSlot(ctx context.Context, conn *pgconn.PgConn, slot string) error {
 	const end = `SELECT pg_catalog.pg_terminate_backend(active_pid, 10000) FROM pg_catalog.pg_replication_slots WHERE active AND slot_name = %s;`
 	const drop = `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = %s`
 	name := quoteLiteral(slot)

@@ -86,6 +86,9 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
+		if work.Resync && matchesAny(c.cfg.EventTables, t.Schema+"."+t.Name) { // events are not repeated
+			continue
+		}
 		c.tables[t.OID] = t
 		estimate += max(t.Rows, 0)
 		if t.OID > work.After {

@@ -23,6 +23,9 @@ BEGIN -- even IF NOT EXISTS takes a lock for which everybody's DDL waits
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'secret') THEN
         ALTER TABLE pgtee.meta ADD COLUMN secret bytea; -- of emit(): whoever reads it can speak for pgtee
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'publications') THEN
+        ALTER TABLE pgtee.meta ADD COLUMN publications text; -- those that the slot was made with, and their OIDs
+    END IF;
 END
 $columns$;
 
