@@ -44,6 +44,7 @@ type Batch struct {
 	timeline int32  // of the server
 	cuts     int    // repairs that went back on it
 	history  []outbox.TimelineSwitch
+	standIn  StandInKeys // nil: the event id itself
 
 	notes   notes  // of the transaction being appended
 	prefix  []byte // of the ids of its events: identity, timeline and commit LSN, with a slash at the end
@@ -66,6 +67,7 @@ type entry struct {
 	topic      string
 	key, value span
 	event      bool   // of the application: its topic may be one of several sources
+	everywhere bool   // in each partition
 	asked, why string // of an event that was refused: where it was to go, and the reason
 	leftOut    int    // values of a row that was too large
 }
@@ -180,6 +182,10 @@ func (b *Batch) AddEvent(topic string, key, value int) {
 	b.entries[len(b.entries)-1].event = true
 }
 
+// Everywhere says that the record that was added last goes into each partition of its topic: it has no key, and ends what
+// each of them holds.
+func (b *Batch) Everywhere() { b.entries[len(b.entries)-1].everywhere = true }
+
 // Refuse sends record i, an event, to the topic refused and says in headers where it was to go and why not.
 func (b *Batch) Refuse(i int, refused, asked string, why error) {
 	e := &b.entries[i]
@@ -238,7 +244,7 @@ func (b *Batch) Records() []Record {
 		if e.leftOut > 0 {
 			headers = append(headers, Header{Key: IncompleteHeader, Value: strconv.AppendInt(nil, int64(e.leftOut), 10)})
 		}
-		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers})
+		b.records = append(b.records, Record{e.topic, b.slice(e.key), b.slice(e.value), headers, e.everywhere})
 	}
 	return b.records
 }

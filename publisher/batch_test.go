@@ -56,13 +56,13 @@ func TestBatchNullsAndHeaders(t *testing.T) {
 		t.Fatalf("%d records", len(got))
 	}
 	if string(got[0].Key) != "k1" || got[0].Value != nil || len(got[0].Headers) != 2 || string(got[0].Headers[1].Value) != "k1" {
-		t.Errorf("tombstone: %q", got[0])
+		t.Errorf("tombstone: %+v", got[0])
 	}
 	if got[1].Key != nil || string(got[1].Value) != "v2" {
-		t.Errorf("without key: %q", got[1])
+		t.Errorf("without key: %+v", got[1])
 	}
 	if got[2].Key == nil || got[2].Value == nil {
-		t.Errorf("empty is not null: %q", got[2])
+		t.Errorf("empty is not null: %+v", got[2])
 	}
 }
 

@@ -148,7 +148,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 }
 
 func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
-	c, first := &tx.Changes[i], p.batch.Len()
+	c, first, start := &tx.Changes[i], p.batch.Len(), p.batch.here()
 	switch c.Op {
 	case outbox.DDL:
 		return p.appendDDL(tx, i)
@@ -160,7 +160,19 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 			return unencoded(sourceName(c), err)
 		}
 	}
-	return p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
+	taken := p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
+	if taken == nil {
+		return nil
+	}
+	if c.Relation == nil {
+		return &Halt{ErrTopicCollision, taken.Error(), "exclude that table, or give it a topic of its own in the configuration (tables: [{match, topic}])"}
+	}
+	if err := p.cfg.Shape.Rename(c.Relation, taken.why); err != nil {
+		return err
+	}
+	p.batch.cut(start)
+	p.batch.repeat = 0
+	return p.appendRecords(tx, i)
 }
 
 // unencoded says what an error of the format means: to be tried again, if it was an outage (of the catalog, of

@@ -137,7 +137,7 @@ func TestDirectWriteIsAudited(t *testing.T) {
 	records := composed(t, Config{}, tx)
 	audit := records[len(records)-1]
 	if len(records) != 2 || audit.Key != nil || !strings.Contains(string(audit.Value), `"via":"direct","verified":null,"reason":"no note","session":null`) {
-		t.Errorf("%q", records)
+		t.Errorf("%+v", records)
 	}
 }
 
@@ -145,14 +145,14 @@ func TestNotesWithoutRows(t *testing.T) {
 	tx := sale()
 	tx.Changes = nil
 	if records := composed(t, Config{}, tx); len(records) != 0 {
-		t.Errorf("%q", records)
+		t.Errorf("%+v", records)
 	}
 	if records := composed(t, Config{AuditEmpty: true}, tx); len(records) != 1 || records[0].Topic != "shop.audit" {
-		t.Errorf("%q", records)
+		t.Errorf("%+v", records)
 	}
 	tx.Notes[0].SQL = []byte("/* of a partition: the stream has no change */ truncate table only part_1")
 	if records := composed(t, Config{}, tx); len(records) != 1 || records[0].Topic != "shop.audit" || !strings.Contains(string(records[0].Value), `"command":"TRUNCATE"`) {
-		t.Errorf("%q", records)
+		t.Errorf("%+v", records)
 	}
 }
 
@@ -308,8 +308,10 @@ func TestTopicNames(t *testing.T) {
 	}
 }
 
-func TestTablesThatMapToOneTopicHalt(t *testing.T) {
-	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, nil, tableFormat{})
+// Two tables never meet under one key: the second has a topic of its own, from its first row on.
+func TestTablesThatMapToOneTopic(t *testing.T) {
+	shape := mustShape(t, ShapeConfig{Prefix: "shop"})
+	p := newPublisher(Config{Prefix: "shop", Shape: shape}.withDefaults(), nil, nil, shapedFormat{shape: shape})
 	p.source, p.batch = &simSource{}, &Batch{}
 	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
@@ -320,10 +322,46 @@ func TestTablesThatMapToOneTopicHalt(t *testing.T) {
 		t.Fatal(err)
 	}
 	tx.Changes[1].Relation = &pgoutput.Relation{OID: 2, Schema: "public", Name: "a?b"}
-	_, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{})
-	if !errors.Is(err, ErrTopicCollision) || fateOf(err) != halt || !strings.Contains(err.Error(), "shop.public.a_b") {
-		t.Error(err)
+	p.batch.Reset()
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx, tx}, Position{}, Position{}); err != nil {
+		t.Fatal(err)
 	}
+	own := ownTopic("shop.public.a_b", "public.a?b", 1)
+	var got []string
+	for _, r := range p.batch.Records() {
+		if strings.HasPrefix(r.Topic, "shop.public.") {
+			got = append(got, r.Topic)
+		}
+	}
+	if want := []string{"shop.public.a_b", own, "shop.public.a_b", own}; !slices.Equal(got, want) {
+		t.Errorf("topics %q, want %q", got, want)
+	}
+	if p.Stats().OwnTopics != 1 {
+		t.Errorf("%d topics of their own", p.Stats().OwnTopics)
+	}
+	tx.Changes[0].Relation = &pgoutput.Relation{OID: 1, Schema: "public", Name: "a_b"} // renamed: the same table
+	p.batch.Reset()
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil || p.batch.Records()[0].Topic != "shop.public.a_b" {
+		t.Errorf("a renamed table has topic %s, %v", p.batch.Records()[0].Topic, err)
+	}
+}
+
+// shapedFormat has the topics of a shape.
+type shapedFormat struct {
+	tableFormat
+	shape *Shape
+}
+
+func (f shapedFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	c := &tx.Changes[i]
+	if c.Relation == nil {
+		return f.tableFormat.Append(b, tx, i)
+	}
+	table, err := f.shape.Table(c.Relation)
+	if err == nil {
+		b.Add(table.Topic, Null, Null)
+	}
+	return err
 }
 
 type brokenFormat struct{ tableFormat }

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,6 +35,8 @@ type Config struct {
 	SignalTopic string // whose records ask for snapshots, too [none]
 
 	Delivery Delivery // [Transactional]
+
+	RequireDurable bool // halt where Kafka's settings do not carry the promise [it is told]
 
 	SQLText      SQLText      // how much of the SQL is published [Normalised]
 	SQLTextBytes int          // longest SQL text in the record of a row; a longer one is cut [4 KiB]
@@ -70,8 +73,17 @@ func ParseDelivery(name string) (Delivery, error) {
 	return 0, fmt.Errorf("--delivery %q: want transactional or at-least-once", name)
 }
 
-// TransactionalID is the identity of the slot in Kafka, and the key of its progress record.
+// TransactionalID is the identity of the slot in Kafka, and the key of its progress record. Two slots never have the same:
+// where a dash in a name would leave open which part it belongs to, slashes part them, which neither prefix nor slot can have.
 func (c Config) TransactionalID() string {
+	if strings.Contains(c.Prefix+c.Database+c.Slot, "-") {
+		return "pgtee--" + c.Prefix + "/" + c.Slot + "/" + c.Database
+	}
+	return c.formerTransactionalID()
+}
+
+// formerTransactionalID is what former versions had for every slot.
+func (c Config) formerTransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
 

@@ -29,6 +29,8 @@ var (
 	ErrKafkaRefused    = errors.New("Kafka refuses")
 	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")
 	ErrSignalTopic     = errors.New("the topic of signals does not fit")
+	ErrNotDurable      = errors.New("Kafka may lose what it has confirmed")
+	ErrPrefixTaken     = errors.New("the prefix belongs to another database")
 	ErrMissed          = errors.New("changes of tables are not in the stream")
 	ErrSnapshotStopped = errors.New("the snapshot was stopped")
 )

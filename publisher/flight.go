@@ -3,6 +3,8 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,44 +19,112 @@ type flight struct {
 	done chan struct{} // closed by the last answer
 
 	mu      sync.Mutex
-	waiting int   // records without an answer
-	err     error // the first
+	waiting int    // records without an answer
+	err     error  // the first
+	topic   string // of that
 }
 
-// board takes the records of a batch, then more. The batch gets the memory that f has had, if any.
-func (f *flight) board(b *Batch, more []kgo.Record) {
+// board takes the records of a batch, then more, for topics as Kafka has them. The batch gets the memory that f has had,
+// if any.
+func (f *flight) board(b *Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.swap(b)
 	f.records = recycle(f.records)
 	for _, r := range f.batch.Records() {
-		f.records = append(f.records, kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers})
+		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
+		if r.Key != nil {
+			f.records = append(f.records, out)
+			continue
+		}
+		if err := f.boardKeyless(out, r.Everywhere, topics[r.Topic], b.standIn); err != nil {
+			return err
+		}
 	}
 	f.records = append(f.records, more...)
-	f.waiting, f.done = len(f.records), make(chan struct{})
+	f.waiting, f.done, f.err, f.topic = len(f.records), make(chan struct{}), nil, ""
 	if f.waiting == 0 {
 		close(f.done)
 	}
+	return nil
 }
+
+// boardKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
+// a key, and gets one that no other record has.
+func (f *flight) boardKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn StandInKeys) error {
+	if topic == nil {
+		topic = &brokerTopic{}
+	}
+	copies := 1
+	if everywhere {
+		copies = max(1, topic.partitions)
+	}
+	for partition := range copies {
+		part := r
+		part.Partition = inPartition(partition)
+		id := eventIDOf(r.Headers)
+		if partition > 0 {
+			id = append(slices.Clip(id), "."+strconv.Itoa(partition)...)
+			part.Headers = slices.Clone(r.Headers)
+			for i, h := range part.Headers {
+				if h.Key == EventIDHeader {
+					part.Headers[i].Value = id
+				}
+			}
+		}
+		if topic.compacted {
+			var err error
+			if part.Key, err = standInKey(standIn, id); err != nil {
+				return err
+			}
+		}
+		f.records = append(f.records, part)
+	}
+	return nil
+}
+
+func standInKey(standIn StandInKeys, eventID []byte) ([]byte, error) {
+	if standIn == nil {
+		return eventID, nil
+	}
+	key, err := standIn.AppendStandInKey(nil, eventID)
+	if err != nil {
+		return nil, unencoded("the key of a record without one", err)
+	}
+	return key, nil
+}
+
+// eventIDOf returns the event id among the headers of a record; nil for none.
+func eventIDOf(headers []Header) []byte {
+	for _, h := range headers {
+		if h.Key == EventIDHeader {
+			return h.Value
+		}
+	}
+	return nil
+}
+
+// inPartition marks a record for a partition, whatever its key; the zero value of kgo.Record.Partition lets the key decide.
+func inPartition(partition int) int32 { return ^int32(partition) }
 
 // landed notes what became of a record. The client's goroutines call it.
 func (f *flight) landed(r *kgo.Record, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil && f.err == nil {
-		f.err = fmt.Errorf("produce to %s: %w", r.Topic, err)
+		f.err, f.topic = fmt.Errorf("produce to %s: %w", r.Topic, err), r.Topic
 	}
 	if f.waiting--; f.waiting == 0 {
 		close(f.done)
 	}
 }
 
-// wait waits for the answers to all records, and returns the first that is an error.
-func (f *flight) wait(ctx context.Context) error {
+// wait waits for the answers to all records, and returns the first that is an error, with its topic.
+func (f *flight) wait(ctx context.Context) (topic string, err error) {
 	select {
 	case <-f.done:
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return f.err
+		return f.topic, f.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	}
 }

@@ -19,7 +19,9 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 				b.Buf = append(b.Buf, "key and value"...)
 				b.Add("t", key, key+3)
 			}
-			f.board(&b, nil)
+			if err := f.board(&b, nil, nil); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, f := range flights {
 			if len(f.records) != 500 {
@@ -28,7 +30,7 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 			for i := range f.records {
 				f.landed(&f.records[i], nil)
 			}
-			if err := f.wait(t.Context()); err != nil {
+			if _, err := f.wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			f.batch.Reset()

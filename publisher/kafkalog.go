@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 )
@@ -29,16 +28,23 @@ const (
 type kafkaLog struct {
 	cfg    Config
 	topics topics
-	client *kgo.Client      // transactional; nil: to be fenced
-	events *kgo.Client      // for events: the same, or one without transactions
-	begun  bool             // a transaction is open
-	known  map[string]error // by topic: nil if it exists, else why Kafka does not take it
-	air    []*flight        // what was sent and may not have landed, oldest first
-	spare  []*flight        // have landed
+	client *kgo.Client             // transactional; nil: to be fenced
+	events *kgo.Client             // for events: the same, or one without transactions
+	begun  bool                    // a transaction is open
+	known  map[string]*brokerTopic // since the last fence
+	others map[string]Position     // of other slots with this prefix, by key of the progress record
+	stale  []string                // keys of progress records that are to be deleted with the next position
+
+	keyed   map[string]bool // topics that have refused records without a key
+	largest sync.Map        // of topics, bytes that a batch may have, int32, if that is less than the configuration says
+	told    map[string]bool // what topics lack to be durable
+	looked  bool            // at the topics of positions and transactions
+	air     []*flight       // what was sent and may not have landed, oldest first
+	spare   []*flight       // have landed
 }
 
 func newKafkaLog(cfg Config) *kafkaLog {
-	return &kafkaLog{cfg: cfg, topics: topicsOf(cfg.Prefix)}
+	return &kafkaLog{cfg: cfg, topics: topicsOf(cfg.Prefix), keyed: map[string]bool{}, told: map[string]bool{}}
 }
 
 // connect makes the client that position and events go through.
@@ -70,7 +76,7 @@ func (l *kafkaLog) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 		kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.MaxBufferedRecords(math.MaxInt32), // maxFlights bounds them
 		kgo.WithCompressor(newCompressor()),
-		kgo.ProducerBatchMaxBytes(l.cfg.MaxRecordBytes),
+		kgo.ProducerBatchMaxBytesFn(l.batchBytes),
 		kgo.RecordPartitioner(partitioner()),
 		kgo.MaxVersions(kversion.V3_9_0()),
 		kgo.MetadataMinAge(100 * time.Millisecond),
@@ -85,6 +91,9 @@ func partitioner() kgo.Partitioner {
 	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
 		murmur2 := byKey.ForTopic(topic)
 		return func(r *kgo.Record, partitions int) int {
+			if r.Partition < 0 {
+				return int(^r.Partition) // see inPartition
+			}
 			if r.Key == nil {
 				return 0
 			}
@@ -104,28 +113,48 @@ func (l *kafkaLog) Fence(ctx context.Context) (*Position, error) {
 	}
 	position, err := l.takeOver(ctx, client)
 	if err != nil {
+		err = classify(l.explain(context.WithoutCancel(ctx), client, err))
 		client.Close()
-		return nil, classify(err)
+		return nil, err
 	}
 	if l.events, err = l.connectEvents(client); err != nil {
 		client.Close()
 		return nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
 	}
-	l.client, l.known = client, map[string]error{l.topics.progress: nil}
+	l.client, l.known = client, map[string]*brokerTopic{}
+	if err := l.checkDurableProgress(ctx); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return position, nil
 }
 
 // takeOver shuts out every other holder of the transactional id, then reads: what it reads is the
 // last word of its predecessor.
 func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position, error) {
-	if err := l.ensureProgressTopic(ctx, kadm.NewClient(client)); err != nil {
+	if err := l.ensureProgressTopic(ctx, client); err != nil {
 		return nil, err
 	}
 	if _, _, err := client.ProducerID(ctx); err != nil {
 		return nil, fmt.Errorf("producer id: %w", err)
 	}
-	return readPosition(ctx, client, l.topics.progress, l.cfg.TransactionalID())
+	own, others, err := readPositions(ctx, client, l.topics.progress, l.cfg.TransactionalID())
+	if err != nil {
+		return nil, err
+	}
+	l.others, l.stale = others, nil
+	if own == nil && l.cfg.formerPosition(others) != nil {
+		delete(l.others, l.cfg.formerTransactionalID())
+		return l.inherit(ctx, client)
+	}
+	return own, nil
 }
+
+// Others implements Neighbours.
+func (l *kafkaLog) Others() map[string]Position { return l.others }
+
+// Evict implements Neighbours.
+func (l *kafkaLog) Evict(keys []string) { l.stale = append(l.stale, keys...) }
 
 // maxFlights bounds the batches that fly while the next one is composed. The end of each waits in the client for the records
 // of the next, so that two would leave it nothing to send meanwhile.
@@ -161,7 +190,7 @@ func (l *kafkaLog) deliver(ctx context.Context, client *kgo.Client, b *Batch, mo
 	}
 	if err := client.Flush(ctx); err != nil {
 		l.Close()
-		return classify(fmt.Errorf("flush: %w", err))
+		return classify(l.explain(ctx, l.client, fmt.Errorf("flush: %w", err)))
 	}
 	for len(l.air) > 0 {
 		if err := l.land(ctx); err != nil {
@@ -183,8 +212,11 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 		}
 		b = &Batch{}
 	}
-	position := kgo.Record{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}
-	if err := l.deliver(ctx, l.client, b, position); err != nil {
+	more := []kgo.Record{{Topic: l.topics.progress, Key: []byte(l.cfg.TransactionalID()), Value: value}}
+	for _, key := range l.stale {
+		more = append(more, kgo.Record{Topic: l.topics.progress, Key: []byte(key)})
+	}
+	if err := l.deliver(ctx, l.client, b, more...); err != nil {
 		return err
 	}
 	// The records are out: a shutdown must not make their fate unknown.
@@ -194,7 +226,7 @@ func (l *kafkaLog) Publish(ctx context.Context, b *Batch, p Position) error {
 		l.disconnect()
 		return classify(fmt.Errorf("commit: %w", err))
 	}
-	l.begun = false
+	l.begun, l.stale = false, nil
 	return nil
 }
 
@@ -205,7 +237,10 @@ func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, mor
 		return errors.New("not fenced")
 	}
 	if err := l.ensureTopics(ctx, b); err != nil {
-		return classify(err)
+		return classify(l.explain(ctx, l.client, err))
+	}
+	if err := l.fit(ctx, b); err != nil {
+		return err
 	}
 	if client == l.client && !l.begun {
 		if err := l.client.BeginTransaction(); err != nil {
@@ -218,7 +253,10 @@ func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, mor
 	if n := len(l.spare); n > 0 {
 		f, l.spare = l.spare[n-1], l.spare[:n-1]
 	}
-	f.board(b, more)
+	if err := f.board(b, l.known, more); err != nil {
+		l.Close()
+		return err
+	}
 	l.air = append(l.air, f)
 	for i := range f.records {
 		client.Produce(ctx, &f.records[i], f.landed)
@@ -229,9 +267,10 @@ func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, mor
 // land waits until Kafka has all of the oldest flight.
 func (l *kafkaLog) land(ctx context.Context) error {
 	f := l.air[0]
-	if err := f.wait(ctx); err != nil {
+	if topic, err := f.wait(ctx); err != nil {
+		err = l.refusedRecords(ctx, topic, l.explain(ctx, l.client, err))
 		l.Close()
-		return classify(err)
+		return err
 	}
 	f.batch.Reset()
 	l.air, l.spare = append(l.air[:0], l.air[1:]...), append(l.spare, f)
@@ -258,42 +297,4 @@ func (l *kafkaLog) disconnect() {
 		l.events.Close()
 	}
 	l.client, l.events, l.air, l.spare, l.begun = nil, nil, nil, nil, false
-}
-
-// classify turns what Kafka answers into the three fates of the loop.
-func classify(err error) error {
-	for _, fenced := range []error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping} {
-		if errors.Is(err, fenced) {
-			return fmt.Errorf("%w: %w", ErrFenced, err)
-		}
-	}
-	var h *Halt
-	if errors.As(err, &h) {
-		return err
-	}
-	switch {
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return &Halt{ErrRecordTooLarge, err.Error(),
-			"raise max.message.bytes of the topic, then --max-record-bytes of the publisher; nothing is skipped meanwhile"}
-	case errors.Is(err, kerr.InvalidTransactionTimeout):
-		return &Halt{ErrKafkaRefused, err.Error(),
-			"raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"}
-	case isRefusal(err):
-		return &Halt{ErrKafkaRefused, err.Error(), "correct the credentials, ACLs or settings of Kafka"}
-	}
-	return err
-}
-
-func isRefusal(err error) bool {
-	for _, refusal := range []error{
-		kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
-		kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.UnsupportedVersion,
-		kerr.InvalidTopicException, kerr.PolicyViolation,
-		kerr.InvalidReplicationFactor, kerr.InvalidPartitions, kerr.InvalidConfig,
-	} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
 }

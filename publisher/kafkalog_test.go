@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -269,12 +267,14 @@ func TestRecordsWithoutKeyStayInOnePartition(t *testing.T) {
 	}
 }
 
-func TestTooLargeRecordHalts(t *testing.T) {
+// A record that the brokers refuse for its size leaves nothing, and the next ones are made smaller.
+func TestTooLargeRecordLeavesNothing(t *testing.T) {
 	cfg := testConfig(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	err := l.Publish(t.Context(), testBatch("shop.public.a", string(make([]byte, 2<<20))), testPosition(100))
-	if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != halt {
+	var small *smallTopic
+	if !errors.As(err, &small) || small.bytes >= int(cfg.MaxRecordBytes) || fateOf(err) != retry {
 		t.Fatal(err)
 	}
 	if p := mustFence(t, l); p != nil {
@@ -410,18 +410,4 @@ func make20() (topics []string) {
 		topics = append(topics, fmt.Sprint(i))
 	}
 	return topics
-}
-
-// What Kafka refuses for good is told with what to do about it.
-func TestRefusalsSayWhatToDo(t *testing.T) {
-	for refusal, want := range map[error]string{
-		kerr.InvalidTransactionTimeout: "--part-after",
-		kerr.MessageTooLarge:           "--max-record-bytes",
-		kerr.TopicAuthorizationFailed:  "ACLs",
-	} {
-		var h *Halt
-		if err := classify(fmt.Errorf("produce: %w", refusal)); !errors.As(err, &h) || !strings.Contains(h.Repair, want) {
-			t.Errorf("%v: %v, want a word about %s", refusal, err, want)
-		}
-	}
 }

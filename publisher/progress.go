@@ -21,17 +21,17 @@ var progressConfigs = map[string]*string{
 }
 
 // ensureProgressTopic creates the topic, or makes sure that Kafka will never expire its records.
-func (l *kafkaLog) ensureProgressTopic(ctx context.Context, admin *kadm.Client) error {
+func (l *kafkaLog) ensureProgressTopic(ctx context.Context, client *kgo.Client) error {
 	topic := l.topics.progress
-	partitions, err := ensureTopic(ctx, admin, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
-	if err != nil || partitions == 0 {
+	t, created, err := ensureTopic(ctx, client, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
+	if err != nil || created {
 		return err
 	}
-	if partitions != 1 {
-		return &Halt{ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1: a record could be in any", topic, partitions),
+	if t.partitions != 1 {
+		return &Halt{ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1: a record could be in any", topic, t.partitions),
 			"use another --prefix, or delete the topic if nothing was published with it"}
 	}
-	configs, err := admin.DescribeTopicConfigs(ctx, topic)
+	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("configuration of topic %s: %w", topic, err)
 	}
@@ -65,7 +65,37 @@ func LastPosition(ctx context.Context, cfg Config) (*Position, error) {
 	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
 		return nil, nil
 	}
-	return readPosition(ctx, client, topic, cfg.TransactionalID())
+	own, others, err := readPositions(ctx, client, topic, cfg.TransactionalID())
+	if own == nil && err == nil {
+		own = cfg.formerPosition(others)
+	}
+	return own, err
+}
+
+// formerPosition returns our own position among those of others: under the key that it had before; nil for none.
+func (c Config) formerPosition(others map[string]Position) *Position {
+	p, found := others[c.formerTransactionalID()]
+	if !found || p.Database != c.Database || p.Slot != c.Slot {
+		return nil
+	}
+	return &p
+}
+
+// inherit takes over from a publisher of ours that had the former transactional id: it is shut out as well, and its record is
+// deleted with the next position, so that none such goes on from there.
+func (l *kafkaLog) inherit(ctx context.Context, client *kgo.Client) (*Position, error) {
+	former := l.cfg.formerTransactionalID()
+	twin, err := l.connectWith(kgo.TransactionalID(former), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
+	if err != nil {
+		return nil, err
+	}
+	defer twin.Close()
+	if _, _, err := twin.ProducerID(ctx); err != nil {
+		return nil, fmt.Errorf("producer id of %s: %w", former, err)
+	}
+	own, _, err := readPositions(ctx, client, l.topics.progress, former)
+	l.stale = append(l.stale, former)
+	return own, err
 }
 
 // hiddenPause is how long to wait for the end of another slot's transaction before asking again.
@@ -84,33 +114,46 @@ type tailReader struct {
 	start, end int64 // first offset, high watermark
 }
 
-// readPosition returns the newest committed record with our key, nil if there is none.
+// readPositions returns the newest committed record with our key, nil if there is none, and those with other keys: all of
+// them if there is none of ours.
 //
 // It reads up to the high watermark as it is now, not to the last stable offset: another slot's open
 // transaction can hide our own newest record, so it waits until that one has ended, or ctx has.
 // Reading starts near the end, where our record almost always is, and goes back if it is not there.
-func readPosition(ctx context.Context, client *kgo.Client, topic, key string) (*Position, error) {
+func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own *Position, others map[string]Position, err error) {
 	r := tailReader{client: client, topic: topic}
-	err := r.locate(ctx)
+	err = r.locate(ctx)
 	for errors.Is(err, kerr.UnknownTopicOrPartition) && pause(ctx, hiddenPause) == nil {
 		err = r.locate(ctx) // it exists, but a broker may be told of a new topic a moment later
 	}
 	if err != nil {
-		return nil, fmt.Errorf("locate %s: %w", topic, err)
+		return nil, nil, fmt.Errorf("locate %s: %w", topic, err)
 	}
 	for window := int64(firstWindow); ; window *= 8 {
 		from := max(r.start, r.end-window)
-		value, err := r.newest(ctx, key, from)
+		newest, err := r.newest(ctx, from)
 		if err != nil {
-			return nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
+			return nil, nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
 		}
-		if value != nil {
-			return parsePosition(value)
-		}
-		if from == r.start {
-			return nil, nil
+		if newest[key] != nil || from == r.start {
+			return split(newest, key)
 		}
 	}
+}
+
+// split parses the records that were read. One of another slot that cannot be read is none of ours.
+func split(newest map[string][]byte, key string) (own *Position, others map[string]Position, err error) {
+	others = map[string]Position{}
+	for k, value := range newest {
+		switch p, failed := parsePosition(value); {
+		case value == nil:
+		case k == key:
+			own, err = p, failed
+		case failed == nil:
+			others[k] = *p
+		}
+	}
+	return own, others, err
 }
 
 // locate finds the partition's leader and its offsets.
@@ -142,14 +185,11 @@ func (r *tailReader) locate(ctx context.Context) error {
 	return nil
 }
 
-// newest returns the value of the last committed record with that key from an offset on.
-func (r *tailReader) newest(ctx context.Context, key string, from int64) (value []byte, err error) {
-	err = r.each(ctx, from, r.end, func(record *kgo.Record) {
-		if string(record.Key) == key {
-			value = record.Value
-		}
-	})
-	return value, err
+// newest returns the value of the last committed record of each key from an offset on.
+func (r *tailReader) newest(ctx context.Context, from int64) (values map[string][]byte, err error) {
+	values = map[string][]byte{}
+	err = r.each(ctx, from, r.end, func(record *kgo.Record) { values[string(record.Key)] = record.Value })
+	return values, err
 }
 
 // each calls use for each committed record from an offset on, up to another. It fetches by hand because it must know how far it

@@ -49,7 +49,9 @@ type Publisher struct {
 	beaten      time.Time  // when the last heartbeat was made
 	checked     time.Time  // when the publications were last compared
 	failures    int        // in a row
-	said        string     // what was logged last: "retrying", "standing by", or "" while all is well
+	trouble     trouble    // that was logged last
+
+	limits map[string]topicLimit // of topics that take smaller records than the configuration says
 
 	copier  *copier      // of tables; since the last fence
 	rows    chunkRows    // of a chunk, reused
@@ -67,8 +69,9 @@ func New(cfg Config, open func(context.Context) (Source, error), format Format) 
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
-	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, part: partBytes, now: time.Now, pause: pause}
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: pause}
 	p.copier = p.newCopier(nil)
+	p.cfg.Shape.tell = p.tellTopic
 	return p
 }
 
@@ -91,6 +94,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		if errors.Is(err, errSnapshotTaken) {
 			return nil
 		}
+		err = p.heed(err)
 		switch fateOf(err) {
 		case halt:
 			return err
@@ -172,7 +176,7 @@ func (p *Publisher) hold(ctx context.Context) error {
 		return p.checkPublications(ctx)
 	}
 	p.release()
-	if p.said != "standing by" {
+	if p.trouble.state != "standing by" {
 		p.stats.state("waiting for the slot")
 	}
 	source, err := p.open(ctx)
@@ -206,6 +210,7 @@ func historyOf(ctx context.Context, source Source) ([]outbox.TimelineSwitch, err
 func (p *Publisher) newBatch(s outbox.System) *Batch {
 	b := newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
 	b.timeline, b.history = s.Timeline, p.history
+	b.standIn, _ = p.format.(StandInKeys)
 	b.notes.longest = p.cfg.SQLTextBytes
 	return b
 }
@@ -220,6 +225,10 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if p.torn { // asked for only now: while Kafka is away, the slot is held
 		p.release()
 		return Position{}, errors.New("a giant transaction has to come again from its start")
+	}
+	if err := p.checkPrefix(p.source.System(), recorded == nil); err != nil {
+		p.release()
+		return Position{}, err
 	}
 	needed, err := p.check(recorded)
 	if err != nil {
@@ -257,7 +266,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if p.copier.dirty { // it is recorded before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
-	p.recorded, p.said = p.now(), ""
+	p.recorded, p.trouble = p.now(), trouble{}
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
 	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
 	return position, nil

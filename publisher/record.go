@@ -12,6 +12,8 @@ type Record struct {
 	Key     []byte
 	Value   []byte
 	Headers []Header
+
+	Everywhere bool // in each partition of the topic, where its event id ends in the number of the partition, save for 0
 }
 
 // Header is a Kafka record header: Key string, Value []byte.
@@ -33,4 +35,10 @@ type Format interface {
 
 	// Identity says what the log has of the old rows of a table whose change stands at a place. Errors are as those of Append.
 	Identity(relation *pgoutput.Relation, at Place) (Identity, error)
+}
+
+// StandInKeys is a Format that makes keys for records that have none, where Kafka takes no other: in compacted topics.
+type StandInKeys interface {
+	// AppendStandInKey appends the key of the record with that event id, which no other record has.
+	AppendStandInKey(dst []byte, eventID []byte) ([]byte, error)
 }

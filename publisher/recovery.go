@@ -2,8 +2,10 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 )
 
@@ -20,13 +22,73 @@ func (p *Publisher) backoff() time.Duration {
 	return wait
 }
 
-// say logs a failure if it is another kind than the last: an outage of hours is one line, not thousands.
+// trouble is a failure that lasts.
+type trouble struct {
+	state string // "retrying", "standing by"; "": all is well
+	cause string // what is wrong, without numbers that change
+	told  time.Time
+}
+
+const (
+	retell     = 5 * time.Minute  // how often a trouble that lasts is told again
+	tellOthers = 10 * time.Second // how often another one is
+)
+
+// say logs a failure that is new, and again every few minutes while it lasts: an outage of hours is some dozens of lines,
+// not thousands, and what it turns into is among them.
 func (p *Publisher) say(state string, err error) {
-	if p.said != state {
+	now, cause := p.now(), causeOf(err)
+	since := now.Sub(p.trouble.told)
+	if p.trouble.state != state || p.trouble.cause != cause && since >= tellOthers || since >= retell {
 		p.cfg.Log.Warn(state, zap.Error(err))
+		p.trouble = trouble{state, cause, now}
 	}
-	p.said = state
 	p.stats.fail(state, err)
+}
+
+// causeOf is what is the same each time that a failure comes again: the error code of Kafka, else its innermost text.
+func causeOf(err error) string {
+	if code := new(kerr.Error); errors.As(err, &code) {
+		return code.Message
+	}
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
+// heed takes from an error what the next round has to do otherwise: another topic for a table, smaller records.
+func (p *Publisher) heed(err error) error {
+	var unusable *unusableTopic
+	var small *smallTopic
+	switch {
+	case errors.As(err, &unusable):
+		table := p.owners[unusable.topic].relation
+		if table == nil {
+			return &Halt{ErrKafkaRefused, err.Error(), answers[kerr.InvalidTopicException].repair}
+		}
+		if err := p.cfg.Shape.Rename(table, unusable.why); err != nil {
+			return err
+		}
+		delete(p.owners, unusable.topic)
+	case errors.As(err, &small):
+		return p.limit(small, err)
+	}
+	return err
+}
+
+// tellTopic says that a table has another topic than is expected.
+func (p *Publisher) tellTopic(table, topic string, why error) {
+	if errors.Is(why, errOwnTopic) {
+		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))
+	} else {
+		p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
+			zap.String("table", table), zap.String("topic", topic), zap.Error(why))
+	}
+	p.stats.ownTopic()
 }
 
 // pause waits, or returns the error of ctx.

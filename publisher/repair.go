@@ -61,6 +61,7 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 		r.ID = "repair-" + p.now().UTC().Format("20060102T150405")
 		r.To.Snapshots = withCopy(r.To.Snapshots, Copy{ID: r.ID, Tables: r.Only, Resync: true, Requested: p.now().UTC()})
 	}
+	p.evictStrangers()
 	if err := p.appendRepair(&r); err != nil {
 		return r, err
 	}

@@ -12,6 +12,10 @@ import (
 type Shape struct {
 	config ShapeConfig
 	known  map[string]Topic // settings of the topics of tables, by name
+	given  map[string]int   // by "schema.table", how often it was given another topic than the template's
+	tell   func(table, topic string, why error)
+
+	version int // see Version
 }
 
 // Topic is how a topic is made, if the publisher has to make it. Zero values: the publisher's own.
@@ -19,7 +23,8 @@ type Topic struct {
 	Partitions        int32
 	ReplicationFactor int16
 	Config            map[string]string
-	Shared            bool // several tables are published to it
+	Shared            bool   // several tables are published to it
+	Own               string // what its table has instead if this one is not to be had; "": that is not known, or there is none
 }
 
 // TableShape is how one version of a table is published.
@@ -47,7 +52,7 @@ func NewShape(config ShapeConfig) (*Shape, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	return &Shape{config: config, known: map[string]Topic{}}, nil
+	return &Shape{config: config, known: map[string]Topic{}, given: map[string]int{}}, nil
 }
 
 // Includes says whether the rows of a table are published.
@@ -85,10 +90,8 @@ func (s *Shape) Table(r *pgoutput.Relation) (*TableShape, error) {
 	}
 	shape := &TableShape{Columns: make([]ColumnShape, len(r.Columns))}
 	merged := s.merge(r)
+	shape.Topic = s.topic(r, &merged)
 	var err error
-	if shape.Topic, err = s.topic(r, &merged); err != nil {
-		return nil, err
-	}
 	if err := shape.setKey(r, merged.Key); err != nil {
 		return nil, err
 	}
@@ -151,30 +154,6 @@ func union(a, b map[string]string) map[string]string {
 		}
 	}
 	return all
-}
-
-// topic names the topic of a table and remembers how it is made.
-func (s *Shape) topic(r *pgoutput.Relation, merged *settings) (string, error) {
-	name := expand(merged.Topic, s.config.Prefix, s.config.Database, r.Schema, r.Name)
-	if s.reserved(name) {
-		return "", &Halt{ErrTopicCollision, fmt.Sprintf("table %s.%s maps to topic %s, which has another use", r.Schema, r.Name, name),
-			"give the table a topic of its own in the configuration (tables: [{match, topic}]), or exclude it"}
-	}
-	if !validTopic(name) {
-		return "", misfit("give the table another topic", "topic %q: Kafka takes names of 1 to 249 characters, other than . and ..", name)
-	}
-	s.known[name] = Topic{merged.Partitions, merged.ReplicationFactor, merged.TopicConfig, merged.Shared}
-	return name, nil
-}
-
-// reserved says whether a topic is for something else than the rows of a table.
-func (s *Shape) reserved(topic string) bool {
-	name, ours := strings.CutPrefix(topic, TopicName(s.config.Prefix)+".")
-	switch name {
-	case "audit", "ddl", "dead-letter", "progress", "transaction", "message":
-		return ours
-	}
-	return ours && strings.HasPrefix(name, "outbox.") || strings.HasPrefix(topic, "__")
 }
 
 // TopicSettings returns how a topic is made.

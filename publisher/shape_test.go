@@ -67,25 +67,36 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// TestReservedTopics: a table never gets a topic that has another use.
+// A table never gets a topic that has another use, or a name that Kafka does not take: it gets one of its own.
 func TestReservedTopics(t *testing.T) {
-	for _, name := range []string{"audit", "ddl", "progress", "transaction", "message", "outbox.orders"} {
-		shape := mustShape(t, ShapeConfig{Topic: "{prefix}.{table}"})
-		if _, err := shape.Table(relation("public", name, 'd', "id")); !errors.Is(err, ErrTopicCollision) {
-			t.Errorf("table %s: error %v", name, err)
+	for _, test := range []struct{ template, table, want string }{
+		{"{prefix}.{table}", "audit", "shop.audit-"},
+		{"{prefix}.{table}", "ddl", "shop.ddl-"},
+		{"{prefix}.{table}", "dead-letter", "shop.dead-letter-"},
+		{"{prefix}.{table}", "progress", "shop.progress-"},
+		{"{prefix}.{table}", "transaction", "shop.transaction-"},
+		{"{prefix}.{table}", "message", "shop.message-"},
+		{"{prefix}.{table}", "outbox.refused", "shop.outbox.refused-"},
+		{"{prefix}.{table}", "outbox.orders", "shop.outbox.orders"},
+		{"{table}", "__consumer_offsets", "consumer_offsets-"},
+		{"{table}", "..", "..-"},
+		{"{table}", strings.Repeat("x", 250), strings.Repeat("x", 240) + "-"},
+	} {
+		var told string
+		shape := mustShape(t, ShapeConfig{Prefix: "shop", Topic: test.template})
+		shape.tell = func(table, topic string, _ error) { told = table + " " + topic }
+		got, err := shape.Table(relation("public", test.table, 'd', "id"))
+		own := strings.HasSuffix(test.want, "-")
+		if err != nil || !strings.HasPrefix(got.Topic, test.want) || own != (len(got.Topic) == len(test.want)+8) || shape.unfit(got.Topic) != nil {
+			t.Errorf("table %s: topic %q, error %v, want %s", test.table, got.Topic, err, test.want)
 		}
-	}
-	shape := mustShape(t, ShapeConfig{Topic: "{table}"})
-	for _, name := range []string{"__consumer_offsets", "__debezium-heartbeat.shop"} {
-		if _, err := shape.Table(relation("public", name, 'd', "id")); !errors.Is(err, ErrTopicCollision) {
-			t.Errorf("table %s: error %v", name, err)
+		if own != (told == "public."+test.table+" "+got.Topic) {
+			t.Errorf("table %s: told %q", test.table, told)
 		}
-	}
-	if _, err := shape.Table(relation("public", "..", 'd', "id")); err == nil {
-		t.Error("a topic named .. is accepted")
-	}
-	if _, err := shape.Table(relation("public", strings.Repeat("x", 250), 'd', "id")); err == nil {
-		t.Error("a topic of 250 characters is accepted")
+		again, _ := shape.Table(relation("public", test.table, 'd', "id"))
+		if again.Topic != got.Topic {
+			t.Errorf("table %s: topic %q, then %q", test.table, got.Topic, again.Topic)
+		}
 	}
 }
 
@@ -149,7 +160,7 @@ func TestMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Topic{6, 3, map[string]string{"a": "1", "b": "2"}, false}); !reflect.DeepEqual(shape.TopicSettings("shop.people"), want) {
+	if want := (Topic{6, 3, map[string]string{"a": "1", "b": "2"}, false, ownTopic("shop.people", "public.users", 1)}); !reflect.DeepEqual(shape.TopicSettings("shop.people"), want) {
 		t.Errorf("topic settings %+v, want %+v", shape.TopicSettings("shop.people"), want)
 	}
 	if !reflect.DeepEqual(got.Key, []int{2, 0}) {
@@ -220,10 +231,10 @@ func TestKeyOutsideIdentity(t *testing.T) {
 
 // TestSharedTopics: two tables are in one topic only if the configuration says that they share it.
 func TestSharedTopics(t *testing.T) {
-	for shared, want := range map[bool]error{false: ErrTopicCollision, true: nil} {
+	for shared, want := range map[bool]bool{false: true, true: false} {
 		shape := mustShape(t, ShapeConfig{Tables: []TableConfig{{Match: "shard_?.orders", Topic: "{prefix}.orders", Shared: shared}}})
 		taken := owners{}
-		var err error
+		var refused *unusableTopic
 		for _, schema := range []string{"shard_1", "shard_2", "shard_1"} {
 			r := relation(schema, "orders", 'd', "id")
 			plan, failed := shape.Table(r)
@@ -232,10 +243,10 @@ func TestSharedTopics(t *testing.T) {
 			}
 			var b Batch
 			b.Add(plan.Topic, Null, Null)
-			err = cmp.Or(err, taken.claim(&b, 0, &outbox.Change{Relation: r}, shape, nil))
+			refused = cmp.Or(refused, taken.claim(&b, 0, &outbox.Change{Relation: r}, shape, nil))
 		}
-		if !errors.Is(err, want) {
-			t.Errorf("shared %t: %v, want %v", shared, err, want)
+		if (refused != nil) != want {
+			t.Errorf("shared %t: %v", shared, refused)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (c Config) openSignals(ctx context.Context, recorded *Snapshots) (t *signal
 	if err != nil {
 		return nil, nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
 	}
-	if place, err = c.signalPlace(ctx, kadm.NewClient(client), recorded); err != nil {
+	if place, err = c.signalPlace(ctx, client, recorded); err != nil {
 		client.Close()
 		return nil, nil, classify(fmt.Errorf("topic of signals: %w", err))
 	}
@@ -67,20 +67,20 @@ func (c Config) openSignals(ctx context.Context, recorded *Snapshots) (t *signal
 }
 
 // signalPlace makes the topic unless it exists.
-func (c Config) signalPlace(ctx context.Context, admin *kadm.Client, recorded *Snapshots) (*SignalPlace, error) {
+func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *Snapshots) (*SignalPlace, error) {
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
-	partitions, err := ensureTopic(ctx, admin, c.SignalTopic, 1, c.ReplicationFactor, nil)
+	t, _, err := ensureTopic(ctx, client, c.SignalTopic, 1, c.ReplicationFactor, nil)
 	if err != nil {
 		return nil, err
 	}
-	if partitions > 1 {
-		return nil, &Halt{ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals have an order", c.SignalTopic, partitions), "name another one in --signal-topic"}
+	if t.partitions > 1 {
+		return nil, &Halt{ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals have an order", c.SignalTopic, t.partitions), "name another one in --signal-topic"}
 	}
 	if recorded != nil && recorded.Signals != nil && recorded.Signals.Topic == c.SignalTopic {
 		return recorded.Signals, nil
 	}
-	ends, err := admin.ListEndOffsets(ctx, c.SignalTopic)
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, c.SignalTopic)
 	if err != nil {
 		return nil, err
 	}

@@ -520,7 +520,7 @@ func (w *world) interrupt(tx *outbox.Transaction) {
 func (w *world) showAudit(tx *outbox.Transaction, records []Record) {
 	want := fmt.Sprintf(`"inserted":%d,`, len(tx.Changes))
 	if len(records) == 0 || records[0].Topic != "p.audit" || !strings.Contains(string(records[0].Value), want) {
-		panic(violation(fmt.Sprintf("no audit record with %s of the transaction that commits at %s: %q", want, tx.CommitLSN, records)))
+		panic(violation(fmt.Sprintf("no audit record with %s of the transaction that commits at %s: %+v", want, tx.CommitLSN, records)))
 	}
 	want = fmt.Sprintf(`"parts":%d,`, w.parts+1)
 	if strings.Contains(string(records[0].Value), want) != (w.parts > 0) {

@@ -216,7 +216,7 @@ func (l *shopLog) Fence(context.Context) (*Position, error) {
 func (l *shopLog) Send(_ context.Context, b *Batch) error {
 	l.shop.step()
 	for _, r := range b.Records() {
-		l.sent = append(l.sent, Record{r.Topic, bytes.Clone(r.Key), bytes.Clone(r.Value), slices.Clone(r.Headers)})
+		l.sent = append(l.sent, Record{r.Topic, bytes.Clone(r.Key), bytes.Clone(r.Value), slices.Clone(r.Headers), r.Everywhere})
 		for i := range r.Headers {
 			l.sent[len(l.sent)-1].Headers[i].Value = bytes.Clone(r.Headers[i].Value)
 		}

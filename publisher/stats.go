@@ -19,6 +19,7 @@ type Stats struct {
 	Missed       int64 // times that changes of a table turned out to be missing
 	Refused      int64 // events of the application that may not go where they were to go
 	DeadLetters  int64 // changes that are too large for a record
+	OwnTopics    int64 // tables whose topic is not that of the template
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
@@ -43,6 +44,12 @@ func (s *stats) state(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.State = state
+}
+
+func (s *stats) ownTopic() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.OwnTopics++
 }
 
 // start notes a position that was read from the log, which may be behind that of a lost database.

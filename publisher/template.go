@@ -40,5 +40,5 @@ func expand(template, prefix, database, schema, table string) string {
 
 // validTopic says whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
 func validTopic(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= 249
+	return name != "" && name != "." && name != ".." && len(name) <= maxTopicBytes
 }

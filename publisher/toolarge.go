@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -16,27 +17,31 @@ import (
 type TooLargePolicy byte
 
 const (
+	// DeadLetter tells of it in <prefix>.dead-letter, in the same Kafka transaction, and puts the whole record there in
+	// pieces. In its topic a row's record has the unavailable-value placeholder in place of its longest values, so that
+	// whoever folds the topic still has every row; a message or event has none.
+	DeadLetter TooLargePolicy = iota
 	// HaltTooLarge stops the publisher.
-	HaltTooLarge TooLargePolicy = iota
-	// DeadLetter tells of it in <prefix>.dead-letter, in the same Kafka transaction. A row's record has the
-	// unavailable-value placeholder in place of its longest values, so that whoever folds the topic still has
-	// every row; a message or event has none.
-	DeadLetter
+	HaltTooLarge
 )
 
-// ParseTooLargePolicy reads "halt", which "" is too, or "dead-letter".
+// ParseTooLargePolicy reads "dead-letter", which "" is too, or "halt".
 func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	switch name {
-	case "", "halt":
-		return HaltTooLarge, nil
-	case "dead-letter":
+	case "", "dead-letter":
 		return DeadLetter, nil
+	case "halt":
+		return HaltTooLarge, nil
 	}
 	return 0, fmt.Errorf("--record-too-large %q: want halt or dead-letter", name)
 }
 
 // IncompleteHeader names the header of a row's record that lacks values because it was too large: how many.
 const IncompleteHeader = "pgtee-left-out"
+
+// PieceHeader names the header of a piece of a record that was too large, in <prefix>.dead-letter: its number, from 1 on, and
+// how many there are, as in "2/3". The values of the pieces, one behind the other, are the value of the record.
+const PieceHeader = "pgtee-piece"
 
 // TooLarge is the error of a Format that needs a value which was too long to be held.
 type TooLarge struct {
@@ -66,9 +71,9 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 			return nil
 		}
 	}
-	c, key := &tx.Changes[i], p.batch.keyAt(start)
+	c, key, topic := &tx.Changes[i], p.batch.keyAt(start), p.batch.topicAt(start)
 	if p.cfg.TooLarge == HaltTooLarge {
-		return &Halt{ErrRecordTooLarge, fmt.Sprintf("%s, key %q: %v, a record may have %d", sourceName(c), key, large, p.cfg.MaxRecordBytes),
+		return &Halt{ErrRecordTooLarge, fmt.Sprintf("%s, key %q, topic %s: %v, a record may have %d", sourceName(c), key, topic, large, p.largest(topic)),
 			"raise max.message.bytes of the topic and --max-record-bytes, or publish it without its longest values by --record-too-large dead-letter; nothing is skipped meanwhile"}
 	}
 	return p.appendDeadLetter(tx, i, start, large)
@@ -76,31 +81,58 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 
 // tooLarge says what is too large of the records behind a place, nil if nothing is.
 func (p *Publisher) tooLarge(from place, c *outbox.Change) *TooLarge {
-	limit := int(p.cfg.MaxRecordBytes) - recordOverhead
 	if c.Omitted > 0 {
 		return &TooLarge{"its content", c.Omitted}
 	}
-	if len(p.batch.Buf)-from.bytes <= limit {
+	if len(p.limits) == 0 && len(p.batch.Buf)-from.bytes <= int(p.cfg.MaxRecordBytes)-recordOverhead {
 		return nil
 	}
-	if size := p.batch.largest(from); size > limit {
-		return &TooLarge{"its record", uint64(size)}
+	largest := 0
+	p.batch.eachSize(from, func(i, size int) {
+		if size > p.largest(p.batch.entries[i].topic)-recordOverhead {
+			largest = max(largest, size)
+		}
+	})
+	if largest == 0 {
+		return nil
 	}
-	return nil
+	return &TooLarge{"its record", uint64(largest)}
 }
 
-// largest returns the size of the largest record behind a place: key, value and headers.
-func (b *Batch) largest(from place) (largest int) {
-	h := from.headers
-	for i := from.entries; i < len(b.entries); i++ {
-		e := &b.entries[i]
-		size := len(b.slice(e.key)) + len(b.slice(e.value))
-		for ; h < len(b.headers) && b.headers[h].record == i; h++ {
-			size += len(b.headers[h].key) + len(b.slice(b.headers[h].value))
-		}
-		largest = max(largest, size)
+// topicLimit is what a topic has turned out to take. It is forgotten after a while, for it may be raised.
+type topicLimit struct {
+	bytes int
+	until time.Time
+}
+
+// limitKept is how long a limit is believed.
+const limitKept = 10 * time.Minute
+
+// largest returns how large a batch with one record may be for a topic.
+func (p *Publisher) largest(topic string) int {
+	limit, known := p.limits[topic]
+	switch {
+	case !known:
+		return int(p.cfg.MaxRecordBytes)
+	case p.now().After(limit.until):
+		delete(p.limits, topic)
+		return int(p.cfg.MaxRecordBytes)
 	}
-	return largest
+	return limit.bytes
+}
+
+// leastLimit is the smallest limit that a topic may have: below it not even a dead letter has room.
+const leastLimit = 16 << 10
+
+// limit remembers what a topic takes. It halts if the records cannot be made smaller.
+func (p *Publisher) limit(small *smallTopic, err error) error {
+	_, fits := p.owners[small.topic] // of tables, messages and events
+	have, known := p.limits[small.topic]
+	if !fits && small.topic != p.topics.deadLetter || small.bytes < leastLimit || known && small.bytes >= have.bytes {
+		return &Halt{ErrRecordTooLarge, err.Error(), fmt.Sprintf("raise max.message.bytes of topic %s to %d", small.topic, int(p.cfg.MaxRecordBytes)+batchHeader)}
+	}
+	p.limits[small.topic] = topicLimit{small.bytes, p.now().Add(limitKept)}
+	return err
 }
 
 // keyAt returns a copy of the beginning of the key of the record behind a place; nil for none.
@@ -130,6 +162,7 @@ type deadLetter struct {
 	Limit     int32           `json:"limit"`  // --max-record-bytes
 	LeftOut   []leftOut       `json:"left_out"`
 	Published bool            `json:"published"` // the row's record is in its topic, without what is left out
+	Pieces    int             `json:"pieces"`    // records behind this one that hold the whole record; 0: it was not held
 	Pgtee     json.RawMessage `json:"pgtee"`
 }
 
@@ -143,10 +176,12 @@ type leftOut struct {
 // that helps, and one that tells of it.
 func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place, large *TooLarge) error {
 	c, b := &tx.Changes[i], p.batch
+	pieces := p.pieces(c, start, large)
 	letter := deadLetter{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline, XID: tx.XID, CommitLSN: tx.CommitLSN,
 		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: sourceName(c), Topic: b.topicAt(start), Key: string(b.keyAt(start)),
-		Reason: large.Error(), Bytes: large.Bytes, Limit: p.cfg.MaxRecordBytes, Pgtee: b.AppendPgtee(nil, tx, i),
+		Reason: large.Error(), Bytes: large.Bytes, Limit: int32(p.largest(b.topicAt(start))), Pgtee: b.AppendPgtee(nil, tx, i),
+		Pieces: len(pieces),
 	}
 	switch c.Op {
 	case outbox.Event:
@@ -156,7 +191,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place,
 	}
 	b.cut(start)
 	var err error
-	if letter.LeftOut, err = p.appendIncomplete(tx, i, start); err != nil {
+	if letter.LeftOut, err = p.appendIncomplete(tx, i, start, letter.Topic); err != nil {
 		return err
 	}
 	if letter.Published = len(letter.LeftOut) > 0; letter.Published {
@@ -166,12 +201,43 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place,
 	if err != nil {
 		return err
 	}
-	from := len(b.Buf)
-	b.Buf = append(b.Buf, value...)
 	b.mark(string(b.ordinal) + ".dead-letter")
-	b.Add(p.topics.deadLetter, Null, from)
+	p.addLetter(value)
+	for n, piece := range pieces {
+		p.addLetter(piece)
+		b.Header(PieceHeader, fmt.Appendf(nil, "%d/%d", n+1, len(pieces)))
+	}
 	b.deadLetters++
 	return nil
+}
+
+// addLetter adds a record to the dead letters. Its key is its event id: none is compacted away.
+func (p *Publisher) addLetter(value []byte) {
+	b := p.batch
+	key := len(b.Buf)
+	b.Buf = b.AppendEventID(b.Buf)
+	from := len(b.Buf)
+	b.Buf = append(b.Buf, value...)
+	b.Add(p.topics.deadLetter, key, from)
+}
+
+// pieces returns the value of the largest record behind a place in pieces that the dead letters take; none if the log's
+// change was not held as a whole.
+func (p *Publisher) pieces(c *outbox.Change, start place, large *TooLarge) (pieces [][]byte) {
+	b, whole, largest := p.batch, Null, 0
+	b.eachSize(start, func(i, size int) {
+		if size > largest {
+			whole, largest = i, size
+		}
+	})
+	if c.Omitted > 0 || whole == Null || uint64(largest) != large.Bytes {
+		return nil
+	}
+	room := p.largest(p.topics.deadLetter) - 2*recordOverhead
+	for rest := b.slice(b.entries[whole].value); len(rest) > 0; rest = rest[len(pieces[len(pieces)-1]):] {
+		pieces = append(pieces, slices.Clone(rest[:min(room, len(rest))]))
+	}
+	return pieces
 }
 
 func (b *Batch) topicAt(from place) string {
@@ -183,14 +249,14 @@ func (b *Batch) topicAt(from place) string {
 
 // appendIncomplete appends the records of a row without its longest values: the fewest that let it fit, by powers of
 // four. It returns them, none if no record can be made: then nothing is appended.
-func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start place) ([]leftOut, error) {
+func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start place, topic string) ([]leftOut, error) {
 	c := &tx.Changes[i]
 	if c.Relation == nil || c.Op == outbox.Truncate {
 		return nil, nil
 	}
 	whole := *c
 	defer func() { *c = whole }()
-	for longest := int(p.cfg.MaxRecordBytes) / 2; longest > 0; longest /= 4 {
+	for longest := p.largest(topic) / 2; longest > 0; longest /= 4 {
 		var left []leftOut
 		c.Old, c.New, left = withoutLong(&whole, longest)
 		p.batch.repeat = 0

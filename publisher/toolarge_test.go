@@ -74,15 +74,16 @@ func TestTooLarge(t *testing.T) {
 		value   string // of the row's record; "": it has none
 		leftOut string
 		reason  string
+		whole   string // of the record, in pieces
 	}{
-		"a large value":         {row(tupleOf("7", "a title", big, "more")), "a title?more", "[{body 200000}]", "its record"},
-		"a value left out":      {row(omittedLast(tupleOf("7", "a title", half))), "a title" + half + "?", "[{more 1000000000}]", "column more has 1000000000 bytes"},
-		"many":                  {row(tupleOf("7", half, half, half)), "???", "[{title 40000} {body 40000} {more 40000}]", "its record"},
-		"the key itself":        {row(tupleOf(big, "a", "b", "c")), "", "[]", "its record"},
-		"a message":             {outbox.Change{Op: outbox.Message, Note: -1, Prefix: "app", Content: nil, Omitted: 5_000_000}, "", "[]", "its content has 5000000 bytes"},
-		"an event":              {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{Topic: "orders", Key: []byte("k"), Payload: []byte(big)}}, "", "[]", "its record"},
-		"an event not held":     {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{}, Omitted: 5_000_000}, "", "[]", "its content"},
-		"of the whole identity": {outbox.Change{Op: outbox.Insert, Note: -1, Relation: docs('f'), New: tupleOf("7", "t", big, "m")}, "t?m", "[{body 200000}]", "its record"},
+		"a large value":         {row(tupleOf("7", "a title", big, "more")), "a title?more", "[{body 200000}]", "its record", "a title" + big + "more"},
+		"a value left out":      {row(omittedLast(tupleOf("7", "a title", half))), "a title" + half + "?", "[{more 1000000000}]", "column more has 1000000000 bytes", ""},
+		"many":                  {row(tupleOf("7", half, half, half)), "???", "[{title 40000} {body 40000} {more 40000}]", "its record", half + half + half},
+		"the key itself":        {row(tupleOf(big, "a", "b", "c")), "", "[]", "its record", "abc"},
+		"a message":             {outbox.Change{Op: outbox.Message, Note: -1, Prefix: "app", Content: nil, Omitted: 5_000_000}, "", "[]", "its content has 5000000 bytes", ""},
+		"an event":              {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{Topic: "orders", Key: []byte("k"), Payload: []byte(big)}}, "", "[]", "its record", big},
+		"an event not held":     {outbox.Change{Op: outbox.Event, Note: -1, Event: &outbox.EventRecord{}, Omitted: 5_000_000}, "", "[]", "its content", ""},
+		"of the whole identity": {outbox.Change{Op: outbox.Insert, Note: -1, Relation: docs('f'), New: tupleOf("7", "t", big, "m")}, "t?m", "[{body 200000}]", "its record", "t" + big + "m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tx := &outbox.Transaction{XID: 1, CommitLSN: 0x100, EndLSN: 0x130, Changes: []outbox.Change{c.change, row(tupleOf("8", "small", "b", "m"))}}
@@ -106,6 +107,21 @@ func TestTooLarge(t *testing.T) {
 			if letter.Published != (c.value != "") || fmt.Sprint(letter.LeftOut) != c.leftOut || !strings.HasPrefix(letter.Reason, c.reason) || len(letter.Key) > maxToldKeyBytes {
 				t.Errorf("dead letter: %.500s", records[0].Value)
 			}
+			if string(records[0].Key) != string(records[0].Headers[0].Value) {
+				t.Errorf("the key of the dead letter is %q", records[0].Key)
+			}
+			var whole []byte
+			for n := range letter.Pieces {
+				piece := records[1+n]
+				if h := piece.Headers[1]; h.Key != PieceHeader || string(h.Value) != fmt.Sprintf("%d/%d", n+1, letter.Pieces) || len(piece.Value) > 100_000 || string(piece.Key) == string(records[0].Key) {
+					t.Errorf("piece %d: %q, %q, %d bytes", n, piece.Key, piece.Headers, len(piece.Value))
+				}
+				whole = append(whole, piece.Value...)
+			}
+			if string(whole) != c.whole {
+				t.Errorf("the pieces hold %d bytes, want %d", len(whole), len(c.whole))
+			}
+			records = records[letter.Pieces:]
 			if len(records) != 3 || p.batch.deadLetters != 1 || string(records[1].Key) != "8" {
 				t.Errorf("%d records, %d dead letters", len(records), p.batch.deadLetters)
 			}
@@ -145,7 +161,7 @@ func TestTooLargeRowOfASnapshot(t *testing.T) {
 	for _, r := range p.batch.Records() {
 		got = append(got, r.Topic+" "+string(r.Headers[0].Value[strings.LastIndex(string(r.Headers[0].Value), "/")+1:]))
 	}
-	const want = "[shop.public.docs snapshot.c.0 shop.dead-letter snapshot.c.0.dead-letter shop.public.docs snapshot.c.1 shop.dead-letter snapshot.c.1.dead-letter]"
+	const want = "[shop.public.docs snapshot.c.0 shop.dead-letter snapshot.c.0.dead-letter shop.dead-letter snapshot.c.0.dead-letter.1 shop.dead-letter snapshot.c.0.dead-letter.2 shop.dead-letter snapshot.c.0.dead-letter.3 shop.public.docs snapshot.c.1 shop.dead-letter snapshot.c.1.dead-letter]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("%s, want %s", got, want)
 	}

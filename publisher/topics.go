@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // topics are the topics of a prefix that are not of a table.
@@ -43,35 +46,48 @@ type owner struct {
 	relation *pgoutput.Relation // of its last record: most need no comparison of names
 }
 
-// claim refuses a record of the batch, from the given one on, whose topic another table has, unless the shape
-// lets them share it. Events own no topic, and are refused in that of a table.
-func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router *Router) error {
+// claim returns an error for a record of the batch, from the given one on, whose topic another table has, unless the shape
+// lets them share it. Events share their topics, and are refused in that of a table.
+func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router *Router) *unusableTopic {
 	for i := from; i < len(b.entries); i++ {
 		e := &b.entries[i]
 		have, known := o[e.topic]
-		if e.event {
-			if known {
-				b.Refuse(i, router.Refused(), e.topic, fmt.Errorf("the topic of %s", have.name))
-			}
+		switch {
+		case e.event && known && have.name != eventsOwner:
+			b.Refuse(i, router.Refused(), e.topic, fmt.Errorf("the topic of %s", have.name))
+			continue
+		case e.event && !known && len(o) < maxKnownTopics:
+			o[e.topic] = owner{name: eventsOwner}
+			continue
+		case e.event:
+			continue
+		case known && c.Relation != nil && have.relation == c.Relation:
 			continue
 		}
-		if known && c.Relation != nil && have.relation == c.Relation {
-			continue
+		next := owner{sourceName(c), c.Relation}
+		if known && !have.is(next) && !(c.Relation != nil && shape.TopicSettings(e.topic).Shared) {
+			return &unusableTopic{e.topic, fmt.Errorf("it is that of %s", have.name)}
 		}
-		name := sourceName(c)
-		if known && have.name != name && !(c.Relation != nil && shape.TopicSettings(e.topic).Shared) {
-			return &Halt{ErrTopicCollision, fmt.Sprintf("%s and %s both map to topic %s", have.name, name, e.topic), "give one of them another topic or exclude it, or say that the topic is shared (tables: [{match, topic, shared: true}])"}
-		}
-		o[e.topic] = owner{name, c.Relation}
+		o[e.topic] = next
 	}
 	return nil
 }
+
+// eventsOwner owns the topics of the application's events.
+const eventsOwner = "events of the application"
+
+// is says whether two owners are the same one: a table that was renamed is.
+func (o owner) is(other owner) bool {
+	return o.name == other.name || o.relation != nil && other.relation != nil && o.relation.OID != 0 && o.relation.OID == other.relation.OID
+}
+
+// batchHeader is more than the header of a batch needs.
+const batchHeader = 64 << 10
 
 // topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says.
 func (c Config) topicConfigs(own map[string]string) map[string]*string {
 	configs := map[string]*string{}
 	if c.MaxRecordBytes > defaultRecordBytes {
-		const batchHeader = 64 << 10 // more than it needs
 		configs["max.message.bytes"] = kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))
 	}
 	for name, value := range own {
@@ -92,29 +108,37 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 		if e.topic == last {
 			continue
 		}
-		err := l.known[e.topic]
+		err := l.known[e.topic].refused
 		if err != nil && e.event && e.topic != l.cfg.Router.Refused() {
 			err = l.refuse(ctx, b, i, err)
 		}
 		if err != nil {
-			return err
+			return l.unusable(e.topic, err)
 		}
 		last = e.topic
 	}
 	return nil
 }
 
+// unusable says what it means that Kafka does not take a topic: if its name is the reason, a table can have another one.
+func (l *kafkaLog) unusable(topic string, why error) error {
+	if l.cfg.Shape.TopicSettings(topic).Own != "" && (errors.Is(why, errOwnTopic) || errors.Is(why, kerr.InvalidTopicException)) {
+		return &unusableTopic{topic, why}
+	}
+	return why
+}
+
 // refuse sends an event whose topic Kafka does not take to the one for such events.
 func (l *kafkaLog) refuse(ctx context.Context, b *Batch, i int, why error) error {
 	topic := l.cfg.Router.Refused()
 	b.Refuse(i, topic, b.entries[i].topic, why)
-	if err, known := l.known[topic]; known {
-		return err
+	if known := l.known[topic]; known != nil {
+		return known.refused
 	}
 	if err := l.learn(ctx, []string{topic}); err != nil {
 		return err
 	}
-	return l.known[topic]
+	return l.known[topic].refused
 }
 
 // maxKnownTopics bounds what is remembered of topics; it is learnt again.
@@ -162,60 +186,83 @@ func (l *kafkaLog) learn(ctx context.Context, topics []string) error {
 	if len(topics) == 0 {
 		return nil
 	}
-	found, err := kadm.NewClient(l.client).ListTopics(ctx, topics...)
+	found, err := findTopics(ctx, l.client, l.withOwn(topics)...)
 	if err != nil {
 		return fmt.Errorf("look for topics: %w", err)
 	}
 	var missing []string
 	for _, topic := range topics {
-		if d, ok := found[topic]; ok && d.Err == nil {
-			l.known[topic] = nil
-		} else {
+		switch {
+		case found[l.cfg.Shape.TopicSettings(topic).Own] != nil:
+			l.known[topic] = &brokerTopic{refused: errOwnTopic}
+		case found[topic] != nil:
+			l.known[topic] = found[topic]
+		default:
 			missing = append(missing, topic)
 		}
 	}
-	return l.createAll(ctx, missing)
+	if err := l.createAll(ctx, missing); err != nil {
+		return err
+	}
+	l.describe(ctx, topics...)
+	for _, topic := range topics {
+		l.known[topic].compacted = l.known[topic].compacted || l.keyed[topic]
+	}
+	return l.checkDurable(topics)
+}
+
+// withOwn returns topics, and those that their tables may have in place of them.
+func (l *kafkaLog) withOwn(topics []string) []string {
+	all := slices.Clone(topics)
+	for _, topic := range topics {
+		if own := l.cfg.Shape.TopicSettings(topic).Own; own != "" {
+			all = append(all, own)
+		}
+	}
+	return all
 }
 
 func (l *kafkaLog) createAll(ctx context.Context, topics []string) error {
 	for len(topics) > 0 {
 		some := topics[:together(topics)]
 		topics = topics[len(some):]
+		made := make([]*brokerTopic, len(some))
 		errs := make([]error, len(some))
 		var creating sync.WaitGroup
 		for i, topic := range some {
-			creating.Go(func() { errs[i] = l.create(ctx, topic) })
+			creating.Go(func() { made[i], errs[i] = l.create(ctx, topic) })
 		}
 		creating.Wait()
 		for i, topic := range some {
-			if errs[i] != nil && !isRefusal(errs[i]) {
+			if a, answered := answerTo(errs[i]); errs[i] != nil && (!answered || a.repair == "") {
 				return errs[i]
 			}
-			l.known[topic] = errs[i]
+			if l.known[topic] = made[i]; errs[i] != nil {
+				l.known[topic] = &brokerTopic{refused: errs[i]}
+			}
 		}
 	}
 	return nil
 }
 
 // create creates a topic of records unless it exists.
-func (l *kafkaLog) create(ctx context.Context, topic string) error {
+func (l *kafkaLog) create(ctx context.Context, topic string) (*brokerTopic, error) {
 	own := l.cfg.Shape.TopicSettings(topic)
 	orDefault(&own.Partitions, l.cfg.Partitions)
 	orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
-	_, err := ensureTopic(ctx, kadm.NewClient(l.client), topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config))
-	return err
+	made, _, err := ensureTopic(ctx, l.client, topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config))
+	return made, err
 }
 
-// ensureTopic creates a topic unless it exists; then it returns how many partitions that has. For one
-// that exists the right to create topics is not needed.
-func ensureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (existing int, err error) {
-	_, refused := admin.CreateTopic(ctx, partitions, replicas, configs, topic)
+// ensureTopic creates a topic unless it exists. For one that exists the right to create topics is not needed.
+func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (t *brokerTopic, created bool, err error) {
+	made, refused := kadm.NewClient(client).CreateTopic(ctx, partitions, replicas, configs, topic)
 	if refused == nil {
-		return 0, nil
+		return &brokerTopic{partitions: int(max(made.NumPartitions, partitions)), replicas: int(made.ReplicationFactor)}, true, nil
 	}
-	details, err := admin.ListTopics(ctx, topic)
-	if err != nil || !details.Has(topic) || details[topic].Err != nil {
-		return 0, fmt.Errorf("create topic %s: %w", topic, refused)
+	found, err := findTopics(ctx, client, topic)
+	if err != nil || found[topic] == nil {
+		return nil, false, fmt.Errorf("create topic %s: %w", topic, inWords(refused, made.ErrMessage))
 	}
-	return len(details[topic].Partitions), nil
+	return found[topic], false, nil
 }

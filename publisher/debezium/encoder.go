@@ -17,6 +17,7 @@ type Encoder struct {
 	context []publisher.Header
 	codecs  codecs
 
+	truncation  *publisher.Schema // of a flat record of TRUNCATE
 	tables      map[uint32]*table // by OID, of the newest Relation
 	collections map[string]*collection
 	transaction transaction
@@ -32,7 +33,11 @@ type Encoder struct {
 }
 
 // topics are those that are not of a table.
-type topics struct{ messages, transaction, heartbeat string }
+type topics struct {
+	messages, transaction, heartbeat string
+
+	standIn, truncate string // of no record: they name subjects of schemas
+}
 
 var _ publisher.Format = (*Encoder)(nil)
 
@@ -54,11 +59,13 @@ func New(config Config) *Encoder {
 		config.Router, _ = publisher.NewRouter(config.Prefix, nil) // cannot fail without topics
 	}
 	return &Encoder{
-		config:      config,
-		source:      sourceHead(&config),
-		topics:      topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix)},
+		config: config,
+		source: sourceHead(&config),
+		topics: topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix),
+			publisher.TopicName(config.Prefix, "stand-in"), publisher.TopicName(config.Prefix, "truncate")},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),
+		truncation:  config.Flat.truncateSchema(),
 		tables:      map[uint32]*table{},
 		collections: map[string]*collection{},
 	}
@@ -236,9 +243,10 @@ func (e *Encoder) Identity(relation *pgoutput.Relation, at publisher.Place) (pub
 	return t.identity, nil
 }
 
-// table returns the plan of a Relation, made for a change at a place. A new pointer is a new version of the table.
+// table returns the plan of a Relation, made for a change at a place. A new pointer is a new version of the table; a new version
+// of the shape may give it another topic.
 func (e *Encoder) table(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
-	if t := e.tables[relation.OID]; t != nil && t.relation == relation {
+	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.config.Shape.Version() {
 		return t, nil
 	}
 	t, err := e.plan(relation, at)

@@ -42,6 +42,9 @@ func (w *writer) value(op byte, key int, before, after *row) error {
 	}
 	switch w.config.Envelope {
 	case Flat:
+		if op == 't' {
+			return w.flatTruncate()
+		}
 		if err := w.flat(op, before, after); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // FlatConfig is how rows are flattened, by the settings of Debezium's ExtractNewRecordState. A record is the
-// row after the change; TRUNCATE has none.
+// row after the change. That of TRUNCATE, which ExtractNewRecordState drops, has no row: see flatTruncate.
 type FlatConfig struct {
 	Deletes DeleteMode  // delete.tombstone.handling.mode
 	Fields  []FlatField // add.fields

@@ -311,10 +311,9 @@ func TestRefusedShapes(t *testing.T) {
 		shape publisher.ShapeConfig
 		want  string
 	}{
-		"unkeyed":  {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
-		"key":      {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
-		"filter":   {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
-		"reserved": {publisher.ShapeConfig{Topic: "{prefix}.audit"}, "topic .audit, which has another use"},
+		"unkeyed": {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
+		"key":     {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
+		"filter":  {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
 	} {
 		log := &pgoutput.Relation{OID: 3, Schema: "public", Name: "log", Identity: 'd', Columns: []pgoutput.Column{{Name: "text", Type: 25, TypeMod: -1}}}
 		got := summaryOf(t, shaped(t, Config{}, test.shape), outbox.Change{Op: outbox.Insert, Relation: log, New: tuple("x")})

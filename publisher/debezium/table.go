@@ -12,6 +12,7 @@ import (
 // table is the plan for one version of a table: what is the same for each of its rows.
 type table struct {
 	relation *pgoutput.Relation
+	version  int    // of the shape
 	excluded bool   // no record at all
 	name     []byte // "schema.table" as JSON
 	topic    string
@@ -60,14 +61,16 @@ type row struct {
 // plan asks the catalog, once for each version of the table.
 func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
+	version := e.config.Shape.Version()
 	if err != nil || shape.Excluded {
-		return &table{relation: relation, excluded: true, identity: publisher.LoggedIdentity(relation)}, err
+		return &table{relation: relation, version: version, excluded: true, identity: publisher.LoggedIdentity(relation)}, err
 	}
 	if err := checkNames(relation); err != nil {
 		return nil, err
 	}
 	t := &table{
 		relation: relation,
+		version:  version,
 		name:     publisher.AppendJSONString(nil, relation.Schema+"."+relation.Name),
 		topic:    shape.Topic,
 		filter:   shape.Filter,

@@ -87,12 +87,13 @@ func (w *writer) write(op byte, before, after *row, m move) error {
 	return w.record(op, key, before, after, m)
 }
 
+// truncate writes the record that ends every row of the table, into each partition of its topic.
 func (w *writer) truncate() error {
-	if w.config.Envelope == Flat {
-		w.count()
-		return nil
+	if err := w.record('t', publisher.Null, nil, nil, stays); err != nil {
+		return err
 	}
-	return w.record('t', publisher.Null, nil, nil, stays)
+	w.batch.Everywhere()
+	return nil
 }
 
 // record adds the record whose key starts at key.

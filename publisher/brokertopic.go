@@ -1,0 +1,208 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// brokerTopic is a topic as Kafka has it. What cannot be asked, for want of the right DESCRIBE_CONFIGS, is zero.
+type brokerTopic struct {
+	refused    error // why no record can go there; nil: they can
+	partitions int
+	replicas   int
+	compacted  bool // Kafka takes no record without a key
+	largest    int  // bytes of a batch
+	inSync     int  // min.insync.replicas
+	unclean    bool // unclean.leader.election.enable
+}
+
+// unusableTopic is the error of a table whose topic is not to be had: it needs another one.
+type unusableTopic struct {
+	topic string
+	why   error
+}
+
+func (e *unusableTopic) Error() string { return fmt.Sprintf("topic %s: %v", e.topic, e.why) }
+func (e *unusableTopic) Unwrap() error { return e.why }
+
+// smallTopic is the error of a topic that takes smaller records than were made.
+type smallTopic struct {
+	topic string
+	bytes int // of the largest that it takes
+	err   error
+}
+
+func (e *smallTopic) Error() string {
+	return fmt.Sprintf("topic %s takes records of up to %d bytes: %v", e.topic, e.bytes, e.err)
+}
+func (e *smallTopic) Unwrap() error { return e.err }
+
+// errOwnTopic: what a table had before is where its rows belong.
+var errOwnTopic = errors.New("the table has had a topic of its own before")
+
+// describe asks how topics are configured. It needs a right that a publisher may lack: then it learns nothing.
+func (l *kafkaLog) describe(ctx context.Context, topics ...string) {
+	if len(topics) == 0 {
+		return
+	}
+	configs, _ := kadm.NewClient(l.client).DescribeTopicConfigs(ctx, topics...)
+	for _, topic := range configs {
+		if known := l.known[topic.Name]; known != nil && topic.Err == nil {
+			known.configure(topic.Configs)
+		}
+	}
+}
+
+func (t *brokerTopic) configure(configs []kadm.Config) {
+	segment := math.MaxInt
+	for _, c := range configs {
+		number, _ := strconv.Atoi(c.MaybeValue())
+		switch c.Key {
+		case "cleanup.policy":
+			t.compacted = strings.Contains(c.MaybeValue(), "compact")
+		case "max.message.bytes":
+			t.largest = number
+		case "segment.bytes":
+			segment = number
+		case "min.insync.replicas":
+			t.inSync = number
+		case "unclean.leader.election.enable":
+			t.unclean = c.MaybeValue() == "true"
+		}
+	}
+	t.largest = min(t.largest, segment)
+}
+
+// batchBytes is how large a batch of records may be for a topic. Kafka's client asks from other goroutines.
+func (l *kafkaLog) batchBytes(topic string) int32 {
+	if largest, known := l.largest.Load(topic); known {
+		return largest.(int32)
+	}
+	return l.cfg.MaxRecordBytes
+}
+
+// fit makes sure that the topics of a batch take its records, whose form the publisher has chosen before it knew them.
+func (l *kafkaLog) fit(ctx context.Context, b *Batch) error {
+	var last string
+	for i := range b.entries {
+		e := &b.entries[i]
+		if e.everywhere {
+			if err := l.recount(ctx, e.topic); err != nil {
+				return err
+			}
+		}
+		if e.topic == last {
+			continue
+		}
+		last = e.topic
+		switch limit := l.known[e.topic].largest; {
+		case limit == 0:
+		case limit >= int(l.cfg.MaxRecordBytes):
+			l.largest.Delete(e.topic)
+		default:
+			l.largest.Store(e.topic, int32(max(limit, minBatchBytes)))
+			if size := b.largestOf(e.topic); size > limit-recordOverhead {
+				return &smallTopic{e.topic, limit, fmt.Errorf("one has %d", size)}
+			}
+		}
+	}
+	return nil
+}
+
+// minBatchBytes is the smallest batch that Kafka's client can be told to make.
+const minBatchBytes = 512
+
+// recount asks how many partitions a topic has, for records that go into each of them. If it has got more, the client does
+// not know all of them, and is made anew.
+func (l *kafkaLog) recount(ctx context.Context, topic string) error {
+	found, err := findTopics(ctx, l.client, topic)
+	if err != nil {
+		return classify(fmt.Errorf("partitions of topic %s: %w", topic, err))
+	}
+	now := found[topic]
+	if now == nil {
+		return nil // a broker may be told of a new topic a moment later
+	}
+	if known := l.known[topic]; known.partitions != now.partitions {
+		return fmt.Errorf("topic %s has %d partitions, it had %d: asked again", topic, now.partitions, known.partitions)
+	}
+	return nil
+}
+
+// findTopics asks a broker, and no cache, for topics. Those that are not there, or must not be seen, are left out.
+func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[string]*brokerTopic, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		request.Topics = append(request.Topics, topic)
+	}
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]*brokerTopic{}
+	for _, topic := range response.Topics {
+		if topic.ErrorCode == 0 && topic.Topic != nil && len(topic.Partitions) > 0 {
+			found[*topic.Topic] = &brokerTopic{partitions: len(topic.Partitions), replicas: len(topic.Partitions[0].Replicas)}
+		}
+	}
+	return found, nil
+}
+
+// refused says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
+// client is closed.
+func (l *kafkaLog) refusedRecords(ctx context.Context, topic string, err error) error {
+	before := l.known[topic]
+	if before == nil {
+		return classify(err)
+	}
+	switch {
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		used := int(l.batchBytes(topic))
+		now := *before
+		l.known[topic] = &now
+		l.describe(ctx, topic)
+		if now.largest == 0 || now.largest >= used {
+			now.largest = used / 2 // it cannot be asked, or another limit binds: less is tried
+		}
+		l.largest.Store(topic, int32(max(now.largest, minBatchBytes)))
+		return &smallTopic{topic, now.largest, err}
+	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
+		l.keyed[topic] = true // most likely: it has become compacted, or it cannot be asked
+		return fmt.Errorf("%w: tried again with a key in each record", err)
+	}
+	return classify(err)
+}
+
+// largestOf returns the size of the largest record for a topic: key, value and headers.
+func (b *Batch) largestOf(topic string) (largest int) {
+	b.eachSize(place{}, func(i, size int) {
+		if b.entries[i].topic == topic {
+			largest = max(largest, size)
+		}
+	})
+	return largest
+}
+
+// eachSize calls use with the number and the size of each record behind a place.
+func (b *Batch) eachSize(from place, use func(i, size int)) {
+	h := from.headers
+	for i := from.entries; i < len(b.entries); i++ {
+		e := &b.entries[i]
+		size := len(b.slice(e.key)) + len(b.slice(e.value))
+		for ; h < len(b.headers) && b.headers[h].record == i; h++ {
+			size += len(b.headers[h].key) + len(b.slice(b.headers[h].value))
+		}
+		use(i, size)
+	}
+}

@@ -1,0 +1,264 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// publishAll runs a publisher until Kafka holds the transactions, and returns it, or the error that stops it.
+func publishAll(t *testing.T, cfg Config, format Format, transactions ...*outbox.Transaction) (*Publisher, error) {
+	t.Helper()
+	source := listOf(transactions...)
+	last := transactions[len(transactions)-1].EndLSN
+	p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), format)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	for p.Stats().Acked < last {
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Fatalf("nothing is published within the time: %+v", p.Stats())
+			}
+			return p, err
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	return p, <-done
+}
+
+func mustCreate(t *testing.T, brokers []string, topic string, partitions int32, configs map[string]string) {
+	t.Helper()
+	all := map[string]*string{}
+	for name, value := range configs {
+		all[name] = kadm.StringPtr(value)
+	}
+	if _, err := kadm.NewClient(testClient(t, brokers)).CreateTopic(t.Context(), partitions, 1, all, topic); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keylessFormat has a record without a key for each change; that of TRUNCATE goes everywhere.
+type keylessFormat struct{ tableFormat }
+
+func (keylessFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+	from := len(b.Buf)
+	b.Buf = append(b.Buf, byte(tx.Changes[i].Op))
+	b.Add("shop.public.docs", Null, from)
+	if tx.Changes[i].Op == outbox.Truncate {
+		b.Everywhere()
+	}
+	return nil
+}
+
+func docsChange(end outbox.LSN, ops ...outbox.Op) *outbox.Transaction {
+	tx := &outbox.Transaction{XID: 7, CommitLSN: end - 8, EndLSN: end}
+	for n, op := range ops {
+		tx.Changes = append(tx.Changes, outbox.Change{Op: op, Note: -1, Ordinal: n, Relation: docs('d')})
+	}
+	return tx
+}
+
+// A record without a key has one of its own where Kafka compacts the topic, and only there. TRUNCATE is in each partition,
+// once, the rest of what has no key in the first.
+func TestRecordsWithoutKey(t *testing.T) {
+	for _, policy := range []string{"delete", "compact", "compact,delete"} {
+		cfg := testConfig(fakeKafka(t).ListenAddrs())
+		mustCreate(t, cfg.Brokers, "shop.public.docs", 3, map[string]string{"cleanup.policy": policy})
+		if _, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert, outbox.Truncate, outbox.Insert)); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		keys := map[string]bool{}
+		for _, r := range committed(t, cfg.Brokers, "shop.public.docs", 5) {
+			id := string(eventIDOf(r.Headers))
+			got = append(got, fmt.Sprintf("%d %s %s", r.Partition, r.Value, id[strings.LastIndex(id, "/")+1:]))
+			keys[string(r.Key)] = true
+			if (r.Key != nil) != (policy != "delete") || r.Key != nil && string(r.Key) != id {
+				t.Errorf("%s: record %s has key %q", policy, id, r.Key)
+			}
+		}
+		slices.Sort(got)
+		if want := []string{"0 I 0", "0 I 2", "0 T 1", "1 T 1.1", "2 T 1.2"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", policy, got, want)
+		}
+		if policy != "delete" && len(keys) != 5 {
+			t.Errorf("%s: %d keys", policy, len(keys))
+		}
+	}
+}
+
+// A topic that has become compacted, or whose settings must not be asked, refuses records without a key: they get one.
+func TestTopicThatTurnsOutToBeCompacted(t *testing.T) {
+	cluster := fakeKafka(t)
+	refused := 0
+	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		produce := request.(*kmsg.ProduceRequest)
+		response := produce.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range produce.Topics {
+			if topic.Topic != "shop.public.docs" || refused > 0 {
+				continue // it is sent again
+			}
+			answered := kmsg.ProduceResponseTopic{Topic: topic.Topic, TopicID: topic.TopicID}
+			for _, partition := range topic.Partitions {
+				answered.Partitions = append(answered.Partitions, kmsg.ProduceResponseTopicPartition{Partition: partition.Partition, ErrorCode: kerr.InvalidRecord.Code})
+			}
+			response.Topics = append(response.Topics, answered)
+		}
+		refused += len(response.Topics)
+		return response, nil, len(response.Topics) > 0
+	})
+	cfg := testConfig(cluster.ListenAddrs())
+	if _, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert)); err != nil {
+		t.Fatal(err)
+	}
+	if r := committed(t, cfg.Brokers, "shop.public.docs", 1)[0]; r.Key == nil || refused == 0 {
+		t.Errorf("key %q after %d refusals", r.Key, refused)
+	}
+}
+
+// A partition that is added while the publisher runs has its TRUNCATE, too.
+func TestTruncateOfATopicThatGrows(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	l := newKafkaLog(cfg)
+	defer l.Close()
+	mustFence(t, l)
+	truncate := func() *Batch {
+		b := newBatch("7300", "pgtee", Normalised)
+		b.Buf = append(b.Buf, 'T')
+		b.Add("shop.public.docs", Null, 0)
+		b.Everywhere()
+		return b
+	}
+	mustPublish(t, l, truncate(), testPosition(100))
+	if _, err := kadm.NewClient(testClient(t, cfg.Brokers)).CreatePartitions(t.Context(), 2, "shop.public.docs"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Publish(t.Context(), truncate(), testPosition(200)); err == nil || fateOf(err) != retry {
+		t.Fatalf("new partitions are not noticed: %v", err)
+	}
+	if p := mustFence(t, l); p.EndLSN != 100 {
+		t.Fatalf("position %v", p)
+	}
+	mustPublish(t, l, truncate(), testPosition(200))
+	committed(t, cfg.Brokers, "shop.public.docs", 4)
+}
+
+// incompressible is a text of n bytes that takes as many when it is compressed, nearly.
+func incompressible(n int) string {
+	random := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = byte(random.Uint32())
+	}
+	return string(text)
+}
+
+// docsRow is a row with one long value.
+func docsRow(end outbox.LSN, body int) *outbox.Transaction {
+	tx := docsChange(end, outbox.Insert)
+	tx.Changes[0].New = tupleOf("7", "t", incompressible(body), "m")
+	return tx
+}
+
+// The limit of a topic counts where it is lower than that of the publisher, whether it can be asked or not.
+func TestTopicThatTakesLess(t *testing.T) {
+	for name, prepare := range map[string]func(*kfake.Cluster){
+		"told":     func(*kfake.Cluster) {},
+		"not told": func(c *kfake.Cluster) { hideConfigs(c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := fakeKafka(t)
+			prepare(cluster)
+			cfg := testConfig(cluster.ListenAddrs())
+			mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "300000"})
+			p, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 900_000), docsRow(208, 900_000), docsRow(308, 100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows := committed(t, cfg.Brokers, "shop.public.docs", 3)
+			if string(rows[0].Value) != "t?m" || string(rows[1].Value) != "t?m" || len(rows[2].Value) != 102 {
+				t.Errorf("rows of %d, %d and %d bytes", len(rows[0].Value), len(rows[1].Value), len(rows[2].Value))
+			}
+			var letter deadLetter
+			letters := committed(t, cfg.Brokers, "shop.dead-letter", 4)
+			if err := json.Unmarshal(letters[0].Value, &letter); err != nil || letter.Pieces != 1 || letter.Topic != "shop.public.docs" || letter.Limit > 300_000 && name == "told" {
+				t.Errorf("%s: %v", letters[0].Value, err)
+			}
+			if p.Stats().DeadLetters != 2 {
+				t.Errorf("%+v", p.Stats())
+			}
+		})
+	}
+}
+
+// hideConfigs refuses to tell how topics are configured, save for that of the positions.
+func hideConfigs(c *kfake.Cluster) {
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		describe := request.(*kmsg.DescribeConfigsRequest)
+		if describe.Resources[0].ResourceName == "shop.progress" {
+			return nil, nil, false
+		}
+		response := describe.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, r := range describe.Resources {
+			response.Resources = append(response.Resources, kmsg.DescribeConfigsResponseResource{ResourceName: r.ResourceName, ResourceType: r.ResourceType, ErrorCode: kerr.TopicAuthorizationFailed.Code})
+		}
+		return response, nil, true
+	})
+}
+
+// A table whose topic's name Kafka takes for another one has a topic of its own, now and after each start, also when the name
+// has become free.
+func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	mustCreate(t, cfg.Brokers, "shop_sales.orders", 1, nil)
+	row := func(end outbox.LSN) *outbox.Transaction {
+		tx := docsChange(end, outbox.Insert)
+		tx.Changes[0].Relation = &pgoutput.Relation{OID: 5, Schema: "sales", Name: "orders"}
+		return tx
+	}
+	own := ownTopic("shop.sales.orders", "sales.orders", 1)
+	for n := range 2 {
+		cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
+		p, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, row(108), row(208+outbox.LSN(n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Stats().OwnTopics != 1 {
+			t.Errorf("%+v", p.Stats())
+		}
+		committed(t, cfg.Brokers, own, 2+n)
+		if _, err := kadm.NewClient(testClient(t, cfg.Brokers)).DeleteTopics(t.Context(), "shop_sales.orders"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A topic of pgtee's own cannot have another name: the publisher halts with the broker's words.
+func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	mustCreate(t, cfg.Brokers, "shop_audit", 1, nil)
+	_, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert))
+	if !errors.Is(err, ErrKafkaRefused) || !strings.Contains(err.Error(), "shop.audit") || !strings.Contains(err.Error(), "another --prefix") {
+		t.Error(err)
+	}
+}

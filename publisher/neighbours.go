@@ -1,0 +1,57 @@
+package publisher
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Neighbours is a Log that other slots record their positions in: those of the same prefix.
+type Neighbours interface {
+	// Others returns their positions, by what names them in the log, as of the last Fence.
+	Others() map[string]Position
+	// Evict has the next Publish delete positions.
+	Evict(names []string)
+}
+
+// checkPrefix halts a first start where another database publishes: tables of the same name would share their topics, and
+// equal keys would fold into each other.
+func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
+	log, shared := p.log.(Neighbours)
+	if !shared {
+		return nil
+	}
+	names := strangers(log.Others(), s)
+	if len(names) == 0 {
+		return nil
+	}
+	other := log.Others()[names[0]]
+	detail := fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", p.cfg.Prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339))
+	if first {
+		return &Halt{ErrPrefixTaken, detail, "use another --prefix for this database, or, if that one is published no more, run `pgtee repair --accept-divergence` to take its topics over"}
+	}
+	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("database", other.Database), zap.String("slot", other.Slot))
+	return nil
+}
+
+// strangers names the positions of other databases than that of the server.
+func strangers(others map[string]Position, s outbox.System) (names []string) {
+	for name, other := range others {
+		if other.SystemID != s.ID || other.DatabaseOID != s.DatabaseOID {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// evictStrangers takes the prefix over.
+func (p *Publisher) evictStrangers() {
+	if log, shared := p.log.(Neighbours); shared {
+		log.Evict(strangers(log.Others(), p.source.System()))
+	}
+}
