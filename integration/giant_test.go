@@ -133,29 +133,42 @@ var giantField = flag.Int("giant-field", 60_000_000, "characters of a field that
 // published without it, and the dead-letter topic tells. Neither takes more memory than others.
 func TestFieldThatNoRecordTakes(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
-	r.Start("CREATE TABLE public.docs (id int PRIMARY KEY, title text, body text);")
+	r.Watch("CREATE TABLE public.docs (id int PRIMARY KEY, title text, body text); CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);", "public.docs", "mark.mark")
+	r.Setup()
+	r.StartProxy()
+	r.publisher = r.process("publish", append(r.publishArgs(), "--record-too-large", "halt")...)
 	r.Exec(fmt.Sprintf("INSERT INTO public.docs VALUES (1, 'first', repeat('x', %d)), (2, 'second', 'short')", *giantField))
 	code, err := r.publisher.Wait(2 * time.Minute)
 	if log := r.publisher.Log(); err != nil || code != 3 || !strings.Contains(log, "column body has") || !strings.Contains(log, "--record-too-large dead-letter") {
 		t.Fatalf("exit code %d (%v): %s", code, err, log)
 	}
-	r.publisher = r.process("publish", append(r.publishArgs(), "--record-too-large", "dead-letter")...)
+	r.StartPublisher()
 	r.Exec("SELECT pg_logical_emit_message(true, 'app', repeat('m', 3000000))",
 		"UPDATE public.docs SET title = 'third', body = repeat('y', 1200000) WHERE id = 2", "DELETE FROM public.docs WHERE id = 1")
 	r.Drain()
 	const missing = "__debezium_unavailable_value"
 	r.expectDocs(missing, "short", missing, "", "")
 	var letters []string
+	pieces := 0
 	for _, record := range r.Topic("dead-letter") {
 		var letter struct {
 			Source, Key string
 			Published   bool
+			Pieces      int
+		}
+		if record.Headers["pgtee-piece"] != "" {
+			pieces--
+			continue
 		}
 		r.must(json.Unmarshal(record.Value, &letter))
+		if letter.Pieces > 0 != (letter.Key != `{"id":1}`) { // of a field that is not even held there are none
+			t.Errorf("%s: %d pieces", letter.Key, letter.Pieces)
+		}
+		pieces += letter.Pieces
 		letters = append(letters, fmt.Sprint(letter.Source, letter.Key, letter.Published))
 	}
 	want := `[table public.docs{"id":1}true logical messages with prefix app{"prefix":"app"}false table public.docs{"id":2}true]`
-	if got := fmt.Sprint(letters); got != want {
+	if got := fmt.Sprint(letters); got != want || pieces != 0 {
 		t.Errorf("dead letters %s, want %s", got, want)
 	}
 	r.Stop(r.publisher)
@@ -193,11 +206,11 @@ func TestCopiedRowTooLarge(t *testing.T) {
 			r.Exec("CREATE TABLE huge (id int "+c.key+", body text, v text)", "ALTER TABLE huge ALTER body SET STORAGE EXTERNAL",
 				"INSERT INTO huge SELECT g, repeat(E'ab\\t\\\\', CASE g WHEN 2 THEN 8000000 ELSE 3 END), 'v' || g FROM generate_series(1, 3) AS g")
 			r.Setup()
-			out, code := r.Pgtee(append(r.publishArgs(), "--snapshot", "only")...)
+			out, code := r.Pgtee(append(r.publishArgs(), "--snapshot", "only", "--record-too-large", "halt")...)
 			if code != 3 || !strings.Contains(out, "column body has 32000000 bytes") || !strings.Contains(out, "--record-too-large dead-letter") {
 				t.Fatalf("publish exits with %d:\n%s", code, out)
 			}
-			p := r.process("publish", append(r.publishArgs(), "--snapshot", "only", "--record-too-large", "dead-letter")...)
+			p := r.process("publish", append(r.publishArgs(), "--snapshot", "only")...)
 			if code, err := p.Wait(time.Minute); err != nil || code != 0 {
 				t.Fatalf("publish exits with %d (%v):\n%s", code, err, p.Log())
 			}

@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +52,7 @@ func TestLoginToKafka(t *testing.T) {
 		r.Drain()
 		r.Stop(r.publisher)
 	}
+	r.expectRefusedLogin(login("scram-sha-256", "pgtee", wrong), wrong)
 	for name, flags := range map[string][]string{
 		"wrong password":    login("scram-sha-256", "pgtee", wrong),
 		"an unknown CA":     {"--kafka", secure.Address, "--kafka-tls", "--kafka-sasl", "plain", "--kafka-user", "pgtee", "--kafka-password-file", password},
@@ -76,4 +80,41 @@ func unsignedToken(subject string) string {
 	now := time.Now().Unix()
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"sub":%q,"iat":%d,"exp":%d}`, subject, now, now+3600)) + "."
+}
+
+// expectRefusedLogin runs a publisher whose password is wrong, next to a proxy: it is told why nothing is published, and nobody
+// has to start anything once the password is right. Afterwards it is wrong again.
+func (r *runner) expectRefusedLogin(flags []string, file string) {
+	r.t.Helper()
+	metrics := must(r.t, harness.FreeAddress)
+	r.publisher = r.process("run", append([]string{"run", "--postgres", r.URL(), "--prefix", r.prefix, "--slot", r.slot, "--listen", must(r.t, harness.FreeAddress),
+		"--key", r.keyFile(), "--max-retained-wal", "8GB:warn", "--metrics", metrics}, flags...)...)
+	r.must(harness.Eventually(time.Minute, func(ctx context.Context) error {
+		said := r.publisher.Log() + body(ctx, "http://"+metrics+"/readyz")
+		for _, want := range []string{"publisher of " + r.database + ": retrying: ", "SASL_AUTHENTICATION_FAILED", "--kafka-password-file, which is read at each login"} {
+			if !strings.Contains(said, want) {
+				return fmt.Errorf("nothing is said of %q: %s", want, said)
+			}
+		}
+		return nil
+	}))
+	r.must(os.WriteFile(file, []byte("pw"), 0o600))
+	r.Drain()
+	r.Stop(r.publisher)
+	r.must(os.WriteFile(file, []byte("other"), 0o600))
+}
+
+// body is what a web address answers; empty if nothing.
+func body(ctx context.Context, url string) string {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
+	return string(text)
 }

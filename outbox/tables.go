@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -83,4 +84,36 @@ func TableNames(ctx context.Context, connString string) ([]string, error) {
 		names[i] = t.schema + "." + t.name
 	}
 	return names, nil
+}
+
+// Table is a permanent table of the user's, or the root of a partitioned one.
+type Table struct {
+	OID          uint32
+	Schema, Name string
+}
+
+// Tables lists them, the oldest first as far as their OIDs tell.
+func Tables(ctx context.Context, connString string) ([]Table, error) {
+	conn, err := connect(ctx, connString)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	got, err := simpleQuery(ctx, conn, `
+		SELECT c.oid, n.nspname, c.relname
+		FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND c.oid >= 16384
+		  AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema') ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	tables := make([]Table, len(got))
+	for i, row := range got {
+		oid, err := strconv.ParseUint(row[0], 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("list tables: %w", err)
+		}
+		tables[i] = Table{uint32(oid), row[1], row[2]}
+	}
+	return tables, nil
 }

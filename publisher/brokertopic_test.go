@@ -23,9 +23,16 @@ import (
 // publishAll runs a publisher until Kafka holds the transactions, and returns it, or the error that stops it.
 func publishAll(t *testing.T, cfg Config, format Format, transactions ...*outbox.Transaction) (*Publisher, error) {
 	t.Helper()
-	source := listOf(transactions...)
-	last := transactions[len(transactions)-1].EndLSN
-	p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), format)
+	return publishSource(t, cfg, format, listOf(transactions...), transactions[len(transactions)-1].EndLSN)
+}
+
+func openOf(source Source) func(context.Context) (Source, error) {
+	return func(context.Context) (Source, error) { return source, nil }
+}
+
+func publishSource(t *testing.T, cfg Config, format Format, source Source, last outbox.LSN) (*Publisher, error) {
+	t.Helper()
+	p := newPublisher(cfg, openOf(source), newKafkaLog(cfg), format)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
 )
 
 // Config says what a Publisher publishes, and where. Zero values have the meaning in brackets.
@@ -27,6 +29,8 @@ type Config struct {
 	CheckPublications  time.Duration  // how often they are compared [10s]
 	TransactionTimeout time.Duration  // after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
 	PartAfter          time.Duration  // how long a Kafka transaction stays open for a giant before what it holds becomes visible as a part [5m]
+
+	Tables []outbox.Table // that are there when the publisher starts, oldest first
 
 	Shape  *Shape  // of the topics of tables [as Debezium names them]
 	Router *Router // of events of the application [to <prefix>.outbox.<topic>]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ const diagnosisTimeout = 5 * time.Second
 
 // explain adds to such an error what Kafka says when it is asked: the client tries again by itself and forgets why.
 func (l *kafkaLog) explain(ctx context.Context, client *kgo.Client, err error) error {
+	if errors.Is(err, io.EOF) {
+		return &Refusal{err, "if this lasts, look whether the listener expects what --kafka-tls and --kafka-sasl say"}
+	}
 	_, answered := answerTo(err)
 	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries)
 	if answered || !silent || ctx.Err() != nil || client == nil {

@@ -150,6 +150,19 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 	return own, nil
 }
 
+// Find implements Neighbours.
+func (l *kafkaLog) Find(ctx context.Context, topics ...string) (map[string]bool, error) {
+	found, err := findTopics(ctx, l.client, topics...)
+	if err != nil {
+		return nil, classify(fmt.Errorf("look for topics: %w", err))
+	}
+	there := map[string]bool{}
+	for topic := range found {
+		there[topic] = true
+	}
+	return there, nil
+}
+
 // Others implements Neighbours.
 func (l *kafkaLog) Others() map[string]Position { return l.others }
 

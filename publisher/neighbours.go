@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -10,8 +11,10 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Neighbours is a Log that other slots record their positions in: those of the same prefix.
+// Neighbours is a Log that others have topics and positions in, those of the same prefix among them.
 type Neighbours interface {
+	// Find tells which of these topics are there.
+	Find(ctx context.Context, topics ...string) (map[string]bool, error)
 	// Others returns their positions, by what names them in the log, as of the last Fence.
 	Others() map[string]Position
 	// Evict has the next Publish delete positions.

@@ -97,6 +97,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		err = p.heed(err)
 		switch fateOf(err) {
 		case halt:
+			p.stats.halt(err)
 			return err
 		case standBy:
 			p.release()
@@ -228,6 +229,9 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	if err := p.checkPrefix(p.source.System(), recorded == nil); err != nil {
 		p.release()
+		return Position{}, err
+	}
+	if err := p.claimTopics(ctx); err != nil {
 		return Position{}, err
 	}
 	needed, err := p.check(recorded)

@@ -1,12 +1,21 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	saslplain "github.com/twmb/franz-go/pkg/sasl/plain"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // What Kafka refuses is told with what to do about it. What can be mended in Kafka alone is retried meanwhile.
@@ -58,4 +67,77 @@ func TestEachAnswerIsSorted(t *testing.T) {
 // ofOthers says whether an error is one of consumer groups, controllers, tokens or administration that is never asked for.
 func ofOthers(e *kerr.Error) bool {
 	return e.Code >= 22 && e.Code <= 28 || e.Code == 11 || e.Code == 12 || e.Code >= 60 && e.Code <= 72 || e.Code >= 77 && e.Code != 87 && e.Code != 90 && e.Code != 120
+}
+
+// One refused login, or an expired token, is told and tried again; nothing is lost.
+func TestRefusedLoginIsTriedAgain(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.Superuser("PLAIN", "pgtee", "pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	var expired atomic.Bool
+	expired.Store(true)
+	cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		response := request.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		response.ErrorCode, response.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("the token has expired")
+		return response, nil, expired.Load()
+	})
+	cfg := testConfig(cluster.ListenAddrs())
+	cfg.KafkaOptions = []kgo.Opt{kgo.SASL(saslplain.Auth{User: "pgtee", Pass: "pw"}.AsMechanism())}
+	core, logs := observer.New(zap.WarnLevel)
+	cfg.Log = zap.New(core)
+	source := listOf(rowAt(100))
+	p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	await := func(what string, reached func(Stats) bool) {
+		for !reached(p.Stats()) {
+			select {
+			case err := <-done:
+				t.Fatalf("%s: the publisher ends with %v", what, err)
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	await("an expired token", func(s Stats) bool { return s.Retries > 2 })
+	if s := p.Stats(); s.State == "publishing" || !strings.Contains(s.LastError, "the token has expired") || !strings.Contains(s.LastError, "--kafka-password-file") {
+		t.Errorf("%+v", s)
+	}
+	if told := logs.FilterMessage("retrying").Len(); told != 1 {
+		t.Errorf("told %d times", told)
+	}
+	expired.Store(false)
+	await("another one", func(s Stats) bool { return s.Acked >= 100 && s.LastError == "" })
+	cancel()
+	<-done
+}
+
+// A failure that turns into another one, or lasts, is told again; one that comes again is not.
+func TestTroublesAreTold(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	now := time.Unix(0, 0)
+	p := newPublisher(Config{Prefix: "shop", Log: zap.New(core)}.withDefaults(), nil, nil, tableFormat{})
+	p.now = func() time.Time { return now }
+	for _, test := range []struct {
+		after time.Duration
+		err   error
+		told  int
+	}{
+		{0, fmt.Errorf("dial: %w", errors.New("refused")), 1},
+		{5 * time.Second, fmt.Errorf("dial 127.0.0.1:%d: %w", 5, errors.New("refused")), 1},
+		{5 * time.Second, fmt.Errorf("produce: %w", kerr.NotEnoughReplicas), 2},
+		{5 * time.Second, fmt.Errorf("produce to t: %w", inWords(kerr.NotEnoughReplicas, "t")), 2},
+		{5 * time.Second, fmt.Errorf("produce to u: %w", inWords(kerr.NotEnoughReplicas, "u")), 2},
+		{5 * time.Minute, fmt.Errorf("produce: %w", kerr.NotEnoughReplicas), 3},
+	} {
+		now = now.Add(test.after)
+		p.say("retrying", test.err)
+		if logs.Len() != test.told {
+			t.Errorf("%v at %v: told %d times, want %d", test.err, now, logs.Len(), test.told)
+		}
+	}
 }

@@ -23,7 +23,7 @@ type Stats struct {
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
-	LastError    string // of the last retry; empty while all is well
+	LastError    string // of the last retry, or of the halt; empty while all is well
 
 	Snapshot SnapshotStats
 }
@@ -109,6 +109,12 @@ func (s *stats) fail(state string, err error) {
 	defer s.mu.Unlock()
 	s.now.State, s.now.LastError = state, err.Error()
 	s.now.Retries++
+}
+
+func (s *stats) halt(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.LastError = err.Error()
 }
 
 func (s *stats) checkLocked() {

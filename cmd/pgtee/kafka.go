@@ -15,11 +15,16 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// kafkaFlags say where the topics are, and how to be let in. Passwords and tokens come from files or the
-// environment, where nobody lists them with the processes.
+// kafkaFlags say where the topics are, and how to be let in.
 type kafkaFlags struct {
-	Kafka  []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
-	Prefix string   `help:"First part of every topic's name." default:"pgtee"`
+	Kafka []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	topicFlags
+}
+
+// topicFlags are those of kafkaFlags that have defaults. Passwords and tokens come from files or the environment, where
+// nobody lists them with the processes.
+type topicFlags struct {
+	Prefix string `help:"First part of every topic's name." default:"pgtee"`
 
 	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
 	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default those of the system." type:"path" placeholder:"FILE"`
@@ -32,7 +37,7 @@ type kafkaFlags struct {
 }
 
 // options are those of every client of Kafka.
-func (f kafkaFlags) options() ([]kgo.Opt, error) {
+func (f topicFlags) options() ([]kgo.Opt, error) {
 	var options []kgo.Opt
 	if f.KafkaTLS {
 		config, err := clientTLS("--kafka", f.KafkaCA, f.KafkaCert, f.KafkaKey)
@@ -55,7 +60,7 @@ func (f kafkaFlags) options() ([]kgo.Opt, error) {
 
 // mechanism is nil if there is nothing to log in with. The secret is read now, so that a missing one is told
 // at once, and again at each login, so that it may be changed.
-func (f kafkaFlags) mechanism() (sasl.Mechanism, error) {
+func (f topicFlags) mechanism() (sasl.Mechanism, error) {
 	if f.KafkaSASL == "none" || f.KafkaSASL == "" {
 		if f.KafkaUser != "" || f.KafkaPasswordFile != "" {
 			return nil, errors.New("--kafka-user and --kafka-password-file need --kafka-sasl")
@@ -90,7 +95,7 @@ func (f kafkaFlags) mechanism() (sasl.Mechanism, error) {
 	return scram.Sha512(login), nil
 }
 
-func (f kafkaFlags) secret() (string, error) {
+func (f topicFlags) secret() (string, error) {
 	if f.KafkaPasswordFile == "" {
 		if secret := os.Getenv("PGTEE_KAFKA_PASSWORD"); secret != "" {
 			return secret, nil

@@ -54,11 +54,12 @@ func publisherMetrics(p databasePublisher) []metric {
 			return boolMetric(status == "lost" || status == "unreserved")
 		}),
 		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
+		gauge("pgtee_own_topic_tables", "Tables whose topic is not that of the template, for that was not to be had: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
 		counter("pgtee_filtered_changes_total", "Changes that made no record: excluded tables, filtered rows and messages.", func() int64 { return p.Stats().Filtered }),
-		counter("pgtee_dead_letters_total", "Changes that are too large for a record: PREFIX.dead-letter tells of them.", func() int64 { return p.Stats().DeadLetters }),
+		counter("pgtee_dead_letters_total", "Changes that are too large for a record or its topic: PREFIX.dead-letter has them.", func() int64 { return p.Stats().DeadLetters }),
 		counter("pgtee_missed_tables_total", "Times that UPDATEs and DELETEs of a table turned out to be missing in the stream: --on-missed says what becomes of it.", func() int64 { return p.Stats().Missed }),
 		counter("pgtee_refused_events_total", "Events of the application that went to PREFIX.outbox.refused: they may not go where they were to go.", func() int64 { return p.Stats().Refused }),
 		counter("pgtee_kafka_transactions_total", "Kafka transactions committed.", func() int64 { return p.Stats().Batches }),
@@ -136,7 +137,11 @@ func ready(w http.ResponseWriter, proxy *listeningProxy, publishers []databasePu
 		fmt.Fprintln(w, "proxy: draining")
 	}
 	for _, p := range publishers {
-		fmt.Fprintf(w, "publisher of %s: %s\n", p.database, p.Stats().State)
+		stats := p.Stats()
+		if stats.LastError != "" {
+			stats.State += ": " + oneLine(errors.New(stats.LastError))
+		}
+		fmt.Fprintf(w, "publisher of %s: %s\n", p.database, stats.State)
 	}
 }
 

@@ -28,7 +28,8 @@ type publisherFlags struct {
 	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"5m" placeholder:"TIME"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"1000012"`
 	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event comes once. at-least-once: events are visible at once and may come again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
-	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger: halt, or dead-letter (PREFIX.dead-letter tells of it, the row's record goes without its longest values)." enum:"halt,dead-letter" default:"halt"`
+	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger than that, or than its topic takes: dead-letter (PREFIX.dead-letter has it in pieces, the row's record goes without its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
+	RequireDurable bool          `name:"require-durable-topics" help:"Halt where topics may lose what Kafka has confirmed (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); without it the log tells of them."`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if that is SQL_ASCII or not what its bytes are: UTF8, LATIN1, WIN1252, or another one of one byte per character. A byte that has no character in it is published as one of private use, U+F700 above it." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
@@ -101,8 +102,12 @@ func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka,
 		if err := f.checkSource(ctx, s, log); err != nil {
 			return nil, usage(err)
 		}
+		tables, err := outbox.Tables(ctx, s.connString)
+		if err != nil {
+			return nil, usage(err)
+		}
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
-		p, err := f.newPublisher(s, kafka, text, catalog, keys, log)
+		p, err := f.newPublisher(s, kafka, text, catalog, tables, keys, log)
 		if err != nil {
 			return nil, usage(err)
 		}
@@ -139,7 +144,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, tables []outbox.Table, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -185,6 +190,8 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		MaxRecordBytes:    f.MaxRecord,
 		Delivery:          delivery,
 		TooLarge:          tooLarge,
+		RequireDurable:    f.RequireDurable,
+		Tables:            tables,
 		Snapshot:          f.snapshot(s, f.SourceEncoding, f.rowBytes()),
 		SignalTopic:       f.SignalTopic,
 		Shape:             shape,

@@ -1,0 +1,114 @@
+package publisher
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Two slots never have one transactional id, and those without a dash in a name have the one that they always had.
+func TestTransactionalIDsDoNotCollide(t *testing.T) {
+	seen := map[string]Config{}
+	for _, c := range []Config{
+		{Prefix: "a", Database: "b-c", Slot: "s"}, {Prefix: "a-b", Database: "c", Slot: "s"}, {Prefix: "a", Database: "b", Slot: "c-s"},
+		{Prefix: "a", Database: "c/s/d", Slot: "s"}, {Prefix: "a-", Database: "c/s/d", Slot: "s"}, {Prefix: "-a", Database: "b/s", Slot: "s"},
+		{Prefix: "a-b", Database: "s/c", Slot: "s"},
+	} {
+		id := c.TransactionalID()
+		if other, taken := seen[id]; taken {
+			t.Errorf("%+v and %+v are %s", other, c, id)
+		}
+		seen[id] = c
+	}
+	if id := (Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}).TransactionalID(); id != "pgtee-shop-orders-pgtee" {
+		t.Errorf("without a dash: %s", id)
+	}
+}
+
+// A publisher of a former version is shut out, its position is inherited, and its record goes: none such goes on from there.
+func TestFormerTransactionalIDIsInherited(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg.Database = "orders-eu"
+	former := cfg.formerTransactionalID()
+	old := testClient(t, cfg.Brokers, kgo.TransactionalID(former))
+	mustFence(t, newKafkaLog(Config{Brokers: cfg.Brokers, Prefix: cfg.Prefix, Database: "other", Slot: "o"}.withDefaults())) // makes the topic
+	write := func(p Position) error {
+		value, err := p.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := old.BeginTransaction(); err != nil {
+			return err
+		}
+		if err := old.ProduceSync(t.Context(), &kgo.Record{Topic: "shop.progress", Key: []byte(former), Value: value}).FirstErr(); err != nil {
+			return err
+		}
+		return old.EndTransaction(t.Context(), kgo.TryCommit)
+	}
+	position := testPosition(100)
+	position.Database = "orders-eu"
+	if err := write(position); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := LastPosition(t.Context(), cfg); err != nil || p == nil || p.EndLSN != 100 {
+		t.Errorf("status sees %v, %v", p, err)
+	}
+	l := newKafkaLog(cfg)
+	defer l.Close()
+	if p := mustFence(t, l); p == nil || p.EndLSN != 100 {
+		t.Fatalf("position %v, want 100", p)
+	}
+	position.EndLSN = 150
+	if err := write(position); !errors.Is(err, kerr.InvalidProducerEpoch) && !errors.Is(err, kerr.ProducerFenced) {
+		t.Errorf("the predecessor goes on: %v", err)
+	}
+	position.EndLSN = 200
+	mustPublish(t, l, &Batch{}, position)
+	if p := mustFence(t, l); p == nil || p.EndLSN != 200 || len(l.Others()) != 0 {
+		t.Errorf("position %v beside %v", p, l.Others())
+	}
+	// a neighbour whose id was the same has none of it
+	cfg.Prefix, cfg.Database = "shop", "orders"
+	cfg.Slot = "eu-pgtee"
+	if p := mustFence(t, newKafkaLog(cfg)); p != nil {
+		t.Errorf("a neighbour inherits %v", p)
+	}
+}
+
+// A database that comes to the prefix of another one is told so before it publishes anything, until the operator gives it the
+// prefix; the other one is told then.
+func TestPrefixOfAnotherDatabase(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	first, second := listOf(rowAt(108)), listOf(rowAt(108))
+	second.system.DatabaseOID = 99
+	publishFrom := func(cfg Config, source *listSource) error {
+		_, err := publishSource(t, cfg, tableFormat{}, source, 108)
+		return err
+	}
+	if err := publishFrom(cfg, first); err != nil {
+		t.Fatal(err)
+	}
+	other := cfg
+	other.Database = "stock"
+	err := publishFrom(other, second)
+	if !errors.Is(err, ErrPrefixTaken) || !strings.Contains(err.Error(), "another --prefix") || !strings.Contains(err.Error(), "repair --accept-divergence") {
+		t.Fatal(err)
+	}
+	repairer := newPublisher(other, openOf(second), newKafkaLog(other), tableFormat{})
+	if _, _, err := repairer.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second.queue = []*outbox.Transaction{rowAt(208)}
+	if _, err := publishSource(t, other, tableFormat{}, second, 208); err != nil {
+		t.Errorf("after repair: %v", err)
+	}
+	first.queue, first.system.ConfirmedFlush = []*outbox.Transaction{rowAt(208)}, 108
+	if _, err := publishSource(t, cfg, tableFormat{}, first, 208); !errors.Is(err, ErrPrefixTaken) && !errors.Is(err, ErrProgressLost) {
+		t.Errorf("the database that was there before goes on: %v", err)
+	}
+}
