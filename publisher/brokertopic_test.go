@@ -269,3 +269,14 @@ func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The records of pgtee's own topics are a history also where brokers compact what they are not told about.
+func TestOwnTopicsAreNotCompacted(t *testing.T) {
+	cfg := Config{Prefix: "shop"}.withDefaults()
+	for topic, want := range map[string]bool{"shop.audit": true, "shop.ddl": true, "shop.dead-letter": true, "shop.outbox.refused": true, "shop.public.audit": false, "shop.outbox.orders": false, "other.audit": false} {
+		policy := cfg.topicConfigs(topic, nil)["cleanup.policy"]
+		if (policy != nil) != want || want && *policy != "delete" {
+			t.Errorf("%s: cleanup.policy %v", topic, policy)
+		}
+	}
+}

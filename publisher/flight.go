@@ -102,9 +102,6 @@ func eventIDOf(headers []Header) []byte {
 	return nil
 }
 
-// inPartition marks a record for a partition, whatever its key; the zero value of kgo.Record.Partition lets the key decide.
-func inPartition(partition int) int32 { return ^int32(partition) }
-
 // landed notes what became of a record. The client's goroutines call it.
 func (f *flight) landed(r *kgo.Record, err error) {
 	f.mu.Lock()

@@ -84,24 +84,6 @@ func (l *kafkaLog) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(options, own...)...)
 }
 
-// partitioner puts a record where the Java client would by its key (murmur2). Records without a key
-// stay in partition 0, for their order counts too.
-func partitioner() kgo.Partitioner {
-	byKey := kgo.StickyKeyPartitioner(nil)
-	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
-		murmur2 := byKey.ForTopic(topic)
-		return func(r *kgo.Record, partitions int) int {
-			if r.Partition < 0 {
-				return int(^r.Partition) // see inPartition
-			}
-			if r.Key == nil {
-				return 0
-			}
-			return murmur2.Partition(r, partitions)
-		}
-	})
-}
-
 // Fence implements Log.
 func (l *kafkaLog) Fence(ctx context.Context) (*Position, error) {
 	l.Close()

@@ -84,9 +84,13 @@ func (o owner) is(other owner) bool {
 // batchHeader is more than the header of a batch needs.
 const batchHeader = 64 << 10
 
-// topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says.
-func (c Config) topicConfigs(own map[string]string) map[string]*string {
+// topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says. A topic of pgtee's own
+// has a history, whatever the brokers do by default.
+func (c Config) topicConfigs(topic string, own map[string]string) map[string]*string {
 	configs := map[string]*string{}
+	if name, ours := strings.CutPrefix(topic, TopicName(c.Prefix)+"."); ours && slices.Contains(internal, name) {
+		configs["cleanup.policy"] = kadm.StringPtr("delete")
+	}
 	if c.MaxRecordBytes > defaultRecordBytes {
 		configs["max.message.bytes"] = kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))
 	}
@@ -250,7 +254,7 @@ func (l *kafkaLog) create(ctx context.Context, topic string) (*brokerTopic, erro
 	own := l.cfg.Shape.TopicSettings(topic)
 	orDefault(&own.Partitions, l.cfg.Partitions)
 	orDefault(&own.ReplicationFactor, l.cfg.ReplicationFactor)
-	made, _, err := ensureTopic(ctx, l.client, topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(own.Config))
+	made, _, err := ensureTopic(ctx, l.client, topic, own.Partitions, own.ReplicationFactor, l.cfg.topicConfigs(topic, own.Config))
 	return made, err
 }
 

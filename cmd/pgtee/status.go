@@ -36,8 +36,9 @@ type statusReport struct {
 	RetainedBytes int64      `json:"retained_wal_bytes"`
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
 
-	Uncaptured []uncapturedTable    `json:"uncaptured"` // tables of which UPDATE and DELETE are not published
-	Snapshots  *publisher.Snapshots `json:"snapshots"`  // null: there was none
+	DeadLetters int64                `json:"dead_letter_records"` // in PREFIX.dead-letter, about
+	Uncaptured  []uncapturedTable    `json:"uncaptured"`          // tables of which UPDATE and DELETE are not published
+	Snapshots   *publisher.Snapshots `json:"snapshots"`           // null: there was none
 }
 
 type uncapturedTable struct {
@@ -76,12 +77,16 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 	if err != nil {
 		return statusReport{}, err
 	}
+	letters, err := publisher.DeadLetters(ctx, s.publisherConfig(kafka))
+	if err != nil {
+		return statusReport{}, err
+	}
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
 	if err != nil {
 		return statusReport{}, err
 	}
 	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
-		WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes}
+		DeadLetters: letters, WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes}
 	if position != nil {
 		report.Published, report.Snapshots = position.EndLSN, position.Snapshots
 		if !position.CommitTime.IsZero() {
@@ -118,6 +123,9 @@ func (r statusReport) print(out io.Writer) {
 	fmt.Fprintf(out, "  received   %s\n", r.Received)
 	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
 	fmt.Fprintf(out, "  acked      %s\n", r.Acked)
+	if r.DeadLetters > 0 {
+		fmt.Fprintf(out, "  too large  about %d records in the dead-letter topic: read what is there\n", r.DeadLetters)
+	}
 	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
 	if n := len(r.Uncaptured); n > 0 {
 		fmt.Fprintf(out, "  uncaptured UPDATE and DELETE of %d tables are not published:\n", n)

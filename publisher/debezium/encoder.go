@@ -65,7 +65,7 @@ func New(config Config) *Encoder {
 			publisher.TopicName(config.Prefix, "stand-in"), publisher.TopicName(config.Prefix, "truncate")},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),
-		truncation:  config.Flat.truncateSchema(),
+		truncation:  config.Flat.truncateSchema(config.Prefix),
 		tables:      map[uint32]*table{},
 		collections: map[string]*collection{},
 	}

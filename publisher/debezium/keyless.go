@@ -46,8 +46,8 @@ func (w *writer) flatTruncate() error {
 }
 
 // truncateSchema describes what flatTruncate appends.
-func (c *FlatConfig) truncateSchema() *publisher.Schema {
-	s := &publisher.Schema{Type: publisher.Struct, Name: "pgtee.Truncate", Fields: []publisher.Field{{Name: opField, Schema: &publisher.Schema{Type: publisher.String}}}}
+func (c *FlatConfig) truncateSchema(prefix string) *publisher.Schema {
+	s := &publisher.Schema{Type: publisher.Struct, Name: prefix + ".Truncate", Fields: []publisher.Field{{Name: opField, Schema: &publisher.Schema{Type: publisher.String}}}}
 	for _, f := range c.Fields {
 		if f.as != opField {
 			s.Fields = append(s.Fields, publisher.Field{Name: f.as, Schema: f.schema()})

@@ -1,0 +1,138 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// PieceHeader names the header of a piece of a record that was too large, in <prefix>.dead-letter: its number, from 1 on, and
+// how many there are, as in "2/3". The values of the pieces, one behind the other, are the value of the record.
+const PieceHeader = "pgtee-piece"
+
+// deadLetter is a record of <prefix>.dead-letter. It has no values of the row but the key: those that fit stand in the
+// record of the row, under the same event id, with all masks.
+type deadLetter struct {
+	Version   int             `json:"v"`
+	Database  string          `json:"database"`
+	Timeline  int32           `json:"timeline"`
+	XID       outbox.XID      `json:"xid"`
+	CommitLSN outbox.LSN      `json:"commit_lsn"`
+	Ordinal   int             `json:"ordinal"`
+	LSN       outbox.LSN      `json:"lsn"` // of the change
+	Op        string          `json:"op"`  // I, U, D, M (logical message), E (pgtee.publish)
+	Source    string          `json:"source"`
+	Topic     string          `json:"topic"`  // of the row's record, or where a message or event would be; "": it has none
+	Key       string          `json:"key"`    // its beginning
+	Reason    string          `json:"reason"` // what is too large
+	Bytes     uint64          `json:"bytes"`  // of that
+	Limit     int32           `json:"limit"`  // --max-record-bytes
+	LeftOut   []leftOut       `json:"left_out"`
+	Published bool            `json:"published"` // the row's record is in its topic, without what is left out
+	Pieces    int             `json:"pieces"`    // records behind this one that hold the whole record; 0: it was not held
+	Pgtee     json.RawMessage `json:"pgtee"`
+}
+
+// appendDeadLetter replaces the records behind start by those of the row without its longest values, if it is a row and
+// that helps, and one that tells of it.
+func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place, large *TooLarge) error {
+	c, b := &tx.Changes[i], p.batch
+	pieces := p.pieces(c, start, large)
+	letter := deadLetter{
+		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline, XID: tx.XID, CommitLSN: tx.CommitLSN,
+		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: sourceName(c), Topic: b.topicAt(start), Key: string(b.keyAt(start)),
+		Reason: large.Error(), Bytes: large.Bytes, Limit: int32(p.largest(b.topicAt(start))), Pgtee: b.AppendPgtee(nil, tx, i),
+		Pieces: len(pieces),
+	}
+	switch c.Op {
+	case outbox.Event:
+		letter.Source = "events of the application"
+	case outbox.Message:
+		letter.Source += " with prefix " + string(cut([]byte(c.Prefix), maxToldKeyBytes))
+	}
+	b.cut(start)
+	var err error
+	if letter.LeftOut, err = p.appendIncomplete(tx, i, start, letter.Topic); err != nil {
+		return err
+	}
+	if letter.Published = len(letter.LeftOut) > 0; letter.Published {
+		letter.Topic, letter.Key = b.topicAt(start), string(b.keyAt(start))
+	}
+	value, err := json.Marshal(letter)
+	if err != nil {
+		return err
+	}
+	b.mark(string(b.ordinal) + ".dead-letter")
+	p.addLetter(value)
+	for n, piece := range pieces {
+		p.addLetter(piece)
+		b.Header(PieceHeader, fmt.Appendf(nil, "%d/%d", n+1, len(pieces)))
+	}
+	b.deadLetters++
+	return nil
+}
+
+// DeadLetters returns about how many records the dead-letter topic holds; 0 if there is none.
+func DeadLetters(ctx context.Context, cfg Config) (int64, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	topic, admin := topicsOf(cfg.Prefix).deadLetter, kadm.NewClient(client)
+	if found, err := findTopics(ctx, client, topic); err != nil || found[topic] == nil {
+		return 0, err
+	}
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	ends, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	ends.Each(func(end kadm.ListedOffset) {
+		if start, known := starts.Lookup(topic, end.Partition); known && start.Err == nil && end.Err == nil {
+			n += end.Offset - start.Offset
+		}
+	})
+	return n, nil
+}
+
+// addLetter adds a record to the dead letters. Its key is its event id: none is compacted away.
+func (p *Publisher) addLetter(value []byte) {
+	b := p.batch
+	key := len(b.Buf)
+	b.Buf = b.AppendEventID(b.Buf)
+	from := len(b.Buf)
+	b.Buf = append(b.Buf, value...)
+	b.Add(p.topics.deadLetter, key, from)
+}
+
+// pieces returns the value of the largest record behind a place in pieces that the dead letters take; none if the log's
+// change was not held as a whole.
+func (p *Publisher) pieces(c *outbox.Change, start place, large *TooLarge) (pieces [][]byte) {
+	b, whole, largest := p.batch, Null, 0
+	b.eachSize(start, func(i, size int) {
+		if size > largest {
+			whole, largest = i, size
+		}
+	})
+	if c.Omitted > 0 || whole == Null || uint64(largest) != large.Bytes {
+		return nil
+	}
+	room := p.largest(p.topics.deadLetter) - 2*recordOverhead
+	for rest := b.slice(b.entries[whole].value); len(rest) > 0; rest = rest[len(pieces[len(pieces)-1]):] {
+		pieces = append(pieces, slices.Clone(rest[:min(room, len(rest))]))
+	}
+	return pieces
+}
