@@ -58,6 +58,7 @@ func (l *kafkaLog) describe(ctx context.Context, topics ...string) {
 	for _, topic := range configs {
 		if known := l.known[topic.Name]; known != nil && topic.Err == nil {
 			known.configure(topic.Configs)
+			l.bound(topic.Name, known)
 		}
 	}
 }
@@ -90,32 +91,29 @@ func (l *kafkaLog) batchBytes(topic string) int32 {
 	return l.cfg.MaxRecordBytes
 }
 
-// fit makes sure that the topics of a batch take its records, whose form the publisher has chosen before it knew them.
-func (l *kafkaLog) fit(ctx context.Context, b *Batch) error {
-	var last string
-	for i := range b.entries {
-		e := &b.entries[i]
-		if e.everywhere {
-			if err := l.recount(ctx, e.topic); err != nil {
-				return err
-			}
+// fit returns an error if a topic of the batch takes less than its largest record has, which the publisher has made before it
+// knew the topic.
+func (l *kafkaLog) fit(b *Batch) (err error) {
+	b.eachSize(place{}, func(i, size int) {
+		if t := l.known[b.entries[i].topic]; err == nil && l.takesLess(t) && size > t.largest-recordOverhead {
+			err = &smallTopic{b.entries[i].topic, t.largest, fmt.Errorf("one has %d", size)}
 		}
-		if e.topic == last {
-			continue
-		}
-		last = e.topic
-		switch limit := l.known[e.topic].largest; {
-		case limit == 0:
-		case limit >= int(l.cfg.MaxRecordBytes):
-			l.largest.Delete(e.topic)
-		default:
-			l.largest.Store(e.topic, int32(max(limit, minBatchBytes)))
-			if size := b.largestOf(e.topic); size > limit-recordOverhead {
-				return &smallTopic{e.topic, limit, fmt.Errorf("one has %d", size)}
-			}
-		}
+	})
+	return err
+}
+
+// takesLess says whether a topic takes less than the configuration says.
+func (l *kafkaLog) takesLess(t *brokerTopic) bool {
+	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
+}
+
+// bound remembers how large batches for a topic may be.
+func (l *kafkaLog) bound(topic string, t *brokerTopic) {
+	if l.takesLess(t) {
+		l.largest.Store(topic, int32(max(t.largest, minBatchBytes)))
+	} else if t.largest > 0 {
+		l.largest.Delete(topic)
 	}
-	return nil
 }
 
 // minBatchBytes is the smallest batch that Kafka's client can be told to make.
@@ -159,7 +157,7 @@ func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[s
 	return found, nil
 }
 
-// refused says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
+// refusedRecords says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
 // client is closed.
 func (l *kafkaLog) refusedRecords(ctx context.Context, topic string, err error) error {
 	before := l.known[topic]
@@ -182,16 +180,6 @@ func (l *kafkaLog) refusedRecords(ctx context.Context, topic string, err error) 
 		return fmt.Errorf("%w: tried again with a key in each record", err)
 	}
 	return classify(err)
-}
-
-// largestOf returns the size of the largest record for a topic: key, value and headers.
-func (b *Batch) largestOf(topic string) (largest int) {
-	b.eachSize(place{}, func(i, size int) {
-		if b.entries[i].topic == topic {
-			largest = max(largest, size)
-		}
-	})
-	return largest
 }
 
 // eachSize calls use with the number and the size of each record behind a place.

@@ -265,7 +265,7 @@ func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
 	cfg := testConfig(fakeKafka(t).ListenAddrs())
 	mustCreate(t, cfg.Brokers, "shop_audit", 1, nil)
 	_, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert))
-	if !errors.Is(err, ErrKafkaRefused) || !strings.Contains(err.Error(), "shop.audit") || !strings.Contains(err.Error(), "another --prefix") {
+	if !errors.Is(err, ErrKafkaRefused) || !strings.Contains(err.Error(), "shop.audit") || !strings.Contains(err.Error(), "use another name: --prefix") {
 		t.Error(err)
 	}
 }

@@ -234,9 +234,6 @@ func (l *kafkaLog) launch(ctx context.Context, client *kgo.Client, b *Batch, mor
 	if err := l.ensureTopics(ctx, b); err != nil {
 		return classify(l.explain(ctx, l.client, err))
 	}
-	if err := l.fit(ctx, b); err != nil {
-		return err
-	}
 	if client == l.client && !l.begun {
 		if err := l.client.BeginTransaction(); err != nil {
 			l.Close()

@@ -270,9 +270,12 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if p.copier.dirty { // it is recorded before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
-	p.recorded, p.trouble = p.now(), trouble{}
+	p.recorded = p.now()
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
-	p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
+	if p.trouble.state != "retrying" { // else it is over when something is published
+		p.trouble = trouble{}
+		p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
+	}
 	return position, nil
 }
 
@@ -385,6 +388,7 @@ func (p *Publisher) published(position Position) {
 	p.batch.Reset()
 	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
+	p.recovered(position)
 	p.stats.copied(p.copier.rowsOut, p.copier.tablesOut)
 	p.copier.dirty, p.copier.rowsOut, p.copier.tablesOut = false, 0, 0
 	p.torn = p.torn && p.goesOn

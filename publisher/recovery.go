@@ -46,6 +46,14 @@ func (p *Publisher) say(state string, err error) {
 	p.stats.fail(state, err)
 }
 
+// recovered says that a trouble is over: something is published.
+func (p *Publisher) recovered(position Position) {
+	if p.trouble.state != "" {
+		p.cfg.Log.Info("publishing again", zap.Stringer("lsn", position.EndLSN))
+	}
+	p.trouble = trouble{}
+}
+
 // causeOf is what is the same each time that a failure comes again: the error code of Kafka, else its innermost text.
 func causeOf(err error) string {
 	if code := new(kerr.Error); errors.As(err, &code) {

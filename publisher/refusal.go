@@ -96,7 +96,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.UnsupportedVersion:          {halt, "use brokers of Kafka 2.5 or newer"},
 	kerr.UnsupportedForMessageFormat: {halt, "remove log.message.format.version from the brokers and message.format.version from the topic"},
 	kerr.UnsupportedCompressionType:  {halt, "set compression.type of the topic to producer"},
-	kerr.InvalidTopicException:       {halt, "delete the topic that is in the way, or use another --prefix"},
+	kerr.InvalidTopicException:       {halt, "delete the topic that is in the way, or use another name: --prefix, or for a table `tables: [{match, topic}]` in the configuration"},
 	kerr.InvalidRecord:               {halt, "look into the broker's log for what it demands of records (schema validation, for one), change that, and start again"},
 	kerr.MessageTooLarge:             {halt, "raise max.message.bytes of the topic"},
 	kerr.RecordListTooLarge:          {halt, "raise segment.bytes of the topic"},
@@ -122,8 +122,9 @@ func answerTo(err error) (answer, bool) {
 func classify(err error) error {
 	var h *Halt
 	var r *Refusal
-	var unusable *unusableTopic // the publisher knows what to do
-	if errors.As(err, &h) || errors.As(err, &r) || errors.As(err, &unusable) {
+	var unusable *unusableTopic
+	var small *smallTopic // for both the publisher knows what to do
+	if errors.As(err, &h) || errors.As(err, &r) || errors.As(err, &unusable) || errors.As(err, &small) {
 		return err
 	}
 	a, known := answerTo(err)

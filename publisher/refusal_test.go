@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -140,4 +141,41 @@ func TestTroublesAreTold(t *testing.T) {
 			t.Errorf("%v at %v: told %d times, want %d", test.err, now, logs.Len(), test.told)
 		}
 	}
+}
+
+// A failure of every publication is one trouble, though the fence succeeds each time.
+func TestTroubleLastsUntilSomethingIsPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		log := &refusingLog{}
+		source := listOf(rowAt(100))
+		p := newPublisher(Config{Prefix: "shop", Slot: "pgtee", Log: zap.New(core)}.withDefaults(), openOf(source), log, tableFormat{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		time.Sleep(4 * time.Minute)
+		if n := logs.FilterMessage("retrying").Len(); n != 1 {
+			t.Errorf("told %d times in four minutes", n)
+		}
+		log.kind.Store(true)
+		time.Sleep(time.Minute)
+		if n := logs.FilterMessage("publishing again").Len(); n != 1 || p.Stats().Published != 100 {
+			t.Errorf("%d times at work again, %+v", n, p.Stats())
+		}
+		cancel()
+		<-done
+	})
+}
+
+// refusingLog takes no records until it is kind.
+type refusingLog struct {
+	memoryLog
+	kind atomic.Bool
+}
+
+func (l *refusingLog) Publish(ctx context.Context, b *Batch, p Position) error {
+	if !l.kind.Load() {
+		return classify(fmt.Errorf("produce to shop.s.t: %w", kerr.TopicAuthorizationFailed))
+	}
+	return l.memoryLog.Publish(ctx, b, p)
 }

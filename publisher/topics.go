@@ -100,15 +100,20 @@ func (c Config) topicConfigs(topic string, own map[string]string) map[string]*st
 	return configs
 }
 
-// ensureTopics creates what topics of the batch are missing, before the first record goes there. The
-// application names the topics of its events: one that Kafka does not take is no reason to halt.
+// ensureTopics creates what topics of the batch are missing, before the first record goes there, and looks whether they take
+// its records. The application names the topics of its events: one that Kafka does not take is no reason to halt.
 func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 	if err := l.learn(ctx, l.unknownTopics(b)); err != nil {
 		return err
 	}
-	last := ""
+	last, small := "", false
 	for i := range b.entries {
 		e := &b.entries[i]
+		if e.everywhere {
+			if err := l.recount(ctx, e.topic); err != nil {
+				return err
+			}
+		}
 		if e.topic == last {
 			continue
 		}
@@ -119,7 +124,10 @@ func (l *kafkaLog) ensureTopics(ctx context.Context, b *Batch) error {
 		if err != nil {
 			return l.unusable(e.topic, err)
 		}
-		last = e.topic
+		last, small = e.topic, small || l.takesLess(l.known[e.topic])
+	}
+	if small {
+		return l.fit(b)
 	}
 	return nil
 }
