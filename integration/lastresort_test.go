@@ -225,7 +225,7 @@ func TestPrefixAndPromise(t *testing.T) {
 	}
 	second.prefix = second.database
 	out, code = second.Pgtee(append(second.publishArgs(), "--require-durable-topics")...)
-	if code != 3 || !strings.Contains(out, "has 1 replica, min.insync.replicas=1") || !strings.Contains(out, "kafka-configs.sh --alter") {
+	if code != 3 || !strings.Contains(out, "has 1 replica, min.insync.replicas=1") || !strings.Contains(out, "kafka-configs.sh --bootstrap-server "+second.broker.Address+" --alter") {
 		t.Errorf("publish --require-durable-topics exits with %d:\n%s", code, out)
 	}
 	out, code = first.Pgtee("check", "--postgres", first.URL(), "--slot", first.slot, "--kafka", first.broker.Address, "--prefix", first.prefix)

@@ -17,7 +17,10 @@ import (
 
 const transactionState = "__transaction_state"
 
-const repairDurable = "use 3 replicas (kafka-reassign-partitions.sh, and --replication-factor for new topics) and run `kafka-configs.sh --alter --entity-type topics --entity-name TOPIC --add-config min.insync.replicas=2,unclean.leader.election.enable=false`"
+// RepairDurable says what to do about a topic that may lose what it has confirmed.
+func (c Config) RepairDurable(topic string) string {
+	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + c.alterTopic(topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
+}
 
 // weakness says why a topic may lose what it has confirmed; "" if it does not, or cannot be asked.
 func (t *brokerTopic) weakness() string {
@@ -42,10 +45,10 @@ func (l *kafkaLog) checkDurable(topics []string) error {
 			continue
 		}
 		if l.cfg.RequireDurable {
-			return &Halt{ErrNotDurable, fmt.Sprintf("topic %s has %s", topic, why), repairDurable + ", or start without --require-durable-topics"}
+			return &Halt{ErrNotDurable, fmt.Sprintf("topic %s has %s", topic, why), l.cfg.RepairDurable(topic) + ", or start without --require-durable-topics"}
 		}
 		l.told[why] = true
-		l.cfg.Log.Warn("Kafka may lose what it has confirmed when it loses a broker, and exactly once with it", zap.String("topic", topic), zap.String("has", why), zap.String("repair", repairDurable))
+		l.cfg.Log.Warn("Kafka may lose what it has confirmed when it loses a broker, and exactly once with it", zap.String("topic", topic), zap.String("has", why), zap.String("repair", l.cfg.RepairDurable(topic)))
 	}
 	return nil
 }
@@ -120,6 +123,3 @@ func WeakTopics(ctx context.Context, cfg Config) (weak []WeakTopic, topics int, 
 	}
 	return weak, topics, err
 }
-
-// RepairDurable says what to do about weak topics.
-const RepairDurable = repairDurable

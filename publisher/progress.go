@@ -42,7 +42,7 @@ func (l *kafkaLog) ensureProgressTopic(ctx context.Context, client *kgo.Client) 
 	for _, c := range config.Configs {
 		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
 			return &Halt{ErrProgressTopic, fmt.Sprintf("%s has cleanup.policy=%s, so its records expire", topic, c.MaybeValue()),
-				"run `kafka-configs.sh --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=compact`"}
+				"run " + l.cfg.alterTopic(topic, "cleanup.policy=compact")}
 		}
 	}
 	return nil

@@ -124,7 +124,7 @@ func (p *Publisher) limit(small *smallTopic, err error) error {
 	_, fits := p.owners[small.topic] // of tables, messages and events
 	have, known := p.limits[small.topic]
 	if !fits && small.topic != p.topics.deadLetter || small.bytes < leastLimit || known && small.bytes >= have.bytes {
-		return &Halt{ErrRecordTooLarge, err.Error(), fmt.Sprintf("raise max.message.bytes of topic %s to %d", small.topic, int(p.cfg.MaxRecordBytes)+batchHeader)}
+		return &Halt{ErrRecordTooLarge, err.Error(), "run " + p.cfg.alterTopic(small.topic, fmt.Sprintf("max.message.bytes=%d", int(p.cfg.MaxRecordBytes)+batchHeader))}
 	}
 	p.limits[small.topic] = topicLimit{small.bytes, p.now().Add(limitKept)}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,11 @@ func (c Config) topicConfigs(topic string, own map[string]string) map[string]*st
 		configs[name] = kadm.StringPtr(value)
 	}
 	return configs
+}
+
+// alterTopic is what an operator runs to set configs of a topic.
+func (c Config) alterTopic(topic, configs string) string {
+	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(c.Brokers, ","), topic, configs)
 }
 
 // ensureTopics creates what topics of the batch are missing, before the first record goes there, and looks whether they take
@@ -202,13 +208,14 @@ func (l *kafkaLog) learn(ctx context.Context, topics []string) error {
 	if err != nil {
 		return fmt.Errorf("look for topics: %w", err)
 	}
-	var missing []string
+	var there, missing []string
 	for _, topic := range topics {
 		switch {
 		case found[l.cfg.Shape.TopicSettings(topic).Own] != nil:
 			l.known[topic] = &brokerTopic{refused: errOwnTopic}
 		case found[topic] != nil:
 			l.known[topic] = found[topic]
+			there = append(there, topic)
 		default:
 			missing = append(missing, topic)
 		}
@@ -216,7 +223,10 @@ func (l *kafkaLog) learn(ctx context.Context, topics []string) error {
 	if err := l.createAll(ctx, missing); err != nil {
 		return err
 	}
-	l.describe(ctx, topics...)
+	for _, topic := range missing {
+		l.bound(topic, l.known[topic])
+	}
+	l.describe(ctx, there...)
 	for _, topic := range topics {
 		l.known[topic].compacted = l.known[topic].compacted || l.keyed[topic]
 	}
@@ -270,7 +280,9 @@ func (l *kafkaLog) create(ctx context.Context, topic string) (*brokerTopic, erro
 func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (t *brokerTopic, created bool, err error) {
 	made, refused := kadm.NewClient(client).CreateTopic(ctx, partitions, replicas, configs, topic)
 	if refused == nil {
-		return &brokerTopic{partitions: int(max(made.NumPartitions, partitions)), replicas: int(made.ReplicationFactor)}, true, nil
+		t = &brokerTopic{partitions: int(max(made.NumPartitions, partitions)), replicas: int(made.ReplicationFactor)}
+		t.configure(slices.Collect(maps.Values(made.Configs)))
+		return t, true, nil
 	}
 	found, err := findTopics(ctx, client, topic)
 	if err != nil || found[topic] == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
@@ -42,7 +41,7 @@ func (c *checkCommand) checkKafka(ctx context.Context, term terminal) error {
 		}
 		var report outbox.Report
 		for _, t := range weak {
-			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "topic " + t.Name + " has " + t.Why + ": Kafka may lose what it has confirmed", Repair: strings.ReplaceAll(publisher.RepairDurable, "TOPIC", t.Name)})
+			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "topic " + t.Name + " has " + t.Why + ": Kafka may lose what it has confirmed", Repair: s.publisherConfig(kafka).RepairDurable(t.Name)})
 		}
 		if topics == 0 {
 			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "there are no topics " + s.prefix + ".* yet", Repair: "check again when the publisher has started"})
