@@ -158,7 +158,7 @@ func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[s
 }
 
 // refusedRecords says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
-// client is closed.
+// client is closed afterwards.
 func (l *kafkaLog) refusedRecords(ctx context.Context, topic string, err error) error {
 	before := l.known[topic]
 	if before == nil {

@@ -280,3 +280,50 @@ func TestOwnTopicsAreNotCompacted(t *testing.T) {
 		}
 	}
 }
+
+// Below what a dead letter takes the publisher halts, and names the command that helps.
+func TestTopicThatTakesHardlyAnything(t *testing.T) {
+	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "5000"})
+	_, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 9000))
+	want := "run `kafka-configs.sh --bootstrap-server " + strings.Join(cfg.Brokers, ",") + " --alter --entity-type topics --entity-name shop.public.docs --add-config max.message.bytes=1065548`"
+	if !errors.Is(err, ErrRecordTooLarge) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v; want %s", err, want)
+	}
+}
+
+// Two tables that are there when the publisher starts have the topics that they had, whichever is written first.
+func TestTopicsOfTablesThatAreThere(t *testing.T) {
+	table := func(oid uint32, name string) outbox.Table {
+		return outbox.Table{OID: oid, Schema: "public", Name: name}
+	}
+	row := func(end outbox.LSN, oid uint32, name string) *outbox.Transaction {
+		tx := docsChange(end, outbox.Insert)
+		tx.Changes[0].Relation = &pgoutput.Relation{OID: oid, Schema: "public", Name: name}
+		return tx
+	}
+	for _, test := range []struct {
+		name, own string // topic that is there, of that table
+		want      []string
+	}{
+		{"the older one has it", "", []string{"b-own", "a"}},
+		{"the younger one had one of its own", "public.x y", []string{"b-own", "a"}},
+		{"the older one had one of its own", "public.x_y", []string{"b", "a-own"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := testConfig(fakeKafka(t).ListenAddrs())
+			if test.own != "" {
+				mustCreate(t, cfg.Brokers, ownTopic("shop.public.x_y", test.own, 1), 1, nil)
+			}
+			cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
+			cfg.Tables = []outbox.Table{table(1, "x_y"), table(2, "x y")}
+			if _, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, row(108, 2, "x y"), row(208, 1, "x_y")); err != nil {
+				t.Fatal(err)
+			}
+			topics := map[string]string{"a": "shop.public.x_y", "b": "shop.public.x_y", "a-own": ownTopic("shop.public.x_y", "public.x_y", 1), "b-own": ownTopic("shop.public.x_y", "public.x y", 1)}
+			for _, want := range test.want {
+				committed(t, cfg.Brokers, topics[want], 1)
+			}
+		})
+	}
+}
