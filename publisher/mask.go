@@ -45,7 +45,7 @@ func (m MaskConfig) validate(salt []byte) error {
 	case m.Kind == Hash && len(salt) == 0:
 		return fmt.Errorf("column %s is hashed without a salt, so its values could be guessed: give one with --hash-salt-file or PGTEE_HASH_SALT", m.Column)
 	}
-	return nil
+	return CheckPattern(m.Column)
 }
 
 // Mask hides the values of one column. It is used by one goroutine at a time.

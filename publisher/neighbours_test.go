@@ -100,7 +100,7 @@ func TestPrefixOfAnotherDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	repairer := newPublisher(other, openOf(second), newKafkaLog(other), tableFormat{})
-	if _, _, err := repairer.Repair(t.Context()); err != nil {
+	if _, err := repairer.Repair(t.Context(), ResyncNone); err != nil {
 		t.Fatal(err)
 	}
 	second.queue = []*outbox.Transaction{rowAt(208)}

@@ -36,6 +36,9 @@ func NewRouter(prefix string, allowed []string) (*Router, error) {
 	}
 	for _, topic := range allowed {
 		if isGlob(topic) {
+			if err := CheckPattern(topic); err != nil {
+				return nil, fmt.Errorf("topics for events: %w", err)
+			}
 			continue
 		}
 		if why := r.Check(topic); why != nil {

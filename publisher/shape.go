@@ -218,9 +218,9 @@ func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *se
 	}
 	for i, c := range r.Columns {
 		column := &shape.Columns[i]
-		column.Hidden = !included(c.Name, merged.IncludeColumns, merged.ExcludeColumns)
+		column.Hidden = len(merged.IncludeColumns) > 0 && !columnMatches(merged.IncludeColumns, r, c.Name) || columnMatches(merged.ExcludeColumns, r, c.Name)
 		for _, m := range merged.Masks {
-			if !matches(m.Column, c.Name) {
+			if !columnMatches([]string{m.Column}, r, c.Name) {
 				continue
 			}
 			mask, err := newMask(m, c, s.config.Salt)
@@ -233,6 +233,17 @@ func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *se
 		}
 	}
 	return nil
+}
+
+// columnMatches says whether one of the patterns matches a column: its name, or, if it is a regular expression, the name with
+// those of its table and schema.
+func columnMatches(patterns []string, r *pgoutput.Relation, column string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if _, regex := cutRegex(p); regex {
+			return matches(p, r.Schema+"."+r.Name+"."+column)
+		}
+		return matches(p, column)
+	})
 }
 
 func namesMissing(r *pgoutput.Relation, merged *settings) error {

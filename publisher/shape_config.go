@@ -10,8 +10,8 @@ import (
 // ShapeConfig says what of the stream is published, under which topics and keys. Its zero value publishes
 // everything as Debezium does.
 //
-// Globs match whole names, case-sensitively: * is any run of characters, ? is any one. Tables are
-// "schema.table", columns "schema.table.column".
+// Globs match whole names, case-sensitively: * is any run of characters, ? is any one. A regular expression between
+// slashes may stand for one, which does not mind the case. Tables are "schema.table", columns "schema.table.column".
 type ShapeConfig struct {
 	Topic    string // template [DebeziumTopics]
 	Prefix   string // {prefix} of the template
@@ -39,7 +39,7 @@ type TableConfig struct {
 	TopicConfig       map[string]string
 
 	Key            []string     // columns of the record key, in this order
-	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all
+	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all. A regular expression has to match schema.table.column
 	ExcludeColumns []string     // globs; a column of the key stays in the key
 	Masks          []MaskConfig // of those that match a column, the one that hides most counts, of equals the last
 	Where          string       // rows that are published: see Filter
@@ -53,6 +53,9 @@ func (c *ShapeConfig) validate() error {
 		if err := checkTableGlob(glob); err != nil {
 			return err
 		}
+	}
+	if err := checkPatterns(slices.Concat(c.IncludeMessages, c.ExcludeMessages)...); err != nil {
+		return err
 	}
 	for i := range c.Tables {
 		if err := c.Tables[i].validate(c.Salt); err != nil {
@@ -77,6 +80,9 @@ func (t *TableConfig) validate(salt []byte) error {
 	if slices.Contains(t.Key, "") {
 		return errors.New("a key column has no name")
 	}
+	if err := checkPatterns(slices.Concat(t.IncludeColumns, t.ExcludeColumns)...); err != nil {
+		return err
+	}
 	for _, m := range t.Masks {
 		if err := m.validate(salt); err != nil {
 			return err
@@ -89,6 +95,9 @@ func (t *TableConfig) validate(salt []byte) error {
 }
 
 func checkTableGlob(glob string) error {
+	if _, regex := cutRegex(glob); regex {
+		return CheckPattern(glob)
+	}
 	schema, table, _ := strings.Cut(glob, ".")
 	if schema == "" || table == "" {
 		return fmt.Errorf("%q names no tables: want SCHEMA.TABLE, such as public.orders or public.*", glob)

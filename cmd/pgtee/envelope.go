@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
@@ -11,7 +12,9 @@ import (
 type envelopeFlags struct {
 	Envelope    string   `help:"What the value of a row's record is: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
 	FlatDeletes string   `help:"With --envelope flat, what becomes of a delete: ${enum}. rewrite is the row before it with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
-	FlatFields  []string `help:"With --envelope flat, fields beside the row: op, ts_ms, pgtee, or one of the source or transaction, such as table, source.ts_ms, lsn:position. Their names get two underscores in front." placeholder:"FIELD"`
+	FlatHeaders []string `help:"With --envelope flat, the same (but pgtee) as headers." placeholder:"FIELD"`
+	FlatPrefix  string   `help:"What stands in front of the names of --flat-fields and --flat-headers." default:"__" placeholder:"TEXT"`
+	FlatFields  []string `help:"With --envelope flat, fields beside the row: op, ts_ms, pgtee, or one of the source or transaction, such as table, source.ts_ms, lsn:position." placeholder:"FIELD"`
 }
 
 func (f envelopeFlags) envelope() (debezium.Envelope, debezium.FlatConfig, error) {
@@ -23,8 +26,14 @@ func (f envelopeFlags) envelope() (debezium.Envelope, debezium.FlatConfig, error
 	if flat.Deletes, err = debezium.ParseDeleteMode(orElse(f.FlatDeletes, "tombstone")); err != nil {
 		return 0, flat, fmt.Errorf("--flat-deletes: %w", err)
 	}
-	if flat.Fields, err = debezium.ParseFlatFields(f.FlatFields); err != nil {
+	if flat.Fields, err = debezium.ParseFlatFields(f.FlatFields, f.FlatPrefix); err != nil {
 		return 0, flat, fmt.Errorf("--flat-fields: %w", err)
+	}
+	if slices.Contains(f.FlatHeaders, "pgtee") {
+		return 0, flat, errors.New("--flat-headers pgtee: the block is no header: take it into --flat-fields")
+	}
+	if flat.Headers, err = debezium.ParseFlatFields(f.FlatHeaders, f.FlatPrefix); err != nil {
+		return 0, flat, fmt.Errorf("--flat-headers: %w", err)
 	}
 	return envelope, flat, nil
 }
@@ -35,8 +44,8 @@ func (f envelopeFlags) checkEnvelope(framing framingFlags) error {
 	switch {
 	case err != nil:
 		return err
-	case envelope != debezium.Flat && (flat.Deletes != debezium.DeleteTombstone || len(flat.Fields) > 0):
-		return errors.New("--flat-deletes and --flat-fields need --envelope flat")
+	case envelope != debezium.Flat && (flat.Deletes != debezium.DeleteTombstone || len(flat.Fields)+len(flat.Headers) > 0):
+		return errors.New("--flat-deletes, --flat-fields and --flat-headers need --envelope flat")
 	case envelope == debezium.Plain && framing.hasSchemas():
 		return errors.New("--envelope plain has no schema: choose --format json, or another envelope")
 	}

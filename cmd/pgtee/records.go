@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -20,16 +21,21 @@ type recordFlags struct {
 	valueFlags
 	envelopeFlags
 	framingFlags
-	ProvideTransactionMetadata bool `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
-	Tombstones                 bool `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
-	SkipTruncate               bool `help:"No records of TRUNCATE."`
+	ProvideTransactionMetadata  bool     `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
+	ExtendedHeaders             bool     `help:"The headers __debezium.context.*, which name the connector, in records of rows." default:"true" negatable:""`
+	Tombstones                  bool     `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
+	SkipTruncate                bool     `help:"No records of TRUNCATE: as --skipped-operations t."`
+	SkippedOperations           []string `help:"No records of these operations: c (INSERT), u, d, t (TRUNCATE), or none." default:"none" placeholder:"OP"`
+	SkipMessagesWithoutChange   bool     `help:"No records of UPDATEs that leave the published columns as they were. Needs the old row: REPLICA IDENTITY FULL."`
+	ColumnPropagateSourceType   []string `help:"Tell the PostgreSQL type, length and scale of these columns in the parameters of their schemas: patterns of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
+	DatatypePropagateSourceType []string `help:"The same for the columns of these types: patterns of SCHEMA.TABLE.TYPE, such as public.*.varchar." placeholder:"GLOB"`
 }
 
 // valueFlags choose the forms of values.
 type valueFlags struct {
 	DecimalHandlingMode  string `help:"Form of numeric and money: precise, double, string." default:"precise" placeholder:"MODE"`
 	MoneyFractionDigits  string `help:"Digits of money after the point." default:"2" placeholder:"N"`
-	TimePrecisionMode    string `help:"Form of dates and times: adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds." default:"adaptive" placeholder:"MODE"`
+	TimePrecisionMode    string `help:"Form of dates and times: adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds, structured." default:"adaptive" placeholder:"MODE"`
 	BinaryHandlingMode   string `help:"Form of bytea: bytes, base64, base64-url-safe, hex." default:"bytes" placeholder:"MODE"`
 	IntervalHandlingMode string `help:"Form of interval: numeric, string." default:"numeric" placeholder:"MODE"`
 	HstoreHandlingMode   string `help:"Form of hstore: json, map." default:"json" placeholder:"MODE"`
@@ -79,8 +85,28 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 			return err
 		}
 	}
+	if _, err := f.skipped(); err != nil {
+		return err
+	}
+	for _, pattern := range slices.Concat(f.ColumnPropagateSourceType, f.DatatypePropagateSourceType) {
+		if err := publisher.CheckPattern(pattern); err != nil {
+			return err
+		}
+	}
 	_, err := f.modes()
 	return err
+}
+
+// skipped are the operations without a record.
+func (f recordFlags) skipped() (debezium.Operations, error) {
+	set, err := debezium.ParseOperations(f.SkippedOperations)
+	if err != nil {
+		return 0, fmt.Errorf("--skipped-operations: %w", err)
+	}
+	if f.SkipTruncate {
+		set |= debezium.SkipTruncate
+	}
+	return set, nil
 }
 
 // altered says whether records differ from what they are by default.
@@ -106,8 +132,15 @@ func (f recordFlags) format(config debezium.Config, log *zap.Logger) (publisher.
 		return nil, err
 	}
 	config.Modes = modes
+	if !f.ExtendedHeaders {
+		config.RunID = ""
+	}
 	config.TransactionMetadata = f.ProvideTransactionMetadata
 	config.NoTombstones = !f.Tombstones
-	config.SkipTruncate = f.SkipTruncate
+	if config.Skip, err = f.skipped(); err != nil {
+		return nil, err
+	}
+	config.SkipUnchanged = f.SkipMessagesWithoutChange
+	config.Propagate = debezium.Propagation{Columns: f.ColumnPropagateSourceType, Datatypes: f.DatatypePropagateSourceType}
 	return debezium.New(config), nil
 }

@@ -149,6 +149,14 @@ func (f shapeFlags) columnConfigs() (list []publisher.TableConfig, err error) {
 		{"--truncate-column", f.TruncateColumn, addMask(publisher.Truncate)},
 	} {
 		for _, value := range flag.values {
+			if strings.HasPrefix(value, "/") { // of whole names
+				t := publisher.TableConfig{Match: "*.*"}
+				if err := flag.set(&t, value); err != nil {
+					return nil, fmt.Errorf("%s %q: %w", flag.name, value, err)
+				}
+				list = append(list, t)
+				continue
+			}
 			parts := strings.SplitN(value, ".", 3)
 			if len(parts) < 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
 				return nil, fmt.Errorf("%s %q: want SCHEMA.TABLE.COLUMN, such as public.users.email", flag.name, value)
@@ -177,7 +185,7 @@ func parseMask(kind publisher.MaskKind, text string) (publisher.MaskConfig, erro
 	if kind == publisher.Hash {
 		return mask, nil
 	}
-	column, length, given := strings.Cut(text, ":")
+	column, length, given := cutLength(text)
 	if !given && kind == publisher.Asterisks {
 		length = defaultAsterisks
 	}
@@ -187,6 +195,19 @@ func parseMask(kind publisher.MaskKind, text string) (publisher.MaskConfig, erro
 	}
 	mask.Column = column
 	return mask, nil
+}
+
+// cutLength cuts COLUMN:N, where the column may be a regular expression with colons of its own.
+func cutLength(text string) (column, length string, given bool) {
+	end := max(strings.LastIndex(text, "/"), 0)
+	if !strings.HasPrefix(text, "/") {
+		end = 0
+	}
+	colon := strings.IndexByte(text[end:], ':')
+	if colon < 0 {
+		return text, "", false
+	}
+	return text[:end+colon], text[end+colon+1:], true
 }
 
 // hides says whether something of a row is kept from readers that its SQL would show.

@@ -28,10 +28,7 @@ func (c *codecs) binary(oid uint32, typmod int32) codec {
 
 // bytes is the codec of what append turns into bytes.
 func (c *codecs) bytes(append appendFunc) codec {
-	found := codec{append: append, schema: schemaOf(publisher.String), zero: `""`, unavailable: c.placeholders.bytes}
-	if c.modes.Binary == BinaryBytes {
-		found.schema = schemaOf(publisher.Bytes)
-	}
+	found := codec{append: append, schema: schemaOf(c.modes.Binary.schemaType()), zero: `""`, unavailable: c.placeholders.bytes}
 	found.unavailableArray = "[" + c.placeholders.bytes + "]"
 	return found
 }
@@ -46,6 +43,14 @@ func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
 	}
 	schema := named(publisher.Bytes, "io.debezium.data.Bits", parameter("length", length))
 	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults}
+}
+
+// schemaType is what binary.handling.mode makes of bytes.
+func (m BinaryMode) schemaType() publisher.SchemaType {
+	if m == BinaryBytes {
+		return publisher.Bytes
+	}
+	return publisher.String
 }
 
 // append appends raw as a JSON string in the form that binary.handling.mode says.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,9 +16,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
 )
 
 // capture is a folder of records that Debezium made, and of the log that it made them from. See
@@ -48,105 +50,27 @@ func (c capture) files(t *testing.T) []captured {
 	return files
 }
 
-// excuses reads excuses.tsv: file (or *), what, reason; and those of rows that a snapshot has read from excuses_snapshot.tsv.
+// excuses reads excuses.tsv: where, what, reason; and those of rows that a snapshot has read from excuses_snapshot.tsv. Captures without
+// excuses of their own have those of testdata.
 func (c capture) excuses(t *testing.T) []*excuse {
 	var excuses []*excuse
 	for _, name := range []string{"excuses.tsv", "excuses_snapshot.tsv"} {
-		if !c.has(name) {
+		from := c
+		if !c.has("excuses.tsv") {
+			from = capture{flag.Lookup("captures").DefValue}
+		}
+		if !from.has(name) {
 			continue
 		}
-		for _, raw := range c.lines(t, name) {
+		for _, raw := range from.lines(t, name) {
 			parts := strings.Split(string(raw), "\t")
 			if len(parts) != 3 {
 				t.Fatalf("%s: %q has not three columns", name, raw)
 			}
-			excuses = append(excuses, &excuse{file: parts[0], what: parts[1], reason: parts[2], snapshot: name != "excuses.tsv"})
+			excuses = append(excuses, &excuse{where: parts[0], what: parts[1], reason: parts[2], snapshot: name != "excuses.tsv"})
 		}
 	}
 	return excuses
-}
-
-// ignored are settings that do not change records.
-var ignored = []string{"plugin.name", "publication.autocreate.mode", "snapshot.mode", "slot.name",
-	"publication.name", "heartbeat.interval.ms", "key.converter", "value.converter", "key.converter.schemas.enable"}
-
-// config turns Debezium's settings into ours.
-func (f *captured) config(t *testing.T) Config {
-	config := Config{
-		Database: "golden", Version: "test", RunID: "run", Catalog: f.catalog(t),
-		SkipTruncate: true,
-	}
-	shape := publisher.ShapeConfig{Prefix: f.settings["topic.prefix"]}
-	for _, name := range sortedKeys(f.settings) {
-		if err := apply(&config, &shape, name, f.settings[name]); err != nil {
-			t.Fatalf("%s=%s: %v", name, f.settings[name], err)
-		}
-	}
-	config.Outboxes = f.outboxes(t, shape.IncludeTables)
-	var err error
-	if config.Shape, err = publisher.NewShape(shape); err != nil {
-		t.Fatal(err)
-	}
-	return config
-}
-
-// outboxes reads the settings of a transformation of type EventRouter, which has the tables that are included.
-func (f *captured) outboxes(t *testing.T, tables []string) []OutboxTable {
-	transform := "transforms." + f.settings["transforms"] + "."
-	if f.settings[transform+"type"] != "io.debezium.transforms.outbox.EventRouter" {
-		return nil
-	}
-	if tables == nil {
-		tables = []string{"*.outbox"}
-	}
-	var outboxes []OutboxTable
-	for _, table := range tables {
-		outbox := NewOutboxTable(table)
-		for name, value := range f.settings {
-			option, ours := strings.CutPrefix(name, transform)
-			if !ours || option == "type" {
-				continue
-			}
-			if err := outbox.Set(option, value); err != nil {
-				t.Fatal(err)
-			}
-		}
-		outboxes = append(outboxes, outbox)
-	}
-	return outboxes
-}
-
-func apply(c *Config, shape *publisher.ShapeConfig, name, value string) error {
-	switch name {
-	case "topic.prefix":
-		c.Prefix = value
-	case "tombstones.on.delete":
-		c.NoTombstones = value == "false"
-	case "skipped.operations":
-		c.SkipTruncate = strings.Contains(value, "t")
-	case "provide.transaction.metadata":
-		c.TransactionMetadata = value == "true"
-	case "value.converter.schemas.enable":
-		if value == "true" {
-			c.Framing = &publisher.ConnectJSON{}
-		}
-	case "table.include.list":
-		shape.IncludeTables = strings.Split(value, ",")
-	case "table.exclude.list":
-		shape.ExcludeTables = strings.Split(value, ",")
-	case "message.prefix.include.list":
-		shape.IncludeMessages = strings.Split(value, ",")
-	case "message.prefix.exclude.list":
-		shape.ExcludeMessages = strings.Split(value, ",")
-	default:
-		if slices.Contains(ModeKeys, name) {
-			return c.Set(name, value)
-		}
-		if !slices.Contains(ignored, name) && !strings.HasPrefix(name, "transforms") {
-			return errors.New("the comparison does not know this setting")
-		}
-	}
-	return nil
 }
 
 // wanted reads Debezium's records by topic, with or without those of its snapshot.
@@ -157,7 +81,7 @@ func (f captured) wanted(t *testing.T, snapshot bool) map[string][]line {
 		if err := json.Unmarshal(raw, &l); err != nil {
 			t.Fatal(err)
 		}
-		l.read(t)
+		l.read(t, f.volatile())
 		if snapshot || !l.isRead() {
 			records[l.Topic] = append(records[l.Topic], l)
 		}
@@ -213,9 +137,18 @@ type fixedCatalog struct {
 	Tables map[uint32]Table
 }
 
+// builtIn has the names of built-in types, which the captured catalogs lack.
+var builtIn = pgtype.NewMap()
+
 func (c *fixedCatalog) Type(oid uint32, _ publisher.Place) (Type, bool, error) {
-	t, ok := c.Types[oid]
-	return t, ok, nil
+	if t, ok := c.Types[oid]; ok {
+		return t, true, nil
+	}
+	if t, ok := builtIn.TypeForOID(oid); ok {
+		return Type{Name: t.Name, Kind: KindBase}, true, nil
+	}
+	name, ok := map[uint32]string{oidTimeTZ: "timetz", 1270: "_timetz", oidMoney: "money", oidXML: "xml"}[oid]
+	return Type{Name: name, Kind: KindBase}, ok, nil
 }
 
 func (c *fixedCatalog) Table(oid uint32, _ publisher.Place) (Table, bool, error) {

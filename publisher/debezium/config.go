@@ -33,5 +33,8 @@ type Config struct {
 	TransactionMetadata bool
 
 	NoTombstones bool // no null record after a delete: tombstones.on.delete=false
-	SkipTruncate bool // no record for TRUNCATE: skipped.operations=t
+
+	Skip          Operations  // that have no record: skipped.operations
+	SkipUnchanged bool        // no record of an UPDATE that leaves all columns as they were: skip.messages.without.change
+	Propagate     Propagation // of types to the parameters of schemas
 }

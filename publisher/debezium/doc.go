@@ -18,7 +18,7 @@
 //   - time[] keeps its microseconds, timetz with seconds in its zone is converted.
 //   - NULL stays null; Debezium puts the default of the column there.
 //   - TRUNCATE is published (op t), as Debezium does with skipped.operations=none, unless
-//     Config.SkipTruncate is set.
+//     Config.Skip has it.
 //   - With REPLICA IDENTITY USING INDEX that does not cover the primary key, the columns of the index
 //     are the key of the record, because the log has no others for a delete.
 //   - The first number of source.sequence is the end of the transaction's own commit record; Debezium

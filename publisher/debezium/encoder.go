@@ -26,7 +26,9 @@ type Encoder struct {
 	before, after  row
 	identity       row // scratch of decide
 	oldKey, newKey []byte
+	oldRow, newRow []byte
 	lost           lost
+	messages       messageForm
 	payload        []byte // scratch of frame
 
 	block, origin, eventID, scratch []byte // of the record that is being made
@@ -39,6 +41,12 @@ type topics struct {
 	standIn, truncate string // of no record: they name subjects of schemas
 }
 
+// messageForm is that of logical messages, which is the same in every envelope.
+type messageForm struct {
+	binary BinaryMode
+	schema *publisher.Schema
+}
+
 var _ publisher.Format = (*Encoder)(nil)
 
 // New makes an Encoder.
@@ -46,6 +54,7 @@ func New(config Config) *Encoder {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
+	messages := messageForm{config.Binary, messageSchema(config.Binary)}
 	if config.Envelope == Plain {
 		config.Modes = plainModes(config.Modes)
 	}
@@ -66,6 +75,7 @@ func New(config Config) *Encoder {
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),
 		truncation:  config.Flat.truncateSchema(config.Prefix),
+		messages:    messages,
 		tables:      map[uint32]*table{},
 		collections: map[string]*collection{},
 	}
@@ -110,7 +120,7 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	t, err := e.table(c.Relation, publisher.PlaceOf(tx, c))
-	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.SkipTruncate && c.Mark == outbox.NoMark {
+	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.Skip.has('t') && c.Mark == outbox.NoMark {
 		return err
 	}
 	if t.insertOnly != nil && (c.Op == outbox.Update || c.Op == outbox.Delete) {
@@ -189,11 +199,11 @@ func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i in
 	b.Buf = append(b.Buf, `,"message":{"prefix":`...)
 	b.Buf = publisher.AppendJSONString(b.Buf, c.Prefix)
 	b.Buf = append(b.Buf, `,"content":`...)
-	b.Buf = publisher.AppendJSONBase64(b.Buf, c.Content)
+	b.Buf = e.messages.binary.append(b.Buf, c.Content)
 	b.Buf = append(b.Buf, `},"pgtee":`...)
 	b.Buf = e.appendPgtee(b, tx, i, nil)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, value, publisher.ValuePart, e.topics.messages, messageSchema); err != nil {
+	if err := e.frame(b, value, publisher.ValuePart, e.topics.messages, e.messages.schema); err != nil {
 		return err
 	}
 	b.Add(e.topics.messages, key, value)

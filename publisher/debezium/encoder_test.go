@@ -129,7 +129,7 @@ func TestTrace(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	tx := sampleTransaction()
-	encoder := New(Config{NoTombstones: true, SkipTruncate: true})
+	encoder := New(Config{NoTombstones: true, Skip: SkipTruncate})
 	var batch publisher.Batch
 	for i := range tx.Changes {
 		if err := encoder.Append(&batch, tx, i); err != nil {

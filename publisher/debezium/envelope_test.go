@@ -12,13 +12,15 @@ import (
 
 // TestEnvelopes is what records look like in the envelopes beside Debezium's own, byte for byte.
 func TestEnvelopes(t *testing.T) {
-	fields, err := ParseFlatFields([]string{"op", "table", "source.ts_ms", "lsn:position", "id", "pgtee"})
+	fields, err := ParseFlatFields([]string{"op", "table", "source.ts_ms", "lsn:position", "id", "pgtee"}, FlatFieldPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Config){
-		"flat":               func(c *Config) { c.Envelope = Flat },
-		"flat-rewrite":       func(c *Config) { c.Envelope, c.Flat = Flat, FlatConfig{DeleteRewriteWithTombstone, fields} },
+		"flat": func(c *Config) { c.Envelope = Flat },
+		"flat-rewrite": func(c *Config) {
+			c.Envelope, c.Flat = Flat, FlatConfig{Deletes: DeleteRewriteWithTombstone, Fields: fields}
+		},
 		"plain":              func(c *Config) { c.Envelope = Plain },
 		"cloudevents":        func(c *Config) { c.Envelope, c.TransactionMetadata = CloudEventStructured, true },
 		"cloudevents-binary": func(c *Config) { c.Envelope = CloudEventBinary },
@@ -165,7 +167,7 @@ func itemsConform(n *node, kind byte, items *publisher.Schema, path string) erro
 
 // TestPayloads: what framings are given holds to its schema, in every envelope that has one.
 func TestPayloads(t *testing.T) {
-	fields, err := ParseFlatFields([]string{"op", "source.txId", "total_order", "pgtee"})
+	fields, err := ParseFlatFields([]string{"op", "source.txId", "total_order", "pgtee"}, FlatFieldPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,7 @@ func TestPayloads(t *testing.T) {
 		framing := &checkedFraming{T: t}
 		config := sampleConfig()
 		config.Envelope, config.Framing, config.TransactionMetadata = envelope, framing, true
-		config.Flat = FlatConfig{DeleteRewrite, fields}
+		config.Flat = FlatConfig{Deletes: DeleteRewrite, Fields: fields}
 		sampleRecords(t, New(config))
 		if framing.payloads < 10 {
 			t.Errorf("%s: %d payloads", envelopes[envelope], framing.payloads)
@@ -189,7 +191,7 @@ func TestParseEnvelopes(t *testing.T) {
 	}
 	_, unknown := ParseEnvelope("avro")
 	_, mode := ParseDeleteMode("never")
-	_, field := ParseFlatFields([]string{"source.shoe_size"})
+	_, field := ParseFlatFields([]string{"source.shoe_size"}, FlatFieldPrefix)
 	for _, err := range []error{unknown, mode, field} {
 		if err == nil {
 			t.Error("no error")
@@ -204,7 +206,7 @@ func TestCapturedPayloads(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", file.name, unknown), func(t *testing.T) {
 				framing := &checkedFraming{T: t}
 				config := file.config(t)
-				config.Framing, config.Unknown, config.Outboxes = framing, unknown, nil
+				config.Framing, config.Envelope, config.Unknown, config.Outboxes = framing, Change, unknown, nil
 				encoder := New(config)
 				var batch publisher.Batch
 				for _, tx := range file.transactions(t) {

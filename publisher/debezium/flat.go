@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 type FlatConfig struct {
 	Deletes DeleteMode  // delete.tombstone.handling.mode
 	Fields  []FlatField // add.fields
+	Headers []FlatField // add.headers
 }
 
 // DeleteMode says what becomes of a delete.
@@ -28,8 +30,12 @@ const (
 
 var deleteModes = []string{"tombstone", "drop", "rewrite", "rewrite-with-tombstone"}
 
-// ParseDeleteMode reads "tombstone", "drop", "rewrite" or "rewrite-with-tombstone".
+// ParseDeleteMode reads "tombstone", "drop", "rewrite" or "rewrite-with-tombstone". Debezium's "delete-to-tombstone" is for streams
+// that have no tombstones of their own, and gives the same records as "tombstone" here.
 func ParseDeleteMode(name string) (DeleteMode, error) {
+	if name == "delete-to-tombstone" {
+		return DeleteTombstone, nil
+	}
 	if i := slices.Index(deleteModes, name); i >= 0 {
 		return DeleteMode(i), nil
 	}
@@ -45,13 +51,13 @@ type FlatField struct {
 	as   string
 }
 
-// flatFieldPrefix is the default of add.fields.prefix.
-const flatFieldPrefix = "__"
+// FlatFieldPrefix is the default of add.fields.prefix and add.headers.prefix.
+const FlatFieldPrefix = "__"
 
 // ParseFlatFields reads add.fields: names of fields of the envelope (op, ts_ms, pgtee), of its source or its
 // transaction, after "source." or "transaction." or by themselves, with a new name after a colon:
-// "op,table,source.ts_ms,lsn:position" become __op, __table, __source_ts_ms, __position.
-func ParseFlatFields(list []string) ([]FlatField, error) {
+// "op,table,source.ts_ms,lsn:position" become, with the prefix __, __op, __table, __source_ts_ms, __position.
+func ParseFlatFields(list []string, prefix string) ([]FlatField, error) {
 	var fields []FlatField
 	for _, text := range list {
 		path, as, renamed := strings.Cut(strings.TrimSpace(text), ":")
@@ -64,7 +70,7 @@ func ParseFlatFields(list []string) ([]FlatField, error) {
 		if renamed {
 			f.as = as
 		}
-		f.as = flatFieldPrefix + f.as
+		f.as = prefix + f.as
 		if f.schema() == nil {
 			return nil, fmt.Errorf("added field %q: there is no such field in the envelope, its source or its transaction", text)
 		}
@@ -78,7 +84,7 @@ func blockOf(name string) string {
 	switch name {
 	case "id", "total_order", "data_collection_order":
 		return "transaction"
-	case "op", "ts_ms", "pgtee":
+	case "op", "ts_ms", "ts_us", "ts_ns", "pgtee":
 		return ""
 	}
 	return "source"
@@ -100,6 +106,8 @@ func (f FlatField) schema() *publisher.Schema {
 var envelopeFields = []publisher.Field{
 	{Name: "op", Schema: publisher.Nullable(publisher.String)},
 	{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
+	{Name: "ts_us", Schema: publisher.Nullable(publisher.Int64)},
+	{Name: "ts_ns", Schema: publisher.Nullable(publisher.Int64)},
 	{Name: "pgtee", Schema: publisher.PgteeSchema()},
 }
 
@@ -152,19 +160,67 @@ func appendName(dst []byte, name string) []byte {
 func (w *writer) addField(f FlatField, op byte, lost *lost) {
 	b := w.batch
 	b.Buf = appendName(b.Buf, f.as)
-	switch {
-	case f.name == "pgtee":
+	if f.name == "pgtee" {
 		b.Buf = w.appendPgtee(b, w.tx, w.index, lost)
+		return
+	}
+	b.Buf = w.appendFlat(b.Buf, f, op)
+}
+
+// appendFlat appends the value of any field but pgtee.
+func (w *writer) appendFlat(dst []byte, f FlatField, op byte) []byte {
+	switch {
 	case f.from == "source":
 		w.origin = w.appendSource(w.origin[:0], w.tx, w.index, w.table.source)
-		b.Buf = appendField(b.Buf, w.origin, f.name)
+		return appendField(dst, w.origin, f.name)
 	case f.from == "transaction":
-		b.Buf = appendField(b.Buf, w.block, f.name)
+		return appendField(dst, w.block, f.name)
 	case f.name == "op":
-		b.Buf = append(append(b.Buf, '"', op), '"')
-	default:
-		b.Buf = appendInt(b.Buf, w.now.UnixMilli())
+		return append(append(dst, '"', op), '"')
+	case f.name == "ts_us":
+		return appendInt(dst, w.now.UnixMicro())
+	case f.name == "ts_ns":
+		return appendInt(dst, w.now.UnixNano())
 	}
+	return appendInt(dst, w.now.UnixMilli())
+}
+
+// flatHeaders gives the last record the headers of add.headers.
+func (w *writer) flatHeaders(op byte) {
+	if w.config.Envelope != Flat {
+		return
+	}
+	for _, f := range w.config.Flat.Headers {
+		w.scratch = w.appendFlat(w.scratch[:0], f, op)
+		w.batch.Header(f.as, headerText(w.scratch))
+	}
+}
+
+// tombstoneHeaders gives a tombstone those of its delete and, as Debezium does, the operation once more.
+func (w *writer) tombstoneHeaders() {
+	w.flatHeaders('d')
+	for _, f := range w.config.Flat.Headers {
+		if w.config.Envelope == Flat && f.from == "" && f.name == "op" {
+			w.batch.Header(f.as, []byte{'d'})
+		}
+	}
+}
+
+// headerText is the text of a JSON scalar, nil for null.
+func headerText(json []byte) []byte {
+	switch {
+	case string(json) == "null":
+		return nil
+	case json[0] != '"':
+		return json
+	case bytes.IndexByte(json, '\\') < 0:
+		return json[1 : len(json)-1]
+	}
+	text, err := strconv.Unquote(string(json))
+	if err != nil {
+		return json
+	}
+	return []byte(text)
 }
 
 // appendField appends the value of a field of an object, null if there is none.

@@ -111,6 +111,36 @@ func parseIntervalUnit(text []byte) (micros int64, rest []byte, ok bool) {
 	return micros, text[size:], micros > 0
 }
 
+// intervalParts are the parts of an interval, as IntervalStyle postgres prints them.
+type intervalParts struct{ years, months, days, micros int64 }
+
+// parseInterval is false for the infinities, too.
+func parseInterval(text []byte) (parts intervalParts, ok bool) {
+	for {
+		count, unit, rest, ok := parseIntervalPart(text)
+		if !ok {
+			return parts, false
+		}
+		switch unit {
+		case 12 * microsPerMonth:
+			parts.years = count
+		case microsPerMonth:
+			parts.months = count
+		case day:
+			parts.days = count
+		default:
+			parts.micros = count
+		}
+		if len(rest) == 0 {
+			return parts, true
+		}
+		if rest[0] != ' ' {
+			return parts, false
+		}
+		text = rest[1:]
+	}
+}
+
 // appendISOInterval: "P1Y2M-3DT4H5M6.789S". The parts of IntervalStyle postgres stay as they are, and so
 // do the infinities of PostgreSQL 17.
 func appendISOInterval(dst, text []byte) ([]byte, bool) {
@@ -118,33 +148,14 @@ func appendISOInterval(dst, text []byte) ([]byte, bool) {
 	case "infinity", "-infinity":
 		return appendText(dst, text)
 	}
-	var years, months, days, micros int64
-	for {
-		count, unit, rest, ok := parseIntervalPart(text)
-		if !ok {
-			return dst, false
-		}
-		switch unit {
-		case 12 * microsPerMonth:
-			years = count
-		case microsPerMonth:
-			months = count
-		case day:
-			days = count
-		default:
-			micros = count
-		}
-		if len(rest) == 0 {
-			break
-		}
-		if rest[0] != ' ' {
-			return dst, false
-		}
-		text = rest[1:]
+	parts, ok := parseInterval(text)
+	if !ok {
+		return dst, false
 	}
-	dst = appendInt(append(dst, '"', 'P'), years)
-	dst = appendInt(append(dst, 'Y'), months)
-	dst = appendInt(append(dst, 'M'), days)
+	micros := parts.micros
+	dst = appendInt(append(dst, '"', 'P'), parts.years)
+	dst = appendInt(append(dst, 'Y'), parts.months)
+	dst = appendInt(append(dst, 'M'), parts.days)
 	dst = appendInt(append(dst, 'D', 'T'), micros/hour)
 	dst = appendInt(append(dst, 'H'), micros/minute%60)
 	dst = append(dst, 'M')

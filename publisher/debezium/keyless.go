@@ -30,7 +30,7 @@ func (e *Encoder) AppendStandInKey(dst []byte, eventID []byte) ([]byte, error) {
 }
 
 // opField says what a flat record without a row is, whatever other fields are chosen.
-const opField = flatFieldPrefix + "op"
+const opField = FlatFieldPrefix + "op"
 
 // flatTruncate appends {"__op":"t"} and the other fields that flat records have beside their row.
 func (w *writer) flatTruncate() error {

@@ -39,6 +39,7 @@ const (
 	TimeISOString
 	TimeMicroseconds
 	TimeNanoseconds
+	TimeStructured // a struct of year, month, day, ... for every type of dates and times, intervals included
 )
 
 // BinaryMode is binary.handling.mode: the form of bytea.
@@ -80,7 +81,7 @@ const (
 // Names of the modes, in the order of their constants: Debezium's own.
 var (
 	decimalModes  = []string{"precise", "double", "string"}
-	timeModes     = []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds"}
+	timeModes     = []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured"}
 	binaryModes   = []string{"bytes", "base64", "base64-url-safe", "hex"}
 	intervalModes = []string{"numeric", "string"}
 	hstoreModes   = []string{"json", "map"}

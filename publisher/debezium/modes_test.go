@@ -70,6 +70,14 @@ func TestModes(t *testing.T) {
 		{"", oidTimestampTZ, 0, "2024-02-29 12:34:56+00", `"2024-02-29T12:34:56Z"`, "io.debezium.time.ZonedTimestamp"},
 		{"time.precision.mode=adaptive_time_microseconds", oidTime, 0, "00:00:01", `1000000`, "io.debezium.time.MicroTime"},
 		{"time.precision.mode=adaptive_time_microseconds", oidTimestamp, 0, "1970-01-01 00:00:01", `1000`, "io.debezium.time.Timestamp"},
+		{"time.precision.mode=structured", oidDate, -1, "0044-03-15 BC", `{"year":-43,"month":3,"day":15,"specialValue":null}`, "io.debezium.time.StructuredDate"},
+		{"time.precision.mode=structured", oidTime, 1, "24:00:00", `{"hour":24,"minute":0,"second":0,"nanos":0,"precision":1}`, "io.debezium.time.StructuredTime"},
+		{"time.precision.mode=structured", oidTimeTZ, -1, "12:34:56.000001-05:30", `{"hour":12,"minute":34,"second":56,"nanos":1000,"offsetSeconds":-19800,"precision":6}`, "io.debezium.time.StructuredZonedTime"},
+		{"time.precision.mode=structured", oidTimestamp, -1, "2024-02-29 24:00:00", `{"year":2024,"month":3,"day":1,"hour":0,"minute":0,"second":0,"nanos":0,"specialValue":null,"precision":6}`, "io.debezium.time.StructuredTimestamp"},
+		{"time.precision.mode=structured", oidTimestamp, -1, "2024-02-29 10:00:00+00", `"2024-02-29 10:00:00+00"`, "io.debezium.time.StructuredTimestamp"},
+		{"time.precision.mode=structured", oidTimestampTZ, 3, "2024-03-01 00:30:00.5+02", `{"year":2024,"month":2,"day":29,"hour":22,"minute":30,"second":0,"nanos":500000000,"offsetSeconds":0,"zoneId":"Z","specialValue":null,"precision":3}`, "io.debezium.time.StructuredZonedTimestamp"},
+		{"time.precision.mode=structured", oidInterval, 4<<16 | 0xFFFF, "-1 years -2 mons +3 days -00:00:01.5", `{"years":-1,"months":-2,"days":3,"hours":0,"minutes":0,"seconds":-1,"nanos":-500000000,"precision":65535}`, "io.debezium.time.StructuredDuration"},
+		{"time.precision.mode=structured", oidInterval, -1, "infinity", `"infinity"`, "io.debezium.time.StructuredDuration"},
 		{"time.precision.mode=connect", oidDate, -1, "1970-01-02", `1`, "org.apache.kafka.connect.data.Date"},
 		{"time.precision.mode=connect", oidTime, -1, "00:00:00.999999", `999`, "org.apache.kafka.connect.data.Time"},
 		{"time.precision.mode=connect", oidTime, -1, "24:00:00", `86400000`, "org.apache.kafka.connect.data.Time"},
@@ -175,7 +183,7 @@ func TestFit(t *testing.T) {
 		{"", oidTimestamp, -1, pgoutput.Text, "294276-12-31 23:59:59", `0`, `{"after.c":"294276-12-31 23:59:59"}`},
 		{"", oidBox, -1, pgoutput.Text, "()", `null`, `{"after.c":"()"}`}, // optional in any column
 		{"", oidBytea, -1, pgoutput.Unchanged, "", `"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="`, `null`},
-		{"binary.handling.mode=hex unavailable.value.placeholder=no", oidBytea, -1, pgoutput.Unchanged, "", `"6e6f"`, `null`},
+		{"binary.handling.mode=hex unavailable.value.placeholder=no", oidBytea, -1, pgoutput.Unchanged, "", `"no"`, `null`},
 		{"unavailable.value.placeholder=no", 1007, -1, pgoutput.Unchanged, "", `[110,111]`, `null`},
 		{"unavailable.value.placeholder=é", 1007, -1, pgoutput.Unchanged, "", `[-61,-87]`, `null`},
 		{"unavailable.value.placeholder=no", hstoreOID, -1, pgoutput.Unchanged, "", `"{\"no\":\"no\"}"`, `null`},
@@ -194,7 +202,7 @@ func TestFit(t *testing.T) {
 func TestModesSet(t *testing.T) {
 	for setting, want := range map[string]string{
 		"decimal.handling.mode=exact":      `decimal.handling.mode="exact": use one of precise, double, string`,
-		"time.precision.mode=structured":   `time.precision.mode="structured": use one of adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds`,
+		"time.precision.mode=exact":        `time.precision.mode="exact": use one of adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds, structured`,
 		"money.fraction.digits=x":          `money.fraction.digits="x": use a number from 0 to 18`,
 		"money.fraction.digits=-1":         `money.fraction.digits="-1": use a number from 0 to 18`,
 		"include.unknown.datatypes=maybe":  `include.unknown.datatypes="maybe": use true or false`,

@@ -13,7 +13,7 @@ import (
 type placeholders struct {
 	raw   string
 	text  string // "p"
-	bytes string // the bytes of p, in the binary mode
+	bytes string // the bytes of p, in the binary mode; with hex p itself
 	texts string // ["p"]
 	codes string // [112]: the bytes of p, signed as in Java
 	uuids string // ["..."]: the name-based UUID of p
@@ -23,7 +23,9 @@ type placeholders struct {
 func (m *Modes) placeholders() placeholders {
 	raw := m.placeholder()
 	p := placeholders{raw: raw, text: string(publisher.AppendJSONString(nil, raw))}
-	p.bytes = string(m.Binary.append(nil, []byte(raw)))
+	if p.bytes = p.text; m.Binary != BinaryHex {
+		p.bytes = string(m.Binary.append(nil, []byte(raw)))
+	}
 	p.texts = "[" + p.text + "]"
 	p.codes = "[" + signedCodes(raw) + "]"
 	p.uuids = `["` + nameUUID(raw) + `"]`

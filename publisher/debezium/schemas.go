@@ -17,7 +17,7 @@ func (e *Encoder) describe(t *table) tableSchemas {
 	if t.key != nil {
 		s.key = &publisher.Schema{Type: publisher.Struct, Name: t.topic + ".Key"}
 		for _, i := range t.key {
-			s.key.Fields = append(s.key.Fields, t.field(i))
+			s.key.Fields = append(s.key.Fields, publisher.Field{Name: t.relation.Columns[i].Name, Schema: t.columns[i].keySchema})
 		}
 	}
 	return s
@@ -84,22 +84,25 @@ var messageKeySchema = &publisher.Schema{
 	Fields: []publisher.Field{{Name: "prefix", Schema: publisher.Nullable(publisher.String)}},
 }
 
-var messageSchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "io.debezium.connector.postgresql.MessageValue", Version: 1,
-	Fields: []publisher.Field{
-		{Name: "op", Schema: publisher.Required(publisher.String)},
-		{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
-		{Name: "source", Schema: sourceSchema},
-		{Name: "transaction", Schema: blockSchema},
-		{Name: "message", Schema: &publisher.Schema{
-			Type: publisher.Struct, Name: "io.debezium.connector.postgresql.Message", Version: 1,
-			Fields: []publisher.Field{
-				{Name: "prefix", Schema: publisher.Nullable(publisher.String)},
-				{Name: "content", Schema: publisher.Nullable(publisher.Bytes)},
-			},
-		}},
-		{Name: "pgtee", Schema: publisher.PgteeSchema()},
-	},
+// messageSchema describes the value of a logical message, whose content has the form of bytea.
+func messageSchema(binary BinaryMode) *publisher.Schema {
+	return &publisher.Schema{
+		Type: publisher.Struct, Name: "io.debezium.connector.postgresql.MessageValue", Version: 1,
+		Fields: []publisher.Field{
+			{Name: "op", Schema: publisher.Required(publisher.String)},
+			{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
+			{Name: "source", Schema: sourceSchema},
+			{Name: "transaction", Schema: blockSchema},
+			{Name: "message", Schema: &publisher.Schema{
+				Type: publisher.Struct, Name: "io.debezium.connector.postgresql.Message", Version: 1,
+				Fields: []publisher.Field{
+					{Name: "prefix", Schema: publisher.Nullable(publisher.String)},
+					{Name: "content", Schema: publisher.Nullable(binary.schemaType())},
+				},
+			}},
+			{Name: "pgtee", Schema: publisher.PgteeSchema()},
+		},
+	}
 }
 
 var transactionKeySchema = &publisher.Schema{

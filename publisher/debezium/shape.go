@@ -6,20 +6,24 @@ import (
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher"
 )
 
 // masked returns the codec of a column with a mask; found is that of its type. Masked and hashed values are
 // strings, of whatever type the column is, in the key as in the rows.
-func (c *codecs) masked(found codec, m *publisher.Mask) (codec, error) {
+func (c *codecs) masked(found codec, m *publisher.Mask, of pgoutput.Column) (codec, error) {
 	if m == nil {
 		return found, nil
 	}
 	if m.Kind() == publisher.Truncate {
 		whole := found.append
 		found.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
-		found.schema.Parameters = parameters(found.schema, "truncateLength", strconv.Itoa(m.Length()))
-		return found, nil
+		longest, _, err := c.extent(of.Type, of.TypeMod)
+		if longest > m.Length() {
+			found.schema.Parameters = parameters(found.schema, "truncateLength", strconv.Itoa(m.Length()))
+		}
+		return found, err
 	}
 	text, err := c.find(oidText, -1)
 	text.append = func(dst, value []byte) ([]byte, bool) { return appendText(dst, m.Text(value)) }
@@ -63,7 +67,7 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	}
 	was, is := publisher.False, publisher.False
 	if op != outbox.Insert && op != outbox.Read {
-		was = t.filter.Match(e.oldRow(t))
+		was = t.filter.Match(e.rowBefore(t))
 	}
 	if op != outbox.Delete {
 		if is = t.filter.Match(&e.after); is == publisher.Unknown {
@@ -87,9 +91,9 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	return 0, nil
 }
 
-// oldRow is the row before the change. If the log has none, its replica identity did not change: that is
+// rowBefore is the row before the change. If the log has none, its replica identity did not change: that is
 // known, and nothing else.
-func (e *Encoder) oldRow(t *table) *row {
+func (e *Encoder) rowBefore(t *table) *row {
 	if e.before.present {
 		return &e.before
 	}

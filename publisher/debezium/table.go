@@ -35,7 +35,8 @@ type column struct {
 	name        string // "name":
 	codec       codec
 	schema      *publisher.Schema
-	hidden      bool // not in rows; in the key if it is part of that
+	keySchema   *publisher.Schema // without the parameters that tell the source's type
+	hidden      bool              // not in rows; in the key if it is part of that
 	masked      bool
 	null        string // for NULL
 	absent      string // for a value that an old row does not have; "": it is left out
@@ -87,7 +88,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 	}
 	t.identity = identityOf(relation, &known)
 	for i := range relation.Columns {
-		if t.columns[i], err = e.column(&relation.Columns[i], &known, shape.Columns[i], at); err != nil {
+		if t.columns[i], err = e.column(relation, i, &known, shape.Columns[i], at); err != nil {
 			return nil, err
 		}
 	}
@@ -107,10 +108,11 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 }
 
 // column plans one column.
-func (e *Encoder) column(c *pgoutput.Column, known *Table, shape publisher.ColumnShape, at publisher.Place) (column, error) {
+func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape publisher.ColumnShape, at publisher.Place) (column, error) {
+	c := &relation.Columns[i]
 	found, err := e.codecs.of(c, at)
 	if err == nil {
-		found, err = e.codecs.masked(found, shape.Mask)
+		found, err = e.codecs.masked(found, shape.Mask, *c)
 	}
 	if err != nil {
 		return column{}, fmt.Errorf("column %s: %w", c.Name, err)
@@ -121,6 +123,11 @@ func (e *Encoder) column(c *pgoutput.Column, known *Table, shape publisher.Colum
 	}
 	planned := newColumn(*c, found, slices.Contains(known.NotNull, c.Name), expression)
 	planned.placeholder = e.codecs.placeholders.raw
+	if shape.Mask == nil { // Debezium's mask takes the parameters' place, too
+		if err := e.propagate(&planned, relation, i, known.Defaults[c.Name], at); err != nil {
+			return column{}, fmt.Errorf("column %s: %w", c.Name, err)
+		}
+	}
 	planned.apply(shape)
 	if e.config.Envelope == Plain {
 		planned.absent, planned.unavailable = "", ""
@@ -153,6 +160,7 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 		name:        string(publisher.AppendJSONString(nil, c.Name)) + ":",
 		codec:       found,
 		schema:      &schema,
+		keySchema:   &schema,
 		hidden:      found.omitted,
 		null:        "null",
 		absent:      "null",

@@ -9,6 +9,9 @@ import (
 
 // temporal are the codecs of dates, times and intervals.
 func (c *codecs) temporal(oid uint32, typmod int32) codec {
+	if c.modes.Times == TimeStructured {
+		return c.structured(oid, typmod)
+	}
 	var found codec
 	switch oid {
 	case oidDate:

@@ -37,6 +37,9 @@ func (w *writer) update() error {
 		return err
 	}
 	if bytes.Equal(w.oldKey, w.newKey) {
+		if w.config.SkipUnchanged && w.unchanged() {
+			return nil
+		}
 		return w.write('u', &w.before, &w.after, stays)
 	}
 	if err := w.delete(move{"__debezium.newkey", w.newKey}); err != nil {
@@ -45,8 +48,18 @@ func (w *writer) update() error {
 	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
 }
 
+// unchanged says whether the columns that are published are what they were before the update.
+func (w *writer) unchanged() bool {
+	w.oldRow = w.table.appendRow(w.oldRow[:0], &w.before, nil)
+	w.newRow = w.table.appendRow(w.newRow[:0], &w.after, nil)
+	return bytes.Equal(w.oldRow, w.newRow)
+}
+
 // delete writes a delete and its tombstone.
 func (w *writer) delete(m move) error {
+	if w.config.Skip.has('d') {
+		return nil
+	}
 	told, tombstone := w.config.deletes()
 	if !told {
 		w.count()
@@ -62,6 +75,7 @@ func (w *writer) delete(m move) error {
 	}
 	w.batch.Add(w.table.topic, key, publisher.Null)
 	w.headers(m)
+	w.tombstoneHeaders()
 	return nil
 }
 
@@ -76,6 +90,9 @@ func (c *Config) deletes() (told, tombstone bool) {
 
 // write writes a record whose key is that of after, or of before if there is no after.
 func (w *writer) write(op byte, before, after *row, m move) error {
+	if w.config.Skip.has(op) {
+		return nil
+	}
 	identity := after
 	if after == nil {
 		identity = before
@@ -104,6 +121,7 @@ func (w *writer) record(op byte, key int, before, after *row, m move) error {
 	}
 	b.Add(w.table.topic, key, value)
 	w.headers(m)
+	w.flatHeaders(op)
 	w.cloudEventHeaders(op)
 	return nil
 }

@@ -1,0 +1,205 @@
+package debezium
+
+import (
+	"math"
+
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// Structs of time.precision.mode=structured: every field is optional, so that the infinities have none but their name.
+// precision is the number of digits after the point that the type has.
+var (
+	schemaStructuredDate      = structured("Date", fieldsOf(dateFields, specialField))
+	schemaStructuredTime      = structured("Time", fieldsOf(clockFields, precisionField))
+	schemaStructuredTimestamp = structured("Timestamp", fieldsOf(dateFields, clockFields, specialField, precisionField))
+	schemaStructuredTimeTZ    = structured("ZonedTime", fieldsOf(clockFields, offsetField, precisionField))
+	schemaStructuredStampTZ   = structured("ZonedTimestamp", fieldsOf(dateFields, clockFields, offsetField, zoneField, specialField, precisionField))
+	schemaStructuredDuration  = structured("Duration", fieldsOf(durationFields, precisionField))
+
+	dateFields     = []publisher.Field{nullable("year", publisher.Int32), nullable("month", publisher.Int8), nullable("day", publisher.Int8)}
+	clockFields    = []publisher.Field{nullable("hour", publisher.Int8), nullable("minute", publisher.Int8), nullable("second", publisher.Int8), nullable("nanos", publisher.Int32)}
+	offsetField    = []publisher.Field{nullable("offsetSeconds", publisher.Int32)}
+	zoneField      = []publisher.Field{nullable("zoneId", publisher.String)}
+	specialField   = []publisher.Field{nullable("specialValue", publisher.String)}
+	precisionField = []publisher.Field{nullable("precision", publisher.Int32)}
+	durationFields = []publisher.Field{
+		nullable("years", publisher.Int32), nullable("months", publisher.Int32), nullable("days", publisher.Int32),
+		nullable("hours", publisher.Int32), nullable("minutes", publisher.Int32), nullable("seconds", publisher.Int64), nullable("nanos", publisher.Int32),
+	}
+)
+
+func structured(name string, fields []publisher.Field) publisher.Schema {
+	return structOf("io.debezium.time.Structured"+name, "", fields...)
+}
+
+func nullable(name string, t publisher.SchemaType) publisher.Field {
+	return member(name, optional(schemaOf(t)))
+}
+
+func fieldsOf(groups ...[]publisher.Field) (fields []publisher.Field) {
+	for _, group := range groups {
+		fields = append(fields, group...)
+	}
+	return fields
+}
+
+// structured are the codecs of dates, times and intervals with time.precision.mode=structured.
+func (c *codecs) structured(oid uint32, typmod int32) codec {
+	precision := int64(fractionDigits(typmod))
+	switch oid {
+	case oidDate:
+		return shape(schemaStructuredDate, appendStructuredDate, "1970-01-01")
+	case oidTime:
+		return shape(schemaStructuredTime, structuredTime(precision), "00:00:00")
+	case oidTimestamp:
+		return shape(schemaStructuredTimestamp, structuredTimestamp(schemaStructuredTimestamp, precision), "1970-01-01 00:00:00")
+	case oidTimeTZ:
+		return shape(schemaStructuredTimeTZ, structuredTimeTZ(precision), "00:00:00+00")
+	case oidTimestampTZ:
+		return structuredStampTZ(precision)
+	case oidInterval:
+		return shape(schemaStructuredDuration, structuredInterval(precision), "00:00:00")
+	}
+	return codec{}
+}
+
+// structuredStampTZ has a zero that names no zone.
+func structuredStampTZ(precision int64) codec {
+	found := shape(schemaStructuredStampTZ, structuredTimestamp(schemaStructuredStampTZ, precision), "1970-01-01 00:00:00+00")
+	found.zero = string(appendPrecision(append(appendClockFields(appendDateFields([]byte{'{'}, 0), 0), `,"offsetSeconds":0,"zoneId":null,"specialValue":null`...), precision))
+	return found
+}
+
+func appendStructuredDate(dst, text []byte) ([]byte, bool) {
+	if special := specialValue(text); special != "" {
+		return append(appendSpecial(dst, schemaStructuredDate, special), '}'), true
+	}
+	text, bc := cutBC(text)
+	days, rest, ok := parseDate(text, bc)
+	return append(appendDateFields(append(dst, '{'), days), `,"specialValue":null}`...), ok && len(rest) == 0
+}
+
+func structuredTime(precision int64) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		micros, rest, ok := parseTime(text)
+		dst = appendClockFields(append(dst, '{'), micros)
+		return appendPrecision(dst, precision), ok && len(rest) == 0
+	}
+}
+
+// structuredTimeTZ keeps the offset that the value was written with.
+func structuredTimeTZ(precision int64) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		micros, rest, ok := parseTime(text)
+		if !ok {
+			return dst, false
+		}
+		offset, ok := parseZone(rest)
+		dst = appendClockFields(append(dst, '{'), micros)
+		dst = appendInt(append(dst, `,"offsetSeconds":`...), offset/second)
+		return appendPrecision(dst, precision), ok
+	}
+}
+
+// structuredTimestamp is of both kinds of timestamps: one with a time zone is in UTC.
+func structuredTimestamp(schema publisher.Schema, precision int64) appendFunc {
+	zoned := schema.Name == schemaStructuredStampTZ.Name
+	return func(dst, text []byte) ([]byte, bool) {
+		if special := specialValue(text); special != "" {
+			return appendPrecision(appendSpecial(dst, schema, special), precision), true
+		}
+		days, micros, rest, ok := parseTimestamp(text)
+		if !ok || zoned == (len(rest) == 0) {
+			return dst, false
+		}
+		if zoned {
+			var offset int64
+			if offset, ok = parseZone(rest); !ok {
+				return dst, false
+			}
+			micros -= offset
+		}
+		carry := floorDivide(micros, day)
+		dst = appendClockFields(appendDateFields(append(dst, '{'), days+carry), micros-carry*day)
+		if zoned {
+			dst = append(dst, `,"offsetSeconds":0,"zoneId":"Z"`...)
+		}
+		return appendPrecision(append(dst, `,"specialValue":null`...), precision), true
+	}
+}
+
+func structuredInterval(precision int64) appendFunc {
+	return func(dst, text []byte) ([]byte, bool) {
+		parts, ok := parseInterval(text)
+		if !ok || max(parts.years, -parts.years, parts.months, -parts.months, parts.days, -parts.days) > math.MaxInt32 || max(parts.micros, -parts.micros)/hour > math.MaxInt32 {
+			return dst, false
+		}
+		for i, n := range [...]int64{parts.years, parts.months, parts.days, parts.micros / hour, parts.micros / minute % 60, parts.micros / second % 60, parts.micros % second * 1000} {
+			dst = appendMember(dst, durationFields[i].Name, n, i == 0)
+		}
+		return appendPrecision(dst, precision), true
+	}
+}
+
+// specialValue is the name of an infinity; "" for any other text.
+func specialValue(text []byte) string {
+	switch string(text) {
+	case "infinity":
+		return "POSITIVE_INFINITY"
+	case "-infinity":
+		return "NEGATIVE_INFINITY"
+	}
+	return ""
+}
+
+// appendSpecial appends the fields of an infinity, but the precision and the brace at the end.
+func appendSpecial(dst []byte, schema publisher.Schema, special string) []byte {
+	for i, f := range schema.Fields {
+		switch f.Name {
+		case "precision":
+			return dst
+		case "specialValue":
+			dst = append(append(append(dst, `,"specialValue":"`...), special...), '"')
+		default:
+			open := byte(',')
+			if i == 0 {
+				open = '{'
+			}
+			dst = append(append(append(dst, open, '"'), f.Name...), `":null`...)
+		}
+	}
+	return dst
+}
+
+// appendDateFields appends them behind the opening brace.
+func appendDateFields(dst []byte, days int64) []byte {
+	year, month, dayOfMonth := civil(days)
+	dst = appendInt(append(dst, `"year":`...), year)
+	dst = appendInt(append(dst, `,"month":`...), month)
+	return appendInt(append(dst, `,"day":`...), dayOfMonth)
+}
+
+// appendClockFields appends the fields of a time of day behind those of a date, or the opening brace.
+func appendClockFields(dst []byte, micros int64) []byte {
+	for i, n := range [...]int64{micros / hour, micros / minute % 60, micros / second % 60, micros % second * 1000} {
+		if i == 0 && dst[len(dst)-1] == '{' {
+			dst = appendInt(append(dst, `"hour":`...), n)
+			continue
+		}
+		dst = appendMember(dst, clockFields[i].Name, n, false)
+	}
+	return dst
+}
+
+func appendMember(dst []byte, name string, n int64, first bool) []byte {
+	open := byte(',')
+	if first {
+		open = '{'
+	}
+	dst = append(append(append(dst, open, '"'), name...), `":`...)
+	return appendInt(dst, n)
+}
+
+func appendPrecision(dst []byte, precision int64) []byte {
+	return append(appendInt(append(dst, `,"precision":`...), precision), '}')
+}
