@@ -6,8 +6,9 @@ const (
 )
 
 // Redact appends sql to dst with '<redacted>' in the place of each literal that is, holds or may hold a credential:
-// passwords of roles, options and settings with a name like password, secret, token or key, connection strings of
-// subscriptions and dblink, any literal that mentions a password or is a URL with one, and all literals of a
+// passwords of roles, options and settings with a name like password, secret, token or key, literals in the definition of a
+// column or domain of such a name, connection strings of subscriptions and dblink, arguments of functions that encrypt and decrypt,
+// programs of COPY, any literal that mentions a password, calls such a function or is a URL with one, and all literals of a
 // statement that mentions a password where no rule tells what is meant. Comments that mention one go.
 // It errs on the safe side; an unreadable text becomes <redacted>. It tells whether out differs from sql.
 func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
@@ -64,13 +65,13 @@ type redactor struct {
 	changed bool // something was replaced
 	dry     bool // nothing is written
 
-	definition bool  // the statement defines or sets something
-	all        bool  // every literal may be a credential
-	set        bool  // behind the word SET
-	subject    bool  // a literal here belongs to a name like password
-	last       token // before the current one
-	depth      int   // of parentheses
-	call       call
+	reading       // what is known of the statement
+	set     bool  // behind the word SET
+	subject bool  // a literal here belongs to a name like password
+	last    token // before the current one
+	depth   int   // of parentheses
+	column  int   // depth of the definition of a column with a name like password, from 1; 0 outside
+	call    call
 }
 
 // call is a function call that takes credentials.
@@ -84,14 +85,14 @@ type callKind uint8
 const (
 	noCredentials  callKind = iota
 	firstLiteral            // dblink('host=…', …)
-	allLiterals             // dblink_connect('name', 'host=…')
+	allLiterals             // dblink_connect('name', 'host=…'), pgp_sym_decrypt(x, 'key')
 	namedByLiteral          // set_config('name', 'value', false)
 )
 
 // statement reads the text of one statement to its end.
 func (r *redactor) statement(text []byte, lexis Lexis) {
 	r.lexer = lexer{sql: text, lexis: lexis}
-	r.definition, r.all = understand(text, lexis)
+	r.reading = understand(text, lexis)
 	for t := r.next(); t.kind != endOfText && t.kind != unreadable; t = r.next() {
 		if t.start > r.last.end+1 && leaks(text[r.last.end:t.start]) {
 			r.replace(r.last.end, t.start, " ")
@@ -120,10 +121,13 @@ func (r *redactor) name(t token) {
 	case r.isWord(t, "SET"):
 		r.set, r.subject = r.definition, false
 	case r.isWord(t, "TO"): // between a setting and its value
-	case r.isWord(t, "CONNECTION"):
+	case r.isWord(t, "CONNECTION"), r.copy && r.isWord(t, "PROGRAM"):
 		r.subject = true
 	default:
 		r.subject = r.subject && r.is(r.last, '.') || isSecretName(r.text(t), r.definition)
+		if r.columns && isSecretName(r.text(t), false) && r.column == 0 {
+			r.column = r.depth + 1
+		}
 	}
 }
 
@@ -142,6 +146,13 @@ func (r *redactor) symbol(t token) {
 			r.call = call{}
 		}
 		r.depth--
+		if r.depth+1 < r.column {
+			r.column = 0
+		}
+	case ',':
+		if r.depth+1 == r.column {
+			r.column = 0
+		}
 	}
 	r.subject = false
 }
@@ -158,6 +169,8 @@ func (r *redactor) opens(name token) call {
 		return call{r.depth, firstLiteral}
 	case containsFold(text, "SET_CONFIG"):
 		return call{r.depth, namedByLiteral}
+	case takesKey(text):
+		return call{r.depth, allLiterals}
 	}
 	return call{}
 }
@@ -183,7 +196,7 @@ func (r *redactor) isCredential(t token) bool {
 		}
 		return false
 	}
-	return r.all || r.subject || t.kind == literal && (isObscure(text) || leaks(text))
+	return r.all || r.subject || r.column > 0 || t.kind == literal && (isObscure(text) || leaks(text))
 }
 
 // replace writes the statement up to start, and with for what stands between start and end. Blanks keep a literal

@@ -55,7 +55,26 @@ func TestRedact(t *testing.T) {
 		{"prepare p as update u set pwd = 'x'", "prepare p as update u set pwd = X"},
 		{"brandnew password as 'x', 5", "brandnew password as X, X"},
 		{"create brandnew a with password is 'x'", "create brandnew a with password is X"},
-		{"create table t (password text default 'a', b int default 5, key text default 'b')", ""},
+		{"create table t (password text default 'a', b int default 5, key text default 'b')", "create table t (password text default X, b int default 5, key text default 'b')"},
+		{"ALTER TABLE u ADD password text DEFAULT 'hunter2'", "ALTER TABLE u ADD password text DEFAULT X"},
+		{"alter table u add b int default 5, add pin_token numeric(4,0) default 1234, add c text default 'c'", "alter table u add b int default 5, add pin_token numeric(X,X) default X, add c text default 'c'"},
+		{`alter table u alter column "apiKey" set default ('a' || 'b'), alter c set default 'c'`, `alter table u alter column "apiKey" set default (X || X), alter c set default 'c'`},
+		{"alter foreign table u add secret text options (column_name 'c') default 'x'", "alter foreign table u add secret text options (column_name X) default X"},
+		{"create table t (a int, primary key (a), jwt text default 'x') partition by list (a)", "create table t (a int, primary key (a), jwt text default X) partition by list (a)"},
+		{"create domain password as text default 'x' check (value <> 'y')", "create domain password as text default X check (value <> X)"},
+		{"alter domain d_secret set default 'x'", "alter domain d_secret set default X"},
+
+		{"create view v as select pgp_sym_decrypt(c, 'key') as c, 'd' as d from t", "create view v as select pgp_sym_decrypt(c, X) as c, 'd' as d from t"},
+		{"create policy p on t using (public.pgp_sym_decrypt_bytea (c, f('key')) = 'a')", "create policy p on t using (public.pgp_sym_decrypt_bytea (c, f(X)) = 'a')"},
+		{"alter table t add d text generated always as (encode(hmac(c, 'key', 'sha256'), 'hex')) stored", "alter table t add d text generated always as (encode(hmac(c, X, X), 'hex')) stored"},
+		{"create function f() returns text language sql as $$select pgp_sym_decrypt (c, 'key') from t$$", "create function f() returns text language sql as X"},
+		{"create function f() returns text language sql return encrypt('a', 'key', 'aes')", "create function f() returns text language sql return encrypt(X, X, X)"},
+		{"create index on t (crypt(c, 'salt'), b) where b > 'c'", "create index on t (crypt(c, X), b) where b > 'c'"},
+		{"select vault.create_secret('x', 'name'), aws_commons.create_aws_credentials('a', 'b', 'c')", "select vault.create_secret(X, X), aws_commons.create_aws_credentials(X, X, X)"},
+		{"insert into t values ('we crypt', 'decrypt it (all)', 'crypt(x)')", "insert into t values ('we crypt', 'decrypt it (all)', X)"},
+		{"select 'eyJhbGciOiJIUzI1NiJ9.e30.x', 'AKIAIOSFODNN7EXAMPLE', '-----BEGIN PRIVATE KEY-----'", "select X, X, X"},
+		{"alter system set primary_conninfo = 'host=h user=u'", "alter system set primary_conninfo = X"},
+		{"alter system set archive_command to 'curl -u a:b h'", "alter system set archive_command to X"},
 		{"create view v as select 'x' as password", "create view v as select X as password"},
 		{"create materialized view v as select 1, 'x' as pwd", "create materialized view v as select X, X as pwd"},
 		{"create table t as select 'x' as password", "create table t as select X as password"},
@@ -63,7 +82,8 @@ func TestRedact(t *testing.T) {
 		{"create function f() returns int begin atomic update u set pwd = 'x'; end", "create function f() returns int begin atomic update u set pwd = X"},
 		{"create trigger g after insert on t execute function f('Authorization: Bearer abc', 'x')", "create trigger g after insert on t execute function f(X, 'x')"},
 		{"comment on column u.password is 'hash'", ""},
-		{"copy t from program 'curl http://h'", ""},
+		{"copy t from program 'curl -u a:b http://h' with (format csv, null 'x')", "copy t from program X with (format csv, null 'x')"},
+		{"copy (select program from t) to 'f'", ""},
 
 		{"select 1 /* password=x */ from t", "select 1 from t"},
 		{"-- pwd x\nselect 1; /* postgres://u:p@h */ select 2; -- fine\n", " select 1; select 2; -- fine\n"},
@@ -100,7 +120,7 @@ func TestSecret(t *testing.T) {
 
 // TestMentionsSecret checks the quick test against the rules that it stands in front of.
 func TestMentionsSecret(t *testing.T) {
-	for _, name := range append([]string{"KEY", "dblink", "connection", "PassWd", "ssl_passphrase", "bearer "}, secretNames...) {
+	for _, name := range append([]string{"KEY", "dblink", "connection", "jwt", "encrypt(", "hmac", "program", "primary_conninfo", "archive_command", "eyJ", "AKIA", "sk_live", "xoxb-", "ghp_", "account_add", "PassWd", "ssl_passphrase", "bearer "}, secretNames...) {
 		if !mentionsSecret([]byte("a" + name + "b")) {
 			t.Errorf("%s is not seen", name)
 		}

@@ -1,9 +1,15 @@
 package parser
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // secretNames are parts of names of credentials. A name with KEY is one only where something is defined or set.
-var secretNames = []string{"PASSW", "PASSP", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"}
+var secretNames = []string{"PASSW", "PASSP", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "JWT"}
+
+// IsSecretName tells whether a column with this name holds credentials.
+func IsSecretName(name []byte) bool { return isSecretName(name, false) }
 
 // isSecretName tells whether an option, setting or column with this name holds a credential.
 func isSecretName(name []byte, definition bool) bool {
@@ -12,8 +18,38 @@ func isSecretName(name []byte, definition bool) bool {
 			return true
 		}
 	}
-	return definition && containsFold(name, "KEY") || bytes.HasPrefix(name, []byte(`U&"`)) || bytes.HasPrefix(name, []byte(`u&"`))
+	return definition && (containsFold(name, "KEY") || containsFold(name, "CONNINFO") || containsFold(name, "_COMMAND")) || bytes.HasPrefix(name, []byte(`U&"`)) || bytes.HasPrefix(name, []byte(`u&"`))
 }
+
+// takesKey tells whether a function with this name takes keys or passwords: those of pgcrypto, of extensions for secrets and clouds.
+func takesKey(name []byte) bool {
+	return containsFold(name, "CRYPT") || containsFold(name, "HMAC") || containsFold(name, "_CREDENTIALS") ||
+		containsFold(name, "_SECRET") || containsFold(name, "ACCOUNT_ADD")
+}
+
+// callsForKey tells whether a text, such as the body of a function, calls a function that takes a key.
+func callsForKey(text []byte) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '(' {
+			continue
+		}
+		end := i
+		for end > 0 && classes[text[end-1]]&space != 0 {
+			end--
+		}
+		start := end
+		for start > 0 && (text[start-1] == '_' || text[start-1]|0x20 >= 'a' && text[start-1]|0x20 <= 'z') {
+			start--
+		}
+		if takesKey(text[start:end]) {
+			return true
+		}
+	}
+	return false
+}
+
+// tokenPrefixes are how well-known kinds of tokens begin.
+var tokenPrefixes = []string{"EYJ", "AKIA", "PRIVATE KEY", "SK_LIVE", "XOXB-", "GHP_"}
 
 // isPasswordName tells whether a name is that of a password.
 func isPasswordName(name []byte) bool {
@@ -33,7 +69,12 @@ func leaks(text []byte) bool {
 		containsFold(text, "CREDENTIAL") || containsFold(text, "KEY=")) {
 		return true
 	}
-	return containsFold(text, "BEARER ") || holdsURL(text)
+	for _, prefix := range tokenPrefixes {
+		if containsFold(text, prefix) && (prefix != "EYJ" || bytes.Contains(text, []byte("eyJ")) && bytes.IndexByte(text, '.') > 0) {
+			return true
+		}
+	}
+	return containsFold(text, "BEARER ") || holdsURL(text) || callsForKey(text)
 }
 
 // holdsURL tells whether text holds a URL with a password: ://user:password@, where libpq looks for it.
@@ -94,12 +135,32 @@ func mentionsSecret(sql []byte) bool {
 			if around(sql, i, 4, "PASSW") || around(sql, i, 1, "PWD") {
 				return true
 			}
+		case 'j', 'J':
+			if around(sql, i, 0, "JWT") || around(sql, i, 2, "EYJ") {
+				return true
+			}
+		case 'x', 'X':
+			if around(sql, i, 0, "XOXB-") {
+				return true
+			}
+		case '_':
+			if around(sql, i, 0, "_COMMAND") || around(sql, i, 3, "GHP_") || around(sql, i, 7, "ACCOUNT_ADD") {
+				return true
+			}
+		case 'y', 'Y':
+			if around(sql, i, 2, "CRYPT") {
+				return true
+			}
+		case 'g', 'G':
+			if around(sql, i, 3, "PROGRAM") {
+				return true
+			}
 		case 'k', 'K':
-			if around(sql, i, 0, "KEY") || around(sql, i, 2, "TOKEN") || around(sql, i, 5, "DBLINK") {
+			if around(sql, i, 1, "AKIA") || around(sql, i, 1, "SK_LIVE") || around(sql, i, 0, "KEY") || around(sql, i, 2, "TOKEN") || around(sql, i, 5, "DBLINK") {
 				return true
 			}
 		case 'c', 'C':
-			if around(sql, i, 2, "SECRET") || around(sql, i, 0, "CREDENTIAL") || around(sql, i, 5, "CONNECTION") {
+			if around(sql, i, 2, "SECRET") || around(sql, i, 0, "CREDENTIAL") || around(sql, i, 5, "CONNECTION") || around(sql, i, 0, "CONNINFO") || around(sql, i, 3, "HMAC") {
 				return true
 			}
 		case 'p', 'P':
@@ -123,28 +184,36 @@ func around(text []byte, i, n int, capitals string) bool {
 	return start >= 0 && start+len(capitals) <= len(text) && equalFold(text[start:start+len(capitals)], capitals)
 }
 
-// understand tells whether a statement defines or sets something, and whether it mentions a password in a way that
-// no rule understands, so that all its literals must go.
-func understand(text []byte, lexis Lexis) (definition, all bool) {
+// reading is what is known of a statement.
+type reading struct {
+	definition bool // it defines or sets something
+	columns    bool // columns or domains among them
+	copy       bool // it is COPY
+	all        bool // it mentions a password in a way that no rule understands: every literal may be one
+}
+
+func understand(text []byte, lexis Lexis) reading {
 	p := newPhrase(text, lexis)
 	switch first := p.word(); first {
-	case "SET", "RESET", "SHOW":
-		return true, false
-	case "COMMENT", "GRANT", "REVOKE", "IMPORT", "SECURITY":
-		return true, false
+	case "SET", "RESET", "SHOW", "COMMENT", "GRANT", "REVOKE", "IMPORT", "SECURITY":
+		return reading{definition: true}
+	case "COPY":
+		return reading{copy: true, all: p.mentionsPassword()}
 	case "CREATE", "ALTER", "DROP":
 		p.advance()
-		switch _, kind := p.object(first); kind {
+		_, kind := p.object(first)
+		r := reading{definition: true, columns: strings.HasSuffix(kind, "TABLE") || kind == "TYPE" || kind == "DOMAIN"}
+		switch kind {
 		case "ROLE":
-			return true, p.hasOddPassword()
+			r.all = p.hasOddPassword()
 		case "", "VIEW", "MATERIALIZED VIEW", "RULE", "FUNCTION", "PROCEDURE": // there are queries in them
-			return true, p.mentionsPassword()
+			r.all = p.mentionsPassword()
 		case "TABLE":
-			return true, first == "CREATE" && p.find("AS") != "" && p.mentionsPassword()
+			r.all = first == "CREATE" && p.find("AS") != "" && p.mentionsPassword()
 		}
-		return true, false
+		return r
 	}
-	return false, p.mentionsPassword()
+	return reading{all: p.mentionsPassword()}
 }
 
 // hasOddPassword tells whether PASSWORD is followed by something else than a literal or NULL.

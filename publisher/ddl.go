@@ -16,7 +16,8 @@ import (
 //
 // The statement is the text of the whole Query. Definitions keep their literals, which are defaults,
 // constraints and views; what stands beside them keeps its own with SQL text full only. Credentials are
-// redacted. A long one is cut; with SQL text off it is empty.
+// redacted, and of commands on hidden and masked columns all literals. A long one is cut; with SQL text off it is empty, and no default
+// is told.
 type ddlRecord struct {
 	Version    int        `json:"v"`
 	Database   string     `json:"database"`
@@ -43,20 +44,21 @@ const maxDDLRecordBytes = 768 << 10
 
 func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	b, c := p.batch, &tx.Changes[i]
+	ddl, hides := p.redactedDDL(*c.DDL)
 	record := ddlRecord{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline,
 		XID: tx.XID, CommitLSN: tx.CommitLSN, CommitTime: tx.CommitTime.UTC(),
-		DDLRecord: *c.DDL, Objects: make([]ddlObject, len(c.DDL.Objects)), Pgtee: b.AppendPgtee(nil, tx, i),
+		DDLRecord: ddl, Objects: make([]ddlObject, len(ddl.Objects)), Pgtee: b.AppendPgtee(nil, tx, i),
 	}
-	for i, o := range c.DDL.Objects {
+	for i, o := range ddl.Objects {
 		record.Objects[i] = ddlObject{o, p.columns.before(o)}
 	}
-	p.columns.ddl(c.DDL)
-	p.cfg.Keys.ddl(c.DDL)
+	p.columns.ddl(&ddl)
+	p.cfg.Keys.ddl(&ddl)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
 		record.Command = b.notes.facts[c.Note].command
 	}
-	record.Statement = p.ddlStatement(c.DDL.Statement)
+	record.Statement = p.ddlStatement(ddl.Statement, hides)
 	if err := b.addDDL(p.topics.ddl, ddlKey(&record.DDLRecord), record); err != nil {
 		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
 	}
@@ -96,12 +98,16 @@ func (b *Batch) addDDL(topic, key string, record ddlRecord) error {
 	return nil
 }
 
-func (p *Publisher) ddlStatement(sql string) string {
+// ddlStatement is the text that is published; of a command on columns that readers may not see, without any literal.
+func (p *Publisher) ddlStatement(sql string, hides bool) string {
 	if p.cfg.SQLText == Off {
 		return ""
 	}
 	text := redact(nil, []byte(sql))
-	if p.cfg.SQLText == Normalised {
+	switch {
+	case p.cfg.SQLText == Normalised && hides:
+		text = parser.Normalize(nil, text, plain)
+	case p.cfg.SQLText == Normalised:
 		text = withoutValues(text)
 	}
 	return string(cut(text, maxAuditTextBytes))

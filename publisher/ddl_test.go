@@ -21,7 +21,7 @@ func TestDDLStatement(t *testing.T) {
 		config := testConfig(nil)
 		config.SQLText = test.text
 		p := newPublisher(config, nil, nil, nil)
-		if got := p.ddlStatement(test.sql); got != test.want {
+		if got := p.ddlStatement(test.sql, false); got != test.want {
 			t.Errorf("%d, %s:\n%s, want\n%s", test.text, test.sql, got, test.want)
 		}
 	}

@@ -235,6 +235,20 @@ func (s *Shape) shapeColumns(shape *TableShape, r *pgoutput.Relation, merged *se
 	return nil
 }
 
+// hides says whether readers may not see a column of a table, or not as it is.
+func (s *Shape) hides(schema, table, column string) bool {
+	r := &pgoutput.Relation{Schema: schema, Name: table}
+	merged := s.merge(r)
+	return len(merged.IncludeColumns) > 0 && !columnMatches(merged.IncludeColumns, r, column) || columnMatches(merged.ExcludeColumns, r, column) ||
+		slices.ContainsFunc(merged.Masks, func(m MaskConfig) bool { return columnMatches([]string{m.Column}, r, column) })
+}
+
+// hidesAny says whether that may be so of some column of a table.
+func (s *Shape) hidesAny(schema, table string) bool {
+	merged := s.merge(&pgoutput.Relation{Schema: schema, Name: table})
+	return len(merged.IncludeColumns)+len(merged.ExcludeColumns)+len(merged.Masks) > 0
+}
+
 // columnMatches says whether one of the patterns matches a column: its name, or, if it is a regular expression, the name with
 // those of its table and schema.
 func columnMatches(patterns []string, r *pgoutput.Relation, column string) bool {

@@ -1,0 +1,62 @@
+package publisher
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// Defaults are told of columns that readers may see as they are, and that hold no credentials.
+func TestDefaultsInDDL(t *testing.T) {
+	columns := []outbox.DDLColumn{
+		{Name: "state", Default: "'new'::text"}, {Name: "password", Default: "'hunter2'::text"}, {Name: "email", Default: "'a@b'::text"}, {Name: "note", Default: "'n'::text"},
+		{Name: "conn", Default: "'postgres://u:hunter2@h/d'::text"}, {Name: "plain", Default: "pgp_sym_decrypt(raw(), 'hunter2'::text)"},
+	}
+	shape, err := NewShape(ShapeConfig{Prefix: "shop", Salt: []byte("s"), Tables: []TableConfig{
+		{Match: `public.My "T"`, ExcludeColumns: []string{"note"}, Masks: []MaskConfig{{Column: "email", Kind: Hash}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name      string
+		text      SQLText
+		want      []string
+		statement string
+	}{
+		{`public."My ""T"""`, Normalised, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT $1"},
+		{`public."My ""T"""`, Full, []string{"'new'::text", "'<redacted>'", "", "", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
+		{`public.other`, Normalised, []string{"'new'::text", "'<redacted>'", "'a@b'::text", "'n'::text", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
+		{`public.other`, Off, []string{"", "", "", "", "", ""}, ""},
+	} {
+		config := testConfig(nil)
+		config.SQLText, config.Shape = test.text, shape
+		p := newPublisher(config, nil, nil, nil)
+		given := outbox.DDLRecord{Objects: []outbox.DDLObject{{Type: "table", Name: test.name, Columns: columns}}}
+		clean, hides := p.redactedDDL(given)
+		var got []string
+		for _, c := range clean.Objects[0].Columns {
+			got = append(got, c.Default)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s, %d:\n%q, want\n%q", test.name, test.text, got, test.want)
+		}
+		if text := p.ddlStatement("ALTER TABLE x ADD state text DEFAULT 'new'", hides); text != test.statement {
+			t.Errorf("%s, %d: %s, want %s", test.name, test.text, text, test.statement)
+		}
+		if columns[1].Default != "'hunter2'::text" {
+			t.Fatal("the record of the stream was changed")
+		}
+	}
+}
+
+func TestIdentityParts(t *testing.T) {
+	for identity, want := range map[string][]string{
+		`public.t`: {"public", "t"}, `"a.b"."c""d"`: {"a.b", `c"d`}, `public.t.col`: {"public", "t", "col"}, `public."x`: nil, ``: nil, `"`: nil,
+	} {
+		if got := identityParts(identity); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", identity, got, want)
+		}
+	}
+}
