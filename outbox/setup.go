@@ -15,6 +15,8 @@ var (
 	objectsSQL string
 	//go:embed sql/emit.sql
 	emitSQL string
+	//go:embed sql/redact.sql
+	redactSQL string
 	//go:embed sql/capture.sql
 	captureSQL string
 	//go:embed sql/past.sql
@@ -127,7 +129,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		}
 		grants += sql
 	}
-	sql := objectsSQL + emitSQL + captureSQL + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
+	sql := objectsSQL + emitSQL + redactSQL + captureSQL + withDescriptions(pastSQL) + ddlSQL + publishSQL + signalSQL + rotateSQL + privilegesSQL + grants
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}

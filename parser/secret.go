@@ -41,7 +41,7 @@ func callsForKey(text []byte) bool {
 		for start > 0 && (text[start-1] == '_' || text[start-1]|0x20 >= 'a' && text[start-1]|0x20 <= 'z') {
 			start--
 		}
-		if takesKey(text[start:end]) {
+		if name := text[start:end]; takesKey(name) || containsFold(name, "DBLINK") {
 			return true
 		}
 	}

@@ -222,7 +222,10 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $columns$
 BEGIN
     RETURN (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
         'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
-        'default', pg_get_expr(d.adbin, d.adrelid))) ORDER BY a.attnum)
+        'default', CASE WHEN d.adbin IS NULL THEN NULL
+            WHEN a.attname ~* 'passw|passp|pwd|secret|token|credential|api_?key|access_key|private_key|jwt' THEN '''<redacted>'''
+            WHEN pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%' THEN pg_get_expr(d.adbin, d.adrelid)
+            ELSE pgtee.redact(pg_get_expr(d.adbin, d.adrelid)) END)) ORDER BY a.attnum)
     FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = tbl AND a.attnum > 0 AND NOT a.attisdropped);
 END
@@ -243,7 +246,7 @@ BEGIN
         SELECT jsonb_agg(o - 'columns') INTO objects FROM jsonb_array_elements(objects) AS o;
     END IF;
     body := jsonb_build_object(
-        'command', tag, 'statement', left(current_query(), 65536), 'user', session_user, 'pid', pg_backend_pid(),
+        'command', tag, 'statement', pgtee.redact(left(current_query(), 65536)), 'user', session_user, 'pid', pg_backend_pid(),
         'application', current_setting('application_name'), 'objects', coalesce(objects, '[]'), 'capture', coalesce(states, '[]'),
         'listed', NOT coalesce(states @> '[{"state": "busy"}]' OR states @> '[{"state": "failing"}]', false), 'atomic', true, 'confirmed', true)::text;
     PERFORM pgtee.emit('d', body, NULL);
