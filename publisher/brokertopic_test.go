@@ -246,7 +246,7 @@ func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
 	own := ownTopic("shop.sales.orders", "sales.orders", 1)
 	for n := range 2 {
 		cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
-		p, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, row(108), row(208+outbox.LSN(n)))
+		p, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, []*outbox.Transaction{row(108), row(208), row(308)}[:2+n]...)
 		if err != nil {
 			t.Fatal(err)
 		}

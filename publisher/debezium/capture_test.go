@@ -20,6 +20,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // capture is a folder of records that Debezium made, and of the log that it made them from. See

@@ -29,11 +29,11 @@ func TestStandInKeys(t *testing.T) {
 func TestTruncateGoesEverywhere(t *testing.T) {
 	for _, envelope := range []Envelope{Change, Flat, Plain, CloudEventStructured, CloudEventBinary} {
 		for _, test := range []struct {
-			skip bool
+			skip Operations
 			mark outbox.SnapshotMark
 			want int
-		}{{false, outbox.NoMark, 1}, {true, outbox.NoMark, 0}, {true, outbox.MarkIncremental, 1}} {
-			e := New(Config{Prefix: "shop", Envelope: envelope, SkipTruncate: test.skip})
+		}{{0, outbox.NoMark, 1}, {SkipTruncate, outbox.NoMark, 0}, {SkipTruncate, outbox.MarkIncremental, 1}} {
+			e := New(Config{Prefix: "shop", Envelope: envelope, Skip: test.skip})
 			tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Truncate, Note: -1, Relation: outboxRelation, Mark: test.mark}}}
 			var b publisher.Batch
 			b.Begin(tx)
@@ -42,7 +42,7 @@ func TestTruncateGoesEverywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			if records := b.Records(); len(records) != test.want || test.want == 1 && (!records[0].Everywhere || records[0].Key != nil || records[0].Value == nil) {
-				t.Errorf("envelope %d, skip %t: %d records", envelope, test.skip, len(records))
+				t.Errorf("envelope %d, skip %d: %d records", envelope, test.skip, len(records))
 			}
 		}
 	}
