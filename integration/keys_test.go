@@ -80,6 +80,9 @@ func TestKeys(t *testing.T) {
 			r.ExpectRecords("ef", `c -`, `d - {"id":7,"v":"a"} null`, `- null`)
 			r.ExpectRecords("u", `c {"code":"a"}`, `u {"code":"a"}`, `d {"code":"a"}`, `{"code":"a"} null`)
 			r.ExpectRecords("cov", `c {"id":1}`, `u {"id":1}`, `d {"id":1}`, `{"id":1} null`)
+			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); strings.Contains(out, "the replica identity of table public.od has a generated column") != (major < 18) {
+				t.Errorf("check says of the key of od:\n%s", out)
+			}
 			if major >= 18 {
 				r.ExpectRecords("od", `c {"a":1,"g":10}`, `c {"a":1,"g":20}`, `d {"a":1,"g":10}`, `{"a":1,"g":10} null`)
 				return

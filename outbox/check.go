@@ -75,6 +75,7 @@ type serverState struct {
 	signallers    bool        // PUBLIC may ask for snapshots
 	triggers      int
 	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or ought not to be
+	generated     []string       // tables whose key has a column that the log leaves out
 	unkeyed       []string       // tables that must have a key, and have none
 	slot          *slotState
 }
@@ -256,6 +257,12 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("run ALTER SYSTEM SET max_wal_senders = 10 and restart the server", "max_wal_senders is 0")
 	}
 	s.reportSlot(cfg, &r)
+	for _, table := range s.generated {
+		if s.version < 180000 { // from then on setup publishes such columns
+			r.warn("make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
+				"the replica identity of table %s has a generated column, which the log does not have: its records have no key", table)
+		}
+	}
 	for _, table := range s.unkeyed {
 		r.problem(fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), name its key in the configuration, or exclude it", table),
 			"table %s has no key, and --no-allow-unkeyed refuses such tables", table)

@@ -11,10 +11,22 @@ import (
 const keyed = `EXISTS (SELECT FROM pg_index AS i
 	WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 	  AND NOT EXISTS (SELECT FROM pg_attribute AS a
-		WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND NOT a.attnotnull))`
+		WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND (NOT a.attnotnull OR ` + unlogged + `)))`
 
-// inspectKeys lists the tables that must have a key and have none.
+// unlogged is SQL over pg_attribute AS a: is a column generated, and not in the log?
+const unlogged = `a.attgenerated <> '' AND NOT EXISTS (SELECT FROM pg_publication AS p WHERE p.pubname = '` + RowsPublication + `' AND to_jsonb(p) ->> 'pubgencols' = 's')`
+
+// generatedKeys lists the tables whose replica identity has a generated column that the log leaves out.
+const generatedKeys = `EXISTS (SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+	WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident) AND ` + unlogged + `)`
+
+// inspectKeys lists the tables whose key is not in the log, and those that must have a key and have none.
 func (s *serverState) inspectKeys(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) error {
+	generated, err := ownTables(ctx, conn, generatedKeys)
+	if err != nil {
+		return err
+	}
+	s.generated = generated
 	if cfg.NeedsKey == nil {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 
 // Place is where a change stands in the log: what a table was then is what its records stand on.
 type Place struct {
-	LSN outbox.LSN // of the change's own record
+	LSN outbox.LSN // of the change's own record; 0: now
 	XID outbox.XID // of its transaction, which others may not see yet; 0: they do
 }
 

@@ -178,12 +178,13 @@ func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error
 			return nil, err
 		}
 	}
+	history := d.history && at.LSN != 0
 	parameters := [][]byte{strconv.AppendUint(nil, uint64(oid), 10)}
-	if d.history {
+	if history {
 		parameters = append(parameters, []byte{kind}, []byte(at.LSN.String()))
 	}
 	for began := time.Now(); ; {
-		result := d.conn.ExecParams(ctx, questionFor(kind, d.history), parameters, nil, nil, nil).Read()
+		result := d.conn.ExecParams(ctx, questionFor(kind, history), parameters, nil, nil, nil).Read()
 		switch {
 		case result.Err != nil && !fresh && d.conn.IsClosed():
 			return d.ask(kind, oid, at)
