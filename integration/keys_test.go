@@ -83,6 +83,16 @@ func TestKeys(t *testing.T) {
 			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); strings.Contains(out, "the replica identity of table public.od has a generated column") != (major < 18) {
 				t.Errorf("check says of the key of od:\n%s", out)
 			}
+			want := []string{"ef", "od"}
+			if major >= 18 {
+				want = want[:1]
+			}
+			out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot, "--no-allow-unkeyed")
+			for _, table := range []string{"fr", "fw", "ev", "ef", "od", "u", "cov"} {
+				if strings.Contains(out, "table public."+table+" has no key") != slices.Contains(want, table) {
+					t.Errorf("check --no-allow-unkeyed says of %s:\n%s", table, out)
+				}
+			}
 			if major >= 18 {
 				r.ExpectRecords("od", `c {"a":1,"g":10}`, `c {"a":1,"g":20}`, `d {"a":1,"g":10}`, `{"a":1,"g":10} null`)
 				return

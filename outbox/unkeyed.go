@@ -2,16 +2,15 @@ package outbox
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keyed is SQL over pg_class AS c: has the table a primary key, or another unique index on whole columns that
-// cannot be null? One of those becomes the key of its records.
-const keyed = `EXISTS (SELECT FROM pg_index AS i
-	WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-	  AND NOT EXISTS (SELECT FROM pg_attribute AS a
-		WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND (NOT a.attnotnull OR ` + unlogged + `)))`
+// keyed is SQL over pg_class AS c: has the table a key that can be the key of its records? The publisher chooses one of the same.
+var keyed = `EXISTS (SELECT FROM (SELECT c.oid) AS asked CROSS JOIN LATERAL (` + strings.ReplaceAll(DescribeTableSQL, "$1::oid", "asked.oid") + `) AS d (description)
+	CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(d.description -> 'keys') = 'array' THEN d.description -> 'keys' ELSE '[]' END) AS k (columns)
+	WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = asked.oid AND k.columns ? a.attname::text AND ` + unlogged + `))`
 
 // unlogged is SQL over pg_attribute AS a: is a column generated, and not in the log?
 const unlogged = `a.attgenerated <> '' AND NOT EXISTS (SELECT FROM pg_publication AS p WHERE p.pubname = '` + RowsPublication + `' AND to_jsonb(p) ->> 'pubgencols' = 's')`
