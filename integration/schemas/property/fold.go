@@ -44,14 +44,14 @@ func (f *fold) add(e *event) {
 	case "":
 		delete(f.rows, keyText(e.key))
 	case "t":
-		if e.resync {
-			clear(f.gone)
-			clear(f.newest)
-		}
 		for _, r := range f.rows {
 			f.gone[r.id()] = r
 		}
 		clear(f.rows)
+		if e.resync { // the rows themselves are still there
+			clear(f.gone)
+			clear(f.newest)
+		}
 	case "d":
 		f.turn(e)
 		f.remove(e)
