@@ -26,7 +26,7 @@ func TestSchemas(t *testing.T) {
 	})
 	for _, major := range []int{15, 18} {
 		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
-			r := property.Run{World: *integration.World, Major: major, Registry: registry, Tables: 16, Seed: 16, Name: fmt.Sprintf("schemas%d", major), Log: t.Logf}
+			r := property.Run{World: *integration.World, Major: major, Registry: registry, Tables: 12, CopyRows: 2000, Seed: 16, Name: fmt.Sprintf("schemas%d", major), Log: t.Logf}
 			if r.Binary, err = integration.SharedBinary(); err != nil {
 				t.Fatal(err)
 			}

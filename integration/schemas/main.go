@@ -77,7 +77,7 @@ func run(ctx context.Context, tables int, seed int64, binary string, majors []st
 		if err != nil {
 			return all, err
 		}
-		r := &property.Run{World: world, Binary: binary, Major: major, Registry: registry, Tables: tables, Seed: seed, Name: "s" + text,
+		r := &property.Run{World: world, Binary: binary, Major: major, Registry: registry, Tables: tables, CopyRows: 500, Seed: seed, Name: "s" + text,
 			Log: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
 		if r.Server, err = world.StartPostgres(major, map[string]string{"max_locks_per_transaction": "256"}); err != nil {
 			return all, err

@@ -43,7 +43,13 @@ func (s *script) ddl(ctx context.Context, t *table, commands []string) error {
 	return nil
 }
 
-func (s *script) create(ctx context.Context, t *table) error { return s.ddl(ctx, t, t.create()) }
+// create makes the table, and gives one of three many rows.
+func (s *script) create(ctx context.Context, t *table) error {
+	if err := s.ddl(ctx, t, t.create()); err != nil || s.r.IntN(3) > 0 {
+		return err
+	}
+	return s.do(ctx, s.bulk(t))
+}
 
 func (s *script) add(t *table) []string {
 	if len(t.columns) > 14 {

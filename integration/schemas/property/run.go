@@ -27,6 +27,7 @@ type Run struct {
 	Broker   *harness.Kafka
 	Registry *harness.Registry
 	Tables   int
+	CopyRows int // that are copied per second: the fewer, the more is written meanwhile
 	Seed     int64
 	Name     string               // of its databases and topics
 	Log      func(string, ...any) // of how far it is

@@ -55,6 +55,8 @@ func (s *script) statement(t *table, rows *[]int) string {
 			return "TRUNCATE " + t.String()
 		}
 		return s.insert(t, rows)
+	case n == 7 || n == 8:
+		return fmt.Sprintf("UPDATE %s SET %s", t, t.next())
 	case n < 16:
 		return s.update(t, (*rows)[s.r.IntN(len(*rows))])
 	case n == 19 && s.r.IntN(3) == 0 && !t.detached():
@@ -105,7 +107,7 @@ func (s *script) value(t *table, c *column, id int) string {
 	case columnID:
 		return fmt.Sprint(id)
 	case columnVersion:
-		return fmt.Sprint(s.version())
+		return "1"
 	case columnFilter:
 		if s.r.IntN(8) == 0 {
 			return "NULL"
@@ -143,8 +145,42 @@ func (s *script) part(t *table) int {
 	return places[s.r.IntN(len(places))]
 }
 
+// next is the assignment that makes a row newer.
+func (t *table) next() string {
+	version := t.sql(columnVersion)
+	return version + " = " + version + " + 1"
+}
+
+// bulk inserts many rows, so that to copy the table takes a while.
+func (s *script) bulk(t *table) string {
+	const rows = 200
+	first := *s.next + 1
+	*s.next += rows
+	var names, values []string
+	for _, c := range t.columns {
+		if c.generated != "" {
+			continue
+		}
+		names = append(names, quote(c.name))
+		switch c.number {
+		case columnID:
+			values = append(values, "n")
+		case columnVersion:
+			values = append(values, "1")
+		case columnCode:
+			values = append(values, "'bulk' || n")
+		default:
+			values = append(values, s.value(t, c, 0)+"::"+c.kind.sql(t.number))
+		}
+	}
+	for id := first; id < first+rows; id++ {
+		t.rows = append(t.rows, id)
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM generate_series(%d, %d) AS n", t, strings.Join(names, ", "), strings.Join(values, ", "), first, first+rows-1)
+}
+
 func (s *script) update(t *table, id int) string {
-	sets := []string{t.sql(columnVersion) + " = " + s.value(t, t.column(columnVersion), id)}
+	sets := []string{t.next()}
 	for _, c := range t.columns {
 		often := 3
 		if c.number == columnPart || c.number == columnCode {
