@@ -38,6 +38,7 @@ type runner struct {
 
 	patience     time.Duration // with a publisher that has to end by itself
 	proxyAddress string
+	metrics      string // address of `pgtee run`
 	proxy        *harness.Process
 	publisher    *harness.Process
 	marker       int

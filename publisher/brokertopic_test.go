@@ -316,7 +316,9 @@ func TestTopicsOfTablesThatAreThere(t *testing.T) {
 				mustCreate(t, cfg.Brokers, ownTopic("shop.public.x_y", test.own, 1), 1, nil)
 			}
 			cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
-			cfg.Tables = []outbox.Table{table(1, "x_y"), table(2, "x y")}
+			cfg.Tables = func(context.Context) ([]outbox.Table, error) {
+				return []outbox.Table{table(1, "x_y"), table(2, "x y")}, nil
+			}
 			if _, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, row(108, 2, "x y"), row(208, 1, "x_y")); err != nil {
 				t.Fatal(err)
 			}

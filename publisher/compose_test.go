@@ -375,7 +375,7 @@ func TestChangeThatCannotBeEncodedHalts(t *testing.T) {
 	if err := p.Run(t.Context()); !errors.Is(err, ErrEncode) {
 		t.Error(err)
 	}
-	if s := p.Stats(); s.Published != 0 || s.State != "stopped" {
+	if s := p.Stats(); s.Published != 0 || s.State != "halted" {
 		t.Errorf("%+v", s)
 	}
 }

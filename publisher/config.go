@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type Config struct {
 	TransactionTimeout time.Duration  // after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
 	PartAfter          time.Duration  // how long a Kafka transaction stays open for a giant before what it holds becomes visible as a part [5m]
 
-	Tables []outbox.Table // that are there when the publisher starts, oldest first
+	Tables func(context.Context) ([]outbox.Table, error) // lists those that are there, oldest first, once: before anything is published [none]
 
 	Shape  *Shape  // of the topics of tables [as Debezium names them]
 	Router *Router // of events of the application [to <prefix>.outbox.<topic>]

@@ -80,24 +80,21 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 const partBytes = 1 << 20
 
 // Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
-// a *Halt or one of outbox, and says what to do.
+// a *Halt or one of outbox, and says what to do. It may be called again then.
 func (p *Publisher) Run(ctx context.Context) error {
-	defer p.stats.state("stopped")
 	defer p.log.Close()
 	defer p.release()
 	for {
 		err := p.publish(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errSnapshotTaken) {
+			p.stats.state("stopped")
 			return nil
 		}
 		wait := p.backoff()
-		if errors.Is(err, errSnapshotTaken) {
-			return nil
-		}
 		err = p.heed(err)
 		switch fateOf(err) {
 		case halt:
-			p.stats.halt(err)
+			p.Halted(err)
 			return err
 		case standBy:
 			p.release()
@@ -107,6 +104,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 			p.say("retrying", err)
 		}
 		if p.pause(ctx, wait) != nil {
+			p.stats.state("stopped")
 			return nil
 		}
 	}

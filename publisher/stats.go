@@ -22,8 +22,8 @@ type Stats struct {
 	OwnTopics    int64 // tables whose topic is not that of the template
 	Batches      int64 // Kafka transactions
 	Retries      int64
-	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "stopped"
-	LastError    string // of the last retry, or of the halt; empty while all is well
+	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "halted", "stopped"
+	LastError    string // of the last retry, or why it is halted; empty while all is well
 
 	Snapshot SnapshotStats
 }
@@ -38,6 +38,13 @@ func (p *Publisher) Stats() Stats {
 type stats struct {
 	mu  sync.Mutex
 	now Stats
+}
+
+// Halted notes that somebody has to act before the publisher goes on, and why.
+func (p *Publisher) Halted(err error) {
+	p.stats.mu.Lock()
+	defer p.stats.mu.Unlock()
+	p.stats.now.State, p.stats.now.LastError = "halted", err.Error()
 }
 
 func (s *stats) state(state string) {
@@ -109,12 +116,6 @@ func (s *stats) fail(state string, err error) {
 	defer s.mu.Unlock()
 	s.now.State, s.now.LastError = state, err.Error()
 	s.now.Retries++
-}
-
-func (s *stats) halt(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now.LastError = err.Error()
 }
 
 func (s *stats) checkLocked() {

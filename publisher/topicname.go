@@ -49,8 +49,15 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 // that both would have does not depend on which one is written first. It is the older one, save where a topic of its own
 // says otherwise.
 func (p *Publisher) claimTopics(ctx context.Context) error {
+	if p.cfg.Tables == nil {
+		return nil
+	}
+	list, err := p.cfg.Tables(ctx)
+	if err != nil {
+		return err
+	}
 	byTopic := map[string][]*pgoutput.Relation{}
-	for _, t := range p.cfg.Tables {
+	for _, t := range list {
 		r := &pgoutput.Relation{OID: t.OID, Schema: t.Schema, Name: t.Name}
 		merged := p.cfg.Shape.merge(r)
 		if !p.cfg.Shape.Includes(t.Schema, t.Name) || merged.Shared || matchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {

@@ -146,7 +146,7 @@ func (d *demo) actors() []actor {
 		config := subscriber.Config{Brokers: d.brokers(), Prefix: demoPrefix}
 		return subscriber.Follow(ctx, config, printer.Print)
 	}}
-	return append([]actor{working, watching}, publisherActors(d.publishers)...)
+	return append([]actor{working, watching}, publisherActors(d.publishers, databasePublisher.run)...)
 }
 
 func (d *demo) brokers() []string { return []string{d.broker.Address()} }

@@ -51,11 +51,16 @@ func parseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("%q is no size: want a number and kB, MB, GB or TB", text)
 }
 
-// check refuses a server whose log would grow without bound while Kafka is away.
-func (l retainedLimit) check(ctx context.Context, s source) error {
+// check refuses a server whose log would grow without bound while Kafka is away, and asks for the server's own limit: ours ends
+// with this process.
+func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) error {
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
 	if err != nil {
 		return err
+	}
+	if slot.KeepBytes < 0 && l.drop {
+		log.Warn("--max-retained-wal holds only while this process runs; a limit of the server holds always: run ALTER SYSTEM SET max_slot_wal_keep_size = '"+
+			strconv.FormatInt(l.bytes>>20+1, 10)+"MB' and SELECT pg_reload_conf()", zap.String("database", s.database))
 	}
 	if slot.KeepBytes < 0 && l.bytes == 0 {
 		return errors.New("max_slot_wal_keep_size is -1, so the log may grow until the disk is full: " +
@@ -80,6 +85,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 	defer seconds.Stop()
 	defer minute.Stop()
 	defer hour.Stop()
+	said, told := "", time.Time{}
 	for {
 		var err error
 		select {
@@ -92,7 +98,8 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		case <-hour.C:
 			err = turn(ctx, func(ctx context.Context) error { return outbox.Rotate(ctx, p.connString) })
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && (err.Error() != said || time.Since(told) > time.Hour) {
+			said, told = err.Error(), time.Now()
 			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("database", p.database), zap.Error(err))
 		}
 	}

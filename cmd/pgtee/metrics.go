@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +56,7 @@ func publisherMetrics(p databasePublisher) []metric {
 		}),
 		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
 		gauge("pgtee_own_topic_tables", "Tables whose topic is not that of the template, for that was not to be had: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
+		gauge("pgtee_publisher_halted", "1 while the publisher waits for somebody to act: the log and /readyz say why.", func() float64 { return boolMetric(p.Stats().State == "halted") }),
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
@@ -137,11 +139,11 @@ func ready(w http.ResponseWriter, proxy *listeningProxy, publishers []databasePu
 		fmt.Fprintln(w, "proxy: draining")
 	}
 	for _, p := range publishers {
-		stats := p.Stats()
-		if stats.LastError != "" {
-			stats.State += ": " + oneLine(errors.New(stats.LastError))
+		s := p.Stats()
+		fmt.Fprintf(w, "publisher of %s: %s\n", p.database, s.State)
+		if s.LastError != "" {
+			fmt.Fprintf(w, "  %s\n", maskSecrets(strings.Join(strings.Fields(s.LastError), " ")))
 		}
-		fmt.Fprintf(w, "publisher of %s: %s\n", p.database, stats.State)
 	}
 }
 

@@ -72,11 +72,17 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	c.boundMemory(len(sources))
-	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
+	open, run := c.publisherFlags.open, databasePublisher.run
+	if c.MaxRetainedWAL.drop { // who else would drop the slot?
+		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
+			return p.outlive(ctx, "this process stays to drop the slot, should it hold back more log than --max-retained-wal allows")
+		}
+	}
+	publishers, err := open(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
-	actors, err := c.serviceFlags.addMetrics(publisherActors(publishers), nil, publishers)
+	actors, err := c.serviceFlags.addMetrics(publisherActors(publishers, run), nil, publishers)
 	if err != nil {
 		return err
 	}
@@ -87,6 +93,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 type databasePublisher struct {
 	source
 	*publisher.Publisher
+	check    func(context.Context) error // whether it can begin
 	catalog  *debezium.Database
 	retained retainedLimit
 	confirms bool // for pgtee.confirmed(): there are outbox tables
@@ -95,23 +102,27 @@ type databasePublisher struct {
 	log      *zap.Logger
 }
 
-// open checks the databases, so that what a human has to repair is told at once.
+// open also checks the databases, so that what a human has to repair is told at once.
 func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
-	var list []databasePublisher
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
 			return nil, usage(err)
 		}
-		tables, err := outbox.Tables(ctx, s.connString)
-		if err != nil {
-			return nil, usage(err)
-		}
+	}
+	return f.make(ctx, sources, kafka, text, keys, log)
+}
+
+// make makes the publishers, and asks nobody.
+func (f publisherFlags) make(_ context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
+	var list []databasePublisher
+	for _, s := range sources {
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
-		p, err := f.newPublisher(s, kafka, text, catalog, tables, keys, log)
+		p, err := f.newPublisher(s, kafka, text, catalog, keys, log)
 		if err != nil {
 			return nil, usage(err)
 		}
-		list = append(list, databasePublisher{s, p, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{},
+		check := func(ctx context.Context) error { return f.checkSource(ctx, s, log) }
+		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{},
 			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, log})
 	}
 	return list, nil
@@ -135,7 +146,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	if err := report.Err(); err != nil {
 		return fmt.Errorf("database %s: %w", s.database, err)
 	}
-	if err := f.MaxRetainedWAL.check(ctx, s); err != nil {
+	if err := f.MaxRetainedWAL.check(ctx, s, log); err != nil {
 		return err
 	}
 	if err := f.warnUnmatched(ctx, s, log); err != nil {
@@ -144,7 +155,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, tables []outbox.Table, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -191,7 +202,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Delivery:          delivery,
 		TooLarge:          tooLarge,
 		RequireDurable:    f.RequireDurable,
-		Tables:            tables,
+		Tables:            func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, s.connString) },
 		Snapshot:          f.snapshot(s, f.SourceEncoding, f.rowBytes()),
 		SignalTopic:       f.SignalTopic,
 		Shape:             shape,
@@ -220,11 +231,12 @@ func runID() string {
 }
 
 // publisherActors are three per database: the publisher, the one that looks after its slot and outbox, and the one that
-// looks after its publications.
-func publisherActors(publishers []databasePublisher) []actor {
+// looks after its publications. run is what the first one does.
+func publisherActors(publishers []databasePublisher, run func(databasePublisher, context.Context) error) []actor {
 	var actors []actor
 	for _, p := range publishers {
-		actors = append(actors, actor{"publisher of " + p.database, p.run}, actor{"housekeeping of " + p.database, p.keepHouse},
+		publish := func(ctx context.Context) error { return run(p, ctx) }
+		actors = append(actors, actor{"publisher of " + p.database, publish}, actor{"housekeeping of " + p.database, p.keepHouse},
 			actor{"coverage of " + p.database, p.coverage.watch})
 	}
 	return actors
@@ -233,8 +245,5 @@ func publisherActors(publishers []databasePublisher) []actor {
 // run publishes until ctx ends. What another try can cure, the publisher has tried.
 func (p databasePublisher) run(ctx context.Context) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
-	if err := p.Run(ctx); err != nil {
-		return exitError{exitHalted, err}
-	}
-	return nil
+	return halted(p.Run(ctx))
 }

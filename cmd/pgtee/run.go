@@ -42,7 +42,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err := kafka.ping(ctx); err != nil {
 		log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
 	}
-	publishers, err := c.publisherFlags.open(ctx, sources, kafka, c.textFlags, keys, log)
+	publishers, err := c.publisherFlags.make(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
@@ -50,10 +50,10 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	actors := []actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}
-	for _, a := range publisherActors(publishers) {
-		actors = append(actors, outlived(a, log))
+	publish := func(p databasePublisher, ctx context.Context) error {
+		return p.outlive(ctx, "clients are served all the same")
 	}
+	actors := append([]actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}, publisherActors(publishers, publish)...)
 	actors, err = c.serviceFlags.addMetrics(actors, p, publishers)
 	if err != nil {
 		return err
@@ -63,17 +63,4 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 
 func (c *runCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
-}
-
-// outlived is an actor whose failure does not end the process: clients keep their database while the
-// publisher has halted. Its error is told at once, and decides the exit code once the process is stopped.
-func outlived(a actor, log *zap.Logger) actor {
-	return actor{a.name, func(ctx context.Context) error {
-		err := a.run(ctx)
-		if err != nil && ctx.Err() == nil {
-			log.Error("publishing has stopped until somebody acts; clients are still served", zap.String("part", a.name), zap.Error(err))
-			<-ctx.Done()
-		}
-		return err
-	}}
 }

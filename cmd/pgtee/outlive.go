@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	firstAgain   = 5 * time.Second
+	longestAgain = time.Minute
+)
+
+// outlive publishes until ctx ends, whatever stops it meanwhile or keeps it from starting: it says why, waits, and begins when
+// it can. In `pgtee run` clients are served all the while; the guard of --max-retained-wal stays. What stopped it last, if it
+// did not go on, decides the exit code.
+func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error {
+	defer p.catalog.Close(context.WithoutCancel(ctx))
+	wait, said := firstAgain, ""
+	var last error
+	for {
+		began := time.Now()
+		err := p.check(ctx)
+		if err == nil {
+			err, last = p.Publisher.Run(ctx), nil
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return halted(last)
+		}
+		if last = err; time.Since(began) > longestAgain { // it has worked meanwhile
+			wait, said = firstAgain, ""
+		}
+		p.Halted(err)
+		if text := oneLine(err); text != said {
+			p.log.Error("publishing has stopped until somebody acts, and goes on by itself then; "+meanwhile, zap.String("database", p.database), zap.Error(err))
+			said = text
+		}
+		select {
+		case <-ctx.Done():
+			return halted(last)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longestAgain)
+	}
+}
+
+// halted is the exit of a publisher that somebody has to act for; nil: nobody has to.
+func halted(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{exitHalted, err}
+}
