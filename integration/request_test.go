@@ -37,7 +37,7 @@ func TestRequestedSnapshot(t *testing.T) {
 	}
 	expect(2, "nothing of that name is published", "--table", "public.misspelt")
 	expect(2, "--where", "--table", "public.orders", "--where", "pg_sleep(1)")
-	expect(1, `column "nosuch" does not exist`, "--table", "public.orders", "--where", "nosuch = 1", "--wait")
+	expect(1, `there is no column nosuch`, "--table", "public.orders", "--where", "nosuch = 1", "--wait")
 	expect(2, "no snapshot other is under way", "--pause", "other")
 	expect(2, "are for a new snapshot", "--status", "--wait")
 	expect(2, "together", "--status", "--cancel", "*")

@@ -22,15 +22,18 @@ var ErrCondition = errors.New("the condition does not fit the table")
 // Span says which rows a pass is to read: those of a table that come after a place, in the order of its key, or of
 // their ctid if it has none; or else those that have certain keys.
 type Span struct {
-	Task      int        // names the pass in what comes of it
-	Table     uint32     // OID; of a partitioned table, a leaf
-	Root      uint32     // OID of the table that the stream names: the root of a partitioned one, else Table
-	After     [][]byte   // Last of the chunk before; none: from the start
-	By        []string   // with Keys: the columns of the identity
-	Keys      [][][]byte // values of those, as texts; none: a range is read
-	UpTo      [][]byte   // with Keys: Last of the last chunk that is wanted; none: to the end
-	Condition string     // SQL over the columns; "": every row
-	Rows      int        // about as many, and no more than a pass may take otherwise
+	Task  int        // names the pass in what comes of it
+	Table uint32     // OID; of a partitioned table, a leaf
+	Root  uint32     // OID of the table that the stream names: the root of a partitioned one, else Table
+	After [][]byte   // Last of the chunk before; none: from the start
+	By    []string   // with Keys: the columns of the identity
+	Keys  [][][]byte // values of those, as texts; none: a range is read
+	UpTo  [][]byte   // with Keys: Last of the last chunk that is wanted; none: to the end
+	Rows  int        // about as many, and no more than a pass may take otherwise
+
+	// Condition makes SQL over the columns of a table, which is true for all rows that are wanted; "" for any row. It is called in
+	// the transaction that reads. nil: every row is wanted.
+	Condition func(*pgoutput.Relation) (string, error)
 }
 
 // ListedTable is a published table, or a leaf of one.

@@ -29,7 +29,7 @@ func (t *source) lookUpBy(names []string) error {
 
 // lookupSQL reads the rows that have the keys of the span: one query for each, so that the plan of each is to look into the index.
 func (t *source) lookupSQL(s *Span) string {
-	rows := "SELECT " + t.columns() + t.from(s)
+	rows := "SELECT " + t.columns() + t.from()
 	if s.UpTo != nil && t.order != nil { // a ctid says nothing about a key
 		rows += " AND NOT (" + t.order.after(s.UpTo[1:]) + ")"
 	}

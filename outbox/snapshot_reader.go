@@ -21,6 +21,7 @@ type TableReader struct {
 	connString string
 	encoding   string // see StreamConfig
 	rowBytes   int
+	trusted    []string // roles whose functions may run: see checkStrangers
 	results    chan Reading
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -45,10 +46,14 @@ const (
 	waitPause = 50 * time.Millisecond
 )
 
-// OpenTableReader connects when there is something to do. Of a row that is longer than rowBytes the longest values are left out.
+// OpenTableReader connects when there is something to do. Of a row that is longer than rowBytes the longest values are left out. Functions
+// of the roles that are trusted may run with the reader's rights.
 // Close ends it all.
-func OpenTableReader(connString, encoding string, rowBytes int) *TableReader {
-	t := &TableReader{connString: connString, encoding: encoding, rowBytes: rowBytes, results: make(chan Reading, min(8, max(1, maxAheadBytes/max(1, rowBytes)))), relations: map[uint32]*pgoutput.Relation{}}
+func OpenTableReader(connString, encoding string, rowBytes int, trusted []string) *TableReader {
+	t := &TableReader{
+		connString: connString, encoding: encoding, rowBytes: rowBytes, trusted: trusted,
+		results: make(chan Reading, min(8, max(1, maxAheadBytes/max(1, rowBytes)))), relations: map[uint32]*pgoutput.Relation{},
+	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -188,7 +193,7 @@ func tableError(s *Span, err error) error {
 	switch {
 	case err == nil || len(state) != 5:
 		return err
-	case s.Condition != "" && (slices.Contains([]string{"42703", "42883", "42804"}, state) || state[:2] == "22"):
+	case s.Condition != nil && (slices.Contains([]string{"42703", "42883", "42804"}, state) || state[:2] == "22"):
 		return fmt.Errorf("%w: %w", ErrCondition, err)
 	case state[:2] == "42", state[:2] == "55", state[:2] == "22", state[:2] == "0A", state[:2] == "XX":
 		return fmt.Errorf("%w: %w", ErrTableRefused, err)

@@ -28,13 +28,14 @@ const listSQL = `WITH RECURSIVE tree AS (
 	ORDER BY c.oid`
 
 // nameSQL finds the name of a table by its OID.
-const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d`
+const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d AND c.relkind = 'r'`
 
 // beginSQL locks before it looks: a command that rewrites or empties the table is either visible in the snapshot, or
-// waits until the rows are read. Without the lock a reader can find a table empty that was never so ("Caveats" of MVCC in the
+// waits until the rows are read. Before PostgreSQL 16 a rule can make a view of a table, which would run its owner's functions.
+// Without the lock a reader can find a table empty that was never so ("Caveats" of MVCC in the
 // PostgreSQL documentation).
 const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
-	SELECT (%[2]s::regclass::oid = %[3]d)::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
+	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind = 'r'))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
 		pg_relation_size(%[3]d) / current_setting('block_size')::int8, pg_relation_filenode(%[3]d)`
 
 // relationSQL describes a table as pgoutput does: identity, then its columns.
@@ -69,7 +70,8 @@ const (
 )
 
 // keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first: unique, and without
-// nulls if its third column says so. Then come the column as an expression of the index's collation, the operators for "comes
+// nulls if its third column says so; of composite types, and of arrays and ranges that users made, none, for to read a constant of these may run
+// the checks of domains. Then come the column as an expression of the index's collation, the operators for "comes
 // before", "comes after" and "equals" in the index's order, and where nulls stand in it.
 const keysSQL = `SELECT i.indexrelid, a.attname,
 		(a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated))::text,
@@ -91,6 +93,9 @@ const keysSQL = `SELECT i.indexrelid, a.attname,
 			WHERE x.amopfamily = o.opcfamily AND x.amoplefttype = o.opcintype AND x.amoprighttype = o.opcintype) AS x) AS op
 	WHERE i.indrelid = %d AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
 	  AND m.amname = 'btree' AND k.place <= i.indnkeyatts
+	  AND NOT EXISTS (SELECT FROM unnest(i.indclass) AS c (oid) JOIN pg_opclass AS x ON x.oid = c.oid
+		WHERE x.opcintype IN ('record'::regtype, 'anyarray'::regtype, 'anyrange'::regtype, 'anymultirange'::regtype)
+		  AND EXISTS (SELECT FROM pg_attribute AS u WHERE u.attrelid = i.indrelid AND u.attnum = ANY (i.indkey) AND u.atttypid >= 16384))
 	ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.place`
 
 // source is what a pass knows of its table.
@@ -103,6 +108,7 @@ type source struct {
 	file     string // number; a rewrite gives it another
 	relation *pgoutput.Relation
 	filter   string   // of the publication; "": every row
+	wanted   string   // of the span; "": every row
 	key      keyOrder // in which it is read, or by which rows are looked up; nil: its ctid
 	order    keyOrder // in which it is read, where key is by which rows are looked up
 	texts    bool     // key has no index that could be used: its values are compared as texts
@@ -135,6 +141,9 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 	t.micros, _ = strconv.ParseInt(seconds, 10, 64)
 	t.blocks, _ = strconv.ParseInt(got[0][4], 10, 64)
 	t.file = got[0][5]
+	if err := r.checkStrangers(t, s); err != nil {
+		return nil, err
+	}
 	return t, r.describe(t, s)
 }
 
@@ -168,6 +177,11 @@ func (r *tableConn) describe(t *source, s *Span) (err error) {
 		}
 		if len(filters) > 0 {
 			t.filter = filters[0][0]
+		}
+	}
+	if s.Condition != nil {
+		if t.wanted, err = s.Condition(t.relation); err != nil {
+			return fmt.Errorf("%w: %w", ErrCondition, err)
 		}
 	}
 	keys, err := r.query(fmt.Sprintf(keysSQL, s.Table))
@@ -212,7 +226,7 @@ func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 		}
 		sql.WriteString("ctid")
 	}
-	sql.WriteString(t.from(s))
+	sql.WriteString(t.from())
 	if t.key == nil {
 		if s.After != nil {
 			fmt.Fprintf(&sql, " AND ctid > %s", quoteLiteral(string(s.After[1])))
@@ -238,9 +252,9 @@ func (t *source) columns() string {
 }
 
 // from is what every row has to satisfy.
-func (t *source) from(s *Span) string {
+func (t *source) from() string {
 	sql := " FROM ONLY " + t.name + " WHERE true"
-	for _, condition := range []string{t.filter, s.Condition} {
+	for _, condition := range []string{t.filter, t.wanted} {
 		if condition != "" {
 			sql += " AND (" + condition + ")"
 		}

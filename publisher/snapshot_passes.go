@@ -54,14 +54,12 @@ func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
 			return
 		}
 		t := c.tables[span.Table]
-		condition, err := work.condition(work.nameOf(&t))
-		if err != nil { // it was checked when it came
-			c.why = err.Error()
-			return
-		}
 		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest, keys: span.Keys}
 		c.passes = append(c.passes, p)
-		span.Task, span.Root, span.Condition, span.Rows = p.task, t.Root, condition, c.rows
+		span.Task, span.Root, span.Rows = p.task, t.Root, c.rows
+		if condition := work.condition(work.nameOf(&t)); condition != nil {
+			span.Condition = condition.SQL
+		}
 		c.reader.Read(span)
 	}
 }

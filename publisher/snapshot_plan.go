@@ -157,23 +157,14 @@ func (r *Copy) nameOf(t *outbox.ListedTable) string {
 	return t.Schema + "." + t.Name
 }
 
-// condition returns the SQL that the rows of a table have to satisfy.
-func (r *Copy) condition(table string) (string, error) {
-	sql := ""
+// condition returns what the rows of a table have to satisfy.
+func (r *Copy) condition(table string) (c Condition) {
 	for _, condition := range r.Conditions {
-		if condition.Table != "" && !matches(condition.Table, table) {
-			continue
+		if condition.Table == "" || matches(condition.Table, table) {
+			c = append(c, condition.Filter)
 		}
-		text, err := ConditionSQL(condition.Filter)
-		if err != nil {
-			return "", err
-		}
-		if sql != "" {
-			sql += " AND "
-		}
-		sql += "(" + text + ")"
 	}
-	return sql, nil
+	return c
 }
 
 // gone leaves out a table that was dropped.

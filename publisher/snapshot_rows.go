@@ -46,6 +46,9 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
 		return nil
 	}
 	rows := p.beginRows(ctx, chunk, relation)
+	if err := rows.bind(chunk.Relation); err != nil {
+		return err
+	}
 	if what == publishChunk {
 		if err := c.overlay.merge(chunk.Chunk, relation, rows.add); err != nil {
 			return err
@@ -70,6 +73,9 @@ type chunkRows struct {
 	id    []byte // of the next record
 	fixed int    // length of the part of id that all rows share
 
+	filter *Filter // of the copy's condition; nil: every row
+	row    tupleRow
+
 	waiting pgoutput.Tuple // the row before the next one: only then it is known whether it was the last
 	number  int
 }
@@ -77,7 +83,7 @@ type chunkRows struct {
 func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *pgoutput.Relation) *chunkRows {
 	work := p.copier.current()
 	r := &p.rows
-	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, fresh: !p.copier.begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
+	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, row: r.row, fresh: !p.copier.begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
 		CommitLSN: chunk.At, EndLSN: chunk.At, CommitTime: chunk.Time, Changes: []outbox.Change{{Op: outbox.Read, Note: -1, LSN: chunk.At, Relation: relation}},
 	}}
 	if work.Initial {
@@ -89,10 +95,25 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *p
 	return r
 }
 
-// add takes the row of that number in the chunk.
+// bind makes the condition of the copy one of the table. It fitted when the chunk was read.
+func (r *chunkRows) bind(relation *pgoutput.Relation) (err error) {
+	t, known := r.copier.tables[r.chunk.Table]
+	if !known || len(r.copy.Conditions) == 0 {
+		return nil
+	}
+	r.filter, err = bindFilters(relation, r.copy.condition(r.copy.nameOf(&t)))
+	return err
+}
+
+// add takes the row of that number in the chunk. One of which the condition cannot be judged is taken: its value was too long to be held.
 func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
 	if r.chunk.pass.keys != nil && !r.copier.listed(r.chunk, row) {
 		return nil
+	}
+	if r.filter != nil {
+		if truth := r.filter.Match(r.row.read(row)); truth != True && truth != Unknown {
+			return nil
+		}
 	}
 	if err := r.flush(outbox.MarkTrue); err != nil {
 		return err

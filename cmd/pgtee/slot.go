@@ -19,7 +19,12 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 	if standby {
 		return nil
 	}
-	conn, err := pgx.Connect(ctx, s.connString)
+	config, err := pgx.ParseConfig(s.connString)
+	if err != nil {
+		return err // pgx masks the password
+	}
+	config.RuntimeParams["search_path"] = "pg_catalog" // else functions of others may be called
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("look at slot %s: %w", s.slot, err)
 	}
