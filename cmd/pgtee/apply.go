@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pgtee/pgtee/parser"
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// applyCommand turns the stream of a publisher back into the tables of another database.
+type applyCommand struct {
+	logged
+	kafkaFlags
+	valueFlags
+	registryFlags
+
+	Postgres      postgresURLs      `help:"The database to write to, such as postgres://user@host:5432/replica." required:"" sep:"none" placeholder:"URL"`
+	Slot          string            `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
+	Stream        string            `help:"Name of this stream in pgtee.applied of the target; by default the prefix." placeholder:"NAME"`
+	Topics        []string          `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
+	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB"`
+	ExcludeTables []string          `help:"Leave these tables out." placeholder:"GLOB"`
+	IgnoreColumns []string          `help:"Leave these columns out, which the target does not have: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
+	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
+
+	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
+	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
+	FireTriggers  bool     `help:"Go on although triggers of the target fire: its user may not set session_replication_role."`
+	From          string   `help:"Where a new stream begins: ${enum}." enum:"beginning,end" default:"beginning"`
+	Once          bool     `help:"End when the target holds what Kafka holds now."`
+	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
+	RowsPerSecond int      `help:"Most changes that are written in a second; 0: as fast as it goes." default:"0" placeholder:"N"`
+
+	to *apply.Until
+}
+
+func (c *applyCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
+	config, err := c.config(term)
+	if err != nil {
+		return usage(err)
+	}
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
+	}
+	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
+	return exitOf(apply.Run(ctx, config))
+}
+
+// exitOf gives the error of an applier its exit code.
+func exitOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{exitHalted, err}
+}
+
+func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
+	conn, err := postgresFlags{Postgres: c.Postgres}.connString("")
+	if err != nil {
+		return config, err
+	}
+	modes, err := c.modes()
+	if err != nil {
+		return config, err
+	}
+	config = apply.Config{
+		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, ConnString: conn, Stream: c.Stream,
+		Tables: c.Tables, ExcludeTables: c.ExcludeTables, IgnoreColumns: c.IgnoreColumns, Map: c.Map, Modes: modes,
+		DDL: apply.DDLPolicy(c.DDL), SplitSQL: splitSQL, FireTriggers: c.FireTriggers, FromEnd: c.From == "end",
+		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
+		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
+	}
+	config.Conflicts = map[string]apply.Policy{}
+	for _, text := range c.OnConflict {
+		glob, policy, found := strings.Cut(text, "=")
+		if !found {
+			glob, policy = "", text
+		}
+		switch apply.Policy(policy) {
+		case apply.PolicyError, apply.PolicySkip, apply.PolicyOverwrite:
+		default:
+			return config, fmt.Errorf("--on-conflict %s: want error, skip or overwrite, or GLOB=one of them", text)
+		}
+		if glob == "" {
+			config.Conflict = apply.Policy(policy)
+		} else {
+			config.Conflicts[glob] = apply.Policy(policy)
+		}
+	}
+	return config, nil
+}
+
+// splitSQL takes a text of several statements apart.
+func splitSQL(sql string) []apply.Statement {
+	statements, ok := parser.Split(nil, []byte(sql), parser.Lexis{StandardConformingStrings: true})
+	if !ok {
+		return nil
+	}
+	var list []apply.Statement
+	for _, s := range statements {
+		list = append(list, apply.Statement{Verb: s.Verb, Text: sql[s.Start:s.End]})
+	}
+	return list
+}
+

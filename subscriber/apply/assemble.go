@@ -1,0 +1,384 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Bounds of a batch, and of the target transactions that are made of them.
+const (
+	maxArenaBytes  = 8 << 20
+	maxBatchEvents = 100_000
+	maxChanges     = 1_000                 // that are written one by one
+	minBatchTime   = 10 * time.Millisecond // while there is more to come
+	idleFence      = 5 * time.Second       // how often the position is put into the target when nothing changes
+)
+
+// assembler makes batches of events and hands them to the writer. It runs on one goroutine; of its two batches one is being
+// filled, the other one written.
+type assembler struct {
+	cfg      *Config
+	log      *zap.Logger
+	source   *source
+	target   *target
+	decoder  decoder
+	envelope envelope
+
+	tables  map[string]*table
+	absent  map[string]bool // tables that are not to be applied
+	loading map[string]string
+	name    []byte
+
+	batch  *batch
+	spare  *batch // nil: it is being written
+	work   chan *batch
+	free   chan *batch
+	mark   *watermark
+	inside bool // batches of a transaction were handed over, not its last
+	fenced time.Time
+	until  *Until
+	done   bool
+	pace   pacer
+
+	carefulUntil LSN // transactions up to that commit are written change by change
+	skipTo       LSN // transactions that committed before it are left out
+	once         LSN // the end is where everything before it is applied; 0: there is none
+
+	latest  event // that was added
+	ddlOf   LSN   // the transaction that ddlSeen counts in
+	ddlSeen map[string]int
+}
+
+// everything stands in loading for all tables.
+const everything = "*"
+
+// hand gives the batch to the writer: as a part of a transaction that goes on, or up to a boundary.
+func (a *assembler) hand(ctx context.Context, more bool) error {
+	b := a.batch
+	b.more, b.careful = more, b.last <= a.carefulUntil
+	if !more {
+		b.end = b.last + 1
+		if a.mark != nil && a.source.drained() && !a.done {
+			b.end = max(b.end, a.mark.EndLSN)
+			a.endLoading()
+		}
+		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
+		if a.latest.record != nil {
+			b.commitTime, _, _ = commitOf(a.latest)
+		}
+		a.fenced = time.Now()
+	}
+	if err := a.pace.wait(ctx, b.events); err != nil {
+		return err
+	}
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	select {
+	case a.work <- b:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	a.inside = more
+	a.batch, a.spare = a.spare, nil
+	a.batch.reset()
+	a.batch.last = b.last
+	return nil
+}
+
+// settle waits until the writer has nothing to do: then its connection may be asked.
+func (a *assembler) settle(ctx context.Context) error {
+	if a.spare != nil {
+		return nil
+	}
+	select {
+	case a.spare = <-a.free:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// idle says whether the writer has nothing to do.
+func (a *assembler) idle() bool {
+	if a.spare == nil {
+		select {
+		case a.spare = <-a.free:
+		default:
+		}
+	}
+	return a.spare != nil
+}
+
+// advance makes batches of what may be taken.
+func (a *assembler) advance(ctx context.Context) error {
+	for !a.done {
+		e, ok := a.source.peek()
+		if !ok {
+			break
+		}
+		if e.commit != a.batch.last || !a.inside && a.batch.transactions == 0 {
+			if err := a.boundary(ctx, e); err != nil || a.done {
+				return err
+			}
+		}
+		a.source.take()
+		if err := a.add(ctx, e); err != nil {
+			return err
+		}
+	}
+	if !a.source.drained() || a.done {
+		return nil
+	}
+	if b := a.batch; !b.empty() || a.inside || b.end < a.mark.EndLSN && time.Since(a.fenced) > idleFence {
+		if a.idle() {
+			return a.hand(ctx, false)
+		}
+	}
+	return nil
+}
+
+// boundary comes before the first event of a transaction.
+func (a *assembler) boundary(ctx context.Context, next event) error {
+	b := a.batch
+	if a.until != nil {
+		reached, err := a.until.reached(next)
+		if err != nil {
+			return err
+		}
+		if reached {
+			a.done = true
+			return a.hand(ctx, false)
+		}
+	}
+	full := len(b.arena) >= maxArenaBytes || b.events >= maxBatchEvents
+	careful := b.last != 0 && b.last <= a.carefulUntil
+	if (!b.empty() || a.inside) && (full || careful || a.inside || time.Since(b.began) > minBatchTime && a.idle()) {
+		if err := a.hand(ctx, false); err != nil {
+			return err
+		}
+	}
+	b = a.batch
+	if b.empty() {
+		b.began = time.Now()
+	}
+	b.last = next.commit
+	b.transactions++
+	return nil
+}
+
+// add takes an event into the batch.
+func (a *assembler) add(ctx context.Context, e event) error {
+	if len(a.batch.arena) >= maxArenaBytes || a.batch.events >= maxBatchEvents || len(a.batch.changes) >= maxChanges {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+	}
+	a.latest = e
+	if e.commit < a.skipTo {
+		return nil
+	}
+	if e.from.ddl {
+		return a.addDDL(ctx, e)
+	}
+	value, err := a.cfg.payloadOf(ctx, e.record.Value)
+	if err == nil {
+		err = a.envelope.read(value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", placeOf(e.record), err)
+	}
+	t, err := a.table(ctx)
+	if err != nil || t == nil {
+		return err
+	}
+	a.batch.events++
+	if a.envelope.op == 't' {
+		return a.addTruncate(ctx, t, e)
+	}
+	if err := a.addRow(ctx, t, e); err != nil {
+		return fmt.Errorf("%s: %w", placeOf(e.record), err)
+	}
+	return nil
+}
+
+// table finds the table of the envelope in the target; nil if it is not to be applied.
+func (a *assembler) table(ctx context.Context) (*table, error) {
+	a.name = a.envelope.name(a.name[:0])
+	if t := a.tables[string(a.name)]; t != nil {
+		return t, nil
+	}
+	if a.absent[string(a.name)] {
+		return nil, nil
+	}
+	name := string(a.name)
+	if !a.cfg.includes(name) {
+		a.absent[name] = true
+		return nil, nil
+	}
+	if err := a.settle(ctx); err != nil {
+		return nil, err
+	}
+	schema, plain := a.cfg.mapped(unquoted(a.envelope.schema), unquoted(a.envelope.table))
+	t, err := a.target.catalog.table(ctx, schema, plain)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, Halt{fmt.Sprintf("the target has no table %s.%s for %s of the stream", schema, plain, name),
+			"create it as the source has it, map it to another with --map, or leave it out with --exclude-tables " + name}
+	}
+	t.source, t.policy = name, a.cfg.policyOf(name)
+	_, own := a.loading[name]
+	_, all := a.loading[everything]
+	t.loading = own || all
+	a.tables[name] = t
+	return t, nil
+}
+
+// forget has all tables looked up afresh.
+func (a *assembler) forget() {
+	clear(a.tables)
+	clear(a.absent)
+}
+
+// endLoading ends what snapshots have brought to their ends, as far as everything before the watermark was taken.
+func (a *assembler) endLoading() {
+	for name, id := range a.loading {
+		if !a.mark.copying(id) {
+			delete(a.loading, name)
+			a.forgetLoading(name)
+		}
+	}
+}
+
+func (a *assembler) forgetLoading(name string) {
+	a.log.Info("the rows of the snapshot are applied: from here on a missing row is a conflict", zap.String("table", name))
+	for source, t := range a.tables {
+		if name == everything || name == source {
+			_, own := a.loading[source]
+			t.loading = own
+		}
+	}
+}
+
+func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
+	resync := string(headerOf(e.record, headerResync))
+	b := a.batch
+	if len(b.tables) > 0 || len(b.changes) > 0 || b.ddl != nil || len(b.truncate) > 0 && resync != b.resync {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+		b = a.batch
+		b.events++
+	}
+	b.truncate, b.resync = append(b.truncate, t), resync
+	if resync != "" {
+		a.loading[t.source] = resync
+		t.loading = true
+	}
+	return nil
+}
+
+// addRow takes a row.
+func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
+	b := a.batch
+	if len(b.truncate) > 0 || b.ddl != nil {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+		b = a.batch
+		b.events++
+	}
+	if headerOf(e.record, headerNewKey) != nil && a.envelope.op == 'd' {
+		return nil // the row goes on under another key: that record says how
+	}
+	keyed := e.record.Key != nil
+	op := a.envelope.op
+	d := &a.decoder
+	var key, old span
+	if keyed {
+		json, err := a.cfg.payloadOf(ctx, e.record.Key)
+		if err != nil {
+			return err
+		}
+		if key, err = d.keyOf(b, t, json); err != nil {
+			return err
+		}
+	}
+	oldKey := headerOf(e.record, headerOldKey)
+	if oldKey != nil {
+		if old, err = d.keyOf(b, t, oldKey); err != nil {
+			return err
+		}
+	}
+	if a.envelope.after != nil {
+		if d.row, err = d.rowOf(b, t, a.envelope.after, a.envelope.values, "after", d.row); err != nil {
+			return err
+		}
+	} else {
+		d.row = slices.Grow(d.row[:0], len(t.columns))[:len(t.columns)]
+		clear(d.row)
+	}
+	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || len(b.changes) > 0 {
+		return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
+	}
+	part := b.of(t)
+	part.keys = nil
+	if keyed {
+		part.keys = t.keys.columns
+	}
+	var fits bool
+	switch {
+	case oldKey == nil:
+		fits = part.put(b, op, key, d.row)
+	case t.complete(d.row):
+		fits = part.replace(b, old, key, d.row)
+	default:
+		fits = part.move(b, old, key, d.row)
+	}
+	if fits {
+		return nil
+	}
+	return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
+}
+
+// addChange has a change written by itself, behind all that the batch has.
+func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old span, keyed, moved bool) error {
+	b := a.batch
+	if len(b.tables) > 0 {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+		a.batch.events++
+		return a.addAlone(ctx, t, e)
+	}
+	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, row: slices.Clone(a.decoder.row)}
+	if moved {
+		c.op, c.key = 'u', old
+	}
+	if keyed {
+		c.keys = t.keys.columns
+	} else if a.envelope.before != nil {
+		var err error
+		if a.decoder.old, err = a.decoder.rowOf(b, t, a.envelope.before, a.envelope.values, "before", a.decoder.old); err != nil {
+			return err
+		}
+		c.old = slices.Clone(a.decoder.old)
+	}
+	b.changes = append(b.changes, c)
+	return nil
+}
+
+// addAlone decodes a change once more, into the batch that is new.
+func (a *assembler) addAlone(ctx context.Context, t *table, e event) error {
+	until := a.carefulUntil
+	a.carefulUntil = max(until, a.batch.last)
+	defer func() { a.carefulUntil = until }()
+	return a.addRow(ctx, t, e)
+}

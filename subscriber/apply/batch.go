@@ -1,0 +1,364 @@
+package apply
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// value is the text of a column, a part of a batch's arena.
+type value struct {
+	start, end uint32
+	kind       byte
+}
+
+// Kinds of a value. The zero is one that is not known: the column is left as it is.
+const (
+	absent byte = iota
+	isNull
+	isText
+)
+
+// span is a part of an arena.
+type span struct{ start, end uint32 }
+
+// fate is what becomes of a row of the target, all changes of a batch taken together.
+type fate byte
+
+const (
+	inserted  fate = iota // it must not be there
+	updated               // it must be there
+	deleted               // it must be there
+	replaced              // it must be there; another takes its place
+	transient             // it must not be there, and is not there afterwards
+	upserted              // a snapshot has read it, or may have
+	corrected             // changed while a snapshot may not have brought it yet
+	forgotten             // deleted while a snapshot may not have brought it yet
+)
+
+// netRow is a row of a table in a batch. Its values stand in tableBatch.values.
+type netRow struct {
+	fate   fate
+	moved  bool // its key has changed, so that the target still has it under origin
+	origin span // key under which the target has it
+}
+
+// tableBatch is what a batch does to one table.
+type tableBatch struct {
+	table  *table
+	keys   []int // columns of the key; nil: the table has none
+	rows   []netRow
+	values []value // len(table.columns) for each of rows
+	index  keyIndex
+}
+
+func (t *tableBatch) row(i int) []value {
+	n := len(t.table.columns)
+	return t.values[i*n : (i+1)*n]
+}
+
+// change is one change that is written by itself, in the order of the source.
+type change struct {
+	table    *table
+	op       byte // c, u, d, r
+	keys     []int
+	key      span // before the change
+	moved    bool
+	row, old []value // old: of a table without a key
+	record   *kgo.Record
+	place    place
+}
+
+// batch is a run of changes. It is filled by one goroutine, then written by another.
+type batch struct {
+	arena  []byte
+	tables []*tableBatch
+	byName map[*table]*tableBatch
+
+	changes  []change // in place of tables: one by one
+	truncate []*table
+	resync   string     // id of the copy that truncate makes room for; "": a TRUNCATE
+	ddl      *ddlRecord // nil: none
+
+	more    bool // the rest of its last transaction follows
+	careful bool // changes are written under savepoints
+	end     LSN  // everything that committed before it is applied with this batch
+	offsets map[string][]int64
+	loading map[string]string
+
+	last         LSN // commit record of the last transaction
+	commitTime   time.Time
+	transactions int
+	events       int
+	began        time.Time
+	spare        []*tableBatch
+}
+
+func newBatch() *batch { return &batch{byName: map[*table]*tableBatch{}} }
+
+// maxKeptBytes is the largest arena that is used again.
+const maxKeptBytes = 24 << 20
+
+// reset empties a batch and keeps its memory.
+func (b *batch) reset() {
+	arena, byName, changes, spare := b.arena[:0], b.byName, b.changes, b.spare
+	if cap(arena) > maxKeptBytes {
+		arena = nil
+	}
+	clear(byName)
+	clear(changes)
+	for _, t := range b.tables {
+		if len(spare) < 8 && cap(t.values) < 1<<20 {
+			t.rows, t.values = t.rows[:0], t.values[:0]
+			t.index.reset()
+			spare = append(spare, t)
+		}
+	}
+	*b = batch{arena: arena, byName: byName, changes: changes[:0], spare: spare}
+}
+
+func (b *batch) empty() bool { return b.events == 0 && b.ddl == nil && len(b.truncate) == 0 }
+
+// of returns the part of a batch that is of a table.
+func (b *batch) of(t *table) *tableBatch {
+	if found := b.byName[t]; found != nil {
+		return found
+	}
+	part := &tableBatch{}
+	if n := len(b.spare); n > 0 {
+		part, b.spare = b.spare[n-1], b.spare[:n-1]
+	}
+	part.table, part.keys = t, nil
+	b.tables = append(b.tables, part)
+	b.byName[t] = part
+	return part
+}
+
+// add makes a row with the values of row.
+func (t *tableBatch) add(f fate, key span, row []value) int {
+	t.rows = append(t.rows, netRow{fate: f, origin: key})
+	if row == nil { // of a delete
+		n := len(t.values) + len(t.table.columns)
+		t.values = slices.Grow(t.values, len(t.table.columns))[:n]
+		clear(t.values[n-len(t.table.columns):])
+		return len(t.rows) - 1
+	}
+	t.values = append(t.values, row...)
+	return len(t.rows) - 1
+}
+
+// merge puts what is known of row over what was known before.
+func merge(into, row []value) {
+	for i := range row {
+		if row[i].kind != absent {
+			into[i] = row[i]
+		}
+	}
+}
+
+// put takes a change into account. It is false if it does not fit to what the batch has of the row: it comes after that then.
+func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
+	loading := t.table.loading
+	if t.keys == nil {
+		t.add(inserted, key, row)
+		return true
+	}
+	slot, found := t.index.find(b.arena, key)
+	if !found {
+		f := map[byte]fate{'c': inserted, 'u': updated, 'd': deleted, 'r': upserted}[op]
+		if loading {
+			f = map[byte]fate{'c': upserted, 'u': corrected, 'd': forgotten, 'r': upserted}[op]
+			if op == 'u' && t.table.complete(row) {
+				f = upserted
+			}
+		}
+		t.index.insert(b.arena, slot, key, t.add(f, key, row))
+		return true
+	}
+	i := t.index.at(slot)
+	next, fits := transition(t.rows[i].fate, op)
+	if !fits || t.rows[i].moved && (op == 'd' || op == 'r') {
+		return false
+	}
+	if op == 'c' {
+		copy(t.row(i), row)
+	} else if op != 'd' {
+		merge(t.row(i), row)
+	}
+	t.rows[i].fate = next
+	return true
+}
+
+// replace takes a change of a key into account, of a row of which every value is known: the old one goes, another comes.
+func (t *tableBatch) replace(b *batch, from, to span, row []value) bool {
+	if at, taken := t.index.find(b.arena, to); taken {
+		if _, fits := transition(t.rows[t.index.at(at)].fate, 'c'); !fits {
+			return false
+		}
+	}
+	return t.put(b, 'd', from, nil) && t.put(b, 'c', to, row)
+}
+
+// transition is what a change makes of a row's fate.
+func transition(f fate, op byte) (fate, bool) {
+	switch op {
+	case 'c':
+		switch f {
+		case deleted:
+			return replaced, true
+		case transient:
+			return inserted, true
+		case forgotten:
+			return upserted, true
+		}
+	case 'u':
+		switch f {
+		case inserted, updated, replaced, upserted, corrected:
+			return f, true
+		}
+	case 'd':
+		switch f {
+		case inserted:
+			return transient, true
+		case updated, replaced:
+			return deleted, true
+		case upserted, corrected:
+			return forgotten, true
+		}
+	case 'r':
+		switch f {
+		case inserted, replaced, upserted:
+			return f, true
+		case corrected, forgotten:
+			return upserted, true
+		}
+	}
+	return f, false
+}
+
+// move takes a change of a key into account, by which a row of which not every value is known goes on under another one.
+func (t *tableBatch) move(b *batch, from, to span, row []value) bool {
+	if t.table.loading {
+		return false
+	}
+	slot, found := t.index.find(b.arena, from)
+	at, taken := t.index.find(b.arena, to)
+	if taken {
+		return false
+	}
+	if !found {
+		i := t.add(updated, from, row)
+		t.rows[i].moved = true
+		t.index.insert(b.arena, at, to, i)
+		return true
+	}
+	i := t.index.at(slot)
+	switch t.rows[i].fate {
+	case updated:
+		t.rows[i].moved = true
+	case inserted:
+	default:
+		return false
+	}
+	merge(t.row(i), row)
+	t.index.remove(slot)
+	at, _ = t.index.find(b.arena, to)
+	t.index.insert(b.arena, at, to, i)
+	return true
+}
+
+// keyIndex finds the row of a key: open addressing over the keys in the arena.
+type keyIndex struct {
+	slots []keySlot
+	used  int
+}
+
+type keySlot struct {
+	key  span
+	row  int32 // +1; 0: free, -1: removed
+	hash uint32
+}
+
+var seed = maphash.MakeSeed()
+
+func (x *keyIndex) reset() {
+	clear(x.slots)
+	x.used = 0
+}
+
+func (x *keyIndex) find(arena []byte, key span) (slot int, found bool) {
+	if x.used*2 >= len(x.slots) {
+		x.grow()
+	}
+	bytes := arena[key.start:key.end]
+	hash := uint32(maphash.Bytes(seed, bytes))
+	free := -1
+	for i := int(hash) & (len(x.slots) - 1); ; i = (i + 1) & (len(x.slots) - 1) {
+		s := &x.slots[i]
+		switch {
+		case s.row == 0:
+			if free >= 0 {
+				return free, false
+			}
+			return i, false
+		case s.row < 0:
+			if free < 0 {
+				free = i
+			}
+		case s.hash == hash && string(arena[s.key.start:s.key.end]) == string(bytes):
+			return i, true
+		}
+	}
+}
+
+func (x *keyIndex) at(slot int) int { return int(x.slots[slot].row) - 1 }
+
+func (x *keyIndex) insert(arena []byte, slot int, key span, row int) {
+	if x.slots[slot].row == 0 {
+		x.used++
+	}
+	x.slots[slot] = keySlot{key, int32(row) + 1, uint32(maphash.Bytes(seed, arena[key.start:key.end]))}
+}
+
+func (x *keyIndex) remove(slot int) { x.slots[slot] = keySlot{row: -1} }
+
+func (x *keyIndex) grow() {
+	old := x.slots
+	x.slots, x.used = make([]keySlot, max(64, 2*len(old))), 0
+	for _, s := range old {
+		if s.row <= 0 {
+			continue
+		}
+		i := int(s.hash) & (len(x.slots) - 1)
+		for x.slots[i].row != 0 {
+			i = (i + 1) & (len(x.slots) - 1)
+		}
+		x.slots[i] = s
+		x.used++
+	}
+}
+
+// keyParts calls use with the text of each column of a key; a length stands before each.
+func keyParts(key []byte, use func(text []byte)) {
+	for len(key) >= 4 {
+		n := int(binary.BigEndian.Uint32(key))
+		use(key[4 : 4+n])
+		key = key[4+n:]
+	}
+}
+
+// tablesInOrder are the parts of a batch, for messages the same each time.
+func (b *batch) tablesInOrder() []*tableBatch {
+	return slices.SortedFunc(slices.Values(b.tables), func(a, b *tableBatch) int {
+		switch {
+		case a.table.name < b.table.name:
+			return -1
+		case a.table.name > b.table.name:
+			return 1
+		}
+		return 0
+	})
+}

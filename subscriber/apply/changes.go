@@ -1,0 +1,309 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// statement is one that writes a change, with its parameters.
+type statement struct {
+	sql    string
+	params [][]byte
+	rows   int64 // that it has to touch; -1: any number
+}
+
+// statementsOf are those that write a change as the stream has it.
+func (t *target) statementsOf(b *batch, c *change) []statement {
+	known := presentColumns(c.table, c.row)
+	insert := statement{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}
+	if c.keys == nil {
+		switch c.op {
+		case 'u':
+			return []statement{t.wholeRow(b, c, "UPDATE")}
+		case 'd':
+			return []statement{t.wholeRow(b, c, "DELETE")}
+		}
+		return []statement{insert}
+	}
+	key := b.arena[c.key.start:c.key.end]
+	remove := statement{deleteSQL(c.table, c.keys), rowParams(b, key, nil, nil), 1}
+	switch {
+	case c.op == 'd':
+		if c.table.loading {
+			remove.rows = -1
+		}
+		return []statement{remove}
+	case c.op == 'u':
+		set := settable(c.table, c.keys, known, c.moved)
+		if len(set) == 0 {
+			return nil
+		}
+		return []statement{{updateSQL(c.table, c.keys, known, c.moved), rowParams(b, key, c.row, set), 1}}
+	case c.op == 'r' || c.table.loading:
+		if c.table.keys.arbiter {
+			return []statement{{upsertSQL(c.table, c.keys, known), rowParams(b, nil, c.row, known), -1}}
+		}
+		remove.rows = -1
+		return []statement{remove, insert}
+	}
+	return []statement{insert}
+}
+
+// presentColumns are those that a row has values for, save what only the server may set.
+func presentColumns(t *table, row []value) (columns []int) {
+	for i := range row {
+		if row[i].kind != absent && t.columns[i].writable() {
+			columns = append(columns, i)
+		}
+	}
+	return columns
+}
+
+// rowParams are the parameters of one row.
+func rowParams(b *batch, key []byte, row []value, columns []int) (params [][]byte) {
+	keyParts(key, func(text []byte) { params = append(params, appendItem(beginArray(nil, 1), text)) })
+	for _, c := range columns {
+		params = append(params, appendValue(beginArray(nil, 1), b, row[c]))
+	}
+	return params
+}
+
+// wholeRow finds the row of a table without a key by all of its values, and writes one, however many there are.
+func (t *target) wholeRow(b *batch, c *change, verb string) statement {
+	var conditions []string
+	var params [][]byte
+	for i, v := range c.old {
+		column := &c.table.columns[i]
+		switch {
+		case v.kind == absent || column.generated:
+			continue
+		case v.kind == isNull:
+			conditions = append(conditions, fmt.Sprintf("o.%s IS NULL", column.quoted))
+			continue
+		}
+		x := fmt.Sprintf("x.c%d", len(params))
+		params = append(params, appendValue(beginArray(nil, 1), b, v))
+		if column.equality {
+			conditions = append(conditions, fmt.Sprintf("o.%s = %s", column.quoted, column.cast(x)))
+		} else {
+			conditions = append(conditions, fmt.Sprintf("o.%s::pg_catalog.text = (%s)::pg_catalog.text", column.quoted, column.cast(x)))
+		}
+	}
+	compared := len(params)
+	var set []string
+	if verb == "UPDATE" {
+		for _, i := range settable(c.table, nil, presentColumns(c.table, c.row), true) {
+			column := &c.table.columns[i]
+			set = append(set, fmt.Sprintf("%s = %s", column.quoted, column.cast(fmt.Sprintf("n.c%d", len(params)))))
+			params = append(params, appendValue(beginArray(nil, 1), b, c.row[i]))
+		}
+	}
+	list := "(SELECT) AS x"
+	if len(params) > 0 {
+		list = unnested(len(params))
+	}
+	found := fmt.Sprintf("(SELECT o.tableoid AS r, o.ctid AS p FROM %s AS o, %s WHERE %s LIMIT 1) AS f", c.table.name, list, strings.Join(append(conditions, "true"), " AND "))
+	where := " WHERE t.ctid = f.p AND t.tableoid = f.r"
+	if verb == "DELETE" {
+		return statement{fmt.Sprintf("DELETE FROM %s AS t USING %s%s", c.table.name, found, where), params[:compared], 1}
+	}
+	return statement{fmt.Sprintf("UPDATE %s AS t SET %s FROM %s, %s%s", c.table.name, strings.Join(set, ", "), found, strings.Replace(list, " AS x(", " AS n(", 1), where), params, 1}
+}
+
+// changes writes changes one after the other, and finds out nothing about what does not fit.
+func (t *target) changes(ctx context.Context, b *batch) error {
+	if err := t.boundPrepared(ctx); err != nil {
+		return err
+	}
+	var list []statement
+	for i := range b.changes {
+		for _, s := range t.statementsOf(b, &b.changes[i]) {
+			if _, err := t.prepare(ctx, s.sql); err != nil {
+				return suspect(err)
+			}
+			list = append(list, s)
+		}
+	}
+	pipeline := t.conn.StartPipeline(ctx)
+	first := t.begin(pipeline)
+	sent := 0
+	for _, s := range list {
+		pipeline.SendQueryPrepared(t.prepared[s.sql], s.params, formatOf(s.params), nil)
+		for _, p := range s.params {
+			sent += len(p)
+		}
+		if sent > maxPipelinedBytes {
+			sent = 0
+			if err := pipeline.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	counts, err := t.results(pipeline)
+	if err != nil {
+		return suspect(err)
+	}
+	for i, s := range list {
+		if s.rows >= 0 && counts[first+i] != s.rows {
+			return suspicion{fmt.Errorf("a change has touched %d rows", counts[first+i])}
+		}
+	}
+	return nil
+}
+
+// formatOf is the format of parameters: binary, if there are any.
+func formatOf(params [][]byte) []int16 {
+	if len(params) == 0 {
+		return nil
+	}
+	return binaryFormat
+}
+
+// begin opens a transaction, unless one is open, and returns how many results that gives.
+func (t *target) begin(pipeline *pgconn.Pipeline) (results int) {
+	if t.inside {
+		return 0
+	}
+	t.inside = true
+	pipeline.SendQueryParams("BEGIN", nil, nil, nil, nil)
+	if t.replica {
+		return 1
+	}
+	pipeline.SendQueryParams("SET CONSTRAINTS ALL DEFERRED", nil, nil, nil, nil)
+	return 2
+}
+
+// open opens a transaction, unless one is open.
+func (t *target) open(ctx context.Context) error {
+	if t.inside {
+		return nil
+	}
+	pipeline := t.conn.StartPipeline(ctx)
+	t.begin(pipeline)
+	_, err := t.results(pipeline)
+	return err
+}
+
+// carefully writes changes one by one, each under a savepoint, so that what does not fit can be named.
+func (t *target) carefully(ctx context.Context, b *batch) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	for i := range b.changes {
+		if err := t.boundPrepared(ctx); err != nil {
+			return err
+		}
+		if err := t.one(ctx, b, &b.changes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one writes a change and settles its conflict, if there is one.
+func (t *target) one(ctx context.Context, b *batch, c *change) error {
+	if err := t.exec(ctx, "SAVEPOINT change"); err != nil {
+		return err
+	}
+	found, err := t.try(ctx, b, c, t.statementsOf(b, c))
+	if err != nil {
+		return err
+	}
+	if found != nil {
+		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
+			return err
+		}
+		if err := t.settle(ctx, b, c, found); err != nil {
+			return err
+		}
+	}
+	return t.exec(ctx, "RELEASE SAVEPOINT change")
+}
+
+// try runs statements and returns the conflict that they meet, nil if there is none.
+func (t *target) try(ctx context.Context, b *batch, c *change, list []statement) (*conflict, error) {
+	for _, s := range list {
+		rows, err := t.run(ctx, s)
+		if err != nil {
+			var refused *pgconn.PgError
+			if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
+				return nil, err
+			}
+			return conflictOf(c, refused), nil
+		}
+		if s.rows >= 0 && rows != s.rows {
+			return t.missing(c), nil
+		}
+	}
+	return nil, nil
+}
+
+func (t *target) run(ctx context.Context, s statement) (int64, error) {
+	name, err := t.prepare(ctx, s.sql)
+	if err != nil {
+		return 0, err
+	}
+	result := t.conn.ExecPrepared(ctx, name, s.params, formatOf(s.params), nil).Read()
+	return result.CommandTag.RowsAffected(), result.Err
+}
+
+// missing is the conflict of an UPDATE or DELETE that has found no row.
+func (t *target) missing(c *change) *conflict {
+	if c.op == 'd' {
+		return &conflict{kind: "delete_missing"}
+	}
+	return &conflict{kind: "update_missing"}
+}
+
+// overwrite makes the target what the stream says, if it can, and tells what it did.
+func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conflict) (action string, err error) {
+	switch found.kind {
+	case "delete_missing":
+		return "nothing to delete", nil
+	case "update_missing":
+		if !c.table.complete(c.row) {
+			return "skipped: the stream does not have the whole row", nil
+		}
+		known := presentColumns(c.table, c.row)
+		again, err := t.try(ctx, b, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
+		if err == nil && again != nil {
+			err = t.unsettled(c, again)
+		}
+		return "inserted", err
+	}
+	for range len(c.table.unique) + 1 {
+		index := c.table.index(found.constraint)
+		if index == nil || !hasAll(c.row, index.columns) {
+			return "", t.unsettled(c, found)
+		}
+		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
+			return "", err
+		}
+		if err := t.removeExisting(ctx, b, c, index); err != nil {
+			return "", err
+		}
+		again, err := t.try(ctx, b, c, t.statementsOf(b, c))
+		if err != nil || again == nil {
+			return "the row that was there is replaced", err
+		}
+		found = again
+	}
+	return "", t.unsettled(c, found)
+}
+
+// hasAll says whether a row has values, other than NULL, for columns.
+func hasAll(row []value, columns []int) bool {
+	return !slices.ContainsFunc(columns, func(i int) bool { return i >= len(row) || row[i].kind != isText })
+}
+
+func (t *target) removeExisting(ctx context.Context, b *batch, c *change, index *uniqueIndex) error {
+	if _, err := t.run(ctx, statement{deleteSQL(c.table, index.columns), rowParams(b, nil, c.row, index.columns), -1}); err != nil {
+		return err
+	}
+	return t.exec(ctx, "SAVEPOINT change")
+}

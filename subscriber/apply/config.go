@@ -1,0 +1,134 @@
+// Package apply turns a stream back into tables: it reads the topics of a publisher in commit order, and writes whole source
+// transactions into a second PostgreSQL, each exactly once. See docs/apply.md.
+package apply
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// Policy says what becomes of a change that does not fit to what the target holds.
+type Policy string
+
+const (
+	PolicyError     Policy = "error"     // halt
+	PolicySkip      Policy = "skip"      // leave the target as it is
+	PolicyOverwrite Policy = "overwrite" // the stream is right
+)
+
+// DDLPolicy says what becomes of DDL in the stream.
+type DDLPolicy string
+
+const (
+	DDLHalt   DDLPolicy = "halt"
+	DDLApply  DDLPolicy = "apply"
+	DDLIgnore DDLPolicy = "ignore"
+)
+
+// Config says what to read and where to write it.
+type Config struct {
+	Brokers      []string
+	KafkaOptions []kgo.Opt
+	Prefix       string
+	Slot         string   // of the publisher; "": the only one of the prefix
+	Topics       []string // of tables, beside those of the prefix
+	Avro         func(ctx context.Context, framed []byte) ([]byte, error)
+
+	ConnString string // of the target
+	Stream     string // name of the fence row; "": the prefix
+
+	Tables        []string // globs of schema.table in the stream; none: all
+	ExcludeTables []string
+	IgnoreColumns []string          // globs of schema.table.column
+	Map           map[string]string // schema, or schema.table, to that of the target
+	Modes         debezium.Modes
+
+	DDL           DDLPolicy
+	SplitSQL      func(sql string) []Statement // nil: a text is one statement
+	Conflicts     map[string]Policy            // by glob of schema.table
+	Conflict      Policy                       // of the others
+	FireTriggers  bool                         // where session_replication_role cannot be set
+	FromEnd       bool                         // a new stream begins with what is published from now on
+	Standby       bool                         // wait while another applier lives
+	RowsPerSecond int
+	Until         *Until // nil: for ever
+	Once          bool   // end with what Kafka holds at the start
+
+	Log   *zap.Logger
+	Stats *Stats
+}
+
+// Statement is a part of a SQL text.
+type Statement struct {
+	Verb string // "ALTER TABLE"
+	Text string
+}
+
+func (c *Config) stream() string {
+	if c.Stream != "" {
+		return c.Stream
+	}
+	return c.Prefix
+}
+
+// includes says whether a table of the stream is to be applied.
+func (c *Config) includes(name string) bool {
+	return (len(c.Tables) == 0 || matchesAny(c.Tables, name)) && !matchesAny(c.ExcludeTables, name)
+}
+
+func matchesAny(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool { return matches(glob, name) })
+}
+
+// matches knows * and ?; a glob without a dot is a table of schema public.
+func matches(glob, name string) bool {
+	if !strings.Contains(glob, ".") {
+		glob = "public." + glob
+	}
+	ok, err := path.Match(strings.ReplaceAll(glob, "/", "\x01"), strings.ReplaceAll(name, "/", "\x01"))
+	return err == nil && ok
+}
+
+// mapped is where a table of the stream is in the target.
+func (c *Config) mapped(schema, table string) (string, string) {
+	if to, ok := c.Map[schema+"."+table]; ok {
+		if s, t, found := strings.Cut(to, "."); found {
+			return s, t
+		}
+		return schema, to
+	}
+	if to, ok := c.Map[schema]; ok {
+		return to, table
+	}
+	return schema, table
+}
+
+func (c *Config) policyOf(name string) Policy {
+	for glob, policy := range c.Conflicts {
+		if matches(glob, name) {
+			return policy
+		}
+	}
+	if c.Conflict == "" {
+		return PolicyError
+	}
+	return c.Conflict
+}
+
+// payloadOf takes the framing of a key or value off.
+func (c *Config) payloadOf(ctx context.Context, framed []byte) ([]byte, error) {
+	if len(framed) > 5 && framed[0] == 0 {
+		if c.Avro == nil {
+			return nil, Halt{"the records are Avro", "add --schema-registry URL"}
+		}
+		return c.Avro(ctx, framed)
+	}
+	return payload(framed), nil
+}

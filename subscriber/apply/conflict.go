@@ -1,0 +1,180 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/zap"
+)
+
+// conflict is a change that does not fit to what the target holds, by the name that PostgreSQL 18 has for it.
+type conflict struct {
+	kind       string
+	constraint string
+	message    string // of the server
+	existing   string // JSON of the row in the way; "": none
+}
+
+// conflictOf names what the server has refused.
+func conflictOf(c *change, refused *pgconn.PgError) *conflict {
+	found := &conflict{constraint: refused.ConstraintName, message: refused.Message}
+	if refused.Detail != "" {
+		found.message += " (" + refused.Detail + ")"
+	}
+	switch refused.Code {
+	case "23505", "23P01":
+		found.kind = "insert_exists"
+		if c.op == 'u' {
+			found.kind = "update_exists"
+		}
+	case "23503":
+		found.kind = "foreign_key_violated"
+	case "23514":
+		found.kind = "check_violated"
+	case "23502":
+		found.kind = "not_null_violated"
+	default:
+		found.kind = "refused"
+	}
+	return found
+}
+
+// settle does with a conflict what the policy of its table says. The savepoint of the change is open and clean.
+func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflict) error {
+	if found.kind == "update_missing" && c.table.loading {
+		return t.mend(ctx, b, c)
+	}
+	if err := t.lookAt(ctx, b, c, found); err != nil {
+		return err
+	}
+	policy := c.table.policy
+	if found.kind == "refused" { // no matter of rows
+		policy = PolicyError
+	}
+	switch policy {
+	case PolicySkip:
+		return t.tell(ctx, c, found, "skipped")
+	case PolicyOverwrite:
+		action, err := t.overwrite(ctx, b, c, found)
+		if err != nil {
+			return err
+		}
+		return t.tell(ctx, c, found, action)
+	}
+	if err := t.rollback(ctx); err != nil {
+		return err
+	}
+	if err := t.record(ctx, c, found, "halted"); err != nil {
+		return err
+	}
+	return t.unsettled(c, found)
+}
+
+// mend inserts a row that a snapshot is still to bring, if the stream has all of it; if not, the snapshot brings it.
+func (t *target) mend(ctx context.Context, b *batch, c *change) error {
+	if !c.table.complete(c.row) {
+		return nil
+	}
+	known := presentColumns(c.table, c.row)
+	again, err := t.try(ctx, b, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
+	if err == nil && again != nil {
+		err = t.unsettled(c, again)
+	}
+	return err
+}
+
+// lookAt finds the row that is in the way.
+func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflict) error {
+	index := c.table.index(found.constraint)
+	if index == nil || !hasAll(c.row, index.columns) {
+		return nil
+	}
+	sql := fmt.Sprintf("SELECT pg_catalog.to_jsonb(t)::pg_catalog.text FROM %s AS t, %s WHERE %s LIMIT 1", c.table.name, unnested(len(index.columns)), sameKey(c.table, index.columns))
+	params := rowParams(b, nil, c.row, index.columns)
+	result := t.conn.ExecParams(ctx, sql, params, nil, binaryFormat, nil).Read()
+	if result.Err == nil && len(result.Rows) == 1 {
+		found.existing = string(result.Rows[0][0])
+	}
+	return result.Err
+}
+
+var operations = map[byte]string{'c': "INSERT", 'u': "UPDATE", 'd': "DELETE", 'r': "row of a snapshot"}
+
+// line is what an operator sees of a conflict.
+func (f *conflict) line(c *change) string {
+	what := "found no row"
+	if f.message != "" {
+		what = "was refused: " + f.message
+	}
+	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(), what, c.who(), headerOf(c.record, headerEventID))
+}
+
+// unsettled is the end because of a conflict.
+func (t *target) unsettled(c *change, found *conflict) error {
+	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
+	switch found.kind {
+	case "refused", "not_null_violated":
+		repair = fmt.Sprintf("make table %s of the target as the source has it, and start again", c.table.plain)
+	}
+	return Halt{found.line(c), repair}
+}
+
+// tell writes a conflict into the log, and into the target with the transaction.
+func (t *target) tell(ctx context.Context, c *change, found *conflict, action string) error {
+	t.cfg.Stats.conflict()
+	t.cfg.Log.Warn(found.line(c), zap.String("action", action))
+	return t.record(ctx, c, found, action)
+}
+
+const recordConflict = `INSERT INTO pgtee.conflicts AS o (stream, event_id, conflict, policy, action, "table", key, incoming, before, existing, "constraint", "user", session, statement, message)
+VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.jsonb, $8::pg_catalog.jsonb, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, $11, $12, $13::pg_catalog.jsonb, $14::pg_catalog.jsonb, $15)
+ON CONFLICT (stream, event_id, conflict) DO UPDATE SET times = o.times + 1, last_at = pg_catalog.now(), action = excluded.action, policy = excluded.policy, existing = excluded.existing`
+
+// record puts a conflict into pgtee.conflicts.
+func (t *target) record(ctx context.Context, c *change, found *conflict, action string) error {
+	e := c.envelope(ctx, t.cfg)
+	who := e.who()
+	user := ""
+	if who.Session != nil {
+		user = who.Session.User
+	}
+	key, _ := t.cfg.payloadOf(ctx, c.record.Key)
+	params := [][]byte{
+		[]byte(t.cfg.stream()), headerOf(c.record, headerEventID), []byte(found.kind), []byte(c.table.policy), []byte(action), []byte(c.table.source), jsonOrNil(key),
+		e.after, e.before, jsonOrNil([]byte(found.existing)), []byte(found.constraint), []byte(user),
+		orNil(field(e.block, "session")), orNil(field(e.block, "statement")), []byte(found.message),
+	}
+	return t.conn.ExecParams(ctx, recordConflict, params, nil, nil, nil).Read().Err
+}
+
+func jsonOrNil(text []byte) []byte {
+	if len(text) == 0 || !json.Valid(text) {
+		return nil
+	}
+	return text
+}
+
+// envelope reads the record of a change once more.
+func (c *change) envelope(ctx context.Context, cfg *Config) (e envelope) {
+	value, err := cfg.payloadOf(ctx, c.record.Value)
+	if err == nil {
+		_ = e.read(value)
+	}
+	return e
+}
+
+func (c *change) who() who {
+	var e envelope
+	_ = e.read(payload(c.record.Value))
+	return e.who()
+}
+
+func (c *change) keyText() string {
+	key := payload(c.record.Key)
+	if !json.Valid(key) {
+		return "none"
+	}
+	return string(key)
+}

@@ -1,0 +1,212 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/zap"
+)
+
+// ddlRecord is a record of <prefix>.ddl.
+type ddlRecord struct {
+	Version    int         `json:"v"`
+	Command    string      `json:"command"`
+	Statement  string      `json:"statement"`
+	User       string      `json:"user"`
+	CommitTime time.Time   `json:"commit_time"`
+	Atomic     bool        `json:"atomic"`
+	Objects    []ddlObject `json:"objects"`
+	Pgtee      json.RawMessage
+	Number     int `json:"-"` // of the commands of its transaction with the same text and tag, from 0
+}
+
+type ddlObject struct {
+	Command       string      `json:"command"`
+	Type          string      `json:"type"`
+	Schema        string      `json:"schema"`
+	Name          string      `json:"name"`
+	Dropped       bool        `json:"dropped"`
+	Columns       []ddlColumn `json:"columns"`
+	ColumnsBefore []ddlColumn `json:"columns_before"`
+}
+
+type ddlColumn struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	NotNull bool   `json:"not_null"`
+	Default string `json:"default"`
+}
+
+const newestDDL = 1
+
+// addDDL takes a DDL command as its policy says. Applied, it stands alone in its batch: what comes before and behind does not
+// see the same tables.
+func (a *assembler) addDDL(ctx context.Context, e event) error {
+	var d ddlRecord
+	if err := json.Unmarshal(e.record.Value, &d); err != nil {
+		return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "see who wrote that record"}
+	}
+	if d.Version > newestDDL {
+		return Halt{fmt.Sprintf("%s has version %d, this program reads up to %d", placeOf(e.record), d.Version, newestDDL), "upgrade it"}
+	}
+	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return o.Schema == "pgtee" || o.Schema == "truth" })
+	if len(d.Objects) == 0 {
+		return nil
+	}
+	switch a.cfg.DDL {
+	case DDLIgnore:
+		a.log.Info("DDL of the source is ignored", zap.String("command", d.Command), zap.String("user", d.User))
+		return nil
+	case DDLApply:
+	default:
+		if !d.shapes() {
+			return nil
+		}
+		var w who
+		_ = json.Unmarshal(d.Pgtee, &w)
+		return Halt{fmt.Sprintf("%s of the source in the transaction that commits at %s: `%s`, run by %s", d.Command, e.commit, d.Statement, d.User),
+			"run it on the target and start with --ddl ignore until it is passed, or start with --ddl apply"}
+	}
+	if !a.batch.empty() {
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+	}
+	d.Number = a.numberOf(e, &d)
+	a.batch.ddl = &d
+	a.batch.events++
+	if err := a.hand(ctx, true); err != nil {
+		return err
+	}
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	a.forget()
+	return nil
+}
+
+// numberOf counts the records of one text and tag in a transaction: a Query of several commands stands in the record of each.
+func (a *assembler) numberOf(e event, d *ddlRecord) int {
+	key := d.Command + "\x00" + d.Statement
+	if a.ddlOf != e.commit {
+		a.ddlOf, a.ddlSeen = e.commit, map[string]int{}
+	}
+	a.ddlSeen[key]++
+	return a.ddlSeen[key] - 1
+}
+
+// shapes says whether a command may change which rows and columns tables have.
+func (d *ddlRecord) shapes() bool {
+	switch d.Command {
+	case "CREATE TABLE", "ALTER TABLE", "DROP TABLE", "CREATE TABLE AS", "SELECT INTO", "DROP SCHEMA", "ALTER SCHEMA", "CREATE SCHEMA", "ALTER TYPE", "CREATE TYPE", "DROP TYPE", "CREATE DOMAIN", "ALTER DOMAIN", "DROP DOMAIN",
+		"CREATE EXTENSION", "DROP EXTENSION", "DROP OWNED", "IMPORT FOREIGN SCHEMA":
+		return true
+	}
+	return false
+}
+
+// text returns what to run in the target; "": nothing. It is an error if it cannot be known.
+func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
+	if d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO" { // its rows are in the stream
+		return d.create(), nil
+	}
+	n := 0
+	for _, s := range split(d.Statement) {
+		if !strings.EqualFold(s.Verb, d.Command) {
+			continue
+		}
+		if n == d.Number {
+			return s.Text, nil
+		}
+		n++
+	}
+	if text := d.create(); d.Command == "CREATE TABLE" && text != "" {
+		return text, nil
+	}
+	if !d.shapes() {
+		return "", nil // made by a function, and no matter for rows
+	}
+	return "", Halt{fmt.Sprintf("the text of %s is not in the stream, only the statement whose function ran it: `%s`", d.Command, d.Statement),
+		"run it on the target and start with --ddl ignore until it is passed"}
+}
+
+// create makes CREATE TABLE of the columns in the record.
+func (d *ddlRecord) create() string {
+	for _, o := range d.Objects {
+		if o.Type != "table" || len(o.Columns) == 0 {
+			continue
+		}
+		var columns []string
+		for _, c := range o.Columns {
+			column := quoteIdentifier(c.Name) + " " + c.Type
+			if c.NotNull {
+				column += " NOT NULL"
+			}
+			columns = append(columns, column)
+		}
+		return fmt.Sprintf("CREATE TABLE %s (%s)", o.Name, strings.Join(columns, ", "))
+	}
+	return ""
+}
+
+func quoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// schemaOf is where unqualified names of a command are looked for.
+func (d *ddlRecord) schemaOf() string {
+	for _, o := range d.Objects {
+		if o.Schema != "" && !strings.HasPrefix(o.Schema, "pg_") {
+			return o.Schema
+		}
+	}
+	return "public"
+}
+
+// done are the errors of a command that an earlier run has seen to.
+var doneStates = []string{"42P07", "42710", "42704", "42P01", "42P06"}
+
+// define runs a DDL command.
+func (t *target) define(ctx context.Context, d *ddlRecord) error {
+	split := t.cfg.SplitSQL
+	if split == nil {
+		split = func(sql string) []Statement { return []Statement{{d.Command, sql}} }
+	}
+	text, err := d.text(split)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		t.cfg.Log.Info("DDL that rows do not need is left out", zap.String("command", d.Command), zap.String("statement", d.Statement))
+		return nil
+	}
+	if d.Atomic {
+		if err := t.open(ctx); err != nil {
+			return err
+		}
+	} else if t.inside {
+		if err := t.exec(ctx, "COMMIT"); err != nil {
+			return err
+		}
+		t.inside = false
+	}
+	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", quoteIdentifier(d.schemaOf()))); err != nil {
+		return err
+	}
+	err = t.exec(ctx, text)
+	if err != nil && !d.Atomic && slices.Contains(doneStates, sqlState(err)) {
+		err = nil
+	}
+	if refused := (*pgconn.PgError)(nil); err != nil {
+		if asPgError(err, &refused) && !retriable(err) {
+			return Halt{fmt.Sprintf("the target refuses %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
+				"make the target as the statement asks for and start with --ddl ignore until it is passed"}
+		}
+		return err
+	}
+	t.cfg.Log.Info("DDL is applied", zap.String("command", d.Command), zap.String("user", d.User))
+	return t.exec(ctx, "SET search_path = pg_catalog")
+}

@@ -1,0 +1,136 @@
+package apply
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// decoder turns the JSON of rows and keys into values of a batch's arena. It is used by one goroutine.
+type decoder struct {
+	row, old []value
+	ignore   func(table, column string) bool
+}
+
+// rowOf reads one half of an envelope into the columns of a table.
+func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, row []value) ([]value, error) {
+	row = slices.Grow(row[:0], len(t.columns))[:len(t.columns)]
+	clear(row)
+	n := 0
+	err := fields(object, func(name, json []byte) error {
+		if n >= len(t.names) || t.names[n] != string(name) {
+			if err := d.learn(t, n, name); err != nil {
+				return err
+			}
+		}
+		i := t.layout[n]
+		n++
+		if i < 0 {
+			return nil
+		}
+		v, err := valueOf(b, &t.columns[i], json)
+		if err != nil {
+			return fmt.Errorf("column %s of table %s: %w", t.columns[i].name, t.source, err)
+		}
+		row[i] = v
+		return nil
+	})
+	if err != nil || texts == nil {
+		return row, err
+	}
+	return row, d.outside(b, t, texts, side, row)
+}
+
+// learn finds the column of field n of the records of a table.
+func (d *decoder) learn(t *table, n int, escaped []byte) error {
+	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
+	t.names, t.layout = append(t.names[:n], string(escaped)), append(t.layout[:n], -1)
+	i, found := t.byName[name]
+	if !found {
+		if strings.HasPrefix(name, "__") || d.ignore != nil && d.ignore(t.source, name) {
+			return nil
+		}
+		return Halt{fmt.Sprintf("table %s of the target has no column %s, which the stream has", t.plain, name),
+			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it, or leave it out with --ignore-columns %s.%s", t.name, t.source, name)}
+	}
+	t.layout[n] = i
+	return nil
+}
+
+// valueOf appends the text of a value to the arena.
+func valueOf(b *batch, c *column, json []byte) (value, error) {
+	switch {
+	case len(json) == 4 && string(json) == "null":
+		return value{kind: isNull}, nil
+	case c.form.isUnavailable(json):
+		return value{}, nil
+	}
+	start := len(b.arena)
+	var err error
+	if b.arena, err = c.form.read(c.form, b.arena, json); err != nil {
+		return value{}, err
+	}
+	return value{uint32(start), uint32(len(b.arena)), isText}, nil
+}
+
+// outside takes the values that the form of the record could not carry: PostgreSQL's text, or the placeholder.
+func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []value) error {
+	return fields(texts, func(name, json []byte) error {
+		text := unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
+		half, column, _ := strings.Cut(text, ".")
+		i, found := t.byName[column]
+		if half != side || !found {
+			return nil
+		}
+		if string(json) == "null" {
+			row[i] = value{kind: isNull}
+			return nil
+		}
+		if t.columns[i].form.isUnavailable(json) {
+			row[i] = value{}
+			return nil
+		}
+		start := len(b.arena)
+		var err error
+		b.arena, err = appendUnquoted(b.arena, json)
+		row[i] = value{uint32(start), uint32(len(b.arena)), isText}
+		return err
+	})
+}
+
+// keyOf reads the key of a record: the columns, and their texts one after the other, each with its length.
+func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error) {
+	start, n := len(b.arena), 0
+	err = fields(object, func(name, json []byte) error {
+		if n >= len(t.keys.columns) || t.columns[t.keys.columns[n]].name != string(name) {
+			if err := t.learnKey(n, name); err != nil {
+				return err
+			}
+		}
+		c := &t.columns[t.keys.columns[n]]
+		n++
+		at := len(b.arena)
+		b.arena = append(b.arena, 0, 0, 0, 0)
+		var err error
+		if b.arena, err = c.form.read(c.form, b.arena, json); err != nil {
+			return fmt.Errorf("key column %s of table %s: %w", c.name, t.source, err)
+		}
+		binary.BigEndian.PutUint32(b.arena[at:], uint32(len(b.arena)-at-4))
+		return nil
+	})
+	return span{uint32(start), uint32(len(b.arena))}, err
+}
+
+// learnKey finds the column of field n of a key.
+func (t *table) learnKey(n int, escaped []byte) error {
+	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
+	i, found := t.byName[name]
+	if !found {
+		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),
+			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it", t.name)}
+	}
+	columns := append(slices.Clone(t.keys.columns[:n]), i)
+	t.keys = keyLayout{columns: columns, arbiter: slices.ContainsFunc(t.unique, func(u uniqueIndex) bool { return !u.deferred && sameColumns(u.columns, columns) })}
+	return nil
+}

@@ -1,0 +1,363 @@
+package apply
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// form is how the JSON of a column becomes the text that PostgreSQL's input function of its type reads. It follows from the
+// type and from the modes of the publisher, as package debezium documents them.
+type form struct {
+	read        func(f *form, dst, json []byte) ([]byte, error)
+	unit        int64 // of times and timestamps: so many to the second
+	scale       int   // of a decimal
+	length      int   // of a bit string; 0: not known
+	items       *form // of an array
+	delimiter   byte  // between the items of an array of this type
+	list        bool  // a single value is a JSON array
+	placeholder [][]byte
+}
+
+// isUnavailable says whether a value stands for one that is not in the log.
+func (f *form) isUnavailable(json []byte) bool {
+	for _, p := range f.placeholder {
+		if len(p) == len(json) && bytes.Equal(p, json) {
+			return true
+		}
+	}
+	return false
+}
+
+// forms chooses forms; it knows the modes of the publisher.
+type forms struct {
+	modes        debezium.Modes
+	placeholders [][]byte
+}
+
+const defaultPlaceholder = "__debezium_unavailable_value"
+
+func newForms(modes debezium.Modes) *forms {
+	raw := modes.UnavailablePlaceholder
+	if raw == "" {
+		raw = defaultPlaceholder
+	}
+	text := strconv.Quote(raw) // printable, or the publisher's own JSON of it would differ
+	codes := []byte{'['}
+	for i := range len(raw) {
+		if i > 0 {
+			codes = append(codes, ',')
+		}
+		codes = strconv.AppendInt(codes, int64(int8(raw[i])), 10)
+	}
+	binary := strconv.Quote(base64.StdEncoding.EncodeToString([]byte(raw)))
+	switch modes.Binary {
+	case debezium.BinaryHex:
+		binary = strconv.Quote(hex.EncodeToString([]byte(raw)))
+	case debezium.BinaryBase64URL:
+		binary = strconv.Quote(base64.URLEncoding.EncodeToString([]byte(raw)))
+	}
+	pair := "{" + text + ":" + text + "}"
+	var all [][]byte
+	for _, json := range []string{text, binary, "[" + text + "]", "[" + binary + "]", string(codes) + "]", `["` + nameUUID(raw) + `"]`, pair, strconv.Quote(pair)} {
+		all = append(all, []byte(json))
+	}
+	return &forms{modes, all}
+}
+
+// nameUUID is java.util.UUID.nameUUIDFromBytes.
+func nameUUID(s string) string {
+	sum := md5.Sum([]byte(s))
+	sum[6] = sum[6]&0x0F | 0x30
+	sum[8] = sum[8]&0x3F | 0x80
+	h := hex.EncodeToString(sum[:])
+	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+}
+
+// of is the form of a type with a modifier.
+func (f *forms) of(t *pgType, typmod int32) *form {
+	found := f.choose(t, typmod)
+	found.delimiter = t.delimiter
+	found.placeholder = f.placeholders
+	return found
+}
+
+func (f *forms) choose(t *pgType, typmod int32) *form {
+	switch {
+	case t.base != nil:
+		if t.typmod >= 0 {
+			typmod = t.typmod
+		}
+		return f.of(t.base, typmod)
+	case t.element != nil:
+		return &form{read: readArray, items: f.of(t.element, typmod)}
+	}
+	switch t.name {
+	case "bytea":
+		return f.binary()
+	case "bit", "varbit":
+		if typmod == 1 {
+			return &form{read: readBit}
+		}
+		length := 0
+		if t.name == "bit" && typmod > 0 {
+			length = int(typmod)
+		}
+		return &form{read: readBits, length: length}
+	case "numeric":
+		return f.numeric(typmod)
+	case "money":
+		return f.money()
+	case "date", "time", "timestamp":
+		return f.temporal(t.name, typmod)
+	case "timestamptz":
+		return &form{read: readZoned}
+	case "interval":
+		if f.modes.Intervals == debezium.IntervalNumeric {
+			return &form{read: readDuration}
+		}
+	case "point":
+		return &form{read: readPoint}
+	case "line":
+		return &form{read: readLine}
+	case "circle":
+		return &form{read: readCircle}
+	case "lseg", "path", "box", "polygon":
+		return &form{read: readGeometry}
+	case "hstore":
+		return &form{read: readHstore}
+	case "geometry", "geography":
+		return &form{read: readPostGIS}
+	case "vector", "halfvec":
+		return &form{read: readVector, list: true}
+	case "sparsevec":
+		return &form{read: readSparse}
+	}
+	return &form{read: readText}
+}
+
+func (f *forms) binary() *form {
+	switch f.modes.Binary {
+	case debezium.BinaryHex:
+		return &form{read: readHex}
+	case debezium.BinaryBase64URL:
+		return &form{read: readBase64URL}
+	}
+	return &form{read: readBase64}
+}
+
+// numeric reads the scale out of the modifier, as numeric.c packs it.
+func (f *forms) numeric(typmod int32) *form {
+	if f.modes.Decimals != debezium.DecimalPrecise {
+		return &form{read: readDecimalText}
+	}
+	if typmod < 0 {
+		return &form{read: readVariable}
+	}
+	return &form{read: readDecimal, scale: int((typmod-4)&0x7FF^1024) - 1024}
+}
+
+func (f *forms) money() *form {
+	if f.modes.Decimals != debezium.DecimalPrecise {
+		return &form{read: readDecimalText}
+	}
+	digits := 2
+	if n := f.modes.MoneyFractionDigits; n != nil {
+		digits = *n
+	}
+	return &form{read: readDecimal, scale: digits}
+}
+
+func (f *forms) temporal(name string, typmod int32) *form {
+	coarse := typmod >= 0 && typmod <= 3
+	mode := f.modes.Times
+	unit := int64(micro)
+	switch {
+	case mode == debezium.TimeISOString:
+		switch name {
+		case "date":
+			return &form{read: readISODate}
+		case "time":
+			return &form{read: readText}
+		}
+		return &form{read: readISOTimestamp}
+	case mode == debezium.TimeConnect:
+		unit = milli
+	case mode == debezium.TimeNanoseconds:
+		unit = nano
+	case coarse && (mode == debezium.TimeAdaptive || mode == debezium.TimeAdaptiveMicroseconds && name == "timestamp"):
+		unit = milli
+	}
+	switch name {
+	case "date":
+		return &form{read: readDate}
+	case "time":
+		return &form{read: readTime, unit: unit}
+	}
+	return &form{read: readTimestamp, unit: unit}
+}
+
+// readText takes a string for what it says, and anything else as it is written: a number, true, a document.
+func readText(_ *form, dst, json []byte) ([]byte, error) {
+	if json[0] == '"' {
+		return appendUnquoted(dst, json)
+	}
+	return append(dst, json...), nil
+}
+
+// readArray writes an array literal; arrays in arrays are dimensions.
+func readArray(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '[' {
+		return readText(f, dst, json)
+	}
+	s := scanner{text: json, at: 1}
+	dst = append(dst, '{')
+	if s.take(']') {
+		return append(dst, '}'), nil
+	}
+	for {
+		item, err := s.value()
+		if err != nil {
+			return dst, err
+		}
+		if dst, err = f.appendArrayItem(dst, item); err != nil {
+			return dst, err
+		}
+		if s.take(']') {
+			return append(dst, '}'), nil
+		}
+		if !s.take(',') {
+			return dst, errJSON
+		}
+		dst = append(dst, f.items.delimiter)
+	}
+}
+
+func (f *form) appendArrayItem(dst, item []byte) ([]byte, error) {
+	switch {
+	case string(item) == "null":
+		return append(dst, "NULL"...), nil
+	case item[0] == '[' && f.items.items == nil && !f.items.list:
+		return readArray(f, dst, item)
+	}
+	start := len(dst)
+	dst, err := f.items.read(f.items, dst, item)
+	if err != nil {
+		return dst, err
+	}
+	text := append([]byte(nil), dst[start:]...)
+	dst = append(dst[:start], '"')
+	for _, c := range text {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, '"'), nil
+}
+
+func readBase64(f *form, dst, json []byte) ([]byte, error) {
+	return decodeBytes(base64.StdEncoding, dst, json)
+}
+func readBase64URL(f *form, dst, json []byte) ([]byte, error) {
+	return decodeBytes(base64.URLEncoding, dst, json)
+}
+
+func decodeBytes(encoding *base64.Encoding, dst, json []byte) ([]byte, error) {
+	raw, err := encoding.AppendDecode(nil, bytes.Trim(json, `"`))
+	if err != nil {
+		return dst, fmt.Errorf("bytes: %w: does --binary-handling-mode say what the publisher's does?", err)
+	}
+	return hex.AppendEncode(append(dst, '\\', 'x'), raw), nil
+}
+
+func readHex(_ *form, dst, json []byte) ([]byte, error) {
+	return append(append(dst, '\\', 'x'), bytes.Trim(json, `"`)...), nil
+}
+
+func readBit(f *form, dst, json []byte) ([]byte, error) {
+	switch string(json) {
+	case "true":
+		return append(dst, '1'), nil
+	case "false":
+		return append(dst, '0'), nil
+	}
+	return readText(f, dst, json)
+}
+
+// readBits reads little-endian bytes.
+func readBits(f *form, dst, json []byte) ([]byte, error) {
+	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(json, `"`))
+	if err != nil {
+		return dst, fmt.Errorf("bits: %w", err)
+	}
+	length := f.length
+	if length == 0 { // zeros in front of the first byte are not known
+		length = 8 * len(raw)
+	}
+	for i := length - 1; i >= 0; i-- {
+		bit := byte(0)
+		if i/8 < len(raw) {
+			bit = raw[i/8] >> (i % 8) & 1
+		}
+		dst = append(dst, '0'+bit)
+	}
+	return dst, nil
+}
+
+// readDecimalText reads the modes double and string.
+func readDecimalText(f *form, dst, json []byte) ([]byte, error) {
+	switch string(json) {
+	case `"NAN"`:
+		return append(dst, "NaN"...), nil
+	case `"POSITIVE_INFINITY"`:
+		return append(dst, "Infinity"...), nil
+	case `"NEGATIVE_INFINITY"`:
+		return append(dst, "-Infinity"...), nil
+	}
+	return readText(f, dst, json)
+}
+
+func readDecimal(f *form, dst, json []byte) ([]byte, error) {
+	if string(json) == `"NaN"` { // no base64: that has four characters at least
+		return append(dst, "NaN"...), nil
+	}
+	if json[0] != '"' {
+		return append(dst, json...), nil
+	}
+	return appendDecimal(dst, json, f.scale)
+}
+
+func readVariable(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	scale, err := strconv.Atoi(string(field(json, "scale")))
+	if err != nil {
+		return dst, fmt.Errorf("decimal: scale: %w", err)
+	}
+	return appendDecimal(dst, field(json, "value"), scale)
+}
+
+// readDuration reads microseconds.
+func readDuration(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] == '"' {
+		return readText(f, dst, json)
+	}
+	n, err := strconv.ParseInt(string(json), 10, 64)
+	switch {
+	case err != nil:
+		return dst, fmt.Errorf("interval: %w", err)
+	case n == math.MaxInt64:
+		return append(dst, "infinity"...), nil
+	case n == math.MinInt64:
+		return append(dst, "-infinity"...), nil
+	}
+	return append(append(dst, json...), " microseconds"...), nil
+}

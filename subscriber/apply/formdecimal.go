@@ -1,0 +1,68 @@
+package apply
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	"strconv"
+)
+
+// maxScale bounds what a stranger's scale may make of a number: that of PostgreSQL's numeric.
+const maxScale = 16383
+
+// appendDecimal appends the number whose base64, big-endian two's complement is its value times 10^scale.
+func appendDecimal(dst, json []byte, scale int) ([]byte, error) {
+	var buffer [64]byte
+	raw, err := base64.StdEncoding.AppendDecode(buffer[:0], bytes.Trim(json, `"`))
+	if err != nil {
+		return dst, fmt.Errorf("decimal: %w: does --decimal-handling-mode say what the publisher's does?", err)
+	}
+	if scale > maxScale || scale < -maxScale {
+		return dst, fmt.Errorf("decimal: scale %d", scale)
+	}
+	if len(raw) <= 8 {
+		return appendScaled(dst, strconv.AppendInt(buffer[:0], signed(raw), 10), scale), nil
+	}
+	n := new(big.Int).SetBytes(raw)
+	if raw[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
+	}
+	return appendScaled(dst, n.Append(nil, 10), scale), nil
+}
+
+func signed(raw []byte) int64 {
+	var wide [8]byte
+	if len(raw) > 0 && raw[0] >= 0x80 {
+		for i := range wide {
+			wide[i] = 0xFF
+		}
+	}
+	copy(wide[8-len(raw):], raw)
+	return int64(binary.BigEndian.Uint64(wide[:]))
+}
+
+// appendScaled appends digits, perhaps with a sign, with the point put so many digits from their end.
+func appendScaled(dst, digits []byte, scale int) []byte {
+	if digits[0] == '-' {
+		dst, digits = append(dst, '-'), digits[1:]
+	}
+	if scale <= 0 {
+		dst = append(dst, digits...)
+		for ; scale < 0 && string(digits) != "0"; scale++ {
+			dst = append(dst, '0')
+		}
+		return dst
+	}
+	whole := len(digits) - scale
+	if whole <= 0 {
+		dst = append(dst, '0', '.')
+		for ; whole < 0; whole++ {
+			dst = append(dst, '0')
+		}
+		return append(dst, digits...)
+	}
+	dst = append(dst, digits[:whole]...)
+	return append(append(dst, '.'), digits[whole:]...)
+}

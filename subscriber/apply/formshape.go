@@ -1,0 +1,221 @@
+package apply
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+func readPoint(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	return appendNumbers(dst, "(", ")", json, "x", "y"), nil
+}
+
+func readLine(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	return appendNumbers(dst, "{", "}", json, "a", "b", "c"), nil
+}
+
+func readCircle(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	dst = appendNumbers(append(dst, '<'), "(", ")", field(json, "center"), "x", "y")
+	dst = append(append(dst, ','), bytes.Trim(field(json, "radius"), `"`)...)
+	return append(dst, '>'), nil
+}
+
+// appendNumbers appends fields of an object; NaN and the infinities are strings.
+func appendNumbers(dst []byte, open, end string, object []byte, names ...string) []byte {
+	dst = append(dst, open...)
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, bytes.Trim(field(object, name), `"`)...)
+	}
+	return append(dst, end...)
+}
+
+// readGeometry reads well-known binary (OGC 06-103r4); which of PostgreSQL's types it was, and whether a path is closed, stands in
+// the extensions.
+func readGeometry(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(field(json, "wkb"), `"`))
+	if err != nil {
+		return dst, fmt.Errorf("wkb: %w", err)
+	}
+	points, err := wkbPoints(raw)
+	if err != nil {
+		return dst, err
+	}
+	extensions := field(json, "extensions")
+	open, end := byte('('), byte(')')
+	switch kind := unquoted(field(extensions, "type")); kind {
+	case "lseg":
+		open, end = '[', ']'
+	case "path":
+		if unquoted(field(extensions, "closed")) != "true" {
+			open, end = '[', ']'
+		}
+	case "box": // corners 0 and 2 of the ring are opposite
+		if len(points) < 3 {
+			return dst, fmt.Errorf("box of %d points", len(points))
+		}
+		dst = append(appendPoint(dst, points[0]), ',')
+		return appendPoint(dst, points[2]), nil
+	case "polygon": // the last point of the ring is the first
+		if last := len(points) - 1; last > 0 && points[last] == points[0] {
+			points = points[:last]
+		}
+	default:
+		return dst, fmt.Errorf("geometry of type %q", kind)
+	}
+	dst = append(dst, open)
+	for i, p := range points {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendPoint(dst, p)
+	}
+	return append(dst, end), nil
+}
+
+func appendPoint(dst []byte, p [2]float64) []byte {
+	dst = appendFloat(append(dst, '('), p[0])
+	dst = appendFloat(append(dst, ','), p[1])
+	return append(dst, ')')
+}
+
+func appendFloat(dst []byte, f float64) []byte {
+	switch {
+	case math.IsInf(f, 1):
+		return append(dst, "Infinity"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-Infinity"...)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, 64)
+}
+
+// wkbPoints returns the points of a little-endian line (2) or polygon of one ring (3).
+func wkbPoints(raw []byte) ([][2]float64, error) {
+	malformed := fmt.Errorf("wkb %.40x: want a little-endian line or a polygon of one ring", raw)
+	if len(raw) < 9 || raw[0] != 1 {
+		return nil, malformed
+	}
+	kind, body := binary.LittleEndian.Uint32(raw[1:]), raw[5:]
+	if kind == 3 {
+		if binary.LittleEndian.Uint32(body) != 1 || len(body) < 8 {
+			return nil, malformed
+		}
+		body = body[4:]
+	}
+	count := binary.LittleEndian.Uint32(body)
+	body = body[4:]
+	if kind != 2 && kind != 3 || uint64(len(body)) != uint64(count)*16 {
+		return nil, malformed
+	}
+	points := make([][2]float64, 0, count)
+	for ; len(body) > 0; body = body[16:] {
+		points = append(points, [2]float64{
+			math.Float64frombits(binary.LittleEndian.Uint64(body)),
+			math.Float64frombits(binary.LittleEndian.Uint64(body[8:])),
+		})
+	}
+	return points, nil
+}
+
+// readPostGIS reads EWKB, which PostGIS takes in hexadecimal.
+func readPostGIS(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(field(json, "wkb"), `"`))
+	if err != nil {
+		return dst, fmt.Errorf("wkb: %w", err)
+	}
+	return hex.AppendEncode(dst, raw), nil
+}
+
+// readHstore reads a JSON object, in a string or not.
+func readHstore(f *form, dst, json []byte) ([]byte, error) {
+	object := json
+	if json[0] == '"' {
+		var err error
+		if object, err = appendUnquoted(nil, json); err != nil {
+			return dst, err
+		}
+	}
+	if len(object) == 0 || object[0] != '{' {
+		return append(dst, object...), nil
+	}
+	first := true
+	err := fields(object, func(name, value []byte) error {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		key, err := appendUnquoted(nil, append(append([]byte{'"'}, name...), '"'))
+		if err != nil {
+			return err
+		}
+		dst = append(appendHstoreText(dst, key), "=>"...)
+		if string(value) == "null" {
+			dst = append(dst, "NULL"...)
+			return nil
+		}
+		text, err := appendUnquoted(nil, value)
+		dst = appendHstoreText(dst, text)
+		return err
+	})
+	return dst, err
+}
+
+func appendHstoreText(dst, text []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range text {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, '"')
+}
+
+// readVector: pgvector reads the JSON array as it is.
+func readVector(_ *form, dst, json []byte) ([]byte, error) {
+	return append(dst, bytes.Trim(json, `"`)...), nil
+}
+
+// readSparse: {"dimensions":5,"vector":[[1,1.5],[3,2.0]]} is {1:1.5,3:2.0}/5.
+func readSparse(f *form, dst, json []byte) ([]byte, error) {
+	if json[0] != '{' {
+		return readText(f, dst, json)
+	}
+	dst = append(dst, '{')
+	s := scanner{text: field(json, "vector")}
+	s.take('[')
+	for first := true; s.next() == '[' || s.next() == ','; first = false {
+		s.take(',')
+		pair, err := s.value()
+		if err != nil || len(pair) < 2 {
+			return dst, errJSON
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		index, value, _ := bytes.Cut(pair[1:len(pair)-1], []byte(","))
+		dst = append(append(append(dst, index...), ':'), value...)
+	}
+	return append(append(dst, '}', '/'), field(json, "dimensions")...), nil
+}

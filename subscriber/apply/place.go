@@ -1,0 +1,131 @@
+package apply
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// LSN is a position in the log of the source.
+type LSN = pgoutput.LSN
+
+// place is where a record stands in the order of the source: the commit record of its transaction, then the number of the
+// change in it, then that of the record among those that the change has made.
+type place struct {
+	commit  LSN
+	ordinal uint32
+	repeat  uint32
+}
+
+func (p place) less(other place) bool {
+	if p.commit != other.commit {
+		return p.commit < other.commit
+	}
+	if p.ordinal != other.ordinal {
+		return p.ordinal < other.ordinal
+	}
+	return p.repeat < other.repeat
+}
+
+// behind is the ordinal of what follows all changes of a transaction.
+const behind = math.MaxUint32
+
+// eventID is the header of a record: system/slot/timeline/LSN/number, where the LSN has a slash of its own.
+type eventID struct {
+	place
+	slot     []byte
+	timeline int32
+	snapshot []byte // id of the copy that has read the row; nil: it is a change of the log
+}
+
+var (
+	snapshotMark = []byte("snapshot.")
+	slash        = []byte("/")
+)
+
+// parseEventID reads a header; its slices are parts of it.
+func parseEventID(header []byte) (id eventID, err error) {
+	malformed := func() (eventID, error) {
+		return eventID{}, fmt.Errorf("event id %q: want system/slot/timeline/LSN/number", header)
+	}
+	rest, found := header, false
+	var parts [5][]byte
+	for i := range parts {
+		if parts[i], rest, found = bytes.Cut(rest, slash); !found {
+			return malformed()
+		}
+	}
+	id.slot = parts[1]
+	timeline, err := strconv.ParseInt(string(parts[2]), 10, 32)
+	if err != nil {
+		return malformed()
+	}
+	high, ok := parseHex(parts[3])
+	low, fits := parseHex(parts[4])
+	if !ok || !fits {
+		return malformed()
+	}
+	id.timeline, id.commit = int32(timeline), LSN(uint64(high)<<32|uint64(low))
+	if after, is := bytes.CutPrefix(rest, snapshotMark); is {
+		dot := bytes.LastIndexByte(after, '.')
+		if dot < 0 {
+			return malformed()
+		}
+		id.snapshot, id.ordinal = after[:dot], behind
+		return id, nil
+	}
+	number, repeat, repeated := bytes.Cut(rest, []byte("."))
+	switch string(number) {
+	case "begin":
+		return id, nil
+	case "end", "audit":
+		id.ordinal = behind
+		return id, nil
+	}
+	if id.ordinal, ok = parseDecimal(number); !ok {
+		return malformed()
+	}
+	if repeated {
+		if id.repeat, ok = parseDecimal(repeat); !ok {
+			return malformed()
+		}
+	}
+	return id, nil
+}
+
+func parseHex(text []byte) (n uint32, ok bool) {
+	if len(text) == 0 || len(text) > 8 {
+		return 0, false
+	}
+	for _, c := range text {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | uint32(c)
+	}
+	return n, true
+}
+
+func parseDecimal(text []byte) (uint32, bool) {
+	if len(text) == 0 || len(text) > 9 {
+		return 0, false
+	}
+	n := uint32(0)
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint32(c-'0')
+	}
+	return n, true
+}

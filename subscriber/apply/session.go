@@ -1,0 +1,341 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+)
+
+// Run applies until ctx ends, which is no error, until what was asked for is reached, or until a human must act: then the
+// error is a Halt. Every other error is tried again from where the target is.
+func Run(ctx context.Context, cfg Config) error {
+	r := runner{cfg: &cfg}
+	failures := 0
+	for {
+		began := time.Now()
+		done, err := r.session(ctx)
+		if ctx.Err() != nil || done && err == nil {
+			return nil
+		}
+		var suspected suspicion
+		if errors.As(err, &suspected) && r.careful < r.suspect {
+			r.careful = r.suspect
+			cfg.Log.Warn("something does not fit: the changes are written one by one to see what", zap.Error(suspected.error), zap.Stringer("until", r.careful))
+			continue
+		}
+		if isHalt(err) || !retriable(err) {
+			return explain(err)
+		}
+		if time.Since(began) > time.Minute {
+			failures = 0
+		}
+		failures++
+		wait := min(time.Duration(1<<min(failures, 6))*50*time.Millisecond, 3*time.Second)
+		cfg.Log.Warn("retrying", zap.Error(err), zap.Duration("in", wait))
+		cfg.Stats.state("retrying")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// runner is what outlives a session.
+type runner struct {
+	cfg     *Config
+	careful LSN // transactions up to that commit are written change by change
+	suspect LSN // last transaction of the batch that failed
+	once    LSN // Config.Once: what Kafka held at the start
+}
+
+// session is the one path of start and recovery: take the fence, read on from where the target is, write. It ends with an
+// error, or when all is done that was asked for.
+func (r *runner) session(ctx context.Context) (done bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cfg := r.cfg
+	cfg.Stats.state("connecting")
+	t, err := cfg.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	if cfg.Standby {
+		if err := t.awaitTurn(ctx); err != nil {
+			return false, err
+		}
+	}
+	w, first, err := cfg.watch(ctx)
+	if err != nil {
+		return false, err
+	}
+	p, err := t.fence(ctx)
+	if err == nil {
+		err = check(&p, first)
+	}
+	if err != nil {
+		w.client.Close()
+		return false, err
+	}
+	s, err := cfg.open(first.Slot, p.end, p.offsets)
+	if err != nil {
+		w.client.Close()
+		return false, err
+	}
+	var running sync.WaitGroup
+	defer s.client.Close()
+	defer running.Wait()
+	defer cancel(nil)
+	a := r.assembler(s, t, &p, first)
+	fetched := make(chan kgo.Fetches)
+	running.Go(func() { cancel(w.run(ctx, first)) })
+	running.Go(func() { cancel(s.poll(ctx, fetched)) })
+	running.Go(func() { cancel(r.write(ctx, t, a, first)) })
+	cfg.Log.Info("applying", zap.String("stream", cfg.stream()), zap.Int64("epoch", t.epoch), zap.Stringer("from", p.end), zap.Stringer("published", first.EndLSN))
+	t.warnTriggers(cfg.Log)
+	cfg.Stats.state("applying")
+	err = a.run(ctx, w.out, fetched)
+	if err == nil {
+		return true, nil
+	}
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
+		err = cause
+	}
+	return false, err
+}
+
+// check compares where the target is with what Kafka holds.
+func check(p *position, first *progress) error {
+	switch {
+	case p.fresh:
+		return nil
+	case p.systemID != "" && first.SystemID != p.systemID:
+		return Halt{fmt.Sprintf("the stream comes from server %s now, the target was made from %s", first.SystemID, p.systemID),
+			"apply into an empty target, or under another --stream"}
+	case p.end > first.EndLSN:
+		return Halt{fmt.Sprintf("the target is ahead: it holds everything up to %s, Kafka up to %s", p.end, first.EndLSN),
+			"see whether --kafka and --prefix are those of before; if Kafka has lost records, apply into an empty target"}
+	case first.Timeline < p.timeline:
+		return Halt{fmt.Sprintf("the stream is on timeline %d, the target on %d", first.Timeline, p.timeline), "see whether --kafka and --prefix are those of before"}
+	}
+	return nil
+}
+
+func (r *runner) assembler(s *source, t *target, p *position, first *progress) *assembler {
+	loading := p.loading
+	if loading == nil {
+		loading = map[string]string{}
+	}
+	if p.fresh && (len(first.Snapshots.Copies) > 0 || len(first.Snapshots.Finished) > 0) {
+		loading[everything] = ""
+	}
+	if r.cfg.Once && r.once == 0 {
+		r.once = first.EndLSN
+	}
+	a := &assembler{
+		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
+		batch: newBatch(), spare: newBatch(), work: make(chan *batch), free: make(chan *batch, 2), until: r.cfg.Until, once: r.once,
+		pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
+	}
+	a.batch.last, a.batch.end = p.end, p.end
+	a.decoder.ignore = func(table, column string) bool { return matchesAny(r.cfg.IgnoreColumns, table+"."+column) }
+	if r.cfg.FromEnd && p.fresh {
+		a.skipTo, s.fromStart = first.EndLSN, true
+	}
+	return a
+}
+
+// run feeds the assembler until ctx ends or all is done.
+func (a *assembler) run(ctx context.Context, marks <-chan watermark, fetched <-chan kgo.Fetches) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case mark := <-marks:
+			a.mark = &mark
+			a.cfg.Stats.published(mark.EndLSN)
+			if err := a.source.advance(&mark); err != nil {
+				return err
+			}
+		case fetches := <-fetched:
+			if err := a.source.add(fetches); err != nil {
+				return err
+			}
+		case b := <-a.freed():
+			a.spare = b
+		case <-tick.C:
+		}
+		if a.mark == nil {
+			continue
+		}
+		if err := a.advance(ctx); err != nil {
+			return err
+		}
+		a.source.throttle()
+		if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside {
+			return a.finish(ctx)
+		}
+	}
+}
+
+// freed is the channel of written batches, if one is awaited.
+func (a *assembler) freed() <-chan *batch {
+	if a.spare != nil {
+		return nil
+	}
+	return a.free
+}
+
+// finish waits until all is written.
+func (a *assembler) finish(ctx context.Context) error { return a.settle(ctx) }
+
+// write writes batches until ctx ends.
+func (r *runner) write(ctx context.Context, t *target, a *assembler, first *progress) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case b := <-a.work:
+			if err := t.write(ctx, b, first); err != nil {
+				r.suspect = b.last
+				return err
+			}
+			if !b.more {
+				r.cfg.Stats.committed(b)
+			}
+			a.free <- b
+		}
+	}
+}
+
+// write writes one batch, and commits if its last transaction is whole.
+func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {
+	switch {
+	case b.ddl != nil:
+		err = t.define(ctx, b.ddl)
+	case len(b.truncate) > 0:
+		err = t.empty(ctx, b)
+	case len(b.changes) > 0 && b.careful:
+		err = t.carefully(ctx, b)
+	case len(b.changes) > 0:
+		err = t.changes(ctx, b)
+	case len(b.tables) > 0:
+		err = t.rows(ctx, b)
+	}
+	if err != nil || b.more {
+		return err
+	}
+	if err = t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {
+		return suspect(err) // deferred constraints are looked at now
+	}
+	return nil
+}
+
+// empty truncates tables; those of a resync row by row, for others may refer to them.
+func (t *target) empty(ctx context.Context, b *batch) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	var names []string
+	for _, table := range b.truncate {
+		names = append(names, table.name)
+	}
+	if b.resync == "" {
+		err := t.exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
+		return t.refused(err, "TRUNCATE of "+strings.Join(names, ", "))
+	}
+	for _, name := range names {
+		if err := t.exec(ctx, "DELETE FROM "+name); err != nil {
+			return t.refused(err, "DELETE of all rows of "+name+" for a resync")
+		}
+	}
+	return nil
+}
+
+// refused makes a halt of what another try cannot cure.
+func (t *target) refused(err error, what string) error {
+	var answer *pgconn.PgError
+	if err == nil || retriable(err) || !asPgError(err, &answer) {
+		return err
+	}
+	return Halt{fmt.Sprintf("the target refuses %s: %s", what, answer.Message), "see the message; GRANT what is missing to the user of --postgres, or drop what is in the way"}
+}
+
+func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }
+
+// retriable says whether another try may succeed without a human.
+func retriable(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		if answer.Code == "53100" {
+			return false // disk full
+		}
+		for _, class := range []string{"08", "40", "53", "57", "55P03", "25P0", "58"} {
+			if strings.HasPrefix(answer.Code, class) {
+				return true
+			}
+		}
+		return false
+	}
+	var network net.Error
+	var refused *pgconn.ConnectError
+	return errors.As(err, &network) || errors.As(err, &refused) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		kerr.IsRetriable(err) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.DeadlineExceeded) || !isLocal(err)
+}
+
+// isLocal says whether an error was made by this program, of what it has read.
+func isLocal(err error) bool {
+	return errors.Is(err, errJSON) || strings.HasPrefix(err.Error(), "topic ")
+}
+
+// explain adds the repair to errors that have none.
+func explain(err error) error {
+	var answer *pgconn.PgError
+	switch {
+	case isHalt(err):
+		return err
+	case errors.As(err, &answer) && answer.Code == "53100":
+		return Halt{"the disk of the target is full: " + answer.Message, "make room there and start again; nothing is half applied"}
+	case errors.As(err, &answer) && answer.Code == "42501":
+		return Halt{"the user of --postgres lacks a privilege in the target: " + answer.Message, "GRANT it; `pgtee apply --check` lists what is needed"}
+	}
+	return err
+}
+
+// awaitTurn waits until no other applier of the stream is connected.
+func (t *target) awaitTurn(ctx context.Context) error {
+	lock := fmt.Sprintf("SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(%s, 0))::pg_catalog.text", quoteText("pgtee apply "+t.cfg.stream()))
+	for said := false; ; said = true {
+		rows, err := query(ctx, t.conn, lock)
+		if err != nil {
+			return err
+		}
+		if rows[0][0] == "true" {
+			return nil
+		}
+		if !said {
+			t.cfg.Stats.state("standing by")
+			t.cfg.Log.Info("another applier has the stream: standing by")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func quoteText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -1,0 +1,414 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Headers of records, as the publisher's package writes them.
+const (
+	headerEventID = "pgtee-event-id"
+	headerResync  = "pgtee-resync"
+	headerOldKey  = "__debezium.oldkey"
+	headerNewKey  = "__debezium.newkey"
+)
+
+// event is a record with its place.
+type event struct {
+	place
+	snapshot []byte // id of the copy that has read the row; nil: it is a change of the log
+	record   *kgo.Record
+	from     *partition
+}
+
+// partition is read in order; what of it was read and not taken yet waits in a queue.
+type partition struct {
+	topic    string
+	number   int32
+	ddl      bool
+	queue    []event
+	head     int
+	bytes    int
+	position int64 // offset of the next record to be read
+	taken    int64 // ... to be taken
+	target   int64 // offset up to which it has to be read before something later may be taken
+	last     place // of the last change of the log that was read
+	seen     bool  // there was one
+	paused   bool
+	lacking  bool
+	index    int // in the heap; -1: it has nothing in its queue
+}
+
+// source reads the topics, and hands out their records in the order of the source's commits, as far as a watermark allows. It is
+// used by one goroutine.
+type source struct {
+	cfg        *Config
+	client     *kgo.Client
+	slot       string
+	floor      LSN // what committed before it was applied by an earlier run
+	offsets    map[string][]int64
+	partitions map[string]map[int32]*partition
+	heap       []*partition
+	lacking    int // partitions that have to be read on before anything may be taken
+	bytes      int
+	paused     bool
+	mark       LSN
+	fromStart  bool            // what is gone of the topics is not missed
+	strangers  map[string]bool // topics with records that are not of this slot
+}
+
+const (
+	maxQueuedBytes = 24 << 20 // of records that were read and not taken
+	fetchBytes     = 4 << 20
+)
+
+// open makes a source that goes on at the offsets that the target holds.
+func (c *Config) open(slot string, floor LSN, offsets map[string][]int64) (*source, error) {
+	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/2), kgo.MaxConcurrentFetches(2))
+	if err != nil {
+		return nil, err
+	}
+	if offsets == nil {
+		offsets = map[string][]int64{}
+	}
+	return &source{cfg: c, client: client, slot: slot, floor: floor, offsets: offsets, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
+}
+
+// poll hands fetches to out until ctx ends.
+func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
+	for {
+		fetches := s.client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		select {
+		case out <- fetches:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// advance says up to where records may be taken, once they are read.
+func (s *source) advance(mark *watermark) error {
+	added := map[string]map[int32]kgo.Offset{}
+	for topic, ends := range mark.targets {
+		if s.partitions[topic] == nil {
+			s.partitions[topic] = map[int32]*partition{}
+		}
+		for number, end := range ends {
+			p := s.partitions[topic][number]
+			if p == nil {
+				p = s.begin(topic, number)
+				if added[topic] == nil {
+					added[topic] = map[int32]kgo.Offset{}
+				}
+				added[topic][number] = kgo.NewOffset().At(p.position)
+				if s.fromStart {
+					added[topic][number] = kgo.NewOffset().AtStart()
+				}
+			}
+			if end < p.taken {
+				return Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, the target holds it up to %d", topic, number, end, p.taken),
+					"the topic was made anew or Kafka has lost records: apply into an empty target, or restore Kafka"}
+			}
+			p.target = max(p.target, end)
+			s.weigh(p)
+		}
+	}
+	s.mark = mark.EndLSN
+	if len(added) > 0 {
+		s.client.AddConsumePartitions(added)
+	}
+	return nil
+}
+
+func (s *source) begin(topic string, number int32) *partition {
+	p := &partition{topic: topic, number: number, ddl: topic == topicName(s.cfg.Prefix, "ddl"), index: -1}
+	if offsets := s.offsets[topic]; int(number) < len(offsets) {
+		p.position = offsets[number]
+	}
+	p.taken = p.position
+	p.last.commit = s.floor
+	s.partitions[topic][number] = p
+	return p
+}
+
+// weigh finds out whether a partition keeps the others waiting.
+func (s *source) weigh(p *partition) {
+	lacking := p.head == len(p.queue) && p.position < p.target
+	if lacking == p.lacking {
+		return
+	}
+	p.lacking = lacking
+	if lacking {
+		s.lacking++
+	} else {
+		s.lacking--
+	}
+}
+
+// add takes what a fetch has brought.
+func (s *source) add(fetches kgo.Fetches) (err error) {
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if err != nil {
+			return
+		}
+		if f.Err != nil {
+			err = s.failed(f.Topic, f.Partition, f.Err)
+			return
+		}
+		p := s.partitions[f.Topic][f.Partition]
+		if p == nil {
+			return
+		}
+		for _, record := range f.Records {
+			if err = s.put(p, record); err != nil {
+				return
+			}
+		}
+		s.weigh(p)
+		s.fix(p)
+	})
+	s.throttle()
+	return err
+}
+
+// failed says what an error of a partition means.
+func (s *source) failed(topic string, number int32, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	err = fmt.Errorf("read %s, partition %d: %w", topic, number, err)
+	if !errors.Is(err, kerr.OffsetOutOfRange) {
+		return err
+	}
+	at := s.partitions[topic][number].position
+	if at == 0 {
+		return Halt{fmt.Sprintf("the beginning of topic %s is gone: its retention has deleted it", topic),
+			"ask the publisher for all rows afresh (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty target"}
+	}
+	return Halt{fmt.Sprintf("topic %s does not hold offset %d of partition %d any more: records were deleted before they were applied", topic, at, number),
+		"ask the publisher for the table afresh with a resync, and start with --from end; raise the retention of the topic"}
+}
+
+func (s *source) put(p *partition, record *kgo.Record) error {
+	if record.Offset < p.position {
+		return nil // of a fetch from before a pause
+	}
+	p.position = record.Offset + 1
+	if record.Attrs.IsControl() || record.Value == nil {
+		return nil
+	}
+	id, found, err := idOf(record)
+	if err != nil {
+		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "see who wrote that record"}
+	}
+	if !found || string(id.slot) != s.slot {
+		s.strange(p.topic)
+		return nil
+	}
+	e := event{place: id.place, snapshot: id.snapshot, record: record, from: p}
+	if e.snapshot != nil {
+		e.commit = max(e.commit, p.last.commit)
+	} else {
+		if e.commit < s.floor || p.seen && !p.last.less(e.place) {
+			return nil // published again by a publisher with --delivery at-least-once
+		}
+		p.last, p.seen = e.place, true
+		if p.ddl && fillsTable(record.Value) { // its rows were written before the record
+			e.ordinal, e.repeat = 0, 0
+		}
+	}
+	if p.head > 64 && p.head*2 > len(p.queue) {
+		n := copy(p.queue, p.queue[p.head:])
+		clear(p.queue[n:])
+		p.queue, p.head = p.queue[:n], 0
+	}
+	p.queue = append(p.queue, e)
+	n := sizeOf(record)
+	p.bytes += n
+	s.bytes += n
+	return nil
+}
+
+// strange tells once of a topic whose records are not of this publisher.
+func (s *source) strange(topic string) {
+	if !s.strangers[topic] {
+		s.strangers[topic] = true
+		s.cfg.Log.Warn("records that are not of slot " + s.slot + " are left out of topic " + topic)
+	}
+}
+
+func sizeOf(record *kgo.Record) int { return len(record.Key) + len(record.Value) + 160 }
+
+// idOf reads the event id of a record.
+func idOf(record *kgo.Record) (id eventID, found bool, err error) {
+	for i := range record.Headers {
+		if record.Headers[i].Key == headerEventID {
+			id, err = parseEventID(record.Headers[i].Value)
+			return id, true, err
+		}
+	}
+	return id, false, nil
+}
+
+func headerOf(record *kgo.Record, name string) []byte {
+	for i := range record.Headers {
+		if record.Headers[i].Key == name {
+			return record.Headers[i].Value
+		}
+	}
+	return nil
+}
+
+// throttle keeps what waits within bounds: partitions that have something are not read on.
+func (s *source) throttle() {
+	switch {
+	case s.bytes > maxQueuedBytes:
+		some := map[string][]int32{}
+		s.each(func(p *partition) {
+			if !p.paused && p.head < len(p.queue) {
+				p.paused = true
+				some[p.topic] = append(some[p.topic], p.number)
+			}
+		})
+		if len(some) > 0 {
+			s.paused = true
+			s.client.PauseFetchPartitions(some)
+		}
+	case s.paused && s.bytes < maxQueuedBytes/2:
+		some := map[string][]int32{}
+		s.each(func(p *partition) {
+			if p.paused {
+				p.paused = false
+				some[p.topic] = append(some[p.topic], p.number)
+			}
+		})
+		s.paused = false
+		s.client.ResumeFetchPartitions(some)
+	}
+}
+
+// each calls f for every partition.
+func (s *source) each(f func(*partition)) {
+	for _, partitions := range s.partitions {
+		for _, p := range partitions {
+			f(p)
+		}
+	}
+}
+
+// peek returns the next record in order; false: there is none before the watermark, or what comes before it may not be read yet.
+func (s *source) peek() (event, bool) {
+	if s.lacking > 0 || len(s.heap) == 0 {
+		return event{}, false
+	}
+	p := s.heap[0]
+	e := p.queue[p.head]
+	if e.commit < s.mark || e.snapshot != nil && e.commit <= s.mark {
+		return e, true
+	}
+	return event{}, false
+}
+
+// take removes what peek has returned.
+func (s *source) take() {
+	p := s.heap[0]
+	e := &p.queue[p.head]
+	n := sizeOf(e.record)
+	p.bytes -= n
+	s.bytes -= n
+	p.taken = e.record.Offset + 1
+	*e = event{}
+	p.head++
+	if p.head == len(p.queue) {
+		p.queue, p.head = p.queue[:0], 0
+		if p.paused && s.paused { // it may be the one that all wait for
+			p.paused = false
+			s.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}})
+		}
+	}
+	s.weigh(p)
+	s.fix(p)
+}
+
+// drained says whether everything before the watermark was taken.
+func (s *source) drained() bool {
+	_, more := s.peek()
+	return !more && s.lacking == 0
+}
+
+// taken lists, by topic, the offsets from which on records are to be taken.
+func (s *source) taken() map[string][]int64 {
+	offsets := map[string][]int64{}
+	for topic, list := range s.offsets { // of topics that are gone, too
+		offsets[topic] = slices.Clone(list)
+	}
+	s.each(func(p *partition) {
+		for len(offsets[p.topic]) <= int(p.number) {
+			offsets[p.topic] = append(offsets[p.topic], 0)
+		}
+		offsets[p.topic][p.number] = p.taken
+	})
+	return offsets
+}
+
+// fix puts a partition where it belongs in the heap.
+func (s *source) fix(p *partition) {
+	has := p.head < len(p.queue)
+	switch {
+	case has && p.index < 0:
+		p.index = len(s.heap)
+		s.heap = append(s.heap, p)
+		s.up(p.index)
+	case has:
+		s.down(p.index)
+	case p.index >= 0:
+		last := len(s.heap) - 1
+		at := p.index
+		s.swap(at, last)
+		s.heap = s.heap[:last]
+		p.index = -1
+		if at < last {
+			s.down(at)
+			s.up(at)
+		}
+	}
+}
+
+func (s *source) before(i, j int) bool {
+	a, b := s.heap[i], s.heap[j]
+	return a.queue[a.head].less(b.queue[b.head].place)
+}
+
+func (s *source) swap(i, j int) {
+	s.heap[i], s.heap[j] = s.heap[j], s.heap[i]
+	s.heap[i].index, s.heap[j].index = i, j
+}
+
+func (s *source) up(i int) {
+	for i > 0 && s.before(i, (i-1)/2) {
+		s.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+}
+
+func (s *source) down(i int) {
+	for {
+		child := 2*i + 1
+		if child+1 < len(s.heap) && s.before(child+1, child) {
+			child++
+		}
+		if child >= len(s.heap) || !s.before(child, i) {
+			return
+		}
+		s.swap(i, child)
+		i = child
+	}
+}

@@ -1,0 +1,89 @@
+package apply
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// settable are the columns that an UPDATE sets: not those of the key, unless it has changed, nor what only the server may set.
+func settable(t *table, keys, columns []int, moved bool) []int {
+	return slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
+		return t.columns[c].identity || t.columns[c].generated || !moved && slices.Contains(keys, c)
+	})
+}
+
+// cast is a parameter of type text as a value of a column's type.
+func (c *column) cast(parameter string) string {
+	if c.typ == "pg_catalog.text" {
+		return parameter
+	}
+	return parameter + "::" + c.typ
+}
+
+// unnested is a list of rows in arrays of texts: x, with columns c0, c1, ...
+func unnested(n int) string {
+	params, names := make([]string, n), make([]string, n)
+	for i := range n {
+		params[i], names[i] = fmt.Sprintf("$%d::pg_catalog.text[]", i+1), fmt.Sprintf("c%d", i)
+	}
+	// With several arrays it is syntax, and has no schema.
+	return "unnest(" + strings.Join(params, ", ") + ") AS x(" + strings.Join(names, ", ") + ")"
+}
+
+// sameKey compares the key columns with the first columns of x.
+func sameKey(t *table, keys []int) string {
+	var parts []string
+	for i, k := range keys {
+		parts = append(parts, fmt.Sprintf("t.%s = %s", t.columns[k].quoted, t.columns[k].cast(fmt.Sprintf("x.c%d", i))))
+	}
+	return strings.Join(parts, " AND ")
+}
+
+func deleteSQL(t *table, keys []int) string {
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.name, unnested(len(keys)), sameKey(t, keys))
+}
+
+func updateSQL(t *table, keys, columns []int, moved bool) string {
+	set := settable(t, keys, columns, moved)
+	var parts []string
+	for i, c := range set {
+		parts = append(parts, fmt.Sprintf("%s = %s", t.columns[c].quoted, t.columns[c].cast(fmt.Sprintf("x.c%d", len(keys)+i))))
+	}
+	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", t.name, strings.Join(parts, ", "), unnested(len(keys)+len(set)), sameKey(t, keys))
+}
+
+func insertSQL(t *table, columns []int) string {
+	if len(columns) == 0 {
+		return fmt.Sprintf("INSERT INTO %s DEFAULT VALUES", t.name)
+	}
+	var values []string
+	for i, c := range columns {
+		values = append(values, t.columns[c].cast(fmt.Sprintf("x.c%d", i)))
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s", t.name, t.list(columns), strings.Join(values, ", "), unnested(len(columns)))
+}
+
+func upsertSQL(t *table, keys, columns []int) string {
+	var parts []string
+	for _, c := range settable(t, keys, columns, false) {
+		parts = append(parts, fmt.Sprintf("%[1]s = excluded.%[1]s", t.columns[c].quoted))
+	}
+	action := "DO NOTHING"
+	if len(parts) > 0 {
+		action = "DO UPDATE SET " + strings.Join(parts, ", ")
+	}
+	return fmt.Sprintf("%s ON CONFLICT (%s) %s", insertSQL(t, columns), t.list(keys), action)
+}
+
+func copySQL(t *table, columns []int) string {
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN", t.name, t.list(columns))
+}
+
+func (t *table) list(columns []int) string {
+	var names []string
+	for _, c := range columns {
+		names = append(names, t.columns[c].quoted)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,58 @@
+package apply
+
+import (
+	"sync"
+	"time"
+)
+
+// Stats tell how far an applier is. They may be read at any time.
+type Stats struct {
+	mu     sync.Mutex
+	values Values
+}
+
+// Values are a look at the Stats.
+type Values struct {
+	State        string
+	Applied      LSN // everything that committed before it is in the target
+	Published    LSN // ... is in Kafka
+	CommitTime   time.Time
+	Transactions int64 // of the source
+	Changes      int64
+	Commits      int64 // of the target
+	Conflicts    int64
+}
+
+// Values returns a copy; those of nil are zero.
+func (s *Stats) Values() Values {
+	if s == nil {
+		return Values{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values
+}
+
+func (s *Stats) change(f func(*Values)) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.values)
+}
+
+func (s *Stats) conflict()          { s.change(func(v *Values) { v.Conflicts++ }) }
+func (s *Stats) state(state string) { s.change(func(v *Values) { v.State = state }) }
+func (s *Stats) published(mark LSN) { s.change(func(v *Values) { v.Published = mark }) }
+func (s *Stats) committed(b *batch) {
+	s.change(func(v *Values) {
+		v.Applied = b.end
+		v.Transactions += int64(b.transactions)
+		v.Changes += int64(b.events)
+		v.Commits++
+		if !b.commitTime.IsZero() {
+			v.CommitTime = b.commitTime
+		}
+	})
+}

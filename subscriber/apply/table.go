@@ -1,0 +1,234 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// table is a table of the target, as the catalog describes it. A new version of the table is a new one.
+type table struct {
+	source  string // schema.table in the stream
+	name    string // quoted for SQL
+	schema  string
+	plain   string // name without quotes
+	columns []column
+	byName  map[string]int
+	unique  []uniqueIndex // the primary key first
+
+	policy  Policy
+	loading bool // rows of it are still to come from a snapshot
+
+	layout []int // of the last row: fields of the record in their order, as indexes of columns
+	names  []string
+	keys   keyLayout
+}
+
+// keyLayout is that of the key of a record.
+type keyLayout struct {
+	columns []int // in the order of the key
+	arbiter bool  // a unique index has exactly these columns
+}
+
+type column struct {
+	name      string
+	quoted    string
+	typ       string // quoted, without a modifier
+	form      *form
+	notNull   bool
+	generated bool // always as stored expression
+	identity  bool // GENERATED ALWAYS AS IDENTITY
+	equality  bool // IS NOT DISTINCT FROM works for its type
+	textual   bool
+}
+
+type uniqueIndex struct {
+	name     string
+	columns  []int
+	primary  bool
+	deferred bool
+}
+
+// writable says whether an INSERT may give the column a value.
+func (c *column) writable() bool { return !c.generated }
+
+// complete says whether a row has a value for every column of the table.
+func (t *table) complete(row []value) bool {
+	for i := range row {
+		if row[i].kind == absent && !t.columns[i].generated {
+			return false
+		}
+	}
+	return true
+}
+
+// pgType is a row of pg_type, with what it is made of.
+type pgType struct {
+	name      string
+	quoted    string // "pg_catalog"."int4"
+	base      *pgType
+	typmod    int32
+	element   *pgType
+	delimiter byte
+	equality  bool
+}
+
+// catalog asks the target for its tables and types.
+type catalog struct {
+	conn  *pgconn.PgConn
+	forms *forms
+	types map[uint32]*pgType
+}
+
+func newCatalog(conn *pgconn.PgConn, forms *forms) *catalog {
+	return &catalog{conn, forms, map[uint32]*pgType{}}
+}
+
+const typeQuery = `SELECT t.typname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname), t.typbasetype::pg_catalog.text, t.typtypmod::pg_catalog.text,
+  coalesce(e.oid, 0)::pg_catalog.text, t.typdelim::pg_catalog.text,
+  (EXISTS (SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND o.opcintype = t.oid)
+    OR t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'cidr'))::pg_catalog.text
+FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+WHERE t.oid = $1::pg_catalog.oid`
+
+const maxTypeDepth = 16
+
+func (c *catalog) typeOf(ctx context.Context, oid uint32, depth int) (*pgType, error) {
+	if t := c.types[oid]; t != nil {
+		return t, nil
+	}
+	rows, err := query(ctx, c.conn, typeQuery, strconv.FormatUint(uint64(oid), 10))
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != 1 || depth > maxTypeDepth {
+		return nil, fmt.Errorf("type %d is not in the catalog of the target", oid)
+	}
+	row := rows[0]
+	t := &pgType{name: row[0], quoted: row[1], typmod: int32(integer(row[3])), delimiter: row[5][0], equality: row[6] == "true"}
+	if base := integer(row[2]); base != 0 {
+		if t.base, err = c.typeOf(ctx, uint32(base), depth+1); err != nil {
+			return nil, err
+		}
+		t.equality = t.base.equality
+	}
+	if element := integer(row[4]); element != 0 {
+		if t.element, err = c.typeOf(ctx, uint32(element), depth+1); err != nil {
+			return nil, err
+		}
+		t.equality = t.element.equality
+	}
+	c.types[oid] = t
+	return t, nil
+}
+
+func integer(text string) int64 {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}
+
+const tableQuery = `SELECT c.oid::pg_catalog.text, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::pg_catalog.text,
+  pg_catalog.row_security_active(c.oid)::pg_catalog.text
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v')`
+
+const columnsQuery = `SELECT a.attname, pg_catalog.quote_ident(a.attname), a.atttypid::pg_catalog.text, a.atttypmod::pg_catalog.text, a.attnotnull::pg_catalog.text,
+  a.attgenerated::pg_catalog.text, a.attidentity::pg_catalog.text, a.attnum::pg_catalog.text
+FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
+
+const uniqueQuery = `SELECT c.relname, i.indisprimary::pg_catalog.text, (NOT i.indimmediate)::pg_catalog.text, pg_catalog.array_to_string((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], ' ')
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+ORDER BY i.indisprimary DESC, c.relname`
+
+// table looks a table up; nil: there is none.
+func (c *catalog) table(ctx context.Context, schema, name string) (*table, error) {
+	rows, err := query(ctx, c.conn, tableQuery, schema, name)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	oid := rows[0][0]
+	t := &table{name: rows[0][1], schema: schema, plain: schema + "." + name, byName: map[string]int{}}
+	if rows[0][3] == "true" {
+		return nil, Halt{fmt.Sprintf("row security applies to the user of --postgres in table %s of the target", t.plain),
+			"ALTER ROLE … BYPASSRLS, or let the owner of the table apply"}
+	}
+	if rows[0][2] == "f" || rows[0][2] == "v" {
+		return nil, Halt{fmt.Sprintf("%s of the target is no table", t.plain), "rename it, or map the table of the stream to another name with --map"}
+	}
+	numbers := map[string]int{}
+	if rows, err = query(ctx, c.conn, columnsQuery, oid); err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		typ, err := c.typeOf(ctx, uint32(integer(row[2])), 0)
+		if err != nil {
+			return nil, fmt.Errorf("column %s.%s: %w", t.plain, row[0], err)
+		}
+		numbers[row[7]] = len(t.columns)
+		t.byName[row[0]] = len(t.columns)
+		t.columns = append(t.columns, column{
+			name: row[0], quoted: row[1], typ: typ.quoted, form: c.forms.of(typ, int32(integer(row[3]))), notNull: row[4] == "true",
+			generated: row[5] != "", identity: row[6] == "a", equality: typ.equality,
+			textual: slices.Contains([]string{"text", "varchar", "bpchar"}, typ.name),
+		})
+	}
+	if rows, err = query(ctx, c.conn, uniqueQuery, oid); err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		index := uniqueIndex{name: row[0], primary: row[1] == "true", deferred: row[2] == "true"}
+		for number := range strings.FieldsSeq(row[3]) {
+			index.columns = append(index.columns, numbers[number])
+		}
+		t.unique = append(t.unique, index)
+	}
+	return t, nil
+}
+
+// index is a unique index by its name, nil if there is none.
+func (t *table) index(name string) *uniqueIndex {
+	for i := range t.unique {
+		if t.unique[i].name == name {
+			return &t.unique[i]
+		}
+	}
+	return nil
+}
+
+// sameColumns says whether two lists have the same columns, in any order.
+func sameColumns(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, column := range a {
+		if !slices.Contains(b, column) {
+			return false
+		}
+	}
+	return true
+}
+
+// query returns the rows that sql selects, as text; NULL is "".
+func query(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string) ([][]string, error) {
+	params := make([][]byte, len(args))
+	for i, arg := range args {
+		params[i] = []byte(arg)
+	}
+	result := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, row := range result.Rows {
+		for _, field := range row {
+			rows[i] = append(rows[i], string(field))
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,343 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.uber.org/zap"
+)
+
+// target is the database that is written to, over one connection.
+type target struct {
+	cfg      *Config
+	conn     *pgconn.PgConn
+	catalog  *catalog
+	prepared map[string]string // statement names by their SQL
+	inside   bool              // a transaction is open
+	replica  bool              // triggers and foreign keys are off
+	version  int
+	user     string
+
+	epoch   int64
+	scratch [][]byte // parameters, reused
+	groups  groups
+}
+
+// position is what the fence row says.
+type position struct {
+	end      LSN // everything that committed before it is applied; 0: nothing yet
+	systemID string
+	timeline int32
+	offsets  map[string][]int64
+	loading  map[string]string
+	fresh    bool
+}
+
+// sessionSettings are those of the connection. With them a join with a list of keys uses the index of the table, whatever the
+// planner believes of the number of its rows.
+var sessionSettings = map[string]string{
+	"client_encoding":                     "UTF8",
+	"search_path":                         "pg_catalog",
+	"datestyle":                           "ISO, MDY",
+	"intervalstyle":                       "postgres",
+	"extra_float_digits":                  "1",
+	"bytea_output":                        "hex",
+	"xmloption":                           "content",
+	"timezone":                            "UTC",
+	"row_security":                        "off",
+	"synchronous_commit":                  "off", // rows and position are lost together
+	"idle_in_transaction_session_timeout": "60s",
+	"statement_timeout":                   "0",
+	"enable_seqscan":                      "off",
+	"enable_hashjoin":                     "off",
+	"enable_mergejoin":                    "off",
+	"plan_cache_mode":                     "force_generic_plan",
+	"jit":                                 "off",
+}
+
+const maxApplicationName = 63
+
+func (c *Config) applicationName() string {
+	name := "pgtee apply " + c.stream()
+	return name[:min(len(name), maxApplicationName)]
+}
+
+// connect opens the connection and learns what the user may do.
+func (c *Config) connect(ctx context.Context) (*target, error) {
+	config, err := pgconn.ParseConfig(c.ConnString)
+	if err != nil {
+		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
+	}
+	for name, value := range sessionSettings {
+		config.RuntimeParams[name] = value
+	}
+	config.RuntimeParams["application_name"] = c.applicationName()
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 10 * time.Second
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	t := &target{cfg: c, conn: conn, catalog: newCatalog(conn, newForms(c.Modes)), prepared: map[string]string{}, user: config.User}
+	if err := t.learn(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *target) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.conn.Close(ctx)
+}
+
+func (t *target) learn(ctx context.Context) error {
+	rows, err := query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text")
+	if err != nil {
+		return err
+	}
+	t.version = int(integer(rows[0][0]))
+	if rows[0][1] == "true" {
+		return Halt{"the target is a standby", "name its primary with --postgres"}
+	}
+	err = t.exec(ctx, "SET session_replication_role = replica")
+	t.replica = err == nil
+	if sqlState(err) == "42501" {
+		err = nil
+	}
+	return err
+}
+
+// exec runs SQL without results.
+func (t *target) exec(ctx context.Context, sql string) error {
+	_, err := t.conn.Exec(ctx, sql).ReadAll()
+	return err
+}
+
+func sqlState(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code
+	}
+	return ""
+}
+
+// The tables of ours in the target.
+const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
+  stream pg_catalog.text PRIMARY KEY,
+  epoch pg_catalog.int8 NOT NULL,            -- of the applier that may write
+  end_lsn pg_catalog.pg_lsn,                 -- everything that committed before it is applied
+  commit_time pg_catalog.timestamptz,        -- of the last transaction
+  system_id pg_catalog.text, timeline pg_catalog.int4,
+  transactions pg_catalog.int8 NOT NULL DEFAULT 0, changes pg_catalog.int8 NOT NULL DEFAULT 0,
+  offsets pg_catalog.jsonb NOT NULL DEFAULT '{}',
+  loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows are still to come from a snapshot
+  applied_at pg_catalog.timestamptz
+) WITH (fillfactor = 20);
+CREATE TABLE IF NOT EXISTS pgtee.conflicts (
+  stream pg_catalog.text NOT NULL, event_id pg_catalog.text NOT NULL, conflict pg_catalog.text NOT NULL,
+  policy pg_catalog.text NOT NULL, action pg_catalog.text NOT NULL, "table" pg_catalog.text NOT NULL, key pg_catalog.jsonb,
+  incoming pg_catalog.jsonb, before pg_catalog.jsonb, existing pg_catalog.jsonb, "constraint" pg_catalog.text,
+  "user" pg_catalog.text, session pg_catalog.jsonb, statement pg_catalog.jsonb, message pg_catalog.text,
+  times pg_catalog.int4 NOT NULL DEFAULT 1, first_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), last_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (stream, event_id, conflict)
+)`
+
+// ensure makes our tables unless they are there.
+func (t *target) ensure(ctx context.Context) error {
+	rows, err := query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
+	if err != nil {
+		return err
+	}
+	if rows[0][0] != "" && rows[0][1] != "" {
+		return nil
+	}
+	if rows[0][2] == "" {
+		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); sqlState(err) == "23505" { // another applier was quicker
+			err = nil
+		}
+	}
+	if err == nil {
+		err = t.exec(ctx, fenceSchema)
+	}
+	if sqlState(err) == "42501" {
+		return Halt{fmt.Sprintf("user %s may not make the tables pgtee.applied and pgtee.conflicts in the target: %v", t.user, err),
+			fmt.Sprintf("CREATE SCHEMA pgtee AUTHORIZATION %s", t.user)}
+	}
+	return err
+}
+
+const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
+RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text`
+
+// terminate ends the connections of other appliers of the stream: one that hangs would keep its locks.
+const terminate = `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE application_name = $1 AND datname = pg_catalog.current_database() AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()`
+
+// fence shuts out every other applier of the stream and returns how far it came.
+func (t *target) fence(ctx context.Context) (p position, err error) {
+	if err := t.ensure(ctx); err != nil {
+		return p, err
+	}
+	stream, name := t.cfg.stream(), t.cfg.applicationName()
+	if _, err := query(ctx, t.conn, "INSERT INTO pgtee.applied (stream, epoch) VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING 1", stream); err != nil {
+		return p, err
+	}
+	if _, err := query(ctx, t.conn, terminate, name); err != nil {
+		return p, err
+	}
+	rows, err := query(ctx, t.conn, takeOver, stream)
+	if err != nil {
+		return p, fmt.Errorf("take the fence row pgtee.applied: %w", err)
+	}
+	if len(rows) != 1 {
+		return p, errors.New("the fence row in pgtee.applied is gone")
+	}
+	if _, err := query(ctx, t.conn, terminate, name); err != nil {
+		return p, err
+	}
+	row := rows[0]
+	t.epoch = integer(row[0])
+	if p.fresh = row[1] == ""; !p.fresh {
+		if err := p.end.UnmarshalText([]byte(row[1])); err != nil {
+			return p, err
+		}
+	}
+	p.systemID, p.timeline = row[2], int32(integer(row[3]))
+	return p, errors.Join(json.Unmarshal([]byte(row[4]), &p.offsets), json.Unmarshal([]byte(row[5]), &p.loading))
+}
+
+// advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the
+// fence, and the position moves forward.
+const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catalog.pg_lsn, commit_time = coalesce($4::pg_catalog.timestamptz, commit_time), system_id = $5, timeline = $6::pg_catalog.int4,
+  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
+  WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
+SELECT 1 / count(*) FROM f`
+
+// errFenced ends an applier whose stream another one has taken over.
+var errFenced = Halt{"fenced off: another applier has taken over the stream, or the target is ahead of this one",
+	"run one applier for each stream (--standby waits for the other); SELECT * FROM pgtee.applied on the target tells"}
+
+// commit moves the fence and commits.
+func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline int32) error {
+	name, err := t.prepare(ctx, advanceFence)
+	if err != nil {
+		return err
+	}
+	offsets, err := json.Marshal(b.offsets)
+	if err != nil {
+		return err
+	}
+	loading, err := json.Marshal(b.loading)
+	if err != nil {
+		return err
+	}
+	var commitTime []byte
+	if !b.commitTime.IsZero() {
+		commitTime = []byte(b.commitTime.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
+	}
+	pipeline := t.conn.StartPipeline(ctx)
+	if !t.inside {
+		pipeline.SendQueryParams("BEGIN", nil, nil, nil, nil)
+	}
+	pipeline.SendQueryPrepared(name, [][]byte{
+		[]byte(t.cfg.stream()), strconv.AppendInt(nil, t.epoch, 10), []byte(b.end.String()), commitTime, []byte(systemID), strconv.AppendInt(nil, int64(timeline), 10),
+		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading,
+	}, nil, nil)
+	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
+	_, err = t.results(pipeline)
+	if sqlState(err) == "22012" {
+		return errFenced
+	}
+	if err == nil {
+		t.inside = false
+	}
+	return err
+}
+
+// results ends a pipeline and returns the numbers of rows of its statements.
+func (t *target) results(pipeline *pgconn.Pipeline) (counts []int64, err error) {
+	if err := pipeline.Sync(); err != nil {
+		return nil, errors.Join(err, pipeline.Close())
+	}
+	for {
+		got, failed := pipeline.GetResults()
+		if failed != nil {
+			if err == nil {
+				err = failed
+			}
+			if t.conn.IsClosed() {
+				break
+			}
+			continue
+		}
+		switch r := got.(type) {
+		case *pgconn.ResultReader:
+			tag, failed := r.Close()
+			if failed != nil && err == nil {
+				err = failed
+			}
+			counts = append(counts, tag.RowsAffected())
+			continue
+		case *pgconn.PipelineSync:
+		case nil:
+		}
+		break
+	}
+	return counts, errors.Join(err, pipeline.Close())
+}
+
+// maxPrepared bounds the statements that are kept.
+const maxPrepared = 500
+
+// boundPrepared forgets what is prepared if it is much; then all is prepared again that is needed.
+func (t *target) boundPrepared(ctx context.Context) error {
+	if len(t.prepared) < maxPrepared {
+		return nil
+	}
+	clear(t.prepared)
+	return t.exec(ctx, "DEALLOCATE ALL")
+}
+
+// prepare returns the name of a statement.
+func (t *target) prepare(ctx context.Context, sql string) (string, error) {
+	if name, ok := t.prepared[sql]; ok {
+		return name, nil
+	}
+	name := fmt.Sprintf("apply%d", len(t.prepared))
+	if _, err := t.conn.Prepare(ctx, name, sql, nil); err != nil {
+		return "", err
+	}
+	t.prepared[sql] = name
+	return name, nil
+}
+
+// rollback leaves no transaction open.
+func (t *target) rollback(ctx context.Context) error {
+	if !t.inside || t.conn.IsClosed() {
+		return nil
+	}
+	t.inside = false
+	return t.exec(ctx, "ROLLBACK")
+}
+
+// warnTriggers says once that triggers and foreign keys work in the target.
+func (t *target) warnTriggers(log *zap.Logger) {
+	if !t.replica {
+		log.Warn("triggers and foreign keys of the target fire: " + t.grantReplica())
+	}
+}
+
+func (t *target) grantReplica() string {
+	if t.version < 150000 {
+		return "before PostgreSQL 15 only a superuser may turn them off"
+	}
+	return fmt.Sprintf("to turn them off, GRANT SET ON PARAMETER session_replication_role TO %s", t.user)
+}

@@ -1,0 +1,82 @@
+package apply
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Until is a moment in the history of the source: a cut between two commits.
+type Until struct {
+	LSN    LSN       // the last transaction committed at or before it: its commit record begins before
+	Time   time.Time // ... at or before it
+	XID    uint32    // the last transaction
+	Before LSN       // the first transaction that is not applied, by its commit record
+	passed bool
+}
+
+// ParseUntil reads a time (RFC 3339), an LSN, a transaction id, or before:EVENT-ID.
+func ParseUntil(text string) (*Until, error) {
+	if id, ok := strings.CutPrefix(text, "before:"); ok {
+		parsed, err := parseEventID([]byte(id))
+		if err != nil {
+			return nil, err
+		}
+		return &Until{Before: parsed.commit}, nil
+	}
+	var u Until
+	if strings.Contains(text, "/") && u.LSN.UnmarshalText([]byte(text)) == nil {
+		return &u, nil
+	}
+	if xid, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return &Until{XID: uint32(xid)}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999Z07:00", "2006-01-02 15:04:05.999999Z07"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return &Until{Time: at}, nil
+		}
+	}
+	return nil, fmt.Errorf("%q: want a time such as 2025-01-31T12:00:00Z, an LSN such as 0/16B3748, a transaction id, or before:EVENT-ID", text)
+}
+
+// reached says whether the transaction of an event, the first one of it, is behind the moment.
+func (u *Until) reached(e event) (bool, error) {
+	switch {
+	case u.Before != 0:
+		return e.commit >= u.Before, nil
+	case u.LSN != 0:
+		return e.commit >= u.LSN, nil
+	}
+	at, xid, err := commitOf(e)
+	if err != nil {
+		return false, err
+	}
+	if u.XID != 0 {
+		if u.passed {
+			return xid != u.XID, nil
+		}
+		u.passed = xid == u.XID
+		return false, nil
+	}
+	return at.After(u.Time), nil
+}
+
+// commitOf reads time and id of the transaction of a record.
+func commitOf(e event) (at time.Time, xid uint32, err error) {
+	value := payload(e.record.Value)
+	if e.from.ddl {
+		if at, err = time.Parse(time.RFC3339Nano, unquoted(field(value, "commit_time"))); err != nil {
+			return at, 0, err
+		}
+		n, err := strconv.ParseUint(string(field(value, "xid")), 10, 32)
+		return at, uint32(n), err
+	}
+	source := field(value, "source")
+	micros, err := strconv.ParseInt(string(field(source, "ts_us")), 10, 64)
+	if err != nil {
+		return at, 0, fmt.Errorf("%s: source.ts_us: %w", placeOf(e.record), err)
+	}
+	n, _ := strconv.ParseUint(string(field(source, "txId")), 10, 32)
+	return time.UnixMicro(micros), uint32(n), nil
+}
