@@ -10,6 +10,8 @@
 # make chaos-brokers  the same with three brokers: the leader of each partition and the coordinator are killed in turn
 # make chaos-snapshot  tables are copied under load while publisher, Kafka and PostgreSQL are killed; what the topics
 #             fold to must equal the tables
+# make chaos-apply  the stream of a mixed workload is applied to a second server while apply, publisher, Kafka and both servers are
+#             killed, two appliers at once; at several points each table must be the same in both
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make capture what people do to captured tables, with PostgreSQL 14 to 18
 # make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
@@ -41,7 +43,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot capture soak-ddl attribution schemas regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -91,6 +93,9 @@ chaos-brokers: tools
 
 chaos-snapshot: tools
 	$(GO) run ./integration/chaos -snapshots -for $(FOR) -seed $(SEED) $(ARGS)
+
+chaos-apply: tools
+	$(GO) run ./integration/chaos -apply -for $(FOR) -seed $(SEED) $(ARGS)
 
 paths: tools
 	PATHS="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^TestPaths$$' ./integration

@@ -106,4 +106,3 @@ func splitSQL(sql string) []apply.Statement {
 	}
 	return list
 }
-

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
@@ -129,19 +130,21 @@ func (c *chaos) publisherFaults(s *service) []fault {
 	}})
 }
 
-func (c *chaos) serverFaults() []fault {
+func (c *chaos) serverFaults() []fault { return c.faultsOf(c.server) }
+
+func (c *chaos) faultsOf(server *embedded.Postgres) []fault {
 	return []fault{
 		{kill, 7, func(_ *rand.Rand, draw between) {
 			down := draw(0, 3*time.Second)
-			c.server.Kill()
+			server.Kill()
 			down()
-			c.restart("PostgreSQL", func() error { return c.server.Start(context.Background()) })
+			c.restart("PostgreSQL", func() error { return server.Start(context.Background()) })
 		}},
 		{pause, 3, func(_ *rand.Rand, draw between) {
 			hung := draw(100*time.Millisecond, 16*time.Second)
-			c.server.Signal(syscall.SIGSTOP)
+			server.Signal(syscall.SIGSTOP)
 			hung()
-			c.server.Signal(syscall.SIGCONT)
+			server.Signal(syscall.SIGCONT)
 		}},
 	}
 }

@@ -27,6 +27,7 @@ type options struct {
 	planted    string
 	keep       bool
 	snapshots  bool
+	apply      bool
 	lanes      string
 }
 
@@ -42,6 +43,7 @@ func main() {
 	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.BoolVar(&o.snapshots, "snapshots", false, "have tables copied meanwhile, and compare what the topics fold to with them")
+	flag.BoolVar(&o.apply, "apply", false, "have the stream applied to a second server, and compare its tables with those of the first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -66,6 +68,10 @@ func run(ctx context.Context, o options) (err error) {
 	if o.snapshots {
 		fmt.Printf("chaos-snapshot seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
 		return runSnapshots(ctx, c)
+	}
+	if o.apply {
+		fmt.Printf("chaos-apply seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+		return runAppliers(ctx, c)
 	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {

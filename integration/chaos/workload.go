@@ -56,10 +56,13 @@ type session struct {
 type script func(*session, context.Context) error
 
 // actors are the sessions of the load.
-func (c *chaos) actors() []actor {
+func (c *chaos) actors() []actor { return c.actorsFrom(0, scripts) }
+
+// actorsFrom are the same, with ids behind those of that many sessions, and with other scripts of the ordinary ones.
+func (c *chaos) actorsFrom(first int, scripts []script) []actor {
 	var actors []actor
 	add := func(s session) {
-		s.chaos, s.base = c, (len(actors)+1)*100_000_000
+		s.chaos, s.base = c, (first+len(actors)+1)*100_000_000
 		actors = append(actors, func(ctx context.Context, random *rand.Rand) {
 			s.random = random
 			s.run(ctx)

@@ -187,11 +187,11 @@ func (a *assembler) add(ctx context.Context, e event) error {
 		return a.addDDL(ctx, e)
 	}
 	value, err := a.cfg.payloadOf(ctx, e.record.Value)
-	if err == nil {
-		err = a.envelope.read(value)
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", placeOf(e.record), err)
+		return err
+	}
+	if err := a.envelope.read(value); err != nil {
+		return unreadable(e, err)
 	}
 	t, err := a.table(ctx)
 	if err != nil || t == nil {
@@ -201,10 +201,15 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	if a.envelope.op == 't' {
 		return a.addTruncate(ctx, t, e)
 	}
-	if err := a.addRow(ctx, t, e); err != nil {
-		return fmt.Errorf("%s: %w", placeOf(e.record), err)
+	return a.addRow(ctx, t, e)
+}
+
+// unreadable is the end because of a record that makes no sense.
+func unreadable(e event, err error) error {
+	if isHalt(err) {
+		return err
 	}
-	return nil
+	return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "see whether the flags of the values' forms are those of the publisher, and the columns of the target have the types of the source"}
 }
 
 // table finds the table of the envelope in the target; nil if it is not to be applied.
@@ -308,18 +313,18 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 			return err
 		}
 		if key, err = d.keyOf(b, t, json); err != nil {
-			return err
+			return unreadable(e, err)
 		}
 	}
 	oldKey := headerOf(e.record, headerOldKey)
 	if oldKey != nil {
 		if old, err = d.keyOf(b, t, oldKey); err != nil {
-			return err
+			return unreadable(e, err)
 		}
 	}
 	if a.envelope.after != nil {
 		if d.row, err = d.rowOf(b, t, a.envelope.after, a.envelope.values, "after", d.row); err != nil {
-			return err
+			return unreadable(e, err)
 		}
 	} else {
 		d.row = slices.Grow(d.row[:0], len(t.columns))[:len(t.columns)]
@@ -367,7 +372,7 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 	} else if a.envelope.before != nil {
 		var err error
 		if a.decoder.old, err = a.decoder.rowOf(b, t, a.envelope.before, a.envelope.values, "before", a.decoder.old); err != nil {
-			return err
+			return unreadable(e, err)
 		}
 		c.old = slices.Clone(a.decoder.old)
 	}

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 )
@@ -71,10 +68,8 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	defer t.close()
-	if cfg.Standby {
-		if err := t.awaitTurn(ctx); err != nil {
-			return false, err
-		}
+	if err := t.takeTurn(ctx); err != nil {
+		return false, err
 	}
 	w, first, err := cfg.watch(ctx)
 	if err != nil {
@@ -290,15 +285,7 @@ func retriable(err error) bool {
 		}
 		return false
 	}
-	var network net.Error
-	var refused *pgconn.ConnectError
-	return errors.As(err, &network) || errors.As(err, &refused) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		kerr.IsRetriable(err) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.DeadlineExceeded) || !isLocal(err)
-}
-
-// isLocal says whether an error was made by this program, of what it has read.
-func isLocal(err error) bool {
-	return errors.Is(err, errJSON) || strings.HasPrefix(err.Error(), "topic ")
+	return true
 }
 
 // explain adds the repair to errors that have none.
@@ -314,28 +301,3 @@ func explain(err error) error {
 	}
 	return err
 }
-
-// awaitTurn waits until no other applier of the stream is connected.
-func (t *target) awaitTurn(ctx context.Context) error {
-	lock := fmt.Sprintf("SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(%s, 0))::pg_catalog.text", quoteText("pgtee apply "+t.cfg.stream()))
-	for said := false; ; said = true {
-		rows, err := query(ctx, t.conn, lock)
-		if err != nil {
-			return err
-		}
-		if rows[0][0] == "true" {
-			return nil
-		}
-		if !said {
-			t.cfg.Stats.state("standing by")
-			t.cfg.Log.Info("another applier has the stream: standing by")
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-func quoteText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -177,20 +177,49 @@ func (t *target) ensure(ctx context.Context) error {
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
 RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text`
 
-// terminate ends the connections of other appliers of the stream: one that hangs would keep its locks.
-const terminate = `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-WHERE application_name = $1 AND datname = pg_catalog.current_database() AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()`
+// Who applies a stream holds a lock of its name. It tells others to wait; what shuts them out is the fence.
+const (
+	lockStream = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pgtee apply ' || $1, 0))::pg_catalog.text"
+
+	// endHolder ends the connection that holds the lock: one that hangs would keep the locks of its rows, too.
+	endHolder = `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_catalog.pg_backend_pid() AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8) = pg_catalog.hashtextextended('pgtee apply ' || $1, 0)`
+)
+
+// turnPause is how often a lock is asked for.
+const turnPause = 200 * time.Millisecond
+
+// takeTurn waits until no other applier of the stream lives, having ended it or, as a standby, not.
+func (t *target) takeTurn(ctx context.Context) error {
+	for said := false; ; said = true {
+		rows, err := query(ctx, t.conn, lockStream, t.cfg.stream())
+		if err != nil || rows[0][0] == "true" {
+			return err
+		}
+		if !t.cfg.Standby {
+			if _, err := query(ctx, t.conn, endHolder, t.cfg.stream()); err != nil {
+				return err
+			}
+		} else if !said {
+			t.cfg.Stats.state("standing by")
+			t.cfg.Log.Info("another applier has the stream: standing by")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(turnPause):
+		}
+	}
+}
 
 // fence shuts out every other applier of the stream and returns how far it came.
 func (t *target) fence(ctx context.Context) (p position, err error) {
 	if err := t.ensure(ctx); err != nil {
 		return p, err
 	}
-	stream, name := t.cfg.stream(), t.cfg.applicationName()
+	stream := t.cfg.stream()
 	if _, err := query(ctx, t.conn, "INSERT INTO pgtee.applied (stream, epoch) VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING 1", stream); err != nil {
-		return p, err
-	}
-	if _, err := query(ctx, t.conn, terminate, name); err != nil {
 		return p, err
 	}
 	rows, err := query(ctx, t.conn, takeOver, stream)
@@ -199,9 +228,6 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 	}
 	if len(rows) != 1 {
 		return p, errors.New("the fence row in pgtee.applied is gone")
-	}
-	if _, err := query(ctx, t.conn, terminate, name); err != nil {
-		return p, err
 	}
 	row := rows[0]
 	t.epoch = integer(row[0])

@@ -114,7 +114,7 @@ func (w *watcher) begin(ctx context.Context) (*progress, error) {
 			return newest, err
 		}
 		if from == start.Offset {
-			return nil, Halt{fmt.Sprintf("topic %s holds no position%s", w.topic(), w.cfg.ofSlot()), "start the publisher, or correct --prefix and --slot"}
+			return nil, fmt.Errorf("topic %s holds no position%s yet: is the publisher running, and are --prefix and --slot those of it?", w.topic(), w.cfg.ofSlot())
 		}
 	}
 }
