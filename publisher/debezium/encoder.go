@@ -210,10 +210,10 @@ func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i in
 	return nil
 }
 
-// appendPgtee appends our block to the batch's buffer, with the values that are lost if the record is framed.
+// appendPgtee appends our block to the batch's buffer, with the values that are lost: if the record is framed, always.
 func (e *Encoder) appendPgtee(b *publisher.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
 	dst := b.AppendPgtee(b.Buf, tx, i)
-	if e.config.Framing == nil {
+	if e.config.Framing == nil && (values == nil || len(values.json) == 0) {
 		return dst
 	}
 	dst = append(dst[:len(dst)-1], `,"values":`...)

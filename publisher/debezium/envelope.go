@@ -63,7 +63,7 @@ func (w *writer) value(op byte, key int, before, after *row) error {
 
 // change appends Debezium's envelope.
 func (w *writer) change(op byte, before, after *row) {
-	b, lost := w.batch, w.losing()
+	b, lost := w.batch, w.telling()
 	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
 	b.Buf = w.table.appendRow(append(b.Buf, `,"after":`...), after, lost.in("after"))
 	b.Buf = append(b.Buf, `,"source":`...)

@@ -10,6 +10,7 @@ import (
 type lost struct {
 	side string // "before" or "after"
 	json []byte // without the closing brace; empty: nothing is lost
+	bare bool   // no schema binds: only values that are not in the log, and have no sign of their own in place of null, are lost
 }
 
 // losing empties what is lost, for the next record; nil if nothing can be, since there is no schema.
@@ -17,7 +18,16 @@ func (e *Encoder) losing() *lost {
 	if e.config.Framing == nil {
 		return nil
 	}
-	e.lost.json = e.lost.json[:0]
+	e.lost.json, e.lost.bare = e.lost.json[:0], false
+	return &e.lost
+}
+
+// telling is losing, for a record whose block pgtee tells, also without a schema, an unchanged TOAST value from NULL.
+func (e *Encoder) telling() *lost {
+	if l := e.losing(); l != nil {
+		return l
+	}
+	e.lost.json, e.lost.bare = e.lost.json[:0], true
 	return &e.lost
 }
 

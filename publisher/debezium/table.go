@@ -264,9 +264,12 @@ func (c *column) append(dst []byte, v value, lost *lost) []byte {
 	switch {
 	case ok:
 		return dst
-	case lost != nil:
+	case lost != nil && !lost.bare:
 		lost.add(c, v)
 		return append(dst[:start], c.misfit...)
+	case lost != nil && v.kind == pgoutput.Unchanged:
+		lost.add(c, v)
+		return append(dst[:start], "null"...)
 	case v.kind != pgoutput.Text || c.masked:
 		return append(dst[:start], "null"...)
 	}
