@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/pgtee/pgtee/parser"
@@ -73,6 +74,14 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		DDL: apply.DDLPolicy(c.DDL), SplitSQL: splitSQL, FireTriggers: c.FireTriggers, FromEnd: c.From == "end",
 		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
 		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
+	}
+	if len(c.SchemaRegistry) > 0 {
+		tls, err := clientTLS("--schema-registry", c.SchemaRegistryCA, c.SchemaRegistryCert, c.SchemaRegistryKey)
+		if err != nil {
+			return config, err
+		}
+		avro := &apply.Avro{URLs: c.SchemaRegistry, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}, Authorize: c.authorize}
+		config.Avro = avro.JSON
 	}
 	config.Conflicts = map[string]apply.Policy{}
 	for _, text := range c.OnConflict {

@@ -26,6 +26,15 @@ var planted = map[string]harness.Bug{
 	"moves-forgotten": {File: "publisher/snapshot_moved.go", // -snapshots: rows that get to where was read already
 		Old: "(listed || !w.Read) {",
 		New: "listed {"},
+	"fence-first": {File: "subscriber/apply/session.go", // -apply: the position moves before the rows are there
+		Old: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n",
+		New: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n\tif !b.more && !t.inside {\n\t\tif err := t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n"},
+	"offsets-late": {File: "subscriber/apply/target.go", // -apply: rows are committed, then the position
+		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\"",
+		New: "\tif t.inside {\n\t\tif err := t.exec(ctx, \"COMMIT\"); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tt.inside = false\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\""},
+	"placeholder-written": {File: "subscriber/apply/decode.go", // -apply: what the log does not repeat is taken for a value
+		Old: "case !d.whole && c.form.isUnavailable(json):",
+		New: "case !d.whole && c.form.isUnavailable(json) && c.name == \"\":"},
 	"position-apart": {File: "publisher/kafkalog.go",
 		Old: "if err := l.deliver(ctx, l.client, b, position); err != nil {\n\t\treturn err\n\t}",
 		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},

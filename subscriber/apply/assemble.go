@@ -129,7 +129,7 @@ func (a *assembler) advance(ctx context.Context) error {
 		}
 		a.source.take()
 		if err := a.add(ctx, e); err != nil {
-			return err
+			return before(e, err)
 		}
 	}
 	if !a.source.drained() || a.done {
@@ -156,9 +156,10 @@ func (a *assembler) boundary(ctx context.Context, next event) error {
 			return a.hand(ctx, false)
 		}
 	}
+	alone := next.from.ddl && outsideTransaction(next.record.Value)
 	full := len(b.arena) >= maxArenaBytes || b.events >= maxBatchEvents
 	careful := b.last != 0 && b.last <= a.carefulUntil
-	if (!b.empty() || a.inside) && (full || careful || a.inside || time.Since(b.began) > minBatchTime && a.idle()) {
+	if (!b.empty() || a.inside) && (full || careful || alone || a.inside || time.Since(b.began) > minBatchTime && a.idle()) {
 		if err := a.hand(ctx, false); err != nil {
 			return err
 		}
@@ -322,6 +323,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 			return unreadable(e, err)
 		}
 	}
+	d.whole = op == 'c' && oldKey == nil && headerOf(e.record, headerLeftOut) == nil
 	if a.envelope.after != nil {
 		if d.row, err = d.rowOf(b, t, a.envelope.after, a.envelope.values, "after", d.row); err != nil {
 			return unreadable(e, err)

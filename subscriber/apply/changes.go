@@ -88,11 +88,7 @@ func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 		}
 		x := fmt.Sprintf("x.c%d", len(params))
 		params = append(params, appendValue(beginArray(nil, 1), b, v))
-		if column.equality {
-			conditions = append(conditions, fmt.Sprintf("o.%s = %s", column.quoted, column.cast(x)))
-		} else {
-			conditions = append(conditions, fmt.Sprintf("o.%s::pg_catalog.text = (%s)::pg_catalog.text", column.quoted, column.cast(x)))
-		}
+		conditions = append(conditions, column.sameAs("o", x))
 	}
 	compared := len(params)
 	var set []string

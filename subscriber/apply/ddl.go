@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,8 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	if d.Version > newestDDL {
 		return Halt{fmt.Sprintf("%s has version %d, this program reads up to %d", placeOf(e.record), d.Version, newestDDL), "upgrade it"}
 	}
+	d.Statement = withoutNote(d.Statement)
+	d.Atomic = !outsideTransaction(e.record.Value)
 	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return o.Schema == "pgtee" || o.Schema == "truth" })
 	if len(d.Objects) == 0 {
 		return nil
@@ -88,6 +91,30 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	}
 	a.forget()
 	return nil
+}
+
+var concurrently = regexp.MustCompile(`(?i)\bconcurrently\b`)
+
+// outsideTransaction says whether the command of a DDL record cannot run in a transaction block.
+func outsideTransaction(record []byte) bool {
+	if string(field(record, "atomic")) == "false" {
+		return true
+	}
+	switch unquoted(field(record, "command")) {
+	case "CREATE INDEX", "DROP INDEX", "REINDEX":
+		return concurrently.Match(field(record, "statement"))
+	}
+	return false
+}
+
+// withoutNote takes off what the proxy has put in front of a Query.
+func withoutNote(sql string) string {
+	if rest, ours := strings.CutPrefix(sql, "SELECT pgtee.note("); ours {
+		if _, after, found := strings.Cut(rest, ";"); found {
+			return after
+		}
+	}
+	return sql
 }
 
 // numberOf counts the records of one text and tag in a transaction: a Query of several commands stands in the record of each.
@@ -188,10 +215,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 			return err
 		}
 	} else if t.inside {
-		if err := t.exec(ctx, "COMMIT"); err != nil {
-			return err
-		}
-		t.inside = false
+		return fmt.Errorf("%s meets an open transaction", d.Command)
 	}
 	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", quoteIdentifier(d.schemaOf()))); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 // decoder turns the JSON of rows and keys into values of a batch's arena. It is used by one goroutine.
 type decoder struct {
 	row, old []value
+	whole    bool // the record has every value: a placeholder is a text like others
 	ignore   func(table, column string) bool
 }
 
@@ -29,7 +30,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 		if i < 0 {
 			return nil
 		}
-		v, err := valueOf(b, &t.columns[i], json)
+		v, err := d.valueOf(b, &t.columns[i], json)
 		if err != nil {
 			return fmt.Errorf("column %s of table %s: %w", t.columns[i].name, t.source, err)
 		}
@@ -46,7 +47,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 func (d *decoder) learn(t *table, n int, escaped []byte) error {
 	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	t.names, t.layout = append(t.names[:n], string(escaped)), append(t.layout[:n], -1)
-	i, found := t.byName[name]
+	i, found := t.find(name)
 	if !found {
 		if strings.HasPrefix(name, "__") || d.ignore != nil && d.ignore(t.source, name) {
 			return nil
@@ -58,12 +59,44 @@ func (d *decoder) learn(t *table, n int, escaped []byte) error {
 	return nil
 }
 
+// find finds a column by its name in the stream: Avro allows letters, digits and underscores only, and has others replaced.
+func (t *table) find(name string) (int, bool) {
+	if i, found := t.byName[name]; found {
+		return i, true
+	}
+	for i := range t.columns {
+		if adjusted := avroName(t.columns[i].name, false); adjusted == name && adjusted != t.columns[i].name {
+			return i, true
+		}
+		if adjusted := avroName(t.columns[i].name, true); adjusted == name && adjusted != t.columns[i].name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// avroName is a name as --schema-name-adjustment-mode avro, or avro_unicode, makes it.
+func avroName(name string, unicode bool) string {
+	var b strings.Builder
+	for i, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || i > 0 && r >= '0' && r <= '9', r == '_' && !unicode:
+			b.WriteRune(r)
+		case unicode:
+			fmt.Fprintf(&b, "_u%04x", r)
+		default:
+			b.WriteByte('_')
+		}
+	}
+	return b.String()
+}
+
 // valueOf appends the text of a value to the arena.
-func valueOf(b *batch, c *column, json []byte) (value, error) {
+func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 	switch {
 	case len(json) == 4 && string(json) == "null":
 		return value{kind: isNull}, nil
-	case c.form.isUnavailable(json):
+	case !d.whole && c.form.isUnavailable(json):
 		return value{}, nil
 	}
 	start := len(b.arena)
@@ -125,7 +158,7 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 // learnKey finds the column of field n of a key.
 func (t *table) learnKey(n int, escaped []byte) error {
 	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
-	i, found := t.byName[name]
+	i, found := t.find(name)
 	if !found {
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),
 			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it", t.name)}

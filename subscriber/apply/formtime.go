@@ -141,7 +141,18 @@ func readZoned(f *form, dst, json []byte) ([]byte, error) {
 }
 
 func readISODate(_ *form, dst, json []byte) ([]byte, error) {
-	return appendISO(dst, bytes.TrimSuffix(bytes.Trim(json, `"`), []byte("Z")))
+	start := len(dst)
+	dst, err := appendISO(dst, bytes.TrimSuffix(bytes.Trim(json, `"`), []byte("Z")))
+	if err != nil {
+		return dst, err
+	}
+	for days, infinity := range map[int64]string{infinityDate: "infinity", minusInfinityDate: "-infinity"} {
+		text, era := appendDate(nil, days)
+		if string(dst[start:]) == string(text)+era {
+			return append(dst[:start], infinity...), nil
+		}
+	}
+	return dst, nil
 }
 
 func readISOTimestamp(_ *form, dst, json []byte) ([]byte, error) {

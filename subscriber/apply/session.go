@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,13 +22,20 @@ func Run(ctx context.Context, cfg Config) error {
 	for {
 		began := time.Now()
 		done, err := r.session(ctx)
-		if ctx.Err() != nil || done && err == nil {
+		if ctx.Err() != nil {
 			return nil
+		}
+		if done && err == nil {
+			return r.halted
 		}
 		var suspected suspicion
 		if errors.As(err, &suspected) && r.careful < r.suspect {
 			r.careful = r.suspect
 			cfg.Log.Warn("something does not fit: the changes are written one by one to see what", zap.Error(suspected.error), zap.Stringer("until", r.careful))
+			continue
+		}
+		if at := (haltAt{}); errors.As(err, &at) && r.stop == nil {
+			r.stop, r.halted = &Until{Before: at.commit}, err
 			continue
 		}
 		if isHalt(err) || !retriable(err) {
@@ -54,6 +62,9 @@ type runner struct {
 	careful LSN // transactions up to that commit are written change by change
 	suspect LSN // last transaction of the batch that failed
 	once    LSN // Config.Once: what Kafka held at the start
+
+	stop   *Until // before what it halts at
+	halted error  // why, once what comes before is applied
 }
 
 // session is the one path of start and recovery: take the fence, read on from where the target is, write. It ends with an
@@ -140,7 +151,7 @@ func (r *runner) assembler(s *source, t *target, p *position, first *progress) *
 	}
 	a := &assembler{
 		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
-		batch: newBatch(), spare: newBatch(), work: make(chan *batch), free: make(chan *batch, 2), until: r.cfg.Until, once: r.once,
+		batch: newBatch(), spare: newBatch(), work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
 		pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
 	}
 	a.batch.last, a.batch.end = p.end, p.end

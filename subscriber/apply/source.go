@@ -16,6 +16,7 @@ const (
 	headerResync  = "pgtee-resync"
 	headerOldKey  = "__debezium.oldkey"
 	headerNewKey  = "__debezium.newkey"
+	headerLeftOut = "pgtee-left-out" // values that were too large for the record
 )
 
 // event is a record with its place.

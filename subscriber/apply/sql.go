@@ -15,8 +15,11 @@ func settable(t *table, keys, columns []int, moved bool) []int {
 
 // cast is a parameter of type text as a value of a column's type.
 func (c *column) cast(parameter string) string {
-	if c.typ == "pg_catalog.text" {
+	switch c.typ {
+	case "pg_catalog.text":
 		return parameter
+	case "pg_catalog.regclass": // its cast from text is not its input function: that takes - and numbers
+		return "pg_catalog.regclassin(pg_catalog.textout(" + parameter + "))"
 	}
 	return parameter + "::" + c.typ
 }
@@ -31,11 +34,19 @@ func unnested(n int) string {
 	return "unnest(" + strings.Join(params, ", ") + ") AS x(" + strings.Join(names, ", ") + ")"
 }
 
+// sameAs compares the column of a row with a parameter; without an operator of the type, by the texts.
+func (c *column) sameAs(row, parameter string) string {
+	if c.equal == "" {
+		return fmt.Sprintf("%s.%s::pg_catalog.text = (%s)::pg_catalog.text", row, c.quoted, c.cast(parameter))
+	}
+	return fmt.Sprintf("%s.%s %s %s", row, c.quoted, c.equal, c.cast(parameter))
+}
+
 // sameKey compares the key columns with the first columns of x.
 func sameKey(t *table, keys []int) string {
 	var parts []string
 	for i, k := range keys {
-		parts = append(parts, fmt.Sprintf("t.%s = %s", t.columns[k].quoted, t.columns[k].cast(fmt.Sprintf("x.c%d", i))))
+		parts = append(parts, t.columns[k].sameAs("t", fmt.Sprintf("x.c%d", i)))
 	}
 	return strings.Join(parts, " AND ")
 }

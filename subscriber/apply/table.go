@@ -40,10 +40,9 @@ type column struct {
 	typ       string // quoted, without a modifier
 	form      *form
 	notNull   bool
-	generated bool // always as stored expression
-	identity  bool // GENERATED ALWAYS AS IDENTITY
-	equality  bool // IS NOT DISTINCT FROM works for its type
-	textual   bool
+	generated bool   // always as stored expression
+	identity  bool   // GENERATED ALWAYS AS IDENTITY
+	equal     string // operator of its type; "": there is none
 }
 
 type uniqueIndex struct {
@@ -74,7 +73,7 @@ type pgType struct {
 	typmod    int32
 	element   *pgType
 	delimiter byte
-	equality  bool
+	equal     string
 }
 
 // catalog asks the target for its tables and types.
@@ -90,10 +89,14 @@ func newCatalog(conn *pgconn.PgConn, forms *forms) *catalog {
 
 const typeQuery = `SELECT t.typname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname), t.typbasetype::pg_catalog.text, t.typtypmod::pg_catalog.text,
   coalesce(e.oid, 0)::pg_catalog.text, t.typdelim::pg_catalog.text,
-  (EXISTS (SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND o.opcintype = t.oid)
-    OR t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'cidr'))::pg_catalog.text
+  coalesce((SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || p.oprname || ')'
+    FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+    JOIN pg_catalog.pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = t.oid AND a.amoprighttype = t.oid AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+    JOIN pg_catalog.pg_operator AS p ON p.oid = a.amopopr JOIN pg_catalog.pg_namespace AS s ON s.oid = p.oprnamespace
+    WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND o.opcintype = t.oid ORDER BY m.amname LIMIT 1),
+    CASE WHEN t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'cidr') THEN 'OPERATOR(pg_catalog.=)' ELSE '' END)
 FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
-LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+LEFT JOIN pg_catalog.pg_type AS e ON e.typarray = t.oid
 WHERE t.oid = $1::pg_catalog.oid`
 
 const maxTypeDepth = 16
@@ -110,18 +113,20 @@ func (c *catalog) typeOf(ctx context.Context, oid uint32, depth int) (*pgType, e
 		return nil, fmt.Errorf("type %d is not in the catalog of the target", oid)
 	}
 	row := rows[0]
-	t := &pgType{name: row[0], quoted: row[1], typmod: int32(integer(row[3])), delimiter: row[5][0], equality: row[6] == "true"}
+	t := &pgType{name: row[0], quoted: row[1], typmod: int32(integer(row[3])), delimiter: row[5][0], equal: row[6]}
 	if base := integer(row[2]); base != 0 {
 		if t.base, err = c.typeOf(ctx, uint32(base), depth+1); err != nil {
 			return nil, err
 		}
-		t.equality = t.base.equality
+		t.equal = t.base.equal
 	}
 	if element := integer(row[4]); element != 0 {
 		if t.element, err = c.typeOf(ctx, uint32(element), depth+1); err != nil {
 			return nil, err
 		}
-		t.equality = t.element.equality
+		if t.equal = t.element.equal; t.equal != "" {
+			t.equal = "OPERATOR(pg_catalog.=)"
+		}
 	}
 	c.types[oid] = t
 	return t, nil
@@ -174,8 +179,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 		t.byName[row[0]] = len(t.columns)
 		t.columns = append(t.columns, column{
 			name: row[0], quoted: row[1], typ: typ.quoted, form: c.forms.of(typ, int32(integer(row[3]))), notNull: row[4] == "true",
-			generated: row[5] != "", identity: row[6] == "a", equality: typ.equality,
-			textual: slices.Contains([]string{"text", "varchar", "bpchar"}, typ.name),
+			generated: row[5] != "", identity: row[6] == "a", equal: typ.equal,
 		})
 	}
 	if rows, err = query(ctx, c.conn, uniqueQuery, oid); err != nil {

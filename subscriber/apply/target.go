@@ -153,6 +153,9 @@ CREATE TABLE IF NOT EXISTS pgtee.conflicts (
 // ensure makes our tables unless they are there.
 func (t *target) ensure(ctx context.Context) error {
 	rows, err := query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
+	if sqlState(err) == "42501" {
+		return t.noSchema(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,10 +171,14 @@ func (t *target) ensure(ctx context.Context) error {
 		err = t.exec(ctx, fenceSchema)
 	}
 	if sqlState(err) == "42501" {
-		return Halt{fmt.Sprintf("user %s may not make the tables pgtee.applied and pgtee.conflicts in the target: %v", t.user, err),
-			fmt.Sprintf("CREATE SCHEMA pgtee AUTHORIZATION %s", t.user)}
+		return t.noSchema(err)
 	}
 	return err
+}
+
+func (t *target) noSchema(err error) error {
+	return Halt{fmt.Sprintf("user %s may not make the tables pgtee.applied and pgtee.conflicts in the target: %v", t.user, err),
+		fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s there; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", quoteIdentifier(t.user))}
 }
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1

@@ -1,0 +1,134 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+const conflictSchema = `CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); CREATE TABLE p (id int PRIMARY KEY, parent int REFERENCES t);`
+
+// conflicts are changes of the source that do not fit to a row of the target, by their names.
+var conflicts = []struct {
+	name     string
+	drift    string // of the target
+	write    string
+	over     string // rows of t in the target with the policy overwrite, as text
+	existing string // part of what pgtee.conflicts says of the row in the way
+}{
+	{"insert_exists", "INSERT INTO t VALUES (10, 10, 'theirs')", "INSERT INTO t VALUES (10, 100, 'ours')", "(1,1,one)\n(10,100,ours)\n(2,2,two)", `"theirs"`},
+	{"insert_exists", "INSERT INTO t VALUES (11, 10, 'theirs')", "INSERT INTO t VALUES (10, 10, 'ours')", "(1,1,one)\n(10,10,ours)\n(2,2,two)", `"theirs"`},
+	{"update_exists", "INSERT INTO t VALUES (11, 10, 'theirs')", "UPDATE t SET u = 10 WHERE id = 1", "(1,10,one)\n(2,2,two)", `"theirs"`},
+	{"update_missing", "DELETE FROM t WHERE id = 1", "UPDATE t SET v = 'changed' WHERE id = 1", "(1,1,changed)\n(2,2,two)", ""},
+	{"delete_missing", "DELETE FROM t WHERE id = 1", "DELETE FROM t WHERE id = 1", "(2,2,two)", ""},
+}
+
+func TestApplyNamesConflicts(t *testing.T) {
+	for _, c := range conflicts {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApplied(t, conflictSchema)
+			a.Write("INSERT INTO t VALUES (1, 1, 'one'), (2, 2, 'two')")
+			a.ExpectApplied()
+			a.ExecTarget(c.drift)
+			drifted := a.rows(a.targetURL(), "t")
+			a.Write(c.write)
+			a.Drain()
+			out, code := a.Apply()
+			if code != 3 {
+				t.Fatalf("apply exits with %d, want 3:\n%s", code, out)
+			}
+			last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
+			for _, part := range []string{"conflict " + c.name + ": ", "postgres (writer, ", c.write[:6], "--on-conflict public.t=skip"} {
+				if !strings.Contains(last, part) {
+					t.Errorf("the line does not tell %q:\n%s", part, last)
+				}
+			}
+			if now := a.rows(a.targetURL(), "t"); now != drifted {
+				t.Errorf("something is half applied:\n%s", now)
+			}
+			sql := "SELECT conflict || ' ' || action || ' ' || \"user\" || ' ' || coalesce(existing::text, '') || ' ' || (statement ->> 'text') FROM pgtee.conflicts"
+			row := a.valueAt(a.targetURL(), sql)
+			if !strings.HasPrefix(row, c.name+" halted postgres ") || !strings.Contains(row, c.existing) || !strings.Contains(row, c.write[:6]) {
+				t.Errorf("pgtee.conflicts says %q", row)
+			}
+			if strings.HasSuffix(c.drift, "'theirs')") { // a table that is left as it is goes on with what follows
+				a.ExpectApplied("--on-conflict", "public.t=overwrite")
+			} else {
+				a.ExpectApplied("--on-conflict", "overwrite")
+			}
+			if now := a.rows(a.targetURL(), "t"); now != c.over {
+				t.Errorf("overwritten: %q, want %q", now, c.over)
+			}
+		})
+	}
+}
+
+// A change that is skipped leaves the row, and what comes behind it is applied.
+func TestApplySkips(t *testing.T) {
+	a := newApplied(t, conflictSchema)
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
+	a.ExpectApplied()
+	a.ExecTarget("INSERT INTO t VALUES (2, 2, 'theirs')", "DELETE FROM t WHERE id = 1")
+	a.Write("BEGIN; INSERT INTO t VALUES (3, 3, 'three'); INSERT INTO t VALUES (2, 2, 'ours'); UPDATE t SET v = 'x' WHERE id = 1; DELETE FROM t WHERE id = 1; COMMIT", "INSERT INTO p VALUES (1, 3)")
+	a.ExpectApplied("--on-conflict", "skip")
+	if got := a.rows(a.targetURL(), "t"); got != "(2,2,theirs)\n(3,3,three)" {
+		t.Errorf("t is %q", got)
+	}
+	if got := a.valueAt(a.targetURL(), "SELECT string_agg(conflict, ',' ORDER BY conflict) FROM pgtee.conflicts"); got != "delete_missing,insert_exists,update_missing" {
+		t.Errorf("pgtee.conflicts has %q", got)
+	}
+	if got := a.rows(a.targetURL(), "p"); got != "(1,3)" {
+		t.Errorf("p is %q", got)
+	}
+}
+
+// What a user does wrong gets one line that says what to do, and leaves the target as it was.
+func TestApplyRefuses(t *testing.T) {
+	a := newApplied(t, conflictSchema)
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
+	a.Drain()
+	url := a.targetURL()
+	a.ExecTarget("CREATE ROLE reader LOGIN; GRANT CREATE ON DATABASE "+a.target+" TO reader", "CREATE ROLE nobody_much LOGIN")
+	t.Cleanup(func() { a.Exec("DROP OWNED BY reader; DROP ROLE IF EXISTS nobody_much") })
+	as := func(user string) string { return strings.Replace(url, "postgres@", user+"@", 1) }
+	for _, c := range []struct {
+		name, prepare, undo string
+		args                []string
+		code                int
+		says                []string
+	}{
+		{"no progress topic", "", "", []string{"--prefix", "nothing", "--postgres", url}, 3, []string{"no topic nothing.progress", "--prefix has to be that of"}},
+		{"no table", "ALTER TABLE t RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO t", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no table public.t", "--exclude-tables public.t"}},
+		{"no column", "ALTER TABLE t RENAME v TO w", "ALTER TABLE t RENAME w TO v", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no column v", "--ignore-columns public.t.v"}},
+		{"other type", "ALTER TABLE t DROP v; ALTER TABLE t ADD v int", "ALTER TABLE t DROP v; ALTER TABLE t ADD v text", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"conflict refused", "make table public.t of the target as the source has it"}},
+		{"no privilege for the fence", "", "", []string{"--prefix", a.prefix, "--postgres", as("nobody_much")}, 3, []string{"pgtee.applied", `CREATE SCHEMA pgtee AUTHORIZATION "nobody_much"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.prepare != "" {
+				a.ExecTarget(c.prepare)
+				defer a.ExecTarget(c.undo)
+			}
+			out, code := a.Pgtee(append([]string{"apply", "--kafka", a.broker.Address, "--once"}, c.args...)...)
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			last := lines[len(lines)-1]
+			if code != c.code || !strings.HasPrefix(last, "pgtee: ") {
+				t.Fatalf("exits with %d:\n%s", code, out)
+			}
+			for _, part := range c.says {
+				if !strings.Contains(last, part) {
+					t.Errorf("does not tell %q: %s", part, last)
+				}
+			}
+			if c.prepare == "" {
+				if rows := a.rows(url, "t"); rows != "" {
+					t.Errorf("half applied: %s", rows)
+				}
+			}
+		})
+	}
+	a.ExpectApplied()
+	a.ExpectEqual("t")
+	a.ExecTarget("UPDATE pgtee.applied SET end_lsn = 'FFFFFFFF/0'")
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the target is ahead") {
+		t.Errorf("a target that is ahead: exits with %d:\n%s", code, out)
+	}
+}

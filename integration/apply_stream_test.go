@@ -1,0 +1,120 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// DDL of the source is run on the target in order, between the rows that it stands between.
+func TestApplyDDL(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	a.Write("INSERT INTO t VALUES (1, 'one')",
+		"ALTER TABLE t ADD COLUMN n int NOT NULL DEFAULT 5", "INSERT INTO t VALUES (2, 'two', 6)",
+		"ALTER TABLE t RENAME COLUMN v TO w", "UPDATE t SET w = 'changed' WHERE id = 1",
+		"BEGIN; CREATE SCHEMA s; CREATE TABLE s.made (id int PRIMARY KEY, d date); INSERT INTO s.made VALUES (1, '2024-02-29'); COMMIT",
+		"CREATE TABLE copied AS SELECT id, w FROM t", "CREATE TABLE a (x int PRIMARY KEY); CREATE TABLE b (y int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)",
+		"CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE by_function (id int PRIMARY KEY, t text NOT NULL); END $$", "SELECT make()", "INSERT INTO by_function VALUES (1, 'x')",
+		"CREATE TABLE gone (id int PRIMARY KEY)", "INSERT INTO gone VALUES (1)", "DROP TABLE gone", "CREATE INDEX CONCURRENTLY ON t (w)",
+		"BEGIN; ALTER TABLE t ALTER COLUMN n TYPE bigint; INSERT INTO t VALUES (3, 'three', 9000000000); COMMIT")
+	out, code := a.Apply()
+	if code != 3 || !strings.Contains(out, "ALTER TABLE of the source") || !strings.Contains(out, "ADD COLUMN n int") || !strings.Contains(out, "--ddl apply") {
+		t.Fatalf("--ddl halt: exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "t"); got != "(1,one)" {
+		t.Errorf("before the DDL t is %q", got)
+	}
+	a.ExpectApplied("--ddl", "apply")
+	a.ExpectEqual("t", "s.made", "copied", "a", "b", "by_function")
+	if got := a.valueAt(a.targetURL(), "SELECT (to_regclass('gone') IS NULL)::text || ' ' || (SELECT count(*) FROM pg_indexes WHERE tablename = 't')"); got != "true 2" {
+		t.Errorf("the dropped table is gone, and the index is there: %q", got)
+	}
+}
+
+// The rows of a snapshot, and what the stream does to them meanwhile.
+func TestApplySnapshot(t *testing.T) {
+	const schema = `CREATE TABLE t (id int PRIMARY KEY, v text, big text); ALTER TABLE t ALTER COLUMN big SET STORAGE EXTERNAL; CREATE TABLE bare (a int);`
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	a := &applied{r, r.database + "_target"}
+	admin := r.dial(r.server.URL("postgres"))
+	defer admin.Close(r.ctx)
+	_, err := admin.Exec(r.ctx, "CREATE DATABASE "+a.target)
+	r.must(err)
+	t.Cleanup(func() {
+		other := *r
+		other.database = a.target
+		other.dropDatabase()
+	})
+	whole := schema + "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
+	a.Exec(whole, "INSERT INTO t SELECT i, 'old', repeat(md5(i::text), 100) FROM generate_series(1, 3000) AS i", "INSERT INTO bare SELECT generate_series(1, 100)")
+	a.ExecTarget(whole)
+	a.Setup()
+	a.StartProxy()
+	a.Write("UPDATE t SET v = 'early' WHERE id % 5 = 0", "DELETE FROM t WHERE id % 50 = 0") // before the snapshot, in the stream
+	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "3000")...)
+	a.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if len(a.Topic("progress")) == 0 {
+			return fmt.Errorf("the publisher has not begun")
+		}
+		return nil
+	}))
+	applier := a.process("apply", a.applyArgs()...)
+	for range 20 {
+		a.Write("UPDATE t SET v = v || '+' WHERE id IN (SELECT 1 + (random() * 2999)::int FROM generate_series(1, 20))",
+			"DELETE FROM t WHERE id = 1 + (random() * 2999)::int", "INSERT INTO t SELECT 10000 + (random() * 1000000)::int, 'new', 'x' ON CONFLICT DO NOTHING",
+			"UPDATE t SET id = 20000 + id WHERE id = 1 + (random() * 2999)::int")
+	}
+	a.awaitSnapshot()
+	a.Drain()
+	a.awaitMark()
+	if !applier.Running() {
+		t.Fatalf("the applier has ended: %s", applier.Tail(5))
+	}
+	a.ExpectEqual("t", "bare")
+	a.Write("UPDATE t SET v = 'after'")
+	a.ExecTarget("DELETE FROM t WHERE id = (SELECT min(id) FROM t)")
+	a.Write("UPDATE t SET v = 'conflict'")
+	if code, err := applier.Wait(20 * time.Second); err != nil || code != 3 {
+		t.Errorf("exits with %d (%v)", code, err)
+	}
+	if !strings.Contains(applier.Log(), "conflict update_missing") {
+		t.Errorf("after the snapshot a missing row is a conflict: %s", applier.Tail(5))
+	}
+}
+
+// awaitSnapshot waits until the publisher has finished its copies.
+func (a *applied) awaitSnapshot() {
+	a.t.Helper()
+	a.must(harness.Eventually(60*time.Second, func(context.Context) error {
+		records := a.Topic("progress")
+		if len(records) == 0 {
+			return fmt.Errorf("no progress record")
+		}
+		var p struct {
+			Snapshots struct{ Copies, Finished []json.RawMessage }
+		}
+		if err := json.Unmarshal(records[len(records)-1].Value, &p); err != nil {
+			return err
+		}
+		if len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) == 0 {
+			return fmt.Errorf("%d copies are left", len(p.Snapshots.Copies))
+		}
+		return nil
+	}))
+}
+
+// awaitMark waits until the last mark is in the target.
+func (a *applied) awaitMark() {
+	a.t.Helper()
+	a.must(harness.Eventually(60*time.Second, func(context.Context) error {
+		if got := a.valueAt(a.targetURL(), "SELECT coalesce(max(id), 0)::text FROM mark.mark"); got != fmt.Sprint(a.marker) {
+			return fmt.Errorf("the target is at mark %s of %d", got, a.marker)
+		}
+		return nil
+	}))
+}

@@ -1,0 +1,392 @@
+package apply
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Avro turns records in Confluent's wire format back into the JSON payload that they were made from. It asks a schema registry
+// for each schema once.
+type Avro struct {
+	URLs      []string
+	Client    *http.Client
+	Authorize func(*http.Request) error
+
+	mu      sync.Mutex
+	schemas map[uint32]*avroType
+}
+
+// avroType is a node of a schema.
+type avroType struct {
+	kind   string
+	fields []avroField
+	items  *avroType   // of an array or a map
+	union  []*avroType // branches
+}
+
+type avroField struct {
+	name []byte // as JSON, with a colon
+	typ  *avroType
+}
+
+// JSON returns the payload of a framed key or value.
+func (a *Avro) JSON(ctx context.Context, framed []byte) ([]byte, error) {
+	if len(framed) < 5 || framed[0] != 0 {
+		return nil, errAvro
+	}
+	schema, err := a.schema(ctx, binary.BigEndian.Uint32(framed[1:]))
+	if err != nil {
+		return nil, err
+	}
+	r := avroReader{in: framed[5:], out: make([]byte, 0, 4*len(framed))}
+	if err := r.read(schema, 0); err != nil {
+		return nil, err
+	}
+	return r.out, nil
+}
+
+var errAvro = errors.New("no Avro in Confluent's wire format")
+
+func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.schemas[id]; t != nil {
+		return t, nil
+	}
+	text, err := a.fetch(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("schema %d of the registry: %w", id, err)
+	}
+	p := avroParser{named: map[string]*avroType{}}
+	var raw any
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return nil, Halt{fmt.Sprintf("schema %d of the registry: %v", id, err), "see whether --schema-registry is that of the publisher"}
+	}
+	t, err := p.parse(raw, "", 0)
+	if err != nil {
+		return nil, Halt{fmt.Sprintf("schema %d of the registry: %v", id, err), "see whether --schema-registry is that of the publisher"}
+	}
+	if a.schemas == nil {
+		a.schemas = map[uint32]*avroType{}
+	}
+	a.schemas[id] = t
+	return t, nil
+}
+
+const maxSchemaBytes = 16 << 20
+
+// fetch asks the registries in turn.
+func (a *Avro) fetch(ctx context.Context, id uint32) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var errs []error
+	for _, url := range a.URLs {
+		text, err := a.fetchFrom(ctx, strings.TrimSuffix(url, "/"), id)
+		if err == nil {
+			return text, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
+}
+
+func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", url, id), nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Accept", "application/vnd.schemaregistry.v1+json")
+	if a.Authorize != nil {
+		if err := a.Authorize(request); err != nil {
+			return "", err
+		}
+	}
+	client := a.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxSchemaBytes))
+	if err != nil {
+		return "", err
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s: %.200s", url, response.Status, body)
+	}
+	var answer struct{ Schema string }
+	err = json.Unmarshal(body, &answer)
+	return answer.Schema, err
+}
+
+// avroParser reads a schema; records have names by which they come again.
+type avroParser struct{ named map[string]*avroType }
+
+func (p *avroParser) parse(raw any, namespace string, depth int) (*avroType, error) {
+	if depth > maxNesting {
+		return nil, errAvro
+	}
+	switch s := raw.(type) {
+	case string:
+		switch s {
+		case "null", "boolean", "int", "long", "float", "double", "bytes", "string":
+			return &avroType{kind: s}, nil
+		}
+		if t := p.named[fullName(s, namespace)]; t != nil {
+			return t, nil
+		}
+		return nil, fmt.Errorf("unknown type %q", s)
+	case []any:
+		t := &avroType{kind: "union"}
+		for _, branch := range s {
+			b, err := p.parse(branch, namespace, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			t.union = append(t.union, b)
+		}
+		return t, nil
+	case map[string]any:
+		return p.complex(s, namespace, depth)
+	}
+	return nil, fmt.Errorf("a %T is no type", raw)
+}
+
+func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *avroType, err error) {
+	kind, named := s["type"].(string)
+	if !named {
+		return p.parse(s["type"], namespace, depth+1)
+	}
+	switch kind {
+	case "array", "map":
+		t = &avroType{kind: kind}
+		of := s["items"]
+		if kind == "map" {
+			of = s["values"]
+		}
+		t.items, err = p.parse(of, namespace, depth+1)
+		return t, err
+	case "record":
+		if own, ok := s["namespace"].(string); ok {
+			namespace = own
+		}
+		name, _ := s["name"].(string)
+		t = &avroType{kind: kind}
+		p.named[fullName(name, namespace)] = t
+		list, _ := s["fields"].([]any)
+		for _, item := range list {
+			field, _ := item.(map[string]any)
+			name, _ := field["name"].(string)
+			typ, err := p.parse(field["type"], namespace, depth+1)
+			if err != nil {
+				return nil, fmt.Errorf("field %s: %w", name, err)
+			}
+			t.fields = append(t.fields, avroField{append(strconv.AppendQuote(nil, name), ':'), typ})
+		}
+		return t, nil
+	}
+	return p.parse(kind, namespace, depth+1)
+}
+
+func fullName(name, namespace string) string {
+	if strings.Contains(name, ".") || namespace == "" {
+		return name
+	}
+	return namespace + "." + name
+}
+
+// avroReader reads a body. Every length is checked: the bytes come from strangers.
+type avroReader struct {
+	in  []byte
+	out []byte
+}
+
+func (r *avroReader) long() (int64, error) {
+	n, size := binary.Varint(r.in) // zigzag, as Avro's
+	if size <= 0 {
+		return 0, errAvro
+	}
+	r.in = r.in[size:]
+	return n, nil
+}
+
+func (r *avroReader) take(n int64) ([]byte, error) {
+	if n < 0 || n > int64(len(r.in)) {
+		return nil, errAvro
+	}
+	taken := r.in[:n]
+	r.in = r.in[n:]
+	return taken, nil
+}
+
+func (r *avroReader) bytes() ([]byte, error) {
+	n, err := r.long()
+	if err != nil {
+		return nil, err
+	}
+	return r.take(n)
+}
+
+func (r *avroReader) read(t *avroType, depth int) error {
+	if depth > maxNesting {
+		return errAvro
+	}
+	switch t.kind {
+	case "null":
+		r.out = append(r.out, "null"...)
+	case "boolean":
+		b, err := r.take(1)
+		if err != nil {
+			return err
+		}
+		r.out = strconv.AppendBool(r.out, b[0] != 0)
+	case "int", "long":
+		n, err := r.long()
+		if err != nil {
+			return err
+		}
+		r.out = strconv.AppendInt(r.out, n, 10)
+	case "float":
+		b, err := r.take(4)
+		if err != nil {
+			return err
+		}
+		r.float(float64(math.Float32frombits(binary.LittleEndian.Uint32(b))), 32)
+	case "double":
+		b, err := r.take(8)
+		if err != nil {
+			return err
+		}
+		r.float(math.Float64frombits(binary.LittleEndian.Uint64(b)), 64)
+	case "bytes":
+		b, err := r.bytes()
+		if err != nil {
+			return err
+		}
+		r.out = append(r.out, '"')
+		r.out = append(base64.StdEncoding.AppendEncode(r.out, b), '"')
+	case "string":
+		b, err := r.bytes()
+		if err != nil {
+			return err
+		}
+		r.out = appendQuoted(r.out, b)
+	case "union":
+		n, err := r.long()
+		if err != nil || n < 0 || n >= int64(len(t.union)) {
+			return errAvro
+		}
+		return r.read(t.union[n], depth+1)
+	case "record":
+		return r.record(t, depth)
+	case "array", "map":
+		return r.blocks(t, depth)
+	}
+	return nil
+}
+
+func (r *avroReader) float(f float64, bits int) {
+	switch {
+	case math.IsNaN(f):
+		r.out = append(r.out, `"NaN"`...)
+	case math.IsInf(f, 1):
+		r.out = append(r.out, `"Infinity"`...)
+	case math.IsInf(f, -1):
+		r.out = append(r.out, `"-Infinity"`...)
+	default:
+		r.out = strconv.AppendFloat(r.out, f, 'g', -1, bits)
+	}
+}
+
+func (r *avroReader) record(t *avroType, depth int) error {
+	r.out = append(r.out, '{')
+	for i := range t.fields {
+		if i > 0 {
+			r.out = append(r.out, ',')
+		}
+		r.out = append(r.out, t.fields[i].name...)
+		if err := r.read(t.fields[i].typ, depth+1); err != nil {
+			return err
+		}
+	}
+	r.out = append(r.out, '}')
+	return nil
+}
+
+// blocks reads an array or a map (Avro specification, "Binary Encoding", Arrays and Maps).
+func (r *avroReader) blocks(t *avroType, depth int) error {
+	open, end := byte('['), byte(']')
+	if t.kind == "map" {
+		open, end = '{', '}'
+	}
+	r.out = append(r.out, open)
+	first := true
+	for {
+		n, err := r.long()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			r.out = append(r.out, end)
+			return nil
+		}
+		if n < 0 { // its size in bytes follows
+			if n = -n; n < 0 {
+				return errAvro
+			}
+			if _, err := r.long(); err != nil {
+				return err
+			}
+		}
+		for ; n > 0; n-- {
+			if !first {
+				r.out = append(r.out, ',')
+			}
+			first = false
+			if t.kind == "map" {
+				key, err := r.bytes()
+				if err != nil {
+					return err
+				}
+				r.out = append(appendQuoted(r.out, key), ':')
+			}
+			if t.items.kind == "null" && len(r.in) == 0 {
+				return errAvro // such items take no bytes: nothing bounds their number
+			}
+			if err := r.read(t.items, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// appendQuoted appends a JSON string.
+func appendQuoted(dst, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
