@@ -191,7 +191,7 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	if err != nil {
 		return err
 	}
-	if err := a.envelope.read(value); err != nil {
+	if err := a.envelope.read(value, &e.from.table); err != nil {
 		return unreadable(e, err)
 	}
 	t, err := a.table(ctx)

@@ -103,12 +103,13 @@ func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflic
 var operations = map[byte]string{'c': "INSERT", 'u': "UPDATE", 'd': "DELETE", 'r': "row of a snapshot"}
 
 // line is what an operator sees of a conflict.
-func (f *conflict) line(c *change) string {
+func (f *conflict) line(c *change, cfg *Config) string {
+	_, block := c.envelope(context.Background(), cfg)
 	what := "found no row"
 	if f.message != "" {
 		what = "was refused: " + f.message
 	}
-	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(), what, c.who(), headerOf(c.record, headerEventID))
+	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(cfg), what, whoOf(block), headerOf(c.record, headerEventID))
 }
 
 // unsettled is the end because of a conflict.
@@ -118,13 +119,13 @@ func (t *target) unsettled(c *change, found *conflict) error {
 	case "refused", "not_null_violated":
 		repair = fmt.Sprintf("make table %s of the target as the source has it, and start again", c.table.plain)
 	}
-	return Halt{found.line(c), repair}
+	return Halt{found.line(c, t.cfg), repair}
 }
 
 // tell writes a conflict into the log, and into the target with the transaction.
 func (t *target) tell(ctx context.Context, c *change, found *conflict, action string) error {
 	t.cfg.Stats.conflict()
-	t.cfg.Log.Warn(found.line(c), zap.String("action", action))
+	t.cfg.Log.Warn(found.line(c, t.cfg), zap.String("action", action))
 	return t.record(ctx, c, found, action)
 }
 
@@ -134,8 +135,8 @@ ON CONFLICT (stream, event_id, conflict) DO UPDATE SET times = o.times + 1, last
 
 // record puts a conflict into pgtee.conflicts.
 func (t *target) record(ctx context.Context, c *change, found *conflict, action string) error {
-	e := c.envelope(ctx, t.cfg)
-	who := e.who()
+	e, block := c.envelope(ctx, t.cfg)
+	who := whoOf(block)
 	user := ""
 	if who.Session != nil {
 		user = who.Session.User
@@ -144,7 +145,7 @@ func (t *target) record(ctx context.Context, c *change, found *conflict, action 
 	params := [][]byte{
 		[]byte(t.cfg.stream()), headerOf(c.record, headerEventID), []byte(found.kind), []byte(c.table.policy), []byte(action), []byte(c.table.source), jsonOrNil(key),
 		e.after, e.before, jsonOrNil([]byte(found.existing)), []byte(found.constraint), []byte(user),
-		orNil(field(e.block, "session")), orNil(field(e.block, "statement")), []byte(found.message),
+		orNil(field(block, "session")), orNil(field(block, "statement")), []byte(found.message),
 	}
 	return t.conn.ExecParams(ctx, recordConflict, params, nil, nil, nil).Read().Err
 }
@@ -156,23 +157,17 @@ func jsonOrNil(text []byte) []byte {
 	return text
 }
 
-// envelope reads the record of a change once more.
-func (c *change) envelope(ctx context.Context, cfg *Config) (e envelope) {
+// envelope reads the record of a change once more, with its block pgtee.
+func (c *change) envelope(ctx context.Context, cfg *Config) (e envelope, block []byte) {
 	value, err := cfg.payloadOf(ctx, c.record.Value)
 	if err == nil {
-		_ = e.read(value)
+		_ = e.read(value, &hint{})
 	}
-	return e
+	return e, blockOf(value)
 }
 
-func (c *change) who() who {
-	var e envelope
-	_ = e.read(payload(c.record.Value))
-	return e.who()
-}
-
-func (c *change) keyText() string {
-	key := payload(c.record.Key)
+func (c *change) keyText(cfg *Config) string {
+	key, _ := cfg.payloadOf(context.Background(), c.record.Key)
 	if !json.Valid(key) {
 		return "none"
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -14,7 +15,6 @@ type envelope struct {
 	before, after []byte // nil: none
 	schema, table []byte // as JSON strings
 	values        []byte // texts of columns that the form of the record cannot carry; nil: none
-	block         []byte // pgtee
 }
 
 var (
@@ -44,48 +44,67 @@ func orNil(value []byte) []byte {
 	return value
 }
 
-// read takes a record's value apart.
-func (e *envelope) read(value []byte) error {
+// hint is what the source block of the last record of a partition says of its table: that of the next one says the same.
+type hint struct{ text, schema, table []byte }
+
+// read takes a record's value apart. Of the block pgtee it looks at the values only: see blockOf.
+func (e *envelope) read(value []byte, h *hint) error {
 	*e = envelope{}
-	err := fields(value, func(name, value []byte) error {
-		switch string(name) {
-		case "before":
-			e.before = orNil(value)
-		case "after":
-			e.after = orNil(value)
-		case "source":
-			return fields(value, func(name, value []byte) error {
-				switch string(name) {
-				case "schema":
-					e.schema = value
-				case "table":
-					e.table = value
-				}
-				return nil
-			})
-		case "op":
-			if len(value) == 3 {
-				e.op = value[1]
-			}
-		case "pgtee":
-			e.block = orNil(value)
+	s := scanner{text: value}
+	if !s.take('{') {
+		return errEnvelope
+	}
+	for e.op == 0 {
+		name, err := s.string()
+		if err != nil || !s.take(':') {
+			return errEnvelope
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		field, err := s.value()
+		if err != nil {
+			return errEnvelope
+		}
+		switch string(name) {
+		case `"before"`:
+			e.before = orNil(field)
+		case `"after"`:
+			e.after = orNil(field)
+		case `"source"`:
+			if err := e.readSource(field, h); err != nil {
+				return err
+			}
+		case `"op"`:
+			if len(field) == 3 {
+				e.op = field[1]
+			}
+		}
+		if !s.take(',') {
+			break
+		}
 	}
 	if e.op == 0 || e.schema == nil || e.table == nil {
 		return errEnvelope
 	}
-	if bytes.Contains(e.block, valuesField) {
-		e.values = orNil(field(e.block, "values"))
+	if bytes.Contains(value[s.at:], valuesField) {
+		e.values = orNil(field(blockOf(value), "values"))
 	}
 	return nil
 }
 
+func (e *envelope) readSource(source []byte, h *hint) error {
+	if h.text != nil && bytes.Contains(source, h.text) {
+		e.schema, e.table = h.schema, h.table
+		return nil
+	}
+	e.schema, e.table = bytes.Clone(field(source, "schema")), bytes.Clone(field(source, "table"))
+	*h = hint{slices.Concat([]byte(`,"schema":`), e.schema, []byte(`,"table":`), e.table, []byte(`,"txId":`)), e.schema, e.table}
+	return nil
+}
+
+// blockOf is the block pgtee of a record's value, nil if it has none.
+func blockOf(value []byte) []byte { return orNil(field(value, "pgtee")) }
+
 var (
-	valuesField = []byte(`"values":`)
+	valuesField = []byte(`"values":{`)
 	errEnvelope = Halt{"the records are no change events of Debezium's shape", "start the publisher with --envelope debezium (its default)"}
 )
 
@@ -110,8 +129,8 @@ type who struct {
 	Via string `json:"via"`
 }
 
-func (e *envelope) who() (w who) {
-	_ = json.Unmarshal(e.block, &w)
+func whoOf(block []byte) (w who) {
+	_ = json.Unmarshal(block, &w)
 	return w
 }
 

@@ -26,6 +26,8 @@ func Run(ctx context.Context, cfg Config) error {
 			return nil
 		}
 		if done && err == nil {
+			v := cfg.Stats.Values()
+			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
 			return r.halted
 		}
 		var suspected suspicion

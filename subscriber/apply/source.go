@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,6 +44,8 @@ type partition struct {
 	paused   bool
 	lacking  bool
 	index    int // in the heap; -1: it has nothing in its queue
+
+	table hint // of its last record
 }
 
 // source reads the topics, and hands out their records in the order of the source's commits, as far as a watermark allows. It is
@@ -57,20 +60,21 @@ type source struct {
 	heap       []*partition
 	lacking    int // partitions that have to be read on before anything may be taken
 	bytes      int
-	paused     bool
 	mark       LSN
 	fromStart  bool            // what is gone of the topics is not missed
 	strangers  map[string]bool // topics with records that are not of this slot
 }
 
 const (
-	maxQueuedBytes = 24 << 20 // of records that were read and not taken
-	fetchBytes     = 4 << 20
+	maxQueuedBytes = 24 << 20 // of records that were read and not taken, all partitions together
+	minQueuedBytes = 512 << 10
+	fetchBytes     = 2 << 20                // compressed
+	fetchWait      = 100 * time.Millisecond // a partition that is read on waits for the fetch that goes on without it
 )
 
 // open makes a source that goes on at the offsets that the target holds.
 func (c *Config) open(slot string, floor LSN, offsets map[string][]int64) (*source, error) {
-	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/2), kgo.MaxConcurrentFetches(2))
+	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/4), kgo.FetchMaxWait(fetchWait))
 	if err != nil {
 		return nil, err
 	}
@@ -268,31 +272,31 @@ func headerOf(record *kgo.Record, name string) []byte {
 	return nil
 }
 
-// throttle keeps what waits within bounds: partitions that have something are not read on.
+// throttle keeps what waits within bounds: a partition that has its share is not read on until half of it is taken.
 func (s *source) throttle() {
-	switch {
-	case s.bytes > maxQueuedBytes:
-		some := map[string][]int32{}
-		s.each(func(p *partition) {
-			if !p.paused && p.head < len(p.queue) {
-				p.paused = true
-				some[p.topic] = append(some[p.topic], p.number)
-			}
-		})
-		if len(some) > 0 {
-			s.paused = true
-			s.client.PauseFetchPartitions(some)
+	share := max(maxQueuedBytes/max(1, len(s.heap)+s.lacking), minQueuedBytes)
+	var full, short map[string][]int32
+	note := func(some *map[string][]int32, p *partition) {
+		if *some == nil {
+			*some = map[string][]int32{}
 		}
-	case s.paused && s.bytes < maxQueuedBytes/2:
-		some := map[string][]int32{}
-		s.each(func(p *partition) {
-			if p.paused {
-				p.paused = false
-				some[p.topic] = append(some[p.topic], p.number)
-			}
-		})
-		s.paused = false
-		s.client.ResumeFetchPartitions(some)
+		(*some)[p.topic] = append((*some)[p.topic], p.number)
+	}
+	s.each(func(p *partition) {
+		switch {
+		case !p.paused && p.bytes > share:
+			p.paused = true
+			note(&full, p)
+		case p.paused && p.bytes < share/2:
+			p.paused = false
+			note(&short, p)
+		}
+	})
+	if full != nil {
+		s.client.PauseFetchPartitions(full)
+	}
+	if short != nil {
+		s.client.ResumeFetchPartitions(short)
 	}
 }
 
@@ -330,7 +334,7 @@ func (s *source) take() {
 	p.head++
 	if p.head == len(p.queue) {
 		p.queue, p.head = p.queue[:0], 0
-		if p.paused && s.paused { // it may be the one that all wait for
+		if p.paused { // it may be the one that all wait for
 			p.paused = false
 			s.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}})
 		}

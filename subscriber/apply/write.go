@@ -263,10 +263,10 @@ func (t *target) sendGroup(pipeline *pgconn.Pipeline, b *batch, p phase, g *grou
 
 var binaryFormat = []int16{1}
 
-// textOID is that of type text; maxTextArray is PostgreSQL's limit of an allocation.
-const textOID = 25
+const textOID = 25 // pg_type.dat
 
 // params are arrays of texts in binary form, a column each: those of the keys, then those of the columns that are set or inserted.
+// They are valid until the next call.
 func (t *target) params(b *batch, g *group, rows []int32, keys, values, setting bool) [][]byte {
 	columns := g.columns
 	if setting {
@@ -279,9 +279,12 @@ func (t *target) params(b *batch, g *group, rows []int32, keys, values, setting 
 	if values {
 		n += len(columns)
 	}
-	params := make([][]byte, n)
+	for len(t.scratch) < n {
+		t.scratch = append(t.scratch, nil)
+	}
+	params := t.scratch[:n] // a pipeline copies what it is given
 	for i := range params {
-		params[i] = beginArray(make([]byte, 0, 20+len(rows)*12), len(rows))
+		params[i] = beginArray(params[i][:0], len(rows))
 	}
 	for _, i := range rows {
 		at := 0
