@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,9 @@ type Assembler struct {
 	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
 	witness    *witness
 	encoding   *Encoding
+
+	skipApplied bool // leave out what `pgtee apply` has written
+	skipping    bool // the transaction between Begin and Commit is of that kind
 
 	message pgoutput.Message
 	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
@@ -111,8 +115,18 @@ func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {
 		return a.commit(&m.Commit)
 	case pgoutput.KindRelation:
 		a.relation(m.Relation)
+		return nil, nil
 	case pgoutput.KindType:
 		a.types[m.Type.OID] = typeName{a.encoding.String(string(m.Type.Schema)), a.encoding.String(string(m.Type.Name))}
+		return nil, nil
+	case pgoutput.KindOrigin:
+		a.skipping = a.skipApplied && bytes.HasPrefix(m.Origin.Name, []byte(AppliedOrigin))
+		return nil, nil
+	}
+	if a.skipping {
+		return nil, nil
+	}
+	switch m.Kind {
 	case pgoutput.KindInsert, pgoutput.KindUpdate, pgoutput.KindDelete:
 		return nil, a.row(lsn, Op(m.Kind), &m.Row)
 	case pgoutput.KindTruncate:
@@ -120,15 +134,18 @@ func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {
 	case pgoutput.KindLogical:
 		return nil, a.logical(lsn, &m.Logical)
 	}
-	return nil, nil // Origin: where a transaction came from does not matter here
+	return nil, nil
 }
+
+// AppliedOrigin begins the names of the replication origins of transactions that `pgtee apply` has written.
+const AppliedOrigin = "pgtee apply "
 
 func (a *Assembler) begin(b *pgoutput.Begin) error {
 	if a.current != nil {
 		return fmt.Errorf("transaction %d begins inside transaction %d", b.XID, a.current.XID)
 	}
 	a.memory.begin()
-	a.ordinal, a.author, a.binding = 0, author{note: nobody}, binding{}
+	a.ordinal, a.author, a.binding, a.skipping = 0, author{note: nobody}, binding{}, false
 	a.current = &Transaction{XID: b.XID, CommitLSN: b.CommitLSN, CommitTime: b.CommitTime, Bytes: transactionBytes}
 	return nil
 }

@@ -25,6 +25,10 @@ type StreamConfig struct {
 	// Unverified.
 	Keys []MasterKey
 
+	// SkipApplied leaves out what `pgtee apply` has written here: of databases that apply each other's streams, each
+	// publishes its own.
+	SkipApplied bool
+
 	answerTimeout time.Duration // 0: the constant
 }
 
@@ -106,6 +110,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 func newAssembler(system System, cfg StreamConfig) *Assembler {
 	a := NewAssembler(system.ConfirmedFlush, cfg.PartBytes, cfg.Keys)
 	a.noTriggers, a.witness, a.encoding = !system.Triggers, newWitness(system.secret), system.encoding
+	a.skipApplied = cfg.SkipApplied
 	return a
 }
 

@@ -33,6 +33,7 @@ type publisherFlags struct {
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
 	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if that is SQL_ASCII or not what its bytes are: UTF8, LATIN1, WIN1252, or another one of one byte per character. A byte that has no character in it is published as one of private use, U+F700 above it." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
+	SkipApplied    bool          `help:"Do not publish what pgtee apply has written here, with a replication origin: for databases that apply each other's streams."`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -176,7 +177,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
-	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Encoding: f.SourceEncoding, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys}}
+	slot := outbox.StandBy{StreamConfig: outbox.StreamConfig{ConnString: s.connString, Encoding: f.SourceEncoding, Slot: s.slot, PartBytes: f.PartBytes, RowBytes: f.rowBytes(), Keys: keys, SkipApplied: f.SkipApplied}}
 	open := func(ctx context.Context) (publisher.Source, error) {
 		stream, err := slot.Open(ctx)
 		if err != nil {

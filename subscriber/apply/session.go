@@ -28,6 +28,9 @@ func Run(ctx context.Context, cfg Config) error {
 		if done && err == nil {
 			v := cfg.Stats.Values()
 			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
+			if u := cfg.Until; r.halted == nil && u != nil && u.XID != 0 && !u.passed {
+				return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that Kafka holds is applied", u.XID), "take its id from the audit topic (`pgtee subscribe --json`)"}
+			}
 			return r.halted
 		}
 		var suspected suspicion
@@ -84,13 +87,16 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	if err := t.takeTurn(ctx); err != nil {
 		return false, err
 	}
+	if err := t.setOrigin(ctx); err != nil {
+		return false, err
+	}
 	w, first, err := cfg.watch(ctx)
 	if err != nil {
 		return false, err
 	}
 	p, err := t.fence(ctx)
 	if err == nil {
-		err = check(&p, first)
+		err = check(&p, first, cfg.Until)
 	}
 	if err != nil {
 		w.client.Close()
@@ -124,10 +130,14 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 }
 
 // check compares where the target is with what Kafka holds.
-func check(p *position, first *progress) error {
+func check(p *position, first *progress, until *Until) error {
 	switch {
+	case until != nil && until.LSN > first.EndLSN || until != nil && until.Before > first.EndLSN:
+		return Halt{fmt.Sprintf("Kafka holds the source up to %s: the moment is not there yet", first.EndLSN), "let the publisher catch up, or name an earlier moment"}
 	case p.fresh:
 		return nil
+	case until.before(p.end):
+		return Halt{fmt.Sprintf("the target is at %s, behind the moment", p.end), "restore into an empty database"}
 	case p.systemID != "" && first.SystemID != p.systemID:
 		return Halt{fmt.Sprintf("the stream comes from server %s now, the target was made from %s", first.SystemID, p.systemID),
 			"apply into an empty target, or under another --stream"}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
 )
 
 // target is the database that is written to, over one connection.
@@ -20,6 +22,7 @@ type target struct {
 	prepared map[string]string // statement names by their SQL
 	inside   bool              // a transaction is open
 	replica  bool              // triggers and foreign keys are off
+	origin   bool              // what is written carries a replication origin
 	version  int
 	user     string
 
@@ -193,6 +196,38 @@ const (
 WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_catalog.pg_backend_pid() AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8) = pg_catalog.hashtextextended('pgtee apply ' || $1, 0)`
 )
+
+// setOrigin gives what this session writes a replication origin, so that publishers and subscriptions of the target can tell it from
+// what is written there first. Where that is not granted, or the server keeps no origins, nothing tells.
+func (t *target) setOrigin(ctx context.Context) error {
+	name := outbox.AppliedOrigin + t.cfg.stream()
+	const known = "SELECT coalesce(pg_catalog.pg_replication_origin_oid($1), 0)::pg_catalog.text"
+	rows, err := query(ctx, t.conn, known, name)
+	if err == nil && rows[0][0] == "0" {
+		_, err = query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_create($1)", name)
+	}
+	for range 50 { // the predecessor's connection may take a moment to end
+		if err == nil {
+			_, err = query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", name)
+		}
+		if sqlState(err) != "55006" {
+			break
+		}
+		err = nil
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(turnPause):
+		}
+	}
+	switch sqlState(err) {
+	case "42501", "53400", "55000", "55006":
+		t.cfg.Log.Debug("no replication origin", zap.Error(err))
+		return nil
+	}
+	t.origin = err == nil
+	return err
+}
 
 // turnPause is how often a lock is asked for.
 const turnPause = 200 * time.Millisecond
