@@ -132,3 +132,39 @@ func TestApplyRefuses(t *testing.T) {
 		t.Errorf("a target that is ahead: exits with %d:\n%s", code, out)
 	}
 }
+
+// --check tells what is missing with the command that repairs it; when that is run, nothing is missing.
+func TestApplyCheck(t *testing.T) {
+	a := newApplied(t, conflictSchema)
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')", "INSERT INTO p VALUES (1, 1)")
+	a.Drain()
+	a.ExecTarget("CREATE ROLE checked LOGIN", "CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "ALTER TABLE t DISABLE TRIGGER mine")
+	t.Cleanup(func() { a.Exec("DROP OWNED BY checked"); a.ExecTarget("DROP OWNED BY checked", "DROP ROLE checked") })
+	url := strings.Replace(a.targetURL(), "postgres@", "checked@", 1)
+	check := []string{"apply", "--check", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", url}
+	out, code := a.Pgtee(check...)
+	for _, part := range []string{"GRANT USAGE ON SCHEMA mark TO", "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON public.t TO \"checked\"", "GRANT SET ON PARAMETER session_replication_role TO checked", "pg_replication_origin_create"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("does not tell %q", part)
+		}
+	}
+	if code != 2 {
+		t.Errorf("exits with %d:\n%s", code, out)
+	}
+	if !strings.Contains(out, "CREATE SCHEMA pgtee AUTHORIZATION") {
+		t.Error("does not tell how to make schema pgtee")
+	}
+	a.ExecTarget(`CREATE SCHEMA pgtee AUTHORIZATION "checked"`, "GRANT SET ON PARAMETER session_replication_role TO checked")
+	for line := range strings.Lines(out) {
+		if grant := strings.TrimSpace(line); strings.HasPrefix(grant, "GRANT ") && (strings.Contains(grant, " ON public.") || strings.Contains(grant, " mark")) {
+			a.ExecTarget(grant)
+		}
+	}
+	if out, code := a.Pgtee(check...); code != 0 {
+		t.Errorf("after the repairs it exits with %d:\n%s", code, out)
+	}
+	if out, code := a.Pgtee("apply", "--once", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", url); code != 0 {
+		t.Errorf("apply exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual("t", "p")
+}

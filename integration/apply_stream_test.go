@@ -111,9 +111,15 @@ func (a *applied) awaitSnapshot() {
 // awaitMark waits until the last mark is in the target.
 func (a *applied) awaitMark() {
 	a.t.Helper()
+	a.awaitInTarget(fmt.Sprintf("SELECT EXISTS (SELECT FROM mark.mark WHERE id = %d)::text", a.marker))
+}
+
+// awaitInTarget waits until sql, asked of the target, is true.
+func (a *applied) awaitInTarget(sql string) {
+	a.t.Helper()
 	a.must(harness.Eventually(60*time.Second, func(context.Context) error {
-		if got := a.valueAt(a.targetURL(), "SELECT coalesce(max(id), 0)::text FROM mark.mark"); got != fmt.Sprint(a.marker) {
-			return fmt.Errorf("the target is at mark %s of %d", got, a.marker)
+		if got := a.valueAt(a.targetURL(), sql); got != "true" {
+			return fmt.Errorf("%s: %s", sql, got)
 		}
 		return nil
 	}))

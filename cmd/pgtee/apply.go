@@ -32,6 +32,8 @@ type applyCommand struct {
 	From          string   `help:"Where a new stream begins: ${enum}." enum:"beginning,end" default:"beginning"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`
 	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
+	Check         bool     `help:"Tell what is missing in stream and target, with the command that repairs it; change nothing."`
+	Metrics       string   `help:"Serve /metrics, /livez and /readyz there." placeholder:"HOST:PORT"`
 	RowsPerSecond int      `help:"Most changes that are written in a second; 0: as fast as it goes." default:"0" placeholder:"N"`
 
 	to *apply.Until
@@ -48,7 +50,48 @@ func (c *applyCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
-	return exitOf(apply.Run(ctx, config))
+	if c.Check {
+		return c.check(ctx, config, term)
+	}
+	return c.apply(ctx, config, term)
+}
+
+// apply runs the applier, and tells meanwhile how far it is.
+func (c *applyCommand) apply(ctx context.Context, config apply.Config, term terminal) error {
+	stop, err := c.tell(ctx, config, term)
+	if err != nil {
+		return usage(err)
+	}
+	err = exitOf(apply.Run(ctx, config))
+	stop()
+	return err
+}
+
+// check prints what it finds; a problem is a failure.
+func (c *applyCommand) check(ctx context.Context, config apply.Config, term terminal) error {
+	findings, err := apply.Check(ctx, config)
+	if err != nil {
+		return usage(err)
+	}
+	problems := 0
+	for _, f := range findings {
+		mark := "ok     "
+		switch {
+		case f.Problem:
+			mark = "MISSING"
+			problems++
+		case f.Repair != "":
+			mark = "note   "
+		}
+		fmt.Fprintf(term.out, "%s  %s\n", mark, f.Text)
+		if f.Repair != "" {
+			fmt.Fprintf(term.out, "           %s\n", f.Repair)
+		}
+	}
+	if problems > 0 {
+		return usage(fmt.Errorf("%d things are missing: see above", problems))
+	}
+	return nil
 }
 
 // exitOf gives the error of an applier its exit code.

@@ -25,6 +25,7 @@ type commandLine struct {
 	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
 	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
 	Apply     applyCommand     `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
+	Replay    replayCommand    `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
 	Subscribe subscribeCommand `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
 	Demo      demoCommand      `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

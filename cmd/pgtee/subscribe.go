@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -13,6 +15,9 @@ type subscribeCommand struct {
 	Tables []string        `help:"Follow these tables, such as public.orders, in place of the audit stream." placeholder:"TABLE"`
 	From   subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end"`
 	JSON   bool            `help:"Print JSON lines."`
+
+	User    string `help:"Of the audit stream, print transactions of this user only, each with the moment before it for --to of pgtee replay." placeholder:"NAME"`
+	Command string `help:"... with a statement of this kind only, such as DELETE." placeholder:"COMMAND"`
 }
 
 func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
@@ -20,9 +25,26 @@ func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
+	chosen := c.User != "" || c.Command != ""
+	if chosen && len(c.Tables) > 0 {
+		return usage(errors.New("--user and --command choose transactions of the audit stream: leave --tables out"))
+	}
 	printer := subscriber.Printer{Out: term.out, JSON: c.JSON, Color: isTerminal(term.out), Audit: len(c.Tables) == 0}
 	config := subscriber.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
-	return subscriber.Follow(ctx, config, printer.Print)
+	return subscriber.Follow(ctx, config, func(e subscriber.Event) error {
+		if !chosen {
+			return printer.Print(e)
+		}
+		audit, err := subscriber.ParseAudit(e)
+		if err != nil || !audit.By(c.User, c.Command) {
+			return err
+		}
+		if err := printer.Print(e); err != nil || c.JSON {
+			return err
+		}
+		_, err = fmt.Fprintf(term.out, "%12s before:%s\n", "", e.ID)
+		return err
+	})
 }
 
 // isTerminal tells whether colours make sense: https://no-color.org

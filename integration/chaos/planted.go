@@ -31,7 +31,7 @@ var planted = map[string]harness.Bug{
 		New: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n\tif !b.more && !t.inside {\n\t\tif err := t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n"},
 	"offsets-late": {File: "subscriber/apply/target.go", // -apply: rows are committed, then the position
 		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\"",
-		New: "\tif t.inside {\n\t\tif err := t.exec(ctx, \"COMMIT\"); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tt.inside = false\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\""},
+		New: "\tif t.inside {\n\t\tif err := t.exec(ctx, \"COMMIT; SELECT pg_catalog.pg_sleep(0.05)\"); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tt.inside = false\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\""},
 	"placeholder-written": {File: "subscriber/apply/decode.go", // -apply: what the log does not repeat is taken for a value
 		Old: "case !d.whole && c.form.isUnavailable(json):",
 		New: "case !d.whole && c.form.isUnavailable(json) && c.name == \"\":"},

@@ -239,6 +239,9 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 		return nil, Halt{fmt.Sprintf("the target has no table %s.%s for %s of the stream", schema, plain, name),
 			"create it as the source has it, map it to another with --map, or leave it out with --exclude-tables " + name}
 	}
+	if err := a.target.checkTriggers(ctx, t); err != nil {
+		return nil, err
+	}
 	t.source, t.policy = name, a.cfg.policyOf(name)
 	_, own := a.loading[name]
 	_, all := a.loading[everything]

@@ -54,7 +54,7 @@ type Config struct {
 	SplitSQL      func(sql string) []Statement // nil: a text is one statement
 	Conflicts     map[string]Policy            // by glob of schema.table
 	Conflict      Policy                       // of the others
-	FireTriggers  bool                         // where session_replication_role cannot be set
+	FireTriggers  bool                         // go on although they fire: session_replication_role cannot be set
 	FromEnd       bool                         // a new stream begins with what is published from now on
 	Standby       bool                         // wait while another applier lives
 	RowsPerSecond int

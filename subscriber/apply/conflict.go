@@ -12,6 +12,7 @@ import (
 // conflict is a change that does not fit to what the target holds, by the name that PostgreSQL 18 has for it.
 type conflict struct {
 	kind       string
+	code       string // SQLSTATE; "": the server has refused nothing
 	constraint string
 	message    string // of the server
 	existing   string // JSON of the row in the way; "": none
@@ -19,7 +20,7 @@ type conflict struct {
 
 // conflictOf names what the server has refused.
 func conflictOf(c *change, refused *pgconn.PgError) *conflict {
-	found := &conflict{constraint: refused.ConstraintName, message: refused.Message}
+	found := &conflict{code: refused.Code, constraint: refused.ConstraintName, message: refused.Message}
 	if refused.Detail != "" {
 		found.message += " (" + refused.Detail + ")"
 	}
@@ -115,8 +116,10 @@ func (f *conflict) line(c *change, cfg *Config) string {
 // unsettled is the end because of a conflict.
 func (t *target) unsettled(c *change, found *conflict) error {
 	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
-	switch found.kind {
-	case "refused", "not_null_violated":
+	switch {
+	case found.code == "42501":
+		repair = fmt.Sprintf("GRANT it to %s in the target, and start again; `pgtee apply --check` lists what is needed", quoteIdentifier(t.user))
+	case found.kind == "refused", found.kind == "not_null_violated":
 		repair = fmt.Sprintf("make table %s of the target as the source has it, and start again", c.table.plain)
 	}
 	return Halt{found.line(c, t.cfg), repair}

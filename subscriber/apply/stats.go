@@ -23,6 +23,22 @@ type Values struct {
 	Conflicts    int64
 }
 
+// LagBytes is the log of the source that Kafka holds and the target does not.
+func (v Values) LagBytes() uint64 {
+	if v.Published <= v.Applied {
+		return 0
+	}
+	return uint64(v.Published - v.Applied)
+}
+
+// Lag is how long ago the last applied transaction committed, while there are later ones to apply.
+func (v Values) Lag(now time.Time) time.Duration {
+	if v.LagBytes() == 0 || v.CommitTime.IsZero() {
+		return 0
+	}
+	return now.Sub(v.CommitTime)
+}
+
 // Values returns a copy; those of nil are zero.
 func (s *Stats) Values() Values {
 	if s == nil {

@@ -13,6 +13,7 @@ import (
 // table is a table of the target, as the catalog describes it. A new version of the table is a new one.
 type table struct {
 	source  string // schema.table in the stream
+	oid     string
 	name    string // quoted for SQL
 	schema  string
 	plain   string // name without quotes
@@ -158,7 +159,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 		return nil, err
 	}
 	oid := rows[0][0]
-	t := &table{name: rows[0][1], schema: schema, plain: schema + "." + name, byName: map[string]int{}}
+	t := &table{oid: oid, name: rows[0][1], schema: schema, plain: schema + "." + name, byName: map[string]int{}}
 	if rows[0][3] == "true" {
 		return nil, Halt{fmt.Sprintf("row security applies to the user of --postgres in table %s of the target", t.plain),
 			"ALTER ROLE … BYPASSRLS, or let the owner of the table apply"}

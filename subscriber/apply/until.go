@@ -80,3 +80,8 @@ func commitOf(e event) (at time.Time, xid uint32, err error) {
 	n, _ := strconv.ParseUint(string(field(source, "txId")), 10, 32)
 	return time.UnixMicro(micros), uint32(n), nil
 }
+
+// before says whether a position is behind the moment, as far as that can be known without the records.
+func (u *Until) before(end LSN) bool {
+	return u != nil && (u.LSN != 0 && end > u.LSN || u.Before != 0 && end > u.Before)
+}

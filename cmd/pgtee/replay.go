@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// replayCommand makes a database as it was at a moment.
+type replayCommand struct {
+	applyCommand
+	To string `help:"The moment: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction, or before:EVENT-ID; it lies between two commits." required:"" placeholder:"MOMENT"`
+}
+
+func (c *replayCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
+	until, err := apply.ParseUntil(c.To)
+	if err != nil {
+		return usage(fmt.Errorf("--to: %w", err))
+	}
+	config, err := c.config(term)
+	if err != nil {
+		return usage(err)
+	}
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
+	}
+	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
+	config.Until, config.Once = until, true
+	if err := c.apply(ctx, config, term); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	v := config.Stats.Values()
+	fmt.Fprintf(term.out, "the target is as the source was before %s: %d transactions applied, the last one committed at %s\n",
+		v.Applied, v.Transactions, v.CommitTime.UTC().Format("2006-01-02T15:04:05.000000Z"))
+	return nil
+}

@@ -1,0 +1,126 @@
+package integration
+
+import (
+	"fmt"
+	"math/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// moment is one at which the tables of the source were looked at.
+type moment struct {
+	to   string // for --to
+	rows map[string]string
+}
+
+// A history drawn by chance is replayed to ten moments in it, named in each of the ways: the tables are as they were.
+func TestReplay(t *testing.T) {
+	a := newApplied(t, applySchema)
+	tables := []string{"plain", "two", "bare", "only_key"}
+	random := rand.New(rand.NewSource(7))
+	conn := a.dial(a.ProxyURL("postgres", "writer"))
+	defer conn.Close(a.ctx)
+	var moments []moment
+	for step := range 120 {
+		id := random.Intn(40)
+		sql := []string{
+			fmt.Sprintf("INSERT INTO plain (id, name, n) VALUES (%d, 'step %d', %d) ON CONFLICT (id) DO UPDATE SET name = excluded.name", id, step, step),
+			fmt.Sprintf("DELETE FROM plain WHERE id < %d", id/4),
+			fmt.Sprintf("UPDATE plain SET id = id + 1000 WHERE id = %d", id),
+			fmt.Sprintf("INSERT INTO two VALUES ('k', %d, 'c', repeat('x', 5000)) ON CONFLICT DO NOTHING", id),
+			fmt.Sprintf("UPDATE two SET c = 'step %d' WHERE b > %d", step, id),
+			fmt.Sprintf("INSERT INTO bare VALUES (%d, 'b'), (%[1]d, 'b')", id%5),
+			fmt.Sprintf("DELETE FROM bare WHERE ctid = (SELECT ctid FROM bare WHERE a = %d LIMIT 1)", id%5),
+			"TRUNCATE only_key; INSERT INTO only_key SELECT generate_series(1, " + fmt.Sprint(id) + ")",
+		}[random.Intn(8)]
+		var xid string
+		if _, err := conn.Exec(a.ctx, "BEGIN; "+sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+		a.must(conn.QueryRow(a.ctx, "SELECT coalesce(pg_current_xact_id_if_assigned()::xid::text, '')", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
+		if _, err := conn.Exec(a.ctx, "COMMIT"); err != nil {
+			t.Fatal(err)
+		}
+		if step%12 != 11 {
+			continue
+		}
+		m := moment{rows: map[string]string{}}
+		switch len(moments) % 3 {
+		case 0:
+			m.to = a.Query("SELECT pg_current_wal_insert_lsn()::text")
+		case 1:
+			m.to = a.Query(`SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+		case 2:
+			if m.to = xid; xid == "" || !a.publishes(sql) {
+				m.to = a.Query("SELECT pg_current_wal_insert_lsn()::text")
+			}
+		}
+		for _, table := range tables {
+			m.rows[table] = a.rows(a.URL(), table)
+		}
+		moments = append(moments, m)
+		time.Sleep(time.Millisecond) // commits have times of microseconds, and the next one shall be later
+	}
+	a.Drain()
+	for i, m := range moments {
+		a.replayed(fmt.Sprintf("moment%d", i), m, applySchema)
+	}
+}
+
+// publishes says whether a statement of the history surely leaves a change.
+func (a *applied) publishes(sql string) bool {
+	return strings.HasPrefix(sql, "INSERT INTO bare") || strings.HasPrefix(sql, "TRUNCATE")
+}
+
+// replayed makes an empty database, replays to the moment, and compares.
+func (a *applied) replayed(name string, m moment, schema string) {
+	a.t.Helper()
+	database := a.database + "_" + name
+	admin := a.dial(a.server.URL("postgres"))
+	defer admin.Close(a.ctx)
+	_, err := admin.Exec(a.ctx, "CREATE DATABASE "+database)
+	a.must(err)
+	defer admin.Exec(a.ctx, "DROP DATABASE "+database+" WITH (FORCE)")
+	other := &applied{a.runner, database}
+	other.ExecTarget(schema + "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);")
+	out, code := a.Pgtee("replay", "--to", m.to, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", other.targetURL())
+	if code != 0 || !strings.Contains(out, "the target is as the source was before") {
+		a.t.Errorf("replay --to %s exits with %d:\n%s", m.to, code, out)
+		return
+	}
+	for table, want := range m.rows {
+		if got := a.rows(other.targetURL(), table); got != want {
+			a.t.Errorf("--to %s: %s is\n%.1000s\nand was\n%.1000s", m.to, table, got, want)
+		}
+	}
+}
+
+// The moment before a DELETE is found in the audit stream by who did it.
+func TestReplayBeforeADelete(t *testing.T) {
+	const schema = "CREATE TABLE t (id int PRIMARY KEY, v text);"
+	a := newApplied(t, schema)
+	a.Write("INSERT INTO t SELECT i, 'v' FROM generate_series(1, 10) AS i", "UPDATE t SET v = 'w' WHERE id > 5")
+	want := map[string]string{"t": a.rows(a.URL(), "t")}
+	a.Write("DELETE FROM t WHERE id > 2")
+	a.Write("INSERT INTO t VALUES (100, 'later')")
+	a.Drain()
+	p := a.process("subscribe", "subscribe", "--kafka", a.broker.Address, "--prefix", a.prefix, "--from", "beginning", "--user", "postgres", "--command", "delete")
+	found := ""
+	for range 100 {
+		if _, after, ok := strings.Cut(p.Log(), "before:"); ok && strings.Contains(after, "\n") {
+			found = "before:" + strings.TrimSpace(after[:strings.Index(after, "\n")])
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if found == "" || strings.Contains(p.Log(), "INSERT") {
+		t.Fatalf("subscribe --command delete prints %q", p.Log())
+	}
+	a.replayed("before", moment{found, want}, schema)
+	if out, code := a.Pgtee("replay", "--to", "FFFFFFFF/0", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL()); code != 3 || !strings.Contains(out, "the moment is not there yet") {
+		t.Errorf("a moment that is not there yet: exits with %d: %s", code, out)
+	}
+}

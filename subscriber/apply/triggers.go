@@ -1,0 +1,25 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+)
+
+// firingQuery lists what of a table would change rows by itself while session_replication_role is origin: triggers of users, and
+// foreign keys of others that cascade.
+const firingQuery = `SELECT 'trigger ' || pg_catalog.quote_ident(t.tgname) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+UNION ALL SELECT 'foreign key ' || pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_constraint AS c
+WHERE c.contype = 'f' AND c.confrelid = $1::pg_catalog.oid AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))`
+
+// checkTriggers halts where a table would be changed twice: by the stream, and by the target's own trigger.
+func (t *target) checkTriggers(ctx context.Context, table *table) error {
+	if t.replica || t.cfg.FireTriggers {
+		return nil
+	}
+	rows, err := query(ctx, t.conn, firingQuery, table.oid)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return Halt{fmt.Sprintf("%s of the target would do once more what the stream has of table %s already", rows[0][0], table.plain),
+		t.grantReplica() + ", disable it, or start with --fire-triggers"}
+}
