@@ -32,6 +32,7 @@ type assembler struct {
 	tables  map[string]*table
 	absent  map[string]bool // tables that are not to be applied
 	loading map[string]string
+	touched map[string]string // names by OID
 	name    []byte
 
 	batch  *batch
@@ -246,7 +247,7 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	_, own := a.loading[name]
 	_, all := a.loading[everything]
 	t.loading = own || all
-	a.tables[name] = t
+	a.tables[name], a.touched[t.oid] = t, t.name
 	return t, nil
 }
 

@@ -17,7 +17,16 @@ import (
 // Run applies until ctx ends, which is no error, until what was asked for is reached, or until a human must act: then the
 // error is a Halt. Every other error is tried again from where the target is.
 func Run(ctx context.Context, cfg Config) error {
-	r := runner{cfg: &cfg}
+	r := runner{cfg: &cfg, touched: map[string]string{}}
+	err := r.run(ctx)
+	if err == nil {
+		r.moveSequences(ctx)
+	}
+	return err
+}
+
+func (r *runner) run(ctx context.Context) error {
+	cfg := r.cfg
 	failures := 0
 	for {
 		began := time.Now()
@@ -67,6 +76,8 @@ type runner struct {
 	careful LSN // transactions up to that commit are written change by change
 	suspect LSN // last transaction of the batch that failed
 	once    LSN // Config.Once: what Kafka held at the start
+
+	touched map[string]string // tables of the target that were written to: names by OID
 
 	stop   *Until // before what it halts at
 	halted error  // why, once what comes before is applied
@@ -163,7 +174,7 @@ func (r *runner) assembler(s *source, t *target, p *position, first *progress) *
 	}
 	a := &assembler{
 		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
-		batch: newBatch(), spare: newBatch(), work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
+		batch: newBatch(), spare: newBatch(), touched: r.touched, work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
 		pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
 	}
 	a.batch.last, a.batch.end = p.end, p.end

@@ -17,13 +17,17 @@ type phase byte
 const (
 	deletes  phase = iota // rows that must be there
 	purges                // rows that may be there
-	ghosts                // rows that must not be there
 	updates               // rows that must be there
 	mendings              // rows that may be there
+	ghosts                // rows that must not be there
 	upserts
 	inserts
 	phases
 )
+
+// removes says whether a phase deletes rows, and needs no values; byKey whether it finds rows by their keys.
+func (p phase) removes() bool { return p == deletes || p == purges || p == ghosts }
+func (p phase) byKey() bool   { return p < upserts }
 
 var phasesOf = [...][]phase{
 	inserted: {inserts}, updated: {updates}, deleted: {deletes}, replaced: {deletes, inserts}, transient: {ghosts},
@@ -76,7 +80,7 @@ func (g *groups) sort(b *batch) {
 
 func (g *groups) put(p phase, part *tableBatch, i int, row *netRow) {
 	g.key = append(g.key[:0], byte(p), 0)
-	if p >= updates {
+	if !p.removes() {
 		if row.moved {
 			g.key[1] = 1
 		}
@@ -244,7 +248,7 @@ func (t *target) sendGroup(pipeline *pgconn.Pipeline, b *batch, p phase, g *grou
 				continue
 			}
 			isDelete := strings.HasPrefix(sql, "DELETE")
-			params := t.params(b, g, rows, p < upserts || isDelete, !isDelete && p >= updates, p == updates || p == mendings)
+			params := t.params(b, g, rows, p.byKey() || isDelete, !isDelete && !p.removes(), p == updates || p == mendings)
 			for _, param := range params {
 				*sent += len(param)
 			}
