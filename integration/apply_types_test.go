@@ -72,3 +72,36 @@ func (a *applied) valueAt(url, sql string) (value string) {
 	}
 	return value
 }
+
+// Avro keys and values are read as the JSON that they were made from; names that Avro does not allow are found again.
+func TestApplyAvro(t *testing.T) {
+	registry := must(t, sharedRegistry)
+	avro := []string{"--format", "avro", "--schema-registry", registry.URL()}
+	a := newApplied(t, applySchema+`CREATE TABLE odd ("the id" int PRIMARY KEY, "größe" numeric, v float8[]);`, avro...)
+	a.Write("INSERT INTO plain SELECT i, 'name '||i, i/3.0, now(), '{}', ARRAY['a', NULL] FROM generate_series(1, 300) AS i", "UPDATE plain SET id = -id, n = NULL WHERE id % 7 = 0", "DELETE FROM plain WHERE id % 5 = 0",
+		"INSERT INTO two SELECT 'k'||i, i, 'c', repeat(md5(i::text), 200) FROM generate_series(1, 20) AS i", "UPDATE two SET c = 'touched'",
+		"INSERT INTO odd VALUES (1, 'NaN', '{1.5,NaN,-Infinity}'), (2, 3.25, NULL)", "UPDATE odd SET \"größe\" = 7 WHERE \"the id\" = 2",
+		"INSERT INTO bare VALUES (1, NULL)", "DELETE FROM bare")
+	a.Exec("INSERT INTO mark.mark VALUES (1)")
+	a.awaitRecords("mark.mark", 1)
+	if out, code := a.Pgtee(a.applyArgs("--once", "--schema-registry", registry.URL())...); code != 0 {
+		t.Fatalf("apply exits with %d: %s", code, out)
+	}
+	a.ExpectEqual("plain", "two", "odd", "bare")
+	if out, code := a.Pgtee(a.applyArgs("--once", "--stream", "other")...); code != 3 || !strings.Contains(out, "add --schema-registry") {
+		t.Errorf("without a registry apply exits with %d: %s", code, out)
+	}
+}
+
+// What the log does not repeat stays as it is in the target, of types that have no sign for it too.
+func TestApplyLeavesUnchangedValues(t *testing.T) {
+	const schema = `CREATE TABLE wide (id int PRIMARY KEY, n int, t text, b bytea, a text[], f float8[], i int[], num numeric, p path, j jsonb);
+		DO $$ DECLARE c text; BEGIN FOREACH c IN ARRAY '{t,b,a,f,i,num,p,j}'::text[] LOOP EXECUTE format('ALTER TABLE wide ALTER COLUMN %I SET STORAGE EXTERNAL', c); END LOOP; END $$;`
+	a := newApplied(t, schema)
+	a.Write(`INSERT INTO wide SELECT g, 0, repeat('t', 9000), decode(repeat('ab', 9000), 'hex'), array_fill('x'::text, ARRAY[2000]), array_fill(1.5::float8, ARRAY[2000]), array_fill(7, ARRAY[3000]),
+		('1' || repeat('23', 6000))::numeric, ('[' || repeat('(1,2),', 900) || '(3,4)]')::path, jsonb_build_object('k', repeat('j', 9000)) FROM generate_series(1, 6) AS g`)
+	a.ExpectApplied()
+	a.Write("UPDATE wide SET n = n + 1", "UPDATE wide SET id = id + 100 WHERE id < 3", "UPDATE wide SET f = NULL, num = NULL WHERE id = 4")
+	a.ExpectApplied()
+	a.ExpectEqual("wide")
+}
