@@ -129,7 +129,7 @@ func TestOldRowsOfPartitions(t *testing.T) {
 // Of a type that nobody knows any more the log has the name: of a domain that of its base type.
 func TestTypesByName(t *testing.T) {
 	for name, want := range map[string]string{
-		"pg_catalog.int4": "7", "pg_catalog._int4": `[7]`, "public.hstore": `"{\"a\":\"1\"}"`, "public._mood": `["sad"]`, "public.mood": `"sad"`, ".": `"7"`,
+		"pg_catalog.int4": "7", "pg_catalog._int4": `[7]`, "public.hstore": `"{\"a\":\"1\"}"`, "public._mood": `["sad"]`, "public.mood": `"sad"`, ".": `"7"`, ".int8": "7",
 	} {
 		schema, base, _ := strings.Cut(name, ".")
 		value := map[string]string{"pg_catalog._int4": "{7}", "public.hstore": `"a"=>"1"`, "public._mood": "{sad}", "public.mood": "sad"}[name]

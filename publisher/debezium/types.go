@@ -246,7 +246,7 @@ func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
 // named makes the best of a name: of a domain the log names the base type, of an array its elements by a _ in front. What says nothing is text.
 func (c *codecs) named(schema, name string) (codec, error) {
 	element, isArray := strings.CutPrefix(name, "_")
-	if oid := builtins[element]; schema == "pg_catalog" && oid != 0 {
+	if oid := builtins[element]; (schema == "" || schema == "pg_catalog") && oid != 0 { // the log leaves the name of pg_catalog out
 		if isArray {
 			return c.array(oid, -1, delimiterOf(oid))
 		}
