@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,13 +81,32 @@ func (s *pass) stop() error {
 	return s.publisher.Stop(syscall.SIGTERM, 30*time.Second) // its exit code is 1 if it was not up yet
 }
 
+// copied reports whether one of the publishers of this pass has ended its copy.
+func (s *pass) copied() bool {
+	logs, _ := filepath.Glob(filepath.Join(s.run.dir, "publish-"+s.topics.prefix+"-*.log"))
+	return slices.ContainsFunc(logs, func(name string) bool {
+		text, err := os.ReadFile(name)
+		return err == nil && strings.Contains(string(text), "snapshot ended")
+	})
+}
+
+// whileCopied has the players act until the copy has ended.
+func (s *pass) whileCopied(ctx context.Context, players []*script) error {
+	for began := time.Now(); !s.copied() && time.Since(began) < copyTime; time.Sleep(250 * time.Millisecond) {
+		if err := acts(ctx, s.place, players, 1, 3, 0, len(s.place.tables)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // disturb kills and restarts the publisher until ctx ends.
 func (s *pass) disturb(ctx context.Context, r *rand.Rand) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Second + time.Duration(r.IntN(3000))*time.Millisecond):
+		case <-time.After(2*time.Second + time.Duration(r.IntN(5000))*time.Millisecond):
 		}
 		if err := s.alive(); err != nil {
 			return err

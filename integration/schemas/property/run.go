@@ -40,7 +40,8 @@ const (
 	scripts     = 2 // sessions that write at the same time
 	actsOfTable = 12
 
-	markTime  = time.Minute      // until the last commit is in Kafka
+	copyTime  = 20 * time.Second // how long people write while tables are copied, at most
+	markTime  = 3 * time.Minute  // until the last commit is in Kafka
 	equalTime = 15 * time.Second // and until what is copied is, too
 )
 
@@ -189,7 +190,10 @@ func (r *Run) first(ctx context.Context, p *place, players []*script, random *ra
 		if err := create(ctx, p, players, half, len(p.tables)); err != nil {
 			return err
 		}
-		return acts(ctx, p, players, actsOfTable, 10, 0, len(p.tables))
+		if err := acts(ctx, p, players, actsOfTable, 10, 0, len(p.tables)); err != nil {
+			return err
+		}
+		return s.whileCopied(ctx, players)
 	})
 	if err != nil {
 		return err
@@ -231,7 +235,7 @@ func (r *Run) second(ctx context.Context, p *place, players []*script) error {
 		return err
 	}
 	defer func() { s.publisher.Kill() }()
-	if err := acts(ctx, p, players, actsOfTable/2, 5, 0, len(p.tables)); err != nil {
+	if err := s.whileCopied(ctx, players); err != nil {
 		return err
 	}
 	if err := s.judge(ctx, players[0]); err != nil {

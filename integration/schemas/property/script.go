@@ -153,7 +153,7 @@ func (t *table) next() string {
 
 // bulk inserts many rows, so that to copy the table takes a while.
 func (s *script) bulk(t *table) string {
-	const rows = 200
+	const rows = 80
 	first := *s.next + 1
 	*s.next += rows
 	var names, values []string
