@@ -52,7 +52,7 @@ var (
 		Old: "if p.Timeline == s.Timeline {",
 		New: "if true {"}
 	listTablesOnly = []harness.Bug{
-		{File: "outbox/publication.go", Old: "\tif server.superuser {\n\t\treturn \"FOR ALL TABLES\"", New: "\tif false {\n\t\treturn \"FOR ALL TABLES\""},
+		{File: "outbox/publication.go", Old: "const all = \"FOR ALL TABLES\"", New: "const all = \"FOR TABLE ONLY pgtee.outbox, ONLY pgtee.outbox_0, ONLY pgtee.outbox_1, ONLY pgtee.outbox_2\""},
 		{File: "outbox/sql/capture.sql", Old: "    FOREACH publication IN ARRAY publications LOOP",
 			New: "    PERFORM pgtee.alter('ALTER PUBLICATION pgtee_rows ADD TABLE ONLY ' || name);\n    FOREACH publication IN ARRAY publications LOOP"},
 	}

@@ -17,7 +17,7 @@ import (
 
 // A pooler on either side of the proxy changes no result. Before the server it hides which process serves a session: then the notes are
 // neither verified nor false.
-func TestPooler(t *testing.T) {
+func TestPoolerOnEitherSide(t *testing.T) {
 	for _, mode := range []string{"session", "transaction"} {
 		for _, outbox := range []string{"table", "message"} {
 			t.Run(mode+" "+outbox, func(t *testing.T) {

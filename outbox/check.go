@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,11 +46,13 @@ func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgCon
 
 // serverState is what setup and check need to know of a server and one of its databases.
 type serverState struct {
-	version      int // server_version_num
-	database     string
-	user         string
-	superuser    bool
-	replication  bool // may create slots
+	version     int // server_version_num
+	database    string
+	user        string
+	superuser   bool
+	replication bool  // may use slots: as its role says, or as the server lets it
+	refusal     error // what the server says of that; nil: it was not asked
+	service
 	creator      bool // may create schemas in this database
 	walLevel     string
 	maxSlots     int
@@ -106,9 +109,10 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) (*server
 	return s, nil
 }
 
-func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, _ SetupConfig) error {
+func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) error {
 	got, err := rows(ctx, conn, `
-		SELECT current_setting('server_version_num'), current_database(), current_user, r.rolsuper, r.rolreplication,
+		SELECT current_setting('server_version_num'), current_database(), current_user, r.rolsuper,
+		       r.rolsuper OR r.rolreplication OR EXISTS (SELECT FROM pg_roles AS m WHERE m.rolname = 'rds_replication' AND pg_has_role(m.oid, 'USAGE')),
 		       has_database_privilege(current_database(), 'CREATE'),
 		       current_setting('wal_level'), current_setting('max_replication_slots'),
 		       (SELECT count(*) FROM pg_replication_slots), current_setting('max_wal_senders'),
@@ -125,7 +129,7 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, _ 
 	row := got[0]
 	s.version, _ = strconv.Atoi(row[0])
 	s.database, s.user = row[1], row[2]
-	s.superuser, s.replication, s.creator = row[3] == "t", row[4] == "t" || row[3] == "t", row[5] == "t"
+	s.superuser, s.replication, s.creator = row[3] == "t", row[4] == "t", row[5] == "t"
 	s.walLevel = row[6]
 	s.maxSlots, _ = strconv.Atoi(row[7])
 	s.usedSlots, _ = strconv.Atoi(row[8])
@@ -133,6 +137,16 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, _ 
 	s.keepSize, s.syncSlots = row[10], row[11]
 	s.standbys, _ = strconv.Atoi(row[12])
 	s.recovery = row[13] == "t"
+	if s.service, err = findService(ctx, conn); err != nil {
+		return err
+	}
+	may, err := mayReplicate(ctx, cfg.ConnString)
+	if errors.Is(err, errPooler) {
+		return err
+	}
+	if !s.replication {
+		s.replication, s.refusal = may, err
+	}
 	return nil
 }
 
@@ -241,20 +255,20 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"schema pgtee belongs to %s: a superuser must not run its functions", s.untrusted)
 	}
 	if s.walLevel != "logical" {
-		r.problem("run ALTER SYSTEM SET wal_level = 'logical' and restart the server", "wal_level is %s, logical decoding needs logical", s.walLevel)
+		r.problem(s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, logical decoding needs logical", s.walLevel)
 	}
 	if !s.replication {
-		r.problem(fmt.Sprintf("run ALTER ROLE %s REPLICATION as a superuser", s.user), "role %s may not use replication slots", s.user)
+		r.problem(s.letReplicate(s.user), "role %s may not use replication slots: %v", s.user, s.refusal)
 	}
 	if !s.creator && !s.installed {
 		r.problem(fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s may not create schema pgtee", s.user)
 	}
 	if s.slot == nil && s.usedSlots >= s.maxSlots {
-		r.problem(fmt.Sprintf("run ALTER SYSTEM SET max_replication_slots = %d and restart the server, or drop a slot that nobody uses", s.maxSlots+5),
+		r.problem(s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
 			"all %d replication slots are taken", s.maxSlots)
 	}
 	if s.maxSenders == 0 {
-		r.problem("run ALTER SYSTEM SET max_wal_senders = 10 and restart the server", "max_wal_senders is 0")
+		r.problem(s.set("max_wal_senders", "10", "restart the server"), "max_wal_senders is 0")
 	}
 	s.reportSlot(cfg, &r)
 	for _, table := range s.generated {
@@ -268,7 +282,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"table %s has no key, and --no-allow-unkeyed refuses such tables", table)
 	}
 	if s.keepSize == "-1" {
-		r.warn("run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
+		r.warn(s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
 	}
 	if s.timescale {

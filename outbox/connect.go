@@ -16,10 +16,10 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	if err != nil {
 		return nil, err // pgconn masks the password
 	}
+	OwnSettings(config)
 	config.RuntimeParams["application_name"] = "pgtee"
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
-	config.RuntimeParams["default_transaction_read_only"] = "off"
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, connectError(config, err)
@@ -40,6 +40,9 @@ func connectError(config *pgconn.Config, err error) error {
 	if !errors.As(err, &pgErr) {
 		return fmt.Errorf("cannot reach %s: is it running, and are host and port of --postgres right? (%w)", where, oneLine{err})
 	}
+	if isPooler(pgErr) {
+		return fmt.Errorf("%w (%w)", poolerError(config), pgErr)
+	}
 	switch pgErr.Code {
 	case "28P01", "28000":
 		return fmt.Errorf("%s refused the login: check user and password of --postgres and pg_hba.conf (%w)", where, pgErr)
@@ -48,6 +51,28 @@ func connectError(config *pgconn.Config, err error) error {
 	}
 	return fmt.Errorf("%s: %w", where, pgErr)
 }
+
+// mayReplicate asks the server whether it lets the role replicate: services have means of their own to allow that.
+func mayReplicate(ctx context.Context, connString string) (bool, error) {
+	conn, err := connectReplication(ctx, connString)
+	if err != nil {
+		return false, err
+	}
+	conn.Close(context.WithoutCancel(ctx))
+	return true, nil
+}
+
+// isPooler reports whether an error is one of those with which PgBouncer and its like refuse what only a server can do.
+func isPooler(err *pgconn.PgError) bool {
+	return err.Code == "08P01" && strings.Contains(err.Message, "startup parameter")
+}
+
+// poolerError says in one line that --postgres does not name a server.
+func poolerError(config *pgconn.Config) error {
+	return fmt.Errorf("%s:%d %w", config.Host, config.Port, errPooler)
+}
+
+var errPooler = errors.New("is a pooler, through which nothing can be replicated: name the server itself in --postgres")
 
 // oneLine prints an error of several lines as one.
 type oneLine struct{ error }

@@ -105,11 +105,7 @@ func publicationSQL(server *serverState) string {
 		p, found := server.publication(name)
 		switch {
 		case !found:
-			target := ""
-			if name == RowsPublication {
-				target = rowsTarget(server)
-			}
-			fmt.Fprintf(&sql, "CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
+			sql.WriteString(createSQL(server, name))
 		case p.altered() || p.lacksGenerated(server.version):
 			altered = altered || p.altered()
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
@@ -187,12 +183,19 @@ func publicationNames(server *serverState) []string {
 	return names
 }
 
-// rowsTarget is which tables the publication of rows is of.
-func rowsTarget(server *serverState) string {
-	if server.superuser {
-		return "FOR ALL TABLES"
+// createSQL makes a publication. That of rows is of all tables, where the server lets us make such a one.
+func createSQL(server *serverState, name string) string {
+	create := func(target string) string {
+		return fmt.Sprintf("CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
 	}
-	return "FOR TABLE ONLY " + strings.Join(outboxTables, ", ONLY ")
+	const all = "FOR ALL TABLES"
+	switch {
+	case name != RowsPublication:
+		return create("")
+	case server.superuser:
+		return create(all)
+	}
+	return "DO $try$ BEGIN\n" + create(all) + "EXCEPTION WHEN insufficient_privilege THEN\n" + create("FOR TABLE ONLY "+strings.Join(outboxTables, ", ONLY ")) + "END $try$;\n"
 }
 
 // outboxTables carry the notes; a publication that lists tables must list them.

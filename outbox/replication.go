@@ -40,6 +40,7 @@ func replicationConfig(connString string) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, err // pgconn masks the password
 	}
+	OwnSettings(config)
 	for name, value := range map[string]string{
 		"replication":         "database",
 		"wal_sender_timeout":  walSenderTimeout,
@@ -73,6 +74,10 @@ func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn,
 	}
 	if err != nil {
 		return nil, connectError(config, err)
+	}
+	if _, err := simpleQuery(ctx, conn, "IDENTIFY_SYSTEM"); sqlState(err) == "42601" { // syntax_error: it took the setting, and knows nothing of it
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("%w (%w)", poolerError(config), err)
 	}
 	return conn, nil
 }

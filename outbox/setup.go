@@ -79,7 +79,11 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 			return report, fmt.Errorf("%s in %s: %w", step.what, server.database, err)
 		}
 	}
-	server.reportMade(cfg, &report)
+	made, err := inspect(ctx, conn, cfg)
+	if err != nil {
+		return report, err
+	}
+	server.reportMade(cfg, made, &report)
 	if err := listTables(ctx, conn, server, &report); err != nil {
 		return report, err
 	}
@@ -133,9 +137,8 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}
-	if server.superuser { // one transaction: no DDL of others slips by, and none of ours is recorded
-		sql = dropTriggersSQL + sql + triggersSQL
-	}
+	// One transaction: no DDL of others slips by, and none of ours is recorded.
+	sql = server.ifLet(dropTriggersSQL) + sql + server.ifLet(triggersSQL)
 	// Nobody's DDL waits long for us.
 	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s';\n"
 	steps := []step{{"create schema pgtee", begin + sql + "COMMIT;"}}
@@ -143,6 +146,14 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 		steps = append(steps, step{"create the publications", begin + sql + "COMMIT;"})
 	}
 	return steps, nil
+}
+
+// ifLet is SQL that needs a superuser, or what a managed service has in its place: only the server knows whether it lets us.
+func (s *serverState) ifLet(sql string) string {
+	if s.superuser {
+		return sql
+	}
+	return "DO $try$ BEGIN\n" + sql + "EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN NULL;\nEND $try$;\n"
 }
 
 // ownMeta makes the row of pgtee.meta this database's: that of a copy is of another. The secret is the key of HMAC, xored with
@@ -179,7 +190,7 @@ func metaSQL(server *serverState, write string) string {
 }
 
 // reportMade tells what the plan has made.
-func (s *serverState) reportMade(cfg SetupConfig, report *Report) {
+func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Report) {
 	report.ok("schema pgtee with outbox, notes and DDL functions")
 	for _, g := range []struct {
 		what  string
@@ -197,15 +208,20 @@ func (s *serverState) reportMade(cfg SetupConfig, report *Report) {
 			"one publication %s, as an older pgtee made it: DDL of several sessions at a time is captured later than it could be", IdentityPublication)
 	}
 	report.ok("publications %s (insert, truncate) and %s with %d siblings (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication, len(names)-2)
-	if s.superuser {
+	if !s.superuser {
+		report.trustOwner(s.user)
+	}
+	if made.triggers == 3 {
 		report.ok("event triggers pgtee_ddl, pgtee_drop and pgtee_alter, ENABLE ALWAYS")
+	} else {
+		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
+			"no event triggers (the server does not let role %s make them): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it", s.user)
+	}
+	if rows, _ := made.publication(RowsPublication); rows.allTables {
 		return
 	}
-	report.trustOwner(s.user)
-	report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
-		"no event triggers (they need a superuser): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it")
 	report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
-		"publication %s lists tables (FOR ALL TABLES needs a superuser): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
+		"publication %s lists tables (the server does not let this role make one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 
 // Rotate truncates the outbox tables whose turn is over: notes stay for one to two hours. Their content is in the

@@ -40,7 +40,7 @@ func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus,
 		return s, err
 	}
 	if len(got) == 0 {
-		return s, fmt.Errorf("slot %s is not there: run `pgtee setup`, and if it was there before, then `pgtee repair --accept-divergence`", slot)
+		return s, fmt.Errorf("%w (%s)", ErrSlotMissing, slot)
 	}
 	for i, lsn := range []*LSN{&s.Server, &s.Acked, &s.Sent} {
 		if *lsn, err = pgoutput.ParseLSN(got[0][i]); err != nil {

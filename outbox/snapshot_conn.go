@@ -24,17 +24,15 @@ type tableConn struct {
 
 // tableSettings make the session's results those of the replication connection, and its plans those that copySQL counts on.
 var tableSettings = map[string]string{
-	"application_name":                    "pgtee snapshot",
-	"row_security":                        "off", // an error is better than missing rows
-	"statement_timeout":                   "0",
-	"idle_in_transaction_session_timeout": "0",
-	"lock_timeout":                        "5s",
-	"enable_seqscan":                      "off",
-	"enable_bitmapscan":                   "off",
-	"enable_sort":                         "off",
-	"max_parallel_workers_per_gather":     "0",
-	"jit":                                 "off",
-	"constraint_exclusion":                "off", // planning would compute checks
+	"application_name":                "pgtee snapshot",
+	"row_security":                    "off", // an error is better than missing rows
+	"lock_timeout":                    "5s",
+	"enable_seqscan":                  "off",
+	"enable_bitmapscan":               "off",
+	"enable_sort":                     "off",
+	"max_parallel_workers_per_gather": "0",
+	"jit":                             "off",
+	"constraint_exclusion":            "off", // planning would compute checks
 }
 
 // patient is a connection that may be silent for long: the server looks for rows that satisfy a condition.

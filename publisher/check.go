@@ -35,13 +35,22 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	if err := checkTimeline(s, p, history); err != nil {
 		return err
 	}
-	switch {
-	case s.Server < p.reach():
-		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), s.Server), repairDiverged}
-	case s.ConfirmedFlush > p.EndLSN:
-		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, s.ConfirmedFlush), repairLost}
-	case p.isBefore(s.Generation):
+	if err := p.CheckReach(s.Server, s.ConfirmedFlush); err != nil {
+		return err
+	}
+	if p.isBefore(s.Generation) {
 		return &Halt{ErrGap, fmt.Sprintf("the slot was made anew, at %s, since %s was published", s.ConsistentPoint, p.EndLSN), repairLost}
+	}
+	return nil
+}
+
+// CheckReach compares a position with where the server writes and where the slot starts, which anybody may ask for.
+func (p Position) CheckReach(server, start outbox.LSN) error {
+	switch {
+	case server < p.reach():
+		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), server), repairDiverged}
+	case start > p.EndLSN:
+		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, start), repairLost}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/proxy"
 )
 
@@ -106,6 +107,8 @@ func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Cont
 	own.Fallbacks = slices.DeleteFunc(own.Fallbacks, func(other *pgconn.FallbackConfig) bool {
 		return other.Host != way.Host || other.Port != way.Port
 	})
+	outbox.OwnSettings(own)
+	delete(own.RuntimeParams, "default_transaction_read_only") // it is asked for
 	own.RuntimeParams["application_name"] = "pgtee proxy"
 	var conn *pgconn.PgConn
 	return func(ctx context.Context) (role proxy.Role, err error) {

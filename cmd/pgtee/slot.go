@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
 )
 
 // slotPatience is how long a slot may stay in use at start: the server needs a moment to see that the
@@ -21,8 +23,9 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 	}
 	config, err := pgx.ParseConfig(s.connString)
 	if err != nil {
-		return err // pgx masks the password
+		return fmt.Errorf("look at slot %s: %w", s.slot, err)
 	}
+	outbox.OwnSettings(&config.Config)
 	config.RuntimeParams["search_path"] = "pg_catalog" // else functions of others may be called
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

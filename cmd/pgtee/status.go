@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -37,6 +38,7 @@ type statusReport struct {
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
 
 	DeadLetters int64                `json:"dead_letter_records"` // in PREFIX.dead-letter, about
+	Problems    []string             `json:"problems"`            // why nothing can be published, each with its repair
 	Uncaptured  []uncapturedTable    `json:"uncaptured"`          // tables of which UPDATE and DELETE are not published
 	Snapshots   *publisher.Snapshots `json:"snapshots"`           // null: there was none
 }
@@ -82,7 +84,8 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 		return statusReport{}, err
 	}
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
-	if err != nil {
+	missing := errors.Is(err, outbox.ErrSlotMissing) // which is among the problems
+	if err != nil && !missing {
 		return statusReport{}, err
 	}
 	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
@@ -93,16 +96,43 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 			report.LastCommit = &position.CommitTime
 		}
 	}
-	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
-	if err != nil {
+	if report.Problems, err = problemsOf(ctx, s); err != nil {
 		return statusReport{}, err
 	}
+	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
+		// A publisher may have worked between both answers. It does not now.
+		if position, err = publisher.LastPosition(ctx, s.publisherConfig(kafka)); err != nil {
+			return statusReport{}, err
+		}
+		if err := position.CheckReach(slot.Server, slot.Acked); err != nil {
+			report.Problems = append(report.Problems, err.Error())
+		}
+	}
 	report.Uncaptured = []uncapturedTable{}
+	uncaptured, err := outbox.Uncaptured(ctx, s.connString)
+	if err != nil && len(report.Problems) == 0 {
+		return statusReport{}, err
+	}
 	for _, u := range uncaptured {
 		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, u.Reason})
 	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
 	return report, nil
+}
+
+// problemsOf lists what `pgtee check` would call a problem.
+func problemsOf(ctx context.Context, s source) ([]string, error) {
+	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
+	if err != nil {
+		return nil, err
+	}
+	problems := []string{}
+	for _, f := range report.Findings {
+		if f.Severity == outbox.Problem {
+			problems = append(problems, f.Text+": "+f.Repair)
+		}
+	}
+	return problems, nil
 }
 
 func (r statusReport) print(out io.Writer) {
@@ -127,6 +157,9 @@ func (r statusReport) print(out io.Writer) {
 		fmt.Fprintf(out, "  too large  about %d records in the dead-letter topic: read what is there\n", r.DeadLetters)
 	}
 	fmt.Fprintf(out, "  log kept   %s, %s, wal_status %s\n", sizeText(r.RetainedBytes), limit, r.WALStatus)
+	for _, problem := range r.Problems {
+		fmt.Fprintf(out, "  problem    %s\n", problem)
+	}
 	if n := len(r.Uncaptured); n > 0 {
 		fmt.Fprintf(out, "  uncaptured UPDATE and DELETE of %d tables are not published:\n", n)
 		for _, u := range r.Uncaptured[:min(n, maxToldTables)] {

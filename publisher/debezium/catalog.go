@@ -241,6 +241,7 @@ func (d *Database) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	outbox.OwnSettings(config)
 	config.RuntimeParams["application_name"] = "pgtee catalog"
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
