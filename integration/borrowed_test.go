@@ -140,7 +140,9 @@ func (r *runner) attack(address, note string, steps []say) {
 }
 
 func withNote(m pgproto3.FrontendMessage, note string) pgproto3.FrontendMessage {
-	quoted := func(sql string) string { return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note).Replace(sql) }
+	quoted := func(sql string) string {
+		return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note).Replace(sql)
+	}
 	switch m := m.(type) {
 	case *pgproto3.Query:
 		return &pgproto3.Query{String: quoted(m.String)}

@@ -1,17 +1,9 @@
 package integration
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // What an administrator has set for the publisher's role is made for applications: none of our connections minds it.
@@ -81,7 +73,7 @@ func TestPooler(t *testing.T) {
 			"client_connection_check_interval,tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count,tcp_user_timeout,default_transaction_isolation," +
 			"default_transaction_read_only,default_transaction_deferrable,wal_sender_timeout,client_min_messages,intervalstyle,lc_monetary,bytea_output",
 	} {
-		pooled := r.startPooler(ignored)
+		pooled := r.urlAt(r.pooler(r.server.Address(), "session", ignored), "postgres", "pgtee")
 		for _, command := range [][]string{{"check"}, {"setup"}, append([]string{"publish"}, "--kafka", r.broker.Address, "--prefix", r.prefix, "--key", r.keyFile())} {
 			out, code := r.Pgtee(append(command, "--postgres", pooled, "--slot", r.slot)...)
 			if code != 2 || !strings.Contains(out, "is a pooler") || !strings.Contains(out, "name the server itself in --postgres") {
@@ -89,34 +81,4 @@ func TestPooler(t *testing.T) {
 			}
 		}
 	}
-}
-
-// startPooler starts PgBouncer in front of the server, and returns the URL through it.
-func (r *runner) startPooler(ignored string) string {
-	r.t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		program = "/usr/sbin/pgbouncer"
-	}
-	address, err := harness.FreeAddress()
-	r.must(err)
-	_, port, err := net.SplitHostPort(address)
-	r.must(err)
-	dir := must(r.t, func() (string, error) { return world.Sub("pooler") })
-	config := filepath.Join(dir, "pgbouncer.ini")
-	r.must(os.WriteFile(config, fmt.Appendf(nil, "[databases]\n%s = host=127.0.0.1 port=%d user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\nauth_type = any\nignore_startup_parameters = %s\n",
-		r.database, r.server.Port(), port, ignored), 0o644))
-	user, err := harness.Unprivileged()
-	r.must(err)
-	p, err := harness.Start(dir, harness.Command{Name: "pgbouncer", Args: []string{program, config}, User: user})
-	r.must(err)
-	r.t.Cleanup(p.Kill)
-	r.must(harness.Eventually(10*time.Second, func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	}))
-	return r.urlAt(address, "postgres", "pgtee")
 }

@@ -24,8 +24,8 @@ func TestPoolerOnEitherSide(t *testing.T) {
 				t.Parallel()
 				r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), outbox)
 				r.Start("CREATE TABLE t (n int, v text);")
-				inFront := r.pooler(r.proxyAddress, mode) // of the proxy
-				behind := r.pooler(r.server.Address(), mode)
+				inFront := r.pooler(r.proxyAddress, mode, "extra_float_digits") // of the proxy
+				behind := r.pooler(r.server.Address(), mode, "extra_float_digits")
 				direct := r.proxyAddress
 				address, err := harness.FreeAddress()
 				r.must(err)
@@ -33,7 +33,7 @@ func TestPoolerOnEitherSide(t *testing.T) {
 				for i, at := range []string{inFront, address} {
 					for n := range 4 {
 						r.proxyAddress = at
-						conn := r.dialSoon(r.ProxyURL("postgres", "app"))
+						conn := r.dialSoon(r.ProxyURL("postgres", "app")) // the second proxy has just been started
 						for m := range 5 {
 							_, err := conn.Exec(r.ctx, "INSERT INTO t VALUES ($1, $2)", pgx.QueryExecModeExec, i, fmt.Sprint(n, m))
 							r.must(err)
@@ -69,8 +69,8 @@ func (r *runner) dialSoon(url string) (conn *pgx.Conn) {
 	return conn
 }
 
-// pooler starts PgBouncer before an address, and returns its own.
-func (r *runner) pooler(server, mode string) string {
+// pooler starts PgBouncer before an address, and returns its own. It ignores these settings of a login.
+func (r *runner) pooler(server, mode, ignored string) string {
 	r.t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -92,12 +92,19 @@ unix_socket_dir =
 auth_type = any
 pool_mode = %s
 default_pool_size = 2
-ignore_startup_parameters = extra_float_digits
-`, r.database, host, port, listen, mode), 0o644))
+ignore_startup_parameters = %s
+`, r.database, host, port, listen, mode, ignored), 0o644))
 	user, err := harness.Unprivileged()
 	r.must(err)
 	p, err := harness.Start(r.dir, harness.Command{Name: "pgbouncer", Args: []string{program, config}, User: user})
 	r.must(err)
 	r.t.Cleanup(p.Kill)
+	r.must(harness.Eventually(10*time.Second, func(ctx context.Context) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}))
 	return address
 }
