@@ -79,7 +79,7 @@ type database struct {
 type problem string
 
 const (
-	noOutbox problem = "no outbox: writes are not attributed; run pgtee setup"
+	noOutbox problem = "no outbox, or one of an older pgtee: writes are not attributed; run pgtee setup"
 	distrust problem = "schema pgtee belongs to a role that is not trusted: nothing of it is called, and writes are not attributed; " +
 		"if that role ran pgtee setup, start the proxy with --trust-owner ROLE, else drop the schema"
 	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which lets everybody"
