@@ -14,7 +14,6 @@ type kind struct {
 	text   string // in SQL, what a reader of the topic should see of a column %s; "": as JSON has it
 	wider  *kind  // to which ALTER TABLE changes it
 	using  string // by this expression; "": a cast
-	where  string // the only encoding of a database that has it; "": any
 }
 
 // sql is the type's name in a table.

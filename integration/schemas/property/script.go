@@ -11,10 +11,9 @@ import (
 // script works on the tables of a place, one after the other and at random.
 type script struct {
 	*session
-	r       *rand.Rand
-	next    *int // version of the next write, of all tables
-	major   int
-	written int
+	r     *rand.Rand
+	next  *int // last number that was given to a row or a code
+	major int
 }
 
 // act does one thing to a table.
@@ -43,7 +42,6 @@ func (s *script) write(ctx context.Context, t *table) error {
 		return err
 	}
 	t.rows = rows
-	s.written += len(statements)
 	return nil
 }
 
@@ -74,6 +72,7 @@ func (s *script) captures(t *table) bool {
 	return t.style.updates && !(t.style.generate && s.major < 18)
 }
 
+// version is a number that no row and no code has yet.
 func (s *script) version() int {
 	*s.next++
 	return *s.next
