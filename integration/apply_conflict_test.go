@@ -3,6 +3,9 @@ package integration
 import (
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const conflictSchema = `CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v text); CREATE TABLE p (id int PRIMARY KEY, parent int REFERENCES t);`
@@ -167,4 +170,41 @@ func TestApplyCheck(t *testing.T) {
 		t.Errorf("apply exits with %d:\n%s", code, out)
 	}
 	a.ExpectEqual("t", "p")
+}
+
+// A topic that does not hold its beginning any more, or not what was not applied yet, is told, and nothing is applied.
+func TestApplyMissesDeletedRecords(t *testing.T) {
+	a := newApplied(t, conflictSchema)
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
+	a.Drain()
+	client, err := kgo.NewClient(kgo.SeedBrokers(a.broker.Address))
+	a.must(err)
+	defer client.Close()
+	forget := func() {
+		admin := kadm.NewClient(client)
+		ends, err := admin.ListEndOffsets(a.ctx, a.prefix+".public.t")
+		a.must(err)
+		_, err = admin.DeleteRecords(a.ctx, ends.Offsets())
+		a.must(err)
+	}
+	forget()
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the beginning of topic "+a.prefix+".public.t is gone") || !strings.Contains(out, "resync") {
+		t.Errorf("exits with %d:\n%s", code, out)
+	}
+	a.Write("INSERT INTO t VALUES (2, 2, 'two')")
+	a.Drain()
+	if out, code := a.Pgtee(a.applyArgs("--once", "--from", "end")...); code != 0 {
+		t.Fatalf("--from end exits with %d:\n%s", code, out)
+	}
+	a.Write("INSERT INTO t VALUES (3, 3, 'three')")
+	a.ExpectApplied()
+	if got := a.rows(a.targetURL(), "t"); got != "(3,3,three)" {
+		t.Errorf("t is %q", got)
+	}
+	a.Write("INSERT INTO t VALUES (4, 4, 'four')")
+	a.Drain()
+	forget()
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "records were deleted before they were applied") {
+		t.Errorf("exits with %d:\n%s", code, out)
+	}
 }

@@ -84,9 +84,9 @@ func (a *applied) replayed(name string, m moment, schema string) {
 	_, err := admin.Exec(a.ctx, "CREATE DATABASE "+database)
 	a.must(err)
 	defer admin.Exec(a.ctx, "DROP DATABASE "+database+" WITH (FORCE)")
-	other := &applied{a.runner, database}
+	other := &applied{runner: a.runner, target: database}
 	other.ExecTarget(schema + "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);")
-	out, code := a.Pgtee("replay", "--to", m.to, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", other.targetURL())
+	out, code := a.Pgtee("replay", "--to", m.to, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", other.targetURL(), "--origin", "off")
 	if code != 0 || !strings.Contains(out, "the target is as the source was before") {
 		a.t.Errorf("replay --to %s exits with %d:\n%s", m.to, code, out)
 		return

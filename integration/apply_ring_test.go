@@ -17,7 +17,7 @@ func TestApplyRing(t *testing.T) {
 		r.Setup()
 		r.StartProxy()
 		r.publisher = r.process("publish", append(r.publishArgs(), "--skip-applied")...)
-		ends[i] = &applied{runner: r}
+		ends[i] = &applied{runner: r, ring: true}
 	}
 	ends[0].target, ends[1].target = ends[1].database, ends[0].database
 	ends[1].marker = 1_000_000 // the marks of one end are applied to the other

@@ -40,7 +40,7 @@ func TestApplyDDL(t *testing.T) {
 func TestApplySnapshot(t *testing.T) {
 	const schema = `CREATE TABLE t (id int PRIMARY KEY, v text, big text); ALTER TABLE t ALTER COLUMN big SET STORAGE EXTERNAL; CREATE TABLE bare (a int);`
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
-	a := &applied{r, r.database + "_target"}
+	a := &applied{runner: r, target: r.database + "_target"}
 	admin := r.dial(r.server.URL("postgres"))
 	defer admin.Close(r.ctx)
 	_, err := admin.Exec(r.ctx, "CREATE DATABASE "+a.target)

@@ -12,13 +12,14 @@ import (
 type applied struct {
 	*runner
 	target string // name of the database
+	ring   bool   // it is a source, too
 }
 
 // newApplied makes both databases with the same schema and starts proxy and publisher on the first.
 func newApplied(t *testing.T, schema string, publish ...string) *applied {
 	t.Helper()
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
-	a := &applied{r, r.database + "_target"}
+	a := &applied{runner: r, target: r.database + "_target"}
 	admin := r.dial(r.server.URL("postgres"))
 	defer admin.Close(r.ctx)
 	_, err := admin.Exec(r.ctx, "CREATE DATABASE "+a.target)
@@ -63,8 +64,16 @@ func (a *applied) Write(texts ...string) {
 	}
 }
 
+// origin: the server has room for ten.
+func (a *applied) origin() string {
+	if a.ring {
+		return "require"
+	}
+	return "off"
+}
+
 func (a *applied) applyArgs(args ...string) []string {
-	return append([]string{"apply", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL()}, args...)
+	return append([]string{"apply", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", a.origin()}, args...)
 }
 
 // Apply drains the publisher and runs pgtee apply up to what Kafka holds.

@@ -29,6 +29,7 @@ type applyCommand struct {
 	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
 	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
 	FireTriggers  bool     `help:"Go on although triggers of the target fire: its user may not set session_replication_role."`
+	Origin        string   `help:"Whether what is applied carries a replication origin, by which a publisher of the target with --skip-applied leaves it out: ${enum}. auto: if the user may set one." enum:"auto,require,off" default:"auto"`
 	From          string   `help:"Where a new stream begins: ${enum}." enum:"beginning,end" default:"beginning"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`
 	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
@@ -114,7 +115,7 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	config = apply.Config{
 		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, ConnString: conn, Stream: c.Stream,
 		Tables: c.Tables, ExcludeTables: c.ExcludeTables, IgnoreColumns: c.IgnoreColumns, Map: c.Map, Modes: modes,
-		DDL: apply.DDLPolicy(c.DDL), SplitSQL: splitSQL, FireTriggers: c.FireTriggers, FromEnd: c.From == "end",
+		DDL: apply.DDLPolicy(c.DDL), SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin), FromEnd: c.From == "end",
 		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
 		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
 	}

@@ -40,6 +40,7 @@ type assembler struct {
 	work   chan *batch
 	free   chan *batch
 	mark   *watermark
+	end    LSN  // of the last batch that was handed over up to a boundary
 	inside bool // batches of a transaction were handed over, not its last
 	fenced time.Time
 	until  *Until
@@ -68,6 +69,8 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 			b.end = max(b.end, a.mark.EndLSN)
 			a.endLoading()
 		}
+		a.end = b.end
+		b.topics = maps.Clone(a.source.ids)
 		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
 		if a.latest.record != nil {
 			b.commitTime, _, _ = commitOf(a.latest)
@@ -136,7 +139,7 @@ func (a *assembler) advance(ctx context.Context) error {
 	if !a.source.drained() || a.done {
 		return nil
 	}
-	if b := a.batch; !b.empty() || a.inside || b.end < a.mark.EndLSN && time.Since(a.fenced) > idleFence {
+	if b := a.batch; !b.empty() || a.inside || a.end < a.mark.EndLSN && (a.once > 0 || time.Since(a.fenced) > idleFence) {
 		if a.idle() {
 			return a.hand(ctx, false)
 		}

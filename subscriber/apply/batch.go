@@ -87,6 +87,7 @@ type batch struct {
 	careful bool // changes are written under savepoints
 	end     LSN  // everything that committed before it is applied with this batch
 	offsets map[string][]int64
+	topics  map[string]string
 	loading map[string]string
 
 	last         LSN // commit record of the last transaction

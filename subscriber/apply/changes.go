@@ -198,42 +198,77 @@ func (t *target) carefully(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// one writes a change and settles its conflict, if there is one.
-func (t *target) one(ctx context.Context, b *batch, c *change) error {
-	if err := t.exec(ctx, "SAVEPOINT change"); err != nil {
-		return err
+	if !t.saved {
+		return nil
 	}
-	found, err := t.try(ctx, b, c, t.statementsOf(b, c))
-	if err != nil {
-		return err
-	}
-	if found != nil {
-		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
-			return err
-		}
-		if err := t.settle(ctx, b, c, found); err != nil {
-			return err
-		}
-	}
+	t.saved = false
 	return t.exec(ctx, "RELEASE SAVEPOINT change")
 }
 
+// one writes a change and settles its conflict, if there is one. The savepoint of the change before is released, and its own
+// made, in the same round trip; it stays until the next one.
+func (t *target) one(ctx context.Context, b *batch, c *change) error {
+	list := t.statementsOf(b, c)
+	for _, s := range list {
+		if _, err := t.prepare(ctx, s.sql); err != nil {
+			return t.unprepared(c, err)
+		}
+	}
+	pipeline := t.conn.StartPipeline(ctx)
+	first := 1
+	if t.saved {
+		pipeline.SendQueryParams("RELEASE SAVEPOINT change", nil, nil, nil, nil)
+		first = 2
+	}
+	pipeline.SendQueryParams("SAVEPOINT change", nil, nil, nil, nil)
+	for _, s := range list {
+		pipeline.SendQueryPrepared(t.prepared[s.sql], s.params, formatOf(s.params), nil)
+	}
+	counts, err := t.results(pipeline)
+	t.saved = true
+	found, err := t.judge(c, list, counts, first, err)
+	if err != nil || found == nil {
+		return err
+	}
+	if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
+		return err
+	}
+	return t.settle(ctx, b, c, found)
+}
+
+// judge tells what a conflict is from what another try may cure.
+func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
+	if err != nil {
+		var refused *pgconn.PgError
+		if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
+			return nil, err
+		}
+		return conflictOf(c, refused), nil
+	}
+	for i, s := range list {
+		if s.rows >= 0 && counts[first+i] != s.rows {
+			return t.missing(c), nil
+		}
+	}
+	return nil, nil
+}
+
+// unprepared is the end because of a statement that the target does not understand; the transaction has failed with it.
+func (t *target) unprepared(c *change, err error) error {
+	var refused *pgconn.PgError
+	if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
+		return err
+	}
+	return t.unsettled(c, conflictOf(c, refused))
+}
+
 // try runs statements and returns the conflict that they meet, nil if there is none.
-func (t *target) try(ctx context.Context, b *batch, c *change, list []statement) (*conflict, error) {
+func (t *target) try(ctx context.Context, c *change, list []statement) (*conflict, error) {
 	for _, s := range list {
 		rows, err := t.run(ctx, s)
-		if err != nil {
-			var refused *pgconn.PgError
-			if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
-				return nil, err
-			}
-			return conflictOf(c, refused), nil
-		}
-		if s.rows >= 0 && rows != s.rows {
-			return t.missing(c), nil
+		found, err := t.judge(c, []statement{s}, []int64{rows}, 0, err)
+		if err != nil || found != nil {
+			return found, err
 		}
 	}
 	return nil, nil
@@ -266,7 +301,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 			return "skipped: the stream does not have the whole row", nil
 		}
 		known := presentColumns(c.table, c.row)
-		again, err := t.try(ctx, b, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
+		again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
 		if err == nil && again != nil {
 			err = t.unsettled(c, again)
 		}
@@ -283,7 +318,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 		if err := t.removeExisting(ctx, b, c, index); err != nil {
 			return "", err
 		}
-		again, err := t.try(ctx, b, c, t.statementsOf(b, c))
+		again, err := t.try(ctx, c, t.statementsOf(b, c))
 		if err != nil || again == nil {
 			return "the row that was there is replaced", err
 		}

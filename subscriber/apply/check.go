@@ -117,14 +117,14 @@ func (c *checker) origin(ctx context.Context, t *target) error {
 		c.ok("what is applied carries a replication origin")
 		return nil
 	}
-	c.warn(fmt.Sprintf("if databases apply each other's streams, GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_session_setup(text), pg_replication_origin_oid(text) TO %s", quoteIdentifier(t.user)),
+	c.warn("if databases apply each other's streams, "+t.grantOrigin(),
 		"what is applied carries no replication origin")
 	return nil
 }
 
 // topics looks at the topics, and at the tables that they are of.
 func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool) error {
-	topics, err := w.topics(ctx)
+	topics, _, err := w.topics(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,15 @@ const (
 	DDLIgnore DDLPolicy = "ignore"
 )
 
+// OriginPolicy says whether what is applied carries a replication origin.
+type OriginPolicy string
+
+const (
+	OriginAuto    OriginPolicy = "auto" // where it may be set
+	OriginRequire OriginPolicy = "require"
+	OriginOff     OriginPolicy = "off"
+)
+
 // Config says what to read and where to write it.
 type Config struct {
 	Brokers      []string
@@ -55,8 +64,9 @@ type Config struct {
 	Conflicts     map[string]Policy            // by glob of schema.table
 	Conflict      Policy                       // of the others
 	FireTriggers  bool                         // go on although they fire: session_replication_role cannot be set
-	FromEnd       bool                         // a new stream begins with what is published from now on
-	Standby       bool                         // wait while another applier lives
+	Origin        OriginPolicy
+	FromEnd       bool // a new stream begins with what is published from now on
+	Standby       bool // wait while another applier lives
 	RowsPerSecond int
 	Until         *Until // nil: for ever
 	Once          bool   // end with what Kafka holds at the start

@@ -79,7 +79,7 @@ func (t *target) mend(ctx context.Context, b *batch, c *change) error {
 		return nil
 	}
 	known := presentColumns(c.table, c.row)
-	again, err := t.try(ctx, b, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
+	again, err := t.try(ctx, c, []statement{{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}})
 	if err == nil && again != nil {
 		err = t.unsettled(c, again)
 	}

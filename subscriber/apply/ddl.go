@@ -57,7 +57,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	}
 	d.Statement = withoutNote(d.Statement)
 	d.Atomic = !outsideTransaction(e.record.Value)
-	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return o.Schema == "pgtee" || o.Schema == "truth" })
+	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return !a.cfg.concerns(&o) })
 	if len(d.Objects) == 0 {
 		return nil
 	}
@@ -74,6 +74,10 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 		_ = json.Unmarshal(d.Pgtee, &w)
 		return Halt{fmt.Sprintf("%s of the source in the transaction that commits at %s: `%s`, run by %s", d.Command, e.commit, d.Statement, d.User),
 			"run it on the target and start with --ddl ignore until it is passed, or start with --ddl apply"}
+	}
+	if schema := d.schemaOf(); a.cfg.Map[schema] != "" {
+		return Halt{fmt.Sprintf("%s of schema %s, which has another name in the target: `%s`, run by %s", d.Command, schema, d.Statement, d.User),
+			"run it there under that name, and start with --ddl ignore until it is passed"}
 	}
 	if !a.batch.empty() {
 		if err := a.hand(ctx, true); err != nil {
@@ -115,6 +119,19 @@ func withoutNote(sql string) string {
 		}
 	}
 	return sql
+}
+
+// concerns says whether an object is one that is applied: not one of ours, nor a table that is left out; where tables are
+// chosen, one of those.
+func (c *Config) concerns(o *ddlObject) bool {
+	if o.Schema == "pgtee" || o.Schema == "" && o.Type != "schema" && len(c.Tables) > 0 {
+		return false
+	}
+	if o.Type != "table" && o.Type != "table column" {
+		return len(c.Tables) == 0
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(o.Name, quoteIdentifier(o.Schema)), o.Schema)
+	return c.includes(o.Schema + "." + strings.ReplaceAll(strings.Trim(strings.TrimPrefix(name, "."), `"`), `""`, `"`))
 }
 
 // numberOf counts the records of one text and tag in a transaction: a Query of several commands stands in the record of each.

@@ -52,6 +52,10 @@ func (r *runner) run(ctx context.Context) error {
 			r.stop, r.halted = &Until{Before: at.commit}, err
 			continue
 		}
+		if again := (rewound{}); errors.As(err, &again) && r.rewinds < maxRewinds {
+			r.rewinds++
+			err = errors.New(again.What)
+		}
 		if isHalt(err) || !retriable(err) {
 			return explain(err)
 		}
@@ -70,6 +74,9 @@ func (r *runner) run(ctx context.Context) error {
 	}
 }
 
+// maxRewinds is how often a topic may end before what was applied until that is believed.
+const maxRewinds = 10
+
 // runner is what outlives a session.
 type runner struct {
 	cfg     *Config
@@ -78,6 +85,8 @@ type runner struct {
 	once    LSN // Config.Once: what Kafka held at the start
 
 	touched map[string]string // tables of the target that were written to: names by OID
+
+	rewinds int // times that a topic ended before what was applied
 
 	stop   *Until // before what it halts at
 	halted error  // why, once what comes before is applied
@@ -113,7 +122,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		w.client.Close()
 		return false, err
 	}
-	s, err := cfg.open(first.Slot, p.end, p.offsets)
+	s, err := cfg.open(first.Slot, &p)
 	if err != nil {
 		w.client.Close()
 		return false, err
@@ -175,7 +184,7 @@ func (r *runner) assembler(s *source, t *target, p *position, first *progress) *
 	a := &assembler{
 		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
 		batch: newBatch(), spare: newBatch(), touched: r.touched, work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
-		pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
+		end: p.end, pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
 	}
 	a.batch.last, a.batch.end = p.end, p.end
 	a.decoder.ignore = func(table, column string) bool { return matchesAny(r.cfg.IgnoreColumns, table+"."+column) }
@@ -214,7 +223,7 @@ func (a *assembler) run(ctx context.Context, marks <-chan watermark, fetched <-c
 			return err
 		}
 		a.source.throttle()
-		if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside {
+		if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once {
 			return a.finish(ctx)
 		}
 	}

@@ -56,6 +56,7 @@ type source struct {
 	slot       string
 	floor      LSN // what committed before it was applied by an earlier run
 	offsets    map[string][]int64
+	ids        map[string]string // of the topics that the offsets are of
 	partitions map[string]map[int32]*partition
 	heap       []*partition
 	lacking    int // partitions that have to be read on before anything may be taken
@@ -72,16 +73,25 @@ const (
 	fetchWait      = 100 * time.Millisecond // a partition that is read on waits for the fetch that goes on without it
 )
 
+// rewound is a topic that ends before what was applied. A leader that has just been elected may say so for a moment.
+type rewound struct{ Halt }
+
+func (r rewound) Unwrap() error { return r.Halt }
+
 // open makes a source that goes on at the offsets that the target holds.
-func (c *Config) open(slot string, floor LSN, offsets map[string][]int64) (*source, error) {
+func (c *Config) open(slot string, p *position) (*source, error) {
 	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/4), kgo.FetchMaxWait(fetchWait))
 	if err != nil {
 		return nil, err
 	}
+	offsets, ids := p.offsets, p.topics
 	if offsets == nil {
 		offsets = map[string][]int64{}
 	}
-	return &source{cfg: c, client: client, slot: slot, floor: floor, offsets: offsets, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
+	if ids == nil {
+		ids = map[string]string{}
+	}
+	return &source{cfg: c, client: client, slot: slot, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
 }
 
 // poll hands fetches to out until ctx ends.
@@ -102,6 +112,12 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 // advance says up to where records may be taken, once they are read.
 func (s *source) advance(mark *watermark) error {
 	added := map[string]map[int32]kgo.Offset{}
+	for topic, id := range mark.ids {
+		if known := s.ids[topic]; known != "" && known != id {
+			return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that was applied from", topic), "apply into an empty target, or ask the publisher for the table afresh with a resync and start with --from end under another --stream"}
+		}
+		s.ids[topic] = id
+	}
 	for topic, ends := range mark.targets {
 		if s.partitions[topic] == nil {
 			s.partitions[topic] = map[int32]*partition{}
@@ -119,8 +135,8 @@ func (s *source) advance(mark *watermark) error {
 				}
 			}
 			if end < p.taken {
-				return Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, the target holds it up to %d", topic, number, end, p.taken),
-					"the topic was made anew or Kafka has lost records: apply into an empty target, or restore Kafka"}
+				return rewound{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, the target holds it up to %d", topic, number, end, p.taken),
+					"Kafka has lost records: restore it, or apply into an empty target"}}
 			}
 			p.target = max(p.target, end)
 			s.weigh(p)

@@ -21,8 +21,8 @@ type target struct {
 	catalog  *catalog
 	prepared map[string]string // statement names by their SQL
 	inside   bool              // a transaction is open
+	saved    bool              // a savepoint is open in it
 	replica  bool              // triggers and foreign keys are off
-	origin   bool              // what is written carries a replication origin
 	version  int
 	user     string
 
@@ -37,6 +37,7 @@ type position struct {
 	systemID string
 	timeline int32
 	offsets  map[string][]int64
+	topics   map[string]string // their ids
 	loading  map[string]string
 	fresh    bool
 }
@@ -140,7 +141,7 @@ const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
   commit_time pg_catalog.timestamptz,        -- of the last transaction
   system_id pg_catalog.text, timeline pg_catalog.int4,
   transactions pg_catalog.int8 NOT NULL DEFAULT 0, changes pg_catalog.int8 NOT NULL DEFAULT 0,
-  offsets pg_catalog.jsonb NOT NULL DEFAULT '{}',
+  offsets pg_catalog.jsonb NOT NULL DEFAULT '{}', topics pg_catalog.jsonb NOT NULL DEFAULT '{}', -- next offset of each partition, ids
   loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows are still to come from a snapshot
   applied_at pg_catalog.timestamptz
 ) WITH (fillfactor = 20);
@@ -185,7 +186,7 @@ func (t *target) noSchema(err error) error {
 }
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
-RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text`
+RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text`
 
 // Who applies a stream holds a lock of its name. It tells others to wait; what shuts them out is the fence.
 const (
@@ -200,6 +201,9 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_catalog.p
 // setOrigin gives what this session writes a replication origin, so that publishers and subscriptions of the target can tell it from
 // what is written there first. Where that is not granted, or the server keeps no origins, nothing tells.
 func (t *target) setOrigin(ctx context.Context) error {
+	if t.cfg.Origin == OriginOff {
+		return nil
+	}
 	name := outbox.AppliedOrigin + t.cfg.stream()
 	const known = "SELECT coalesce(pg_catalog.pg_replication_origin_oid($1), 0)::pg_catalog.text"
 	rows, err := query(ctx, t.conn, known, name)
@@ -220,13 +224,22 @@ func (t *target) setOrigin(ctx context.Context) error {
 		case <-time.After(turnPause):
 		}
 	}
+	repair := ""
 	switch sqlState(err) {
-	case "42501", "53400", "55000", "55006":
-		t.cfg.Log.Debug("no replication origin", zap.Error(err))
-		return nil
+	case "":
+		return err
+	case "42501":
+		repair = t.grantOrigin()
+	case "53400", "55000", "55006":
+		repair = "raise max_active_replication_origins of the target (before PostgreSQL 18 max_replication_slots), or drop origins that nobody uses with pg_replication_origin_drop()"
+	default:
+		return err
 	}
-	t.origin = err == nil
-	return err
+	if t.cfg.Origin == OriginRequire {
+		return Halt{"what is applied cannot carry a replication origin: " + err.Error(), repair}
+	}
+	t.cfg.Log.Info("what is applied carries no replication origin, so that publishers of the target cannot leave it out", zap.Error(err), zap.String("repair", repair))
+	return nil
 }
 
 // turnPause is how often a lock is asked for.
@@ -279,13 +292,13 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 		}
 	}
 	p.systemID, p.timeline = row[2], int32(integer(row[3]))
-	return p, errors.Join(json.Unmarshal([]byte(row[4]), &p.offsets), json.Unmarshal([]byte(row[5]), &p.loading))
+	return p, errors.Join(json.Unmarshal([]byte(row[4]), &p.offsets), json.Unmarshal([]byte(row[5]), &p.loading), json.Unmarshal([]byte(row[6]), &p.topics))
 }
 
 // advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the
 // fence, and the position moves forward.
 const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catalog.pg_lsn, commit_time = coalesce($4::pg_catalog.timestamptz, commit_time), system_id = $5, timeline = $6::pg_catalog.int4,
-  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
+  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
   WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
 SELECT 1 / count(*) FROM f`
 
@@ -307,6 +320,10 @@ func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline
 	if err != nil {
 		return err
 	}
+	topics, err := json.Marshal(b.topics)
+	if err != nil {
+		return err
+	}
 	var commitTime []byte
 	if !b.commitTime.IsZero() {
 		commitTime = []byte(b.commitTime.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
@@ -317,7 +334,7 @@ func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline
 	}
 	pipeline.SendQueryPrepared(name, [][]byte{
 		[]byte(t.cfg.stream()), strconv.AppendInt(nil, t.epoch, 10), []byte(b.end.String()), commitTime, []byte(systemID), strconv.AppendInt(nil, int64(timeline), 10),
-		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading,
+		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading, topics,
 	}, nil, nil)
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	_, err = t.results(pipeline)
@@ -392,7 +409,7 @@ func (t *target) rollback(ctx context.Context) error {
 	if !t.inside || t.conn.IsClosed() {
 		return nil
 	}
-	t.inside = false
+	t.inside, t.saved = false, false
 	return t.exec(ctx, "ROLLBACK")
 }
 
@@ -401,6 +418,10 @@ func (t *target) warnTriggers(log *zap.Logger) {
 	if !t.replica {
 		log.Warn("triggers and foreign keys of the target fire: " + t.grantReplica())
 	}
+}
+
+func (t *target) grantOrigin() string {
+	return "GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_session_setup(text), pg_replication_origin_oid(text) TO " + quoteIdentifier(t.user)
 }
 
 func (t *target) grantReplica() string {

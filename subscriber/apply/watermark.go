@@ -43,6 +43,7 @@ const newestProgress = 2
 type watermark struct {
 	progress
 	targets map[string]map[int32]int64
+	ids     map[string]string // of the topics: another one under the same name was made anew
 }
 
 // watcher follows the progress topic. It sends a watermark for the newest record, again and again; it runs on one goroutine.
@@ -76,7 +77,7 @@ func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
 
 // watch starts to follow the progress topic, and returns its newest record.
 func (c *Config) watch(ctx context.Context) (*watcher, *progress, error) {
-	client, err := c.newClient(kgo.FetchMaxWait(500 * time.Millisecond))
+	client, err := c.newClient(kgo.FetchMaxWait(500*time.Millisecond), kgo.KeepControlRecords())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,20 +133,19 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 	w.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{w.topic(): {0: kgo.NewOffset().At(from)}})
 	var newest *progress
 	slots := map[string]bool{}
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		poll, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-		fetches := w.client.PollFetches(poll)
-		cancel()
+	ctx, cancel := context.WithTimeout(ctx, beginPatience)
+	defer cancel()
+	for at := from; at < end; {
+		fetches := w.client.PollFetches(ctx)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("read %s from offset %d to %d: %w", w.topic(), at, end, ctx.Err())
 		}
 		if err := fetchError(fetches); err != nil {
 			return nil, err
 		}
-		last := int64(-1)
 		for iterator := fetches.RecordIter(); !iterator.Done(); {
 			record := iterator.Next()
-			last = record.Offset
+			at = record.Offset + 1
 			p, err := w.parse(record)
 			if err != nil {
 				return nil, err
@@ -155,18 +155,19 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 				newest = p
 			}
 		}
-		if len(slots) > 1 {
-			return nil, Halt{fmt.Sprintf("topic %s holds positions of several slots", w.topic()), "name the one to follow with --slot"}
-		}
-		if last >= end-2 || fetches.Empty() && (newest != nil || end <= from || time.Now().After(deadline)) { // the end is a marker
-			return newest, nil
-		}
 	}
+	if len(slots) > 1 {
+		return nil, Halt{fmt.Sprintf("topic %s holds positions of several slots", w.topic()), "name the one to follow with --slot"}
+	}
+	return newest, nil
 }
+
+// beginPatience bounds the look for the newest progress record.
+const beginPatience = 30 * time.Second
 
 // parse is nil for a record of another slot.
 func (w *watcher) parse(record *kgo.Record) (*progress, error) {
-	if record.Value == nil {
+	if record.Value == nil || record.Attrs.IsControl() {
 		return nil, nil
 	}
 	var p progress
@@ -242,11 +243,11 @@ const (
 
 // locate finds the ends of all partitions.
 func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
-	topics, err := w.topics(ctx)
+	topics, ids, err := w.topics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mark := &watermark{*p, map[string]map[int32]int64{}}
+	mark := &watermark{*p, map[string]map[int32]int64{}, ids}
 	if len(topics) == 0 {
 		return mark, nil
 	}
@@ -313,18 +314,19 @@ func (w *watcher) isLater(ctx context.Context, topic string, partition int32, of
 }
 
 // topics are those that may hold rows or DDL.
-func (w *watcher) topics(ctx context.Context) ([]string, error) {
+func (w *watcher) topics(ctx context.Context) (topics []string, ids map[string]string, err error) {
 	details, err := w.admin.ListTopics(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var topics []string
+	ids = map[string]string{}
 	for topic, detail := range details {
 		if w.cfg.reads(topic) && detail.Err == nil {
 			topics = append(topics, topic)
+			ids[topic] = detail.ID.String()
 		}
 	}
-	return topics, nil
+	return topics, ids, nil
 }
 
 // others are topics of a prefix that hold no rows.
