@@ -36,7 +36,8 @@ func goodAnswers() []answer {
 	return []answer{
 		{query: "pg_is_in_recovery", rows: [][]string{{"f"}}},
 		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
-		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t", `\x0102`}}},
+		{query: "->> 'publications'", rows: [][]string{{"pgtee_rows=1", "pgtee_rows=1"}}},
+		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t", `\x0102`, "1"}}},
 		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
@@ -117,6 +118,11 @@ func (s *scriptedServer) serve(conn net.Conn) {
 }
 
 func (s *scriptedServer) reply(backend *pgproto3.Backend, query string) {
+	if query == laterSettings {
+		sendRows(backend, nil)
+		backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		return
+	}
 	for _, a := range s.answers {
 		if !strings.Contains(query, a.query) {
 			continue
@@ -179,7 +185,7 @@ func TestOpenStream(t *testing.T) {
 		t.Errorf("publication hash %q", got.PublicationHash)
 	}
 	got.PublicationHash = ""
-	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Triggers: true,
+	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Generation: 1, Triggers: true,
 		Publications: []string{"pgtee_identity", "pgtee_rows"}, secret: []byte{1, 2}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -253,10 +259,10 @@ func TestOpenStreamRefuses(t *testing.T) {
 		{"no schema", change("pgtee.meta", failed("42P01")), ErrNotSetUp, "no pgtee.meta"},
 		{"no row in meta", change("pgtee.meta", answer{}), ErrNotSetUp, "no pgtee.meta"},
 		{"meta not readable", change("pgtee.meta", failed("42501")), nil, "GRANT SELECT"},
-		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100", "t", `\x01`)), ErrNotSetUp, "copied"},
-		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100", "t", `\x01`)), nil, "upgrade pgtee"},
-		{"objects without a secret", change("pgtee.meta", one("t", "16384", "1", "s", "0/100", "t", "")), ErrNotSetUp, "older pgtee"},
-		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "", "t", `\x01`)), ErrNotSetUp, "names slot"},
+		{"copy of a database", change("pgtee.meta", one("f", "16384", "1", "s", "0/100", "t", `\x01`, "1")), ErrNotSetUp, "copied"},
+		{"newer objects", change("pgtee.meta", one("t", "16384", "99", "s", "0/100", "t", `\x01`, "1")), nil, "upgrade pgtee"},
+		{"objects without a secret", change("pgtee.meta", one("t", "16384", "1", "s", "0/100", "t", "", "1")), ErrNotSetUp, "older pgtee"},
+		{"no slot in meta", change("pgtee.meta", one("t", "16384", "1", "", "", "t", `\x01`, "1")), ErrNotSetUp, "names slot"},
 		{"one publication", change("pg_publication", one("pgtee_rows", "1")), ErrPublicationMissing, "pgtee_identity"},
 		{"no slot", change("s.plugin", answer{}), ErrSlotMissing, ""},
 		{"slot lost", change("s.plugin", one("pgoutput", "app", "lost", "", "")), ErrSlotLost, ""},

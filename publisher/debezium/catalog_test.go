@@ -70,6 +70,9 @@ func (s *catalogServer) serve(conn net.Conn) error {
 			return nil // the client is gone
 		}
 		switch m := message.(type) {
+		case *pgproto3.Query: // the settings of the session
+			backend.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")})
+			backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		case *pgproto3.Parse:
 			question = m.Query
 		case *pgproto3.Bind:
