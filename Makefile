@@ -23,6 +23,7 @@
 # make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
 #             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
+# make operator-hour  accidents under load, and an operator who knows only what status and /readyz say; how long each took
 # make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
@@ -45,7 +46,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
+.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -119,6 +120,9 @@ regress: tools
 
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
+
+operator-hour: tools
+	OPERATOR_HOUR=all $(GO) test -v -count=1 -timeout 20m -run '^TestOperatorHour$$' ./integration
 
 idle-sessions: tools
 	SESSIONS=2000 $(GO) test -v -count=1 -timeout 2m -run '^TestIdleSessions$$' ./integration

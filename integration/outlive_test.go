@@ -119,20 +119,25 @@ func (r *runner) startRun(flags ...string) {
 func (r *runner) awaitReadyz(words string) {
 	r.t.Helper()
 	r.must(harness.Eventually(90*time.Second, func(context.Context) error {
-		answer, err := http.Get("http://" + r.metrics + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			return err
-		}
-		if !strings.Contains(string(text), words) {
+		if text := r.readyz(); !strings.Contains(text, words) {
 			return fmt.Errorf("/readyz does not say %q: %s", words, text)
 		}
 		return nil
 	}))
+}
+
+// readyz is what /readyz says, or why it says nothing.
+func (r *runner) readyz() string {
+	answer, err := http.Get("http://" + r.metrics + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // The guard of --max-retained-wal drops the slot also if the publisher has halted.
