@@ -9,7 +9,7 @@ import (
 
 const (
 	firstAgain   = 5 * time.Second
-	longestAgain = time.Minute
+	longestAgain = 30 * time.Second
 )
 
 // outlive publishes until ctx ends, whatever stops it meanwhile or keeps it from starting: it says why, waits, and begins when
@@ -31,7 +31,7 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 		if ctx.Err() != nil {
 			return halted(last)
 		}
-		if last = err; time.Since(began) > longestAgain { // it has worked meanwhile
+		if last = err; time.Since(began) > 2*firstAgain { // it has worked meanwhile
 			wait, said = firstAgain, ""
 		}
 		p.Halted(err)
