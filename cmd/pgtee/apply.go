@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -33,6 +34,8 @@ type applyCommand struct {
 	From          string   `help:"Where a new stream begins: ${enum}." enum:"beginning,end" default:"beginning"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`
 	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
+	Verify        bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
+	Source        string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
 	Check         bool     `help:"Tell what is missing in stream and target, with the command that repairs it; change nothing."`
 	Metrics       string   `help:"Serve /metrics, /livez and /readyz there." placeholder:"HOST:PORT"`
 	RowsPerSecond int      `help:"Most changes that are written in a second; 0: as fast as it goes." default:"0" placeholder:"N"`
@@ -54,7 +57,40 @@ func (c *applyCommand) Run(ctx context.Context, term terminal) error {
 	if c.Check {
 		return c.check(ctx, config, term)
 	}
+	if c.Verify {
+		return c.verify(ctx, config, term)
+	}
 	return c.apply(ctx, config, term)
+}
+
+// verify prints a line for each table; a difference is a failure.
+func (c *applyCommand) verify(ctx context.Context, config apply.Config, term terminal) error {
+	if c.Source == "" {
+		return usage(errors.New("--verify needs the source: add --source postgres://user@host:5432/database"))
+	}
+	different := 0
+	err := apply.Verify(ctx, config, c.Source, func(t apply.Comparison) error {
+		switch {
+		case t.Skipped != "":
+			fmt.Fprintf(term.out, "skipped  %s: %s\n", t.Table, t.Skipped)
+		case t.Equal:
+			fmt.Fprintf(term.out, "equal    %s: %d rows\n", t.Table, t.Source)
+		default:
+			different++
+			fmt.Fprintf(term.out, "DIFFERS  %s: %d rows in the source, %d in the target\n", t.Table, t.Source, t.Target)
+			for _, line := range t.Differences {
+				fmt.Fprintf(term.out, "           %s\n", line)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return exitOf(err)
+	}
+	if different > 0 {
+		return fmt.Errorf("%d tables differ: see above", different)
+	}
+	return nil
 }
 
 // apply runs the applier, and tells meanwhile how far it is.

@@ -64,7 +64,7 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 	b := a.batch
 	b.more, b.careful = more, b.last <= a.carefulUntil
 	if !more {
-		b.end = b.last + 1
+		b.end = max(a.end, b.last+1)
 		if a.mark != nil && a.source.drained() && !a.done {
 			b.end = max(b.end, a.mark.EndLSN)
 			a.endLoading()

@@ -124,9 +124,13 @@ func (c *checker) origin(ctx context.Context, t *target) error {
 
 // topics looks at the topics, and at the tables that they are of.
 func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool) error {
-	topics, _, err := w.topics(ctx)
+	found, err := w.topics(ctx)
 	if err != nil {
 		return err
+	}
+	var topics []string
+	for _, t := range found {
+		topics = append(topics, t.name)
 	}
 	slices.Sort(topics)
 	starts, err := w.admin.ListStartOffsets(ctx, topics...)

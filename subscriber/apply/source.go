@@ -41,6 +41,7 @@ type partition struct {
 	target   int64 // offset up to which it has to be read before something later may be taken
 	last     place // of the last change of the log that was read
 	seen     bool  // there was one
+	resumed  bool  // an earlier run has taken what is before its position
 	paused   bool
 	lacking  bool
 	index    int // in the heap; -1: it has nothing in its queue
@@ -152,7 +153,7 @@ func (s *source) advance(mark *watermark) error {
 func (s *source) begin(topic string, number int32) *partition {
 	p := &partition{topic: topic, number: number, ddl: topic == topicName(s.cfg.Prefix, "ddl"), index: -1}
 	if offsets := s.offsets[topic]; int(number) < len(offsets) {
-		p.position = offsets[number]
+		p.position, p.resumed = offsets[number], true
 	}
 	p.taken = p.position
 	p.last.commit = s.floor
@@ -238,7 +239,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	if e.snapshot != nil {
 		e.commit = max(e.commit, p.last.commit)
 	} else {
-		if e.commit < s.floor || p.seen && !p.last.less(e.place) {
+		if p.resumed && e.commit < s.floor || p.seen && !p.last.less(e.place) {
 			return nil // published again by a publisher with --delivery at-least-once
 		}
 		p.last, p.seen = e.place, true

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // progress is what of a progress record matters here: Kafka holds everything committed up to EndLSN.
@@ -243,46 +246,25 @@ const (
 
 // locate finds the ends of all partitions.
 func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
-	topics, ids, err := w.topics(ctx)
+	topics, err := w.topics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mark := &watermark{*p, map[string]map[int32]int64{}, ids}
-	if len(topics) == 0 {
-		return mark, nil
+	mark := &watermark{*p, nil, map[string]string{}}
+	for _, t := range topics {
+		mark.ids[t.name] = t.id
 	}
-	ends, err := w.admin.ListEndOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := w.ends(ctx, topics, readUncommitted)
 	if err != nil {
 		return nil, err
 	}
 	for began := time.Now(); ; {
-		decided, err := w.admin.ListCommittedOffsets(ctx, topics...)
-		if err == nil {
-			err = decided.Error()
-		}
-		if err != nil {
+		if mark.targets, err = w.ends(ctx, topics, readCommitted); err != nil {
 			return nil, err
 		}
-		patient := time.Since(began) < openPatience
-		ready := true
-		var problem error
-		decided.Each(func(o kadm.ListedOffset) {
-			end, known := ends.Lookup(o.Topic, o.Partition)
-			if known && o.Offset < end.Offset && ready && problem == nil {
-				if ready = !patient; ready {
-					ready, problem = w.isLater(ctx, o.Topic, o.Partition, o.Offset, p.EndLSN)
-				}
-			}
-			if mark.targets[o.Topic] == nil {
-				mark.targets[o.Topic] = map[int32]int64{}
-			}
-			mark.targets[o.Topic][o.Partition] = o.Offset
-		})
-		if problem != nil || ready {
-			return mark, problem
+		ready, err := w.decided(ctx, mark, ends, time.Since(began) < openPatience)
+		if err != nil || ready {
+			return mark, err
 		}
 		select {
 		case <-ctx.Done():
@@ -290,6 +272,25 @@ func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 		case <-time.After(undecidedPause):
 		}
 	}
+}
+
+// decided says whether all records that the mark speaks of stand before its targets: everything before ends is decided, or what
+// is not comes later. Only with patience at its end that is looked at.
+func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]map[int32]int64, patient bool) (bool, error) {
+	for topic, partitions := range mark.targets {
+		for partition, offset := range partitions {
+			if offset >= ends[topic][partition] {
+				continue
+			}
+			if patient {
+				return false, nil
+			}
+			if later, err := w.isLater(ctx, topic, partition, offset, mark.EndLSN); err != nil || !later {
+				return false, err
+			}
+		}
+	}
+	return true, nil
 }
 
 // isLater says whether the undecided record at an offset is of a transaction behind end.
@@ -313,20 +314,98 @@ func (w *watcher) isLater(ctx context.Context, topic string, partition int32, of
 	return false, nil
 }
 
-// topics are those that may hold rows or DDL.
-func (w *watcher) topics(ctx context.Context) (topics []string, ids map[string]string, err error) {
-	details, err := w.admin.ListTopics(ctx)
+// topic is one that may hold rows or DDL.
+type topic struct {
+	name, id   string
+	partitions []int32
+}
+
+// topics asks every broker, and no cache: a topic may have been made for the very records that are looked for, and who leads it
+// is the first to know.
+func (w *watcher) topics(ctx context.Context) ([]topic, error) {
+	response, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, w.client)
 	if err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("list topics: %w", err)
 	}
-	ids = map[string]string{}
-	for topic, detail := range details {
-		if w.cfg.reads(topic) && detail.Err == nil {
-			topics = append(topics, topic)
-			ids[topic] = detail.ID.String()
+	found := map[string]topic{}
+	if err := w.learn(found, response); err != nil {
+		return nil, err
+	}
+	if len(response.Brokers) > 1 {
+		for _, broker := range response.Brokers {
+			own, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, w.client.Broker(int(broker.NodeID)))
+			if err != nil {
+				return nil, fmt.Errorf("list topics of broker %d: %w", broker.NodeID, err)
+			}
+			if err := w.learn(found, own); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return topics, ids, nil
+	return slices.Collect(maps.Values(found)), nil
+}
+
+// learn adds what a broker knows.
+func (w *watcher) learn(found map[string]topic, response *kmsg.MetadataResponse) error {
+	for _, t := range response.Topics {
+		if t.Topic == nil || !w.cfg.reads(*t.Topic) {
+			continue
+		}
+		one := topic{*t.Topic, kadm.TopicID(t.TopicID).String(), nil}
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("topic %s: %w", one.name, err)
+		}
+		for _, p := range t.Partitions {
+			one.partitions = append(one.partitions, p.Partition)
+		}
+		if len(one.partitions) > len(found[one.name].partitions) {
+			found[one.name] = one
+		}
+	}
+	return nil
+}
+
+// Isolation levels of a ListOffsets request.
+const readUncommitted, readCommitted = 0, 1
+
+// ends lists where partitions end: at the high watermark, or at the first record that is undecided.
+func (w *watcher) ends(ctx context.Context, topics []topic, isolation int8) (map[string]map[int32]int64, error) {
+	ends := map[string]map[int32]int64{}
+	if len(topics) == 0 {
+		return ends, nil
+	}
+	request := kmsg.NewPtrListOffsetsRequest()
+	request.IsolationLevel = isolation
+	for _, t := range topics {
+		asked := kmsg.NewListOffsetsRequestTopic()
+		asked.Topic = t.name
+		for _, number := range t.partitions {
+			partition := kmsg.NewListOffsetsRequestTopicPartition()
+			partition.Partition, partition.Timestamp = number, -1 // the end
+			asked.Partitions = append(asked.Partitions, partition)
+		}
+		request.Topics = append(request.Topics, asked)
+		ends[t.name] = map[int32]int64{}
+	}
+	for _, shard := range w.client.RequestSharded(ctx, request) {
+		if shard.Err != nil {
+			return nil, shard.Err
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return nil, fmt.Errorf("topic %s, partition %d: %w", t.Topic, p.Partition, err)
+				}
+				ends[t.Topic][p.Partition] = p.Offset
+			}
+		}
+	}
+	for _, t := range topics {
+		if len(ends[t.name]) != len(t.partitions) {
+			return nil, fmt.Errorf("topic %s: %d of %d partitions have answered", t.name, len(ends[t.name]), len(t.partitions))
+		}
+	}
+	return ends, nil
 }
 
 // others are topics of a prefix that hold no rows.

@@ -1,0 +1,248 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Comparison is what Verify says of one table.
+type Comparison struct {
+	Table          string // in the source
+	Source, Target int64  // rows
+	Equal          bool
+	Differences    []string // by key, the first few
+	Skipped        string   // why it was not compared; "": it was
+}
+
+// moment is one in the history of the source, with a connection that sees it.
+type moment struct {
+	lsn  LSN
+	conn *pgconn.PgConn
+}
+
+// Verify applies up to a moment at which the source is looked at, too, and compares all tables there. It takes the stream over:
+// nothing else may write meanwhile.
+func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison) error) error {
+	m, err := lookAt(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer m.conn.Close(context.WithoutCancel(ctx))
+	if err := cfg.await(ctx, m.lsn); err != nil {
+		return err
+	}
+	cfg.Until, cfg.Once = &Until{LSN: m.lsn}, true
+	if err := Run(ctx, cfg); err != nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	t, err := cfg.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	tables, err := query(ctx, m.conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema') ORDER BY 1, 2`)
+	if err != nil {
+		return err
+	}
+	for _, row := range tables {
+		if !cfg.includes(row[0] + "." + row[1]) {
+			continue
+		}
+		c, err := compare(ctx, &cfg, m.conn, t, row[0], row[1])
+		if err != nil {
+			return err
+		}
+		if err := tell(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAt opens a transaction of the source that sees everything which committed before a position, and nothing else: a logical
+// slot exports such a snapshot while it is made.
+func lookAt(ctx context.Context, source string) (m moment, err error) {
+	config, err := pgconn.ParseConfig(source)
+	if err != nil {
+		return m, Halt{"--source: " + err.Error(), "want postgres://user@host:5432/database"}
+	}
+	for name, value := range sessionSettings {
+		if !strings.HasPrefix(name, "enable_") {
+			config.RuntimeParams[name] = value
+		}
+	}
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	config.RuntimeParams["application_name"] = "pgtee verify"
+	if m.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
+		return m, fmt.Errorf("source: %w", err)
+	}
+	exporting := config.Copy()
+	exporting.RuntimeParams["replication"] = "database"
+	slot, err := pgconn.ConnectConfig(ctx, exporting)
+	if err != nil {
+		return m, Halt{"the source gives no replication connection: " + err.Error(), "ALTER ROLE … REPLICATION for the user of --source"}
+	}
+	defer slot.Close(context.WithoutCancel(ctx))
+	export := "(SNAPSHOT 'export')"
+	if version, _, _ := strings.Cut(m.conn.ParameterStatus("server_version"), "."); integer(version) < 15 {
+		export = "EXPORT_SNAPSHOT"
+	}
+	results, err := slot.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT pgtee_verify_%d TEMPORARY LOGICAL pgoutput %s", slot.PID(), export)).ReadAll()
+	if err != nil {
+		return m, Halt{"the source exports no snapshot: " + err.Error(), "see whether a replication slot is free (max_replication_slots), and the user of --source has REPLICATION"}
+	}
+	row := results[0].Rows[0]
+	if err := m.lsn.UnmarshalText(row[1]); err != nil {
+		return m, err
+	}
+	_, err = m.conn.Exec(ctx, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT %s", quoteText(string(row[2])))).ReadAll()
+	return m, err
+}
+
+// verifyPatience is how long the publisher may take to come to the moment.
+const verifyPatience = 2 * time.Minute
+
+// await waits until Kafka holds everything before a position.
+func (c *Config) await(ctx context.Context, lsn LSN) error {
+	for deadline := time.Now().Add(verifyPatience); ; {
+		w, newest, err := c.watch(ctx)
+		if err != nil {
+			return err
+		}
+		w.client.Close()
+		if newest.EndLSN >= lsn {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return Halt{fmt.Sprintf("Kafka holds the source up to %s, and not up to %s", newest.EndLSN, lsn), "see whether the publisher runs"}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// compare compares one table.
+func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target, schema, name string) (c Comparison, err error) {
+	c.Table = schema + "." + name
+	own := catalog{conn: source, forms: t.catalog.forms, types: map[uint32]*pgType{}}
+	from, err := own.table(ctx, schema, name)
+	if err != nil {
+		return c, err
+	}
+	mappedSchema, mappedName := cfg.mapped(schema, name)
+	to, err := t.catalog.table(ctx, mappedSchema, mappedName)
+	if err != nil {
+		return c, err
+	}
+	if from == nil || to == nil {
+		c.Skipped = "the target has no such table"
+		return c, nil
+	}
+	var shared []string
+	for _, column := range from.columns {
+		if _, both := to.byName[column.name]; both {
+			shared = append(shared, column.quoted)
+		}
+	}
+	var digests [2][]string
+	for i, side := range []struct {
+		conn  *pgconn.PgConn
+		table string
+	}{{source, from.name}, {t.conn, to.name}} {
+		rows, err := query(ctx, side.conn, fmt.Sprintf("SELECT count(*)::pg_catalog.text, coalesce(pg_catalog.sum(%s::pg_catalog.numeric), 0)::pg_catalog.text FROM %s AS t", hashOf(shared), side.table))
+		if err != nil {
+			return c, err
+		}
+		digests[i] = rows[0]
+	}
+	c.Source, c.Target = integer(digests[0][0]), integer(digests[1][0])
+	if c.Equal = slices.Equal(digests[0], digests[1]); c.Equal || len(from.unique) == 0 {
+		return c, nil
+	}
+	c.Differences, err = differences(ctx, source, t.conn, from, to, shared)
+	return c, err
+}
+
+// hashOf is a hash of a row's columns, by their texts.
+func hashOf(columns []string) string {
+	var list []string
+	for _, c := range columns {
+		list = append(list, "t."+c)
+	}
+	return fmt.Sprintf("pg_catalog.hashtextextended(ROW(%s)::pg_catalog.text, 0)", strings.Join(list, ", "))
+}
+
+const maxDifferences = 10
+
+// differences walks over both tables by their key and names the first rows that differ.
+func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *table, columns []string) (list []string, err error) {
+	var key []string
+	for _, i := range from.unique[0].columns {
+		key = append(key, "t."+from.columns[i].quoted)
+	}
+	sql := func(table string) string {
+		text := fmt.Sprintf("ROW(%s)::pg_catalog.text COLLATE \"C\"", strings.Join(key, ", "))
+		return fmt.Sprintf("SELECT %s, %s::pg_catalog.text FROM %s AS t ORDER BY 1", text, hashOf(columns), table)
+	}
+	left, right := walk(ctx, source, sql(from.name)), walk(ctx, target, sql(to.name))
+	defer left.close()
+	defer right.close()
+	left.next()
+	right.next()
+	for len(list) < maxDifferences && (left.there || right.there) {
+		switch {
+		case !right.there || left.there && left.key < right.key:
+			list = append(list, left.key+" is missing in the target")
+			left.next()
+		case !left.there || right.key < left.key:
+			list = append(list, right.key+" is in the target only")
+			right.next()
+		default:
+			if left.hash != right.hash {
+				list = append(list, left.key+" differs")
+			}
+			left.next()
+			right.next()
+		}
+	}
+	return list, errors.Join(left.err, right.err)
+}
+
+// walker reads rows of a key and a hash one after the other.
+type walker struct {
+	reader    *pgconn.ResultReader
+	there     bool
+	key, hash string
+	err       error
+}
+
+func walk(ctx context.Context, conn *pgconn.PgConn, sql string) *walker {
+	return &walker{reader: conn.ExecParams(ctx, sql, nil, nil, nil, nil)}
+}
+
+func (w *walker) next() {
+	if w.there = w.reader.NextRow(); w.there {
+		values := w.reader.Values()
+		w.key, w.hash = string(values[0]), string(values[1])
+		return
+	}
+	_, w.err = w.reader.Close()
+}
+
+func (w *walker) close() {
+	if w.there {
+		for w.reader.NextRow() { // the rest is of no interest
+		}
+		_, _ = w.reader.Close()
+	}
+}
