@@ -96,6 +96,7 @@ var works = map[string]work{
 	"inserts": {1_000_000, orders, "DO $$ BEGIN FOR n IN 0..%[1]d / 1000 - 1 LOOP INSERT INTO orders " + strings.ReplaceAll(orderRows, "%", "%%") + "n * 1000 + 1, n * 1000 + 1000) AS i; COMMIT; END LOOP; END $$", "orders"},
 	"updates": {1_000_000, orders + "INSERT INTO orders " + orderRows + "1, 1000000) AS i",
 		"DO $$ BEGIN FOR n IN 0..%[1]d / 1000 - 1 LOOP UPDATE orders SET quantity = quantity + 1, item = 'changed ' || id WHERE id BETWEEN n * 1000 + 1 AND n * 1000 + 1000; COMMIT; END LOOP; END $$", "orders"},
+	"giant": {2_000_000, orders, "INSERT INTO orders " + strings.ReplaceAll(orderRows, "%", "%%") + "1, %[1]d) AS i", "orders"}, // one transaction
 	"tpcb": {800_000, `CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(88));
 CREATE TABLE pgbench_tellers (tid int PRIMARY KEY, bid int, tbalance int, filler char(84));
 CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84));

@@ -95,6 +95,14 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 	return nil
 }
 
+// maxEvents keeps a batch, slowed down by its pace, from taking longer than a second.
+func (a *assembler) maxEvents() int {
+	if a.pace.perSecond > 0 {
+		return min(maxBatchEvents, a.pace.perSecond)
+	}
+	return maxBatchEvents
+}
+
 // settle waits until the writer has nothing to do: then its connection may be asked.
 func (a *assembler) settle(ctx context.Context) error {
 	if a.spare != nil {
@@ -161,7 +169,7 @@ func (a *assembler) boundary(ctx context.Context, next event) error {
 		}
 	}
 	alone := next.from.ddl && outsideTransaction(next.record.Value)
-	full := len(b.arena) >= maxArenaBytes || b.events >= maxBatchEvents
+	full := len(b.arena) >= maxArenaBytes || b.events >= a.maxEvents()
 	careful := b.last != 0 && b.last <= a.carefulUntil
 	if (!b.empty() || a.inside) && (full || careful || alone || a.inside || time.Since(b.began) > minBatchTime && a.idle()) {
 		if err := a.hand(ctx, false); err != nil {
@@ -179,7 +187,7 @@ func (a *assembler) boundary(ctx context.Context, next event) error {
 
 // add takes an event into the batch.
 func (a *assembler) add(ctx context.Context, e event) error {
-	if len(a.batch.arena) >= maxArenaBytes || a.batch.events >= maxBatchEvents || len(a.batch.changes) >= maxChanges {
+	if len(a.batch.arena) >= maxArenaBytes || a.batch.events >= a.maxEvents() || len(a.batch.changes) >= maxChanges {
 		if err := a.hand(ctx, true); err != nil {
 			return err
 		}

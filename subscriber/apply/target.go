@@ -54,8 +54,12 @@ var sessionSettings = map[string]string{
 	"xmloption":                           "content",
 	"timezone":                            "UTC",
 	"row_security":                        "off",
-	"synchronous_commit":                  "off", // rows and position are lost together
-	"idle_in_transaction_session_timeout": "60s",
+	"synchronous_commit":                  "off",   // rows and position are lost together
+	"idle_in_transaction_session_timeout": "10min", // a giant may wait for Kafka
+	"tcp_keepalives_idle":                 "10",
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3", // an applier that has lost its power or network leaves its locks soon
+	"tcp_user_timeout":                    "30s",
 	"statement_timeout":                   "0",
 	"enable_seqscan":                      "off",
 	"enable_hashjoin":                     "off",
