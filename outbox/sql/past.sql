@@ -113,7 +113,7 @@ $changed$;
 
 -- facts(description) is the part that a partitioned table's description is made of.
 CREATE OR REPLACE FUNCTION pgtee.facts(description jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $facts$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $facts$
 BEGIN
     RETURN CASE WHEN description IS NOT NULL THEN jsonb_build_array(description -> 'keys', description -> 'identity', description -> 'partitioned') END;
 END
