@@ -36,6 +36,43 @@ func TestApplyDDL(t *testing.T) {
 	}
 }
 
+// A second applier takes over and the first one ends; a standby waits until it is gone.
+func TestApplyTakesOver(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY);")
+	a.Drain()
+	first := a.process("apply", a.applyArgs()...)
+	a.awaitMark()
+	standby := a.process("apply", a.applyArgs("--standby")...)
+	a.must(harness.Eventually(20*time.Second, func(context.Context) error {
+		if !strings.Contains(standby.Log(), "standing by") {
+			return fmt.Errorf("the standby says %q", standby.Log())
+		}
+		return nil
+	}))
+	second := a.process("apply", a.applyArgs()...)
+	if code, err := first.Wait(20 * time.Second); err != nil || code != 3 || !strings.Contains(first.Tail(1), "fenced off: another applier has taken over") {
+		t.Errorf("the first exits with %d (%v): %s", code, err, first.Tail(3))
+	}
+	a.Write("INSERT INTO t VALUES (1)")
+	a.awaitInTarget("SELECT EXISTS (SELECT FROM t WHERE id = 1)::text")
+	second.Kill()
+	a.Write("INSERT INTO t VALUES (2)")
+	a.awaitInTarget("SELECT EXISTS (SELECT FROM t WHERE id = 2)::text")
+	a.Stop(standby)
+	a.ExpectEqual("t")
+}
+
+// A table gets another key, and loses it, in the middle of a batch.
+func TestApplyOtherKeys(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL UNIQUE, v text);")
+	a.Write("INSERT INTO t SELECT i, 100 + i, 'v' FROM generate_series(1, 20) AS i", "UPDATE t SET v = 'w' WHERE id < 5", "DELETE FROM t WHERE id = 9",
+		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u)", "UPDATE t SET v = 'x' WHERE u > 110", "UPDATE t SET id = -id WHERE u = 112", "DELETE FROM t WHERE u = 113",
+		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t REPLICA IDENTITY FULL", "UPDATE t SET v = 'y' WHERE u > 115", "DELETE FROM t WHERE u = 116", "INSERT INTO t VALUES (50, 500, 'z')",
+		"ALTER TABLE t ADD PRIMARY KEY (id)", "UPDATE t SET v = 'last' WHERE id = 50")
+	a.ExpectApplied("--ddl", "ignore")
+	a.ExpectEqual("t")
+}
+
 // The rows of a snapshot, and what the stream does to them meanwhile.
 func TestApplySnapshot(t *testing.T) {
 	const schema = `CREATE TABLE t (id int PRIMARY KEY, v text, big text); ALTER TABLE t ALTER COLUMN big SET STORAGE EXTERNAL; CREATE TABLE bare (a int);`

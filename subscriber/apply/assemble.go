@@ -350,11 +350,19 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || len(b.changes) > 0 {
 		return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 	}
-	part := b.of(t)
-	part.keys = nil
+	var keys []int
 	if keyed {
-		part.keys = t.keys.columns
+		keys = t.keys.columns
 	}
+	part := b.of(t)
+	if len(part.rows) > 0 && !slices.Equal(part.keys, keys) { // the table has got another key
+		if err := a.hand(ctx, true); err != nil {
+			return err
+		}
+		a.batch.events++
+		return a.addRow(ctx, t, e)
+	}
+	part.keys = keys
 	var fits bool
 	switch {
 	case oldKey == nil:

@@ -86,7 +86,8 @@ type runner struct {
 
 	touched map[string]string // tables of the target that were written to: names by OID
 
-	rewinds int // times that a topic ended before what was applied
+	epoch   int64 // that was held last; 0: none
+	rewinds int   // times that a topic ended before what was applied
 
 	stop   *Until // before what it halts at
 	halted error  // why, once what comes before is applied
@@ -104,6 +105,9 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	defer t.close()
+	if err := r.checkFenced(ctx, t); err != nil {
+		return false, err
+	}
 	if err := t.takeTurn(ctx); err != nil {
 		return false, err
 	}
@@ -122,6 +126,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		w.client.Close()
 		return false, err
 	}
+	r.epoch = t.epoch
 	s, err := cfg.open(first.Slot, &p)
 	if err != nil {
 		w.client.Close()
@@ -147,6 +152,19 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		err = cause
 	}
 	return false, err
+}
+
+// checkFenced ends an applier that another one has taken the stream from: it must not take it back. A standby waits for its turn
+// again.
+func (r *runner) checkFenced(ctx context.Context, t *target) error {
+	if r.epoch == 0 || r.cfg.Standby {
+		return nil
+	}
+	rows, err := query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", r.cfg.stream())
+	if err == nil && len(rows) == 1 && integer(rows[0][0]) > r.epoch {
+		return errFenced
+	}
+	return err
 }
 
 // check compares where the target is with what Kafka holds.
