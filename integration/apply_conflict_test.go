@@ -90,8 +90,10 @@ func TestApplyRefuses(t *testing.T) {
 	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
 	a.Drain()
 	url := a.targetURL()
-	a.ExecTarget("CREATE ROLE reader LOGIN; GRANT CREATE ON DATABASE "+a.target+" TO reader", "CREATE ROLE nobody_much LOGIN")
-	t.Cleanup(func() { a.Exec("DROP OWNED BY reader; DROP ROLE IF EXISTS nobody_much") })
+	a.ExecTarget("CREATE ROLE apply_reader LOGIN; GRANT CREATE ON DATABASE "+a.target+" TO apply_reader", "CREATE ROLE nobody_much LOGIN")
+	t.Cleanup(func() {
+		a.Exec("DROP OWNED BY apply_reader; DROP ROLE IF EXISTS apply_reader; DROP ROLE IF EXISTS nobody_much")
+	})
 	as := func(user string) string { return strings.Replace(url, "postgres@", user+"@", 1) }
 	for _, c := range []struct {
 		name, prepare, undo string

@@ -158,6 +158,7 @@ func shared(value any) any {
 		}
 		if block, ok := envelope["pgtee"].(map[string]any); ok { // in JSON what nobody claims is left out
 			deleteNull(block, "context")
+			deleteNull(block, "reason")
 			if session, ok := block["session"].(map[string]any); ok {
 				deleteNull(session, "actor")
 			}

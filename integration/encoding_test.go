@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -134,6 +137,37 @@ func TestTextOfWIN1252(t *testing.T) {
 			}
 		})
 	}
+}
+
+// In an encoding of several bytes the server converts, and refuses characters that Unicode lacks. The cure is what the message says.
+func TestTextOfEUCJP(t *testing.T) {
+	r := newEncodedRunner(t, 15, "EUC_JP")
+	conn := r.dial(r.URL() + "&client_encoding=EUC_JP")
+	defer conn.Close(r.ctx)
+	r.publish()
+	r.in(conn, "CREATE TABLE n (id int PRIMARY KEY, v text)", "INSERT INTO n VALUES (1, '\xb0\xa1')")
+	r.Drain()
+	r.in(conn, "INSERT INTO n VALUES (2, '\xfc\xfe')")
+	if fault := r.expectHalt("cannot send a value of the log as UTF-8", "correct the row", "pg_drop_replication_slot()", "pgtee setup", "pgtee repair --accept-divergence"); fault != "" {
+		t.Fatal(fault)
+	}
+	r.in(conn, "UPDATE n SET v = '\xb0\xa2' WHERE id = 2", "SELECT pg_drop_replication_slot('"+r.slot+"')")
+	r.Setup()
+	if out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {
+		t.Fatal(out)
+	}
+	r.publish()
+	r.Drain()
+	latest := map[string]string{}
+	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		for _, e := range r.Events("public.n") {
+			latest[fmt.Sprint(e.After["id"])] = fmt.Sprint(e.After["v"])
+		}
+		if latest["1"] != "亜" || latest["2"] != "唖" {
+			return fmt.Errorf("%v", latest)
+		}
+		return nil
+	}))
 }
 
 // A value of type "char" is one byte of a character on PostgreSQL 15, and its octal form from 16 on: the records are the same.

@@ -91,7 +91,7 @@ func (r *runner) expectRefusedLogin(flags []string, file string) {
 		"--key", r.keyFile(), "--max-retained-wal", "8GB:warn", "--metrics", metrics}, flags...)...)
 	r.must(harness.Eventually(time.Minute, func(ctx context.Context) error {
 		said := r.publisher.Log() + body(ctx, "http://"+metrics+"/readyz")
-		for _, want := range []string{"publisher of " + r.database + ": retrying: ", "SASL_AUTHENTICATION_FAILED", "--kafka-password-file, which is read at each login"} {
+		for _, want := range []string{"publisher of " + r.database + ": ", "SASL_AUTHENTICATION_FAILED", "--kafka-password-file, which is read at each login"} {
 			if !strings.Contains(said, want) {
 				return fmt.Errorf("nothing is said of %q: %s", want, said)
 			}

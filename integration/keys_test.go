@@ -97,7 +97,7 @@ func TestKeys(t *testing.T) {
 				r.ExpectRecords("od", `c {"a":1,"g":10}`, `c {"a":1,"g":20}`, `d {"a":1,"g":10}`, `{"a":1,"g":10} null`)
 				return
 			}
-			r.ExpectRecords("od", `c -`, `c -`, `d - {"a":1,`, `- null`)
+			r.ExpectRecords("od", `c -`, `c -`) // no delete could say of which row it is
 			if !strings.Contains(r.publisher.Log(), "generated column g") {
 				t.Error("the log does not say that records of od have no key")
 			}

@@ -214,7 +214,7 @@ func (w *wiretap) take() []byte {
 }
 
 var (
-	noteText   = regexp.MustCompile(`A[g-v][A-Za-z0-9+/]{107,}={0,2}`)
+	noteText   = regexp.MustCompile(`A[w-z0-9+/][A-Za-z0-9+/]{123,}={0,2}`)
 	objectName = regexp.MustCompile(`pgtee_[0-9a-f]{8}`)
 )
 

@@ -45,19 +45,19 @@ func TestReplicationByMembership(t *testing.T) {
 	for _, major := range []int{15, 18} {
 		t.Run(fmt.Sprint("PostgreSQL ", major), func(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "table")
-			r.Exec(fmt.Sprintf("CREATE ROLE rds_replication NOLOGIN; CREATE ROLE app LOGIN; CREATE ROLE other LOGIN; GRANT rds_replication TO app; GRANT CREATE ON DATABASE %s TO app, other", r.database))
+			r.Exec(fmt.Sprintf("CREATE ROLE rds_replication NOLOGIN; CREATE ROLE rds_app LOGIN; CREATE ROLE rds_other LOGIN; GRANT rds_replication TO rds_app; GRANT CREATE ON DATABASE %s TO rds_app, rds_other", r.database))
 			t.Cleanup(func() {
-				r.Exec("DROP OWNED BY app, other; DROP ROLE app; DROP ROLE other; DROP ROLE rds_replication")
+				r.Exec("DROP OWNED BY rds_app, rds_other; DROP ROLE rds_app; DROP ROLE rds_other; DROP ROLE rds_replication")
 			})
-			if out, _ := r.Pgtee("check", "--postgres", r.DirectURL("app", "pgtee"), "--slot", r.slot); strings.Contains(out, "may not use replication slots") {
+			if out, _ := r.Pgtee("check", "--postgres", r.DirectURL("rds_app", "pgtee"), "--slot", r.slot); strings.Contains(out, "may not use replication slots") {
 				t.Errorf("check judges by the role's attributes:\n%s", out)
 			}
-			out, code := r.Pgtee("check", "--postgres", r.DirectURL("other", "pgtee"), "--slot", r.slot)
-			if code != 2 || !strings.Contains(out, "run GRANT rds_replication TO other as the master user") {
+			out, code := r.Pgtee("check", "--postgres", r.DirectURL("rds_other", "pgtee"), "--slot", r.slot)
+			if code != 2 || !strings.Contains(out, "run GRANT rds_replication TO rds_other as the master user") {
 				t.Errorf("check exits with %d:\n%s", code, out)
 			}
-			out, code = r.Pgtee("setup", "--postgres", r.DirectURL("app", "pgtee"), "--slot", r.slot)
-			if code == 0 || !strings.Contains(out, "create slot") || !strings.Contains(out, "SQLSTATE 42501") || !strings.Contains(out, "does not let role app make them") {
+			out, code = r.Pgtee("setup", "--postgres", r.DirectURL("rds_app", "pgtee"), "--slot", r.slot)
+			if code == 0 || !strings.Contains(out, "create slot") || !strings.Contains(out, "SQLSTATE 42501") || !strings.Contains(out, "does not let role rds_app make them") {
 				t.Errorf("setup exits with %d, and does not say what the server refuses:\n%s", code, out)
 			}
 		})

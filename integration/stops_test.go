@@ -62,6 +62,11 @@ var elsewhere = map[string]func(*testing.T){
 	"does not fit the configuration": TestShapeHalts,
 	"registry refuses a schema":      TestAvroSchemaEvolves,
 	"slot in use":                    TestSecondPublisher,
+	"belongs to another database":    TestPrefixAndPromise,
+	"may lose what it has confirmed": TestPrefixAndPromise,
+	"Kafka refuses":                  TestKafkaTakesItOtherwise,
+	"text is not what the database":  TestTextOfSQLASCII,
+	"cannot send a value":            TestTextOfEUCJP,
 }
 
 // makeDatabaseAnew drops the database and makes another of its name.

@@ -36,8 +36,8 @@ var planted = map[string]harness.Bug{
 		Old: "case !d.whole && c.form.isUnavailable(json):",
 		New: "case !d.whole && c.form.isUnavailable(json) && c.name == \"\":"},
 	"position-apart": {File: "publisher/kafkalog.go",
-		Old: "if err := l.deliver(ctx, l.client, b, position); err != nil {\n\t\treturn err\n\t}",
-		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, position); err != nil {\n\t\treturn err\n\t}"},
+		Old: "if err := l.deliver(ctx, l.client, b, more...); err != nil {\n\t\treturn err\n\t}",
+		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},
 }
 
 // bugs are those that the run is to plant.
