@@ -46,17 +46,24 @@ func (a *applied) expectTypes(c typesCase, tables []typeTable) {
 	a.t.Helper()
 	var differ []string
 	values := 0
+	source, target := a.dial(a.URL()), a.dial(a.targetURL())
+	defer source.Close(a.ctx)
+	defer target.Close(a.ctx)
+	read := func(conn *pgx.Conn, sql string) (text string) {
+		a.must(conn.QueryRow(a.ctx, sql).Scan(&text))
+		return text
+	}
 	for _, table := range tables {
 		for i, column := range table.columns {
 			sql := fmt.Sprintf("SELECT coalesce(string_agg(id || ' ' || coalesce(format('%%s', %[1]s), 'NULL'), E'\\n' ORDER BY id), '') FROM %[2]s", columnName(i), table.name)
-			source, target := a.valueAt(a.URL(), sql), a.valueAt(a.targetURL(), sql)
-			values += strings.Count(source, "\n") + 1
-			if source == target {
+			stored, applied := read(source, sql), read(target, sql)
+			values += strings.Count(stored, "\n") + 1
+			if stored == applied {
 				continue
 			}
 			differ = append(differ, column.declared)
 			if !slices.Contains(c.lost, column.declared) && !slices.Contains(c.text, column.declared) {
-				a.t.Errorf("%s:\n%.500s\ncame back as\n%.500s", column.declared, source, target)
+				a.t.Errorf("%s:\n%.500s\ncame back as\n%.500s", column.declared, stored, applied)
 			}
 		}
 	}

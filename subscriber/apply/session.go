@@ -233,6 +233,11 @@ func (a *assembler) run(ctx context.Context, marks <-chan watermark, fetched <-c
 		case b := <-a.freed():
 			a.spare = b
 		case <-tick.C:
+			if a.spare != nil { // the writer is idle, and would not notice that its connection has ended
+				if err := a.target.conn.Ping(ctx); err != nil {
+					return err
+				}
+			}
 		}
 		if a.mark == nil {
 			continue
