@@ -50,6 +50,8 @@ var attributed = []struct {
 		simple("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later()"), simple("INSERT INTO late VALUES ('a')"),
 		simple("BEGIN"), simple("INSERT INTO late VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c')"), simple("COMMIT"), simple("INSERT INTO late VALUES ('d'); INSERT INTO t (v) VALUES ('e')"),
 		burst("Z", all(once("INSERT INTO late VALUES ('f')"), once("INSERT INTO t (v) VALUES ('g')"), sync_)...)}, "right right ? right ? right ?"},
+	{"with parameters in the server's messages", []say{simple("SET log_parameter_max_length_on_error = -1"), burst("Z", all(once("INSERT INTO t (v) VALUES ('a')"), sync_)...),
+		simple("SELECT writes('b')"), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), once("INSERT INTO t (v) VALUES ('d')"), sync_)...)}, "right right right right"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
 

@@ -30,6 +30,10 @@ const borrowedTools = `
 	CREATE FUNCTION trapped() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 		PERFORM pgtee.sign(current_setting('my.note'), current_user::name); PERFORM pgtee.note(current_setting('my.note'), current_user::name);
 		INSERT INTO t (v) VALUES ('forged'); RETURN NULL; END$$;
+	CREATE TABLE early (i int);
+	CREATE FUNCTION spends() RETURNS trigger LANGUAGE plpgsql AS $$DECLARE n text := substring(current_query() from '.*pgtee\.(?:note|sign)\(''([^'']*)'''); BEGIN
+		PERFORM pgtee.note(n, current_user::name); PERFORM pgtee.sign(n, current_user::name); INSERT INTO t (v) VALUES ('forged'); RETURN NULL; END$$;
+	CREATE TRIGGER spends AFTER INSERT ON early FOR EACH ROW EXECUTE FUNCTION spends();
 	CREATE TRIGGER trapped AFTER INSERT ON trap FOR EACH ROW EXECUTE FUNCTION trapped();`
 
 // attacks are what a session says that has the note N.
@@ -55,6 +59,7 @@ var attacks = []struct {
 		parse("", "INSERT INTO t (v) VALUES ('forged')"), bind("", ""), execute(""), sync_)}},
 	{"a view", []say{simple("SET my.note = 'N'"), simple("SELECT * FROM signing; INSERT INTO t (v) VALUES ('forged')"), simple("SELECT s.*, via_message('x') FROM signing AS s")}},
 	{"a trigger", []say{simple("SET my.note = 'N'"), simple("INSERT INTO trap VALUES (1)")}},
+	{"the note of a later statement of the Query", []say{simple("INSERT INTO early VALUES (1); INSERT INTO t (v) VALUES ('stolen')")}},
 	{"behind a savepoint", []say{simple("BEGIN"), simple("SAVEPOINT s"), simple("INSERT INTO t (v) VALUES ('gone')"), simple("ROLLBACK TO s"), simple("SELECT via_message('N')"), simple("COMMIT")}},
 	{"a row of the outbox", []say{simple("INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application) VALUES ('n', 'N', 'postgres', 'postgres', 1, 'x'); INSERT INTO t (v) VALUES ('forged')")}},
 }

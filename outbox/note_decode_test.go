@@ -81,16 +81,16 @@ func TestNoteForms(t *testing.T) {
 			w := &wal{t: t, keys: []MasterKey{testKey}}
 			w.begin(1).relation(3, Schema, "outbox_0", outboxColumns...)
 			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
-			w.assembler.replays = replays{} // all are the same note
+			w.assembler.replays, w.assembler.binding.counter = replays{}, 0 // all are the same note
 			w.message(MessagePrefix, witnessed(1, text, "bob", "admin", 4711, test.column))
 			forms := 2
 			if test.flags&FlagRow == 0 {
-				w.assembler.replays = replays{}
+				w.assembler.replays, w.assembler.binding.counter = replays{}, 0
 				w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
 				forms++
 			}
 			if test.column == nil {
-				w.assembler.replays = replays{}
+				w.assembler.replays, w.assembler.binding.counter = replays{}, 0
 				w.message(MessagePrefix, lineMessage(text, "bob", "admin", 4711))
 				forms++
 			}

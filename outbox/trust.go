@@ -17,7 +17,8 @@ import "strconv"
 type binding struct {
 	bound   bool
 	session counting
-	trust   Trust // Verified, or how far its session is known
+	counter uint32 // of the last note
+	trust   Trust  // Verified, or how far its session is known
 }
 
 // judge reads a note and says how far it is to be trusted.
@@ -44,8 +45,12 @@ func (a *Assembler) bind(n *Note, witnessed bool) Trust {
 	switch b := &a.binding; {
 	case witnessed:
 		trust := n.known()
-		if !trust.lies() {
-			*b = binding{true, of, trust}
+		switch {
+		case trust.lies():
+		case b.bound && b.session == of && int32(n.Counter-b.counter) <= 0: // prepared transactions, too, count upwards
+			return Replayed
+		default:
+			*b = binding{true, of, n.Counter, trust}
 		}
 		return trust
 	case n.Flags&(FlagRow|FlagSigned) != 0: // taken from a witnessed one
@@ -54,7 +59,10 @@ func (a *Assembler) bind(n *Note, witnessed bool) Trust {
 		return Unbound
 	case b.session != of:
 		return Forged
+	case int32(n.Counter-b.counter) <= 0:
+		return Replayed
 	default:
+		b.counter = n.Counter
 		return b.trust
 	}
 }

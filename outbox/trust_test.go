@@ -43,6 +43,7 @@ func TestTrust(t *testing.T) {
 		{"bound again, as behind ROLLBACK TO", "bob7=b1 bob7=b2", "verified verified"},
 		{"a number twice", "bob7=b1 bob7-b1", "verified replayed"},
 		{"an earlier number", "bob7=b2 bob7-b1", "verified replayed"},
+		{"an earlier number, of an older transaction than another that has come", "bob7=b3 bob7-b2 bob7=b1", "verified replayed replayed"},
 		{"a plain note by itself", "bob7-b1", "unbound"},
 		{"a copy of a witnessed one", "bob7!b1", "forged"},
 		{"a copy of a row, behind one's own", "bob7/e1 bob7!b1", "forged forged"},

@@ -74,6 +74,9 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	if err := s.sendExactly(m, st); err != nil {
 		return err
 	}
+	if err := s.send(entry{kind: 'C', fate: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {
+		return err
+	}
 	return s.endExactly(m)
 }
 
@@ -95,8 +98,10 @@ func (s *session) queryThenTrail(m message, set *settings, st *parser.Statement,
 	return s.endExactly(m)
 }
 
-// sendExactly sends what stands for the Query.
+// sendExactly sends what stands for the Query. Like that, it takes the client's unnamed statement away; if it fails, there is another
+// one up to the next Parse or Query.
 func (s *session) sendExactly(m message, st *parser.Statement) error {
+	s.statements.prepare(nil, unknown(), s.tx.group)
 	for _, request := range []struct {
 		entry
 		body []byte

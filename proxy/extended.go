@@ -136,6 +136,9 @@ func (s *session) execute(m message) error {
 			}
 			e.statement = s.apply(st.effects, st.subject)
 		}
+		if st.need == parser.InBlock && !s.tx.open { // outside a block CALL and DO may commit
+			s.tx.rearm()
+		}
 		if trails {
 			return s.forwardAndNote(m, e, st, set)
 		}

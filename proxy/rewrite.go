@@ -136,7 +136,7 @@ func (w *queryWriter) note(i int, st *parser.Statement) {
 		w.covered, w.cover = end, hash
 	}
 	if !s.skips(hash) {
-		w.splice(i, st, sql, s.tx.note(hash))
+		w.splice(i, st, sql, s.tx.note(hash) || i > 0)
 	}
 }
 
@@ -177,10 +177,11 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 func (w *queryWriter) nobody(i int, st *parser.Statement, of subject) {
 	w.open()
 	w.copyTo(st.Start)
-	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail(), "", trailAfter+";")
+	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail() || i > 0, "", trailAfter+";")
 }
 
-// write appends a note to the text, between what comes before and after its call.
+// write appends a note to the text, between what comes before and after its call. What a statement of the text runs can read in it the notes of
+// those behind it, and send them first: so all but that of the first statement bind.
 func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
 	s := w.session
 	out := &s.up.out
@@ -206,7 +207,8 @@ func (w *queryWriter) trail(i int, st *parser.Statement) {
 	}
 	w.open()
 	w.copyTo(offset)
-	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, s.tx.trail(), before, after)
+	s.tx.trail()
+	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, true, before, after)
 }
 
 // subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it

@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 -- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
 -- it does nothing: there is no write to note, and no transaction id is spent. Everybody may call it, so it writes no
 -- row that is longer than a proxy's can be, and none unless a statement of the proxy's calls it: what a function, DO or
--- CALL of the client's calls it with is a note of another statement.
+-- CALL of the client's calls it with is a note of another statement. The stack tells these, a line each; of a portal with parameters
+-- it has a line, too, where log_parameter_max_length_on_error is set.
 --
 -- In each transaction PL/pgSQL makes every expression ready anew, which costs more than to evaluate it: so the
 -- expressions on each path are few, the fewest on that of a message which brings its SQL along.
@@ -91,9 +92,12 @@ BEGIN
     END IF;
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF raw IS NOT NULL AND pg_catalog.octet_length(payload) OPERATOR(pg_catalog.<) 65536 AND (
-        pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
-        AND (pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
-             OR pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.note(''', payload)) OPERATOR(pg_catalog.>) 0)) THEN
+        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
+            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
+                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
+        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.note(''', payload)) OPERATOR(pg_catalog.>) 0 END) THEN
         slice := pg_catalog.mod(pg_catalog.trunc(pg_catalog.date_part('epoch', pg_catalog.now()))::pg_catalog.int8
                  OPERATOR(pg_catalog./) 3600, 3);
         IF slice OPERATOR(pg_catalog.=) 0 THEN
@@ -124,9 +128,12 @@ BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.<>) 'off'
         OR pg_catalog.octet_length(payload) OPERATOR(pg_catalog.>=) 65536 OR NOT (
-        pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
-        AND (pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
-             OR pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0)) THEN
+        CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
+        THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
+            OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
+                AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
+        ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
+            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0 END) THEN
         RETURN;
     END IF;
     BEGIN
