@@ -39,9 +39,11 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return usage(err)
 	}
-	if err := kafka.ping(ctx); err != nil {
-		log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
-	}
+	go func() { // clients do not wait for what Kafka says
+		if err := kafka.ping(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
+		}
+	}()
 	publishers, err := c.publisherFlags.make(ctx, sources, kafka, c.textFlags, keys, log)
 	if err != nil {
 		return err
