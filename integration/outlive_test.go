@@ -88,7 +88,8 @@ func (r *runner) causes(sql []string) {
 			return err
 		}
 		defer conn.Close(ctx)
-		_, err = conn.Exec(ctx, "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = current_database();"+strings.Join(sql, ";"), pgx.QueryExecModeSimpleProtocol)
+		// The function's own wait looks every tenth of a second, and by then the publisher may have the slot again.
+		_, err = conn.Exec(ctx, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = current_database(); SELECT pg_sleep(0.01 + 0.04 * random());"+strings.Join(sql, ";"), pgx.QueryExecModeSimpleProtocol)
 		return err
 	}))
 }
