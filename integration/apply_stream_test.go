@@ -76,17 +76,7 @@ func TestApplyOtherKeys(t *testing.T) {
 // The rows of a snapshot, and what the stream does to them meanwhile.
 func TestApplySnapshot(t *testing.T) {
 	const schema = `CREATE TABLE t (id int PRIMARY KEY, v text, big text); ALTER TABLE t ALTER COLUMN big SET STORAGE EXTERNAL; CREATE TABLE bare (a int);`
-	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
-	a := &applied{runner: r, target: r.database + "_target"}
-	admin := r.dial(r.server.URL("postgres"))
-	defer admin.Close(r.ctx)
-	_, err := admin.Exec(r.ctx, "CREATE DATABASE "+a.target)
-	r.must(err)
-	t.Cleanup(func() {
-		other := *r
-		other.database = a.target
-		other.dropDatabase()
-	})
+	a := newTarget(t)
 	whole := schema + "CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
 	a.Exec(whole, "INSERT INTO t SELECT i, 'old', repeat(md5(i::text), 100) FROM generate_series(1, 3000) AS i", "INSERT INTO bare SELECT generate_series(1, 100)")
 	a.ExecTarget(whole)

@@ -15,8 +15,8 @@ type applied struct {
 	ring   bool   // it is a source, too
 }
 
-// newApplied makes both databases with the same schema and starts proxy and publisher on the first.
-func newApplied(t *testing.T, schema string, publish ...string) *applied {
+// newTarget makes both databases, empty. Nothing of pgtee runs yet.
+func newTarget(t *testing.T) *applied {
 	t.Helper()
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
 	a := &applied{runner: r, target: r.database + "_target"}
@@ -29,6 +29,14 @@ func newApplied(t *testing.T, schema string, publish ...string) *applied {
 		other.database = a.target
 		other.dropDatabase()
 	})
+	return a
+}
+
+// newApplied makes both databases with the same schema and starts proxy and publisher on the first.
+func newApplied(t *testing.T, schema string, publish ...string) *applied {
+	t.Helper()
+	a := newTarget(t)
+	r := a.runner
 	schema += "\nCREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
 	r.Exec(schema)
 	a.ExecTarget(schema)

@@ -43,17 +43,26 @@ type applyCommand struct {
 	to *apply.Until
 }
 
-func (c *applyCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
+// open makes the configuration, once Kafka has answered.
+func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, error) {
 	config, err := c.config(term)
 	if err != nil {
-		return usage(err)
+		return config, usage(err)
 	}
 	kafka, err := c.openAndPing(ctx)
 	if err != nil {
-		return err
+		return config, err
 	}
 	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
+	return config, nil
+}
+
+func (c *applyCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
+	config, err := c.open(ctx, term)
+	if err != nil {
+		return err
+	}
 	if c.Check {
 		return c.check(ctx, config, term)
 	}

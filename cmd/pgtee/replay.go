@@ -19,15 +19,10 @@ func (c *replayCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return usage(fmt.Errorf("--to: %w", err))
 	}
-	config, err := c.config(term)
-	if err != nil {
-		return usage(err)
-	}
-	kafka, err := c.openAndPing(ctx)
+	config, err := c.open(ctx, term)
 	if err != nil {
 		return err
 	}
-	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
 	config.Until, config.Once = until, true
 	if err := c.apply(ctx, config, term); err != nil {
 		return err
