@@ -166,6 +166,7 @@ func TestChain(t *testing.T) {
 	listen, metrics := freeAddress(t), freeAddress(t)
 	running := start(t, "run", "--postgres", url, "--kafka", c.broker.Address(), "--listen", listen, "--key", c.key, "--metrics", metrics, "--log-format", "json")
 	running.eventually("readiness", func() bool { return httpStatus("http://"+metrics+"/readyz") == http.StatusOK })
+	running.eventually("the slot", func() bool { return strings.Contains(httpText(t, "http://"+metrics+"/readyz"), "publishing") }) // clients do not wait for it
 	c.exec(c.through(listen, "postgres")+"&application_name=till", "CREATE TABLE orders (id int PRIMARY KEY, note text)")
 	c.exec(c.through(listen, "postgres")+"&application_name=till", "INSERT INTO orders VALUES (1, 'first')")
 
