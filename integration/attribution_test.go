@@ -122,3 +122,24 @@ func attributionOf(e Event) string {
 	}
 	return "wrong"
 }
+
+// ROLLBACK takes SET SESSION AUTHORIZATION back, within a Query: the proxy is told of it behind the note.
+func TestUserThatIsTakenBack(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Start("CREATE TABLE w (v text PRIMARY KEY)")
+	r.Exec("CREATE ROLE guest_" + r.database)
+	conn := r.dial(r.ProxyURL("postgres", "admin"))
+	defer conn.Close(r.ctx)
+	r.in(conn, "BEGIN", "SET SESSION AUTHORIZATION guest_"+r.database, "ROLLBACK; INSERT INTO w VALUES ('1')",
+		"BEGIN; SAVEPOINT s; SET LOCAL SESSION AUTHORIZATION guest_"+r.database+"; ROLLBACK TO s; INSERT INTO w VALUES ('2'); COMMIT", "INSERT INTO w VALUES ('3')")
+	r.Drain()
+	events := r.Events("public.w")
+	for _, e := range events {
+		if !e.Pgtee.Verified || e.Pgtee.Session.User != "postgres" {
+			t.Errorf("%s: %+v", e.After["v"], e.Pgtee)
+		}
+	}
+	if len(events) != 3 {
+		t.Errorf("%d events, want 3", len(events))
+	}
+}

@@ -221,3 +221,28 @@ func TestEncodingsAreThoseOfPostgres(t *testing.T) {
 		}
 	}
 }
+
+// A note about a text that the server gives back in other bytes than the client sent: two codes of SJIS are one character, and a ROLLBACK in
+// the same Query takes an encoding back.
+func TestTextThatDoesNotConvertBack(t *testing.T) {
+	for _, outbox := range []string{"table", "message"} {
+		t.Run(outbox, func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), outbox)
+			r.Start("CREATE TABLE w (v text PRIMARY KEY)")
+			japanese := r.dial(r.ProxyURL("postgres", "japanese") + "&client_encoding=SJIS")
+			defer japanese.Close(r.ctx)
+			r.in(japanese, "INSERT INTO w VALUES ('1 \xfa\x54')", "BEGIN", "INSERT INTO w VALUES ('2 \xfa\x54'); INSERT INTO w VALUES ('3 \xfa\x54')", "COMMIT")
+			latin := r.dial(r.ProxyURL("postgres", "latin") + "&client_encoding=LATIN1")
+			defer latin.Close(r.ctx)
+			r.in(latin, "BEGIN; SET LOCAL client_encoding = 'UTF8'", "ROLLBACK; INSERT INTO w VALUES ('4 é'); SELECT set_config('client_encoding', 'UTF8', false); INSERT INTO w VALUES ('5 é')")
+			r.Drain()
+			for _, e := range r.Events("public.w") {
+				v, _ := e.After["v"].(string)
+				if a := e.Pgtee; !a.Verified || !strings.Contains(a.Statement.Text, fmt.Sprintf("'%.1s ", v)) {
+					t.Errorf("%s: %+v", v, a)
+				}
+			}
+			r.expectRows("public.w", `c{"v":"1 ￢"}`, `c{"v":"2 ￢"}`, `c{"v":"3 ￢"}`, `c{"v":"4 é"}`, `c{"v":"5 é"}`)
+		})
+	}
+}

@@ -65,9 +65,47 @@ func (s *session) bind(m message) error {
 			}
 		}
 		s.statements.bind(portal, st, s.tx.group)
+		if hasParameters(rest) {
+			if err := s.noteBind(); err != nil {
+				return err
+			}
+		}
 		e.borrowed = borrow(place{}, st.place)
 	}
 	return s.forward(m, e)
+}
+
+// hasParameters reports whether a Bind brings parameters along: behind the portal's name come that of the statement, the number
+// of formats and as many of two bytes each, and the number of parameters. What is cut off or broken may.
+func hasParameters(body []byte) bool {
+	_, body, ok := cutString(body)
+	if !ok || len(body) < 2 {
+		return true
+	}
+	formats := 2 * int(binary.BigEndian.Uint16(body))
+	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
+}
+
+// noteBind puts a note of no statement in front of a Bind that may write: the CHECK of a parameter's domain runs there, before the note of
+// its own statement, and is not to bear the name of the statement before.
+func (s *session) noteBind() error {
+	set := s.pending.settings.Load()
+	if s.tx.failed || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
+		return nil
+	}
+	defer s.tx.miss()
+	if s.tx.sent == 0 {
+		return nil
+	}
+	if !s.tx.certain { // in a block that has failed the server refuses the Bind, and in its own words
+		if err := s.awaitAnswer(s.tx.group - 1); err != nil {
+			return err
+		}
+		if status, _ := s.pending.answers(); status == 'E' {
+			return nil
+		}
+	}
+	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
 // meaning returns what a name means to a Bind. If that may be what the server refuses to run beside a note, a note too many would

@@ -12,6 +12,8 @@ import (
 type settings struct {
 	user     string // session_authorization
 	encoding encoding
+	client   string // client_encoding
+	server   string // server_encoding
 	lexis    parser.Lexis
 	standby  bool // in_hot_standby
 	major    int  // of server_version; 0 if it is not known
@@ -24,8 +26,10 @@ func (s *settings) with(name, value string) *settings {
 	case "session_authorization":
 		changed.user = value
 	case "client_encoding":
-		changed.encoding = encodingOf(value)
+		changed.encoding, changed.client = encodingOf(value), value
 		changed.lexis.MultiByte = changed.encoding.unsafe()
+	case "server_encoding":
+		changed.server = value
 	case "standard_conforming_strings":
 		changed.lexis.StandardConformingStrings = value == "on"
 	case "in_hot_standby":
@@ -37,6 +41,11 @@ func (s *settings) with(name, value string) *settings {
 		return s
 	}
 	return &changed
+}
+
+// converts reports whether the server converts the client's text to an encoding of its own.
+func (s *settings) converts() bool {
+	return s.client != s.server && s.client != "SQL_ASCII" && s.server != "SQL_ASCII"
 }
 
 // majorOf reads the number that a version such as "17.2 (Debian 17.2-1)" or "18beta1" begins with.

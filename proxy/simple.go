@@ -43,7 +43,7 @@ func (s *session) query(m message) error {
 		return err
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
-	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || setsEncoding(s.list)
+	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || s.mayConvert(text, set)
 	for i := range s.list {
 		if err := w.statement(i, &s.list[i]); err != nil {
 			return err
@@ -108,17 +108,20 @@ func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
 	return ok
 }
 
-func isASCII(name string) bool {
-	for i := range len(name) {
-		if name[i] >= 0x80 {
+// mayConvert reports whether current_query() may give a text in other bytes than the client's. Not every conversion has an
+// inverse (two codes of SJIS are one character), and what stands before a note in the text may change the encoding: SET, ROLLBACK,
+// set_config().
+func (s *session) mayConvert(text []byte, set *settings) bool {
+	return (set.converts() || len(s.list) > 1) && !isASCII(text)
+}
+
+func isASCII[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 {
 			return false
 		}
 	}
 	return true
-}
-
-func setsEncoding(list []parser.Statement) bool {
-	return slices.ContainsFunc(list, func(st parser.Statement) bool { return st.Tx == parser.SetEncoding })
 }
 
 // need returns when a statement with these effects gets a note: what EXECUTE does was told by its PREPARE. In a block the
@@ -136,6 +139,9 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 // apply follows what a statement does to the transaction and to prepared statements, and returns what it prepares, if it
 // does: of is the subject of that.
 func (s *session) apply(e effects, of subject) (prepared *statement) {
+	if s.tx.changesUser(e.tx) {
+		s.notes.unsure = outbox.FlagAnyUser
+	}
 	s.tx.apply(e.tx)
 	if e.calls {
 		s.doubtNames()
@@ -158,9 +164,6 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 	case parser.DeallocateAll, parser.DiscardAll:
 		s.statements.deallocateAll()
 		s.pending.unprepare()
-	}
-	if e.tx == parser.SetUser || e.tx == parser.DiscardAll {
-		s.notes.unsure = outbox.FlagAnyUser
 	}
 	return prepared
 }

@@ -21,6 +21,7 @@ type transaction struct {
 	mayHold bool   // ... or may have made one by a statement that was not read
 	missed  bool   // something that may have written since the last note had none: a note behind would claim that
 	missing bool   // ... or had none before that, which ROLLBACK TO can make true again
+	setUser bool   // it has changed the session's user, which its end may undo
 }
 
 // next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
@@ -51,7 +52,7 @@ func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 // end is the end of a transaction that is certain.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.holds, t.mayHold, t.missed, t.missing = 0, false, false, false, false
+	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.setUser = 0, false, false, false, false, false
 }
 
 // wants reports whether a statement gets a note here.
@@ -87,8 +88,22 @@ func (t *transaction) trail() (first bool) {
 	return !t.carried
 }
 
+// changesUser reports whether a statement with this effect may change the session's user, or take such a change back.
+func (t *transaction) changesUser(effect parser.Effect) bool {
+	switch effect {
+	case parser.SetUser, parser.DiscardAll:
+		return true
+	case parser.Commit, parser.CommitChain, parser.Rollback, parser.RollbackChain, parser.RollbackTo, parser.PrepareTransaction:
+		return t.setUser
+	}
+	return false
+}
+
 // apply follows what a statement does to the transaction.
 func (t *transaction) apply(effect parser.Effect) {
+	if t.changesUser(effect) {
+		t.setUser, t.unsure = true, t.group
+	}
 	switch effect {
 	case parser.Begin:
 		t.open, t.begun = true, true

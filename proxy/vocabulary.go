@@ -15,8 +15,8 @@ import (
 // write. So the proxy asks the catalog for the names of those that may, and a query that has one of these words gets a note.
 
 // askWords lists the names of functions that may write, and of what depends on one, each behind w. Those of C that are not
-// volatile cannot. Then come d, if a trigger of somebody's may wait for the commit, and a, if something without a name may call such a function: an
-// implicit cast, or one to a type that has several names.
+// volatile cannot. Then come d, if a trigger of somebody's may wait for the commit; b, if a domain may call such a function, whose CHECK runs
+// when a parameter is bound; and a, if something without a name may call one: an implicit cast, or one to a type that has several names.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator
 // 2617, pg_rewrite 2618, pg_policy 3256; and of the types trigger and event_trigger.
@@ -43,6 +43,8 @@ WHEN u.class OPERATOR(pg_catalog.=) 1259::pg_catalog.oid THEN (SELECT c.relname 
 WHEN u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid THEN (SELECT t.typname FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) u.object)
 ELSE (SELECT o.oprname FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) u.object) END) FROM unsure AS u
 UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal)
+UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) t.oid AND u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
+WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
 UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) c.castfunc AND u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid
 WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)`
 
@@ -54,6 +56,7 @@ const (
 	maxDoubtful  = 4096
 	everyWord    = "*" // in words: every query may write
 	deferredWord = "(" // in words: a trigger may wait for the commit
+	boundWord    = ")" // in words: a parameter may have something written when it is bound
 )
 
 // vocabulary is what the proxy knows about the words of one database. It may be used by any goroutine.
@@ -176,6 +179,11 @@ func (v *vocabulary) mayDefer() bool {
 	return !v.isEmpty() && (v.has([]byte(deferredWord)) || v.has([]byte(everyWord)))
 }
 
+// mayBind reports whether a Bind may write.
+func (v *vocabulary) mayBind() bool {
+	return !v.isEmpty() && (v.has([]byte(boundWord)) || v.has([]byte(everyWord)))
+}
+
 // learnWords asks the catalog. A session whose question is refused leaves it to the next.
 func (s *session) learnWords() error {
 	v := &s.database.vocabulary
@@ -190,6 +198,8 @@ func (s *session) learnWords() error {
 			words[everyWord] = struct{}{}
 		case value[0] == 'd':
 			words[deferredWord] = struct{}{}
+		case value[0] == 'b':
+			words[boundWord] = struct{}{}
 		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are used without being written, too
 			words[everyWord] = struct{}{}
 		default:
@@ -282,7 +292,7 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 	case len(words) == 0 || s.doubtsAll:
 		return
 	case len(s.doubted)+len(words) > maxDoubtful:
-		words, s.doubtsAll = []string{everyWord, deferredWord}, true
+		words, s.doubtsAll = []string{everyWord, deferredWord, boundWord}, true
 	}
 	s.doubted = append(s.doubted, words...)
 	s.database.vocabulary.doubt(words, time.Now())
@@ -292,9 +302,11 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
 	switch st.Verb {
 	case "CREATE EXTENSION", "ALTER EXTENSION": // what is in it is not said
-		return []string{everyWord, deferredWord}
+		return []string{everyWord, deferredWord, boundWord}
 	case "CREATE TRIGGER":
 		return []string{deferredWord}
+	case "CREATE DOMAIN", "ALTER DOMAIN":
+		words = []string{boundWord}
 	}
 	matters := st.Verb != "ALTER TABLE"
 	names := parser.NewNames(text, lexis)

@@ -52,6 +52,7 @@ var forms = []form{
 	{name: "operator", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT {n}::bigint <+> 1", rows: 1, bound: true}}},
 	{name: "cast", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT {n}::bigint::work.noted", rows: 1, bound: true}}},
 	{name: "domain", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT {n}::bigint::work.kept", rows: 1, bound: true}}},
+	{name: "domain of a parameter", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT {n}::work.kept", rows: 1, bound: true}}},
 	{name: "functional notation", weight: 3, places: anywhere, mayBeUnknown: anywhere, steps: []step{{sql: "SELECT (ROW({n}::bigint)::work.noted).put_noted", rows: 1, bound: true}}},
 	{name: "rule", weight: 3, places: anywhere, steps: []step{{sql: "INSERT INTO work.ruled VALUES ({n})", rows: 2, bound: true}}},
 	{name: "triggers", weight: 4, places: anywhere, steps: []step{{sql: "INSERT INTO work.watched SELECT {n} FROM generate_series(1, 2)", rows: 6, bound: true}}},
