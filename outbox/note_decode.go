@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"regexp"
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -289,4 +290,10 @@ func (a *Assembler) ddl(lsn LSN, content []byte) {
 	if len(content) > maxDDLBytes || json.Unmarshal(content, c.DDL) != nil {
 		*c.DDL = DDLRecord{}
 	}
+	c.DDL.Statement = spliced.ReplaceAllString(c.DDL.Statement, "")
 }
+
+// spliced is what the proxy adds to the text of a Query of several statements, which the event trigger sees: a note in front of a
+// statement, one behind the last, and the beginning of one that the limit of a record's text has cut off.
+var spliced = regexp.MustCompile(`SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*',current_user\)(?: WHERE pg_catalog\.pg_current_xact_id_if_assigned\(\) IS NOT NULL)?;` +
+	`|\n?;?SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*(?:',current_user\)[^;']*)?$`)

@@ -273,6 +273,21 @@ func TestDDLRecords(t *testing.T) {
 	}
 }
 
+// The statement of a DDL record is the client's: what the proxy has put into the text is none of it.
+func TestNotesLeaveTheTextOfDDL(t *testing.T) {
+	for text, want := range map[string]string{
+		"CREATE TABLE a (); SELECT pgtee.note('aB+/9=',current_user);CREATE TABLE b ()":                                                                                           "CREATE TABLE a (); CREATE TABLE b ()",
+		"SELECT pgtee.sign('aB',current_user);CREATE TABLE a (); SELECT f()\n;SELECT pgtee.sign('aB',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL": "CREATE TABLE a (); SELECT f()",
+		"SELECT f();SELECT pgtee.note('aB',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL; CREATE TABLE a ()":                                        "SELECT f(); CREATE TABLE a ()",
+		"CREATE TABLE a (); SELECT pgtee.note('aB":                         "CREATE TABLE a (); ",
+		"CREATE TABLE a (v text DEFAULT 'SELECT pgtee.note(1)'); SELECT 1": "CREATE TABLE a (v text DEFAULT 'SELECT pgtee.note(1)'); SELECT 1",
+	} {
+		if got := spliced.ReplaceAllString(text, ""); got != want {
+			t.Errorf("%s\nbecomes %q\nwant    %q", text, got, want)
+		}
+	}
+}
+
 func TestIsOutbox(t *testing.T) {
 	for name, want := range map[string]bool{
 		"outbox": true, "outbox_0": true, "outbox_12": true, "outbox_": false, "outbox_x": false, "outbox0": false, "meta": false, "outbox_1_idx": false,
