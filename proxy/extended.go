@@ -3,7 +3,6 @@ package proxy
 import (
 	"encoding/binary"
 
-	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -38,7 +37,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 	found := &s.list[0]
 	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, copies: found.Verb == "COPY" && found.Note == parser.Always, place: place{from: 1, to: len(text)}}
 	if ended {
-		st.hash = hashOf(text)
+		st.hash, st.looks = hashOf(text), looksAtStatements(text)
 	}
 	if st.effects.reads() {
 		st.arguments = st.place.arguments(text[found.Start:found.End])
@@ -162,6 +161,11 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
+		if st.looks {
+			if err := s.hideOurs(); err != nil {
+				return err
+			}
+		}
 		if err := s.noteBefore(st, bound, set); err != nil {
 			return err
 		}
@@ -240,88 +244,4 @@ func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	}
 	status, _ := s.pending.answers()
 	return status == 'E', nil
-}
-
-// note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and
-// portal stay as they are.
-func (s *session) note(fate fate, subject subject, set *settings, first bool) error {
-	if err := s.prepareOurs(fate); err != nil {
-		return err
-	}
-	return s.runOurs(fate, s.proxy.object, subject, set, first)
-}
-
-// runOurs sends a note by a statement of this name.
-func (s *session) runOurs(fate fate, statement string, subject subject, set *settings, first bool) error {
-	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
-		dst = append(append(dst, s.proxy.object...), 0)
-		dst = append(append(dst, statement...), 0)
-		dst = append(dst, 0, 0, 0, 3) // all formats text, three parameters
-		at := len(dst)
-		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
-		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
-		whatever, binds := byte('t'), byte('f')
-		if s.notes.binds(first) == outbox.FlagSigned {
-			binds = 't'
-		}
-		if subject.flags&(outbox.FlagBehind|outbox.FlagNameless) != 0 {
-			whatever = 'f'
-		}
-		dst = append(dst, 0, 0, 0, 1, whatever)
-		return append(dst, 0, 0, 0, 1, binds, 0, 0)
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.send(entry{kind: 'E', fate: fate}, func(dst []byte) []byte {
-		return append(append(dst, s.proxy.object...), 0, 0, 0, 0, 0)
-	}); err != nil {
-		return err
-	}
-	s.proxy.counters.notes.Add(1)
-	return s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
-		return append(append(append(dst, 'P'), s.proxy.object...), 0)
-	})
-}
-
-// prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
-// ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
-// parses it again. Behind a pooler each group does, which may be served by another process.
-func (s *session) prepareOurs(fate fate) error {
-	prepared, generation := s.pending.preparation()
-	if prepared && s.notes.flags&outbox.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
-		return nil
-	}
-	s.parsed.group, s.parsed.generation = s.tx.group, generation
-	if err := s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
-		return append(append(append(dst, 'S'), s.proxy.object...), 0)
-	}); err != nil {
-		return err
-	}
-	return s.parseOurs(entry{kind: 'P', fate: fate, generation: generation}, s.proxy.object)
-}
-
-// parseOurs sends a Parse that gives our statement this name.
-func (s *session) parseOurs(e entry, name string) error {
-	text := callNote
-	if !s.notes.table && s.database.emits.Load() {
-		text = emitNote
-	}
-	return s.send(e, func(dst []byte) []byte {
-		dst = append(append(dst, name...), 0)
-		dst = append(append(dst, text...), 0)
-		return append(dst, 0, 3, 0, 0, 0, 25, 0, 0, 0, 16, 0, 0, 0, 16) // parameter types: text, boolean, boolean
-	})
-}
-
-// send writes a message of ours.
-func (s *session) send(e entry, build func([]byte) []byte) error {
-	if err := s.expect(e); err != nil {
-		return err
-	}
-	s.up.cut()
-	before := len(s.up.out)
-	s.up.out = appendMessage(s.up.out, e.kind, build)
-	s.proxy.counters.injected.Add(int64(len(s.up.out) - before))
-	return nil
 }

@@ -32,6 +32,11 @@ func (s *session) query(m message) error {
 	}
 	set := s.pending.settings.Load()
 	defer s.forgetLongList()
+	if looksAtStatements(text) {
+		if err := s.hideOurs(); err != nil {
+			return err
+		}
+	}
 	readable := s.read(text, m.whole(), set)
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)

@@ -15,6 +15,7 @@ type statement struct {
 	effects    effects
 	unreadable bool // anything may happen
 	copies     bool // COPY FROM STDIN, or what may be: then the server waits for copy data
+	looks      bool // at the session's prepared statements
 	alone      bool // either: one of the two is refused beside a note
 	subject    subject
 	hash       uint64 // of the text; 0 if it was not seen whole
