@@ -13,7 +13,7 @@ import (
 
 // stop is something that stops the publisher, what it says then, and how it goes on.
 type stop struct {
-	row   string // words of the row in README's table "When the publisher stops"
+	row   string // words of the row in docs/operating.md's table "When the publisher stops"
 	prior func(*runner)
 	cause []string // SQL, while no publisher runs
 	while []string // SQL, while it runs: it stops by itself
@@ -180,9 +180,9 @@ func (r *runner) awaitResync() {
 	r.awaitProgress(`"finished":[{"id":"`)
 }
 
-// Every row of README's table has something that stops the publisher so.
+// Every row of docs/operating.md's table has something that stops the publisher so.
 func TestStopsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../docs/operating.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -286,7 +286,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
 	}
 	if s.timescale {
-		r.warn("take the table out of "+IdentityPublication+" in the same transaction, before the call: see README, What clients can see of it",
+		r.warn("take the table out of "+IdentityPublication+" in the same transaction, before the call: see docs/client-visible.md",
 			"TimescaleDB is installed: its create_hypertable() refuses tables that are in a publication")
 	}
 	for _, name := range s.replicators {

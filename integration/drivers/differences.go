@@ -2,8 +2,8 @@ package main
 
 import "slices"
 
-// reasons are those for which a test of a suite ends otherwise than without pgtee, by suite and test. README says the same
-// under What clients can see of it. What has no entry here is a defect.
+// reasons are those for which a test of a suite ends otherwise than without pgtee, by suite and test. docs/client-visible.md says the
+// same. What has no entry here is a defect.
 var reasons = map[string]map[string]string{
 	"pgjdbc": {
 		"org.postgresql.test.jdbc2.DatabaseMetaDataTest tables": "it asks for the tables of every schema, and takes the first for its own: schema pgtee has some",

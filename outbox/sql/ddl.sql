@@ -160,7 +160,7 @@ END
 $after$;
 
 -- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. A table that the text of
--- the query, or of the function's statement, makes unlogged leaves; should it stay logged, on_ddl() brings it back. README tells
+-- the query, or of the function's statement, makes unlogged leaves; should it stay logged, on_ddl() brings it back. docs/client-visible.md tells
 -- the way round where there is no text, or the publication is locked by another transaction.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
