@@ -1,5 +1,6 @@
 # make demo   the whole thing, with nothing installed
 # make test   unit and integration tests; fetches what it needs (Go modules, Kafka, PostgreSQL, tools)
+# make docs   docs/configuration.md from the flags
 # make lint   formatting, go vet, staticcheck
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
@@ -46,7 +47,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -140,6 +141,9 @@ bench-apply: tools
 	$(GO) run ./integration/benchapply $(ARGS)
 
 bench: bench-proxy bench-publish
+
+docs:
+	$(GO) test ./cmd/pgtee -run "^TestConfiguration$$" -update
 
 drivers:
 	@integration/tools.sh drivers

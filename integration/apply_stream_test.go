@@ -83,7 +83,7 @@ func TestApplySnapshot(t *testing.T) {
 	a.Setup()
 	a.StartProxy()
 	a.Write("UPDATE t SET v = 'early' WHERE id % 5 = 0", "DELETE FROM t WHERE id % 50 = 0") // before the snapshot, in the stream
-	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "3000")...)
+	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot", "initial", "--snapshot-rows-per-second", "3000")...)
 	a.must(harness.Eventually(30*time.Second, func(context.Context) error {
 		if len(a.Topic("progress")) == 0 {
 			return fmt.Errorf("the publisher has not begun")

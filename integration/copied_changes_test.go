@@ -38,7 +38,7 @@ func TestSnapshotMeetsDDL(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[c.major]), "table")
 			r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)", c.schema)
 			r.Setup()
-			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-max-rows", "500")...)
+			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-rows-per-second", "500")...)
 			r.Exec(`INSERT INTO pgtee.signal VALUES ('c', 'execute-snapshot', '{"data-collections": ["public.a", "public.b"]}')`)
 			if c.schema == table {
 				r.Exec("CREATE TABLE b ()") // asked for before it was there

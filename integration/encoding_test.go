@@ -91,7 +91,7 @@ func TestTextOfSQLASCII(t *testing.T) {
 	if len(detail) != 1 || string(detail[0].Key) != `{"clé":1}` || !strings.Contains(string(detail[0].Value), `"table":"détail"`) {
 		t.Errorf("records of détail: %s", values(detail))
 	}
-	out, code := r.Pgtee("snapshot", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.w", "--where", "v = 'ü'", "--wait")
+	out, code := r.Pgtee("snapshot", "start", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.w", "--where", "v = 'ü'", "--wait")
 	if code != 0 {
 		t.Fatal(out)
 	}
@@ -129,7 +129,7 @@ func TestTextOfWIN1252(t *testing.T) {
 			if text := fmt.Sprint(values(r.Topic("audit"))); !strings.Contains(text, "'é€'") {
 				t.Errorf("audit: %s", text)
 			}
-			if out, code := r.Pgtee("snapshot", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.n", "--wait"); code != 0 {
+			if out, code := r.Pgtee("snapshot", "start", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--table", "public.n", "--wait"); code != 0 {
 				t.Fatal(out)
 			}
 			if got := rowsOf(r.Events("public.n"))[2:]; fmt.Sprint(got) != fmt.Sprint([]string{`r{"id":1,"prénom":"é€"}`, "r{\"id\":2,\"prénom\":\"\uf781\"}"}) {

@@ -123,10 +123,10 @@ func (f *settingFlags) transform(t *testing.T, name string, settings map[string]
 	delete(options, "type")
 	switch class[strings.LastIndexByte(class, '.')+1:] {
 	case "EventRouter":
-		f.args = append(f.args, "--outbox-table", "*.outbox", "--exclude-tables", "none.none")
+		f.args = append(f.args, "--event-table", "*.outbox", "--exclude-tables", "none.none")
 		f.headers = []string{"id"}
 		for option, value := range options {
-			f.args = append(f.args, "--outbox-option", option+"="+value)
+			f.args = append(f.args, "--event-option", option+"="+value)
 			if option == "table.fields.additional.placement" {
 				f.eventHeaders(value)
 			}

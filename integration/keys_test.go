@@ -189,7 +189,7 @@ func TestCopiesOfKeys(t *testing.T) {
 				`INSERT INTO fr SELECT g, 'eu', 'v' || g, repeat('x', 3000) FROM generate_series(1, 900) AS g; INSERT INTO cov SELECT g, 'n' || g, 0 FROM generate_series(1, 900) AS g;
 				INSERT INTO ev SELECT g, (date '2026-01-01' + g % 30)::text, 'v' || g FROM generate_series(1, 900) AS g; INSERT INTO u SELECT 'c' || g, g, 0 FROM generate_series(1, 900) AS g`)
 			r.Setup()
-			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "1500")...)
+			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-rows-per-second", "1500")...)
 			stop, stopped := make(chan struct{}), make(chan error)
 			go func() { // until the copy has ended
 				conn, err := pgx.Connect(r.ctx, r.URL())

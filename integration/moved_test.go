@@ -41,7 +41,7 @@ func TestSnapshotOfMovedRows(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[c.major]), "table")
 			r.Exec(fmt.Sprintf(movedSchema, c.sign, c.identity), "VACUUM moved")
 			r.Setup()
-			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-max-rows", "50")...)
+			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot", "initial", "--snapshot-rows-per-second", "50")...)
 			r.awaitProgress(`"last":`)
 			r.Exec(fmt.Sprintf("UPDATE moved SET id = -id WHERE %d * id > 1900", c.sign), fmt.Sprintf("UPDATE moved SET id = %d WHERE id = %d", -3000*c.sign, -1999*c.sign),
 				fmt.Sprintf("DELETE FROM moved WHERE id = %d", -1998*c.sign), fmt.Sprintf("UPDATE moved SET n = 1 WHERE %d * id > 1800", c.sign))

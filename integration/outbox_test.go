@@ -48,8 +48,8 @@ func startOutbox(t *testing.T, major int) *runner {
 
 func (r *runner) startRouting() {
 	r.t.Helper()
-	r.publisher = r.process("publish", append(r.publishArgs(), "--outbox-table", "work.events", "--outbox-option", "table.expand.json.payload=true",
-		"--outbox-option", "route.topic.replacement="+r.prefix+".outbox.table.${routedByValue}")...)
+	r.publisher = r.process("publish", append(r.publishArgs(), "--event-table", "work.events", "--event-option", "table.expand.json.payload=true",
+		"--event-option", "route.topic.replacement="+r.prefix+".outbox.table.${routedByValue}")...)
 }
 
 func runSQL(r *runner, conn *pgx.Conn, sql string) error {

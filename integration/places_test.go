@@ -28,7 +28,7 @@ func TestSettingsOfTheRole(t *testing.T) {
 	}
 	const rows = 50000
 	r.Exec(fmt.Sprintf("INSERT INTO big SELECT g, repeat('x', 1000) FROM generate_series(1, %d) AS g", rows))
-	r.publisher = r.process("publish", append(strict(r.publishArgs()), "--snapshot", "initial", "--snapshot-max-rows", "100000")...)
+	r.publisher = r.process("publish", append(strict(r.publishArgs()), "--snapshot", "initial", "--snapshot-rows-per-second", "100000")...)
 	r.Drain()
 	r.AwaitSnapshots("initial")
 	if n := r.ExpectFolded("big", []string{"id"}).Copied; n != rows {

@@ -40,7 +40,7 @@ func TestSnapshotOfTableWithRowPolicies(t *testing.T) {
 			if records := r.Topic("public.secret"); len(records) > 0 {
 				t.Errorf("%d records of the table with policies", len(records))
 			}
-			if out, code := r.Pgtee("snapshot", "--status", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 || !strings.Contains(out, "BYPASSRLS") {
+			if out, code := r.Pgtee("snapshot", "status", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 || !strings.Contains(out, "BYPASSRLS") {
 				t.Errorf("status exits with %d:\n%s", code, out)
 			}
 			r.Exec("ALTER ROLE reader BYPASSRLS")

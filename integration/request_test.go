@@ -23,7 +23,7 @@ func TestRequestedSnapshot(t *testing.T) {
 	r.Setup()
 	r.StartPublisher()
 	ask := func(args ...string) (string, int) {
-		return r.Pgtee(append([]string{"snapshot", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot}, args...)...)
+		return r.Pgtee(append([]string{"snapshot", args[0], "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot}, args[1:]...)...)
 	}
 	expect := func(code int, text string, args ...string) {
 		t.Helper()
@@ -31,25 +31,24 @@ func TestRequestedSnapshot(t *testing.T) {
 			t.Errorf("pgtee snapshot %q exits with %d, want %d and %q:\n%s", args, got, code, text, out)
 		}
 	}
-	expect(0, "snapshot some finished: 200 rows of 1 tables", "--table", "public.ord*", "--where", "state = 'it''s new' AND id > 0", "--id", "some", "--wait")
+	expect(0, "snapshot some finished: 200 rows of 1 tables", "start", "--table", "public.ord*", "--where", "state = 'it''s new' AND id > 0", "--id", "some", "--wait")
 	if got := len(r.copiedRows(r.Topic("public.orders"), "r")); got != 200 {
 		t.Errorf("%d rows copied, want 200", got)
 	}
-	expect(2, "nothing of that name is published", "--table", "public.misspelt")
-	expect(2, "--where", "--table", "public.orders", "--where", "pg_sleep(1)")
-	expect(1, `there is no column nosuch`, "--table", "public.orders", "--where", "nosuch = 1", "--wait")
-	expect(2, "no snapshot other is under way", "--pause", "other")
-	expect(2, "are for a new snapshot", "--status", "--wait")
-	expect(2, "together", "--status", "--cancel", "*")
+	expect(2, "nothing of that name is published", "start", "--table", "public.misspelt")
+	expect(2, "--where", "start", "--table", "public.orders", "--where", "pg_sleep(1)")
+	expect(1, `there is no column nosuch`, "start", "--table", "public.orders", "--where", "nosuch = 1", "--wait")
+	expect(2, "no snapshot other is under way", "pause", "other")
+	expect(2, "no snapshot is under way", "cancel", "*")
 	r.Exec(`INSERT INTO pgtee.signal VALUES ('none', 'execute-snapshot', '{"data-collections": ["public.misspelt*"]}')`,
 		`INSERT INTO pgtee.signal VALUES ('half', 'execute-snapshot', '{"data-collections": ["public.orders", "public.misspelt"]}')`)
 	r.AwaitSnapshots("half")
-	expect(0, "none  stopped: no published table matches public.misspelt*", "--status")
-	expect(0, "half  finished: 2,000 rows of 1 tables; no published table matches public.misspelt", "--status")
-	expect(2, "say what to do")
+	expect(0, "none  stopped: no published table matches public.misspelt*", "status")
+	expect(0, "half  finished: 2,000 rows of 1 tables; no published table matches public.misspelt", "status")
+	expect(2, "missing flags: --table", "start")
 	r.Exec("INSERT INTO pgtee.signal VALUES ('bad', 'execute-snapshot', '{\"data-collections\": [\"public.orders\"], \"additional-conditions\": [{\"data-collection\": \"public.orders\", \"filter\": \"lo_unlink(1) = 1\"}]}')")
 	r.Drain()
-	expect(0, "bad  stopped: ", "--status")
+	expect(0, "bad  stopped: ", "status")
 	if out, code := r.Pgtee("status", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 || !strings.Contains(out, "some  finished: 200 rows") {
 		t.Errorf("status exits with %d:\n%s", code, out)
 	}
@@ -60,7 +59,7 @@ func TestSnapshotOfChangingTable(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "table")
 	r.Exec(requestSchema)
 	r.Setup()
-	r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-max-rows", "500")...)
+	r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-rows-per-second", "500")...)
 	r.Exec("SELECT pgtee.snapshot(ARRAY['changing'], NULL, 'c')")
 	r.must(harness.Eventually(time.Minute, func(context.Context) error {
 		if n := len(r.Topic("public.changing")); n == 0 || n > 2500 {

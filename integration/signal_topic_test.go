@@ -17,7 +17,7 @@ func TestSignalTopic(t *testing.T) {
 	ask := func(code int, text string, args ...string) {
 		t.Helper()
 		nowhere := "postgres://nobody@127.0.0.1:1/" + r.database
-		args = append([]string{"snapshot", "--postgres", nowhere, "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--signal-topic", topic}, args...)
+		args = append([]string{"snapshot", "start", "--postgres", nowhere, "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot, "--signal-topic", topic}, args...)
 		if out, got := r.Pgtee(args...); got != code || !strings.Contains(out, text) {
 			t.Errorf("pgtee %q exits with %d, want %d and %q:\n%s", args, got, code, text, out)
 		}

@@ -74,7 +74,7 @@ func TestStrangersRunNothing(t *testing.T) {
 			r.must(as("CREATE TEMP TABLE pg_class (oid int); CREATE TEMP VIEW pg_publication AS SELECT evil.f(1); SET search_path = pg_temp, evil; CREATE TABLE evil.more (id int PRIMARY KEY); " +
 				"ALTER TABLE evil.more DROP CONSTRAINT more_pkey; ALTER TABLE evil.more ADD PRIMARY KEY (id); SELECT pgtee.note('AQE=', current_user); DROP TABLE evil.more"))
 
-			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-max-rows", "600")...)
+			r.publisher = r.process("publish", append(r.publishArgs(), "--snapshot-rows-per-second", "600")...)
 			asked := func(id string, tables string, condition string) {
 				r.Exec(fmt.Sprintf("SELECT pgtee.snapshot(ARRAY[%s]::regclass[], %s, '%s')", tables, condition, id))
 			}

@@ -63,7 +63,7 @@ func (r *Router) Topic(given string) (string, error) {
 		}
 		return topic, r.Check(topic)
 	}
-	return "", errors.New("not among the topics that --outbox-topics allows")
+	return "", errors.New("not among the topics that --event-topics allows")
 }
 
 // Refused is the topic of the events that may not go where they were to go.

@@ -14,9 +14,9 @@ import (
 // applyCommand turns the stream of a publisher back into the tables of another database.
 type applyCommand struct {
 	logged
-	kafkaFlags
-	valueFlags
-	registryFlags
+	kafkaFlags    `group:"Kafka"`
+	valueFlags    `group:"Forms of values"`
+	registryFlags `group:"Kafka"`
 
 	Postgres      postgresURLs      `help:"The database to write to, such as postgres://user@host:5432/replica." required:"" sep:"none" placeholder:"URL"`
 	Slot          string            `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`

@@ -12,7 +12,7 @@ import (
 // and a key of the YAML file; the command line wins over the environment, that over the file.
 type commandLine struct {
 	Config    configFile `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
-	LogLevel  string     `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogLevel  string     `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
 	LogFormat string     `help:"How the log is written to stderr: ${enum}." enum:"console,json" default:"console"`
 
 	Run       runCommand       `cmd:"" help:"Run proxy and publisher in one process."`
@@ -20,7 +20,7 @@ type commandLine struct {
 	Publish   publishCommand   `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
 	Setup     setupCommand     `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
 	Status    statusCommand    `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
-	Snapshot  snapshotCommand  `cmd:"" help:"Have the running publisher copy the rows of tables into their topics; pause, resume, cancel it; tell how far it is."`
+	Snapshot  snapshotCommand  `cmd:"" help:"Snapshots of the running publisher: start, pause, resume, cancel, status."`
 	Repair    repairCommand    `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
 	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
 	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
@@ -48,17 +48,15 @@ type runner interface {
 func parse(args []string, term terminal) (runner, error) {
 	command, values, err := parseFlags(args, term)
 	if r, ok := command.(interface {
-		setAgain(map[string]string, func() (runner, map[string]string, error))
+		setAgain(map[string]flagValue, func() (runner, map[string]flagValue, error))
 	}); ok && err == nil {
-		r.setAgain(values, func() (runner, map[string]string, error) { return parseFlags(args, term) })
+		r.setAgain(values, func() (runner, map[string]flagValue, error) { return parseFlags(args, term) })
 	}
 	return command, err
 }
 
-// parseFlags returns the values of the command's flags as well, as text.
-func parseFlags(args []string, term terminal) (command runner, values map[string]string, err error) {
-	var flags commandLine
-	app, err := kong.New(&flags,
+func newParser(flags *commandLine, term terminal) (*kong.Kong, error) {
+	return kong.New(flags,
 		kong.Name("pgtee"),
 		kong.Description(description),
 		kong.DefaultEnvars("PGTEE"),
@@ -66,6 +64,12 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Exit(func(int) { panic(helpGiven{}) }),
 	)
+}
+
+// parseFlags returns the values of the command's flags as well.
+func parseFlags(args []string, term terminal) (command runner, values map[string]flagValue, err error) {
+	var flags commandLine
+	app, err := newParser(&flags, term)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,9 +92,9 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 	if withLog, ok := command.(interface{ setLog(logSettings) }); ok {
 		withLog.setLog(logSettings{flags.LogLevel, flags.LogFormat})
 	}
-	values = map[string]string{}
+	values = map[string]flagValue{}
 	for _, flag := range parsed.Flags() {
-		values[flag.Name] = fmt.Sprint(parsed.FlagValue(flag))
+		values[flag.Name] = flagValue{fmt.Sprint(parsed.FlagValue(flag)), flag.Tag.Has("reload")}
 	}
 	return command, values, nil
 }
@@ -103,7 +107,7 @@ func explain(err error) error {
 	var parse *kong.ParseError
 	see := "pgtee --help"
 	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
-		see = "pgtee " + parse.Context.Selected().Name + " --help"
+		see = parse.Context.Selected().FullPath() + " --help"
 	}
 	return fmt.Errorf("%w: see %s", err, see)
 }

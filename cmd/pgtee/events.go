@@ -14,15 +14,15 @@ import (
 
 // eventFlags say where events of the application go, those of pgtee.publish() and those of its own outbox tables.
 type eventFlags struct {
-	OutboxTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put behind PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
-	OutboxTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * is any run of characters." placeholder:"SCHEMA.TABLE"`
-	OutboxOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one of them, with it in front: SCHEMA.TABLE/NAME=VALUE. May repeat." placeholder:"NAME=VALUE" sep:"none"`
+	EventTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put behind PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
+	EventTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * is any run of characters." placeholder:"SCHEMA.TABLE"`
+	EventOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one of them, with it in front: SCHEMA.TABLE/NAME=VALUE. May repeat." placeholder:"NAME=VALUE" sep:"none"`
 }
 
 // routeEvents says to the records of one database where events go.
 func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Logger) (err error) {
-	if records.Router, err = publisher.NewRouter(s.prefix, f.OutboxTopics); err != nil {
-		return fmt.Errorf("--outbox-topics: %w", err)
+	if records.Router, err = publisher.NewRouter(s.prefix, f.EventTopics); err != nil {
+		return fmt.Errorf("--event-topics: %w", err)
 	}
 	records.Warn = func(text string) { log.Warn(text, zap.String("database", s.database)) }
 	records.Outboxes, err = f.outboxes()
@@ -44,7 +44,7 @@ func (f publisherFlags) validate(sources []source, text textFlags) error {
 		}
 		for _, table := range records.Outboxes {
 			if table.Expand && f.hasSchemas() {
-				return fmt.Errorf("--outbox-option table.expand.json.payload=true makes values without a schema: leave it out, or --format %s --key-format %s", f.Format, f.KeyFormat)
+				return fmt.Errorf("--event-option table.expand.json.payload=true makes values without a schema: leave it out, or --format %s --key-format %s", f.Format, f.KeyFormat)
 			}
 		}
 	}
@@ -53,22 +53,22 @@ func (f publisherFlags) validate(sources []source, text textFlags) error {
 
 // outboxes are the tables with their options.
 func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
-	tables := make([]debezium.OutboxTable, len(f.OutboxTable))
-	for i, name := range f.OutboxTable {
+	tables := make([]debezium.OutboxTable, len(f.EventTable))
+	for i, name := range f.EventTable {
 		schema, table, _ := strings.Cut(name, ".")
 		if schema == "" || table == "" {
-			return nil, fmt.Errorf("--outbox-table %s: want SCHEMA.TABLE", name)
+			return nil, fmt.Errorf("--event-table %s: want SCHEMA.TABLE", name)
 		}
 		tables[i] = debezium.NewOutboxTable(name)
 	}
-	for _, option := range f.OutboxOption {
+	for _, option := range f.EventOption {
 		if err := setOption(tables, option); err != nil {
-			return nil, fmt.Errorf("--outbox-option %s: %w", option, err)
+			return nil, fmt.Errorf("--event-option %s: %w", option, err)
 		}
 	}
 	for i := range tables {
 		if err := tables[i].Check(); err != nil {
-			return nil, fmt.Errorf("--outbox-option of %s: %w", tables[i].Match, err)
+			return nil, fmt.Errorf("--event-option of %s: %w", tables[i].Match, err)
 		}
 	}
 	return tables, nil
@@ -76,7 +76,7 @@ func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 
 // unmatched returns the outbox tables that are not among these, or not published: their rows make no event.
 func (f eventFlags) unmatched(shape *publisher.Shape, tables []string) []string {
-	return slices.DeleteFunc(slices.Clone(f.OutboxTable), func(glob string) bool {
+	return slices.DeleteFunc(slices.Clone(f.EventTable), func(glob string) bool {
 		return slices.ContainsFunc(tables, func(name string) bool {
 			schema, table, _ := strings.Cut(name, ".")
 			return publisher.MatchGlob(glob, name) && shape.Includes(schema, table)
@@ -102,7 +102,7 @@ func setOption(tables []debezium.OutboxTable, option string) error {
 		}
 	}
 	if !known {
-		return fmt.Errorf("it is for no table: name it with --outbox-table")
+		return fmt.Errorf("it is for no table: name it with --event-table")
 	}
 	return nil
 }

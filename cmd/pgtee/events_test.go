@@ -13,9 +13,9 @@ import (
 
 func TestEventFlags(t *testing.T) {
 	flags := eventFlags{
-		OutboxTopics: []string{"orders", "billing.*"},
-		OutboxTable:  []string{"public.outbox", "bank.*"},
-		OutboxOption: []string{"table.expand.json.payload=true", "bank.*/route.topic.replacement=bank.${routedByValue}", "bank.*/table.fields.additional.placement=type:header,at:envelope:time"},
+		EventTopics: []string{"orders", "billing.*"},
+		EventTable:  []string{"public.outbox", "bank.*"},
+		EventOption: []string{"table.expand.json.payload=true", "bank.*/route.topic.replacement=bank.${routedByValue}", "bank.*/table.fields.additional.placement=type:header,at:envelope:time"},
 	}
 	var records debezium.Config
 	if err := flags.routeEvents(source{prefix: "shop"}, &records, zap.NewNop()); err != nil {
@@ -36,14 +36,14 @@ func TestWrongEventFlags(t *testing.T) {
 		flags eventFlags
 		want  string
 	}{
-		{eventFlags{OutboxTopics: []string{"shop.progress"}}, "--outbox-topics"},
-		{eventFlags{OutboxTable: []string{"outbox"}}, "want SCHEMA.TABLE"},
-		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand.json.payload"}}, "want NAME=VALUE"},
-		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand.json.payload=yes"}}, "want true or false"},
-		{eventFlags{OutboxTable: table, OutboxOption: []string{"table.expand=true"}}, "use one of table.field.event.id"},
-		{eventFlags{OutboxTable: table, OutboxOption: []string{"bank.outbox/table.expand.json.payload=true"}}, "--outbox-table"},
-		{eventFlags{OutboxOption: []string{"table.expand.json.payload=true"}}, "--outbox-table"},
-		{eventFlags{OutboxTable: table, OutboxOption: []string{"value.converter=org.apache.kafka.connect.storage.StringConverter", "table.expand.json.payload=true"}}, "leave one out"},
+		{eventFlags{EventTopics: []string{"shop.progress"}}, "--event-topics"},
+		{eventFlags{EventTable: []string{"outbox"}}, "want SCHEMA.TABLE"},
+		{eventFlags{EventTable: table, EventOption: []string{"table.expand.json.payload"}}, "want NAME=VALUE"},
+		{eventFlags{EventTable: table, EventOption: []string{"table.expand.json.payload=yes"}}, "want true or false"},
+		{eventFlags{EventTable: table, EventOption: []string{"table.expand=true"}}, "use one of table.field.event.id"},
+		{eventFlags{EventTable: table, EventOption: []string{"bank.outbox/table.expand.json.payload=true"}}, "--event-table"},
+		{eventFlags{EventOption: []string{"table.expand.json.payload=true"}}, "--event-table"},
+		{eventFlags{EventTable: table, EventOption: []string{"value.converter=org.apache.kafka.connect.storage.StringConverter", "table.expand.json.payload=true"}}, "leave one out"},
 	} {
 		var records debezium.Config
 		err := test.flags.routeEvents(source{prefix: "shop"}, &records, zap.NewNop())
@@ -55,7 +55,7 @@ func TestWrongEventFlags(t *testing.T) {
 
 func TestExpandedPayloadsHaveNoSchema(t *testing.T) {
 	var flags publisherFlags
-	flags.OutboxTable, flags.OutboxOption = []string{"public.outbox"}, []string{"table.expand.json.payload=true"}
+	flags.EventTable, flags.EventOption = []string{"public.outbox"}, []string{"table.expand.json.payload=true"}
 	for _, flags.framingFlags = range []framingFlags{{Format: "json-schema"}, {Format: "json", KeyFormat: "json-schema"}} {
 		err := flags.validate([]source{{prefix: "shop"}}, textFlags{"off"})
 		if err == nil || !strings.Contains(err.Error(), "json-schema") {
@@ -79,7 +79,7 @@ func TestMisspeltOutboxTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := eventFlags{OutboxTable: []string{"public.outbox", "public.outbix", "bank.*", "secret.outbox"}}
+	flags := eventFlags{EventTable: []string{"public.outbox", "public.outbix", "bank.*", "secret.outbox"}}
 	got := flags.unmatched(shape, []string{"public.outbox", "bank.events", "secret.outbox"})
 	if !slices.Equal(got, []string{"public.outbix", "secret.outbox"}) {
 		t.Error(got)

@@ -17,7 +17,7 @@ type framingFlags struct {
 	Format    string `help:"Form of values: ${enum}. json-schema puts the Kafka Connect schema beside each payload; avro needs --schema-registry." enum:"json,json-schema,avro" default:"json"`
 	KeyFormat string `help:"Form of keys: ${enum}." enum:"same,json,json-schema,avro" default:"same"`
 
-	registryFlags
+	registryFlags            `group:"Kafka"`
 	SubjectNameStrategy      string `help:"Name of a schema's subject: ${enum}." enum:"topic,record,topic-record" default:"topic"`
 	SchemaNameAdjustmentMode string `help:"How Avro names replace what Avro does not allow in names, by _ or by _uXXXX: ${enum}." enum:"avro,avro_unicode" default:"avro"`
 }

@@ -17,8 +17,8 @@ import (
 
 // kafkaFlags say where the topics are, and how to be let in.
 type kafkaFlags struct {
-	Kafka []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
-	topicFlags
+	Kafka      []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	topicFlags `group:"Kafka"`
 }
 
 // topicFlags are those of kafkaFlags that have defaults. Passwords and tokens come from files or the environment, where

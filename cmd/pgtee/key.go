@@ -18,7 +18,7 @@ const keyBytes = 32
 
 // keyFlags say where the master keys of the notes are.
 type keyFlags struct {
-	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is a key that is valid as well, while one takes the place of the other. run makes the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE"`
+	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is a key that is valid as well, while one takes the place of the other. run makes the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE" reload:""`
 }
 
 // read returns the keys, that to sign with first; the file has to be there.

@@ -48,7 +48,7 @@ func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Ti
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("snapshot %s goes on without this command: see pgtee snapshot --status (%w)", id, ctx.Err())
+			return fmt.Errorf("snapshot %s goes on without this command: see pgtee snapshot status (%w)", id, ctx.Err())
 		case <-time.After(meterInterval):
 		}
 	}

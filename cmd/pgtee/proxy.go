@@ -22,7 +22,7 @@ type outboxFlags struct {
 
 // textFlags choose how much SQL is published.
 type textFlags struct {
-	SQLText string `name:"sql-text" help:"SQL text in the events: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised"`
+	SQLText string `name:"sql-text" help:"SQL text in the events: ${enum} (normalised: without literals)." enum:"normalised,full,off" default:"normalised" reload:""`
 }
 
 // serviceFlags are shared by the commands that run until they are stopped.
@@ -34,12 +34,12 @@ type serviceFlags struct {
 type proxyCommand struct {
 	logged
 	reloadable
-	postgresFlags
-	keyFlags
-	outboxFlags
-	textFlags
-	proxyFlags
-	serviceFlags
+	postgresFlags `group:"Connection"`
+	keyFlags      `group:"Notes"`
+	outboxFlags   `group:"Notes"`
+	textFlags     `group:"Notes"`
+	proxyFlags    `group:"Clients"`
+	serviceFlags  `group:"Service"`
 }
 
 func (c *proxyCommand) Run(ctx context.Context, term terminal) error {

@@ -14,23 +14,23 @@ import (
 // proxyFlags are those of the proxy alone.
 type proxyFlags struct {
 	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by custom DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
-	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement"`
-	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed."`
-	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Whoever they are, their code runs in everybody's sessions." placeholder:"ROLE,…"`
+	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement" reload:""`
+	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed." reload:""`
+	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Whoever they are, their code runs in everybody's sessions." placeholder:"ROLE,…" reload:""`
 	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Let nobody but the load balancer connect then."`
 
-	tlsFlags
-	limitFlags
-	keepAliveFlags
-	DrainDelay time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
+	tlsFlags       `group:"TLS of clients"`
+	limitFlags     `group:"Limits of clients"`
+	keepAliveFlags `group:"Limits of clients"`
+	DrainDelay     time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
 }
 
 // tlsFlags say how clients may encrypt.
 type tlsFlags struct {
-	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE"`
-	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
-	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE"`
-	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer"`
+	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE" reload:""`
+	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE" reload:""`
+	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE" reload:""`
+	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer" reload:""`
 }
 
 // config is nil if clients are not offered TLS.
@@ -48,21 +48,21 @@ func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 
 // limitFlags bound what clients may hold.
 type limitFlags struct {
-	MaxSessions            int `help:"Sessions of all clients; more are refused with SQLSTATE 53300. 0 is no limit."`
-	MaxSessionsPerUser     int `help:"Sessions of one user."`
-	MaxSessionsPerDatabase int `help:"Sessions of one database."`
+	MaxSessions            int `help:"Sessions of all clients; more are refused with SQLSTATE 53300. 0 is no limit." reload:""`
+	MaxSessionsPerUser     int `help:"Sessions of one user." reload:""`
+	MaxSessionsPerDatabase int `help:"Sessions of one database." reload:""`
 
-	MaxLogins int `help:"Logins that take place at a time; more wait." default:"1000"`
+	MaxLogins int `help:"Logins that take place at a time; more wait." default:"1000" reload:""`
 
-	LoginTimeout             time.Duration `help:"Longest time until a session has begun, password included." default:"1m"`
-	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never."`
-	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for so long (25P03)."`
-	QueryTimeout             time.Duration `help:"Cancel what runs for so long (57014)."`
+	LoginTimeout             time.Duration `help:"Longest time until a session has begun, password included." default:"1m" reload:""`
+	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never." reload:""`
+	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for so long (25P03)." reload:""`
+	QueryTimeout             time.Duration `help:"Cancel what runs for so long (57014)." reload:""`
 
-	AllowDatabases  []string `help:"Serve these databases only; * and ? stand for other characters." placeholder:"NAME,…"`
-	RefuseDatabases []string `help:"Do not serve these databases." placeholder:"NAME,…"`
-	AllowUsers      []string `help:"Serve these users only." placeholder:"NAME,…"`
-	RefuseUsers     []string `help:"Do not serve these users." placeholder:"NAME,…"`
+	AllowDatabases  []string `help:"Serve these databases only; * and ? stand for other characters." placeholder:"NAME,…" reload:""`
+	RefuseDatabases []string `help:"Do not serve these databases." placeholder:"NAME,…" reload:""`
+	AllowUsers      []string `help:"Serve these users only." placeholder:"NAME,…" reload:""`
+	RefuseUsers     []string `help:"Do not serve these users." placeholder:"NAME,…" reload:""`
 }
 
 func (f limitFlags) config() proxy.Limits {

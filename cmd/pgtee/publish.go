@@ -15,9 +15,9 @@ import (
 
 // publisherFlags are those of the publisher alone.
 type publisherFlags struct {
-	recordFlags
-	eventFlags
-	snapshotFlags
+	recordFlags   `group:"Records"`
+	eventFlags    `group:"Events of the application"`
+	snapshotFlags `group:"Snapshots"`
 
 	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
 	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
@@ -41,14 +41,14 @@ type publisherFlags struct {
 
 type publishCommand struct {
 	logged
-	postgresFlags
-	databaseFlags
-	slotFlags
-	keyFlags
-	textFlags
-	kafkaFlags
-	publisherFlags
-	serviceFlags
+	postgresFlags  `group:"Connection"`
+	databaseFlags  `group:"Connection"`
+	slotFlags      `group:"Connection"`
+	keyFlags       `group:"Notes"`
+	textFlags      `group:"Notes"`
+	kafkaFlags     `group:"Kafka"`
+	publisherFlags `group:"Publishing"`
+	serviceFlags   `group:"Service"`
 }
 
 func (c *publishCommand) Run(ctx context.Context, term terminal) error {
@@ -123,7 +123,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, kafka kafka, t
 			return nil, usage(err)
 		}
 		check := func(ctx context.Context) error { return f.checkSource(ctx, s, log) }
-		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.OutboxTable) > 0, &lag{},
+		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.EventTable) > 0, &lag{},
 			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, log})
 	}
 	return list, nil
@@ -194,7 +194,7 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		Partitions:        int32(f.Partitions),
 		ReplicationFactor: int16(f.Replication),
 		OnMissed:          publisher.MissedPolicy(f.OnMissed),
-		EventTables:       f.OutboxTable,
+		EventTables:       f.EventTable,
 		AuditEmpty:        f.AuditEmpty,
 		IdleProgress:      f.idleProgress,
 		Heartbeat:         f.Heartbeat,

@@ -17,10 +17,10 @@ import (
 // recordFlags say what is published and what records look like, by the names of Debezium's settings where it
 // has them. Every command that publishes has them all.
 type recordFlags struct {
-	shapeFlags
-	valueFlags
-	envelopeFlags
-	framingFlags
+	shapeFlags                  `group:"Shape of the stream"`
+	valueFlags                  `group:"Forms of values"`
+	envelopeFlags               `group:"Records"`
+	framingFlags                `group:"Records"`
 	ProvideTransactionMetadata  bool     `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
 	ExtendedHeaders             bool     `help:"The headers __debezium.context.*, which name the connector, in records of rows." default:"true" negatable:""`
 	Tombstones                  bool     `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`

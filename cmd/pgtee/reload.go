@@ -16,33 +16,31 @@ import (
 
 // reloadable is embedded by the commands that read their flags, environment and files again at SIGHUP.
 type reloadable struct {
-	values  map[string]string // of the flags
-	again   func() (runner, map[string]string, error)
+	values  map[string]flagValue
+	again   func() (runner, map[string]flagValue, error)
 	hangups chan os.Signal
 }
 
 // setAgain has a SIGHUP wait from now on: one that comes before reloading must not end the process.
-func (r *reloadable) setAgain(values map[string]string, again func() (runner, map[string]string, error)) {
+func (r *reloadable) setAgain(values map[string]flagValue, again func() (runner, map[string]flagValue, error)) {
 	r.values, r.again, r.hangups = values, again, make(chan os.Signal, 1)
 	signal.Notify(r.hangups, syscall.SIGHUP)
 }
 
-// mayChange are the flags that a proxy takes on without a restart.
-var mayChange = []string{
-	"log-level", "key", "sql-text", "attribution", "require-outbox", "trust-owner", "tls-cert", "tls-key", "tls-client-ca", "tls-mode",
-	"max-sessions", "max-sessions-per-user", "max-sessions-per-database", "max-logins",
-	"login-timeout", "idle-timeout", "idle-in-transaction-timeout", "query-timeout",
-	"allow-databases", "refuse-databases", "allow-users", "refuse-users",
+// flagValue is what a flag was given, as text.
+type flagValue struct {
+	text    string
+	reloads bool // a proxy takes it on without a restart: the flag is declared with the tag reload
 }
 
 // proxyParts are what a command says of its proxy.
 type proxyParts struct {
-	proxyFlags
-	postgres postgresFlags
-	travel   outboxFlags
-	text     textFlags
-	key      keyFlags
-	log      logSettings
+	proxyFlags `group:"Clients"`
+	postgres   postgresFlags
+	travel     outboxFlags
+	text       textFlags
+	key        keyFlags
+	log        logSettings
 }
 
 // reloading is the actor that waits for SIGHUP. known are the keys that the publisher of this process believes, nil
@@ -82,7 +80,7 @@ func (r *reloadable) reload(p *listeningProxy, known []outbox.MasterKey, level z
 		return err
 	}
 	if known != nil {
-		config.SQLText = r.values["sql-text"] != "off"
+		config.SQLText = r.values["sql-text"].text != "off"
 	}
 	if err := p.Reload(config); err != nil {
 		return err
@@ -99,11 +97,11 @@ func isKnown(known []outbox.MasterKey, key outbox.MasterKey) bool {
 
 // compare lists the flags whose values differ from those at the start or the last reload: what is in force now, and
 // what would be after a restart. A publisher keeps the --sql-text that it began with, and so does the proxy beside it.
-func (r *reloadable) compare(values map[string]string, publishes bool) (changed, restart []string) {
+func (r *reloadable) compare(values map[string]flagValue, publishes bool) (changed, restart []string) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch {
 		case values[name] == r.values[name]:
-		case slices.Contains(mayChange, name) && !(publishes && name == "sql-text"):
+		case values[name].reloads && !(publishes && name == "sql-text"):
 			changed = append(changed, name)
 			r.values[name] = values[name]
 		default:

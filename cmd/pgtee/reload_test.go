@@ -11,8 +11,8 @@ func TestCompare(t *testing.T) {
 		false: {{"max-logins", "sql-text"}, {"listen"}},
 		true:  {{"max-logins"}, {"listen", "sql-text"}},
 	} {
-		r := reloadable{values: map[string]string{"listen": "a", "log-level": "info", "max-logins": "1", "sql-text": "full"}}
-		changed, restart := r.compare(map[string]string{"listen": "b", "log-level": "info", "max-logins": "2", "sql-text": "normalised"}, publishes)
+		r := reloadable{values: map[string]flagValue{"listen": {"a", false}, "log-level": {"info", true}, "max-logins": {"1", true}, "sql-text": {"full", true}}}
+		changed, restart := r.compare(map[string]flagValue{"listen": {"b", false}, "log-level": {"info", true}, "max-logins": {"2", true}, "sql-text": {"normalised", true}}, publishes)
 		if !slices.Equal(changed, want[0]) || !slices.Equal(restart, want[1]) {
 			t.Errorf("beside a publisher %v: changed %v, needs a restart %v", publishes, changed, restart)
 		}

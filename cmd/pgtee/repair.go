@@ -13,10 +13,10 @@ import (
 // differ in a way that only a human can accept.
 type repairCommand struct {
 	logged
-	postgresFlags
-	databaseFlags
-	slotFlags
-	kafkaFlags
+	postgresFlags    `group:"Connection"`
+	databaseFlags    `group:"Connection"`
+	slotFlags        `group:"Connection"`
+	kafkaFlags       `group:"Kafka"`
 	AcceptDivergence bool   `help:"Go on after the last transaction that Kafka and the database share, or from where the slot stands. Events of transactions that the database has lost stay in the topics." required:""`
 	Resync           string `help:"Tables to publish afresh, once a publisher runs (a record of op t empties the topic, then every row comes): lost (those whose rows Kafka may have wrong, all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
 }

@@ -10,16 +10,16 @@ import (
 type runCommand struct {
 	logged
 	reloadable
-	postgresFlags
-	databaseFlags
-	slotFlags
-	keyFlags
-	outboxFlags
-	textFlags
-	proxyFlags
-	kafkaFlags
-	publisherFlags
-	serviceFlags
+	postgresFlags  `group:"Connection"`
+	databaseFlags  `group:"Connection"`
+	slotFlags      `group:"Connection"`
+	keyFlags       `group:"Notes"`
+	outboxFlags    `group:"Notes"`
+	textFlags      `group:"Notes"`
+	proxyFlags     `group:"Clients"`
+	kafkaFlags     `group:"Kafka"`
+	publisherFlags `group:"Publishing"`
+	serviceFlags   `group:"Service"`
 }
 
 func (c *runCommand) Run(ctx context.Context, term terminal) error {

@@ -27,7 +27,7 @@ type selectionFlags struct {
 
 // shapeFlags choose what of the stream is published, under which topics.
 type shapeFlags struct {
-	selectionFlags
+	selectionFlags  `group:"Shape of the stream"`
 	TopicTemplate   string   `help:"Topics of tables: debezium ({prefix}.{schema}.{table}), bottledwater (the same without public), or a text with these names and {database}." default:"debezium" placeholder:"TEMPLATE"`
 	IncludeColumns  []string `help:"Publish these columns only, of the tables that are named: globs of SCHEMA.TABLE.COLUMN. A key keeps its columns." placeholder:"GLOB"`
 	ExcludeColumns  []string `help:"Leave these columns out. A key keeps its columns." placeholder:"GLOB"`
@@ -109,7 +109,7 @@ func (f publisherFlags) warnUnmatched(ctx context.Context, s source, log *zap.Lo
 		log.Warn("the configuration names tables that are not there: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
 	}
 	for _, glob := range f.unmatched(shape, tables) {
-		log.Warn("--outbox-table names tables that are not there or not published: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
+		log.Warn("--event-table names tables that are not there or not published: is it spelt right?", zap.String("database", s.database), zap.String("tables", glob))
 	}
 	return nil
 }

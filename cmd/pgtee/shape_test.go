@@ -81,8 +81,8 @@ func TestExampleShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := command.(*publishCommand)
-	if err := got.validate([]source{{prefix: "shop", database: "shop"}}, got.textFlags); err != nil || len(got.Tables) != 2 || len(got.OutboxOption) != 2 {
-		t.Errorf("%d settings of tables, options of outbox tables %q, error %v", len(got.Tables), got.OutboxOption, err)
+	if err := got.validate([]source{{prefix: "shop", database: "shop"}}, got.textFlags); err != nil || len(got.Tables) != 2 || len(got.EventOption) != 2 {
+		t.Errorf("%d settings of tables, options of outbox tables %q, error %v", len(got.Tables), got.EventOption, err)
 	}
 }
 

@@ -13,28 +13,93 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// snapshotCommand asks the running publisher for copies of tables, and tells how far they are. It speaks to the database
+// snapshotCommand asks the running publisher for copies of tables, and tells how far they are. Its commands speak to the database
 // and to Kafka, not to the publisher.
 type snapshotCommand struct {
+	Start  snapshotStart  `cmd:"" help:"Have the running publisher copy the rows of tables into their topics."`
+	Pause  snapshotPause  `cmd:"" help:"Pause a snapshot."`
+	Resume snapshotResume `cmd:"" help:"Go on with a snapshot."`
+	Cancel snapshotCancel `cmd:"" help:"Leave the rest of a snapshot out."`
+	Status snapshotStatus `cmd:"" help:"Tell what is copied and what was."`
+}
+
+// snapshotFrom says whose snapshots a command is about.
+type snapshotFrom struct {
 	logged
-	postgresFlags
-	databaseFlags
-	slotFlags
-	kafkaFlags
+	postgresFlags `group:"Connection"`
+	databaseFlags `group:"Connection"`
+	slotFlags     `group:"Connection"`
+	kafkaFlags    `group:"Kafka"`
+}
 
-	Table  []string `help:"Copy the rows of these tables into their topics, as schema.table; * is any run of characters. May repeat." placeholder:"TABLE" xor:"what"`
-	Where  string   `help:"Only the rows for which this holds: columns and constants, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
-	ID     string   `name:"id" help:"Name of the snapshot; else it gets one." placeholder:"ID"`
-	Pause  string   `help:"Pause this snapshot; * means all." placeholder:"ID" xor:"what"`
-	Resume string   `help:"Go on with this snapshot; * means all." placeholder:"ID" xor:"what"`
-	Cancel string   `help:"Leave the rest of this snapshot out; * means all." placeholder:"ID" xor:"what"`
-	Status bool     `help:"Tell what is copied and what was." xor:"what"`
-	Wait   bool     `help:"Wait until the copy is finished, and show how far it is."`
-
+// snapshotAsk is how a request gets to the publisher.
+type snapshotAsk struct {
+	snapshotFrom
 	SignalTopic string `help:"Ask through this topic, which the publisher reads (its own --signal-topic): then nothing is written into the database, nor is it connected to." placeholder:"TOPIC"`
 }
 
-func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
+type snapshotStart struct {
+	snapshotAsk
+	Table []string `help:"Copy the rows of these tables into their topics, as schema.table; * is any run of characters. May repeat." placeholder:"TABLE" required:""`
+	Where string   `help:"Only the rows for which this holds: columns and constants, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
+	ID    string   `name:"id" help:"Name of the snapshot; else it gets one." placeholder:"ID"`
+	Wait  bool     `help:"Wait until the copy is finished, and show how far it is."`
+}
+
+// snapshotOf is one that is under way.
+type snapshotOf struct {
+	snapshotAsk
+	ID string `arg:"" help:"The snapshot; * means all."`
+}
+
+type (
+	snapshotPause  struct{ snapshotOf }
+	snapshotResume struct{ snapshotOf }
+	snapshotCancel struct{ snapshotOf }
+	snapshotStatus struct{ snapshotFrom }
+)
+
+func (c *snapshotPause) Run(ctx context.Context, term terminal) error {
+	return c.control(ctx, term, outbox.PauseSnapshot)
+}
+
+func (c *snapshotResume) Run(ctx context.Context, term terminal) error {
+	return c.control(ctx, term, outbox.ResumeSnapshot)
+}
+
+func (c *snapshotCancel) Run(ctx context.Context, term terminal) error {
+	return c.control(ctx, term, outbox.StopSnapshot)
+}
+
+func (c *snapshotOf) control(ctx context.Context, term terminal, kind string) error {
+	s, kafka, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	_, _, err = c.ask(ctx, term, &outbox.SignalRecord{Type: kind, Snapshot: strings.TrimSuffix(c.ID, "*")}, s, kafka)
+	return err
+}
+
+func (c *snapshotStart) Run(ctx context.Context, term terminal) error {
+	s, kafka, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	signal, err := c.signal()
+	if err != nil {
+		return usage(err)
+	}
+	if err := c.matchTables(ctx, s); err != nil {
+		return usage(err)
+	}
+	id, before, err := c.ask(ctx, term, signal, s, kafka)
+	if err != nil || !c.Wait {
+		return err
+	}
+	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, s, kafka) })
+}
+
+func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
 	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
 	if err != nil {
 		return err
@@ -43,43 +108,48 @@ func (c *snapshotCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	if c.Status {
-		if c.Where != "" || c.ID != "" || c.Wait {
-			return usage(fmt.Errorf("--where, --id and --wait are for a new snapshot: name its tables with --table"))
+	for _, s := range sources {
+		snapshots, err := snapshotsOf(ctx, s, kafka)
+		if err != nil {
+			return usage(fmt.Errorf("database %s: %w", s.database, err))
 		}
-		return c.printAll(ctx, term.out, sources, kafka)
+		fmt.Fprintf(term.out, "%s:\n", s.database)
+		printSnapshots(term.out, snapshots)
+	}
+	return nil
+}
+
+// open returns the one database that a request is for.
+func (c *snapshotAsk) open(ctx context.Context) (s source, kafka kafka, err error) {
+	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
+	if err != nil {
+		return s, kafka, err
 	}
 	if len(sources) > 1 {
-		return usage(fmt.Errorf("name one database at a time in --database: a snapshot is one of it"))
+		return s, kafka, usage(fmt.Errorf("name one database at a time in --database: a snapshot is one of it"))
 	}
-	signal, err := c.signal()
-	if err != nil {
-		return usage(err)
+	kafka, err = c.openAndPing(ctx)
+	return sources[0], kafka, err
+}
+
+// ask sends a request that the publisher will understand. before is when the last snapshot of the same id has ended.
+func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, kafka kafka) (id string, before time.Time, err error) {
+	if before, err = c.known(ctx, signal, s, kafka); err != nil {
+		return "", before, usage(err)
 	}
-	if err := c.matchTables(ctx, sources[0]); err != nil {
-		return usage(err)
+	if id, err = c.send(ctx, signal, s, kafka); err != nil {
+		return "", before, usage(fmt.Errorf("database %s: %w", s.database, err))
 	}
-	before, err := c.known(ctx, signal, sources[0], kafka)
-	if err != nil {
-		return usage(err)
+	subject := signal.Type
+	if signal.Type == outbox.ExecuteSnapshot {
+		subject = "snapshot " + id
 	}
-	id, err := c.send(ctx, signal, sources[0], kafka)
-	if err != nil {
-		return usage(fmt.Errorf("database %s: %w", sources[0].database, err))
-	}
-	if signal.Type != outbox.ExecuteSnapshot {
-		fmt.Fprintf(term.out, "%s: asked for\n", signal.Type)
-		return nil
-	}
-	fmt.Fprintf(term.out, "snapshot %s: asked for\n", id)
-	if !c.Wait {
-		return nil
-	}
-	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, sources[0], kafka) })
+	fmt.Fprintf(term.out, "%s: asked for\n", subject)
+	return id, before, nil
 }
 
 // send asks through the topic of signals, or else through the database.
-func (c *snapshotCommand) send(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (id string, err error) {
+func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (id string, err error) {
 	if c.SignalTopic == "" {
 		return outbox.SendSignal(ctx, s.connString, signal)
 	}
@@ -89,21 +159,8 @@ func (c *snapshotCommand) send(ctx context.Context, signal *outbox.SignalRecord,
 }
 
 // signal is what the flags ask for.
-func (c *snapshotCommand) signal() (*outbox.SignalRecord, error) {
-	if len(c.Table) == 0 && (c.Where != "" || c.ID != "" || c.Wait) {
-		return nil, fmt.Errorf("--where, --id and --wait are for a new snapshot: name its tables with --table")
-	}
+func (c *snapshotStart) signal() (*outbox.SignalRecord, error) {
 	s := &outbox.SignalRecord{ID: c.ID, Type: outbox.ExecuteSnapshot, Tables: c.Table}
-	for _, control := range []struct{ kind, id string }{
-		{outbox.PauseSnapshot, c.Pause}, {outbox.ResumeSnapshot, c.Resume}, {outbox.StopSnapshot, c.Cancel},
-	} {
-		if control.id != "" {
-			s.Type, s.Snapshot = control.kind, strings.TrimSuffix(control.id, "*")
-		}
-	}
-	if s.Type == outbox.ExecuteSnapshot && len(s.Tables) == 0 {
-		return nil, fmt.Errorf("say what to do: --table, --status, --pause, --resume or --cancel")
-	}
 	if c.Where == "" {
 		return s, nil
 	}
@@ -117,8 +174,8 @@ func (c *snapshotCommand) signal() (*outbox.SignalRecord, error) {
 }
 
 // matchTables tells of a misspelt name before it is too late.
-func (c *snapshotCommand) matchTables(ctx context.Context, s source) error {
-	if len(c.Table) == 0 || c.SignalTopic != "" { // then the publisher tells
+func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
+	if c.SignalTopic != "" { // then the publisher tells
 		return nil
 	}
 	tables, err := outbox.PublishedTables(ctx, s.connString)
@@ -138,7 +195,7 @@ const knownPatience = 5 * time.Second
 
 // known tells of an id that says nothing to the publisher, or something else; and when the last one has ended that had the id of
 // a new snapshot.
-func (c *snapshotCommand) known(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (before time.Time, err error) {
+func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (before time.Time, err error) {
 	for until := time.Now().Add(knownPatience); ; {
 		snapshots, err := snapshotsOf(ctx, s, kafka)
 		if err != nil {
@@ -152,13 +209,13 @@ func (c *snapshotCommand) known(ctx context.Context, signal *outbox.SignalRecord
 		}
 		switch {
 		case signal.Type == outbox.ExecuteSnapshot && working:
-			return before, fmt.Errorf("--id %s: a snapshot of that name is under way: see --status", signal.ID)
+			return before, fmt.Errorf("--id %s: a snapshot of that name is under way: see pgtee snapshot status", signal.ID)
 		case signal.Type == outbox.ExecuteSnapshot, signal.Snapshot == "" && len(snapshots.Copies) > 0, working:
 			return before, nil
 		case time.Now().After(until) && signal.Snapshot == "":
-			return before, fmt.Errorf("no snapshot is under way: see --status")
+			return before, fmt.Errorf("no snapshot is under way: see pgtee snapshot status")
 		case time.Now().After(until):
-			return before, fmt.Errorf("no snapshot %s is under way: see --status", signal.Snapshot)
+			return before, fmt.Errorf("no snapshot %s is under way: see pgtee snapshot status", signal.Snapshot)
 		}
 		select {
 		case <-ctx.Done():
@@ -183,18 +240,6 @@ func snapshotsOf(ctx context.Context, s source, kafka kafka) (*publisher.Snapsho
 // publisherConfig is enough of it to find the progress record.
 func (s source) publisherConfig(kafka kafka) publisher.Config {
 	return publisher.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: s.prefix, Database: s.database, Slot: s.slot}
-}
-
-func (c *snapshotCommand) printAll(ctx context.Context, out io.Writer, sources []source, kafka kafka) error {
-	for _, s := range sources {
-		snapshots, err := snapshotsOf(ctx, s, kafka)
-		if err != nil {
-			return usage(fmt.Errorf("database %s: %w", s.database, err))
-		}
-		fmt.Fprintf(out, "%s:\n", s.database)
-		printSnapshots(out, snapshots)
-	}
-	return nil
 }
 
 // printSnapshots prints a line for each that is not finished, and for the last ones that are.

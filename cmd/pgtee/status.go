@@ -15,11 +15,11 @@ import (
 // statusCommand asks the server and Kafka, not the publisher: it works as well while none runs.
 type statusCommand struct {
 	logged
-	postgresFlags
-	databaseFlags
-	slotFlags
-	kafkaFlags
-	JSON bool `help:"Print a JSON line for each database."`
+	postgresFlags `group:"Connection"`
+	databaseFlags `group:"Connection"`
+	slotFlags     `group:"Connection"`
+	kafkaFlags    `group:"Kafka"`
+	JSON          bool `help:"Print a JSON line for each database."`
 }
 
 // statusReport is where one database stands. Acked <= Published <= Received, all ends of transactions.

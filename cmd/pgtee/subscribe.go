@@ -11,10 +11,10 @@ import (
 )
 
 type subscribeCommand struct {
-	kafkaFlags
-	Tables []string        `help:"Follow these tables, such as public.orders, in place of the audit stream." placeholder:"TABLE"`
-	From   subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end"`
-	JSON   bool            `help:"Print JSON lines."`
+	kafkaFlags `group:"Kafka"`
+	Tables     []string        `help:"Follow these tables, such as public.orders, in place of the audit stream." placeholder:"TABLE"`
+	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end"`
+	JSON       bool            `help:"Print JSON lines."`
 
 	User    string `help:"Of the audit stream, print transactions of this user only, each with the moment before it for --to of pgtee replay." placeholder:"NAME"`
 	Command string `help:"... with a statement of this kind only, such as DELETE." placeholder:"COMMAND"`

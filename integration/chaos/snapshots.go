@@ -97,7 +97,7 @@ func (s *snapshots) prepare(ctx context.Context) error {
 		return err
 	}
 	s.publishers = []*service{s.newService("publisher", binary, "publish", "--postgres", s.server.URL(database), "--kafka", broker.Address,
-		"--prefix", prefix, "--slot", slot, "--key", s.keyFile(), "--standby", "--snapshot", "initial", "--snapshot-tables", "work.*_0,work.part_0*", "--snapshot-max-rows", copyRate)}
+		"--prefix", prefix, "--slot", slot, "--key", s.keyFile(), "--standby", "--snapshot", "initial", "--snapshot-tables", "work.*_0,work.part_0*", "--snapshot-rows-per-second", copyRate)}
 	return nil
 }
 

@@ -64,7 +64,7 @@ $publish$;
 
 
 -- confirmed(xmin) reports whether the transaction that wrote a row is in Kafka for good: what the application may
--- delete from an outbox table of its own, with its own rights. A publisher with --outbox-table moves the horizon on;
+-- delete from an outbox table of its own, with its own rights. A publisher with --event-table moves the horizon on;
 -- what was written before first_xid, when the slot was made, is never published and so never confirmed. The horizon is
 -- a sequence, for a table would be replicated by others.
 CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;

@@ -51,7 +51,7 @@ func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	}{{o.ID, &r.id}, {o.Key, &r.key}, {o.Payload, &r.payload}, {o.RouteBy, &r.routeBy}} {
 		*c.index = t.visible(c.name)
 		if *c.index < 0 {
-			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one by --outbox-option (table.field.event.id, .key, .payload or route.by.field)", c.name)
+			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one by --event-option (table.field.event.id, .key, .payload or route.by.field)", c.name)
 		}
 	}
 	envelope := false

@@ -62,7 +62,7 @@ func TestOutboxTableInASchemaNamedOutbox(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := b.Records()[0].Topic; got != want {
-			t.Errorf("--outbox-table %s: topic %s, want %s", table, got, want)
+			t.Errorf("--event-table %s: topic %s, want %s", table, got, want)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (r *Run) newPass(p *place, name string, filtered bool, flags ...string) (*p
 	}
 	text.WriteString("  - match: mark.mark\n    partitions: 1\n")
 	s.flags = append([]string{"publish", "--config", config, "--postgres", r.Server.URL(p.database), "--kafka", r.Broker.Address, "--prefix", s.topics.prefix, "--slot", p.database,
-		"--key", filepath.Join(r.dir, "key"), "--max-retained-wal", "8GB:warn", "--decimal-handling-mode", "string", "--snapshot", "initial", "--snapshot-max-rows", strconv.Itoa(r.CopyRows)}, flags...)
+		"--key", filepath.Join(r.dir, "key"), "--max-retained-wal", "8GB:warn", "--decimal-handling-mode", "string", "--snapshot", "initial", "--snapshot-rows-per-second", strconv.Itoa(r.CopyRows)}, flags...)
 	if p.declared != "" {
 		s.flags = append(s.flags, "--source-encoding", p.declared)
 	}
