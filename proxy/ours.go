@@ -87,9 +87,9 @@ func looksAtStatements(text []byte) bool {
 }
 
 // hideOurs closes our statement, so that a query for the session's prepared statements finds those of the client only. The next note
-// parses it again.
+// parses it again. Behind a pooler it stays: that may not know what to do with a Close in front of a Query.
 func (s *session) hideOurs() error {
-	if prepared, _ := s.pending.preparation(); !prepared && s.parsed.group == 0 {
+	if s.parsed.group == 0 || s.notes.flags&outbox.FlagPooled != 0 {
 		return nil
 	}
 	s.pending.unprepare()
