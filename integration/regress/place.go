@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +16,10 @@ import (
 
 	"github.com/pgtee/pgtee/integration/harness"
 )
+
+const slot = "regress"
+
+var masterKey = strings.Repeat("5e", 32)
 
 // settings are the same in every leg: what pgtee and the suites need, else PostgreSQL's defaults, which the plans in
 // the expected output depend on.
@@ -67,6 +72,13 @@ func (b *bench) measure(s suite, l leg, dir string) (err error) {
 	}
 	_, port, _ := net.SplitHostPort(address) // ours
 	printed, err := p.call(s, port, out)
+	if err == nil && l.outbox != "" {
+		key, _ := hex.DecodeString(masterKey) // ours
+		var noted harness.Noted
+		if noted, err = harness.CountNotes(context.Background(), url(p.address, s.database), slot, key); err == nil {
+			fmt.Printf("%s %s %v\n", s.name, l.name, noted)
+		}
+	}
 	return errors.Join(err, os.CopyFS(dir, os.DirFS(out)), os.WriteFile(filepath.Join(dir, "printed"), []byte(printed), 0o644))
 }
 
@@ -135,7 +147,7 @@ func (p *place) makeDatabase(name string, l leg) error {
 	if !l.setup {
 		return nil
 	}
-	setup, err := harness.Start(p.world.Dir, harness.Command{Name: "setup", Args: []string{p.binary, "setup", "--postgres", url(p.address, name), "--slot", "regress"}})
+	setup, err := harness.Start(p.world.Dir, harness.Command{Name: "setup", Args: []string{p.binary, "setup", "--postgres", url(p.address, name), "--slot", slot}})
 	if err != nil {
 		return err
 	}
@@ -150,7 +162,7 @@ func (p *place) startProxy(outbox string) (address string, err error) {
 		return "", err
 	}
 	key := filepath.Join(p.world.Dir, "key")
-	if err := os.WriteFile(key, []byte(strings.Repeat("5e", 32)+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(key, []byte(masterKey+"\n"), 0o600); err != nil {
 		return "", err
 	}
 	args := []string{p.binary, "proxy", "--outbox", outbox, "--key", key, "--listen", address, "--postgres", url(p.address, "postgres")}
