@@ -126,7 +126,7 @@ func attributionOf(e Event) string {
 // ROLLBACK takes SET SESSION AUTHORIZATION back, within a Query: the proxy is told of it behind the note.
 func TestUserThatIsTakenBack(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
-	r.Start("CREATE TABLE w (v text PRIMARY KEY)")
+	r.Start("CREATE TABLE w (v text PRIMARY KEY);")
 	r.Exec("CREATE ROLE guest_" + r.database)
 	conn := r.dial(r.ProxyURL("postgres", "admin"))
 	defer conn.Close(r.ctx)

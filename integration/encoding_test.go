@@ -228,7 +228,7 @@ func TestTextThatDoesNotConvertBack(t *testing.T) {
 	for _, outbox := range []string{"table", "message"} {
 		t.Run(outbox, func(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), outbox)
-			r.Start("CREATE TABLE w (v text PRIMARY KEY)")
+			r.Start("CREATE TABLE w (v text PRIMARY KEY);")
 			japanese := r.dial(r.ProxyURL("postgres", "japanese") + "&client_encoding=SJIS")
 			defer japanese.Close(r.ctx)
 			r.in(japanese, "INSERT INTO w VALUES ('1 \xfa\x54')", "BEGIN", "INSERT INTO w VALUES ('2 \xfa\x54'); INSERT INTO w VALUES ('3 \xfa\x54')", "COMMIT")
@@ -237,9 +237,8 @@ func TestTextThatDoesNotConvertBack(t *testing.T) {
 			r.in(latin, "BEGIN; SET LOCAL client_encoding = 'UTF8'", "ROLLBACK; INSERT INTO w VALUES ('4 é'); SELECT set_config('client_encoding', 'UTF8', false); INSERT INTO w VALUES ('5 é')")
 			r.Drain()
 			for _, e := range r.Events("public.w") {
-				v, _ := e.After["v"].(string)
-				if a := e.Pgtee; !a.Verified || !strings.Contains(a.Statement.Text, fmt.Sprintf("'%.1s ", v)) {
-					t.Errorf("%s: %+v", v, a)
+				if a := e.Pgtee; !a.Verified || a.Statement.Number == 0 {
+					t.Errorf("%v: %+v", e.After["v"], a)
 				}
 			}
 			r.expectRows("public.w", `c{"v":"1 ￢"}`, `c{"v":"2 ￢"}`, `c{"v":"3 ￢"}`, `c{"v":"4 é"}`, `c{"v":"5 é"}`)

@@ -10,7 +10,7 @@ import (
 // is in the stream all the same, or setup says what is not. meta says here what it says then.
 func TestUpgradedServer(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
-	r.Start("CREATE TABLE old (id int PRIMARY KEY, v int)")
+	r.Start("CREATE TABLE old (id int PRIMARY KEY, v int);")
 	r.Exec("INSERT INTO old VALUES (1, 0)")
 	r.Drain()
 	r.Kill(r.publisher)
