@@ -59,7 +59,7 @@ type tableCount struct {
 // statement's note is, false if one is false, and else null, with the reason of the first one.
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	a, b := &p.audit, p.batch
-	b.mark("audit")
+	b.Mark("audit")
 	key := Null
 	if a.begun > 0 {
 		key = len(b.Buf)

@@ -7,21 +7,6 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// EventIDHeader names the record header that stays the same when an event is published again: system
-// identifier, slot, timeline on which the transaction committed, LSN of its commit record (which has a slash
-// of its own), number of the change in it, as in "7300015402116915253/pgtee/1/0/16B3748/12". Further
-// records of the same change end in ".1", ".2"; those of a transaction itself end in "begin", "end" and
-// "audit".
-//
-// The timeline is that of the server's history: a standby that takes over gives the same id to what it
-// shares with its predecessor, and another to what it committed at the same place instead. Once a repair went back on one
-// timeline ("1.1", then "1.2"), what is committed there may stand at a place that Kafka knows.
-const EventIDHeader = "pgtee-event-id"
-
-// PartHeader names the header of records of a transaction that became visible in parts: how many Kafka
-// transactions before this one hold earlier records of it. The first part's records do not have it.
-const PartHeader = "pgtee-part"
-
 // Null stands for the start of a key or value that a record does not have.
 const Null = -1
 
@@ -36,24 +21,25 @@ const Null = -1
 //
 // The batch remembers offsets, so Buf may grow at any time; slices of Buf are taken by Records, after
 // the last Add. A batch is used by one goroutine at a time and reused after Reset. Its zero value
-// works: the event ids then lack system and slot, SQL text is normalised.
+// works: the event ids then lack system and slot.
 type Batch struct {
 	Buf []byte
 
-	identity []byte // system identifier and slot: "7300015402116915253/pgtee"
-	timeline int32  // of the server
-	cuts     int    // repairs that went back on it
-	history  []outbox.TimelineSwitch
-	standIn  StandInKeys // nil: the event id itself
+	Timeline int32                   // of the server
+	Cuts     int                     // repairs that went back on it
+	History  []outbox.TimelineSwitch // of the server, oldest first
+	StandIn  StandInKeys             // nil: the event id itself
+	Authors  Authors                 // nil: nobody is known, every change bypassed the proxy
 
-	notes   notes  // of the transaction being appended
-	prefix  []byte // of the ids of its events: identity, timeline and commit LSN, with a slash at the end
-	part    int    // Kafka transactions that hold earlier records of it
-	ordinal []byte // number of the change being appended
-	repeat  int    // records that this change has made
+	Part        int // Kafka transactions that hold earlier records of the transaction being appended
+	Refused     int // records that Refuse was called for
+	DeadLetters int // records that tell of a change whose own was too large
 
-	refused     int // records that Refuse was called for
-	deadLetters int // records that tell of a change whose own was too large
+	identity []byte              // system identifier and slot: "7300015402116915253/pgtee"
+	tx       *outbox.Transaction // being appended
+	prefix   []byte              // of the ids of its events: identity, timeline and commit LSN, with a slash at the end
+	ordinal  []byte              // number of the change being appended
+	repeat   int                 // records that this change has made
 
 	entries []entry
 	headers []headerEntry // in the order of their records
@@ -79,8 +65,8 @@ type headerEntry struct {
 }
 
 // newBatch makes a batch for the events of one slot.
-func newBatch(system, slot string, text SQLText) *Batch {
-	return &Batch{identity: []byte(system + "/" + slot), notes: notes{text: text}}
+func newBatch(system, slot string) *Batch {
+	return &Batch{identity: []byte(system + "/" + slot)}
 }
 
 // Reset empties the batch and keeps its memory, save what a giant transaction took. The slices that
@@ -89,7 +75,7 @@ func (b *Batch) Reset() {
 	b.Buf = recycle(b.Buf)
 	b.entries, b.headers = recycle(b.entries), recycle(b.headers)
 	b.records, b.resolve = recycle(b.records), recycle(b.resolve)
-	b.refused, b.deadLetters = 0, 0
+	b.Refused, b.DeadLetters = 0, 0
 }
 
 // maxKeptBytes is the longest slice that is kept for the next batch.
@@ -119,13 +105,15 @@ func (b *Batch) Bytes() int { return len(b.Buf) }
 // Begin says that the next records belong to tx, and At that they belong to its change i.
 func (b *Batch) Begin(tx *outbox.Transaction) {
 	b.prefix = append(append(b.prefix[:0], b.identity...), '/')
-	b.prefix = strconv.AppendInt(b.prefix, int64(timelineAt(b.history, b.timeline, tx.CommitLSN)), 10)
-	if b.cuts > 0 {
-		b.prefix = strconv.AppendInt(append(b.prefix, '.'), int64(b.cuts), 10)
+	b.prefix = strconv.AppendInt(b.prefix, int64(timelineAt(b.History, b.Timeline, tx.CommitLSN)), 10)
+	if b.Cuts > 0 {
+		b.prefix = strconv.AppendInt(append(b.prefix, '.'), int64(b.Cuts), 10)
 	}
 	b.prefix = append(tx.CommitLSN.AppendTo(append(b.prefix, '/')), '/')
-	b.part = 0
-	b.notes.begin(tx)
+	b.Part, b.tx = 0, tx
+	if b.Authors != nil {
+		b.Authors.Begin(tx)
+	}
 }
 
 func (b *Batch) At(tx *outbox.Transaction, i int) {
@@ -133,24 +121,68 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 	b.repeat = 0
 }
 
-// atRead says that the next record is of a row that a snapshot has read.
-func (b *Batch) atRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
+// AtRead says that the next record is of a row that a snapshot has read.
+func (b *Batch) AtRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
 
-// place is a place between two records.
-type place struct{ bytes, entries, headers, refused, deadLetters int }
+// Cursor is a place between two records. Its zero value is that before the first.
+type Cursor struct{ bytes, entries, headers, repeat, refused, deadLetters int }
 
-func (b *Batch) here() place {
-	return place{len(b.Buf), len(b.entries), len(b.headers), b.refused, b.deadLetters}
+// Here is the place behind the last record, Cut removes the records behind a place.
+func (b *Batch) Here() Cursor {
+	return Cursor{len(b.Buf), len(b.entries), len(b.headers), b.repeat, b.Refused, b.DeadLetters}
 }
 
-// cut removes the records behind a place.
-func (b *Batch) cut(p place) {
-	b.Buf, b.entries, b.headers = b.Buf[:p.bytes], b.entries[:p.entries], b.headers[:p.headers]
-	b.refused, b.deadLetters = p.refused, p.deadLetters
+func (b *Batch) Cut(c Cursor) {
+	b.Buf, b.entries, b.headers = b.Buf[:c.bytes], b.entries[:c.entries], b.headers[:c.headers]
+	b.repeat, b.Refused, b.DeadLetters = c.repeat, c.refused, c.deadLetters
 }
 
-// mark says that the next records belong to a part of the transaction that is no change: "begin".
-func (b *Batch) mark(name string) {
+// BytesSince returns the memory that the records behind a place take.
+func (b *Batch) BytesSince(c Cursor) int { return len(b.Buf) - c.bytes }
+
+// KeyAt returns the key of the record behind a place, TopicAt its topic; nil and "" if there is no record.
+func (b *Batch) KeyAt(c Cursor) []byte {
+	if c.entries >= len(b.entries) {
+		return nil
+	}
+	return b.slice(b.entries[c.entries].key)
+}
+
+func (b *Batch) TopicAt(c Cursor) string {
+	if c.entries >= len(b.entries) {
+		return ""
+	}
+	return b.entries[c.entries].topic
+}
+
+// LeaveOut has the records behind a place say how many values of their row they lack.
+func (b *Batch) LeaveOut(c Cursor, values int) {
+	for i := c.entries; i < len(b.entries); i++ {
+		b.entries[i].leftOut = values
+	}
+}
+
+// EachSize calls use with the number and the size of each record behind a place.
+func (b *Batch) EachSize(from Cursor, use func(i, size int)) {
+	h := from.headers
+	for i := from.entries; i < len(b.entries); i++ {
+		e := &b.entries[i]
+		size := len(b.slice(e.key)) + len(b.slice(e.value))
+		for ; h < len(b.headers) && b.headers[h].record == i; h++ {
+			size += len(b.headers[h].key) + len(b.slice(b.headers[h].value))
+		}
+		use(i, size)
+	}
+}
+
+// Topic, Value, IsEvent and IsEverywhere tell of record i what it was added with.
+func (b *Batch) Topic(i int) string      { return b.entries[i].topic }
+func (b *Batch) Value(i int) []byte      { return b.slice(b.entries[i].value) }
+func (b *Batch) IsEvent(i int) bool      { return b.entries[i].event }
+func (b *Batch) IsEverywhere(i int) bool { return b.entries[i].everywhere }
+
+// Mark says that the next records belong to a part of the transaction that is no change: "begin".
+func (b *Batch) Mark(name string) {
 	b.ordinal, b.repeat = append(b.ordinal[:0], name...), 0
 }
 
@@ -190,7 +222,7 @@ func (b *Batch) Everywhere() { b.entries[len(b.entries)-1].everywhere = true }
 func (b *Batch) Refuse(i int, refused, asked string, why error) {
 	e := &b.entries[i]
 	e.topic, e.asked, e.why = refused, asked, why.Error()
-	b.refused++
+	b.Refused++
 }
 
 // Header gives the record that was added last one more header. It copies value, which may be a part of Buf; nil is null.
@@ -209,9 +241,9 @@ func (b *Batch) addEventID() {
 	b.Buf = b.AppendEventID(b.Buf)
 	b.repeat++
 	b.headers = append(b.headers, headerEntry{len(b.entries) - 1, EventIDHeader, span{start, len(b.Buf)}})
-	if b.part > 0 {
+	if b.Part > 0 {
 		start = len(b.Buf)
-		b.Buf = strconv.AppendInt(b.Buf, int64(b.part), 10)
+		b.Buf = strconv.AppendInt(b.Buf, int64(b.Part), 10)
 		b.headers = append(b.headers, headerEntry{len(b.entries) - 1, PartHeader, span{start, len(b.Buf)}})
 	}
 }
@@ -223,6 +255,80 @@ func (b *Batch) AppendEventID(dst []byte) []byte {
 		dst = strconv.AppendInt(append(dst, '.'), int64(b.repeat), 10)
 	}
 	return dst
+}
+
+// Ordinal names the change being appended.
+func (b *Batch) Ordinal() string { return string(b.ordinal) }
+
+// Authors knows who wrote the changes of a transaction.
+type Authors interface {
+	// Begin takes the notes of a transaction.
+	Begin(tx *outbox.Transaction)
+	// AppendPgtee is that of Batch, for a change of the transaction that was begun last.
+	AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte
+	// Trace returns the trace context that the SQL of a change claims, as the values of its two headers; nil: none.
+	Trace(tx *outbox.Transaction, i int) (parent, state []byte)
+}
+
+// AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which
+// statement. It needs Begin, or calls it. PgteeSchema describes it.
+//
+//	{"session":{"id","user","role","application","client","pid","start","proxy","actor"},
+//	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
+//	 "context":{"controller":"…"},
+//	 "via":"proxy"|"direct"|"snapshot","verified":true|false|null,"reason":"…"}
+//
+// Verified is true for what the proxy and the server vouch for together, false for a note that is forged, borrowed or sent
+// again, and null where that cannot be known, for the reason that is told only then: "no note", "no key", "pooler", "user changed"
+// (the server calls the user otherwise than the proxy did) or "unbound" (a message of an older proxy). Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
+// for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
+// where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
+// id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
+// statement wrote in this transaction, null in a giant one, where only the audit record knows them.
+func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
+	b.begun(tx)
+	if b.Authors == nil {
+		return appendUnknownAuthor(dst, tx.Changes[i].Op)
+	}
+	return b.Authors.AppendPgtee(dst, tx, i)
+}
+
+// AddTrace gives the last record the headers of the trace context that the SQL of tx.Changes[i] names, if it does. It is
+// the client's claim.
+func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
+	b.begun(tx)
+	if b.Authors == nil {
+		return
+	}
+	parent, state := b.Authors.Trace(tx, i)
+	if parent == nil {
+		return
+	}
+	b.Header(TraceparentHeader, parent)
+	if state != nil {
+		b.Header(TracestateHeader, state)
+	}
+}
+
+// begun calls Begin unless it was.
+func (b *Batch) begun(tx *outbox.Transaction) {
+	if b.tx != tx {
+		b.Begin(tx)
+	}
+}
+
+// direct is the block of a change that no note precedes: the write bypassed the proxy.
+const direct = `{"session":null,"statement":null,"via":"direct","verified":null,"reason":"no note"}`
+
+// copied is the block of a row that a snapshot has read: who wrote it is not known.
+const copied = `{"session":null,"statement":null,"via":"snapshot","verified":null,"reason":"no note"}`
+
+// appendUnknownAuthor appends the block of a change that no note precedes.
+func appendUnknownAuthor(dst []byte, op outbox.Op) []byte {
+	if op == outbox.Read {
+		return append(dst, copied...)
+	}
+	return append(dst, direct...)
 }
 
 // Records returns the records in the order of Add. They are valid until the next Add, Header or Reset.
@@ -254,4 +360,14 @@ func (b *Batch) slice(s span) []byte {
 		return nil
 	}
 	return b.Buf[s.start:s.end:s.end]
+}
+
+// timelineAt returns the timeline to which a commit record at lsn belongs, on a server of timeline current.
+func timelineAt(history []outbox.TimelineSwitch, current int32, lsn outbox.LSN) int32 {
+	for _, left := range history {
+		if lsn < left.End {
+			return left.Timeline
+		}
+	}
+	return current
 }

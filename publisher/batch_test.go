@@ -13,8 +13,8 @@ import (
 )
 
 func TestBatchKeepsWhatWasAddedWhileItGrows(t *testing.T) {
-	b := newBatch("7300", "pgtee", Normalised)
-	b.timeline, b.history = 4, []outbox.TimelineSwitch{{Timeline: 1, End: 0x16B3748}, {Timeline: 3, End: 0x16B3749}}
+	b := newBatch("7300", "pgtee")
+	b.Timeline, b.History = 4, []outbox.TimelineSwitch{{Timeline: 1, End: 0x16B3748}, {Timeline: 3, End: 0x16B3749}}
 	tx := &outbox.Transaction{CommitLSN: 0x16B3748, Changes: []outbox.Change{{Ordinal: 12, Note: -1}}}
 	for range 2 {
 		b.Reset()
@@ -67,7 +67,7 @@ func TestBatchNullsAndHeaders(t *testing.T) {
 }
 
 func TestBatchDoesNotAllocatePerRecord(t *testing.T) {
-	b := newBatch("7300", "pgtee", Normalised)
+	b := newBatch("7300", "pgtee")
 	tx := &outbox.Transaction{Changes: []outbox.Change{{Note: -1}}}
 	fill := func() {
 		b.Reset()
@@ -141,8 +141,8 @@ func TestNotesOfAGiantAreForgotten(t *testing.T) {
 		giant.Notes[i].SQL = []byte("INSERT INTO t VALUES ('" + strings.Repeat("a", maxKeptBytes/8) + "')")
 	}
 	n := notes{text: Full}
-	n.begin(giant)
-	n.begin(&outbox.Transaction{})
+	n.Begin(giant)
+	n.Begin(&outbox.Transaction{})
 	if cap(n.sql) > maxKeptBytes {
 		t.Errorf("%d bytes are kept", cap(n.sql))
 	}

@@ -25,30 +25,6 @@ type brokerTopic struct {
 	unclean    bool // unclean.leader.election.enable
 }
 
-// unusableTopic is the error of a table whose topic is not to be had: it needs another one.
-type unusableTopic struct {
-	topic string
-	why   error
-}
-
-func (e *unusableTopic) Error() string { return fmt.Sprintf("topic %s: %v", e.topic, e.why) }
-func (e *unusableTopic) Unwrap() error { return e.why }
-
-// smallTopic is the error of a topic that takes smaller records than were made.
-type smallTopic struct {
-	topic string
-	bytes int // of the largest that it takes
-	err   error
-}
-
-func (e *smallTopic) Error() string {
-	return fmt.Sprintf("topic %s takes records of up to %d bytes: %v", e.topic, e.bytes, e.err)
-}
-func (e *smallTopic) Unwrap() error { return e.err }
-
-// errOwnTopic: what a table had before is where its rows belong.
-var errOwnTopic = errors.New("the table has had a topic of its own before")
-
 // describe asks how topics are configured. It needs a right that a publisher may lack: then it learns nothing.
 func (l *kafkaLog) describe(ctx context.Context, topics ...string) {
 	if len(topics) == 0 {
@@ -94,12 +70,18 @@ func (l *kafkaLog) batchBytes(topic string) int32 {
 // fit returns an error if a topic of the batch takes less than its largest record has, which the publisher has made before it
 // knew the topic.
 func (l *kafkaLog) fit(b *Batch) (err error) {
-	b.eachSize(place{}, func(i, size int) {
-		if t := l.known[b.entries[i].topic]; err == nil && l.takesLess(t) && size > t.largest-recordOverhead {
-			err = &smallTopic{b.entries[i].topic, t.largest, fmt.Errorf("one has %d", size)}
+	b.EachSize(Cursor{}, func(i, size int) {
+		if t := l.known[b.Topic(i)]; err == nil && l.takesLess(t) && size > t.largest-recordOverhead {
+			err = l.small(b.Topic(i), t.largest, fmt.Errorf("one has %d", size))
 		}
 	})
 	return err
+}
+
+// small says what a topic takes, and how to have it take what the configuration says.
+func (l *kafkaLog) small(topic string, bytes int, err error) error {
+	repair := "run " + l.cfg.alterTopic(topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
+	return &smallTopic{topic, bytes, err, repair}
 }
 
 // takesLess says whether a topic takes less than the configuration says.
@@ -174,23 +156,10 @@ func (l *kafkaLog) refusedRecords(ctx context.Context, topic string, err error) 
 			now.largest = used / 2 // it cannot be asked, or another limit binds: less is tried
 		}
 		l.largest.Store(topic, int32(max(now.largest, minBatchBytes)))
-		return &smallTopic{topic, now.largest, err}
+		return l.small(topic, now.largest, err)
 	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
 		l.keyed[topic] = true // most likely: it has become compacted, or it cannot be asked
 		return fmt.Errorf("%w: tried again with a key in each record", err)
 	}
 	return classify(err)
-}
-
-// eachSize calls use with the number and the size of each record behind a place.
-func (b *Batch) eachSize(from place, use func(i, size int)) {
-	h := from.headers
-	for i := from.entries; i < len(b.entries); i++ {
-		e := &b.entries[i]
-		size := len(b.slice(e.key)) + len(b.slice(e.value))
-		for ; h < len(b.headers) && b.headers[h].record == i; h++ {
-			size += len(b.headers[h].key) + len(b.slice(b.headers[h].value))
-		}
-		use(i, size)
-	}
 }

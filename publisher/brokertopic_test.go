@@ -21,7 +21,7 @@ import (
 )
 
 // publishAll runs a publisher until Kafka holds the transactions, and returns it, or the error that stops it.
-func publishAll(t *testing.T, cfg Config, format Format, transactions ...*outbox.Transaction) (*Publisher, error) {
+func publishAll(t *testing.T, cfg KafkaConfig, format Format, transactions ...*outbox.Transaction) (*Publisher, error) {
 	t.Helper()
 	return publishSource(t, cfg, format, listOf(transactions...), transactions[len(transactions)-1].EndLSN)
 }
@@ -30,9 +30,9 @@ func openOf(source Source) func(context.Context) (Source, error) {
 	return func(context.Context) (Source, error) { return source, nil }
 }
 
-func publishSource(t *testing.T, cfg Config, format Format, source Source, last outbox.LSN) (*Publisher, error) {
+func publishSource(t *testing.T, cfg KafkaConfig, format Format, source Source, last outbox.LSN) (*Publisher, error) {
 	t.Helper()
-	p := newPublisher(cfg, openOf(source), newKafkaLog(cfg), format)
+	p := newPublisher(cfg.Config, openOf(source), newKafkaLog(cfg), format)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -87,7 +87,7 @@ func docsChange(end outbox.LSN, ops ...outbox.Op) *outbox.Transaction {
 // once, the rest of what has no key in the first.
 func TestRecordsWithoutKey(t *testing.T) {
 	for _, policy := range []string{"delete", "compact", "compact,delete"} {
-		cfg := testConfig(fakeKafka(t).ListenAddrs())
+		cfg := testCluster(fakeKafka(t).ListenAddrs())
 		mustCreate(t, cfg.Brokers, "shop.public.docs", 3, map[string]string{"cleanup.policy": policy})
 		if _, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert, outbox.Truncate, outbox.Insert)); err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func TestTopicThatTurnsOutToBeCompacted(t *testing.T) {
 		refused += len(response.Topics)
 		return response, nil, len(response.Topics) > 0
 	})
-	cfg := testConfig(cluster.ListenAddrs())
+	cfg := testCluster(cluster.ListenAddrs())
 	if _, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert)); err != nil {
 		t.Fatal(err)
 	}
@@ -144,12 +144,12 @@ func TestTopicThatTurnsOutToBeCompacted(t *testing.T) {
 
 // A partition that is added while the publisher runs has its TRUNCATE, too.
 func TestTruncateOfATopicThatGrows(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	defer l.Close()
 	mustFence(t, l)
 	truncate := func() *Batch {
-		b := newBatch("7300", "pgtee", Normalised)
+		b := newBatch("7300", "pgtee")
 		b.Buf = append(b.Buf, 'T')
 		b.Add("shop.public.docs", Null, 0)
 		b.Everywhere()
@@ -195,7 +195,7 @@ func TestTopicThatTakesLess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cluster := fakeKafka(t)
 			prepare(cluster)
-			cfg := testConfig(cluster.ListenAddrs())
+			cfg := testCluster(cluster.ListenAddrs())
 			mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "300000"})
 			p, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 900_000), docsRow(208, 900_000), docsRow(308, 100))
 			if err != nil {
@@ -236,7 +236,7 @@ func hideConfigs(c *kfake.Cluster) {
 // A table whose topic's name Kafka takes for another one has a topic of its own, now and after each start, also when the name
 // has become free.
 func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	mustCreate(t, cfg.Brokers, "shop_sales.orders", 1, nil)
 	row := func(end outbox.LSN) *outbox.Transaction {
 		tx := docsChange(end, outbox.Insert)
@@ -262,7 +262,7 @@ func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
 
 // A topic of pgtee's own cannot have another name: the publisher halts with the broker's words.
 func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	mustCreate(t, cfg.Brokers, "shop_audit", 1, nil)
 	_, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert))
 	if !errors.Is(err, ErrKafkaRefused) || !strings.Contains(err.Error(), "shop.audit") || !strings.Contains(err.Error(), "use another name: --prefix") {
@@ -272,7 +272,7 @@ func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
 
 // The records of pgtee's own topics are a history also where brokers compact what they are not told about.
 func TestOwnTopicsAreNotCompacted(t *testing.T) {
-	cfg := Config{Prefix: "shop"}.withDefaults()
+	cfg := KafkaConfig{Config: Config{Prefix: "shop"}}.withDefaults()
 	for topic, want := range map[string]bool{"shop.audit": true, "shop.ddl": true, "shop.dead-letter": true, "shop.outbox.refused": true, "shop.public.audit": false, "shop.outbox.orders": false, "other.audit": false} {
 		policy := cfg.topicConfigs(topic, nil)["cleanup.policy"]
 		if (policy != nil) != want || want && *policy != "delete" {
@@ -283,7 +283,7 @@ func TestOwnTopicsAreNotCompacted(t *testing.T) {
 
 // Below what a dead letter takes the publisher halts, and names the command that helps.
 func TestTopicThatTakesHardlyAnything(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "5000"})
 	_, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 9000))
 	want := "run `kafka-configs.sh --bootstrap-server " + strings.Join(cfg.Brokers, ",") + " --alter --entity-type topics --entity-name shop.public.docs --add-config max.message.bytes=1065548`"
@@ -311,7 +311,7 @@ func TestTopicsOfTablesThatAreThere(t *testing.T) {
 		{"the older one had one of its own", "public.x_y", []string{"b", "a-own"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			cfg := testConfig(fakeKafka(t).ListenAddrs())
+			cfg := testCluster(fakeKafka(t).ListenAddrs())
 			if test.own != "" {
 				mustCreate(t, cfg.Brokers, ownTopic("shop.public.x_y", test.own, 1), 1, nil)
 			}

@@ -80,16 +80,6 @@ func checkTimeline(s outbox.System, p Position, history []outbox.TimelineSwitch)
 	return nil
 }
 
-// timelineAt returns the timeline to which a commit record at lsn belongs, on a server of timeline current.
-func timelineAt(history []outbox.TimelineSwitch, current int32, lsn outbox.LSN) int32 {
-	for _, left := range history {
-		if lsn < left.End {
-			return left.Timeline
-		}
-	}
-	return current
-}
-
 // leftAt returns where the server's history left a timeline, if it ever was on it.
 func leftAt(switches []outbox.TimelineSwitch, timeline int32) (end outbox.LSN, found bool) {
 	for _, left := range switches {

@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 // that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
-		slices.ContainsFunc(tx.Notes, func(n outbox.Note) bool { return isAfter(n) || p.batch.notes.command(&n) == "TRUNCATE" })
+		slices.ContainsFunc(tx.Notes, func(n outbox.Note) bool { return isAfter(n) || p.notes.command(&n) == "TRUNCATE" })
 }
 
 // isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
@@ -61,8 +60,8 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 		p.opened = p.now()
 	}
 	p.batch.Begin(tx)
-	p.batch.part = parts
-	p.audit.add(tx, &p.batch.notes)
+	p.batch.Part = parts
+	p.audit.add(tx, p.notes)
 	p.order = arrange(p.order[:0], tx)
 	for _, i := range p.order {
 		if err := p.appendChange(tx, i, out); err != nil {
@@ -100,15 +99,15 @@ func (p *Publisher) sendPart(ctx context.Context) error {
 	if err := p.log.Send(ctx, p.batch); err != nil {
 		return err
 	}
-	p.refused += p.batch.refused
-	p.deadLetters += p.batch.deadLetters
+	p.refused += p.batch.Refused
+	p.deadLetters += p.batch.DeadLetters
 	p.batch.Reset()
 	return nil
 }
 
 // bracket appends what the format says where a transaction begins or ends.
 func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*Batch, *outbox.Transaction) error) error {
-	p.batch.mark(name)
+	p.batch.Mark(name)
 	if err := append(p.batch, tx); err != nil {
 		return unencoded("the "+name+" of the transaction", err)
 	}
@@ -120,7 +119,7 @@ func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event 
 
 // appendChange appends the records of a change, unless it is one of those that are out already.
 func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
-	c, start := &tx.Changes[i], p.batch.here()
+	c, start := &tx.Changes[i], p.batch.Here()
 	if !p.begun && isEvent(c.Op) {
 		p.begun = true
 		if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
@@ -140,7 +139,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	}
 	switch {
 	case c.Ordinal < out:
-		p.batch.cut(start)
+		p.batch.Cut(start)
 	case p.batch.Len() == first:
 		p.filtered++
 	}
@@ -148,7 +147,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 }
 
 func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
-	c, first, start := &tx.Changes[i], p.batch.Len(), p.batch.here()
+	c, first, start := &tx.Changes[i], p.batch.Len(), p.batch.Here()
 	switch c.Op {
 	case outbox.DDL:
 		return p.appendDDL(tx, i)
@@ -170,24 +169,8 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 	if err := p.cfg.Shape.Rename(c.Relation, taken.why); err != nil {
 		return err
 	}
-	p.batch.cut(start)
-	p.batch.repeat = 0
+	p.batch.Cut(start)
 	return p.appendRecords(tx, i)
-}
-
-// unencoded says what an error of the format means: to be tried again, if it was an outage (of the catalog, of
-// a schema registry), else a halt.
-func unencoded(what string, err error) error {
-	var outage interface{ Temporary() bool }
-	if errors.As(err, &outage) && outage.Temporary() {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	var stop *Halt
-	var large *TooLarge
-	if errors.As(err, &stop) || errors.As(err, &large) {
-		return err
-	}
-	return &Halt{ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table or report the defect; nothing is skipped meanwhile"}
 }
 
 // arrange appends the indexes of the changes in the order in which they are published: that of the
@@ -244,12 +227,4 @@ func creationsIn(tx *outbox.Transaction) creations {
 // creates says whether a DDL record (nil: none) makes tables.
 func creates(d *outbox.DDLRecord) bool {
 	return d != nil && (strings.HasPrefix(d.Command, "CREATE TABLE") || d.Command == "SELECT INTO")
-}
-
-// sourceName says what a change is of, for errors and owners of topics.
-func sourceName(c *outbox.Change) string {
-	if c.Relation == nil {
-		return "logical messages"
-	}
-	return "table " + c.Relation.Schema + "." + c.Relation.Name
 }

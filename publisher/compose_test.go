@@ -25,10 +25,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
 	t.Helper()
 	cfg.Prefix, cfg.Database, cfg.Slot = "shop", "orders", "pgtee"
-	p := newPublisher(cfg.withDefaults(), nil, nil, tableFormat{})
+	p := newPublisher(cfg.WithDefaults(), nil, nil, tableFormat{})
 	p.source = &simSource{system: outbox.System{ID: "7300", Timeline: 2}}
 	p.part = math.MaxInt
-	p.batch = newBatch("7300", "pgtee", cfg.SQLText)
+	p.batch = newBatch("7300", "pgtee")
+	p.batch.Authors = p.notes
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
@@ -257,8 +258,8 @@ func (l *sizesLog) Send(ctx context.Context, b *Batch) error {
 // The records of a transaction may take ten times its memory: it must not wait for all of them.
 func TestGiantTransactionIsSentInParts(t *testing.T) {
 	log := &sizesLog{}
-	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, log, tableFormat{})
-	p.source, p.batch, p.part = &simSource{}, newBatch("7300", "pgtee", Normalised), 10_000
+	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, log, tableFormat{})
+	p.source, p.batch, p.part = &simSource{}, &Batch{Authors: p.notes}, 10_000
 	tx := sale()
 	tx.Changes = slices.Repeat(tx.Changes[:1], 5000)
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
@@ -311,8 +312,8 @@ func TestTopicNames(t *testing.T) {
 // Two tables never meet under one key: the second has a topic of its own, from its first row on.
 func TestTablesThatMapToOneTopic(t *testing.T) {
 	shape := mustShape(t, ShapeConfig{Prefix: "shop"})
-	p := newPublisher(Config{Prefix: "shop", Shape: shape}.withDefaults(), nil, nil, shapedFormat{shape: shape})
-	p.source, p.batch = &simSource{}, &Batch{}
+	p := newPublisher(Config{Prefix: "shop", Shape: shape}.WithDefaults(), nil, nil, shapedFormat{shape: shape})
+	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
 	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
@@ -371,7 +372,7 @@ func (brokenFormat) Append(*Batch, *outbox.Transaction, int) error { return erro
 func TestChangeThatCannotBeEncodedHalts(t *testing.T) {
 	source := &simSource{system: outbox.System{ID: "1", Timeline: 1}, queue: []*outbox.Transaction{sale()}, received: 0x16B3748}
 	source.world = &world{holder: source, random: newWorld(1).random}
-	p := newPublisher(testConfig(nil), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
+	p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
 	if err := p.Run(t.Context()); !errors.Is(err, ErrEncode) {
 		t.Error(err)
 	}
@@ -392,8 +393,8 @@ func (formatWithoutCatalog) Append(*Batch, *outbox.Transaction, int) error {
 }
 
 func TestCatalogThatCannotBeAskedIsRetried(t *testing.T) {
-	p := newPublisher(Config{Prefix: "shop"}.withDefaults(), nil, nil, formatWithoutCatalog{})
-	p.source, p.batch = &simSource{}, &Batch{}
+	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, nil, formatWithoutCatalog{})
+	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || fateOf(err) != retry {
 		t.Errorf("fate %d of %v, want a retry", fateOf(err), err)
 	}

@@ -56,7 +56,7 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	p.columns.ddl(&ddl)
 	p.cfg.Keys.ddl(&ddl)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
-		record.Command = b.notes.facts[c.Note].command
+		record.Command = p.notes.facts[c.Note].command
 	}
 	record.Statement = p.ddlStatement(ddl.Statement, hides)
 	if err := b.addDDL(p.topics.ddl, ddlKey(&record.DDLRecord), record); err != nil {

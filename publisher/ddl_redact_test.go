@@ -30,7 +30,7 @@ func TestDefaultsInDDL(t *testing.T) {
 		{`public.other`, Normalised, []string{"'new'::text", "'<redacted>'", "'a@b'::text", "'n'::text", "'<redacted>'::text", "pgp_sym_decrypt(raw(), '<redacted>'::text)"}, "ALTER TABLE x ADD state text DEFAULT 'new'"},
 		{`public.other`, Off, []string{"", "", "", "", "", ""}, ""},
 	} {
-		config := testConfig(nil)
+		config := testConfig()
 		config.SQLText, config.Shape = test.text, shape
 		p := newPublisher(config, nil, nil, nil)
 		given := outbox.DDLRecord{Objects: []outbox.DDLObject{{Type: "table", Name: test.name, Columns: columns}}}

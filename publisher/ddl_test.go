@@ -18,7 +18,7 @@ func TestDDLStatement(t *testing.T) {
 		{Full, script, script},
 		{Off, script, ""},
 	} {
-		config := testConfig(nil)
+		config := testConfig()
 		config.SQLText = test.text
 		p := newPublisher(config, nil, nil, nil)
 		if got := p.ddlStatement(test.sql, false); got != test.want {

@@ -1,20 +1,12 @@
 package publisher
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/pgtee/pgtee/outbox"
 )
-
-// PieceHeader names the header of a piece of a record that was too large, in <prefix>.dead-letter: its number, from 1 on, and
-// how many there are, as in "2/3". The values of the pieces, one behind the other, are the value of the record.
-const PieceHeader = "pgtee-piece"
 
 // deadLetter is a record of <prefix>.dead-letter. It has no values of the row but the key: those that fit stand in the
 // record of the row, under the same event id, with all masks.
@@ -41,13 +33,13 @@ type deadLetter struct {
 
 // appendDeadLetter replaces the records behind start by those of the row without its longest values, if it is a row and
 // that helps, and one that tells of it.
-func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place, large *TooLarge) error {
+func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start Cursor, large *TooLarge) error {
 	c, b := &tx.Changes[i], p.batch
 	pieces := p.pieces(c, start, large)
 	letter := deadLetter{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline, XID: tx.XID, CommitLSN: tx.CommitLSN,
-		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: sourceName(c), Topic: b.topicAt(start), Key: string(b.keyAt(start)),
-		Reason: large.Error(), Bytes: large.Bytes, Limit: int32(p.largest(b.topicAt(start))), Pgtee: b.AppendPgtee(nil, tx, i),
+		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: sourceName(c), Topic: b.TopicAt(start), Key: string(keyAt(b, start)),
+		Reason: large.Error(), Bytes: large.Bytes, Limit: int32(p.largest(b.TopicAt(start))), Pgtee: b.AppendPgtee(nil, tx, i),
 		Pieces: len(pieces),
 	}
 	switch c.Op {
@@ -56,56 +48,26 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start place,
 	case outbox.Message:
 		letter.Source += " with prefix " + string(cut([]byte(c.Prefix), maxToldKeyBytes))
 	}
-	b.cut(start)
+	b.Cut(start)
 	var err error
 	if letter.LeftOut, err = p.appendIncomplete(tx, i, start, letter.Topic); err != nil {
 		return err
 	}
 	if letter.Published = len(letter.LeftOut) > 0; letter.Published {
-		letter.Topic, letter.Key = b.topicAt(start), string(b.keyAt(start))
+		letter.Topic, letter.Key = b.TopicAt(start), string(keyAt(b, start))
 	}
 	value, err := json.Marshal(letter)
 	if err != nil {
 		return err
 	}
-	b.mark(string(b.ordinal) + ".dead-letter")
+	b.Mark(b.Ordinal() + ".dead-letter")
 	p.addLetter(value)
 	for n, piece := range pieces {
 		p.addLetter(piece)
 		b.Header(PieceHeader, fmt.Appendf(nil, "%d/%d", n+1, len(pieces)))
 	}
-	b.deadLetters++
+	b.DeadLetters++
 	return nil
-}
-
-// DeadLetters returns about how many records the dead-letter topic holds; 0 if there is none.
-func DeadLetters(ctx context.Context, cfg Config) (int64, error) {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
-	defer cancel()
-	topic, admin := topicsOf(cfg.Prefix).deadLetter, kadm.NewClient(client)
-	if found, err := findTopics(ctx, client, topic); err != nil || found[topic] == nil {
-		return 0, err
-	}
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	var n int64
-	ends.Each(func(end kadm.ListedOffset) {
-		if start, known := starts.Lookup(topic, end.Partition); known && start.Err == nil && end.Err == nil {
-			n += end.Offset - start.Offset
-		}
-	})
-	return n, nil
 }
 
 // addLetter adds a record to the dead letters. Its key is its event id: none is compacted away.
@@ -120,9 +82,9 @@ func (p *Publisher) addLetter(value []byte) {
 
 // pieces returns the value of the largest record behind a place in pieces that the dead letters take; none if the log's
 // change was not held as a whole.
-func (p *Publisher) pieces(c *outbox.Change, start place, large *TooLarge) (pieces [][]byte) {
+func (p *Publisher) pieces(c *outbox.Change, start Cursor, large *TooLarge) (pieces [][]byte) {
 	b, whole, largest := p.batch, Null, 0
-	b.eachSize(start, func(i, size int) {
+	b.EachSize(start, func(i, size int) {
 		if size > largest {
 			whole, largest = i, size
 		}
@@ -131,7 +93,7 @@ func (p *Publisher) pieces(c *outbox.Change, start place, large *TooLarge) (piec
 		return nil
 	}
 	room := p.largest(p.topics.deadLetter) - 2*recordOverhead
-	for rest := b.slice(b.entries[whole].value); len(rest) > 0; rest = rest[len(pieces[len(pieces)-1]):] {
+	for rest := b.Value(whole); len(rest) > 0; rest = rest[len(pieces[len(pieces)-1]):] {
 		pieces = append(pieces, slices.Clone(rest[:min(room, len(rest))]))
 	}
 	return pieces

@@ -28,7 +28,7 @@ func TestTimeoutsHaveReasons(t *testing.T) {
 			}
 			return response, nil, true
 		})
-		cfg := testConfig(cluster.ListenAddrs())
+		cfg := testCluster(cluster.ListenAddrs())
 		cfg.TransactionTimeout = 2 * time.Second
 		mustCreate(t, cfg.Brokers, "shop.public.a", 1, map[string]string{"min.insync.replicas": "2"})
 		l := newKafkaLog(cfg)
@@ -52,7 +52,7 @@ func TestTimeoutsHaveReasons(t *testing.T) {
 			}
 			return response, nil, true
 		})
-		l := newKafkaLog(testConfig(cluster.ListenAddrs()))
+		l := newKafkaLog(testCluster(cluster.ListenAddrs()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := l.Fence(ctx)

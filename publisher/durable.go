@@ -17,11 +17,6 @@ import (
 
 const transactionState = "__transaction_state"
 
-// RepairDurable says what to do about a topic that may lose what it has confirmed.
-func (c Config) RepairDurable(topic string) string {
-	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + c.alterTopic(topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
-}
-
 // weakness says why a topic may lose what it has confirmed; "" if it does not, or cannot be asked.
 func (t *brokerTopic) weakness() string {
 	var why []string
@@ -93,7 +88,7 @@ type WeakTopic struct{ Name, Why string }
 
 // WeakTopics lists those of a prefix, and Kafka's own of transactions, that may lose what they have confirmed, and how many
 // topics of the prefix there are.
-func WeakTopics(ctx context.Context, cfg Config) (weak []WeakTopic, topics int, err error) {
+func WeakTopics(ctx context.Context, cfg KafkaConfig) (weak []WeakTopic, topics int, err error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
 		return nil, 0, err

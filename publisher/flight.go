@@ -15,6 +15,7 @@ import (
 type flight struct {
 	batch   Batch // memory of the records
 	records []kgo.Record
+	headers []kgo.RecordHeader // of the records, one after the other
 
 	done chan struct{} // closed by the last answer
 
@@ -28,14 +29,14 @@ type flight struct {
 // if any.
 func (f *flight) board(b *Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.swap(b)
-	f.records = recycle(f.records)
+	f.records, f.headers = recycle(f.records), recycle(f.headers)
 	for _, r := range f.batch.Records() {
-		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
+		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: f.boardHeaders(r.Headers)}
 		if r.Key != nil {
 			f.records = append(f.records, out)
 			continue
 		}
-		if err := f.boardKeyless(out, r.Everywhere, topics[r.Topic], b.standIn); err != nil {
+		if err := f.boardKeyless(out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
 			return err
 		}
 	}
@@ -45,6 +46,15 @@ func (f *flight) board(b *Batch, topics map[string]*brokerTopic, more []kgo.Reco
 		close(f.done)
 	}
 	return nil
+}
+
+// boardHeaders copies headers into the memory of the flight. What it returned before stays valid when that grows.
+func (f *flight) boardHeaders(headers []Header) []kgo.RecordHeader {
+	first := len(f.headers)
+	for _, h := range headers {
+		f.headers = append(f.headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return f.headers[first:len(f.headers):len(f.headers)]
 }
 
 // boardKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
@@ -93,7 +103,7 @@ func standInKey(standIn StandInKeys, eventID []byte) ([]byte, error) {
 }
 
 // eventIDOf returns the event id among the headers of a record; nil for none.
-func eventIDOf(headers []Header) []byte {
+func eventIDOf(headers []kgo.RecordHeader) []byte {
 	for _, h := range headers {
 		if h.Key == EventIDHeader {
 			return h.Value

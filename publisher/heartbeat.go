@@ -2,13 +2,6 @@ package publisher
 
 import "time"
 
-// Heartbeats is a Format that has a record for "the publisher is alive", which tells consumers of quiet tables
-// that nothing is missing.
-type Heartbeats interface {
-	// AppendHeartbeat appends the record with AddWithoutID: it belongs to no transaction.
-	AppendHeartbeat(b *Batch) error
-}
-
 // heartbeat appends a record if it is time for one. It stands in the Kafka transaction of the next batch, or in
 // one that records the position alone.
 func (p *Publisher) heartbeat() error {

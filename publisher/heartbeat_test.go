@@ -25,7 +25,7 @@ func TestHeartbeat(t *testing.T) {
 	for interval, want := range map[time.Duration]int{0: 0, time.Second: 61, 25 * time.Second: 3} {
 		synctest.Test(t, func(t *testing.T) {
 			log, source := &memoryLog{}, listOf(&outbox.Transaction{EndLSN: 100})
-			config := testConfig(nil)
+			config := testConfig()
 			config.Heartbeat = interval
 			p := newPublisher(config, func(context.Context) (Source, error) { return source, nil }, log, beatingFormat{})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Millisecond)
@@ -63,7 +63,7 @@ func TestHeartbeatHidesNoLoss(t *testing.T) {
 	for _, err := range []error{errors.New("gone"), fmt.Errorf("read: %w", context.DeadlineExceeded)} {
 		synctest.Test(t, func(t *testing.T) {
 			sources := []Source{goneSource{listOf(), err}, listOf(rowAt(100))}
-			config := testConfig(nil)
+			config := testConfig()
 			config.Heartbeat = time.Millisecond
 			open := func(context.Context) (source Source, err error) {
 				source, sources = sources[0], sources[1:]

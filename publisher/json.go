@@ -83,3 +83,14 @@ func AppendHex16(dst []byte, v uint64) []byte {
 	}
 	return dst
 }
+
+// cut returns the first maxBytes of text, less if a character would be split.
+func cut(text []byte, maxBytes int) []byte {
+	if len(text) <= maxBytes {
+		return text
+	}
+	for maxBytes > 0 && !utf8.RuneStart(text[maxBytes]) {
+		maxBytes--
+	}
+	return text[:maxBytes]
+}

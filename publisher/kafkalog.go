@@ -26,7 +26,7 @@ const (
 // transaction, follows when they are acknowledged: so it is fenced, and what a predecessor still writes can
 // only be what is written again.
 type kafkaLog struct {
-	cfg    Config
+	cfg    KafkaConfig
 	topics topics
 	client *kgo.Client             // transactional; nil: to be fenced
 	events *kgo.Client             // for events: the same, or one without transactions
@@ -43,7 +43,7 @@ type kafkaLog struct {
 	spare   []*flight       // have landed
 }
 
-func newKafkaLog(cfg Config) *kafkaLog {
+func newKafkaLog(cfg KafkaConfig) *kafkaLog {
 	return &kafkaLog{cfg: cfg, topics: topicsOf(cfg.Prefix), keyed: map[string]bool{}, told: map[string]bool{}}
 }
 
@@ -126,7 +126,7 @@ func (l *kafkaLog) takeOver(ctx context.Context, client *kgo.Client) (*Position,
 	}
 	l.others, l.stale = others, nil
 	if own == nil && l.cfg.formerPosition(others) != nil {
-		delete(l.others, l.cfg.formerTransactionalID())
+		delete(l.others, l.cfg.FormerTransactionalID())
 		return l.inherit(ctx, client)
 	}
 	return own, nil

@@ -24,8 +24,8 @@ func fakeKafka(t *testing.T) *kfake.Cluster {
 	return cluster
 }
 
-func testConfig(brokers []string) Config {
-	return Config{Brokers: brokers, Prefix: "shop", Database: "orders", Slot: "pgtee"}.withDefaults()
+func testCluster(brokers []string) KafkaConfig {
+	return KafkaConfig{Brokers: brokers, Config: testConfig()}.withDefaults()
 }
 
 func testClient(t *testing.T, brokers []string, options ...kgo.Opt) *kgo.Client {
@@ -60,7 +60,7 @@ func committed(t *testing.T, brokers []string, topic string, n int) []*kgo.Recor
 }
 
 func testBatch(topic string, values ...string) *Batch {
-	b := newBatch("7300", "pgtee", Normalised)
+	b := newBatch("7300", "pgtee")
 	for _, v := range values {
 		key := len(b.Buf)
 		b.Buf = append(b.Buf, "k"...)
@@ -92,7 +92,7 @@ func mustPublish(t *testing.T, l *kafkaLog, b *Batch, p Position) {
 }
 
 func TestPublishedPositionIsReadAfterTheFence(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	if p := mustFence(t, l); p != nil {
 		t.Fatalf("position %+v before anything was published", p)
@@ -111,7 +111,7 @@ func TestPublishedPositionIsReadAfterTheFence(t *testing.T) {
 }
 
 func TestFencedPublisherStandsByAndLeavesNothing(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	old, twin := newKafkaLog(cfg), newKafkaLog(cfg)
 	mustFence(t, old)
 	mustPublish(t, old, testBatch("shop.public.a", "1"), testPosition(100))
@@ -131,7 +131,7 @@ func TestFencedPublisherStandsByAndLeavesNothing(t *testing.T) {
 }
 
 func TestPositionBehindManyOthersAndAnAbortedOne(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	mustPublish(t, l, &Batch{}, testPosition(100))
@@ -164,7 +164,7 @@ func TestPositionBehindManyOthersAndAnAbortedOne(t *testing.T) {
 }
 
 func TestOwnPositionIsWaitedForBehindAnOpenTransaction(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 
@@ -199,16 +199,16 @@ func TestOwnPositionIsWaitedForBehindAnOpenTransaction(t *testing.T) {
 }
 
 func TestSlotsShareTheProgressTopic(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	other := cfg
 	other.Slot = "other"
-	for end, c := range map[outbox.LSN]Config{100: cfg, 200: other} {
+	for end, c := range map[outbox.LSN]KafkaConfig{100: cfg, 200: other} {
 		l := newKafkaLog(c)
 		mustFence(t, l)
 		mustPublish(t, l, &Batch{}, testPosition(end))
 		l.Close()
 	}
-	for end, c := range map[outbox.LSN]Config{100: cfg, 200: other} {
+	for end, c := range map[outbox.LSN]KafkaConfig{100: cfg, 200: other} {
 		l := newKafkaLog(c)
 		if p := mustFence(t, l); p.EndLSN != end {
 			t.Errorf("slot %s: end LSN %d, want %d", c.Slot, p.EndLSN, end)
@@ -218,7 +218,7 @@ func TestSlotsShareTheProgressTopic(t *testing.T) {
 }
 
 func TestProgressTopicThatExpiresIsRefused(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	admin := kadm.NewClient(testClient(t, cfg.Brokers))
 	for _, c := range []struct {
 		prefix     string
@@ -237,7 +237,7 @@ func TestProgressTopicThatExpiresIsRefused(t *testing.T) {
 }
 
 func TestNewerProgressRecordIsRefused(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	p := testPosition(100)
@@ -249,12 +249,12 @@ func TestNewerProgressRecordIsRefused(t *testing.T) {
 }
 
 func TestRecordsWithoutKeyStayInOnePartition(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	cfg.Partitions = 8
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	for end := range outbox.LSN(5) {
-		b := newBatch("7300", "pgtee", Normalised)
+		b := newBatch("7300", "pgtee")
 		b.Buf = append(b.Buf, "v"...)
 		b.Add("shop.public.a", Null, 0)
 		mustPublish(t, l, b, testPosition(100+end))
@@ -269,7 +269,7 @@ func TestRecordsWithoutKeyStayInOnePartition(t *testing.T) {
 
 // A record that the brokers refuse for its size leaves nothing, and the next ones are made smaller.
 func TestTooLargeRecordLeavesNothing(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	err := l.Publish(t.Context(), testBatch("shop.public.a", string(make([]byte, 2<<20))), testPosition(100))
@@ -285,7 +285,7 @@ func TestTooLargeRecordLeavesNothing(t *testing.T) {
 
 // The limit that a halt tells the operator to raise can be raised.
 func TestLargeRecordIsPublishedWhereTheLimitIsRaised(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	cfg.MaxRecordBytes = 4 << 20
 	l := newKafkaLog(cfg)
 	defer l.Close()
@@ -304,7 +304,7 @@ func TestLargeRecordIsPublishedWhereTheLimitIsRaised(t *testing.T) {
 
 // A giant transaction is sent in parts. Nobody sees one before all are committed, or one that was left behind.
 func TestPartsBecomeVisibleTogether(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	l := newKafkaLog(cfg)
 	defer l.Close()
 	mustFence(t, l)
@@ -336,10 +336,10 @@ func TestPartsBecomeVisibleTogether(t *testing.T) {
 }
 
 func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	for _, source := range []*listSource{listOf(rowAt(100), rowAt(200)), listOf(rowAt(100), rowAt(200), rowAt(300))} {
 		last := source.queue[len(source.queue)-1].EndLSN
-		p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+		p := newPublisher(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		p.pause = func(context.Context, time.Duration) error { cancel(); return ctx.Err() }
 		done := make(chan error)
@@ -362,7 +362,7 @@ func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 
 // Events are visible without a transaction; the position follows, and a predecessor cannot move it.
 func TestAtLeastOnce(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	cfg.Delivery = AtLeastOnce
 	old, young := newKafkaLog(cfg), newKafkaLog(cfg)
 	defer old.Close()

@@ -32,11 +32,11 @@ func TestTransactionalIDsDoNotCollide(t *testing.T) {
 
 // A publisher of a former version is shut out, its position is inherited, and its record goes: none such goes on from there.
 func TestFormerTransactionalIDIsInherited(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	cfg.Database = "orders-eu"
-	former := cfg.formerTransactionalID()
+	former := cfg.FormerTransactionalID()
 	old := testClient(t, cfg.Brokers, kgo.TransactionalID(former))
-	mustFence(t, newKafkaLog(Config{Brokers: cfg.Brokers, Prefix: cfg.Prefix, Database: "other", Slot: "o"}.withDefaults())) // makes the topic
+	mustFence(t, newKafkaLog(KafkaConfig{Brokers: cfg.Brokers, Config: Config{Prefix: cfg.Prefix, Database: "other", Slot: "o"}}.withDefaults())) // makes the topic
 	write := func(p Position) error {
 		value, err := p.marshal()
 		if err != nil {
@@ -83,10 +83,10 @@ func TestFormerTransactionalIDIsInherited(t *testing.T) {
 // A database that comes to the prefix of another one is told so before it publishes anything, until the operator gives it the
 // prefix; the other one is told then.
 func TestPrefixOfAnotherDatabase(t *testing.T) {
-	cfg := testConfig(fakeKafka(t).ListenAddrs())
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	first, second := listOf(rowAt(108)), listOf(rowAt(108))
 	second.system.DatabaseOID = 99
-	publishFrom := func(cfg Config, source *listSource) error {
+	publishFrom := func(cfg KafkaConfig, source *listSource) error {
 		_, err := publishSource(t, cfg, tableFormat{}, source, 108)
 		return err
 	}
@@ -99,7 +99,7 @@ func TestPrefixOfAnotherDatabase(t *testing.T) {
 	if !errors.Is(err, ErrPrefixTaken) || !strings.Contains(err.Error(), "another --prefix") || !strings.Contains(err.Error(), "repair --accept-divergence") {
 		t.Fatal(err)
 	}
-	repairer := newPublisher(other, openOf(second), newKafkaLog(other), tableFormat{})
+	repairer := newPublisher(other.Config, openOf(second), newKafkaLog(other), tableFormat{})
 	if _, err := repairer.Repair(t.Context(), ResyncNone); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,7 @@ import (
 // notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
 type notes struct {
 	text    SQLText
-	longest int // text in the record of a row, in bytes; 0: defaultRowTextBytes
-	tx      *outbox.Transaction
+	longest int    // text in the record of a row, in bytes; 0: defaultRowTextBytes
 	facts   []fact // by index in tx.Notes
 	sql     []byte // published texts, one after the other
 	json    []byte
@@ -24,24 +23,25 @@ type notes struct {
 
 // fact is what one note says of its rows.
 type fact struct {
-	command string // "INSERT"; "" if the SQL cannot be read
-	rows    int    // that the statement wrote in this transaction; unknown: of a giant, which goes on
-	text    span   // of notes.sql
-	block   span   // of notes.json
-	actor   span   // of notes.json: the field of the session
-	context span   // of notes.json: the field beside the statement
-	trace   []byte // traceparent of the SQL's comments; nil: none
-	state   []byte // ... and tracestate
+	command string   // "INSERT"; "" if the SQL cannot be read
+	rows    int      // that the statement wrote in this transaction; unknown: of a giant, which goes on
+	text    textSpan // of notes.sql
+	block   textSpan // of notes.json
+	actor   textSpan // of notes.json: the field of the session
+	context textSpan // of notes.json: the field beside the statement
+	trace   []byte   // traceparent of the SQL's comments; nil: none
+	state   []byte   // ... and tracestate
 }
 
-// direct is the block of a change that no note precedes: the write bypassed the proxy.
-const direct = `{"session":null,"statement":null,"via":"direct","verified":null,"reason":"no note"}`
+// newNotes makes the record.Authors that publishes texts as told, in the record of a row no more than longest bytes of one.
+func newNotes(text SQLText, longest int) *notes { return &notes{text: text, longest: longest} }
 
-// copied is the block of a row that a snapshot has read: who wrote it is not known.
-const copied = `{"session":null,"statement":null,"via":"snapshot","verified":null,"reason":"no note"}`
+// NewAuthors makes those of a batch by itself, which publishes SQL texts as told.
+func NewAuthors(text SQLText) Authors { return newNotes(text, 0) }
 
-func (n *notes) begin(tx *outbox.Transaction) {
-	n.tx, n.sql, n.json = tx, recycle(n.sql), recycle(n.json)
+// Begin implements record.Authors.
+func (n *notes) Begin(tx *outbox.Transaction) {
+	n.sql, n.json = recycle(n.sql), recycle(n.json)
 	n.facts = slices.Grow(recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
 	clear(n.facts)
 	for i := range tx.Changes {
@@ -69,11 +69,11 @@ func (n *notes) learn(f *fact, note *outbox.Note) {
 	f.command = n.command(note)
 	start := len(n.sql)
 	n.sql = n.appendText(n.sql, note)
-	f.text = span{start, len(n.sql)}
+	f.text = textSpan{start, len(n.sql)}
 	n.learnClaims(f, note)
 	start = len(n.json)
 	n.json = n.appendBlock(n.json, f, note)
-	f.block = span{start, len(n.json)}
+	f.block = textSpan{start, len(n.json)}
 }
 
 func (n *notes) learnClaims(f *fact, note *outbox.Note) {
@@ -81,10 +81,10 @@ func (n *notes) learnClaims(f *fact, note *outbox.Note) {
 	f.trace, f.state = n.claims.trace, n.claims.state
 	start := len(n.json)
 	n.json = n.claims.appendActor(n.json)
-	f.actor = span{start, len(n.json)}
+	f.actor = textSpan{start, len(n.json)}
 	start = len(n.json)
 	n.json = n.claims.appendContext(n.json)
-	f.context = span{start, len(n.json)}
+	f.context = textSpan{start, len(n.json)}
 }
 
 // command returns what a statement is, "INSERT" or "CREATE TABLE".
@@ -96,52 +96,26 @@ func (n *notes) command(note *outbox.Note) string {
 	return n.split[0].Verb
 }
 
-// AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which
-// statement. It needs Begin, or calls it. PgteeSchema describes it.
-//
-//	{"session":{"id","user","role","application","client","pid","start","proxy","actor"},
-//	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
-//	 "context":{"controller":"…"},
-//	 "via":"proxy"|"direct"|"snapshot","verified":true|false|null,"reason":"…"}
-//
-// Verified is true for what the proxy and the server vouch for together, false for a note that is forged, borrowed or sent
-// again, and null where that cannot be known, for the reason that is told only then: "no note", "no key", "pooler", "user changed"
-// (the server calls the user otherwise than the proxy did) or "unbound" (a message of an older proxy). Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
-// for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
-// where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
-// id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
-// statement wrote in this transaction, null in a giant one, where only the audit record knows them.
-func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
-	f := b.fact(tx, i)
-	switch {
-	case f == nil && tx.Changes[i].Op == outbox.Read:
-		return append(dst, copied...)
-	case f == nil:
-		return append(dst, direct...)
+// AppendPgtee implements record.Authors.
+func (n *notes) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
+	if f := n.fact(tx, i); f != nil {
+		return append(dst, n.json[f.block.start:f.block.end]...)
 	}
-	return append(dst, b.notes.json[f.block.start:f.block.end]...)
+	return appendUnknownAuthor(dst, tx.Changes[i].Op)
 }
 
-// AddTrace gives the last record the headers of the trace context that the SQL of tx.Changes[i] names, if it does. It is
-// the client's claim.
-func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
-	f := b.fact(tx, i)
-	if f == nil || f.trace == nil {
-		return
+// Trace implements record.Authors.
+func (n *notes) Trace(tx *outbox.Transaction, i int) (parent, state []byte) {
+	if f := n.fact(tx, i); f != nil {
+		return f.trace, f.state
 	}
-	b.Header(TraceparentHeader, f.trace)
-	if f.state != nil {
-		b.Header(TracestateHeader, f.state)
-	}
+	return nil, nil
 }
 
 // fact returns what is known of the statement that wrote a change, nil if no note came before it.
-func (b *Batch) fact(tx *outbox.Transaction, i int) *fact {
-	if b.notes.tx != tx {
-		b.Begin(tx)
-	}
+func (n *notes) fact(tx *outbox.Transaction, i int) *fact {
 	if note := tx.Changes[i].Note; note >= 0 {
-		return &b.notes.facts[note]
+		return &n.facts[note]
 	}
 	return nil
 }
@@ -220,3 +194,6 @@ func (n *notes) appendSession(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, n.json[f.actor.start:f.actor.end]...)
 	return append(dst, '}')
 }
+
+// textSpan is a part of a buffer that may grow meanwhile.
+type textSpan struct{ start, end int }

@@ -49,7 +49,7 @@ func (l *kafkaLog) ensureProgressTopic(ctx context.Context, client *kgo.Client) 
 }
 
 // LastPosition reads the position that Kafka holds, nil if there is none, and disturbs nobody.
-func LastPosition(ctx context.Context, cfg Config) (*Position, error) {
+func LastPosition(ctx context.Context, cfg KafkaConfig) (*Position, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
 		return nil, err
@@ -73,8 +73,8 @@ func LastPosition(ctx context.Context, cfg Config) (*Position, error) {
 }
 
 // formerPosition returns our own position among those of others: under the key that it had before; nil for none.
-func (c Config) formerPosition(others map[string]Position) *Position {
-	p, found := others[c.formerTransactionalID()]
+func (c KafkaConfig) formerPosition(others map[string]Position) *Position {
+	p, found := others[c.FormerTransactionalID()]
 	if !found || p.Database != c.Database || p.Slot != c.Slot {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (c Config) formerPosition(others map[string]Position) *Position {
 // inherit takes over from a publisher of ours that had the former transactional id: it is shut out as well, and its record is
 // deleted with the next position, so that none such goes on from there.
 func (l *kafkaLog) inherit(ctx context.Context, client *kgo.Client) (*Position, error) {
-	former := l.cfg.formerTransactionalID()
+	former := l.cfg.FormerTransactionalID()
 	twin, err := l.connectWith(kgo.TransactionalID(former), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"go.uber.org/zap"
 )
 
@@ -30,6 +31,7 @@ type Publisher struct {
 	retelling   *retelling              // of that source; nil: it was not fenced yet
 	dropped     outbox.LSN              // up to where that source has brought what is forgotten now
 	batch       *Batch                  // of that source
+	notes       *notes                  // of the transaction that is composed: the authors of the batch
 	order       []int                   // of the changes of a transaction, reused
 	audit       audit                   // of the transaction that is composed, reused
 	begun       bool                    // that has its BEGIN
@@ -53,26 +55,36 @@ type Publisher struct {
 
 	limits map[string]topicLimit // of topics that take smaller records than the configuration says
 
-	copier  *copier      // of tables; since the last fence
-	rows    chunkRows    // of a chunk, reused
-	signals *signalTopic // nil: none is read
+	copier  *copier   // of tables; since the last fence
+	rows    chunkRows // of a chunk, reused
+	signals Signals   // nil: none are read
 	stats   stats
 }
 
-// New makes a publisher that takes its slot with open and turns changes into records with format.
-func New(cfg Config, open func(context.Context) (Source, error), format Format) (*Publisher, error) {
+// New makes a publisher that takes its slot with open, turns changes into records with format and puts them into log.
+func New(cfg Config, open func(context.Context) (Source, error), log Log, format Format) (*Publisher, error) {
+	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
-	return newPublisher(cfg, open, newKafkaLog(cfg), format), nil
+	return newPublisher(cfg, open, log, format), nil
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
-	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: pause}
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: pause, notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}
 	p.copier = p.newCopier(nil)
 	p.cfg.Shape.tell = p.tellTopic
 	return p
+}
+
+// newCopier makes a copier that takes up what the progress record says.
+func (p *Publisher) newCopier(recorded *Snapshots) *copier {
+	host := SnapshotHost{
+		Shape: p.cfg.Shape, EventTables: p.cfg.EventTables, Log: p.cfg.Log,
+		Identity: func(r *pgoutput.Relation, at Place) (Identity, error) { return p.format.Identity(r, at) },
+		Now:      func() time.Time { return p.now() },
+	}
+	return newCopier(&p.cfg.Snapshot, host, recorded)
 }
 
 // partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
@@ -157,7 +169,7 @@ func (p *Publisher) due(position, next Position) bool {
 	if !p.opened.IsZero() {
 		return p.now().Sub(p.opened) >= p.cfg.PartAfter
 	}
-	return p.batch.Len() > 0 || p.sent > 0 || p.copier.dirty || p.idle(position, next)
+	return p.batch.Len() > 0 || p.sent > 0 || p.copier.Dirty() || p.idle(position, next)
 }
 
 // drop forgets what is composed.
@@ -207,10 +219,10 @@ func historyOf(ctx context.Context, source Source) ([]outbox.TimelineSwitch, err
 }
 
 func (p *Publisher) newBatch(s outbox.System) *Batch {
-	b := newBatch(s.ID, p.cfg.Slot, p.cfg.SQLText)
-	b.timeline, b.history = s.Timeline, p.history
-	b.standIn, _ = p.format.(StandInKeys)
-	b.notes.longest = p.cfg.SQLTextBytes
+	b := newBatch(s.ID, p.cfg.Slot)
+	b.Timeline, b.History = s.Timeline, p.history
+	b.StandIn, _ = p.format.(StandInKeys)
+	b.Authors = p.notes
 	return b
 }
 
@@ -250,7 +262,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		return Position{}, err
 	}
 	p.batch.Reset()
-	p.batch.cuts = position.Cuts
+	p.batch.Cuts = position.Cuts
 	p.columns.forget()
 	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, 0, time.Time{}, false
 	if position.Timeline != s.Timeline {
@@ -265,7 +277,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err := p.readSignals(ctx); err != nil {
 		return Position{}, err
 	}
-	if p.copier.dirty { // it is recorded before anything is published
+	if p.copier.Dirty() { // it is recorded before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
 	p.recorded = p.now()
@@ -327,8 +339,8 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 			return nil, err
 		}
 	}
-	if p.cfg.Snapshot.Mode == SnapshotOnly && p.copier.ended(p.cfg.run) {
-		return nil, p.copier.taken(p.cfg.run)
+	if err := p.copier.Taken(); err != nil {
+		return nil, err
 	}
 	due := min(p.checked.Add(p.cfg.CheckPublications).Sub(p.now()), p.cfg.IdleProgress)
 	if p.cfg.Heartbeat > 0 {
@@ -379,16 +391,15 @@ func unpublished(next Position, err error) error {
 
 func (p *Publisher) published(position Position) {
 	p.warnRefused()
-	if n := p.deadLetters + p.batch.deadLetters; n > 0 {
+	if n := p.deadLetters + p.batch.DeadLetters; n > 0 {
 		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.deadLetter))
 	}
-	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.refused, p.deadLetters+p.batch.deadLetters)
+	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.Refused, p.deadLetters+p.batch.DeadLetters)
 	p.batch.Reset()
 	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, 0, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
 	p.recovered(position)
-	p.stats.copied(p.copier.rowsOut, p.copier.tablesOut)
-	p.copier.dirty, p.copier.rowsOut, p.copier.tablesOut = false, 0, 0
+	p.stats.copied(p.copier.Recorded())
 	p.torn = p.torn && p.goesOn
 	if position.Ordinal > 0 {
 		p.cfg.Log.Info("published a part of a transaction", zap.Stringer("lsn", position.EndLSN), zap.Int("part", position.Part), zap.Int("changes", position.Ordinal))
@@ -397,7 +408,7 @@ func (p *Publisher) published(position Position) {
 
 // warnRefused tells once that the application publishes what may not go where it wants it to.
 func (p *Publisher) warnRefused() {
-	if p.refused+p.batch.refused == 0 || p.Stats().Refused > 0 {
+	if p.refused+p.batch.Refused == 0 || p.Stats().Refused > 0 {
 		return
 	}
 	p.cfg.Log.Warn("events of the application are refused, their headers say why; the metric pgtee_refused_events_total counts further ones",

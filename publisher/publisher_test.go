@@ -103,7 +103,7 @@ func start(t *testing.T, log Log, sources ...*listSource) (p *Publisher, stop fu
 		opened++
 		return sources[opened-1], nil
 	}
-	p = newPublisher(testConfig(nil), open, log, tableFormat{})
+	p = newPublisher(testConfig(), open, log, tableFormat{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -274,4 +274,8 @@ func TestOlderTimelineIsRewritten(t *testing.T) {
 			t.Errorf("%+v", log.history)
 		}
 	})
+}
+
+func testConfig() Config {
+	return Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}.WithDefaults()
 }

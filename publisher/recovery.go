@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 )
 
@@ -54,13 +53,15 @@ func (p *Publisher) recovered(position Position) {
 	p.trouble = trouble{}
 }
 
-// causeOf is what is the same each time that a failure comes again: the error code of Kafka, else its innermost text.
+// causeOf is what is the same each time that a failure comes again: its innermost text. Of several errors that one wraps, the
+// last tells why: it is Kafka's own.
 func causeOf(err error) string {
-	if code := new(kerr.Error); errors.As(err, &code) {
-		return code.Message
-	}
 	for {
 		inner := errors.Unwrap(err)
+		if several, ok := err.(interface{ Unwrap() []error }); ok {
+			all := several.Unwrap()
+			inner = all[len(all)-1]
+		}
 		if inner == nil {
 			return err.Error()
 		}
@@ -76,7 +77,7 @@ func (p *Publisher) heed(err error) error {
 	case errors.As(err, &unusable):
 		table := p.owners[unusable.topic].relation
 		if table == nil {
-			return &Halt{ErrKafkaRefused, err.Error(), answers[kerr.InvalidTopicException].repair}
+			return &Halt{ErrKafkaRefused, err.Error(), unusable.repair}
 		}
 		if err := p.cfg.Shape.Rename(table, unusable.why); err != nil {
 			return err

@@ -85,12 +85,12 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 		response.ErrorCode, response.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("the token has expired")
 		return response, nil, expired.Load()
 	})
-	cfg := testConfig(cluster.ListenAddrs())
+	cfg := testCluster(cluster.ListenAddrs())
 	cfg.KafkaOptions = []kgo.Opt{kgo.SASL(saslplain.Auth{User: "pgtee", Pass: "pw"}.AsMechanism())}
 	core, logs := observer.New(zap.WarnLevel)
 	cfg.Log = zap.New(core)
 	source := listOf(rowAt(100))
-	p := newPublisher(cfg, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+	p := newPublisher(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -121,7 +121,7 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 func TestTroublesAreTold(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	now := time.Unix(0, 0)
-	p := newPublisher(Config{Prefix: "shop", Log: zap.New(core)}.withDefaults(), nil, nil, tableFormat{})
+	p := newPublisher(Config{Prefix: "shop", Log: zap.New(core)}.WithDefaults(), nil, nil, tableFormat{})
 	p.now = func() time.Time { return now }
 	for _, test := range []struct {
 		after time.Duration
@@ -149,7 +149,7 @@ func TestTroubleLastsUntilSomethingIsPublished(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		log := &refusingLog{}
 		source := listOf(rowAt(100))
-		p := newPublisher(Config{Prefix: "shop", Slot: "pgtee", Log: zap.New(core)}.withDefaults(), openOf(source), log, tableFormat{})
+		p := newPublisher(Config{Prefix: "shop", Slot: "pgtee", Log: zap.New(core)}.WithDefaults(), openOf(source), log, tableFormat{})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()

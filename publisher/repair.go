@@ -154,10 +154,8 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 
 // trailBack reads the audit topic. A log without one knows nothing.
 func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*trail, error) {
-	if l, ok := p.log.(interface {
-		trail(context.Context, outbox.LSN) (*trail, error)
-	}); ok {
-		return l.trail(ctx, back)
+	if l, ok := p.log.(Trails); ok {
+		return l.Trail(ctx, back)
 	}
 	return &trail{}, nil
 }
@@ -240,9 +238,9 @@ func (p *Publisher) appendRepair(r *Repaired) error {
 		return err
 	}
 	b := p.batch
-	b.cuts = r.To.Cuts
+	b.Cuts = r.To.Cuts
 	b.Begin(&outbox.Transaction{CommitLSN: r.To.EndLSN})
-	b.ordinal = append(b.ordinal[:0], "repair"...)
+	b.Mark("repair")
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
 	b.Add(p.topics.audit, Null, start)

@@ -34,7 +34,7 @@ func TestRepair(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, source := &memoryLog{recorded: test.recorded}, listOf()
 			source.system = system
-			p := newPublisher(testConfig(nil), func(context.Context) (Source, error) { return source, nil }, log, tableFormat{})
+			p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, log, tableFormat{})
 			done, err := p.Repair(t.Context(), ResyncLost)
 			to := done.To
 			if err != nil || to.EndLSN != test.want || log.events != 1 || !source.closed {
@@ -67,7 +67,7 @@ func TestRepairWithinGiant(t *testing.T) {
 		recorded.Timeline, recorded.EndLSN, recorded.Ordinal, recorded.Part = c.timeline, c.end, 40, 2
 		source := listOf()
 		source.system = system
-		p := newPublisher(testConfig(nil), nil, &memoryLog{}, tableFormat{})
+		p := newPublisher(testConfig(), nil, &memoryLog{}, tableFormat{})
 		p.source, p.history = source, []outbox.TimelineSwitch{{Timeline: 1, End: 150}, {Timeline: 2, End: 180}}
 		parting, err := p.findParting(t.Context(), &recorded)
 		if err != nil {

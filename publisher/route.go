@@ -5,22 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/pgtee/pgtee/outbox"
 )
 
 // The application names the topics of its events, so nothing that it may ask for can halt the publisher
 // or reach a topic of pgtee's own: what is refused goes to <prefix>.outbox.refused, with the topic that
 // was asked for and the reason in headers.
-const (
-	// EventSourceHeader says who published an event: the pgtee block of data records, and before it
-	// "user", the session_user where pgtee.publish() was called.
-	EventSourceHeader = "pgtee"
-	// RefusedHeader says why an event is in <prefix>.outbox.refused, RefusedTopicHeader where it was to go.
-	RefusedHeader      = "pgtee-refused"
-	RefusedTopicHeader = "pgtee-refused-topic"
-)
-
 // Router decides to which topics events of the application may go.
 type Router struct {
 	prefix  string
@@ -74,9 +63,6 @@ func (r *Router) inPrefix(topic string) bool {
 	return strings.HasPrefix(topic, r.prefix+".") && !strings.HasPrefix(topic, r.prefix+".outbox.")
 }
 
-// internal are the topics of a prefix that pgtee itself writes.
-var internal = []string{"audit", "ddl", "dead-letter", "message", "outbox.refused", "progress", "transaction"}
-
 // Check returns why no event of the application may be in a topic, whatever the configuration allows; nil
 // if it may.
 func (r *Router) Check(topic string) error {
@@ -90,47 +76,4 @@ func (r *Router) Check(topic string) error {
 		return errors.New("pgtee's own")
 	}
 	return nil
-}
-
-// appendEvent appends the record of an event that pgtee.publish() wrote.
-func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
-	b, e := p.batch, tx.Changes[i].Event
-	key, value := Null, Null
-	if e.Key != nil {
-		key = len(b.Buf)
-		b.Buf = append(b.Buf, e.Key...)
-	}
-	if e.Payload != nil {
-		value = len(b.Buf)
-		b.Buf = append(b.Buf, e.Payload...)
-	}
-	topic, why := p.cfg.Router.Topic(e.Topic)
-	if why != nil {
-		topic = p.cfg.Router.Refused()
-	}
-	b.AddEvent(topic, key, value)
-	b.Header(EventSourceHeader, appendEventSource(nil, b.AppendPgtee(nil, tx, i), e.User))
-	own := func(h outbox.EventHeader) bool { return h.Name == TraceparentHeader }
-	if !slices.ContainsFunc(e.Headers, own) {
-		b.AddTrace(tx, i)
-	}
-	for _, h := range e.Headers {
-		b.Header(h.Name, h.Value)
-	}
-	if why != nil {
-		b.Refuse(b.Len()-1, topic, e.Topic, why)
-	}
-}
-
-// maxEventSourceBytes leaves room in a record of Kafka's default size beside the longest event.
-const maxEventSourceBytes = 64 << 10
-
-// appendEventSource appends a pgtee block with the user in front of its fields; without the block if
-// --sql-text-bytes lets that be longer than an event leaves room for.
-func appendEventSource(dst, block []byte, user string) []byte {
-	dst = AppendJSONString(append(dst, `{"user":`...), user)
-	if len(block) > maxEventSourceBytes {
-		return append(dst, '}')
-	}
-	return append(append(dst, ','), block[1:]...)
 }

@@ -109,8 +109,8 @@ func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPublisher(Config{Prefix: "shop", Router: router}.withDefaults(), nil, nil, topicFormat("billing"))
-	p.source, p.batch, p.part = &simSource{}, &Batch{}, partBytes
+	p := newPublisher(Config{Prefix: "shop", Router: router}.WithDefaults(), nil, nil, topicFormat("billing"))
+	p.source, p.batch, p.part = &simSource{}, &Batch{Authors: p.notes}, partBytes
 	tx := checkout()
 	tx.Changes[2].Event.Topic = "billing"
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
@@ -120,8 +120,8 @@ func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
 	if records[2].Topic != "shop.outbox.refused" || string(records[2].Headers[len(records[2].Headers)-1].Value) != "the topic of table public.orders" {
 		t.Errorf("%+v", records[2])
 	}
-	if p.batch.refused != 2 {
-		t.Errorf("%d refused", p.batch.refused)
+	if p.batch.Refused != 2 {
+		t.Errorf("%d refused", p.batch.Refused)
 	}
 }
 

@@ -21,18 +21,6 @@ import (
 // signal, its key the prefix of the publisher that is to obey it; others leave it alone. How far the topic is read is in the
 // progress record that has what came of it, so each signal is obeyed once.
 
-// SignalPlace is how far the topic of signals is read.
-type SignalPlace struct {
-	Topic string `json:"topic"`
-	Next  int64  `json:"next"` // offset
-}
-
-// queuedSignal is one that was read and not obeyed yet.
-type queuedSignal struct {
-	*outbox.SignalRecord
-	next int64 // offset behind it
-}
-
 // signalTopic reads the topic in the background, from a place on.
 type signalTopic struct {
 	client  *kgo.Client
@@ -40,7 +28,7 @@ type signalTopic struct {
 	running sync.WaitGroup
 
 	mu   sync.Mutex
-	list []queuedSignal
+	list []QueuedSignal
 }
 
 // maxQueuedSignals bounds those that are read ahead.
@@ -49,8 +37,9 @@ const maxQueuedSignals = 64
 // signalPause is how long to wait after the topic could not be read.
 const signalPause = 5 * time.Second
 
-// openSignals reads from the recorded place on; the first time, what comes from now on.
-func (c Config) openSignals(ctx context.Context, recorded *Snapshots) (t *signalTopic, place *SignalPlace, err error) {
+// OpenSignals implements SignalLog.
+func (l *kafkaLog) OpenSignals(ctx context.Context, recorded *SignalPlace) (s Signals, place *SignalPlace, err error) {
+	c := l.cfg
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
 	if err != nil {
 		return nil, nil, &Halt{ErrKafkaRefused, err.Error(), "correct the Kafka options"}
@@ -60,14 +49,14 @@ func (c Config) openSignals(ctx context.Context, recorded *Snapshots) (t *signal
 		return nil, nil, classify(fmt.Errorf("topic of signals: %w", err))
 	}
 	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{c.SignalTopic: {0: kgo.NewOffset().At(place.Next)}})
-	t = &signalTopic{client: client}
+	t := &signalTopic{client: client}
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	t.running.Go(func() { t.read(ctx, c.Prefix, c.Log) }) // close waits for it
+	t.running.Go(func() { t.read(ctx, c.Prefix, c.Log) }) // Close waits for it
 	return t, place, nil
 }
 
 // signalPlace makes the topic unless it exists.
-func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *Snapshots) (*SignalPlace, error) {
+func (c KafkaConfig) signalPlace(ctx context.Context, client *kgo.Client, recorded *SignalPlace) (*SignalPlace, error) {
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
 	t, _, err := ensureTopic(ctx, client, c.SignalTopic, 1, c.ReplicationFactor, nil)
@@ -77,8 +66,8 @@ func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *S
 	if t.partitions > 1 {
 		return nil, &Halt{ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals have an order", c.SignalTopic, t.partitions), "name another one in --signal-topic"}
 	}
-	if recorded != nil && recorded.Signals != nil && recorded.Signals.Topic == c.SignalTopic {
-		return recorded.Signals, nil
+	if recorded != nil && recorded.Topic == c.SignalTopic {
+		return recorded, nil
 	}
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, c.SignalTopic)
 	if err != nil {
@@ -100,7 +89,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 		})
 		fetches.EachRecord(func(r *kgo.Record) {
 			if string(r.Key) == prefix {
-				t.add(queuedSignal{parseSignal(r), r.Offset + 1})
+				t.add(QueuedSignal{parseSignal(r), r.Offset + 1})
 			}
 		})
 		for t.full() && pause(ctx, time.Second) == nil {
@@ -118,7 +107,7 @@ func parseSignal(r *kgo.Record) *outbox.SignalRecord {
 	return &s
 }
 
-func (t *signalTopic) add(s queuedSignal) {
+func (t *signalTopic) add(s QueuedSignal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.list = append(t.list, s)
@@ -130,8 +119,8 @@ func (t *signalTopic) full() bool {
 	return len(t.list) >= maxQueuedSignals
 }
 
-// take empties the queue.
-func (t *signalTopic) take() []queuedSignal {
+// Take implements Signals.
+func (t *signalTopic) Take() []QueuedSignal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.list
@@ -139,51 +128,15 @@ func (t *signalTopic) take() []queuedSignal {
 	return list
 }
 
-func (t *signalTopic) close() {
+// Close implements Signals.
+func (t *signalTopic) Close() {
 	t.cancel()
 	t.running.Wait()
 	t.client.Close()
 }
 
-// readSignals begins to read the topic, if there is one. What was read before and is not in the progress record comes again.
-func (p *Publisher) readSignals(ctx context.Context) (err error) {
-	state := p.copier.state
-	if p.cfg.SignalTopic == "" {
-		return nil
-	}
-	var place *SignalPlace
-	if p.signals, place, err = p.cfg.openSignals(ctx, state); err != nil {
-		return err
-	}
-	p.copier.dirty = p.copier.dirty || state.Signals == nil || *state.Signals != *place
-	state.Signals = place
-	return nil
-}
-
-func (p *Publisher) closeSignals() {
-	if p.signals != nil {
-		p.signals.close()
-		p.signals = nil
-	}
-}
-
-// obeySignals has what came through the topic carried out, for the next progress record.
-func (p *Publisher) obeySignals() error {
-	if p.signals == nil {
-		return nil
-	}
-	for _, s := range p.signals.take() {
-		if err := p.signal(s.SignalRecord); err != nil {
-			return err
-		}
-		p.copier.state.Signals = &SignalPlace{p.cfg.SignalTopic, s.next}
-		p.copier.dirty = true
-	}
-	return nil
-}
-
 // SendSignal asks the publisher of cfg for something through cfg.SignalTopic, and returns the signal's id, a new one if it had none.
-func SendSignal(ctx context.Context, cfg Config, s *outbox.SignalRecord) (id string, err error) {
+func SendSignal(ctx context.Context, cfg KafkaConfig, s *outbox.SignalRecord) (id string, err error) {
 	if s.ID == "" {
 		var random [6]byte
 		rand.Read(random[:])

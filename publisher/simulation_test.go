@@ -109,7 +109,7 @@ func (w *world) live() (done bool, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second, PartAfter: simPartAfter}.withDefaults()
+	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: 10 * time.Second, PartAfter: simPartAfter}.WithDefaults()
 	cfg.Log = zap.NewNop()
 	p := newPublisher(cfg, w.open, &simLog{world: w}, &simFormat{})
 	p.part = []int{1, partBytes}[w.random.IntN(2)] // each row alone, or all at once

@@ -102,3 +102,9 @@ type SnapshotStats struct {
 	TotalRows     int64     // published chunks have brought, of all snapshots since the publisher was made
 	TotalTables   int64     // done, in those
 }
+
+// SignalPlace is how far the topic of signals is read.
+type SignalPlace struct {
+	Topic string `json:"topic"`
+	Next  int64  `json:"next"` // offset
+}

@@ -1,9 +1,11 @@
 package publisher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -20,20 +22,26 @@ type SnapshotConfig struct {
 	RowsPerSecond int   // throttle [none]
 	MaxLagBytes   int64 // of log that the stream may be behind what was read; above it nothing more is read [no limit]
 
-	maxHeldBytes    int // of chunks that wait [32 MiB]
-	maxOverlayBytes int // [64 MiB]
-	maxMovedBytes   int // of keys of moved rows in the progress record [64 KiB]
-	longMovedBytes  int // of those: from there on they are read before the rest of the table [a quarter]
+	run             string // names the copy of SnapshotOnly: unlike in every other run
+	maxHeldBytes    int    // of chunks that wait [32 MiB]
+	maxOverlayBytes int    // [64 MiB]
+	maxMovedBytes   int    // of keys of moved rows in the progress record [64 KiB]
+	longMovedBytes  int    // of those: from there on they are read before the rest of the table [a quarter]
 }
 
-func (c *SnapshotConfig) setDefaults() {
-	orDefault(&c.Mode, SnapshotNever)
-	orDefault(&c.Readers, 2)
-	orDefault(&c.maxHeldBytes, 32<<20)
-	orDefault(&c.maxOverlayBytes, 64<<20)
-	orDefault(&c.maxMovedBytes, 64<<10)
-	orDefault(&c.longMovedBytes, c.maxMovedBytes/4)
+// SetDefaults sets what the zero values stand for.
+func (c *SnapshotConfig) SetDefaults() {
+	c.Mode = cmp.Or(c.Mode, SnapshotNever)
+	c.run = cmp.Or(c.run, onlyPrefix+time.Now().UTC().Format("20060102T150405.000"))
+	c.Readers = cmp.Or(c.Readers, 2)
+	c.maxHeldBytes = cmp.Or(c.maxHeldBytes, 32<<20)
+	c.maxOverlayBytes = cmp.Or(c.maxOverlayBytes, 64<<20)
+	c.maxMovedBytes = cmp.Or(c.maxMovedBytes, 64<<10)
+	c.longMovedBytes = cmp.Or(c.longMovedBytes, c.maxMovedBytes/4)
 }
+
+// onlyPrefix begins the name of each copy of SnapshotOnly.
+const onlyPrefix = "only-"
 
 // SnapshotMode says what a publisher copies by itself.
 type SnapshotMode string

@@ -16,9 +16,8 @@ import (
 // come to where the chunk was read. SNAPSHOT.md says why that is right. It lives from one fence to the next failure; what
 // it has to know then is in the progress record.
 type copier struct {
-	cfg      *Config
-	now      func() time.Time
-	identity func(*pgoutput.Relation, Place) (Identity, error) // of the Format
+	SnapshotHost
+	cfg *SnapshotConfig
 
 	state *Snapshots // as the next progress record will have it
 	dirty bool       // state differs from the recorded one
@@ -70,10 +69,18 @@ const (
 	maxPendingBytes = 128 << 10 // of requests in the progress record
 )
 
+// SnapshotHost is what a Copier needs of the publisher.
+type SnapshotHost struct {
+	Shape       *Shape
+	EventTables []string // globs of the application's outbox tables: nothing repeats their rows
+	Identity    func(*pgoutput.Relation, Place) (Identity, error)
+	Now         func() time.Time
+	Log         *zap.Logger
+}
+
 // newCopier takes up what the progress record says.
-func (p *Publisher) newCopier(recorded *Snapshots) *copier {
-	c := &copier{cfg: &p.cfg, now: func() time.Time { return p.now() }, state: &Snapshots{}, rows: firstPassRows, backoff: firstReadPause}
-	c.identity = func(r *pgoutput.Relation, at Place) (Identity, error) { return p.format.Identity(r, at) }
+func newCopier(cfg *SnapshotConfig, host SnapshotHost, recorded *Snapshots) *copier {
+	c := &copier{SnapshotHost: host, cfg: cfg, state: &Snapshots{}, rows: firstPassRows, backoff: firstReadPause}
 	if recorded != nil {
 		*c.state = *recorded
 		c.state.Copies = slices.Clone(recorded.Copies)
@@ -94,7 +101,7 @@ func (p *Publisher) newCopier(recorded *Snapshots) *copier {
 // start begins to record, and only then asks for a snapshot: see overlay.
 func (c *copier) start() {
 	if c.reader == nil {
-		c.reader = c.cfg.Snapshot.Open()
+		c.reader = c.cfg.Open()
 	}
 	c.overlay.reset()
 	c.latest, c.starting = nil, c.next()
@@ -134,7 +141,7 @@ func (c *copier) observe(tx *outbox.Transaction) error {
 		change := &tx.Changes[i]
 		switch change.Op {
 		case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
-			id, err := c.identity(change.Relation, PlaceOf(tx, change))
+			id, err := c.Identity(change.Relation, PlaceOf(tx, change))
 			if err != nil {
 				return unencoded(sourceName(change), err)
 			}
@@ -144,11 +151,11 @@ func (c *copier) observe(tx *outbox.Transaction) error {
 			}
 		}
 	}
-	if c.overlay.bytes > c.cfg.Snapshot.maxOverlayBytes {
+	if c.overlay.bytes > c.cfg.maxOverlayBytes {
 		c.overlay.prune(c.seen)
 	}
-	if c.overlay.bytes > c.cfg.Snapshot.maxOverlayBytes {
-		c.cfg.Log.Warn("the stream overtakes the snapshot with more rows than memory may take; what was read ahead is read again in smaller parts",
+	if c.overlay.bytes > c.cfg.maxOverlayBytes {
+		c.Log.Warn("the stream overtakes the snapshot with more rows than memory may take; what was read ahead is read again in smaller parts",
 			zap.Int("bytes", c.overlay.bytes))
 		c.rows = max(c.rows/2, leastPassRows)
 		c.abandon()
@@ -167,7 +174,7 @@ func (c *copier) turn(upTo outbox.LSN) {
 		return
 	}
 	if c.reader == nil {
-		if c.now().Before(c.retryAt) {
+		if c.Now().Before(c.retryAt) {
 			return
 		}
 		c.start()
@@ -213,7 +220,7 @@ func (c *copier) collect() {
 // roomy leaves room for what is being read: chunks like the last one, two of each reader.
 func (c *copier) roomy() bool {
 	n := len(c.held)
-	return n == 0 || c.bytes+2*c.cfg.Snapshot.Readers*c.held[n-1].Bytes() < c.cfg.Snapshot.maxHeldBytes
+	return n == 0 || c.bytes+2*c.cfg.Readers*c.held[n-1].Bytes() < c.cfg.maxHeldBytes
 }
 
 func (c *copier) arrival() (r outbox.Reading, ok bool) {
@@ -255,7 +262,7 @@ func (c *copier) take(r *outbox.Reading) {
 	case r.Waiting != "":
 		c.why = "waiting for " + r.Waiting
 		c.waiting(r.Waiting)
-		c.cfg.Log.Info("the snapshot waits for a transaction that began before it", zap.String("for", r.Waiting))
+		c.Log.Info("the snapshot waits for a transaction that began before it", zap.String("for", r.Waiting))
 	case r.Visible != nil && r.Task == c.starting:
 		c.latest, c.why = r.Visible, ""
 		c.waiting("")
@@ -284,7 +291,7 @@ func (c *copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	p.visible = &chunk.Visible
 	c.latest = p.visible
 	c.backoff = firstReadPause
-	c.held = append(c.held, heldChunk{chunk, p, c.now()})
+	c.held = append(c.held, heldChunk{chunk, p, c.Now()})
 	c.bytes += chunk.Bytes()
 	p.held++
 	switch {
@@ -319,9 +326,9 @@ func (c *copier) failed(p *tablePass, r *outbox.Reading) {
 	}
 	c.why = r.Err.Error()
 	c.waiting(c.why)
-	c.cfg.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.Duration("in", c.backoff), zap.Error(r.Err))
+	c.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.Duration("in", c.backoff), zap.Error(r.Err))
 	c.stop()
-	c.retryAt = c.now().Add(c.backoff)
+	c.retryAt = c.Now().Add(c.backoff)
 	c.backoff = min(2*c.backoff, longestPause)
 }
 
@@ -330,7 +337,7 @@ func (c *copier) nudge(upTo outbox.LSN) {
 	if len(c.held) == 0 || c.held[0].At <= upTo {
 		return
 	}
-	now := c.now()
+	now := c.Now()
 	if now.Sub(c.held[0].arrived) < nudgeAfter || now.Sub(c.nudged) < nudgeEvery {
 		return
 	}
@@ -349,12 +356,12 @@ func (c *copier) ready(upTo outbox.LSN) *heldChunk {
 // untilDue is how long the loop may wait for the stream.
 func (c *copier) untilDue(upTo outbox.LSN, longest time.Duration) time.Duration {
 	switch {
-	case c.cfg.Snapshot.Open == nil:
+	case c.cfg.Open == nil:
 		return longest
 	case c.current() == nil:
 		return min(longest, time.Second)
 	case c.reader == nil:
-		return min(longest, max(0, c.retryAt.Sub(c.now())))
+		return min(longest, max(0, c.retryAt.Sub(c.Now())))
 	case c.ready(upTo) != nil:
 		return 0
 	case len(c.held) > 0:
@@ -365,11 +372,11 @@ func (c *copier) untilDue(upTo outbox.LSN, longest time.Duration) time.Duration 
 
 // allowed is the throttle: it lets a chunk through while the budget is not overdrawn.
 func (c *copier) allowed() bool {
-	rate := float64(c.cfg.Snapshot.RowsPerSecond)
+	rate := float64(c.cfg.RowsPerSecond)
 	if rate == 0 {
 		return true
 	}
-	now := c.now()
+	now := c.Now()
 	c.budget = min(c.budget+now.Sub(c.filled).Seconds()*rate, rate)
 	c.filled = now
 	return c.budget >= 0
@@ -407,7 +414,7 @@ func (w *TableCopy) advance(chunk *outbox.Chunk) {
 // remember says how a copy ended, for some time.
 func (c *copier) remember(f FinishedCopy) {
 	f.shorten()
-	f.Finished = c.now().UTC()
+	f.Finished = c.Now().UTC()
 	c.state.Finished = append(c.state.Finished, f)
 	c.state.Finished = c.state.Finished[max(0, len(c.state.Finished)-maxFinished):]
 	c.dirty = true

@@ -108,7 +108,7 @@ func (c *copier) note(change *outbox.Change, id Identity) {
 			if w.Root != change.Relation.OID || !c.within(w) {
 				continue
 			}
-			if !w.note(change, id) || c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
+			if !w.note(change, id) || c.movedBytes() > c.cfg.maxMovedBytes {
 				c.restart(w)
 			}
 		}
@@ -156,7 +156,7 @@ func (c *copier) noteOvertaken(w *TableCopy) bool {
 			continue
 		}
 		w.Moved.add(by, row.at)
-		if c.movedBytes() > c.cfg.Snapshot.maxMovedBytes {
+		if c.movedBytes() > c.cfg.maxMovedBytes {
 			w.Moved = MovedRows{}
 			return false
 		}
@@ -176,7 +176,7 @@ func (c *copier) movedBytes() (n int) {
 
 // restart has a table copied again from its start, by passes that see all that the stream has told by now.
 func (c *copier) restart(w *TableCopy) {
-	c.cfg.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
+	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
 		zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
 	*w = TableCopy{OID: w.OID, Root: w.Root, Name: w.Name}
 	c.dirty = true
@@ -201,7 +201,7 @@ const maxKeys = 256
 func (c *copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
 	upTo := c.reached[w.OID]
-	if asked || len(w.Moved.Keys) == 0 || !w.Read && (upTo == nil || c.movedBytes() < c.cfg.Snapshot.longMovedBytes) {
+	if asked || len(w.Moved.Keys) == 0 || !w.Read && (upTo == nil || c.movedBytes() < c.cfg.longMovedBytes) {
 		return span, false
 	}
 	return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)]), UpTo: upTo}, true

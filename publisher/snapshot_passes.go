@@ -44,11 +44,11 @@ func (c *copier) pass(task int) *tablePass {
 // dispatch keeps the readers busy, unless the stream is too far behind what they have read.
 func (c *copier) dispatch(work *Copy, upTo outbox.LSN) {
 	c.why = ""
-	if n := len(c.held); n > 0 && c.cfg.Snapshot.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.Snapshot.MaxLagBytes {
+	if n := len(c.held); n > 0 && c.cfg.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.MaxLagBytes {
 		c.why = "waiting for the stream to catch up"
 		return
 	}
-	for c.roomy() && c.reading() < c.cfg.Snapshot.Readers {
+	for c.roomy() && c.reading() < c.cfg.Readers {
 		span, ok := c.choose(work)
 		if !ok {
 			return
@@ -79,7 +79,7 @@ func (c *copier) reading() int {
 func (c *copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	for i := range work.Working {
 		w := &work.Working[i]
-		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) || c.now().Before(c.refused[w.OID].retryAt) {
+		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) || c.Now().Before(c.refused[w.OID].retryAt) {
 			continue
 		}
 		if span, ok = c.wanted(w); ok {

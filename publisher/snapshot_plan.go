@@ -12,11 +12,11 @@ import (
 // begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
 // needed says that some are lost.
 func (c *copier) begin(recorded, needed bool) {
-	s := &c.cfg.Snapshot
+	s := c.cfg
 	switch {
 	case s.Open == nil || s.Mode == SnapshotNever:
 	case needed:
-		c.request(Copy{ID: "needed-" + c.now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
+		c.request(Copy{ID: "needed-" + c.Now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
 	case s.Mode == SnapshotOnly:
 		c.only()
 	case s.Mode != SnapshotOnly && !recorded:
@@ -30,12 +30,12 @@ func (c *copier) only() {
 		return
 	}
 	for _, r := range c.state.Copies {
-		if strings.HasPrefix(r.ID, onlyPrefix) && slices.Equal(r.Tables, c.cfg.Snapshot.Tables) {
+		if strings.HasPrefix(r.ID, onlyPrefix) && slices.Equal(r.Tables, c.cfg.Tables) {
 			c.cfg.run = r.ID
 			return
 		}
 	}
-	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Snapshot.Tables, Initial: true})
+	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
 }
 
 // knows says whether a copy is under way or was.
@@ -47,10 +47,13 @@ func (c *copier) ended(id string) bool {
 	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
 }
 
-// taken is how the copy of SnapshotOnly has ended.
-func (c *copier) taken(id string) error {
+// Taken is how the copy of SnapshotOnly has ended; nil if it has not, or if another mode is chosen.
+func (c *copier) Taken() error {
+	if c.cfg.Mode != SnapshotOnly || !c.ended(c.cfg.run) {
+		return nil
+	}
 	for _, f := range c.state.Finished {
-		if f.ID == id && f.Stopped {
+		if f.ID == c.cfg.run && f.Stopped {
 			return &Halt{ErrSnapshotStopped, f.Why, "start again with other --snapshot-tables, or have it go on with --snapshot never"}
 		}
 	}
@@ -59,14 +62,14 @@ func (c *copier) taken(id string) error {
 
 // request adds a copy.
 func (c *copier) request(request Copy) {
-	request.Requested = c.now().UTC()
+	request.Requested = c.Now().UTC()
 	c.state.Copies = append(c.state.Copies, request)
 	c.dirty = true
 }
 
 // current is the copy at work, nil for none.
 func (c *copier) current() *Copy {
-	if c.cfg.Snapshot.Open == nil {
+	if c.cfg.Open == nil {
 		return nil
 	}
 	for i := range c.state.Copies {
@@ -83,10 +86,10 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
 	first, estimate := work.Until == 0, int64(0)
 	for _, t := range listed {
-		if !c.cfg.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
+		if !c.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
-		if work.Resync && matchesAny(c.cfg.EventTables, t.Schema+"."+t.Name) { // events are not repeated
+		if work.Resync && matchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are not repeated
 			continue
 		}
 		c.tables[t.OID] = t
@@ -106,14 +109,14 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 				c.end(work.ID, noTable(work.Unmatched))
 				return
 			}
-			c.cfg.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+			c.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
 		}
 		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
 		if len(c.todo) > 0 {
 			work.Until = c.todo[len(c.todo)-1].OID
 		}
 		c.dirty = true
-		c.cfg.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
+		c.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
 	}
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or not published any more
 		_, there := c.tables[w.OID]
@@ -127,7 +130,7 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 func (c *copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
 	for _, glob := range work.Tables {
 		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
-			return c.cfg.Shape.Includes(t.Schema, t.Name) && matches(glob, t.Schema+"."+t.Name)
+			return c.Shape.Includes(t.Schema, t.Name) && matches(glob, t.Schema+"."+t.Name)
 		}) {
 			globs = append(globs, glob)
 		}
@@ -207,5 +210,5 @@ func (c *copier) end(id, why string) {
 	ended := c.state.Copies[i]
 	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
 	c.remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone, Unmatched: ended.Unmatched})
-	c.cfg.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
+	c.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
 }

@@ -23,9 +23,9 @@ const (
 // setAside leaves a table for later: the others go on.
 func (c *copier) setAside(table uint32, err error) {
 	name := c.tables[table].Schema + "." + c.tables[table].Name
-	r := refusal{name + ": " + err.Error(), c.now().Add(refusedPause)}
+	r := refusal{name + ": " + err.Error(), c.Now().Add(refusedPause)}
 	if c.refused[table].why != r.why {
-		c.cfg.Log.Warn("the snapshot cannot read a table; the stream and the other tables go on, and it is tried again", zap.String("table", name), zap.Error(err))
+		c.Log.Warn("the snapshot cannot read a table; the stream and the other tables go on, and it is tried again", zap.String("table", name), zap.Error(err))
 	}
 	if c.refused == nil {
 		c.refused = map[uint32]refusal{}

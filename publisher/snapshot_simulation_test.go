@@ -197,7 +197,7 @@ func (w *shop) live() (done bool, err error) {
 	if w.roomy {
 		cfg.Snapshot.maxMovedBytes, cfg.Snapshot.longMovedBytes = 1<<20, []int{1, 60, 1 << 20}[w.random.IntN(3)]
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	cfg.Log = zap.NewNop()
 	p := newPublisher(cfg, w.openSource, &shopLog{shop: w}, shopFormat{w.fault.believes})
 	p.part = []int{1, partBytes}[w.random.IntN(2)]

@@ -25,7 +25,7 @@ func TestSnapshotModes(t *testing.T) {
 		{mode: SnapshotWhenNeeded, open: open, recorded: true},
 		{mode: SnapshotWhenNeeded, open: open, recorded: true, needed: true, copies: true},
 	} {
-		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Mode: c.mode, Open: c.open}}.withDefaults(), nil, nil, nil)
+		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Mode: c.mode, Open: c.open}}.WithDefaults(), nil, nil, nil)
 		p.copier.begin(c.recorded, c.needed)
 		if got := len(p.copier.state.Copies) == 1; got != c.copies || p.copier.dirty != c.copies {
 			t.Errorf("%+v: copies %+v", c, p.copier.state.Copies)
@@ -45,7 +45,7 @@ func TestSnapshotModes(t *testing.T) {
 
 // Signals start, pause, resume and stop copies; what cannot be obeyed is refused.
 func TestSignals(t *testing.T) {
-	p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}.withDefaults(), nil, nil, nil)
+	p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}.WithDefaults(), nil, nil, nil)
 	c := p.copier
 	long := make([]string, 5000)
 	for i := range long {
@@ -98,7 +98,7 @@ func TestReadyChunksDoNotWait(t *testing.T) {
 		{rate: 0, upTo: 9, want: nudgeAfter},
 		{rate: 1, upTo: 10, want: nudgeAfter},
 	} {
-		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{RowsPerSecond: c.rate, Open: func() TableReader { return nil }}}.withDefaults(), nil, nil, nil)
+		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{RowsPerSecond: c.rate, Open: func() TableReader { return nil }}}.WithDefaults(), nil, nil, nil)
 		p.copier.request(Copy{ID: "a"})
 		p.copier.reader, p.copier.filled = &shopReader{}, p.now()
 		pass := &tablePass{}

@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
@@ -65,15 +64,4 @@ func (n *notes) appendText(dst []byte, note *outbox.Note) []byte {
 func redact(dst, sql []byte) []byte {
 	dst, _ = parser.Redact(dst, sql, plain)
 	return dst
-}
-
-// cut returns the first maxBytes of text, less if a character would be split.
-func cut(text []byte, maxBytes int) []byte {
-	if len(text) <= maxBytes {
-		return text
-	}
-	for maxBytes > 0 && !utf8.RuneStart(text[maxBytes]) {
-		maxBytes--
-	}
-	return text[:maxBytes]
 }

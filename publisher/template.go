@@ -37,8 +37,3 @@ func expand(template, prefix, database, schema, table string) string {
 	}
 	return TopicName(templateNames(prefix, database, schema, table).Replace(template))
 }
-
-// validTopic says whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
-func validTopic(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= maxTopicBytes
-}

@@ -35,26 +35,12 @@ func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	return 0, fmt.Errorf("--record-too-large %q: want halt or dead-letter", name)
 }
 
-// IncompleteHeader names the header of a row's record that lacks values because it was too large: how many.
-const IncompleteHeader = "pgtee-left-out"
-
-// TooLarge is the error of a Format that needs a value which was too long to be held.
-type TooLarge struct {
-	What  string // "column body"
-	Bytes uint64
-}
-
-func (e *TooLarge) Error() string { return fmt.Sprintf("%s has %d bytes", e.What, e.Bytes) }
-
-// recordOverhead is above what Kafka adds to key, value and headers of a record, a batch of its own included.
-const recordOverhead = 1024
-
 // maxToldKeyBytes is what errors and dead letters tell of a key.
 const maxToldKeyBytes = 256
 
 // appendFitting appends the records of a change if Kafka takes them, else what the policy says.
 func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
-	start := p.batch.here()
+	start := p.batch.Here()
 	err := p.appendRecords(tx, i)
 	var large *TooLarge
 	switch {
@@ -66,7 +52,7 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 			return nil
 		}
 	}
-	c, key, topic := &tx.Changes[i], p.batch.keyAt(start), p.batch.topicAt(start)
+	c, key, topic := &tx.Changes[i], keyAt(p.batch, start), p.batch.TopicAt(start)
 	if p.cfg.TooLarge == HaltTooLarge {
 		return &Halt{ErrRecordTooLarge, fmt.Sprintf("%s, key %q, topic %s: %v, a record may have %d", sourceName(c), key, topic, large, p.largest(topic)),
 			"raise max.message.bytes of the topic and --max-record-bytes, or publish it without its longest values by --record-too-large dead-letter; nothing is skipped meanwhile"}
@@ -75,16 +61,16 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 }
 
 // tooLarge says what is too large of the records behind a place, nil if nothing is.
-func (p *Publisher) tooLarge(from place, c *outbox.Change) *TooLarge {
+func (p *Publisher) tooLarge(from Cursor, c *outbox.Change) *TooLarge {
 	if c.Omitted > 0 {
 		return &TooLarge{"its content", c.Omitted}
 	}
-	if len(p.limits) == 0 && len(p.batch.Buf)-from.bytes <= int(p.cfg.MaxRecordBytes)-recordOverhead {
+	if len(p.limits) == 0 && p.batch.BytesSince(from) <= int(p.cfg.MaxRecordBytes)-recordOverhead {
 		return nil
 	}
 	largest := 0
-	p.batch.eachSize(from, func(i, size int) {
-		if size > p.largest(p.batch.entries[i].topic)-recordOverhead {
+	p.batch.EachSize(from, func(i, size int) {
+		if size > p.largest(p.batch.Topic(i))-recordOverhead {
 			largest = max(largest, size)
 		}
 	})
@@ -124,18 +110,15 @@ func (p *Publisher) limit(small *smallTopic, err error) error {
 	_, fits := p.owners[small.topic] // of tables, messages and events
 	have, known := p.limits[small.topic]
 	if !fits && small.topic != p.topics.deadLetter || small.bytes < leastLimit || known && small.bytes >= have.bytes {
-		return &Halt{ErrRecordTooLarge, err.Error(), "run " + p.cfg.alterTopic(small.topic, fmt.Sprintf("max.message.bytes=%d", int(p.cfg.MaxRecordBytes)+batchHeader))}
+		return &Halt{ErrRecordTooLarge, err.Error(), small.repair}
 	}
 	p.limits[small.topic] = topicLimit{small.bytes, p.now().Add(limitKept)}
 	return err
 }
 
 // keyAt returns a copy of the beginning of the key of the record behind a place; nil for none.
-func (b *Batch) keyAt(from place) []byte {
-	if from.entries >= len(b.entries) {
-		return nil
-	}
-	return slices.Clone(cut(b.slice(b.entries[from.entries].key), maxToldKeyBytes))
+func keyAt(b *Batch, from Cursor) []byte {
+	return slices.Clone(cut(b.KeyAt(from), maxToldKeyBytes))
 }
 
 // leftOut is a column whose value is not in the row's record.
@@ -144,16 +127,9 @@ type leftOut struct {
 	Bytes  uint64 `json:"bytes"`
 }
 
-func (b *Batch) topicAt(from place) string {
-	if from.entries >= len(b.entries) {
-		return ""
-	}
-	return b.entries[from.entries].topic
-}
-
 // appendIncomplete appends the records of a row without its longest values: the fewest that let it fit, by powers of
 // four. It returns them, none if no record can be made: then nothing is appended.
-func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start place, topic string) ([]leftOut, error) {
+func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start Cursor, topic string) ([]leftOut, error) {
 	c := &tx.Changes[i]
 	if c.Relation == nil || c.Op == outbox.Truncate {
 		return nil, nil
@@ -163,19 +139,16 @@ func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start place,
 	for longest := p.largest(topic) / 2; longest > 0; longest /= 4 {
 		var left []leftOut
 		c.Old, c.New, left = withoutLong(&whole, longest)
-		p.batch.repeat = 0
 		err := p.appendRecords(tx, i)
 		var outage interface{ Temporary() bool }
 		if errors.As(err, &outage) && outage.Temporary() {
 			return nil, err
 		}
 		if err == nil && p.tooLarge(start, c) == nil {
-			for n := start.entries; n < len(p.batch.entries); n++ {
-				p.batch.entries[n].leftOut = len(left)
-			}
+			p.batch.LeaveOut(start, len(left))
 			return left, nil
 		}
-		p.batch.cut(start)
+		p.batch.Cut(start)
 	}
 	return nil, nil
 }

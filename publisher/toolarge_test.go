@@ -87,8 +87,8 @@ func TestTooLarge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tx := &outbox.Transaction{XID: 1, CommitLSN: 0x100, EndLSN: 0x130, Changes: []outbox.Change{c.change, row(tupleOf("8", "small", "b", "m"))}}
-			p := newPublisher(Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter}.withDefaults(), nil, nil, valuesFormat{})
-			p.source, p.batch = &simSource{}, newBatch("7300", "pgtee", Normalised)
+			p := newPublisher(Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter}.WithDefaults(), nil, nil, valuesFormat{})
+			p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
 			p.copier = p.newCopier(nil)
 			if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 				t.Fatal(err)
@@ -122,8 +122,8 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("the pieces hold %d bytes, want %d", len(whole), len(c.whole))
 			}
 			records = records[letter.Pieces:]
-			if len(records) != 3 || p.batch.deadLetters != 1 || string(records[1].Key) != "8" {
-				t.Errorf("%d records, %d dead letters", len(records), p.batch.deadLetters)
+			if len(records) != 3 || p.batch.DeadLetters != 1 || string(records[1].Key) != "8" {
+				t.Errorf("%d records, %d dead letters", len(records), p.batch.DeadLetters)
 			}
 			if fmt.Sprint(tx.Changes[0]) != fmt.Sprint(c.change) {
 				t.Error("the transaction has changed")
@@ -140,8 +140,8 @@ func TestTooLarge(t *testing.T) {
 // A row that a snapshot has read comes under the same policy, and keeps its event id.
 func TestTooLargeRowOfASnapshot(t *testing.T) {
 	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}
-	p := newPublisher(cfg.withDefaults(), nil, nil, valuesFormat{})
-	p.source, p.batch = &simSource{}, newBatch("7300", "pgtee", Normalised)
+	p := newPublisher(cfg.WithDefaults(), nil, nil, valuesFormat{})
+	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
 	p.copier.request(Copy{ID: "c"})
 	rows := p.beginRows(t.Context(), &heldChunk{Chunk: &outbox.Chunk{Table: 1}, pass: &tablePass{}}, docs('d'))
 	lacking := append(tupleOf("8", "b", "m"), pgoutput.Unchanged)

@@ -1,12 +1,10 @@
 package publisher
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -43,85 +41,6 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	}
 	s.known[name] = settings
 	return name
-}
-
-// claimTopics gives the tables that are there their topics before anything is published: which of two tables has the topic
-// that both would have does not depend on which one is written first. It is the older one, save where a topic of its own
-// says otherwise.
-func (p *Publisher) claimTopics(ctx context.Context) error {
-	if p.cfg.Tables == nil {
-		return nil
-	}
-	list, err := p.cfg.Tables(ctx)
-	if err != nil {
-		return err
-	}
-	byTopic := map[string][]*pgoutput.Relation{}
-	for _, t := range list {
-		r := &pgoutput.Relation{OID: t.OID, Schema: t.Schema, Name: t.Name}
-		merged := p.cfg.Shape.merge(r)
-		if !p.cfg.Shape.Includes(t.Schema, t.Name) || merged.Shared || matchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
-			continue
-		}
-		topic := p.cfg.Shape.topic(r, &merged)
-		byTopic[topic] = append(byTopic[topic], r)
-	}
-	for _, topic := range slices.Sorted(maps.Keys(byTopic)) {
-		tables := byTopic[topic]
-		if err := p.ownTopicsLast(ctx, topic, tables); err != nil {
-			return err
-		}
-		for _, r := range tables {
-			if err := p.claimTopic(r); err != nil {
-				return err
-			}
-		}
-	}
-	p.cfg.Tables = nil
-	return nil
-}
-
-// ownTopicsLast puts the tables that had a topic of their own before behind those that did not.
-func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*pgoutput.Relation) error {
-	log, shared := p.log.(Neighbours)
-	if len(tables) < 2 || !shared {
-		return nil
-	}
-	own := func(r *pgoutput.Relation) string { return ownTopic(topic, r.Schema+"."+r.Name, 1) }
-	names := make([]string, len(tables))
-	for i, r := range tables {
-		names[i] = own(r)
-	}
-	there, err := log.Find(ctx, names...)
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(tables, func(a, b *pgoutput.Relation) int {
-		switch {
-		case there[own(a)] == there[own(b)]:
-			return 0
-		case there[own(a)]:
-			return 1
-		}
-		return -1
-	})
-	return nil
-}
-
-// claimTopic makes a table the owner of its topic, of another one if somebody else has that.
-func (p *Publisher) claimTopic(r *pgoutput.Relation) error {
-	for {
-		merged := p.cfg.Shape.merge(r)
-		topic := p.cfg.Shape.topic(r, &merged)
-		have, taken := p.owners[topic]
-		if mine := (owner{"table " + r.Schema + "." + r.Name, r}); !taken || have.is(mine) {
-			p.owners[topic] = mine
-			return nil
-		}
-		if err := p.cfg.Shape.Rename(r, fmt.Errorf("it is that of %s", have.name)); err != nil {
-			return err
-		}
-	}
 }
 
 // unfit says why a name can be that of no table's topic; nil if it can.
@@ -166,9 +85,6 @@ func ownTopic(plain, table string, n int) string {
 	plain = strings.TrimLeft(plain, "_") // names that begin with them are Kafka's own
 	return plain[:min(len(plain), maxTopicBytes-9)] + "-" + hex.EncodeToString(sum[:4])
 }
-
-// maxTopicBytes is the longest name that Kafka takes.
-const maxTopicBytes = 249
 
 // reserved says whether a topic is for something else than the rows of a table.
 func (s *Shape) reserved(topic string) bool {

@@ -9,12 +9,6 @@ import (
 )
 
 const (
-	// TraceparentHeader names the header of a row's record that holds the trace context of the statement that wrote
-	// it (W3C Trace Context, version 00), as sqlcommenter puts it into a comment of the SQL.
-	TraceparentHeader = "traceparent"
-	// TracestateHeader names the header of what belongs to it.
-	TracestateHeader = "tracestate"
-
 	traceparentBytes   = 55 // 00-<32 digits>-<16 digits>-<2 digits>
 	maxTracestateBytes = 512
 

@@ -3,14 +3,8 @@ package publisher
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/pgtee/pgtee/outbox"
 )
@@ -21,6 +15,16 @@ type trail struct {
 	whole bool // the topic reaches back to that position
 	of    map[trailed]tables
 }
+
+// Trails is a Log that can be read back: from its end to a transaction that ends at or before a position.
+type Trails interface {
+	Trail(ctx context.Context, back outbox.LSN) (*trail, error)
+}
+
+func newTrail() *trail { return &trail{whole: true, of: map[trailed]tables{}} }
+
+// full says whether the trail has no room for more. Then it does not reach back.
+func (t *trail) full() bool { return len(t.of) > maxTrail }
 
 // trailed names a transaction as no other history can.
 type trailed struct {
@@ -37,9 +41,6 @@ type tables struct {
 
 // maxTrail bounds the memory of a trail: 100 MB or so. What is behind that many transactions cannot be told apart.
 const maxTrail = 1 << 19
-
-// trailTimeout bounds the time that reading it takes.
-const trailTimeout = 5 * time.Minute
 
 func trailedOf(tx *outbox.Transaction) trailed {
 	return trailed{tx.EndLSN, tx.XID, tx.CommitTime.UnixMicro()}
@@ -88,53 +89,4 @@ func (t *trail) add(value []byte, database string) outbox.LSN {
 	}
 	t.of[trailed{record.End, record.XID, record.Time.UnixMicro()}] = changed
 	return record.End
-}
-
-// trail reads the audit topic from its end back to a transaction that ends at or before a position.
-func (l *kafkaLog) trail(ctx context.Context, back outbox.LSN) (*trail, error) {
-	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
-	defer cancel()
-	t := &trail{whole: true, of: map[trailed]tables{}}
-	topic := l.topics.audit
-	details, err := kadm.NewClient(l.client).ListTopics(ctx, topic)
-	if err != nil {
-		return nil, fmt.Errorf("look for %s: %w", topic, err)
-	}
-	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
-		return &trail{}, nil
-	}
-	for _, partition := range details[topic].Partitions.Sorted() {
-		r := tailReader{client: l.client, topic: topic, partition: partition.Partition}
-		if err := r.locate(ctx); err != nil {
-			return nil, fmt.Errorf("locate %s: %w", topic, err)
-		}
-		if err := t.read(ctx, &r, back, l.cfg.Database); err != nil {
-			return nil, fmt.Errorf("read %s: %w", topic, err)
-		}
-	}
-	return t, nil
-}
-
-// read reads one partition, whose transactions stand in commit order: window by window, from its end.
-func (t *trail) read(ctx context.Context, r *tailReader, back outbox.LSN, database string) error {
-	window := int64(firstWindow)
-	for to := r.end; ; window *= 2 {
-		if to == r.start {
-			t.whole = t.whole && r.start == 0
-			return nil
-		}
-		if len(t.of) > maxTrail {
-			t.whole = false
-			return nil
-		}
-		from, reached := max(r.start, to-window), false
-		err := r.each(ctx, from, to, func(record *kgo.Record) {
-			end := t.add(record.Value, database)
-			reached = reached || end != 0 && end <= back
-		})
-		if err != nil || reached {
-			return err
-		}
-		to = from
-	}
 }

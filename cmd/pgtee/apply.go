@@ -49,11 +49,11 @@ func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, e
 	if err != nil {
 		return config, usage(err)
 	}
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return config, err
 	}
-	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
+	config.Brokers, config.KafkaOptions = cluster.brokers, cluster.options
 	return config, nil
 }
 

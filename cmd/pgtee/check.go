@@ -26,7 +26,7 @@ func (c *checkCommand) Run(ctx context.Context, term terminal) error {
 
 // checkKafka tells which topics may lose what they have confirmed.
 func (c *checkCommand) checkKafka(ctx context.Context, term terminal) error {
-	kafka, err := kafkaFlags{c.Kafka, c.topicFlags}.openAndPing(ctx)
+	cluster, err := kafkaFlags{c.Kafka, c.topicFlags}.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
@@ -35,13 +35,13 @@ func (c *checkCommand) checkKafka(ctx context.Context, term terminal) error {
 		return err
 	}
 	for _, s := range sources {
-		weak, topics, err := publisher.WeakTopics(ctx, s.publisherConfig(kafka))
+		weak, topics, err := publisher.WeakTopics(ctx, s.publisherConfig(cluster))
 		if err != nil {
 			return usage(fmt.Errorf("topics of %s: %w", s.prefix, err))
 		}
 		var report outbox.Report
 		for _, t := range weak {
-			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "topic " + t.Name + " has " + t.Why + ": Kafka may lose what it has confirmed", Repair: s.publisherConfig(kafka).RepairDurable(t.Name)})
+			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "topic " + t.Name + " has " + t.Why + ": Kafka may lose what it has confirmed", Repair: s.publisherConfig(cluster).RepairDurable(t.Name)})
 		}
 		if topics == 0 {
 			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "there are no topics " + s.prefix + ".* yet", Repair: "check again when the publisher has started"})

@@ -38,7 +38,7 @@ func (d *demo) openPublisher(ctx context.Context) error {
 	if err := flags.validate([]source{database}, d.textFlags); err != nil {
 		return err
 	}
-	d.publishers, err = flags.open(ctx, []source{database}, kafka{brokers: d.brokers()}, d.textFlags, keys, d.log)
+	d.publishers, err = flags.open(ctx, []source{database}, cluster{brokers: d.brokers()}, d.textFlags, keys, d.log)
 	return err
 }
 

@@ -110,18 +110,18 @@ func (f topicFlags) secret() (string, error) {
 }
 
 // kafka is how to reach the brokers.
-type kafka struct {
+type cluster struct {
 	brokers []string
 	options []kgo.Opt
 }
 
-func (f kafkaFlags) open() (kafka, error) {
+func (f kafkaFlags) open() (cluster, error) {
 	options, err := f.options()
-	return kafka{f.Kafka, options}, err
+	return cluster{f.Kafka, options}, err
 }
 
 // ping asks the brokers for a sign of life.
-func (k kafka) ping(ctx context.Context) error {
+func (k cluster) ping(ctx context.Context) error {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DialTimeout(5 * time.Second), kgo.RetryTimeout(10 * time.Second)}, k.options...)...)
 	if err != nil {
 		return fmt.Errorf("--kafka: %w: want HOST:PORT,…", err)
@@ -136,7 +136,7 @@ func (k kafka) ping(ctx context.Context) error {
 }
 
 // openAndPing is for those who can do nothing without Kafka.
-func (f kafkaFlags) openAndPing(ctx context.Context) (kafka, error) {
+func (f kafkaFlags) openAndPing(ctx context.Context) (cluster, error) {
 	k, err := f.open()
 	if err == nil {
 		err = k.ping(ctx)

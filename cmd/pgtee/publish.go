@@ -65,7 +65,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.validate(sources, c.textFlags); err != nil {
 		return usage(err)
 	}
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 			return p.outlive(ctx, "this process stays to drop the slot, should it hold back more log than --max-retained-wal allows")
 		}
 	}
-	publishers, err := open(ctx, sources, kafka, c.textFlags, keys, log)
+	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}
@@ -104,21 +104,21 @@ type databasePublisher struct {
 }
 
 // open also checks the databases, so that what a human has to repair is told at once.
-func (f publisherFlags) open(ctx context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
+func (f publisherFlags) open(ctx context.Context, sources []source, cluster cluster, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
 			return nil, usage(err)
 		}
 	}
-	return f.make(ctx, sources, kafka, text, keys, log)
+	return f.make(ctx, sources, cluster, text, keys, log)
 }
 
 // make makes the publishers, and asks nobody.
-func (f publisherFlags) make(_ context.Context, sources []source, kafka kafka, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
+func (f publisherFlags) make(_ context.Context, sources []source, cluster cluster, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	var list []databasePublisher
 	for _, s := range sources {
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
-		p, err := f.newPublisher(s, kafka, text, catalog, keys, log)
+		p, err := f.newPublisher(s, cluster, text, catalog, keys, log)
 		if err != nil {
 			return nil, usage(err)
 		}
@@ -156,7 +156,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -186,38 +186,40 @@ func (f publisherFlags) newPublisher(s source, kafka kafka, text textFlags, cata
 		return stream, nil
 	}
 	config := publisher.Config{
-		Brokers:           kafka.brokers,
-		KafkaOptions:      kafka.options,
-		Prefix:            s.prefix,
-		Slot:              s.slot,
-		Database:          s.database,
-		Partitions:        int32(f.Partitions),
-		ReplicationFactor: int16(f.Replication),
-		OnMissed:          publisher.MissedPolicy(f.OnMissed),
-		EventTables:       f.EventTable,
-		AuditEmpty:        f.AuditEmpty,
-		IdleProgress:      f.idleProgress,
-		Heartbeat:         f.Heartbeat,
-		PartAfter:         f.PartAfter,
-		MaxRecordBytes:    f.MaxRecord,
-		Delivery:          delivery,
-		TooLarge:          tooLarge,
-		RequireDurable:    f.RequireDurable,
-		Tables:            func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, s.connString) },
-		Snapshot:          f.snapshot(s, f.SourceEncoding, f.rowBytes()),
-		SignalTopic:       f.SignalTopic,
-		Shape:             shape,
-		Keys:              records.Keys,
-		Router:            records.Router,
-		SQLText:           sqlText,
-		SQLTextBytes:      f.SQLTextBytes,
-		Log:               log.Named("publisher").With(zap.String("slot", s.slot)),
+		Prefix:         s.prefix,
+		Slot:           s.slot,
+		Database:       s.database,
+		OnMissed:       publisher.MissedPolicy(f.OnMissed),
+		EventTables:    f.EventTable,
+		AuditEmpty:     f.AuditEmpty,
+		IdleProgress:   f.idleProgress,
+		Heartbeat:      f.Heartbeat,
+		PartAfter:      f.PartAfter,
+		MaxRecordBytes: f.MaxRecord,
+		TooLarge:       tooLarge,
+		Tables:         func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, s.connString) },
+		Snapshot:       f.snapshot(s, f.SourceEncoding, f.rowBytes()),
+		SignalTopic:    f.SignalTopic,
+		Shape:          shape,
+		Keys:           records.Keys,
+		Router:         records.Router,
+		SQLText:        sqlText,
+		SQLTextBytes:   f.SQLTextBytes,
+		Log:            log.Named("publisher").With(zap.String("slot", s.slot)),
 	}
 	format, err := f.format(records, config.Log)
 	if err != nil {
 		return nil, err
 	}
-	return publisher.New(config, open, format)
+	return publisher.KafkaNew(publisher.KafkaConfig{
+		Config:            config,
+		Brokers:           cluster.brokers,
+		KafkaOptions:      cluster.options,
+		Partitions:        int32(f.Partitions),
+		ReplicationFactor: int16(f.Replication),
+		Delivery:          delivery,
+		RequireDurable:    f.RequireDurable,
+	}, open, format)
 }
 
 // rowBytes is what of a row is held, above what may become a record.

@@ -27,7 +27,7 @@ func (c *repairCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (c *repairCommand) Run(ctx context.Context, term terminal) error {
 		if err := awaitSlot(ctx, s, false, log); err != nil {
 			return usage(err)
 		}
-		p, err := publisherFlags{}.newPublisher(s, kafka, textFlags{"off"}, nil, nil, log)
+		p, err := publisherFlags{}.newPublisher(s, cluster, textFlags{"off"}, nil, nil, log)
 		if err != nil {
 			return usage(err)
 		}

@@ -35,16 +35,16 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err := c.validate(sources, c.textFlags); err != nil {
 		return usage(err)
 	}
-	kafka, err := c.kafkaFlags.open()
+	cluster, err := c.kafkaFlags.open()
 	if err != nil {
 		return usage(err)
 	}
 	go func() { // clients do not wait for what Kafka says
-		if err := kafka.ping(ctx); err != nil && ctx.Err() == nil {
+		if err := cluster.ping(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
 		}
 	}()
-	publishers, err := c.publisherFlags.make(ctx, sources, kafka, c.textFlags, keys, log)
+	publishers, err := c.publisherFlags.make(ctx, sources, cluster, c.textFlags, keys, log)
 	if err != nil {
 		return err
 	}

@@ -72,16 +72,16 @@ func (c *snapshotCancel) Run(ctx context.Context, term terminal) error {
 }
 
 func (c *snapshotOf) control(ctx context.Context, term terminal, kind string) error {
-	s, kafka, err := c.open(ctx)
+	s, cluster, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	_, _, err = c.ask(ctx, term, &outbox.SignalRecord{Type: kind, Snapshot: strings.TrimSuffix(c.ID, "*")}, s, kafka)
+	_, _, err = c.ask(ctx, term, &outbox.SignalRecord{Type: kind, Snapshot: strings.TrimSuffix(c.ID, "*")}, s, cluster)
 	return err
 }
 
 func (c *snapshotStart) Run(ctx context.Context, term terminal) error {
-	s, kafka, err := c.open(ctx)
+	s, cluster, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,11 +92,11 @@ func (c *snapshotStart) Run(ctx context.Context, term terminal) error {
 	if err := c.matchTables(ctx, s); err != nil {
 		return usage(err)
 	}
-	id, before, err := c.ask(ctx, term, signal, s, kafka)
+	id, before, err := c.ask(ctx, term, signal, s, cluster)
 	if err != nil || !c.Wait {
 		return err
 	}
-	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, s, kafka) })
+	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, s, cluster) })
 }
 
 func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
@@ -104,12 +104,12 @@ func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		snapshots, err := snapshotsOf(ctx, s, kafka)
+		snapshots, err := snapshotsOf(ctx, s, cluster)
 		if err != nil {
 			return usage(fmt.Errorf("database %s: %w", s.database, err))
 		}
@@ -120,24 +120,24 @@ func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
 }
 
 // open returns the one database that a request is for.
-func (c *snapshotAsk) open(ctx context.Context) (s source, kafka kafka, err error) {
+func (c *snapshotAsk) open(ctx context.Context) (s source, cluster cluster, err error) {
 	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
 	if err != nil {
-		return s, kafka, err
+		return s, cluster, err
 	}
 	if len(sources) > 1 {
-		return s, kafka, usage(fmt.Errorf("name one database at a time in --database: a snapshot is one of it"))
+		return s, cluster, usage(fmt.Errorf("name one database at a time in --database: a snapshot is one of it"))
 	}
-	kafka, err = c.openAndPing(ctx)
-	return sources[0], kafka, err
+	cluster, err = c.openAndPing(ctx)
+	return sources[0], cluster, err
 }
 
 // ask sends a request that the publisher will understand. before is when the last snapshot of the same id has ended.
-func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, kafka kafka) (id string, before time.Time, err error) {
-	if before, err = c.known(ctx, signal, s, kafka); err != nil {
+func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, cluster cluster) (id string, before time.Time, err error) {
+	if before, err = c.known(ctx, signal, s, cluster); err != nil {
 		return "", before, usage(err)
 	}
-	if id, err = c.send(ctx, signal, s, kafka); err != nil {
+	if id, err = c.send(ctx, signal, s, cluster); err != nil {
 		return "", before, usage(fmt.Errorf("database %s: %w", s.database, err))
 	}
 	subject := signal.Type
@@ -149,11 +149,11 @@ func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.Sig
 }
 
 // send asks through the topic of signals, or else through the database.
-func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (id string, err error) {
+func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (id string, err error) {
 	if c.SignalTopic == "" {
 		return outbox.SendSignal(ctx, s.connString, signal)
 	}
-	config := s.publisherConfig(kafka)
+	config := s.publisherConfig(cluster)
 	config.SignalTopic = c.SignalTopic
 	return publisher.SendSignal(ctx, config, signal)
 }
@@ -195,9 +195,9 @@ const knownPatience = 5 * time.Second
 
 // known tells of an id that says nothing to the publisher, or something else; and when the last one has ended that had the id of
 // a new snapshot.
-func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s source, kafka kafka) (before time.Time, err error) {
+func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (before time.Time, err error) {
 	for until := time.Now().Add(knownPatience); ; {
-		snapshots, err := snapshotsOf(ctx, s, kafka)
+		snapshots, err := snapshotsOf(ctx, s, cluster)
 		if err != nil {
 			return before, err
 		}
@@ -226,8 +226,8 @@ func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s 
 }
 
 // snapshotsOf is what the progress record says; never nil.
-func snapshotsOf(ctx context.Context, s source, kafka kafka) (*publisher.Snapshots, error) {
-	position, err := publisher.LastPosition(ctx, s.publisherConfig(kafka))
+func snapshotsOf(ctx context.Context, s source, cluster cluster) (*publisher.Snapshots, error) {
+	position, err := publisher.LastPosition(ctx, s.publisherConfig(cluster))
 	if err != nil {
 		return nil, err
 	}
@@ -238,8 +238,8 @@ func snapshotsOf(ctx context.Context, s source, kafka kafka) (*publisher.Snapsho
 }
 
 // publisherConfig is enough of it to find the progress record.
-func (s source) publisherConfig(kafka kafka) publisher.Config {
-	return publisher.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: s.prefix, Database: s.database, Slot: s.slot}
+func (s source) publisherConfig(cluster cluster) publisher.KafkaConfig {
+	return publisher.KafkaConfig{Brokers: cluster.brokers, KafkaOptions: cluster.options, Config: publisher.Config{Prefix: s.prefix, Database: s.database, Slot: s.slot}}
 }
 
 // printSnapshots prints a line for each that is not finished, and for the last ones that are.

@@ -53,12 +53,12 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		report, err := statusOf(ctx, s, kafka)
+		report, err := statusOf(ctx, s, cluster)
 		if err != nil {
 			return usage(fmt.Errorf("database %s: %w", s.database, err))
 		}
@@ -74,12 +74,12 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	return nil
 }
 
-func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) {
-	position, err := publisher.LastPosition(ctx, s.publisherConfig(kafka)) // before the slot's own, which it is never behind
+func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, error) {
+	position, err := publisher.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's own, which it is never behind
 	if err != nil {
 		return statusReport{}, err
 	}
-	letters, err := publisher.DeadLetters(ctx, s.publisherConfig(kafka))
+	letters, err := publisher.DeadLetters(ctx, s.publisherConfig(cluster))
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -101,7 +101,7 @@ func statusOf(ctx context.Context, s source, kafka kafka) (statusReport, error) 
 	}
 	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
 		// A publisher may have worked between both answers. It does not now.
-		if position, err = publisher.LastPosition(ctx, s.publisherConfig(kafka)); err != nil {
+		if position, err = publisher.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
 			return statusReport{}, err
 		}
 		if err := position.CheckReach(slot.Server, slot.Acked); err != nil {

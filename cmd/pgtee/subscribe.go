@@ -21,7 +21,7 @@ type subscribeCommand struct {
 }
 
 func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
-	kafka, err := c.openAndPing(ctx)
+	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
 		return usage(errors.New("--user and --command choose transactions of the audit stream: leave --tables out"))
 	}
 	printer := subscriber.Printer{Out: term.out, JSON: c.JSON, Color: isTerminal(term.out), Audit: len(c.Tables) == 0}
-	config := subscriber.Config{Brokers: kafka.brokers, KafkaOptions: kafka.options, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
+	config := subscriber.Config{Brokers: cluster.brokers, KafkaOptions: cluster.options, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
 	return subscriber.Follow(ctx, config, func(e subscriber.Event) error {
 		if !chosen {
 			return printer.Print(e)

@@ -109,7 +109,7 @@ func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	if err != nil {
 		return effort{}, err
 	}
-	finished, err := b.awaitEnd(p, publisher.Config{Brokers: []string{b.broker.Address}, Prefix: prefix, Database: database, Slot: database})
+	finished, err := b.awaitEnd(p, publisher.KafkaConfig{Brokers: []string{b.broker.Address}, Config: publisher.Config{Prefix: prefix, Database: database, Slot: database}})
 	if err != nil {
 		return effort{}, err
 	}
@@ -120,7 +120,7 @@ func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	return e, b.forget(prefix)
 }
 
-func (b *bench) awaitEnd(p *harness.Process, config publisher.Config) (finished time.Time, err error) {
+func (b *bench) awaitEnd(p *harness.Process, config publisher.KafkaConfig) (finished time.Time, err error) {
 	err = harness.Eventually(10*time.Minute, func(ctx context.Context) error {
 		if !p.Running() {
 			return fmt.Errorf("the publisher ended: %s", p.Tail(5))

@@ -107,7 +107,7 @@ func TestTrace(t *testing.T) {
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	tx := sampleTransaction()
 	tx.Notes[0].SQL = []byte("UPDATE orders SET id = 2 /*traceparent='" + trace + "',tracestate='a%3Db'*/")
-	var batch publisher.Batch
+	batch := testBatch()
 	if err := encodeAll(newSampleEncoder(), &batch, tx); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestTrace(t *testing.T) {
 func TestOptions(t *testing.T) {
 	tx := sampleTransaction()
 	encoder := New(Config{NoTombstones: true, Skip: SkipTruncate})
-	var batch publisher.Batch
+	batch := testBatch()
 	for i := range tx.Changes {
 		if err := encoder.Append(&batch, tx, i); err != nil {
 			t.Fatal(err)
@@ -185,7 +185,7 @@ func TestUnchanged(t *testing.T) {
 		`"after":{"id":1,"customer":"Zoë \"Z\"","total":`:                    {New: row, OldKind: 'O', Old: order("1")},
 	} {
 		c.Op, c.Relation, c.Note = outbox.Update, orders, -1
-		var batch publisher.Batch
+		batch := testBatch()
 		if err := newSampleEncoder().Append(&batch, &outbox.Transaction{Changes: []outbox.Change{c}}, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func BenchmarkRekey(b *testing.B)  { benchmarkAppend(b, 2) }
 
 func benchmarkAppend(b *testing.B, i int) {
 	tx, encoder := sampleTransaction(), newSampleEncoder()
-	var batch publisher.Batch
+	batch := testBatch()
 	batch.Begin(tx)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -214,7 +214,7 @@ func benchmarkAppend(b *testing.B, i int) {
 // TestAllocations: none per row once the buffers have grown.
 func TestAllocations(t *testing.T) {
 	tx, encoder := sampleTransaction(), newSampleEncoder()
-	var batch publisher.Batch
+	batch := testBatch()
 	batch.Begin(tx)
 	allocations := testing.AllocsPerRun(100, func() {
 		batch.Reset()
@@ -234,7 +234,7 @@ func TestCountedOnce(t *testing.T) {
 	config := sampleConfig()
 	config.TransactionMetadata = true
 	encode := func(times int) string {
-		e, b, tx := New(config), &publisher.Batch{}, sampleTransaction()
+		e, b, tx := New(config), &publisher.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}, sampleTransaction()
 		if err := e.Begin(b, tx); err != nil {
 			t.Fatal(err)
 		}
@@ -259,4 +259,9 @@ func TestCountedOnce(t *testing.T) {
 	if again := encode(3); again != once || !strings.Contains(once, `"event_count":7`) {
 		t.Errorf("encoded once:\n%s\nencoded again:\n%s", once, again)
 	}
+}
+
+// testBatch knows who wrote what.
+func testBatch() publisher.Batch {
+	return publisher.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}
 }

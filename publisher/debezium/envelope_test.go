@@ -47,7 +47,7 @@ func (upperFraming) Append(dst []byte, _ publisher.Part, _ string, schema *publi
 
 // sampleRecords encodes the sample transaction and prints its records.
 func sampleRecords(t *testing.T, e *Encoder) []byte {
-	var batch publisher.Batch
+	batch := testBatch()
 	if err := encodeAll(e, &batch, sampleTransaction()); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestCapturedPayloads(t *testing.T) {
 				config := file.config(t)
 				config.Framing, config.Envelope, config.Unknown, config.Outboxes = framing, Change, unknown, nil
 				encoder := New(config)
-				var batch publisher.Batch
+				batch := testBatch()
 				for _, tx := range file.transactions(t) {
 					batch.Reset()
 					if err := encodeAll(encoder, &batch, tx); err != nil {

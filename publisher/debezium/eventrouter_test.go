@@ -41,7 +41,7 @@ func routed(t *testing.T, config Config, op outbox.Op, options []string, values 
 		c.OldKind, c.Old, c.New = 'K', c.New, nil
 	}
 	tx := &outbox.Transaction{XID: 7, EndLSN: 9, Changes: []outbox.Change{c}}
-	var b publisher.Batch
+	b := testBatch()
 	b.Begin(tx)
 	b.At(tx, 0)
 	if err := New(config).Append(&b, tx, 0); err != nil {

@@ -246,7 +246,7 @@ func dropEmpty(records map[string][]line) map[string][]line {
 func (f *captured) encoded(t *testing.T, heartbeats int) map[string][]line {
 	encoder, volatile := New(f.config(t)), f.volatile()
 	records := map[string][]line{}
-	var batch publisher.Batch
+	batch := testBatch()
 	keep := func(err error) {
 		if err != nil {
 			t.Fatal(err)

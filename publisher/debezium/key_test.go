@@ -104,7 +104,7 @@ func TestOldRowsOfPartitions(t *testing.T) {
 			config.Framing = unframed{}
 		}
 		test.change.Relation, test.change.Note = test.relation, -1
-		var b publisher.Batch
+		b := testBatch()
 		tx := &outbox.Transaction{Changes: []outbox.Change{test.change}}
 		b.Begin(tx)
 		if err := New(config).Append(&b, tx, 0); err != nil {

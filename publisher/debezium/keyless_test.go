@@ -35,7 +35,7 @@ func TestTruncateGoesEverywhere(t *testing.T) {
 		}{{0, outbox.NoMark, 1}, {SkipTruncate, outbox.NoMark, 0}, {SkipTruncate, outbox.MarkIncremental, 1}} {
 			e := New(Config{Prefix: "shop", Envelope: envelope, Skip: test.skip})
 			tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Truncate, Note: -1, Relation: outboxRelation, Mark: test.mark}}}
-			var b publisher.Batch
+			b := testBatch()
 			b.Begin(tx)
 			b.At(tx, 0)
 			if err := e.Append(&b, tx, 0); err != nil {
@@ -55,7 +55,7 @@ func TestOutboxTableInASchemaNamedOutbox(t *testing.T) {
 	tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: &events, New: tuple("1", "order", "o-1", "Created", `{"a":1}`, isNull, isNull)}}}
 	for table, want := range map[string]string{"outbox.events": "outbox.event.order", "other.events": "shop.outbox.events"} {
 		e := New(Config{Prefix: "shop", Outboxes: []OutboxTable{NewOutboxTable(table)}})
-		var b publisher.Batch
+		b := testBatch()
 		b.Begin(tx)
 		b.At(tx, 0)
 		if err := e.Append(&b, tx, 0); err != nil {
@@ -76,7 +76,7 @@ func TestRenamedTopicIsPlannedAgain(t *testing.T) {
 	e := New(Config{Prefix: "shop", Shape: shape})
 	relation := &pgoutput.Relation{OID: 9, Schema: "public", Name: "t", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: 23, TypeMod: -1, Key: true}}}
 	tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: relation, New: tuple("1")}}}
-	var b publisher.Batch
+	b := testBatch()
 	b.Begin(tx)
 	for range 2 {
 		b.At(tx, 0)

@@ -51,7 +51,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 			}
 			c.change.Note = -1
 			tx := &outbox.Transaction{XID: 751, CommitLSN: 1234, Changes: []outbox.Change{c.change}}
-			var batch publisher.Batch
+			batch := testBatch()
 			err = New(Config{Prefix: "shop", Shape: shape}).Append(&batch, tx, 0)
 			if c.want == nil {
 				if err != nil {

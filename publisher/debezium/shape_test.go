@@ -41,7 +41,7 @@ func recordsOf(t *testing.T, e *Encoder, transactions []*outbox.Transaction, alt
 	t.Helper()
 	var all bytes.Buffer
 	for _, tx := range transactions {
-		var batch publisher.Batch
+		batch := testBatch()
 		changed := *tx
 		changed.Changes = append([]outbox.Change{}, tx.Changes...)
 		for i := range changed.Changes {
@@ -182,7 +182,7 @@ var (
 // summaryOf encodes one change and tells op, key, before and after of its records.
 func summaryOf(t *testing.T, e *Encoder, c outbox.Change) string {
 	t.Helper()
-	var batch publisher.Batch
+	batch := testBatch()
 	c.Note = -1
 	tx := &outbox.Transaction{XID: 1, EndLSN: 2, Changes: []outbox.Change{c}}
 	if err := e.Append(&batch, tx, 0); err != nil {
@@ -331,7 +331,7 @@ func TestShapedAllocations(t *testing.T) {
 		Tables: []publisher.TableConfig{{Match: "public.orders", Where: "customer <> 'x' OR id > 0", ExcludeColumns: []string{"tags"},
 			Masks: []publisher.MaskConfig{{Column: "customer", Kind: publisher.Hash}, {Column: "total", Length: 3}}}},
 	})
-	var batch publisher.Batch
+	batch := testBatch()
 	batch.Begin(tx)
 	allocations := testing.AllocsPerRun(100, func() {
 		batch.Reset()

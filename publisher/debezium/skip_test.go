@@ -8,7 +8,6 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
 )
 
 func TestParseOperations(t *testing.T) {
@@ -55,7 +54,7 @@ func TestSkippedRecords(t *testing.T) {
 	} {
 		test.config.TransactionMetadata = true
 		encoder := New(test.config)
-		var batch publisher.Batch
+		batch := testBatch()
 		if err := encodeAll(encoder, &batch, &outbox.Transaction{XID: 731, CommitTime: time.UnixMicro(1), Changes: changes}); err != nil {
 			t.Fatal(err)
 		}

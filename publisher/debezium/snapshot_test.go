@@ -9,7 +9,6 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
 )
 
 // What Debezium's source block says of a row that a snapshot has read.
@@ -27,7 +26,7 @@ func TestSnapshotSource(t *testing.T) {
 		if mark == outbox.MarkIncremental {
 			tx.XID = 0
 		}
-		var b publisher.Batch
+		b := testBatch()
 		e := New(Config{Prefix: "p", Database: "d", TransactionMetadata: true})
 		if err := e.Append(&b, tx, 0); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -32,7 +31,7 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 		}
 		c.turn(next.EndLSN)
 	}
-	next.Snapshots = c.state.orNil()
+	next.Snapshots = c.State()
 	p.stats.snapshot(c.stats())
 	return next, nil
 }
@@ -40,17 +39,18 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 // appendChunk appends the rows of a chunk that the stream has not overtaken.
 func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
 	c := p.copier
-	what, relation := c.overlay.judge(chunk.Chunk)
+	what, relation := c.Judge(chunk)
 	if what == readChunkAgain {
 		c.again(chunk.Table)
 		return nil
 	}
 	rows := p.beginRows(ctx, chunk, relation)
-	if err := rows.bind(chunk.Relation); err != nil {
+	var err error
+	if rows.filter, err = c.Filter(chunk); err != nil {
 		return err
 	}
 	if what == publishChunk {
-		if err := c.overlay.merge(chunk.Chunk, relation, rows.add); err != nil {
+		if err := c.Merge(chunk, relation, rows.add); err != nil {
 			return err
 		}
 	}
@@ -95,21 +95,8 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *p
 	return r
 }
 
-// bind makes the condition of the copy one of the table. It fitted when the chunk was read.
-func (r *chunkRows) bind(relation *pgoutput.Relation) (err error) {
-	t, known := r.copier.tables[r.chunk.Table]
-	if !known || len(r.copy.Conditions) == 0 {
-		return nil
-	}
-	r.filter, err = bindFilters(relation, r.copy.condition(r.copy.nameOf(&t)))
-	return err
-}
-
 // add takes the row of that number in the chunk. One of which the condition cannot be judged is taken: its value was too long to be held.
 func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
-	if r.chunk.pass.keys != nil && !r.copier.listed(r.chunk, row) {
-		return nil
-	}
 	if r.filter != nil {
 		if truth := r.filter.Match(r.row.read(row)); truth != True && truth != Unknown {
 			return nil
@@ -124,14 +111,7 @@ func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
 
 // end appends the last row.
 func (r *chunkRows) end() error {
-	mark := outbox.MarkTrue
-	if r.copier.closes(r.copy, r.chunk) {
-		mark = outbox.MarkLastOfTable
-		if len(r.copier.todo) == 0 && len(r.copy.Working) == 1 {
-			mark = outbox.MarkLast
-		}
-	}
-	return r.flush(mark)
+	return r.flush(r.copier.LastMark(r.chunk))
 }
 
 // flush appends the row that waits, if there is one.
@@ -144,7 +124,7 @@ func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
 	r.waiting = nil
 	r.done++
 	r.id = strconv.AppendInt(r.id[:r.fixed], r.copy.RowsDone+int64(r.number), 10)
-	r.batch.atRead(r.id)
+	r.batch.AtRead(r.id)
 	if err := r.appendFitting(&r.tx, 0); err != nil {
 		return err
 	}
@@ -169,46 +149,26 @@ func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 	return outbox.MarkTrue
 }
 
-// begun says whether rows of a table were published before.
-func (c *copier) begun(work *Copy, table uint32) bool {
-	w := work.of(table)
-	return w != nil && w.Last != nil
-}
-
-// closes says whether a chunk is the last of its table.
-func (c *copier) closes(work *Copy, chunk *heldChunk) bool {
-	w := work.of(chunk.Table)
-	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
-}
-
-// orNil is what the progress record has: nothing, if there is nothing to say.
-func (s *Snapshots) orNil() *Snapshots {
-	if len(s.Copies) == 0 && len(s.Finished) == 0 && s.Signals == nil {
+// appendEmptying appends the records that empty the topics of a resync, once it is known what they are.
+func (p *Publisher) appendEmptying(next Position) error {
+	c := p.copier
+	if c.Emptying() == nil || p.goesOn {
 		return nil
 	}
-	return s
-}
-
-// stats tells of the copy at work.
-func (c *copier) stats() SnapshotStats {
 	work := c.current()
-	if work == nil {
-		if len(c.state.Copies) > 0 {
-			return SnapshotStats{State: "paused", ID: c.state.Copies[0].ID}
+	tx := outbox.Transaction{CommitLSN: next.EndLSN, EndLSN: next.EndLSN, CommitTime: p.now(), Changes: make([]outbox.Change, 1)}
+	p.batch.Begin(&tx)
+	for _, relation := range c.Emptying() {
+		tx.Changes[0] = outbox.Change{Op: outbox.Truncate, Note: -1, LSN: next.EndLSN, Relation: relation, Mark: outbox.MarkIncremental}
+		p.batch.AtRead(strconv.AppendUint([]byte("snapshot."+work.ID+".t"), uint64(relation.OID), 10))
+		first := p.batch.Len()
+		if err := p.appendFitting(&tx, 0); err != nil {
+			return fmt.Errorf("empty the topic of table %s.%s: %w", relation.Schema, relation.Name, err)
 		}
-		return SnapshotStats{}
-	}
-	s := SnapshotStats{
-		State: "copying", ID: work.ID, Waiting: cmp.Or(c.why, work.Waiting), TablesDone: work.TablesDone, TablesTotal: work.TablesTotal,
-		RowsDone: work.RowsDone, RowsEstimated: work.RowsEstimated, Chunks: work.Chunks, Since: work.Requested,
-	}
-	for _, w := range work.Working {
-		if t, known := c.tables[w.OID]; known {
-			s.Table = t.Schema + "." + t.Name
+		for i := first; i < p.batch.Len(); i++ {
+			p.batch.Header(ResyncHeader, []byte(work.ID))
 		}
 	}
-	if c.why != "" || work.Waiting != "" && len(c.passes) == 0 {
-		s.State = "waiting"
-	}
-	return s
+	c.Emptied()
+	return nil
 }

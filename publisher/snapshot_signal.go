@@ -5,35 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"github.com/pgtee/pgtee/outbox"
 )
-
-// signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it, and what waits for the
-// snapshot finds it among those that ended.
-func (p *Publisher) signal(s *outbox.SignalRecord) error {
-	if s.Missed() {
-		resync, err := p.tellMissed(s)
-		if err != nil || !resync {
-			return err
-		}
-	}
-	why := s.Refused
-	if why == "" {
-		why = p.copier.obey(s)
-	}
-	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
-	if why != "" {
-		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
-		if asksForRows(s) && s.ID != "" && !p.copier.knows(s.ID) {
-			p.copier.remember(FinishedCopy{ID: s.ID, Stopped: true, Why: why})
-		}
-		return nil
-	}
-	p.cfg.Log.Info("signal", fields...)
-	return nil
-}
 
 func asksForRows(s *outbox.SignalRecord) bool {
 	return s.Type == outbox.ExecuteSnapshot || s.Type == outbox.Resync
@@ -41,7 +14,7 @@ func asksForRows(s *outbox.SignalRecord) bool {
 
 // obey changes the copies as a signal asks, and returns why it cannot, "" if it can.
 func (c *copier) obey(s *outbox.SignalRecord) (why string) {
-	if c.cfg.Snapshot.Open == nil {
+	if c.cfg.Open == nil {
 		return "this publisher takes no snapshots"
 	}
 	if asksForRows(s) {

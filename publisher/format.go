@@ -3,7 +3,6 @@ package publisher
 import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Record is one Kafka record on its way. Key and Value are slices of the Batch's buffer; nil means null.
@@ -16,8 +15,11 @@ type Record struct {
 	Everywhere bool // in each partition of the topic, where its event id ends in the number of the partition, save for 0
 }
 
-// Header is a Kafka record header: Key string, Value []byte.
-type Header = kgo.RecordHeader
+// Header is a header of a Kafka record.
+type Header struct {
+	Key   string
+	Value []byte // nil: null
+}
 
 // Format turns the changes of a transaction into records. It never skips: what it cannot encode is
 // an error, and the publisher stops. It is used by one goroutine at a time.
@@ -41,4 +43,11 @@ type Format interface {
 type StandInKeys interface {
 	// AppendStandInKey appends the key of the record with that event id, which no other record has.
 	AppendStandInKey(dst []byte, eventID []byte) ([]byte, error)
+}
+
+// Heartbeats is a Format that has a record for "the publisher is alive", which tells consumers of quiet tables
+// that nothing is missing.
+type Heartbeats interface {
+	// AppendHeartbeat appends the record with AddWithoutID: it belongs to no transaction.
+	AppendHeartbeat(b *Batch) error
 }

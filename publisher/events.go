@@ -1,0 +1,50 @@
+package publisher
+
+import (
+	"slices"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// appendEvent appends the record of an event that pgtee.publish() wrote.
+func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
+	b, e := p.batch, tx.Changes[i].Event
+	key, value := Null, Null
+	if e.Key != nil {
+		key = len(b.Buf)
+		b.Buf = append(b.Buf, e.Key...)
+	}
+	if e.Payload != nil {
+		value = len(b.Buf)
+		b.Buf = append(b.Buf, e.Payload...)
+	}
+	topic, why := p.cfg.Router.Topic(e.Topic)
+	if why != nil {
+		topic = p.cfg.Router.Refused()
+	}
+	b.AddEvent(topic, key, value)
+	b.Header(EventSourceHeader, appendEventSource(nil, b.AppendPgtee(nil, tx, i), e.User))
+	own := func(h outbox.EventHeader) bool { return h.Name == TraceparentHeader }
+	if !slices.ContainsFunc(e.Headers, own) {
+		b.AddTrace(tx, i)
+	}
+	for _, h := range e.Headers {
+		b.Header(h.Name, h.Value)
+	}
+	if why != nil {
+		b.Refuse(b.Len()-1, topic, e.Topic, why)
+	}
+}
+
+// maxEventSourceBytes leaves room in a record of Kafka's default size beside the longest event.
+const maxEventSourceBytes = 64 << 10
+
+// appendEventSource appends a pgtee block with the user in front of its fields; without the block if
+// --sql-text-bytes lets that be longer than an event leaves room for.
+func appendEventSource(dst, block []byte, user string) []byte {
+	dst = AppendJSONString(append(dst, `{"user":`...), user)
+	if len(block) > maxEventSourceBytes {
+		return append(dst, '}')
+	}
+	return append(append(dst, ','), block[1:]...)
+}

@@ -1,0 +1,133 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// owners knows, by topic, which table (or kind of message) is published to it.
+type owners map[string]owner
+
+type owner struct {
+	name     string
+	relation *pgoutput.Relation // of its last record: most need no comparison of names
+}
+
+// claim returns an error for a record of the batch, from the given one on, whose topic another table has, unless the shape
+// lets them share it. Events share their topics, and are refused in that of a table.
+func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router *Router) *unusableTopic {
+	for i := from; i < b.Len(); i++ {
+		topic, event := b.Topic(i), b.IsEvent(i)
+		have, known := o[topic]
+		switch {
+		case event && known && have.name != eventsOwner:
+			b.Refuse(i, router.Refused(), topic, fmt.Errorf("the topic of %s", have.name))
+			continue
+		case event && !known && len(o) < maxKnownTopics:
+			o[topic] = owner{name: eventsOwner}
+			continue
+		case event:
+			continue
+		case known && c.Relation != nil && have.relation == c.Relation:
+			continue
+		}
+		next := owner{sourceName(c), c.Relation}
+		if known && !have.is(next) && !(c.Relation != nil && shape.TopicSettings(topic).Shared) {
+			return &unusableTopic{topic: topic, why: fmt.Errorf("it is that of %s", have.name)}
+		}
+		o[topic] = next
+	}
+	return nil
+}
+
+// eventsOwner owns the topics of the application's events.
+const eventsOwner = "events of the application"
+
+// is says whether two owners are the same one: a table that was renamed is.
+func (o owner) is(other owner) bool {
+	return o.name == other.name || o.relation != nil && other.relation != nil && o.relation.OID != 0 && o.relation.OID == other.relation.OID
+}
+
+// claimTopics gives the tables that are there their topics before anything is published: which of two tables has the topic
+// that both would have does not depend on which one is written first. It is the older one, save where a topic of its own
+// says otherwise.
+func (p *Publisher) claimTopics(ctx context.Context) error {
+	if p.cfg.Tables == nil {
+		return nil
+	}
+	list, err := p.cfg.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	byTopic := map[string][]*pgoutput.Relation{}
+	for _, t := range list {
+		r := &pgoutput.Relation{OID: t.OID, Schema: t.Schema, Name: t.Name}
+		merged := p.cfg.Shape.merge(r)
+		if !p.cfg.Shape.Includes(t.Schema, t.Name) || merged.Shared || matchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
+			continue
+		}
+		topic := p.cfg.Shape.topic(r, &merged)
+		byTopic[topic] = append(byTopic[topic], r)
+	}
+	for _, topic := range slices.Sorted(maps.Keys(byTopic)) {
+		tables := byTopic[topic]
+		if err := p.ownTopicsLast(ctx, topic, tables); err != nil {
+			return err
+		}
+		for _, r := range tables {
+			if err := p.claimTopic(r); err != nil {
+				return err
+			}
+		}
+	}
+	p.cfg.Tables = nil
+	return nil
+}
+
+// ownTopicsLast puts the tables that had a topic of their own before behind those that did not.
+func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*pgoutput.Relation) error {
+	log, shared := p.log.(Neighbours)
+	if len(tables) < 2 || !shared {
+		return nil
+	}
+	own := func(r *pgoutput.Relation) string { return ownTopic(topic, r.Schema+"."+r.Name, 1) }
+	names := make([]string, len(tables))
+	for i, r := range tables {
+		names[i] = own(r)
+	}
+	there, err := log.Find(ctx, names...)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(tables, func(a, b *pgoutput.Relation) int {
+		switch {
+		case there[own(a)] == there[own(b)]:
+			return 0
+		case there[own(a)]:
+			return 1
+		}
+		return -1
+	})
+	return nil
+}
+
+// claimTopic makes a table the owner of its topic, of another one if somebody else has that.
+func (p *Publisher) claimTopic(r *pgoutput.Relation) error {
+	for {
+		merged := p.cfg.Shape.merge(r)
+		topic := p.cfg.Shape.topic(r, &merged)
+		have, taken := p.owners[topic]
+		if mine := (owner{"table " + r.Schema + "." + r.Name, r}); !taken || have.is(mine) {
+			p.owners[topic] = mine
+			return nil
+		}
+		if err := p.cfg.Shape.Rename(r, fmt.Errorf("it is that of %s", have.name)); err != nil {
+			return err
+		}
+	}
+}
