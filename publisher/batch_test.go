@@ -133,17 +133,3 @@ func TestJSONTimeAndHex(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
-
-// TestNotesOfAGiantAreForgotten: their texts are no memory that is kept for the next transaction.
-func TestNotesOfAGiantAreForgotten(t *testing.T) {
-	giant := &outbox.Transaction{Notes: make([]outbox.Note, 9)}
-	for i := range giant.Notes {
-		giant.Notes[i].SQL = []byte("INSERT INTO t VALUES ('" + strings.Repeat("a", maxKeptBytes/8) + "')")
-	}
-	n := notes{text: Full}
-	n.Begin(giant)
-	n.Begin(&outbox.Transaction{})
-	if cap(n.sql) > maxKeptBytes {
-		t.Errorf("%d bytes are kept", cap(n.sql))
-	}
-}

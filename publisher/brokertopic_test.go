@@ -23,7 +23,7 @@ import (
 // publishAll runs a publisher until Kafka holds the transactions, and returns it, or the error that stops it.
 func publishAll(t *testing.T, cfg KafkaConfig, format Format, transactions ...*outbox.Transaction) (*Publisher, error) {
 	t.Helper()
-	return publishSource(t, cfg, format, listOf(transactions...), transactions[len(transactions)-1].EndLSN)
+	return publishSource(t, cfg, format, queueOf(transactions...), transactions[len(transactions)-1].EndLSN)
 }
 
 func openOf(source Source) func(context.Context) (Source, error) {
@@ -32,7 +32,10 @@ func openOf(source Source) func(context.Context) (Source, error) {
 
 func publishSource(t *testing.T, cfg KafkaConfig, format Format, source Source, last outbox.LSN) (*Publisher, error) {
 	t.Helper()
-	p := newPublisher(cfg.Config, openOf(source), newKafkaLog(cfg), format)
+	p, err := New(cfg.Config, openOf(source), newKafkaLog(cfg), format)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -63,7 +66,7 @@ func mustCreate(t *testing.T, brokers []string, topic string, partitions int32, 
 }
 
 // keylessFormat has a record without a key for each change; that of TRUNCATE goes everywhere.
-type keylessFormat struct{ tableFormat }
+type keylessFormat struct{ blockFormat }
 
 func (keylessFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 	from := len(b.Buf)
@@ -78,7 +81,7 @@ func (keylessFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
 func docsChange(end outbox.LSN, ops ...outbox.Op) *outbox.Transaction {
 	tx := &outbox.Transaction{XID: 7, CommitLSN: end - 8, EndLSN: end}
 	for n, op := range ops {
-		tx.Changes = append(tx.Changes, outbox.Change{Op: op, Note: -1, Ordinal: n, Relation: docs('d')})
+		tx.Changes = append(tx.Changes, outbox.Change{Op: op, Note: -1, Ordinal: n, Relation: docsTable('d')})
 	}
 	return tx
 }
@@ -182,7 +185,7 @@ func incompressible(n int) string {
 // docsRow is a row with one long value.
 func docsRow(end outbox.LSN, body int) *outbox.Transaction {
 	tx := docsChange(end, outbox.Insert)
-	tx.Changes[0].New = tupleOf("7", "t", incompressible(body), "m")
+	tx.Changes[0].New = textTuple("7", "t", incompressible(body), "m")
 	return tx
 }
 
@@ -197,7 +200,7 @@ func TestTopicThatTakesLess(t *testing.T) {
 			prepare(cluster)
 			cfg := testCluster(cluster.ListenAddrs())
 			mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "300000"})
-			p, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 900_000), docsRow(208, 900_000), docsRow(308, 100))
+			p, err := publishAll(t, cfg, tupleFormat{}, docsRow(108, 900_000), docsRow(208, 900_000), docsRow(308, 100))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,7 +208,11 @@ func TestTopicThatTakesLess(t *testing.T) {
 			if string(rows[0].Value) != "t?m" || string(rows[1].Value) != "t?m" || len(rows[2].Value) != 102 {
 				t.Errorf("rows of %d, %d and %d bytes", len(rows[0].Value), len(rows[1].Value), len(rows[2].Value))
 			}
-			var letter deadLetter
+			var letter struct {
+				Topic  string `json:"topic"`
+				Limit  int32  `json:"limit"`
+				Pieces int    `json:"pieces"`
+			}
 			letters := committed(t, cfg.Brokers, "shop.dead-letter", 4)
 			if err := json.Unmarshal(letters[0].Value, &letter); err != nil || letter.Pieces != 1 || letter.Topic != "shop.public.docs" || letter.Limit > 300_000 && name == "told" {
 				t.Errorf("%s: %v", letters[0].Value, err)
@@ -245,8 +252,8 @@ func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
 	}
 	own := ownTopic("shop.sales.orders", "sales.orders", 1)
 	for n := range 2 {
-		cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
-		p, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, []*outbox.Transaction{row(108), row(208), row(308)}[:2+n]...)
+		cfg.Shape = shopShape(t)
+		p, err := publishAll(t, cfg, shapedTopics{shape: cfg.Shape}, []*outbox.Transaction{row(108), row(208), row(308)}[:2+n]...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +292,7 @@ func TestOwnTopicsAreNotCompacted(t *testing.T) {
 func TestTopicThatTakesHardlyAnything(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())
 	mustCreate(t, cfg.Brokers, "shop.public.docs", 1, map[string]string{"max.message.bytes": "5000"})
-	_, err := publishAll(t, cfg, valuesFormat{}, docsRow(108, 9000))
+	_, err := publishAll(t, cfg, tupleFormat{}, docsRow(108, 9000))
 	want := "run `kafka-configs.sh --bootstrap-server " + strings.Join(cfg.Brokers, ",") + " --alter --entity-type topics --entity-name shop.public.docs --add-config max.message.bytes=1065548`"
 	if !errors.Is(err, ErrRecordTooLarge) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v; want %s", err, want)
@@ -315,11 +322,11 @@ func TestTopicsOfTablesThatAreThere(t *testing.T) {
 			if test.own != "" {
 				mustCreate(t, cfg.Brokers, ownTopic("shop.public.x_y", test.own, 1), 1, nil)
 			}
-			cfg.Shape = mustShape(t, ShapeConfig{Prefix: "shop"})
+			cfg.Shape = shopShape(t)
 			cfg.Tables = func(context.Context) ([]outbox.Table, error) {
 				return []outbox.Table{table(1, "x_y"), table(2, "x y")}, nil
 			}
-			if _, err := publishAll(t, cfg, shapedFormat{shape: cfg.Shape}, row(108, 2, "x y"), row(208, 1, "x_y")); err != nil {
+			if _, err := publishAll(t, cfg, shapedTopics{shape: cfg.Shape}, row(108, 2, "x y"), row(208, 1, "x_y")); err != nil {
 				t.Fatal(err)
 			}
 			topics := map[string]string{"a": "shop.public.x_y", "b": "shop.public.x_y", "a-own": ownTopic("shop.public.x_y", "public.x_y", 1), "b-own": ownTopic("shop.public.x_y", "public.x y", 1)}
@@ -328,4 +335,13 @@ func TestTopicsOfTablesThatAreThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func shopShape(t *testing.T) *Shape {
+	t.Helper()
+	s, err := NewShape(ShapeConfig{Prefix: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

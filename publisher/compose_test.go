@@ -311,7 +311,7 @@ func TestTopicNames(t *testing.T) {
 
 // Two tables never meet under one key: the second has a topic of its own, from its first row on.
 func TestTablesThatMapToOneTopic(t *testing.T) {
-	shape := mustShape(t, ShapeConfig{Prefix: "shop"})
+	shape := shapeOf(t, ShapeConfig{Prefix: "shop"})
 	p := newPublisher(Config{Prefix: "shop", Shape: shape}.WithDefaults(), nil, nil, shapedFormat{shape: shape})
 	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
 	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{

@@ -58,7 +58,7 @@ type fate int
 const (
 	retry   fate = iota // with bounded backoff, the slot kept
 	standBy             // another publisher works: let the slot go and wait for it
-	halt                // the operator must act
+	stop                // the operator must act
 )
 
 // halts are the errors of the stream that a retry would only repeat, or hide.
@@ -74,11 +74,11 @@ func fateOf(err error) fate {
 	}
 	var h *Halt
 	if errors.As(err, &h) {
-		return halt
+		return stop
 	}
 	for _, h := range halts {
 		if errors.Is(err, h) {
-			return halt
+			return stop
 		}
 	}
 	return retry

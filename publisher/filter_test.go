@@ -2,8 +2,10 @@ package publisher
 
 import (
 	"math/big"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -280,4 +282,20 @@ func TestLike(t *testing.T) {
 			t.Errorf("%q LIKE %q is %t", test.text, test.pattern, got)
 		}
 	}
+}
+
+// FuzzLike compares LIKE with regular expressions that mean the same.
+func FuzzLike(f *testing.F) {
+	f.Add("public.%_", "public.orders_7")
+	f.Add("a%%_b", "aüb")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if !utf8.ValidString(pattern) || !utf8.ValidString(name) || strings.Contains(pattern, `\`) {
+			return
+		}
+		expression := strings.NewReplacer("%", "(?s:.*)", "_", "(?s:.)").Replace(regexp.QuoteMeta(pattern))
+		want := regexp.MustCompile("^(?:" + expression + ")$").MatchString(name)
+		if got := likeMatches([]byte(pattern), []byte(name)); got != want {
+			t.Errorf("%q LIKE %q: %t", name, pattern, got)
+		}
+	})
 }

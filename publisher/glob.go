@@ -18,12 +18,6 @@ func isGlob(pattern string) bool {
 	return regex || strings.ContainsAny(pattern, "*?")
 }
 
-// MatchGlob says whether a whole name matches a pattern.
-func MatchGlob(pattern, name string) bool { return matches(pattern, name) }
-
-// MatchesAny says whether a whole name matches one of the patterns.
-func MatchesAny(patterns []string, name string) bool { return matchesAny(patterns, name) }
-
 // CheckPattern tells what is wrong with a regular expression.
 func CheckPattern(pattern string) error {
 	text, regex := cutRegex(pattern)
@@ -45,11 +39,13 @@ func checkPatterns(patterns ...string) error {
 	return nil
 }
 
-func matchesAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
+// MatchesAny says whether a whole name matches one of the patterns.
+func MatchesAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return Matches(p, name) })
 }
 
-func matches(pattern, name string) bool {
+// Matches says whether a whole name matches a pattern.
+func Matches(pattern, name string) bool {
 	text, regex := cutRegex(pattern)
 	if !regex {
 		return matchesGlob(pattern, name)

@@ -25,7 +25,7 @@ func fakeKafka(t *testing.T) *kfake.Cluster {
 }
 
 func testCluster(brokers []string) KafkaConfig {
-	return KafkaConfig{Brokers: brokers, Config: testConfig()}.withDefaults()
+	return KafkaConfig{Brokers: brokers, Config: Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}}.withDefaults()
 }
 
 func testClient(t *testing.T, brokers []string, options ...kgo.Opt) *kgo.Client {
@@ -230,7 +230,7 @@ func TestProgressTopicThatExpiresIsRefused(t *testing.T) {
 		}
 		cfg.Prefix = c.prefix
 		_, err := newKafkaLog(cfg).Fence(t.Context())
-		if !errors.Is(err, ErrProgressTopic) || fateOf(err) != halt {
+		if !errors.Is(err, ErrProgressTopic) || fateOf(err) != stop {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -241,7 +241,7 @@ func TestNewerProgressRecordIsRefused(t *testing.T) {
 	l := newKafkaLog(cfg)
 	mustFence(t, l)
 	p := testPosition(100)
-	p.Version = positionVersion + 1
+	p.Version = 1_000
 	mustPublish(t, l, &Batch{}, p)
 	if _, err := l.Fence(t.Context()); !errors.Is(err, ErrProgressVersion) {
 		t.Fatal(err)
@@ -337,11 +337,13 @@ func TestPartsBecomeVisibleTogether(t *testing.T) {
 
 func TestRedeliveredTransactionsArePublishedOnce(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())
-	for _, source := range []*listSource{listOf(rowAt(100), rowAt(200)), listOf(rowAt(100), rowAt(200), rowAt(300))} {
+	for _, source := range []*queueSource{queueOf(rowEnding(100), rowEnding(200)), queueOf(rowEnding(100), rowEnding(200), rowEnding(300))} {
 		last := source.queue[len(source.queue)-1].EndLSN
-		p := newPublisher(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+		p, err := New(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), blockFormat{})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		p.pause = func(context.Context, time.Duration) error { cancel(); return ctx.Err() }
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		for p.Stats().Acked < last && ctx.Err() == nil {

@@ -61,14 +61,7 @@ type Mask struct {
 	text   []byte
 }
 
-// OIDs of pg_type.dat.
-const (
-	oidBytea   = 17
-	oidName    = 19
-	oidText    = 25
-	oidBPChar  = 1042
-	oidVarchar = 1043
-)
+const oidBytea = 17 // of pg_type.dat
 
 // newMask returns nil for a column that is not masked after all.
 func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
@@ -90,14 +83,6 @@ func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 		return nil, misfit("mask, hash or exclude it", "column %s is neither text nor bytea and cannot be truncated", c.Name)
 	}
 	return m, nil
-}
-
-func isCharacter(c pgoutput.Column) bool {
-	switch classOf(c) {
-	case textClass, padClass, caselessClass:
-		return true
-	}
-	return false
 }
 
 // declaredLength is n of varchar(n) and char(n), else -1.

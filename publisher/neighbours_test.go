@@ -11,25 +11,6 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Two slots never have one transactional id, and those without a dash in a name have the one that they always had.
-func TestTransactionalIDsDoNotCollide(t *testing.T) {
-	seen := map[string]Config{}
-	for _, c := range []Config{
-		{Prefix: "a", Database: "b-c", Slot: "s"}, {Prefix: "a-b", Database: "c", Slot: "s"}, {Prefix: "a", Database: "b", Slot: "c-s"},
-		{Prefix: "a", Database: "c/s/d", Slot: "s"}, {Prefix: "a-", Database: "c/s/d", Slot: "s"}, {Prefix: "-a", Database: "b/s", Slot: "s"},
-		{Prefix: "a-b", Database: "s/c", Slot: "s"},
-	} {
-		id := c.TransactionalID()
-		if other, taken := seen[id]; taken {
-			t.Errorf("%+v and %+v are %s", other, c, id)
-		}
-		seen[id] = c
-	}
-	if id := (Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}).TransactionalID(); id != "pgtee-shop-orders-pgtee" {
-		t.Errorf("without a dash: %s", id)
-	}
-}
-
 // A publisher of a former version is shut out, its position is inherited, and its record goes: none such goes on from there.
 func TestFormerTransactionalIDIsInherited(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())
@@ -84,10 +65,10 @@ func TestFormerTransactionalIDIsInherited(t *testing.T) {
 // prefix; the other one is told then.
 func TestPrefixOfAnotherDatabase(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())
-	first, second := listOf(rowAt(108)), listOf(rowAt(108))
+	first, second := queueOf(rowEnding(108)), queueOf(rowEnding(108))
 	second.system.DatabaseOID = 99
-	publishFrom := func(cfg KafkaConfig, source *listSource) error {
-		_, err := publishSource(t, cfg, tableFormat{}, source, 108)
+	publishFrom := func(cfg KafkaConfig, source *queueSource) error {
+		_, err := publishSource(t, cfg, blockFormat{}, source, 108)
 		return err
 	}
 	if err := publishFrom(cfg, first); err != nil {
@@ -99,16 +80,19 @@ func TestPrefixOfAnotherDatabase(t *testing.T) {
 	if !errors.Is(err, ErrPrefixTaken) || !strings.Contains(err.Error(), "another --prefix") || !strings.Contains(err.Error(), "repair --accept-divergence") {
 		t.Fatal(err)
 	}
-	repairer := newPublisher(other.Config, openOf(second), newKafkaLog(other), tableFormat{})
+	repairer, err := New(other.Config, openOf(second), newKafkaLog(other), blockFormat{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := repairer.Repair(t.Context(), ResyncNone); err != nil {
 		t.Fatal(err)
 	}
-	second.queue = []*outbox.Transaction{rowAt(208)}
-	if _, err := publishSource(t, other, tableFormat{}, second, 208); err != nil {
+	second.queue = []*outbox.Transaction{rowEnding(208)}
+	if _, err := publishSource(t, other, blockFormat{}, second, 208); err != nil {
 		t.Errorf("after repair: %v", err)
 	}
-	first.queue, first.system.ConfirmedFlush = []*outbox.Transaction{rowAt(208)}, 108
-	if _, err := publishSource(t, cfg, tableFormat{}, first, 208); !errors.Is(err, ErrPrefixTaken) && !errors.Is(err, ErrProgressLost) {
+	first.queue, first.system.ConfirmedFlush = []*outbox.Transaction{rowEnding(208)}, 108
+	if _, err := publishSource(t, cfg, blockFormat{}, first, 208); !errors.Is(err, ErrPrefixTaken) && !errors.Is(err, ErrProgressLost) {
 		t.Errorf("the database that was there before goes on: %v", err)
 	}
 }

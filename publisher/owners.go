@@ -28,7 +28,7 @@ func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router
 		case event && known && have.name != eventsOwner:
 			b.Refuse(i, router.Refused(), topic, fmt.Errorf("the topic of %s", have.name))
 			continue
-		case event && !known && len(o) < maxKnownTopics:
+		case event && !known && len(o) < maxOwners:
 			o[topic] = owner{name: eventsOwner}
 			continue
 		case event:
@@ -44,6 +44,9 @@ func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router
 	}
 	return nil
 }
+
+// maxOwners bounds what is remembered of the topics of events.
+const maxOwners = 10_000
 
 // eventsOwner owns the topics of the application's events.
 const eventsOwner = "events of the application"
@@ -67,11 +70,10 @@ func (p *Publisher) claimTopics(ctx context.Context) error {
 	byTopic := map[string][]*pgoutput.Relation{}
 	for _, t := range list {
 		r := &pgoutput.Relation{OID: t.OID, Schema: t.Schema, Name: t.Name}
-		merged := p.cfg.Shape.merge(r)
-		if !p.cfg.Shape.Includes(t.Schema, t.Name) || merged.Shared || matchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
+		if !p.cfg.Shape.Includes(t.Schema, t.Name) || p.cfg.Shape.Shares(r) || MatchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
 			continue
 		}
-		topic := p.cfg.Shape.topic(r, &merged)
+		topic := p.cfg.Shape.TopicOf(r)
 		byTopic[topic] = append(byTopic[topic], r)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(byTopic)) {
@@ -119,8 +121,7 @@ func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*p
 // claimTopic makes a table the owner of its topic, of another one if somebody else has that.
 func (p *Publisher) claimTopic(r *pgoutput.Relation) error {
 	for {
-		merged := p.cfg.Shape.merge(r)
-		topic := p.cfg.Shape.topic(r, &merged)
+		topic := p.cfg.Shape.TopicOf(r)
 		have, taken := p.owners[topic]
 		if mine := (owner{"table " + r.Schema + "." + r.Name, r}); !taken || have.is(mine) {
 			p.owners[topic] = mine

@@ -105,7 +105,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		wait := p.backoff()
 		err = p.heed(err)
 		switch fateOf(err) {
-		case halt:
+		case stop:
 			p.Halted(err)
 			return err
 		case standBy:
@@ -377,7 +377,7 @@ func (p *Publisher) idle(position, next Position) bool {
 // errors and warnings tell.
 func (p *Publisher) checkPublications(ctx context.Context) error {
 	err := p.source.CheckPublications(ctx)
-	if fateOf(err) == halt {
+	if fateOf(err) == stop {
 		return fmt.Errorf("publications of slot %s: %w", p.cfg.Slot, err)
 	}
 	p.checked = p.now()

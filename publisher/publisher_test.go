@@ -279,3 +279,22 @@ func TestOlderTimelineIsRewritten(t *testing.T) {
 func testConfig() Config {
 	return Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}.WithDefaults()
 }
+
+// Two slots never have one transactional id, and those without a dash in a name have the one that they always had.
+func TestTransactionalIDsDoNotCollide(t *testing.T) {
+	seen := map[string]Config{}
+	for _, c := range []Config{
+		{Prefix: "a", Database: "b-c", Slot: "s"}, {Prefix: "a-b", Database: "c", Slot: "s"}, {Prefix: "a", Database: "b", Slot: "c-s"},
+		{Prefix: "a", Database: "c/s/d", Slot: "s"}, {Prefix: "a-", Database: "c/s/d", Slot: "s"}, {Prefix: "-a", Database: "b/s", Slot: "s"},
+		{Prefix: "a-b", Database: "s/c", Slot: "s"},
+	} {
+		id := c.TransactionalID()
+		if other, taken := seen[id]; taken {
+			t.Errorf("%+v and %+v are %s", other, c, id)
+		}
+		seen[id] = c
+	}
+	if id := (Config{Prefix: "shop", Database: "orders", Slot: "pgtee"}).TransactionalID(); id != "pgtee-shop-orders-pgtee" {
+		t.Errorf("without a dash: %s", id)
+	}
+}

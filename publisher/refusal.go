@@ -92,17 +92,17 @@ var answers = map[*kerr.Error]answer{
 	kerr.OperationNotAttempted:        {retry, ""},
 
 	// Only another start, or nobody but the operator, helps.
-	kerr.InvalidTransactionTimeout:   {halt, "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"},
-	kerr.UnsupportedVersion:          {halt, "use brokers of Kafka 2.5 or newer"},
-	kerr.UnsupportedForMessageFormat: {halt, "remove log.message.format.version from the brokers and message.format.version from the topic"},
-	kerr.UnsupportedCompressionType:  {halt, "set compression.type of the topic to producer"},
-	kerr.InvalidTopicException:       {halt, "delete the topic that is in the way, or use another name: --prefix, or for a table `tables: [{match, topic}]` in the configuration"},
-	kerr.InvalidRecord:               {halt, "look into the broker's log for what it demands of records (schema validation, for one), change that, and start again"},
-	kerr.MessageTooLarge:             {halt, "raise max.message.bytes of the topic"},
-	kerr.RecordListTooLarge:          {halt, "raise segment.bytes of the topic"},
-	kerr.InvalidRequiredAcks:         {halt, defect},
-	kerr.InvalidRequest:              {halt, defect},
-	kerr.InvalidFetchSize:            {halt, defect},
+	kerr.InvalidTransactionTimeout:   {stop, "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"},
+	kerr.UnsupportedVersion:          {stop, "use brokers of Kafka 2.5 or newer"},
+	kerr.UnsupportedForMessageFormat: {stop, "remove log.message.format.version from the brokers and message.format.version from the topic"},
+	kerr.UnsupportedCompressionType:  {stop, "set compression.type of the topic to producer"},
+	kerr.InvalidTopicException:       {stop, "delete the topic that is in the way, or use another name: --prefix, or for a table `tables: [{match, topic}]` in the configuration"},
+	kerr.InvalidRecord:               {stop, "look into the broker's log for what it demands of records (schema validation, for one), change that, and start again"},
+	kerr.MessageTooLarge:             {stop, "raise max.message.bytes of the topic"},
+	kerr.RecordListTooLarge:          {stop, "raise segment.bytes of the topic"},
+	kerr.InvalidRequiredAcks:         {stop, defect},
+	kerr.InvalidRequest:              {stop, defect},
+	kerr.InvalidFetchSize:            {stop, defect},
 }
 
 // answerTo returns what is known of an error of Kafka's; false if it has no error code in it.
@@ -133,7 +133,7 @@ func classify(err error) error {
 		return err
 	case a.fate == standBy:
 		return fmt.Errorf("%w: %w", ErrFenced, err)
-	case a.fate == halt:
+	case a.fate == stop:
 		return &Halt{ErrKafkaRefused, err.Error(), a.repair}
 	case a.repair != "":
 		return &Refusal{err, a.repair}

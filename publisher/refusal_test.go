@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,7 +25,7 @@ func TestAnswersSayWhatToDo(t *testing.T) {
 		fate fate
 		want string
 	}{
-		{kerr.InvalidTransactionTimeout, halt, "--part-after"},
+		{kerr.InvalidTransactionTimeout, stop, "--part-after"},
 		{kerr.TopicAuthorizationFailed, retry, "grant"},
 		{kerr.TransactionalIDAuthorizationFailed, retry, "grant"},
 		{kerr.ClusterAuthorizationFailed, retry, "grant CREATE"},
@@ -35,8 +34,8 @@ func TestAnswersSayWhatToDo(t *testing.T) {
 		{kerr.PolicyViolation, retry, "no such name (broker's words)"},
 		{kerr.InvalidReplicationFactor, retry, "--replication-factor"},
 		{kerr.NotEnoughReplicas, retry, "min.insync.replicas"},
-		{kerr.InvalidRecord, halt, "broker's log"},
-		{kerr.UnsupportedVersion, halt, "Kafka 2.5"},
+		{kerr.InvalidRecord, stop, "broker's log"},
+		{kerr.UnsupportedVersion, stop, "Kafka 2.5"},
 		{kerr.ProducerFenced, standBy, "another publisher"},
 		{kerr.NotLeaderForPartition, retry, "NOT_LEADER"},
 		{kerr.GroupIDNotFound, retry, "GROUP_ID"},
@@ -57,7 +56,7 @@ func TestEachAnswerIsSorted(t *testing.T) {
 		}
 		a, known := answers[e]
 		switch {
-		case known && a.fate == halt && a.repair == "":
+		case known && a.fate == stop && a.repair == "":
 			t.Errorf("%s halts without a repair", e.Message)
 		case !known && !e.Retriable && !ofOthers(e):
 			t.Errorf("%s is not sorted", e.Message)
@@ -89,8 +88,11 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 	cfg.KafkaOptions = []kgo.Opt{kgo.SASL(saslplain.Auth{User: "pgtee", Pass: "pw"}.AsMechanism())}
 	core, logs := observer.New(zap.WarnLevel)
 	cfg.Log = zap.New(core)
-	source := listOf(rowAt(100))
-	p := newPublisher(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), tableFormat{})
+	source := queueOf(rowEnding(100))
+	p, err := New(cfg.Config, func(context.Context) (Source, error) { return source, nil }, newKafkaLog(cfg), blockFormat{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -115,67 +117,4 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 	await("another one", func(s Stats) bool { return s.Acked >= 100 && s.LastError == "" })
 	cancel()
 	<-done
-}
-
-// A failure that turns into another one, or lasts, is told again; one that comes again is not.
-func TestTroublesAreTold(t *testing.T) {
-	core, logs := observer.New(zap.WarnLevel)
-	now := time.Unix(0, 0)
-	p := newPublisher(Config{Prefix: "shop", Log: zap.New(core)}.WithDefaults(), nil, nil, tableFormat{})
-	p.now = func() time.Time { return now }
-	for _, test := range []struct {
-		after time.Duration
-		err   error
-		told  int
-	}{
-		{0, fmt.Errorf("dial: %w", errors.New("refused")), 1},
-		{5 * time.Second, fmt.Errorf("dial 127.0.0.1:%d: %w", 5, errors.New("refused")), 1},
-		{5 * time.Second, fmt.Errorf("produce: %w", kerr.NotEnoughReplicas), 2},
-		{5 * time.Second, fmt.Errorf("produce to t: %w", inWords(kerr.NotEnoughReplicas, "t")), 2},
-		{5 * time.Second, fmt.Errorf("produce to u: %w", inWords(kerr.NotEnoughReplicas, "u")), 2},
-		{5 * time.Minute, fmt.Errorf("produce: %w", kerr.NotEnoughReplicas), 3},
-	} {
-		now = now.Add(test.after)
-		p.say("retrying", test.err)
-		if logs.Len() != test.told {
-			t.Errorf("%v at %v: told %d times, want %d", test.err, now, logs.Len(), test.told)
-		}
-	}
-}
-
-// A failure of every publication is one trouble, though the fence succeeds each time.
-func TestTroubleLastsUntilSomethingIsPublished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		core, logs := observer.New(zap.InfoLevel)
-		log := &refusingLog{}
-		source := listOf(rowAt(100))
-		p := newPublisher(Config{Prefix: "shop", Slot: "pgtee", Log: zap.New(core)}.WithDefaults(), openOf(source), log, tableFormat{})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
-		time.Sleep(4 * time.Minute)
-		if n := logs.FilterMessage("retrying").Len(); n != 1 {
-			t.Errorf("told %d times in four minutes", n)
-		}
-		log.kind.Store(true)
-		time.Sleep(time.Minute)
-		if n := logs.FilterMessage("publishing again").Len(); n != 1 || p.Stats().Published != 100 {
-			t.Errorf("%d times at work again, %+v", n, p.Stats())
-		}
-		cancel()
-		<-done
-	})
-}
-
-// refusingLog takes no records until it is kind.
-type refusingLog struct {
-	memoryLog
-	kind atomic.Bool
-}
-
-func (l *refusingLog) Publish(ctx context.Context, b *Batch, p Position) error {
-	if !l.kind.Load() {
-		return classify(fmt.Errorf("produce to shop.s.t: %w", kerr.TopicAuthorizationFailed))
-	}
-	return l.memoryLog.Publish(ctx, b, p)
 }

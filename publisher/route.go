@@ -44,7 +44,7 @@ func (r *Router) Topic(given string) (string, error) {
 		return "", errors.New("no topic given")
 	}
 	for _, topic := range []string{given, r.prefix + ".outbox." + given} {
-		if !matchesAny(r.allowed, topic) {
+		if !MatchesAny(r.allowed, topic) {
 			continue
 		}
 		if r.inPrefix(topic) {

@@ -3,7 +3,6 @@ package publisher
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -69,7 +68,7 @@ func (s *Shape) Unmatched(tables []string) []string {
 	}
 	slices.Sort(globs)
 	return slices.DeleteFunc(slices.Compact(globs), func(glob string) bool {
-		return slices.ContainsFunc(tables, func(table string) bool { return matches(glob, table) })
+		return slices.ContainsFunc(tables, func(table string) bool { return Matches(glob, table) })
 	})
 }
 
@@ -79,7 +78,7 @@ func (s *Shape) IncludesMessage(prefix string) bool {
 }
 
 func included(name string, include, exclude []string) bool {
-	return (len(include) == 0 || matchesAny(include, name)) && !matchesAny(exclude, name)
+	return (len(include) == 0 || MatchesAny(include, name)) && !MatchesAny(exclude, name)
 }
 
 // Table returns how this version of a table is published. An error needs the operator: it names the table's
@@ -114,7 +113,7 @@ func (s *Shape) merge(r *pgoutput.Relation) settings {
 	merged := settings{TableConfig: TableConfig{Topic: s.config.Topic}}
 	for i := range s.config.Tables {
 		t := &s.config.Tables[i]
-		if !matches(t.Match, r.Schema+"."+r.Name) {
+		if !Matches(t.Match, r.Schema+"."+r.Name) {
 			continue
 		}
 		override(&merged.Topic, t.Topic)
@@ -184,19 +183,13 @@ func misfit(repair, format string, args ...any) error {
 	return &Halt{ErrShape, fmt.Sprintf(format, args...), repair}
 }
 
-func columnIndex(r *pgoutput.Relation, name string) int {
-	return slices.IndexFunc(r.Columns, func(c pgoutput.Column) bool { return c.Name == name })
-}
-
 // quoteTable quotes the name of a table for SQL.
 func quoteTable(r *pgoutput.Relation) string { return quoteName(r.Schema) + "." + quoteName(r.Name) }
-
-func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // NeedsKey says whether a table must have a key of its own.
 func (s *Shape) NeedsKey(schema, table string) bool {
 	given := slices.ContainsFunc(s.config.Tables, func(t TableConfig) bool {
-		return len(t.Key) > 0 && matches(t.Match, schema+"."+table)
+		return len(t.Key) > 0 && Matches(t.Match, schema+"."+table)
 	})
 	return s.config.RefuseUnkeyed && !given && s.Includes(schema, table)
 }
@@ -254,9 +247,9 @@ func (s *Shape) hidesAny(schema, table string) bool {
 func columnMatches(patterns []string, r *pgoutput.Relation, column string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if _, regex := cutRegex(p); regex {
-			return matches(p, r.Schema+"."+r.Name+"."+column)
+			return Matches(p, r.Schema+"."+r.Name+"."+column)
 		}
-		return matches(p, column)
+		return Matches(p, column)
 	})
 }
 

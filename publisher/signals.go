@@ -94,7 +94,7 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) {
 	var tables []string
 	for _, name := range s.Tables {
-		if schema, table, _ := strings.Cut(name, "."); p.cfg.Shape.Includes(schema, table) && !matchesAny(p.cfg.EventTables, name) {
+		if schema, table, _ := strings.Cut(name, "."); p.cfg.Shape.Includes(schema, table) && !MatchesAny(p.cfg.EventTables, name) {
 			tables = append(tables, name)
 		}
 	}

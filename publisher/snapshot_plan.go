@@ -89,7 +89,7 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 		if !c.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
-		if work.Resync && matchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are not repeated
+		if work.Resync && MatchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are not repeated
 			continue
 		}
 		c.tables[t.OID] = t
@@ -130,7 +130,7 @@ func (c *copier) plan(listed []outbox.ListedTable) {
 func (c *copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
 	for _, glob := range work.Tables {
 		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
-			return c.Shape.Includes(t.Schema, t.Name) && matches(glob, t.Schema+"."+t.Name)
+			return c.Shape.Includes(t.Schema, t.Name) && Matches(glob, t.Schema+"."+t.Name)
 		}) {
 			globs = append(globs, glob)
 		}
@@ -163,7 +163,7 @@ func (r *Copy) nameOf(t *outbox.ListedTable) string {
 // condition returns what the rows of a table have to satisfy.
 func (r *Copy) condition(table string) (c Condition) {
 	for _, condition := range r.Conditions {
-		if condition.Table == "" || matches(condition.Table, table) {
+		if condition.Table == "" || Matches(condition.Table, table) {
 			c = append(c, condition.Filter)
 		}
 	}

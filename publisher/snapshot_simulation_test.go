@@ -225,7 +225,7 @@ func (w *shop) step() {
 		w.write()
 	}
 	if w.fault.unnoted {
-		w.forgetMoved(w.publisher.copier.state)
+		w.forgetMoved(w.publisher.copier.State())
 	}
 	if w.reader != nil {
 		w.reader.step()
@@ -404,19 +404,27 @@ func shopTable(i int) *pgoutput.Relation {
 
 // shopOld is what the log has of an old row.
 func shopOld(key int) pgoutput.Tuple {
-	dst := appendColumn(pgoutput.Tuple{0, 3}, pgoutput.Text, []byte(strconv.Itoa(key)))
+	dst := shopColumn(pgoutput.Tuple{0, 3}, pgoutput.Text, []byte(strconv.Itoa(key)))
 	return append(dst, pgoutput.Null, pgoutput.Null)
 }
 
 // shopTuple is a row; without its large value if that is not whole.
 func shopTuple(key int, row shopRow, whole bool) pgoutput.Tuple {
 	dst := pgoutput.Tuple{0, 3}
-	dst = appendColumn(dst, pgoutput.Text, []byte(strconv.Itoa(key)))
-	dst = appendColumn(dst, pgoutput.Text, []byte(strconv.Itoa(row.N)))
+	dst = shopColumn(dst, pgoutput.Text, []byte(strconv.Itoa(key)))
+	dst = shopColumn(dst, pgoutput.Text, []byte(strconv.Itoa(row.N)))
 	if whole {
-		return appendColumn(dst, pgoutput.Text, []byte(row.Big))
+		return shopColumn(dst, pgoutput.Text, []byte(row.Big))
 	}
-	return appendColumn(dst, pgoutput.Unchanged, nil)
+	return shopColumn(dst, pgoutput.Unchanged, nil)
+}
+
+func shopColumn(dst pgoutput.Tuple, kind byte, value []byte) pgoutput.Tuple {
+	dst = append(dst, kind)
+	if value != nil {
+		dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(value))), value...)
+	}
+	return dst
 }
 
 // compare says how the topics differ from the tables.

@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
 // What a publisher copies by itself.
@@ -25,10 +28,10 @@ func TestSnapshotModes(t *testing.T) {
 		{mode: SnapshotWhenNeeded, open: open, recorded: true},
 		{mode: SnapshotWhenNeeded, open: open, recorded: true, needed: true, copies: true},
 	} {
-		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Mode: c.mode, Open: c.open}}.WithDefaults(), nil, nil, nil)
-		p.copier.begin(c.recorded, c.needed)
-		if got := len(p.copier.state.Copies) == 1; got != c.copies || p.copier.dirty != c.copies {
-			t.Errorf("%+v: copies %+v", c, p.copier.state.Copies)
+		copier := testCopier(SnapshotConfig{Mode: c.mode, Open: c.open})
+		copier.begin(c.recorded, c.needed)
+		if got := len(copier.state.Copies) == 1; got != c.copies || copier.dirty != c.copies {
+			t.Errorf("%+v: copies %+v", c, copier.state.Copies)
 		}
 	}
 	for _, reason := range []error{ErrGap, ErrProgressLost} {
@@ -45,8 +48,7 @@ func TestSnapshotModes(t *testing.T) {
 
 // Signals start, pause, resume and stop copies; what cannot be obeyed is refused.
 func TestSignals(t *testing.T) {
-	p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}.WithDefaults(), nil, nil, nil)
-	c := p.copier
+	c := testCopier(SnapshotConfig{Open: func() TableReader { return nil }})
 	long := make([]string, 5000)
 	for i := range long {
 		long[i] = "public.a_long_name_of_a_table"
@@ -98,20 +100,30 @@ func TestReadyChunksDoNotWait(t *testing.T) {
 		{rate: 0, upTo: 9, want: nudgeAfter},
 		{rate: 1, upTo: 10, want: nudgeAfter},
 	} {
-		p := newPublisher(Config{Prefix: "p", Snapshot: SnapshotConfig{RowsPerSecond: c.rate, Open: func() TableReader { return nil }}}.WithDefaults(), nil, nil, nil)
-		p.copier.request(Copy{ID: "a"})
-		p.copier.reader, p.copier.filled = &shopReader{}, p.now()
+		copier := testCopier(SnapshotConfig{RowsPerSecond: c.rate, Open: func() TableReader { return nil }})
+		copier.request(Copy{ID: "a"})
+		copier.reader, copier.filled = idleReader{}, time.Now()
 		pass := &tablePass{}
 		for range 2 {
 			chunk := &outbox.Chunk{At: 10}
 			for range 1000 {
-				chunk.Add(shopTuple(1, shopRow{}, true))
+				chunk.Add(pgoutput.Tuple{0, 0})
 			}
-			p.copier.hold(pass, chunk)
+			copier.hold(pass, chunk)
 		}
-		p.copier.published(&p.copier.held[0])
-		if got := p.copier.untilDue(c.upTo, time.Minute); got != c.want {
+		copier.published(&copier.held[0])
+		if got := copier.untilDue(c.upTo, time.Minute); got != c.want {
 			t.Errorf("%+v: waits %s", c, got)
 		}
 	}
 }
+
+func testCopier(cfg SnapshotConfig) *copier {
+	cfg.SetDefaults()
+	return newCopier(&cfg, SnapshotHost{Shape: &Shape{}, Now: time.Now, Log: zap.NewNop()}, nil)
+}
+
+// idleReader reads nothing.
+type idleReader struct{ TableReader }
+
+func (idleReader) Results() <-chan outbox.Reading { return nil }

@@ -130,7 +130,7 @@ func TestTooLarge(t *testing.T) {
 			}
 			p.cfg.TooLarge = HaltTooLarge
 			_, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{})
-			if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != halt || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "--record-too-large dead-letter") {
+			if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != stop || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "--record-too-large dead-letter") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -142,13 +142,11 @@ func TestTooLargeRowOfASnapshot(t *testing.T) {
 	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}
 	p := newPublisher(cfg.WithDefaults(), nil, nil, valuesFormat{})
 	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
-	p.copier.request(Copy{ID: "c"})
-	rows := p.beginRows(t.Context(), &heldChunk{Chunk: &outbox.Chunk{Table: 1}, pass: &tablePass{}}, docs('d'))
-	lacking := append(tupleOf("8", "b", "m"), pgoutput.Unchanged)
-	binary.BigEndian.PutUint16(lacking, 4)
+	p.copier.obey(&outbox.SignalRecord{ID: "c", Type: outbox.ExecuteSnapshot})
+	rows := p.beginRows(t.Context(), &heldChunk{Chunk: &outbox.Chunk{Table: 1}}, docs('d'))
 	for i, row := range []pgoutput.Tuple{
 		tupleOf("7", "a", strings.Repeat("x", 200_000), "m"),
-		filled(lacking, omittedLast(tupleOf("8", "b", "m"))), // what the stream lacks is not held of the chunk, either
+		omittedLast(tupleOf("8", "b", "m")), // what the stream lacks is not held of the chunk, either
 	} {
 		if err := rows.add(i, row); err != nil {
 			t.Fatal(err)

@@ -25,6 +25,14 @@ var errTopicName = errors.New("Kafka takes names of 1 to 249 characters, other t
 // maxGiven bounds the topics that a table is given in turn. Each time somebody else has the one before.
 const maxGiven = 16
 
+// TopicOf names the topic of a table, and remembers how it is made. Shares says whether others may have the same one.
+func (s *Shape) TopicOf(r *pgoutput.Relation) string {
+	merged := s.merge(r)
+	return s.topic(r, &merged)
+}
+
+func (s *Shape) Shares(r *pgoutput.Relation) bool { return s.merge(r).Shared }
+
 // topic names the topic of a table and remembers how it is made.
 func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	table := r.Schema + "." + r.Name

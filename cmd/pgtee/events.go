@@ -79,7 +79,7 @@ func (f eventFlags) unmatched(shape *publisher.Shape, tables []string) []string 
 	return slices.DeleteFunc(slices.Clone(f.EventTable), func(glob string) bool {
 		return slices.ContainsFunc(tables, func(name string) bool {
 			schema, table, _ := strings.Cut(name, ".")
-			return publisher.MatchGlob(glob, name) && shape.Includes(schema, table)
+			return publisher.Matches(glob, name) && shape.Includes(schema, table)
 		})
 	})
 }

@@ -183,7 +183,7 @@ func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
 		return err
 	}
 	for _, glob := range c.Table {
-		if !slices.ContainsFunc(tables, func(name string) bool { return publisher.MatchGlob(glob, name) }) {
+		if !slices.ContainsFunc(tables, func(name string) bool { return publisher.Matches(glob, name) }) {
 			return fmt.Errorf("--table %s: nothing of that name is published in database %s: want schema.table, of a partition its root; pgtee check tells of tables that are not published", glob, s.database)
 		}
 	}

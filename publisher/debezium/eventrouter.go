@@ -32,7 +32,7 @@ type routedField struct {
 func (e *Encoder) route(t *table) (*router, error) {
 	name := t.relation.Schema + "." + t.relation.Name
 	for i := range e.config.Outboxes {
-		if o := &e.config.Outboxes[i]; publisher.MatchGlob(o.Match, name) {
+		if o := &e.config.Outboxes[i]; publisher.Matches(o.Match, name) {
 			if o.Expand && e.config.Framing != nil {
 				return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 // Propagation says of which columns the type in PostgreSQL is told in the parameters of their schemas, as Debezium does.
-// The patterns are those of publisher.MatchGlob.
+// The patterns are those of publisher.Matches.
 type Propagation struct {
 	Columns   []string // column.propagate.source.type: of SCHEMA.TABLE.COLUMN
 	Datatypes []string // datatype.propagate.source.type: of SCHEMA.TABLE.TYPE

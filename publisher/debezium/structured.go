@@ -48,24 +48,24 @@ func (c *codecs) structured(oid uint32, typmod int32) codec {
 	precision := int64(fractionDigits(typmod))
 	switch oid {
 	case oidDate:
-		return shape(schemaStructuredDate, appendStructuredDate, "1970-01-01")
+		return codecOf(schemaStructuredDate, appendStructuredDate, "1970-01-01")
 	case oidTime:
-		return shape(schemaStructuredTime, structuredTime(precision), "00:00:00")
+		return codecOf(schemaStructuredTime, structuredTime(precision), "00:00:00")
 	case oidTimestamp:
-		return shape(schemaStructuredTimestamp, structuredTimestamp(schemaStructuredTimestamp, precision), "1970-01-01 00:00:00")
+		return codecOf(schemaStructuredTimestamp, structuredTimestamp(schemaStructuredTimestamp, precision), "1970-01-01 00:00:00")
 	case oidTimeTZ:
-		return shape(schemaStructuredTimeTZ, structuredTimeTZ(precision), "00:00:00+00")
+		return codecOf(schemaStructuredTimeTZ, structuredTimeTZ(precision), "00:00:00+00")
 	case oidTimestampTZ:
 		return structuredStampTZ(precision)
 	case oidInterval:
-		return shape(schemaStructuredDuration, structuredInterval(precision), "00:00:00")
+		return codecOf(schemaStructuredDuration, structuredInterval(precision), "00:00:00")
 	}
 	return codec{}
 }
 
 // structuredStampTZ has a zero that names no zone.
 func structuredStampTZ(precision int64) codec {
-	found := shape(schemaStructuredStampTZ, structuredTimestamp(schemaStructuredStampTZ, precision), "1970-01-01 00:00:00+00")
+	found := codecOf(schemaStructuredStampTZ, structuredTimestamp(schemaStructuredStampTZ, precision), "1970-01-01 00:00:00+00")
 	found.zero = string(appendPrecision(append(appendClockFields(appendDateFields([]byte{'{'}, 0), 0), `,"offsetSeconds":0,"zoneId":null,"specialValue":null`...), precision))
 	return found
 }

@@ -147,24 +147,25 @@ func (c *codecs) geometric(oid uint32, _ int32) codec {
 	g := &c.geometries
 	switch oid {
 	case oidPoint:
-		return shape(schemaPoint, g.point, "(0,0)")
+		return codecOf(schemaPoint, g.point, "(0,0)")
 	case oidLseg:
-		return shape(schemaGeometry, g.lseg, "[(0,0),(1,0)]")
+		return codecOf(schemaGeometry, g.lseg, "[(0,0),(1,0)]")
 	case oidPath:
-		return shape(schemaGeometry, g.path, "[(0,0),(1,0)]")
+		return codecOf(schemaGeometry, g.path, "[(0,0),(1,0)]")
 	case oidBox:
-		return shape(schemaGeometry, g.box, "(0,0),(1,1)")
+		return codecOf(schemaGeometry, g.box, "(0,0),(1,1)")
 	case oidPolygon:
-		return shape(schemaGeometry, g.polygon, "((0,0),(1,0),(0,1))")
+		return codecOf(schemaGeometry, g.polygon, "((0,0),(1,0),(0,1))")
 	case oidLine:
-		return shape(schemaLine, g.line, "{0,1,0}")
+		return codecOf(schemaLine, g.line, "{0,1,0}")
 	case oidCircle:
-		return shape(schemaCircle, g.circle, "<(0,0),0>")
+		return codecOf(schemaCircle, g.circle, "<(0,0),0>")
 	}
 	return codec{}
 }
 
-func shape(schema publisher.Schema, append appendFunc, text string) codec {
+// codecOf makes the codec of a schema; text is the value that NOT NULL columns without one have.
+func codecOf(schema publisher.Schema, append appendFunc, text string) codec {
 	zero, _ := append(nil, []byte(text))
 	return codec{append: append, schema: schema, zero: string(zero)}
 }
@@ -286,9 +287,9 @@ func (c *codecs) extension(name string) (found codec, known bool) {
 	case "sparsevec":
 		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}, true
 	case "geometry":
-		return shape(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB), true
+		return codecOf(schemaGeometry, c.geometries.postgisGeometry, emptyEWKB), true
 	case "geography":
-		return shape(schemaGeography, c.geometries.postgisGeography, emptyEWKB), true
+		return codecOf(schemaGeography, c.geometries.postgisGeography, emptyEWKB), true
 	}
 	return c.unknown(), false
 }
