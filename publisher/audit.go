@@ -5,6 +5,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // These bound one audit record, so that it stays under the megabyte that Kafka takes by default, also
@@ -60,14 +61,14 @@ type tableCount struct {
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	a, b := &p.audit, p.batch
 	b.Mark("audit")
-	key := Null
+	key := record.Null
 	if a.begun > 0 {
 		key = len(b.Buf)
 		b.Buf = append(b.Buf, a.key...)
 	}
 	value := len(b.Buf)
 	b.Buf = append(b.Buf, `{"v":1,"database":`...)
-	b.Buf = AppendJSONString(b.Buf, p.cfg.Database)
+	b.Buf = record.AppendJSONString(b.Buf, p.cfg.Database)
 	b.Buf = append(b.Buf, `,"timeline":`...)
 	b.Buf = strconv.AppendInt(b.Buf, int64(p.source.System().Timeline), 10)
 	b.Buf = appendCommit(b.Buf, tx)
@@ -82,7 +83,7 @@ func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	b.Buf = append(b.Buf, `,"ddl":`...)
 	b.Buf = strconv.AppendInt(b.Buf, int64(a.ddl), 10)
 	b.Buf = append(b.Buf, '}')
-	b.Add(p.topics.audit, key, value)
+	b.Add(p.topics.Audit, key, value)
 }
 
 // appendCommit appends the fields that name a transaction.
@@ -94,7 +95,7 @@ func appendCommit(dst []byte, tx *outbox.Transaction) []byte {
 	dst = append(dst, `","end_lsn":"`...)
 	dst = tx.EndLSN.AppendTo(dst)
 	dst = append(dst, `","commit_time":`...)
-	return AppendJSONTime(dst, tx.CommitTime)
+	return record.AppendJSONTime(dst, tx.CommitTime)
 }
 
 func (a *audit) appendOrigin(dst []byte) []byte {
@@ -130,7 +131,7 @@ func (a *audit) reset() {
 	clear(a.byOID)
 	*a = audit{
 		tables: a.tables[:0], byOID: a.byOID, trust: outbox.Verified,
-		session: a.session[:0], key: a.key[:0], statements: recycle(a.statements), touched: a.touched[:0],
+		session: a.session[:0], key: a.key[:0], statements: record.Recycle(a.statements), touched: a.touched[:0],
 	}
 }
 
@@ -144,7 +145,7 @@ func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
 
 func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
 	if a.begun == 0 {
-		a.key = AppendHex16(a.key, uint64(note.Session))
+		a.key = record.AppendHex16(a.key, uint64(note.Session))
 		a.session = n.appendSession(a.session, &n.facts[i], note)
 	}
 	a.begun++
@@ -268,5 +269,5 @@ func (a *audit) appendTables(dst []byte) []byte {
 }
 
 func appendTableName(dst []byte, r *pgoutput.Relation) []byte {
-	return AppendJSONString(dst, r.Schema+"."+r.Name)
+	return record.AppendJSONString(dst, r.Schema+"."+r.Name)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 // Repairs name what the operator does about a halt.
@@ -26,11 +27,11 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	p := *recorded
 	switch {
 	case p.SystemID != s.ID:
-		return &Halt{ErrOtherSystem, fmt.Sprintf("record %s, server %s", p.SystemID, s.ID), repairSystem}
+		return halt.New(halt.ErrOtherSystem, fmt.Sprintf("record %s, server %s", p.SystemID, s.ID), repairSystem)
 	case p.DatabaseOID != s.DatabaseOID:
-		return &Halt{ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairSystem}
+		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairSystem)
 	case p.PublicationHash != s.PublicationHash:
-		return &Halt{ErrPublications, "they were dropped, made again or altered since " + p.EndLSN.String(), repairPublish}
+		return halt.New(halt.ErrPublications, "they were dropped, made again or altered since "+p.EndLSN.String(), repairPublish)
 	}
 	if err := checkTimeline(s, p, history); err != nil {
 		return err
@@ -39,7 +40,7 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 		return err
 	}
 	if p.isBefore(s.Generation) {
-		return &Halt{ErrGap, fmt.Sprintf("the slot was made anew, at %s, since %s was published", s.ConsistentPoint, p.EndLSN), repairLost}
+		return halt.New(halt.ErrGap, fmt.Sprintf("the slot was made anew, at %s, since %s was published", s.ConsistentPoint, p.EndLSN), repairLost)
 	}
 	return nil
 }
@@ -48,9 +49,9 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 func (p Position) CheckReach(server, start outbox.LSN) error {
 	switch {
 	case server < p.reach():
-		return &Halt{ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), server), repairDiverged}
+		return halt.New(halt.ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), server), repairDiverged)
 	case start > p.EndLSN:
-		return &Halt{ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, start), repairLost}
+		return halt.New(halt.ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, start), repairLost)
 	}
 	return nil
 }
@@ -60,7 +61,7 @@ func checkFirst(s outbox.System) error {
 	if s.ConfirmedFlush == s.ConsistentPoint {
 		return nil
 	}
-	return &Halt{ErrProgressLost, fmt.Sprintf("the slot has moved from %s to %s", s.ConsistentPoint, s.ConfirmedFlush), repairLost}
+	return halt.New(halt.ErrProgressLost, fmt.Sprintf("the slot has moved from %s to %s", s.ConsistentPoint, s.ConfirmedFlush), repairLost)
 }
 
 // checkTimeline lets a position of an older timeline pass if the server's history shares everything
@@ -72,10 +73,10 @@ func checkTimeline(s outbox.System, p Position, history []outbox.TimelineSwitch)
 	end, found := leftAt(history, p.Timeline)
 	switch {
 	case !found:
-		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.reach(), p.Timeline, s.Timeline), repairDiverged}
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server's timeline %d does not descend from", p.reach(), p.Timeline, s.Timeline), repairDiverged)
 	case end < p.reach():
-		return &Halt{ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server left at %s for timeline %d: Kafka holds commits that the database has lost",
-			p.reach(), p.Timeline, end, s.Timeline), repairDiverged}
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("published up to %s of timeline %d, which the server left at %s for timeline %d: Kafka holds commits that the database has lost",
+			p.reach(), p.Timeline, end, s.Timeline), repairDiverged)
 	}
 	return nil
 }

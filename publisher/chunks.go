@@ -7,6 +7,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/filter"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // maxChunksBytes bounds what of tables goes into one Kafka transaction: the stream waits for its end.
@@ -19,29 +22,29 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 	if err := p.obeySignals(); err != nil {
 		return next, err
 	}
-	c.turn(next.EndLSN)
+	c.Turn(next.EndLSN)
 	if err := p.appendEmptying(next); err != nil {
 		return next, err
 	}
 	bytes := 0
-	for chunk := c.ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.ready(next.EndLSN) {
+	for chunk := c.Ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.Ready(next.EndLSN) {
 		bytes += chunk.Bytes()
 		if err := p.appendChunk(ctx, chunk); err != nil {
 			return next, fmt.Errorf("rows of table %d, read at %s: %w", chunk.Table, chunk.At, err)
 		}
-		c.turn(next.EndLSN)
+		c.Turn(next.EndLSN)
 	}
 	next.Snapshots = c.State()
-	p.stats.snapshot(c.stats())
+	p.stats.snapshot(c.Stats())
 	return next, nil
 }
 
 // appendChunk appends the rows of a chunk that the stream has not overtaken.
-func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
+func (p *Publisher) appendChunk(ctx context.Context, chunk *snapshot.HeldChunk) error {
 	c := p.copier
 	what, relation := c.Judge(chunk)
-	if what == readChunkAgain {
-		c.again(chunk.Table)
+	if what == snapshot.ReadAgain {
+		c.Again(chunk.Table)
 		return nil
 	}
 	rows := p.beginRows(ctx, chunk, relation)
@@ -49,7 +52,7 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
 	if rows.filter, err = c.Filter(chunk); err != nil {
 		return err
 	}
-	if what == publishChunk {
+	if what == snapshot.Publish {
 		if err := c.Merge(chunk, relation, rows.add); err != nil {
 			return err
 		}
@@ -57,7 +60,7 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
 	if err := rows.end(); err != nil {
 		return err
 	}
-	c.published(chunk)
+	c.Published(chunk)
 	return nil
 }
 
@@ -65,25 +68,25 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *heldChunk) error {
 type chunkRows struct {
 	*Publisher
 	ctx   context.Context
-	copy  *Copy
-	chunk *heldChunk
+	copy  *snapshot.Copy
+	chunk *snapshot.HeldChunk
 	tx    outbox.Transaction
 	fresh bool   // no row of the table was published before
 	done  int    // rows that are
 	id    []byte // of the next record
 	fixed int    // length of the part of id that all rows share
 
-	filter *Filter // of the copy's condition; nil: every row
-	row    tupleRow
+	filter *filter.Filter // of the copy's condition; nil: every row
+	row    filter.TupleRow
 
 	waiting pgoutput.Tuple // the row before the next one: only then it is known whether it was the last
 	number  int
 }
 
-func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *pgoutput.Relation) *chunkRows {
-	work := p.copier.current()
+func (p *Publisher) beginRows(ctx context.Context, chunk *snapshot.HeldChunk, relation *pgoutput.Relation) *chunkRows {
+	work := p.copier.Current()
 	r := &p.rows
-	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, row: r.row, fresh: !p.copier.begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
+	*r = chunkRows{Publisher: p, ctx: ctx, copy: work, chunk: chunk, row: r.row, fresh: !p.copier.Begun(work, chunk.Table), id: r.id[:0], tx: outbox.Transaction{
 		CommitLSN: chunk.At, EndLSN: chunk.At, CommitTime: chunk.Time, Changes: []outbox.Change{{Op: outbox.Read, Note: -1, LSN: chunk.At, Relation: relation}},
 	}}
 	if work.Initial {
@@ -98,7 +101,7 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *heldChunk, relation *p
 // add takes the row of that number in the chunk. One of which the condition cannot be judged is taken: its value was too long to be held.
 func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
 	if r.filter != nil {
-		if truth := r.filter.Match(r.row.read(row)); truth != True && truth != Unknown {
+		if truth := r.filter.Match(r.row.Read(row)); truth != filter.True && truth != filter.Unknown {
 			return nil
 		}
 	}
@@ -155,7 +158,7 @@ func (p *Publisher) appendEmptying(next Position) error {
 	if c.Emptying() == nil || p.goesOn {
 		return nil
 	}
-	work := c.current()
+	work := c.Current()
 	tx := outbox.Transaction{CommitLSN: next.EndLSN, EndLSN: next.EndLSN, CommitTime: p.now(), Changes: make([]outbox.Change, 1)}
 	p.batch.Begin(&tx)
 	for _, relation := range c.Emptying() {
@@ -166,7 +169,7 @@ func (p *Publisher) appendEmptying(next Position) error {
 			return fmt.Errorf("empty the topic of table %s.%s: %w", relation.Schema, relation.Name, err)
 		}
 		for i := first; i < p.batch.Len(); i++ {
-			p.batch.Header(ResyncHeader, []byte(work.ID))
+			p.batch.Header(record.ResyncHeader, []byte(work.ID))
 		}
 	}
 	c.Emptied()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
@@ -21,11 +23,11 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 			continue
 		}
 		if next.Ordinal > 0 && !tx.IsMarker() && tx.CommitLSN != next.EndLSN {
-			return next, &Halt{ErrDiverged, fmt.Sprintf("%d changes of the transaction that commits at %s are published, the server sends the one at %s", next.Ordinal, next.EndLSN, tx.CommitLSN), repairDiverged}
+			return next, halt.New(halt.ErrDiverged, fmt.Sprintf("%d changes of the transaction that commits at %s are published, the server sends the one at %s", next.Ordinal, next.EndLSN, tx.CommitLSN), repairDiverged)
 		}
 		p.urgent = p.urgent || tx.Urgent
 		if p.wanted(tx) {
-			if err := p.copier.observe(tx); err != nil {
+			if err := p.copier.Observe(tx); err != nil {
 				return next, err
 			}
 			if err := p.append(ctx, tx, position); err != nil {
@@ -106,10 +108,10 @@ func (p *Publisher) sendPart(ctx context.Context) error {
 }
 
 // bracket appends what the format says where a transaction begins or ends.
-func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*Batch, *outbox.Transaction) error) error {
+func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*record.Batch, *outbox.Transaction) error) error {
 	p.batch.Mark(name)
 	if err := append(p.batch, tx); err != nil {
-		return unencoded("the "+name+" of the transaction", err)
+		return record.Unencoded("the "+name+" of the transaction", err)
 	}
 	return nil
 }
@@ -156,7 +158,7 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 	default:
 		p.columns.row(c.Relation)
 		if err := p.format.Append(p.batch, tx, i); err != nil {
-			return unencoded(sourceName(c), err)
+			return record.Unencoded(record.SourceName(c), err)
 		}
 	}
 	taken := p.owners.claim(p.batch, first, c, p.cfg.Shape, p.cfg.Router)
@@ -164,9 +166,9 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 		return nil
 	}
 	if c.Relation == nil {
-		return &Halt{ErrTopicCollision, taken.Error(), "exclude that table, or give it a topic of its own in the configuration (tables: [{match, topic}])"}
+		return halt.New(halt.ErrTopicCollision, taken.Error(), "exclude that table, or give it a topic of its own in the configuration (tables: [{match, topic}])")
 	}
-	if err := p.cfg.Shape.Rename(c.Relation, taken.why); err != nil {
+	if err := p.cfg.Shape.Rename(c.Relation, taken.Why); err != nil {
 		return err
 	}
 	p.batch.Cut(start)

@@ -17,18 +17,21 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // composed returns the records of a transaction, in a publisher with that configuration.
-func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
+func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []record.Record {
 	t.Helper()
 	cfg.Prefix, cfg.Database, cfg.Slot = "shop", "orders", "pgtee"
 	p := newPublisher(cfg.WithDefaults(), nil, nil, tableFormat{})
 	p.source = &simSource{system: outbox.System{ID: "7300", Timeline: 2}}
 	p.part = math.MaxInt
-	p.batch = newBatch("7300", "pgtee")
+	p.batch = record.NewBatch("7300", "pgtee")
 	p.batch.Authors = p.notes
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
@@ -39,21 +42,21 @@ func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []Record {
 // tableFormat writes the pgtee block to the topic of the table.
 type tableFormat struct{}
 
-func (tableFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
-func (tableFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+func (tableFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
+func (tableFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
 
-func (tableFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
-	return LoggedIdentity(r), nil
+func (tableFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+	return record.LoggedIdentity(r), nil
 }
 
-func (tableFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+func (tableFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	topic := "shop.message"
 	if r := tx.Changes[i].Relation; r != nil {
-		topic = TopicName("shop", r.Schema, r.Name)
+		topic = record.TopicName("shop", r.Schema, r.Name)
 	}
 	value := len(b.Buf)
 	b.Buf = b.AppendPgtee(b.Buf, tx, i)
-	b.Add(topic, Null, value)
+	b.Add(topic, record.Null, value)
 	return nil
 }
 
@@ -250,7 +253,7 @@ type sizesLog struct {
 	largest int
 }
 
-func (l *sizesLog) Send(ctx context.Context, b *Batch) error {
+func (l *sizesLog) Send(ctx context.Context, b *record.Batch) error {
 	l.largest = max(l.largest, b.Bytes())
 	return l.memoryLog.Send(ctx, b)
 }
@@ -259,7 +262,7 @@ func (l *sizesLog) Send(ctx context.Context, b *Batch) error {
 func TestGiantTransactionIsSentInParts(t *testing.T) {
 	log := &sizesLog{}
 	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, log, tableFormat{})
-	p.source, p.batch, p.part = &simSource{}, &Batch{Authors: p.notes}, 10_000
+	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.notes}, 10_000
 	tx := sale()
 	tx.Changes = slices.Repeat(tx.Changes[:1], 5000)
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
@@ -303,7 +306,7 @@ func TestTopicNames(t *testing.T) {
 		"shop.public.orders": {"shop", "public", "orders"},
 		"shop.public.a_b_":   {"shop", "public", "a bä"},
 	} {
-		if got := TopicName(parts...); got != want {
+		if got := record.TopicName(parts...); got != want {
 			t.Errorf("%q: %s, want %s", parts, got, want)
 		}
 	}
@@ -311,9 +314,9 @@ func TestTopicNames(t *testing.T) {
 
 // Two tables never meet under one key: the second has a topic of its own, from its first row on.
 func TestTablesThatMapToOneTopic(t *testing.T) {
-	shape := shapeOf(t, ShapeConfig{Prefix: "shop"})
-	p := newPublisher(Config{Prefix: "shop", Shape: shape}.WithDefaults(), nil, nil, shapedFormat{shape: shape})
-	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
+	form := shapeOf(t, shape.Config{Prefix: "shop"})
+	p := newPublisher(Config{Prefix: "shop", Shape: form}.WithDefaults(), nil, nil, shapedFormat{shape: form})
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
 	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
@@ -327,7 +330,7 @@ func TestTablesThatMapToOneTopic(t *testing.T) {
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx, tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
-	own := ownTopic("shop.public.a_b", "public.a?b", 1)
+	own := shape.OwnTopic("shop.public.a_b", "public.a?b", 1)
 	var got []string
 	for _, r := range p.batch.Records() {
 		if strings.HasPrefix(r.Topic, "shop.public.") {
@@ -350,30 +353,32 @@ func TestTablesThatMapToOneTopic(t *testing.T) {
 // shapedFormat has the topics of a shape.
 type shapedFormat struct {
 	tableFormat
-	shape *Shape
+	shape *shape.Shape
 }
 
-func (f shapedFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+func (f shapedFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
 		return f.tableFormat.Append(b, tx, i)
 	}
 	table, err := f.shape.Table(c.Relation)
 	if err == nil {
-		b.Add(table.Topic, Null, Null)
+		b.Add(table.Topic, record.Null, record.Null)
 	}
 	return err
 }
 
 type brokenFormat struct{ tableFormat }
 
-func (brokenFormat) Append(*Batch, *outbox.Transaction, int) error { return errors.New("no such type") }
+func (brokenFormat) Append(*record.Batch, *outbox.Transaction, int) error {
+	return errors.New("no such type")
+}
 
 func TestChangeThatCannotBeEncodedHalts(t *testing.T) {
 	source := &simSource{system: outbox.System{ID: "1", Timeline: 1}, queue: []*outbox.Transaction{sale()}, received: 0x16B3748}
 	source.world = &world{holder: source, random: newWorld(1).random}
 	p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, &memoryLog{}, brokenFormat{})
-	if err := p.Run(t.Context()); !errors.Is(err, ErrEncode) {
+	if err := p.Run(t.Context()); !errors.Is(err, halt.ErrEncode) {
 		t.Error(err)
 	}
 	if s := p.Stats(); s.Published != 0 || s.State != "halted" {
@@ -388,14 +393,14 @@ func (outage) Temporary() bool { return true }
 
 type formatWithoutCatalog struct{ tableFormat }
 
-func (formatWithoutCatalog) Append(*Batch, *outbox.Transaction, int) error {
+func (formatWithoutCatalog) Append(*record.Batch, *outbox.Transaction, int) error {
 	return fmt.Errorf("type 4711: %w", outage{errors.New("connection refused")})
 }
 
 func TestCatalogThatCannotBeAskedIsRetried(t *testing.T) {
 	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, nil, formatWithoutCatalog{})
-	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
-	if _, err := p.compose(t.Context(), []*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || fateOf(err) != retry {
-		t.Errorf("fate %d of %v, want a retry", fateOf(err), err)
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+	if _, err := p.compose(t.Context(), []*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || halt.FateOf(err) != halt.Retry {
+		t.Errorf("fate %d of %v, want a retry", halt.FateOf(err), err)
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // Config says what a Publisher publishes. Zero values have the meaning in brackets.
@@ -28,17 +31,17 @@ type Config struct {
 
 	Tables func(context.Context) ([]outbox.Table, error) // lists those that are there, oldest first, once: before anything is published [none]
 
-	Shape  *Shape  // of the topics of tables [as Debezium names them]
-	Router *Router // of events of the application [to <prefix>.outbox.<topic>]
+	Shape  *shape.Shape  // of the topics of tables [as Debezium names them]
+	Router *shape.Router // of events of the application [to <prefix>.outbox.<topic>]
 
-	Snapshot    SnapshotConfig
+	Snapshot    snapshot.Config
 	SignalTopic string // whose records ask for snapshots, too; the Log has to be a SignalLog [none]
 
 	SQLText      SQLText      // how much of the SQL is published [Normalised]
 	SQLTextBytes int          // longest SQL text in the record of a row; a longer one is cut [4 KiB]
 	OnMissed     MissedPolicy // when changes of a table could not be captured [MissedResync]
 	EventTables  []string     // globs of the application's outbox tables: their rows are events, which nothing repeats
-	Keys         *Keys        // what the Format chooses keys with [nothing to remember]
+	Keys         *record.Keys // what the Format chooses keys with [nothing to remember]
 	AuditEmpty   bool         // audit transactions that wrote no row [they are dropped]
 
 	Log *zap.Logger // names the slot [none]
@@ -59,7 +62,7 @@ func (c Config) FormerTransactionalID() string {
 }
 
 const (
-	defaultRecordBytes = 1_000_012       // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	DefaultRecordBytes = 1_000_012       // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
 	maxPartAfter       = 7 * time.Minute // Kafka's transaction.max.timeout.ms is 15 minutes
 	largestRecordBytes = 90 << 20        // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
 )
@@ -67,17 +70,17 @@ const (
 // WithDefaults returns the configuration with what the zero values stand for.
 func (c Config) WithDefaults() Config {
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 4<<20)
-	c.MaxRecordBytes = cmp.Or(c.MaxRecordBytes, defaultRecordBytes)
+	c.MaxRecordBytes = cmp.Or(c.MaxRecordBytes, DefaultRecordBytes)
 	c.SQLTextBytes = cmp.Or(c.SQLTextBytes, defaultRowTextBytes)
 	c.IdleProgress = cmp.Or(c.IdleProgress, 10*time.Second)
 	c.CheckPublications = cmp.Or(c.CheckPublications, 10*time.Second)
 	c.PartAfter = cmp.Or(c.PartAfter, 5*time.Minute)
 	c.OnMissed = cmp.Or(c.OnMissed, MissedResync)
 	if c.Shape == nil {
-		c.Shape = &Shape{}
+		c.Shape = &shape.Shape{}
 	}
 	if c.Router == nil {
-		c.Router, _ = NewRouter(c.Prefix, nil) // cannot fail without topics
+		c.Router, _ = shape.NewRouter(c.Prefix, nil) // cannot fail without topics
 	}
 	c.Snapshot.SetDefaults()
 	if c.Log == nil {
@@ -88,9 +91,9 @@ func (c Config) WithDefaults() Config {
 
 func (c Config) validate() error {
 	switch {
-	case c.Prefix == "" || TopicName(c.Prefix) != c.Prefix:
+	case c.Prefix == "" || record.TopicName(c.Prefix) != c.Prefix:
 		return fmt.Errorf("prefix %q: use letters, digits, dot, dash and underscore", c.Prefix)
-	case TopicName(c.SignalTopic) != c.SignalTopic:
+	case record.TopicName(c.SignalTopic) != c.SignalTopic:
 		return fmt.Errorf("topic of signals %q: use letters, digits, dot, dash and underscore", c.SignalTopic)
 	case c.Slot == "" || c.Database == "":
 		return fmt.Errorf("slot %q of database %q: both need a name", c.Slot, c.Database)

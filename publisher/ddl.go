@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // ddlRecord is a record of <prefix>.ddl: one DDL command, with the objects that it made, changed or
@@ -54,12 +56,12 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		record.Objects[i] = ddlObject{o, p.columns.before(o)}
 	}
 	p.columns.ddl(&ddl)
-	p.cfg.Keys.ddl(&ddl)
+	p.cfg.Keys.DDL(&ddl)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
 		record.Command = p.notes.facts[c.Note].command
 	}
 	record.Statement = p.ddlStatement(ddl.Statement, hides)
-	if err := b.addDDL(p.topics.ddl, ddlKey(&record.DDLRecord), record); err != nil {
+	if err := addDDL(b, p.topics.DDL, ddlKey(&record.DDLRecord), record); err != nil {
 		return fmt.Errorf("DDL record of %s: %w", c.DDL.Command, err)
 	}
 	return nil
@@ -67,7 +69,7 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 
 // addDDL adds a command of very many objects (DROP SCHEMA ... CASCADE) as several records of the same
 // key, each with some of the objects. An object whose columns are too long for a record goes without.
-func (b *Batch) addDDL(topic, key string, record ddlRecord) error {
+func addDDL(b *record.Batch, topic, key string, record ddlRecord) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
 	encoder.SetEscapeHTML(false)
@@ -79,16 +81,16 @@ func (b *Batch) addDDL(topic, key string, record ddlRecord) error {
 	case value.Len() <= maxDDLRecordBytes:
 	case n > 1:
 		record.Objects = objects[:n/2]
-		if err := b.addDDL(topic, key, record); err != nil {
+		if err := addDDL(b, topic, key, record); err != nil {
 			return err
 		}
 		record.Objects = objects[n/2:]
-		return b.addDDL(topic, key, record)
+		return addDDL(b, topic, key, record)
 	case n == 1 && (objects[0].Columns != nil || objects[0].ColumnsBefore != nil):
 		bare := objects[0]
 		bare.Columns, bare.ColumnsBefore = nil, nil
 		record.Objects = []ddlObject{bare}
-		return b.addDDL(topic, key, record)
+		return addDDL(b, topic, key, record)
 	}
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, key...)
@@ -110,7 +112,7 @@ func (p *Publisher) ddlStatement(sql string, hides bool) string {
 	case p.cfg.SQLText == Normalised:
 		text = withoutValues(text)
 	}
-	return string(cut(text, maxAuditTextBytes))
+	return string(record.Cut(text, maxAuditTextBytes))
 }
 
 // withoutValues removes the literals of the statements that define nothing: CREATE TABLE and the INSERT of its
@@ -156,4 +158,59 @@ func ddlKey(d *outbox.DDLRecord) string {
 		return d.Objects[0].Name
 	}
 	return d.Command
+}
+
+// redactedDDL is a DDL record as it may be published: without credentials, without the defaults of columns that readers may not see
+// and, with SQL text off, without any default. hides says that it is of a table with such columns.
+func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hides bool) {
+	d.Objects = slices.Clone(d.Objects)
+	for i := range d.Objects {
+		o := &d.Objects[i]
+		parts := identityParts(o.Name)
+		if o.Type != "table" && o.Type != "table column" || len(parts) < 2 {
+			continue
+		}
+		o.Columns = slices.Clone(o.Columns)
+		for j := range o.Columns {
+			c := &o.Columns[j]
+			c.Default = p.redactedDefault(c, p.cfg.Shape.Hides(parts[0], parts[1], c.Name))
+		}
+		hides = hides || p.cfg.Shape.HidesAny(parts[0], parts[1])
+	}
+	return d, hides
+}
+
+func (p *Publisher) redactedDefault(c *outbox.DDLColumn, hidden bool) string {
+	switch {
+	case c.Default == "" || hidden || p.cfg.SQLText == Off:
+		return ""
+	case parser.IsSecretName([]byte(c.Name)):
+		return "'<redacted>'"
+	}
+	return string(redact(nil, []byte(c.Default)))
+}
+
+// identityParts splits what pg_identify_object() prints: public."My table".column.
+func identityParts(identity string) (parts []string) {
+	for rest := identity; rest != ""; {
+		part, quoted := strings.CutPrefix(rest, `"`)
+		if !quoted {
+			part, rest, _ = strings.Cut(rest, ".")
+			parts = append(parts, part)
+			continue
+		}
+		end := 0
+		for end < len(part) && (part[end] != '"' || strings.HasPrefix(part[end+1:], `"`)) {
+			if part[end] == '"' {
+				end++
+			}
+			end++
+		}
+		if end >= len(part) {
+			return nil // no end: nothing that PostgreSQL prints
+		}
+		parts = append(parts, strings.ReplaceAll(part[:end], `""`, `"`))
+		rest = strings.TrimPrefix(part[end+1:], ".")
+	}
+	return parts
 }

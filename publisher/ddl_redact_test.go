@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // Defaults are told of columns that readers may see as they are, and that hold no credentials.
@@ -13,8 +14,8 @@ func TestDefaultsInDDL(t *testing.T) {
 		{Name: "state", Default: "'new'::text"}, {Name: "password", Default: "'hunter2'::text"}, {Name: "email", Default: "'a@b'::text"}, {Name: "note", Default: "'n'::text"},
 		{Name: "conn", Default: "'postgres://u:hunter2@h/d'::text"}, {Name: "plain", Default: "pgp_sym_decrypt(raw(), 'hunter2'::text)"},
 	}
-	shape, err := NewShape(ShapeConfig{Prefix: "shop", Salt: []byte("s"), Tables: []TableConfig{
-		{Match: `public.My "T"`, ExcludeColumns: []string{"note"}, Masks: []MaskConfig{{Column: "email", Kind: Hash}}},
+	shape, err := shape.New(shape.Config{Prefix: "shop", Salt: []byte("s"), Tables: []shape.TableConfig{
+		{Match: `public.My "T"`, ExcludeColumns: []string{"note"}, Masks: []shape.MaskConfig{{Column: "email", Kind: shape.Hash}}},
 	}})
 	if err != nil {
 		t.Fatal(err)

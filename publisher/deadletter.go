@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // deadLetter is a record of <prefix>.dead-letter. It has no values of the row but the key: those that fit stand in the
@@ -33,12 +34,12 @@ type deadLetter struct {
 
 // appendDeadLetter replaces the records behind start by those of the row without its longest values, if it is a row and
 // that helps, and one that tells of it.
-func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start Cursor, large *TooLarge) error {
+func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start record.Cursor, large *record.TooLarge) error {
 	c, b := &tx.Changes[i], p.batch
 	pieces := p.pieces(c, start, large)
 	letter := deadLetter{
 		Version: 1, Database: p.cfg.Database, Timeline: p.source.System().Timeline, XID: tx.XID, CommitLSN: tx.CommitLSN,
-		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: sourceName(c), Topic: b.TopicAt(start), Key: string(keyAt(b, start)),
+		Ordinal: c.Ordinal, LSN: c.LSN, Op: string(rune(c.Op)), Source: record.SourceName(c), Topic: b.TopicAt(start), Key: string(keyAt(b, start)),
 		Reason: large.Error(), Bytes: large.Bytes, Limit: int32(p.largest(b.TopicAt(start))), Pgtee: b.AppendPgtee(nil, tx, i),
 		Pieces: len(pieces),
 	}
@@ -46,7 +47,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start Cursor
 	case outbox.Event:
 		letter.Source = "events of the application"
 	case outbox.Message:
-		letter.Source += " with prefix " + string(cut([]byte(c.Prefix), maxToldKeyBytes))
+		letter.Source += " with prefix " + string(record.Cut([]byte(c.Prefix), maxToldKeyBytes))
 	}
 	b.Cut(start)
 	var err error
@@ -64,7 +65,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start Cursor
 	p.addLetter(value)
 	for n, piece := range pieces {
 		p.addLetter(piece)
-		b.Header(PieceHeader, fmt.Appendf(nil, "%d/%d", n+1, len(pieces)))
+		b.Header(record.PieceHeader, fmt.Appendf(nil, "%d/%d", n+1, len(pieces)))
 	}
 	b.DeadLetters++
 	return nil
@@ -77,22 +78,22 @@ func (p *Publisher) addLetter(value []byte) {
 	b.Buf = b.AppendEventID(b.Buf)
 	from := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
-	b.Add(p.topics.deadLetter, key, from)
+	b.Add(p.topics.DeadLetter, key, from)
 }
 
 // pieces returns the value of the largest record behind a place in pieces that the dead letters take; none if the log's
 // change was not held as a whole.
-func (p *Publisher) pieces(c *outbox.Change, start Cursor, large *TooLarge) (pieces [][]byte) {
-	b, whole, largest := p.batch, Null, 0
+func (p *Publisher) pieces(c *outbox.Change, start record.Cursor, large *record.TooLarge) (pieces [][]byte) {
+	b, whole, largest := p.batch, record.Null, 0
 	b.EachSize(start, func(i, size int) {
 		if size > largest {
 			whole, largest = i, size
 		}
 	})
-	if c.Omitted > 0 || whole == Null || uint64(largest) != large.Bytes {
+	if c.Omitted > 0 || whole == record.Null || uint64(largest) != large.Bytes {
 		return nil
 	}
-	room := p.largest(p.topics.deadLetter) - 2*recordOverhead
+	room := p.largest(p.topics.DeadLetter) - 2*record.Overhead
 	for rest := b.Value(whole); len(rest) > 0; rest = rest[len(pieces[len(pieces)-1]):] {
 		pieces = append(pieces, slices.Clone(rest[:min(room, len(rest))]))
 	}

@@ -4,12 +4,13 @@ import (
 	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // appendEvent appends the record of an event that pgtee.publish() wrote.
 func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 	b, e := p.batch, tx.Changes[i].Event
-	key, value := Null, Null
+	key, value := record.Null, record.Null
 	if e.Key != nil {
 		key = len(b.Buf)
 		b.Buf = append(b.Buf, e.Key...)
@@ -23,8 +24,8 @@ func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 		topic = p.cfg.Router.Refused()
 	}
 	b.AddEvent(topic, key, value)
-	b.Header(EventSourceHeader, appendEventSource(nil, b.AppendPgtee(nil, tx, i), e.User))
-	own := func(h outbox.EventHeader) bool { return h.Name == TraceparentHeader }
+	b.Header(record.EventSourceHeader, appendEventSource(nil, b.AppendPgtee(nil, tx, i), e.User))
+	own := func(h outbox.EventHeader) bool { return h.Name == record.TraceparentHeader }
 	if !slices.ContainsFunc(e.Headers, own) {
 		b.AddTrace(tx, i)
 	}
@@ -42,7 +43,7 @@ const maxEventSourceBytes = 64 << 10
 // appendEventSource appends a pgtee block with the user in front of its fields; without the block if
 // --sql-text-bytes lets that be longer than an event leaves room for.
 func appendEventSource(dst, block []byte, user string) []byte {
-	dst = AppendJSONString(append(dst, `{"user":`...), user)
+	dst = record.AppendJSONString(append(dst, `{"user":`...), user)
 	if len(block) > maxEventSourceBytes {
 		return append(dst, '}')
 	}

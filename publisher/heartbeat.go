@@ -1,5 +1,7 @@
 package publisher
 
+import "github.com/pgtee/pgtee/publisher/record"
+
 import "time"
 
 // heartbeat appends a record if it is time for one. It stands in the Kafka transaction of the next batch, or in
@@ -9,9 +11,9 @@ func (p *Publisher) heartbeat() error {
 		return nil
 	}
 	p.beaten = p.now()
-	if format, ok := p.format.(Heartbeats); ok {
+	if format, ok := p.format.(record.Heartbeats); ok {
 		if err := format.AppendHeartbeat(p.batch); err != nil {
-			return unencoded("heartbeat", err)
+			return record.Unencoded("heartbeat", err)
 		}
 	}
 	return nil

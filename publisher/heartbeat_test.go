@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 type beatingFormat struct{ tableFormat }
 
-func (beatingFormat) AppendHeartbeat(b *Batch) error {
+func (beatingFormat) AppendHeartbeat(b *record.Batch) error {
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, "alive"...)
-	b.AddWithoutID("heartbeat", Null, start)
+	b.AddWithoutID("heartbeat", record.Null, start)
 	return nil
 }
 
@@ -43,7 +44,7 @@ func TestHeartbeat(t *testing.T) {
 // slowLog takes longer for a record than the time to the next heartbeat.
 type slowLog struct{ *memoryLog }
 
-func (l slowLog) Publish(ctx context.Context, b *Batch, p Position) error {
+func (l slowLog) Publish(ctx context.Context, b *record.Batch, p Position) error {
 	time.Sleep(2 * time.Millisecond)
 	return l.memoryLog.Publish(ctx, b, p)
 }

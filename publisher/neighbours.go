@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 // Neighbours is a Log that others have topics and positions in, those of the same prefix among them.
@@ -35,7 +36,7 @@ func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	other := log.Others()[names[0]]
 	detail := fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", p.cfg.Prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339))
 	if first {
-		return &Halt{ErrPrefixTaken, detail, "use another --prefix for this database, or, if that one is published no more, run `pgtee repair --accept-divergence` to take its topics over"}
+		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if that one is published no more, run `pgtee repair --accept-divergence` to take its topics over")
 	}
 	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("database", other.Database), zap.String("slot", other.Slot))
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
@@ -37,12 +38,12 @@ type fact struct {
 func newNotes(text SQLText, longest int) *notes { return &notes{text: text, longest: longest} }
 
 // NewAuthors makes those of a batch by itself, which publishes SQL texts as told.
-func NewAuthors(text SQLText) Authors { return newNotes(text, 0) }
+func NewAuthors(text SQLText) record.Authors { return newNotes(text, 0) }
 
 // Begin implements record.Authors.
 func (n *notes) Begin(tx *outbox.Transaction) {
-	n.sql, n.json = recycle(n.sql), recycle(n.json)
-	n.facts = slices.Grow(recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
+	n.sql, n.json = record.Recycle(n.sql), record.Recycle(n.json)
+	n.facts = slices.Grow(record.Recycle(n.facts), len(tx.Notes))[:len(tx.Notes)]
 	clear(n.facts)
 	for i := range tx.Changes {
 		if c := &tx.Changes[i]; c.Note >= 0 && isRow(c.Op) {
@@ -101,7 +102,7 @@ func (n *notes) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	if f := n.fact(tx, i); f != nil {
 		return append(dst, n.json[f.block.start:f.block.end]...)
 	}
-	return appendUnknownAuthor(dst, tx.Changes[i].Op)
+	return record.AppendUnknownAuthor(dst, tx.Changes[i].Op)
 }
 
 // Trace implements record.Authors.
@@ -148,15 +149,15 @@ func appendTrust(dst []byte, trust outbox.Trust) []byte {
 // null; one longer than maxText bytes is cut.
 func (n *notes) appendStatement(dst []byte, f *fact, note *outbox.Note, maxText int) []byte {
 	dst = strconv.AppendUint(append(dst, `"number":`...), uint64(note.Statement), 10)
-	dst = AppendJSONString(append(dst, `,"command":`...), f.command)
-	dst = AppendHex16(append(dst, `,"fingerprint":"`...), note.Fingerprint)
+	dst = record.AppendJSONString(append(dst, `,"command":`...), f.command)
+	dst = record.AppendHex16(append(dst, `,"fingerprint":"`...), note.Fingerprint)
 	dst = append(dst, `","text":`...)
 	text := n.sql[f.text.start:f.text.end]
-	head := cut(text, maxText)
+	head := record.Cut(text, maxText)
 	if len(text) == 0 {
 		dst = append(dst, "null"...)
 	} else {
-		dst = AppendJSONString(dst, head)
+		dst = record.AppendJSONString(dst, head)
 	}
 	return strconv.AppendBool(append(dst, `,"text_cut":`...), len(head) < len(text))
 }
@@ -170,13 +171,13 @@ func appendRows(dst []byte, rows int) []byte {
 
 func (n *notes) appendSession(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `{"id":"`...)
-	dst = AppendHex16(dst, uint64(note.Session))
+	dst = record.AppendHex16(dst, uint64(note.Session))
 	dst = append(dst, `","user":`...)
-	dst = AppendJSONString(dst, note.User)
+	dst = record.AppendJSONString(dst, note.User)
 	dst = append(dst, `,"role":`...)
-	dst = AppendJSONString(dst, note.Role)
+	dst = record.AppendJSONString(dst, note.Role)
 	dst = append(dst, `,"application":`...)
-	dst = AppendJSONString(dst, note.Application)
+	dst = record.AppendJSONString(dst, note.Application)
 	dst = append(dst, `,"client":`...)
 	if note.Client.IsValid() {
 		dst = append(dst, '"')
@@ -188,7 +189,7 @@ func (n *notes) appendSession(dst []byte, f *fact, note *outbox.Note) []byte {
 	dst = append(dst, `,"pid":`...)
 	dst = strconv.AppendInt(dst, int64(note.PID), 10)
 	dst = append(dst, `,"start":`...)
-	dst = AppendJSONTime(dst, note.Session.Start())
+	dst = record.AppendJSONTime(dst, note.Session.Start())
 	dst = append(dst, `,"proxy":`...)
 	dst = strconv.AppendUint(dst, uint64(note.ProxyID), 10)
 	dst = append(dst, n.json[f.actor.start:f.actor.end]...)

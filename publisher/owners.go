@@ -8,6 +8,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // owners knows, by topic, which table (or kind of message) is published to it.
@@ -20,7 +22,7 @@ type owner struct {
 
 // claim returns an error for a record of the batch, from the given one on, whose topic another table has, unless the shape
 // lets them share it. Events share their topics, and are refused in that of a table.
-func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router *Router) *unusableTopic {
+func (o owners) claim(b *record.Batch, from int, c *outbox.Change, shape *shape.Shape, router *shape.Router) *UnusableTopic {
 	for i := from; i < b.Len(); i++ {
 		topic, event := b.Topic(i), b.IsEvent(i)
 		have, known := o[topic]
@@ -36,9 +38,9 @@ func (o owners) claim(b *Batch, from int, c *outbox.Change, shape *Shape, router
 		case known && c.Relation != nil && have.relation == c.Relation:
 			continue
 		}
-		next := owner{sourceName(c), c.Relation}
+		next := owner{record.SourceName(c), c.Relation}
 		if known && !have.is(next) && !(c.Relation != nil && shape.TopicSettings(topic).Shared) {
-			return &unusableTopic{topic: topic, why: fmt.Errorf("it is that of %s", have.name)}
+			return &UnusableTopic{Topic: topic, Why: fmt.Errorf("it is that of %s", have.name)}
 		}
 		o[topic] = next
 	}
@@ -70,7 +72,7 @@ func (p *Publisher) claimTopics(ctx context.Context) error {
 	byTopic := map[string][]*pgoutput.Relation{}
 	for _, t := range list {
 		r := &pgoutput.Relation{OID: t.OID, Schema: t.Schema, Name: t.Name}
-		if !p.cfg.Shape.Includes(t.Schema, t.Name) || p.cfg.Shape.Shares(r) || MatchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
+		if !p.cfg.Shape.Includes(t.Schema, t.Name) || p.cfg.Shape.Shares(r) || shape.MatchesAny(p.cfg.EventTables, t.Schema+"."+t.Name) {
 			continue
 		}
 		topic := p.cfg.Shape.TopicOf(r)
@@ -97,7 +99,7 @@ func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*p
 	if len(tables) < 2 || !shared {
 		return nil
 	}
-	own := func(r *pgoutput.Relation) string { return ownTopic(topic, r.Schema+"."+r.Name, 1) }
+	own := func(r *pgoutput.Relation) string { return shape.OwnTopic(topic, r.Schema+"."+r.Name, 1) }
 	names := make([]string, len(tables))
 	for i, r := range tables {
 		names[i] = own(r)

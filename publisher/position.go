@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // positionVersion is written into progress records. Older ones are read, newer ones refused. Version 1 had
@@ -35,7 +37,7 @@ type Position struct {
 	Generation      int    `json:"generation,omitempty"` // of the slot: each of the same name has another; 0: not known
 	PublicationHash string `json:"publication_hash"`
 
-	Snapshots *Snapshots          `json:"snapshots,omitempty"` // nil: there was none
+	Snapshots *snapshot.State     `json:"snapshots,omitempty"` // nil: there was none
 	Keys      map[uint32][]string `json:"keys,omitempty"`      // see Keys
 }
 
@@ -94,21 +96,21 @@ func (p Position) isBefore(generation int) bool {
 	return p.Generation != 0 && p.Generation < generation
 }
 
-func (p Position) marshal() ([]byte, error) { return json.Marshal(p) }
+func (p Position) Marshal() ([]byte, error) { return json.Marshal(p) }
 
-// parsePosition reads the value of a progress record.
-func parsePosition(value []byte) (*Position, error) {
+// ParsePosition reads the value of a progress record.
+func ParsePosition(value []byte) (*Position, error) {
 	var p Position
 	if err := json.Unmarshal(value, &p); err != nil {
-		return nil, &Halt{ErrProgressRecord, err.Error(), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`"}
+		return nil, halt.New(halt.ErrProgressRecord, err.Error(), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`")
 	}
 	if p.Version > positionVersion {
-		return nil, &Halt{ErrProgressVersion,
-			fmt.Sprintf("record version %d, this program reads up to %d", p.Version, positionVersion), "upgrade this publisher"}
+		return nil, halt.New(halt.ErrProgressVersion,
+			fmt.Sprintf("record version %d, this program reads up to %d", p.Version, positionVersion), "upgrade this publisher")
 	}
 	if p.Version < 1 || p.Timeline < 1 {
-		return nil, &Halt{ErrProgressRecord,
-			fmt.Sprintf("version %d, timeline %d", p.Version, p.Timeline), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`"}
+		return nil, halt.New(halt.ErrProgressRecord,
+			fmt.Sprintf("version %d, timeline %d", p.Version, p.Timeline), "see what wrote to the progress topic; restore the record, or start over with another --prefix after `pgtee teardown` and `pgtee setup`")
 	}
 	return &p, nil
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 	"go.uber.org/zap"
 )
 
@@ -18,8 +21,8 @@ type Publisher struct {
 	cfg    Config
 	open   func(context.Context) (Source, error)
 	log    Log
-	format Format
-	topics topics
+	format record.Format
+	topics record.Topics
 	owners owners
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
@@ -30,7 +33,7 @@ type Publisher struct {
 	doubted     *Position               // what the log held when the last check failed
 	retelling   *retelling              // of that source; nil: it was not fenced yet
 	dropped     outbox.LSN              // up to where that source has brought what is forgotten now
-	batch       *Batch                  // of that source
+	batch       *record.Batch           // of that source
 	notes       *notes                  // of the transaction that is composed: the authors of the batch
 	order       []int                   // of the changes of a transaction, reused
 	audit       audit                   // of the transaction that is composed, reused
@@ -55,14 +58,14 @@ type Publisher struct {
 
 	limits map[string]topicLimit // of topics that take smaller records than the configuration says
 
-	copier  *copier   // of tables; since the last fence
-	rows    chunkRows // of a chunk, reused
-	signals Signals   // nil: none are read
+	copier  *snapshot.Copier // of tables; since the last fence
+	rows    chunkRows        // of a chunk, reused
+	signals Signals          // nil: none are read
 	stats   stats
 }
 
 // New makes a publisher that takes its slot with open, turns changes into records with format and puts them into log.
-func New(cfg Config, open func(context.Context) (Source, error), log Log, format Format) (*Publisher, error) {
+func New(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) (*Publisher, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -70,21 +73,21 @@ func New(cfg Config, open func(context.Context) (Source, error), log Log, format
 	return newPublisher(cfg, open, log, format), nil
 }
 
-func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format Format) *Publisher {
-	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: topicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: pause, notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}
+func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) *Publisher {
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}
 	p.copier = p.newCopier(nil)
-	p.cfg.Shape.tell = p.tellTopic
+	p.cfg.Shape.Tell = p.tellTopic
 	return p
 }
 
 // newCopier makes a copier that takes up what the progress record says.
-func (p *Publisher) newCopier(recorded *Snapshots) *copier {
-	host := SnapshotHost{
+func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
+	host := snapshot.Host{
 		Shape: p.cfg.Shape, EventTables: p.cfg.EventTables, Log: p.cfg.Log,
-		Identity: func(r *pgoutput.Relation, at Place) (Identity, error) { return p.format.Identity(r, at) },
+		Identity: func(r *pgoutput.Relation, at record.Place) (record.Identity, error) { return p.format.Identity(r, at) },
 		Now:      func() time.Time { return p.now() },
 	}
-	return newCopier(&p.cfg.Snapshot, host, recorded)
+	return snapshot.New(&p.cfg.Snapshot, host, recorded)
 }
 
 // partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
@@ -98,21 +101,21 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer p.release()
 	for {
 		err := p.publish(ctx)
-		if ctx.Err() != nil || errors.Is(err, errSnapshotTaken) {
+		if ctx.Err() != nil || errors.Is(err, snapshot.ErrTaken) {
 			p.stats.state("stopped")
 			return nil
 		}
 		wait := p.backoff()
 		err = p.heed(err)
-		switch fateOf(err) {
-		case stop:
+		switch halt.FateOf(err) {
+		case halt.Stop:
 			p.Halted(err)
 			return err
-		case standBy:
+		case halt.StandBy:
 			p.release()
 			p.say("standing by", err)
 			wait = standByPause
-		case retry:
+		case halt.Retry:
 			p.say("retrying", err)
 		}
 		if p.pause(ctx, wait) != nil {
@@ -132,7 +135,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.copier.stop()
+	defer p.copier.Stop()
 	next := position
 	for {
 		transactions, err := p.receive(ctx, next)
@@ -148,7 +151,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if next, err = p.appendChunks(ctx, next); err != nil {
 			return err
 		}
-		next.Keys = p.cfg.Keys.recorded()
+		next.Keys = p.cfg.Keys.Recorded()
 		if p.due(position, next) {
 			p.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
@@ -218,10 +221,10 @@ func historyOf(ctx context.Context, source Source) ([]outbox.TimelineSwitch, err
 	return history, nil
 }
 
-func (p *Publisher) newBatch(s outbox.System) *Batch {
-	b := newBatch(s.ID, p.cfg.Slot)
+func (p *Publisher) newBatch(s outbox.System) *record.Batch {
+	b := record.NewBatch(s.ID, p.cfg.Slot)
 	b.Timeline, b.History = s.Timeline, p.history
-	b.StandIn, _ = p.format.(StandInKeys)
+	b.StandIn, _ = p.format.(record.StandInKeys)
 	b.Authors = p.notes
 	return b
 }
@@ -271,9 +274,9 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 			return Position{}, unpublished(position, err)
 		}
 	}
-	p.cfg.Keys.resume(position.Keys)
+	p.cfg.Keys.Resume(position.Keys)
 	p.copier = p.newCopier(position.Snapshots)
-	p.copier.begin(recorded != nil, needed)
+	p.copier.Begin(recorded != nil, needed)
 	if err := p.readSignals(ctx); err != nil {
 		return Position{}, err
 	}
@@ -324,7 +327,7 @@ func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 		p.doubted = recorded
 		return false, fmt.Errorf("to be checked again over a new connection: %v", err)
 	}
-	if p.cfg.Snapshot.mends(err) {
+	if p.cfg.Snapshot.Mends(err) {
 		p.cfg.Log.Warn("changes were lost: every table is copied again; rows that were deleted meanwhile stay in the topics", zap.Error(err))
 		return true, nil
 	}
@@ -347,13 +350,13 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 		due = min(due, p.untilHeartbeat())
 	}
 	if !p.goesOn {
-		due = p.copier.untilDue(next.EndLSN, due)
+		due = p.copier.UntilDue(next.EndLSN, due)
 	}
 	if !p.opened.IsZero() {
 		due = min(due, p.opened.Add(p.cfg.PartAfter).Sub(p.now()))
 	}
 	wait, cancel := context.WithTimeout(ctx, due)
-	defer p.copier.wake(wait, cancel)()
+	defer p.copier.Wake(wait, cancel)()
 	defer cancel()
 	transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)
 	if err != nil && errors.Is(err, wait.Err()) && ctx.Err() == nil && p.source.Err() == nil {
@@ -377,7 +380,7 @@ func (p *Publisher) idle(position, next Position) bool {
 // errors and warnings tell.
 func (p *Publisher) checkPublications(ctx context.Context) error {
 	err := p.source.CheckPublications(ctx)
-	if fateOf(err) == stop {
+	if halt.FateOf(err) == halt.Stop {
 		return fmt.Errorf("publications of slot %s: %w", p.cfg.Slot, err)
 	}
 	p.checked = p.now()
@@ -392,7 +395,7 @@ func unpublished(next Position, err error) error {
 func (p *Publisher) published(position Position) {
 	p.warnRefused()
 	if n := p.deadLetters + p.batch.DeadLetters; n > 0 {
-		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.deadLetter))
+		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
 	}
 	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.Refused, p.deadLetters+p.batch.DeadLetters)
 	p.batch.Reset()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // memoryLog is a Log that does what it is told.
@@ -35,12 +37,12 @@ func (l *memoryLog) Fence(context.Context) (*Position, error) {
 	return l.recorded, l.next()
 }
 
-func (l *memoryLog) Send(_ context.Context, b *Batch) error {
+func (l *memoryLog) Send(_ context.Context, b *record.Batch) error {
 	l.events += b.Len()
 	return l.next()
 }
 
-func (l *memoryLog) Publish(_ context.Context, b *Batch, p Position) error {
+func (l *memoryLog) Publish(_ context.Context, b *record.Batch, p Position) error {
 	if err := l.next(); err != nil {
 		return err
 	}
@@ -194,7 +196,7 @@ func TestKafkaIsAwayAndTheSlotIsKept(t *testing.T) {
 
 func TestFencedPublisherLetsTheSlotGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, source := &memoryLog{fail: []error{nil, ErrFenced}}, listOf(rowAt(100))
+		log, source := &memoryLog{fail: []error{nil, halt.ErrFenced}}, listOf(rowAt(100))
 		p, stop := start(t, log, source)
 		time.Sleep(10 * time.Second)
 		if s := p.Stats(); s.State != "standing by" {
@@ -236,8 +238,8 @@ func TestHalts(t *testing.T) {
 		"warning":             {log: &memoryLog{}, lost: outbox.ErrServerWarning, want: outbox.ErrServerWarning},
 		"undecodable text":    {log: &memoryLog{}, lost: outbox.ErrUndecodable, want: outbox.ErrUndecodable},
 		"publication changed": {log: &memoryLog{}, changed: outbox.ErrPublicationChanged, want: outbox.ErrPublicationChanged},
-		"database behind":     {log: &memoryLog{recorded: ahead}, want: ErrDatabaseBehind},
-		"Kafka refuses":       {log: &memoryLog{fail: []error{&Halt{Reason: ErrKafkaRefused}}}, want: ErrKafkaRefused},
+		"database behind":     {log: &memoryLog{recorded: ahead}, want: halt.ErrDatabaseBehind},
+		"Kafka refuses":       {log: &memoryLog{fail: []error{&halt.Halt{Reason: halt.ErrKafkaRefused}}}, want: halt.ErrKafkaRefused},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			sources := []*listSource{listOf(), listOf()}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pgtee/pgtee/publisher/halt"
 	"go.uber.org/zap"
 )
 
@@ -71,18 +72,18 @@ func causeOf(err error) string {
 
 // heed takes from an error what the next round has to do otherwise: another topic for a table, smaller records.
 func (p *Publisher) heed(err error) error {
-	var unusable *unusableTopic
-	var small *smallTopic
+	var unusable *UnusableTopic
+	var small *SmallTopic
 	switch {
 	case errors.As(err, &unusable):
-		table := p.owners[unusable.topic].relation
+		table := p.owners[unusable.Topic].relation
 		if table == nil {
-			return &Halt{ErrKafkaRefused, err.Error(), unusable.repair}
+			return halt.New(halt.ErrKafkaRefused, err.Error(), unusable.Repair)
 		}
-		if err := p.cfg.Shape.Rename(table, unusable.why); err != nil {
+		if err := p.cfg.Shape.Rename(table, unusable.Why); err != nil {
 			return err
 		}
-		delete(p.owners, unusable.topic)
+		delete(p.owners, unusable.Topic)
 	case errors.As(err, &small):
 		return p.limit(small, err)
 	}
@@ -91,7 +92,7 @@ func (p *Publisher) heed(err error) error {
 
 // tellTopic says that a table has another topic than is expected.
 func (p *Publisher) tellTopic(table, topic string, why error) {
-	if errors.Is(why, errOwnTopic) {
+	if errors.Is(why, ErrOwnTopic) {
 		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))
 	} else {
 		p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
@@ -100,8 +101,8 @@ func (p *Publisher) tellTopic(table, topic string, why error) {
 	p.stats.ownTopic()
 }
 
-// pause waits, or returns the error of ctx.
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, or returns the error of ctx.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

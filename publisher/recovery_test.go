@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -70,7 +71,7 @@ type refusingLog struct {
 	kind atomic.Bool
 }
 
-func (l *refusingLog) Publish(ctx context.Context, b *Batch, p Position) error {
+func (l *refusingLog) Publish(ctx context.Context, b *record.Batch, p Position) error {
 	if !l.kind.Load() {
 		return fmt.Errorf("produce to shop.s.t: %w", kerr.TopicAuthorizationFailed)
 	}

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // ResyncChoice says what a repair has published afresh.
@@ -55,11 +57,11 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 	r.To, r.Lost = p.accept(r.From, c), c.lost
 	if resync == ResyncAll || resync == ResyncLost && c.doubtful() {
 		r.Only = c.tables
-		if names := strings.Join(c.tables, ","); resync == ResyncAll || c.all || len(names) > maxPendingBytes/2 {
+		if names := strings.Join(c.tables, ","); resync == ResyncAll || c.all || len(names) > snapshot.MaxPendingBytes/2 {
 			r.Only = nil
 		}
 		r.ID = "repair-" + p.now().UTC().Format("20060102T150405")
-		r.To.Snapshots = withCopy(r.To.Snapshots, Copy{ID: r.ID, Tables: r.Only, Resync: true, Requested: p.now().UTC()})
+		r.To.Snapshots = withCopy(r.To.Snapshots, snapshot.Copy{ID: r.ID, Tables: r.Only, Resync: true, Requested: p.now().UTC()})
 	}
 	p.evictStrangers()
 	if err := p.appendRepair(&r); err != nil {
@@ -69,8 +71,8 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 }
 
 // withCopy adds a copy to those that are asked for.
-func withCopy(s *Snapshots, c Copy) *Snapshots {
-	next := Snapshots{}
+func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
+	next := snapshot.State{}
 	if s != nil {
 		next = *s
 	}
@@ -139,7 +141,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 		c.end, c.shared = recorded.EndLSN, shared{recorded.LastLSN, recorded.XID, recorded.CommitTime}
 	case !parted && recorded.Timeline != s.Timeline:
 		c.end, c.shared, c.diverged = max(upTo, c.end), last, true
-	case t.whole:
+	case t.Whole:
 		c.end, c.shared, c.diverged = last.end, last, true
 	default: // how much of what the slot sends Kafka has, nobody knows
 		c.diverged = true
@@ -153,11 +155,11 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 }
 
 // trailBack reads the audit topic. A log without one knows nothing.
-func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*trail, error) {
+func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, error) {
 	if l, ok := p.log.(Trails); ok {
 		return l.Trail(ctx, back)
 	}
-	return &trail{}, nil
+	return &Trail{}, nil
 }
 
 const (
@@ -167,7 +169,7 @@ const (
 
 // follow reads what the slot sends again, up to a position, and returns the last transaction of that which Kafka has, too.
 // parted says that it came upon one that Kafka has not, or not upon the last one that it has.
-func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *trail) (last shared, parted bool, err error) {
+func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, parted bool, err error) {
 	start := p.source.System().ConfirmedFlush
 	last = shared{end: start}
 	again := newRetelling(*recorded, start)
@@ -185,7 +187,7 @@ func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.
 		}
 		for _, tx := range transactions {
 			whole := !tx.IsMarker() && !tx.More && tx.EndLSN <= upTo
-			if again.see(tx) != nil || t.whole && whole && p.wanted(tx) && !t.has(tx) {
+			if again.see(tx) != nil || t.Whole && whole && p.wanted(tx) && !t.has(tx) {
 				return last, true, nil
 			}
 			if whole {
@@ -243,6 +245,6 @@ func (p *Publisher) appendRepair(r *Repaired) error {
 	b.Mark("repair")
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
-	b.Add(p.topics.audit, Null, start)
+	b.Add(p.topics.Audit, record.Null, start)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 // retelling makes sure that a slot which sends again what Kafka holds tells the same history. A data folder that was
@@ -56,11 +57,11 @@ func (r *retelling) judge() error {
 	switch {
 	case p.XID == 0 && p.LastLSN == 0: // the record does not know
 	case lost:
-		return &Halt{ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the log of the server: was it restored, or set back?",
-			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged}
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the log of the server: was it restored, or set back?",
+			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged)
 	case r.strays != nil && (p.LastLSN != 0 || !r.found):
-		return &Halt{ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, up to where Kafka holds all: was the server restored, or set back?",
-			r.strays.XID, r.strays.EndLSN, p.EndLSN), repairDiverged}
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, up to where Kafka holds all: was the server restored, or set back?",
+			r.strays.XID, r.strays.EndLSN, p.EndLSN), repairDiverged)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 // The recorded position is at 500, its last transaction is number 7, which ended at 460; the slot starts at 300.
@@ -64,7 +65,7 @@ func TestRetelling(t *testing.T) {
 				break
 			}
 		}
-		if c.halts != errors.Is(err, ErrDiverged) || !r.over {
+		if c.halts != errors.Is(err, halt.ErrDiverged) || !r.over {
 			t.Errorf("%s: %v, over: %t", name, err, r.over)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 func TestTopicsOfEvents(t *testing.T) {
@@ -40,7 +42,7 @@ func TestTopicsOfEvents(t *testing.T) {
 		if test.allowed != "" {
 			allowed = strings.Split(test.allowed, ",")
 		}
-		r, err := NewRouter("shop", allowed)
+		r, err := shape.NewRouter("shop", allowed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +55,7 @@ func TestTopicsOfEvents(t *testing.T) {
 		}
 	}
 	for _, topic := range []string{"shop.progress", "shop.ddl", "_schemas", "a b", ""} {
-		if _, err := NewRouter("shop", []string{topic}); err == nil {
+		if _, err := shape.NewRouter("shop", []string{topic}); err == nil {
 			t.Errorf("%q is allowed", topic)
 		}
 	}
@@ -105,12 +107,12 @@ func TestNullsOfEvents(t *testing.T) {
 
 // An event in the topic of a table would look like a row to its readers.
 func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
-	router, err := NewRouter("shop", []string{"billing", "shop.outbox.*"})
+	router, err := shape.NewRouter("shop", []string{"billing", "shop.outbox.*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newPublisher(Config{Prefix: "shop", Router: router}.WithDefaults(), nil, nil, topicFormat("billing"))
-	p.source, p.batch, p.part = &simSource{}, &Batch{Authors: p.notes}, partBytes
+	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.notes}, partBytes
 	tx := checkout()
 	tx.Changes[2].Event.Topic = "billing"
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
@@ -128,15 +130,15 @@ func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
 // topicFormat writes everything to one topic.
 type topicFormat string
 
-func (topicFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
-func (topicFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+func (topicFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
+func (topicFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
 
-func (topicFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
-	return LoggedIdentity(r), nil
+func (topicFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+	return record.LoggedIdentity(r), nil
 }
 
-func (f topicFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
-	b.Add(string(f), Null, len(b.Buf))
+func (f topicFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+	b.Add(string(f), record.Null, len(b.Buf))
 	return nil
 }
 

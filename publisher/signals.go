@@ -7,6 +7,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/shape"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // SignalLog is a Log that signals come through, too, as Debezium's do: for them nothing is written into the database. How far
@@ -14,7 +17,7 @@ import (
 type SignalLog interface {
 	// OpenSignals reads the topic of signals from the recorded place on, and returns that place; the first time (nil), what
 	// comes from now on.
-	OpenSignals(ctx context.Context, recorded *SignalPlace) (Signals, *SignalPlace, error)
+	OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (Signals, *snapshot.SignalPlace, error)
 }
 
 // Signals are read in the background.
@@ -36,7 +39,7 @@ func (p *Publisher) readSignals(ctx context.Context) (err error) {
 	if p.cfg.SignalTopic == "" || !ok {
 		return nil
 	}
-	var place *SignalPlace
+	var place *snapshot.SignalPlace
 	if p.signals, place, err = log.OpenSignals(ctx, p.copier.Signals()); err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func (p *Publisher) obeySignals() error {
 		if err := p.signal(s.SignalRecord); err != nil {
 			return err
 		}
-		p.copier.SetSignals(SignalPlace{p.cfg.SignalTopic, s.Next})
+		p.copier.SetSignals(snapshot.SignalPlace{Topic: p.cfg.SignalTopic, Next: s.Next})
 	}
 	return nil
 }
@@ -76,13 +79,13 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 	}
 	why := s.Refused
 	if why == "" {
-		why = p.copier.obey(s)
+		why = p.copier.Obey(s)
 	}
 	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
 	if why != "" {
 		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
-		if asksForRows(s) && s.ID != "" && !p.copier.knows(s.ID) {
-			p.copier.remember(FinishedCopy{ID: s.ID, Stopped: true, Why: why})
+		if snapshot.AsksForRows(s) && s.ID != "" && !p.copier.Knows(s.ID) {
+			p.copier.Remember(snapshot.FinishedCopy{ID: s.ID, Stopped: true, Why: why})
 		}
 		return nil
 	}
@@ -94,7 +97,7 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) {
 	var tables []string
 	for _, name := range s.Tables {
-		if schema, table, _ := strings.Cut(name, "."); p.cfg.Shape.Includes(schema, table) && !MatchesAny(p.cfg.EventTables, name) {
+		if schema, table, _ := strings.Cut(name, "."); p.cfg.Shape.Includes(schema, table) && !shape.MatchesAny(p.cfg.EventTables, name) {
 			tables = append(tables, name)
 		}
 	}
@@ -104,8 +107,8 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	p.missed += len(tables)
 	resync = p.cfg.OnMissed == MissedResync && p.cfg.Snapshot.Open != nil
 	if p.cfg.OnMissed == MissedHalt {
-		return false, &Halt{ErrMissed, "of " + strings.Join(tables, ", ") + " some UPDATE and DELETE are missing up to here",
-			"start with --on-missed resync, which publishes these tables afresh, or with --on-missed warn, which goes on without"}
+		return false, halt.New(halt.ErrMissed, "of "+strings.Join(tables, ", ")+" some UPDATE and DELETE are missing up to here",
+			"start with --on-missed resync, which publishes these tables afresh, or with --on-missed warn, which goes on without")
 	}
 	s.Tables = tables
 	text := "changes of tables are not in the stream up to here, from here on they are"

@@ -13,6 +13,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 	"go.uber.org/zap"
 )
 
@@ -353,7 +355,7 @@ func (s *simSource) Close() error {
 type simLog struct {
 	world *world
 	epoch int // 0: to be fenced
-	sent  []Record
+	sent  []record.Record
 	begun time.Time // the Kafka transaction cannot have been before
 }
 
@@ -371,7 +373,7 @@ func (l *simLog) Fence(context.Context) (*Position, error) {
 		return nil, errors.New("reply lost")
 	}
 	if w.epoch != epoch {
-		return nil, ErrFenced
+		return nil, halt.ErrFenced
 	}
 	l.epoch, l.begun = epoch, w.clock
 	if w.recorded == nil {
@@ -381,7 +383,7 @@ func (l *simLog) Fence(context.Context) (*Position, error) {
 	return &recorded, nil
 }
 
-func (l *simLog) Send(_ context.Context, b *Batch) error {
+func (l *simLog) Send(_ context.Context, b *record.Batch) error {
 	l.world.step()
 	if l.epoch == 0 {
 		panic(violation("sent without a fence"))
@@ -391,12 +393,12 @@ func (l *simLog) Send(_ context.Context, b *Batch) error {
 		return errors.New("aborted")
 	}
 	for _, r := range b.Records() {
-		l.sent = append(l.sent, Record{Topic: r.Topic, Value: slices.Clone(r.Value)})
+		l.sent = append(l.sent, record.Record{Topic: r.Topic, Value: slices.Clone(r.Value)})
 	}
 	return nil
 }
 
-func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
+func (l *simLog) Publish(_ context.Context, b *record.Batch, p Position) error {
 	w := l.world
 	w.step()
 	if l.epoch == 0 {
@@ -409,7 +411,7 @@ func (l *simLog) Publish(_ context.Context, b *Batch, p Position) error {
 	}
 	w.step()
 	if epoch != w.epoch {
-		return ErrFenced
+		return halt.ErrFenced
 	}
 	if p.Ordinal > 0 && !w.recorded.covers(p) && w.clock.Sub(l.begun) < simPartAfter {
 		panic(violation(fmt.Sprintf("a part is visible after %s", w.clock.Sub(l.begun))))
@@ -433,7 +435,7 @@ func (p *Position) covers(q Position) bool {
 }
 
 // show makes a Kafka transaction visible and checks what a reader sees of it.
-func (w *world) show(records []Record, p Position) {
+func (w *world) show(records []record.Record, p Position) {
 	idle := len(records) == 0
 	for len(records) > 0 {
 		records = w.showTransaction(records)
@@ -471,7 +473,7 @@ func (w *world) nextWanted() *outbox.Transaction {
 
 // showTransaction takes the records of the next transaction: BEGIN, its rows in order, END, its audit record.
 // Those of a giant may end behind any row, and go on there.
-func (w *world) showTransaction(records []Record) []Record {
+func (w *world) showTransaction(records []record.Record) []record.Record {
 	want := w.nextWanted()
 	if want == nil {
 		panic(violation(fmt.Sprintf("record %x of a transaction that was published before", records[0].Value)))
@@ -517,7 +519,7 @@ func (w *world) interrupt(tx *outbox.Transaction) {
 }
 
 // showAudit checks that the audit record knows of all changes, and in how many parts they were.
-func (w *world) showAudit(tx *outbox.Transaction, records []Record) {
+func (w *world) showAudit(tx *outbox.Transaction, records []record.Record) {
 	want := fmt.Sprintf(`"inserted":%d,`, len(tx.Changes))
 	if len(records) == 0 || records[0].Topic != "p.audit" || !strings.Contains(string(records[0].Value), want) {
 		panic(violation(fmt.Sprintf("no audit record with %s of the transaction that commits at %s: %+v", want, tx.CommitLSN, records)))
@@ -531,28 +533,28 @@ func (w *world) showAudit(tx *outbox.Transaction, records []Record) {
 // simFormat writes which row of which transaction a change is, and counts them.
 type simFormat struct{ rows int }
 
-func (f *simFormat) Begin(b *Batch, _ *outbox.Transaction) error {
+func (f *simFormat) Begin(b *record.Batch, _ *outbox.Transaction) error {
 	f.rows = 0
 	return f.add(b, []byte("begin"))
 }
 
-func (f *simFormat) End(b *Batch, _ *outbox.Transaction) error {
+func (f *simFormat) End(b *record.Batch, _ *outbox.Transaction) error {
 	return f.add(b, fmt.Appendf(nil, "end of %d", f.rows))
 }
 
-func (*simFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
-	return LoggedIdentity(r), nil
+func (*simFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+	return record.LoggedIdentity(r), nil
 }
 
-func (f *simFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+func (f *simFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	f.rows++
 	return f.add(b, simValue(nil, tx, i))
 }
 
-func (f *simFormat) add(b *Batch, value []byte) error {
+func (f *simFormat) add(b *record.Batch, value []byte) error {
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, value...)
-	b.Add("p.public.t", Null, start)
+	b.Add("p.public.t", record.Null, start)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // The ends of the publisher in the simulated database under copy: the stream, the reader of tables, Kafka.
@@ -193,7 +194,7 @@ func asked(keys [][][]byte, key int) bool {
 // shopLog is Kafka.
 type shopLog struct {
 	shop *shop
-	sent []Record
+	sent []record.Record
 }
 
 func (l *shopLog) Fence(context.Context) (*Position, error) {
@@ -202,21 +203,21 @@ func (l *shopLog) Fence(context.Context) (*Position, error) {
 	if l.shop.recorded == nil {
 		return nil, nil
 	}
-	value, err := l.shop.recorded.marshal()
+	value, err := l.shop.recorded.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	p, err := parsePosition(value)
+	p, err := ParsePosition(value)
 	if err == nil && l.shop.fault.forgets {
 		l.shop.forgetMoved(p.Snapshots)
 	}
 	return p, err
 }
 
-func (l *shopLog) Send(_ context.Context, b *Batch) error {
+func (l *shopLog) Send(_ context.Context, b *record.Batch) error {
 	l.shop.step()
 	for _, r := range b.Records() {
-		l.sent = append(l.sent, Record{r.Topic, bytes.Clone(r.Key), bytes.Clone(r.Value), slices.Clone(r.Headers), r.Everywhere})
+		l.sent = append(l.sent, record.Record{Topic: r.Topic, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Headers: slices.Clone(r.Headers), Everywhere: r.Everywhere})
 		for i := range r.Headers {
 			l.sent[len(l.sent)-1].Headers[i].Value = bytes.Clone(r.Headers[i].Value)
 		}
@@ -224,7 +225,7 @@ func (l *shopLog) Send(_ context.Context, b *Batch) error {
 	return nil
 }
 
-func (l *shopLog) Publish(_ context.Context, b *Batch, p Position) error {
+func (l *shopLog) Publish(_ context.Context, b *record.Batch, p Position) error {
 	w := l.shop
 	w.step()
 	if !w.calm && w.chance(60) {
@@ -239,11 +240,11 @@ func (l *shopLog) Publish(_ context.Context, b *Batch, p Position) error {
 	if w.recorded != nil && p.EndLSN < w.recorded.EndLSN {
 		panic(violation(fmt.Sprintf("position %s after %s", p.EndLSN, w.recorded.EndLSN)))
 	}
-	value, err := p.marshal() // what it points to may change
+	value, err := p.Marshal() // what it points to may change
 	if err != nil {
 		return err
 	}
-	if w.recorded, err = parsePosition(value); err != nil {
+	if w.recorded, err = ParsePosition(value); err != nil {
 		return err
 	}
 	if s := w.recorded.Snapshots; s != nil && len(s.Finished) == 1 && w.counts.finished == 0 && w.counts.emptied == 0 {
@@ -264,17 +265,17 @@ func (l *shopLog) Close() {}
 // shopFormat writes shopRecords.
 type shopFormat struct{ believes bool }
 
-func (shopFormat) Begin(*Batch, *outbox.Transaction) error { return nil }
-func (shopFormat) End(*Batch, *outbox.Transaction) error   { return nil }
+func (shopFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
+func (shopFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
 
-func (f shopFormat) Identity(r *pgoutput.Relation, _ Place) (Identity, error) {
+func (f shopFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	if f.believes {
-		return LoggedIdentity(r), nil
+		return record.LoggedIdentity(r), nil
 	}
-	return Identity{Columns: []int{0}}, nil
+	return record.Identity{Columns: []int{0}}, nil
 }
 
-func (shopFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+func (shopFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	var v shopRecord
 	switch c.Op {

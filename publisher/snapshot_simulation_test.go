@@ -16,6 +16,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 	"go.uber.org/zap"
 )
 
@@ -187,15 +189,15 @@ func (w *shop) live() (done bool, err error) {
 		}
 	}()
 	cfg := Config{Prefix: "p", Database: "d", Slot: "s", IdleProgress: 10 * time.Second, CheckPublications: time.Hour}
-	cfg.Snapshot = SnapshotConfig{Mode: SnapshotInitial, Open: func() TableReader {
+	cfg.Snapshot = snapshot.Config{Mode: snapshot.Initial, Open: func() snapshot.TableReader {
 		w.reader = &shopReader{shop: w, results: make(chan outbox.Reading, 10000)}
 		return w.reader
 	}}
-	cfg.Snapshot.maxHeldBytes = []int{1, 200, 1 << 20}[w.random.IntN(3)]
-	cfg.Snapshot.maxOverlayBytes = []int{2000, 1 << 20}[w.random.IntN(2)]
-	cfg.Snapshot.maxMovedBytes = []int{40, 200, 1 << 20}[w.random.IntN(3)]
+	cfg.Snapshot.MaxHeldBytes = []int{1, 200, 1 << 20}[w.random.IntN(3)]
+	cfg.Snapshot.MaxOverlayBytes = []int{2000, 1 << 20}[w.random.IntN(2)]
+	cfg.Snapshot.MaxMovedBytes = []int{40, 200, 1 << 20}[w.random.IntN(3)]
 	if w.roomy {
-		cfg.Snapshot.maxMovedBytes, cfg.Snapshot.longMovedBytes = 1<<20, []int{1, 60, 1 << 20}[w.random.IntN(3)]
+		cfg.Snapshot.MaxMovedBytes, cfg.Snapshot.LongMovedBytes = 1<<20, []int{1, 60, 1 << 20}[w.random.IntN(3)]
 	}
 	cfg = cfg.WithDefaults()
 	cfg.Log = zap.NewNop()
@@ -239,13 +241,13 @@ func (w *shop) step() {
 }
 
 // forgetMoved loses the lists of rows that have moved.
-func (w *shop) forgetMoved(s *Snapshots) {
+func (w *shop) forgetMoved(s *snapshot.State) {
 	if s == nil {
 		return
 	}
 	for i := range s.Copies {
 		for j := range s.Copies[i].Working {
-			s.Copies[i].Working[j].Moved = MovedRows{}
+			s.Copies[i].Working[j].Moved = snapshot.MovedRows{}
 		}
 	}
 }
@@ -525,13 +527,13 @@ func (w *shop) once(read map[string]bool, id string, v *shopRecord) {
 }
 
 // fold takes a record as a consumer does that keeps the last row of each key.
-func (w *shop) fold(r Record) {
+func (w *shop) fold(r record.Record) {
 	if r.Topic == "p.audit" {
 		return
 	}
 	id := ""
 	for _, h := range r.Headers {
-		if h.Key == EventIDHeader {
+		if h.Key == record.EventIDHeader {
 			id = string(h.Value)
 		}
 	}

@@ -2,8 +2,11 @@ package publisher
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Source is the stream of committed transactions of one slot, which it holds while it lives.
@@ -41,10 +44,36 @@ type Log interface {
 	// Send puts the records of the batch into the transaction that the next Publish commits. It may return
 	// before Kafka has them: it takes the memory of the batch, which may be filled again at once. An error may
 	// tell of records that were sent before.
-	Send(ctx context.Context, b *Batch) error
+	Send(ctx context.Context, b *record.Batch) error
 	// Publish commits what was sent, the records of the batch and the position in one transaction. After
 	// an error it may be committed or not. It takes the memory of the batch as Send does.
-	Publish(ctx context.Context, b *Batch, p Position) error
+	Publish(ctx context.Context, b *record.Batch, p Position) error
 	// Close aborts what is open.
 	Close()
 }
+
+// UnusableTopic is the error of a table whose topic is not to be had: it needs another one.
+type UnusableTopic struct {
+	Topic  string
+	Why    error
+	Repair string // what to do if the topic is of no table
+}
+
+func (e *UnusableTopic) Error() string { return fmt.Sprintf("topic %s: %v", e.Topic, e.Why) }
+func (e *UnusableTopic) Unwrap() error { return e.Why }
+
+// SmallTopic is the error of a topic that takes smaller records than were made.
+type SmallTopic struct {
+	Topic  string
+	Bytes  int // of the largest that it takes
+	Err    error
+	Repair string // what to do if the records cannot be made smaller
+}
+
+func (e *SmallTopic) Error() string {
+	return fmt.Sprintf("topic %s takes records of up to %d bytes: %v", e.Topic, e.Bytes, e.Err)
+}
+func (e *SmallTopic) Unwrap() error { return e.Err }
+
+// ErrOwnTopic is the why of an unusableTopic: what a table had before is where its rows belong.
+var ErrOwnTopic = errors.New("the table has had a topic of its own before")

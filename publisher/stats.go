@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // Stats is what a publisher has done since it was made. Acked <= Published <= Received.
@@ -25,7 +26,7 @@ type Stats struct {
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "halted", "stopped"
 	LastError    string // of the last retry, or why it is halted; empty while all is well
 
-	Snapshot SnapshotStats
+	Snapshot snapshot.Stats
 }
 
 // Stats may be called from any goroutine.
@@ -89,7 +90,7 @@ func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, missed,
 }
 
 // snapshot notes how far the copy at work is.
-func (s *stats) snapshot(now SnapshotStats) {
+func (s *stats) snapshot(now snapshot.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now.TotalRows, now.TotalTables = s.now.Snapshot.TotalRows, s.now.Snapshot.TotalTables

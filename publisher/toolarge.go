@@ -10,6 +10,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // TooLargePolicy says what becomes of a change whose record is larger than Kafka takes.
@@ -42,7 +44,7 @@ const maxToldKeyBytes = 256
 func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 	start := p.batch.Here()
 	err := p.appendRecords(tx, i)
-	var large *TooLarge
+	var large *record.TooLarge
 	switch {
 	case errors.As(err, &large):
 	case err != nil:
@@ -54,30 +56,30 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 	}
 	c, key, topic := &tx.Changes[i], keyAt(p.batch, start), p.batch.TopicAt(start)
 	if p.cfg.TooLarge == HaltTooLarge {
-		return &Halt{ErrRecordTooLarge, fmt.Sprintf("%s, key %q, topic %s: %v, a record may have %d", sourceName(c), key, topic, large, p.largest(topic)),
-			"raise max.message.bytes of the topic and --max-record-bytes, or publish it without its longest values by --record-too-large dead-letter; nothing is skipped meanwhile"}
+		return halt.New(halt.ErrRecordTooLarge, fmt.Sprintf("%s, key %q, topic %s: %v, a record may have %d", record.SourceName(c), key, topic, large, p.largest(topic)),
+			"raise max.message.bytes of the topic and --max-record-bytes, or publish it without its longest values by --record-too-large dead-letter; nothing is skipped meanwhile")
 	}
 	return p.appendDeadLetter(tx, i, start, large)
 }
 
 // tooLarge says what is too large of the records behind a place, nil if nothing is.
-func (p *Publisher) tooLarge(from Cursor, c *outbox.Change) *TooLarge {
+func (p *Publisher) tooLarge(from record.Cursor, c *outbox.Change) *record.TooLarge {
 	if c.Omitted > 0 {
-		return &TooLarge{"its content", c.Omitted}
+		return &record.TooLarge{What: "its content", Bytes: c.Omitted}
 	}
-	if len(p.limits) == 0 && p.batch.BytesSince(from) <= int(p.cfg.MaxRecordBytes)-recordOverhead {
+	if len(p.limits) == 0 && p.batch.BytesSince(from) <= int(p.cfg.MaxRecordBytes)-record.Overhead {
 		return nil
 	}
 	largest := 0
 	p.batch.EachSize(from, func(i, size int) {
-		if size > p.largest(p.batch.Topic(i))-recordOverhead {
+		if size > p.largest(p.batch.Topic(i))-record.Overhead {
 			largest = max(largest, size)
 		}
 	})
 	if largest == 0 {
 		return nil
 	}
-	return &TooLarge{"its record", uint64(largest)}
+	return &record.TooLarge{What: "its record", Bytes: uint64(largest)}
 }
 
 // topicLimit is what a topic has turned out to take. It is forgotten after a while, for it may be raised.
@@ -106,19 +108,19 @@ func (p *Publisher) largest(topic string) int {
 const leastLimit = 16 << 10
 
 // limit remembers what a topic takes. It halts if the records cannot be made smaller.
-func (p *Publisher) limit(small *smallTopic, err error) error {
-	_, fits := p.owners[small.topic] // of tables, messages and events
-	have, known := p.limits[small.topic]
-	if !fits && small.topic != p.topics.deadLetter || small.bytes < leastLimit || known && small.bytes >= have.bytes {
-		return &Halt{ErrRecordTooLarge, err.Error(), small.repair}
+func (p *Publisher) limit(small *SmallTopic, err error) error {
+	_, fits := p.owners[small.Topic] // of tables, messages and events
+	have, known := p.limits[small.Topic]
+	if !fits && small.Topic != p.topics.DeadLetter || small.Bytes < leastLimit || known && small.Bytes >= have.bytes {
+		return halt.New(halt.ErrRecordTooLarge, err.Error(), small.Repair)
 	}
-	p.limits[small.topic] = topicLimit{small.bytes, p.now().Add(limitKept)}
+	p.limits[small.Topic] = topicLimit{small.Bytes, p.now().Add(limitKept)}
 	return err
 }
 
 // keyAt returns a copy of the beginning of the key of the record behind a place; nil for none.
-func keyAt(b *Batch, from Cursor) []byte {
-	return slices.Clone(cut(b.KeyAt(from), maxToldKeyBytes))
+func keyAt(b *record.Batch, from record.Cursor) []byte {
+	return slices.Clone(record.Cut(b.KeyAt(from), maxToldKeyBytes))
 }
 
 // leftOut is a column whose value is not in the row's record.
@@ -129,7 +131,7 @@ type leftOut struct {
 
 // appendIncomplete appends the records of a row without its longest values: the fewest that let it fit, by powers of
 // four. It returns them, none if no record can be made: then nothing is appended.
-func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start Cursor, topic string) ([]leftOut, error) {
+func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start record.Cursor, topic string) ([]leftOut, error) {
 	c := &tx.Changes[i]
 	if c.Relation == nil || c.Op == outbox.Truncate {
 		return nil, nil

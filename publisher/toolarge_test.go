@@ -10,21 +10,24 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // valuesFormat writes the values of a row, and ? for one that is not there; its key is the first.
 type valuesFormat struct{ tableFormat }
 
-func (valuesFormat) Append(b *Batch, tx *outbox.Transaction, i int) error {
+func (valuesFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
 		return tableFormat{}.Append(b, tx, i)
 	}
-	key, value := len(b.Buf), Null
+	key, value := len(b.Buf), record.Null
 	for n, columns := 0, c.New.Columns(); columns.Next(); n++ {
 		switch columns.Kind() {
 		case pgoutput.Omitted:
-			return fmt.Errorf("encode: %w", &TooLarge{What: "column " + c.Relation.Columns[n].Name, Bytes: binary.BigEndian.Uint64(columns.Value())})
+			return fmt.Errorf("encode: %w", &record.TooLarge{What: "column " + c.Relation.Columns[n].Name, Bytes: binary.BigEndian.Uint64(columns.Value())})
 		case pgoutput.Unchanged:
 			if n == 0 {
 				return errors.New("no key")
@@ -88,14 +91,14 @@ func TestTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tx := &outbox.Transaction{XID: 1, CommitLSN: 0x100, EndLSN: 0x130, Changes: []outbox.Change{c.change, row(tupleOf("8", "small", "b", "m"))}}
 			p := newPublisher(Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter}.WithDefaults(), nil, nil, valuesFormat{})
-			p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
+			p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
 			p.copier = p.newCopier(nil)
 			if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 				t.Fatal(err)
 			}
 			records := p.batch.Records()
 			if c.value != "" {
-				if string(records[0].Value) != c.value || string(records[0].Key) != "7" || records[0].Headers[1].Key != IncompleteHeader {
+				if string(records[0].Value) != c.value || string(records[0].Key) != "7" || records[0].Headers[1].Key != record.IncompleteHeader {
 					t.Errorf("row: key %.40q, value %.40q, headers %q", records[0].Key, records[0].Value, records[0].Headers)
 				}
 				records = records[1:]
@@ -113,7 +116,7 @@ func TestTooLarge(t *testing.T) {
 			var whole []byte
 			for n := range letter.Pieces {
 				piece := records[1+n]
-				if h := piece.Headers[1]; h.Key != PieceHeader || string(h.Value) != fmt.Sprintf("%d/%d", n+1, letter.Pieces) || len(piece.Value) > 100_000 || string(piece.Key) == string(records[0].Key) {
+				if h := piece.Headers[1]; h.Key != record.PieceHeader || string(h.Value) != fmt.Sprintf("%d/%d", n+1, letter.Pieces) || len(piece.Value) > 100_000 || string(piece.Key) == string(records[0].Key) {
 					t.Errorf("piece %d: %q, %q, %d bytes", n, piece.Key, piece.Headers, len(piece.Value))
 				}
 				whole = append(whole, piece.Value...)
@@ -130,7 +133,7 @@ func TestTooLarge(t *testing.T) {
 			}
 			p.cfg.TooLarge = HaltTooLarge
 			_, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{})
-			if !errors.Is(err, ErrRecordTooLarge) || fateOf(err) != stop || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "--record-too-large dead-letter") {
+			if !errors.Is(err, halt.ErrRecordTooLarge) || halt.FateOf(err) != halt.Stop || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "--record-too-large dead-letter") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -139,11 +142,11 @@ func TestTooLarge(t *testing.T) {
 
 // A row that a snapshot has read comes under the same policy, and keeps its event id.
 func TestTooLargeRowOfASnapshot(t *testing.T) {
-	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: SnapshotConfig{Open: func() TableReader { return nil }}}
+	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: snapshot.Config{Open: func() snapshot.TableReader { return nil }}}
 	p := newPublisher(cfg.WithDefaults(), nil, nil, valuesFormat{})
-	p.source, p.batch = &simSource{}, &Batch{Authors: p.notes}
-	p.copier.obey(&outbox.SignalRecord{ID: "c", Type: outbox.ExecuteSnapshot})
-	rows := p.beginRows(t.Context(), &heldChunk{Chunk: &outbox.Chunk{Table: 1}}, docs('d'))
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+	p.copier.Obey(&outbox.SignalRecord{ID: "c", Type: outbox.ExecuteSnapshot})
+	rows := p.beginRows(t.Context(), &snapshot.HeldChunk{Chunk: &outbox.Chunk{Table: 1}}, docs('d'))
 	for i, row := range []pgoutput.Tuple{
 		tupleOf("7", "a", strings.Repeat("x", 200_000), "m"),
 		omittedLast(tupleOf("8", "b", "m")), // what the stream lacks is not held of the chunk, either

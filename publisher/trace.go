@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pgtee/pgtee/parser"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 const (
@@ -32,7 +33,7 @@ type claim struct{ key, value []byte }
 // read takes the claims of sql, which is not kept.
 func (c *claims) read(sql []byte, lexis parser.Lexis) {
 	c.trace, c.state, c.bytes = nil, nil, 0
-	c.list = recycle(c.list)
+	c.list = record.Recycle(c.list)
 	if !bytes.Contains(sql, []byte("='")) || !bytes.Contains(sql, []byte("/*")) {
 		return
 	}
@@ -42,7 +43,7 @@ func (c *claims) read(sql []byte, lexis parser.Lexis) {
 		}
 		c.comment(comment)
 	}
-	if state := c.get(TracestateHeader); c.trace != nil && isTracestate(state) {
+	if state := c.get(record.TracestateHeader); c.trace != nil && isTracestate(state) {
 		c.state = state
 	}
 }
@@ -112,7 +113,7 @@ func isClaimKey(key []byte) bool {
 
 // add takes a claim, if it is the first of its key and there is room.
 func (c *claims) add(key, value []byte) {
-	value = cut(value, maxClaimBytes)
+	value = record.Cut(value, maxClaimBytes)
 	if parser.Leaks(slices.Concat(key, []byte("="), value)) {
 		value = []byte("<redacted>")
 	}
@@ -140,7 +141,7 @@ const actorKey = "actor"
 // appendActor appends the field of the session; nothing if nobody is claimed.
 func (c *claims) appendActor(dst []byte) []byte {
 	if actor := c.get(actorKey); actor != nil {
-		dst = AppendJSONString(append(dst, `,"actor":`...), actor)
+		dst = record.AppendJSONString(append(dst, `,"actor":`...), actor)
 	}
 	return dst
 }
@@ -157,8 +158,8 @@ func (c *claims) appendContext(dst []byte) []byte {
 		} else {
 			dst = append(dst, ',')
 		}
-		dst = append(AppendJSONString(dst, f.key), ':')
-		dst = AppendJSONString(dst, f.value)
+		dst = append(record.AppendJSONString(dst, f.key), ':')
+		dst = record.AppendJSONString(dst, f.value)
 	}
 	if len(dst) > start {
 		dst = append(dst, '}')

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/parser"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -104,7 +105,7 @@ func TestBlockOfClaims(t *testing.T) {
 	block := func(sql string) string {
 		tx := sale()
 		tx.Notes[0].SQL = []byte(sql)
-		var b Batch
+		var b record.Batch
 		b.Begin(tx)
 		return string(b.AppendPgtee(nil, tx, 1))
 	}

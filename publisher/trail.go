@@ -9,22 +9,22 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// trail is what the audit topic says of the transactions that are in Kafka, from some position on. A repair finds by it where
+// Trail is what the audit topic says of the transactions that are in Kafka, from some position on. A repair finds by it where
 // the histories of Kafka and the database part, and which tables have rows of the one that was lost.
-type trail struct {
-	whole bool // the topic reaches back to that position
+type Trail struct {
+	Whole bool // the topic reaches back to that position
 	of    map[trailed]tables
 }
 
 // Trails is a Log that can be read back: from its end to a transaction that ends at or before a position.
 type Trails interface {
-	Trail(ctx context.Context, back outbox.LSN) (*trail, error)
+	Trail(ctx context.Context, back outbox.LSN) (*Trail, error)
 }
 
-func newTrail() *trail { return &trail{whole: true, of: map[trailed]tables{}} }
+func NewTrail() *Trail { return &Trail{Whole: true, of: map[trailed]tables{}} }
 
-// full says whether the trail has no room for more. Then it does not reach back.
-func (t *trail) full() bool { return len(t.of) > maxTrail }
+// Full says whether the trail has no room for more. Then it does not reach back.
+func (t *Trail) Full() bool { return len(t.of) > maxTrail }
 
 // trailed names a transaction as no other history can.
 type trailed struct {
@@ -47,15 +47,15 @@ func trailedOf(tx *outbox.Transaction) trailed {
 }
 
 // has says whether a transaction is in Kafka.
-func (t *trail) has(tx *outbox.Transaction) bool {
+func (t *Trail) has(tx *outbox.Transaction) bool {
 	_, found := t.of[trailedOf(tx)]
 	return found
 }
 
 // behind returns how many of the transactions end behind a position, and which tables they changed; all is true if others may
 // be among those.
-func (t *trail) behind(position outbox.LSN) (n int, names []string, all bool) {
-	all = !t.whole
+func (t *Trail) behind(position outbox.LSN) (n int, names []string, all bool) {
+	all = !t.Whole
 	for tx, changed := range t.of {
 		if tx.end > position {
 			n++
@@ -67,8 +67,8 @@ func (t *trail) behind(position outbox.LSN) (n int, names []string, all bool) {
 	return n, slices.Compact(names), all
 }
 
-// add takes a record of the audit topic, and returns the position that it tells of, 0 for none.
-func (t *trail) add(value []byte, database string) outbox.LSN {
+// Add takes a record of the audit topic, and returns the position that it tells of, 0 for none.
+func (t *Trail) Add(value []byte, database string) outbox.LSN {
 	var record struct {
 		Database string     `json:"database"`
 		XID      outbox.XID `json:"xid"`

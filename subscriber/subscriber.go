@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Config says what to follow. Without Tables it is the audit stream.
@@ -128,25 +128,25 @@ func consume(ctx context.Context, client *kgo.Client, topics []string, from kgo.
 
 func (cfg Config) topics() []string {
 	if len(cfg.Tables) == 0 {
-		return []string{publisher.TopicName(cfg.Prefix, "audit")}
+		return []string{record.TopicName(cfg.Prefix, "audit")}
 	}
 	var topics []string
 	for _, table := range cfg.Tables {
 		if !strings.Contains(table, ".") {
 			table = "public." + table
 		}
-		topics = append(topics, publisher.TopicName(cfg.Prefix, table))
+		topics = append(topics, record.TopicName(cfg.Prefix, table))
 	}
 	return topics
 }
 
-func eventOf(record *kgo.Record) Event {
+func eventOf(event *kgo.Record) Event {
 	e := Event{
-		Topic: record.Topic, Partition: record.Partition, Offset: record.Offset, Time: record.Timestamp,
-		Key: record.Key, Value: record.Value,
+		Topic: event.Topic, Partition: event.Partition, Offset: event.Offset, Time: event.Timestamp,
+		Key: event.Key, Value: event.Value,
 	}
-	for _, header := range record.Headers {
-		if header.Key == publisher.EventIDHeader {
+	for _, header := range event.Headers {
+		if header.Key == record.EventIDHeader {
 			e.ID = string(header.Value)
 		}
 	}

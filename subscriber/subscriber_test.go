@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // world is a broker and a transactional producer.
@@ -54,7 +54,7 @@ func (w *world) produce(end kgo.TransactionEndTry, topic string, at time.Time, v
 	}
 	for _, value := range values {
 		record := &kgo.Record{Topic: topic, Value: []byte(value), Timestamp: at,
-			Headers: []kgo.RecordHeader{{Key: publisher.EventIDHeader, Value: []byte("id of " + value)}}}
+			Headers: []kgo.RecordHeader{{Key: record.EventIDHeader, Value: []byte("id of " + value)}}}
 		if err := w.producer.ProduceSync(w.ctx, record).FirstErr(); err != nil {
 			w.t.Fatal(err)
 		}

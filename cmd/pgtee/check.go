@@ -6,7 +6,8 @@ import (
 	"fmt"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/kafka"
 )
 
 type checkCommand struct {
@@ -35,7 +36,7 @@ func (c *checkCommand) checkKafka(ctx context.Context, term terminal) error {
 		return err
 	}
 	for _, s := range sources {
-		weak, topics, err := publisher.WeakTopics(ctx, s.publisherConfig(cluster))
+		weak, topics, err := kafka.WeakTopics(ctx, s.publisherConfig(cluster))
 		if err != nil {
 			return usage(fmt.Errorf("topics of %s: %w", s.prefix, err))
 		}

@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // eventFlags say where events of the application go, those of pgtee.publish() and those of its own outbox tables.
@@ -21,7 +21,7 @@ type eventFlags struct {
 
 // routeEvents says to the records of one database where events go.
 func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Logger) (err error) {
-	if records.Router, err = publisher.NewRouter(s.prefix, f.EventTopics); err != nil {
+	if records.Router, err = shape.NewRouter(s.prefix, f.EventTopics); err != nil {
 		return fmt.Errorf("--event-topics: %w", err)
 	}
 	records.Warn = func(text string) { log.Warn(text, zap.String("database", s.database)) }
@@ -75,11 +75,11 @@ func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 }
 
 // unmatched returns the outbox tables that are not among these, or not published: their rows make no event.
-func (f eventFlags) unmatched(shape *publisher.Shape, tables []string) []string {
+func (f eventFlags) unmatched(form *shape.Shape, tables []string) []string {
 	return slices.DeleteFunc(slices.Clone(f.EventTable), func(glob string) bool {
 		return slices.ContainsFunc(tables, func(name string) bool {
 			schema, table, _ := strings.Cut(name, ".")
-			return publisher.Matches(glob, name) && shape.Includes(schema, table)
+			return shape.Matches(glob, name) && form.Includes(schema, table)
 		})
 	})
 }

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 func TestEventFlags(t *testing.T) {
@@ -75,7 +75,7 @@ func TestFlatDeletesAndTombstones(t *testing.T) {
 }
 
 func TestMisspeltOutboxTables(t *testing.T) {
-	shape, err := publisher.NewShape(publisher.ShapeConfig{ExcludeTables: []string{"secret.*"}})
+	shape, err := shape.New(shape.Config{ExcludeTables: []string{"secret.*"}})
 	if err != nil {
 		t.Fatal(err)
 	}

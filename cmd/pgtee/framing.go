@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/avro"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // framingFlags say how the records of rows and messages stand in Kafka.
@@ -23,7 +23,7 @@ type framingFlags struct {
 }
 
 // framing is nil for the bare payload.
-func (f framingFlags) framing(log *zap.Logger) (publisher.Framing, error) {
+func (f framingFlags) framing(log *zap.Logger) (record.Framing, error) {
 	keys := f.KeyFormat
 	if keys == "" || keys == "same" {
 		keys = f.Format
@@ -36,17 +36,17 @@ func (f framingFlags) framing(log *zap.Logger) (publisher.Framing, error) {
 	return framings{key, value}, err
 }
 
-func (f framingFlags) framingOf(format string, log *zap.Logger) (publisher.Framing, error) {
+func (f framingFlags) framingOf(format string, log *zap.Logger) (record.Framing, error) {
 	switch format {
 	case "json-schema":
-		return &publisher.ConnectJSON{}, nil
+		return &record.ConnectJSON{}, nil
 	case "avro":
 		return f.avro(log)
 	}
 	return nil, nil
 }
 
-func (f framingFlags) avro(log *zap.Logger) (publisher.Framing, error) {
+func (f framingFlags) avro(log *zap.Logger) (record.Framing, error) {
 	registry, err := f.registry(log)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (f framingFlags) pingRegistry(ctx context.Context) error {
 
 // framings frames keys and values in two ways; nil is the bare payload.
 type framings struct {
-	key, value publisher.Framing
+	key, value record.Framing
 }
 
 // ContentType is that of values, for CloudEvents.
@@ -111,9 +111,9 @@ func (f framings) ContentType() string {
 }
 
 // Append implements publisher.Framing.
-func (f framings) Append(dst []byte, part publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+func (f framings) Append(dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	framing := f.value
-	if part == publisher.KeyPart {
+	if part == record.KeyPart {
 		framing = f.key
 	}
 	if framing == nil {

@@ -9,11 +9,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 func TestFramings(t *testing.T) {
-	schema := &publisher.Schema{Type: publisher.Int32}
+	schema := &record.Schema{Type: record.Int32}
 	for _, c := range []struct{ value, key, wantKey, wantValue string }{
 		{"json", "same", `1`, `1`},
 		{"json-schema", "same", `{"schema":{"type":"int32","optional":false},"payload":1}`, `{"schema":{"type":"int32","optional":false},"payload":1}`},
@@ -27,8 +27,8 @@ func TestFramings(t *testing.T) {
 		if framing == nil {
 			framing = framings{}
 		}
-		key, err1 := framing.Append(nil, publisher.KeyPart, "t", schema, []byte("1"))
-		value, err2 := framing.Append(nil, publisher.ValuePart, "t", schema, []byte("1"))
+		key, err1 := framing.Append(nil, record.KeyPart, "t", schema, []byte("1"))
+		value, err2 := framing.Append(nil, record.ValuePart, "t", schema, []byte("1"))
 		if err1 != nil || err2 != nil || string(key) != c.wantKey || string(value) != c.wantValue {
 			t.Errorf("%s, keys %s: %s and %s, errors %v and %v", c.value, c.key, key, value, err1, err2)
 		}

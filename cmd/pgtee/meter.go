@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 
 // watchSnapshot shows how far a snapshot is until it has ended: on a terminal one line that changes, else a line now and
 // then. One that was stopped is an error. One that ended by before is another of the same id.
-func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Time, read func() (*publisher.Snapshots, error)) error {
+func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Time, read func() (*snapshot.State, error)) error {
 	terminal := isTerminal(out)
 	var observed rate
 	var said time.Time
@@ -30,13 +30,13 @@ func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Ti
 			return err
 		}
 		now := time.Now()
-		if i := slices.IndexFunc(s.Finished, func(f publisher.FinishedCopy) bool {
+		if i := slices.IndexFunc(s.Finished, func(f snapshot.FinishedCopy) bool {
 			return f.ID == id && (before.IsZero() || f.Finished.After(before))
 		}); i >= 0 {
 			return ended(out, terminal, s.Finished[i])
 		}
 		line := "snapshot " + id + ": waiting for the publisher"
-		if i := slices.IndexFunc(s.Copies, func(c publisher.Copy) bool { return c.ID == id }); i >= 0 {
+		if i := slices.IndexFunc(s.Copies, func(c snapshot.Copy) bool { return c.ID == id }); i >= 0 {
 			line = meter(&s.Copies[i], observed.add(s.Copies[i].RowsDone, now))
 		}
 		switch {
@@ -54,7 +54,7 @@ func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Ti
 	}
 }
 
-func ended(out io.Writer, terminal bool, f publisher.FinishedCopy) error {
+func ended(out io.Writer, terminal bool, f snapshot.FinishedCopy) error {
 	if terminal {
 		fmt.Fprint(out, "\r\x1b[K")
 	}
@@ -68,7 +68,7 @@ func ended(out io.Writer, terminal bool, f publisher.FinishedCopy) error {
 // meter is a snapshot in one line: bar, percent, rows, tables, and rate and time to go if the rate in rows per second is known.
 //
 //	4f2a [############------------]  50% 1,000,000 of about 2,000,000 rows, 0 of 1 tables, 310,000 rows/s, 3s to go
-func meter(c *publisher.Copy, perSecond float64) string {
+func meter(c *snapshot.Copy, perSecond float64) string {
 	share := 0.0
 	if c.RowsEstimated > 0 {
 		share = min(float64(c.RowsDone)/float64(c.RowsEstimated), 1)

@@ -11,6 +11,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/publisher/kafka"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // publisherFlags are those of the publisher alone.
@@ -161,7 +163,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	if err != nil {
 		return nil, err
 	}
-	delivery, err := publisher.ParseDelivery(f.Delivery)
+	delivery, err := kafka.ParseDelivery(f.Delivery)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +175,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	if err != nil {
 		return nil, err
 	}
-	records := debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Keys: &publisher.Keys{}, Shape: shape}
+	records := debezium.Config{Prefix: s.prefix, Database: s.database, Version: version(), RunID: runID(), Catalog: catalog, Keys: &record.Keys{}, Shape: shape}
 	if err := f.routeEvents(s, &records, log); err != nil {
 		return nil, err
 	}
@@ -211,7 +213,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	if err != nil {
 		return nil, err
 	}
-	return publisher.KafkaNew(publisher.KafkaConfig{
+	return kafka.New(kafka.Config{
 		Config:            config,
 		Brokers:           cluster.brokers,
 		KafkaOptions:      cluster.options,

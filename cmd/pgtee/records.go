@@ -10,8 +10,9 @@ import (
 	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // recordFlags say what is published and what records look like, by the names of Debezium's settings where it
@@ -89,7 +90,7 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 		return err
 	}
 	for _, pattern := range slices.Concat(f.ColumnPropagateSourceType, f.DatatypePropagateSourceType) {
-		if err := publisher.CheckPattern(pattern); err != nil {
+		if err := shape.CheckPattern(pattern); err != nil {
 			return err
 		}
 	}
@@ -120,7 +121,7 @@ func (f recordFlags) altered() bool {
 }
 
 // format makes the records of one database.
-func (f recordFlags) format(config debezium.Config, log *zap.Logger) (publisher.Format, error) {
+func (f recordFlags) format(config debezium.Config, log *zap.Logger) (record.Format, error) {
 	modes, err := f.modes()
 	if err != nil {
 		return nil, err

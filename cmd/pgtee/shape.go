@@ -14,7 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // selectionFlags choose tables and their keys.
@@ -43,8 +44,8 @@ type shapeFlags struct {
 const defaultAsterisks = "5"
 
 // config is the selection for one database; what is not selected here is as Debezium does it.
-func (f selectionFlags) config(s source) (publisher.ShapeConfig, error) {
-	config := publisher.ShapeConfig{
+func (f selectionFlags) config(s source) (shape.Config, error) {
+	config := shape.Config{
 		Prefix: s.prefix, Database: s.database,
 		IncludeTables: f.IncludeTables, ExcludeTables: f.ExcludeTables, RefuseUnkeyed: !f.AllowUnkeyed,
 	}
@@ -70,7 +71,7 @@ func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, err
 	for i := range config.Tables { // what only a publisher needs
 		config.Tables[i].Masks = nil
 	}
-	shape, err := publisher.NewShape(config)
+	shape, err := shape.New(config)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, err
 }
 
 // shape is that of one database.
-func (f shapeFlags) shape(s source) (*publisher.Shape, error) {
+func (f shapeFlags) shape(s source) (*shape.Shape, error) {
 	config, err := f.selectionFlags.config(s)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (f shapeFlags) shape(s source) (*publisher.Shape, error) {
 		return nil, err
 	}
 	config.Tables = append(config.Tables, columns...)
-	return publisher.NewShape(config)
+	return shape.New(config)
 }
 
 // warnUnmatched tells of globs that match no table: a misspelt one hides nothing, and makes no event.
@@ -130,27 +131,27 @@ func (f shapeFlags) salt() ([]byte, error) {
 }
 
 // columnConfigs are the flags that name columns, in the form of the settings of their tables.
-func (f shapeFlags) columnConfigs() (list []publisher.TableConfig, err error) {
+func (f shapeFlags) columnConfigs() (list []shape.TableConfig, err error) {
 	for _, flag := range []struct {
 		name   string
 		values []string
-		set    func(t *publisher.TableConfig, column string) error
+		set    func(t *shape.TableConfig, column string) error
 	}{
-		{"--include-columns", f.IncludeColumns, func(t *publisher.TableConfig, column string) error {
+		{"--include-columns", f.IncludeColumns, func(t *shape.TableConfig, column string) error {
 			t.IncludeColumns = []string{column}
 			return nil
 		}},
-		{"--exclude-columns", f.ExcludeColumns, func(t *publisher.TableConfig, column string) error {
+		{"--exclude-columns", f.ExcludeColumns, func(t *shape.TableConfig, column string) error {
 			t.ExcludeColumns = []string{column}
 			return nil
 		}},
-		{"--mask", f.Mask, addMask(publisher.Asterisks)},
-		{"--hash", f.Hash, addMask(publisher.Hash)},
-		{"--truncate-column", f.TruncateColumn, addMask(publisher.Truncate)},
+		{"--mask", f.Mask, addMask(shape.Asterisks)},
+		{"--hash", f.Hash, addMask(shape.Hash)},
+		{"--truncate-column", f.TruncateColumn, addMask(shape.Truncate)},
 	} {
 		for _, value := range flag.values {
 			if strings.HasPrefix(value, "/") { // of whole names
-				t := publisher.TableConfig{Match: "*.*"}
+				t := shape.TableConfig{Match: "*.*"}
 				if err := flag.set(&t, value); err != nil {
 					return nil, fmt.Errorf("%s %q: %w", flag.name, value, err)
 				}
@@ -161,7 +162,7 @@ func (f shapeFlags) columnConfigs() (list []publisher.TableConfig, err error) {
 			if len(parts) < 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
 				return nil, fmt.Errorf("%s %q: want SCHEMA.TABLE.COLUMN, such as public.users.email", flag.name, value)
 			}
-			t := publisher.TableConfig{Match: parts[0] + "." + parts[1]}
+			t := shape.TableConfig{Match: parts[0] + "." + parts[1]}
 			if err := flag.set(&t, parts[2]); err != nil {
 				return nil, fmt.Errorf("%s %q: %w", flag.name, value, err)
 			}
@@ -171,8 +172,8 @@ func (f shapeFlags) columnConfigs() (list []publisher.TableConfig, err error) {
 	return list, nil
 }
 
-func addMask(kind publisher.MaskKind) func(*publisher.TableConfig, string) error {
-	return func(t *publisher.TableConfig, column string) error {
+func addMask(kind shape.MaskKind) func(*shape.TableConfig, string) error {
+	return func(t *shape.TableConfig, column string) error {
 		mask, err := parseMask(kind, column)
 		t.Masks = append(t.Masks, mask)
 		return err
@@ -180,13 +181,13 @@ func addMask(kind publisher.MaskKind) func(*publisher.TableConfig, string) error
 }
 
 // parseMask reads COLUMN for a hash, COLUMN:N for the others; asterisks have a default.
-func parseMask(kind publisher.MaskKind, text string) (publisher.MaskConfig, error) {
-	mask := publisher.MaskConfig{Column: text, Kind: kind}
-	if kind == publisher.Hash {
+func parseMask(kind shape.MaskKind, text string) (shape.MaskConfig, error) {
+	mask := shape.MaskConfig{Column: text, Kind: kind}
+	if kind == shape.Hash {
 		return mask, nil
 	}
 	column, length, given := cutLength(text)
-	if !given && kind == publisher.Asterisks {
+	if !given && kind == shape.Asterisks {
 		length = defaultAsterisks
 	}
 	var err error
@@ -254,16 +255,16 @@ type tableSetting struct {
 	Where             string            `yaml:"where"`
 }
 
-func (t tableSetting) config() (publisher.TableConfig, error) {
-	config := publisher.TableConfig{
+func (t tableSetting) config() (shape.TableConfig, error) {
+	config := shape.TableConfig{
 		Match: t.Match, Topic: t.Topic, Shared: t.Shared,
 		Partitions: int32(t.Partitions), ReplicationFactor: int16(t.ReplicationFactor), TopicConfig: t.TopicConfig,
 		Key: t.Key, IncludeColumns: t.Columns, ExcludeColumns: t.ExcludeColumns, Where: t.Where,
 	}
 	for _, list := range []struct {
-		kind   publisher.MaskKind
+		kind   shape.MaskKind
 		values []string
-	}{{publisher.Truncate, t.Truncate}, {publisher.Asterisks, t.Mask}, {publisher.Hash, t.Hash}} {
+	}{{shape.Truncate, t.Truncate}, {shape.Asterisks, t.Mask}, {shape.Hash, t.Hash}} {
 		for _, value := range list.values {
 			mask, err := parseMask(list.kind, value)
 			if err != nil {

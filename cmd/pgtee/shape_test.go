@@ -6,7 +6,8 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // TestTableSettings: the nested settings of the file reach the shape, with the flags behind them.
@@ -35,7 +36,7 @@ tables:
 	if err != nil {
 		t.Fatal(err)
 	}
-	shape, err := command.(*publishCommand).shape(source{prefix: "shop", database: "crm"})
+	form, err := command.(*publishCommand).shape(source{prefix: "shop", database: "crm"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +45,11 @@ tables:
 		users.Columns = append(users.Columns, pgoutput.Column{Name: name, Type: 25, TypeMod: -1, Key: true})
 	}
 	users.Columns = append(users.Columns, pgoutput.Column{Name: "deleted", Type: 16, TypeMod: -1, Key: true})
-	got, err := shape.Table(users)
+	got, err := form.Table(users)
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic := shape.TopicSettings("crm-people")
+	topic := form.TopicSettings("crm-people")
 	if got.Topic != "crm-people" || topic.Partitions != 3 || topic.ReplicationFactor != 2 || topic.Config["retention.ms"] != "1000" {
 		t.Errorf("topic %s, %+v", got.Topic, topic)
 	}
@@ -56,10 +57,10 @@ tables:
 		t.Errorf("key %v, filter %v, password hidden: %t", got.Key, got.Filter, got.Columns[4].Hidden)
 	}
 	email, phone, note := got.Columns[2].Mask, got.Columns[3].Mask, got.Columns[5].Mask
-	if email.Kind() != publisher.Asterisks || phone.Fixed() != `"***"` || note.Fixed() != `"*"` {
+	if email.Kind() != shape.Asterisks || phone.Fixed() != `"***"` || note.Fixed() != `"*"` {
 		t.Errorf("masks of email %+v, phone %+v, note %+v", email, phone, note)
 	}
-	if shape.Includes("public", "tmp") || !shape.Includes("public", "users") {
+	if form.Includes("public", "tmp") || !form.Includes("public", "users") {
 		t.Error("the wrong tables are excluded")
 	}
 }

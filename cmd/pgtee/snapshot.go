@@ -11,6 +11,10 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/filter"
+	"github.com/pgtee/pgtee/publisher/kafka"
+	"github.com/pgtee/pgtee/publisher/shape"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // snapshotCommand asks the running publisher for copies of tables, and tells how far they are. Its commands speak to the database
@@ -96,7 +100,7 @@ func (c *snapshotStart) Run(ctx context.Context, term terminal) error {
 	if err != nil || !c.Wait {
 		return err
 	}
-	return watchSnapshot(ctx, term.out, id, before, func() (*publisher.Snapshots, error) { return snapshotsOf(ctx, s, cluster) })
+	return watchSnapshot(ctx, term.out, id, before, func() (*snapshot.State, error) { return snapshotsOf(ctx, s, cluster) })
 }
 
 func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
@@ -155,7 +159,7 @@ func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s s
 	}
 	config := s.publisherConfig(cluster)
 	config.SignalTopic = c.SignalTopic
-	return publisher.SendSignal(ctx, config, signal)
+	return kafka.SendSignal(ctx, config, signal)
 }
 
 // signal is what the flags ask for.
@@ -164,7 +168,7 @@ func (c *snapshotStart) signal() (*outbox.SignalRecord, error) {
 	if c.Where == "" {
 		return s, nil
 	}
-	if err := publisher.CheckFilter(c.Where); err != nil {
+	if err := filter.Check(c.Where); err != nil {
 		return nil, fmt.Errorf("--where: %w", err)
 	}
 	for _, table := range s.Tables {
@@ -183,7 +187,7 @@ func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
 		return err
 	}
 	for _, glob := range c.Table {
-		if !slices.ContainsFunc(tables, func(name string) bool { return publisher.Matches(glob, name) }) {
+		if !slices.ContainsFunc(tables, func(name string) bool { return shape.Matches(glob, name) }) {
 			return fmt.Errorf("--table %s: nothing of that name is published in database %s: want schema.table, of a partition its root; pgtee check tells of tables that are not published", glob, s.database)
 		}
 	}
@@ -201,7 +205,7 @@ func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s 
 		if err != nil {
 			return before, err
 		}
-		working := slices.ContainsFunc(snapshots.Copies, func(c publisher.Copy) bool { return c.ID == cmp.Or(signal.Snapshot, signal.ID) })
+		working := slices.ContainsFunc(snapshots.Copies, func(c snapshot.Copy) bool { return c.ID == cmp.Or(signal.Snapshot, signal.ID) })
 		for _, f := range snapshots.Finished {
 			if f.ID == signal.ID {
 				before = f.Finished
@@ -226,24 +230,24 @@ func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s 
 }
 
 // snapshotsOf is what the progress record says; never nil.
-func snapshotsOf(ctx context.Context, s source, cluster cluster) (*publisher.Snapshots, error) {
-	position, err := publisher.LastPosition(ctx, s.publisherConfig(cluster))
+func snapshotsOf(ctx context.Context, s source, cluster cluster) (*snapshot.State, error) {
+	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster))
 	if err != nil {
 		return nil, err
 	}
 	if position == nil || position.Snapshots == nil {
-		return &publisher.Snapshots{}, nil
+		return &snapshot.State{}, nil
 	}
 	return position.Snapshots, nil
 }
 
 // publisherConfig is enough of it to find the progress record.
-func (s source) publisherConfig(cluster cluster) publisher.KafkaConfig {
-	return publisher.KafkaConfig{Brokers: cluster.brokers, KafkaOptions: cluster.options, Config: publisher.Config{Prefix: s.prefix, Database: s.database, Slot: s.slot}}
+func (s source) publisherConfig(cluster cluster) kafka.Config {
+	return kafka.Config{Brokers: cluster.brokers, KafkaOptions: cluster.options, Config: publisher.Config{Prefix: s.prefix, Database: s.database, Slot: s.slot}}
 }
 
 // printSnapshots prints a line for each that is not finished, and for the last ones that are.
-func printSnapshots(out io.Writer, s *publisher.Snapshots) {
+func printSnapshots(out io.Writer, s *snapshot.State) {
 	if len(s.Copies)+len(s.Finished) == 0 {
 		fmt.Fprintln(out, "  snapshots  none")
 	}
@@ -256,7 +260,7 @@ func printSnapshots(out io.Writer, s *publisher.Snapshots) {
 }
 
 // endOf says how a snapshot ended.
-func endOf(f publisher.FinishedCopy) string {
+func endOf(f snapshot.FinishedCopy) string {
 	switch {
 	case f.Why != "":
 		return "stopped: " + f.Why

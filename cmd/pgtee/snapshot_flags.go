@@ -2,7 +2,7 @@ package main
 
 import (
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // snapshotFlags say when the publisher copies tables.
@@ -16,14 +16,14 @@ type snapshotFlags struct {
 	SnapshotMaxLagBytes   int64    `name:"snapshot-max-lag-bytes" help:"Bytes of log that the stream may be behind what was copied; above that the copy waits. 0: no limit." default:"0" placeholder:"BYTES"`
 }
 
-func (f snapshotFlags) snapshot(s source, encoding string, rowBytes int) publisher.SnapshotConfig {
-	return publisher.SnapshotConfig{
-		Mode:          publisher.SnapshotMode(f.Snapshot),
+func (f snapshotFlags) snapshot(s source, encoding string, rowBytes int) snapshot.Config {
+	return snapshot.Config{
+		Mode:          snapshot.Mode(f.Snapshot),
 		Tables:        f.SnapshotTables,
 		Readers:       f.SnapshotReaders,
 		RowsPerSecond: f.SnapshotRowsPerSecond,
 		MaxLagBytes:   f.SnapshotMaxLagBytes,
-		Open: func() publisher.TableReader {
+		Open: func() snapshot.TableReader {
 			return outbox.OpenTableReader(s.connString, encoding, rowBytes, f.SnapshotTrustOwner)
 		},
 	}

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/kafka"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // statusCommand asks the server and Kafka, not the publisher: it works as well while none runs.
@@ -37,10 +39,10 @@ type statusReport struct {
 	RetainedBytes int64      `json:"retained_wal_bytes"`
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
 
-	DeadLetters int64                `json:"dead_letter_records"` // in PREFIX.dead-letter, about
-	Problems    []string             `json:"problems"`            // why nothing can be published, each with its repair
-	Uncaptured  []uncapturedTable    `json:"uncaptured"`          // tables of which UPDATE and DELETE are not published
-	Snapshots   *publisher.Snapshots `json:"snapshots"`           // null: there was none
+	DeadLetters int64             `json:"dead_letter_records"` // in PREFIX.dead-letter, about
+	Problems    []string          `json:"problems"`            // why nothing can be published, each with its repair
+	Uncaptured  []uncapturedTable `json:"uncaptured"`          // tables of which UPDATE and DELETE are not published
+	Snapshots   *snapshot.State   `json:"snapshots"`           // null: there was none
 }
 
 type uncapturedTable struct {
@@ -75,11 +77,11 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 }
 
 func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, error) {
-	position, err := publisher.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's own, which it is never behind
+	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's own, which it is never behind
 	if err != nil {
 		return statusReport{}, err
 	}
-	letters, err := publisher.DeadLetters(ctx, s.publisherConfig(cluster))
+	letters, err := kafka.DeadLetters(ctx, s.publisherConfig(cluster))
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -101,7 +103,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 	}
 	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
 		// A publisher may have worked between both answers. It does not now.
-		if position, err = publisher.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
+		if position, err = kafka.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
 			return statusReport{}, err
 		}
 		if err := position.CheckReach(slot.Server, slot.Acked); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgtee/pgtee/integration/harness"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/kafka"
 )
 
 // effort is what the copy of a table took.
@@ -109,7 +110,7 @@ func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	if err != nil {
 		return effort{}, err
 	}
-	finished, err := b.awaitEnd(p, publisher.KafkaConfig{Brokers: []string{b.broker.Address}, Config: publisher.Config{Prefix: prefix, Database: database, Slot: database}})
+	finished, err := b.awaitEnd(p, kafka.Config{Brokers: []string{b.broker.Address}, Config: publisher.Config{Prefix: prefix, Database: database, Slot: database}})
 	if err != nil {
 		return effort{}, err
 	}
@@ -120,13 +121,13 @@ func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	return e, b.forget(prefix)
 }
 
-func (b *bench) awaitEnd(p *harness.Process, config publisher.KafkaConfig) (finished time.Time, err error) {
+func (b *bench) awaitEnd(p *harness.Process, config kafka.Config) (finished time.Time, err error) {
 	err = harness.Eventually(10*time.Minute, func(ctx context.Context) error {
 		if !p.Running() {
 			return fmt.Errorf("the publisher ended: %s", p.Tail(5))
 		}
 		time.Sleep(200 * time.Millisecond)
-		position, err := publisher.LastPosition(ctx, config)
+		position, err := kafka.LastPosition(ctx, config)
 		switch {
 		case err != nil:
 			return err

@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // converted is what AvroData, the class behind the AvroConverters, makes of a key or value.
@@ -23,12 +23,12 @@ type converted struct {
 // captured records; testdata/README.md says how they were made.
 func TestAvroData(t *testing.T) {
 	wanted := readConverted(t)
-	schemas := map[string]*publisher.Schema{}
+	schemas := map[string]*record.Schema{}
 	texts := map[string]string{}
 	var compared, equal int
 	for _, r := range capturedRecords(t) {
 		for part, name := range parts {
-			c := r.part(publisher.Part(part))
+			c := r.part(record.Part(part))
 			if c == nil {
 				continue
 			}

@@ -8,42 +8,42 @@ import (
 	"os"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // capturedSchema is a schema in the JSON of Kafka Connect's JsonConverter.
 type capturedSchema struct {
-	Type       publisher.SchemaType `json:"type"`
-	Optional   bool                 `json:"optional"`
-	Name       string               `json:"name"`
-	Version    int                  `json:"version"`
-	Doc        string               `json:"doc"`
-	Default    json.RawMessage      `json:"default"`
-	Parameters json.RawMessage      `json:"parameters"`
-	Field      string               `json:"field"`
-	Fields     []capturedSchema     `json:"fields"`
-	Items      *capturedSchema      `json:"items"`
-	Keys       *capturedSchema      `json:"keys"`
-	Values     *capturedSchema      `json:"values"`
+	Type       record.SchemaType `json:"type"`
+	Optional   bool              `json:"optional"`
+	Name       string            `json:"name"`
+	Version    int               `json:"version"`
+	Doc        string            `json:"doc"`
+	Default    json.RawMessage   `json:"default"`
+	Parameters json.RawMessage   `json:"parameters"`
+	Field      string            `json:"field"`
+	Fields     []capturedSchema  `json:"fields"`
+	Items      *capturedSchema   `json:"items"`
+	Keys       *capturedSchema   `json:"keys"`
+	Values     *capturedSchema   `json:"values"`
 }
 
-func (c *capturedSchema) schema() *publisher.Schema {
+func (c *capturedSchema) schema() *record.Schema {
 	if c == nil {
 		return nil
 	}
-	s := &publisher.Schema{Type: c.Type, Optional: c.Optional, Name: c.Name, Version: c.Version, Doc: c.Doc,
+	s := &record.Schema{Type: c.Type, Optional: c.Optional, Name: c.Name, Version: c.Version, Doc: c.Doc,
 		Items: c.Items.schema(), Keys: c.Keys.schema(), Values: c.Values.schema(), Parameters: parameters(c.Parameters)}
 	if len(c.Default) > 0 {
 		s.Default = c.Default
 	}
 	for i := range c.Fields {
-		s.Fields = append(s.Fields, publisher.Field{Name: c.Fields[i].Field, Schema: c.Fields[i].schema()})
+		s.Fields = append(s.Fields, record.Field{Name: c.Fields[i].Field, Schema: c.Fields[i].schema()})
 	}
 	return s
 }
 
 // parameters keeps the order, which a Go map would lose.
-func parameters(object json.RawMessage) (list []publisher.Parameter) {
+func parameters(object json.RawMessage) (list []record.Parameter) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	if _, err := d.Token(); err != nil {
 		return nil
@@ -51,7 +51,7 @@ func parameters(object json.RawMessage) (list []publisher.Parameter) {
 	for d.More() {
 		name, _ := d.Token()
 		value, _ := d.Token()
-		list = append(list, publisher.Parameter{Name: fmt.Sprint(name), Value: fmt.Sprint(value)})
+		list = append(list, record.Parameter{Name: fmt.Sprint(name), Value: fmt.Sprint(value)})
 	}
 	return list
 }
@@ -63,7 +63,7 @@ type captured struct {
 }
 
 // parseSchema reads a schema of JsonConverter.
-func parseSchema(t testing.TB, text []byte) *publisher.Schema {
+func parseSchema(t testing.TB, text []byte) *record.Schema {
 	t.Helper()
 	var c capturedSchema
 	if err := json.Unmarshal(text, &c); err != nil {
@@ -80,8 +80,8 @@ type capturedRecord struct {
 }
 
 // part returns the key or value; nil: the record has none.
-func (r *capturedRecord) part(p publisher.Part) *captured {
-	if p == publisher.KeyPart {
+func (r *capturedRecord) part(p record.Part) *captured {
+	if p == record.KeyPart {
 		return r.Key
 	}
 	return r.Value

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // defaultOf returns the default value of s as Avro schemas write it, nil if there is none. Avro has no
 // default NaN and no infinite one; those of structs and maps, which no column has, are left out.
-func defaultOf(s *publisher.Schema) ([]byte, error) {
-	if s.Default == nil || string(s.Default) == "null" || s.Type == publisher.Struct || s.Type == publisher.Map {
+func defaultOf(s *record.Schema) ([]byte, error) {
+	if s.Default == nil || string(s.Default) == "null" || s.Type == record.Struct || s.Type == record.Map {
 		return nil, nil
 	}
 	required := *s
@@ -28,26 +28,26 @@ func defaultOf(s *publisher.Schema) ([]byte, error) {
 }
 
 // avroJSON turns a valid value in the JSON of Kafka Connect into that of Avro; nil if Avro has none for it.
-func avroJSON(s *publisher.Schema, value []byte) ([]byte, error) {
+func avroJSON(s *record.Schema, value []byte) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	switch s.Type {
-	case publisher.String:
+	case record.String:
 		var text string
 		err := json.Unmarshal(value, &text)
 		return appendQuoted(nil, text), err
-	case publisher.Bytes:
+	case record.Bytes:
 		return latin1(value)
-	case publisher.Float, publisher.Double:
+	case record.Float, record.Double:
 		if value[0] == '"' {
 			return nil, nil
 		}
-	case publisher.Array:
+	case record.Array:
 		return avroArray(s, value)
 	}
 	return value, nil
 }
 
-func avroArray(s *publisher.Schema, value []byte) ([]byte, error) {
+func avroArray(s *record.Schema, value []byte) ([]byte, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(value, &items); err != nil {
 		return nil, err

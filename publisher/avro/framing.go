@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"weak"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // maxCached bounds each of the maps of a Framing. A database has some tens or thousands of schemas; what is
@@ -32,8 +32,8 @@ type Framing struct {
 // use is a schema at one place: another topic has another subject. It does not keep the schema in memory: the
 // server describes a table again after each ANALYZE, and that makes new schemas that say the same.
 type use struct {
-	schema weak.Pointer[publisher.Schema]
-	part   publisher.Part
+	schema weak.Pointer[record.Schema]
+	part   record.Part
 	topic  string
 }
 
@@ -53,7 +53,7 @@ func NewFraming(r *Registry, subjects SubjectNames, names NameAdjustment) *Frami
 
 // Append implements publisher.Framing. The first use of a schema asks the registry and waits for its answer; an
 // outage of the registry is Temporary, a refusal is a *publisher.Halt.
-func (f *Framing) Append(dst []byte, part publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+func (f *Framing) Append(dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	u := use{weak.Make(schema), part, topic}
 	how := f.known[u]
 	if how == nil {
@@ -76,7 +76,7 @@ func (u use) fail(err error) error {
 }
 
 // learn finds the version of a schema, or makes it with the id that the registry gives.
-func (f *Framing) learn(u use, schema *publisher.Schema) (*framed, error) {
+func (f *Framing) learn(u use, schema *record.Schema) (*framed, error) {
 	v, err := f.version(u, schema)
 	if err != nil {
 		return nil, u.fail(err)
@@ -98,7 +98,7 @@ func (f *Framing) learn(u use, schema *publisher.Schema) (*framed, error) {
 	return how, nil
 }
 
-func (f *Framing) version(u use, schema *publisher.Schema) (version, error) {
+func (f *Framing) version(u use, schema *record.Schema) (version, error) {
 	if schema == nil {
 		return version{}, errors.New("its format gives no schema: publish it as json")
 	}

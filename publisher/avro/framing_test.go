@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // TestCapturedRecords frames every record that Debezium published, reads it back by the schema that stands in the
@@ -20,11 +20,11 @@ func TestCapturedRecords(t *testing.T) {
 	registry := srfake.New()
 	t.Cleanup(registry.Close)
 	framing := NewFraming(openRegistry(t, registry, RegistryConfig{}), TopicName, Underscore)
-	schemas := map[string]*publisher.Schema{}
+	schemas := map[string]*record.Schema{}
 	texts := map[uint32]string{}
 	var compared int
 	for _, r := range capturedRecords(t) {
-		for _, part := range []publisher.Part{publisher.KeyPart, publisher.ValuePart} {
+		for _, part := range []record.Part{record.KeyPart, record.ValuePart} {
 			c := r.part(part)
 			if c == nil {
 				continue

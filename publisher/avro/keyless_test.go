@@ -6,8 +6,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // A key that stands in, and a flat TRUNCATE, have schemas under subjects of their own: those of the table need not be
@@ -21,7 +22,7 @@ func TestRecordsOutsideOfTheTablesSchemas(t *testing.T) {
 		{Op: outbox.Insert, Note: -1, Relation: relation, New: pgoutput.Tuple("\x00\x01t\x00\x00\x00\x011")},
 		{Op: outbox.Truncate, Note: -1, Relation: relation, Ordinal: 1},
 	}}
-	var b publisher.Batch
+	var b record.Batch
 	b.Begin(tx)
 	for i := range tx.Changes {
 		b.At(tx, i)

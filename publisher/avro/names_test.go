@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 func TestNames(t *testing.T) {
@@ -36,24 +36,24 @@ func TestNames(t *testing.T) {
 
 // Schemas that Avro cannot say are refused with a reason, never bent.
 func TestSchemaRefused(t *testing.T) {
-	number := &publisher.Schema{Type: publisher.Int32}
-	record := func(name string, fields ...publisher.Field) *publisher.Schema {
-		return &publisher.Schema{Type: publisher.Struct, Name: name, Fields: fields}
+	number := &record.Schema{Type: record.Int32}
+	event := func(name string, fields ...record.Field) *record.Schema {
+		return &record.Schema{Type: record.Struct, Name: name, Fields: fields}
 	}
 	deep := number
 	for range maxDepth + 1 {
-		deep = &publisher.Schema{Type: publisher.Array, Items: deep}
+		deep = &record.Schema{Type: record.Array, Items: deep}
 	}
-	for want, s := range map[string]*publisher.Schema{
-		`"a-b" and "a_b" of p.t.Value would both be a_b`: record("p.t.Value", publisher.Field{Name: "a-b", Schema: number}, publisher.Field{Name: "a_b", Schema: number}),
-		"two different structs, p.t-1.V and p.t_1.V":     record("p.E", publisher.Field{Name: "a", Schema: record("p.t-1.V")}, publisher.Field{Name: "b", Schema: record("p.t_1.V")}),
-		"two different structs, p.V and p.V":             record("p.E", publisher.Field{Name: "a", Schema: record("p.V")}, publisher.Field{Name: "b", Schema: record("p.V", publisher.Field{Name: "x", Schema: number})}),
+	for want, s := range map[string]*record.Schema{
+		`"a-b" and "a_b" of p.t.Value would both be a_b`: event("p.t.Value", record.Field{Name: "a-b", Schema: number}, record.Field{Name: "a_b", Schema: number}),
+		"two different structs, p.t-1.V and p.t_1.V":     event("p.E", record.Field{Name: "a", Schema: event("p.t-1.V")}, record.Field{Name: "b", Schema: event("p.t_1.V")}),
+		"two different structs, p.V and p.V":             event("p.E", record.Field{Name: "a", Schema: event("p.V")}, record.Field{Name: "b", Schema: event("p.V", record.Field{Name: "x", Schema: number})}),
 		"deeper than 32 levels":                          deep,
-		"keys are not required strings":                  {Type: publisher.Map, Keys: number, Values: number},
+		"keys are not required strings":                  {Type: record.Map, Keys: number, Values: number},
 		`unknown schema type "uint8"`:                    {Type: "uint8"},
-		"does not say of what":                           {Type: publisher.Array},
-		"field a: its default":                           record("p.V", publisher.Field{Name: "a", Schema: &publisher.Schema{Type: publisher.Int32, Default: []byte(`"x"`)}}),
-		"parameter scale of":                             {Type: publisher.Bytes, Name: decimalName, Parameters: []publisher.Parameter{{Name: "scale", Value: "x"}}},
+		"does not say of what":                           {Type: record.Array},
+		"field a: its default":                           event("p.V", record.Field{Name: "a", Schema: &record.Schema{Type: record.Int32, Default: []byte(`"x"`)}}),
+		"parameter scale of":                             {Type: record.Bytes, Name: decimalName, Parameters: []record.Parameter{{Name: "scale", Value: "x"}}},
 	} {
 		if text, err := schemaText(s, Underscore); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q: %s, %v", want, text, err)
@@ -70,8 +70,8 @@ func TestDecimalWithoutLogicalType(t *testing.T) {
 		scale, precision string
 		logical          bool
 	}{{"2", "2", true}, {"0", "1", true}, {"3", "2", false}, {"-1", "5", false}} {
-		s := &publisher.Schema{Type: publisher.Bytes, Name: decimalName, Version: 1,
-			Parameters: []publisher.Parameter{{Name: "scale", Value: c.scale}, {Name: "connect.decimal.precision", Value: c.precision}}}
+		s := &record.Schema{Type: record.Bytes, Name: decimalName, Version: 1,
+			Parameters: []record.Parameter{{Name: "scale", Value: c.scale}, {Name: "connect.decimal.precision", Value: c.precision}}}
 		text, err := schemaText(s, Underscore)
 		if err != nil || strings.Contains(string(text), `"logicalType":"decimal"`) != c.logical {
 			t.Errorf("numeric(%s,%s): %s, error %v", c.precision, c.scale, text, err)
@@ -81,8 +81,8 @@ func TestDecimalWithoutLogicalType(t *testing.T) {
 
 // NaN is no default in Avro: the field has then none but null.
 func TestDefaultThatAvroLacks(t *testing.T) {
-	s := &publisher.Schema{Type: publisher.Struct, Name: "p.V", Fields: []publisher.Field{
-		{Name: "a", Schema: &publisher.Schema{Type: publisher.Double, Optional: true, Default: []byte(`"NaN"`)}}}}
+	s := &record.Schema{Type: record.Struct, Name: "p.V", Fields: []record.Field{
+		{Name: "a", Schema: &record.Schema{Type: record.Double, Optional: true, Default: []byte(`"NaN"`)}}}}
 	text, err := schemaText(s, Underscore)
 	if want := `{"type":"record","name":"V","namespace":"p","fields":[{"name":"a","type":["null","double"],"default":null}],"connect.name":"p.V"}`; err != nil || string(text) != want {
 		t.Errorf("%s, error %v, want %s", text, err, want)

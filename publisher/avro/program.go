@@ -3,7 +3,7 @@ package avro
 import (
 	"fmt"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // kind is what a node of a program writes.
@@ -40,19 +40,19 @@ type field struct {
 	node *node
 }
 
-var kinds = map[publisher.SchemaType]node{
-	publisher.Int8:    {kind: toInt, bits: 8},
-	publisher.Int16:   {kind: toInt, bits: 16},
-	publisher.Int32:   {kind: toInt, bits: 32},
-	publisher.Int64:   {kind: toInt, bits: 64},
-	publisher.Float:   {kind: toFloat, bits: 32},
-	publisher.Double:  {kind: toFloat, bits: 64},
-	publisher.Boolean: {kind: toBoolean},
-	publisher.String:  {kind: toString},
-	publisher.Bytes:   {kind: toBytes},
-	publisher.Array:   {kind: toArray},
-	publisher.Map:     {kind: toMap},
-	publisher.Struct:  {kind: toRecord},
+var kinds = map[record.SchemaType]node{
+	record.Int8:    {kind: toInt, bits: 8},
+	record.Int16:   {kind: toInt, bits: 16},
+	record.Int32:   {kind: toInt, bits: 32},
+	record.Int64:   {kind: toInt, bits: 64},
+	record.Float:   {kind: toFloat, bits: 32},
+	record.Double:  {kind: toFloat, bits: 64},
+	record.Boolean: {kind: toBoolean},
+	record.String:  {kind: toString},
+	record.Bytes:   {kind: toBytes},
+	record.Array:   {kind: toArray},
+	record.Map:     {kind: toMap},
+	record.Struct:  {kind: toRecord},
 }
 
 // Union indexes are zigzag longs (Avro specification, "Binary Encoding", Unions).
@@ -62,7 +62,7 @@ const (
 )
 
 // compile makes the program of s. It agrees with schemaText about the order of unions.
-func compile(s *publisher.Schema, depth int) (*node, error) {
+func compile(s *record.Schema, depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
 	}
@@ -84,7 +84,7 @@ func compile(s *publisher.Schema, depth int) (*node, error) {
 }
 
 // compileInside compiles what n consists of.
-func (n *node) compileInside(s *publisher.Schema, depth int) (err error) {
+func (n *node) compileInside(s *record.Schema, depth int) (err error) {
 	of := s.Items
 	if n.kind == toMap {
 		of = s.Values

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 var (
@@ -41,18 +41,18 @@ func classify(err error, r request) error {
 	said := fmt.Sprintf("%s (HTTP status %d, error code %d)", brief(answer.Message), answer.StatusCode, answer.ErrorCode)
 	switch {
 	case answer.StatusCode == http.StatusConflict || answer.StatusCode == http.StatusUnprocessableEntity:
-		return &publisher.Halt{Reason: ErrIncompatible,
+		return &halt.Halt{Reason: ErrIncompatible,
 			Detail: fmt.Sprintf("subject %s, topic %s: %s", r.subject, r.topic, said),
 			Repair: "nothing of it is published; the log holds rows of this schema whatever becomes of the table: set the compatibility of subject " + r.subject + " to NONE in the registry, start pgtee again, then set it back"}
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
-		return &publisher.Halt{Reason: ErrRegistryRefuses, Detail: "the credentials: " + said,
+		return &halt.Halt{Reason: ErrRegistryRefuses, Detail: "the credentials: " + said,
 			Repair: "check --schema-registry-auth-file and what that user may do, then start pgtee again"}
 	case answer.StatusCode == http.StatusNotFound && r.lookUp && isRegistryCode(answer.ErrorCode):
-		return &publisher.Halt{Reason: ErrSchemaMissing,
+		return &halt.Halt{Reason: ErrSchemaMissing,
 			Detail: fmt.Sprintf("subject %s, topic %s: %s", r.subject, r.topic, said),
 			Repair: "register the schema of the table as it is now, or start pgtee without --no-auto-register"}
 	}
-	return &publisher.Halt{Reason: ErrRegistryRefuses, Detail: said,
+	return &halt.Halt{Reason: ErrRegistryRefuses, Detail: said,
 		Repair: "check that --schema-registry is the root of Confluent's REST interface (Apicurio: /apis/ccompat/v7), then start pgtee again"}
 }
 

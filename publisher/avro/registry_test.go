@@ -19,20 +19,21 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // row is the schema of a key or row with one column for each name.
-func row(name string, columns ...string) *publisher.Schema {
-	s := &publisher.Schema{Type: publisher.Struct, Name: name}
+func row(name string, columns ...string) *record.Schema {
+	s := &record.Schema{Type: record.Struct, Name: name}
 	for _, column := range columns {
-		s.Fields = append(s.Fields, publisher.Field{Name: column, Schema: &publisher.Schema{Type: publisher.Int32, Optional: true}})
+		s.Fields = append(s.Fields, record.Field{Name: column, Schema: &record.Schema{Type: record.Int32, Optional: true}})
 	}
 	return s
 }
 
 // payload is a row of nulls.
-func payload(s *publisher.Schema) []byte {
+func payload(s *record.Schema) []byte {
 	var fields []string
 	for _, f := range s.Fields {
 		fields = append(fields, fmt.Sprintf("%q:null", f.Name))
@@ -59,7 +60,7 @@ func TestSubjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		framing := NewFraming(openRegistry(t, fake, RegistryConfig{}), subjects, Underscore)
-		for part, s := range map[publisher.Part]*publisher.Schema{publisher.KeyPart: row("p.s.t-1.Key", "id"), publisher.ValuePart: row("p.s.t-1.Value", "id")} {
+		for part, s := range map[record.Part]*record.Schema{record.KeyPart: row("p.s.t-1.Key", "id"), record.ValuePart: row("p.s.t-1.Value", "id")} {
 			if _, err := framing.Append(nil, part, "p.s.t", s, payload(s)); err != nil {
 				t.Fatal(err)
 			}
@@ -75,16 +76,16 @@ func TestSubjects(t *testing.T) {
 func TestSubjectsThatCannotBe(t *testing.T) {
 	framing := NewFraming(openRegistry(t, newFake(t), RegistryConfig{}), RecordName, Underscore)
 	first, second, anonymous := row("p.t-1.Value"), row("p.t_1.Value"), row("")
-	if _, err := framing.Append(nil, publisher.ValuePart, "a", first, payload(first)); err != nil {
+	if _, err := framing.Append(nil, record.ValuePart, "a", first, payload(first)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := framing.Append(nil, publisher.ValuePart, "b", second, payload(second)); err == nil || !strings.Contains(err.Error(), "would share the subject p.t_1.Value") {
+	if _, err := framing.Append(nil, record.ValuePart, "b", second, payload(second)); err == nil || !strings.Contains(err.Error(), "would share the subject p.t_1.Value") {
 		t.Errorf("two tables in one subject: %v", err)
 	}
-	if _, err := framing.Append(nil, publisher.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "no named record") {
+	if _, err := framing.Append(nil, record.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "no named record") {
 		t.Errorf("a subject without a name: %v", err)
 	}
-	if _, err := framing.Append(nil, publisher.ValuePart, "d", nil, []byte("{}")); err == nil {
+	if _, err := framing.Append(nil, record.ValuePart, "d", nil, []byte("{}")); err == nil {
 		t.Error("a payload without a schema is framed")
 	}
 }
@@ -96,9 +97,9 @@ func TestRegistryIsAskedOnce(t *testing.T) {
 	fake.Intercept(func(http.ResponseWriter, *http.Request) bool { requests++; return false })
 	framing := NewFraming(openRegistry(t, fake, RegistryConfig{}), TopicName, Underscore)
 	var ids []uint32
-	for _, s := range []*publisher.Schema{row("p.t.Value", "a"), row("p.t.Value", "a"), row("p.t.Value", "a", "b"), row("p.t.Value", "a")} {
+	for _, s := range []*record.Schema{row("p.t.Value", "a"), row("p.t.Value", "a"), row("p.t.Value", "a", "b"), row("p.t.Value", "a")} {
 		for range 3 {
-			framed, err := framing.Append(nil, publisher.ValuePart, "t", s, payload(s))
+			framed, err := framing.Append(nil, record.ValuePart, "t", s, payload(s))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +115,7 @@ func TestLookUp(t *testing.T) {
 	fake := newFake(t)
 	s := row("p.t.Value", "a")
 	looking := NewFraming(openRegistry(t, fake, RegistryConfig{LookUp: true}), TopicName, Underscore)
-	_, err := looking.Append(nil, publisher.ValuePart, "t", s, payload(s))
+	_, err := looking.Append(nil, record.ValuePart, "t", s, payload(s))
 	expectHalt(t, err, ErrSchemaMissing, "subject t-value", "topic t", "without --no-auto-register")
 	if fake.SubjectExists("t-value") {
 		t.Error("the schema is registered all the same")
@@ -127,7 +128,7 @@ func TestLookUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	framed, err := looking.Append(nil, publisher.ValuePart, "t", s, payload(s))
+	framed, err := looking.Append(nil, record.ValuePart, "t", s, payload(s))
 	if err != nil || int(binary.BigEndian.Uint32(framed[1:])) != id {
 		t.Errorf("%x, error %v, want id %d", framed, err, id)
 	}
@@ -135,7 +136,7 @@ func TestLookUp(t *testing.T) {
 
 func expectHalt(t *testing.T, err, reason error, words ...string) {
 	t.Helper()
-	var halt *publisher.Halt
+	var halt *halt.Halt
 	if !errors.As(err, &halt) || !errors.Is(err, reason) {
 		t.Errorf("%v is no halt by %v", err, reason)
 		return
@@ -270,7 +271,7 @@ func TestSchemasAreNotKept(t *testing.T) {
 	for range 50 {
 		s := row("p.t.Value", "a")
 		runtime.AddCleanup(s, func(struct{}) { collected.Add(1) }, struct{}{})
-		if _, err := framing.Append(nil, publisher.ValuePart, "t", s, payload(s)); err != nil {
+		if _, err := framing.Append(nil, record.ValuePart, "t", s, payload(s)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"strconv"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // maxDepth bounds how deep schemas nest: Debezium's have five levels.
@@ -29,23 +29,23 @@ var logicalTypes = map[string]string{
 	"org.apache.kafka.connect.data.Timestamp": "timestamp-millis",
 }
 
-var primitives = map[publisher.SchemaType]string{
-	publisher.Int8: "int", publisher.Int16: "int", publisher.Int32: "int", publisher.Int64: "long",
-	publisher.Float: "float", publisher.Double: "double", publisher.Boolean: "boolean",
-	publisher.String: "string", publisher.Bytes: "bytes",
+var primitives = map[record.SchemaType]string{
+	record.Int8: "int", record.Int16: "int", record.Int32: "int", record.Int64: "long",
+	record.Float: "float", record.Double: "double", record.Boolean: "boolean",
+	record.String: "string", record.Bytes: "bytes",
 }
 
 // schemaText is the Avro schema of s, in the text of Avro's Schema.toString: the one that Confluent's
 // AvroConverter registers for the same Connect schema (AvroData.fromConnectSchema, defaults throughout), to the
 // order of the properties, by which registries tell schemas apart.
-func schemaText(s *publisher.Schema, names NameAdjustment) ([]byte, error) {
-	t := translator{names: names, records: map[string]*publisher.Schema{}}
+func schemaText(s *record.Schema, names NameAdjustment) ([]byte, error) {
+	t := translator{names: names, records: map[string]*record.Schema{}}
 	return t.append(nil, s, "", 0)
 }
 
 // recordName is the full name of the record that s becomes; "" if it becomes none.
-func recordName(s *publisher.Schema, names NameAdjustment) string {
-	if s.Type != publisher.Struct || s.Name == "" {
+func recordName(s *record.Schema, names NameAdjustment) string {
+	if s.Type != record.Struct || s.Name == "" {
 		return ""
 	}
 	return names.fullName(s.Name)
@@ -54,12 +54,12 @@ func recordName(s *publisher.Schema, names NameAdjustment) string {
 // translator writes one Avro schema.
 type translator struct {
 	names     NameAdjustment
-	records   map[string]*publisher.Schema // written so far, by full name: Avro spells a record out once
-	anonymous []*publisher.Schema
+	records   map[string]*record.Schema // written so far, by full name: Avro spells a record out once
+	anonymous []*record.Schema
 }
 
 // append writes s inside a record of the given namespace.
-func (t *translator) append(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+func (t *translator) append(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
 	}
@@ -85,14 +85,14 @@ func (t *translator) append(b []byte, s *publisher.Schema, namespace string, dep
 }
 
 // appendType writes s as if it were required.
-func (t *translator) appendType(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+func (t *translator) appendType(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	switch s.Type {
-	case publisher.Struct:
+	case record.Struct:
 		return t.appendRecord(b, s, namespace, depth)
-	case publisher.Array:
+	case record.Array:
 		return t.appendContainer(b, s, `{"type":"array","items":`, s.Items, namespace, depth)
-	case publisher.Map:
-		if s.Keys == nil || s.Keys.Type != publisher.String || s.Keys.Optional {
+	case record.Map:
+		if s.Keys == nil || s.Keys.Type != record.String || s.Keys.Optional {
 			return nil, fmt.Errorf("a map whose keys are not required strings has no Avro form here")
 		}
 		return t.appendContainer(b, s, `{"type":"map","values":`, s.Values, namespace, depth)
@@ -112,7 +112,7 @@ func (t *translator) appendType(b []byte, s *publisher.Schema, namespace string,
 	return append(append(b, properties...), '}'), nil
 }
 
-func (t *translator) appendContainer(b []byte, s *publisher.Schema, start string, of *publisher.Schema, namespace string, depth int) ([]byte, error) {
+func (t *translator) appendContainer(b []byte, s *record.Schema, start string, of *record.Schema, namespace string, depth int) ([]byte, error) {
 	if of == nil {
 		return nil, fmt.Errorf("a schema of type %s does not say of what", s.Type)
 	}
@@ -127,7 +127,7 @@ func (t *translator) appendContainer(b []byte, s *publisher.Schema, start string
 }
 
 // appendRecord writes a struct, or its name if it is written already.
-func (t *translator) appendRecord(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+func (t *translator) appendRecord(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	full, seen, err := t.define(s)
 	if err != nil {
 		return nil, err
@@ -154,14 +154,14 @@ func (t *translator) appendRecord(b []byte, s *publisher.Schema, namespace strin
 }
 
 // named is s under its adjusted name, which is also its connect.name.
-func (t *translator) named(s *publisher.Schema) *publisher.Schema {
+func (t *translator) named(s *record.Schema) *record.Schema {
 	renamed := *s
 	renamed.Name = recordName(s, t.names)
 	return &renamed
 }
 
 // define returns the full name of a struct, and whether it is written already.
-func (t *translator) define(s *publisher.Schema) (full string, seen bool, err error) {
+func (t *translator) define(s *record.Schema) (full string, seen bool, err error) {
 	full = recordName(s, t.names)
 	if full == "" {
 		return t.defineAnonymous(s)
@@ -174,7 +174,7 @@ func (t *translator) define(s *publisher.Schema) (full string, seen bool, err er
 	return full, seen, nil
 }
 
-func (t *translator) defineAnonymous(s *publisher.Schema) (full string, seen bool, err error) {
+func (t *translator) defineAnonymous(s *record.Schema) (full string, seen bool, err error) {
 	number := 0
 	for i, before := range t.anonymous {
 		if reflect.DeepEqual(before.Fields, s.Fields) {
@@ -192,7 +192,7 @@ func (t *translator) defineAnonymous(s *publisher.Schema) (full string, seen boo
 	return full, seen, nil
 }
 
-func (t *translator) appendFields(b []byte, s *publisher.Schema, namespace string, depth int) ([]byte, error) {
+func (t *translator) appendFields(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	names := make(map[string]string, len(s.Fields)) // adjusted -> given
 	for i, f := range s.Fields {
 		name := t.names.fieldName(f.Name, s.Name)
@@ -216,7 +216,7 @@ func (t *translator) appendFields(b []byte, s *publisher.Schema, namespace strin
 	return b, nil
 }
 
-func appendFieldDefault(b []byte, s *publisher.Schema) ([]byte, error) {
+func appendFieldDefault(b []byte, s *record.Schema) ([]byte, error) {
 	def, err := defaultOf(s)
 	if err != nil {
 		return nil, err
@@ -231,7 +231,7 @@ func appendFieldDefault(b []byte, s *publisher.Schema) ([]byte, error) {
 }
 
 // appendPrimitiveProperties writes what a type that is no record, array or map says beside its name.
-func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
+func appendPrimitiveProperties(b []byte, s *record.Schema) ([]byte, error) {
 	logical := logicalTypes[s.Name]
 	if s.Name == decimalName {
 		scale, err := intParameter(s, "scale", 0)
@@ -251,7 +251,7 @@ func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Type == publisher.Int8 || s.Type == publisher.Int16 {
+	if s.Type == record.Int8 || s.Type == record.Int16 {
 		b = appendQuoted(append(b, `,"connect.type":`...), string(s.Type))
 	}
 	if logical != "" {
@@ -261,7 +261,7 @@ func appendPrimitiveProperties(b []byte, s *publisher.Schema) ([]byte, error) {
 }
 
 // appendProperties writes what Avro has no words for.
-func appendProperties(b []byte, s *publisher.Schema) ([]byte, error) {
+func appendProperties(b []byte, s *record.Schema) ([]byte, error) {
 	if s.Doc != "" {
 		b = appendQuoted(append(b, `,"connect.doc":`...), s.Doc)
 	}
@@ -292,7 +292,7 @@ func appendProperties(b []byte, s *publisher.Schema) ([]byte, error) {
 	return b, nil
 }
 
-func intParameter(s *publisher.Schema, name string, missing int) (int, error) {
+func intParameter(s *record.Schema, name string, missing int) (int, error) {
 	for _, p := range s.Parameters {
 		if p.Name != name {
 			continue

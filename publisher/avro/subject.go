@@ -3,7 +3,7 @@ package avro
 import (
 	"fmt"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // SubjectNames is how the registry's subjects are named: Confluent's key.subject.name.strategy and
@@ -29,11 +29,11 @@ func ParseSubjectNames(text string) (SubjectNames, error) {
 	return 0, fmt.Errorf("unknown subject name strategy %q: want topic, record or topic-record", text)
 }
 
-var parts = [...]string{publisher.KeyPart: "key", publisher.ValuePart: "value"}
+var parts = [...]string{record.KeyPart: "key", record.ValuePart: "value"}
 
 // subject names the subject of a use. Two schemas whose names differ only in what Avro does not allow may not
 // share one: they would be versions of each other.
-func (f *Framing) subject(u use, schema *publisher.Schema) (string, error) {
+func (f *Framing) subject(u use, schema *record.Schema) (string, error) {
 	if f.subjects == TopicName {
 		return u.topic + "-" + parts[u.part], nil
 	}

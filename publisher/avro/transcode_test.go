@@ -10,25 +10,25 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // everything has a field of each type, some of them twice.
-var everything = &publisher.Schema{Type: publisher.Struct, Name: "p.s.t.Value", Fields: []publisher.Field{
-	{Name: "i8", Schema: &publisher.Schema{Type: publisher.Int8}},
-	{Name: "i64", Schema: &publisher.Schema{Type: publisher.Int64}},
-	{Name: "f", Schema: &publisher.Schema{Type: publisher.Float}},
-	{Name: "d", Schema: &publisher.Schema{Type: publisher.Double, Optional: true}},
-	{Name: "b", Schema: &publisher.Schema{Type: publisher.Boolean}},
-	{Name: "Straße", Schema: &publisher.Schema{Type: publisher.String, Optional: true, Default: []byte(`"x"`)}},
-	{Name: "y", Schema: &publisher.Schema{Type: publisher.Bytes}},
-	{Name: "a", Schema: &publisher.Schema{Type: publisher.Array, Items: &publisher.Schema{Type: publisher.Int32, Optional: true}}},
-	{Name: "m", Schema: &publisher.Schema{Type: publisher.Map, Keys: &publisher.Schema{Type: publisher.String}, Values: &publisher.Schema{Type: publisher.String}}},
+var everything = &record.Schema{Type: record.Struct, Name: "p.s.t.Value", Fields: []record.Field{
+	{Name: "i8", Schema: &record.Schema{Type: record.Int8}},
+	{Name: "i64", Schema: &record.Schema{Type: record.Int64}},
+	{Name: "f", Schema: &record.Schema{Type: record.Float}},
+	{Name: "d", Schema: &record.Schema{Type: record.Double, Optional: true}},
+	{Name: "b", Schema: &record.Schema{Type: record.Boolean}},
+	{Name: "Straße", Schema: &record.Schema{Type: record.String, Optional: true, Default: []byte(`"x"`)}},
+	{Name: "y", Schema: &record.Schema{Type: record.Bytes}},
+	{Name: "a", Schema: &record.Schema{Type: record.Array, Items: &record.Schema{Type: record.Int32, Optional: true}}},
+	{Name: "m", Schema: &record.Schema{Type: record.Map, Keys: &record.Schema{Type: record.String}, Values: &record.Schema{Type: record.String}}},
 }}
 
 const everythingPayload = `{"i8":-128,"i64":9223372036854775807,"f":1.5,"d":null,"b":true,"Straße":"a\"\\\/\b\f\n\r\té\ud83d\ude00é","y":"AP8=","a":[1,null],"m":{"k\u0000":"v"}}`
 
-func compiled(t testing.TB, s *publisher.Schema) *node {
+func compiled(t testing.TB, s *record.Schema) *node {
 	t.Helper()
 	program, err := compile(s, 0)
 	if err != nil {
@@ -55,11 +55,11 @@ func TestTranscode(t *testing.T) {
 
 // A sparse struct leaves optional fields out, and no others.
 func TestTranscodeSparse(t *testing.T) {
-	program := compiled(t, &publisher.Schema{Type: publisher.Struct, Sparse: true, Fields: []publisher.Field{
-		{Name: "a", Schema: publisher.Nullable(publisher.Int32)},
-		{Name: "b", Schema: publisher.Required(publisher.Int32)},
-		{Name: "c", Schema: publisher.Nullable(publisher.Int32)},
-		{Name: "d", Schema: publisher.Nullable(publisher.Int32)},
+	program := compiled(t, &record.Schema{Type: record.Struct, Sparse: true, Fields: []record.Field{
+		{Name: "a", Schema: record.Nullable(record.Int32)},
+		{Name: "b", Schema: record.Required(record.Int32)},
+		{Name: "c", Schema: record.Nullable(record.Int32)},
+		{Name: "d", Schema: record.Nullable(record.Int32)},
 	}})
 	for payload, want := range map[string]string{
 		`{"a":1,"b":2,"c":3,"d":4}`: "0202" + "04" + "0206" + "0208",
@@ -107,7 +107,7 @@ func TestTranscodeRefuses(t *testing.T) {
 }
 
 func TestNestedErrorNamesThePath(t *testing.T) {
-	envelope := &publisher.Schema{Type: publisher.Struct, Name: "E", Fields: []publisher.Field{{Name: "after", Schema: everything}}}
+	envelope := &record.Schema{Type: record.Struct, Name: "E", Fields: []record.Field{{Name: "after", Schema: everything}}}
 	_, err := compiled(t, envelope).transcode(nil, []byte(`{"after":{"i8":300}}`))
 	if want := "field after.i8 does not follow its schema: want an int8 at byte 15"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
@@ -116,14 +116,14 @@ func TestNestedErrorNamesThePath(t *testing.T) {
 
 // Kafka Connect's converters put the default where a value is null; here null stays null.
 func TestNullStaysNullBesideADefault(t *testing.T) {
-	s := &publisher.Schema{Type: publisher.Int32, Optional: true, Default: []byte("7")}
+	s := &record.Schema{Type: record.Int32, Optional: true, Default: []byte("7")}
 	if got, err := compiled(t, s).transcode(nil, []byte("null")); err != nil || !bytes.Equal(got, []byte{2}) {
 		t.Errorf("%x, error %v, want the second branch", got, err)
 	}
 }
 
 func TestManyItemsStandInOneBlock(t *testing.T) {
-	s := &publisher.Schema{Type: publisher.Array, Items: &publisher.Schema{Type: publisher.Boolean}}
+	s := &record.Schema{Type: record.Array, Items: &record.Schema{Type: record.Boolean}}
 	for _, n := range []int{0, 1, 63, 64, 8191, 8192} {
 		payload := "[" + strings.TrimSuffix(strings.Repeat("true,", n), ",") + "]"
 		body, err := compiled(t, s).transcode(nil, []byte(payload))
@@ -141,7 +141,7 @@ func TestFramingAllocatesNothing(t *testing.T) {
 	framing, schema, payload := benchmarked(t)
 	dst := make([]byte, 0, 1<<16)
 	allocations := testing.AllocsPerRun(100, func() {
-		if _, err := framing.Append(dst, publisher.ValuePart, "t", schema, payload); err != nil {
+		if _, err := framing.Append(dst, record.ValuePart, "t", schema, payload); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -156,19 +156,19 @@ func BenchmarkFraming(b *testing.B) {
 	b.SetBytes(int64(len(payload)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := framing.Append(dst, publisher.ValuePart, "t", schema, payload); err != nil {
+		if _, err := framing.Append(dst, record.ValuePart, "t", schema, payload); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 // benchmarked is a Framing with the schema of an envelope that has every type in it.
-func benchmarked(t testing.TB) (*Framing, *publisher.Schema, []byte) {
+func benchmarked(t testing.TB) (*Framing, *record.Schema, []byte) {
 	fake := srfake.New()
 	t.Cleanup(fake.Close)
 	optional := *everything
 	optional.Optional = true
-	schema := &publisher.Schema{Type: publisher.Struct, Name: "p.s.t.Envelope", Fields: []publisher.Field{
+	schema := &record.Schema{Type: record.Struct, Name: "p.s.t.Envelope", Fields: []record.Field{
 		{Name: "before", Schema: &optional}, {Name: "after", Schema: &optional}}}
 	items := "[1" + strings.Repeat(",-2147483648", 100) + "]"
 	payload := fmt.Appendf(nil, `{"before":%s,"after":%s}`, everythingPayload, strings.Replace(everythingPayload, "[1,null]", items, 1))

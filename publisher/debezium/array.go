@@ -3,7 +3,7 @@ package debezium
 import (
 	"bytes"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // maxDimensions is PostgreSQL's MAXDIM.
@@ -102,7 +102,7 @@ func (a *array) appendElement(dst, item []byte) ([]byte, bool) {
 	start := len(dst)
 	dst, ok := a.element(dst, item)
 	if !ok && !a.typed {
-		return publisher.AppendJSONString(dst[:start], item), true
+		return record.AppendJSONString(dst[:start], item), true
 	}
 	return dst, ok
 }

@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"math"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // rawBytes encodes bytea and bit strings. It is used by one goroutine at a time.
@@ -35,22 +35,22 @@ func (c *codecs) bytes(append appendFunc) codec {
 
 func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
 	if typmod == 1 {
-		return codec{append: appendBit, schema: schemaOf(publisher.Boolean), zero: "false", defaults: defaults}
+		return codec{append: appendBit, schema: schemaOf(record.Boolean), zero: "false", defaults: defaults}
 	}
 	length := int(typmod)
 	if typmod < 0 {
 		length = math.MaxInt32
 	}
-	schema := named(publisher.Bytes, "io.debezium.data.Bits", parameter("length", length))
+	schema := named(record.Bytes, "io.debezium.data.Bits", parameter("length", length))
 	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults}
 }
 
 // schemaType is what binary.handling.mode makes of bytes.
-func (m BinaryMode) schemaType() publisher.SchemaType {
+func (m BinaryMode) schemaType() record.SchemaType {
 	if m == BinaryBytes {
-		return publisher.Bytes
+		return record.Bytes
 	}
-	return publisher.String
+	return record.String
 }
 
 // append appends raw as a JSON string in the form that binary.handling.mode says.
@@ -61,7 +61,7 @@ func (m BinaryMode) append(dst, raw []byte) []byte {
 	case BinaryBase64URL:
 		dst = base64.URLEncoding.AppendEncode(append(dst, '"'), raw)
 	default:
-		return publisher.AppendJSONBase64(dst, raw)
+		return record.AppendJSONBase64(dst, raw)
 	}
 	return append(dst, '"')
 }
@@ -121,7 +121,7 @@ func (b *rawBytes) bits(dst, text []byte) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	return publisher.AppendJSONBase64(dst, bytes.TrimRight(b.raw, "\x00")), true
+	return record.AppendJSONBase64(dst, bytes.TrimRight(b.raw, "\x00")), true
 }
 
 // appendBit encodes bit(1), a boolean.

@@ -20,7 +20,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // capture is a folder of records that Debezium made, and of the log that it made them from. See
@@ -141,7 +142,7 @@ type fixedCatalog struct {
 // builtIn has the names of built-in types, which the captured catalogs lack.
 var builtIn = pgtype.NewMap()
 
-func (c *fixedCatalog) Type(oid uint32, _ publisher.Place) (Type, bool, error) {
+func (c *fixedCatalog) Type(oid uint32, _ record.Place) (Type, bool, error) {
 	if t, ok := c.Types[oid]; ok {
 		return t, true, nil
 	}
@@ -152,7 +153,7 @@ func (c *fixedCatalog) Type(oid uint32, _ publisher.Place) (Type, bool, error) {
 	return Type{Name: name, Kind: KindBase}, ok, nil
 }
 
-func (c *fixedCatalog) Table(oid uint32, _ publisher.Place) (Table, bool, error) {
+func (c *fixedCatalog) Table(oid uint32, _ record.Place) (Table, bool, error) {
 	t, ok := c.Tables[oid]
 	return t, ok, nil
 }

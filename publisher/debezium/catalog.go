@@ -11,7 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Catalog knows what pgoutput does not say about types and tables: what they were when a change was made, or, where DDL of since then
@@ -19,9 +20,9 @@ import (
 // the change cannot be encoded now: without the answer its record would be another one.
 type Catalog interface {
 	// Type describes a type that is not built in; false: nobody knows any more.
-	Type(oid uint32, at publisher.Place) (Type, bool, error)
+	Type(oid uint32, at record.Place) (Type, bool, error)
 	// Table describes the table with the OID of a Relation; false: nobody knows any more.
-	Table(oid uint32, at publisher.Place) (Table, bool, error)
+	Table(oid uint32, at record.Place) (Table, bool, error)
 }
 
 // Kinds of a Type: pg_type.typtype.
@@ -84,8 +85,8 @@ func lookupError(what string, oid uint32, err error) error {
 // emptyCatalog knows nothing.
 type emptyCatalog struct{}
 
-func (emptyCatalog) Type(uint32, publisher.Place) (Type, bool, error)   { return Type{}, false, nil }
-func (emptyCatalog) Table(uint32, publisher.Place) (Table, bool, error) { return Table{}, false, nil }
+func (emptyCatalog) Type(uint32, record.Place) (Type, bool, error)   { return Type{}, false, nil }
+func (emptyCatalog) Table(uint32, record.Place) (Table, bool, error) { return Table{}, false, nil }
 
 // Database is the catalog of a running database. It connects when it is first asked, again after
 // a broken connection, and remembers types: those of one OID do not change. It is used by one
@@ -120,7 +121,7 @@ const (
 	lookupPause    = 20 * time.Millisecond
 )
 
-func (d *Database) Type(oid uint32, at publisher.Place) (Type, bool, error) {
+func (d *Database) Type(oid uint32, at record.Place) (Type, bool, error) {
 	if t, ok := d.types[oid]; ok {
 		return t, true, nil
 	}
@@ -135,7 +136,7 @@ func (d *Database) Type(oid uint32, at publisher.Place) (Type, bool, error) {
 	return t, found, nil
 }
 
-func (d *Database) Table(oid uint32, at publisher.Place) (Table, bool, error) {
+func (d *Database) Table(oid uint32, at record.Place) (Table, bool, error) {
 	var t Table
 	found, err := d.describe('r', oid, at, &t)
 	if err != nil {
@@ -145,7 +146,7 @@ func (d *Database) Table(oid uint32, at publisher.Place) (Table, bool, error) {
 }
 
 // describe reads the description of a table or type as it was at a place, false if there is none.
-func (d *Database) describe(kind byte, oid uint32, at publisher.Place, description any) (bool, error) {
+func (d *Database) describe(kind byte, oid uint32, at record.Place, description any) (bool, error) {
 	text, err := d.ask(kind, oid, at)
 	if err != nil || text == nil {
 		return false, err
@@ -169,7 +170,7 @@ func questionFor(kind byte, history bool) string {
 
 // ask asks once more on a new connection if the old one is broken. It asks again and again, and has no snapshot in between, while the change's transaction
 // is not visible: the log is read before a synchronous standby lets others see what it has. What the catalog knows until then is another table, or none.
-func (d *Database) ask(kind byte, oid uint32, at publisher.Place) ([]byte, error) {
+func (d *Database) ask(kind byte, oid uint32, at record.Place) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
 	fresh := d.conn == nil || d.conn.IsClosed()

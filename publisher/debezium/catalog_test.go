@@ -12,7 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // catalogServer answers the questions of a Database from a script, and hangs up after as many
@@ -124,7 +125,7 @@ func TestDatabase(t *testing.T) {
 	server, address := startCatalogServer(t, 2) // the second question meets a broken connection
 	d := NewDatabase(address, "")
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
-	at := publisher.Place{LSN: 16, XID: 500}
+	at := record.Place{LSN: 16, XID: 500}
 	for oid, want := range map[uint32]Type{
 		20001: {Name: "mood", Kind: 'e', TypeMod: -1, Delimiter: ',', Labels: "sad,ok"},
 		20002: {Name: "_boxes", Kind: 'b', TypeMod: -1, Element: 603, Delimiter: ';'},
@@ -158,7 +159,7 @@ func TestDatabaseWaits(t *testing.T) {
 		server, address := startCatalogServer(t, 0)
 		server.running.Store(3)
 		d := NewDatabase(address, "")
-		_, ok, err := d.Table(30001, publisher.Place{LSN: 16, XID: xid})
+		_, ok, err := d.Table(30001, record.Place{LSN: 16, XID: xid})
 		if asked := server.questions.Load(); err != nil || ok != (waits > 0) || asked != waits+1 {
 			t.Errorf("transaction %d: found %t, %d questions, error %v; want %d", xid, ok, asked, err, waits+1)
 		}
@@ -172,7 +173,7 @@ func TestDatabaseBlind(t *testing.T) {
 	server.running.Store(1 << 30)
 	d := NewDatabase(address, "")
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
-	_, _, err := d.Table(30001, publisher.Place{LSN: 16, XID: 500})
+	_, _, err := d.Table(30001, record.Place{LSN: 16, XID: 500})
 	var lookup *LookupError
 	if !errors.As(err, &lookup) || !lookup.Temporary() || !strings.Contains(err.Error(), "synchronous_standby_names") {
 		t.Errorf("error %v, want a LookupError that names the standby", err)
@@ -182,7 +183,7 @@ func TestDatabaseBlind(t *testing.T) {
 func TestDatabaseAway(t *testing.T) {
 	server, address := startCatalogServer(t, 0)
 	server.listener.Close()
-	_, _, err := NewDatabase(address, "").Table(1, publisher.Place{})
+	_, _, err := NewDatabase(address, "").Table(1, record.Place{})
 	var lookup *LookupError
 	if !errors.As(err, &lookup) || !lookup.Temporary() {
 		t.Errorf("error %v, want a LookupError", err)

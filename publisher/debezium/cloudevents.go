@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // contentTyper is a Framing that does not make JSON.
@@ -42,7 +42,7 @@ func (w *writer) structured(op byte, before, after *row) error {
 	b.Buf = append(b.Buf, `,"data":`...)
 	start := len(b.Buf)
 	w.data(before, after)
-	if err := w.frame(b, start, publisher.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
+	if err := w.frame(b, start, record.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
 		return err
 	}
 	if w.contentType() != jsonContent {
@@ -63,13 +63,13 @@ func (w *writer) data(before, after *row) {
 	b.Buf = append(w.appendPgtee(b, w.tx, w.index, lost), '}')
 }
 
-func dataSchema(topic string, row *publisher.Schema) *publisher.Schema {
-	return &publisher.Schema{
-		Type: publisher.Struct, Name: topic + ".Data",
-		Fields: []publisher.Field{
+func dataSchema(topic string, row *record.Schema) *record.Schema {
+	return &record.Schema{
+		Type: record.Struct, Name: topic + ".Data",
+		Fields: []record.Field{
 			{Name: "before", Schema: row},
 			{Name: "after", Schema: row},
-			{Name: "pgtee", Schema: publisher.PgteeSchema()},
+			{Name: "pgtee", Schema: record.PgteeSchema()},
 		},
 	}
 }
@@ -103,7 +103,7 @@ func unquoteJSON(value []byte) []byte {
 // extensions, by Debezium's names and in its order. Numbers of 64 bits are strings, as CloudEvents has none.
 func (w *writer) attributes(op byte, use func(name string, value []byte)) {
 	quoted := func(text string) []byte {
-		w.scratch = publisher.AppendJSONString(w.scratch[:0], text)
+		w.scratch = record.AppendJSONString(w.scratch[:0], text)
 		return w.scratch
 	}
 	use("id", quoted(string(w.eventID)))

@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // defaultForm is how Debezium's PostgresDefaultValueConverter reads the default of a column, the text of
@@ -45,7 +45,7 @@ var (
 // defaultOf returns the JSON of a column's default, nil if its schema has none. Kafka Connect takes no struct
 // as default.
 func (f *codec) defaultOf(expression string) []byte {
-	if expression == "" || f.defaults == nil || f.schema.Type == publisher.Struct {
+	if expression == "" || f.defaults == nil || f.schema.Type == record.Struct {
 		return nil
 	}
 	text, ok := f.defaults(expression)

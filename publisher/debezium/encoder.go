@@ -6,7 +6,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
@@ -14,10 +16,10 @@ type Encoder struct {
 	config  Config
 	source  []byte // source block up to "ts_ms":
 	topics  topics
-	context []publisher.Header
+	context []record.Header
 	codecs  codecs
 
-	truncation  *publisher.Schema // of a flat record of TRUNCATE
+	truncation  *record.Schema    // of a flat record of TRUNCATE
 	tables      map[uint32]*table // by OID, of the newest Relation
 	collections map[string]*collection
 	transaction transaction
@@ -44,10 +46,10 @@ type topics struct {
 // messageForm is that of logical messages, which is the same in every envelope.
 type messageForm struct {
 	binary BinaryMode
-	schema *publisher.Schema
+	schema *record.Schema
 }
 
-var _ publisher.Format = (*Encoder)(nil)
+var _ record.Format = (*Encoder)(nil)
 
 // New makes an Encoder.
 func New(config Config) *Encoder {
@@ -62,16 +64,16 @@ func New(config Config) *Encoder {
 		config.Catalog = emptyCatalog{}
 	}
 	if config.Shape == nil {
-		config.Shape, _ = publisher.NewShape(publisher.ShapeConfig{Prefix: config.Prefix, Database: config.Database}) // is valid
+		config.Shape, _ = shape.New(shape.Config{Prefix: config.Prefix, Database: config.Database}) // is valid
 	}
 	if config.Router == nil {
-		config.Router, _ = publisher.NewRouter(config.Prefix, nil) // cannot fail without topics
+		config.Router, _ = shape.NewRouter(config.Prefix, nil) // cannot fail without topics
 	}
 	return &Encoder{
 		config: config,
 		source: sourceHead(&config),
-		topics: topics{publisher.TopicName(config.Prefix, "message"), publisher.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix),
-			publisher.TopicName(config.Prefix, "stand-in"), publisher.TopicName(config.Prefix, "truncate")},
+		topics: topics{record.TopicName(config.Prefix, "message"), record.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix),
+			record.TopicName(config.Prefix, "stand-in"), record.TopicName(config.Prefix, "truncate")},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),
 		truncation:  config.Flat.truncateSchema(config.Prefix),
@@ -82,11 +84,11 @@ func New(config Config) *Encoder {
 }
 
 // contextHeaders are those that Debezium gives to every record of a table (extended.headers.enabled).
-func contextHeaders(c *Config) []publisher.Header {
+func contextHeaders(c *Config) []record.Header {
 	if c.RunID == "" {
 		return nil
 	}
-	return []publisher.Header{
+	return []record.Header{
 		{Key: "__debezium.context.connectorLogicalName", Value: []byte(c.Prefix)},
 		{Key: "__debezium.context.taskId", Value: []byte("0")},
 		{Key: "__debezium.context.connectorName", Value: []byte("postgresql")},
@@ -96,7 +98,7 @@ func contextHeaders(c *Config) []publisher.Header {
 
 // Append appends the records of tx.Changes[i]: one, or for a key change three (delete, tombstone,
 // create), for a delete two. DDL records are not rows: an error.
-func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	e.now = e.config.Now()
 	e.transaction.encode(tx, c.Ordinal)
@@ -117,9 +119,9 @@ func (e *Encoder) Append(b *publisher.Batch, tx *outbox.Transaction, i int) erro
 	return nil
 }
 
-func (e *Encoder) appendChange(b *publisher.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) appendChange(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
-	t, err := e.table(c.Relation, publisher.PlaceOf(tx, c))
+	t, err := e.table(c.Relation, record.PlaceOf(tx, c))
 	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.Skip.has('t') && c.Mark == outbox.NoMark {
 		return err
 	}
@@ -181,12 +183,12 @@ func hasRows(op outbox.Op, before, after bool) bool {
 
 // appendMessage writes a logical message of the application to <prefix>.message. One that was not
 // transactional has no transaction id.
-func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) appendMessage(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	key := len(b.Buf)
-	b.Buf = publisher.AppendJSONString(append(b.Buf, `{"prefix":`...), c.Prefix)
+	b.Buf = record.AppendJSONString(append(b.Buf, `{"prefix":`...), c.Prefix)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, key, publisher.KeyPart, e.topics.messages, messageKeySchema); err != nil {
+	if err := e.frame(b, key, record.KeyPart, e.topics.messages, messageKeySchema); err != nil {
 		return err
 	}
 	value := len(b.Buf)
@@ -197,13 +199,13 @@ func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i in
 	b.Buf = append(b.Buf, `,"transaction":`...)
 	b.Buf = e.appendBlock(b.Buf, tx, e.collection(messageCollection))
 	b.Buf = append(b.Buf, `,"message":{"prefix":`...)
-	b.Buf = publisher.AppendJSONString(b.Buf, c.Prefix)
+	b.Buf = record.AppendJSONString(b.Buf, c.Prefix)
 	b.Buf = append(b.Buf, `,"content":`...)
 	b.Buf = e.messages.binary.append(b.Buf, c.Content)
 	b.Buf = append(b.Buf, `},"pgtee":`...)
 	b.Buf = e.appendPgtee(b, tx, i, nil)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, value, publisher.ValuePart, e.topics.messages, e.messages.schema); err != nil {
+	if err := e.frame(b, value, record.ValuePart, e.topics.messages, e.messages.schema); err != nil {
 		return err
 	}
 	b.Add(e.topics.messages, key, value)
@@ -211,7 +213,7 @@ func (e *Encoder) appendMessage(b *publisher.Batch, tx *outbox.Transaction, i in
 }
 
 // appendPgtee appends our block to the batch's buffer, with the values that are lost: if the record is framed, always.
-func (e *Encoder) appendPgtee(b *publisher.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
+func (e *Encoder) appendPgtee(b *record.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
 	dst := b.AppendPgtee(b.Buf, tx, i)
 	if e.config.Framing == nil && (values == nil || len(values.json) == 0) {
 		return dst
@@ -221,7 +223,7 @@ func (e *Encoder) appendPgtee(b *publisher.Batch, tx *outbox.Transaction, i int,
 }
 
 // frame frames the payload that starts at start and ends with the buffer.
-func (e *Encoder) frame(b *publisher.Batch, start int, part publisher.Part, topic string, schema *publisher.Schema) error {
+func (e *Encoder) frame(b *record.Batch, start int, part record.Part, topic string, schema *record.Schema) error {
 	if e.config.Framing == nil {
 		return nil
 	}
@@ -245,17 +247,17 @@ func (e *Encoder) collection(name string) *collection {
 }
 
 // Identity is that of the plan.
-func (e *Encoder) Identity(relation *pgoutput.Relation, at publisher.Place) (publisher.Identity, error) {
+func (e *Encoder) Identity(relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
 	t, err := e.table(relation, at)
 	if err != nil {
-		return publisher.Identity{}, err
+		return record.Identity{}, err
 	}
 	return t.identity, nil
 }
 
 // table returns the plan of a Relation, made for a change at a place. A new pointer is a new version of the table; a new version
 // of the shape may give it another topic.
-func (e *Encoder) table(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
+func (e *Encoder) table(relation *pgoutput.Relation, at record.Place) (*table, error) {
 	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.config.Shape.Version() {
 		return t, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 var orders = &pgoutput.Relation{
@@ -117,7 +118,7 @@ func TestTrace(t *testing.T) {
 		}
 		got := ""
 		for _, h := range r.Headers {
-			if h.Key == publisher.TraceparentHeader || h.Key == publisher.TracestateHeader {
+			if h.Key == record.TraceparentHeader || h.Key == record.TracestateHeader {
 				got += string(h.Value)
 			}
 		}
@@ -152,7 +153,7 @@ func TestErrors(t *testing.T) {
 		"key column id":      {Op: outbox.Delete, Relation: orders, OldKind: 'K', Old: identity(isNull)},
 	} {
 		tx := &outbox.Transaction{Changes: []outbox.Change{c}}
-		err := newSampleEncoder().Append(&publisher.Batch{}, tx, 0)
+		err := newSampleEncoder().Append(&record.Batch{}, tx, 0)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one with %q", err, name)
 		}
@@ -163,14 +164,14 @@ type brokenCatalog struct{ emptyCatalog }
 
 var errCatalog = errors.New("connection refused")
 
-func (brokenCatalog) Table(uint32, publisher.Place) (Table, bool, error) {
+func (brokenCatalog) Table(uint32, record.Place) (Table, bool, error) {
 	return Table{}, false, errCatalog
 }
 
 // TestBrokenCatalog: a catalog that cannot be asked must not change the record.
 func TestBrokenCatalog(t *testing.T) {
 	encoder := New(Config{Catalog: brokenCatalog{}})
-	if err := encoder.Append(&publisher.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
+	if err := encoder.Append(&record.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
 		t.Errorf("error %v, want %v", err, errCatalog)
 	}
 }
@@ -234,7 +235,7 @@ func TestCountedOnce(t *testing.T) {
 	config := sampleConfig()
 	config.TransactionMetadata = true
 	encode := func(times int) string {
-		e, b, tx := New(config), &publisher.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}, sampleTransaction()
+		e, b, tx := New(config), &record.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}, sampleTransaction()
 		if err := e.Begin(b, tx); err != nil {
 			t.Fatal(err)
 		}
@@ -262,6 +263,6 @@ func TestCountedOnce(t *testing.T) {
 }
 
 // testBatch knows who wrote what.
-func testBatch() publisher.Batch {
-	return publisher.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}
+func testBatch() record.Batch {
+	return record.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}
 }

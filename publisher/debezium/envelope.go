@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Envelope is what the value of a row's record looks like. Logical messages and the records of transactions
@@ -58,7 +58,7 @@ func (w *writer) value(op byte, key int, before, after *row) error {
 	default:
 		w.change(op, before, after)
 	}
-	return w.frame(b, start, publisher.ValuePart, w.table.topic, w.table.schemas.value)
+	return w.frame(b, start, record.ValuePart, w.table.topic, w.table.schemas.value)
 }
 
 // change appends Debezium's envelope.
@@ -76,7 +76,7 @@ func (w *writer) change(op byte, before, after *row) {
 }
 
 // valueSchema describes what value appends before it is framed.
-func (e *Encoder) valueSchema(topic string, row *publisher.Schema) *publisher.Schema {
+func (e *Encoder) valueSchema(topic string, row *record.Schema) *record.Schema {
 	switch e.config.Envelope {
 	case Flat:
 		return e.config.Flat.schema(row)

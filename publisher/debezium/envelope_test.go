@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // TestEnvelopes is what records look like in the envelopes beside Debezium's own, byte for byte.
@@ -25,8 +25,8 @@ func TestEnvelopes(t *testing.T) {
 		"cloudevents":        func(c *Config) { c.Envelope, c.TransactionMetadata = CloudEventStructured, true },
 		"cloudevents-binary": func(c *Config) { c.Envelope = CloudEventBinary },
 		"cloudevents-avro":   func(c *Config) { c.Envelope, c.Framing = CloudEventStructured, upperFraming{} },
-		"connect":            func(c *Config) { c.Framing = &publisher.ConnectJSON{} },
-		"connect-flat":       func(c *Config) { c.Envelope, c.Flat.Fields, c.Framing = Flat, fields, &publisher.ConnectJSON{} },
+		"connect":            func(c *Config) { c.Framing = &record.ConnectJSON{} },
+		"connect-flat":       func(c *Config) { c.Envelope, c.Flat.Fields, c.Framing = Flat, fields, &record.ConnectJSON{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := sampleConfig()
@@ -41,7 +41,7 @@ type upperFraming struct{}
 
 func (upperFraming) ContentType() string { return "application/avro" }
 
-func (upperFraming) Append(dst []byte, _ publisher.Part, _ string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+func (upperFraming) Append(dst []byte, _ record.Part, _ string, schema *record.Schema, payload []byte) ([]byte, error) {
 	return append(append(dst, schema.Name...), bytes.ToUpper(payload[:min(len(payload), 20)])...), nil
 }
 
@@ -84,7 +84,7 @@ type checkedFraming struct {
 	payloads int
 }
 
-func (f *checkedFraming) Append(dst []byte, _ publisher.Part, topic string, schema *publisher.Schema, payload []byte) ([]byte, error) {
+func (f *checkedFraming) Append(dst []byte, _ record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	f.payloads++
 	n, err := parseJSON(payload)
 	if err != nil {
@@ -96,7 +96,7 @@ func (f *checkedFraming) Append(dst []byte, _ publisher.Part, topic string, sche
 	return append(dst, payload...), nil
 }
 
-func conforms(n *node, s *publisher.Schema, path string) error {
+func conforms(n *node, s *record.Schema, path string) error {
 	if n.scalar == "null" {
 		if !s.Optional {
 			return fmt.Errorf("%s: null", path)
@@ -104,25 +104,25 @@ func conforms(n *node, s *publisher.Schema, path string) error {
 		return nil
 	}
 	switch s.Type {
-	case publisher.Struct:
+	case record.Struct:
 		return structConforms(n, s, path)
-	case publisher.Array:
+	case record.Array:
 		return itemsConform(n, '[', s.Items, path)
-	case publisher.Map:
+	case record.Map:
 		return itemsConform(n, '{', s.Values, path)
 	}
 	quoted := strings.HasPrefix(n.scalar, `"`)
 	switch s.Type {
-	case publisher.String, publisher.Bytes:
+	case record.String, record.Bytes:
 		if !quoted {
 			return fmt.Errorf("%s: %s is no string", path, n)
 		}
-	case publisher.Boolean:
+	case record.Boolean:
 		if n.scalar != "true" && n.scalar != "false" {
 			return fmt.Errorf("%s: %s is no boolean", path, n)
 		}
 	default:
-		special := s.Type == publisher.Float || s.Type == publisher.Double
+		special := s.Type == record.Float || s.Type == record.Double
 		if n.kind != 0 || quoted && !special || strings.ContainsAny(n.scalar, ".E") && !special {
 			return fmt.Errorf("%s: %s is not of type %s", path, n, s.Type)
 		}
@@ -130,7 +130,7 @@ func conforms(n *node, s *publisher.Schema, path string) error {
 	return nil
 }
 
-func structConforms(n *node, s *publisher.Schema, path string) error {
+func structConforms(n *node, s *record.Schema, path string) error {
 	if n.kind != '{' {
 		return fmt.Errorf("%s: %s is no object", path, n)
 	}
@@ -153,7 +153,7 @@ func structConforms(n *node, s *publisher.Schema, path string) error {
 	return nil
 }
 
-func itemsConform(n *node, kind byte, items *publisher.Schema, path string) error {
+func itemsConform(n *node, kind byte, items *record.Schema, path string) error {
 	if n.kind != kind {
 		return fmt.Errorf("%s: %s is not a %c", path, n, kind)
 	}

@@ -10,7 +10,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // router is the plan for one version of an outbox table of the application.
@@ -18,8 +20,8 @@ type router struct {
 	*OutboxTable
 	id, key, payload, routeBy int // columns
 	additional                []routedField
-	schema                    *publisher.Schema // of an envelope; nil: there is none
-	warned                    bool              // of an update
+	schema                    *record.Schema // of an envelope; nil: there is none
+	warned                    bool           // of an update
 }
 
 type routedField struct {
@@ -32,7 +34,7 @@ type routedField struct {
 func (e *Encoder) route(t *table) (*router, error) {
 	name := t.relation.Schema + "." + t.relation.Name
 	for i := range e.config.Outboxes {
-		if o := &e.config.Outboxes[i]; publisher.Matches(o.Match, name) {
+		if o := &e.config.Outboxes[i]; shape.Matches(o.Match, name) {
 			if o.Expand && e.config.Framing != nil {
 				return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
 			}
@@ -64,7 +66,7 @@ func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 			return nil, fmt.Errorf("column %s of table.fields.additional.placement is not there: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
 		}
 		envelope = envelope || f.Envelope
-		r.additional = append(r.additional, routedField{f, column, string(publisher.AppendJSONString(nil, f.Alias)) + ":"})
+		r.additional = append(r.additional, routedField{f, column, string(record.AppendJSONString(nil, f.Alias)) + ":"})
 	}
 	if envelope {
 		r.schema = r.envelope(t, prefix)
@@ -83,12 +85,12 @@ func (t *table) visible(name string) int {
 }
 
 // envelope is the schema of values that hold more than the payload.
-func (r *router) envelope(t *table, prefix string) *publisher.Schema {
-	s := &publisher.Schema{Type: publisher.Struct, Name: prefix + "." + t.relation.Schema + "." + t.relation.Name + ".Value"}
-	s.Fields = append(s.Fields, publisher.Field{Name: "payload", Schema: t.columns[r.payload].schema})
+func (r *router) envelope(t *table, prefix string) *record.Schema {
+	s := &record.Schema{Type: record.Struct, Name: prefix + "." + t.relation.Schema + "." + t.relation.Name + ".Value"}
+	s.Fields = append(s.Fields, record.Field{Name: "payload", Schema: t.columns[r.payload].schema})
 	for _, f := range r.additional {
 		if f.Envelope {
-			s.Fields = append(s.Fields, publisher.Field{Name: f.Alias, Schema: t.columns[f.column].schema})
+			s.Fields = append(s.Fields, record.Field{Name: f.Alias, Schema: t.columns[f.column].schema})
 		}
 	}
 	return s
@@ -126,7 +128,7 @@ func (w *writer) event(op outbox.Op) error {
 			w.header(f.Alias, f.column)
 		}
 	}
-	w.batch.Header(publisher.EventSourceHeader, w.batch.AppendPgtee(nil, w.tx, w.index))
+	w.batch.Header(record.EventSourceHeader, w.batch.AppendPgtee(nil, w.tx, w.index))
 	if why != nil {
 		w.batch.Refuse(w.batch.Len()-1, topic, asked, why)
 	}
@@ -168,7 +170,7 @@ func (w *writer) route() (topic, asked string, why error) {
 func (w *writer) eventKey(topic string) (int, error) {
 	r, b := w.table.router, w.batch
 	if w.after.values[r.key].kind == pgoutput.Null {
-		return publisher.Null, nil
+		return record.Null, nil
 	}
 	start := len(b.Buf)
 	if r.RawKey {
@@ -178,7 +180,7 @@ func (w *writer) eventKey(topic string) (int, error) {
 	if err := w.field(r.key); err != nil {
 		return 0, err
 	}
-	return start, w.frame(b, start, publisher.KeyPart, topic, w.table.columns[r.key].schema)
+	return start, w.frame(b, start, record.KeyPart, topic, w.table.columns[r.key].schema)
 }
 
 // field appends the JSON of a column. An event has no block pgtee to tell what its schema cannot carry.
@@ -196,7 +198,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 	r, b := w.table.router, w.batch
 	payload, present := w.text(r.payload)
 	if (!present && r.RawPayload) || r.Tombstones && len(bytes.TrimSpace(payload)) == 0 {
-		return publisher.Null, nil
+		return record.Null, nil
 	}
 	start := len(b.Buf)
 	if r.RawPayload {
@@ -208,7 +210,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 		if err := w.payloadField(); err != nil {
 			return 0, err
 		}
-		return start, w.frame(b, start, publisher.ValuePart, topic, schema)
+		return start, w.frame(b, start, record.ValuePart, topic, schema)
 	}
 	b.Buf = append(b.Buf, `{"payload":`...)
 	if err := w.payloadField(); err != nil {
@@ -223,7 +225,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 		}
 	}
 	b.Buf = append(b.Buf, '}')
-	return start, w.frame(b, start, publisher.ValuePart, topic, r.schema)
+	return start, w.frame(b, start, record.ValuePart, topic, r.schema)
 }
 
 // payloadField appends the payload's JSON.

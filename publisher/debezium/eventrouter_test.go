@@ -9,7 +9,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 var outboxRelation = &pgoutput.Relation{
@@ -51,7 +52,7 @@ func routed(t *testing.T, config Config, op outbox.Op, options []string, values 
 	for _, r := range b.Records() {
 		fmt.Fprintf(&text, "%s %s %s", r.Topic, orNULL(r.Key), orNULL(r.Value))
 		for _, h := range r.Headers {
-			if h.Key != publisher.EventIDHeader && h.Key != publisher.EventSourceHeader {
+			if h.Key != record.EventIDHeader && h.Key != record.EventSourceHeader {
 				fmt.Fprintf(&text, " %s=%s", h.Key, orNULL(h.Value))
 			}
 		}
@@ -133,7 +134,7 @@ func TestOutboxRowsThatChange(t *testing.T) {
 
 func TestEventsWithSchemas(t *testing.T) {
 	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "7"}
-	config := Config{Framing: &publisher.ConnectJSON{}}
+	config := Config{Framing: &record.ConnectJSON{}}
 	want := `outbox.event.order {"schema":{"type":"string","optional":true},"payload":"o-1"} {"schema":{"type":"string","optional":true,"name":"io.debezium.data.Json","version":1},"payload":"1"} id=a1`
 	if got := routed(t, config, outbox.Insert, nil, row...); got != want {
 		t.Error(got)
@@ -151,7 +152,7 @@ func TestEventsWithSchemas(t *testing.T) {
 func TestEventThatItsSchemaCannotCarry(t *testing.T) {
 	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "99999999999"}
 	for _, option := range []string{"table.field.event.key=n", "table.field.event.payload=n", "table.fields.additional.placement=n:envelope"} {
-		got := routed(t, Config{Framing: &publisher.ConnectJSON{}}, outbox.Insert, []string{option}, row...)
+		got := routed(t, Config{Framing: &record.ConnectJSON{}}, outbox.Insert, []string{option}, row...)
 		if !strings.Contains(got, "the type of column n cannot carry") {
 			t.Errorf("%s: %s", option, got)
 		}
@@ -188,7 +189,7 @@ func TestEventOfPartOfARow(t *testing.T) {
 	}}
 	for _, envelope := range []Envelope{Change, Plain} {
 		e := New(Config{Prefix: "shop", Envelope: envelope, Outboxes: []OutboxTable{NewOutboxTable("public.*")}})
-		if err := e.Append(&publisher.Batch{}, tx, 0); err == nil {
+		if err := e.Append(&record.Batch{}, tx, 0); err == nil {
 			t.Errorf("envelope %s: no error", envelopes[envelope])
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // everySettings are modes that between them have every form of every type.
@@ -24,7 +25,7 @@ var everySettings = []string{
 }
 
 // everyColumn returns a column for each type in each form, whose values must fit their schemas, or not.
-func everyColumn(t testing.TB, framing publisher.Framing) []column {
+func everyColumn(t testing.TB, framing record.Framing) []column {
 	var columns []column
 	for _, settings := range everySettings {
 		columns = append(columns, everyType(t, Config{Framing: framing, Modes: modesOf(t, settings)})...)
@@ -62,7 +63,7 @@ func TestValueAllocations(t *testing.T) {
 		for _, seed := range seeds {
 			v := value{pgoutput.Text, []byte(seed)}
 			const short = 32 // longer text of a float is copied for strconv
-			if _, ok := c.appendFit(dst, v); !ok || c.schema.Type == publisher.Double && len(seed) > short {
+			if _, ok := c.appendFit(dst, v); !ok || c.schema.Type == record.Double && len(seed) > short {
 				continue
 			}
 			if n := testing.AllocsPerRun(1, func() { c.appendFit(dst, v) }); n != 0 {
@@ -114,7 +115,7 @@ func fuzzColumns(f *testing.F, columns []column, try func(c *column, text []byte
 }
 
 // fits says how a payload differs from what its schema allows.
-func fits(s *publisher.Schema, payload []byte) error {
+func fits(s *record.Schema, payload []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.UseNumber()
 	var v any
@@ -127,16 +128,16 @@ func fits(s *publisher.Schema, payload []byte) error {
 	return fitsValue(s, v)
 }
 
-func fitsValue(s *publisher.Schema, v any) error {
+func fitsValue(s *record.Schema, v any) error {
 	if v == nil && s.Optional {
 		return nil
 	}
 	switch s.Type {
-	case publisher.Array:
+	case record.Array:
 		return fitsItems(s, v)
-	case publisher.Struct:
+	case record.Struct:
 		return fitsFields(s, v)
-	case publisher.Map:
+	case record.Map:
 		return fitsMap(s, v)
 	}
 	if !fitsScalar(s.Type, v) {
@@ -145,28 +146,28 @@ func fitsValue(s *publisher.Schema, v any) error {
 	return nil
 }
 
-var integerBits = map[publisher.SchemaType]int{publisher.Int8: 8, publisher.Int16: 16, publisher.Int32: 32, publisher.Int64: 64}
+var integerBits = map[record.SchemaType]int{record.Int8: 8, record.Int16: 16, record.Int32: 32, record.Int64: 64}
 
-func fitsScalar(t publisher.SchemaType, v any) bool {
+func fitsScalar(t record.SchemaType, v any) bool {
 	switch v := v.(type) {
 	case bool:
-		return t == publisher.Boolean
+		return t == record.Boolean
 	case json.Number:
 		if bits := integerBits[t]; bits > 0 {
 			_, err := strconv.ParseInt(v.String(), 10, bits)
 			return err == nil
 		}
 		f, err := v.Float64()
-		return err == nil && (t == publisher.Double || t == publisher.Float && math.Abs(f) <= math.MaxFloat32)
+		return err == nil && (t == record.Double || t == record.Float && math.Abs(f) <= math.MaxFloat32)
 	case string:
 		_, err := base64.StdEncoding.DecodeString(v)
-		number := t == publisher.Double || t == publisher.Float
-		return t == publisher.String || t == publisher.Bytes && err == nil || number && (v == "NaN" || v == "Infinity" || v == "-Infinity")
+		number := t == record.Double || t == record.Float
+		return t == record.String || t == record.Bytes && err == nil || number && (v == "NaN" || v == "Infinity" || v == "-Infinity")
 	}
 	return false
 }
 
-func fitsItems(s *publisher.Schema, v any) error {
+func fitsItems(s *record.Schema, v any) error {
 	items, ok := v.([]any)
 	if !ok {
 		return fmt.Errorf("%.80v is no array", v)
@@ -179,7 +180,7 @@ func fitsItems(s *publisher.Schema, v any) error {
 	return nil
 }
 
-func fitsFields(s *publisher.Schema, v any) error {
+func fitsFields(s *record.Schema, v any) error {
 	object, ok := v.(map[string]any)
 	if !ok || len(object) != len(s.Fields) {
 		return fmt.Errorf("%.80v has not the fields of %s", v, s.Name)
@@ -193,9 +194,9 @@ func fitsFields(s *publisher.Schema, v any) error {
 }
 
 // fitsMap: a map whose keys are not strings is an array of pairs.
-func fitsMap(s *publisher.Schema, v any) error {
+func fitsMap(s *record.Schema, v any) error {
 	pairs, ok := v.([]any)
-	if object, isObject := v.(map[string]any); isObject && s.Keys.Type == publisher.String {
+	if object, isObject := v.(map[string]any); isObject && s.Keys.Type == record.String {
 		ok = true
 		for key, value := range object {
 			pairs = append(pairs, []any{key, value})

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // FlatConfig is how rows are flattened, by the settings of Debezium's ExtractNewRecordState. A record is the
@@ -91,8 +91,8 @@ func blockOf(name string) string {
 }
 
 // schema describes the field; nil if there is none.
-func (f FlatField) schema() *publisher.Schema {
-	fields := map[string][]publisher.Field{"": envelopeFields, "source": sourceSchema.Fields, "transaction": blockSchema.Fields}[f.from]
+func (f FlatField) schema() *record.Schema {
+	fields := map[string][]record.Field{"": envelopeFields, "source": sourceSchema.Fields, "transaction": blockSchema.Fields}[f.from]
 	for _, field := range fields {
 		if field.Name == f.name {
 			optional := *field.Schema
@@ -103,22 +103,22 @@ func (f FlatField) schema() *publisher.Schema {
 	return nil
 }
 
-var envelopeFields = []publisher.Field{
-	{Name: "op", Schema: publisher.Nullable(publisher.String)},
-	{Name: "ts_ms", Schema: publisher.Nullable(publisher.Int64)},
-	{Name: "ts_us", Schema: publisher.Nullable(publisher.Int64)},
-	{Name: "ts_ns", Schema: publisher.Nullable(publisher.Int64)},
-	{Name: "pgtee", Schema: publisher.PgteeSchema()},
+var envelopeFields = []record.Field{
+	{Name: "op", Schema: record.Nullable(record.String)},
+	{Name: "ts_ms", Schema: record.Nullable(record.Int64)},
+	{Name: "ts_us", Schema: record.Nullable(record.Int64)},
+	{Name: "ts_ns", Schema: record.Nullable(record.Int64)},
+	{Name: "pgtee", Schema: record.PgteeSchema()},
 }
 
-func (c *FlatConfig) schema(row *publisher.Schema) *publisher.Schema {
+func (c *FlatConfig) schema(row *record.Schema) *record.Schema {
 	flat := *row
 	flat.Fields = slices.Clone(row.Fields)
 	if c.Deletes.rewrites() {
-		flat.Fields = append(flat.Fields, publisher.Field{Name: "__deleted", Schema: publisher.Nullable(publisher.String)})
+		flat.Fields = append(flat.Fields, record.Field{Name: "__deleted", Schema: record.Nullable(record.String)})
 	}
 	for _, f := range c.Fields {
-		flat.Fields = append(flat.Fields, publisher.Field{Name: f.as, Schema: f.schema()})
+		flat.Fields = append(flat.Fields, record.Field{Name: f.as, Schema: f.schema()})
 	}
 	return &flat
 }
@@ -154,7 +154,7 @@ func appendName(dst []byte, name string) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
 	}
-	return append(publisher.AppendJSONString(dst, name), ':')
+	return append(record.AppendJSONString(dst, name), ':')
 }
 
 func (w *writer) addField(f FlatField, op byte, lost *lost) {

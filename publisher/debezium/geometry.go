@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // geometries encodes the geometric types as Debezium's structs with well-known binary (WKB, OGC
@@ -123,7 +123,7 @@ func (g *geometries) ewkb(dst, text []byte) ([]byte, bool) {
 	if err != nil || len(raw) < 9 { // byte order, type, and a count, an SRID or a coordinate
 		return dst, false
 	}
-	dst = publisher.AppendJSONBase64(append(dst, `{"wkb":`...), raw)
+	dst = record.AppendJSONBase64(append(dst, `{"wkb":`...), raw)
 	dst = append(dst, `,"srid":`...)
 	order := binary.ByteOrder(binary.BigEndian)
 	if raw[0] != 0 {
@@ -164,12 +164,12 @@ func (g *geometries) appendPoint(dst []byte) []byte {
 	dst = append(dst, `,"wkb":`...)
 	g.header(wkbPoint)
 	g.coordinates(g.numbers[:2])
-	dst = publisher.AppendJSONBase64(dst, g.wkb)
+	dst = record.AppendJSONBase64(dst, g.wkb)
 	return append(dst, `,"srid":null}`...)
 }
 
 func (g *geometries) appendGeometry(dst []byte, extensions string) []byte {
-	dst = publisher.AppendJSONBase64(append(dst, `{"wkb":`...), g.wkb)
+	dst = record.AppendJSONBase64(append(dst, `{"wkb":`...), g.wkb)
 	dst = append(dst, `,"srid":null,"extensions":{`...)
 	dst = append(dst, extensions...)
 	return append(dst, '}', '}')

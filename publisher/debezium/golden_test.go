@@ -11,7 +11,8 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 var (
@@ -266,7 +267,7 @@ func (f *captured) encoded(t *testing.T, heartbeats int) map[string][]line {
 }
 
 // encodeAll does what the publisher does with a transaction.
-func encodeAll(e *Encoder, b *publisher.Batch, tx *outbox.Transaction) error {
+func encodeAll(e *Encoder, b *record.Batch, tx *outbox.Transaction) error {
 	b.Begin(tx)
 	err := e.Begin(b, tx)
 	for i := range tx.Changes {
@@ -276,10 +277,10 @@ func encodeAll(e *Encoder, b *publisher.Batch, tx *outbox.Transaction) error {
 	return errors.Join(err, e.End(b, tx))
 }
 
-func lineOf(t *testing.T, r publisher.Record, volatile []string) line {
+func lineOf(t *testing.T, r record.Record, volatile []string) line {
 	l := line{Topic: r.Topic, Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
-		if h.Key != publisher.EventIDHeader && h.Key != publisher.EventSourceHeader {
+		if h.Key != record.EventIDHeader && h.Key != record.EventSourceHeader {
 			l.Headers = append(l.Headers, [2]json.RawMessage{quoted(h.Key), headerJSON(h.Value)})
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // node is JSON whose numbers and order are kept as they were written.
@@ -75,7 +75,7 @@ func readNode(decoder *json.Decoder) (*node, error) {
 func scalarNode(token json.Token) *node {
 	switch v := token.(type) {
 	case string:
-		return &node{scalar: string(publisher.AppendJSONString(nil, v))}
+		return &node{scalar: string(record.AppendJSONString(nil, v))}
 	case json.Number:
 		return &node{scalar: v.String()}
 	case bool:
@@ -148,7 +148,7 @@ func (n *node) String() string {
 			text = append(text, ',')
 		}
 		if n.kind == '{' {
-			text = append(publisher.AppendJSONString(text, f.name), ':')
+			text = append(record.AppendJSONString(text, f.name), ':')
 		}
 		text = append(text, f.node.String()...)
 	}
@@ -275,7 +275,7 @@ func headerJSON(value []byte) json.RawMessage {
 	if json.Valid(value) {
 		return value
 	}
-	return publisher.AppendJSONString(nil, value)
+	return record.AppendJSONString(nil, value)
 }
 
-func quoted(text string) json.RawMessage { return publisher.AppendJSONString(nil, text) }
+func quoted(text string) json.RawMessage { return record.AppendJSONString(nil, text) }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // hstores encodes hstore with the keys in the order in which Debezium's java.util.HashMap walks over them.
@@ -24,18 +24,18 @@ type pair struct {
 // hstore is the codec of hstore.handling.mode.
 func (c *codecs) hstore() codec {
 	if c.modes.Hstore == HstoreMap {
-		schema := mapOf(schemaOf(publisher.String), optional(schemaOf(publisher.String)))
+		schema := mapOf(schemaOf(record.String), optional(schemaOf(record.String)))
 		return codec{append: c.hstores.object, schema: schema, zero: "{}", unavailable: c.placeholders.pair}
 	}
-	pair := string(publisher.AppendJSONString(nil, c.placeholders.pair))
-	return codec{append: c.hstores.jsonString, schema: named(publisher.String, nameJSON), zero: `"{}"`, unavailable: pair}
+	pair := string(record.AppendJSONString(nil, c.placeholders.pair))
+	return codec{append: c.hstores.jsonString, schema: named(record.String, nameJSON), zero: `"{}"`, unavailable: pair}
 }
 
 // jsonString appends the JSON object as a JSON string.
 func (h *hstores) jsonString(dst, text []byte) ([]byte, bool) {
 	var ok bool
 	h.json, ok = h.object(h.json[:0], text)
-	return publisher.AppendJSONString(dst, h.json), ok
+	return record.AppendJSONString(dst, h.json), ok
 }
 
 func (h *hstores) object(dst, text []byte) ([]byte, bool) {
@@ -48,11 +48,11 @@ func (h *hstores) object(dst, text []byte) ([]byte, bool) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(publisher.AppendJSONString(dst, p.key), ':')
+		dst = append(record.AppendJSONString(dst, p.key), ':')
 		if p.value == nil {
 			dst = append(dst, "null"...)
 		} else {
-			dst = publisher.AppendJSONString(dst, p.value)
+			dst = record.AppendJSONString(dst, p.value)
 		}
 	}
 	return append(dst, '}'), true

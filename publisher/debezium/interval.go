@@ -4,7 +4,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // microsPerMonth is Debezium's month: 365.25 / 12 days.
@@ -13,9 +13,9 @@ const microsPerMonth = 2_629_800 * second
 // interval is the codec of interval.handling.mode.
 func (c *codecs) interval() codec {
 	if c.modes.Intervals == IntervalString {
-		return codec{append: appendISOInterval, schema: named(publisher.String, "io.debezium.time.Interval"), zero: `"P0Y0M0DT0H0M0S"`}
+		return codec{append: appendISOInterval, schema: named(record.String, "io.debezium.time.Interval"), zero: `"P0Y0M0DT0H0M0S"`}
 	}
-	return codec{append: appendInterval, schema: named(publisher.Int64, "io.debezium.time.MicroDuration"), zero: "0"}
+	return codec{append: appendInterval, schema: named(record.Int64, "io.debezium.time.MicroDuration"), zero: "0"}
 }
 
 // appendInterval: microseconds (interval.handling.mode=numeric), of IntervalStyle postgres:

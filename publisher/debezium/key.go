@@ -6,16 +6,17 @@ import (
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // identityOf says what the log has of the old rows of a table. For a partitioned one the catalog has to know, for the log says what the identity of
 // the root is, and has what those of the leaves are.
-func identityOf(r *pgoutput.Relation, known *Table) publisher.Identity {
+func identityOf(r *pgoutput.Relation, known *Table) record.Identity {
 	if !known.Partitioned {
-		return publisher.LoggedIdentity(r)
+		return record.LoggedIdentity(r)
 	}
-	id := publisher.Identity{Whole: known.Identity == nil}
+	id := record.Identity{Whole: known.Identity == nil}
 	for i, c := range r.Columns {
 		if id.Whole || slices.Contains(known.Identity, c.Name) {
 			id.Columns = append(id.Columns, i)
@@ -41,7 +42,7 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 //
 // Stream and snapshot both come here, and so do versions of the table: the same table has the same key.
 func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
-	id, logged := identityOf(r, known), publisher.LoggedIdentity(r)
+	id, logged := identityOf(r, known), record.LoggedIdentity(r)
 	usable := usableKeys(r, known, id, logged)
 	switch {
 	case known.Primary || len(usable) == 0:
@@ -59,7 +60,7 @@ func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 }
 
 // usableKeys lists the keys that a record can have: the log has their columns of every old row.
-func usableKeys(r *pgoutput.Relation, known *Table, id, logged publisher.Identity) (usable [][]string) {
+func usableKeys(r *pgoutput.Relation, known *Table, id, logged record.Identity) (usable [][]string) {
 	if !id.Whole && unloggedKey(r, known) != "" {
 		return nil
 	}

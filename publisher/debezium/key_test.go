@@ -7,7 +7,8 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // flagged is a relation of columns a, b, c, … that the log flags with k as columns of the identity.
@@ -137,7 +138,7 @@ func TestTypesByName(t *testing.T) {
 			value = "7"
 		}
 		c := newCodecs(&Config{Catalog: emptyCatalog{}})
-		found, err := c.of(&pgoutput.Column{Type: 20000, TypeMod: -1, TypeSchema: schema, TypeName: base}, publisher.Place{})
+		found, err := c.of(&pgoutput.Column{Type: 20000, TypeMod: -1, TypeSchema: schema, TypeName: base}, record.Place{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +158,7 @@ func TestWarnOfKey(t *testing.T) {
 		if known != nil {
 			catalog.Tables[7] = *known
 		}
-		if _, err := e.table(flagged('f', "kkk"), publisher.Place{}); err != nil {
+		if _, err := e.table(flagged('f', "kkk"), record.Place{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +172,7 @@ func TestWarnOfKey(t *testing.T) {
 	}
 	e = New(Config{Catalog: catalog, Warn: func(text string) { told = append(told, text) }})
 	catalog.Tables[7] = Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}
-	if _, err := e.table(flagged('d', "k.."), publisher.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
+	if _, err := e.table(flagged('d', "k.."), record.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
 		t.Errorf("told %q, error %v", told, err)
 	}
 }

@@ -3,7 +3,7 @@ package debezium
 import (
 	"slices"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Records of which a table's schemas know nothing: keys that stand in for those that a compacted topic needs, and what a flat
@@ -13,20 +13,20 @@ import (
 // standInField is the only field of a key that stands in.
 const standInField = "pgtee_event_id"
 
-var standInSchema = &publisher.Schema{
-	Type: publisher.Struct, Name: "pgtee.StandInKey",
-	Fields: []publisher.Field{{Name: standInField, Schema: &publisher.Schema{Type: publisher.String}}},
+var standInSchema = &record.Schema{
+	Type: record.Struct, Name: "pgtee.StandInKey",
+	Fields: []record.Field{{Name: standInField, Schema: &record.Schema{Type: record.String}}},
 }
 
 // AppendStandInKey implements publisher.StandInKeys: {"pgtee_event_id":"…"}.
 func (e *Encoder) AppendStandInKey(dst []byte, eventID []byte) ([]byte, error) {
 	start := len(dst)
-	dst = publisher.AppendJSONString(append(dst, `{"`+standInField+`":`...), string(eventID))
+	dst = record.AppendJSONString(append(dst, `{"`+standInField+`":`...), string(eventID))
 	dst = append(dst, '}')
 	if e.config.Framing == nil {
 		return dst, nil
 	}
-	return e.config.Framing.Append(dst[:start], publisher.KeyPart, e.topics.standIn, standInSchema, slices.Clone(dst[start:]))
+	return e.config.Framing.Append(dst[:start], record.KeyPart, e.topics.standIn, standInSchema, slices.Clone(dst[start:]))
 }
 
 // opField says what a flat record without a row is, whatever other fields are chosen.
@@ -42,15 +42,15 @@ func (w *writer) flatTruncate() error {
 		}
 	}
 	b.Buf = append(b.Buf, '}')
-	return w.frame(b, start, publisher.ValuePart, w.topics.truncate, w.truncation)
+	return w.frame(b, start, record.ValuePart, w.topics.truncate, w.truncation)
 }
 
 // truncateSchema describes what flatTruncate appends.
-func (c *FlatConfig) truncateSchema(prefix string) *publisher.Schema {
-	s := &publisher.Schema{Type: publisher.Struct, Name: prefix + ".Truncate", Fields: []publisher.Field{{Name: opField, Schema: &publisher.Schema{Type: publisher.String}}}}
+func (c *FlatConfig) truncateSchema(prefix string) *record.Schema {
+	s := &record.Schema{Type: record.Struct, Name: prefix + ".Truncate", Fields: []record.Field{{Name: opField, Schema: &record.Schema{Type: record.String}}}}
 	for _, f := range c.Fields {
 		if f.as != opField {
-			s.Fields = append(s.Fields, publisher.Field{Name: f.as, Schema: f.schema()})
+			s.Fields = append(s.Fields, record.Field{Name: f.as, Schema: f.schema()})
 		}
 	}
 	return s

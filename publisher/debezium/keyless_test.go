@@ -6,15 +6,17 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // A key that stands in for one is in the form of the others.
 func TestStandInKeys(t *testing.T) {
 	const id = "7300/pgtee/1/0/16B3748/12"
-	for framing, want := range map[publisher.Framing]string{
+	for framing, want := range map[record.Framing]string{
 		nil: `{"pgtee_event_id":"` + id + `"}`,
-		&publisher.ConnectJSON{}: `{"schema":{"type":"struct","fields":[{"type":"string","optional":false,"field":"pgtee_event_id"}],"optional":false,"name":"pgtee.StandInKey"},` +
+		&record.ConnectJSON{}: `{"schema":{"type":"struct","fields":[{"type":"string","optional":false,"field":"pgtee_event_id"}],"optional":false,"name":"pgtee.StandInKey"},` +
 			`"payload":{"pgtee_event_id":"` + id + `"}}`,
 	} {
 		e := New(Config{Prefix: "shop", Framing: framing})
@@ -69,7 +71,7 @@ func TestOutboxTableInASchemaNamedOutbox(t *testing.T) {
 
 // A table that is given another topic has it from its next row on, without a new version of the table.
 func TestRenamedTopicIsPlannedAgain(t *testing.T) {
-	shape, err := publisher.NewShape(publisher.ShapeConfig{Prefix: "shop"})
+	shape, err := shape.New(shape.Config{Prefix: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,8 @@ package debezium
 
 import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // lost collects, for the field "values" of the block pgtee, the columns of one record whose values the types of
@@ -47,9 +48,9 @@ func (l *lost) add(c *column, v value) {
 	case pgoutput.Null:
 		l.json = append(l.json, "null"...)
 	case pgoutput.Unchanged:
-		l.json = publisher.AppendJSONString(l.json, c.placeholder)
+		l.json = record.AppendJSONString(l.json, c.placeholder)
 	default:
-		l.json = publisher.AppendJSONString(l.json, v.text)
+		l.json = record.AppendJSONString(l.json, v.text)
 	}
 }
 

@@ -5,7 +5,8 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // modesOf reads "decimal.handling.mode=string time.precision.mode=connect".
@@ -23,7 +24,7 @@ func modesOf(t testing.TB, settings string) Modes {
 // unframed is a Framing that makes values fit their schemas, and leaves them as they are.
 type unframed struct{}
 
-func (unframed) Append(dst []byte, _ publisher.Part, _ string, _ *publisher.Schema, payload []byte) ([]byte, error) {
+func (unframed) Append(dst []byte, _ record.Part, _ string, _ *record.Schema, payload []byte) ([]byte, error) {
 	return append(dst, payload...), nil
 }
 
@@ -150,11 +151,11 @@ func TestModes(t *testing.T) {
 }
 
 // schemaName is the semantic name of a schema, or its type.
-func schemaName(s *publisher.Schema) string {
+func schemaName(s *record.Schema) string {
 	switch {
 	case s.Name != "":
 		return s.Name
-	case s.Type == publisher.Array:
+	case s.Type == record.Array:
 		return "array<" + schemaName(s.Items) + ">"
 	}
 	return string(s.Type)
@@ -232,7 +233,7 @@ func TestOmit(t *testing.T) {
 		{Name: "id", Type: 3220, TypeMod: -1, Key: true}, {Name: "c", Type: compositeOID, TypeMod: -1}, {Name: "v", Type: oidInt4, TypeMod: -1},
 	}}
 	encoder := New(Config{Catalog: typeCatalog, Modes: Modes{Unknown: UnknownOmit}})
-	plan, err := encoder.plan(relation, publisher.Place{})
+	plan, err := encoder.plan(relation, record.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package debezium
 
 import (
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // money is the codec of money in decimal.handling.mode.
@@ -10,11 +10,11 @@ func (c *codecs) money() codec {
 	n := &c.numerics
 	switch c.modes.Decimals {
 	case DecimalDouble:
-		return codec{append: n.moneyAs(appendDecimalDouble), schema: schemaOf(publisher.Double), zero: "0.0"}
+		return codec{append: n.moneyAs(appendDecimalDouble), schema: schemaOf(record.Double), zero: "0.0"}
 	case DecimalString:
-		return codec{append: n.moneyAs(decimalString(0)), schema: schemaOf(publisher.String), zero: zeroDecimal(digits)}
+		return codec{append: n.moneyAs(decimalString(0)), schema: schemaOf(record.String), zero: zeroDecimal(digits)}
 	}
-	return codec{append: n.moneyAs(n.rounded(digits)), schema: named(publisher.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
+	return codec{append: n.moneyAs(n.rounded(digits)), schema: named(record.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
 }
 
 // rounded returns an encoder like decimal that rounds half away from zero, as Debezium does for money.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // numerics encodes decimal text. It is used by one goroutine at a time.
@@ -21,17 +21,17 @@ func (c *codecs) numeric(typmod int32) codec {
 	precision, scale := numericPrecision(typmod)
 	switch c.modes.Decimals {
 	case DecimalDouble:
-		return codec{append: appendDecimalDouble, schema: schemaOf(publisher.Double), zero: "0.0", defaults: defaultForms[oidNumeric]}
+		return codec{append: appendDecimalDouble, schema: schemaOf(record.Double), zero: "0.0", defaults: defaultForms[oidNumeric]}
 	case DecimalString:
 		return codec{
-			append: decimalString(scale), schema: schemaOf(publisher.String), zero: zeroDecimal(scale),
+			append: decimalString(scale), schema: schemaOf(record.String), zero: zeroDecimal(scale),
 			unavailable: c.placeholders.text, defaults: defaultForms[oidNumeric],
 		}
 	}
 	if typmod < 0 {
 		return codec{append: c.numerics.variable, schema: schemaVariableDecimal, zero: `{"scale":0,"value":"AA=="}`}
 	}
-	schema := named(publisher.Bytes, nameDecimal, parameter("scale", scale), parameter("connect.decimal.precision", precision))
+	schema := named(record.Bytes, nameDecimal, parameter("scale", scale), parameter("connect.decimal.precision", precision))
 	return codec{append: c.numerics.decimal(scale), schema: schema, zero: `"AA=="`, defaults: defaultForms[oidNumeric]}
 }
 

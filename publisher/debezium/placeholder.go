@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // placeholders are what Debezium writes for an unchanged TOAST value, by kind of type: JSON, "" is null.
@@ -22,7 +22,7 @@ type placeholders struct {
 
 func (m *Modes) placeholders() placeholders {
 	raw := m.placeholder()
-	p := placeholders{raw: raw, text: string(publisher.AppendJSONString(nil, raw))}
+	p := placeholders{raw: raw, text: string(record.AppendJSONString(nil, raw))}
 	if p.bytes = p.text; m.Binary != BinaryHex {
 		p.bytes = string(m.Binary.append(nil, []byte(raw)))
 	}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // plain appends the envelope for people:
@@ -21,7 +21,7 @@ func (w *writer) plain(op byte, key int, before, after *row) error {
 	}
 	b := w.batch
 	w.scratch = append(w.scratch[:0], "null"...)
-	if key != publisher.Null {
+	if key != record.Null {
 		w.scratch = append(w.scratch[:0], b.Buf[key:]...)
 	}
 	b.Buf = append(append(b.Buf, `{"op":"`...), plainOps[op]...)
@@ -29,7 +29,7 @@ func (w *writer) plain(op byte, key int, before, after *row) error {
 	b.Buf = append(append(b.Buf, `,"key":`...), w.scratch...)
 	b.Buf = w.table.appendRow(append(b.Buf, `,"row":`...), after, nil)
 	b.Buf = w.table.appendRow(append(b.Buf, `,"old":`...), before, nil)
-	b.Buf = publisher.AppendJSONTime(append(b.Buf, `,"commit_time":`...), w.tx.CommitTime)
+	b.Buf = record.AppendJSONTime(append(b.Buf, `,"commit_time":`...), w.tx.CommitTime)
 	b.Buf = strconv.AppendUint(append(b.Buf, `,"xid":`...), uint64(w.tx.XID), 10)
 	b.Buf = append(append(b.Buf, `,"lsn":"`...), w.tx.CommitLSN.String()...)
 	b.Buf = append(b.Buf, `","who":`...)

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // Propagation says of which columns the type in PostgreSQL is told in the parameters of their schemas, as Debezium does.
@@ -20,7 +22,7 @@ type Propagation struct {
 const unlimited = math.MaxInt32
 
 // propagate adds the parameters to the schema of a column in rows, if they are asked for.
-func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defaultExpression string, at publisher.Place) error {
+func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defaultExpression string, at record.Place) error {
 	p := &e.config.Propagate
 	if len(p.Columns)+len(p.Datatypes) == 0 {
 		return nil
@@ -32,7 +34,7 @@ func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defau
 	}
 	name := sourceTypeName(t.Name, defaultExpression)
 	table := relation.Schema + "." + relation.Name + "."
-	if !publisher.MatchesAny(p.Columns, table+from.Name) && !publisher.MatchesAny(p.Datatypes, table+name) {
+	if !shape.MatchesAny(p.Columns, table+from.Name) && !shape.MatchesAny(p.Datatypes, table+name) {
 		return nil
 	}
 	length, scale, err := e.codecs.extent(from.Type, from.TypeMod)
@@ -40,7 +42,7 @@ func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defau
 		return err
 	}
 	told := *c.schema
-	for _, parameter := range []publisher.Parameter{
+	for _, parameter := range []record.Parameter{
 		{Name: "__debezium.source.column.type", Value: strings.ToUpper(name)},
 		{Name: "__debezium.source.column.length", Value: strconv.Itoa(length)},
 		{Name: "__debezium.source.column.scale", Value: strconv.Itoa(scale)},

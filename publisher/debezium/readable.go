@@ -8,7 +8,10 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // Text that is not UTF-8 would become another text in a record, and two keys would become one. So a row that has such is not
@@ -26,10 +29,10 @@ var asciiTypes = map[uint32]bool{
 }
 
 // textual returns the columns whose values stand in records as the text that they are.
-func (t *table) textual(shapes []publisher.ColumnShape) (columns []int) {
+func (t *table) textual(shapes []shape.Column) (columns []int) {
 	for i, c := range t.relation.Columns {
 		mask := shapes[i].Mask
-		if asciiTypes[c.Type] || mask != nil && mask.Kind() != publisher.Truncate || t.columns[i].hidden && !slices.Contains(t.key, i) {
+		if asciiTypes[c.Type] || mask != nil && mask.Kind() != shape.Truncate || t.columns[i].hidden && !slices.Contains(t.key, i) {
 			continue
 		}
 		columns = append(columns, i)
@@ -44,8 +47,8 @@ func (t *table) checkText(r *row) error {
 	}
 	for _, i := range t.texts {
 		if v := r.values[i]; v.kind == pgoutput.Text && !utf8.Valid(v.text) {
-			return &publisher.Halt{
-				Reason: publisher.ErrText,
+			return &halt.Halt{
+				Reason: halt.ErrText,
 				Detail: fmt.Sprintf("table %s.%s, column %s, row %s: %.100s", t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name, t.rowName(r), outbox.QuoteText(v.text)),
 				Repair: repairText,
 			}
@@ -79,8 +82,8 @@ func checkNames(r *pgoutput.Relation) error {
 	}
 	for _, name := range names {
 		if !utf8.ValidString(name) {
-			return &publisher.Halt{
-				Reason: publisher.ErrText,
+			return &halt.Halt{
+				Reason: halt.ErrText,
 				Detail: fmt.Sprintf("name %s of table %s.%s or of a column of it", outbox.QuoteText([]byte(name)), outbox.QuoteText([]byte(r.Schema)), outbox.QuoteText([]byte(r.Name))),
 				Repair: repairText,
 			}
@@ -102,5 +105,5 @@ func appendChar(dst, text []byte) ([]byte, bool) {
 	if len(text) == 1 && text[0] >= utf8.RuneSelf {
 		return append(dst, charForms[text[0]-utf8.RuneSelf]...), true
 	}
-	return publisher.AppendJSONString(dst, text), true
+	return record.AppendJSONString(dst, text), true
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // textTuple is a row of texts.
@@ -31,7 +33,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	w := legacy("w", "k", "c", "v")
 	for name, c := range map[string]struct {
 		change outbox.Change
-		shape  publisher.ShapeConfig
+		shape  shape.Config
 		want   []string // of the error; none: it is published
 	}{
 		"key":      {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("caf\xe9", "x", "y")}, want: []string{"table public.w, column k", `k="caf\xe9"`, "0/4D2", "transaction 751", "--source-encoding"}},
@@ -39,13 +41,13 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 		"old row":  {change: outbox.Change{Op: outbox.Delete, Relation: w, OldKind: 'O', Old: textTuple("a", "x", "\xfc")}, want: []string{"column v"}},
 		"no rune":  {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "x", "\xed\xb2\x81")}, want: []string{`"\x81"`}},
 		"of name":  {change: outbox.Change{Op: outbox.Insert, Relation: legacy("caf\xe9", "k", "c", "v"), New: textTuple("a", "x", "y")}, want: []string{`public"."caf\xe9"`}},
-		"hidden":   {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "x", "\xfc")}, shape: publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.w", ExcludeColumns: []string{"v"}}}}},
-		"excluded": {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "x", "\xfc")}, shape: publisher.ShapeConfig{ExcludeTables: []string{"public.*"}}},
+		"hidden":   {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "x", "\xfc")}, shape: shape.Config{Tables: []shape.TableConfig{{Match: "public.w", ExcludeColumns: []string{"v"}}}}},
+		"excluded": {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "x", "\xfc")}, shape: shape.Config{ExcludeTables: []string{"public.*"}}},
 		"char":     {change: outbox.Change{Op: outbox.Insert, Relation: w, New: textTuple("a", "\xc3", "y")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.shape.Prefix = "shop"
-			shape, err := publisher.NewShape(c.shape)
+			shape, err := shape.New(c.shape)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,8 +66,8 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 				}
 				return
 			}
-			var stop *publisher.Halt
-			if !errors.As(err, &stop) || !errors.Is(err, publisher.ErrText) {
+			var stop *halt.Halt
+			if !errors.As(err, &stop) || !errors.Is(err, halt.ErrText) {
 				t.Fatalf("error %v, want a halt", err)
 			}
 			for _, part := range c.want {

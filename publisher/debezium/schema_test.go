@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // otherSchemas are the columns whose schema is meant to differ from Debezium's.
@@ -67,7 +67,7 @@ func newestPlans(t *testing.T, files capture, modes Modes) map[string]*table {
 			if c.Relation == nil {
 				continue
 			}
-			plan, err := encoder.plan(c.Relation, publisher.Place{})
+			plan, err := encoder.plan(c.Relation, record.Place{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,8 +95,8 @@ func describeColumn(plan *table, name string) string {
 	return notInRecord + "\t\t"
 }
 
-func describeType(s *publisher.Schema) string {
-	if s.Type == publisher.Array {
+func describeType(s *record.Schema) string {
+	if s.Type == record.Array {
 		return "array<" + describeType(s.Items) + ">"
 	}
 	described := strings.TrimSpace(string(s.Type) + " " + s.Name)

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // ignored are settings that do not change records.
@@ -22,17 +23,17 @@ func (f *captured) config(t *testing.T) Config {
 		Database: "golden", Version: "test", RunID: "run", Catalog: f.catalog(t),
 		Skip: SkipTruncate,
 	}
-	shape := publisher.ShapeConfig{Prefix: f.settings["topic.prefix"]}
+	form := shape.Config{Prefix: f.settings["topic.prefix"]}
 	for _, name := range sortedKeys(f.settings) {
-		if err := apply(&config, &shape, name, f.settings[name]); err != nil {
+		if err := apply(&config, &form, name, f.settings[name]); err != nil {
 			t.Fatalf("%s=%s: %v", name, f.settings[name], err)
 		}
 	}
-	if err := f.transform(&config, shape.IncludeTables); err != nil {
+	if err := f.transform(&config, form.IncludeTables); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if config.Shape, err = publisher.NewShape(shape); err != nil {
+	if config.Shape, err = shape.New(form); err != nil {
 		t.Fatal(err)
 	}
 	return config
@@ -134,7 +135,7 @@ func option(options map[string]string, name, missing string) string {
 	return missing
 }
 
-func apply(c *Config, shape *publisher.ShapeConfig, name, value string) (err error) {
+func apply(c *Config, form *shape.Config, name, value string) (err error) {
 	switch name {
 	case "topic.prefix":
 		c.Prefix = value
@@ -152,24 +153,24 @@ func apply(c *Config, shape *publisher.ShapeConfig, name, value string) (err err
 		}
 	case "value.converter.schemas.enable":
 		if value == "true" {
-			c.Framing = &publisher.ConnectJSON{}
+			c.Framing = &record.ConnectJSON{}
 		}
 	case "table.include.list":
-		shape.IncludeTables = patterns(value)
+		form.IncludeTables = patterns(value)
 	case "table.exclude.list":
-		shape.ExcludeTables = append(shape.ExcludeTables, patterns(value)...)
+		form.ExcludeTables = append(form.ExcludeTables, patterns(value)...)
 	case "schema.include.list":
-		shape.IncludeTables = patternsOf(value, `(?:%s)\..*`)
+		form.IncludeTables = patternsOf(value, `(?:%s)\..*`)
 	case "schema.exclude.list":
-		shape.ExcludeTables = append(shape.ExcludeTables, patternsOf(value, `(?:%s)\..*`)...)
+		form.ExcludeTables = append(form.ExcludeTables, patternsOf(value, `(?:%s)\..*`)...)
 	case "column.include.list":
-		shape.Tables = append(shape.Tables, publisher.TableConfig{Match: "*.*", IncludeColumns: patterns(value)})
+		form.Tables = append(form.Tables, shape.TableConfig{Match: "*.*", IncludeColumns: patterns(value)})
 	case "column.exclude.list":
-		shape.Tables = append(shape.Tables, publisher.TableConfig{Match: "*.*", ExcludeColumns: patterns(value)})
+		form.Tables = append(form.Tables, shape.TableConfig{Match: "*.*", ExcludeColumns: patterns(value)})
 	case "message.prefix.include.list":
-		shape.IncludeMessages = patterns(value)
+		form.IncludeMessages = patterns(value)
 	case "message.prefix.exclude.list":
-		shape.ExcludeMessages = patterns(value)
+		form.ExcludeMessages = patterns(value)
 	case "column.propagate.source.type":
 		c.Propagate.Columns = patterns(value)
 	case "datatype.propagate.source.type":
@@ -177,14 +178,14 @@ func apply(c *Config, shape *publisher.ShapeConfig, name, value string) (err err
 	case "message.key.columns":
 		for _, entry := range strings.Split(value, ";") {
 			table, columns, _ := strings.Cut(entry, ":")
-			shape.Tables = append(shape.Tables, publisher.TableConfig{Match: "/" + table + "/", Key: strings.Split(columns, ",")})
+			form.Tables = append(form.Tables, shape.TableConfig{Match: "/" + table + "/", Key: strings.Split(columns, ",")})
 		}
 	default:
 		if slices.Contains(ModeKeys, name) {
 			return c.Set(name, value)
 		}
 		if mask := maskSetting.FindStringSubmatch(name); mask != nil {
-			applyMask(shape, mask, value)
+			applyMask(form, mask, value)
 			return nil
 		}
 		if !slices.Contains(ignored, name) && !strings.HasPrefix(name, "transforms") {
@@ -196,23 +197,23 @@ func apply(c *Config, shape *publisher.ShapeConfig, name, value string) (err err
 
 var maskSetting = regexp.MustCompile(`^column\.(?:(mask)\.with\.(\d+)\.chars|(truncate)\.to\.(\d+)\.chars|mask\.hash\.v2\.SHA-256\.with\.salt\.(.+))$`)
 
-func applyMask(shape *publisher.ShapeConfig, mask []string, columns string) {
-	m := publisher.MaskConfig{Kind: publisher.Hash}
+func applyMask(form *shape.Config, mask []string, columns string) {
+	m := shape.MaskConfig{Kind: shape.Hash}
 	switch {
 	case mask[1] != "":
-		m.Kind = publisher.Asterisks
+		m.Kind = shape.Asterisks
 		m.Length, _ = strconv.Atoi(mask[2])
 	case mask[3] != "":
-		m.Kind = publisher.Truncate
+		m.Kind = shape.Truncate
 		m.Length, _ = strconv.Atoi(mask[4])
 	default:
-		shape.Salt = []byte(mask[5])
+		form.Salt = []byte(mask[5])
 	}
-	t := publisher.TableConfig{Match: "*.*"}
+	t := shape.TableConfig{Match: "*.*"}
 	for _, m.Column = range patterns(columns) {
 		t.Masks = append(t.Masks, m)
 	}
-	shape.Tables = append(shape.Tables, t)
+	form.Tables = append(form.Tables, t)
 }
 
 // patterns turns one of Debezium's lists of regular expressions into ours.

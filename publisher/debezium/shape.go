@@ -7,16 +7,20 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/filter"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // masked returns the codec of a column with a mask; found is that of its type. Masked and hashed values are
 // strings, of whatever type the column is, in the key as in the rows.
-func (c *codecs) masked(found codec, m *publisher.Mask, of pgoutput.Column) (codec, error) {
+func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (codec, error) {
 	if m == nil {
 		return found, nil
 	}
-	if m.Kind() == publisher.Truncate {
+	if m.Kind() == shape.Truncate {
 		whole := found.append
 		found.append = func(dst, value []byte) ([]byte, bool) { return whole(dst, m.Text(value)) }
 		longest, _, err := c.extent(of.Type, of.TypeMod)
@@ -32,13 +36,13 @@ func (c *codecs) masked(found codec, m *publisher.Mask, of pgoutput.Column) (cod
 }
 
 // parameters are those of a schema and the one that Debezium adds to that of a masked column.
-func parameters(s publisher.Schema, name, value string) []publisher.Parameter {
-	return append(slices.Clip(s.Parameters), publisher.Parameter{Name: name, Value: value})
+func parameters(s record.Schema, name, value string) []record.Parameter {
+	return append(slices.Clip(s.Parameters), record.Parameter{Name: name, Value: value})
 }
 
 // apply hides a column, or gives it the value that is always the same. The default of a masked column is not
 // told.
-func (c *column) apply(shape publisher.ColumnShape) {
+func (c *column) apply(shape shape.Column) {
 	c.hidden = c.hidden || shape.Hidden
 	c.masked = shape.Mask != nil
 	if c.masked && shape.Mask.Fixed() != "" {
@@ -51,8 +55,8 @@ func (r *row) Column(i int) (kind byte, text []byte) { return r.values[i].kind, 
 
 // undecided is a row whose filter depends on TOAST that the statement did not touch.
 func undecided(t *table) error {
-	return &publisher.Halt{
-		Reason: publisher.ErrShape,
+	return &halt.Halt{
+		Reason: halt.ErrShape,
 		Detail: fmt.Sprintf("the filter of %s.%s depends on a value that the log does not have, for the statement did not touch it", t.relation.Schema, t.relation.Name),
 		Repair: "filter by another column; with REPLICA IDENTITY FULL later statements tell the value",
 	}
@@ -65,22 +69,22 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	if t.filter == nil || op == outbox.Truncate {
 		return op, nil
 	}
-	was, is := publisher.False, publisher.False
+	was, is := filter.False, filter.False
 	if op != outbox.Insert && op != outbox.Read {
 		was = t.filter.Match(e.rowBefore(t))
 	}
 	if op != outbox.Delete {
-		if is = t.filter.Match(&e.after); is == publisher.Unknown {
+		if is = t.filter.Match(&e.after); is == filter.Unknown {
 			return 0, undecided(t)
 		}
 	}
-	published := was == publisher.True || was == publisher.Unknown
+	published := was == filter.True || was == filter.Unknown
 	switch {
-	case is == publisher.True && published:
+	case is == filter.True && published:
 		return outbox.Update, nil
-	case is == publisher.True && op == outbox.Read:
+	case is == filter.True && op == outbox.Read:
 		return outbox.Read, nil
-	case is == publisher.True:
+	case is == filter.True:
 		return outbox.Insert, nil
 	case published:
 		if !e.before.present {

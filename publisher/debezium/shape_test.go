@@ -10,14 +10,16 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-func shaped(t *testing.T, config Config, shape publisher.ShapeConfig) *Encoder {
+func shaped(t *testing.T, config Config, form shape.Config) *Encoder {
 	t.Helper()
-	shape.Prefix, shape.Database = config.Prefix, config.Database
+	form.Prefix, form.Database = config.Prefix, config.Database
 	var err error
-	if config.Shape, err = publisher.NewShape(shape); err != nil {
+	if config.Shape, err = shape.New(form); err != nil {
 		t.Fatal(err)
 	}
 	return New(config)
@@ -88,12 +90,12 @@ func rewrite(secret func(r *pgoutput.Relation, i int) bool) func(*pgoutput.Relat
 // forms are configurations that put rows into records in different ways.
 func forms(config Config) map[string]Config {
 	schemas, flat, plain, event, strings := config, config, config, config, config
-	schemas.Framing = &publisher.ConnectJSON{}
+	schemas.Framing = &record.ConnectJSON{}
 	flat.Envelope, flat.Flat.Deletes = Flat, DeleteRewriteWithTombstone
 	plain.Envelope = Plain
 	event.Envelope = CloudEventStructured
 	strings.Modes = Modes{Decimals: DecimalString, Times: TimeISOString, Unknown: UnknownOmit, Hstore: HstoreMap}
-	strings.Framing = &publisher.ConnectJSON{}
+	strings.Framing = &record.ConnectJSON{}
 	return map[string]Config{"default": config, "schemas": schemas, "flat": flat, "plain": plain, "CloudEvents": event, "strings": strings}
 }
 
@@ -109,7 +111,7 @@ func TestHiddenColumns(t *testing.T) {
 			if c.Relation == nil {
 				continue
 			}
-			plan, err := planner.table(c.Relation, publisher.Place{})
+			plan, err := planner.table(c.Relation, record.Place{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,14 +122,14 @@ func TestHiddenColumns(t *testing.T) {
 			}
 		}
 	}
-	var shape publisher.ShapeConfig
+	var form shape.Config
 	for n := range hidden {
-		shape.Tables = append(shape.Tables, publisher.TableConfig{Match: n.table, ExcludeColumns: []string{n.column + "*"}})
+		form.Tables = append(form.Tables, shape.TableConfig{Match: n.table, ExcludeColumns: []string{n.column + "*"}})
 	}
 	secret := rewrite(func(r *pgoutput.Relation, i int) bool { return hidden[nameOf(r, i)] })
 	for name, config := range forms(config) {
-		with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
-		without := recordsOf(t, shaped(t, config, shape), transactions, secret)
+		with := recordsOf(t, shaped(t, config, form), transactions, unaltered)
+		without := recordsOf(t, shaped(t, config, form), transactions, secret)
 		if !bytes.Equal(with, without) {
 			t.Errorf("%s: records differ by what hidden columns hold: %s", name, firstDifference(with, without))
 		}
@@ -141,7 +143,7 @@ func TestHiddenColumns(t *testing.T) {
 // TestMaskedColumns: the records of the whole log, keys and headers with them, do not depend on any value.
 func TestMaskedColumns(t *testing.T) {
 	config, transactions := capturedLog(t)
-	shape := publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Masks: []publisher.MaskConfig{{Column: "*", Length: 4}}}}}
+	shape := shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Masks: []shape.MaskConfig{{Column: "*", Length: 4}}}}}
 	secret := rewrite(func(*pgoutput.Relation, int) bool { return true })
 	for name, config := range forms(config) {
 		with := recordsOf(t, shaped(t, config, shape), transactions, unaltered)
@@ -208,9 +210,9 @@ const hashOfOne = "e8bc163c82eee18733288c7d4ac636db3a6deb013ef2d37b68322be20edc4
 
 // TestMaskForms: a mask is the same in key, before and after, and with NULL as Debezium has it.
 func TestMaskForms(t *testing.T) {
-	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Salt: []byte("s"), Tables: []publisher.TableConfig{
-		{Match: "public.members", ExcludeColumns: []string{"id"}, Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "email", Kind: publisher.Asterisks, Length: 2}, {Column: "region", Kind: publisher.Truncate, Length: 1}}},
-		{Match: "public.guests", Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "email", Kind: publisher.Hash}}},
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Salt: []byte("s"), Tables: []shape.TableConfig{
+		{Match: "public.members", ExcludeColumns: []string{"id"}, Masks: []shape.MaskConfig{{Column: "id", Kind: shape.Hash}, {Column: "email", Kind: shape.Asterisks, Length: 2}, {Column: "region", Kind: shape.Truncate, Length: 1}}},
+		{Match: "public.guests", Masks: []shape.MaskConfig{{Column: "id", Kind: shape.Hash}, {Column: "email", Kind: shape.Hash}}},
 	}})
 	for _, test := range []struct {
 		change outbox.Change
@@ -235,7 +237,7 @@ func TestMaskForms(t *testing.T) {
 // TestFilteredChanges: what a change becomes for those who see only the rows of one region. As with the row
 // filters of PostgreSQL's publications, an update that crosses the filter is an insert or a delete.
 func TestFilteredChanges(t *testing.T) {
-	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Where: "region = 'eu'"}}})
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Where: "region = 'eu'"}}})
 	eu, us, none := tuple("1", "a", "eu"), tuple("1", "a", "us"), tuple("1", "a", isNull)
 	const euJSON = `{"id":1,"email":"a","region":"eu"}`
 	key := tuple("1", isNull, isNull)
@@ -272,7 +274,7 @@ func TestFilteredChanges(t *testing.T) {
 
 // TestFilterOnKey: the replica identity tells enough, and nothing is deleted that was never there.
 func TestFilterOnKey(t *testing.T) {
-	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Where: "id < 10"}}})
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Where: "id < 10"}}})
 	for _, change := range []outbox.Change{
 		{Op: outbox.Update, Relation: guests, New: tuple("11", "a", "eu")},
 		{Op: outbox.Delete, Relation: guests, OldKind: 'K', Old: tuple("11", isNull, isNull)},
@@ -284,7 +286,7 @@ func TestFilterOnKey(t *testing.T) {
 }
 
 func TestConfiguredKey(t *testing.T) {
-	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.members", Key: []string{"region", "id"}, ExcludeColumns: []string{"region"}}}})
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Tables: []shape.TableConfig{{Match: "public.members", Key: []string{"region", "id"}, ExcludeColumns: []string{"region"}}}})
 	got := summaryOf(t, e, outbox.Change{Op: outbox.Update, Relation: members, OldKind: 'O', Old: tuple("1", "a", "eu"), New: tuple("1", "a", "us")})
 	want := `"d" {"region":"eu","id":1} {"id":1,"email":"a"} > null; tombstone {"region":"eu","id":1}; "c" {"region":"us","id":1} null > {"id":1,"email":"a"}`
 	if got != want {
@@ -294,7 +296,7 @@ func TestConfiguredKey(t *testing.T) {
 
 // TestKeyOutsideIdentity: inserts have the key, what would need the old one is refused.
 func TestKeyOutsideIdentity(t *testing.T) {
-	e := shaped(t, Config{Catalog: memberKeys}, publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "*.*", Key: []string{"region"}}}})
+	e := shaped(t, Config{Catalog: memberKeys}, shape.Config{Tables: []shape.TableConfig{{Match: "*.*", Key: []string{"region"}}}})
 	row := tuple("1", "a", "eu")
 	if got := summaryOf(t, e, outbox.Change{Op: outbox.Insert, Relation: guests, New: row}); !strings.HasPrefix(got, `"c" {"region":"eu"}`) {
 		t.Error(got)
@@ -308,12 +310,12 @@ func TestKeyOutsideIdentity(t *testing.T) {
 
 func TestRefusedShapes(t *testing.T) {
 	for name, test := range map[string]struct {
-		shape publisher.ShapeConfig
+		shape shape.Config
 		want  string
 	}{
-		"unkeyed": {publisher.ShapeConfig{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
-		"key":     {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
-		"filter":  {publisher.ShapeConfig{Tables: []publisher.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
+		"unkeyed": {shape.Config{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
+		"key":     {shape.Config{Tables: []shape.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
+		"filter":  {shape.Config{Tables: []shape.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
 	} {
 		log := &pgoutput.Relation{OID: 3, Schema: "public", Name: "log", Identity: 'd', Columns: []pgoutput.Column{{Name: "text", Type: 25, TypeMod: -1}}}
 		got := summaryOf(t, shaped(t, Config{}, test.shape), outbox.Change{Op: outbox.Insert, Relation: log, New: tuple("x")})
@@ -326,10 +328,10 @@ func TestRefusedShapes(t *testing.T) {
 // TestShapedAllocations: filters and masks take no memory per row either.
 func TestShapedAllocations(t *testing.T) {
 	tx := sampleTransaction()
-	encoder := shaped(t, newSampleEncoder().config, publisher.ShapeConfig{
+	encoder := shaped(t, newSampleEncoder().config, shape.Config{
 		Salt: []byte("salt"), IncludeMessages: []string{"app*"},
-		Tables: []publisher.TableConfig{{Match: "public.orders", Where: "customer <> 'x' OR id > 0", ExcludeColumns: []string{"tags"},
-			Masks: []publisher.MaskConfig{{Column: "customer", Kind: publisher.Hash}, {Column: "total", Length: 3}}}},
+		Tables: []shape.TableConfig{{Match: "public.orders", Where: "customer <> 'x' OR id > 0", ExcludeColumns: []string{"tags"},
+			Masks: []shape.MaskConfig{{Column: "customer", Kind: shape.Hash}, {Column: "total", Length: 3}}}},
 	})
 	batch := testBatch()
 	batch.Begin(tx)
@@ -348,10 +350,10 @@ func TestShapedAllocations(t *testing.T) {
 
 // TestMaskedSchemas: a masked column is a string with Debezium's parameter, a hidden one is not in the schema.
 func TestMaskedSchemas(t *testing.T) {
-	e := shaped(t, Config{Prefix: "shop", Catalog: memberKeys}, publisher.ShapeConfig{Salt: []byte("s"), Tables: []publisher.TableConfig{
-		{Match: "public.guests", ExcludeColumns: []string{"email"}, Masks: []publisher.MaskConfig{{Column: "id", Kind: publisher.Hash}, {Column: "region", Kind: publisher.Truncate, Length: 3}}},
+	e := shaped(t, Config{Prefix: "shop", Catalog: memberKeys}, shape.Config{Salt: []byte("s"), Tables: []shape.TableConfig{
+		{Match: "public.guests", ExcludeColumns: []string{"email"}, Masks: []shape.MaskConfig{{Column: "id", Kind: shape.Hash}, {Column: "region", Kind: shape.Truncate, Length: 3}}},
 	}})
-	plan, err := e.plan(guests, publisher.Place{})
+	plan, err := e.plan(guests, record.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,20 +5,21 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // sourceHead is the part of the source block that never changes.
 func sourceHead(c *Config) []byte {
-	dst := publisher.AppendJSONString([]byte(`{"version":`), c.Version)
-	dst = publisher.AppendJSONString(append(dst, `,"connector":"postgresql","name":`...), c.Prefix)
+	dst := record.AppendJSONString([]byte(`{"version":`), c.Version)
+	dst = record.AppendJSONString(append(dst, `,"connector":"postgresql","name":`...), c.Prefix)
 	return append(dst, `,"ts_ms":`...)
 }
 
 // sourceTable is the part of the source block that names a table.
 func sourceTable(schema, name string) []byte {
-	dst := publisher.AppendJSONString([]byte(`,"schema":`), schema)
-	dst = publisher.AppendJSONString(append(dst, `,"table":`...), name)
+	dst := record.AppendJSONString([]byte(`,"schema":`), schema)
+	dst = record.AppendJSONString(append(dst, `,"table":`...), name)
 	return append(dst, `,"txId":`...)
 }
 
@@ -31,7 +32,7 @@ func (e *Encoder) appendSource(dst []byte, tx *outbox.Transaction, i int, table 
 	dst = append(dst, e.source...)
 	dst = appendInt(dst, tx.CommitTime.UnixMilli())
 	dst = append(append(dst, `,"snapshot":"`...), tx.Changes[i].Mark.String()...)
-	dst = publisher.AppendJSONString(append(dst, `","db":`...), e.config.Database)
+	dst = record.AppendJSONString(append(dst, `","db":`...), e.config.Database)
 	dst = appendSequence(append(dst, `,"sequence":"[`...), tx, &tx.Changes[i])
 	dst = appendInt(append(dst, `]","ts_us":`...), micros)
 	dst = appendInt(append(dst, `,"ts_ns":`...), micros)

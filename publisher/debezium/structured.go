@@ -3,7 +3,7 @@ package debezium
 import (
 	"math"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Structs of time.precision.mode=structured: every field is optional, so that the infinities have none but their name.
@@ -16,27 +16,27 @@ var (
 	schemaStructuredStampTZ   = structured("ZonedTimestamp", fieldsOf(dateFields, clockFields, offsetField, zoneField, specialField, precisionField))
 	schemaStructuredDuration  = structured("Duration", fieldsOf(durationFields, precisionField))
 
-	dateFields     = []publisher.Field{nullable("year", publisher.Int32), nullable("month", publisher.Int8), nullable("day", publisher.Int8)}
-	clockFields    = []publisher.Field{nullable("hour", publisher.Int8), nullable("minute", publisher.Int8), nullable("second", publisher.Int8), nullable("nanos", publisher.Int32)}
-	offsetField    = []publisher.Field{nullable("offsetSeconds", publisher.Int32)}
-	zoneField      = []publisher.Field{nullable("zoneId", publisher.String)}
-	specialField   = []publisher.Field{nullable("specialValue", publisher.String)}
-	precisionField = []publisher.Field{nullable("precision", publisher.Int32)}
-	durationFields = []publisher.Field{
-		nullable("years", publisher.Int32), nullable("months", publisher.Int32), nullable("days", publisher.Int32),
-		nullable("hours", publisher.Int32), nullable("minutes", publisher.Int32), nullable("seconds", publisher.Int64), nullable("nanos", publisher.Int32),
+	dateFields     = []record.Field{nullable("year", record.Int32), nullable("month", record.Int8), nullable("day", record.Int8)}
+	clockFields    = []record.Field{nullable("hour", record.Int8), nullable("minute", record.Int8), nullable("second", record.Int8), nullable("nanos", record.Int32)}
+	offsetField    = []record.Field{nullable("offsetSeconds", record.Int32)}
+	zoneField      = []record.Field{nullable("zoneId", record.String)}
+	specialField   = []record.Field{nullable("specialValue", record.String)}
+	precisionField = []record.Field{nullable("precision", record.Int32)}
+	durationFields = []record.Field{
+		nullable("years", record.Int32), nullable("months", record.Int32), nullable("days", record.Int32),
+		nullable("hours", record.Int32), nullable("minutes", record.Int32), nullable("seconds", record.Int64), nullable("nanos", record.Int32),
 	}
 )
 
-func structured(name string, fields []publisher.Field) publisher.Schema {
+func structured(name string, fields []record.Field) record.Schema {
 	return structOf("io.debezium.time.Structured"+name, "", fields...)
 }
 
-func nullable(name string, t publisher.SchemaType) publisher.Field {
+func nullable(name string, t record.SchemaType) record.Field {
 	return member(name, optional(schemaOf(t)))
 }
 
-func fieldsOf(groups ...[]publisher.Field) (fields []publisher.Field) {
+func fieldsOf(groups ...[]record.Field) (fields []record.Field) {
 	for _, group := range groups {
 		fields = append(fields, group...)
 	}
@@ -102,7 +102,7 @@ func structuredTimeTZ(precision int64) appendFunc {
 }
 
 // structuredTimestamp is of both kinds of timestamps: one with a time zone is in UTC.
-func structuredTimestamp(schema publisher.Schema, precision int64) appendFunc {
+func structuredTimestamp(schema record.Schema, precision int64) appendFunc {
 	zoned := schema.Name == schemaStructuredStampTZ.Name
 	return func(dst, text []byte) ([]byte, bool) {
 		if special := specialValue(text); special != "" {
@@ -153,7 +153,7 @@ func specialValue(text []byte) string {
 }
 
 // appendSpecial appends the fields of an infinity, but the precision and the brace at the end.
-func appendSpecial(dst []byte, schema publisher.Schema, special string) []byte {
+func appendSpecial(dst []byte, schema record.Schema, special string) []byte {
 	for i, f := range schema.Fields {
 		switch f.Name {
 		case "precision":

@@ -6,7 +6,10 @@ import (
 	"slices"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/filter"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
 )
 
 // table is the plan for one version of a table: what is the same for each of its rows.
@@ -16,11 +19,11 @@ type table struct {
 	excluded bool   // no record at all
 	name     []byte // "schema.table" as JSON
 	topic    string
-	filter   *publisher.Filter // nil: every row
-	source   []byte            // its part of the source block
+	filter   *filter.Filter // nil: every row
+	source   []byte         // its part of the source block
 	columns  []column
 	key      []int // columns of the record key, in its order; nil: null key
-	identity publisher.Identity
+	identity record.Identity
 	missing  byte  // what NULL in an old row that is not whole means: absent, or as if it were TOAST that nobody touched
 	texts    []int // columns whose values have to be UTF-8
 
@@ -34,9 +37,9 @@ type table struct {
 type column struct {
 	name        string // "name":
 	codec       codec
-	schema      *publisher.Schema
-	keySchema   *publisher.Schema // without the parameters that tell the source's type
-	hidden      bool              // not in rows; in the key if it is part of that
+	schema      *record.Schema
+	keySchema   *record.Schema // without the parameters that tell the source's type
+	hidden      bool           // not in rows; in the key if it is part of that
 	masked      bool
 	null        string // for NULL
 	absent      string // for a value that an old row does not have; "": it is left out
@@ -60,11 +63,11 @@ type row struct {
 }
 
 // plan asks the catalog, once for each version of the table.
-func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table, error) {
+func (e *Encoder) plan(relation *pgoutput.Relation, at record.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
 	version := e.config.Shape.Version()
 	if err != nil || shape.Excluded {
-		return &table{relation: relation, version: version, excluded: true, identity: publisher.LoggedIdentity(relation)}, err
+		return &table{relation: relation, version: version, excluded: true, identity: record.LoggedIdentity(relation)}, err
 	}
 	if err := checkNames(relation); err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 	t := &table{
 		relation: relation,
 		version:  version,
-		name:     publisher.AppendJSONString(nil, relation.Schema+"."+relation.Name),
+		name:     record.AppendJSONString(nil, relation.Schema+"."+relation.Name),
 		topic:    shape.Topic,
 		filter:   shape.Filter,
 
@@ -108,7 +111,7 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at publisher.Place) (*table,
 }
 
 // column plans one column.
-func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape publisher.ColumnShape, at publisher.Place) (column, error) {
+func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape shape.Column, at record.Place) (column, error) {
 	c := &relation.Columns[i]
 	found, err := e.codecs.of(c, at)
 	if err == nil {
@@ -138,7 +141,7 @@ func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape
 // leaveOut says how a value is written that an old row of a leaf does not have: not at all, where the record may lack it, else as the log's
 // other values that it does not have. Of a table with a replica identity of its own, it is what Debezium writes: null, or zero.
 func (t *table) leaveOut(known *Table, framed bool) {
-	if own := publisher.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
+	if own := record.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
 		return
 	}
 	if framed {
@@ -157,7 +160,7 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 	schema.Default = found.defaultOf(expression)
 	schema.Optional = schema.Optional || !notNull
 	planned := column{
-		name:        string(publisher.AppendJSONString(nil, c.Name)) + ":",
+		name:        string(record.AppendJSONString(nil, c.Name)) + ":",
 		codec:       found,
 		schema:      &schema,
 		keySchema:   &schema,
@@ -212,7 +215,7 @@ func (t *table) read(r *row, tuple pgoutput.Tuple, old bool) error {
 // omit takes a value that was too long to be held for one that is not in the log, if nobody needs it.
 func (t *table) omit(v *value, i int) error {
 	if i < len(t.columns) && !(t.columns[i].hidden && t.filter == nil) {
-		return &publisher.TooLarge{What: "column " + t.relation.Columns[i].Name, Bytes: binary.BigEndian.Uint64(v.text)}
+		return &record.TooLarge{What: "column " + t.relation.Columns[i].Name, Bytes: binary.BigEndian.Uint64(v.text)}
 	}
 	*v = value{kind: pgoutput.Unchanged}
 	return nil
@@ -273,7 +276,7 @@ func (c *column) append(dst []byte, v value, lost *lost) []byte {
 	case v.kind != pgoutput.Text || c.masked:
 		return append(dst[:start], "null"...)
 	}
-	return publisher.AppendJSONString(dst[:start], v.text)
+	return record.AppendJSONString(dst[:start], v.text)
 }
 
 // appendFit is false for a value that the schema cannot carry.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // temporal are the codecs of dates, times and intervals.
@@ -21,9 +21,9 @@ func (c *codecs) temporal(oid uint32, typmod int32) codec {
 	case oidTimestamp:
 		found = c.timestamp(typmod)
 	case oidTimeTZ:
-		found = codec{append: appendTimeZone, schema: named(publisher.String, "io.debezium.time.ZonedTime"), zero: `"00:00:00Z"`}
+		found = codec{append: appendTimeZone, schema: named(record.String, "io.debezium.time.ZonedTime"), zero: `"00:00:00Z"`}
 	case oidTimestampTZ:
-		found = codec{append: timestampZone(typmod), schema: named(publisher.String, "io.debezium.time.ZonedTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
+		found = codec{append: timestampZone(typmod), schema: named(record.String, "io.debezium.time.ZonedTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
 	case oidInterval:
 		found = c.interval()
 	}
@@ -32,12 +32,12 @@ func (c *codecs) temporal(oid uint32, typmod int32) codec {
 }
 
 func (c *codecs) date() codec {
-	found := codec{append: appendDate, schema: named(publisher.Int32, "io.debezium.time.Date"), zero: "0", unavailableArray: c.placeholders.codes}
+	found := codec{append: appendDate, schema: named(record.Int32, "io.debezium.time.Date"), zero: "0", unavailableArray: c.placeholders.codes}
 	switch c.modes.Times {
 	case TimeConnect:
 		found.schema.Name = "org.apache.kafka.connect.data.Date"
 	case TimeISOString:
-		return codec{append: appendISODate, schema: named(publisher.String, "io.debezium.time.IsoDate"), zero: `"1970-01-01Z"`}
+		return codec{append: appendISODate, schema: named(record.String, "io.debezium.time.IsoDate"), zero: `"1970-01-01Z"`}
 	}
 	return found
 }
@@ -54,29 +54,29 @@ const (
 )
 
 func (c *codecs) timeOfDay(typmod int32) codec {
-	number := func(t publisher.SchemaType, name string, unit int64) codec {
+	number := func(t record.SchemaType, name string, unit int64) codec {
 		return codec{append: timeOfDay(unit), schema: named(t, name), zero: "0"}
 	}
 	switch mode := c.modes.Times; {
 	case mode == TimeISOString:
-		return codec{append: appendISOTime, schema: named(publisher.String, "io.debezium.time.IsoTime"), zero: `"00:00:00Z"`}
+		return codec{append: appendISOTime, schema: named(record.String, "io.debezium.time.IsoTime"), zero: `"00:00:00Z"`}
 	case mode == TimeConnect:
-		return number(publisher.Int32, "org.apache.kafka.connect.data.Time", milli)
+		return number(record.Int32, "org.apache.kafka.connect.data.Time", milli)
 	case mode == TimeNanoseconds:
-		return number(publisher.Int64, "io.debezium.time.NanoTime", nano)
+		return number(record.Int64, "io.debezium.time.NanoTime", nano)
 	case mode == TimeAdaptive && milliseconds(typmod):
-		return number(publisher.Int32, "io.debezium.time.Time", milli)
+		return number(record.Int32, "io.debezium.time.Time", milli)
 	}
-	return number(publisher.Int64, "io.debezium.time.MicroTime", micro)
+	return number(record.Int64, "io.debezium.time.MicroTime", micro)
 }
 
 func (c *codecs) timestamp(typmod int32) codec {
 	number := func(name string, unit int64) codec {
-		return codec{append: timestamp(unit), schema: named(publisher.Int64, name), zero: "0"}
+		return codec{append: timestamp(unit), schema: named(record.Int64, name), zero: "0"}
 	}
 	switch mode := c.modes.Times; {
 	case mode == TimeISOString:
-		return codec{append: appendISOTimestamp, schema: named(publisher.String, "io.debezium.time.IsoTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
+		return codec{append: appendISOTimestamp, schema: named(record.String, "io.debezium.time.IsoTimestamp"), zero: `"1970-01-01T00:00:00Z"`}
 	case mode == TimeConnect:
 		return number("org.apache.kafka.connect.data.Timestamp", milli)
 	case mode == TimeNanoseconds:

@@ -6,7 +6,8 @@ import (
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // transaction counts the events of the transaction that is being encoded: provide.transaction.metadata.
@@ -92,7 +93,7 @@ func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection)
 }
 
 // Begin appends the record of <prefix>.transaction that says that a transaction begins.
-func (e *Encoder) Begin(b *publisher.Batch, tx *outbox.Transaction) error {
+func (e *Encoder) Begin(b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
 	}
@@ -101,19 +102,19 @@ func (e *Encoder) Begin(b *publisher.Batch, tx *outbox.Transaction) error {
 }
 
 // End appends the record that says how many events the transaction had, in all and of each table.
-func (e *Encoder) End(b *publisher.Batch, tx *outbox.Transaction) error {
+func (e *Encoder) End(b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
 	}
 	return e.appendStatus(b, tx, "END")
 }
 
-func (e *Encoder) appendStatus(b *publisher.Batch, tx *outbox.Transaction, status string) error {
+func (e *Encoder) appendStatus(b *record.Batch, tx *outbox.Transaction, status string) error {
 	t := &e.transaction
 	key := len(b.Buf)
 	b.Buf = append(append(b.Buf, `{"id":"`...), t.id...)
 	b.Buf = append(b.Buf, `"}`...)
-	if err := e.frame(b, key, publisher.KeyPart, e.topics.transaction, transactionKeySchema); err != nil {
+	if err := e.frame(b, key, record.KeyPart, e.topics.transaction, transactionKeySchema); err != nil {
 		return err
 	}
 	value := len(b.Buf)
@@ -126,7 +127,7 @@ func (e *Encoder) appendStatus(b *publisher.Batch, tx *outbox.Transaction, statu
 	}
 	b.Buf = appendInt(append(b.Buf, `,"ts_ms":`...), tx.CommitTime.UnixMilli())
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, value, publisher.ValuePart, e.topics.transaction, transactionSchema); err != nil {
+	if err := e.frame(b, value, record.ValuePart, e.topics.transaction, transactionSchema); err != nil {
 		return err
 	}
 	b.Add(e.topics.transaction, key, value)
@@ -145,7 +146,7 @@ func (t *transaction) appendCounts(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = publisher.AppendJSONString(append(dst, `{"data_collection":`...), c.name)
+		dst = record.AppendJSONString(append(dst, `{"data_collection":`...), c.name)
 		dst = appendInt(append(dst, `,"event_count":`...), c.events)
 		dst = append(dst, '}')
 	}

@@ -4,7 +4,8 @@ import (
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // appendFunc appends the JSON of a value that PostgreSQL printed as text. It is false if the text is
@@ -15,7 +16,7 @@ type appendFunc func(dst, text []byte) ([]byte, bool)
 // codec is how the values of one type become JSON.
 type codec struct {
 	append appendFunc
-	schema publisher.Schema // of a column that is NOT NULL, without default
+	schema record.Schema // of a column that is NOT NULL, without default
 
 	// zero is what Debezium writes for a NOT NULL column whose value is not in the log.
 	zero string
@@ -34,7 +35,7 @@ type codec struct {
 type codecs struct {
 	catalog      Catalog
 	modes        Modes
-	at           publisher.Place  // of the change whose table is planned
+	at           record.Place     // of the change whose table is planned
 	column       *pgoutput.Column // that is planned
 	typed        bool             // values must fit their schema: arrays have one dimension, elements the type
 	placeholders placeholders
@@ -58,7 +59,7 @@ func newCodecs(config *Config) codecs {
 }
 
 // of returns the codec of a column as it was at a place of the log.
-func (c *codecs) of(column *pgoutput.Column, at publisher.Place) (codec, error) {
+func (c *codecs) of(column *pgoutput.Column, at record.Place) (codec, error) {
 	c.column, c.at = column, at
 	return c.find(column.Type, column.TypeMod)
 }
@@ -85,12 +86,12 @@ func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
 // text publishes PostgreSQL's text as a JSON string.
 func (c *codecs) text(oid uint32, name string) codec {
 	found := codec{
-		append: appendText, schema: schemaOf(publisher.String), zero: `""`,
+		append: appendText, schema: schemaOf(record.String), zero: `""`,
 		unavailable: c.placeholders.text, unavailableArray: c.placeholders.texts,
 		defaults: defaultForms[oid], strictItems: oid == oidTSVector,
 	}
 	if name != "" {
-		found.schema = named(publisher.String, name)
+		found.schema = named(record.String, name)
 	}
 	if oid == oidChar {
 		found.append = appendChar
@@ -101,7 +102,7 @@ func (c *codecs) text(oid uint32, name string) codec {
 	return found
 }
 
-func appendText(dst, text []byte) ([]byte, bool) { return publisher.AppendJSONString(dst, text), true }
+func appendText(dst, text []byte) ([]byte, bool) { return record.AppendJSONString(dst, text), true }
 
 // unknown is for types that Debezium has no form for.
 func (c *codecs) unknown() codec {
@@ -116,24 +117,24 @@ func (c *codecs) unknown() codec {
 }
 
 func (c *codecs) number(oid uint32, typmod int32) codec {
-	integer := func(bits int, t publisher.SchemaType, unavailableArray string) codec {
+	integer := func(bits int, t record.SchemaType, unavailableArray string) codec {
 		return codec{append: appendInteger(bits), schema: schemaOf(t), zero: "0", unavailableArray: unavailableArray, defaults: defaultForms[oid]}
 	}
 	switch oid {
 	case oidBool:
-		return codec{append: appendBool, schema: schemaOf(publisher.Boolean), zero: "false", defaults: defaultForms[oid]}
+		return codec{append: appendBool, schema: schemaOf(record.Boolean), zero: "false", defaults: defaultForms[oid]}
 	case oidInt2:
-		return integer(16, publisher.Int16, "")
+		return integer(16, record.Int16, "")
 	case oidInt4:
-		return integer(32, publisher.Int32, c.placeholders.codes)
+		return integer(32, record.Int32, c.placeholders.codes)
 	case oidInt8:
-		return integer(64, publisher.Int64, c.placeholders.codes)
+		return integer(64, record.Int64, c.placeholders.codes)
 	case oidOID:
-		return integer(64, publisher.Int64, "")
+		return integer(64, record.Int64, "")
 	case oidFloat4:
-		return codec{append: appendFloat4, schema: schemaOf(publisher.Float), zero: "0.0", defaults: defaultForms[oid]}
+		return codec{append: appendFloat4, schema: schemaOf(record.Float), zero: "0.0", defaults: defaultForms[oid]}
 	case oidFloat8:
-		return codec{append: appendFloat8, schema: schemaOf(publisher.Double), zero: "0.0", defaults: defaultForms[oid]}
+		return codec{append: appendFloat8, schema: schemaOf(record.Double), zero: "0.0", defaults: defaultForms[oid]}
 	case oidNumeric:
 		return c.numeric(typmod)
 	case oidMoney:
@@ -165,7 +166,7 @@ func (c *codecs) geometric(oid uint32, _ int32) codec {
 }
 
 // codecOf makes the codec of a schema; text is the value that NOT NULL columns without one have.
-func codecOf(schema publisher.Schema, append appendFunc, text string) codec {
+func codecOf(schema record.Schema, append appendFunc, text string) codec {
 	zero, _ := append(nil, []byte(text))
 	return codec{append: append, schema: schema, zero: string(zero)}
 }
@@ -264,7 +265,7 @@ func (c *codecs) named(schema, name string) (codec, error) {
 
 func (c *codecs) enum(t Type) codec {
 	found := c.text(0, "")
-	found.schema = named(publisher.String, "io.debezium.data.Enum", publisher.Parameter{Name: "allowed", Value: t.Labels})
+	found.schema = named(record.String, "io.debezium.data.Enum", record.Parameter{Name: "allowed", Value: t.Labels})
 	found.defaults, found.strictItems = enumDefault, true
 	return found
 }
@@ -281,9 +282,9 @@ func (c *codecs) extension(name string) (found codec, known bool) {
 	case "hstore":
 		return c.hstore(), true
 	case "vector":
-		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", publisher.Double), zero: "[]", strictItems: true}, true
+		return codec{append: c.vectors.double, schema: arrayNamed("io.debezium.data.DoubleVector", record.Double), zero: "[]", strictItems: true}, true
 	case "halfvec":
-		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", publisher.Float), zero: "[]", strictItems: true}, true
+		return codec{append: c.vectors.float, schema: arrayNamed("io.debezium.data.FloatVector", record.Float), zero: "[]", strictItems: true}, true
 	case "sparsevec":
 		return codec{append: c.vectors.sparse, schema: schemaSparseVector, zero: `{"dimensions":0,"vector":[]}`, strictItems: true}, true
 	case "geometry":

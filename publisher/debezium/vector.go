@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // vectors encodes the types of pgvector. It is used by one goroutine at a time.
@@ -16,11 +16,11 @@ type sparseItem struct {
 }
 
 var schemaSparseVector = structOf("io.debezium.data.SparseDoubleVector", "Sparse double vector",
-	member("dimensions", schemaOf(publisher.Int16)),
-	member("vector", mapOf(schemaOf(publisher.Int16), schemaOf(publisher.Double))))
+	member("dimensions", schemaOf(record.Int16)),
+	member("vector", mapOf(schemaOf(record.Int16), schemaOf(record.Double))))
 
-func arrayNamed(name string, item publisher.SchemaType) publisher.Schema {
-	s := named(publisher.Array, name)
+func arrayNamed(name string, item record.SchemaType) record.Schema {
+	s := named(record.Array, name)
 	items := schemaOf(item)
 	s.Items = &items
 	return s

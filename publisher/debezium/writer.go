@@ -4,13 +4,14 @@ import (
 	"bytes"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/publisher"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // writer writes the records of one change.
 type writer struct {
 	*Encoder
-	batch *publisher.Batch
+	batch *record.Batch
 	tx    *outbox.Transaction
 	index int
 	table *table
@@ -73,7 +74,7 @@ func (w *writer) delete(m move) error {
 	if err != nil {
 		return err
 	}
-	w.batch.Add(w.table.topic, key, publisher.Null)
+	w.batch.Add(w.table.topic, key, record.Null)
 	w.headers(m)
 	w.tombstoneHeaders()
 	return nil
@@ -106,7 +107,7 @@ func (w *writer) write(op byte, before, after *row, m move) error {
 
 // truncate writes the record that ends every row of the table, into each partition of its topic.
 func (w *writer) truncate() error {
-	if err := w.record('t', publisher.Null, nil, nil, stays); err != nil {
+	if err := w.record('t', record.Null, nil, nil, stays); err != nil {
 		return err
 	}
 	w.batch.Everywhere()
@@ -143,7 +144,7 @@ func (w *writer) headers(m move) {
 // key appends the key of a row to the batch and returns where it starts.
 func (w *writer) key(r *row) (int, error) {
 	if w.table.key == nil {
-		return publisher.Null, nil
+		return record.Null, nil
 	}
 	start := len(w.batch.Buf)
 	buf, err := w.table.appendKey(w.batch.Buf, r, w.losing())
@@ -151,5 +152,5 @@ func (w *writer) key(r *row) (int, error) {
 		return 0, err
 	}
 	w.batch.Buf = buf
-	return start, w.frame(w.batch, start, publisher.KeyPart, w.table.topic, w.table.schemas.key)
+	return start, w.frame(w.batch, start, record.KeyPart, w.table.topic, w.table.schemas.key)
 }

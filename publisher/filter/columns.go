@@ -1,0 +1,33 @@
+package filter
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+// OIDs of pg_type.dat.
+const (
+	OIDName    = 19
+	OIDText    = 25
+	OIDBPChar  = 1042
+	OIDVarchar = 1043
+)
+
+// ColumnIndex returns where the column of that name is, -1 if there is none.
+func ColumnIndex(r *pgoutput.Relation, name string) int {
+	return slices.IndexFunc(r.Columns, func(c pgoutput.Column) bool { return c.Name == name })
+}
+
+// QuoteName quotes an identifier for SQL.
+func QuoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// IsCharacter says whether the values of a column are text.
+func IsCharacter(c pgoutput.Column) bool {
+	switch classOf(c) {
+	case textClass, padClass, caselessClass:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,236 @@
+package filter
+
+import (
+	"bytes"
+	"cmp"
+	"strings"
+	"unicode/utf8"
+)
+
+// decimal is a number as PostgreSQL prints it: -12.50, 1e+20, NaN, Infinity.
+type decimal struct {
+	special  int // 2 NaN, which is above all; 1 Infinity; -1 -Infinity; 0 a number
+	sign     int // -1, 0, 1
+	digits   []byte
+	point    int // of the digits, how many stand before the point once leading zeros are gone
+	exponent int
+}
+
+// isNumber says whether compareNumbers can read a text.
+func isNumber(text string) bool {
+	_, ok := readDecimal([]byte(text))
+	return ok
+}
+
+// readDecimal reads a number without allocating: digits is a part of text, with the point in it.
+func readDecimal(text []byte) (d decimal, ok bool) {
+	switch string(text) {
+	case "NaN":
+		return decimal{special: 2}, true
+	case "Infinity":
+		return decimal{special: 1}, true
+	case "-Infinity":
+		return decimal{special: -1}, true
+	}
+	d.sign = 1
+	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
+		if text[0] == '-' {
+			d.sign = -1
+		}
+		text = text[1:]
+	}
+	if at := bytes.IndexAny(text, "eE"); at >= 0 {
+		if d.exponent, ok = readExponent(text[at+1:]); !ok {
+			return d, false
+		}
+		text = text[:at]
+	}
+	return d.normalise(text)
+}
+
+// normalise takes the digits without zeros at their start and end.
+func (d decimal) normalise(text []byte) (decimal, bool) {
+	digits := 0
+	for i, c := range text {
+		if isDigit(c) {
+			digits++
+		} else if c != '.' || bytes.IndexByte(text[:i], '.') >= 0 {
+			return d, false
+		}
+	}
+	whole := bytes.IndexByte(text, '.')
+	if whole < 0 {
+		whole = len(text)
+	} else {
+		text = bytes.TrimRight(text, "0")
+	}
+	d.digits = bytes.TrimLeft(text[:whole], "0")
+	d.point = len(d.digits)
+	d.digits = text[whole-d.point:]
+	if d.point == 0 { // 0.00123: the zeros behind the point count down
+		fraction := bytes.TrimLeft(bytes.TrimPrefix(d.digits, []byte(".")), "0")
+		d.point = len(fraction) - len(bytes.TrimPrefix(d.digits, []byte(".")))
+		d.digits = fraction
+	}
+	if len(d.digits) == 0 || len(bytes.Trim(d.digits, "0.")) == 0 {
+		d.sign = 0
+	}
+	return d, digits > 0
+}
+
+const maxExponent = 1 << 20
+
+func readExponent(text []byte) (n int, ok bool) {
+	sign := 1
+	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
+		if text[0] == '-' {
+			sign = -1
+		}
+		text = text[1:]
+	}
+	for _, c := range text {
+		if !isDigit(c) || n > maxExponent {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return sign * n, len(text) > 0
+}
+
+// compareNumbers orders two numbers by value, as PostgreSQL orders numeric. What is no number is below all.
+func compareNumbers(a, b []byte) int {
+	x, okX := readDecimal(a)
+	y, okY := readDecimal(b)
+	switch {
+	case !okX || !okY:
+		return cmp.Compare(truthOf(okX), truthOf(okY))
+	case x.special != 0 || y.special != 0:
+		return cmp.Compare(x.special, y.special)
+	case x.sign != y.sign || x.sign == 0:
+		return cmp.Compare(x.sign, y.sign)
+	}
+	return x.sign * compareMagnitudes(x, y)
+}
+
+func compareMagnitudes(x, y decimal) int {
+	if order := cmp.Compare(x.point+x.exponent, y.point+y.exponent); order != 0 {
+		return order
+	}
+	for i, j := 0, 0; i < len(x.digits) || j < len(y.digits); {
+		var a, b byte
+		a, i = nextDigit(x.digits, i)
+		b, j = nextDigit(y.digits, j)
+		if a != b {
+			return cmp.Compare(a, b)
+		}
+	}
+	return 0
+}
+
+// nextDigit returns the digit at i, behind the point if that stands there; zero behind the last.
+func nextDigit(digits []byte, i int) (digit byte, next int) {
+	if i < len(digits) && digits[i] == '.' {
+		i++
+	}
+	if i >= len(digits) {
+		return '0', i
+	}
+	return digits[i], i + 1
+}
+
+// isTime says whether a text has the form of a date or timestamp in ISO style.
+func isTime(text string) bool {
+	if text == "infinity" || text == "-infinity" {
+		return true
+	}
+	const form = "dddd-dd-dd dd:dd:dd"
+	text = strings.TrimSuffix(text, "+00")
+	for i := range min(len(text), len(form)) {
+		if form[i] != text[i] && !(form[i] == 'd' && isDigit(text[i])) {
+			return false
+		}
+	}
+	if len(text) <= len(form) {
+		return len(text) == len("dddd-dd-dd") || len(text) == len(form)
+	}
+	fraction := strings.Trim(text[len(form)+1:], "0123456789")
+	return text[len(form)] == '.' && fraction == "" && len(text) > len(form)+1
+}
+
+// compareTimes orders two dates or timestamps in ISO style, of UTC if they have a zone. Years may have more
+// than four digits, or be BC; a date is the start of its day.
+func compareTimes(a, b []byte) int {
+	yearA, restA := splitYear(a)
+	yearB, restB := splitYear(b)
+	if order := cmp.Compare(yearA, yearB); order != 0 {
+		return order
+	}
+	return bytes.Compare(restA, restB)
+}
+
+const beyondYears = 1 << 30
+
+// splitYear returns the year, negative for BC, and what follows it, without midnight.
+func splitYear(text []byte) (year int, rest []byte) {
+	switch string(text) {
+	case "infinity":
+		return beyondYears, nil
+	case "-infinity":
+		return -beyondYears, nil
+	}
+	rest, before := bytes.CutSuffix(text, []byte(" BC"))
+	rest = bytes.TrimSuffix(rest, []byte("+00"))
+	for len(rest) > 0 && isDigit(rest[0]) && year < beyondYears/10 {
+		year, rest = year*10+int(rest[0]-'0'), rest[1:]
+	}
+	if before {
+		year = -year
+	}
+	return year, bytes.TrimSuffix(rest, []byte(" 00:00:00"))
+}
+
+// likeMatches says whether a text matches a pattern of LIKE: % is any run of characters, _ any one, and a
+// backslash takes the next one as it is.
+func likeMatches(pattern, text []byte) bool {
+	var star, resume []byte
+	starred := false
+	for len(text) > 0 {
+		if len(pattern) > 0 && pattern[0] == '%' {
+			star, resume, starred = pattern[1:], text, true
+			pattern = star
+			continue
+		}
+		if width, step := likeStep(pattern, text); width > 0 {
+			pattern, text = pattern[step:], text[width:]
+			continue
+		}
+		if !starred {
+			return false
+		}
+		resume = resume[characterWidth(resume):]
+		pattern, text = star, resume
+	}
+	return len(bytes.TrimLeft(pattern, "%")) == 0
+}
+
+// likeStep matches the start of the pattern with that of text: how much of both it takes, 0 for no match.
+func likeStep(pattern, text []byte) (width, step int) {
+	switch {
+	case len(pattern) == 0:
+		return 0, 0
+	case pattern[0] == '_':
+		return characterWidth(text), 1
+	case pattern[0] == '\\' && len(pattern) > 1:
+		pattern, step = pattern[1:], 1
+	}
+	if pattern[0] != text[0] {
+		return 0, 0
+	}
+	return 1, step + 1
+}
+
+// characterWidth is the number of bytes of the first UTF-8 character.
+func characterWidth(text []byte) int {
+	_, width := utf8.DecodeRune(text)
+	return width
+}

@@ -1,0 +1,89 @@
+// Package halt names what stops a publisher for good, and what is tried again. Every error of the publisher has one of three fates.
+package halt
+
+import (
+	"errors"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+)
+
+var (
+	// ErrFenced: another publisher took over the transactional id. It has the slot too, or will have
+	// it soon: stand by.
+	ErrFenced = errors.New("another publisher has taken over")
+
+	ErrOtherSystem     = errors.New("the progress record is of another server")
+	ErrOtherDatabase   = errors.New("the progress record is of another database")
+	ErrDatabaseBehind  = errors.New("the database is behind Kafka")
+	ErrDiverged        = errors.New("the server's history left the published one")
+	ErrPublications    = errors.New("the publications are not those of the progress record")
+	ErrGap             = errors.New("committed transactions are lost between Kafka and the slot")
+	ErrProgressLost    = errors.New("the progress record is lost")
+	ErrProgressTopic   = errors.New("the progress topic is not safe")
+	ErrProgressVersion = errors.New("the progress record is of a newer pgtee")
+	ErrProgressRecord  = errors.New("the progress record cannot be read")
+	ErrTopicCollision  = errors.New("two sources share a topic")
+	ErrShape           = errors.New("a table does not fit the configuration")
+	ErrEncode          = errors.New("a change cannot be encoded")
+	ErrText            = errors.New("text is not what the database's encoding says")
+	ErrKafkaRefused    = errors.New("Kafka refuses")
+	ErrRecordTooLarge  = errors.New("a record is larger than Kafka takes")
+	ErrSignalTopic     = errors.New("the topic of signals does not fit")
+	ErrNotDurable      = errors.New("Kafka may lose what it has confirmed")
+	ErrPrefixTaken     = errors.New("the prefix belongs to another database")
+	ErrMissed          = errors.New("changes of tables are not in the stream")
+	ErrSnapshotStopped = errors.New("the snapshot was stopped")
+)
+
+// Halt is a reason to stop that no retry cures: going on would skip, double or misplace events.
+type Halt struct {
+	Reason error  // one of the Err... of this package
+	Detail string // the numbers
+	Repair string // what to do: the command, or the setting
+}
+
+// New makes a Halt.
+func New(reason error, detail, repair string) *Halt { return &Halt{reason, detail, repair} }
+
+func (h *Halt) Error() string {
+	text := h.Reason.Error()
+	if h.Detail != "" {
+		text += ": " + h.Detail
+	}
+	return text + "; " + h.Repair
+}
+
+func (h *Halt) Unwrap() error { return h.Reason }
+
+// Fate is what the loop does after an error.
+type Fate int
+
+const (
+	Retry   Fate = iota // with bounded backoff, the slot kept
+	StandBy             // another publisher works: let the slot go and wait for it
+	Stop                // the operator must act
+)
+
+// halts are the errors of the stream that a retry would only repeat, or hide.
+var halts = []error{
+	outbox.ErrSlotMissing, outbox.ErrSlotLost, outbox.ErrPublicationMissing, outbox.ErrPublicationChanged,
+	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrUndecodable, outbox.ErrSourceEncoding,
+	pgoutput.ErrMalformed,
+}
+
+func FateOf(err error) Fate {
+	if errors.Is(err, ErrFenced) || errors.Is(err, outbox.ErrSlotBusy) {
+		return StandBy
+	}
+	var h *Halt
+	if errors.As(err, &h) {
+		return Stop
+	}
+	for _, h := range halts {
+		if errors.Is(err, h) {
+			return Stop
+		}
+	}
+	return Retry
+}

@@ -1,0 +1,167 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// brokerTopic is a topic as Kafka has it. What cannot be asked, for want of the right DESCRIBE_CONFIGS, is zero.
+type brokerTopic struct {
+	refused    error // why no record can go there; nil: they can
+	partitions int
+	replicas   int
+	compacted  bool // Kafka takes no record without a key
+	largest    int  // bytes of a batch
+	inSync     int  // min.insync.replicas
+	unclean    bool // unclean.leader.election.enable
+}
+
+// describe asks how topics are configured. It needs a right that a publisher may lack: then it learns nothing.
+func (l *Log) describe(ctx context.Context, topics ...string) {
+	if len(topics) == 0 {
+		return
+	}
+	configs, _ := kadm.NewClient(l.client).DescribeTopicConfigs(ctx, topics...)
+	for _, topic := range configs {
+		if known := l.known[topic.Name]; known != nil && topic.Err == nil {
+			known.configure(topic.Configs)
+			l.bound(topic.Name, known)
+		}
+	}
+}
+
+func (t *brokerTopic) configure(configs []kadm.Config) {
+	segment := math.MaxInt
+	for _, c := range configs {
+		number, _ := strconv.Atoi(c.MaybeValue())
+		switch c.Key {
+		case "cleanup.policy":
+			t.compacted = strings.Contains(c.MaybeValue(), "compact")
+		case "max.message.bytes":
+			t.largest = number
+		case "segment.bytes":
+			segment = number
+		case "min.insync.replicas":
+			t.inSync = number
+		case "unclean.leader.election.enable":
+			t.unclean = c.MaybeValue() == "true"
+		}
+	}
+	t.largest = min(t.largest, segment)
+}
+
+// batchBytes is how large a batch of records may be for a topic. Kafka's client asks from other goroutines.
+func (l *Log) batchBytes(topic string) int32 {
+	if largest, known := l.largest.Load(topic); known {
+		return largest.(int32)
+	}
+	return l.cfg.MaxRecordBytes
+}
+
+// fit returns an error if a topic of the batch takes less than its largest record has, which the publisher has made before it
+// knew the topic.
+func (l *Log) fit(b *record.Batch) (err error) {
+	b.EachSize(record.Cursor{}, func(i, size int) {
+		if t := l.known[b.Topic(i)]; err == nil && l.takesLess(t) && size > t.largest-record.Overhead {
+			err = l.small(b.Topic(i), t.largest, fmt.Errorf("one has %d", size))
+		}
+	})
+	return err
+}
+
+// small says what a topic takes, and how to have it take what the configuration says.
+func (l *Log) small(topic string, bytes int, err error) error {
+	repair := "run " + l.cfg.alterTopic(topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
+	return &publisher.SmallTopic{Topic: topic, Bytes: bytes, Err: err, Repair: repair}
+}
+
+// takesLess says whether a topic takes less than the configuration says.
+func (l *Log) takesLess(t *brokerTopic) bool {
+	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
+}
+
+// bound remembers how large batches for a topic may be.
+func (l *Log) bound(topic string, t *brokerTopic) {
+	if l.takesLess(t) {
+		l.largest.Store(topic, int32(max(t.largest, minBatchBytes)))
+	} else if t.largest > 0 {
+		l.largest.Delete(topic)
+	}
+}
+
+// minBatchBytes is the smallest batch that Kafka's client can be told to make.
+const minBatchBytes = 512
+
+// recount asks how many partitions a topic has, for records that go into each of them. If it has got more, the client does
+// not know all of them, and is made anew.
+func (l *Log) recount(ctx context.Context, topic string) error {
+	found, err := findTopics(ctx, l.client, topic)
+	if err != nil {
+		return classify(fmt.Errorf("partitions of topic %s: %w", topic, err))
+	}
+	now := found[topic]
+	if now == nil {
+		return nil // a broker may be told of a new topic a moment later
+	}
+	if known := l.known[topic]; known.partitions != now.partitions {
+		return fmt.Errorf("topic %s has %d partitions, it had %d: asked again", topic, now.partitions, known.partitions)
+	}
+	return nil
+}
+
+// findTopics asks a broker, and no cache, for topics. Those that are not there, or must not be seen, are left out.
+func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[string]*brokerTopic, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		request.Topics = append(request.Topics, topic)
+	}
+	response, err := request.RequestWith(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]*brokerTopic{}
+	for _, topic := range response.Topics {
+		if topic.ErrorCode == 0 && topic.Topic != nil && len(topic.Partitions) > 0 {
+			found[*topic.Topic] = &brokerTopic{partitions: len(topic.Partitions), replicas: len(topic.Partitions[0].Replicas)}
+		}
+	}
+	return found, nil
+}
+
+// refusedRecords says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
+// client is closed afterwards.
+func (l *Log) refusedRecords(ctx context.Context, topic string, err error) error {
+	before := l.known[topic]
+	if before == nil {
+		return classify(err)
+	}
+	switch {
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		used := int(l.batchBytes(topic))
+		now := *before
+		l.known[topic] = &now
+		l.describe(ctx, topic)
+		if now.largest == 0 || now.largest >= used {
+			now.largest = used / 2 // it cannot be asked, or another limit binds: less is tried
+		}
+		l.largest.Store(topic, int32(max(now.largest, minBatchBytes)))
+		return l.small(topic, now.largest, err)
+	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
+		l.keyed[topic] = true // most likely: it has become compacted, or it cannot be asked
+		return fmt.Errorf("%w: tried again with a key in each record", err)
+	}
+	return classify(err)
+}

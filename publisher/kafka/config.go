@@ -1,0 +1,98 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Config says what a Publisher publishes, and to which cluster. Zero values have the meaning in brackets.
+type Config struct {
+	publisher.Config
+
+	Brokers      []string  // host:port
+	KafkaOptions []kgo.Opt // TLS, SASL
+
+	Partitions        int32 // of topics that the publisher creates [1]
+	ReplicationFactor int16 // of topics that the publisher creates [the broker's default]
+
+	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
+
+	Delivery Delivery // [Transactional]
+
+	RequireDurable bool // halt where Kafka's settings do not carry the promise [it is told]
+}
+
+// New makes a publisher that takes its slot with open, turns changes into records with format and puts them into a Kafka cluster.
+func New(cfg Config, open func(context.Context) (publisher.Source, error), format record.Format) (*publisher.Publisher, error) {
+	if len(cfg.Brokers) == 0 {
+		return nil, fmt.Errorf("no Kafka broker given: use --kafka HOST:PORT")
+	}
+	cfg = cfg.withDefaults()
+	return publisher.New(cfg.Config, open, newLog(cfg), format)
+}
+
+func (c Config) withDefaults() Config {
+	c.Config = c.WithDefaults()
+	c.Partitions = cmp.Or(c.Partitions, 1)
+	c.ReplicationFactor = cmp.Or(c.ReplicationFactor, -1)
+	c.TransactionTimeout = cmp.Or(c.TransactionTimeout, max(2*c.PartAfter, time.Minute))
+	return c
+}
+
+// Delivery says how events get into Kafka.
+type Delivery byte
+
+const (
+	// Transactional: events and position are one Kafka transaction. Who reads committed records has each event once.
+	Transactional Delivery = iota
+	// AtLeastOnce: events are visible at once, without a transaction; the position follows. After a failure those since
+	// the last position come again, with the same event ids.
+	AtLeastOnce
+)
+
+// ParseDelivery reads "transactional", which "" is too, or "at-least-once".
+func ParseDelivery(name string) (Delivery, error) {
+	switch name {
+	case "", "transactional":
+		return Transactional, nil
+	case "at-least-once":
+		return AtLeastOnce, nil
+	}
+	return 0, fmt.Errorf("--delivery %q: want transactional or at-least-once", name)
+}
+
+// topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says. A topic of pgtee's own
+// has a history, whatever the brokers do by default.
+func (c Config) topicConfigs(topic string, own map[string]string) map[string]*string {
+	configs := map[string]*string{}
+	if name, ours := strings.CutPrefix(topic, record.TopicName(c.Prefix)+"."); ours && slices.Contains(record.Internal, name) {
+		configs["cleanup.policy"] = kadm.StringPtr("delete")
+	}
+	if c.MaxRecordBytes > publisher.DefaultRecordBytes {
+		configs["max.message.bytes"] = kadm.StringPtr(strconv.Itoa(int(c.MaxRecordBytes) + batchHeader))
+	}
+	for name, value := range own {
+		configs[name] = kadm.StringPtr(value)
+	}
+	return configs
+}
+
+// alterTopic is what an operator runs to set configs of a topic.
+func (c Config) alterTopic(topic, configs string) string {
+	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(c.Brokers, ","), topic, configs)
+}
+
+// RepairDurable says what to do about a topic that may lose what it has confirmed.
+func (c Config) RepairDurable(topic string) string {
+	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + c.alterTopic(topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
+}

@@ -1,0 +1,75 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// diagnosisTimeout bounds the questions after a failure that says only that time has passed.
+const diagnosisTimeout = 5 * time.Second
+
+// explain adds to such an error what Kafka says when it is asked: the client tries again by itself and forgets why.
+func (l *Log) explain(ctx context.Context, client *kgo.Client, err error) error {
+	if errors.Is(err, io.EOF) {
+		return &Refusal{err, "if this lasts, look whether the listener expects what --kafka-tls and --kafka-sasl say"}
+	}
+	_, answered := answerTo(err)
+	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries)
+	if answered || !silent || ctx.Err() != nil || client == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
+	defer cancel()
+	if why := l.diagnose(ctx, kadm.NewClient(client)); why != nil {
+		return fmt.Errorf("%w: %w", err, why)
+	}
+	return err
+}
+
+func (l *Log) diagnose(ctx context.Context, admin *kadm.Client) error {
+	topics := []string{l.topics.Progress}
+	for topic := range l.known {
+		topics = append(topics, topic)
+	}
+	slices.Sort(topics)
+	found, err := admin.ListTopics(ctx, slices.Compact(topics)...)
+	if err != nil {
+		return err
+	}
+	for _, topic := range found.Sorted() {
+		for _, p := range topic.Partitions.Sorted() {
+			if why := l.ailing(p); why != nil {
+				return fmt.Errorf("partition %d of topic %s: %w", p.Partition, topic.Topic, why)
+			}
+		}
+	}
+	coordinators := admin.FindTxnCoordinators(ctx, l.cfg.TransactionalID())
+	for _, c := range coordinators {
+		if c.Err != nil {
+			return fmt.Errorf("coordinator of transactions: %w; look whether topic __transaction_state has its replicas (transaction.state.log.replication.factor, transaction.state.log.min.isr)", inWords(c.Err, c.ErrMessage))
+		}
+	}
+	return nil
+}
+
+// ailing says why a partition takes no records; nil if it does.
+func (l *Log) ailing(p kadm.PartitionDetail) error {
+	known := l.known[p.Topic]
+	switch {
+	case p.Err != nil:
+		return p.Err
+	case p.Leader < 0:
+		return fmt.Errorf("it has no leader: %w", kerr.LeaderNotAvailable)
+	case known != nil && len(p.ISR) < known.inSync:
+		return fmt.Errorf("%d of its replicas are in sync, min.insync.replicas is %d: %w", len(p.ISR), known.inSync, kerr.NotEnoughReplicas)
+	}
+	return nil
+}

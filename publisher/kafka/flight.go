@@ -1,0 +1,138 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// flight is a batch whose records Kafka's client has taken and the brokers may not have confirmed. It is used
+// again after it has landed.
+type flight struct {
+	batch   record.Batch // memory of the records
+	records []kgo.Record
+	headers []kgo.RecordHeader // of the records, one after the other
+
+	done chan struct{} // closed by the last answer
+
+	mu      sync.Mutex
+	waiting int    // records without an answer
+	err     error  // the first
+	topic   string // of that
+}
+
+// board takes the records of a batch, then more, for topics as Kafka has them. The batch gets the memory that f has had,
+// if any.
+func (f *flight) board(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
+	f.batch.Swap(b)
+	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
+	for _, r := range f.batch.Records() {
+		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: f.boardHeaders(r.Headers)}
+		if r.Key != nil {
+			f.records = append(f.records, out)
+			continue
+		}
+		if err := f.boardKeyless(out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
+			return err
+		}
+	}
+	f.records = append(f.records, more...)
+	f.waiting, f.done, f.err, f.topic = len(f.records), make(chan struct{}), nil, ""
+	if f.waiting == 0 {
+		close(f.done)
+	}
+	return nil
+}
+
+// boardHeaders copies headers into the memory of the flight. What it returned before stays valid when that grows.
+func (f *flight) boardHeaders(headers []record.Header) []kgo.RecordHeader {
+	first := len(f.headers)
+	for _, h := range headers {
+		f.headers = append(f.headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return f.headers[first:len(f.headers):len(f.headers)]
+}
+
+// boardKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
+// a key, and gets one that no other record has.
+func (f *flight) boardKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
+	if topic == nil {
+		topic = &brokerTopic{}
+	}
+	copies := 1
+	if everywhere {
+		copies = max(1, topic.partitions)
+	}
+	for partition := range copies {
+		part := r
+		part.Partition = inPartition(partition)
+		id := eventIDOf(r.Headers)
+		if partition > 0 {
+			id = append(slices.Clip(id), "."+strconv.Itoa(partition)...)
+			part.Headers = slices.Clone(r.Headers)
+			for i, h := range part.Headers {
+				if h.Key == record.EventIDHeader {
+					part.Headers[i].Value = id
+				}
+			}
+		}
+		if topic.compacted {
+			var err error
+			if part.Key, err = standInKey(standIn, id); err != nil {
+				return err
+			}
+		}
+		f.records = append(f.records, part)
+	}
+	return nil
+}
+
+func standInKey(standIn record.StandInKeys, eventID []byte) ([]byte, error) {
+	if standIn == nil {
+		return eventID, nil
+	}
+	key, err := standIn.AppendStandInKey(nil, eventID)
+	if err != nil {
+		return nil, record.Unencoded("the key of a record without one", err)
+	}
+	return key, nil
+}
+
+// eventIDOf returns the event id among the headers of a record; nil for none.
+func eventIDOf(headers []kgo.RecordHeader) []byte {
+	for _, h := range headers {
+		if h.Key == record.EventIDHeader {
+			return h.Value
+		}
+	}
+	return nil
+}
+
+// landed notes what became of a record. The client's goroutines call it.
+func (f *flight) landed(r *kgo.Record, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && f.err == nil {
+		f.err, f.topic = fmt.Errorf("produce to %s: %w", r.Topic, err), r.Topic
+	}
+	if f.waiting--; f.waiting == 0 {
+		close(f.done)
+	}
+}
+
+// wait waits for the answers to all records, and returns the first that is an error, with its topic.
+func (f *flight) wait(ctx context.Context) (topic string, err error) {
+	select {
+	case <-f.done:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.topic, f.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}

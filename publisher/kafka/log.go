@@ -1,0 +1,296 @@
+// Package kafka is the publisher.Log of a Kafka cluster: it fences, sends, commits, reads the position back, and makes the topics.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+const (
+	fenceTimeout   = 30 * time.Second
+	deliverTimeout = 30 * time.Second // of one record
+	commitTimeout  = time.Minute
+	abortTimeout   = 5 * time.Second
+)
+
+// Log is the Log of a Kafka cluster. Each Fence makes a new client and an error ends it: what a
+// client believes about a transaction that failed is never used again.
+//
+// With AtLeastOnce events go through a client of their own without transactions. The position, alone in its
+// transaction, follows when they are acknowledged: so it is fenced, and what a predecessor still writes can
+// only be what is written again.
+type Log struct {
+	cfg    Config
+	topics record.Topics
+	client *kgo.Client                   // transactional; nil: to be fenced
+	events *kgo.Client                   // for events: the same, or one without transactions
+	begun  bool                          // a transaction is open
+	known  map[string]*brokerTopic       // since the last fence
+	others map[string]publisher.Position // of other slots with this prefix, by key of the progress record
+	stale  []string                      // keys of progress records that are to be deleted with the next position
+
+	keyed   map[string]bool // topics that have refused records without a key
+	largest sync.Map        // of topics, bytes that a batch may have, int32, if that is less than the configuration says
+	told    map[string]bool // what topics lack to be durable
+	looked  bool            // at the topics of positions and transactions
+	air     []*flight       // what was sent and may not have landed, oldest first
+	spare   []*flight       // have landed
+}
+
+func newLog(cfg Config) *Log {
+	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, told: map[string]bool{}}
+}
+
+// connect makes the client that position and events go through.
+//
+// Settings that are measured choices: a linger, which Flush ignores, so that records that trickle
+// from the decoder are batched; and the transaction protocol before KIP-890 with a short backoff,
+// since with the newer one the broker makes each transaction wait up to 20 ms for its predecessor.
+func (l *Log) connect() (*kgo.Client, error) {
+	return l.connectWith(
+		kgo.TransactionalID(l.cfg.TransactionalID()),
+		kgo.TransactionTimeout(l.cfg.TransactionTimeout),
+		kgo.ConcurrentTransactionsBackoff(time.Millisecond))
+}
+
+// connectEvents returns the client for events, given the transactional one.
+func (l *Log) connectEvents(client *kgo.Client) (*kgo.Client, error) {
+	if l.cfg.Delivery == AtLeastOnce {
+		return l.connectWith()
+	}
+	return client, nil
+}
+
+func (l *Log) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
+	options := append([]kgo.Opt{
+		kgo.SeedBrokers(l.cfg.Brokers...),
+		kgo.ClientID("pgtee-publisher"),
+		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(20 * time.Millisecond),
+		kgo.MaxBufferedRecords(math.MaxInt32), // maxFlights bounds them
+		kgo.WithCompressor(newCompressor()),
+		kgo.ProducerBatchMaxBytesFn(l.batchBytes),
+		kgo.RecordPartitioner(partitioner()),
+		kgo.MaxVersions(kversion.V3_9_0()),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, l.cfg.KafkaOptions...)
+	return kgo.NewClient(append(options, own...)...)
+}
+
+// Fence implements Log.
+func (l *Log) Fence(ctx context.Context) (*publisher.Position, error) {
+	l.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	client, err := l.connect()
+	if err != nil {
+		return nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
+	}
+	position, err := l.takeOver(ctx, client)
+	if err != nil {
+		err = classify(l.explain(context.WithoutCancel(ctx), client, err))
+		client.Close()
+		return nil, err
+	}
+	if l.events, err = l.connectEvents(client); err != nil {
+		client.Close()
+		return nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
+	}
+	l.client, l.known = client, map[string]*brokerTopic{}
+	if err := l.checkDurableProgress(ctx); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return position, nil
+}
+
+// takeOver shuts out every other holder of the transactional id, then reads: what it reads is the
+// last word of its predecessor.
+func (l *Log) takeOver(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
+	if err := l.ensureProgressTopic(ctx, client); err != nil {
+		return nil, err
+	}
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return nil, fmt.Errorf("producer id: %w", err)
+	}
+	own, others, err := readPositions(ctx, client, l.topics.Progress, l.cfg.TransactionalID())
+	if err != nil {
+		return nil, err
+	}
+	l.others, l.stale = others, nil
+	if own == nil && l.cfg.formerPosition(others) != nil {
+		delete(l.others, l.cfg.FormerTransactionalID())
+		return l.inherit(ctx, client)
+	}
+	return own, nil
+}
+
+// Find implements Neighbours.
+func (l *Log) Find(ctx context.Context, topics ...string) (map[string]bool, error) {
+	found, err := findTopics(ctx, l.client, topics...)
+	if err != nil {
+		return nil, classify(fmt.Errorf("look for topics: %w", err))
+	}
+	there := map[string]bool{}
+	for topic := range found {
+		there[topic] = true
+	}
+	return there, nil
+}
+
+// Others implements Neighbours.
+func (l *Log) Others() map[string]publisher.Position { return l.others }
+
+// Evict implements Neighbours.
+func (l *Log) Evict(keys []string) { l.stale = append(l.stale, keys...) }
+
+// maxFlights bounds the batches that fly while the next one is composed. The end of each waits in the client for the records
+// of the next, so that two would leave it nothing to send meanwhile.
+const maxFlights = 4
+
+// maxAirBytes bounds their records, if one batch is not more: a record may have 90 MB.
+const maxAirBytes = 16 << 20
+
+// Send implements Log.
+func (l *Log) Send(ctx context.Context, b *record.Batch) error {
+	if err := l.launch(ctx, l.events, b); err != nil {
+		return err
+	}
+	for len(l.air) >= maxFlights || len(l.air) > 1 && l.airBytes() > maxAirBytes {
+		if err := l.land(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) airBytes() (n int) {
+	for _, f := range l.air {
+		n += f.batch.Bytes()
+	}
+	return n
+}
+
+// deliver sends the batch and more, and waits until Kafka has all that was sent.
+func (l *Log) deliver(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
+	if err := l.launch(ctx, client, b, more...); err != nil {
+		return err
+	}
+	if err := client.Flush(ctx); err != nil {
+		l.Close()
+		return classify(l.explain(ctx, l.client, fmt.Errorf("flush: %w", err)))
+	}
+	for len(l.air) > 0 {
+		if err := l.land(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Publish implements Log.
+func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position) error {
+	value, err := p.Marshal()
+	if err != nil {
+		return err
+	}
+	if l.cfg.Delivery == AtLeastOnce { // the position must not be ahead of them
+		if err := l.deliver(ctx, l.events, b); err != nil {
+			return err
+		}
+		b = &record.Batch{}
+	}
+	more := []kgo.Record{{Topic: l.topics.Progress, Key: []byte(l.cfg.TransactionalID()), Value: value}}
+	for _, key := range l.stale {
+		more = append(more, kgo.Record{Topic: l.topics.Progress, Key: []byte(key)})
+	}
+	if err := l.deliver(ctx, l.client, b, more...); err != nil {
+		return err
+	}
+	// The records are out: a shutdown must not make their fate unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		l.disconnect()
+		return classify(fmt.Errorf("commit: %w", err))
+	}
+	l.begun, l.stale = false, nil
+	return nil
+}
+
+// launch sends the records of the batch, then more; if the client is the transactional one, in the open transaction or
+// a new one. The batch is empty afterwards.
+func (l *Log) launch(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
+	if l.client == nil {
+		return errors.New("not fenced")
+	}
+	if err := l.ensureTopics(ctx, b); err != nil {
+		return classify(l.explain(ctx, l.client, err))
+	}
+	if client == l.client && !l.begun {
+		if err := l.client.BeginTransaction(); err != nil {
+			l.Close()
+			return classify(fmt.Errorf("begin: %w", err))
+		}
+		l.begun = true
+	}
+	f := &flight{}
+	if n := len(l.spare); n > 0 {
+		f, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
+	if err := f.board(b, l.known, more); err != nil {
+		l.Close()
+		return err
+	}
+	l.air = append(l.air, f)
+	for i := range f.records {
+		client.Produce(ctx, &f.records[i], f.landed)
+	}
+	return nil
+}
+
+// land waits until Kafka has all of the oldest flight.
+func (l *Log) land(ctx context.Context) error {
+	f := l.air[0]
+	if topic, err := f.wait(ctx); err != nil {
+		err = l.refusedRecords(ctx, topic, l.explain(ctx, l.client, err))
+		l.Close()
+		return err
+	}
+	f.batch.Reset()
+	l.air, l.spare = append(l.air[:0], l.air[1:]...), append(l.spare, f)
+	return nil
+}
+
+// Close implements Log. Aborting first, instead of leaving it to the next Fence or the transaction
+// timeout, frees readers that wait for the end of the transaction.
+func (l *Log) Close() {
+	if l.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+	defer cancel()
+	if l.client.AbortBufferedRecords(ctx) == nil {
+		_ = l.client.EndTransaction(ctx, kgo.TryAbort) // if it fails, the next Fence aborts
+	}
+	l.disconnect()
+}
+
+func (l *Log) disconnect() {
+	l.client.Close()
+	if l.events != l.client {
+		l.events.Close()
+	}
+	l.client, l.events, l.air, l.spare, l.begun = nil, nil, nil, nil, false
+}

@@ -1,0 +1,244 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// progressConfigs keep the progress topic short: it gets a record per Kafka transaction, and only
+// the newest of each slot counts.
+var progressConfigs = map[string]*string{
+	"cleanup.policy":            kadm.StringPtr("compact"),
+	"segment.bytes":             kadm.StringPtr("16777216"),
+	"min.cleanable.dirty.ratio": kadm.StringPtr("0.1"),
+}
+
+// ensureProgressTopic creates the topic, or makes sure that Kafka will never expire its records.
+func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error {
+	topic := l.topics.Progress
+	t, created, err := ensureTopic(ctx, client, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
+	if err != nil || created {
+		return err
+	}
+	if t.partitions != 1 {
+		return halt.New(halt.ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1: a record could be in any", topic, t.partitions),
+			"use another --prefix, or delete the topic if nothing was published with it")
+	}
+	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	config, err := configs.On(topic, nil)
+	if err := errors.Join(err, config.Err); err != nil {
+		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	for _, c := range config.Configs {
+		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
+			return halt.New(halt.ErrProgressTopic, fmt.Sprintf("%s has cleanup.policy=%s, so its records expire", topic, c.MaybeValue()),
+				"run "+l.cfg.alterTopic(topic, "cleanup.policy=compact"))
+		}
+	}
+	return nil
+}
+
+// LastPosition reads the position that Kafka holds, nil if there is none, and disturbs nobody.
+func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	topic := record.TopicsOf(cfg.Prefix).Progress
+	details, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", topic, err)
+	}
+	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	own, others, err := readPositions(ctx, client, topic, cfg.TransactionalID())
+	if own == nil && err == nil {
+		own = cfg.formerPosition(others)
+	}
+	return own, err
+}
+
+// formerPosition returns our own position among those of others: under the key that it had before; nil for none.
+func (c Config) formerPosition(others map[string]publisher.Position) *publisher.Position {
+	p, found := others[c.FormerTransactionalID()]
+	if !found || p.Database != c.Database || p.Slot != c.Slot {
+		return nil
+	}
+	return &p
+}
+
+// inherit takes over from a publisher of ours that had the former transactional id: it is shut out as well, and its record is
+// deleted with the next position, so that none such goes on from there.
+func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
+	former := l.cfg.FormerTransactionalID()
+	twin, err := l.connectWith(kgo.TransactionalID(former), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
+	if err != nil {
+		return nil, err
+	}
+	defer twin.Close()
+	if _, _, err := twin.ProducerID(ctx); err != nil {
+		return nil, fmt.Errorf("producer id of %s: %w", former, err)
+	}
+	own, _, err := readPositions(ctx, client, l.topics.Progress, former)
+	l.stale = append(l.stale, former)
+	return own, err
+}
+
+// hiddenPause is how long to wait for the end of another slot's transaction before asking again.
+const hiddenPause = 20 * time.Millisecond
+
+// firstWindow is how many records before the end of the progress topic are read first.
+const firstWindow = 1000
+
+// tailReader reads committed records of one partition, as it was when it was located. The progress topic has no other than 0.
+type tailReader struct {
+	client     *kgo.Client
+	topic      string
+	partition  int32
+	id         kadm.TopicID
+	leader     int32
+	start, end int64 // first offset, high watermark
+}
+
+// readPositions returns the newest committed record with our key, nil if there is none, and those with other keys: all of
+// them if there is none of ours.
+//
+// It reads up to the high watermark as it is now, not to the last stable offset: another slot's open
+// transaction can hide our own newest record, so it waits until that one has ended, or ctx has.
+// Reading starts near the end, where our record almost always is, and goes back if it is not there.
+func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
+	r := tailReader{client: client, topic: topic}
+	err = r.locate(ctx)
+	for errors.Is(err, kerr.UnknownTopicOrPartition) && publisher.Pause(ctx, hiddenPause) == nil {
+		err = r.locate(ctx) // it exists, but a broker may be told of a new topic a moment later
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("locate %s: %w", topic, err)
+	}
+	for window := int64(firstWindow); ; window *= 8 {
+		from := max(r.start, r.end-window)
+		newest, err := r.newest(ctx, from)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
+		}
+		if newest[key] != nil || from == r.start {
+			return split(newest, key)
+		}
+	}
+}
+
+// split parses the records that were read. One of another slot that cannot be read is none of ours.
+func split(newest map[string][]byte, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
+	others = map[string]publisher.Position{}
+	for k, value := range newest {
+		switch p, failed := publisher.ParsePosition(value); {
+		case value == nil:
+		case k == key:
+			own, err = p, failed
+		case failed == nil:
+			others[k] = *p
+		}
+	}
+	return own, others, err
+}
+
+// locate finds the partition's leader and its offsets.
+func (r *tailReader) locate(ctx context.Context) error {
+	admin := kadm.NewClient(r.client)
+	details, err := admin.ListTopics(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	starts, err := admin.ListStartOffsets(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	ends, err := admin.ListEndOffsets(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	topic := details[r.topic]
+	partition, found := topic.Partitions[r.partition]
+	start, _ := starts.Lookup(r.topic, r.partition)
+	end, ok := ends.Lookup(r.topic, r.partition)
+	if err := errors.Join(topic.Err, partition.Err, start.Err, end.Err); err != nil {
+		return err
+	}
+	if !found || !ok {
+		return kerr.UnknownTopicOrPartition
+	}
+	r.id, r.leader, r.start, r.end = topic.ID, partition.Leader, start.Offset, end.Offset
+	return nil
+}
+
+// newest returns the value of the last committed record of each key from an offset on.
+func (r *tailReader) newest(ctx context.Context, from int64) (values map[string][]byte, err error) {
+	values = map[string][]byte{}
+	err = r.each(ctx, from, r.end, func(record *kgo.Record) { values[string(record.Key)] = record.Value })
+	return values, err
+}
+
+// each calls use for each committed record from an offset on, up to another. It fetches by hand because it must know how far it
+// has read, aborted records and markers included.
+func (r *tailReader) each(ctx context.Context, from, to int64, use func(*kgo.Record)) error {
+	for from < to {
+		records, next, err := r.fetch(ctx, from)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			if record.Offset < to {
+				use(record)
+			}
+		}
+		if next == from {
+			if err := publisher.Pause(ctx, hiddenPause); err != nil {
+				return fmt.Errorf("hidden by an open transaction of another publisher: %w", err)
+			}
+		}
+		from = next
+	}
+	return nil
+}
+
+// fetch reads committed records at an offset, and returns the offset to go on from: the same one if
+// there is nothing more yet, or if an open transaction hides it.
+func (r *tailReader) fetch(ctx context.Context, offset int64) ([]*kgo.Record, int64, error) {
+	partition := kmsg.NewFetchRequestTopicPartition()
+	partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = r.partition, offset, 4<<20
+	request := kmsg.NewPtrFetchRequest()
+	request.IsolationLevel = 1 // read_committed
+	request.MaxWaitMillis, request.MinBytes, request.MaxBytes = 250, 1, 4<<20
+	request.Topics = []kmsg.FetchRequestTopic{{Topic: r.topic, TopicID: r.id, Partitions: []kmsg.FetchRequestTopicPartition{partition}}}
+	got, err := r.client.Broker(int(r.leader)).RetriableRequest(ctx, request)
+	if err != nil {
+		return nil, 0, err
+	}
+	response := got.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
+		return nil, 0, err
+	}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return nil, offset, nil
+	}
+	options := kgo.ProcessFetchPartitionOpts{Offset: offset, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic}
+	fetched, next := kgo.ProcessFetchPartition(options, &response.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	return fetched.Records, next, fetched.Err
+}

@@ -1,0 +1,144 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Refusal is an answer of Kafka that stays the same until somebody acts, on the side of Kafka: nothing of ours has to be
+// started again. So it is retried, and told with what to do, for as long as it lasts.
+type Refusal struct {
+	Err    error  // with the broker's own words
+	Repair string // what to do in Kafka
+}
+
+func (r *Refusal) Error() string { return r.Err.Error() + "; " + r.Repair }
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// spoken is an error code with what the broker itself says about it.
+type spoken struct {
+	code error
+	text string
+}
+
+func (s *spoken) Error() string { return s.code.Error() + " (" + s.text + ")" }
+func (s *spoken) Unwrap() error { return s.code }
+
+// inWords returns an error code with the broker's own words, if it has said any.
+func inWords(code error, text string) error {
+	if code == nil || text == "" {
+		return code
+	}
+	return &spoken{code, text}
+}
+
+// answer says what an error code of Kafka means to whoever runs the publisher.
+type answer struct {
+	fate   halt.Fate
+	repair string // "": nobody has to do anything
+}
+
+const (
+	grantTopic = "grant DESCRIBE, WRITE and READ on the topics of the prefix, and CREATE unless they exist"
+	grantID    = "grant DESCRIBE and WRITE on the transactional id"
+	logIn      = "correct what the broker knows of the user, or the file of --kafka-password-file, which is read at each login"
+	replicas   = "bring brokers back, or lower min.insync.replicas of the topic"
+	defect     = "this is a defect of pgtee or of the broker: look into the broker's log, and report it"
+)
+
+// answers are the codes that a producer, a reader of its own topic or an administrator of topics may get. What is not
+// listed (of consumer groups, controllers, elections) is told and retried.
+var answers = map[*kerr.Error]answer{
+	kerr.ProducerFenced:           {halt.StandBy, ""},
+	kerr.InvalidProducerEpoch:     {halt.StandBy, ""},
+	kerr.InvalidProducerIDMapping: {halt.StandBy, ""},
+
+	// The credentials, or the rights, can be mended while we wait.
+	kerr.SaslAuthenticationFailed:           {halt.Retry, logIn},
+	kerr.IllegalSaslState:                   {halt.Retry, logIn},
+	kerr.UnsupportedSaslMechanism:           {halt.Retry, "enable the mechanism of --kafka-sasl in sasl.enabled.mechanisms of that listener, or start with another one"},
+	kerr.SecurityDisabled:                   {halt.Retry, "configure an authorizer at the brokers, or start without --kafka-sasl"},
+	kerr.TopicAuthorizationFailed:           {halt.Retry, grantTopic},
+	kerr.ClusterAuthorizationFailed:         {halt.Retry, "grant CREATE on the cluster or on topics of the prefix, or create the topic yourself; with --delivery at-least-once before Kafka 3.0 also IDEMPOTENT_WRITE"},
+	kerr.TransactionalIDAuthorizationFailed: {halt.Retry, grantID},
+	kerr.GroupAuthorizationFailed:           {halt.Retry, grantTopic},
+
+	// The brokers lack something that can come back.
+	kerr.NotEnoughReplicas:            {halt.Retry, replicas},
+	kerr.NotEnoughReplicasAfterAppend: {halt.Retry, replicas},
+	kerr.InvalidReplicationFactor:     {halt.Retry, "bring brokers back, or create the topic yourself with fewer replicas, or start with a lower --replication-factor"},
+	kerr.KafkaStorageError:            {halt.Retry, "look at the disks of the broker"},
+	kerr.LogDirNotFound:               {halt.Retry, "look at the disks of the broker"},
+	kerr.ThrottlingQuotaExceeded:      {halt.Retry, "raise the quota of the user if this lasts"},
+	kerr.PolicyViolation:              {halt.Retry, "create the topic yourself as the policy of the brokers demands, or set partitions, replication-factor and topic-config accordingly"},
+	kerr.InvalidConfig:                {halt.Retry, "create the topic yourself, or correct topic-config in the configuration and start again"},
+	kerr.InvalidPartitions:            {halt.Retry, "create the topic yourself, or start with other --partitions"},
+	kerr.InvalidReplicaAssignment:     {halt.Retry, "create the topic yourself"},
+	kerr.InvalidTimestamp:             {halt.Retry, "set the clocks of this machine and of the brokers, or raise message.timestamp.after.max.ms of the topic"},
+	kerr.TopicDeletionDisabled:        {halt.Retry, ""},
+	kerr.UnknownServerError:           {halt.Retry, "look into the broker's log if this lasts"},
+	kerr.TransactionAbortable:         {halt.Retry, ""},
+	kerr.ConcurrentTransactions:       {halt.Retry, ""},
+	kerr.InvalidTxnState:              {halt.Retry, ""},
+	kerr.UnknownProducerID:            {halt.Retry, ""},
+	kerr.OutOfOrderSequenceNumber:     {halt.Retry, ""},
+	kerr.DuplicateSequenceNumber:      {halt.Retry, ""},
+	kerr.TransactionCoordinatorFenced: {halt.Retry, ""},
+	kerr.OffsetOutOfRange:             {halt.Retry, ""},
+	kerr.CorruptMessage:               {halt.Retry, ""},
+	kerr.TopicAlreadyExists:           {halt.Retry, ""},
+	kerr.OperationNotAttempted:        {halt.Retry, ""},
+
+	// Only another start, or nobody but the operator, helps.
+	kerr.InvalidTransactionTimeout:   {halt.Stop, "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"},
+	kerr.UnsupportedVersion:          {halt.Stop, "use brokers of Kafka 2.5 or newer"},
+	kerr.UnsupportedForMessageFormat: {halt.Stop, "remove log.message.format.version from the brokers and message.format.version from the topic"},
+	kerr.UnsupportedCompressionType:  {halt.Stop, "set compression.type of the topic to producer"},
+	kerr.InvalidTopicException:       {halt.Stop, "delete the topic that is in the way, or use another name: --prefix, or for a table `tables: [{match, topic}]` in the configuration"},
+	kerr.InvalidRecord:               {halt.Stop, "look into the broker's log for what it demands of records (schema validation, for one), change that, and start again"},
+	kerr.MessageTooLarge:             {halt.Stop, "raise max.message.bytes of the topic"},
+	kerr.RecordListTooLarge:          {halt.Stop, "raise segment.bytes of the topic"},
+	kerr.InvalidRequiredAcks:         {halt.Stop, defect},
+	kerr.InvalidRequest:              {halt.Stop, defect},
+	kerr.InvalidFetchSize:            {halt.Stop, defect},
+}
+
+// answerTo returns what is known of an error of Kafka's; false if it has no error code in it.
+func answerTo(err error) (answer, bool) {
+	var code *kerr.Error
+	if !errors.As(err, &code) {
+		return answer{}, false
+	}
+	a, known := answers[code]
+	if !known {
+		a = answer{fate: halt.Retry}
+	}
+	return a, true
+}
+
+// classify turns what Kafka answers into the three fates of the loop.
+func classify(err error) error {
+	var h *halt.Halt
+	var r *Refusal
+	var unusable *publisher.UnusableTopic
+	var small *publisher.SmallTopic // for both the publisher knows what to do
+	if errors.As(err, &h) || errors.As(err, &r) || errors.As(err, &unusable) || errors.As(err, &small) {
+		return err
+	}
+	a, known := answerTo(err)
+	switch {
+	case !known:
+		return err
+	case a.fate == halt.StandBy:
+		return fmt.Errorf("%w: %w", halt.ErrFenced, err)
+	case a.fate == halt.Stop:
+		return halt.New(halt.ErrKafkaRefused, err.Error(), a.repair)
+	case a.repair != "":
+		return &Refusal{err, a.repair}
+	}
+	return err
+}

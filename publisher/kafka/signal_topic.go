@@ -1,0 +1,171 @@
+package kafka
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/snapshot"
+)
+
+// Signals come through a topic, too, as Debezium's do: for them nothing is written into the database. The value of a record is a
+// signal, its key the prefix of the publisher that is to obey it; others leave it alone. How far the topic is read is in the
+// progress record that has what came of it, so each signal is obeyed once.
+
+// signalTopic reads the topic in the background, from a place on.
+type signalTopic struct {
+	client  *kgo.Client
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	list []publisher.QueuedSignal
+}
+
+// maxQueuedSignals bounds those that are read ahead.
+const maxQueuedSignals = 64
+
+// signalPause is how long to wait after the topic could not be read.
+const signalPause = 5 * time.Second
+
+// OpenSignals implements SignalLog.
+func (l *Log) OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (s publisher.Signals, place *snapshot.SignalPlace, err error) {
+	c := l.cfg
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID("pgtee-signals"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(4 << 20), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}, c.KafkaOptions...)...)
+	if err != nil {
+		return nil, nil, halt.New(halt.ErrKafkaRefused, err.Error(), "correct the Kafka options")
+	}
+	if place, err = c.signalPlace(ctx, client, recorded); err != nil {
+		client.Close()
+		return nil, nil, classify(fmt.Errorf("topic of signals: %w", err))
+	}
+	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{c.SignalTopic: {0: kgo.NewOffset().At(place.Next)}})
+	t := &signalTopic{client: client}
+	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.running.Go(func() { t.read(ctx, c.Prefix, c.Log) }) // Close waits for it
+	return t, place, nil
+}
+
+// signalPlace makes the topic unless it exists.
+func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *snapshot.SignalPlace) (*snapshot.SignalPlace, error) {
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	t, _, err := ensureTopic(ctx, client, c.SignalTopic, 1, c.ReplicationFactor, nil)
+	if err != nil {
+		return nil, err
+	}
+	if t.partitions > 1 {
+		return nil, halt.New(halt.ErrSignalTopic, fmt.Sprintf("%s has %d partitions, want 1: signals have an order", c.SignalTopic, t.partitions), "name another one in --signal-topic")
+	}
+	if recorded != nil && recorded.Topic == c.SignalTopic {
+		return recorded, nil
+	}
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, c.SignalTopic)
+	if err != nil {
+		return nil, err
+	}
+	end, _ := ends.Lookup(c.SignalTopic, 0)
+	return &snapshot.SignalPlace{Topic: c.SignalTopic, Next: max(0, end.Offset)}, end.Err
+}
+
+// read reads until ctx ends; the client tries again by itself what fails.
+func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) {
+	for ctx.Err() == nil {
+		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
+		fetches.EachError(func(_ string, _ int32, err error) {
+			if ctx.Err() == nil {
+				log.Warn("the topic of signals cannot be read, the stream goes on; grant READ on it if that is missing", zap.Error(err))
+				_ = publisher.Pause(ctx, signalPause)
+			}
+		})
+		fetches.EachRecord(func(r *kgo.Record) {
+			if string(r.Key) == prefix {
+				t.add(publisher.QueuedSignal{SignalRecord: parseSignal(r), Next: r.Offset + 1})
+			}
+		})
+		for t.full() && publisher.Pause(ctx, time.Second) == nil {
+		}
+	}
+}
+
+// parseSignal reads a record; what is longer than any request may be is refused unread.
+func parseSignal(r *kgo.Record) *outbox.SignalRecord {
+	id := fmt.Sprintf("kafka-%d", r.Offset)
+	if len(r.Value) > snapshot.MaxPendingBytes {
+		return &outbox.SignalRecord{ID: id, Refused: fmt.Sprintf("it has %d bytes, more than %d", len(r.Value), snapshot.MaxPendingBytes)}
+	}
+	s := outbox.ParseSignal(r.Value, "", id)
+	return &s
+}
+
+func (t *signalTopic) add(s publisher.QueuedSignal) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = append(t.list, s)
+}
+
+func (t *signalTopic) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.list) >= maxQueuedSignals
+}
+
+// Take implements Signals.
+func (t *signalTopic) Take() []publisher.QueuedSignal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.list
+	t.list = nil
+	return list
+}
+
+// Close implements Signals.
+func (t *signalTopic) Close() {
+	t.cancel()
+	t.running.Wait()
+	t.client.Close()
+}
+
+// SendSignal asks the publisher of cfg for something through cfg.SignalTopic, and returns the signal's id, a new one if it had none.
+func SendSignal(ctx context.Context, cfg Config, s *outbox.SignalRecord) (id string, err error) {
+	if s.ID == "" {
+		var random [6]byte
+		rand.Read(random[:])
+		s.ID = hex.EncodeToString(random[:])
+	}
+	value, err := s.Marshal()
+	if err != nil {
+		return "", err
+	}
+	if parsed := outbox.ParseSignal(value, "", ""); parsed.Refused != "" {
+		return "", errors.New(parsed.Refused)
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...), kgo.RecordDeliveryTimeout(deliverTimeout)}, cfg.KafkaOptions...)...)
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	record := &kgo.Record{Topic: cfg.SignalTopic, Key: []byte(cfg.Prefix), Value: value}
+	err = client.ProduceSync(ctx, record).FirstErr()
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return "", fmt.Errorf("there is no topic %s: start the publisher with --signal-topic %s, it makes the topic", cfg.SignalTopic, cfg.SignalTopic)
+	}
+	if err != nil {
+		return "", fmt.Errorf("topic %s: %w", cfg.SignalTopic, err)
+	}
+	return s.ID, nil
+}

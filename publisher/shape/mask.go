@@ -1,0 +1,150 @@
+package shape
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"unicode/utf8"
+
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/filter"
+)
+
+// MaskKind is what happens to the values of a column. The lower one hides more.
+type MaskKind byte
+
+const (
+	// Asterisks replaces every value, and NULL too, by Length asterisks.
+	Asterisks MaskKind = iota
+	// Hash replaces a value by the SHA-256 of salt and text, in hexadecimal, cut to the length of a
+	// varchar(n) or char(n). Equal values stay equal; NULL stays NULL.
+	Hash
+	// Truncate keeps Length characters of text, or bytes of bytea. Columns of other types that a glob
+	// matches stay whole.
+	Truncate
+)
+
+// MaskConfig masks the columns of a table that match. A masked or hashed column is published as a string, of
+// whatever type it is.
+type MaskConfig struct {
+	Column string // glob
+	Kind   MaskKind
+	Length int
+}
+
+const maxMaskLength = 1 << 20
+
+func (m MaskConfig) validate(salt []byte) error {
+	switch {
+	case m.Column == "":
+		return errors.New("a mask names no column")
+	case m.Length < 0 || m.Length > maxMaskLength:
+		return fmt.Errorf("column %s: length %d: want 0 to %d", m.Column, m.Length, maxMaskLength)
+	case m.Kind == Hash && len(salt) == 0:
+		return fmt.Errorf("column %s is hashed without a salt, so its values could be guessed: give one with --hash-salt-file or PGTEE_HASH_SALT", m.Column)
+	}
+	return CheckPattern(m.Column)
+}
+
+// Mask hides the values of one column. It is used by one goroutine at a time.
+type Mask struct {
+	kind   MaskKind
+	fixed  string // Asterisks: the JSON of every value
+	length int    // Truncate: what is kept; Hash: what the column holds, -1 for no limit
+	raw    bool   // Truncate: of bytea
+
+	salt   []byte
+	hash   hash.Hash
+	digest []byte
+	text   []byte
+}
+
+const oidBytea = 17 // of pg_type.dat
+
+// newMask returns nil for a column that is not masked after all.
+func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
+	m := &Mask{kind: config.Kind, length: config.Length}
+	switch config.Kind {
+	case Asterisks:
+		m.text = bytes.Repeat([]byte("*"), config.Length)
+		m.fixed = `"` + string(m.text) + `"`
+	case Hash:
+		m.hash, m.salt, m.length = sha256.New(), salt, declaredLength(c)
+	case Truncate:
+		m.raw = c.Type == oidBytea
+		if m.raw || filter.IsCharacter(c) {
+			break
+		}
+		if isGlob(config.Column) {
+			return nil, nil
+		}
+		return nil, misfit("mask, hash or exclude it", "column %s is neither text nor bytea and cannot be truncated", c.Name)
+	}
+	return m, nil
+}
+
+// declaredLength is n of varchar(n) and char(n), else -1.
+func declaredLength(c pgoutput.Column) int {
+	const header = 4 // VARHDRSZ, part of the type modifier
+	if (c.Type == filter.OIDVarchar || c.Type == filter.OIDBPChar) && c.TypeMod >= header {
+		return int(c.TypeMod) - header
+	}
+	return -1
+}
+
+// Kind says what the mask does, Length how many characters it keeps or puts (Hash: -1 for all).
+func (m *Mask) Kind() MaskKind { return m.kind }
+func (m *Mask) Length() int    { return m.length }
+
+// Fixed is the JSON that stands for every value, and for NULL; "" if there is none.
+func (m *Mask) Fixed() string { return m.fixed }
+
+// Text returns what stands for a value, in place of its text. It is valid until the next call.
+func (m *Mask) Text(text []byte) []byte {
+	switch m.kind {
+	case Asterisks:
+		return m.text
+	case Hash:
+		return m.hashed(text)
+	}
+	if m.raw {
+		return truncateBytes(text, m.length)
+	}
+	return truncate(text, m.length)
+}
+
+func (m *Mask) hashed(text []byte) []byte {
+	m.hash.Reset()
+	m.hash.Write(m.salt)
+	m.hash.Write(text)
+	m.digest = m.hash.Sum(m.digest[:0])
+	m.text = hex.AppendEncode(m.text[:0], m.digest)
+	if m.length >= 0 && m.length < len(m.text) {
+		return m.text[:m.length]
+	}
+	return m.text
+}
+
+// truncate returns the first characters of text.
+func truncate(text []byte, characters int) []byte {
+	if len(text) <= characters {
+		return text
+	}
+	end := 0
+	for ; characters > 0 && end < len(text); characters-- {
+		_, width := utf8.DecodeRune(text[end:])
+		end += width
+	}
+	return text[:end]
+}
+
+// truncateBytes returns the first bytes of a bytea, as bytea_output hex prints them.
+func truncateBytes(text []byte, n int) []byte {
+	if !bytes.HasPrefix(text, []byte(`\x`)) || len(text) <= 2+2*n {
+		return text
+	}
+	return text[:2+2*n]
+}

@@ -1,0 +1,124 @@
+package snapshot
+
+import (
+	"cmp"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/filter"
+)
+
+// Judge says what becomes of the rows of a chunk, and what their table is to be called.
+func (c *Copier) Judge(chunk *HeldChunk) (Verdict, *pgoutput.Relation) {
+	return c.overlay.judge(chunk.Chunk)
+}
+
+// Merge calls use for each row of a chunk that is to be published, with its number. relation is what Judge has returned.
+func (c *Copier) Merge(chunk *HeldChunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
+	return c.overlay.merge(chunk.Chunk, relation, func(i int, row pgoutput.Tuple) error {
+		if chunk.pass.keys != nil && !c.listed(chunk, row) {
+			return nil
+		}
+		return use(i, row)
+	})
+}
+
+// Filter makes the condition of the copy at work one of the chunk's table; nil: every row. It fitted when the chunk was read.
+func (c *Copier) Filter(chunk *HeldChunk) (*filter.Filter, error) {
+	work := c.Current()
+	t, known := c.tables[chunk.Table]
+	if !known || len(work.Conditions) == 0 {
+		return nil, nil
+	}
+	return filter.Bind(chunk.Relation, work.condition(work.nameOf(&t)))
+}
+
+// Mark is Debezium's for the last row of a chunk.
+func (c *Copier) LastMark(chunk *HeldChunk) outbox.SnapshotMark {
+	work := c.Current()
+	switch {
+	case !c.closes(work, chunk):
+		return outbox.MarkTrue
+	case len(c.todo) == 0 && len(work.Working) == 1:
+		return outbox.MarkLast
+	}
+	return outbox.MarkLastOfTable
+}
+
+// Emptying are the tables whose topics are to be emptied now; nil: none.
+func (c *Copier) Emptying() []*pgoutput.Relation { return c.emptying }
+
+// Emptied says that the records that empty them are composed. Recording begins anew behind them: then every transaction that is
+// in the stream before them is visible to whatever is read, and the changes of every other come behind them.
+func (c *Copier) Emptied() {
+	c.Current().Emptied, c.dirty = true, true
+	c.abandon()
+	c.start()
+}
+
+// Dirty says whether the state differs from the recorded one.
+func (c *Copier) Dirty() bool { return c.dirty }
+
+// Recorded says that the state is in Kafka, and returns how many rows and tables have come there since the last call.
+func (c *Copier) Recorded() (rows, tables int) {
+	rows, tables = c.rowsOut, c.tablesOut
+	c.dirty, c.rowsOut, c.tablesOut = false, 0, 0
+	return rows, tables
+}
+
+// State is what the progress record has: nil, if there is nothing to say.
+func (c *Copier) State() *State { return c.state.orNil() }
+
+// Signals is how far the topic of signals is read; nil: none is.
+func (c *Copier) Signals() *SignalPlace { return c.state.Signals }
+
+// SetSignals has the progress record say so.
+func (c *Copier) SetSignals(place SignalPlace) {
+	if c.state.Signals == nil || *c.state.Signals != place {
+		c.state.Signals, c.dirty = &place, true
+	}
+}
+
+// Begun says whether rows of a table were published before.
+func (c *Copier) Begun(work *Copy, table uint32) bool {
+	w := work.of(table)
+	return w != nil && w.Last != nil
+}
+
+// closes says whether a chunk is the last of its table.
+func (c *Copier) closes(work *Copy, chunk *HeldChunk) bool {
+	w := work.of(chunk.Table)
+	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
+}
+
+// orNil is what the progress record has: nothing, if there is nothing to say.
+func (s *State) orNil() *State {
+	if len(s.Copies) == 0 && len(s.Finished) == 0 && s.Signals == nil {
+		return nil
+	}
+	return s
+}
+
+// Stats tells of the copy at work.
+func (c *Copier) Stats() Stats {
+	work := c.Current()
+	if work == nil {
+		if len(c.state.Copies) > 0 {
+			return Stats{State: "paused", ID: c.state.Copies[0].ID}
+		}
+		return Stats{}
+	}
+	s := Stats{
+		State: "copying", ID: work.ID, Waiting: cmp.Or(c.why, work.Waiting), TablesDone: work.TablesDone, TablesTotal: work.TablesTotal,
+		RowsDone: work.RowsDone, RowsEstimated: work.RowsEstimated, Chunks: work.Chunks, Since: work.Requested,
+	}
+	for _, w := range work.Working {
+		if t, known := c.tables[w.OID]; known {
+			s.Table = t.Schema + "." + t.Name
+		}
+	}
+	if c.why != "" || work.Waiting != "" && len(c.passes) == 0 {
+		s.State = "waiting"
+	}
+	return s
+}

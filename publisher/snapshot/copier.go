@@ -1,0 +1,425 @@
+// Package snapshot copies tables while the stream runs: see ../SNAPSHOT.md. It decides what is read and which of the rows that were
+// read are published; who publishes them is the publisher.
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/publisher/shape"
+)
+
+// Copier copies tables while the stream runs: it has chunks read ahead, and gives each to the publisher when the stream has
+// come to where the chunk was read. SNAPSHOT.md says why that is right. It lives from one fence to the next failure; what
+// it has to know then is in the progress record.
+type Copier struct {
+	Host
+	cfg *Config
+
+	state *State // as the next progress record will have it
+	dirty bool   // state differs from the recorded one
+
+	rowsOut, tablesOut int // rows of chunks, and tables that are done, since the last Publish
+
+	reader   TableReader // nil: nothing to copy
+	overlay  overlay
+	starting int             // task of the Begin that counts
+	latest   *outbox.Visible // a snapshot that is older than those of all passes to come; nil: Begin has not returned
+	task     int             // the last number given
+	passes   []*tablePass    // in flight: from Read until the last chunk is published
+	stash    []outbox.Reading
+	held     []HeldChunk // read and not published, in the order of their arrival
+	bytes    int         // of held
+
+	listing    int                           // the task; 0: none
+	describing int                           // the task; 0: none
+	emptying   []*pgoutput.Relation          // tables whose topics are to be emptied now; nil: not described yet
+	tables     map[uint32]outbox.ListedTable // of the copy at work; nil: not listed
+	todo       []outbox.ListedTable          // of those, not begun
+	reached    map[uint32][][]byte           // by table: up to where it is read
+	rows       int                           // that a pass may read
+	refused    map[uint32]refusal            // by table: it cannot be read now
+
+	nudged  time.Time
+	retryAt time.Time // after a failure
+	backoff time.Duration
+	budget  float64   // rows that the throttle lets through
+	filled  time.Time // when it was last raised
+	why     string    // nothing is read now
+}
+
+type HeldChunk struct {
+	*outbox.Chunk
+	pass    *tablePass
+	arrived time.Time
+}
+
+const (
+	firstPassRows = 1 << 17
+	leastPassRows = 64
+
+	nudgeAfter      = 250 * time.Millisecond
+	nudgeEvery      = time.Second
+	firstReadPause  = 100 * time.Millisecond
+	longestPause    = 30 * time.Second
+	maxFinished     = 8
+	MaxPendingBytes = 128 << 10 // of requests in the progress record
+)
+
+// Host is what a Copier needs of the publisher.
+type Host struct {
+	Shape       *shape.Shape
+	EventTables []string // globs of the application's outbox tables: nothing repeats their rows
+	Identity    func(*pgoutput.Relation, record.Place) (record.Identity, error)
+	Now         func() time.Time
+	Log         *zap.Logger
+}
+
+// New takes up what the progress record says.
+func New(cfg *Config, host Host, recorded *State) *Copier {
+	c := &Copier{Host: host, cfg: cfg, state: &State{}, rows: firstPassRows, backoff: firstReadPause}
+	if recorded != nil {
+		*c.state = *recorded
+		c.state.Copies = slices.Clone(recorded.Copies)
+		for i := range c.state.Copies {
+			working := slices.Clone(recorded.Copies[i].Working)
+			for j := range working {
+				if !working[j].Moved.sound() {
+					working[j] = TableCopy{OID: working[j].OID, Root: working[j].Root, Name: working[j].Name}
+				}
+				working[j].Moved.resume()
+			}
+			c.state.Copies[i].Working = working
+		}
+	}
+	return c
+}
+
+// start begins to record, and only then asks for a snapshot: see overlay.
+func (c *Copier) start() {
+	if c.reader == nil {
+		c.reader = c.cfg.Open()
+	}
+	c.overlay.reset()
+	c.latest, c.starting = nil, c.next()
+	c.reader.Begin(c.starting)
+}
+
+func (c *Copier) next() int { c.task++; return c.task }
+
+// Stop gives up what is in flight.
+func (c *Copier) Stop() {
+	if c.reader != nil {
+		c.reader.Close()
+		c.reader = nil
+	}
+	c.abandon()
+	c.overlay.reset()
+	c.latest, c.passes, c.stash = nil, nil, nil
+}
+
+// abandon forgets what was read and not published, and where reading stood.
+func (c *Copier) abandon() {
+	c.held, c.bytes = nil, 0
+	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
+	c.listing, c.describing, c.emptying = 0, 0, nil
+	for _, p := range c.passes {
+		p.stale, p.held = true, 0
+	}
+}
+
+// Observe records what a transaction of the stream did, before anything that follows it is published.
+func (c *Copier) Observe(tx *outbox.Transaction) error {
+	if len(c.state.Copies) == 0 {
+		return nil
+	}
+	overtakes := c.reader != nil && !c.seen(tx.XID)
+	for i := range tx.Changes {
+		change := &tx.Changes[i]
+		switch change.Op {
+		case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
+			id, err := c.Identity(change.Relation, record.PlaceOf(tx, change))
+			if err != nil {
+				return record.Unencoded(record.SourceName(change), err)
+			}
+			c.note(change, id)
+			if overtakes {
+				c.overlay.record(change, tx.XID, id)
+			}
+		}
+	}
+	if c.overlay.bytes > c.cfg.MaxOverlayBytes {
+		c.overlay.prune(c.seen)
+	}
+	if c.overlay.bytes > c.cfg.MaxOverlayBytes {
+		c.Log.Warn("the stream overtakes the snapshot with more rows than memory may take; what was read ahead is read again in smaller parts",
+			zap.Int("bytes", c.overlay.bytes))
+		c.rows = max(c.rows/2, leastPassRows)
+		c.abandon()
+		c.start()
+	}
+	return nil
+}
+
+// Turn takes what was read and gives the readers more to do. upTo is how far the stream has come.
+func (c *Copier) Turn(upTo outbox.LSN) {
+	work := c.Current()
+	if work == nil {
+		if c.reader != nil {
+			c.Stop()
+		}
+		return
+	}
+	if c.reader == nil {
+		if c.Now().Before(c.retryAt) {
+			return
+		}
+		c.start()
+	}
+	c.collect()
+	if work = c.Current(); work != nil && c.reader != nil && c.latest != nil {
+		c.finish(work)
+		work = c.Current()
+	}
+	if work == nil { // nothing records what the stream does until the next copy is asked for
+		c.Stop()
+		return
+	}
+	if c.reader == nil || c.latest == nil {
+		return
+	}
+	if c.tables == nil {
+		if c.listing == 0 {
+			c.listing = c.next()
+			c.reader.List(c.listing)
+		}
+		return
+	}
+	if work.Resync && !work.Emptied {
+		c.describe(work)
+		return
+	}
+	c.dispatch(work, upTo)
+	c.nudge(upTo)
+}
+
+// collect takes what has arrived, as long as there is room.
+func (c *Copier) collect() {
+	for c.reader != nil && c.roomy() {
+		r, ok := c.arrival()
+		if !ok {
+			return
+		}
+		c.take(&r)
+	}
+}
+
+// roomy leaves room for what is being read: chunks like the last one, two of each reader.
+func (c *Copier) roomy() bool {
+	n := len(c.held)
+	return n == 0 || c.bytes+2*c.cfg.Readers*c.held[n-1].Bytes() < c.cfg.MaxHeldBytes
+}
+
+func (c *Copier) arrival() (r outbox.Reading, ok bool) {
+	if len(c.stash) > 0 {
+		r, c.stash = c.stash[0], c.stash[1:]
+		return r, true
+	}
+	select {
+	case r = <-c.reader.Results():
+		return r, true
+	default:
+		return r, false
+	}
+}
+
+// Wake calls arrived once something has come, and returns what ends that: until then nobody else may use the copier.
+func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
+	if c.reader == nil || !c.roomy() {
+		return func() {}
+	}
+	results, ended := c.reader.Results(), make(chan struct{})
+	go func() { // waited for by done
+		defer close(ended)
+		select {
+		case r := <-results:
+			c.stash = append(c.stash, r)
+			arrived()
+		case <-ctx.Done():
+		}
+	}()
+	return func() { <-ended }
+}
+
+func (c *Copier) take(r *outbox.Reading) {
+	p := c.pass(r.Task)
+	switch {
+	case r.Err != nil:
+		c.failed(p, r)
+	case r.Waiting != "":
+		c.why = "waiting for " + r.Waiting
+		c.waiting(r.Waiting)
+		c.Log.Info("the snapshot waits for a transaction that began before it", zap.String("for", r.Waiting))
+	case r.Visible != nil && r.Task == c.starting:
+		c.latest, c.why = r.Visible, ""
+		c.waiting("")
+	case r.Task == c.listing && r.Done:
+		c.listing = 0
+		c.plan(r.Tables)
+	case r.Task == c.describing && r.Done:
+		c.describing, c.emptying = 0, r.Relations
+		c.backoff = firstReadPause
+	}
+	if p == nil {
+		return
+	}
+	if r.Chunk != nil && !p.stale {
+		c.hold(p, r.Chunk)
+	}
+	if r.Done && r.Err == nil && c.refused[p.table].why != "" {
+		delete(c.refused, p.table)
+		c.waiting(c.refusals())
+	}
+	p.read = p.read || r.Done
+	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
+}
+
+func (c *Copier) hold(p *tablePass, chunk *outbox.Chunk) {
+	p.visible = &chunk.Visible
+	c.latest = p.visible
+	c.backoff = firstReadPause
+	c.held = append(c.held, HeldChunk{chunk, p, c.Now()})
+	c.bytes += chunk.Bytes()
+	p.held++
+	switch {
+	case p.keys != nil:
+	case chunk.End:
+		delete(c.reached, p.table)
+	case chunk.Last != nil:
+		c.reached[p.table] = chunk.Last
+	}
+}
+
+// failed begins anew after a pause: nobody but the copy waits for it.
+func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
+	if p != nil && p.stale {
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrTableGone) {
+		c.gone(p.table)
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrOtherKey) {
+		c.restartTable(p.table)
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrCondition) {
+		c.end(c.Current().ID, c.tables[p.table].Schema+"."+c.tables[p.table].Name+": "+r.Err.Error())
+		return
+	}
+	if p != nil && errors.Is(r.Err, outbox.ErrTableRefused) {
+		c.setAside(p.table, r.Err)
+		return
+	}
+	c.why = r.Err.Error()
+	c.waiting(c.why)
+	c.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.Duration("in", c.backoff), zap.Error(r.Err))
+	c.Stop()
+	c.retryAt = c.Now().Add(c.backoff)
+	c.backoff = min(2*c.backoff, longestPause)
+}
+
+// nudge makes the server tell how far its log is, if a chunk waits for that.
+func (c *Copier) nudge(upTo outbox.LSN) {
+	if len(c.held) == 0 || c.held[0].At <= upTo {
+		return
+	}
+	now := c.Now()
+	if now.Sub(c.held[0].arrived) < nudgeAfter || now.Sub(c.nudged) < nudgeEvery {
+		return
+	}
+	c.nudged = now
+	c.reader.Nudge(c.next())
+}
+
+// Ready returns the next chunk that may be published now that the stream has come to upTo; nil for none.
+func (c *Copier) Ready(upTo outbox.LSN) *HeldChunk {
+	if c.Current() == nil || len(c.held) == 0 || c.held[0].At > upTo || !c.allowed() {
+		return nil
+	}
+	return &c.held[0]
+}
+
+// UntilDue is how long the loop may wait for the stream.
+func (c *Copier) UntilDue(upTo outbox.LSN, longest time.Duration) time.Duration {
+	switch {
+	case c.cfg.Open == nil:
+		return longest
+	case c.Current() == nil:
+		return min(longest, time.Second)
+	case c.reader == nil:
+		return min(longest, max(0, c.retryAt.Sub(c.Now())))
+	case c.Ready(upTo) != nil:
+		return 0
+	case len(c.held) > 0:
+		return min(longest, nudgeAfter)
+	}
+	return min(longest, time.Second)
+}
+
+// allowed is the throttle: it lets a chunk through while the budget is not overdrawn.
+func (c *Copier) allowed() bool {
+	rate := float64(c.cfg.RowsPerSecond)
+	if rate == 0 {
+		return true
+	}
+	now := c.Now()
+	c.budget = min(c.budget+now.Sub(c.filled).Seconds()*rate, rate)
+	c.filled = now
+	return c.budget >= 0
+}
+
+// Published takes a chunk off.
+func (c *Copier) Published(chunk *HeldChunk) {
+	work := c.Current()
+	c.dirty = true
+	c.budget -= float64(chunk.Len())
+	work.Chunks++
+	work.RowsDone += int64(chunk.Len())
+	c.rowsOut += chunk.Len()
+	if w := work.of(chunk.Table); w != nil {
+		c.settle(w, chunk)
+		if chunk.pass.keys == nil {
+			w.advance(chunk.Chunk)
+		}
+	}
+	c.bytes -= chunk.Bytes()
+	chunk.pass.held--
+	c.held = c.held[1:]
+	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
+	c.finish(work)
+}
+
+// advance notes that a chunk is in Kafka.
+func (w *TableCopy) advance(chunk *outbox.Chunk) {
+	if chunk.Last != nil {
+		w.Last = chunk.Last
+	}
+	w.Read = chunk.End
+}
+
+// Remember says how a copy ended, for some time.
+func (c *Copier) Remember(f FinishedCopy) {
+	f.shorten()
+	f.Finished = c.Now().UTC()
+	c.state.Finished = append(c.state.Finished, f)
+	c.state.Finished = c.state.Finished[max(0, len(c.state.Finished)-maxFinished):]
+	c.dirty = true
+}

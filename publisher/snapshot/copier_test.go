@@ -1,0 +1,131 @@
+package snapshot
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/shape"
+)
+
+// What a publisher copies by itself.
+func TestSnapshotModes(t *testing.T) {
+	open := func() TableReader { return nil }
+	for _, c := range []struct {
+		mode             Mode
+		open             func() TableReader
+		recorded, needed bool
+		copies           bool
+	}{
+		{mode: Initial, open: open, copies: true},
+		{mode: Initial, open: open, recorded: true},
+		{mode: Initial},
+		{mode: Never, open: open},
+		{mode: Only, open: open, recorded: true, copies: true},
+		{mode: WhenNeeded, open: open, copies: true},
+		{mode: WhenNeeded, open: open, recorded: true},
+		{mode: WhenNeeded, open: open, recorded: true, needed: true, copies: true},
+	} {
+		copier := testCopier(Config{Mode: c.mode, Open: c.open})
+		copier.Begin(c.recorded, c.needed)
+		if got := len(copier.state.Copies) == 1; got != c.copies || copier.dirty != c.copies {
+			t.Errorf("%+v: copies %+v", c, copier.state.Copies)
+		}
+	}
+	for _, reason := range []error{halt.ErrGap, halt.ErrProgressLost} {
+		mode := Config{Mode: WhenNeeded, Open: open}
+		if !mode.Mends(&halt.Halt{Reason: reason}) || mode.Mends(&halt.Halt{Reason: halt.ErrOtherSystem}) {
+			t.Errorf("%v: not mended, or another is", reason)
+		}
+		mode.Mode = Initial
+		if mode.Mends(&halt.Halt{Reason: reason}) {
+			t.Errorf("%v: mended in mode initial", reason)
+		}
+	}
+}
+
+// Signals start, pause, resume and stop copies; what cannot be obeyed is refused.
+func TestSignals(t *testing.T) {
+	c := testCopier(Config{Open: func() TableReader { return nil }})
+	long := make([]string, 5000)
+	for i := range long {
+		long[i] = "public.a_long_name_of_a_table"
+	}
+	for _, s := range []struct {
+		signal  outbox.SignalRecord
+		refused bool
+		state   string
+	}{
+		{outbox.SignalRecord{ID: "a", Type: outbox.ExecuteSnapshot, Tables: []string{"public.t"}}, false, "a"},
+		{outbox.SignalRecord{ID: "a", Type: outbox.ExecuteSnapshot, Tables: []string{"public.u"}}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot, Conditions: []outbox.SignalCondition{{Filter: "f()"}}}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot, Tables: long}, true, "a"},
+		{outbox.SignalRecord{ID: "b", Type: outbox.ExecuteSnapshot}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.PauseSnapshot, Snapshot: "a"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.PauseSnapshot}, false, ""},
+		{outbox.SignalRecord{ID: "x", Type: outbox.ResumeSnapshot, Snapshot: "b"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.ResumeSnapshot, Snapshot: "a"}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a", Tables: []string{"public.t"}}, false, "a"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, true, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot}, false, ""},
+	} {
+		if why := c.Obey(&s.signal); (why != "") != s.refused {
+			t.Errorf("%.200v: %q", s.signal, why)
+		}
+		state := ""
+		if work := c.Current(); work != nil {
+			state = work.ID
+		}
+		if state != s.state {
+			t.Errorf("after %.200v: %q is at work, want %q", s.signal, state, s.state)
+		}
+	}
+	if !c.ended("a") || !c.ended("b") {
+		t.Errorf("finished: %+v", c.state.Finished)
+	}
+}
+
+// The loop goes on at once with a chunk that may be published, however many rows went out before: only the throttle and the
+// stream hold it back.
+func TestReadyChunksDoNotWait(t *testing.T) {
+	for _, c := range []struct {
+		rate int
+		upTo outbox.LSN
+		want time.Duration
+	}{
+		{rate: 0, upTo: 10, want: 0},
+		{rate: 0, upTo: 9, want: nudgeAfter},
+		{rate: 1, upTo: 10, want: nudgeAfter},
+	} {
+		copier := testCopier(Config{RowsPerSecond: c.rate, Open: func() TableReader { return nil }})
+		copier.request(Copy{ID: "a"})
+		copier.reader, copier.filled = idleReader{}, time.Now()
+		pass := &tablePass{}
+		for range 2 {
+			chunk := &outbox.Chunk{At: 10}
+			for range 1000 {
+				chunk.Add(pgoutput.Tuple{0, 0})
+			}
+			copier.hold(pass, chunk)
+		}
+		copier.Published(&copier.held[0])
+		if got := copier.UntilDue(c.upTo, time.Minute); got != c.want {
+			t.Errorf("%+v: waits %s", c, got)
+		}
+	}
+}
+
+func testCopier(cfg Config) *Copier {
+	cfg.SetDefaults()
+	return New(&cfg, Host{Shape: &shape.Shape{}, Now: time.Now, Log: zap.NewNop()}, nil)
+}
+
+// idleReader reads nothing.
+type idleReader struct{ TableReader }
+
+func (idleReader) Results() <-chan outbox.Reading { return nil }

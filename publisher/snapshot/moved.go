@@ -1,0 +1,251 @@
+package snapshot
+
+import (
+	"bytes"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+)
+
+// MovedRows are rows whose keys changed while their table was copied, by statements that left TOAST alone: the stream
+// has them under their new keys without those values, and what was read may have them under neither key. So they are read
+// by their keys. They are part of the progress record, as is the position that has moved over their transactions.
+type MovedRows struct {
+	By   []string   `json:"by,omitempty"`   // columns of the identity
+	Keys [][][]byte `json:"keys,omitempty"` // values of those, as texts; ascending, no two the same
+
+	bytes int // that Keys takes in the progress record
+}
+
+// keySize is what a key takes as JSON.
+func keySize(key [][]byte) int {
+	n := 3
+	for _, value := range key {
+		n += 3 + (len(value)+2)/3*4
+	}
+	return n
+}
+
+func compareKeys(a, b [][]byte) int { return slices.CompareFunc(a, b, bytes.Compare) }
+
+func (m *MovedRows) add(by []string, key [][]byte) {
+	if i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys); !found {
+		m.By, m.Keys = by, slices.Insert(m.Keys, i, key)
+		m.bytes += keySize(key)
+	}
+}
+
+func (m *MovedRows) has(key [][]byte) bool {
+	_, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
+	return found
+}
+
+// remove says whether the key was there.
+func (m *MovedRows) remove(key [][]byte) bool {
+	i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
+	if found {
+		m.Keys = slices.Delete(m.Keys, i, i+1)
+		m.bytes -= keySize(key)
+	}
+	return found
+}
+
+// sound says whether each key has a value for each column: a progress record may be damaged.
+func (m *MovedRows) sound() bool {
+	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
+}
+
+// resume takes over what a progress record has, which stays as it is.
+func (m *MovedRows) resume() {
+	m.Keys, m.bytes = slices.Clone(m.Keys), 0
+	for _, key := range m.Keys {
+		m.bytes += keySize(key)
+	}
+}
+
+// keyOf returns copies of the values of some columns, ascending, in a row. Where the row lacks them, they are in the old one, if that is not nil.
+func keyOf(columns []int, row, old pgoutput.Tuple) (key [][]byte) {
+	before := old.Columns()
+	i := 0
+	for c := row.Columns(); c.Next() && len(key) < len(columns); i++ {
+		value := c.Value()
+		if old != nil && before.Next() && c.Kind() == pgoutput.Unchanged {
+			value = before.Value()
+		}
+		if columns[len(key)] == i {
+			key = append(key, bytes.Clone(value))
+		}
+	}
+	return key
+}
+
+// namesOf are the names of some columns, placesOf where columns of these names are: fewer, if some are not there.
+func namesOf(relation *pgoutput.Relation, columns []int) (names []string) {
+	for _, i := range columns {
+		names = append(names, relation.Columns[i].Name)
+	}
+	return names
+}
+
+func placesOf(relation *pgoutput.Relation, names []string) (columns []int) {
+	for i, c := range relation.Columns {
+		if slices.Contains(names, c.Name) {
+			columns = append(columns, i)
+		}
+	}
+	return columns
+}
+
+// note keeps account of the rows that a change moves, for every copy that is in the middle of their table.
+func (c *Copier) note(change *outbox.Change, id record.Identity) {
+	for i := range c.state.Copies {
+		working := c.state.Copies[i].Working
+		for j := range working {
+			w := &working[j]
+			if w.Root != change.Relation.OID || !c.within(w) {
+				continue
+			}
+			if !w.note(change, id) || c.movedBytes() > c.cfg.MaxMovedBytes {
+				c.restart(w)
+			}
+		}
+	}
+}
+
+// within says whether something of a table was read that counts.
+func (c *Copier) within(w *TableCopy) bool {
+	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
+}
+
+// note returns false if the rows of the table are told apart by other columns than before.
+//
+// Once the table is read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
+func (w *TableCopy) note(c *outbox.Change, id record.Identity) bool {
+	if c.Op == outbox.Truncate {
+		w.Moved = MovedRows{}
+		return true
+	}
+	if c.Old == nil || id.Whole { // the key stays, or the log has all values
+		return true
+	}
+	by := namesOf(c.Relation, id.Columns)
+	if len(w.Moved.Keys) > 0 && !slices.Equal(w.Moved.By, by) {
+		return false
+	}
+	listed := w.Moved.remove(keyOf(id.Columns, c.Old, nil))
+	if c.Op == outbox.Update && hasUnchanged(c.New) && (listed || !w.Read) {
+		w.Moved.add(by, keyOf(id.Columns, c.New, c.Old))
+	}
+	return true
+}
+
+// noteOvertaken lists the rows that have moved in the stream already, while the passes to come may see them elsewhere. It is
+// called before the first pass of a table, and returns false if there are too many.
+func (c *Copier) noteOvertaken(w *TableCopy) bool {
+	w.Moved = MovedRows{}
+	t := c.overlay.tables[w.Root]
+	if t == nil {
+		return true
+	}
+	by := namesOf(t.relation, t.Columns)
+	for _, row := range t.rows {
+		if row.mover == 0 || c.latest.Sees(row.mover) {
+			continue
+		}
+		w.Moved.add(by, row.at)
+		if c.movedBytes() > c.cfg.MaxMovedBytes {
+			w.Moved = MovedRows{}
+			return false
+		}
+	}
+	return true
+}
+
+// movedBytes is what the lists take in the progress record.
+func (c *Copier) movedBytes() (n int) {
+	for i := range c.state.Copies {
+		for j := range c.state.Copies[i].Working {
+			n += c.state.Copies[i].Working[j].Moved.bytes
+		}
+	}
+	return n
+}
+
+// restart has a table copied again from its start, by passes that see all that the stream has told by now.
+func (c *Copier) restart(w *TableCopy) {
+	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
+		zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
+	*w = TableCopy{OID: w.OID, Root: w.Root, Name: w.Name}
+	c.dirty = true
+	if c.reader != nil {
+		c.abandon()
+		c.start()
+	}
+}
+
+// restartTable is restart for the copy at work.
+func (c *Copier) restartTable(table uint32) {
+	if w := c.Current().of(table); w != nil {
+		c.restart(w)
+	}
+}
+
+// maxKeys bounds the rows that are read by their keys in one pass.
+const maxKeys = 256
+
+// wanted returns the rows to be read by their keys now, if any: at the end of the table, or when the list is long. Of what is
+// not read yet they read nothing: it is to come.
+func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
+	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
+	upTo := c.reached[w.OID]
+	if asked || len(w.Moved.Keys) == 0 || !w.Read && (upTo == nil || c.movedBytes() < c.cfg.LongMovedBytes) {
+		return span, false
+	}
+	return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)]), UpTo: upTo}, true
+}
+
+// settle takes off the list what a chunk has brought, and at the end of a pass by keys what is not there any more, or is to
+// come. A row that the chunk sees under another key is neither.
+func (c *Copier) settle(w *TableCopy, chunk *HeldChunk) {
+	if len(w.Moved.Keys) == 0 {
+		return
+	}
+	strike := func(key [][]byte) {
+		if !c.overlay.elsewhere(chunk.Chunk, key) {
+			w.Moved.remove(key)
+		}
+	}
+	columns := placesOf(chunk.Relation, w.Moved.By)
+	for i := range chunk.Len() {
+		strike(keyOf(columns, chunk.Row(i), nil))
+	}
+	if chunk.End {
+		for _, key := range chunk.pass.keys {
+			strike(key)
+		}
+	}
+}
+
+// listed says whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
+func (c *Copier) listed(chunk *HeldChunk, row pgoutput.Tuple) bool {
+	w := c.Current().of(chunk.Table)
+	return w != nil && w.Moved.has(keyOf(placesOf(chunk.Relation, w.Moved.By), row, nil))
+}
+
+// elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.
+func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
+	t := o.tables[chunk.Relation.OID]
+	if t == nil {
+		return false
+	}
+	o.key = o.key[:0]
+	for _, value := range key {
+		o.key = appendIdentity(o.key, pgoutput.Text, value)
+	}
+	row := t.rows[shortened(o.key)]
+	return row.elsewhere(&chunk.Visible)
+}

@@ -1,0 +1,280 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"reflect"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/pgoutput"
+	"github.com/pgtee/pgtee/publisher/record"
+)
+
+// overlay remembers which rows the stream has touched, so that a chunk that was read before that does not bring them back.
+// It holds at least what every transaction did that some chunk in flight, or one still to come, does not see.
+type overlay struct {
+	tables map[uint32]*overtakenTable // by OID of the Relation
+	bytes  int                        // about what it takes
+	key    []byte                     // scratch
+}
+
+// overtakenTable is what the stream did to a table.
+type overtakenTable struct {
+	relation        *pgoutput.Relation
+	record.Identity            // no column: the stream has INSERT and TRUNCATE only, or nothing tells its rows apart
+	since           outbox.XID // first transaction that knew the table by relation
+	emptied         bool
+	emptier         outbox.XID // the last transaction with TRUNCATE, if emptied
+	rows            map[string]overtaken
+}
+
+// overtaken is what the stream did to the row that has, or had, a key.
+type overtaken struct {
+	xid outbox.XID // of the last transaction that touched it
+
+	// lacking is the row after that, if no record of the stream since the recording began has all of its values: those
+	// that are Unchanged are TOAST that nobody touched. nil: nothing is lacking, or the row is gone.
+	lacking pgoutput.Tuple
+	mover   outbox.XID // of a lacking row: the last transaction that changed its key, 0 if none did
+	at      [][]byte   // the values of its key after that
+}
+
+const overtakenBytes = 128 // about what an entry takes beside key and row
+
+func (o *overlay) reset() { *o = overlay{tables: map[uint32]*overtakenTable{}} }
+
+// record notes a change of the transaction xid, in a table with that identity.
+func (o *overlay) record(c *outbox.Change, xid outbox.XID, id record.Identity) {
+	t := o.table(c.Relation, xid, id)
+	switch c.Op {
+	case outbox.Truncate:
+		o.forget(t)
+		t.emptied, t.emptier = true, xid
+	case outbox.Insert:
+		o.touch(t, xid, c.New, nil)
+	case outbox.Update:
+		o.touch(t, xid, c.New, c.Old)
+	case outbox.Delete:
+		o.touch(t, xid, nil, c.Old)
+	}
+}
+
+// table returns what is known of a table. Another version of it starts anew: chunks that do not know that version are read again.
+func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id record.Identity) *overtakenTable {
+	t := o.tables[relation.OID]
+	if t != nil && t.relation == relation {
+		return t
+	}
+	if t != nil && reflect.DeepEqual(t.relation, relation) && reflect.DeepEqual(t.Identity, id) {
+		t.relation = relation
+		return t
+	}
+	fresh := &overtakenTable{relation: relation, Identity: id, since: xid, rows: map[string]overtaken{}}
+	if t != nil {
+		o.forget(t)
+		fresh.emptied, fresh.emptier = t.emptied, t.emptier
+	}
+	o.tables[relation.OID] = fresh
+	return fresh
+}
+
+// forget drops the rows of a table.
+func (o *overlay) forget(t *overtakenTable) {
+	for key, row := range t.rows {
+		o.bytes -= row.size(key)
+	}
+	clear(t.rows)
+}
+
+// touch notes that a row became new; nil: it is gone. old is what the log has of it before, if anything.
+func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple) {
+	if len(t.Columns) == 0 {
+		return
+	}
+	if t.Whole {
+		new = filled(new, old)
+	}
+	before, after, known := "", "", true
+	if old != nil {
+		before, known = o.identityOf(t, old, !t.Whole)
+	}
+	if new != nil && known {
+		after, known = o.identityOf(t, filledKey(t, new, old), false)
+	}
+	if !known { // nobody can say which row it is: chunks that do not see it are read again
+		o.forget(t)
+		t.since = xid
+		return
+	}
+	if old == nil {
+		before = after
+	}
+	prior, recorded := t.rows[before]
+	if before != after || new == nil {
+		o.put(t, before, overtaken{xid: xid})
+	}
+	if new == nil {
+		return
+	}
+	row := overtaken{xid: xid}
+	switch {
+	case !hasUnchanged(new) || recorded && prior.lacking == nil:
+	case recorded:
+		row.lacking, row.mover, row.at = filled(new, prior.lacking), prior.mover, prior.at
+	default:
+		row.lacking = new
+	}
+	if row.lacking != nil && !hasUnchanged(row.lacking) {
+		row = overtaken{xid: xid}
+	}
+	if row.lacking != nil {
+		row.lacking = bytes.Clone(row.lacking)
+		if before != after {
+			row.mover, row.at = xid, keyOf(t.Columns, new, old)
+		}
+	}
+	o.put(t, after, row)
+}
+
+func (o *overlay) put(t *overtakenTable, key string, row overtaken) {
+	if was, found := t.rows[key]; found {
+		o.bytes -= was.size(key)
+	}
+	t.rows[key] = row
+	o.bytes += row.size(key)
+}
+
+func (row overtaken) size(key string) int {
+	n := overtakenBytes + len(key) + len(row.lacking)
+	for _, value := range row.at {
+		n += 24 + len(value)
+	}
+	return n
+}
+
+// prune forgets what every chunk sees.
+func (o *overlay) prune(seen func(outbox.XID) bool) {
+	for oid, t := range o.tables {
+		for key, row := range t.rows {
+			if seen(row.xid) {
+				o.bytes -= row.size(key)
+				delete(t.rows, key)
+			}
+		}
+		t.emptied = t.emptied && !seen(t.emptier)
+		if len(t.rows) == 0 && !t.emptied && seen(t.since) {
+			delete(o.tables, oid)
+		}
+	}
+}
+
+// longestKey is the longest key that is kept as it is; of longer ones only a hash.
+const longestKey = 64
+
+// identityOf makes a map key of a tuple; false if the tuple does not have it: if it is an old one that is not whole (partial), NULL is a value that the log does not have. The values are texts as PostgreSQL prints them,
+// so two that differ may be equal to PostgreSQL, but a change from one to the other is in the log with both.
+func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple, partial bool) (string, bool) {
+	o.key = o.key[:0]
+	next, column := 0, 0
+	for c := tuple.Columns(); next < len(t.Columns) && c.Next(); column++ {
+		if column != t.Columns[next] {
+			continue
+		}
+		if c.Kind() == pgoutput.Unchanged || partial && c.Kind() == pgoutput.Null {
+			return "", false
+		}
+		o.key = appendIdentity(o.key, c.Kind(), c.Value())
+		next++
+	}
+	if next < len(t.Columns) {
+		return "", false
+	}
+	return shortened(o.key), true
+}
+
+func appendIdentity(dst []byte, kind byte, value []byte) []byte {
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// shortened is a key, or a hash of a long one.
+func shortened(key []byte) string {
+	if len(key) > longestKey {
+		sum := sha256.Sum256(key)
+		return string(sum[:])
+	}
+	return string(key)
+}
+
+// hasUnchanged says whether a tuple lacks values.
+func hasUnchanged(t pgoutput.Tuple) bool {
+	for c := t.Columns(); c.Next(); {
+		if c.Kind() == pgoutput.Unchanged {
+			return true
+		}
+	}
+	return false
+}
+
+// filled is a tuple with what it says is unchanged taken from another of the same relation, where that has it.
+func filled(tuple, from pgoutput.Tuple) pgoutput.Tuple {
+	if from == nil || tuple.Len() != from.Len() || !hasUnchanged(tuple) {
+		return tuple
+	}
+	dst := append(make(pgoutput.Tuple, 0, len(tuple)+len(from)), tuple[:2]...)
+	other := from.Columns()
+	for c := tuple.Columns(); c.Next() && other.Next(); {
+		if c.Kind() == pgoutput.Unchanged {
+			dst = appendColumn(dst, other.Kind(), other.Value())
+		} else {
+			dst = appendColumn(dst, c.Kind(), c.Value())
+		}
+	}
+	return dst
+}
+
+// filledKey is a tuple whose identity is complete if the old one has what it lacks.
+func filledKey(t *overtakenTable, tuple, old pgoutput.Tuple) pgoutput.Tuple {
+	if old == nil || !hasUnchanged(tuple) {
+		return tuple
+	}
+	return filled(tuple, old)
+}
+
+func appendColumn(dst pgoutput.Tuple, kind byte, value []byte) pgoutput.Tuple {
+	dst = append(dst, kind)
+	if value != nil { // else Null or Unchanged
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
+		dst = append(dst, value...)
+	}
+	return dst
+}
+
+// Verdict is what becomes of a chunk.
+type Verdict byte
+
+const (
+	Publish   Verdict = iota
+	Empty             // the table was emptied after it was read
+	ReadAgain         // the table is another one now
+)
+
+// judge says what becomes of a chunk. relation is what its rows are to be called.
+func (o *overlay) judge(chunk *outbox.Chunk) (v Verdict, relation *pgoutput.Relation) {
+	t := o.tables[chunk.Relation.OID]
+	switch {
+	case t == nil:
+		return Publish, chunk.Relation
+	case t.emptied && !chunk.Visible.Sees(t.emptier):
+		return Empty, chunk.Relation
+	case reflect.DeepEqual(t.relation, chunk.Relation):
+		relation = t.relation
+	case !chunk.Visible.Sees(t.since):
+		return ReadAgain, nil
+	default:
+		relation = chunk.Relation // newer than what the stream has told
+	}
+	return Publish, relation
+}

@@ -1,0 +1,131 @@
+package snapshot
+
+import (
+	"slices"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// tablePass is a pass in flight.
+type tablePass struct {
+	task    int
+	table   uint32
+	visible *outbox.Visible // what it sees, or something older
+	read    bool            // its last chunk is here
+	held    int             // chunks of it that wait
+	stale   bool            // what it brings is not wanted any more
+	keys    [][][]byte      // of the rows that it reads; nil: it reads a range
+}
+
+// seen says whether all chunks in flight, and all to come, see a transaction.
+func (c *Copier) seen(xid outbox.XID) bool {
+	if c.latest == nil || !c.latest.Sees(xid) {
+		return false
+	}
+	for _, p := range c.passes {
+		if !p.stale && !p.visible.Sees(xid) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *tablePass) over() bool { return p.read && (p.held == 0 || p.stale) }
+
+func (c *Copier) pass(task int) *tablePass {
+	for _, p := range c.passes {
+		if p.task == task {
+			return p
+		}
+	}
+	return nil
+}
+
+// dispatch keeps the readers busy, unless the stream is too far behind what they have read.
+func (c *Copier) dispatch(work *Copy, upTo outbox.LSN) {
+	c.why = ""
+	if n := len(c.held); n > 0 && c.cfg.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.MaxLagBytes {
+		c.why = "waiting for the stream to catch up"
+		return
+	}
+	for c.roomy() && c.reading() < c.cfg.Readers {
+		span, ok := c.choose(work)
+		if !ok {
+			return
+		}
+		t := c.tables[span.Table]
+		p := &tablePass{task: c.next(), table: t.OID, visible: c.latest, keys: span.Keys}
+		c.passes = append(c.passes, p)
+		span.Task, span.Root, span.Rows = p.task, t.Root, c.rows
+		if condition := work.condition(work.nameOf(&t)); condition != nil {
+			span.Condition = condition.SQL
+		}
+		c.reader.Read(span)
+	}
+}
+
+// reading counts the passes that use a connection.
+func (c *Copier) reading() int {
+	n := 0
+	for _, p := range c.passes {
+		if !p.read {
+			n++
+		}
+	}
+	return n
+}
+
+// choose returns what to read next: of a table that is begun, else of the next.
+func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
+	for i := range work.Working {
+		w := &work.Working[i]
+		if slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.read && !p.stale }) || c.Now().Before(c.refused[w.OID].retryAt) {
+			continue
+		}
+		if span, ok = c.wanted(w); ok {
+			return span, true
+		}
+		if after, open := c.reached[w.OID]; open {
+			return c.rangeOf(w, after)
+		}
+	}
+	if len(c.todo) == 0 || len(c.refused) >= maxRefused {
+		return span, false
+	}
+	t := c.todo[0]
+	c.todo = c.todo[1:]
+	work.Working = append(work.Working, TableCopy{OID: t.OID, Root: t.Root, Name: t.Schema + "." + t.Name})
+	work.After = t.OID
+	c.reached[t.OID] = nil
+	return c.rangeOf(&work.Working[len(work.Working)-1], nil)
+}
+
+// rangeOf returns the rows of a table after a key. If that is none, and too many rows have moved, it waits until all see where they are.
+func (c *Copier) rangeOf(w *TableCopy, after [][]byte) (span outbox.Span, ok bool) {
+	if after == nil && !c.noteOvertaken(w) {
+		c.abandon()
+		c.start()
+		return span, false
+	}
+	return outbox.Span{Table: w.OID, After: after}, true
+}
+
+// Again has the rest of a table read again.
+func (c *Copier) Again(table uint32) {
+	for _, p := range c.passes {
+		if p.table == table {
+			p.stale = true
+		}
+	}
+	c.held = slices.DeleteFunc(c.held, func(h HeldChunk) bool {
+		if h.Table == table {
+			c.bytes -= h.Bytes()
+			h.pass.held--
+		}
+		return h.Table == table
+	})
+	c.passes = slices.DeleteFunc(c.passes, (*tablePass).over)
+	if w := c.Current().of(table); w != nil && !w.Read {
+		c.reached[table] = w.Last
+	}
+}

@@ -1,0 +1,217 @@
+package snapshot
+
+import (
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/filter"
+	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/shape"
+)
+
+// Begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
+// needed says that some are lost.
+func (c *Copier) Begin(recorded, needed bool) {
+	s := c.cfg
+	switch {
+	case s.Open == nil || s.Mode == Never:
+	case needed:
+		c.request(Copy{ID: "needed-" + c.Now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
+	case s.Mode == Only:
+		c.only()
+	case s.Mode != Only && !recorded:
+		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
+	}
+}
+
+// only asks for the copy of SnapshotOnly, or makes one that was interrupted its own.
+func (c *Copier) only() {
+	if c.Knows(c.cfg.run) {
+		return
+	}
+	for _, r := range c.state.Copies {
+		if strings.HasPrefix(r.ID, onlyPrefix) && slices.Equal(r.Tables, c.cfg.Tables) {
+			c.cfg.run = r.ID
+			return
+		}
+	}
+	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
+}
+
+// Knows says whether a copy is under way or was.
+func (c *Copier) Knows(id string) bool {
+	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
+}
+
+func (c *Copier) ended(id string) bool {
+	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
+}
+
+// Taken is how the copy of SnapshotOnly has ended; nil if it has not, or if another mode is chosen.
+func (c *Copier) Taken() error {
+	if c.cfg.Mode != Only || !c.ended(c.cfg.run) {
+		return nil
+	}
+	for _, f := range c.state.Finished {
+		if f.ID == c.cfg.run && f.Stopped {
+			return halt.New(halt.ErrSnapshotStopped, f.Why, "start again with other --snapshot-tables, or have it go on with --snapshot never")
+		}
+	}
+	return ErrTaken
+}
+
+// request adds a copy.
+func (c *Copier) request(request Copy) {
+	request.Requested = c.Now().UTC()
+	c.state.Copies = append(c.state.Copies, request)
+	c.dirty = true
+}
+
+// Current is the copy at work, nil for none.
+func (c *Copier) Current() *Copy {
+	if c.cfg.Open == nil {
+		return nil
+	}
+	for i := range c.state.Copies {
+		if !c.state.Copies[i].Paused {
+			return &c.state.Copies[i]
+		}
+	}
+	return nil
+}
+
+// plan takes the list of tables for the copy at work.
+func (c *Copier) plan(listed []outbox.ListedTable) {
+	work := c.Current()
+	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
+	first, estimate := work.Until == 0, int64(0)
+	for _, t := range listed {
+		if !c.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
+			continue
+		}
+		if work.Resync && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are not repeated
+			continue
+		}
+		c.tables[t.OID] = t
+		estimate += max(t.Rows, 0)
+		if t.OID > work.After {
+			c.todo = append(c.todo, t)
+		}
+	}
+	for _, w := range work.Working {
+		if !w.Read {
+			c.reached[w.OID] = w.Last
+		}
+	}
+	if first {
+		if work.Unmatched = c.unmatched(work, listed); len(work.Unmatched) > 0 {
+			if len(c.todo) == 0 {
+				c.end(work.ID, noTable(work.Unmatched))
+				return
+			}
+			c.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+		}
+		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
+		if len(c.todo) > 0 {
+			work.Until = c.todo[len(c.todo)-1].OID
+		}
+		c.dirty = true
+		c.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
+	}
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or not published any more
+		_, there := c.tables[w.OID]
+		c.dirty = c.dirty || !there
+		return !there
+	})
+	c.finish(work)
+}
+
+// unmatched lists the tables that a copy was asked of and that are not published.
+func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
+	for _, glob := range work.Tables {
+		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
+			return c.Shape.Includes(t.Schema, t.Name) && shape.Matches(glob, t.Schema+"."+t.Name)
+		}) {
+			globs = append(globs, glob)
+		}
+	}
+	return globs
+}
+
+// noTable says that there is nothing to copy.
+func noTable(globs []string) string {
+	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
+}
+
+// wants says whether a copy is of a table. One that is begun may have got another name.
+func (r *Copy) wants(t *outbox.ListedTable) bool {
+	tables := r.Tables
+	if r.of(t.OID) != nil {
+		tables = nil
+	}
+	return shape.Included(r.nameOf(t), tables, r.Except)
+}
+
+// nameOf is the name by which a copy knows a table: that which it had when it was begun.
+func (r *Copy) nameOf(t *outbox.ListedTable) string {
+	if w := r.of(t.OID); w != nil && w.Name != "" {
+		return w.Name
+	}
+	return t.Schema + "." + t.Name
+}
+
+// condition returns what the rows of a table have to satisfy.
+func (r *Copy) condition(table string) (c filter.Condition) {
+	for _, condition := range r.Conditions {
+		if condition.Table == "" || shape.Matches(condition.Table, table) {
+			c = append(c, condition.Filter)
+		}
+	}
+	return c
+}
+
+// gone leaves out a table that was dropped.
+func (c *Copier) gone(table uint32) {
+	work := c.Current()
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
+	delete(c.reached, table)
+	delete(c.refused, table)
+	c.waiting(c.refusals())
+	c.dirty = true
+	c.finish(work)
+}
+
+// finish takes off the tables of the copy at work that are done, and ends it if nothing is left of it.
+func (c *Copier) finish(work *Copy) {
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool {
+		if !w.Read || len(w.Moved.Keys) > 0 {
+			return false
+		}
+		work.TablesDone++
+		c.tablesOut++
+		c.dirty = true
+		return true
+	})
+	if c.tables == nil || len(c.todo) > 0 || len(work.Working) > 0 {
+		return
+	}
+	c.end(work.ID, "")
+}
+
+// end takes a copy off the list; why says what stopped it, "" that it is done.
+func (c *Copier) end(id, why string) {
+	i := slices.IndexFunc(c.state.Copies, func(r Copy) bool { return r.ID == id })
+	if i < 0 {
+		return
+	}
+	if work := c.Current(); work != nil && work.ID == id {
+		c.abandon()
+	}
+	ended := c.state.Copies[i]
+	c.state.Copies = slices.Delete(c.state.Copies, i, i+1)
+	c.Remember(FinishedCopy{ID: id, Stopped: why != "", Why: why, Tables: ended.TablesDone, Rows: ended.RowsDone, Unmatched: ended.Unmatched})
+	c.Log.Info("snapshot ended", zap.String("id", id), zap.Int("tables", ended.TablesDone), zap.Int64("rows", ended.RowsDone), zap.String("why", why))
+}

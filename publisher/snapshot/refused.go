@@ -1,0 +1,59 @@
+package snapshot
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// refusal is why a table cannot be read, and when that is tried again.
+type refusal struct {
+	why     string
+	retryAt time.Time
+}
+
+const (
+	refusedPause    = 5 * time.Second
+	maxToldRefusals = 4
+	maxRefused      = 64 // tables that wait; no further ones are begun
+)
+
+// setAside leaves a table for later: the others go on.
+func (c *Copier) setAside(table uint32, err error) {
+	name := c.tables[table].Schema + "." + c.tables[table].Name
+	r := refusal{name + ": " + err.Error(), c.Now().Add(refusedPause)}
+	if c.refused[table].why != r.why {
+		c.Log.Warn("the snapshot cannot read a table; the stream and the other tables go on, and it is tried again", zap.String("table", name), zap.Error(err))
+	}
+	if c.refused == nil {
+		c.refused = map[uint32]refusal{}
+	}
+	if work := c.Current(); work != nil { // the others come first
+		if i := slices.IndexFunc(work.Working, func(w TableCopy) bool { return w.OID == table }); i >= 0 {
+			w := work.Working[i]
+			work.Working = append(slices.Delete(work.Working, i, i+1), w)
+		}
+	}
+	c.refused[table] = r
+	c.waiting(c.refusals())
+}
+
+// refusals says why tables cannot be read.
+func (c *Copier) refusals() string {
+	var all []string
+	for _, r := range c.refused {
+		all = append(all, r.why)
+	}
+	slices.Sort(all)
+	return strings.Join(all[:min(len(all), maxToldRefusals)], "; ")
+}
+
+// waiting has the progress record say what the copy at work waits for.
+func (c *Copier) waiting(why string) {
+	if work := c.Current(); work != nil && work.Waiting != why {
+		work.Waiting = why
+		c.dirty = true
+	}
+}

@@ -1,0 +1,41 @@
+package snapshot
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// joinResync adds tables to a resync that waits for its turn: so a storm of them takes no more room in the progress record than
+// their names.
+func (c *Copier) joinResync(tables []string) bool {
+	for i := range c.state.Copies {
+		copy := &c.state.Copies[i]
+		if copy.Resync && !copy.Emptied && len(copy.Conditions) == 0 && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
+			names := append(slices.Clone(copy.Tables), tables...)
+			slices.Sort(names)
+			copy.Tables, copy.Until = slices.Compact(names), 0
+			c.dirty = true
+			if c.Current() == copy {
+				c.abandon()
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// describe asks for the tables of a resync, whose topics are to be emptied.
+func (c *Copier) describe(work *Copy) {
+	if c.describing != 0 || c.emptying != nil {
+		return
+	}
+	var roots []uint32
+	for _, t := range c.todo {
+		roots = append(roots, t.Root)
+	}
+	slices.Sort(roots)
+	c.describing = c.next()
+	c.reader.Describe(c.describing, slices.Compact(roots))
+}
