@@ -45,6 +45,9 @@ func newVerifier(keys []MasterKey) *verifier {
 	return &verifier{keys, map[signerID]*Signer{}}
 }
 
+// hasKeys reports whether there is a key to check with.
+func (v *verifier) hasKeys() bool { return len(v.keys) > 0 }
+
 // check reports whether a proxy with one of the keys has made the note.
 func (v *verifier) check(n *Note) bool {
 	signer := v.signer(signerID{n.KeyID, n.ProxyID})

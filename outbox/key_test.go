@@ -2,18 +2,15 @@ package outbox
 
 import "testing"
 
-// testSigner signs as the proxy of testPayload does.
-var testSigner = MasterKey(testKey).Signer(testPayload(0).ProxyID)
-
 func TestEachProxySignsWithAKeyOfItsOwn(t *testing.T) {
-	note := Note{Payload: *testPayload(FlagQuery)}
-	note.KeyID = MasterKey(testKey).ID()
+	note := Note{Payload: *samplePayload(FlagQuery)}
+	note.KeyID = MasterKey(sampleKey).ID()
 	sign := func(proxy uint32) Note {
 		signed := note
-		signed.MAC = MasterKey(testKey).Signer(proxy).mac(note.appendSigned(nil), nil, note.SQL)
+		signed.MAC = MasterKey(sampleKey).Signer(proxy).mac(note.appendSigned(nil), nil, note.SQL)
 		return signed
 	}
-	v := newVerifier([]MasterKey{testKey})
+	v := newVerifier([]MasterKey{sampleKey})
 	own, others := sign(note.ProxyID), sign(note.ProxyID+1)
 	if !v.check(&own) || v.check(&others) {
 		t.Errorf("own key: %t, another proxy's: %t", v.check(&own), v.check(&others))

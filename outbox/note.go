@@ -285,3 +285,19 @@ func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
 	}
 	return p, sql, nil
 }
+
+// known compares what the proxy knew of its session with what the server says. A note of an older proxy names neither, but its
+// HMAC covers both.
+func (n *Note) known() Trust {
+	switch {
+	case n.version != 0:
+		return Verified
+	case n.PID != n.Process && n.Flags&FlagPooled == 0: // in the hands of another session
+		return Forged
+	case n.PID != n.Process:
+		return Pooled
+	case UserTag(n.User) != n.UserTag && n.Flags&FlagAnyUser == 0: // ALTER ROLE … RENAME, set_config()
+		return UserChanged
+	}
+	return Verified
+}

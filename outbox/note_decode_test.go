@@ -58,6 +58,9 @@ func testPayload(flags Flags) *Payload {
 
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 
+// testSigner signs as the proxy of testPayload does.
+var testSigner = MasterKey(testKey).Signer(testPayload(0).ProxyID)
+
 // All forms of a note say the same.
 func TestNoteForms(t *testing.T) {
 	const sql = "update orders set état = '\\x00'"

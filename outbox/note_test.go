@@ -9,13 +9,13 @@ import (
 )
 
 func TestPayloadRoundTrip(t *testing.T) {
-	v6 := testPayload(FlagSQL)
+	v6 := samplePayload(FlagSQL)
 	v6.Client = netip.MustParseAddrPort("[2001:db8::1]:65535")
-	unix := testPayload(FlagRow | FlagQuery)
+	unix := samplePayload(FlagRow | FlagQuery)
 	unix.Client = netip.AddrPort{}
-	for name, payload := range map[string]*Payload{"IPv4": testPayload(FlagSQL | FlagAfter), "IPv6": v6, "Unix socket": unix} {
+	for name, payload := range map[string]*Payload{"IPv4": samplePayload(FlagSQL | FlagAfter), "IPv6": v6, "Unix socket": unix} {
 		t.Run(name, func(t *testing.T) {
-			text := NewSigner(9, testKey).Append([]byte("x"), payload, []byte("select 1"))
+			text := NewSigner(9, sampleKey).Append([]byte("x"), payload, []byte("select 1"))
 			raw, err := base64.StdEncoding.DecodeString(string(text[1:]))
 			if err != nil || text[0] != 'x' {
 				t.Fatalf("%q: %v", text, err)
@@ -38,19 +38,19 @@ func TestPayloadLayout(t *testing.T) {
 		1: "AQYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze9N/DI/RURKZ/vRDCq64KQJc2VsZWN0IDE=",
 		2: "AgYEAAAABwAAABcAAAABYvP5WgAAAAUAAAADAAAACQAGCiQYHkABAAAAAAAAAAAAAP//wAACB8PLAAAAAACrze8AyY0x4+Mp7gYXyHeTq/geuXNlbGVjdCAx",
 	} {
-		old := *testPayload(FlagQuery | FlagSQL)
+		old := *samplePayload(FlagQuery | FlagSQL)
 		old.version = version
 		raw, _ := base64.StdEncoding.DecodeString(older)
 		read, sql, err := parsePayload(raw)
 		note := &Note{Payload: read, User: []byte("bob"), PID: 4711, SQL: sql}
-		if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || !NewSigner(4, testKey).Check(note) {
+		if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || !NewSigner(4, sampleKey).Check(note) {
 			t.Errorf("of version %d: %+v, %v", version, read, err)
 		}
-		if note.PID++; NewSigner(4, testKey).Check(note) {
+		if note.PID++; NewSigner(4, sampleKey).Check(note) {
 			t.Errorf("of version %d: another process is not noticed", version)
 		}
 	}
-	got := signed(NewSigner(4, testKey), testPayload(FlagQuery|FlagSQL), "bob", 4711, "select 1")
+	got := signedText(NewSigner(4, sampleKey), samplePayload(FlagQuery|FlagSQL), "bob", 4711, "select 1")
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -58,13 +58,13 @@ func TestPayloadLayout(t *testing.T) {
 
 // Whatever is changed in a note, byte by byte, is noticed.
 func TestSignerNoticesEveryByte(t *testing.T) {
-	raw, err := base64.StdEncoding.DecodeString(signed(NewSigner(4, testKey), testPayload(FlagSQL), "bob", 4711, "select 1"))
+	raw, err := base64.StdEncoding.DecodeString(signedText(NewSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 4711, "select 1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	check := func(raw []byte) bool {
 		payload, sql, err := parsePayload(raw)
-		return err == nil && NewSigner(4, testKey).Check(&Note{Payload: payload, SQL: sql})
+		return err == nil && NewSigner(4, sampleKey).Check(&Note{Payload: payload, SQL: sql})
 	}
 	if !check(raw) {
 		t.Fatal("unchanged, and refused")
@@ -91,7 +91,7 @@ func TestSessionID(t *testing.T) {
 }
 
 func FuzzParsePayload(f *testing.F) {
-	raw, err := base64.StdEncoding.DecodeString(signed(NewSigner(4, testKey), testPayload(FlagSQL), "bob", 1, "select 1"))
+	raw, err := base64.StdEncoding.DecodeString(signedText(NewSigner(4, sampleKey), samplePayload(FlagSQL), "bob", 1, "select 1"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func FuzzParsePayload(f *testing.F) {
 }
 
 func BenchmarkSignerAppend(b *testing.B) {
-	signer, payload := NewSigner(4, testKey), testPayload(FlagQuery)
+	signer, payload := NewSigner(4, sampleKey), samplePayload(FlagQuery)
 	sql := []byte("UPDATE pgbench_accounts SET abalance = abalance + 100 WHERE aid = 4711")
 	var dst []byte
 	b.ReportAllocs()
@@ -121,3 +121,18 @@ func BenchmarkSignerAppend(b *testing.B) {
 		dst = signer.Append(dst[:0], payload, sql)
 	}
 }
+
+// signedText makes the payload of a note as a proxy does whose session has this user and server process.
+func signedText(s *Signer, p *Payload, user string, pid int32, sql string) string {
+	p.Process, p.UserTag = pid, UserTag([]byte(user))
+	return string(s.Append(nil, p, []byte(sql)))
+}
+
+func samplePayload(flags Flags) *Payload {
+	return &Payload{
+		Flags: flags, Offset: 7, Length: 23, ProxyID: 1, Session: NewSessionID(time.UnixMilli(1_700_000_000_000), 5), Counter: 3, Statement: 9,
+		Time: time.UnixMicro(1_700_000_000_000_001).UTC(), Client: netip.MustParseAddrPort("192.0.2.7:50123"), Fingerprint: 0xABCDEF,
+	}
+}
+
+var sampleKey = []byte("0123456789abcdef0123456789abcdef")

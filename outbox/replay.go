@@ -10,10 +10,12 @@ type counting struct {
 	session SessionID
 }
 
+func (n *Note) origin() counting { return counting{n.ProxyID, n.Session} }
+
 // newest is the latest counter of a session, and the transaction that brought it.
 type newest struct {
 	counter uint32
-	xid     XID
+	xid     uint32
 }
 
 // replays remembers the sessions of late. It forgets those that have written least recently: after maxCounted
@@ -27,8 +29,8 @@ const maxCounted = 32 << 10
 
 // seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do
 // their ids: a lower counter is genuine only in an older transaction, which was prepared and committed late.
-func (r *replays) seen(n *Note, xid XID) bool {
-	key := counting{n.ProxyID, n.Session}
+func (r *replays) seen(n *Note, xid uint32) bool {
+	key := n.origin()
 	last, known := r.young[key]
 	if !known {
 		last, known = r.old[key]
@@ -44,4 +46,4 @@ func (r *replays) seen(n *Note, xid XID) bool {
 }
 
 // precedes compares transaction ids, which wrap around ("Routine Vacuuming", PostgreSQL documentation 24.1.5).
-func precedes(a, b XID) bool { return int32(a-b) < 0 }
+func precedes(a, b uint32) bool { return int32(a-b) < 0 }

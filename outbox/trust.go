@@ -26,14 +26,14 @@ func (a *Assembler) judge(n *Note, c *noteColumns) Trust {
 	if !a.readPayload(n, c) {
 		return Forged
 	}
-	if len(a.verifier.keys) == 0 {
+	if !a.verifier.hasKeys() {
 		return Unverified
 	}
 	if !a.verifier.check(n) {
 		return Forged
 	}
 	trust := a.bind(n, c.witnessed)
-	if !trust.lies() && a.replays.seen(n, a.current.XID) {
+	if !trust.lies() && a.replays.seen(n, uint32(a.current.XID)) {
 		return Replayed
 	}
 	return trust
@@ -41,7 +41,7 @@ func (a *Assembler) judge(n *Note, c *noteColumns) Trust {
 
 // bind says what a note that a proxy has made is worth in this transaction.
 func (a *Assembler) bind(n *Note, witnessed bool) Trust {
-	of := counting{n.ProxyID, n.Session}
+	of := n.origin()
 	switch b := &a.binding; {
 	case witnessed:
 		trust := n.known()
@@ -65,22 +65,6 @@ func (a *Assembler) bind(n *Note, witnessed bool) Trust {
 		b.counter = n.Counter
 		return b.trust
 	}
-}
-
-// known compares what the proxy knew of its session with what the server says. A note of an older proxy names neither, but its
-// HMAC covers both.
-func (n *Note) known() Trust {
-	switch {
-	case n.version != 0:
-		return Verified
-	case n.PID != n.Process && n.Flags&FlagPooled == 0: // in the hands of another session
-		return Forged
-	case n.PID != n.Process:
-		return Pooled
-	case UserTag(n.User) != n.UserTag && n.Flags&FlagAnyUser == 0: // ALTER ROLE … RENAME, set_config()
-		return UserChanged
-	}
-	return Verified
 }
 
 // signedNote is the first byte of a note that pgtee.sign() has written: HMAC-SHA256 of what follows, and record_send() of ROW('n',

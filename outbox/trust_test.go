@@ -1,6 +1,9 @@
 package outbox
 
 import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -14,14 +17,19 @@ func signed(s *Signer, p *Payload, user string, pid int32, sql string) string {
 	return string(s.Append(nil, p, []byte(sql)))
 }
 
-// signedBefore makes it as an older proxy did, whose HMAC covers user and process.
-func signedBefore(s *Signer, p *Payload, user string, pid int32, sql string) string {
-	p.KeyID = s.keyID
-	who := binary.BigEndian.AppendUint32(nil, uint32(len(user)))
-	who = append(binary.BigEndian.AppendUint32(who, uint32(pid)), user...)
-	raw := p.appendSigned(nil)
-	mac := s.mac(raw, who, []byte(sql))
-	return base64.StdEncoding.EncodeToString(append(append(raw, mac[:]...), sql...))
+// signedBefore makes it as a proxy of version 2 did, whose HMAC covers user and process.
+func signedBefore(master MasterKey, p *Payload, user string, pid int32, sql string) string {
+	raw, _ := base64.StdEncoding.DecodeString(string(master.Signer(p.ProxyID).Append(nil, p, nil)))
+	raw = append([]byte{2}, raw[1:66]...)
+	key, err := hkdf.Key(sha256.New, master, nil, "pgtee note key "+string(binary.BigEndian.AppendUint32(nil, p.ProxyID)), sha256.Size)
+	if err != nil {
+		panic(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(raw)
+	mac.Write(append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(len(user))), uint32(pid)), user...))
+	mac.Write([]byte(sql))
+	return base64.StdEncoding.EncodeToString(append(append(raw, mac.Sum(nil)[:16]...), sql...))
 }
 
 // witnessed returns what pgtee.sign() writes in a transaction.
@@ -69,7 +77,7 @@ func TestTrust(t *testing.T) {
 			user, how, whose = word[:3], word[4:5], word[5:6]
 			fmt.Sscan(word[3:4], &pid)
 			fmt.Sscan(word[6:], &counter)
-			p, signer := testPayload(FlagSQL), testSigner
+			p, signer, older := testPayload(FlagSQL), testSigner, false
 			p.Counter, p.Session = counter, SessionID(whose[0])
 			switch how {
 			case "=":
@@ -90,11 +98,11 @@ func TestTrust(t *testing.T) {
 			case "x":
 				signer = MasterKey("unknown").Signer(p.ProxyID)
 			case "o":
-				p.version = 2
+				older = true
 			}
 			note := signed(signer, p, "bob", process, "select 1")
-			if p.version != 0 {
-				note = signedBefore(signer, p, "bob", process, "select 1")
+			if older {
+				note = signedBefore(testKey, p, "bob", process, "select 1")
 			}
 			switch how {
 			case "=":
