@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -28,7 +29,7 @@ func (r *runner) Emitted(kind string) (found []emitted) {
 		r.must(err)
 		var m pgoutput.Message
 		r.must(pgoutput.Parse(data, &m))
-		if m.Kind != pgoutput.KindLogical || string(m.Logical.Prefix) != outbox.MessagePrefix || m.Logical.Content[0] != 1 {
+		if m.Kind != pgoutput.KindLogical || string(m.Logical.Prefix) != note.MessagePrefix || m.Logical.Content[0] != 1 {
 			continue
 		}
 		record := m.Logical.Content[1+32+4:] // behind the version, the signature, and the number of columns

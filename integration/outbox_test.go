@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -96,7 +97,7 @@ func TestNoteTrustsNoSearchPath(t *testing.T) {
 	eve := r.dial(r.DirectURL("eve", "x"))
 	defer eve.Close(r.ctx)
 	r.must(runSQL(r, eve, "SET search_path = evil, pg_catalog"))
-	for _, flags := range []outbox.Flags{0, outbox.FlagQuery, outbox.FlagRow, outbox.FlagRow | outbox.FlagQuery} {
+	for _, flags := range []note.Flags{0, note.FlagQuery, note.FlagRow, note.FlagRow | note.FlagQuery} {
 		payload := append([]byte{1, byte(flags)}, make([]byte, 79)...)
 		r.must(runSQL(r, eve, "SELECT pgtee.note('"+base64.StdEncoding.EncodeToString(payload)+"', current_user)"))
 	}

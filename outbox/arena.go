@@ -1,5 +1,7 @@
 package outbox
 
+import "github.com/pgtee/pgtee/outbox/note"
+
 // arena is the memory of transactions, shared by those that follow each other so that a row costs no
 // allocation. Nothing in it is reused: the garbage collector frees a chunk when no transaction refers
 // to it any more.
@@ -10,7 +12,7 @@ type arena struct {
 	chunk   []byte
 	spilled bool // the current transaction refers to more than one chunk
 	changes slab[Change]
-	notes   slab[Note]
+	notes   slab[note.Note]
 }
 
 const (
@@ -22,7 +24,7 @@ const (
 func (m *arena) begin() {
 	if m.spilled {
 		m.spilled = false
-		m.changes, m.notes = slab[Change]{}, slab[Note]{}
+		m.changes, m.notes = slab[Change]{}, slab[note.Note]{}
 	}
 }
 

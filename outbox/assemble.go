@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -20,8 +21,8 @@ const DefaultPartBytes = 4 << 20
 // until its end has come: it is handed out in parts.
 type Assembler struct {
 	partBytes int
-	verifier  *verifier
-	replays   replays
+	verifier  *note.Verifier
+	replays   note.Replays
 
 	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
 	witness    *witness
@@ -44,7 +45,7 @@ type Assembler struct {
 
 	author   author
 	binding  binding
-	incoming Note // the last one that came
+	incoming note.Note // the last one that came
 }
 
 // table is a Relation and what its rows are to us.
@@ -59,15 +60,15 @@ type typeName struct{ schema, name string }
 const (
 	transactionBytes = int(unsafe.Sizeof(Transaction{}))
 	changeBytes      = int(unsafe.Sizeof(Change{}))
-	noteBytes        = int(unsafe.Sizeof(Note{}))
+	noteBytes        = int(unsafe.Sizeof(note.Note{}))
 )
 
 // NewAssembler makes an Assembler whose transactions end above the position last. Notes are checked
 // with the signer of their key id; without any signer they stay Unverified.
-func NewAssembler(last LSN, partBytes int, keys []MasterKey) *Assembler {
+func NewAssembler(last LSN, partBytes int, keys []note.MasterKey) *Assembler {
 	return &Assembler{
 		partBytes: partBytes,
-		verifier:  newVerifier(keys),
+		verifier:  note.NewVerifier(keys),
 		witness:   newWitness(nil),
 		tables:    map[uint32]*table{},
 		types:     map[uint32]typeName{},
@@ -287,7 +288,7 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 		return errors.New("transactional message outside of a transaction")
 	}
 	switch {
-	case string(m.Prefix) != MessagePrefix:
+	case string(m.Prefix) != note.MessagePrefix:
 	case isEmitted(m.Content):
 		a.emitted(lsn, m.Content)
 		return nil

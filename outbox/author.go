@@ -1,5 +1,7 @@
 package outbox
 
+import "github.com/pgtee/pgtee/outbox/note"
+
 import "github.com/pgtee/pgtee/outbox/pgoutput"
 
 // A note stands in front of its statement, and what comes up to the next note is the statement's. Of a statement that may
@@ -28,7 +30,7 @@ func (a author) inNextPart() author {
 // attribute appends a note, and says which changes are its statement's. A logical message has the LSN of its end, a row that of its
 // start, and what is written in other subtransactions is sorted by these: a row that stands directly behind a message in the log
 // may come before it.
-func (a *Assembler) attribute(lsn LSN, n *Note) {
+func (a *Assembler) attribute(lsn LSN, n *note.Note) {
 	changes := a.memory.changes.current()
 	end := len(changes)
 	for end > a.author.since && changes[end-1].LSN >= lsn {
@@ -49,8 +51,8 @@ func (a *Assembler) isAhead(lsn LSN) bool {
 }
 
 // attributeBefore appends a note, and says which of the changes before it are its statement's.
-func (a *Assembler) attributeBefore(n *Note) {
-	switch behind := n.Flags&FlagBehind != 0 && !n.Trust.lies(); {
+func (a *Assembler) attributeBefore(n *note.Note) {
+	switch behind := n.Flags&note.FlagBehind != 0 && !n.Trust.Lies(); {
 	case behind && a.author.note == nobody:
 		a.claim(a.append(n))
 	case behind: // what has come is of this statement, or of the one before
@@ -58,7 +60,7 @@ func (a *Assembler) attributeBefore(n *Note) {
 		a.append(n)
 		a.author.note = nobody
 	default:
-		if n.Trust.lies() {
+		if n.Trust.Lies() {
 			a.nameByLast()
 		} else {
 			a.nameUnclaimed(n)
@@ -81,7 +83,7 @@ func (a *Assembler) nameByLast() {
 }
 
 // nameUnclaimed puts what no note has claimed under the session of n.
-func (a *Assembler) nameUnclaimed(n *Note) {
+func (a *Assembler) nameUnclaimed(n *note.Note) {
 	if a.author.note == nobody && a.author.since < a.author.end {
 		a.claim(a.appendNameless(n))
 	}
@@ -96,15 +98,15 @@ func (a *Assembler) claim(note int) {
 }
 
 // append appends a note to the transaction's, and returns its index.
-func (a *Assembler) append(n *Note) int {
+func (a *Assembler) append(n *note.Note) int {
 	*a.memory.notes.next() = *n
 	return a.memory.notes.len() - 1
 }
 
 // appendNameless appends what n says of its session.
-func (a *Assembler) appendNameless(n *Note) int {
+func (a *Assembler) appendNameless(n *note.Note) int {
 	a.current.Bytes += noteBytes
 	nameless := *n
-	nameless.Flags, nameless.Fingerprint, nameless.SQL = FlagNameless, 0, nil
+	nameless.Flags, nameless.Fingerprint, nameless.SQL = note.FlagNameless, 0, nil
 	return a.append(&nameless)
 }

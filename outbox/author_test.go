@@ -3,6 +3,8 @@ package outbox
 import (
 	"strings"
 	"testing"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // Which statement each row is said to be of: a row is named like the statement that wrote it, ? is of none, - not even of a session.
@@ -41,7 +43,7 @@ func TestAuthor(t *testing.T) {
 
 // authors has a transaction assembled, and says which statement each of its rows is said to be of.
 func authors(t *testing.T, stream string, partBytes int) string {
-	w := &wal{t: t, keys: []MasterKey{testKey}, partBytes: partBytes}
+	w := &wal{t: t, keys: []note.MasterKey{testKey}, partBytes: partBytes}
 	w.begin(1).relation(1, "public", "t", "a")
 	var got []string
 	take := func(tx *Transaction) {
@@ -66,19 +68,19 @@ func authors(t *testing.T, stream string, partBytes int) string {
 			w.adjacent = sql != word
 			continue
 		}
-		payload := testPayload(FlagSQL)
+		payload := testPayload(note.FlagSQL)
 		payload.Counter = uint32(i + 1)
 		if sql == "?" {
-			payload.Flags |= FlagNameless
+			payload.Flags |= note.FlagNameless
 		}
 		if strings.HasSuffix(word, "+") {
-			payload.Flags |= FlagBehind
+			payload.Flags |= note.FlagBehind
 		}
 		signer := testSigner
 		if strings.HasPrefix(word, "!") {
-			signer = MasterKey("another key").Signer(payload.ProxyID)
+			signer = note.MasterKey("another key").Signer(payload.ProxyID)
 		}
-		take(w.message(MessagePrefix, recordMessage(signed(signer, payload, "bob", 7, sql), "bob", "r", 7, nil)).done)
+		take(w.message(note.MessagePrefix, recordMessage(signed(signer, payload, "bob", 7, sql), "bob", "r", 7, nil)).done)
 	}
 	take(w.commit())
 	return strings.Join(got, " ")

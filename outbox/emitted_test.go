@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -68,7 +69,7 @@ func TestEmitted(t *testing.T) {
 		a := NewAssembler(0, DefaultPartBytes, nil)
 		a.witness = newWitness(test.secret)
 		a.begin(&pgoutput.Begin{CommitLSN: 16, CommitTime: time.Unix(0, 0), XID: 7})
-		if err := a.logical(1, &pgoutput.Logical{Transactional: true, Prefix: []byte(MessagePrefix), Content: test.content}); err != nil {
+		if err := a.logical(1, &pgoutput.Logical{Transactional: true, Prefix: []byte(note.MessagePrefix), Content: test.content}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		tx, err := a.commit(&pgoutput.Commit{CommitLSN: 16, EndLSN: 32})
@@ -76,7 +77,7 @@ func TestEmitted(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		switch {
-		case test.want == 0 && (len(tx.Changes) != 0 || len(tx.Notes) != 1 || tx.Notes[0].Trust != Forged):
+		case test.want == 0 && (len(tx.Changes) != 0 || len(tx.Notes) != 1 || tx.Notes[0].Trust != note.Forged):
 			t.Errorf("%s: %d changes, notes %+v, want a forged note", name, len(tx.Changes), tx.Notes)
 		case test.want != 0 && (len(tx.Changes) != 1 || tx.Changes[0].Op != test.want || len(tx.Notes) != 0):
 			t.Errorf("%s: changes %+v, want one %c", name, tx.Changes, test.want)
@@ -94,7 +95,7 @@ func FuzzEmitted(f *testing.F) {
 		a.begin(&pgoutput.Begin{CommitLSN: 16, CommitTime: time.Unix(0, 0), XID: 7})
 		a.emitted(1, content)
 		tx, err := a.commit(&pgoutput.Commit{CommitLSN: 16, EndLSN: 32})
-		if err != nil || len(tx.Changes) != 0 || len(tx.Notes) != 1 || tx.Notes[0].Trust != Forged {
+		if err != nil || len(tx.Changes) != 0 || len(tx.Notes) != 1 || tx.Notes[0].Trust != note.Forged {
 			t.Fatalf("%v, %+v", err, tx)
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 func TestEventRecords(t *testing.T) {
@@ -44,8 +46,8 @@ func TestEventRecords(t *testing.T) {
 // A logical message proves no right to publish.
 func TestEventsAreRowsOnly(t *testing.T) {
 	w := &wal{t: t}
-	got := w.begin(1).message(MessagePrefix, `{"topic": "orders"}`).commit()
-	if len(got.Changes) != 0 || len(got.Notes) != 1 || got.Notes[0].Trust != Forged {
+	got := w.begin(1).message(note.MessagePrefix, `{"topic": "orders"}`).commit()
+	if len(got.Changes) != 0 || len(got.Notes) != 1 || got.Notes[0].Trust != note.Forged {
 		t.Errorf("%+v", got)
 	}
 }

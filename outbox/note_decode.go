@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -224,7 +225,7 @@ func readRecord(data []byte, values [][]byte) bool {
 func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	a.current.Bytes += noteBytes + len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	n := &a.incoming
-	*n = Note{
+	*n = note.Note{
 		User:        a.memory.copy(c.user),
 		Role:        a.memory.copy(c.role),
 		PID:         c.pid,
@@ -235,32 +236,32 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		*text = a.encoding.readable(*text)
 	}
 	a.attribute(lsn, n)
-	if n.Flags&(FlagAfter|FlagDDL) == 0 {
+	if n.Flags&(note.FlagAfter|note.FlagDDL) == 0 {
 		return
 	}
-	if n.Flags&FlagDDL != 0 && !a.noTriggers || n.Trust.lies() {
+	if n.Flags&note.FlagDDL != 0 && !a.noTriggers || n.Trust.Lies() {
 		a.ordinal++
 		return
 	}
 	change := a.change(DDL, lsn, len(n.SQL))
 	change.DDL = &DDLRecord{
 		Statement: string(n.SQL), User: string(n.User), Role: string(n.Role), Application: string(n.Application), PID: n.PID,
-		Atomic: n.Flags&FlagAfter == 0,
+		Atomic: n.Flags&note.FlagAfter == 0,
 	}
 }
 
 // readPayload fills in n.Payload and n.SQL.
-func (a *Assembler) readPayload(n *Note, c *noteColumns) (ok bool) {
+func (a *Assembler) readPayload(n *note.Note, c *noteColumns) (ok bool) {
 	raw := a.memory.room(base64.StdEncoding.DecodedLen(len(c.payload)))
 	length, err := base64.StdEncoding.Decode(raw, c.payload)
 	if err != nil {
 		return false
 	}
-	payload, sql, err := parsePayload(raw[:length])
+	payload, sql, err := note.ParsePayload(raw[:length])
 	if err != nil {
 		return false
 	}
-	if payload.Flags&(FlagSQL|FlagQuery) == FlagQuery {
+	if payload.Flags&(note.FlagSQL|note.FlagQuery) == note.FlagQuery {
 		if sql, ok = a.querySQL(c); !ok {
 			return false
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 var outboxColumns = []string{"kind", "at", "note", "user_name", "role_name", "pid", "application", "sql"}
@@ -49,9 +51,9 @@ func lineMessage(note, user, role string, pid int32) string {
 	return fmt.Sprintf("%s\npsql\n%d\n%s\n%s", note, pid, user, role)
 }
 
-func testPayload(flags Flags) *Payload {
-	return &Payload{
-		Flags: flags, Offset: 7, Length: 23, ProxyID: 1, Session: NewSessionID(time.UnixMilli(1_700_000_000_000), 5), Counter: 3, Statement: 9,
+func testPayload(flags note.Flags) *note.Payload {
+	return &note.Payload{
+		Flags: flags, Offset: 7, Length: 23, ProxyID: 1, Session: note.NewSessionID(time.UnixMilli(1_700_000_000_000), 5), Counter: 3, Statement: 9,
 		Time: time.UnixMicro(1_700_000_000_000_001).UTC(), Client: netip.MustParseAddrPort("192.0.2.7:50123"), Fingerprint: 0xABCDEF,
 	}
 }
@@ -59,52 +61,52 @@ func testPayload(flags Flags) *Payload {
 var testKey = []byte("0123456789abcdef0123456789abcdef")
 
 // testSigner signs as the proxy of testPayload does.
-var testSigner = MasterKey(testKey).Signer(testPayload(0).ProxyID)
+var testSigner = note.MasterKey(testKey).Signer(testPayload(0).ProxyID)
 
 // All forms of a note say the same.
 func TestNoteForms(t *testing.T) {
 	const sql = "update orders set état = '\\x00'"
 	tests := []struct {
 		name    string
-		flags   Flags
+		flags   note.Flags
 		signed  string // what the proxy signs
 		column  []byte // what the server adds
 		wantSQL string
 	}{
-		{"SQL from current_query()", FlagRow | FlagQuery, sql, []byte(sql), sql},
-		{"SQL in the payload", FlagSQL | FlagRedacted, sql, nil, sql},
+		{"SQL from current_query()", note.FlagRow | note.FlagQuery, sql, []byte(sql), sql},
+		{"SQL in the payload", note.FlagSQL | note.FlagRedacted, sql, nil, sql},
 		{"no SQL", 0, "", nil, ""},
 		{"a column that the proxy did not ask for", 0, "", []byte("select forged"), ""},
-		{"empty SQL", FlagQuery, "", []byte{}, ""},
+		{"empty SQL", note.FlagQuery, "", []byte{}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			payload := testPayload(test.flags)
 			text := signed(testSigner, payload, "bob", 4711, test.signed)
-			w := &wal{t: t, keys: []MasterKey{testKey}}
+			w := &wal{t: t, keys: []note.MasterKey{testKey}}
 			w.begin(1).relation(3, Schema, "outbox_0", outboxColumns...)
 			w.insert(3, outboxRow('n', text, "bob", "admin", 4711, test.column)...)
-			w.assembler.replays, w.assembler.binding.counter = replays{}, 0 // all are the same note
-			w.message(MessagePrefix, witnessed(1, text, "bob", "admin", 4711, test.column))
+			w.assembler.replays, w.assembler.binding.counter = note.Replays{}, 0 // all are the same note
+			w.message(note.MessagePrefix, witnessed(1, text, "bob", "admin", 4711, test.column))
 			forms := 2
-			if test.flags&FlagRow == 0 {
-				w.assembler.replays, w.assembler.binding.counter = replays{}, 0
-				w.message(MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
+			if test.flags&note.FlagRow == 0 {
+				w.assembler.replays, w.assembler.binding.counter = note.Replays{}, 0
+				w.message(note.MessagePrefix, recordMessage(text, "bob", "admin", 4711, test.column))
 				forms++
 			}
 			if test.column == nil {
-				w.assembler.replays, w.assembler.binding.counter = replays{}, 0
-				w.message(MessagePrefix, lineMessage(text, "bob", "admin", 4711))
+				w.assembler.replays, w.assembler.binding.counter = note.Replays{}, 0
+				w.message(note.MessagePrefix, lineMessage(text, "bob", "admin", 4711))
 				forms++
 			}
 			got := w.commit()
 			if len(got.Notes) != forms || len(got.Changes) != 0 {
 				t.Fatalf("%d notes, %d changes, want %d and 0", len(got.Notes), len(got.Changes), forms)
 			}
-			for _, note := range got.Notes {
-				want := Note{Payload: *payload, User: []byte("bob"), Role: []byte("admin"), PID: 4711, Application: []byte("psql"), SQL: note.SQL, Trust: Verified}
-				if !reflect.DeepEqual(note, want) || string(note.SQL) != test.wantSQL {
-					t.Errorf("got  %+v\nwant %+v with SQL %q", note, want, test.wantSQL)
+			for _, m := range got.Notes {
+				want := note.Note{Payload: *payload, User: []byte("bob"), Role: []byte("admin"), PID: 4711, Application: []byte("psql"), SQL: m.SQL, Trust: note.Verified}
+				if !reflect.DeepEqual(m, want) || string(m.SQL) != test.wantSQL {
+					t.Errorf("got  %+v\nwant %+v with SQL %q", m, want, test.wantSQL)
 				}
 			}
 		})
@@ -121,24 +123,24 @@ func TestNamesInLines(t *testing.T) {
 		{"\"a\nb\"", "a\nb", "état"},
 	} {
 		text := signed(testSigner, testPayload(0), test.user, 1, "")
-		w := &wal{t: t, keys: []MasterKey{testKey}}
-		note := w.begin(1).message(MessagePrefix, lineMessage(text, test.quoted, test.role, 1)).commit().Notes[0]
-		if string(note.User) != test.user || string(note.Role) != test.role || note.Trust != Unbound {
-			t.Errorf("%s: user %q, role %q, trust %d; want %q, %q, unbound", test.quoted, note.User, note.Role, note.Trust, test.user, test.role)
+		w := &wal{t: t, keys: []note.MasterKey{testKey}}
+		m := w.begin(1).message(note.MessagePrefix, lineMessage(text, test.quoted, test.role, 1)).commit().Notes[0]
+		if string(m.User) != test.user || string(m.Role) != test.role || m.Trust != note.Unbound {
+			t.Errorf("%s: user %q, role %q, trust %d; want %q, %q, unbound", test.quoted, m.User, m.Role, m.Trust, test.user, test.role)
 		}
 	}
 }
 
 // A change belongs to the last note before it; what comes before the first is of its session.
 func TestNoteOfEachChange(t *testing.T) {
-	note := func(sql string) string {
-		return recordMessage(signed(testSigner, testPayload(FlagSQL), "", 0, sql), "", "", 0, nil)
+	m := func(sql string) string {
+		return recordMessage(signed(testSigner, testPayload(note.FlagSQL), "", 0, sql), "", "", 0, nil)
 	}
 	w := &wal{t: t}
 	w.begin(1).relation(1, "public", "t", "a").insert(1, "before")
-	w.message(MessagePrefix, note("one")).message(MessagePrefix, note("two")).insert(1, "a").message("app", "b")
+	w.message(note.MessagePrefix, m("one")).message(note.MessagePrefix, m("two")).insert(1, "a").message("app", "b")
 	w.relation(3, Schema, "outbox", outboxColumns...)
-	w.message(MessagePrefix, note("three")).insert(3, outboxRow('d', `{"command": "CREATE TABLE", "confirmed": true}`, null, null, 0, nil)...)
+	w.message(note.MessagePrefix, m("three")).insert(3, outboxRow('d', `{"command": "CREATE TABLE", "confirmed": true}`, null, null, 0, nil)...)
 	got := w.commit()
 	want := []int{0, 2, 2, 3} // the first is of no statement
 	for i, change := range got.Changes {
@@ -159,7 +161,7 @@ func TestNoteOfEachChange(t *testing.T) {
 
 // What a client can write by hand never ends the stream.
 func TestNoteMalformed(t *testing.T) {
-	good := signed(testSigner, testPayload(FlagQuery), "bob", 1, "select 1")
+	good := signed(testSigner, testPayload(note.FlagQuery), "bob", 1, "select 1")
 	record := recordMessage(good, "bob", "r", 1, []byte("select 1"))
 	messages := map[string]string{
 		"empty":               "",
@@ -189,7 +191,7 @@ func TestNoteMalformed(t *testing.T) {
 	for name, content := range messages {
 		t.Run("message/"+name, func(t *testing.T) {
 			w := &wal{t: t}
-			checkForged(t, w.begin(1).message(MessagePrefix, content).commit())
+			checkForged(t, w.begin(1).message(note.MessagePrefix, content).commit())
 		})
 	}
 	rows := map[string][]string{
@@ -211,16 +213,16 @@ func TestNoteMalformed(t *testing.T) {
 
 func checkForged(t *testing.T, got *Transaction) {
 	t.Helper()
-	if len(got.Notes) != 1 || got.Notes[0].Trust != Forged || got.Notes[0].Payload != (Payload{}) || got.Notes[0].SQL != nil {
+	if len(got.Notes) != 1 || got.Notes[0].Trust != note.Forged || got.Notes[0].Payload != (note.Payload{}) || got.Notes[0].SQL != nil {
 		t.Errorf("got %+v, want one forged note without payload", got.Notes)
 	}
 }
 
 // A command that cannot run in a transaction block is known from its note only.
 func TestNoteAfterCommand(t *testing.T) {
-	text := signed(testSigner, testPayload(FlagSQL|FlagAfter), "bob", 7, "VACUUM t")
+	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagAfter), "bob", 7, "VACUUM t")
 	w := &wal{t: t}
-	got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
+	got := w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "admin", 7, nil)).commit()
 	if len(got.Notes) != 1 || len(got.Changes) != 1 {
 		t.Fatalf("%d notes and %d changes, want 1 and 1", len(got.Notes), len(got.Changes))
 	}
@@ -232,16 +234,16 @@ func TestNoteAfterCommand(t *testing.T) {
 
 // Any client can write a message: a forged one must not tell of DDL, nor bring names that blow up every row.
 func TestForgedMessages(t *testing.T) {
-	text := signed(MasterKey("another key").Signer(testPayload(0).ProxyID), testPayload(FlagSQL|FlagAfter), "bob", 7, "DROP TABLE t")
-	w := &wal{t: t, keys: []MasterKey{testKey}}
-	w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
-	w.message(MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
+	text := signed(note.MasterKey("another key").Signer(testPayload(0).ProxyID), testPayload(note.FlagSQL|note.FlagAfter), "bob", 7, "DROP TABLE t")
+	w := &wal{t: t, keys: []note.MasterKey{testKey}}
+	w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "admin", 7, nil))
+	w.message(note.MessagePrefix, recordMessage(text, strings.Repeat("x", 1000), "admin", 7, nil))
 	got := w.commit()
 	if len(got.Notes) != 2 || len(got.Changes) != 0 {
 		t.Fatalf("%d notes and %d changes, want 2 and 0", len(got.Notes), len(got.Changes))
 	}
 	for _, n := range got.Notes {
-		if n.Trust != Forged || len(n.User) > maxNameBytes {
+		if n.Trust != note.Forged || len(n.User) > maxNameBytes {
 			t.Errorf("trust %d, a user name of %d bytes", n.Trust, len(n.User))
 		}
 	}
@@ -302,13 +304,13 @@ func TestIsOutbox(t *testing.T) {
 }
 
 func FuzzNoteMessage(f *testing.F) {
-	text := signed(testSigner, testPayload(FlagQuery), "bob", 1, "select 1")
+	text := signed(testSigner, testPayload(note.FlagQuery), "bob", 1, "select 1")
 	f.Add([]byte(recordMessage(text, "bob", "r", 1, []byte("select 1"))))
 	f.Add([]byte(lineMessage(text, `"b""ob"`, "r", 1)))
 	f.Add([]byte(witnessed(1, text, "bob", "r", 1, []byte("select 1"))))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		w := &wal{t: t, keys: []MasterKey{testKey}}
-		got := w.begin(1).message(MessagePrefix, string(content)).commit()
+		w := &wal{t: t, keys: []note.MasterKey{testKey}}
+		got := w.begin(1).message(note.MessagePrefix, string(content)).commit()
 		if len(got.Notes)+len(got.Changes) == 0 {
 			t.Fatal("the message is gone")
 		}
@@ -317,26 +319,26 @@ func FuzzNoteMessage(f *testing.F) {
 
 // Where no event trigger tells of DDL, its note does, before the rows that it writes.
 func TestDDLOfANote(t *testing.T) {
-	sign := func(flags Flags) string {
-		return signed(testSigner, testPayload(FlagSQL|flags), "bob", 7, "CREATE TABLE t AS SELECT 1")
+	sign := func(flags note.Flags) string {
+		return signed(testSigner, testPayload(note.FlagSQL|flags), "bob", 7, "CREATE TABLE t AS SELECT 1")
 	}
 	for _, test := range []struct {
 		name       string
-		flags      Flags
+		flags      note.Flags
 		noTriggers bool
 		want       int // DDL changes
 		atomic     bool
 	}{
-		{"with triggers", FlagDDL, false, 0, false},
-		{"without", FlagDDL, true, 1, true},
-		{"after, with triggers", FlagDDL | FlagAfter, false, 0, false},
-		{"after, without", FlagDDL | FlagAfter, true, 1, false},
-		{"after, seen by no trigger", FlagAfter, false, 1, false},
+		{"with triggers", note.FlagDDL, false, 0, false},
+		{"without", note.FlagDDL, true, 1, true},
+		{"after, with triggers", note.FlagDDL | note.FlagAfter, false, 0, false},
+		{"after, without", note.FlagDDL | note.FlagAfter, true, 1, false},
+		{"after, seen by no trigger", note.FlagAfter, false, 1, false},
 		{"no DDL", 0, true, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := &wal{t: t, keys: []MasterKey{testKey}, noTriggers: test.noTriggers}
-			got := w.begin(1).relation(1, "public", "t", "a").message(MessagePrefix, recordMessage(sign(test.flags), "bob", "r", 7, nil)).insert(1, "x").commit()
+			w := &wal{t: t, keys: []note.MasterKey{testKey}, noTriggers: test.noTriggers}
+			got := w.begin(1).relation(1, "public", "t", "a").message(note.MessagePrefix, recordMessage(sign(test.flags), "bob", "r", 7, nil)).insert(1, "x").commit()
 			if len(got.Changes) != test.want+1 || got.Changes[test.want].Op != Insert {
 				t.Fatalf("changes %+v", got.Changes)
 			}

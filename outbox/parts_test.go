@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // giant writes one transaction: rows before any note, then statements of several rows.
@@ -16,7 +18,7 @@ func giant(w *wal, statements, rows int) (parts []*Transaction) {
 	w.begin(7).relation(1, "public", "t", "a").insert(1, "before")
 	for s := range statements {
 		sql := fmt.Appendf(nil, "INSERT %d", s)
-		w.message(MessagePrefix, recordMessage(signed(testSigner, testPayload(FlagSQL), "", 0, string(sql)), "", "", 0, nil))
+		w.message(note.MessagePrefix, recordMessage(signed(testSigner, testPayload(note.FlagSQL), "", 0, string(sql)), "", "", 0, nil))
 		step()
 		for range rows {
 			w.insert(1, fmt.Sprint(s, " ", strings.Repeat("x", 100)))
@@ -92,13 +94,13 @@ func TestQueueOfParts(t *testing.T) {
 // Numbers count from the log: neither keys nor event triggers, which may change before a giant comes again, matter.
 func TestNumbersDoNotDependOnKeysAndTriggers(t *testing.T) {
 	for name, w := range map[string]*wal{
-		"triggers": {t: t, keys: []MasterKey{testKey}}, "none": {t: t, keys: []MasterKey{testKey}, noTriggers: true},
-		"no keys": {t: t, noTriggers: true}, "other key": {t: t, keys: []MasterKey{MasterKey("another key of the proxies")}, noTriggers: true},
+		"triggers": {t: t, keys: []note.MasterKey{testKey}}, "none": {t: t, keys: []note.MasterKey{testKey}, noTriggers: true},
+		"no keys": {t: t, noTriggers: true}, "other key": {t: t, keys: []note.MasterKey{note.MasterKey("another key of the proxies")}, noTriggers: true},
 	} {
 		w.begin(1).relation(1, "public", "t", "a")
-		for _, flags := range []Flags{FlagDDL, FlagAfter, 0} {
-			text := signed(testSigner, testPayload(FlagSQL|flags), "bob", 7, "CREATE TABLE t ()")
-			w.message(MessagePrefix, recordMessage(text, "bob", "r", 7, nil))
+		for _, flags := range []note.Flags{note.FlagDDL, note.FlagAfter, 0} {
+			text := signed(testSigner, testPayload(note.FlagSQL|flags), "bob", 7, "CREATE TABLE t ()")
+			w.message(note.MessagePrefix, recordMessage(text, "bob", "r", 7, nil))
 		}
 		changes := w.insert(1, "x").commit().Changes
 		if last := changes[len(changes)-1]; last.Op != Insert || last.Ordinal != 2 {

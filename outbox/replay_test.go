@@ -3,13 +3,15 @@ package outbox
 import (
 	"math"
 	"testing"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // A note is good once. What comes late by two-phase commit is no replay.
 func TestReplayedNotes(t *testing.T) {
-	w := &wal{t: t, keys: []MasterKey{testKey}}
-	note := func(xid XID, counter uint32, session SessionID) string {
-		p := testPayload(FlagSQL | FlagAfter)
+	w := &wal{t: t, keys: []note.MasterKey{testKey}}
+	m := func(xid XID, counter uint32, session note.SessionID) string {
+		p := testPayload(note.FlagSQL | note.FlagAfter)
 		p.Counter, p.Session = counter, session
 		text := signed(testSigner, p, "bob", 4711, "select 1")
 		return witnessed(xid, text, "bob", "r", 4711, nil)
@@ -18,7 +20,7 @@ func TestReplayedNotes(t *testing.T) {
 		name     string
 		xid      XID
 		counters []uint32
-		session  SessionID
+		session  note.SessionID
 		want     string // V verified, R replayed
 	}{
 		{"the first", 100, []uint32{1, 2}, 1, "VV"},
@@ -32,11 +34,11 @@ func TestReplayedNotes(t *testing.T) {
 	} {
 		w.begin(step.xid)
 		for _, counter := range step.counters {
-			w.message(MessagePrefix, note(step.xid, counter, step.session))
+			w.message(note.MessagePrefix, m(step.xid, counter, step.session))
 		}
 		got := w.commit()
 		for i := range got.Notes {
-			if want := map[byte]Trust{'V': Verified, 'R': Replayed}[step.want[i]]; got.Notes[i].Trust != want {
+			if want := map[byte]note.Trust{'V': note.Verified, 'R': note.Replayed}[step.want[i]]; got.Notes[i].Trust != want {
 				t.Errorf("%s, note %d: trust %d, want %d", step.name, i+1, got.Notes[i].Trust, want)
 			}
 		}
@@ -45,10 +47,10 @@ func TestReplayedNotes(t *testing.T) {
 
 // A replayed note adds nothing to the stream of DDL, but takes its number, as it did when it was new.
 func TestReplayedCommand(t *testing.T) {
-	w := &wal{t: t, keys: []MasterKey{testKey}}
-	text := signed(testSigner, testPayload(FlagSQL|FlagAfter), "bob", 4711, "vacuum")
+	w := &wal{t: t, keys: []note.MasterKey{testKey}}
+	text := signed(testSigner, testPayload(note.FlagSQL|note.FlagAfter), "bob", 4711, "vacuum")
 	for _, want := range []int{1, 0} {
-		got := w.begin(1).message(MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
+		got := w.begin(1).message(note.MessagePrefix, recordMessage(text, "bob", "r", 4711, nil)).message("app", "x").commit()
 		if len(got.Changes) != want+1 || got.Changes[want].Ordinal != 1 {
 			t.Errorf("%d changes, the last with number %d", len(got.Changes), got.Changes[len(got.Changes)-1].Ordinal)
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // StreamConfig says which slot to read, and how much memory that may take.
@@ -23,7 +25,7 @@ type StreamConfig struct {
 
 	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
 	// Unverified.
-	Keys []MasterKey
+	Keys []note.MasterKey
 
 	// SkipApplied leaves out what `pgtee apply` has written here: of databases that apply each other's streams, each
 	// publishes its own.

@@ -5,6 +5,7 @@ package outbox
 import (
 	"time"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -43,7 +44,7 @@ type Transaction struct {
 	More       bool // parts follow
 	FirstNote  int  // number of Notes[0] in the whole transaction
 	Changes    []Change
-	Notes      []Note
+	Notes      []note.Note
 	Bytes      int  // memory held, for the bounds of queues
 	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it stops
 }

@@ -1,5 +1,7 @@
 package outbox
 
+import "github.com/pgtee/pgtee/outbox/note"
+
 import "strconv"
 
 // A note says who wrote what, and any client can send it once more: it reads its own in the text of its Query, and others'
@@ -16,51 +18,51 @@ import "strconv"
 // binding is what the witnessed notes of a transaction have bound it to.
 type binding struct {
 	bound   bool
-	session counting
-	counter uint32 // of the last note
-	trust   Trust  // Verified, or how far its session is known
+	session note.Origin
+	counter uint32     // of the last note
+	trust   note.Trust // Verified, or how far its session is known
 }
 
 // judge reads a note and says how far it is to be trusted.
-func (a *Assembler) judge(n *Note, c *noteColumns) Trust {
+func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 	if !a.readPayload(n, c) {
-		return Forged
+		return note.Forged
 	}
-	if !a.verifier.hasKeys() {
-		return Unverified
+	if !a.verifier.HasKeys() {
+		return note.Unverified
 	}
-	if !a.verifier.check(n) {
-		return Forged
+	if !a.verifier.Check(n) {
+		return note.Forged
 	}
 	trust := a.bind(n, c.witnessed)
-	if !trust.lies() && a.replays.seen(n, uint32(a.current.XID)) {
-		return Replayed
+	if !trust.Lies() && a.replays.Seen(n, uint32(a.current.XID)) {
+		return note.Replayed
 	}
 	return trust
 }
 
 // bind says what a note that a proxy has made is worth in this transaction.
-func (a *Assembler) bind(n *Note, witnessed bool) Trust {
-	of := n.origin()
+func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
+	of := n.Origin()
 	switch b := &a.binding; {
 	case witnessed:
-		trust := n.known()
+		trust := n.Known()
 		switch {
-		case trust.lies():
+		case trust.Lies():
 		case b.bound && b.session == of && int32(n.Counter-b.counter) <= 0: // prepared transactions, too, count upwards
-			return Replayed
+			return note.Replayed
 		default:
 			*b = binding{true, of, n.Counter, trust}
 		}
 		return trust
-	case n.Flags&(FlagRow|FlagSigned) != 0: // taken from a witnessed one
-		return Forged
+	case n.Flags&(note.FlagRow|note.FlagSigned) != 0: // taken from a witnessed one
+		return note.Forged
 	case !b.bound:
-		return Unbound
+		return note.Unbound
 	case b.session != of:
-		return Forged
+		return note.Forged
 	case int32(n.Counter-b.counter) <= 0:
-		return Replayed
+		return note.Replayed
 	default:
 		b.counter = n.Counter
 		return b.trust

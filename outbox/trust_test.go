@@ -9,16 +9,18 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // signed makes the payload of a note as a proxy does whose session has this user and server process.
-func signed(s *Signer, p *Payload, user string, pid int32, sql string) string {
-	p.Process, p.UserTag = pid, UserTag([]byte(user))
+func signed(s *note.Signer, p *note.Payload, user string, pid int32, sql string) string {
+	p.Process, p.UserTag = pid, note.UserTag([]byte(user))
 	return string(s.Append(nil, p, []byte(sql)))
 }
 
 // signedBefore makes it as a proxy of version 2 did, whose HMAC covers user and process.
-func signedBefore(master MasterKey, p *Payload, user string, pid int32, sql string) string {
+func signedBefore(master note.MasterKey, p *note.Payload, user string, pid int32, sql string) string {
 	raw, _ := base64.StdEncoding.DecodeString(string(master.Signer(p.ProxyID).Append(nil, p, nil)))
 	raw = append([]byte{2}, raw[1:66]...)
 	key, err := hkdf.Key(sha256.New, master, nil, "pgtee note key "+string(binary.BigEndian.AppendUint32(nil, p.ProxyID)), sha256.Size)
@@ -42,7 +44,7 @@ func witnessed(xid XID, note, user, role string, pid int32, sql []byte) string {
 // (b: bob's session, in process 7; r: his session of before, in the same process; e: another one of his, in process 8), and how:
 // = as a witnessed message, - as a plain one, / as a row, ! as a plain copy of a witnessed one.
 func TestTrust(t *testing.T) {
-	another := MasterKey("another")
+	another := note.MasterKey("another")
 	for _, test := range []struct{ name, notes, want string }{
 		{"the proxy's own, signed", "bob7=b1", "verified"},
 		{"a row", "bob7/b1", "verified"},
@@ -68,7 +70,7 @@ func TestTrust(t *testing.T) {
 		{"an older proxy's message", "bob7-o1", "unbound"},
 		{"an older proxy's, in another's hands", "eve7-o1", "forged"},
 	} {
-		w := &wal{t: t, keys: []MasterKey{another, testKey}}
+		w := &wal{t: t, keys: []note.MasterKey{another, testKey}}
 		w.begin(100).relation(3, Schema, "outbox", outboxColumns...)
 		for word := range strings.FieldsSeq(test.notes) {
 			var user, how, whose string
@@ -77,51 +79,51 @@ func TestTrust(t *testing.T) {
 			user, how, whose = word[:3], word[4:5], word[5:6]
 			fmt.Sscan(word[3:4], &pid)
 			fmt.Sscan(word[6:], &counter)
-			p, signer, older := testPayload(FlagSQL), testSigner, false
-			p.Counter, p.Session = counter, SessionID(whose[0])
+			p, signer, older := testPayload(note.FlagSQL), testSigner, false
+			p.Counter, p.Session = counter, note.SessionID(whose[0])
 			switch how {
 			case "=":
-				p.Flags |= FlagSigned
+				p.Flags |= note.FlagSigned
 			case "/":
-				p.Flags |= FlagRow
+				p.Flags |= note.FlagRow
 			case "!":
-				p.Flags |= FlagSigned | FlagRow
+				p.Flags |= note.FlagSigned | note.FlagRow
 			}
 			process := int32(7)
 			switch whose {
 			case "e":
 				process = 8
 			case "a":
-				p.Flags |= FlagAnyUser
+				p.Flags |= note.FlagAnyUser
 			case "p":
-				p.Flags |= FlagPooled
+				p.Flags |= note.FlagPooled
 			case "x":
-				signer = MasterKey("unknown").Signer(p.ProxyID)
+				signer = note.MasterKey("unknown").Signer(p.ProxyID)
 			case "o":
 				older = true
 			}
-			note := signed(signer, p, "bob", process, "select 1")
+			m := signed(signer, p, "bob", process, "select 1")
 			if older {
-				note = signedBefore(testKey, p, "bob", process, "select 1")
+				m = signedBefore(testKey, p, "bob", process, "select 1")
 			}
 			switch how {
 			case "=":
-				w.message(MessagePrefix, witnessed(100, note, user, "r", pid, nil))
+				w.message(note.MessagePrefix, witnessed(100, m, user, "r", pid, nil))
 			case "/":
-				w.insert(3, outboxRow('n', note, user, "r", pid, nil)...)
+				w.insert(3, outboxRow('n', m, user, "r", pid, nil)...)
 			default:
-				w.message(MessagePrefix, recordMessage(note, user, "r", pid, nil))
+				w.message(note.MessagePrefix, recordMessage(m, user, "r", pid, nil))
 			}
 		}
 		var got []string
-		for _, note := range w.commit().Notes {
-			word := note.Trust.Reason()
-			switch note.Trust {
-			case Verified:
+		for _, m := range w.commit().Notes {
+			word := m.Trust.Reason()
+			switch m.Trust {
+			case note.Verified:
 				word = "verified"
-			case Forged:
+			case note.Forged:
 				word = "forged"
-			case Replayed:
+			case note.Replayed:
 				word = "replayed"
 			}
 			got = append(got, word)
@@ -134,19 +136,19 @@ func TestTrust(t *testing.T) {
 
 // A signed message counts in its own transaction only, and without a key nothing is verified.
 func TestTrustOfTransactions(t *testing.T) {
-	note := signed(testSigner, testPayload(FlagSQL|FlagSigned), "bob", 7, "select 1")
+	m := signed(testSigner, testPayload(note.FlagSQL|note.FlagSigned), "bob", 7, "select 1")
 	for _, test := range []struct {
 		name, message string
-		keys          []MasterKey
-		want          Trust
+		keys          []note.MasterKey
+		want          note.Trust
 	}{
-		{"its own", witnessed(5, note, "bob", "r", 7, nil), []MasterKey{testKey}, Verified},
-		{"another one", witnessed(6, note, "bob", "r", 7, nil), []MasterKey{testKey}, Forged},
-		{"no keys", witnessed(5, note, "bob", "r", 7, nil), nil, Unverified},
-		{"a DDL record for a note", "\x02" + string(sign(emittedVersion, testWitnessKey, "n", "4294967301", "bob", "\x00\x00\x00\x07", "a", "b", "c"))[1:], []MasterKey{testKey}, Forged},
+		{"its own", witnessed(5, m, "bob", "r", 7, nil), []note.MasterKey{testKey}, note.Verified},
+		{"another one", witnessed(6, m, "bob", "r", 7, nil), []note.MasterKey{testKey}, note.Forged},
+		{"no keys", witnessed(5, m, "bob", "r", 7, nil), nil, note.Unverified},
+		{"a DDL record for a note", "\x02" + string(sign(emittedVersion, testWitnessKey, "n", "4294967301", "bob", "\x00\x00\x00\x07", "a", "b", "c"))[1:], []note.MasterKey{testKey}, note.Forged},
 	} {
 		w := &wal{t: t, keys: test.keys}
-		if got := w.begin(5).message(MessagePrefix, test.message).commit().Notes[0].Trust; got != test.want {
+		if got := w.begin(5).message(note.MessagePrefix, test.message).commit().Notes[0].Trust; got != test.want {
 			t.Errorf("%s: trust %d, want %d", test.name, got, test.want)
 		}
 	}

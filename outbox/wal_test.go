@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -12,7 +13,7 @@ type wal struct {
 	t          testing.TB
 	tolerant   bool // keep the first error instead of failing
 	partBytes  int
-	keys       []MasterKey
+	keys       []note.MasterKey
 	noTriggers bool
 	assembler  *Assembler
 	err        error

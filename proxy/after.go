@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -49,7 +49,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
 	subject := s.notes.carry(carriedText(text, st), st.Secret, set)
-	subject.flags |= outbox.FlagAfter | ddlFlag(st)
+	subject.flags |= note.FlagAfter | ddlFlag(st)
 	s.apply(effectsOf(st), subject)
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *session) syncThenNote(m message, e entry, st *statement) error {
 		return err
 	}
 	subject := st.subject
-	subject.flags |= outbox.FlagAfter
+	subject.flags |= note.FlagAfter
 	if err := s.note(finish, subject, s.pending.settings.Load(), true); err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -10,7 +10,7 @@ import (
 // cursors.
 
 // nobody is what such a note is for.
-var nobody = subject{flags: outbox.FlagNameless}
+var nobody = subject{flags: note.FlagNameless}
 
 // endsTransaction reports whether deferred triggers run at a statement with this effect.
 func endsTransaction(effect parser.Effect) bool {

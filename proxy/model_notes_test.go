@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // ledger follows the notes of a model's transactions: a write must be under its own name.
@@ -51,20 +51,20 @@ func (l *ledger) fault(format string, args ...any) {
 // note is a call of pgtee.note().
 func (l *ledger) note(payload string) {
 	raw, err := base64.StdEncoding.DecodeString(payload)
-	if err != nil || len(raw) < outbox.PayloadBytes {
+	if err != nil || len(raw) < note.PayloadBytes {
 		l.fault("malformed note %q", payload)
 		return
 	}
-	flags := outbox.Flags(raw[1]) | outbox.Flags(raw[65])<<8
+	flags := note.Flags(raw[1]) | note.Flags(raw[65])<<8
 	name := nameless
 	switch {
-	case flags&outbox.FlagSQL != 0:
-		name = string(raw[outbox.PayloadBytes:])
-	case flags&outbox.FlagQuery != 0:
+	case flags&note.FlagSQL != 0:
+		name = string(raw[note.PayloadBytes:])
+	case flags&note.FlagQuery != 0:
 		from, size := binary.BigEndian.Uint32(raw[3:]), binary.BigEndian.Uint32(raw[7:])
 		name = l.text[from:][:size]
 	}
-	if flags&outbox.FlagBehind != 0 {
+	if flags&note.FlagBehind != 0 {
 		for _, text := range l.unclaimed {
 			if text != name && name != nameless && l.current == "" {
 				l.fault("%q is claimed for %q", text, name)
@@ -73,7 +73,7 @@ func (l *ledger) note(payload string) {
 		name = ""
 	}
 	l.current, l.unclaimed = name, nil
-	if l.row = l.row || flags&(outbox.FlagRow|outbox.FlagSigned) != 0; !l.row {
+	if l.row = l.row || flags&(note.FlagRow|note.FlagSigned) != 0; !l.row {
 		l.fault("the first note of a transaction does not bind it: %s", l.current)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -33,7 +33,7 @@ const (
 	spliceSign   = "SELECT pgtee.sign('"
 	spliceAfter  = "',current_user);"
 	trailAfter   = "',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
-	payloadText  = (outbox.PayloadBytes + 2) / 3 * 4 // a payload without SQL, in base64
+	payloadText  = (note.PayloadBytes + 2) / 3 * 4 // a payload without SQL, in base64
 	spliceLength = len(spliceNote) + payloadText + len(spliceAfter)
 )
 
@@ -44,13 +44,13 @@ func hashOf(sql []byte) uint64 { return maphash.Bytes(hashSeed, sql) | 1 }
 
 // notes makes the notes of one session, for its requests.
 type notes struct {
-	signer    *outbox.Signer
-	table     bool         // the first note of a transaction is a row, else a signed message
-	flags     outbox.Flags // of all of them
-	unsure    outbox.Flags // of those that come up to the next answer
+	signer    *note.Signer
+	table     bool       // the first note of a transaction is a row, else a signed message
+	flags     note.Flags // of all of them
+	unsure    note.Flags // of those that come up to the next answer
 	sqlText   bool
 	proxy     uint32
-	session   outbox.SessionID
+	session   note.SessionID
 	client    netip.AddrPort
 	pid       int32
 	counter   uint32 // of notes
@@ -63,39 +63,39 @@ type notes struct {
 // subject is the statement that a note is for.
 type subject struct {
 	sql         []byte // as Postgres will store it: offset bytes into the Query, or what travels along
-	flags       outbox.Flags
+	flags       note.Flags
 	offset      int // with FlagQuery
 	fingerprint uint64
 }
 
 // ddlFlag marks the note of a statement that event triggers fire for.
-func ddlFlag(st *parser.Statement) outbox.Flags {
+func ddlFlag(st *parser.Statement) note.Flags {
 	if st.IsDDL() {
-		return outbox.FlagDDL
+		return note.FlagDDL
 	}
 	return 0
 }
 
 // behind makes the subject of a note that stands behind its statement.
 func (s subject) behind() subject {
-	s.flags |= outbox.FlagBehind
+	s.flags |= note.FlagBehind
 	return s
 }
 
 // binds is the flag of the note that binds its transaction to the session: the first one. It is a row of the outbox, or signed.
-func (n *notes) binds(first bool) outbox.Flags {
+func (n *notes) binds(first bool) note.Flags {
 	switch {
 	case !first:
 		return 0
 	case n.table:
-		return outbox.FlagRow
+		return note.FlagRow
 	}
-	return outbox.FlagSigned
+	return note.FlagSigned
 }
 
 // splice appends what calls for a note in the text of a Query.
 func (n *notes) splice(dst []byte, set *settings, s subject, first bool) []byte {
-	if n.binds(first) == outbox.FlagSigned {
+	if n.binds(first) == note.FlagSigned {
 		return n.append(append(dst, spliceSign...), set, s, first)
 	}
 	return n.append(append(dst, spliceNote...), set, s, first)
@@ -105,9 +105,9 @@ func (n *notes) splice(dst []byte, set *settings, s subject, first bool) []byte 
 func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++
 	if n.userName != set.user {
-		n.userName, n.userTag = set.user, outbox.UserTag([]byte(set.user))
+		n.userName, n.userTag = set.user, note.UserTag([]byte(set.user))
 	}
-	p := outbox.Payload{
+	p := note.Payload{
 		Flags:       s.flags | n.flags | n.unsure | n.binds(first) | set.lexisFlags(),
 		ProxyID:     n.proxy,
 		Session:     n.session,
@@ -119,7 +119,7 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 		Process:     n.pid,
 		UserTag:     n.userTag,
 	}
-	if s.flags&outbox.FlagQuery != 0 {
+	if s.flags&note.FlagQuery != 0 {
 		p.Offset, p.Length = uint32(s.offset), uint32(len(s.sql))
 	}
 	return n.signer.Append(dst, &p, s.sql)
@@ -136,13 +136,13 @@ func (n *notes) carry(sql []byte, secret bool, set *settings) subject {
 }
 
 // carried returns a copy of sql without credentials, cut to what a note may bring along.
-func (n *notes) carried(sql []byte, secret bool, set *settings) ([]byte, outbox.Flags) {
+func (n *notes) carried(sql []byte, secret bool, set *settings) ([]byte, note.Flags) {
 	if !secret {
-		return bytes.Clone(set.encoding.cut(sql, noteSQLBytes)), outbox.FlagSQL
+		return bytes.Clone(set.encoding.cut(sql, noteSQLBytes)), note.FlagSQL
 	}
 	redacted, ok := parser.Redact(nil, sql, set.lexis)
 	if !ok {
-		return nil, outbox.FlagRedacted
+		return nil, note.FlagRedacted
 	}
-	return set.encoding.cut(redacted, noteSQLBytes), outbox.FlagSQL | outbox.FlagRedacted
+	return set.encoding.cut(redacted, noteSQLBytes), note.FlagSQL | note.FlagRedacted
 }

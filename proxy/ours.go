@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // Notes of the extended protocol run by a prepared statement of our own, with a name that no client has: the unnamed one is the client's.
@@ -28,10 +28,10 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 		whatever, binds := byte('t'), byte('f')
-		if s.notes.binds(first) == outbox.FlagSigned {
+		if s.notes.binds(first) == note.FlagSigned {
 			binds = 't'
 		}
-		if subject.flags&(outbox.FlagBehind|outbox.FlagNameless) != 0 {
+		if subject.flags&(note.FlagBehind|note.FlagNameless) != 0 {
 			whatever = 'f'
 		}
 		dst = append(dst, 0, 0, 0, 1, whatever)
@@ -56,7 +56,7 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 // parses it again. Behind a pooler each group does, which may be served by another process.
 func (s *session) prepareOurs(fate fate) error {
 	prepared, generation := s.pending.preparation()
-	if prepared && s.notes.flags&outbox.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
+	if prepared && s.notes.flags&note.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
 		return nil
 	}
 	s.parsed.group, s.parsed.generation = s.tx.group, generation
@@ -89,7 +89,7 @@ func looksAtStatements(text []byte) bool {
 // hideOurs closes our statement, so that a query for the session's prepared statements finds those of the client only. The next note
 // parses it again. Behind a pooler it stays: that may not know what to do with a Close in front of a Query.
 func (s *session) hideOurs() error {
-	if s.parsed.group == 0 || s.notes.flags&outbox.FlagPooled != 0 {
+	if s.parsed.group == 0 || s.notes.flags&note.FlagPooled != 0 {
 		return nil
 	}
 	s.pending.unprepare()

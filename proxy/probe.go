@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // Neither question makes the server report an error where pgtee was never set up.
@@ -65,11 +65,11 @@ func (s *session) prepareNotes() error {
 	}
 	s.database = &access{p.outboxes.last(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners, "", false}
 	s.notes = &notes{
-		signer:  outbox.MasterKey(t.Key).Signer(p.id),
+		signer:  note.MasterKey(t.Key).Signer(p.id),
 		table:   t.Outbox == OutboxTable,
 		sqlText: t.SQLText,
 		proxy:   p.id,
-		session: outbox.NewSessionID(time.Now(), s.number),
+		session: note.NewSessionID(time.Now(), s.number),
 		client:  s.from,
 		pid:     pid,
 		now:     time.Now,
@@ -122,7 +122,7 @@ func (s *session) findOutbox() (problem, error) {
 	place, rest, _ := strings.Cut(string(answer), " ")
 	oid, pid, _ := strings.Cut(rest, " ")
 	if pid != "" && pid != strconv.Itoa(int(s.notes.pid)) {
-		s.notes.flags |= outbox.FlagPooled
+		s.notes.flags |= note.FlagPooled
 		s.proxy.pooled.Do(func() { s.log.Warn(pooledWarning, zap.String("server", s.started.server.Address)) })
 	}
 	d := s.database

@@ -3,7 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -221,9 +221,9 @@ func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole boo
 		}
 		of = n.carry(sql, st.Secret, w.set)
 	} else {
-		of = subject{sql: sql, flags: outbox.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
-		if len(sql) <= shortSQLBytes && n.binds(first)&outbox.FlagRow == 0 {
-			of.flags = outbox.FlagSQL
+		of = subject{sql: sql, flags: note.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
+		if len(sql) <= shortSQLBytes && n.binds(first)&note.FlagRow == 0 {
+			of.flags = note.FlagSQL
 		}
 	}
 	of.flags |= ddlFlag(st)

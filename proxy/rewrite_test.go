@@ -8,7 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // A Query of many tiny statements does not become many times as long, and each of its writes is under a text that has it.
@@ -81,11 +81,11 @@ func checkNotes(t *testing.T, name string, sent []byte) {
 // sqlOf returns the SQL of a note in a Query.
 func sqlOf(t *testing.T, payload string, query []byte) string {
 	raw, err := base64.StdEncoding.DecodeString(payload)
-	if err != nil || len(raw) < outbox.PayloadBytes {
+	if err != nil || len(raw) < note.PayloadBytes {
 		t.Fatal("malformed note", payload)
 	}
-	if outbox.Flags(raw[1])&outbox.FlagSQL != 0 {
-		return string(raw[outbox.PayloadBytes:])
+	if note.Flags(raw[1])&note.FlagSQL != 0 {
+		return string(raw[note.PayloadBytes:])
 	}
 	return string(query[binary.BigEndian.Uint32(raw[3:]):][:binary.BigEndian.Uint32(raw[7:])])
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // shape is how a message is written in a conversation: its name, its kind, and its fields, one letter each:
@@ -220,25 +220,25 @@ func readNote(text string, key, query []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(raw) < outbox.PayloadBytes {
-		return "", outbox.ErrNote
+	if len(raw) < note.PayloadBytes {
+		return "", note.ErrNote
 	}
 	be := binary.BigEndian
-	var n outbox.Note
-	n.Payload = outbox.Payload{
-		Flags: outbox.Flags(raw[1]) | outbox.Flags(raw[65])<<8, KeyID: raw[2], Offset: be.Uint32(raw[3:]), Length: be.Uint32(raw[7:]),
-		ProxyID: be.Uint32(raw[11:]), Session: outbox.SessionID(be.Uint64(raw[15:])),
+	var n note.Note
+	n.Payload = note.Payload{
+		Flags: note.Flags(raw[1]) | note.Flags(raw[65])<<8, KeyID: raw[2], Offset: be.Uint32(raw[3:]), Length: be.Uint32(raw[7:]),
+		ProxyID: be.Uint32(raw[11:]), Session: note.SessionID(be.Uint64(raw[15:])),
 		Counter: be.Uint32(raw[23:]), Statement: be.Uint32(raw[27:]), Time: time.UnixMicro(int64(be.Uint64(raw[31:]))),
 		Fingerprint: be.Uint64(raw[57:]), Process: int32(be.Uint32(raw[66:])), UserTag: be.Uint64(raw[70:]), MAC: [16]byte(raw[78:]),
 	}
 	switch {
-	case n.Flags&outbox.FlagSQL != 0:
-		n.SQL = raw[outbox.PayloadBytes:]
-	case n.Flags&outbox.FlagQuery != 0 && uint64(n.Offset)+uint64(n.Length) <= uint64(len(query)):
+	case n.Flags&note.FlagSQL != 0:
+		n.SQL = raw[note.PayloadBytes:]
+	case n.Flags&note.FlagQuery != 0 && uint64(n.Offset)+uint64(n.Length) <= uint64(len(query)):
 		n.SQL = query[n.Offset:][:n.Length]
 	}
 	trust := "forged"
-	if outbox.MasterKey(key).Signer(n.ProxyID).Check(&n) && n.Process == 4711 && n.UserTag == outbox.UserTag([]byte("ann")) {
+	if note.MasterKey(key).Signer(n.ProxyID).Check(&n) && n.Process == 4711 && n.UserTag == note.UserTag([]byte("ann")) {
 		trust = "signed"
 	}
 	sql := string(n.SQL)
@@ -264,7 +264,7 @@ func payloadIn(text string) string {
 	return ""
 }
 
-func flagNames(flags outbox.Flags) (names string) {
+func flagNames(flags note.Flags) (names string) {
 	for i, name := range []string{"row", "query", "sql", "redacted", "after", "", "", "ddl", "behind", "nameless", "signed", "any-user", "pooled"} {
 		if flags&(1<<i) != 0 && name != "" {
 			names += " " + name

@@ -3,7 +3,7 @@ package proxy
 import (
 	"bytes"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -60,12 +60,12 @@ func majorOf(version string) (major int) {
 }
 
 // lexisFlags tell the publisher how the SQL of a note is to be read.
-func (s *settings) lexisFlags() (flags outbox.Flags) {
+func (s *settings) lexisFlags() (flags note.Flags) {
 	if !s.lexis.StandardConformingStrings {
-		flags |= outbox.FlagBackslash
+		flags |= note.FlagBackslash
 	}
 	if s.lexis.MultiByte {
-		flags |= outbox.FlagMultiByte
+		flags |= note.FlagMultiByte
 	}
 	return flags
 }

@@ -3,7 +3,7 @@ package proxy
 import (
 	"testing"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -11,12 +11,12 @@ func TestSettingsTellHowSQLIsRead(t *testing.T) {
 	plain := &settings{lexis: parser.Lexis{StandardConformingStrings: true}}
 	tests := []struct {
 		name, value string
-		want        outbox.Flags
+		want        note.Flags
 	}{
 		{"standard_conforming_strings", "on", 0},
-		{"standard_conforming_strings", "off", outbox.FlagBackslash},
+		{"standard_conforming_strings", "off", note.FlagBackslash},
 		{"client_encoding", "UTF8", 0},
-		{"client_encoding", "SJIS", outbox.FlagMultiByte},
+		{"client_encoding", "SJIS", note.FlagMultiByte},
 	}
 	for _, test := range tests {
 		if got := plain.with(test.name, test.value).lexisFlags(); got != test.want {

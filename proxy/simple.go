@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -48,7 +48,7 @@ func (s *session) query(m message) error {
 		return err
 	}
 	w := queryWriter{session: s, set: set, message: m, text: text, ready: s.notesNow(set)}
-	w.carries = len(text) > outbox.MaxQueryBytes || !readable || !m.whole() || s.mayConvert(text, set)
+	w.carries = len(text) > note.MaxQueryBytes || !readable || !m.whole() || s.mayConvert(text, set)
 	for i := range s.list {
 		if err := w.statement(i, &s.list[i]); err != nil {
 			return err
@@ -145,7 +145,7 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 // does: of is the subject of that.
 func (s *session) apply(e effects, of subject) (prepared *statement) {
 	if s.tx.changesUser(e.tx) {
-		s.notes.unsure = outbox.FlagAnyUser
+		s.notes.unsure = note.FlagAnyUser
 	}
 	s.tx.apply(e.tx)
 	if e.calls {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -27,7 +28,7 @@ type audit struct {
 
 	session    []byte // JSON of the first note's
 	key        []byte
-	trust      outbox.Trust
+	trust      note.Trust
 	begun      int    // statements
 	omitted    int    // of them
 	statements []byte // JSON of those that are not omitted
@@ -130,7 +131,7 @@ func (a *audit) reset() {
 	}
 	clear(a.byOID)
 	*a = audit{
-		tables: a.tables[:0], byOID: a.byOID, trust: outbox.Verified,
+		tables: a.tables[:0], byOID: a.byOID, trust: note.Verified,
 		session: a.session[:0], key: a.key[:0], statements: record.Recycle(a.statements), touched: a.touched[:0],
 	}
 }
@@ -143,7 +144,7 @@ func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
 	}
 }
 
-func (a *audit) beginStatement(n *notes, i int, note *outbox.Note) {
+func (a *audit) beginStatement(n *notes, i int, note *note.Note) {
 	if a.begun == 0 {
 		a.key = record.AppendHex16(a.key, uint64(note.Session))
 		a.session = n.appendSession(a.session, &n.facts[i], note)

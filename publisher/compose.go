@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -43,11 +44,11 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 // that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
-		slices.ContainsFunc(tx.Notes, func(n outbox.Note) bool { return isAfter(n) || p.notes.command(&n) == "TRUNCATE" })
+		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.notes.command(&n) == "TRUNCATE" })
 }
 
 // isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
-func isAfter(n outbox.Note) bool { return n.Flags&outbox.FlagAfter != 0 }
+func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
 
 // append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant
 // are sent ahead; nobody sees them before Publish. What is out already is composed like the rest and thrown away: so

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -67,14 +68,14 @@ var (
 
 // sale is statements of Ann's session, two with rows and two with credentials, and before them the row of a trigger that no note precedes.
 func sale() *outbox.Transaction {
-	note := func(number uint32, sql string) outbox.Note {
+	m := func(number uint32, sql string) note.Note {
 		start := time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)
-		return outbox.Note{
-			Payload: outbox.Payload{
-				Session: outbox.NewSessionID(start, 7), Statement: number, ProxyID: 3, Fingerprint: 0xfeed,
+		return note.Note{
+			Payload: note.Payload{
+				Session: note.NewSessionID(start, 7), Statement: number, ProxyID: 3, Fingerprint: 0xfeed,
 				Client: netip.MustParseAddrPort("10.0.0.9:51000"),
 			},
-			User: []byte("ann"), Role: []byte("clerk"), PID: 4711, Application: []byte("till \"2\""), SQL: []byte(sql), Trust: outbox.Verified,
+			User: []byte("ann"), Role: []byte("clerk"), PID: 4711, Application: []byte("till \"2\""), SQL: []byte(sql), Trust: note.Verified,
 		}
 	}
 	change := func(op outbox.Op, note, ordinal int, r *pgoutput.Relation) outbox.Change {
@@ -82,11 +83,11 @@ func sale() *outbox.Transaction {
 	}
 	return &outbox.Transaction{
 		XID: 77, CommitLSN: 0x16B3700, EndLSN: 0x16B3748, CommitTime: time.Date(2025, 1, 31, 12, 0, 1, 0, time.UTC),
-		Notes: []outbox.Note{
-			note(1, "insert into orders select 42, 'secret wish'"),
-			note(2, "UPDATE lines SET amount = 3 WHERE id = 9"),
-			note(3, "alter role ann password 'open sesame'"),
-			note(4, "set app.secret to sesame"),
+		Notes: []note.Note{
+			m(1, "insert into orders select 42, 'secret wish'"),
+			m(2, "UPDATE lines SET amount = 3 WHERE id = 9"),
+			m(3, "alter role ann password 'open sesame'"),
+			m(4, "set app.secret to sesame"),
 		},
 		Changes: []outbox.Change{
 			change(outbox.Insert, -1, 0, lines),
@@ -164,7 +165,7 @@ func TestAuditOfManyStatementsIsBounded(t *testing.T) {
 	tx := sale()
 	first := tx.Notes[0]
 	first.SQL = []byte("select '" + strings.Repeat("é", maxAuditTextBytes) + "'")
-	tx.Notes = slices.Repeat([]outbox.Note{first}, 100)
+	tx.Notes = slices.Repeat([]note.Note{first}, 100)
 	records := composed(t, Config{SQLText: Full}, tx)
 	value := records[len(records)-1].Value
 	var audit struct {
@@ -195,7 +196,7 @@ func TestAuditOfManyTablesIsBounded(t *testing.T) {
 		relation := &pgoutput.Relation{OID: uint32(i), Schema: "public", Name: fmt.Sprintf("%s_%d", strings.Repeat("x", 50), i)}
 		tx.Changes = append(tx.Changes, outbox.Change{Op: outbox.Truncate, Relation: relation, Ordinal: i})
 	}
-	tx.Notes = slices.Repeat([]outbox.Note{{SQL: []byte(strings.Repeat("\x01", 2*maxAuditTextBytes))}}, 9)
+	tx.Notes = slices.Repeat([]note.Note{{SQL: []byte(strings.Repeat("\x01", 2*maxAuditTextBytes))}}, 9)
 	records := composed(t, Config{SQLText: Full}, tx)
 	value := records[len(records)-1].Value
 	type tables struct {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -66,7 +67,7 @@ func isRow(op outbox.Op) bool {
 	return op == outbox.Insert || op == outbox.Update || op == outbox.Delete
 }
 
-func (n *notes) learn(f *fact, note *outbox.Note) {
+func (n *notes) learn(f *fact, note *note.Note) {
 	f.command = n.command(note)
 	start := len(n.sql)
 	n.sql = n.appendText(n.sql, note)
@@ -77,7 +78,7 @@ func (n *notes) learn(f *fact, note *outbox.Note) {
 	f.block = textSpan{start, len(n.json)}
 }
 
-func (n *notes) learnClaims(f *fact, note *outbox.Note) {
+func (n *notes) learnClaims(f *fact, note *note.Note) {
 	n.claims.read(note.SQL, lexisOf(note.Flags))
 	f.trace, f.state = n.claims.trace, n.claims.state
 	start := len(n.json)
@@ -89,7 +90,7 @@ func (n *notes) learnClaims(f *fact, note *outbox.Note) {
 }
 
 // command returns what a statement is, "INSERT" or "CREATE TABLE".
-func (n *notes) command(note *outbox.Note) string {
+func (n *notes) command(note *note.Note) string {
 	n.split, _ = parser.Split(n.split[:0], note.SQL, lexisOf(note.Flags))
 	if len(n.split) == 0 {
 		return ""
@@ -121,7 +122,7 @@ func (n *notes) fact(tx *outbox.Transaction, i int) *fact {
 	return nil
 }
 
-func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
+func (n *notes) appendBlock(dst []byte, f *fact, note *note.Note) []byte {
 	dst = append(dst, `{"session":`...)
 	dst = n.appendSession(dst, f, note)
 	if note.Nameless() {
@@ -136,18 +137,18 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *outbox.Note) []byte {
 }
 
 // appendTrust appends whether a note is verified, and why that is not known.
-func appendTrust(dst []byte, trust outbox.Trust) []byte {
+func appendTrust(dst []byte, trust note.Trust) []byte {
 	dst = append(dst, `,"verified":`...)
 	reason := trust.Reason()
 	if reason == "" {
-		return strconv.AppendBool(dst, trust == outbox.Verified)
+		return strconv.AppendBool(dst, trust == note.Verified)
 	}
 	return append(append(append(dst, `null,"reason":"`...), reason...), '"')
 }
 
 // appendStatement appends the fields of a statement up to its rows, without braces. A text that is not published is
 // null; one longer than maxText bytes is cut.
-func (n *notes) appendStatement(dst []byte, f *fact, note *outbox.Note, maxText int) []byte {
+func (n *notes) appendStatement(dst []byte, f *fact, note *note.Note, maxText int) []byte {
 	dst = strconv.AppendUint(append(dst, `"number":`...), uint64(note.Statement), 10)
 	dst = record.AppendJSONString(append(dst, `,"command":`...), f.command)
 	dst = record.AppendHex16(append(dst, `,"fingerprint":"`...), note.Fingerprint)
@@ -169,7 +170,7 @@ func appendRows(dst []byte, rows int) []byte {
 	return strconv.AppendInt(append(dst, `,"rows":`...), int64(rows), 10)
 }
 
-func (n *notes) appendSession(dst []byte, f *fact, note *outbox.Note) []byte {
+func (n *notes) appendSession(dst []byte, f *fact, note *note.Note) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst = record.AppendHex16(dst, uint64(note.Session))
 	dst = append(dst, `","user":`...)

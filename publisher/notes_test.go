@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // TestNotesOfAGiantAreForgotten: their texts are no memory that is kept for the next transaction.
 func TestNotesOfAGiantAreForgotten(t *testing.T) {
 	const keptBytes = 4 << 20
-	giant := &outbox.Transaction{Notes: make([]outbox.Note, 9)}
+	giant := &outbox.Transaction{Notes: make([]note.Note, 9)}
 	for i := range giant.Notes {
 		giant.Notes[i].SQL = []byte("INSERT INTO t VALUES ('" + strings.Repeat("a", keptBytes/8) + "')")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -181,7 +182,7 @@ func (w *world) commit() {
 
 var (
 	simTable = &pgoutput.Relation{OID: 1, Schema: "public", Name: "t"}
-	simNotes = []outbox.Note{{User: []byte("ann"), Trust: outbox.Verified}}
+	simNotes = []note.Note{{User: []byte("ann"), Trust: note.Verified}}
 )
 
 // open takes the slot for a new connection, which sends again what is not known to be confirmed.

@@ -3,7 +3,7 @@ package publisher
 import (
 	"fmt"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 )
 
@@ -39,15 +39,15 @@ func ParseSQLText(s string) (SQLText, error) {
 var plain = parser.Lexis{StandardConformingStrings: true}
 
 // lexisOf is how the SQL of a note is read: as its session did.
-func lexisOf(flags outbox.Flags) parser.Lexis {
+func lexisOf(flags note.Flags) parser.Lexis {
 	return parser.Lexis{
-		StandardConformingStrings: flags&outbox.FlagBackslash == 0,
-		MultiByte:                 flags&outbox.FlagMultiByte != 0,
+		StandardConformingStrings: flags&note.FlagBackslash == 0,
+		MultiByte:                 flags&note.FlagMultiByte != 0,
 	}
 }
 
 // appendText appends what is published of a note's SQL. It never holds credentials.
-func (n *notes) appendText(dst []byte, note *outbox.Note) []byte {
+func (n *notes) appendText(dst []byte, note *note.Note) []byte {
 	if n.text == Off || len(note.SQL) == 0 {
 		return dst
 	}

@@ -4,24 +4,24 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // A note's SQL is read with the settings of its session, or a literal would survive.
 func TestTextIsReadAsTheSessionDid(t *testing.T) {
 	tests := []struct {
 		name  string
-		flags outbox.Flags
+		flags note.Flags
 		sql   string
 		want  string
 	}{
 		{"standard", 0, `UPDATE t SET a = 'x\' WHERE b = 'secret'`, `UPDATE t SET a = $1 WHERE b = $2`},
-		{"backslash escapes", outbox.FlagBackslash, `UPDATE t SET a = 'it\'s', b = 'secret'`, `UPDATE t SET a = $1, b = $2`},
-		{"second byte is a quote", outbox.FlagMultiByte, "UPDATE t SET a = '\x83\x27', b = 'secret'", "<redacted>"},
+		{"backslash escapes", note.FlagBackslash, `UPDATE t SET a = 'it\'s', b = 'secret'`, `UPDATE t SET a = $1, b = $2`},
+		{"second byte is a quote", note.FlagMultiByte, "UPDATE t SET a = '\x83\x27', b = 'secret'", "<redacted>"},
 	}
 	for _, test := range tests {
 		n := notes{text: Normalised}
-		note := &outbox.Note{Payload: outbox.Payload{Flags: test.flags}, SQL: []byte(test.sql)}
+		note := &note.Note{Payload: note.Payload{Flags: test.flags}, SQL: []byte(test.sql)}
 		got := string(n.appendText(nil, note))
 		if got != test.want || strings.Contains(got, "secret") {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/publisher/record"
 )
@@ -146,7 +146,7 @@ func FuzzClaims(f *testing.F) {
 
 // A session whose settings say so reads its comments otherwise.
 func TestClaimsAreReadAsTheSessionDid(t *testing.T) {
-	note := &outbox.Note{Payload: outbox.Payload{Flags: outbox.FlagBackslash}, SQL: []byte(`UPDATE t SET a = '\'/*b=''1''*/' /*c='2'*/`)}
+	note := &note.Note{Payload: note.Payload{Flags: note.FlagBackslash}, SQL: []byte(`UPDATE t SET a = '\'/*b=''1''*/' /*c='2'*/`)}
 	n := notes{text: Off}
 	var f fact
 	n.learnClaims(&f, note)

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 const keyBytes = 32
@@ -22,7 +22,7 @@ type keyFlags struct {
 }
 
 // read returns the keys, that to sign with first; the file has to be there.
-func (f keyFlags) read(log *zap.Logger) ([]outbox.MasterKey, error) {
+func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 	text, err := os.ReadFile(f.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(fmt.Errorf("--key %s: no such file: copy the one of the other process here, or make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, f.Key))
@@ -41,14 +41,14 @@ func (f keyFlags) read(log *zap.Logger) ([]outbox.MasterKey, error) {
 }
 
 // parseKeys reads one or two lines of 64 hex digits.
-func parseKeys(text []byte) ([]outbox.MasterKey, error) {
+func parseKeys(text []byte) ([]note.MasterKey, error) {
 	lines := bytes.Fields(text)
 	if len(lines) == 0 || len(lines) > 2 {
 		return nil, fmt.Errorf("want one line of %d hex digits, or two", 2*keyBytes)
 	}
-	var keys []outbox.MasterKey
+	var keys []note.MasterKey
 	for _, line := range lines {
-		key := make(outbox.MasterKey, keyBytes)
+		key := make(note.MasterKey, keyBytes)
 		if len(line) != 2*keyBytes {
 			return nil, fmt.Errorf("want %d hex digits in a line and nothing else", 2*keyBytes)
 		}
@@ -64,7 +64,7 @@ func parseKeys(text []byte) ([]outbox.MasterKey, error) {
 }
 
 // readOrMake makes the file with mode 0600 if it is missing.
-func (f keyFlags) readOrMake(log *zap.Logger) ([]outbox.MasterKey, error) {
+func (f keyFlags) readOrMake(log *zap.Logger) ([]note.MasterKey, error) {
 	file, err := os.OpenFile(f.Key, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return f.read(log)
@@ -72,12 +72,12 @@ func (f keyFlags) readOrMake(log *zap.Logger) ([]outbox.MasterKey, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--key: %w: name a file in a folder where this user may write", err))
 	}
-	key := make(outbox.MasterKey, keyBytes)
+	key := make(note.MasterKey, keyBytes)
 	rand.Read(key)
 	_, err = fmt.Fprintf(file, "%x\n", []byte(key))
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("write the key: %w", err), os.Remove(f.Key))
 	}
 	log.Info("made a key for the notes", zap.String("file", f.Key))
-	return []outbox.MasterKey{key}, nil
+	return []note.MasterKey{key}, nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/proxy"
 )
 
@@ -65,7 +65,7 @@ func (c *proxyCommand) parts() proxyParts {
 }
 
 // keys are needed where there are notes.
-func (f outboxFlags) keys(key keyFlags, log *zap.Logger) ([]outbox.MasterKey, error) {
+func (f outboxFlags) keys(key keyFlags, log *zap.Logger) ([]note.MasterKey, error) {
 	if f.Outbox == "off" {
 		return nil, nil
 	}
@@ -82,7 +82,7 @@ type listeningProxy struct {
 }
 
 // open checks that a server answers, and takes the socket.
-func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []outbox.MasterKey, log *zap.Logger) (*listeningProxy, error) {
+func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (*listeningProxy, error) {
 	config, err := f.config(postgres, travel, text, keys, log)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel out
 }
 
 // config is all that the flags say of the proxy.
-func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text textFlags, keys []outbox.MasterKey, log *zap.Logger) (proxy.Config, error) {
+func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (proxy.Config, error) {
 	servers, err := postgres.servers()
 	if err != nil {
 		return proxy.Config{}, err

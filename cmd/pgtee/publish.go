@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/debezium"
 	"github.com/pgtee/pgtee/publisher/kafka"
@@ -106,7 +107,7 @@ type databasePublisher struct {
 }
 
 // open also checks the databases, so that what a human has to repair is told at once.
-func (f publisherFlags) open(ctx context.Context, sources []source, cluster cluster, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
+func (f publisherFlags) open(ctx context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
 			return nil, usage(err)
@@ -116,7 +117,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, cluster clus
 }
 
 // make makes the publishers, and asks nobody.
-func (f publisherFlags) make(_ context.Context, sources []source, cluster cluster, text textFlags, keys []outbox.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
+func (f publisherFlags) make(_ context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	var list []databasePublisher
 	for _, s := range sources {
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
@@ -158,7 +159,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, catalog debezium.Catalog, keys []outbox.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, catalog debezium.Catalog, keys []note.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err

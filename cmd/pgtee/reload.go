@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 )
 
 // reloadable is embedded by the commands that read their flags, environment and files again at SIGHUP.
@@ -45,7 +45,7 @@ type proxyParts struct {
 
 // reloading is the actor that waits for SIGHUP. known are the keys that the publisher of this process believes, nil
 // if it has none.
-func (r *reloadable) reloading(p *listeningProxy, known []outbox.MasterKey, level zap.AtomicLevel, log *zap.Logger) actor {
+func (r *reloadable) reloading(p *listeningProxy, known []note.MasterKey, level zap.AtomicLevel, log *zap.Logger) actor {
 	return actor{"reload", func(ctx context.Context) error {
 		defer signal.Stop(r.hangups)
 		for {
@@ -62,7 +62,7 @@ func (r *reloadable) reloading(p *listeningProxy, known []outbox.MasterKey, leve
 }
 
 // reload reads everything again. What cannot change stays, and is named.
-func (r *reloadable) reload(p *listeningProxy, known []outbox.MasterKey, level zap.AtomicLevel, log *zap.Logger) error {
+func (r *reloadable) reload(p *listeningProxy, known []note.MasterKey, level zap.AtomicLevel, log *zap.Logger) error {
 	command, values, err := r.again()
 	if err != nil {
 		return err
@@ -91,8 +91,8 @@ func (r *reloadable) reload(p *listeningProxy, known []outbox.MasterKey, level z
 	return nil
 }
 
-func isKnown(known []outbox.MasterKey, key outbox.MasterKey) bool {
-	return slices.ContainsFunc(known, func(k outbox.MasterKey) bool { return slices.Equal(k, key) })
+func isKnown(known []note.MasterKey, key note.MasterKey) bool {
+	return slices.ContainsFunc(known, func(k note.MasterKey) bool { return slices.Equal(k, key) })
 }
 
 // compare lists the flags whose values differ from those at the start or the last reload: what is in force now, and

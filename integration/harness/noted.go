@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
@@ -19,7 +20,7 @@ func (n Noted) String() string {
 }
 
 // CountNotes reads what a slot has up to now.
-func CountNotes(ctx context.Context, url, slot string, key outbox.MasterKey) (n Noted, err error) {
+func CountNotes(ctx context.Context, url, slot string, key note.MasterKey) (n Noted, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
@@ -35,7 +36,7 @@ func CountNotes(ctx context.Context, url, slot string, key outbox.MasterKey) (n 
 	if err != nil {
 		return n, err
 	}
-	stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: url, Slot: slot, Keys: []outbox.MasterKey{key}})
+	stream, err := outbox.OpenStream(ctx, outbox.StreamConfig{ConnString: url, Slot: slot, Keys: []note.MasterKey{key}})
 	if err != nil {
 		return n, err
 	}
@@ -54,7 +55,7 @@ func CountNotes(ctx context.Context, url, slot string, key outbox.MasterKey) (n 
 				}
 			}
 			for i := range tx.Notes {
-				noted, unverified = true, unverified || tx.Notes[i].Trust != outbox.Verified
+				noted, unverified = true, unverified || tx.Notes[i].Trust != note.Verified
 			}
 			if tx.More {
 				continue

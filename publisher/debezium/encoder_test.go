@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -57,7 +58,7 @@ func identity(id string) pgoutput.Tuple {
 
 // sampleTransaction has every operation, with and without a note.
 func sampleTransaction() *outbox.Transaction {
-	session := outbox.NewSessionID(time.UnixMilli(1738324800000), 7)
+	session := note.NewSessionID(time.UnixMilli(1738324800000), 7)
 	changes := []outbox.Change{
 		{Op: outbox.Insert, Relation: orders, New: order("1"), Note: -1},
 		{Op: outbox.Update, Relation: orders, New: order("1")},
@@ -71,13 +72,13 @@ func sampleTransaction() *outbox.Transaction {
 	}
 	return &outbox.Transaction{
 		XID: 731, CommitLSN: 0x16B3748, EndLSN: 0x16B3780, CommitTime: time.UnixMicro(1738324800123456), Changes: changes,
-		Notes: []outbox.Note{{
-			Payload: outbox.Payload{
+		Notes: []note.Note{{
+			Payload: note.Payload{
 				Session: session, Statement: 3, Fingerprint: 0xABCDEF, Client: netip.MustParseAddrPort("10.0.0.9:5555"),
 				Time: time.UnixMilli(1738324800100),
 			},
 			User: []byte("anna"), Role: []byte("anna"), PID: 4711, Application: []byte("shop"),
-			SQL: []byte("UPDATE orders SET id = 2"), Trust: outbox.Verified,
+			SQL: []byte("UPDATE orders SET id = 2"), Trust: note.Verified,
 		}},
 	}
 }

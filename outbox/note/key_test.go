@@ -1,4 +1,4 @@
-package outbox
+package note
 
 import "testing"
 
@@ -10,17 +10,17 @@ func TestEachProxySignsWithAKeyOfItsOwn(t *testing.T) {
 		signed.MAC = MasterKey(sampleKey).Signer(proxy).mac(note.appendSigned(nil), nil, note.SQL)
 		return signed
 	}
-	v := newVerifier([]MasterKey{sampleKey})
+	v := NewVerifier([]MasterKey{sampleKey})
 	own, others := sign(note.ProxyID), sign(note.ProxyID+1)
-	if !v.check(&own) || v.check(&others) {
-		t.Errorf("own key: %t, another proxy's: %t", v.check(&own), v.check(&others))
+	if !v.Check(&own) || v.Check(&others) {
+		t.Errorf("own key: %t, another proxy's: %t", v.Check(&own), v.Check(&others))
 	}
 	for proxy := range uint32(3 * maxSigners) { // forged ids do not pile up
 		forged := note
 		forged.ProxyID = proxy
-		v.check(&forged)
+		v.Check(&forged)
 	}
-	if len(v.signers) > maxSigners || !v.check(&own) {
-		t.Errorf("%d signers are kept, own key: %t", len(v.signers), v.check(&own))
+	if len(v.signers) > maxSigners || !v.Check(&own) {
+		t.Errorf("%d signers are kept, own key: %t", len(v.signers), v.Check(&own))
 	}
 }

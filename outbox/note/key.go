@@ -1,4 +1,4 @@
-package outbox
+package note
 
 import (
 	"crypto/hkdf"
@@ -27,8 +27,8 @@ func (m MasterKey) derive(purpose string, length int) []byte {
 	return key
 }
 
-// verifier checks notes against the master keys that are valid.
-type verifier struct {
+// Verifier checks notes against the master keys that are valid.
+type Verifier struct {
 	keys    []MasterKey
 	signers map[signerID]*Signer
 }
@@ -41,21 +41,21 @@ type signerID struct {
 // maxSigners bounds what forged proxy ids can make us keep.
 const maxSigners = 1024
 
-func newVerifier(keys []MasterKey) *verifier {
-	return &verifier{keys, map[signerID]*Signer{}}
+func NewVerifier(keys []MasterKey) *Verifier {
+	return &Verifier{keys, map[signerID]*Signer{}}
 }
 
-// hasKeys reports whether there is a key to check with.
-func (v *verifier) hasKeys() bool { return len(v.keys) > 0 }
+// HasKeys reports whether there is a key to check with.
+func (v *Verifier) HasKeys() bool { return len(v.keys) > 0 }
 
-// check reports whether a proxy with one of the keys has made the note.
-func (v *verifier) check(n *Note) bool {
+// Check reports whether a proxy with one of the keys has made the note.
+func (v *Verifier) Check(n *Note) bool {
 	signer := v.signer(signerID{n.KeyID, n.ProxyID})
 	return signer != nil && signer.Check(n)
 }
 
 // signer returns nil if no key has that id.
-func (v *verifier) signer(id signerID) *Signer {
+func (v *Verifier) signer(id signerID) *Signer {
 	if known, ok := v.signers[id]; ok {
 		return known
 	}

@@ -1,4 +1,4 @@
-package outbox
+package note
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 			if err != nil || text[0] != 'x' {
 				t.Fatalf("%q: %v", text, err)
 			}
-			got, sql, err := parsePayload(raw)
+			got, sql, err := ParsePayload(raw)
 			if err != nil || got != *payload {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, *payload)
 			}
@@ -41,7 +41,7 @@ func TestPayloadLayout(t *testing.T) {
 		old := *samplePayload(FlagQuery | FlagSQL)
 		old.version = version
 		raw, _ := base64.StdEncoding.DecodeString(older)
-		read, sql, err := parsePayload(raw)
+		read, sql, err := ParsePayload(raw)
 		note := &Note{Payload: read, User: []byte("bob"), PID: 4711, SQL: sql}
 		if old.KeyID, old.MAC = 4, read.MAC; err != nil || read != old || !NewSigner(4, sampleKey).Check(note) {
 			t.Errorf("of version %d: %+v, %v", version, read, err)
@@ -63,7 +63,7 @@ func TestSignerNoticesEveryByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	check := func(raw []byte) bool {
-		payload, sql, err := parsePayload(raw)
+		payload, sql, err := ParsePayload(raw)
 		return err == nil && NewSigner(4, sampleKey).Check(&Note{Payload: payload, SQL: sql})
 	}
 	if !check(raw) {
@@ -97,7 +97,7 @@ func FuzzParsePayload(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		payload, sql, err := parsePayload(raw)
+		payload, sql, err := ParsePayload(raw)
 		if err != nil {
 			return
 		}

@@ -1,16 +1,17 @@
-package outbox
+package note
 
 // A note is good once: whoever reads one (it stands in the text of the client's own Query) could call pgtee.note()
 // with it again in the same session, where its HMAC is right, and have rows told as another statement's.
 
-// counting is what identifies the notes of one session: they are counted from 1, and no number comes twice before the
+// Origin is what identifies the notes of one session: they are counted from 1, and no number comes twice before the
 // counter wraps around.
-type counting struct {
+type Origin struct {
 	proxy   uint32
 	session SessionID
 }
 
-func (n *Note) origin() counting { return counting{n.ProxyID, n.Session} }
+// Origin is that of a note.
+func (n *Note) Origin() Origin { return Origin{n.ProxyID, n.Session} }
 
 // newest is the latest counter of a session, and the transaction that brought it.
 type newest struct {
@@ -18,19 +19,19 @@ type newest struct {
 	xid     uint32
 }
 
-// replays remembers the sessions of late. It forgets those that have written least recently: after maxCounted
+// Replays remembers the sessions of late. It forgets those that have written least recently: after maxCounted
 // others, or with the stream.
-type replays struct {
-	young, old map[counting]newest
+type Replays struct {
+	young, old map[Origin]newest
 }
 
 // maxCounted sessions are remembered at least, twice as many at most: 4 MB.
 const maxCounted = 32 << 10
 
-// seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do
+// Seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do
 // their ids: a lower counter is genuine only in an older transaction, which was prepared and committed late.
-func (r *replays) seen(n *Note, xid uint32) bool {
-	key := n.origin()
+func (r *Replays) Seen(n *Note, xid uint32) bool {
+	key := n.Origin()
 	last, known := r.young[key]
 	if !known {
 		last, known = r.old[key]
@@ -39,7 +40,7 @@ func (r *replays) seen(n *Note, xid uint32) bool {
 		return !precedes(xid, last.xid)
 	}
 	if r.young == nil || len(r.young) >= maxCounted {
-		r.young, r.old = map[counting]newest{}, r.young
+		r.young, r.old = map[Origin]newest{}, r.young
 	}
 	r.young[key] = newest{n.Counter, xid}
 	return false

@@ -1,4 +1,5 @@
-package outbox
+// Package note is what the proxy knows of the outbox: the bytes of a note, the keys that sign it, and whether one has come before.
+package note
 
 import (
 	"cmp"
@@ -51,7 +52,7 @@ var reasons = [...]string{
 
 // And is what notes are worth together: the first of what is false, or not known, makes it so.
 func (t Trust) And(other Trust) Trust {
-	if t.lies() || t != Verified && !other.lies() {
+	if t.Lies() || t != Verified && !other.Lies() {
 		return t
 	}
 	return other
@@ -60,8 +61,8 @@ func (t Trust) And(other Trust) Trust {
 // Nameless reports whether the note tells of a session only: which of its statements wrote the rows is not known.
 func (n *Note) Nameless() bool { return n.Flags&FlagNameless != 0 }
 
-// lies reports whether the note tells of what did not happen.
-func (t Trust) lies() bool { return t == Forged || t == Replayed }
+// Lies reports whether the note tells of what did not happen.
+func (t Trust) Lies() bool { return t == Forged || t == Replayed }
 
 // Payload is the part of a note that the proxy makes: 94 bytes, then the optional SQL text.
 //
@@ -242,8 +243,8 @@ func (p *Payload) appendSigned(dst []byte) []byte {
 // payloadBytes are the lengths of a payload without SQL, by its version.
 var payloadBytes = [...]int{1: 81, 2: 82, payloadVersion: PayloadBytes}
 
-// parsePayload reads raw, decoded from base64. The returned SQL is a slice of raw.
-func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
+// ParsePayload reads raw, decoded from base64. The returned SQL is a slice of raw.
+func ParsePayload(raw []byte) (p Payload, sql []byte, err error) {
 	if len(raw) == 0 || raw[0] == 0 {
 		return p, nil, ErrNote
 	}
@@ -286,9 +287,9 @@ func parsePayload(raw []byte) (p Payload, sql []byte, err error) {
 	return p, sql, nil
 }
 
-// known compares what the proxy knew of its session with what the server says. A note of an older proxy names neither, but its
+// Known compares what the proxy knew of its session with what the server says. A note of an older proxy names neither, but its
 // HMAC covers both.
-func (n *Note) known() Trust {
+func (n *Note) Known() Trust {
 	switch {
 	case n.version != 0:
 		return Verified

@@ -1,18 +1,18 @@
-package outbox
+package note
 
 import "testing"
 
 // What is remembered of sessions is bounded, and the latest are not forgotten.
 func TestReplaysAreBounded(t *testing.T) {
-	var r replays
+	var r Replays
 	for i := range 3 * maxCounted {
-		r.seen(&Note{Payload: Payload{Session: SessionID(i), Counter: 1}}, 7)
-		r.seen(&Note{Payload: Payload{Session: 1 << 40, Counter: uint32(i + 1)}}, 7)
+		r.Seen(&Note{Payload: Payload{Session: SessionID(i), Counter: 1}}, 7)
+		r.Seen(&Note{Payload: Payload{Session: 1 << 40, Counter: uint32(i + 1)}}, 7)
 	}
 	if n := len(r.young) + len(r.old); n > 2*maxCounted {
 		t.Errorf("%d sessions are remembered", n)
 	}
-	if !r.seen(&Note{Payload: Payload{Session: 1 << 40, Counter: 1}}, 8) {
+	if !r.Seen(&Note{Payload: Payload{Session: 1 << 40, Counter: 1}}, 8) {
 		t.Error("a session that writes all the time is forgotten")
 	}
 }
