@@ -295,6 +295,9 @@ func (a *Assembler) ddl(lsn LSN, content []byte) {
 }
 
 // spliced is what the proxy adds to the text of a Query of several statements, which the event trigger sees: a note in front of a
-// statement, one behind the last, and the beginning of one that the limit of a record's text has cut off.
-var spliced = regexp.MustCompile(`SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*',current_user\)(?: WHERE pg_catalog\.pg_current_xact_id_if_assigned\(\) IS NOT NULL)?;` +
-	`|\n?;?SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*(?:',current_user\)[^;']*)?$`)
+// statement or behind it, one behind the last (with its own semicolon in front), and the beginning of one that the limit of a record's text has cut
+// off. The event trigger redacts all literals of some texts.
+var spliced = func() *regexp.Regexp {
+	const call, behind = `SELECT pgtee\.(?:note|sign)\('(?:[A-Za-z0-9+/=]{100,}|<redacted>)',current_user\)`, ` WHERE pg_catalog\.pg_current_xact_id_if_assigned\(\) IS NOT NULL`
+	return regexp.MustCompile(call + `(?:` + behind + `)?;|\n?;` + call + behind + `|;?SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*(?:',current_user\)[^;']*)?$`)
+}()

@@ -65,7 +65,7 @@ func (s *session) bind(m message) error {
 		}
 		s.statements.bind(portal, st, s.tx.group)
 		if hasParameters(rest) {
-			if err := s.noteBind(); err != nil {
+			if err := s.noteBind(portal); err != nil {
 				return err
 			}
 		}
@@ -85,22 +85,24 @@ func hasParameters(body []byte) bool {
 	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
 }
 
-// noteBind puts a note of no statement in front of a Bind that may write: the CHECK of a parameter's domain runs there, before the note of
-// its own statement, and is not to bear the name of the statement before.
-func (s *session) noteBind() error {
+// noteBind follows a Bind that may write: the CHECK of a parameter's domain runs there, before the note of its own statement. In a transaction
+// with a note, a note of no statement goes ahead, so that it does not bear the name of the statement before; in another one, the note
+// behind its own statement claims it.
+func (s *session) noteBind(portal []byte) error {
 	set := s.pending.settings.Load()
-	if s.tx.failed || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
+	if s.tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
 		return nil
 	}
-	defer s.tx.miss()
-	if s.tx.sent == 0 {
+	if !s.tx.noted {
+		s.tx.bind(string(cutName(portal)))
 		return nil
 	}
-	if !s.tx.certain { // in a block that has failed the server refuses the Bind, and in its own words
+	if !s.tx.certain && s.tx.revived != s.tx.group {
 		if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 			return err
 		}
-		if status, _ := s.pending.answers(); status == 'E' {
+		// A block that has failed refuses the Bind in its own words. Outside a block nothing may go ahead of what may commit.
+		if status, _ := s.pending.answers(); status == 'E' || status == 'I' && s.executed.group != s.tx.group {
 			return nil
 		}
 	}
@@ -161,15 +163,16 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
+		if err := s.noteBefore(st, bound, set); err != nil {
+			return err
+		}
 		if st.looks {
 			if err := s.hideOurs(); err != nil {
 				return err
 			}
 		}
-		if err := s.noteBefore(st, bound, set); err != nil {
-			return err
-		}
 		trails := s.trails(st, set)
+		s.tx.run(string(cutName(name)), trails)
 		if st.unreadable {
 			s.applyUnknown()
 		} else {

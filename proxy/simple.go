@@ -186,6 +186,9 @@ func (s *session) applyExecute(e effects) (prepared *statement) {
 
 // applyUnknown follows what cannot be read.
 func (s *session) applyUnknown() {
+	if s.notes != nil && s.tx.setUser {
+		s.notes.unsure = note.FlagAnyUser
+	}
 	s.tx.applyUnknown()
 	s.doubtNames()
 }

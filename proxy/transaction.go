@@ -21,7 +21,9 @@ type transaction struct {
 	mayHold bool   // ... or may have made one by a statement that was not read
 	missed  bool   // something that may have written since the last note had none: a note behind would claim that
 	missing bool   // ... or had none before that, which ROLLBACK TO can make true again
-	setUser bool   // it has changed the session's user, which its end may undo
+	binds   bool   // a Bind may have written, of the portal bound, and no note has claimed that yet
+	bound   string
+	setUser bool // it has changed the session's user, which its end may undo
 }
 
 // next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
@@ -52,7 +54,7 @@ func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 // end is the end of a transaction that is certain.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.setUser = 0, false, false, false, false, false
+	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.binds, t.setUser = 0, false, false, false, false, false, false
 }
 
 // wants reports whether a statement gets a note here.
@@ -138,8 +140,27 @@ func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 // miss records that something that may write gets no note.
 func (t *transaction) miss() { t.missed, t.missing = true, true }
 
+// bind records that the Bind of a portal may write.
+func (t *transaction) bind(portal string) {
+	if t.binds {
+		t.miss()
+	}
+	t.binds, t.bound = true, portal
+}
+
+// run records that a portal runs, with a note behind it or without. That note is for what its own Bind has written, and for no other's.
+func (t *transaction) run(portal string, trails bool) {
+	if t.binds && (t.bound != portal || !trails) {
+		t.miss()
+	}
+	t.binds = false
+}
+
 // applyUnknown follows a statement that cannot be read: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
+	if t.setUser {
+		t.unsure = t.group
+	}
 	t.forget()
 	t.mayHold = true
 	t.open, t.begun, t.failed, t.ending, t.revived = false, false, false, t.group, t.group

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION pgtee.redact(given text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $redact$
 DECLARE
     hidden constant text := '''<redacted>''';
-    plain  text := regexp_replace(given, 'pgtee[.]note[(]''[^'']*''', '', 'g'); -- without what a proxy put into it
+    plain  text := regexp_replace(given, 'pgtee[.](note|sign)[(]''[^'']*''', '', 'g'); -- without what a proxy put into it
 BEGIN
     IF plain !~* concat_ws('|', 'passw', 'passp', 'pwd', 'secret', 'token', 'credential', 'api_?key', 'access_key', 'private.key', 'jwt', 'bearer ', 'crypt', 'hmac', 'account_add',
         'dblink', 'conninfo', '_command', 'program', 'connection', '[[:<:]]options[[:>:]]', 'user[[:space:]]+mapping', 'akia', 'sk_live', 'xoxb-', 'ghp_', '://[^/@]*:[^/@]*@', 'u&["'']')
