@@ -26,12 +26,16 @@ type topics struct {
 // ends are the offsets behind the last records of the tables' topics. Those behind the last committed ones would be too low: the broker
 // tells a producer that its transaction has committed before all partitions say so.
 func (t *topics) ends(ctx context.Context) (kadm.ListedOffsets, error) {
+	return t.list(ctx, (*kadm.Client).ListEndOffsets)
+}
+
+func (t *topics) list(ctx context.Context, list func(*kadm.Client, context.Context, ...string) (kadm.ListedOffsets, error)) (kadm.ListedOffsets, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.broker))
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx)
+	ends, err := list(kadm.NewClient(client), ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -41,13 +45,13 @@ func (t *topics) ends(ctx context.Context) (kadm.ListedOffsets, error) {
 	return ends, ends.Error()
 }
 
-// await waits until a table's topic has a record, as long as the publisher runs.
+// await waits until a table's topic has a committed record, as long as the publisher runs: then all that its transaction has written is there.
 func (t *topics) await(table string, publisher *harness.Process) error {
 	return harness.Eventually(settleTime, func(ctx context.Context) error {
 		if !publisher.Running() {
 			return nil // the caller sees to that
 		}
-		ends, err := t.ends(ctx)
+		ends, err := t.list(ctx, (*kadm.Client).ListCommittedOffsets)
 		if end, there := ends.Lookup(t.prefix+"."+table, 0); err == nil && (!there || end.Offset == 0) {
 			err = fmt.Errorf("%s has no record in Kafka", table)
 		}
