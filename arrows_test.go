@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"publisher/kafka":    {"publisher", "publisher/snapshot", "publisher/shape", "publisher/filter", "publisher/record", "publisher/halt", "outbox/..."},
 	"subscriber/...":     {"subscriber/...", "publisher/record", "publisher/debezium", "outbox/..."},
 	"cmd/pgtee":          {"..."},
+	"cmd/pgtee/doctor":   {"publisher/avro", "publisher/kafka", "publisher/record", "publisher/halt", "outbox"},
 	"cmd/pgtee/shop":     {"..."},
 	"cmd/pgtee/embedded": {},
 	"integration/...":    {"..."},

@@ -229,7 +229,7 @@ func TestPrefixAndPromise(t *testing.T) {
 		t.Errorf("publish --require-durable-topics exits with %d:\n%s", code, out)
 	}
 	out, code = first.Pgtee("check", "--postgres", first.URL(), "--slot", first.slot, "--kafka", first.broker.Address, "--prefix", first.prefix)
-	if code != 0 || !strings.Contains(out, "topic "+first.prefix+".progress has 1 replica, min.insync.replicas=1") || !strings.Contains(out, "--entity-name "+first.prefix+".progress") {
+	if code != 1 || !strings.Contains(out, "topic "+first.prefix+".progress has 1 replica, min.insync.replicas=1") || !strings.Contains(out, "--entity-name "+first.prefix+".progress") {
 		t.Errorf("check --kafka exits with %d:\n%s", code, out)
 	}
 }

@@ -19,8 +19,12 @@ func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 		return Report{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if err := server.inspectSurroundings(ctx, conn, cfg); err != nil {
+		return Report{}, fmt.Errorf("look at the server: %w", err)
+	}
 	report := server.report(cfg)
 	server.reportObjects(cfg, &report)
+	server.reportSurroundings(cfg, &report)
 	return report, nil
 }
 
@@ -53,6 +57,7 @@ type serverState struct {
 	replication bool  // may use slots: as its role says, or as the server lets it
 	refusal     error // what the server says of that; nil: it was not asked
 	service
+	surroundings
 	creator      bool // may create schemas in this database
 	walLevel     string
 	maxSlots     int
@@ -63,6 +68,7 @@ type serverState struct {
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee with meta
+	shut         bool   // the role may not read pgtee.meta
 	owner        string // of schema pgtee, if that is no superuser; ""
 	untrusted    string // other roles that own parts of schema pgtee, and could so act as us; "" if none
 	metaSlot     string // pgtee.meta.slot
@@ -141,7 +147,7 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cf
 		return err
 	}
 	may, err := mayReplicate(ctx, cfg.ConnString)
-	if errors.Is(err, errPooler) {
+	if errors.Is(err, ErrPooler) {
 		return err
 	}
 	if !s.replication {
@@ -195,6 +201,10 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	if s.untrusted, err = untrustedOwners(ctx, conn); err != nil || !s.installed || s.untrusted != "" {
 		return err
 	}
+	if got, err = rows(ctx, conn, "SELECT NOT has_table_privilege('pgtee.meta', 'SELECT')"); err != nil || got[0][0] == "t" {
+		s.shut = err == nil
+		return err
+	}
 	if got, err = rows(ctx, conn, "SELECT coalesce(max(slot), ''), coalesce(pgtee.ready()::text, ''), coalesce(bool_or(to_jsonb(m) ->> 'secret' IS NOT NULL), false), coalesce(max(to_jsonb(m) ->> 'publications'), '') FROM pgtee.meta AS m"); err != nil {
 		return err
 	}
@@ -245,56 +255,56 @@ func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 func (s *serverState) report(cfg SetupConfig) Report {
 	var r Report
 	if s.version < 140000 {
-		r.problem("use PostgreSQL 14 or newer", "the server is PostgreSQL %d.%d", s.version/10000, s.version%10000)
+		r.problem("postgres-too-old", "use PostgreSQL 14 or newer", "the server is PostgreSQL %d.%d", s.version/10000, s.version%10000)
 	}
 	if s.recovery {
-		r.problem("name the primary in --postgres", "the server is a standby")
+		r.problem("server-is-standby", "name the primary in --postgres", "the server is a standby")
 	}
 	if s.untrusted != "" {
-		r.problem(fmt.Sprintf("run this as %s; for event triggers, run DROP SCHEMA pgtee CASCADE and pgtee setup as a superuser", s.untrusted),
+		r.problem("schema-untrusted", fmt.Sprintf("run this as %s; for event triggers, run DROP SCHEMA pgtee CASCADE and pgtee setup as a superuser", s.untrusted),
 			"schema pgtee belongs to %s: a superuser must not run its functions", s.untrusted)
 	}
 	if s.walLevel != "logical" {
-		r.problem(s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, logical decoding needs logical", s.walLevel)
+		r.problem("wal-level", s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, logical decoding needs logical", s.walLevel)
 	}
 	if !s.replication {
-		r.problem(s.letReplicate(s.user), "role %s may not use replication slots: %v", s.user, s.refusal)
+		r.problem("replication-privilege", s.letReplicate(s.user), "role %s may not use replication slots: %v", s.user, s.refusal)
 	}
 	if !s.creator && !s.installed {
-		r.problem(fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s may not create schema pgtee", s.user)
+		r.problem("create-privilege", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s may not create schema pgtee", s.user)
 	}
 	if s.slot == nil && s.usedSlots >= s.maxSlots {
-		r.problem(s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
+		r.problem("slots-exhausted", s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
 			"all %d replication slots are taken", s.maxSlots)
 	}
 	if s.maxSenders == 0 {
-		r.problem(s.set("max_wal_senders", "10", "restart the server"), "max_wal_senders is 0")
+		r.problem("wal-senders-none", s.set("max_wal_senders", "10", "restart the server"), "max_wal_senders is 0")
 	}
 	s.reportSlot(cfg, &r)
 	for _, table := range s.generated {
 		if s.version < 180000 { // from then on setup publishes such columns
-			r.warn("make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
+			r.warn("table-key-generated", "make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
 				"the replica identity of table %s has a generated column, which the log does not have: its records have no key", table)
 		}
 	}
 	for _, table := range s.unkeyed {
-		r.problem(fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), name its key in the configuration, or exclude it", table),
+		r.problem("table-unkeyed", fmt.Sprintf("run ALTER TABLE %s ADD PRIMARY KEY (...), name its key in the configuration, or exclude it", table),
 			"table %s has no key, and --no-allow-unkeyed refuses such tables", table)
 	}
 	if s.keepSize == "-1" {
-		r.warn(s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
+		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
 			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
 	}
 	if s.timescale {
-		r.warn("take the table out of "+IdentityPublication+" in the same transaction, before the call: see docs/client-visible.md",
+		r.warn("timescaledb", "take the table out of "+IdentityPublication+" in the same transaction, before the call: see docs/client-visible.md",
 			"TimescaleDB is installed: its create_hypertable() refuses tables that are in a publication")
 	}
 	for _, name := range s.replicators {
-		r.warn("give the proxies --outbox message: then nothing is ever written into a table of pgtee",
+		r.warn("outbox-replicated", "give the proxies --outbox message: then nothing is ever written into a table of pgtee",
 			"publication %s replicates the tables of schema pgtee, too: with --outbox table its subscribers get the notes, or stop because they have no such table", name)
 	}
 	if s.version >= 170000 && s.standbys > 0 && s.syncSlots == "" {
-		r.warn("set synchronized_standby_slots to the standbys' physical slots and reload",
+		r.warn("standbys-unsynchronised", "set synchronized_standby_slots to the standbys' physical slots and reload",
 			"synchronized_standby_slots is empty: after a failover Kafka may hold transactions that the new primary lacks")
 	}
 	return r
@@ -303,15 +313,15 @@ func (s *serverState) report(cfg SetupConfig) Report {
 func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 	switch {
 	case s.metaSlot != "" && s.metaSlot != cfg.Slot:
-		r.problem(fmt.Sprintf("use --slot %s, or run pgtee teardown --slot %s first", s.metaSlot, s.metaSlot), "database %s is set up for slot %s", s.database, s.metaSlot)
+		r.problem("slot-other", fmt.Sprintf("use --slot %s, or run pgtee teardown --slot %s first", s.metaSlot, s.metaSlot), "database %s is set up for slot %s", s.database, s.metaSlot)
 	case s.slot == nil:
 	case s.slot.plugin != "pgoutput" || s.slot.database != s.database:
-		r.problem("choose another name with --slot", "slot %s belongs to plugin %q, database %q", cfg.Slot, s.slot.plugin, s.slot.database)
+		r.problem("slot-foreign", "choose another name with --slot", "slot %s belongs to plugin %q, database %q", cfg.Slot, s.slot.plugin, s.slot.database)
 	case s.metaSlot == "" && len(s.missing()) > 0:
-		r.problem(fmt.Sprintf("choose another name with --slot, or run SELECT pg_drop_replication_slot('%s') if nobody needs it", cfg.Slot),
+		r.problem("slot-older", fmt.Sprintf("choose another name with --slot, or run SELECT pg_drop_replication_slot('%s') if nobody needs it", cfg.Slot),
 			"slot %s is there, and pgtee setup has not made it: it is older than the publications", cfg.Slot)
 	case s.slot.walStatus == "unreserved":
-		r.warn("let the publisher catch up now, or raise max_slot_wal_keep_size", "slot %s is about to lose WAL that it needs", cfg.Slot)
+		r.warn("slot-at-risk", "let the publisher catch up now, or raise max_slot_wal_keep_size", "slot %s is about to lose WAL that it needs", cfg.Slot)
 	}
 }
 
@@ -322,10 +332,14 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	case s.untrusted != "":
 		return
 	case !s.installed:
-		r.problem(again, "schema pgtee is not there: writes are not noted")
+		r.problem("not-set-up", again, "schema pgtee is not there: writes are not noted")
+		return
+	case s.shut:
+		r.problem("meta-privilege", "run `pgtee setup --grant-publisher "+quoteIfNeeded(s.user)+"` as the role that ran setup, or run this as that role",
+			"role %s may not read pgtee.meta, and so neither publish nor tell what is there", s.user)
 		return
 	case s.ready == "":
-		r.problem(again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
+		r.problem("schema-copied", again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
 	default:
 		r.ok("schema pgtee, version %s", s.ready)
 	}
@@ -335,31 +349,31 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	s.reportPublications(again, r)
 	switch {
 	case s.slot == nil && s.metaSlot != "":
-		r.problem(cureSetup, "slot %s is gone", cfg.Slot)
+		r.problem("slot-missing", cureSetup, "slot %s is gone", cfg.Slot)
 	case s.slot == nil:
-		r.problem(again, "slot %s is not there", cfg.Slot)
+		r.problem("slot-missing", again, "slot %s is not there", cfg.Slot)
 	case s.slot.lost():
-		r.problem(cureSetup, "slot %s has lost log that it needs (wal_status %s %s)", cfg.Slot, s.slot.walStatus, s.slot.invalid)
+		r.problem("slot-lost", cureSetup, "slot %s has lost log that it needs (wal_status %s %s)", cfg.Slot, s.slot.walStatus, s.slot.invalid)
 	default:
 		r.ok("slot %s, %s, in use: %t", cfg.Slot, s.slot.walStatus, s.slot.active)
 	}
 	if s.public {
-		r.warn("run `pgtee setup --grant-publish ROLE,...`", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
+		r.warn("publish-public", "run `pgtee setup --grant-publish ROLE,...`", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
 	}
 	if s.signallers {
-		r.warn("run `pgtee setup --grant-snapshot ROLE,...`", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
+		r.warn("snapshot-public", "run `pgtee setup --grant-snapshot ROLE,...`", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
 	}
 	if s.triggers < 3 {
-		r.warn("run `pgtee setup` as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
+		r.warn("event-triggers", "run `pgtee setup` as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
 	}
 	for _, t := range s.uncaptured {
 		switch {
 		case t.reason == "":
-			r.warn(again, "table %s has a replica identity but is in no publication %s: its UPDATE and DELETE are not published", t.name, IdentityPublication)
+			r.warn("table-unlisted", again, "table %s has a replica identity but is in no publication %s: its UPDATE and DELETE are not published", t.name, IdentityPublication)
 		case t.listed:
-			r.warn(again, "table %s is in a publication %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
+			r.warn("table-fails", again, "table %s is in a publication %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
 		default:
-			r.warn(t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)
+			r.warn("table-uncaptured", t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)
 		}
 	}
 }
@@ -383,21 +397,21 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		p, found := s.publication(name)
 		switch {
 		case !found && s.slot == nil:
-			r.problem(again, "publication %s is missing", name)
+			r.problem("publication-missing", again, "publication %s is missing", name)
 		case !found:
-			r.problem(cureSetup, "publication %s is missing, so slot %s cannot be read", name, s.metaSlot)
+			r.problem("publication-missing", cureSetup, "publication %s is missing, so slot %s cannot be read", name, s.metaSlot)
 		case slices.Contains(s.younger(), name):
-			r.problem(cureSetup, "publication %s was made after slot %s, which cannot be read with it", name, s.metaSlot)
+			r.problem("publication-younger", cureSetup, "publication %s was made after slot %s, which cannot be read with it", name, s.metaSlot)
 		case p.altered():
-			r.problem(again+", which has the publisher publish every table afresh", "publication %s was altered: it publishes something else than setup has it publish", name)
+			r.problem("publication-altered", again+", which has the publisher publish every table afresh", "publication %s was altered: it publishes something else than setup has it publish", name)
 		case p.lacksGenerated(s.version):
-			r.warn(again, "publication %s leaves out generated columns: UPDATE of a table with REPLICA IDENTITY FULL and a stored generated column fails", name)
+			r.warn("publication-generated", again, "publication %s leaves out generated columns: UPDATE of a table with REPLICA IDENTITY FULL and a stored generated column fails", name)
 		case name == RowsPublication && !p.allTables && s.superuser:
-			r.warn("to publish all tables, run DROP PUBLICATION "+name+", then as this role: "+cureSetup,
+			r.warn("publication-lists-tables", "to publish all tables, run DROP PUBLICATION "+name+", then as this role: "+cureSetup,
 				"publication %s lists tables: rows written into a new table before it is listed are not in the stream", name)
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem(again+", which has the publisher publish it afresh", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
+		r.problem("publication-narrowed", again+", which has the publisher publish it afresh", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
 	}
 }

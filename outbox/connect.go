@@ -22,7 +22,7 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	config.RuntimeParams["search_path"] = "pg_catalog"
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, connectError(config, err)
+		return nil, ConnectError{connectError(config, err)}
 	}
 	if conn.ParameterStatus("server_encoding") == asciiName { // which it cannot convert: names would be errors
 		if _, err := simpleQuery(ctx, conn, "SET client_encoding = 'SQL_ASCII'"); err != nil {
@@ -32,6 +32,11 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	}
 	return conn, nil
 }
+
+// ConnectError is that of a server which cannot be reached, or refuses the login.
+type ConnectError struct{ error }
+
+func (e ConnectError) Unwrap() error { return e.error }
 
 // connectError puts what pgconn says into one line that tells what to do.
 func connectError(config *pgconn.Config, err error) error {
@@ -69,10 +74,11 @@ func isPooler(err *pgconn.PgError) bool {
 
 // poolerError says in one line that --postgres does not name a server.
 func poolerError(config *pgconn.Config) error {
-	return fmt.Errorf("%s:%d %w", config.Host, config.Port, errPooler)
+	return fmt.Errorf("%s:%d %w", config.Host, config.Port, ErrPooler)
 }
 
-var errPooler = errors.New("is a pooler, through which nothing can be replicated: name the server itself in --postgres")
+// ErrPooler: --postgres names a pooler.
+var ErrPooler = errors.New("is a pooler, through which nothing can be replicated: name the server itself in --postgres")
 
 // oneLine prints an error of several lines as one.
 type oneLine struct{ error }

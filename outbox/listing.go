@@ -68,9 +68,9 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	for _, c := range done {
 		switch {
 		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
-			report.warn("nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
+			report.warn("table-late", "nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
 		case c.stuck():
-			report.warn("nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)
+			report.warn("table-locked", "nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)
 		}
 	}
 	return err

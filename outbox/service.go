@@ -21,6 +21,7 @@ var services = []service{
 	{"cloudsqlsuperuser", "ALTER ROLE %s REPLICATION as a member of cloudsqlsuperuser", "the flags of the instance"},
 	{"alloydbsuperuser", "ALTER ROLE %s REPLICATION as a member of alloydbsuperuser", "the flags of the instance"},
 	{"azure_pg_admin", "ALTER ROLE %s REPLICATION as the server's administrator", "the server parameters"},
+	{"supabase_admin", "ALTER ROLE %s REPLICATION as role postgres", "the project with supabase postgres-config update --config"},
 }
 
 // logicalFlags are what services have in place of wal_level.
@@ -29,6 +30,7 @@ var logicalFlags = map[string]string{
 	"cloudsqlsuperuser": "set the flag cloudsql.logical_decoding = on and restart the instance",
 	"alloydbsuperuser":  "set the flag alloydb.logical_decoding = on and restart the instance",
 	"azure_pg_admin":    "set the server parameter wal_level = LOGICAL and restart",
+	"supabase_admin":    "set wal_level = logical in the project with supabase postgres-config update --config",
 }
 
 func findService(ctx context.Context, conn *pgconn.PgConn) (service, error) {

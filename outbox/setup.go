@@ -49,6 +49,8 @@ type SetupConfig struct {
 	Authors     []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
 	Signallers  []string      // roles that Setup lets ask for snapshots, beside those that may already
 
+	OldTransaction time.Duration // Check warns of older ones; 0: an hour
+
 	// NeedsKey says which tables must have a key for their records; nil: none.
 	NeedsKey func(schema, table string) bool
 }
@@ -204,7 +206,7 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 	}
 	names := publicationNames(s)
 	if len(names) <= 2 {
-		report.warn("once the publisher has nothing left to do: pgtee teardown, then pgtee setup",
+		report.warn("publication-single", "once the publisher has nothing left to do: pgtee teardown, then pgtee setup",
 			"one publication %s, as an older pgtee made it: DDL of several sessions at a time is captured later than it could be", IdentityPublication)
 	}
 	report.ok("publications %s (insert, truncate) and %s with %d siblings (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication, len(names)-2)
@@ -214,13 +216,13 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 	if made.triggers == 3 {
 		report.ok("event triggers pgtee_ddl, pgtee_drop and pgtee_alter, ENABLE ALWAYS")
 	} else {
-		report.warn("run pgtee setup as a superuser (or the managed service's administrator role)",
+		report.warn("event-triggers", "run pgtee setup as a superuser (or the managed service's administrator role)",
 			"no event triggers (the server does not let role %s make them): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it", s.user)
 	}
 	if rows, _ := made.publication(RowsPublication); rows.allTables {
 		return
 	}
-	report.warn("run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
+	report.warn("publication-lists-tables", "run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
 		"publication %s lists tables (the server does not let this role make one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 

@@ -138,7 +138,7 @@ func (h *hosts) learn(address string, now opinion) {
 	close(h.news)
 	h.news = make(chan struct{})
 	if now.err != nil {
-		h.log.Warn("the role of a server is not known; no session goes there", zap.String("server", address), zap.Error(now.err))
+		h.log.Warn("the role of a server is not known; no session goes there", zap.String("finding", "server-role-unknown"), zap.String("server", address), zap.Error(now.err))
 		return
 	}
 	h.log.Info("role of a server", zap.String("server", address), zap.Stringer("role", now.role))

@@ -42,7 +42,7 @@ func (l *logins) begin(s *session) bool {
 	defer l.mu.Unlock()
 	if now := time.Now(); l.fullLocked() && now.Sub(l.told) > toldEvery {
 		l.told = now
-		l.log.Warn("clients wait: too many others have not logged in yet; see --max-logins and --login-timeout", zap.Int("logins", len(l.inside)))
+		l.log.Warn("clients wait: too many others have not logged in yet; see --max-logins and --login-timeout", zap.String("finding", "logins-waiting"), zap.Int("logins", len(l.inside)))
 	}
 	for l.fullLocked() && !l.closed {
 		if l.looking == nil {

@@ -79,7 +79,7 @@ func (s *session) prepareNotes() error {
 		return err
 	}
 	if s.database.tells(problem) {
-		s.log.Warn(string(problem), zap.String("database", s.started.database), zap.String("owner", s.database.owner))
+		s.log.Warn(string(problem), zap.String("finding", "outbox-not-ready"), zap.String("database", s.started.database), zap.String("owner", s.database.owner))
 	}
 	if s.database.isReady() {
 		return nil
@@ -105,7 +105,7 @@ func addressOf(remote string) netip.AddrPort {
 func (s *session) probe() (problem, error) {
 	problem, err := s.findOutbox()
 	if refused := refusal(""); errors.As(err, &refused) { // by something of this client's: that tells nothing of the outbox
-		s.log.Warn("the question for the outbox is refused", zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
+		s.log.Warn("the question for the outbox is refused", zap.String("finding", "outbox-question-refused"), zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
 		return "", nil
 	}
 	if err != nil {
@@ -123,7 +123,9 @@ func (s *session) findOutbox() (problem, error) {
 	oid, pid, _ := strings.Cut(rest, " ")
 	if pid != "" && pid != strconv.Itoa(int(s.notes.pid)) {
 		s.notes.flags |= note.FlagPooled
-		s.proxy.pooled.Do(func() { s.log.Warn(pooledWarning, zap.String("server", s.started.server.Address)) })
+		s.proxy.pooled.Do(func() {
+			s.log.Warn(pooledWarning, zap.String("finding", "pooler-behind"), zap.String("server", s.started.server.Address))
+		})
 	}
 	d := s.database
 	d.database = s.proxy.outboxes.database(s.started.server.Address, s.started.database, place)

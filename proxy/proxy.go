@@ -137,7 +137,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		default: // out of file descriptors, or a client that is gone: neither lasts
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			p.log.Warn("accept failed", zap.Error(err), zap.Duration("retry", delay))
+			p.log.Warn("accept failed", zap.String("finding", "accept-failed"), zap.Error(err), zap.Duration("retry", delay))
 			select {
 			case <-time.After(delay):
 			case <-p.closing:

@@ -245,7 +245,7 @@ func (s *session) inspectNotice(m message) {
 // noteFailed deals with the error of a note.
 func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
-	s.warn("a note failed", zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
+	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
 	switch kind := s.replies.head.kind; {
 	case kind == 'B' || kind == 'E': // a function of the client's may have made one of that name: only our text tells what is missing
@@ -269,7 +269,7 @@ func (s *session) noteFailed(m message, hidden bool) {
 func (s *session) lose(m message) error {
 	s.proxy.counters.lost.Add(1)
 	s.warn("the server's replies do not match the requests; no more notes in this session",
-		zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
+		zap.String("finding", "replies-lost"), zap.String("message", string(m.kind)), zap.String("head", string(s.replies.head.kind)))
 	if !s.pending.lose() || s.replies.hiding || len(s.replies.kept) > 0 {
 		return lostError()
 	}

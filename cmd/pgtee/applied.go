@@ -117,7 +117,7 @@ func serveApplied(address string, config apply.Config) (*http.Server, error) {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { // ends with Close
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			config.Log.Error("the metrics page", zap.Error(err))
+			config.Log.Error("the metrics page", zap.String("finding", "metrics-page"), zap.Error(err))
 		}
 	}()
 	return server, nil

@@ -159,7 +159,9 @@ func TestChain(t *testing.T) {
 	t.Parallel()
 	c := newChain(t, nil)
 	url := c.postgres.URL("postgres")
-	pgtee(t, "check", "--postgres", url).expectError(t, exitUsage, "run `pgtee setup`")
+	if got := pgtee(t, "check", "--postgres", url); got.code != exitUsage || !strings.Contains(got.stdout, "run `pgtee setup`") || got.stderr != "" {
+		t.Errorf("check before setup: %+v", got)
+	}
 	if got := pgtee(t, "setup", "--postgres", url); got.code != exitOK || !strings.Contains(got.stdout, "ok       postgres: slot pgtee") {
 		t.Fatalf("setup: %+v", got)
 	}

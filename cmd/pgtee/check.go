@@ -4,50 +4,143 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 	"github.com/pgtee/pgtee/outbox"
-
-	"github.com/pgtee/pgtee/publisher/kafka"
 )
 
 type checkCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
 	topicFlags     `embed:""`
-	Kafka          []string `help:"Look at the topics in Kafka, too: whether they keep what is promised." placeholder:"HOST:PORT"`
+	registryFlags  `embed:""`
+
+	Kafka          []string      `help:"Look at Kafka, too: whether it keeps what is promised, and lets the publisher work." placeholder:"HOST:PORT"`
+	Key            string        `help:"Look at the file with the key of the notes, too." placeholder:"FILE"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"As the publisher has it: topics should take such records." default:"1000012"`
+	PartAfter      time.Duration `name:"part-after" help:"As the publisher has it: brokers should allow transactions of twice that." default:"5m" placeholder:"TIME"`
+	OldTransaction time.Duration `name:"old-transaction" help:"Tell of transactions that are older." default:"1h" placeholder:"TIME"`
+	Ignore         []string      `help:"Leave out findings of these ids: they are known and meant." placeholder:"ID"`
+	Output         string        `help:"How to write the findings: ${enum}." enum:"text,json,nagios" default:"text"`
+}
+
+func (*checkCommand) Help() string {
+	return "Exit codes: 0 all is well; 1 warnings; 2 problems; 3 something could not be looked at. With --output nagios it is a plugin of Nagios, Icinga and their like. `pgtee explain ID` tells more of a finding."
 }
 
 func (c *checkCommand) Run(ctx context.Context, term terminal) error {
-	err := c.forEach(ctx, term, outbox.Check, c.selectionFlags, 0)
-	if len(c.Kafka) == 0 {
-		return err
-	}
-	return errors.Join(err, c.checkKafka(ctx, term))
-}
-
-// checkKafka tells which topics may lose what they have confirmed.
-func (c *checkCommand) checkKafka(ctx context.Context, term terminal) error {
-	cluster, err := kafkaFlags{c.Kafka, c.topicFlags}.openAndPing(ctx)
-	if err != nil {
-		return err
+	for _, id := range c.Ignore {
+		if _, known := doctor.Lookup(id); !known {
+			return usage(fmt.Errorf("--ignore %s: there is no such finding: pgtee explain lists them", id))
+		}
 	}
 	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
 	if err != nil {
 		return err
 	}
+	report := doctor.Report{Ignored: c.Ignore}
 	for _, s := range sources {
-		weak, topics, err := kafka.WeakTopics(ctx, s.publisherConfig(cluster))
+		if err := c.checkDatabase(ctx, s, &report); err != nil {
+			return err
+		}
+	}
+	if err := c.checkKafka(ctx, sources, &report); err != nil {
+		return err
+	}
+	if err := c.checkRegistry(ctx, &report); err != nil {
+		return err
+	}
+	c.checkKey(&report)
+	if err := report.Write(term.out, c.Output); err != nil {
+		return err
+	}
+	return status(report.Status())
+}
+
+func (c *checkCommand) checkDatabase(ctx context.Context, s source, report *doctor.Report) error {
+	needsKey, err := c.needsKey(s)
+	if err != nil {
+		return usage(err)
+	}
+	found, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot, NeedsKey: needsKey, OldTransaction: c.OldTransaction})
+	if err != nil {
+		report.Fail(s.database, oneLine(err), err)
+	}
+	report.Add(s.database, found.Findings...)
+	return nil
+}
+
+func (c *checkCommand) checkKafka(ctx context.Context, sources []source, report *doctor.Report) error {
+	if len(c.Kafka) == 0 {
+		return nil
+	}
+	flags := kafkaFlags{c.Kafka, c.topicFlags}
+	cluster, err := flags.open()
+	if err != nil {
+		return usage(err)
+	}
+	if err := cluster.ping(ctx); err != nil {
+		report.Add("kafka", outbox.Finding{ID: "kafka-unreachable", Severity: outbox.Problem, Text: oneLine(err), Repair: repairOf("kafka-unreachable")})
+		return nil
+	}
+	for _, s := range sources {
+		config := s.publisherConfig(cluster)
+		config.MaxRecordBytes, config.TransactionTimeout = c.MaxRecord, max(2*c.PartAfter, time.Minute)
+		found, err := doctor.Kafka(ctx, config)
+		report.Add("kafka", found...)
 		if err != nil {
-			return usage(fmt.Errorf("topics of %s: %w", s.prefix, err))
+			report.Fail("kafka", oneLine(err), err)
 		}
-		var report outbox.Report
-		for _, t := range weak {
-			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "topic " + t.Name + " has " + t.Why + ": Kafka may lose what it has confirmed", Repair: s.publisherConfig(cluster).RepairDurable(t.Name)})
-		}
-		if topics == 0 {
-			report.Findings = append(report.Findings, outbox.Finding{Severity: outbox.Warning, Text: "there are no topics " + s.prefix + ".* yet", Repair: "check again when the publisher has started"})
-		}
-		printReport(term, s.database, report)
 	}
 	return nil
+}
+
+func (c *checkCommand) checkRegistry(ctx context.Context, report *doctor.Report) error {
+	if len(c.SchemaRegistry) == 0 {
+		return nil
+	}
+	registry, err := c.registry(zap.NewNop())
+	if err != nil {
+		return usage(err)
+	}
+	if err := registry.Ping(ctx); err != nil {
+		report.Add("registry", outbox.Finding{ID: "registry-unreachable", Severity: outbox.Problem,
+			Text: "schema registry " + strings.Join(c.SchemaRegistry, ",") + ": " + oneLine(err), Repair: repairOf("registry-unreachable")})
+	}
+	return nil
+}
+
+func (c *checkCommand) checkKey(report *doctor.Report) {
+	if c.Key == "" {
+		return
+	}
+	text, err := os.ReadFile(c.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		report.Add("key", outbox.Finding{ID: "key-missing", Severity: outbox.Problem, Text: "--key " + c.Key + ": no such file",
+			Repair: fmt.Sprintf("copy that of the other process here, or make one with (umask 077; openssl rand -hex 32 > %s)", c.Key)})
+		return
+	}
+	if err != nil {
+		report.Fail("key", oneLine(err), err)
+		return
+	}
+	if _, err := parseKeys(text); err != nil {
+		report.Add("key", outbox.Finding{ID: "key-malformed", Severity: outbox.Problem, Text: fmt.Sprintf("--key %s: %v", c.Key, err),
+			Repair: fmt.Sprintf("make one with (umask 077; openssl rand -hex 32 > %s)", c.Key)})
+	}
+	if info, err := os.Stat(c.Key); err == nil && info.Mode().Perm()&0o044 != 0 {
+		report.Add("key", outbox.Finding{ID: "key-readable", Severity: outbox.Warning, Text: "others can read " + c.Key + ", and so forge notes",
+			Repair: "run chmod 600 " + c.Key + ", and change the key if others may have read it"})
+	}
+}
+
+func repairOf(id string) string {
+	entry, _ := doctor.Lookup(id)
+	return entry.Repair
 }

@@ -24,6 +24,7 @@ type commandLine struct {
 	Repair    repairCommand    `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
 	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
 	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
+	Explain   explainCommand   `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
 	Apply     applyCommand     `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
 	Replay    replayCommand    `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
 	Subscribe subscribeCommand `cmd:"" help:"Follow the audit stream, or tables, and print the events."`

@@ -43,7 +43,7 @@ func (c *coverage) watch(ctx context.Context) error {
 		began := time.Now()
 		err := turn(ctx, c.look)
 		if err != nil && ctx.Err() == nil && !failed {
-			c.log.Warn("cannot look at the publications, and tries again", zap.String("database", c.database), zap.Error(err))
+			c.log.Warn("cannot look at the publications, and tries again", zap.String("finding", "coverage-unknown"), zap.String("database", c.database), zap.Error(err))
 		}
 		failed = err != nil
 		wait := max(coverageInterval, coverageShare*time.Since(began))
@@ -72,9 +72,9 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 		fields := []zap.Field{zap.String("database", c.database), zap.String("table", d.Table), zap.String("reason", d.Reason)}
 		switch d.State {
 		case outbox.CaptureListed:
-			c.log.Warn("UPDATE and DELETE of a table are captured from now on; some of what was changed before is not in the stream", fields...)
+			c.log.Warn("UPDATE and DELETE of a table are captured from now on; some of what was changed before is not in the stream", append(fields, zap.String("finding", "table-late"))...)
 		case outbox.CaptureWidened:
-			c.log.Warn("a table has lost its key: it has REPLICA IDENTITY FULL now", fields...)
+			c.log.Warn("a table has lost its key: it has REPLICA IDENTITY FULL now", append(fields, zap.String("finding", "table-lost-key"))...)
 		case outbox.CaptureBusy, outbox.CaptureFailing:
 			if !mayTell {
 				continue
@@ -84,7 +84,7 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 			if d.State == outbox.CaptureFailing {
 				text = "UPDATE and DELETE of a table that has lost its identity fail until it can be taken out of a publication: end the transactions that lock it"
 			}
-			c.log.Warn(text, append(fields, zap.Strings("locked by", holders))...)
+			c.log.Warn(text, append(fields, zap.String("finding", "table-locked"), zap.Strings("locked by", holders))...)
 		}
 	}
 }
@@ -112,5 +112,5 @@ func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
 	if first {
 		text = "UPDATE and DELETE of tables are not captured"
 	}
-	c.log.Warn(text, zap.String("database", c.database), zap.Int("count", fresh), zap.Strings("tables", told))
+	c.log.Warn(text, zap.String("finding", "table-uncaptured"), zap.String("database", c.database), zap.Int("count", fresh), zap.Strings("tables", told))
 }

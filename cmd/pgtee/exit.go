@@ -4,6 +4,8 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 )
 
 // The exit codes, as `pgtee --help` lists them.
@@ -28,6 +30,34 @@ func usage(err error) error {
 		return nil
 	}
 	return exitError{exitUsage, err}
+}
+
+// errSaid is the error of a command that has printed what there is to say, and has an exit code of its own.
+var errSaid = errors.New("see above")
+
+// status is the exit code of such a command.
+func status(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return exitError{code, errSaid}
+}
+
+// explained is the line of an error, with the ids of the findings that it is about: pgtee explain tells more of them.
+func explained(err error) string {
+	text := oneLine(err)
+	if ids := doctor.IDs(err); len(ids) > 0 {
+		text += " [" + strings.Join(ids, ", ") + "]"
+	}
+	return text
+}
+
+// findingOf is the id of the finding that an error is first of all about; otherwise if it is none.
+func findingOf(err error, otherwise string) string {
+	if ids := doctor.IDs(err); len(ids) > 0 {
+		return ids[0]
+	}
+	return otherwise
 }
 
 // exitCode is the gravest code in err: of several actors that failed, the halted one needs the human.

@@ -60,7 +60,7 @@ func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) err
 	}
 	if slot.KeepBytes < 0 && l.drop {
 		log.Warn("--max-retained-wal holds only while this process runs; a limit of the server holds always: run ALTER SYSTEM SET max_slot_wal_keep_size = '"+
-			strconv.FormatInt(l.bytes>>20+1, 10)+"MB' and SELECT pg_reload_conf()", zap.String("database", s.database))
+			strconv.FormatInt(l.bytes>>20+1, 10)+"MB' and SELECT pg_reload_conf()", zap.String("finding", "wal-unbounded"), zap.String("database", s.database))
 	}
 	if slot.KeepBytes < 0 && l.bytes == 0 {
 		return errors.New("max_slot_wal_keep_size is -1, so the log may grow until the disk is full: " +
@@ -100,7 +100,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		}
 		if err != nil && ctx.Err() == nil && (err.Error() != said || time.Since(told) > time.Hour) {
 			said, told = err.Error(), time.Now()
-			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("database", p.database), zap.Error(err))
+			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("finding", "housekeeping-failed"), zap.String("database", p.database), zap.Error(err))
 		}
 	}
 }
@@ -135,13 +135,13 @@ func (p databasePublisher) watchRetained(ctx context.Context) error {
 		return nil
 	case p.retained.drop && slot.Retained >= limit:
 		p.log.Error("the slot holds back more log than --max-retained-wal allows and is dropped: what was not published is lost to the stream",
-			zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
+			zap.String("finding", "slot-dropped"), zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 		return outbox.DropSlot(ctx, p.connString, p.slot)
 	}
 	if !p.lag.mayWarn(time.Now()) {
 		return nil
 	}
 	p.log.Warn("the slot holds back much log: is Kafka away, or the publisher too slow?",
-		zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
+		zap.String("finding", "wal-retained"), zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 	return nil
 }

@@ -35,7 +35,7 @@ func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 		return nil, usage(fmt.Errorf("--key %s: %w: make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, err, f.Key))
 	}
 	if info, err := os.Stat(f.Key); err == nil && info.Mode().Perm()&0o044 != 0 {
-		log.Warn("others can read the key of the notes: run chmod 600 on it", zap.String("file", f.Key))
+		log.Warn("others can read the key of the notes: run chmod 600 on it", zap.String("finding", "key-readable"), zap.String("file", f.Key))
 	}
 	return keys, nil
 }

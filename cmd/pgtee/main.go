@@ -24,8 +24,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted before it was up")
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "pgtee: %s\n", oneLine(err))
+	if err != nil && !errors.Is(err, errSaid) {
+		fmt.Fprintf(stderr, "pgtee: %s\n", explained(err))
 	}
 	return exitCode(err)
 }

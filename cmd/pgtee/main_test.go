@@ -67,7 +67,7 @@ func TestUsageErrors(t *testing.T) {
 		"broken URL":            {[]string{"check", "--postgres", "postgres://u:" + secret + "%zz@host/x"}, "want postgres://"},
 		"no database":           {[]string{"check", "--postgres", "postgres://u:" + secret + "@127.0.0.1:1"}, "name the database"},
 		"two clusters":          {[]string{"check", "--postgres", url, "--postgres", "postgres://v:" + secret + "@h/x"}, "differ in more than the host"},
-		"unreachable":           {[]string{"check", "--postgres", url}, "cannot reach PostgreSQL at 127.0.0.1:1"},
+		"unreachable":           {[]string{"setup", "--postgres", url}, "cannot reach PostgreSQL at 127.0.0.1:1"},
 		"unreachable for proxy": {[]string{"proxy", "--postgres", url, "--key", key}, "cannot reach PostgreSQL at 127.0.0.1:1"},
 		"unreachable Kafka":     {[]string{"publish", "--postgres", url, "--key", key, "--kafka", "127.0.0.1:1"}, "cannot reach Kafka at"},
 		"unreachable for subscribe": {

@@ -36,7 +36,8 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 		}
 		p.Halted(err)
 		if text := oneLine(err); text != said {
-			p.log.Error("publishing has stopped until somebody acts, and goes on by itself then; "+meanwhile, zap.String("database", p.database), zap.Error(err))
+			p.log.Error("publishing has stopped until somebody acts, and goes on by itself then; "+meanwhile,
+				zap.String("finding", findingOf(err, "publishing-stopped")), zap.String("database", p.database), zap.Error(err))
 			said = text
 		}
 		select {

@@ -41,7 +41,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	}
 	go func() { // clients do not wait for what Kafka says
 		if err := cluster.ping(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.Error(err))
+			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.String("finding", "kafka-unreachable"), zap.Error(err))
 		}
 	}()
 	publishers, err := c.publisherFlags.make(ctx, sources, cluster, c.textFlags, keys, log)

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
+)
+
+// explainCommand tells what an id of a finding means, which check, halts, the log and alerts name.
+type explainCommand struct {
+	ID string `arg:"" optional:"" help:"Such as slot-lost; without one, all are listed."`
+}
+
+func (c *explainCommand) Run(_ context.Context, term terminal) error {
+	if c.ID == "" {
+		for _, area := range doctor.Catalogue {
+			fmt.Fprintf(term.out, "%s\n", area.Name)
+			for _, e := range area.Entries {
+				fmt.Fprintf(term.out, "  %-8s %-26s %s\n", e.Severity, e.ID, e.Meaning)
+			}
+		}
+		return nil
+	}
+	e, known := doctor.Lookup(c.ID)
+	if !known {
+		return usage(fmt.Errorf("there is no finding %q: pgtee explain lists them", c.ID))
+	}
+	fmt.Fprintf(term.out, "%s (%s)\n%s\n-> %s\n%s\n", e.ID, e.Severity, e.Meaning, e.Repair, doctor.Docs(e.ID))
+	return nil
+}

@@ -1,0 +1,126 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// surroundings is what is not of our making and gets in the way sooner or later: Check warns of it.
+type surroundings struct {
+	encoding      string
+	skew          time.Duration // of the server's clock; positive: it is ahead
+	expires       string        // when the role's password ceases to be valid, if that is soon; ""
+	triggersOff   bool          // event_triggers (17+)
+	idleTimeout   string        // idle_replication_slot_timeout (18+); "" or "0": none
+	senderTimeout string        // wal_sender_timeout in milliseconds
+	senders       int           // walsenders at work
+	subscriptions []string      // native ones that write into this database
+	oldest        []string      // transactions that are older than OldTransaction
+	retained      int64         // bytes that the slot keeps
+}
+
+const (
+	oldTransaction = time.Hour
+	largestSkew    = 5 * time.Second
+)
+
+const surroundingsSQL = `
+	SELECT (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
+	       (extract(epoch FROM clock_timestamp()) * 1000000)::int8,
+	       coalesce((SELECT to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') FROM pg_roles
+	           WHERE rolname = current_user AND rolvaliduntil BETWEEN '-infinity' AND now() + interval '7 days'), ''),
+	       coalesce(current_setting('event_triggers', true), 'on'),
+	       coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), '0'),
+	       (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'),
+	       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'),
+	       coalesce((SELECT greatest(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - restart_lsn, 0)::int8
+	           FROM pg_replication_slots WHERE slot_name = $1), 0)`
+
+// oldestSQL lists what keeps the slot from moving on. Who lacks pg_read_all_stats sees transactions of its own roles only.
+const oldestSQL = `
+	SELECT 'prepared transaction ' || quote_literal(gid) || ', since ' || to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+	FROM pg_prepared_xacts WHERE database = current_database() AND prepared < now() - $1::interval
+	UNION ALL
+	SELECT 'transaction of server process ' || pid || ', since ' || to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+	FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND xact_start < now() - $1::interval
+	ORDER BY 1 LIMIT 5`
+
+func (s *serverState) inspectSurroundings(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) error {
+	before := time.Now()
+	got, err := rows(ctx, conn, surroundingsSQL, cfg.Slot)
+	if err != nil {
+		return err
+	}
+	row, now := got[0], before.Add(time.Since(before)/2)
+	micros, _ := strconv.ParseInt(row[1], 10, 64)
+	s.encoding, s.skew = row[0], time.UnixMicro(micros).Sub(now)
+	s.expires, s.triggersOff, s.idleTimeout, s.senderTimeout = row[2], row[3] == "off", row[4], row[5]
+	s.senders, _ = strconv.Atoi(row[6])
+	s.retained, _ = strconv.ParseInt(row[7], 10, 64)
+	if got, err = rows(ctx, conn, "SELECT quote_ident(s.subname) FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE d.datname = current_database() ORDER BY 1"); err != nil {
+		return err
+	}
+	for _, row := range got {
+		s.subscriptions = append(s.subscriptions, row[0])
+	}
+	old := cfg.OldTransaction
+	if old == 0 {
+		old = oldTransaction
+	}
+	if got, err = rows(ctx, conn, oldestSQL, fmt.Sprintf("%d milliseconds", old.Milliseconds())); err != nil {
+		return err
+	}
+	for _, row := range got {
+		s.oldest = append(s.oldest, row[0])
+	}
+	return nil
+}
+
+// reportSurroundings only warns: a publisher works all the same.
+func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
+	if s.encoding == asciiName {
+		r.warn("database-sql-ascii", "start the publisher with --source-encoding and the encoding that the text is in, and leave this out with --ignore database-sql-ascii",
+			"database %s is of SQL_ASCII: the first text that is not UTF-8 stops the publisher", s.database)
+	}
+	if s.skew.Abs() > largestSkew {
+		r.warn("clock-skew", "have both machines follow a time server", "the server's clock is %s off the one here: lag and times of notes are wrong by that", s.skew.Round(time.Second))
+	}
+	if s.expires != "" {
+		r.warn("role-expires", fmt.Sprintf("run ALTER ROLE %s VALID UNTIL 'infinity', or give it a new password in time", quoteIfNeeded(s.user)),
+			"the password of role %s ceases to be valid at %s", s.user, s.expires)
+	}
+	if s.triggersOff {
+		r.warn("event-triggers-off", s.set("event_triggers", "on", "SELECT pg_reload_conf()"), "event_triggers is off: DDL is known from notes only, and new tables are captured late")
+	}
+	if s.idleTimeout != "" && s.idleTimeout != "0" {
+		r.warn("slot-idle-timeout", s.set("idle_replication_slot_timeout", "0", "SELECT pg_reload_conf()"),
+			"idle_replication_slot_timeout is %s s: a publisher that is away for that long loses its slot", s.idleTimeout)
+	}
+	if s.senderTimeout == "0" {
+		r.warn("wal-sender-timeout", s.set("wal_sender_timeout", "'60s'", "SELECT pg_reload_conf()"),
+			"wal_sender_timeout is 0: the server never sees that a publisher's machine is gone, and its slot stays in use")
+	}
+	if s.maxSenders > 0 && s.senders >= s.maxSenders && (s.slot == nil || !s.slot.active) {
+		r.warn("wal-senders-exhausted", s.set("max_wal_senders", strconv.Itoa(s.maxSenders+5), "restart the server"), "all %d walsenders are at work: none is left for the publisher", s.maxSenders)
+	}
+	for _, name := range s.subscriptions {
+		r.warn("subscription-beside", "exclude its tables (--exclude-tables), or leave this out with --ignore subscription-beside",
+			"subscription %s writes into this database, too: its rows are published, and name nobody (via: direct)", name)
+	}
+	for _, who := range s.oldest {
+		r.warn("transaction-old", "end it: COMMIT, ROLLBACK, COMMIT PREPARED or pg_terminate_backend()", "%s: the server keeps all log since then for the slot", who)
+	}
+	if megabytes, _ := strconv.ParseInt(s.keepSize, 10, 64); s.slot != nil && !s.slot.lost() && megabytes > 0 && s.retained > megabytes<<20/2 {
+		r.warn("wal-retained", "start the publisher, or see why it is slow, or raise max_slot_wal_keep_size",
+			"slot %s keeps %d MB of log, more than half of max_slot_wal_keep_size (%d MB), after which it is lost", cfg.Slot, s.retained>>20, megabytes)
+	}
+	if version, _ := strconv.Atoi(s.ready); s.ready != "" && version < objectsVersion {
+		r.warn("schema-older", "run `pgtee setup`", "schema pgtee is of version %d, this program makes %d", version, objectsVersion)
+	} else if version > objectsVersion {
+		r.warn("schema-newer", "upgrade this program", "schema pgtee is of version %d, this program knows %d", version, objectsVersion)
+	}
+}
