@@ -11,25 +11,27 @@ import (
 // commandLine is every flag and command of pgtee. Each flag is also PGTEE_<NAME> in the environment
 // and a key of the YAML file; the command line wins over the environment, that over the file.
 type commandLine struct {
-	Config    configFile `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
-	LogLevel  string     `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
-	LogFormat string     `help:"How the log is written to stderr: ${enum}." enum:"console,json" default:"console"`
+	Config      configFile       `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and end."`
+	LogLevel    string           `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
+	LogFormat   string           `help:"How the log is written to stderr: ${enum}." enum:"console,json" default:"console"`
 
-	Run       runCommand       `cmd:"" help:"Run proxy and publisher in one process."`
-	Proxy     proxyCommand     `cmd:"" help:"Run the proxy alone: clients connect to it in place of PostgreSQL."`
-	Publish   publishCommand   `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
-	Setup     setupCommand     `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
-	Status    statusCommand    `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
-	Snapshot  snapshotCommand  `cmd:"" help:"Snapshots of the running publisher: start, pause, resume, cancel, status."`
-	Repair    repairCommand    `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
-	Teardown  teardownCommand  `cmd:"" help:"Drop what setup made."`
-	Check     checkCommand     `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
-	Explain   explainCommand   `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
-	Apply     applyCommand     `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
-	Replay    replayCommand    `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
-	Subscribe subscribeCommand `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
-	Demo      demoCommand      `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Run        runCommand        `cmd:"" help:"Run proxy and publisher in one process."`
+	Proxy      proxyCommand      `cmd:"" help:"Run the proxy alone: clients connect to it in place of PostgreSQL."`
+	Publish    publishCommand    `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
+	Setup      setupCommand      `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
+	Status     statusCommand     `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
+	Snapshot   snapshotCommand   `cmd:"" help:"Snapshots of the running publisher: start, pause, resume, cancel, status."`
+	Repair     repairCommand     `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
+	Teardown   teardownCommand   `cmd:"" help:"Drop what setup made."`
+	Check      checkCommand      `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
+	Explain    explainCommand    `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
+	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
+	Replay     replayCommand     `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
+	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
+	Demo       demoCommand       `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
+	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 const description = `A PostgreSQL proxy that publishes committed writes to Kafka, each exactly once, with who wrote it and by which SQL.
@@ -59,6 +61,7 @@ func parse(args []string, term terminal) (runner, error) {
 func newParser(flags *commandLine, term terminal) (*kong.Kong, error) {
 	return kong.New(flags,
 		kong.Name("pgtee"),
+		kong.Vars{"version": versionLine()},
 		kong.Description(description),
 		kong.DefaultEnvars("PGTEE"),
 		kong.Writers(term.out, term.err),

@@ -98,7 +98,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"version"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"version"}, {"--version"}} {
 		got := pgtee(t, args...)
 		if got.code != exitOK || got.stdout == "" || got.stderr != "" {
 			t.Errorf("pgtee %v: %+v", args, got)

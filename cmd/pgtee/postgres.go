@@ -19,7 +19,7 @@ import (
 
 // postgresFlags name the server, as the hosts that it may be found at, and the databases.
 type postgresFlags struct {
-	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database; may be given several times for the hosts of one cluster. PGPASSWORD and ~/.pgpass work too." required:"" sep:"none" placeholder:"URL"`
+	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database, or 'host=… dbname=…' as libpq takes it; may be given several times for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq say where; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
 }
 
 // databaseFlags choose databases other than that of the URL.
@@ -33,7 +33,7 @@ type postgresURL struct{ url *url.URL }
 // postgresURLs decodes itself: kong's own messages would quote what it cannot read, passwords included.
 type postgresURLs []postgresURL
 
-var errPostgresURL = errors.New("want postgres://user@host:5432/database, with special characters of a password as %XX")
+var errPostgresURL = errors.New("want postgres://user@host:5432/database, with special characters of a password as %XX, or host=… dbname=…")
 
 // Decode takes one value of the command line or the environment, or one or a list of them of the file.
 func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
@@ -44,9 +44,9 @@ func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
 	}
 	for _, value := range values {
 		text, _ := value.(string)
-		u, err := url.Parse(text)
-		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || (u.Host == "" && u.Query().Get("host") == "") {
-			return errPostgresURL
+		u, err := parsePostgres(text)
+		if err != nil {
+			return err
 		}
 		*p = append(*p, postgresURL{u})
 	}
@@ -159,7 +159,7 @@ func (f postgresFlags) connString(database string) (string, error) {
 		merged.Path = "/" + database
 	}
 	if strings.Trim(merged.Path, "/") == "" {
-		return "", fmt.Errorf("--postgres %s: name the database at its end (…/DATABASE) or with --database", f.Postgres[0])
+		return "", fmt.Errorf("--postgres %s: name the database at its end (…/DATABASE), with --database or in PGDATABASE", f.Postgres[0])
 	}
 	query := merged.Query()
 	if len(hosts) > 1 && !query.Has("target_session_attrs") {

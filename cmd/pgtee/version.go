@@ -10,8 +10,15 @@ import (
 type versionCommand struct{}
 
 func (*versionCommand) Run(_ context.Context, term terminal) error {
-	fmt.Fprintf(term.out, "pgtee %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(term.out, versionLine())
 	return nil
+}
+
+// commit is set by the linker (-X main.commit=…) where the Go tool finds no repository, as in an image.
+var commit string
+
+func versionLine() string {
+	return fmt.Sprintf("pgtee %s, %s, %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the module's version and the commit that it was built from, as the Go tool recorded them.
@@ -21,6 +28,9 @@ func version() string {
 		return "(unknown)"
 	}
 	text := info.Main.Version
+	if commit != "" {
+		return text + " " + commit
+	}
 	for _, setting := range info.Settings {
 		if setting.Key == "vcs.revision" && len(setting.Value) >= 12 {
 			text += " " + setting.Value[:12]
