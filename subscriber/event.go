@@ -3,8 +3,6 @@ package subscriber
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -48,14 +46,6 @@ type Statement struct {
 	Text        string   `json:"text"`
 	Rows        int      `json:"rows"`
 	Tables      []string `json:"tables"`
-}
-
-// By says whether a user made the transaction, with a command, such as DELETE, among its statements; "" is any.
-func (a *Audit) By(user, command string) bool {
-	if user != "" && (a.Session == nil || a.Session.User != user) {
-		return false
-	}
-	return command == "" || slices.ContainsFunc(a.Statements, func(s Statement) bool { return strings.EqualFold(s.Command, command) })
 }
 
 // Row is a record of a table's topic, in Debezium's shape.

@@ -38,6 +38,14 @@ func (f *From) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Time is the moment that f names: now for the end. Of the beginning there is none.
+func (f From) Time() (at time.Time, found bool) {
+	if f.time.IsZero() {
+		return time.Now(), !f.beginning
+	}
+	return f.time, true
+}
+
 func (f From) offset() kgo.Offset {
 	switch {
 	case f.beginning:

@@ -15,8 +15,11 @@ import (
 type Printer struct {
 	Out   io.Writer
 	JSON  bool // one JSON object per event and line
-	Color bool // for terminals; not with JSON
+	CSV   bool // RFC 4180
+	Color bool // for terminals; not with JSON or CSV
 	Audit bool // the events are audit records, not rows
+
+	Header bool // of CSV comes before the next event
 
 	line bytes.Buffer
 }
@@ -33,6 +36,8 @@ func (p *Printer) Print(e Event) error {
 	switch {
 	case p.JSON:
 		err = p.printJSON(e)
+	case p.CSV:
+		err = p.printCSV(e)
 	case p.Audit:
 		err = p.printAudit(e)
 	default:
@@ -118,13 +123,16 @@ func (p *Printer) printRow(e Event) error {
 		return err
 	}
 	operation := map[string]string{"c": "insert", "u": "update", "d": "delete", "r": "read", "t": "truncate"}[r.Op]
-	row := r.After
-	if r.Op == "d" {
-		row = r.Before
+	row := clean(string(r.After))
+	switch {
+	case r.Op == "d":
+		row = clean(string(r.Before))
+	case r.Op == "u" && len(r.Before) > 0:
+		row = p.difference(r.Before, r.After)
 	}
 	fmt.Fprintf(&p.line, "%s %s %s %s %s\n", p.paint(dim, e.Time.Local().Format("15:04:05.000")),
 		p.paint(green, fmt.Sprintf("%-8s", operation)), clean(r.Source.Schema+"."+r.Source.Table),
-		clean(string(row)), p.paint(bold, strings.TrimRight(who(r.Pgtee.Session, r.Pgtee.Verified), " ")))
+		row, p.paint(bold, strings.TrimRight(who(r.Pgtee.Session, r.Pgtee.Verified), " ")))
 	return nil
 }
 

@@ -24,6 +24,8 @@ const (
 		"statements":[{"number":1,"command":"DELETE","text":"DELETE FROM t WHERE name = '\u001b]0;title\u0007\u202eevil'","rows":0,"tables":[]}],"statements_omitted":7}`
 	row = `{"before":null,"after":{"id":1,"note":"a"},"source":{"schema":"public","table":"orders","txId":745},"op":"c",
 		"pgtee":{"session":{"user":"alice","application":"webshop","client":"127.0.0.1:51234"},"statement":{"number":1},"via":"proxy","verified":true}}`
+	rowUpdated = `{"before":{"id":1,"note":"a","total":7},"after":{"id":1,"note":"=b","total":7},"source":{"schema":"public","table":"orders","txId":746},"op":"u",
+		"pgtee":{"session":{"user":"alice","application":"=web","client":"127.0.0.1:51234"},"statement":{"command":"UPDATE","text":"UPDATE orders\nSET note = $1"},"via":"proxy","verified":true}}`
 	rowDeleted = `{"before":{"id":1},"after":null,"source":{"schema":"public","table":"orders"},"op":"d","pgtee":{"session":null,"statement":null,"via":"direct","verified":false}}`
 )
 
@@ -33,6 +35,7 @@ func TestPrint(t *testing.T) {
 		{Topic: "shop.audit", Offset: 1, Value: []byte(auditDirect), Time: at}, {Topic: "shop.audit", Offset: 2, Value: []byte(auditEvil), Time: at}}
 	rows := []Event{{Topic: "shop.public.orders", Value: []byte(row), Key: []byte(`{"id":1}`), Time: at}, {Topic: "shop.public.orders", Value: []byte(rowDeleted), Time: at},
 		{Topic: "shop.public.orders", Key: []byte(`{"id":1}`), Time: at}}
+	updated := Event{Topic: "shop.public.orders", Value: []byte(rowUpdated), Key: []byte(`{"id":1}`), Time: at}
 	local := time.Local
 	time.Local = time.UTC
 	t.Cleanup(func() { time.Local = local })
@@ -44,6 +47,9 @@ func TestPrint(t *testing.T) {
 		"audit-color": {Printer{Audit: true, Color: true}, audit},
 		"rows":        {Printer{}, rows},
 		"json":        {Printer{JSON: true}, append(rows, audit[0])},
+		"audit-csv":   {Printer{CSV: true, Header: true, Audit: true}, audit},
+		"rows-csv":    {Printer{CSV: true, Header: true}, append(rows, updated)},
+		"updated":     {Printer{Color: true}, []Event{updated}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
@@ -85,16 +91,16 @@ func TestParseRefusesWhatItCannotRead(t *testing.T) {
 
 // FuzzPrint: whatever a topic holds, printing neither panics nor lets a control character through.
 func FuzzPrint(f *testing.F) {
-	for _, text := range []string{auditTwo, auditDirect, auditEvil, row, rowDeleted, "null", "[]", ""} {
+	for _, text := range []string{auditTwo, auditDirect, auditEvil, row, rowUpdated, rowDeleted, "null", "[]", ""} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		for _, printer := range []Printer{{Audit: true}, {}, {JSON: true}} {
+		for _, printer := range []Printer{{Audit: true}, {}, {JSON: true}, {CSV: true}, {CSV: true, Audit: true}} {
 			var out strings.Builder
 			printer.Out = &out
 			_ = printer.Print(Event{Topic: "t", Value: value})
 			for _, r := range out.String() {
-				if r != '\n' && (r < ' ' || !printer.JSON && !unicode.IsPrint(r)) {
+				if r != '\n' && (r < ' ' || !printer.JSON && !printer.CSV && !unicode.IsPrint(r)) {
 					t.Fatalf("control character %U in %q", r, out.String())
 				}
 			}

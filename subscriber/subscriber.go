@@ -21,6 +21,10 @@ type Config struct {
 	Prefix  string   // first part of every topic
 	Tables  []string // "schema.table"; "table" means public.table
 	From    From
+	Until   time.Time // read up to this moment, which has passed, and end; zero: go on
+
+	// Missing is told once of topics that are not there, and of the prefixes that are. nil: nobody is.
+	Missing func(topics, prefixes []string)
 
 	KafkaOptions []kgo.Opt // TLS, SASL
 }
@@ -40,20 +44,28 @@ type Event struct {
 // topic when it has the first record for it.
 const topicPatience = 500 * time.Millisecond
 
+// ErrNoTopics: what is to be read up to a moment is not there.
+var ErrNoTopics = errors.New("there are no such topics")
+
 // Follow calls f for each committed event, in order within a partition, until ctx ends (which is no
-// error) or f returns an error. A topic that appears later is read from its beginning.
+// error), cfg.Until is reached, or f returns an error. A topic that appears later is read from its beginning.
 func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
-	client, err := kgo.NewClient(append([]kgo.Opt{
+	options := append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.MetadataMinAge(topicPatience / 2), // a topic that has just been made is read soon,
 		kgo.FetchMaxWait(topicPatience),       // also while the others have nothing new
-	}, cfg.KafkaOptions...)...)
+	}, cfg.KafkaOptions...)
+	read := follow
+	if !cfg.Until.IsZero() {
+		read, options = readUntil, append(options, kgo.KeepControlRecords()) // a partition may end with one
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return fmt.Errorf("--kafka: %w", err)
 	}
 	defer client.Close()
-	if err := follow(ctx, client, cfg, f); ctx.Err() == nil {
+	if err := read(ctx, client, cfg, f); ctx.Err() == nil {
 		return err
 	}
 	return nil
@@ -63,6 +75,13 @@ func follow(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) e
 	missing, err := consume(ctx, client, cfg.topics(), cfg.From.offset())
 	if err != nil {
 		return err
+	}
+	if len(missing) > 0 && cfg.Missing != nil {
+		prefixes, err := Prefixes(ctx, client)
+		if err != nil {
+			return err
+		}
+		cfg.Missing(missing, prefixes)
 	}
 	for {
 		if err := poll(ctx, client, len(missing) > 0, f); err != nil {
@@ -85,13 +104,8 @@ func poll(ctx context.Context, client *kgo.Client, missing bool, f func(Event) e
 		defer cancel()
 	}
 	fetches := client.PollFetches(wait)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	for _, failed := range fetches.Errors() {
-		if !errors.Is(failed.Err, context.DeadlineExceeded) {
-			return fmt.Errorf("read %s, partition %d: %w", failed.Topic, failed.Partition, failed.Err)
-		}
+	if err := errors.Join(ctx.Err(), failure(fetches)); err != nil {
+		return err
 	}
 	for iterator := fetches.RecordIter(); !iterator.Done(); {
 		if err := f(eventOf(iterator.Next())); err != nil {
@@ -99,6 +113,30 @@ func poll(ctx context.Context, client *kgo.Client, missing bool, f func(Event) e
 		}
 	}
 	return nil
+}
+
+// failure is the first error of a fetch; that time is up is none.
+func failure(fetches kgo.Fetches) error {
+	for _, failed := range fetches.Errors() {
+		if !errors.Is(failed.Err, context.DeadlineExceeded) {
+			return fmt.Errorf("read %s, partition %d: %w", failed.Topic, failed.Partition, failed.Err)
+		}
+	}
+	return nil
+}
+
+// Prefixes lists those under which a publisher has written.
+func Prefixes(ctx context.Context, client *kgo.Client) (prefixes []string, err error) {
+	all, err := kadm.NewClient(client).ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for topics: %w", err)
+	}
+	for _, name := range all.Names() {
+		if prefix, found := strings.CutSuffix(name, ".progress"); found {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return prefixes, nil
 }
 
 // consume starts to read the topics that are there, and returns the others.

@@ -34,11 +34,14 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 }
 
 // suited is the value for a flag, nil if it is meant for another command: tables are names for subscribe and
-// settings for the publisher.
+// settings for the publisher, and a format is one of records or of lines.
 func suited(flag *kong.Flag, value any) any {
 	list, _ := value.([]any)
 	nested := slices.ContainsFunc(list, func(item any) bool { _, is := item.(map[string]any); return is })
 	if _, names := flag.Target.Interface().([]string); names && nested && flag.Name == "tables" {
+		return nil
+	}
+	if text, _ := value.(string); flag.Name == "format" && slices.Contains(flag.EnumSlice(), "pretty") && !slices.Contains(flag.EnumSlice(), text) {
 		return nil
 	}
 	return value

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -22,10 +25,19 @@ type statusCommand struct {
 	slotFlags     `group:"Connection"`
 	kafkaFlags    `group:"Kafka"`
 	JSON          bool `help:"Print a JSON line for each database."`
+	Watch         bool `short:"w" help:"Look again every two seconds, until it is stopped."`
 }
+
+func (*statusCommand) Help() string {
+	return "The first line of a database is the verdict. Exit codes: 0 all is published; 1 it is, and there is something to look after; 2 it is not."
+}
+
+const watchInterval = 2 * time.Second
 
 // statusReport is where one database stands. Acked <= Published <= Received, all ends of transactions.
 type statusReport struct {
+	Verdict       string     `json:"verdict"`  // ok, warning or problem
+	Findings      []string   `json:"findings"` // their ids, the gravest first
 	Database      string     `json:"database"`
 	Slot          string     `json:"slot"`
 	PID           int32      `json:"active_pid"` // of the walsender; 0: nobody holds the slot
@@ -59,21 +71,77 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range sources {
-		report, err := statusOf(ctx, s, cluster)
-		if err != nil {
-			return usage(fmt.Errorf("database %s: %w", s.database, err))
-		}
-		if c.JSON {
-			err = json.NewEncoder(term.out).Encode(report)
-		} else {
-			report.print(term.out)
+	for {
+		var screen bytes.Buffer
+		code, err := c.look(ctx, sources, cluster, &screen)
+		if err != nil && ctx.Err() != nil {
+			return nil
 		}
 		if err != nil {
 			return err
 		}
+		if c.Watch && !c.JSON && isTerminal(term.out) {
+			fmt.Fprint(term.out, "\x1b[H\x1b[2J") // ECMA-48: home, and erase the screen
+		}
+		if _, err := screen.WriteTo(term.out); err != nil || !c.Watch {
+			return errors.Join(err, status(code))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchInterval):
+		}
 	}
-	return nil
+}
+
+// look writes where the databases stand, and returns the exit code of the one that is worst off.
+func (c *statusCommand) look(ctx context.Context, sources []source, cluster cluster, out io.Writer) (code int, err error) {
+	for _, s := range sources {
+		report, err := statusOf(ctx, s, cluster)
+		if err != nil {
+			return 0, usage(fmt.Errorf("database %s: %w", s.database, err))
+		}
+		code = max(code, slices.Index(verdicts, report.Verdict))
+		if !c.JSON {
+			report.print(out)
+			continue
+		}
+		if err := json.NewEncoder(out).Encode(report); err != nil {
+			return 0, err
+		}
+	}
+	return code, nil
+}
+
+// verdicts are the exit codes in words.
+var verdicts = []string{"ok", "warning", "problem"}
+
+// judge sets the verdict. problems are the ids of what keeps anything from being published.
+func (r *statusReport) judge(problems []string) {
+	r.Findings = problems
+	if r.PID == 0 && !slices.Contains(problems, "slot-missing") {
+		r.Findings = append(r.Findings, "publisher-absent")
+	}
+	r.Verdict = "problem"
+	if len(r.Findings) > 0 {
+		return
+	}
+	for id, found := range map[string]bool{
+		"slot-at-risk":     r.WALStatus == "unreserved",
+		"wal-retained":     r.KeepBytes > 0 && r.RetainedBytes > r.KeepBytes/2,
+		"table-uncaptured": len(r.Uncaptured) > 0,
+		"dead-letters":     r.DeadLetters > 0,
+	} {
+		if found {
+			r.Findings = append(r.Findings, id)
+		}
+	}
+	slices.Sort(r.Findings)
+	if r.Verdict = "ok"; len(r.Findings) > 0 {
+		r.Verdict = "warning"
+		return
+	}
+	r.Findings = []string{}
 }
 
 func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, error) {
@@ -98,7 +166,8 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 			report.LastCommit = &position.CommitTime
 		}
 	}
-	if report.Problems, err = problemsOf(ctx, s); err != nil {
+	var ids []string
+	if report.Problems, ids, err = problemsOf(ctx, s); err != nil {
 		return statusReport{}, err
 	}
 	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
@@ -108,6 +177,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		}
 		if err := position.CheckReach(slot.Server, slot.Acked); err != nil {
 			report.Problems = append(report.Problems, err.Error())
+			ids = append(ids, findingOf(err, "publishing-stopped"))
 		}
 	}
 	report.Uncaptured = []uncapturedTable{}
@@ -119,26 +189,38 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, u.Reason})
 	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
+	report.judge(ids)
 	return report, nil
 }
 
-// problemsOf lists what `pgtee check` would call a problem.
-func problemsOf(ctx context.Context, s source) ([]string, error) {
+// problemsOf lists what `pgtee check` would call a problem, and the ids of that.
+func problemsOf(ctx context.Context, s source) (problems, ids []string, err error) {
 	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	problems := []string{}
+	problems = []string{}
 	for _, f := range report.Findings {
 		if f.Severity == outbox.Problem {
-			problems = append(problems, f.Text+": "+f.Repair)
+			problems, ids = append(problems, f.Text+": "+f.Repair), append(ids, f.ID)
 		}
 	}
-	return problems, nil
+	return problems, ids, nil
+}
+
+// sentence is the verdict in words.
+func (r statusReport) sentence() string {
+	switch r.Verdict {
+	case "ok":
+		return fmt.Sprintf("%s is published, %s behind the server", r.Database, sizeText(r.LagBytes))
+	case "warning":
+		return fmt.Sprintf("%s is published, %s behind the server; see to %s", r.Database, sizeText(r.LagBytes), strings.Join(r.Findings, ", "))
+	}
+	return fmt.Sprintf("%s is not published: %s", r.Database, strings.Join(r.Findings, ", "))
 }
 
 func (r statusReport) print(out io.Writer) {
-	held := "nobody holds it: is the publisher running?"
+	held := "nobody holds it. " + repairOf("publisher-absent")
 	if r.PID != 0 {
 		held = fmt.Sprintf("held by walsender %d", r.PID)
 	}
@@ -150,7 +232,8 @@ func (r statusReport) print(out io.Writer) {
 	if r.LastCommit != nil {
 		last = "last transaction committed " + r.LastCommit.UTC().Format(time.RFC3339)
 	}
-	fmt.Fprintf(out, "%s: slot %s, %s\n", r.Database, r.Slot, held)
+	fmt.Fprintf(out, "%s: %s\n", strings.ToUpper(r.Verdict), r.sentence())
+	fmt.Fprintf(out, "  slot       %s, %s\n", r.Slot, held)
 	fmt.Fprintf(out, "  server     %s\n", r.Server)
 	fmt.Fprintf(out, "  received   %s\n", r.Received)
 	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)

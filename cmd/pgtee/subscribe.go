@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/pgtee/pgtee/subscriber"
 )
@@ -13,38 +16,133 @@ import (
 type subscribeCommand struct {
 	kafkaFlags `group:"Kafka"`
 	Tables     []string        `help:"Follow these tables, such as public.orders, in place of the audit stream." placeholder:"TABLE"`
-	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end"`
-	JSON       bool            `help:"Print JSON lines."`
+	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end" aliases:"since"`
+	Until      string          `help:"Read up to this moment and end: now, a time, or how long ago. Starts at the beginning unless --from is given." placeholder:"TIME"`
 
-	User    string `help:"Of the audit stream, print transactions of this user only, each with the moment before it for --to of pgtee replay." placeholder:"NAME"`
-	Command string `help:"... with a statement of this kind only, such as DELETE." placeholder:"COMMAND"`
+	User    string `help:"Print what this user wrote only. Of the audit stream each has the moment before it, for --to of pgtee replay." placeholder:"NAME"`
+	App     string `help:"... with this application_name." placeholder:"NAME"`
+	Client  string `help:"... from this address, address:port or network (10.1.0.0/16)." placeholder:"ADDRESS"`
+	Table   string `help:"... into this table." placeholder:"TABLE"`
+	Command string `help:"... with a statement of this kind, such as DELETE." placeholder:"COMMAND"`
+
+	Format     string     `help:"How to print: ${enum}. csv has a line per statement or row." enum:"pretty,json,csv" default:"pretty" env:"-"`
+	JSON       bool       `help:"The same as --format json."`
+	Output     string     `help:"Append to this file in place of printing." type:"path" placeholder:"FILE"`
+	OutputSize sizeOption `name:"output-size" help:"When the file is that large, it gets the time as a suffix and another one is begun." placeholder:"SIZE"`
+}
+
+// sizeOption is a size such as 100MB; zero: not given.
+type sizeOption int64
+
+func (s *sizeOption) UnmarshalText(text []byte) error {
+	bytes, err := parseSize(string(text))
+	*s = sizeOption(bytes)
+	return err
 }
 
 func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
+	config, err := c.config(term)
+	if err != nil {
+		return usage(err)
+	}
 	cluster, err := c.openAndPing(ctx)
 	if err != nil {
 		return err
 	}
-	chosen := c.User != "" || c.Command != ""
-	if chosen && len(c.Tables) > 0 {
-		return usage(errors.New("--user and --command choose transactions of the audit stream: leave --tables out"))
+	config.Brokers, config.KafkaOptions = cluster.brokers, cluster.options
+	out, next := term.out, func() (bool, error) { return false, nil }
+	if c.Output != "" {
+		file, err := openRotated(c.Output, int64(c.OutputSize))
+		if err != nil {
+			return usage(fmt.Errorf("--output: %w", err))
+		}
+		defer file.Close()
+		out, next = file, file.next
 	}
-	printer := subscriber.Printer{Out: term.out, JSON: c.JSON, Color: isTerminal(term.out), Audit: len(c.Tables) == 0}
-	config := subscriber.Config{Brokers: cluster.brokers, KafkaOptions: cluster.options, Prefix: c.Prefix, Tables: c.Tables, From: c.From}
-	return subscriber.Follow(ctx, config, func(e subscriber.Event) error {
-		if !chosen {
-			return printer.Print(e)
+	err = subscriber.Follow(ctx, config, c.print(out, next))
+	if errors.Is(err, subscriber.ErrNoTopics) {
+		return usage(err)
+	}
+	return err
+}
+
+// config is what is to be read, without the way to Kafka.
+func (c *subscribeCommand) config(term terminal) (subscriber.Config, error) {
+	config := subscriber.Config{Prefix: c.Prefix, Tables: c.Tables, From: c.From, Missing: func(topics, prefixes []string) {
+		fmt.Fprintf(term.err, "pgtee: waiting for %s, which is not there yet: are --prefix and --tables right? %s\n", strings.Join(topics, ", "), listPrefixes(prefixes))
+	}}
+	if c.OutputSize > 0 && c.Output == "" {
+		return config, errors.New("--output-size needs --output")
+	}
+	if c.Client != "" {
+		_, noAddress := netip.ParseAddr(c.Client)
+		_, noPort := netip.ParseAddrPort(c.Client)
+		if _, noNetwork := netip.ParsePrefix(c.Client); noAddress != nil && noPort != nil && noNetwork != nil {
+			return config, fmt.Errorf("--client %s: want an address, address:port or network such as 10.1.0.0/16", c.Client)
 		}
-		audit, err := subscriber.ParseAudit(e)
-		if err != nil || !audit.By(c.User, c.Command) {
+	}
+	if c.Until == "" {
+		return config, nil
+	}
+	var until subscriber.From
+	text := c.Until
+	if text == "now" {
+		text = "end"
+	}
+	err := until.UnmarshalText([]byte(text))
+	at, found := until.Time()
+	if err != nil || !found || time.Until(at) > 0 {
+		return config, fmt.Errorf("--until %s: want a moment that has passed: now, a time such as 2025-01-31T12:00:00Z, or how long ago, such as 10m", c.Until)
+	}
+	config.Until = at
+	if c.From == (subscriber.From{}) {
+		config.From = subscriber.Beginning
+	}
+	return config, nil
+}
+
+func listPrefixes(prefixes []string) string {
+	if len(prefixes) == 0 {
+		return "No publisher has written to this Kafka yet."
+	}
+	return "Prefixes that are there: " + strings.Join(prefixes, ", ") + "."
+}
+
+// print returns what prints the events that are chosen. next comes before each, and reports whether a new file begins.
+func (c *subscribeCommand) print(out io.Writer, next func() (bool, error)) func(subscriber.Event) error {
+	choice := subscriber.Choice{User: c.User, Application: c.App, Client: c.Client, Table: c.Table, Command: c.Command}
+	format := c.Format
+	if c.JSON {
+		format = "json"
+	}
+	audit := len(c.Tables) == 0
+	printer := subscriber.Printer{Out: out, JSON: format == "json", CSV: format == "csv", Header: c.Output == "", Color: isTerminal(out), Audit: audit}
+	return func(e subscriber.Event) error {
+		if !choice.IsAny() {
+			if chosen, err := chosen(choice, audit, e); err != nil || !chosen {
+				return err
+			}
+		}
+		fresh, err := next()
+		printer.Header = printer.Header || fresh
+		if err := errors.Join(err, printer.Print(e)); err != nil || choice.IsAny() || format != "pretty" || !audit {
 			return err
 		}
-		if err := printer.Print(e); err != nil || c.JSON {
-			return err
-		}
-		_, err = fmt.Fprintf(term.out, "%12s before:%s\n", "", e.ID)
+		_, err = fmt.Fprintf(out, "%12s before:%s\n", "", e.ID)
 		return err
-	})
+	}
+}
+
+func chosen(choice subscriber.Choice, audit bool, e subscriber.Event) (bool, error) {
+	if audit {
+		a, err := subscriber.ParseAudit(e)
+		return err == nil && choice.Audit(&a), err
+	}
+	if e.Value == nil {
+		return false, nil // the tombstone after a delete names nobody
+	}
+	r, err := subscriber.ParseRow(e)
+	return err == nil && choice.Row(&r), err
 }
 
 // isTerminal tells whether colours make sense: https://no-color.org
