@@ -24,6 +24,7 @@
 # make regress PostgreSQL's own regression and isolation suites, without pgtee, after setup, and through the proxy with both
 #             outboxes; each line that differs needs a reason in integration/regress/differences.txt
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
+# make doctor plants every misconfiguration that check knows how to cure, and does what it says
 # make operator-hour  accidents under load, and an operator who knows only what status and /readyz say; how long each took
 # make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
@@ -47,7 +48,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions doctor operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -121,6 +122,9 @@ regress: tools
 
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
+
+doctor: tools
+	DOCTOR=all $(GO) test -v -count=1 -timeout 20m -run '^TestDoctor$$' ./integration
 
 operator-hour: tools
 	OPERATOR_HOUR=all $(GO) test -v -count=1 -timeout 20m -run '^TestOperatorHour$$' ./integration

@@ -193,6 +193,7 @@ func TestChain(t *testing.T) {
 			strings.Contains(text, `pgtee_snapshot_state{database="postgres",slot="pgtee",state="copying"} 0`)
 	})
 	expectStatus(t, pgtee(t, "status", "--postgres", url, "--kafka", c.broker.Address(), "--json"), true)
+	expectDocumentedMetrics(t, httpText(t, "http://"+metrics+"/metrics"))
 	if got := running.stop(); got.code != exitOK || strings.Contains(got.stderr, secret) || strings.Contains(got.stderr, "first") {
 		t.Errorf("run: %+v", got)
 	}

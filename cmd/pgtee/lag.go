@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -13,7 +14,17 @@ type lag struct {
 	status outbox.SlotStatus // the last answer
 	marks  []mark            // not published yet, oldest first
 	warned time.Time
+	kept   []kept // how much log the slot kept, oldest first
 }
+
+// kept is how much log a slot kept at a time.
+type kept struct {
+	bytes int64
+	at    time.Time
+}
+
+// keptSpan is over how long the growth of what a slot keeps is measured.
+const keptSpan = 10 * time.Minute
 
 type mark struct {
 	lsn outbox.LSN
@@ -28,6 +39,10 @@ func (l *lag) observe(s outbox.SlotStatus, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.status = s
+	for len(l.kept) > 0 && now.Sub(l.kept[0].at) > keptSpan {
+		l.kept = l.kept[1:]
+	}
+	l.kept = append(l.kept, kept{s.Retained, now})
 	if n := len(l.marks); n > 0 && l.marks[n-1].lsn >= s.Server {
 		return
 	}
@@ -53,6 +68,29 @@ func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time
 		age = now.Sub(l.marks[0].at)
 	}
 	return max(0, int64(l.status.Server)-int64(published)), age
+}
+
+// safe returns how much of the log that the slot may keep is left, from 1 to 0, and in how many seconds none is, if what it keeps
+// grows as it did over the last minutes. limit in bytes is that of --max-retained-wal; 0: the server's. Without any, both are NaN;
+// seconds are infinite if it does not grow.
+func (l *lag) safe(limit int64) (ratio, seconds float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limit <= 0 {
+		limit = l.status.KeepBytes
+	}
+	if limit <= 0 || len(l.kept) == 0 {
+		return math.NaN(), math.NaN()
+	}
+	left := max(0, limit-l.status.Retained)
+	first, last := l.kept[0], l.kept[len(l.kept)-1]
+	grown, passed := float64(last.bytes-first.bytes), last.at.Sub(first.at).Seconds()
+	if seconds = math.Inf(1); left == 0 {
+		seconds = 0
+	} else if grown > 0 && passed > 0 {
+		seconds = float64(left) / (grown / passed)
+	}
+	return float64(left) / float64(limit), seconds
 }
 
 // mayWarn is true once a minute.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,12 @@ func (m metric) register(registry *prometheus.Registry) {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help, ConstLabels: m.labels}, m.read))
 }
 
+// buildInfo is 1; its labels say which program this is.
+func buildInfo() metric {
+	labels := prometheus.Labels{"version": version(), "goversion": runtime.Version()}
+	return metric{"pgtee_build_info", "1; the labels say which version this is, and of which commit.", prometheus.GaugeValue, func() float64 { return 1 }, labels}
+}
+
 // publisherMetrics are those of one database.
 func publisherMetrics(p databasePublisher) []metric {
 	labels := prometheus.Labels{"database": p.database, "slot": p.slot}
@@ -50,6 +57,15 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published.", func() float64 { bytes, _ := p.lag.behind(p.Stats().Published, time.Now()); return float64(bytes) }),
 		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds.", func() float64 { _, age := p.lag.behind(p.Stats().Published, time.Now()); return age.Seconds() }),
 		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
+		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the log that the slot may keep (max_slot_wal_keep_size or --max-retained-wal): at 0 the slot is lost. NaN without a limit.", func() float64 {
+			ratio, _ := p.lag.safe(p.retained.bytes)
+			return ratio
+		}),
+		gauge("pgtee_slot_loss_seconds", "Time until the slot is lost, if what it keeps grows as it did over the last ten minutes; infinite if it does not grow, NaN without a limit.", func() float64 {
+			_, seconds := p.lag.safe(p.retained.bytes)
+			return seconds
+		}),
+		gauge("pgtee_attribution_ratio", "Share of the rows that were published since the start whose note is verified; 1 before the first one.", p.watcher.attribution),
 		gauge("pgtee_slot_at_risk", "1 if the server has removed, or may at any time, log that the slot needs: wal_status lost, unreserved.", func() float64 {
 			status := p.lag.slot().WAL
 			return boolMetric(status == "lost" || status == "unreserved")
@@ -107,10 +123,12 @@ func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishe
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	buildInfo().register(registry)
 	for _, p := range publishers {
 		for _, m := range publisherMetrics(p) {
 			m.register(registry)
 		}
+		registry.MustRegister(p.watcher.collectors()...)
 	}
 	if proxy != nil {
 		for _, m := range proxyMetrics(proxy) {

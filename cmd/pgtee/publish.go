@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -103,6 +105,7 @@ type databasePublisher struct {
 	confirms bool // for pgtee.confirmed(): there are outbox tables
 	lag      *lag
 	coverage *coverage
+	watcher  *watcher
 	log      *zap.Logger
 }
 
@@ -121,13 +124,14 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 	var list []databasePublisher
 	for _, s := range sources {
 		catalog := debezium.NewDatabase(s.connString, f.SourceEncoding)
-		p, err := f.newPublisher(s, cluster, text, catalog, keys, log)
+		o := newWatcher(s.database, s.slot)
+		p, err := f.newPublisher(s, cluster, text, catalog, keys, o, log)
 		if err != nil {
 			return nil, usage(err)
 		}
 		check := func(ctx context.Context) error { return f.checkSource(ctx, s, log) }
 		list = append(list, databasePublisher{s, p, check, catalog, f.MaxRetainedWAL, len(f.EventTable) > 0, &lag{},
-			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, log})
+			&coverage{Coverage: outbox.Coverage{ConnString: s.connString}, database: s.database, log: log}, o, log})
 	}
 	return list, nil
 }
@@ -159,7 +163,7 @@ func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logg
 	return awaitSlot(ctx, s, f.Standby, log)
 }
 
-func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, catalog debezium.Catalog, keys []note.MasterKey, log *zap.Logger) (*publisher.Publisher, error) {
+func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, catalog debezium.Catalog, keys []note.MasterKey, o *watcher, log *zap.Logger) (*publisher.Publisher, error) {
 	sqlText, err := publisher.ParseSQLText(text.SQLText)
 	if err != nil {
 		return nil, err
@@ -186,7 +190,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 		if err != nil {
 			return nil, err
 		}
-		return stream, nil
+		return o.watch(stream), nil
 	}
 	config := publisher.Config{
 		Prefix:         s.prefix,
@@ -217,7 +221,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	return kafka.New(kafka.Config{
 		Config:            config,
 		Brokers:           cluster.brokers,
-		KafkaOptions:      cluster.options,
+		KafkaOptions:      append(slices.Clone(cluster.options), kgo.WithHooks(o)),
 		Partitions:        int32(f.Partitions),
 		ReplicationFactor: int16(f.Replication),
 		Delivery:          delivery,

@@ -191,6 +191,8 @@ var Catalogue = []Area{
 		{"unverified-notes", warning, "Notes were forged, altered, or sent again.", "See the runbook of PgteeUnverifiedNotes."},
 		{"unattributed-writes", warning, "Many rows do not say who wrote them: they came past the proxy.", "See the runbook of PgteeUnattributedWrites."},
 		{"kafka-slow", warning, "Transactions of Kafka take long.", "See the runbook of PgteeKafkaSlow."},
+		{"apply-behind", warning, "The target of pgtee apply is behind Kafka.", "See the runbook of PgteeApplyLag."},
+		{"apply-conflict", warning, "Changes did not fit to the target of pgtee apply.", "See pgtee.conflicts in the target, and the runbook of PgteeApplyConflicts."},
 		{"target-down", problem, "pgtee is not to be scraped: it does not run, or cannot be reached.", "See the runbook of PgteeDown."},
 		{"housekeeping-failed", warning, "The publisher could not look at the slot or tidy the outbox.", "See the error; the next turn tries again."},
 		{"metrics-page", warning, "The page of metrics has failed.", "See the error; restart the process."},

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/outbox/note"
+	"github.com/pgtee/pgtee/publisher"
+)
+
+// watcher measures one publisher from outside: it sees what its source brings and what it acknowledges, which is what Kafka has,
+// and the requests of its client of Kafka.
+type watcher struct {
+	visible prometheus.Histogram
+	kafka   prometheus.Histogram
+	rows    *prometheus.CounterVec
+	lies    prometheus.Counter
+
+	mu    sync.Mutex
+	sums  [len(whoLabels)]float64 // of rows
+	acked outbox.LSN
+	due   []dueTransaction // not acknowledged yet, in the order of the stream
+	began time.Time        // when the open Kafka transaction got its first record; zero: none is open
+}
+
+// dueTransaction is what is counted of a transaction, or of a part of one, once Kafka has it.
+type dueTransaction struct {
+	through outbox.LSN
+	commit  time.Time
+	rows    [len(whoLabels)]int
+	lies    int
+}
+
+// How well a row says who wrote it.
+const (
+	rowVerified = iota
+	rowUnknown  // a note that nobody can verify
+	rowDirect   // no note
+	rowFalse    // a note that is forged
+)
+
+var whoLabels = [...]string{"verified", "unknown", "direct", "false"}
+
+func newWatcher(database, slot string) *watcher {
+	labels := prometheus.Labels{"database": database, "slot": slot}
+	seconds := prometheus.ExponentialBuckets(0.005, 2, 15) // to 82 s
+	return &watcher{
+		visible: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pgtee_commit_visible_seconds", ConstLabels: labels, Buckets: seconds,
+			Help: "From the commit of a transaction until Kafka shows it."}),
+		kafka: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pgtee_kafka_transaction_seconds", ConstLabels: labels, Buckets: seconds,
+			Help: "From the first record of a Kafka transaction until it has committed."}),
+		rows: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pgtee_rows_total", ConstLabels: labels,
+			Help: "Changes of rows that Kafka has, by how well they say who wrote them: verified, unknown (a note that nobody can verify), direct (no note), false (a forged note)."}, []string{"who"}),
+		lies: prometheus.NewCounter(prometheus.CounterOpts{Name: "pgtee_unverified_notes_total", ConstLabels: labels,
+			Help: "Notes that are forged, altered or borrowed, or were sent again."}),
+	}
+}
+
+// collectors are those of the page of metrics.
+func (o *watcher) collectors() []prometheus.Collector {
+	for _, who := range whoLabels {
+		o.rows.WithLabelValues(who) // present from the start
+	}
+	return []prometheus.Collector{o.visible, o.kafka, o.rows, o.lies}
+}
+
+// attribution is the share of rows whose note is verified; 1 before the first row.
+func (o *watcher) attribution() float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := 0.0
+	for _, n := range o.sums {
+		all += n
+	}
+	if all == 0 {
+		return 1
+	}
+	return o.sums[rowVerified] / all
+}
+
+// watch returns the source, watched.
+func (o *watcher) watch(source publisher.Source) publisher.Source {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.due = o.due[:0] // it comes again
+	return watchedSource{source, o}
+}
+
+type watchedSource struct {
+	publisher.Source
+	o *watcher
+}
+
+func (s watchedSource) Drop(head []*outbox.Transaction) {
+	s.o.drop(head)
+	s.Source.Drop(head)
+}
+
+func (s watchedSource) Ack(upTo outbox.LSN) {
+	s.o.ack(upTo, time.Now())
+	s.Source.Ack(upTo)
+}
+
+// drop notes transactions that the publisher has composed.
+func (o *watcher) drop(head []*outbox.Transaction) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, tx := range head {
+		if tx.IsMarker() || tx.Through() <= o.acked {
+			continue
+		}
+		due := dueTransaction{through: tx.Through(), commit: tx.CommitTime}
+		for i := range tx.Changes {
+			if c := &tx.Changes[i]; c.Op == outbox.Insert || c.Op == outbox.Update || c.Op == outbox.Delete {
+				due.rows[who(tx, c)]++
+			}
+		}
+		for i := range tx.Notes {
+			if lies(tx.Notes[i].Trust) {
+				due.lies++
+			}
+		}
+		o.due = append(o.due, due)
+	}
+}
+
+func who(tx *outbox.Transaction, c *outbox.Change) int {
+	switch {
+	case c.Note < 0:
+		return rowDirect
+	case tx.Notes[c.Note].Trust == note.Verified:
+		return rowVerified
+	case lies(tx.Notes[c.Note].Trust):
+		return rowFalse
+	}
+	return rowUnknown
+}
+
+func lies(t note.Trust) bool { return t == note.Forged || t == note.Replayed }
+
+// ack counts what Kafka has up to a position.
+func (o *watcher) ack(upTo outbox.LSN, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.acked = max(o.acked, upTo)
+	n := 0
+	for ; n < len(o.due) && o.due[n].through <= upTo; n++ {
+		due := &o.due[n]
+		for i, rows := range due.rows {
+			o.sums[i] += float64(rows)
+			o.rows.WithLabelValues(whoLabels[i]).Add(float64(rows))
+		}
+		o.lies.Add(float64(due.lies))
+		o.visible.Observe(max(0, now.Sub(due.commit).Seconds()))
+	}
+	o.due = append(o.due[:0], o.due[n:]...)
+}
+
+var (
+	produceKey = (&kmsg.ProduceRequest{}).Key()
+	endTxnKey  = (&kmsg.EndTxnRequest{}).Key()
+)
+
+// OnBrokerWrite is a hook of Kafka's client: a first record opens the transaction.
+func (o *watcher) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, timeToWrite time.Duration, err error) {
+	if key != produceKey || err != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.began.IsZero() {
+		o.began = time.Now().Add(-timeToWrite)
+	}
+}
+
+// OnBrokerE2E is a hook of Kafka's client: the answer to EndTxn ends the transaction.
+func (o *watcher) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if key != endTxnKey || e2e.Err() != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.began.IsZero() {
+		o.kafka.Observe(time.Since(o.began).Seconds())
+	}
+	o.began = time.Time{}
+}
+
+// OnBrokerDisconnect is a hook of Kafka's client: what was open is measured no more.
+func (o *watcher) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.began = time.Time{}
+}
