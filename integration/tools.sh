@@ -18,6 +18,7 @@ need pgbench postgresql # Debian ships it with the server
 need pgbouncer pgbouncer
 need mvn maven
 need kcat kcat
+need promtool prometheus
 need flock util-linux
 need python3 python3
 python3 -c "import venv, ensurepip" 2>/dev/null || packages+=(python3-venv)
