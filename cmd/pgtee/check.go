@@ -18,8 +18,8 @@ import (
 type checkCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
-	topicFlags     `embed:""`
-	registryFlags  `embed:""`
+	topicFlags     `embed:"" group:"Kafka"`
+	registryFlags  `embed:"" group:"Records"`
 
 	Kafka          []string      `help:"Look at Kafka, too: whether it keeps what is promised, and lets the publisher work." placeholder:"HOST:PORT"`
 	Key            string        `help:"Look at the file with the key of the notes, too." placeholder:"FILE"`

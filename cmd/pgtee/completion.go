@@ -54,10 +54,16 @@ type completedFlag struct {
 func vocabulary(root *kong.Node) (commands []completed) {
 	for _, node := range root.Children {
 		c := completed{name: node.Name, help: node.Help}
-		for _, flag := range slices.Concat(root.Flags, node.Flags) {
-			if flag.Hidden {
+		flags, seen := slices.Concat(root.Flags, node.Flags), map[string]bool{}
+		for _, below := range node.Children {
+			c.arguments = append(c.arguments, below.Name)
+			flags = append(flags, below.Flags...)
+		}
+		for _, flag := range flags {
+			if flag.Hidden || seen[flag.Name] {
 				continue
 			}
+			seen[flag.Name] = true
 			f := completedFlag{name: flag.Name, help: firstSentence(flag.Help), bool: flag.IsBool(), file: flag.PlaceHolder == "FILE" || flag.PlaceHolder == "DIR"}
 			if flag.Enum != "" {
 				f.values = strings.Split(flag.Enum, ",")

@@ -15,6 +15,7 @@ func TestBashCompletion(t *testing.T) {
 		"pgtee check --output na":            "nagios",
 		"pgtee --log-level debug completi":   "completion",
 		"pgtee completion fi":                "fish",
+		"pgtee snapshot pau":                 "pause",
 		"pgtee publish --prefix ":            "",
 		"pgtee check --kafka h:1 --ol":       "--old-transaction",
 		"pgtee publish --on-missed resync -": "--delivery",

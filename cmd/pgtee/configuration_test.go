@@ -11,7 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/configuration.md")
+var update = flag.Bool("update", false, "rewrite docs/configuration.md and docs/metrics.md")
 
 const configurationHead = `# Configuration
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
-
-var update = flag.Bool("update", false, "write docs/metrics.md")
 
 const metricsPage = "../../docs/metrics.md"
 
