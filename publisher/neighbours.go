@@ -38,7 +38,7 @@ func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	if first {
 		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if that one is published no more, run `pgtee repair --accept-divergence` to take its topics over")
 	}
-	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("database", other.Database), zap.String("slot", other.Slot))
+	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("finding", "prefix-shared"), zap.String("database", other.Database), zap.String("slot", other.Slot))
 	return nil
 }
 

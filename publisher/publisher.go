@@ -328,7 +328,7 @@ func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 		return false, fmt.Errorf("to be checked again over a new connection: %v", err)
 	}
 	if p.cfg.Snapshot.Mends(err) {
-		p.cfg.Log.Warn("changes were lost: every table is copied again; rows that were deleted meanwhile stay in the topics", zap.Error(err))
+		p.cfg.Log.Warn("changes were lost: every table is copied again; rows that were deleted meanwhile stay in the topics", zap.String("finding", "changes-resynced"), zap.Error(err))
 		return true, nil
 	}
 	p.release()
@@ -395,7 +395,7 @@ func unpublished(next Position, err error) error {
 func (p *Publisher) published(position Position) {
 	p.warnRefused()
 	if n := p.deadLetters + p.batch.DeadLetters; n > 0 {
-		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
+		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.String("finding", "dead-letters"), zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
 	}
 	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.Refused, p.deadLetters+p.batch.DeadLetters)
 	p.batch.Reset()
@@ -415,7 +415,7 @@ func (p *Publisher) warnRefused() {
 		return
 	}
 	p.cfg.Log.Warn("events of the application are refused, their headers say why; the metric pgtee_refused_events_total counts further ones",
-		zap.String("topic", p.cfg.Router.Refused()))
+		zap.String("finding", "events-refused"), zap.String("topic", p.cfg.Router.Refused()))
 }
 
 // ack lets Postgres discard the log up to what Kafka holds and this source has brought: after a

@@ -40,7 +40,7 @@ func (p *Publisher) say(state string, err error) {
 	now, cause := p.now(), causeOf(err)
 	since := now.Sub(p.trouble.told)
 	if p.trouble.state != state || p.trouble.cause != cause && since >= tellOthers || since >= retell {
-		p.cfg.Log.Warn(state, zap.Error(err))
+		p.cfg.Log.Warn(state, zap.String("finding", "publisher-retries"), zap.Error(err))
 		p.trouble = trouble{state, cause, now}
 	}
 	p.stats.fail(state, err)
@@ -96,7 +96,7 @@ func (p *Publisher) tellTopic(table, topic string, why error) {
 		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))
 	} else {
 		p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
-			zap.String("table", table), zap.String("topic", topic), zap.Error(why))
+			zap.String("finding", "topic-own"), zap.String("table", table), zap.String("topic", topic), zap.Error(why))
 	}
 	p.stats.ownTopic()
 }

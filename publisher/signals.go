@@ -83,7 +83,7 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 	}
 	fields := []zap.Field{zap.String("id", s.ID), zap.String("type", s.Type), zap.String("user", s.User)}
 	if why != "" {
-		p.cfg.Log.Warn("signal refused", append(fields, zap.String("reason", why))...)
+		p.cfg.Log.Warn("signal refused", append(fields, zap.String("finding", "signal-refused"), zap.String("reason", why))...)
 		if snapshot.AsksForRows(s) && s.ID != "" && !p.copier.Knows(s.ID) {
 			p.copier.Remember(snapshot.FinishedCopy{ID: s.ID, Stopped: true, Why: why})
 		}
@@ -115,6 +115,6 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	if resync {
 		text += "; the tables are published afresh"
 	}
-	p.cfg.Log.Warn(text, zap.Strings("tables", tables), zap.String("id", s.ID))
+	p.cfg.Log.Warn(text, zap.String("finding", "changes-resynced"), zap.Strings("tables", tables), zap.String("id", s.ID))
 	return resync, nil
 }

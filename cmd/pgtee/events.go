@@ -24,7 +24,9 @@ func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Log
 	if records.Router, err = shape.NewRouter(s.prefix, f.EventTopics); err != nil {
 		return fmt.Errorf("--event-topics: %w", err)
 	}
-	records.Warn = func(text string) { log.Warn(text, zap.String("database", s.database)) }
+	records.Warn = func(finding, text string) {
+		log.Warn(text, zap.String("finding", finding), zap.String("database", s.database))
+	}
 	records.Outboxes, err = f.outboxes()
 	return err
 }

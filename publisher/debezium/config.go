@@ -23,9 +23,9 @@ type Config struct {
 	Flat     FlatConfig     // if Envelope is Flat
 	Framing  record.Framing // of keys and values; nil: the bare payload
 
-	Outboxes []OutboxTable // tables of the application whose rows are events; the first that matches counts
-	Router   *shape.Router // where events may go; nil: to any topic but pgtee's and Kafka's own
-	Warn     func(string)  // is told what an operator should know; nil: nobody is
+	Outboxes []OutboxTable              // tables of the application whose rows are events; the first that matches counts
+	Router   *shape.Router              // where events may go; nil: to any topic but pgtee's and Kafka's own
+	Warn     func(finding, text string) // is told what an operator should know; nil: nobody is
 
 	Modes // forms of the values
 

@@ -142,7 +142,7 @@ func (w *writer) updated() error {
 	}
 	if !r.warned && w.config.Warn != nil {
 		r.warned = true
-		w.config.Warn("rows of outbox table " + name + " are updated: their events are in Kafka as they were inserted")
+		w.config.Warn("outbox-row-updated", "rows of outbox table "+name+" are updated: their events are in Kafka as they were inserted")
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func TestEventRouter(t *testing.T) {
 func TestOutboxRowsThatChange(t *testing.T) {
 	row := []string{"a1", "order", "o-1", "Created", "1", isNull, "7"}
 	var warnings []string
-	config := Config{Warn: func(text string) { warnings = append(warnings, text) }}
+	config := Config{Warn: func(_, text string) { warnings = append(warnings, text) }}
 	if got := routed(t, config, outbox.Delete, nil, row...); got != "" || warnings != nil {
 		t.Errorf("%s, %q", got, warnings)
 	}

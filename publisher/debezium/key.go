@@ -104,12 +104,12 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 	switch {
 	case before != nil && t.keyNames() == before.keyNames():
 	case generated != "" && t.key == nil:
-		e.config.Warn(fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which the log does not have "+
+		e.config.Warn("table-key-generated", fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which the log does not have "+
 			"(on PostgreSQL 18 run pgtee setup; before, make it a plain column, or give the table another unique index and REPLICA IDENTITY USING INDEX)", name, generated))
 	case !found && r.Identity == 'f':
-		e.config.Warn(fmt.Sprintf("records of table %s have no key: it was dropped before they were read, and what it was is not known any more; take a new snapshot of the table if there is one of that name", name))
+		e.config.Warn("table-key-changed", fmt.Sprintf("records of table %s have no key: it was dropped before they were read, and what it was is not known any more; take a new snapshot of the table if there is one of that name", name))
 	case before != nil && !before.excluded && before.key != nil:
-		e.config.Warn(fmt.Sprintf("the key of table %s is another one from here on: %s instead of %s. Records of the same row have both; take a new snapshot of it with a signal of type resync",
+		e.config.Warn("table-key-changed", fmt.Sprintf("the key of table %s is another one from here on: %s instead of %s. Records of the same row have both; take a new snapshot of it with a signal of type resync",
 			name, t.keyNames(), before.keyNames()))
 	}
 }

@@ -152,7 +152,7 @@ func TestTypesByName(t *testing.T) {
 func TestWarnOfKey(t *testing.T) {
 	catalog := &fixedCatalog{Tables: map[uint32]Table{7: {Keys: [][]string{{"a"}, {"b"}}}}}
 	var told []string
-	e := New(Config{Catalog: catalog, Warn: func(text string) { told = append(told, text) }})
+	e := New(Config{Catalog: catalog, Warn: func(_, text string) { told = append(told, text) }})
 	plan := func(known *Table) {
 		delete(catalog.Tables, 7)
 		if known != nil {
@@ -170,7 +170,7 @@ func TestWarnOfKey(t *testing.T) {
 	if len(told) != 2 || !strings.Contains(told[0], "(b) instead of (a)") || !strings.Contains(told[1], "not known any more") {
 		t.Errorf("told %q", told)
 	}
-	e = New(Config{Catalog: catalog, Warn: func(text string) { told = append(told, text) }})
+	e = New(Config{Catalog: catalog, Warn: func(_, text string) { told = append(told, text) }})
 	catalog.Tables[7] = Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}
 	if _, err := e.table(flagged('d', "k.."), record.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
 		t.Errorf("told %q, error %v", told, err)

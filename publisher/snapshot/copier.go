@@ -160,7 +160,7 @@ func (c *Copier) Observe(tx *outbox.Transaction) error {
 	}
 	if c.overlay.bytes > c.cfg.MaxOverlayBytes {
 		c.Log.Warn("the stream overtakes the snapshot with more rows than memory may take; what was read ahead is read again in smaller parts",
-			zap.Int("bytes", c.overlay.bytes))
+			zap.String("finding", "snapshot-slow"), zap.Int("bytes", c.overlay.bytes))
 		c.rows = max(c.rows/2, leastPassRows)
 		c.abandon()
 		c.start()
@@ -330,7 +330,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	}
 	c.why = r.Err.Error()
 	c.waiting(c.why)
-	c.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.Duration("in", c.backoff), zap.Error(r.Err))
+	c.Log.Warn("the snapshot cannot read, the stream goes on; trying again", zap.String("finding", "snapshot-failing"), zap.Duration("in", c.backoff), zap.Error(r.Err))
 	c.Stop()
 	c.retryAt = c.Now().Add(c.backoff)
 	c.backoff = min(2*c.backoff, longestPause)

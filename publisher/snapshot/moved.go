@@ -178,7 +178,7 @@ func (c *Copier) movedBytes() (n int) {
 // restart has a table copied again from its start, by passes that see all that the stream has told by now.
 func (c *Copier) restart(w *TableCopy) {
 	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
-		zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
+		zap.String("finding", "snapshot-slow"), zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
 	*w = TableCopy{OID: w.OID, Root: w.Root, Name: w.Name}
 	c.dirty = true
 	if c.reader != nil {

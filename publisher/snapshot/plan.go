@@ -112,7 +112,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 				c.end(work.ID, noTable(work.Unmatched))
 				return
 			}
-			c.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+			c.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("finding", "snapshot-unmatched"), zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
 		}
 		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
 		if len(c.todo) > 0 {
