@@ -60,7 +60,7 @@ type tableCount struct {
 // Its key is the session id, none for a write that bypassed the proxy. verified is true if every
 // statement's note is, false if one is false, and else null, with the reason of the first one.
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
-	a, b := &p.audit, p.batch
+	a, b := &p.composer.audit, p.batch
 	b.Mark("audit")
 	key := record.Null
 	if a.begun > 0 {

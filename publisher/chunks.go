@@ -27,7 +27,7 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 		return next, err
 	}
 	bytes := 0
-	for chunk := c.Ready(next.EndLSN); !p.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.Ready(next.EndLSN) {
+	for chunk := c.Ready(next.EndLSN); !p.giant.goesOn && chunk != nil && bytes < maxChunksBytes; chunk = c.Ready(next.EndLSN) {
 		bytes += chunk.Bytes()
 		if err := p.appendChunk(ctx, chunk); err != nil {
 			return next, fmt.Errorf("rows of table %d, read at %s: %w", chunk.Table, chunk.At, err)
@@ -155,7 +155,7 @@ func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 // appendEmptying appends the records that empty the topics of a resync, once it is known what they are.
 func (p *Publisher) appendEmptying(next Position) error {
 	c := p.copier
-	if c.Emptying() == nil || p.goesOn {
+	if c.Emptying() == nil || p.giant.goesOn {
 		return nil
 	}
 	work := c.Current()

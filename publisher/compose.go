@@ -13,6 +13,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
+// composer keeps what composing transactions remembers from one to the next, and the memory that it uses again.
+type composer struct {
+	notes   *notes       // of the transaction that is composed: the authors of the batch
+	audit   audit        // of that transaction
+	order   []int        // of its changes
+	columns knownColumns // of tables, as the stream last told of them
+}
+
 // compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
 // next, moved behind the last of the transactions, or of the parts of one.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
@@ -44,7 +52,7 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 // that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
-		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.notes.command(&n) == "TRUNCATE" })
+		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
 }
 
 // isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
@@ -56,17 +64,17 @@ func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
 func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position Position) error {
 	out, parts := position.out(tx)
 	if tx.Part == 0 {
-		p.begun = false
+		p.giant.beginWritten = false
 	}
-	p.goesOn = tx.More
-	if tx.More && tx.UpTo() > out && p.opened.IsZero() {
-		p.opened = p.now()
+	p.giant.goesOn = tx.More
+	if tx.More && tx.UpTo() > out && p.giant.opened.IsZero() {
+		p.giant.opened = p.now()
 	}
 	p.batch.Begin(tx)
 	p.batch.Part = parts
-	p.audit.add(tx, p.notes)
-	p.order = arrange(p.order[:0], tx)
-	for _, i := range p.order {
+	p.composer.audit.add(tx, p.composer.notes)
+	p.composer.order = arrange(p.composer.order[:0], tx)
+	for _, i := range p.composer.order {
 		if err := p.appendChange(tx, i, out); err != nil {
 			return err
 		}
@@ -85,25 +93,24 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 
 // finish appends what comes behind the changes of a transaction, parts of which stand in Kafka transactions of their own.
 func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
-	if p.begun {
+	if p.giant.beginWritten {
 		if err := p.bracket(tx, "end", p.format.End); err != nil {
 			return err
 		}
 	}
 	p.appendAudit(tx, parts)
-	p.composed++
-	p.opened = time.Time{}
+	p.since.transactions++
+	p.giant.opened = time.Time{}
 	return nil
 }
 
 // sendPart sends what is in the batch; nobody sees it before Publish.
 func (p *Publisher) sendPart(ctx context.Context) error {
-	p.sent += p.batch.Len()
+	p.since.sent += p.batch.Len()
 	if err := p.log.Send(ctx, p.batch); err != nil {
 		return err
 	}
-	p.refused += p.batch.Refused
-	p.deadLetters += p.batch.DeadLetters
+	p.since.batch(p.batch)
 	p.batch.Reset()
 	return nil
 }
@@ -123,8 +130,8 @@ func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event 
 // appendChange appends the records of a change, unless it is one of those that are out already.
 func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	c, start := &tx.Changes[i], p.batch.Here()
-	if !p.begun && isEvent(c.Op) {
-		p.begun = true
+	if !p.giant.beginWritten && isEvent(c.Op) {
+		p.giant.beginWritten = true
 		if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
 			return err
 		}
@@ -144,7 +151,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	case c.Ordinal < out:
 		p.batch.Cut(start)
 	case p.batch.Len() == first:
-		p.filtered++
+		p.since.filtered++
 	}
 	return nil
 }
@@ -157,7 +164,7 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 	case outbox.Event:
 		p.appendEvent(tx, i)
 	default:
-		p.columns.row(c.Relation)
+		p.composer.columns.row(c.Relation)
 		if err := p.format.Append(p.batch, tx, i); err != nil {
 			return record.Unencoded(record.SourceName(c), err)
 		}

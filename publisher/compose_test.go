@@ -33,7 +33,7 @@ func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []record.Record 
 	p.source = &simSource{system: outbox.System{ID: "7300", Timeline: 2}}
 	p.part = math.MaxInt
 	p.batch = record.NewBatch("7300", "pgtee")
-	p.batch.Authors = p.notes
+	p.batch.Authors = p.composer.notes
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
@@ -263,14 +263,14 @@ func (l *sizesLog) Send(ctx context.Context, b *record.Batch) error {
 func TestGiantTransactionIsSentInParts(t *testing.T) {
 	log := &sizesLog{}
 	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, log, tableFormat{})
-	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.notes}, 10_000
+	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.composer.notes}, 10_000
 	tx := sale()
 	tx.Changes = slices.Repeat(tx.Changes[:1], 5000)
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 		t.Fatal(err)
 	}
-	if log.largest > p.part+1000 || p.sent != log.events || p.sent+p.batch.Len() != 5001 {
-		t.Errorf("batches of %d bytes, %d records sent, %d left", log.largest, p.sent, p.batch.Len())
+	if log.largest > p.part+1000 || p.since.sent != log.events || p.since.sent+p.batch.Len() != 5001 {
+		t.Errorf("batches of %d bytes, %d records sent, %d left", log.largest, p.since.sent, p.batch.Len())
 	}
 }
 
@@ -317,7 +317,7 @@ func TestTopicNames(t *testing.T) {
 func TestTablesThatMapToOneTopic(t *testing.T) {
 	form := shapeOf(t, shape.Config{Prefix: "shop"})
 	p := newPublisher(Config{Prefix: "shop", Shape: form}.WithDefaults(), nil, nil, shapedFormat{shape: form})
-	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.composer.notes}
 	tx := &outbox.Transaction{EndLSN: 1, Changes: []outbox.Change{
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
 		{Op: outbox.Insert, Note: -1, Relation: &pgoutput.Relation{OID: 1, Schema: "public", Name: "a b"}},
@@ -400,7 +400,7 @@ func (formatWithoutCatalog) Append(*record.Batch, *outbox.Transaction, int) erro
 
 func TestCatalogThatCannotBeAskedIsRetried(t *testing.T) {
 	p := newPublisher(Config{Prefix: "shop"}.WithDefaults(), nil, nil, formatWithoutCatalog{})
-	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.composer.notes}
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{sale()}, Position{}, Position{}); err == nil || halt.FateOf(err) != halt.Retry {
 		t.Errorf("fate %d of %v, want a retry", halt.FateOf(err), err)
 	}

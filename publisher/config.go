@@ -61,8 +61,14 @@ func (c Config) FormerTransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
 
+// What the zero values of Config stand for. The flags have their defaults from here.
 const (
-	DefaultRecordBytes = 1_000_012       // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	DefaultRecordBytes  = 1_000_012 // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	DefaultPartAfter    = 5 * time.Minute
+	DefaultSQLTextBytes = 4 << 10
+)
+
+const (
 	maxPartAfter       = 7 * time.Minute // Kafka's transaction.max.timeout.ms is 15 minutes
 	largestRecordBytes = 90 << 20        // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
 )
@@ -71,10 +77,10 @@ const (
 func (c Config) WithDefaults() Config {
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 4<<20)
 	c.MaxRecordBytes = cmp.Or(c.MaxRecordBytes, DefaultRecordBytes)
-	c.SQLTextBytes = cmp.Or(c.SQLTextBytes, defaultRowTextBytes)
+	c.SQLTextBytes = cmp.Or(c.SQLTextBytes, DefaultSQLTextBytes)
 	c.IdleProgress = cmp.Or(c.IdleProgress, 10*time.Second)
 	c.CheckPublications = cmp.Or(c.CheckPublications, 10*time.Second)
-	c.PartAfter = cmp.Or(c.PartAfter, 5*time.Minute)
+	c.PartAfter = cmp.Or(c.PartAfter, DefaultPartAfter)
 	c.OnMissed = cmp.Or(c.OnMissed, MissedResync)
 	if c.Shape == nil {
 		c.Shape = &shape.Shape{}

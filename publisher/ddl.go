@@ -53,12 +53,12 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 		DDLRecord: ddl, Objects: make([]ddlObject, len(ddl.Objects)), Pgtee: b.AppendPgtee(nil, tx, i),
 	}
 	for i, o := range ddl.Objects {
-		record.Objects[i] = ddlObject{o, p.columns.before(o)}
+		record.Objects[i] = ddlObject{o, p.composer.columns.before(o)}
 	}
-	p.columns.ddl(&ddl)
+	p.composer.columns.ddl(&ddl)
 	p.cfg.Keys.DDL(&ddl)
 	if record.Command == "" && c.Note >= 0 { // known from its note alone
-		record.Command = p.notes.facts[c.Note].command
+		record.Command = p.composer.notes.facts[c.Note].command
 	}
 	record.Statement = p.ddlStatement(ddl.Statement, hides)
 	if err := addDDL(b, p.topics.DDL, ddlKey(&record.DDLRecord), record); err != nil {

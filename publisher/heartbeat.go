@@ -10,7 +10,7 @@ func (p *Publisher) heartbeat() error {
 	if p.cfg.Heartbeat == 0 || p.untilHeartbeat() > 0 {
 		return nil
 	}
-	p.beaten = p.now()
+	p.lastHeartbeat = p.now()
 	if format, ok := p.format.(record.Heartbeats); ok {
 		if err := format.AppendHeartbeat(p.batch); err != nil {
 			return record.Unencoded("heartbeat", err)
@@ -19,4 +19,6 @@ func (p *Publisher) heartbeat() error {
 	return nil
 }
 
-func (p *Publisher) untilHeartbeat() time.Duration { return p.beaten.Add(p.cfg.Heartbeat).Sub(p.now()) }
+func (p *Publisher) untilHeartbeat() time.Duration {
+	return p.lastHeartbeat.Add(p.cfg.Heartbeat).Sub(p.now())
+}

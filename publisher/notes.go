@@ -14,7 +14,7 @@ import (
 // notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
 type notes struct {
 	text    SQLText
-	longest int    // text in the record of a row, in bytes; 0: defaultRowTextBytes
+	longest int    // text in the record of a row, in bytes; 0: DefaultSQLTextBytes
 	facts   []fact // by index in tx.Notes
 	sql     []byte // published texts, one after the other
 	json    []byte
@@ -129,7 +129,7 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *note.Note) []byte {
 		dst = append(dst, `,"statement":null`...)
 	} else {
 		dst = append(dst, `,"statement":{`...)
-		dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, defaultRowTextBytes))
+		dst = n.appendStatement(dst, f, note, cmp.Or(n.longest, DefaultSQLTextBytes))
 		dst = append(appendRows(dst, f.rows), '}')
 	}
 	dst = append(dst, n.json[f.context.start:f.context.end]...)

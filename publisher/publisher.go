@@ -24,44 +24,58 @@ type Publisher struct {
 	format record.Format
 	topics record.Topics
 	owners owners
+	limits map[string]topicLimit // of topics that take smaller records than the configuration says
+	part   int                   // bytes of the batch above which it is sent ahead of the rest of a giant
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
-	source      Source                  // nil: the slot is not held
-	history     []outbox.TimelineSwitch // of its server, oldest first
-	torn        bool                    // it does not have all parts of a giant any more that is not published yet
-	doubted     *Position               // what the log held when the last check failed
-	retelling   *retelling              // of that source; nil: it was not fenced yet
-	dropped     outbox.LSN              // up to where that source has brought what is forgotten now
-	batch       *record.Batch           // of that source
-	notes       *notes                  // of the transaction that is composed: the authors of the batch
-	order       []int                   // of the changes of a transaction, reused
-	audit       audit                   // of the transaction that is composed, reused
-	begun       bool                    // that has its BEGIN
-	goesOn      bool                    // more parts of it are to come
-	opened      time.Time               // when the first part of the giant that goes on was composed since the last Publish; zero: none was
-	columns     knownColumns
-	part        int        // bytes of the batch that are sent ahead of the rest of a giant transaction
-	composed    int        // transactions since the last Publish
-	filtered    int        // changes since then that made no record
-	missed      int        // tables since then of which changes are missing
-	refused     int        // events of the batches that were sent ahead
-	deadLetters int        // of the batches that were sent ahead
-	sent        int        // records that were given to the log since then
-	urgent      bool       // the server waits for the position to be acknowledged
-	acked       outbox.LSN // on this source
-	recorded    time.Time  // when the position was last put into Kafka
-	beaten      time.Time  // when the last heartbeat was made
-	checked     time.Time  // when the publications were last compared
-	failures    int        // in a row
-	trouble     trouble    // that was logged last
+	source    Source                  // nil: the slot is not held
+	history   []outbox.TimelineSwitch // of its server, oldest first
+	acked     outbox.LSN              // on this source
+	dropped   outbox.LSN              // up to where this source has brought what is forgotten now
+	retelling *retelling              // of this source; nil: it was not fenced yet
+	checked   time.Time               // when its publications were last compared
+	doubted   *Position               // what the log held when the last check failed
 
-	limits map[string]topicLimit // of topics that take smaller records than the configuration says
+	batch    *record.Batch // of this source
+	composer composer
+	giant    giant
+	since    tally // the last Publish
+	urgent   bool  // the server waits for the position to be acknowledged
 
 	copier  *snapshot.Copier // of tables; since the last fence
 	rows    chunkRows        // of a chunk, reused
 	signals Signals          // nil: none are read
-	stats   stats
+
+	recorded      time.Time // when the position was last put into Kafka
+	lastHeartbeat time.Time
+	failures      int     // in a row
+	trouble       trouble // that was logged last
+	stats         stats
+}
+
+// giant is where a transaction stands whose parts come one after the other. Its zero value is that of a transaction which has not begun.
+type giant struct {
+	beginWritten bool      // its BEGIN record is appended
+	goesOn       bool      // more parts of it are to come
+	opened       time.Time // when its first part since the last Publish was composed; zero: none was
+	torn         bool      // earlier parts of an unpublished giant have left the queue
+}
+
+// tally counts what was composed since the last Publish. Its zero value is nothing.
+type tally struct {
+	transactions int // whose last change is composed
+	sent         int // records that were given to the log
+	filtered     int // changes that made no record
+	missed       int // tables of which changes are missing
+	refused      int // events in the batches that were sent
+	deadLetters  int // in the batches that were sent
+}
+
+// batch counts what the log has taken, and refused, of a batch.
+func (t *tally) batch(b *record.Batch) {
+	t.refused += b.Refused
+	t.deadLetters += b.DeadLetters
 }
 
 // New makes a publisher that takes its slot with open, turns changes into records with format and puts them into log.
@@ -74,7 +88,7 @@ func New(cfg Config, open func(context.Context) (Source, error), log Log, format
 }
 
 func newPublisher(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) *Publisher {
-	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}
+	p := &Publisher{cfg: cfg, open: open, log: log, format: format, topics: record.TopicsOf(cfg.Prefix), owners: owners{}, limits: map[string]topicLimit{}, part: partBytes, now: time.Now, pause: Pause, composer: composer{notes: newNotes(cfg.SQLText, cfg.SQLTextBytes)}}
 	p.copier = p.newCopier(nil)
 	p.cfg.Shape.Tell = p.tellTopic
 	return p
@@ -153,7 +167,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		}
 		next.Keys = p.cfg.Keys.Recorded()
 		if p.due(position, next) {
-			p.sent += p.batch.Len()
+			p.since.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
 				return unpublished(next, err)
 			}
@@ -169,10 +183,10 @@ func (p *Publisher) publish(ctx context.Context) error {
 // than Kafka would keep its transaction: then its changes so far become visible, and the position says how
 // many they are.
 func (p *Publisher) due(position, next Position) bool {
-	if !p.opened.IsZero() {
-		return p.now().Sub(p.opened) >= p.cfg.PartAfter
+	if !p.giant.opened.IsZero() {
+		return p.now().Sub(p.giant.opened) >= p.cfg.PartAfter
 	}
-	return p.batch.Len() > 0 || p.sent > 0 || p.copier.Dirty() || p.idle(position, next)
+	return p.batch.Len() > 0 || p.since.sent > 0 || p.copier.Dirty() || p.idle(position, next)
 }
 
 // drop forgets what is composed.
@@ -180,7 +194,7 @@ func (p *Publisher) drop(transactions []*outbox.Transaction) {
 	p.source.Drop(transactions)
 	if n := len(transactions); n > 0 {
 		p.dropped = max(p.dropped, transactions[n-1].Through())
-		p.torn = p.torn || transactions[n-1].More
+		p.giant.torn = p.giant.torn || transactions[n-1].More
 	}
 }
 
@@ -225,7 +239,7 @@ func (p *Publisher) newBatch(s outbox.System) *record.Batch {
 	b := record.NewBatch(s.ID, p.cfg.Slot)
 	b.Timeline, b.History = s.Timeline, p.history
 	b.StandIn, _ = p.format.(record.StandInKeys)
-	b.Authors = p.notes
+	b.Authors = p.composer.notes
 	return b
 }
 
@@ -236,7 +250,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	if p.torn { // asked for only now: while Kafka is away, the slot is held
+	if p.giant.torn { // asked for only now: while Kafka is away, the slot is held
 		p.release()
 		return Position{}, errors.New("a giant transaction has to come again from its start")
 	}
@@ -266,8 +280,8 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.batch.Reset()
 	p.batch.Cuts = position.Cuts
-	p.columns.forget()
-	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.opened, p.goesOn = 0, 0, 0, 0, 0, 0, time.Time{}, false
+	p.composer.columns.forget()
+	p.since, p.giant = tally{}, giant{}
 	if position.Timeline != s.Timeline {
 		position.Timeline = s.Timeline
 		if err := p.log.Publish(ctx, p.batch, position); err != nil {
@@ -349,11 +363,11 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 	if p.cfg.Heartbeat > 0 {
 		due = min(due, p.untilHeartbeat())
 	}
-	if !p.goesOn {
+	if !p.giant.goesOn {
 		due = p.copier.UntilDue(next.EndLSN, due)
 	}
-	if !p.opened.IsZero() {
-		due = min(due, p.opened.Add(p.cfg.PartAfter).Sub(p.now()))
+	if !p.giant.opened.IsZero() {
+		due = min(due, p.giant.opened.Add(p.cfg.PartAfter).Sub(p.now()))
 	}
 	wait, cancel := context.WithTimeout(ctx, due)
 	defer p.copier.Wake(wait, cancel)()
@@ -393,17 +407,18 @@ func unpublished(next Position, err error) error {
 }
 
 func (p *Publisher) published(position Position) {
+	p.since.batch(p.batch)
 	p.warnRefused()
-	if n := p.deadLetters + p.batch.DeadLetters; n > 0 {
+	if n := p.since.deadLetters; n > 0 {
 		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.String("finding", "dead-letters"), zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
 	}
-	p.stats.publish(position.EndLSN, p.composed, p.sent, p.filtered, p.missed, p.refused+p.batch.Refused, p.deadLetters+p.batch.DeadLetters)
+	p.stats.publish(position.EndLSN, p.since)
 	p.batch.Reset()
-	p.composed, p.filtered, p.missed, p.refused, p.deadLetters, p.sent, p.urgent, p.opened = 0, 0, 0, 0, 0, 0, false, time.Time{}
+	p.since, p.urgent, p.giant.opened = tally{}, false, time.Time{}
 	p.recorded, p.failures = p.now(), 0
 	p.recovered(position)
 	p.stats.copied(p.copier.Recorded())
-	p.torn = p.torn && p.goesOn
+	p.giant.torn = p.giant.torn && p.giant.goesOn
 	if position.Ordinal > 0 {
 		p.cfg.Log.Info("published a part of a transaction", zap.Stringer("lsn", position.EndLSN), zap.Int("part", position.Part), zap.Int("changes", position.Ordinal))
 	}
@@ -411,7 +426,7 @@ func (p *Publisher) published(position Position) {
 
 // warnRefused tells once that the application publishes what may not go where it wants it to.
 func (p *Publisher) warnRefused() {
-	if p.refused+p.batch.Refused == 0 || p.Stats().Refused > 0 {
+	if p.since.refused == 0 || p.Stats().Refused > 0 {
 		return
 	}
 	p.cfg.Log.Warn("events of the application are refused, their headers say why; the metric pgtee_refused_events_total counts further ones",
@@ -437,5 +452,5 @@ func (p *Publisher) release() {
 	if err := p.source.Close(); err != nil {
 		p.cfg.Log.Debug("close the stream", zap.Error(err))
 	}
-	p.source, p.torn = nil, false
+	p.source, p.giant.torn = nil, false
 }

@@ -24,9 +24,9 @@ func (p *Publisher) backoff() time.Duration {
 
 // trouble is a failure that lasts.
 type trouble struct {
-	state string // "retrying", "standing by"; "": all is well
-	cause string // what is wrong, without numbers that change
-	told  time.Time
+	state      string // "retrying", "standing by"; "": all is well
+	cause      string // what is wrong, without numbers that change
+	lastLogged time.Time
 }
 
 const (
@@ -38,7 +38,7 @@ const (
 // not thousands, and what it turns into is among them.
 func (p *Publisher) say(state string, err error) {
 	now, cause := p.now(), causeOf(err)
-	since := now.Sub(p.trouble.told)
+	since := now.Sub(p.trouble.lastLogged)
 	if p.trouble.state != state || p.trouble.cause != cause && since >= tellOthers || since >= retell {
 		p.cfg.Log.Warn(state, zap.String("finding", "publisher-retries"), zap.Error(err))
 		p.trouble = trouble{state, cause, now}

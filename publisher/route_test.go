@@ -112,7 +112,7 @@ func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPublisher(Config{Prefix: "shop", Router: router}.WithDefaults(), nil, nil, topicFormat("billing"))
-	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.notes}, partBytes
+	p.source, p.batch, p.part = &simSource{}, &record.Batch{Authors: p.composer.notes}, partBytes
 	tx := checkout()
 	tx.Changes[2].Event.Topic = "billing"
 	if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {

@@ -104,7 +104,7 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	if len(tables) == 0 {
 		return false, nil
 	}
-	p.missed += len(tables)
+	p.since.missed += len(tables)
 	resync = p.cfg.OnMissed == MissedResync && p.cfg.Snapshot.Open != nil
 	if p.cfg.OnMissed == MissedHalt {
 		return false, halt.New(halt.ErrMissed, "of "+strings.Join(tables, ", ")+" some UPDATE and DELETE are missing up to here",

@@ -16,11 +16,9 @@ const (
 	Off                       // none: the fingerprint remains
 )
 
-// Longer texts are cut: every row of a statement carries its text.
-const (
-	defaultRowTextBytes = 4 << 10
-	maxAuditTextBytes   = 64 << 10
-)
+// maxAuditTextBytes is the longest text of an audit or DDL record; a longer one is cut. Rows have DefaultSQLTextBytes: each of a statement
+// carries its text.
+const maxAuditTextBytes = 64 << 10
 
 // ParseSQLText reads "normalised", "full" or "off".
 func ParseSQLText(s string) (SQLText, error) {

@@ -74,16 +74,16 @@ func (s *stats) receive(upTo outbox.LSN) {
 	s.now.Received = max(s.now.Received, upTo)
 }
 
-func (s *stats) publish(upTo outbox.LSN, transactions, events, filtered, missed, refused, deadLetters int) {
+func (s *stats) publish(upTo outbox.LSN, t tally) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Published = upTo
-	s.now.Transactions += int64(transactions)
-	s.now.Events += int64(events)
-	s.now.Filtered += int64(filtered)
-	s.now.Missed += int64(missed)
-	s.now.Refused += int64(refused)
-	s.now.DeadLetters += int64(deadLetters)
+	s.now.Transactions += int64(t.transactions)
+	s.now.Events += int64(t.sent)
+	s.now.Filtered += int64(t.filtered)
+	s.now.Missed += int64(t.missed)
+	s.now.Refused += int64(t.refused)
+	s.now.DeadLetters += int64(t.deadLetters)
 	s.now.Batches++
 	s.now.LastError = ""
 	s.checkLocked()

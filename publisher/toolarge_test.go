@@ -91,7 +91,7 @@ func TestTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tx := &outbox.Transaction{XID: 1, CommitLSN: 0x100, EndLSN: 0x130, Changes: []outbox.Change{c.change, row(tupleOf("8", "small", "b", "m"))}}
 			p := newPublisher(Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter}.WithDefaults(), nil, nil, valuesFormat{})
-			p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+			p.source, p.batch = &simSource{}, &record.Batch{Authors: p.composer.notes}
 			p.copier = p.newCopier(nil)
 			if _, err := p.compose(t.Context(), []*outbox.Transaction{tx}, Position{}, Position{}); err != nil {
 				t.Fatal(err)
@@ -144,7 +144,7 @@ func TestTooLarge(t *testing.T) {
 func TestTooLargeRowOfASnapshot(t *testing.T) {
 	cfg := Config{Prefix: "shop", MaxRecordBytes: 100_000, TooLarge: DeadLetter, Snapshot: snapshot.Config{Open: func() snapshot.TableReader { return nil }}}
 	p := newPublisher(cfg.WithDefaults(), nil, nil, valuesFormat{})
-	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.notes}
+	p.source, p.batch = &simSource{}, &record.Batch{Authors: p.composer.notes}
 	p.copier.Obey(&outbox.SignalRecord{ID: "c", Type: outbox.ExecuteSnapshot})
 	rows := p.beginRows(t.Context(), &snapshot.HeldChunk{Chunk: &outbox.Chunk{Table: 1}}, docs('d'))
 	for i, row := range []pgoutput.Tuple{

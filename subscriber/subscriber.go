@@ -166,7 +166,7 @@ func consume(ctx context.Context, client *kgo.Client, topics []string, from kgo.
 
 func (cfg Config) topics() []string {
 	if len(cfg.Tables) == 0 {
-		return []string{record.TopicName(cfg.Prefix, "audit")}
+		return []string{record.TopicsOf(cfg.Prefix).Audit}
 	}
 	var topics []string
 	for _, table := range cfg.Tables {

@@ -4,8 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
+	"github.com/pgtee/pgtee/publisher/kafka"
+	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
 // commandLine is every flag and command of pgtee. Each flag is also PGTEE_<NAME> in the environment
@@ -58,12 +65,23 @@ func parse(args []string, term terminal) (runner, error) {
 	return command, err
 }
 
+// packageDefaults are the defaults of flags that stand in the packages which the flags configure.
+var packageDefaults = kong.Vars{
+	"partitions":       strconv.Itoa(kafka.DefaultPartitions),
+	"part_bytes":       strconv.Itoa(outbox.DefaultPartBytes),
+	"part_after":       strings.TrimSuffix(publisher.DefaultPartAfter.String(), "0s"),
+	"max_record_bytes": strconv.Itoa(publisher.DefaultRecordBytes),
+	"sql_text_bytes":   strconv.Itoa(publisher.DefaultSQLTextBytes),
+	"snapshot_readers": strconv.Itoa(snapshot.DefaultReaders),
+}
+
 func newParser(flags *commandLine, term terminal) (*kong.Kong, error) {
 	return kong.New(flags,
 		kong.Name("pgtee"),
 		kong.Vars{"version": versionLine()},
 		kong.Description(description),
 		kong.DefaultEnvars("PGTEE"),
+		packageDefaults,
 		kong.Writers(term.out, term.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Exit(func(int) { panic(helpGiven{}) }),

@@ -24,18 +24,18 @@ type publisherFlags struct {
 	eventFlags    `group:"Events of the application"`
 	snapshotFlags `group:"Snapshots"`
 
-	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"1"`
+	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"${partitions}"`
 	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
 	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (a record of op t empties its topic, then every row comes afresh), halt, or warn." enum:"resync,halt,warn" default:"resync"`
 	AuditEmpty     bool          `help:"Audit records of transactions that wrote no row, too."`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
-	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"4194304"`
-	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"5m" placeholder:"TIME"`
-	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"1000012"`
+	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"${part_bytes}"`
+	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"${part_after}" placeholder:"TIME"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"${max_record_bytes}"`
 	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event comes once. at-least-once: events are visible at once and may come again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
 	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger than that, or than its topic takes: dead-letter (PREFIX.dead-letter has it in pieces, the row's record goes without its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
 	RequireDurable bool          `name:"require-durable-topics" help:"Halt where topics may lose what Kafka has confirmed (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); without it the log tells of them."`
-	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"4096"`
+	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"${sql_text_bytes}"`
 	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if that is SQL_ASCII or not what its bytes are: UTF8, LATIN1, WIN1252, or another one of one byte per character. A byte that has no character in it is published as one of private use, U+F700 above it." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
 	SkipApplied    bool          `help:"Do not publish what pgtee apply has written here, with a replication origin: for databases that apply each other's streams."`

@@ -9,7 +9,7 @@ import (
 type snapshotFlags struct {
 	Snapshot              string   `help:"What is copied at the start: initial (every table, the first time), never, only (every table, then end), when-needed (as initial, and after changes were lost): ${enum}." enum:"initial,never,only,when-needed" default:"never"`
 	SnapshotTables        []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
-	SnapshotReaders       int      `help:"Connections that read tables." default:"2"`
+	SnapshotReaders       int      `help:"Connections that read tables." default:"${snapshot_readers}"`
 	SnapshotRowsPerSecond int      `name:"snapshot-rows-per-second" help:"Rows that are copied per second; 0: as fast as it goes." default:"0" placeholder:"N"`
 	SignalTopic           string   `help:"Obey requests for snapshots that are records of this topic, too, such as PREFIX.signal; their key is the prefix. Who may ask is who may write into it." placeholder:"TOPIC"`
 	SnapshotTrustOwner    []string `help:"Roles whose functions may run with the publisher's rights: those that indexes of copied tables call, beside functions of superusers and of the publisher's own role." placeholder:"ROLE"`

@@ -72,7 +72,7 @@ func New(config Config) *Encoder {
 	return &Encoder{
 		config: config,
 		source: sourceHead(&config),
-		topics: topics{record.TopicName(config.Prefix, "message"), record.TopicName(config.Prefix, "transaction"), heartbeatTopic(config.Prefix),
+		topics: topics{record.TopicsOf(config.Prefix).Message, record.TopicsOf(config.Prefix).Transaction, heartbeatTopic(config.Prefix),
 			record.TopicName(config.Prefix, "stand-in"), record.TopicName(config.Prefix, "truncate")},
 		context:     contextHeaders(&config),
 		codecs:      newCodecs(&config),

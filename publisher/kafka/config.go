@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,9 +40,12 @@ func New(cfg Config, open func(context.Context) (publisher.Source, error), forma
 	return publisher.New(cfg.Config, open, newLog(cfg), format)
 }
 
+// DefaultPartitions is what the zero value of Partitions stands for.
+const DefaultPartitions = 1
+
 func (c Config) withDefaults() Config {
 	c.Config = c.WithDefaults()
-	c.Partitions = cmp.Or(c.Partitions, 1)
+	c.Partitions = cmp.Or(c.Partitions, DefaultPartitions)
 	c.ReplicationFactor = cmp.Or(c.ReplicationFactor, -1)
 	c.TransactionTimeout = cmp.Or(c.TransactionTimeout, max(2*c.PartAfter, time.Minute))
 	return c
@@ -75,7 +77,7 @@ func ParseDelivery(name string) (Delivery, error) {
 // has a history, whatever the brokers do by default.
 func (c Config) topicConfigs(topic string, own map[string]string) map[string]*string {
 	configs := map[string]*string{}
-	if name, ours := strings.CutPrefix(topic, record.TopicName(c.Prefix)+"."); ours && slices.Contains(record.Internal, name) {
+	if record.IsInternal(c.Prefix, topic) {
 		configs["cleanup.policy"] = kadm.StringPtr("delete")
 	}
 	if c.MaxRecordBytes > publisher.DefaultRecordBytes {

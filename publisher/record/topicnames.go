@@ -1,15 +1,39 @@
 package record
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// Topics are the topics of a prefix that are not of a table.
-type Topics struct{ Audit, DDL, DeadLetter, Progress string }
+// The topics of a prefix that pgtee itself writes: <prefix>.audit and so on.
+const (
+	auditTopic       = "audit"
+	ddlTopic         = "ddl"
+	deadLetterTopic  = "dead-letter"
+	messageTopic     = "message"
+	progressTopic    = "progress"
+	refusedTopic     = "outbox.refused"
+	transactionTopic = "transaction"
+)
 
+var internal = []string{auditTopic, ddlTopic, deadLetterTopic, messageTopic, progressTopic, refusedTopic, transactionTopic}
+
+// Topics are the topics of a prefix that pgtee itself writes.
+type Topics struct{ Audit, DDL, DeadLetter, Message, Progress, Refused, Transaction string }
+
+// TopicsOf names those of a prefix.
 func TopicsOf(prefix string) Topics {
 	return Topics{
-		Audit: TopicName(prefix, "audit"), DDL: TopicName(prefix, "ddl"),
-		DeadLetter: TopicName(prefix, "dead-letter"), Progress: TopicName(prefix, "progress"),
+		Audit: TopicName(prefix, auditTopic), DDL: TopicName(prefix, ddlTopic), DeadLetter: TopicName(prefix, deadLetterTopic),
+		Message: TopicName(prefix, messageTopic), Progress: TopicName(prefix, progressTopic), Refused: TopicName(prefix, refusedTopic),
+		Transaction: TopicName(prefix, transactionTopic),
 	}
+}
+
+// IsInternal reports whether pgtee itself writes a topic of a prefix.
+func IsInternal(prefix, topic string) bool {
+	name, ours := strings.CutPrefix(topic, TopicName(prefix)+".")
+	return ours && slices.Contains(internal, name)
 }
 
 // TopicName joins parts with dots. Characters that Kafka does not take become underscores; that two
@@ -23,9 +47,6 @@ func TopicName(parts ...string) string {
 		return '_'
 	}, strings.Join(parts, "."))
 }
-
-// Internal are the topics of a prefix that pgtee itself writes.
-var Internal = []string{"audit", "ddl", "dead-letter", "message", "outbox.refused", "progress", "transaction"}
 
 // ValidTopic says whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
 func ValidTopic(name string) bool {

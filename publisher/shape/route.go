@@ -3,7 +3,6 @@ package shape
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pgtee/pgtee/publisher/record"
@@ -58,7 +57,7 @@ func (r *Router) Topic(given string) (string, error) {
 }
 
 // Refused is the topic of the events that may not go where they were to go.
-func (r *Router) Refused() string { return r.prefix + ".outbox.refused" }
+func (r *Router) Refused() string { return record.TopicsOf(r.prefix).Refused }
 
 // inPrefix tells whether a topic is of this prefix and not for events.
 func (r *Router) inPrefix(topic string) bool {
@@ -68,13 +67,12 @@ func (r *Router) inPrefix(topic string) bool {
 // Check returns why no event of the application may be in a topic, whatever the configuration allows; nil
 // if it may.
 func (r *Router) Check(topic string) error {
-	name, ours := strings.CutPrefix(topic, r.prefix+".")
 	switch {
 	case topic != record.TopicName(topic) || !record.ValidTopic(topic):
 		return errors.New("no name that Kafka takes: use up to 249 letters, digits, dots, dashes and underscores")
 	case strings.HasPrefix(topic, "_"):
 		return errors.New("names that begin with _ are Kafka's own")
-	case ours && slices.Contains(record.Internal, name) || strings.HasSuffix(topic, ".progress"):
+	case record.IsInternal(r.prefix, topic) || strings.HasSuffix(topic, ".progress"):
 		return errors.New("pgtee's own")
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -97,6 +96,5 @@ func OwnTopic(plain, table string, n int) string {
 
 // reserved says whether a topic is for something else than the rows of a table.
 func (s *Shape) reserved(topic string) bool {
-	name, ours := strings.CutPrefix(topic, record.TopicName(s.config.Prefix)+".")
-	return ours && slices.Contains(record.Internal, name) || strings.HasPrefix(topic, "__")
+	return record.IsInternal(s.config.Prefix, topic) || strings.HasPrefix(topic, "__")
 }

@@ -30,11 +30,14 @@ type Config struct {
 	LongMovedBytes  int    // of those: from there on they are read before the rest of the table [a quarter]
 }
 
+// DefaultReaders is what the zero value of Readers stands for.
+const DefaultReaders = 2
+
 // SetDefaults sets what the zero values stand for.
 func (c *Config) SetDefaults() {
 	c.Mode = cmp.Or(c.Mode, Never)
 	c.run = cmp.Or(c.run, onlyPrefix+time.Now().UTC().Format("20060102T150405.000"))
-	c.Readers = cmp.Or(c.Readers, 2)
+	c.Readers = cmp.Or(c.Readers, DefaultReaders)
 	c.MaxHeldBytes = cmp.Or(c.MaxHeldBytes, 32<<20)
 	c.MaxOverlayBytes = cmp.Or(c.MaxOverlayBytes, 64<<20)
 	c.MaxMovedBytes = cmp.Or(c.MaxMovedBytes, 64<<10)
