@@ -123,7 +123,7 @@ func (d *digest) logical() error {
 	return err
 }
 
-// prefix reads up to and over a zero byte, and says whether something was left out.
+// prefix reads up to and over a zero byte, and reports whether something was left out.
 func (d *digest) prefix() (cut bool, err error) {
 	for n := 0; ; n++ {
 		b, err := d.take(1)
@@ -159,7 +159,7 @@ func (d *digest) value() (omitted bool, err error) {
 	return true, d.skip(n)
 }
 
-// takes says whether a value of n bytes may be kept.
+// takes reports whether a value of n bytes may be kept.
 func (d *digest) takes(n int) bool {
 	return n <= d.room || n <= smallBytes && n <= d.room+d.frames.longest
 }

@@ -78,7 +78,7 @@ func (o keyOrder) place(file string, values ...[]byte) [][]byte {
 	return append([][]byte{o.name(file)}, values...)
 }
 
-// has says whether a place is one of this order.
+// has reports whether a place is one of this order.
 func (o keyOrder) has(file string, place [][]byte) bool {
 	return len(place) == 1+max(1, len(o)) && string(place[0]) == string(o.name(file))
 }

@@ -42,7 +42,7 @@ func ParseVisible(text string) (Visible, error) {
 	return v, nil
 }
 
-// Sees says whether what a committed transaction did was visible. The stream has the low 32 bits of the id; it is the
+// Sees reports whether what a committed transaction did was visible. The stream has the low 32 bits of the id; it is the
 // transaction nearest to the snapshot, for no two that are less than 2^31 apart share them.
 func (v *Visible) Sees(xid XID) bool {
 	full := v.Xmax + uint64(int64(int32(uint32(xid)-uint32(v.Xmax))))

@@ -36,8 +36,7 @@ func AwaitSlot(ctx context.Context, connString, slot string) error {
 	}
 }
 
-// StandBy is an OpenStream for who tries again and again: after ErrSlotBusy the next Open waits, at most a minute, until the
-// slot is free.
+// StandBy is an OpenStream for callers that retry: after ErrSlotBusy the next Open waits until the slot is free, at most a minute.
 type StandBy struct {
 	StreamConfig
 	busy bool

@@ -49,7 +49,7 @@ type Transaction struct {
 	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it stops
 }
 
-// Whole says whether this is all of the transaction.
+// Whole reports whether this is all of the transaction.
 func (t *Transaction) Whole() bool { return t.Part == 0 && !t.More }
 
 // Through returns the position that is reached when this has come: that of the transaction, or of what committed
@@ -69,7 +69,7 @@ func (t *Transaction) UpTo() int {
 	return t.Changes[len(t.Changes)-1].Ordinal + 1
 }
 
-// IsMarker says whether this is a marker.
+// IsMarker reports whether this is a marker.
 func (t *Transaction) IsMarker() bool { return t.Whole() && len(t.Changes) == 0 && len(t.Notes) == 0 }
 
 // Change is one row change, message, event or DDL record.

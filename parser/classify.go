@@ -210,7 +210,7 @@ func (p *phrase) explain(s *Statement) {
 	}
 }
 
-// analyzes tells whether the options of EXPLAIN contain ANALYZE, and moves behind those in parentheses. Of an
+// analyzes reports whether the options of EXPLAIN contain ANALYZE, and moves behind those in parentheses. Of an
 // option that is given twice the last one counts.
 func (p *phrase) analyzes() bool {
 	if !p.is(p.token, '(') || p.opensQuery() {
@@ -229,7 +229,7 @@ func (p *phrase) analyzes() bool {
 	return runs
 }
 
-// opensQuery tells whether the parenthesis here opens a query and not a list of options.
+// opensQuery reports whether the parenthesis here opens a query and not a list of options.
 func (p *phrase) opensQuery() bool {
 	ahead := *p
 	for ahead.acceptSymbol('(') {
@@ -241,7 +241,7 @@ func (p *phrase) opensQuery() bool {
 	return false
 }
 
-// isFalse tells whether an option is switched off here.
+// isFalse reports whether an option is switched off here.
 func (p *phrase) isFalse() bool {
 	text := p.text(p.token)
 	if p.kind == literal || p.kind == quoted {

@@ -36,7 +36,7 @@ func ask(query []byte, lexis Lexis) (string, Need) {
 	return a.verb, a.need
 }
 
-// agrees tells whether the grammar finds as many statements in a text. If it cannot read the text, nobody objects.
+// agrees reports whether the grammar finds as many statements in a text. If it cannot read the text, nobody objects.
 func agrees(sql []byte, lexis Lexis, statements int) bool {
 	var tree parseTree
 	return !tree.parse(sql, lexis) || len(tree.Stmts) == statements
@@ -164,7 +164,7 @@ func guess(query []byte, lexis Lexis) (string, Need) {
 	return verb, need
 }
 
-// names tells whether the word behind this token is the name of a query of WITH.
+// names reports whether the word behind this token is the name of a query of WITH.
 func (p *phrase) names(before token) bool {
 	return p.isWord(before, "WITH") || p.isWord(before, "RECURSIVE") || p.is(before, ',')
 }

@@ -108,7 +108,7 @@ func (l *lexer) next() token {
 // text returns the bytes of a token.
 func (l *lexer) text(t token) []byte { return l.sql[t.start:t.end] }
 
-// is tells whether a token is the one-byte symbol c.
+// is reports whether a token is the one-byte symbol c.
 func (l *lexer) is(t token, c byte) bool { return t.kind == symbol && l.sql[t.start] == c }
 
 // at returns the byte n places ahead, 0 behind the end.
@@ -125,7 +125,7 @@ func (l *lexer) fail() token {
 	return token{unreadable, l.pos, l.pos}
 }
 
-// backslashes tells whether a backslash escapes in '…'.
+// backslashes reports whether a backslash escapes in '…'.
 func (l *lexer) backslashes() bool { return !l.lexis.StandardConformingStrings }
 
 // skipBlank moves behind white space and comments. It is false at a comment without end.

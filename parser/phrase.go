@@ -62,7 +62,7 @@ func (p *phrase) acceptAny(keywords ...string) bool {
 	return false
 }
 
-// ends tells whether nothing follows.
+// ends reports whether nothing follows.
 func (p *phrase) ends() bool { return p.kind == endOfText || p.kind == unreadable }
 
 // find moves to the first of these keywords outside parentheses and returns it, or "" at the end. Behind a dot stands a name.
@@ -85,7 +85,7 @@ func (p *phrase) find(words ...string) string {
 	return ""
 }
 
-// mentions tells whether this identifier, given in capitals, stands anywhere from here on, quoted or not.
+// mentions reports whether this identifier, given in capitals, stands anywhere from here on, quoted or not.
 func (p *phrase) mentions(identifier string) bool {
 	for ahead := *p; !ahead.ends(); ahead.advance() {
 		if ahead.isNamed(ahead.token, identifier) {
@@ -95,7 +95,7 @@ func (p *phrase) mentions(identifier string) bool {
 	return false
 }
 
-// isNamed tells whether a token is this identifier, given in capitals and known in small letters.
+// isNamed reports whether a token is this identifier, given in capitals and known in small letters.
 func (p *phrase) isNamed(t token, identifier string) bool {
 	text := p.text(t)
 	return p.isWord(t, identifier) || t.kind == quoted && len(text) == len(identifier)+2 && equalFold(unquote(text), identifier)

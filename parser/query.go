@@ -1,6 +1,6 @@
 package parser
 
-// startsQuery tells whether a query starts at the current token: SELECT, VALUES, TABLE, WITH, or a parenthesis.
+// startsQuery reports whether a query starts at the current token: SELECT, VALUES, TABLE, WITH, or a parenthesis.
 func (p *phrase) startsQuery() bool {
 	switch p.word() {
 	case "SELECT", "VALUES", "TABLE", "WITH":
@@ -65,7 +65,7 @@ func (p *phrase) hints() (h hints) {
 	return h
 }
 
-// isWrite tells whether the current word may be the verb of a write; FOR UPDATE and FOR NO KEY UPDATE are none.
+// isWrite reports whether the current word may be the verb of a write; FOR UPDATE and FOR NO KEY UPDATE are none.
 func (p *phrase) isWrite(before token) bool {
 	switch p.word() {
 	case "UPDATE":
@@ -76,7 +76,7 @@ func (p *phrase) isWrite(before token) bool {
 	return false
 }
 
-// isCall tells whether the parenthesis here, behind these tokens, may call a function that writes.
+// isCall reports whether the parenthesis here, behind these tokens, may call a function that writes.
 func (p *phrase) isCall(last [4]token) bool {
 	name := last[0]
 	if name.kind != word && name.kind != quoted {

@@ -10,7 +10,7 @@ const (
 // column or domain of such a name, connection strings of subscriptions and dblink, arguments of functions that encrypt and decrypt,
 // programs of COPY, any literal that mentions a password, calls such a function or is a URL with one, and all literals of a
 // statement that mentions a password where no rule tells what is meant. Comments that mention one go.
-// It errs on the safe side; an unreadable text becomes <redacted>. It tells whether out differs from sql.
+// It errs on the safe side; an unreadable text becomes <redacted>. It reports whether out differs from sql.
 func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 	start, written, statements := len(dst), 0, 0
 	secrets := mentionsSecret(sql)
@@ -50,7 +50,7 @@ func (s *splitter) bare(between []byte) string {
 	return "; "
 }
 
-// holdsSecret tells whether Redact changes a statement.
+// holdsSecret reports whether Redact changes a statement.
 func holdsSecret(text []byte, lexis Lexis) bool {
 	r := redactor{dry: true}
 	r.statement(text, lexis)
@@ -175,12 +175,12 @@ func (r *redactor) opens(name token) call {
 	return call{}
 }
 
-// assigns tells whether a token stands between a setting and its value.
+// assigns reports whether a token stands between a setting and its value.
 func (r *redactor) assigns(t token) bool {
 	return t.kind == operator && r.sql[t.start] == '=' || r.isWord(t, "TO")
 }
 
-// isCredential tells whether a literal or number must go.
+// isCredential reports whether a literal or number must go.
 func (r *redactor) isCredential(t token) bool {
 	text := r.text(t)
 	switch r.call.kind {
@@ -215,7 +215,7 @@ func (r *redactor) replace(start, end int, with string) {
 	r.written, r.changed = end, true
 }
 
-// standsFree tells whether a literal behind this byte is read as one.
+// standsFree reports whether a literal behind this byte is read as one.
 func standsFree(before byte) bool {
 	return classes[before]&space != 0 || before == '(' || before == ',' || before == '='
 }

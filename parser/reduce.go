@@ -96,7 +96,7 @@ func (r *reducer) reduce(before token) reduced {
 	return reducedText
 }
 
-// isSign tells whether the current operator is the sign of the number behind it, and reads that: a minus that
+// isSign reports whether the current operator is the sign of the number behind it, and reads that: a minus that
 // follows no operand. In -1::int the cast binds first and the minus is an operator.
 func (r *reducer) isSign(before token) bool {
 	if r.token.end-r.token.start != 1 || r.sql[r.token.start] != '-' || r.isOperand(before) {
@@ -114,7 +114,7 @@ func (r *reducer) isSign(before token) bool {
 	return true
 }
 
-// isOperand tells whether an operator behind this token has it as its left side.
+// isOperand reports whether an operator behind this token has it as its left side.
 func (r *reducer) isOperand(t token) bool {
 	switch t.kind {
 	case endOfText, operator:
@@ -224,7 +224,7 @@ func (l *lexer) isConstantWord(t token) bool {
 	return false
 }
 
-// skipCast reads the next two tokens and tells whether they are "::".
+// skipCast reads the next two tokens and reports whether they are "::".
 func (l *lexer) skipCast() bool {
 	if !l.is(l.next(), ':') {
 		return false

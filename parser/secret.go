@@ -8,10 +8,10 @@ import (
 // secretNames are parts of names of credentials. A name with KEY is one only where something is defined or set.
 var secretNames = []string{"PASSW", "PASSP", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "JWT"}
 
-// IsSecretName tells whether a column with this name holds credentials.
+// IsSecretName reports whether a column with this name holds credentials.
 func IsSecretName(name []byte) bool { return isSecretName(name, false) }
 
-// isSecretName tells whether an option, setting or column with this name holds a credential.
+// isSecretName reports whether an option, setting or column with this name holds a credential.
 func isSecretName(name []byte, definition bool) bool {
 	for _, part := range secretNames {
 		if containsFold(name, part) {
@@ -21,13 +21,13 @@ func isSecretName(name []byte, definition bool) bool {
 	return definition && (containsFold(name, "KEY") || containsFold(name, "CONNINFO") || containsFold(name, "_COMMAND")) || bytes.HasPrefix(name, []byte(`U&"`)) || bytes.HasPrefix(name, []byte(`u&"`))
 }
 
-// takesKey tells whether a function with this name takes keys or passwords: those of pgcrypto, of extensions for secrets and clouds.
+// takesKey reports whether a function with this name takes keys or passwords: those of pgcrypto, of extensions for secrets and clouds.
 func takesKey(name []byte) bool {
 	return containsFold(name, "CRYPT") || containsFold(name, "HMAC") || containsFold(name, "_CREDENTIALS") ||
 		containsFold(name, "_SECRET") || containsFold(name, "ACCOUNT_ADD")
 }
 
-// callsForKey tells whether a text, such as the body of a function, calls a function that takes a key.
+// callsForKey reports whether a text, such as the body of a function, calls a function that takes a key.
 func callsForKey(text []byte) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '(' {
@@ -51,15 +51,15 @@ func callsForKey(text []byte) bool {
 // tokenPrefixes are how well-known kinds of tokens begin.
 var tokenPrefixes = []string{"EYJ", "AKIA", "PRIVATE KEY", "SK_LIVE", "XOXB-", "GHP_"}
 
-// isPasswordName tells whether a name is that of a password.
+// isPasswordName reports whether a name is that of a password.
 func isPasswordName(name []byte) bool {
 	return containsFold(name, "PASSW") || containsFold(name, "PASSP") || containsFold(name, "PWD")
 }
 
-// Leaks tells whether a text of its own may hold a credential.
+// Leaks reports whether a text of its own may hold a credential.
 func Leaks(text []byte) bool { return leaks(text) }
 
-// leaks tells whether a literal or comment may hold a credential: it mentions a password or a bearer token, assigns a secret,
+// leaks reports whether a literal or comment may hold a credential: it mentions a password or a bearer token, assigns a secret,
 // or is a URL with a password.
 func leaks(text []byte) bool {
 	if isPasswordName(text) {
@@ -77,7 +77,7 @@ func leaks(text []byte) bool {
 	return containsFold(text, "BEARER ") || holdsURL(text) || callsForKey(text)
 }
 
-// holdsURL tells whether text holds a URL with a password: ://user:password@, where libpq looks for it.
+// holdsURL reports whether text holds a URL with a password: ://user:password@, where libpq looks for it.
 func holdsURL(text []byte) bool {
 	for {
 		_, rest, found := bytes.Cut(text, []byte("://"))
@@ -92,7 +92,7 @@ func holdsURL(text []byte) bool {
 	}
 }
 
-// isObscure tells whether a literal spells characters by their codes, so that its words cannot be seen.
+// isObscure reports whether a literal spells characters by their codes, so that its words cannot be seen.
 func isObscure(text []byte) bool {
 	if text[0]|0x20 == 'u' {
 		return true
@@ -112,7 +112,7 @@ func isObscure(text []byte) bool {
 	return false
 }
 
-// containsFold tells whether text contains a word that is given in capitals, in any case.
+// containsFold reports whether text contains a word that is given in capitals, in any case.
 func containsFold(text []byte, capitals string) bool {
 	for i := 0; i+len(capitals) <= len(text); i++ {
 		if upper(text[i]) == capitals[0] && equalFold(text[i:i+len(capitals)], capitals) {
@@ -178,7 +178,7 @@ func mentionsSecret(sql []byte) bool {
 	return false
 }
 
-// around tells whether the word that is given in capitals stands in text, n bytes of it before position i.
+// around reports whether the word that is given in capitals stands in text, n bytes of it before position i.
 func around(text []byte, i, n int, capitals string) bool {
 	start := i - n
 	return start >= 0 && start+len(capitals) <= len(text) && equalFold(text[start:start+len(capitals)], capitals)
@@ -216,7 +216,7 @@ func understand(text []byte, lexis Lexis) reading {
 	return reading{all: p.mentionsPassword()}
 }
 
-// hasOddPassword tells whether PASSWORD is followed by something else than a literal or NULL.
+// hasOddPassword reports whether PASSWORD is followed by something else than a literal or NULL.
 func (p *phrase) hasOddPassword() bool {
 	for !p.ends() {
 		if p.accept("PASSWORD") && p.kind != literal && !p.isWord(p.token, "NULL") {
@@ -227,7 +227,7 @@ func (p *phrase) hasOddPassword() bool {
 	return false
 }
 
-// mentionsPassword tells whether a name from here on is that of a password.
+// mentionsPassword reports whether a name from here on is that of a password.
 func (p *phrase) mentionsPassword() bool {
 	for ; !p.ends(); p.advance() {
 		if (p.kind == word || p.kind == quoted) && isPasswordName(p.text(p.token)) {

@@ -102,7 +102,7 @@ func (s *session) noteBind(portal []byte) error {
 			return err
 		}
 		// A block that has failed refuses the Bind in its own words. Outside a block nothing may go ahead of what may commit.
-		if status, _ := s.pending.answers(); status == 'E' || status == 'I' && s.executed.group != s.tx.group {
+		if status, _ := s.pending.lastReady(); status == 'E' || status == 'I' && s.executed.group != s.tx.group {
 			return nil
 		}
 	}
@@ -245,6 +245,6 @@ func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return false, err
 	}
-	status, _ := s.pending.answers()
+	status, _ := s.pending.lastReady()
 	return status == 'E', nil
 }

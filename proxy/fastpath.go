@@ -35,7 +35,7 @@ func (s *session) noteNobody(set *settings) error {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return err
 	}
-	if status, _ := s.pending.answers(); status == 'E' || status == 'I' && !s.unsynced {
+	if status, _ := s.pending.lastReady(); status == 'E' || status == 'I' && !s.unsynced {
 		return nil
 	}
 	if s.unsynced {

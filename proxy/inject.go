@@ -104,7 +104,7 @@ func (s *session) enter() {
 		return
 	}
 	s.inGroup = true
-	status, answered := s.pending.answers()
+	status, answered := s.pending.lastReady()
 	s.tx.next(status, answered)
 	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()

@@ -36,7 +36,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return false, err
 	}
-	status, _ := s.pending.answers()
+	status, _ := s.pending.lastReady()
 	return status == 'T' || status == 'I' && s.tx.open, nil
 }
 

@@ -17,7 +17,7 @@ func matchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }
 
-// matches says whether a whole name matches a pattern, by the rule of the publisher's globs. It goes back to the
+// matches reports whether a whole name matches a pattern, by the rule of the publisher's globs. It goes back to the
 // last star only, so it takes len(pattern)*len(name) steps at most.
 func matches(pattern, name string) bool {
 	star, resume, starred := "", "", false

@@ -232,8 +232,8 @@ func (p *pending) awaitOutcome() (succeeded bool) {
 	return p.succeeded && p.ended == nil && !p.lost
 }
 
-// answers returns the status of the last ReadyForQuery and the group that it answered.
-func (p *pending) answers() (status byte, group uint32) {
+// lastReady returns the status of the last ReadyForQuery and the group that it answered.
+func (p *pending) lastReady() (status byte, group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.status, p.answered
@@ -361,14 +361,14 @@ func (p *pending) endIfIdleLocked() bool {
 	return true
 }
 
-// exempts says whether limits of time never hold.
+// exempts reports whether limits of time never hold.
 func (p *pending) exempts(exempt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.exempt = exempt
 }
 
-// keepTime says whether limits of time hold from now on.
+// keepTime reports whether limits of time hold from now on.
 func (p *pending) keepTime(timed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -436,7 +436,7 @@ func (p *pending) cancelled() {
 	p.moved.Broadcast()
 }
 
-// reason is why there are no more requests.
+// reason returns why the requests ended, or nil.
 func (p *pending) reason() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

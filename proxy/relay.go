@@ -9,28 +9,28 @@ import (
 
 // direction is one way of a session.
 type direction struct {
-	buffer *buffer
-	deal   func() error // with what has been received
-	read   func() error // more of it
-	end    func(error)  // is told why there is no more
+	buffer  *buffer
+	process func() error // handles the buffered messages
+	read    func() error // more messages into the buffer
+	end     func(error)  // is told why there is no more
 }
 
 // repeat moves a direction until one side ends.
 func (d *direction) repeat() {
-	err := d.deal()
+	err := d.process()
 	for err == nil {
 		if err = d.read(); err == nil {
-			err = d.deal()
+			err = d.process()
 		}
 	}
 	d.end(err)
 }
 
-// requests is the way from the client to the server.
-func (s *session) requests(ended chan<- error) direction {
+// upstream is the direction from the client to the server.
+func (s *session) upstream(ended chan<- error) direction {
 	return direction{
 		buffer: &s.up,
-		deal: func() error {
+		process: func() error {
 			if err := s.walkRequests(); err != nil {
 				return err
 			}
@@ -110,11 +110,11 @@ func (s *session) makeRoom() error {
 	return nil
 }
 
-// answers is the way from the server to the client.
-func (s *session) answers(ended chan<- error) direction {
+// downstream is the direction from the server to the client.
+func (s *session) downstream(ended chan<- error) direction {
 	return direction{
 		buffer: &s.down,
-		deal: func() error {
+		process: func() error {
 			walked := s.walkReplies()
 			if err := s.down.flush(s.client); err != nil {
 				return err

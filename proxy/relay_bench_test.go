@@ -43,13 +43,13 @@ func BenchmarkRoundTrip(b *testing.B) {
 			client, server := &tape{read: said(clientShapes, bench.requests...)}, &tape{read: answer(bench.replies...)}
 			s := benchSession(b, bench.outbox, client, server)
 			ended := make(chan error, 2)
-			up, down := s.requests(ended), s.answers(ended)
+			up, down := s.upstream(ended), s.downstream(ended)
 			turn := func() {
 				for _, d := range []*direction{&up, &down} {
 					if err := d.read(); err != nil {
 						b.Fatal(err)
 					}
-					if err := d.deal(); err != nil {
+					if err := d.process(); err != nil {
 						b.Fatal(err)
 					}
 				}

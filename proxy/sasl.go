@@ -24,7 +24,7 @@ const (
 // withoutBinding reports whether the server's offer of channel binding has to be taken out.
 func (s *session) withoutBinding() bool {
 	_, encrypted := s.server.(*tls.Conn)
-	return encrypted && !sameCertificate(s.shown, s.server)
+	return encrypted && !sameCertificate(s.clientTLS, s.server)
 }
 
 // offersBinding reports whether an Authentication message lists the SASL mechanism with channel binding.

@@ -17,13 +17,13 @@ import (
 
 // session is one client and the server connection that it alone uses.
 type session struct {
-	proxy  *Proxy
-	terms  *terms
-	cancel context.CancelFunc // of all that the login waits for, but the two connections
-	number uint32
-	log    *zap.Logger
-	from   netip.AddrPort // of the client; not valid for a Unix socket
-	shown  *tls.Config    // that the client has met; nil: it is not encrypted
+	proxy     *Proxy
+	terms     *terms
+	cancel    context.CancelFunc // cancels the login's waits, except those on the two connections
+	number    uint32
+	log       *zap.Logger
+	from      netip.AddrPort // of the client; not valid for a Unix socket
+	clientTLS *tls.Config    // configuration of the client's handshake; nil: plaintext
 
 	mu     sync.Mutex
 	client net.Conn
@@ -132,7 +132,7 @@ func (s *session) within(ctx context.Context, limit time.Duration, late error, d
 // server's side is closed for writing, and the server answers by closing its own.
 func (s *session) relay() error {
 	requests, replies := make(chan error, 1), make(chan error, 1)
-	up, down := s.requests(requests), s.answers(replies)
+	up, down := s.upstream(requests), s.downstream(replies)
 	release := s.move(up, down)
 	err := <-replies
 	s.pending.end()
@@ -216,12 +216,12 @@ func (s *session) end() (open []net.Conn) {
 
 // encrypt puts TLS on the client's connection.
 func (s *session) encrypt(direct bool) error {
-	encrypted, shown, err := s.terms.tls.handshake(s.client, direct)
+	encrypted, config, err := s.terms.tls.handshake(s.client, direct)
 	if err != nil {
 		return err
 	}
 	s.setClient(encrypted)
-	s.shown = shown
+	s.clientTLS = config
 	return nil
 }
 

@@ -285,12 +285,12 @@ func isOff(value string) bool {
 // ReadyForQuery is kept for greet.
 func (s *session) authenticate() error {
 	answers := make(chan error, 1)
-	go func() { answers <- s.relayAnswers() }()
+	go func() { answers <- s.relayPasswords() }()
 	err := s.relayQuestions()
 	if err != nil {
 		s.server.Close()
 	}
-	s.client.SetReadDeadline(time.Unix(1, 0)) // relayAnswers waits for the client
+	s.client.SetReadDeadline(time.Unix(1, 0)) // relayPasswords waits for the client
 	answered := <-answers
 	s.client.SetReadDeadline(time.Time{})
 	var told *clientError
@@ -305,8 +305,8 @@ func (s *session) authenticate() error {
 	return nil
 }
 
-// relayAnswers moves passwords and tokens to the server. What else a client sends ahead stays in the buffer.
-func (s *session) relayAnswers() error {
+// relayPasswords moves passwords and tokens to the server. What else a client sends ahead stays in the buffer.
+func (s *session) relayPasswords() error {
 	for {
 		for {
 			m, ok, err := s.up.message()

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// terms are what a session goes by from its beginning to its end: a configuration that was checked. They are never
-// changed, but for limits of time and number: the latest hold for all sessions.
+// terms are the validated configuration that a session keeps for life. Only limits of time and number change while it lives: a
+// reload applies them to all sessions.
 type terms struct {
 	Config
 	tls *certificates // nil: clients are not offered TLS

@@ -168,7 +168,7 @@ func (c *certificates) admit(client net.Conn, user string) error {
 // Nothing has been read behind the request: bytes that were sent before the answer are met by the handshake, as
 // bytes that are not TLS (CVE-2021-23214).
 func (s *session) answerEncryption(tls bool) error {
-	if !tls || s.terms.tls == nil || s.shown != nil {
+	if !tls || s.terms.tls == nil || s.clientTLS != nil {
 		_, err := s.client.Write([]byte{'N'})
 		return err
 	}
@@ -216,11 +216,11 @@ func (c *unreadConn) CloseWrite() error {
 
 // sameCertificate reports whether the client is shown the very certificate that the server shows to us:
 // then channel binding, which signs a hash of it (RFC 5929, tls-server-end-point), holds from end to end.
-func sameCertificate(shown *tls.Config, server net.Conn) bool {
+func sameCertificate(client *tls.Config, server net.Conn) bool {
 	encrypted, ok := server.(*tls.Conn)
-	if shown == nil || !ok {
+	if client == nil || !ok {
 		return false
 	}
 	peers := encrypted.ConnectionState().PeerCertificates
-	return len(peers) > 0 && bytes.Equal(peers[0].Raw, shown.Certificates[0].Certificate[0])
+	return len(peers) > 0 && bytes.Equal(peers[0].Raw, client.Certificates[0].Certificate[0])
 }

@@ -2,8 +2,8 @@ package proxy
 
 import "github.com/pgtee/pgtee/parser"
 
-// transaction is what the request side believes about the transaction that the next statement runs in. Where
-// it cannot know, it believes what costs a note too many, never one too few or a wrong name.
+// transaction is what the request side assumes about the transaction that the next statement runs in. When unsure it errs toward an
+// extra note: never one too few, never a wrong name.
 type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
 	ending  uint32 // last group that had a statement which ends a transaction, or may

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// wire is a plain connection that a loop waits for, not Go's scheduler. One direction reads it, the other one writes
-// to it; whoever likes may close it or end its reads.
+// wire is a plain connection that a loop waits for in place of Go's scheduler. One direction reads from it, the other writes to it; any
+// goroutine may close it or end its reads.
 type wire struct {
 	net.Conn // what it was, closed: it still knows its addresses
 	loop     *loop

@@ -64,7 +64,7 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *snapshot.HeldChunk) 
 	return nil
 }
 
-// chunkRows makes records of rows, each as the only change of a transaction that never was.
+// chunkRows appends the rows of a chunk: it wraps each row in a synthetic transaction.
 type chunkRows struct {
 	*Publisher
 	ctx   context.Context

@@ -48,14 +48,14 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 	return next, nil
 }
 
-// wanted says whether a transaction is to be published: not a progress marker, nor notes without a row, save
+// wanted reports whether a transaction is to be published: not a progress marker, nor notes without a row, save
 // that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
 		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
 }
 
-// isAfter says whether a note tells of a command that ran before it, outside of any transaction block.
+// isAfter reports whether a note tells of a command that ran before it, outside of any transaction block.
 func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
 
 // append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant
@@ -124,7 +124,7 @@ func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*re
 	return nil
 }
 
-// isEvent says whether a change is an event in the metadata of its transaction.
+// isEvent reports whether a change is an event in the metadata of its transaction.
 func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event && op != outbox.Signal }
 
 // appendChange appends the records of a change, unless it is one of those that are out already.
@@ -234,7 +234,7 @@ func creationsIn(tx *outbox.Transaction) creations {
 	return c
 }
 
-// creates says whether a DDL record (nil: none) makes tables.
+// creates reports whether a DDL record (nil: none) makes tables.
 func creates(d *outbox.DDLRecord) bool {
 	return d != nil && (strings.HasPrefix(d.Command, "CREATE TABLE") || d.Command == "SELECT INTO")
 }

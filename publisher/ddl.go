@@ -135,7 +135,7 @@ func withoutValues(sql []byte) []byte {
 	return append(text, sql[at:]...)
 }
 
-// defines says whether a statement makes or changes definitions, and no rows.
+// defines reports whether a statement makes or changes definitions, and no rows.
 func defines(verb string) bool {
 	command, _, _ := strings.Cut(verb, " ")
 	switch command {

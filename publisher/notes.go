@@ -62,7 +62,7 @@ func (n *notes) Begin(tx *outbox.Transaction) {
 // unknown is a number of rows that is not known yet.
 const unknown = -1
 
-// isRow says whether an operation writes a row.
+// isRow reports whether an operation writes a row.
 func isRow(op outbox.Op) bool {
 	return op == outbox.Insert || op == outbox.Update || op == outbox.Delete
 }

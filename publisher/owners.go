@@ -53,7 +53,7 @@ const maxOwners = 10_000
 // eventsOwner owns the topics of the application's events.
 const eventsOwner = "events of the application"
 
-// is says whether two owners are the same one: a table that was renamed is.
+// is reports whether two owners are the same one: a table that was renamed is.
 func (o owner) is(other owner) bool {
 	return o.name == other.name || o.relation != nil && other.relation != nil && o.relation.OID != 0 && o.relation.OID == other.relation.OID
 }

@@ -50,7 +50,7 @@ func startPosition(s outbox.System, slot string) Position {
 	}
 }
 
-// holds says whether all of a transaction is out. The end of a giant is not known before its last part: but
+// holds reports whether all of a transaction is out. The end of a giant is not known before its last part: but
 // a position is never inside of a commit record.
 func (p Position) holds(tx *outbox.Transaction) bool {
 	if tx.More {
@@ -91,7 +91,7 @@ func (p Position) reach() outbox.LSN {
 	return p.EndLSN
 }
 
-// isBefore says whether the slot was made anew since.
+// isBefore reports whether the slot was made anew since.
 func (p Position) isBefore(generation int) bool {
 	return p.Generation != 0 && p.Generation < generation
 }

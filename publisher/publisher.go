@@ -179,7 +179,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 }
 
-// due says whether what is composed is to be published now. A giant waits for its last part, but not longer
+// due reports whether what is composed is to be published now. A giant waits for its last part, but not longer
 // than Kafka would keep its transaction: then its changes so far become visible, and the position says how
 // many they are.
 func (p *Publisher) due(position, next Position) bool {
@@ -384,7 +384,7 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 	return transactions, nil
 }
 
-// idle says whether a position that no event carries is to be recorded now.
+// idle reports whether a position that no event carries is to be recorded now.
 func (p *Publisher) idle(position, next Position) bool {
 	return next.EndLSN > position.EndLSN && (p.urgent || p.now().Sub(p.recorded) >= p.cfg.IdleProgress)
 }

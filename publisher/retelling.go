@@ -66,12 +66,12 @@ func (r *retelling) judge() error {
 	return nil
 }
 
-// isLast says whether a transaction is the last one that is out as a whole.
+// isLast reports whether a transaction is the last one that is out as a whole.
 func (p *Position) isLast(tx *outbox.Transaction) bool {
 	return tx.XID == p.XID && tx.CommitTime.Equal(p.CommitTime) && (p.LastLSN == 0 || p.LastLSN == tx.EndLSN)
 }
 
-// hasRows says whether a transaction changed rows of tables.
+// hasRows reports whether a transaction changed rows of tables.
 func hasRows(tx *outbox.Transaction) bool {
 	return !tx.Whole() || slices.ContainsFunc(tx.Changes, func(c outbox.Change) bool { return c.Relation != nil })
 }

@@ -430,7 +430,7 @@ func (l *simLog) Publish(_ context.Context, b *record.Batch, p Position) error {
 
 func (l *simLog) Close() {}
 
-// covers says whether a part was out before.
+// covers reports whether a part was out before.
 func (p *Position) covers(q Position) bool {
 	return p != nil && p.EndLSN == q.EndLSN && p.Ordinal == q.Ordinal
 }

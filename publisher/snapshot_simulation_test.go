@@ -252,7 +252,7 @@ func (w *shop) forgetMoved(s *snapshot.State) {
 	}
 }
 
-// settled says whether all is published.
+// settled reports whether all is published.
 func (w *shop) settled() bool {
 	return w.recorded != nil && w.recorded.EndLSN >= w.written && (w.recorded.Snapshots == nil || len(w.recorded.Snapshots.Copies) == 0)
 }

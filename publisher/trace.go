@@ -101,7 +101,7 @@ func decoded(value []byte) []byte {
 	return value
 }
 
-// isClaimKey tells whether a word may be a key: all that are in use are.
+// isClaimKey reports whether a word may be a key: all that are in use are.
 func isClaimKey(key []byte) bool {
 	for _, c := range key {
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
@@ -192,7 +192,7 @@ func isLowerHex(digits []byte) bool {
 	return true
 }
 
-// isTracestate tells whether a value may stand in the header of that name: printable ASCII.
+// isTracestate reports whether a value may stand in the header of that name: printable ASCII.
 func isTracestate(value []byte) bool {
 	for _, c := range value {
 		if c < ' ' || c > '~' {

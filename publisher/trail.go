@@ -23,7 +23,7 @@ type Trails interface {
 
 func NewTrail() *Trail { return &Trail{Whole: true, of: map[trailed]tables{}} }
 
-// Full says whether the trail has no room for more. Then it does not reach back.
+// Full reports whether the trail has no room for more. Then it does not reach back.
 func (t *Trail) Full() bool { return len(t.of) > maxTrail }
 
 // trailed names a transaction as no other history can.
@@ -46,7 +46,7 @@ func trailedOf(tx *outbox.Transaction) trailed {
 	return trailed{tx.EndLSN, tx.XID, tx.CommitTime.UnixMicro()}
 }
 
-// has says whether a transaction is in Kafka.
+// has reports whether a transaction is in Kafka.
 func (t *Trail) has(tx *outbox.Transaction) bool {
 	_, found := t.of[trailedOf(tx)]
 	return found

@@ -62,10 +62,10 @@ func (f framingFlags) avro(log *zap.Logger) (record.Framing, error) {
 	return avro.NewFraming(registry, subjects, names), nil
 }
 
-// usesAvro says whether a registry is asked at all.
+// usesAvro reports whether a registry is asked at all.
 func (f framingFlags) usesAvro() bool { return f.Format == "avro" || f.KeyFormat == "avro" }
 
-// hasSchemas says whether keys or values are more than the bare payload.
+// hasSchemas reports whether keys or values are more than the bare payload.
 func (f framingFlags) hasSchemas() bool {
 	return orElse(f.Format, "json") != "json" || f.KeyFormat == "json-schema" || f.KeyFormat == "avro"
 }

@@ -5,8 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// boundGarbage has garbage collected when it is a third of what lives, not as much as it, unless GOGC says otherwise. The
-// publisher makes little garbage, so that costs hardly any time, and queues make up most of its memory.
+// boundGarbage lowers GOGC to 35, unless it is set: the heap may grow by a third between collections instead of doubling. The publisher
+// makes little garbage, so this costs hardly any CPU time, and most of its memory is queues.
 func boundGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(35)

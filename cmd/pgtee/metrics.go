@@ -109,7 +109,7 @@ func boolMetric(b bool) float64 {
 	return 0
 }
 
-// publishing tells whether the publisher is at work or rightly waits as a standby.
+// publishing reports whether the publisher is at work or rightly waits as a standby.
 func (p databasePublisher) publishing() bool { return p.Stats().State == "publishing" }
 
 // addMetrics adds the actor that serves --metrics, if it is given. proxy is nil where there is none.

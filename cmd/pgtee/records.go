@@ -110,7 +110,7 @@ func (f recordFlags) skipped() (debezium.Operations, error) {
 	return set, nil
 }
 
-// altered says whether records differ from what they are by default.
+// altered reports whether records differ from what they are by default.
 func (f recordFlags) altered() bool {
 	var defaults struct{ recordFlags }
 	parser, err := kong.New(&defaults)

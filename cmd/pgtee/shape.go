@@ -211,7 +211,7 @@ func cutLength(text string) (column, length string, given bool) {
 	return text[:end+colon], text[end+colon+1:], true
 }
 
-// hides says whether something of a row is kept from readers that its SQL would show.
+// hides reports whether something of a row is kept from readers that its SQL would show.
 func (f shapeFlags) hides() bool {
 	for _, t := range f.Tables {
 		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash)+len(t.Truncate) > 0 {
@@ -221,7 +221,7 @@ func (f shapeFlags) hides() bool {
 	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash)+len(f.TruncateColumn) > 0
 }
 
-// sharesTopics says whether topics do not tell the databases apart.
+// sharesTopics reports whether topics do not tell the databases apart.
 func (f shapeFlags) sharesTopics() bool {
 	switch f.TopicTemplate {
 	case "", "debezium", "bottledwater":

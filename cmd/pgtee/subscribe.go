@@ -145,7 +145,7 @@ func chosen(choice subscriber.Choice, audit bool, e subscriber.Event) (bool, err
 	return err == nil && choice.Row(&r), err
 }
 
-// isTerminal tells whether colours make sense: https://no-color.org
+// isTerminal reports whether colours make sense: https://no-color.org
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

@@ -30,7 +30,7 @@ type Note struct {
 	Trust       Trust
 }
 
-// Trust says whether a note is what a proxy wrote, about this transaction.
+// Trust reports whether a note is what a proxy wrote, about this transaction.
 type Trust uint8
 
 const (

@@ -49,7 +49,7 @@ type Columns struct {
 	value []byte
 }
 
-// Next moves to the next column and says whether there is one.
+// Next moves to the next column and reports whether there is one.
 func (c *Columns) Next() bool {
 	if len(c.rest) == 0 {
 		return false

@@ -65,7 +65,7 @@ func TestAvroData(t *testing.T) {
 	}
 }
 
-// excused says whether a body differs for a known reason: a map of Java's has an order of its own, and what made
+// excused reports whether a body differs for a known reason: a map of Java's has an order of its own, and what made
 // the file read NaN and the infinities from JSON as 0.
 func excused(t *testing.T, schema string, body []byte, wantHex string, payload []byte) bool {
 	t.Helper()

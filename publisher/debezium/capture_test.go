@@ -181,7 +181,7 @@ func (c capture) lines(t testing.TB, name string) [][]byte {
 	return lines
 }
 
-// has says whether the folder has a file, or the same compressed.
+// has reports whether the folder has a file, or the same compressed.
 func (c capture) has(name string) bool {
 	for _, name := range []string{name, name + ".gz"} {
 		if _, err := os.Stat(filepath.Join(c.folder, name)); err == nil {

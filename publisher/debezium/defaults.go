@@ -58,7 +58,7 @@ func (f *codec) defaultOf(expression string) []byte {
 	return nil
 }
 
-// generated says whether an expression calls a function or asks for the time.
+// generated reports whether an expression calls a function or asks for the time.
 func generated(expression string) bool {
 	switch strings.ToLower(strings.TrimSpace(expression)) {
 	case "current_timestamp", "current_time", "current_date", "localtime", "localtimestamp":

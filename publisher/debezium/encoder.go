@@ -168,7 +168,7 @@ func (e *Encoder) appendChange(b *record.Batch, tx *outbox.Transaction, i int) e
 	return nil
 }
 
-// hasRows says whether a change has the rows that its operation needs.
+// hasRows reports whether a change has the rows that its operation needs.
 func hasRows(op outbox.Op, before, after bool) bool {
 	switch op {
 	case outbox.Insert, outbox.Read:

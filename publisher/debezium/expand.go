@@ -51,7 +51,7 @@ func (x *expander) value(dst []byte) []byte {
 	return append(dst, x.text[start:x.at]...)
 }
 
-// ends says whether a byte stands behind a number, true, false or null.
+// ends reports whether a byte stands behind a number, true, false or null.
 func ends(c byte) bool {
 	switch c {
 	case ',', ']', '}', ' ', '\t', '\n', '\r':

@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// comparable says whether there is something to compare a file with.
+// comparable reports whether there is something to compare a file with.
 func (f captured) comparable() bool {
 	if *published != "" {
 		return capture{*published}.has(f.name + ".jsonl")
@@ -101,7 +101,7 @@ func (e *excuse) covers(f *captured, what string) bool {
 		(e.what == what || e.what == strings.TrimSuffix(what, " schema") || all && strings.HasPrefix(what, table+"."))
 }
 
-// is says whether an excuse is of this file.
+// is reports whether an excuse is of this file.
 func (f *captured) is(where string) bool {
 	name, value, setting := strings.Cut(where, "=")
 	return where == "*" || where == f.name || setting && f.settings[name] == value

@@ -218,7 +218,7 @@ func (l *line) read(t testing.TB, volatile []string) {
 	l.headers.mask(volatile...)
 }
 
-// isRead says whether a snapshot has read the row.
+// isRead reports whether a snapshot has read the row.
 func (l *line) isRead() bool {
 	for _, op := range []*node{l.value.payload().at("op"), l.value.payload().at("__op"), l.headers.at("__op")} {
 		if op != nil && op.scalar == `"r"` {

@@ -119,7 +119,7 @@ func (f *captured) flat() bool {
 	return f.transform(&c, nil) == nil && c.Envelope == Flat
 }
 
-// hidesOperation says whether records do not tell what rows a snapshot has read.
+// hidesOperation reports whether records do not tell what rows a snapshot has read.
 func (f *captured) hidesOperation() bool {
 	var c Config
 	if f.transform(&c, nil) != nil || c.Envelope != Flat {

@@ -254,7 +254,7 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	return append(dst, '}')
 }
 
-// omits says whether a value that is not in the log is left out.
+// omits reports whether a value that is not in the log is left out.
 func (c *column) omits(v value) bool {
 	return v.kind == absent && c.absent == "" || v.kind == pgoutput.Unchanged && c.unavailable == ""
 }

@@ -42,7 +42,7 @@ func (c *codecs) date() codec {
 	return found
 }
 
-// milliseconds says whether time.precision.mode=adaptive has a time or timestamp of this typmod, its
+// milliseconds reports whether time.precision.mode=adaptive has a time or timestamp of this typmod, its
 // precision, in milliseconds.
 func milliseconds(typmod int32) bool { return typmod >= 0 && typmod <= 3 }
 

@@ -43,7 +43,7 @@ func (t *transaction) begin(tx *outbox.Transaction) {
 	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.CommitLSN), 10)
 }
 
-// is says whether tx, or the part of a giant that it is, belongs to this transaction.
+// is reports whether tx, or the part of a giant that it is, belongs to this transaction.
 func (t *transaction) is(tx *outbox.Transaction) bool {
 	return t.xid == tx.XID && t.commit == tx.CommitLSN
 }

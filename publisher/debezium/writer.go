@@ -49,7 +49,7 @@ func (w *writer) update() error {
 	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
 }
 
-// unchanged says whether the columns that are published are what they were before the update.
+// unchanged reports whether the columns that are published are what they were before the update.
 func (w *writer) unchanged() bool {
 	w.oldRow = w.table.appendRow(w.oldRow[:0], &w.before, nil)
 	w.newRow = w.table.appendRow(w.newRow[:0], &w.after, nil)
@@ -80,7 +80,7 @@ func (w *writer) delete(m move) error {
 	return nil
 }
 
-// deletes says whether a delete has a record with a value, and whether it has one without.
+// deletes reports whether a delete has a record with a value, and whether it has one without.
 func (c *Config) deletes() (told, tombstone bool) {
 	if c.Envelope != Flat {
 		return true, !c.NoTombstones

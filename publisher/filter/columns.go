@@ -23,7 +23,7 @@ func ColumnIndex(r *pgoutput.Relation, name string) int {
 // QuoteName quotes an identifier for SQL.
 func QuoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// IsCharacter says whether the values of a column are text.
+// IsCharacter reports whether the values of a column are text.
 func IsCharacter(c pgoutput.Column) bool {
 	switch classOf(c) {
 	case textClass, padClass, caselessClass:

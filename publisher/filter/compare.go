@@ -16,7 +16,7 @@ type decimal struct {
 	exponent int
 }
 
-// isNumber says whether compareNumbers can read a text.
+// isNumber reports whether compareNumbers can read a text.
 func isNumber(text string) bool {
 	_, ok := readDecimal([]byte(text))
 	return ok
@@ -138,7 +138,7 @@ func nextDigit(digits []byte, i int) (digit byte, next int) {
 	return digits[i], i + 1
 }
 
-// isTime says whether a text has the form of a date or timestamp in ISO style.
+// isTime reports whether a text has the form of a date or timestamp in ISO style.
 func isTime(text string) bool {
 	if text == "infinity" || text == "-infinity" {
 		return true
@@ -189,7 +189,7 @@ func splitYear(text []byte) (year int, rest []byte) {
 	return year, bytes.TrimSuffix(rest, []byte(" 00:00:00"))
 }
 
-// likeMatches says whether a text matches a pattern of LIKE: % is any run of characters, _ any one, and a
+// likeMatches reports whether a text matches a pattern of LIKE: % is any run of characters, _ any one, and a
 // backslash takes the next one as it is.
 func likeMatches(pattern, text []byte) bool {
 	var star, resume []byte

@@ -65,7 +65,7 @@ var pushed = map[uint32]string{
 
 const bytewise = ` COLLATE pg_catalog."C"`
 
-// isColumn says whether the token is the name of a column.
+// isColumn reports whether the token is the name of a column.
 func (t token) isColumn() bool { return t.kind == name || t.kind == word && !keywords[t.text] }
 
 // sql is any other token as every session reads it, whatever its settings.

@@ -35,7 +35,7 @@ const (
 	Unknown       // it depends on a value that is not in the log
 )
 
-// Match tells whether the row is to be published. It does not allocate.
+// Match reports whether the row is to be published. It does not allocate.
 func (f *Filter) Match(row Row) Truth { return f.root.eval(row) }
 
 // node is a part of a predicate.

@@ -86,7 +86,7 @@ func (l *Log) small(topic string, bytes int, err error) error {
 	return &publisher.SmallTopic{Topic: topic, Bytes: bytes, Err: err, Repair: repair}
 }
 
-// takesLess says whether a topic takes less than the configuration says.
+// takesLess reports whether a topic takes less than the configuration says.
 func (l *Log) takesLess(t *brokerTopic) bool {
 	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
 }

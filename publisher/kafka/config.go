@@ -55,7 +55,7 @@ func (c Config) withDefaults() Config {
 type Delivery byte
 
 const (
-	// Transactional: events and position are one Kafka transaction. Who reads committed records has each event once.
+	// Transactional: events and position are one Kafka transaction. read_committed consumers see each event once.
 	Transactional Delivery = iota
 	// AtLeastOnce: events are visible at once, without a transaction; the position follows. After a failure those since
 	// the last position come again, with the same event ids.

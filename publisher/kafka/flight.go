@@ -12,7 +12,7 @@ import (
 )
 
 // flight is a batch whose records Kafka's client has taken and the brokers may not have confirmed. It is used
-// again after it has landed.
+// again after it is acknowledged.
 type flight struct {
 	batch   record.Batch // memory of the records
 	records []kgo.Record
@@ -26,18 +26,18 @@ type flight struct {
 	topic   string // of that
 }
 
-// board takes the records of a batch, then more, for topics as Kafka has them. The batch gets the memory that f has had,
+// fill takes the records of a batch, then more, for topics as Kafka has them. The batch gets the memory that f has had,
 // if any.
-func (f *flight) board(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
+func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.Swap(b)
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
 	for _, r := range f.batch.Records() {
-		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: f.boardHeaders(r.Headers)}
+		out := kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: f.copyHeaders(r.Headers)}
 		if r.Key != nil {
 			f.records = append(f.records, out)
 			continue
 		}
-		if err := f.boardKeyless(out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
+		if err := f.fillKeyless(out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
 			return err
 		}
 	}
@@ -49,8 +49,8 @@ func (f *flight) board(b *record.Batch, topics map[string]*brokerTopic, more []k
 	return nil
 }
 
-// boardHeaders copies headers into the memory of the flight. What it returned before stays valid when that grows.
-func (f *flight) boardHeaders(headers []record.Header) []kgo.RecordHeader {
+// copyHeaders copies headers into the memory of the flight. What it returned before stays valid when that grows.
+func (f *flight) copyHeaders(headers []record.Header) []kgo.RecordHeader {
 	first := len(f.headers)
 	for _, h := range headers {
 		f.headers = append(f.headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
@@ -58,9 +58,9 @@ func (f *flight) boardHeaders(headers []record.Header) []kgo.RecordHeader {
 	return f.headers[first:len(f.headers):len(f.headers)]
 }
 
-// boardKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
+// fillKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
 // a key, and gets one that no other record has.
-func (f *flight) boardKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
+func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
 	if topic == nil {
 		topic = &brokerTopic{}
 	}
@@ -113,8 +113,8 @@ func eventIDOf(headers []kgo.RecordHeader) []byte {
 	return nil
 }
 
-// landed notes what became of a record. The client's goroutines call it.
-func (f *flight) landed(r *kgo.Record, err error) {
+// acknowledged notes what became of a record. The client's goroutines call it.
+func (f *flight) acknowledged(r *kgo.Record, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil && f.err == nil {

@@ -20,7 +20,7 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 				b.Buf = append(b.Buf, "key and value"...)
 				b.Add("t", key, key+3)
 			}
-			if err := f.board(&b, nil, nil); err != nil {
+			if err := f.fill(&b, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -29,7 +29,7 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 				t.Fatalf("%d records", len(f.records))
 			}
 			for i := range f.records {
-				f.landed(&f.records[i], nil)
+				f.acknowledged(&f.records[i], nil)
 			}
 			if _, err := f.wait(t.Context()); err != nil {
 				t.Fatal(err)

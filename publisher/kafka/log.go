@@ -39,12 +39,12 @@ type Log struct {
 	others map[string]publisher.Position // of other slots with this prefix, by key of the progress record
 	stale  []string                      // keys of progress records that are to be deleted with the next position
 
-	keyed   map[string]bool // topics that have refused records without a key
-	largest sync.Map        // of topics, bytes that a batch may have, int32, if that is less than the configuration says
-	told    map[string]bool // what topics lack to be durable
-	looked  bool            // at the topics of positions and transactions
-	air     []*flight       // what was sent and may not have landed, oldest first
-	spare   []*flight       // have landed
+	keyed    map[string]bool // topics that have refused records without a key
+	largest  sync.Map        // of topics, bytes that a batch may have, int32, if that is less than the configuration says
+	told     map[string]bool // what topics lack to be durable
+	looked   bool            // at the topics of positions and transactions
+	inFlight []*flight       // sent and not acknowledged yet, oldest first
+	spare    []*flight       // acknowledged: to be used again
 }
 
 func newLog(cfg Config) *Log {
@@ -155,28 +155,28 @@ func (l *Log) Others() map[string]publisher.Position { return l.others }
 // Evict implements Neighbours.
 func (l *Log) Evict(keys []string) { l.stale = append(l.stale, keys...) }
 
-// maxFlights bounds the batches that fly while the next one is composed. The end of each waits in the client for the records
+// maxFlights bounds the batches in flight while the next one is composed. The end of each waits in the client for the records
 // of the next, so that two would leave it nothing to send meanwhile.
 const maxFlights = 4
 
-// maxAirBytes bounds their records, if one batch is not more: a record may have 90 MB.
-const maxAirBytes = 16 << 20
+// maxInFlightBytes bounds their records, if one batch is not more: a record may have 90 MB.
+const maxInFlightBytes = 16 << 20
 
 // Send implements Log.
 func (l *Log) Send(ctx context.Context, b *record.Batch) error {
-	if err := l.launch(ctx, l.events, b); err != nil {
+	if err := l.send(ctx, l.events, b); err != nil {
 		return err
 	}
-	for len(l.air) >= maxFlights || len(l.air) > 1 && l.airBytes() > maxAirBytes {
-		if err := l.land(ctx); err != nil {
+	for len(l.inFlight) >= maxFlights || len(l.inFlight) > 1 && l.inFlightBytes() > maxInFlightBytes {
+		if err := l.awaitOldest(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *Log) airBytes() (n int) {
-	for _, f := range l.air {
+func (l *Log) inFlightBytes() (n int) {
+	for _, f := range l.inFlight {
 		n += f.batch.Bytes()
 	}
 	return n
@@ -184,15 +184,15 @@ func (l *Log) airBytes() (n int) {
 
 // deliver sends the batch and more, and waits until Kafka has all that was sent.
 func (l *Log) deliver(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
-	if err := l.launch(ctx, client, b, more...); err != nil {
+	if err := l.send(ctx, client, b, more...); err != nil {
 		return err
 	}
 	if err := client.Flush(ctx); err != nil {
 		l.Close()
 		return classify(l.explain(ctx, l.client, fmt.Errorf("flush: %w", err)))
 	}
-	for len(l.air) > 0 {
-		if err := l.land(ctx); err != nil {
+	for len(l.inFlight) > 0 {
+		if err := l.awaitOldest(ctx); err != nil {
 			return err
 		}
 	}
@@ -229,9 +229,9 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	return nil
 }
 
-// launch sends the records of the batch, then more; if the client is the transactional one, in the open transaction or
+// send produces the records of the batch, then more; if the client is the transactional one, in the open transaction or
 // a new one. The batch is empty afterwards.
-func (l *Log) launch(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
+func (l *Log) send(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
 	}
@@ -249,27 +249,27 @@ func (l *Log) launch(ctx context.Context, client *kgo.Client, b *record.Batch, m
 	if n := len(l.spare); n > 0 {
 		f, l.spare = l.spare[n-1], l.spare[:n-1]
 	}
-	if err := f.board(b, l.known, more); err != nil {
+	if err := f.fill(b, l.known, more); err != nil {
 		l.Close()
 		return err
 	}
-	l.air = append(l.air, f)
+	l.inFlight = append(l.inFlight, f)
 	for i := range f.records {
-		client.Produce(ctx, &f.records[i], f.landed)
+		client.Produce(ctx, &f.records[i], f.acknowledged)
 	}
 	return nil
 }
 
-// land waits until Kafka has all of the oldest flight.
-func (l *Log) land(ctx context.Context) error {
-	f := l.air[0]
+// awaitOldest waits until Kafka has acknowledged all records of the oldest flight.
+func (l *Log) awaitOldest(ctx context.Context) error {
+	f := l.inFlight[0]
 	if topic, err := f.wait(ctx); err != nil {
 		err = l.refusedRecords(ctx, topic, l.explain(ctx, l.client, err))
 		l.Close()
 		return err
 	}
 	f.batch.Reset()
-	l.air, l.spare = append(l.air[:0], l.air[1:]...), append(l.spare, f)
+	l.inFlight, l.spare = append(l.inFlight[:0], l.inFlight[1:]...), append(l.spare, f)
 	return nil
 }
 
@@ -292,5 +292,5 @@ func (l *Log) disconnect() {
 	if l.events != l.client {
 		l.events.Close()
 	}
-	l.client, l.events, l.air, l.spare, l.begun = nil, nil, nil, nil, false
+	l.client, l.events, l.inFlight, l.spare, l.begun = nil, nil, nil, nil, false
 }

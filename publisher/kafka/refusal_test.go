@@ -66,7 +66,7 @@ func TestEachAnswerIsSorted(t *testing.T) {
 	}
 }
 
-// ofOthers says whether an error is one of consumer groups, controllers, tokens or administration that is never asked for.
+// ofOthers reports whether an error is one of consumer groups, controllers, tokens or administration that is never asked for.
 func ofOthers(e *kerr.Error) bool {
 	return e.Code >= 22 && e.Code <= 28 || e.Code == 11 || e.Code == 12 || e.Code >= 60 && e.Code <= 72 || e.Code >= 77 && e.Code != 87 && e.Code != 90 && e.Code != 120
 }

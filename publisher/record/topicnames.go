@@ -48,7 +48,7 @@ func TopicName(parts ...string) string {
 	}, strings.Join(parts, "."))
 }
 
-// ValidTopic says whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
+// ValidTopic reports whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
 func ValidTopic(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= MaxTopicBytes
 }

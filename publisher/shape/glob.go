@@ -12,7 +12,7 @@ import (
 // Patterns that match whole names are globs, in which * is any run of characters and ? any one, or regular expressions
 // between slashes, /public\.(orders|items)/, which do not mind upper and lower case: those of Debezium's lists.
 
-// isGlob says whether a pattern may match more than one name.
+// isGlob reports whether a pattern may match more than one name.
 func isGlob(pattern string) bool {
 	_, regex := cutRegex(pattern)
 	return regex || strings.ContainsAny(pattern, "*?")
@@ -39,12 +39,12 @@ func checkPatterns(patterns ...string) error {
 	return nil
 }
 
-// MatchesAny says whether a whole name matches one of the patterns.
+// MatchesAny reports whether a whole name matches one of the patterns.
 func MatchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return Matches(p, name) })
 }
 
-// Matches says whether a whole name matches a pattern.
+// Matches reports whether a whole name matches a pattern.
 func Matches(pattern, name string) bool {
 	text, regex := cutRegex(pattern)
 	if !regex {

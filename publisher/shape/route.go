@@ -59,7 +59,7 @@ func (r *Router) Topic(given string) (string, error) {
 // Refused is the topic of the events that may not go where they were to go.
 func (r *Router) Refused() string { return record.TopicsOf(r.prefix).Refused }
 
-// inPrefix tells whether a topic is of this prefix and not for events.
+// inPrefix reports whether a topic is of this prefix and not for events.
 func (r *Router) inPrefix(topic string) bool {
 	return strings.HasPrefix(topic, r.prefix+".") && !strings.HasPrefix(topic, r.prefix+".outbox.")
 }

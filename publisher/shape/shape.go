@@ -57,7 +57,7 @@ func New(config Config) (*Shape, error) {
 	return &Shape{config: config, known: map[string]Topic{}, given: map[string]int{}}, nil
 }
 
-// Includes says whether the rows of a table are published.
+// Includes reports whether the rows of a table are published.
 func (s *Shape) Includes(schema, table string) bool {
 	return Included(schema+"."+table, s.config.IncludeTables, s.config.ExcludeTables)
 }
@@ -75,7 +75,7 @@ func (s *Shape) Unmatched(tables []string) []string {
 	})
 }
 
-// IncludesMessage says whether logical messages with this prefix are published.
+// IncludesMessage reports whether logical messages with this prefix are published.
 func (s *Shape) IncludesMessage(prefix string) bool {
 	return Included(prefix, s.config.IncludeMessages, s.config.ExcludeMessages)
 }
@@ -191,7 +191,7 @@ func quoteTable(r *pgoutput.Relation) string {
 	return filter.QuoteName(r.Schema) + "." + filter.QuoteName(r.Name)
 }
 
-// NeedsKey says whether a table must have a key of its own.
+// NeedsKey reports whether a table must have a key of its own.
 func (s *Shape) NeedsKey(schema, table string) bool {
 	given := slices.ContainsFunc(s.config.Tables, func(t TableConfig) bool {
 		return len(t.Key) > 0 && Matches(t.Match, schema+"."+table)
@@ -233,7 +233,7 @@ func (s *Shape) shapeColumns(shape *Table, r *pgoutput.Relation, merged *setting
 	return nil
 }
 
-// Hides says whether readers may not see a column of a table, or not as it is.
+// Hides reports whether readers may not see a column of a table, or not as it is.
 func (s *Shape) Hides(schema, table, column string) bool {
 	r := &pgoutput.Relation{Schema: schema, Name: table}
 	merged := s.merge(r)
@@ -241,13 +241,13 @@ func (s *Shape) Hides(schema, table, column string) bool {
 		slices.ContainsFunc(merged.Masks, func(m MaskConfig) bool { return columnMatches([]string{m.Column}, r, column) })
 }
 
-// HidesAny says whether that may be so of some column of a table.
+// HidesAny reports whether that may be so of some column of a table.
 func (s *Shape) HidesAny(schema, table string) bool {
 	merged := s.merge(&pgoutput.Relation{Schema: schema, Name: table})
 	return len(merged.IncludeColumns)+len(merged.ExcludeColumns)+len(merged.Masks) > 0
 }
 
-// columnMatches says whether one of the patterns matches a column: its name, or, if it is a regular expression, the name with
+// columnMatches reports whether one of the patterns matches a column: its name, or, if it is a regular expression, the name with
 // those of its table and schema.
 func columnMatches(patterns []string, r *pgoutput.Relation, column string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {

@@ -94,7 +94,7 @@ func OwnTopic(plain, table string, n int) string {
 	return plain[:min(len(plain), record.MaxTopicBytes-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
-// reserved says whether a topic is for something else than the rows of a table.
+// reserved reports whether a topic is for something else than the rows of a table.
 func (s *Shape) reserved(topic string) bool {
 	return record.IsInternal(s.config.Prefix, topic) || strings.HasPrefix(topic, "__")
 }

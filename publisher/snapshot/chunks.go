@@ -56,7 +56,7 @@ func (c *Copier) Emptied() {
 	c.start()
 }
 
-// Dirty says whether the state differs from the recorded one.
+// Dirty reports whether the state differs from the recorded one.
 func (c *Copier) Dirty() bool { return c.dirty }
 
 // Recorded says that the state is in Kafka, and returns how many rows and tables have come there since the last call.
@@ -79,13 +79,13 @@ func (c *Copier) SetSignals(place SignalPlace) {
 	}
 }
 
-// Begun says whether rows of a table were published before.
+// Begun reports whether rows of a table were published before.
 func (c *Copier) Begun(work *Copy, table uint32) bool {
 	w := work.of(table)
 	return w != nil && w.Last != nil
 }
 
-// closes says whether a chunk is the last of its table.
+// closes reports whether a chunk is the last of its table.
 func (c *Copier) closes(work *Copy, chunk *HeldChunk) bool {
 	w := work.of(chunk.Table)
 	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)

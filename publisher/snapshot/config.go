@@ -57,7 +57,7 @@ const (
 	WhenNeeded Mode = "when-needed" // as initial, and after changes were lost between Kafka and the slot
 )
 
-// Mends says whether a snapshot of everything makes up for a halt.
+// Mends reports whether a snapshot of everything makes up for a halt.
 func (c *Config) Mends(err error) bool {
 	return c.Mode == WhenNeeded && c.Open != nil && (errors.Is(err, halt.ErrGap) || errors.Is(err, halt.ErrProgressLost))
 }

@@ -39,10 +39,10 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 	return nil
 }
 
-// elsewhere says whether the row has another key in what a snapshot sees.
+// elsewhere reports whether the row has another key in what a snapshot sees.
 func (row *overtaken) elsewhere(v *outbox.Visible) bool { return row.mover != 0 && !v.Sees(row.mover) }
 
-// tellsApart says whether the rows of a relation have the columns that tell the table's rows apart, where the table has them.
+// tellsApart reports whether the rows of a relation have the columns that tell the table's rows apart, where the table has them.
 func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
 	for _, i := range t.Columns {
 		if i >= len(relation.Columns) || relation.Columns[i].Name != t.relation.Columns[i].Name {

@@ -44,7 +44,7 @@ func (m *MovedRows) has(key [][]byte) bool {
 	return found
 }
 
-// remove says whether the key was there.
+// remove reports whether the key was there.
 func (m *MovedRows) remove(key [][]byte) bool {
 	i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
 	if found {
@@ -54,7 +54,7 @@ func (m *MovedRows) remove(key [][]byte) bool {
 	return found
 }
 
-// sound says whether each key has a value for each column: a progress record may be damaged.
+// sound reports whether each key has a value for each column: a progress record may be damaged.
 func (m *MovedRows) sound() bool {
 	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
 }
@@ -116,7 +116,7 @@ func (c *Copier) note(change *outbox.Change, id record.Identity) {
 	}
 }
 
-// within says whether something of a table was read that counts.
+// within reports whether something of a table was read that counts.
 func (c *Copier) within(w *TableCopy) bool {
 	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
 }
@@ -230,13 +230,13 @@ func (c *Copier) settle(w *TableCopy, chunk *HeldChunk) {
 	}
 }
 
-// listed says whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
+// listed reports whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
 func (c *Copier) listed(chunk *HeldChunk, row pgoutput.Tuple) bool {
 	w := c.Current().of(chunk.Table)
 	return w != nil && w.Moved.has(keyOf(placesOf(chunk.Relation, w.Moved.By), row, nil))
 }
 
-// elsewhere says whether the row that has a key now, and lacks values, has another in what the chunk sees.
+// elsewhere reports whether the row that has a key now, and lacks values, has another in what the chunk sees.
 func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
 	t := o.tables[chunk.Relation.OID]
 	if t == nil {

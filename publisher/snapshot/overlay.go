@@ -208,7 +208,7 @@ func shortened(key []byte) string {
 	return string(key)
 }
 
-// hasUnchanged says whether a tuple lacks values.
+// hasUnchanged reports whether a tuple lacks values.
 func hasUnchanged(t pgoutput.Tuple) bool {
 	for c := t.Columns(); c.Next(); {
 		if c.Kind() == pgoutput.Unchanged {

@@ -17,7 +17,7 @@ type tablePass struct {
 	keys    [][][]byte      // of the rows that it reads; nil: it reads a range
 }
 
-// seen says whether all chunks in flight, and all to come, see a transaction.
+// seen reports whether all chunks in flight, and all to come, see a transaction.
 func (c *Copier) seen(xid outbox.XID) bool {
 	if c.latest == nil || !c.latest.Sees(xid) {
 		return false

@@ -41,7 +41,7 @@ func (c *Copier) only() {
 	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
 }
 
-// Knows says whether a copy is under way or was.
+// Knows reports whether a copy is under way or was.
 func (c *Copier) Knows(id string) bool {
 	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
 }
@@ -146,7 +146,7 @@ func noTable(globs []string) string {
 	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
 }
 
-// wants says whether a copy is of a table. One that is begun may have got another name.
+// wants reports whether a copy is of a table. One that is begun may have got another name.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
 	if r.of(t.OID) != nil {

@@ -116,7 +116,7 @@ func (a *assembler) settle(ctx context.Context) error {
 	}
 }
 
-// idle says whether the writer has nothing to do.
+// idle reports whether the writer has nothing to do.
 func (a *assembler) idle() bool {
 	if a.spare == nil {
 		select {

@@ -327,7 +327,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 	return "", t.unsettled(c, found)
 }
 
-// hasAll says whether a row has values, other than NULL, for columns.
+// hasAll reports whether a row has values, other than NULL, for columns.
 func hasAll(row []value, columns []int) bool {
 	return !slices.ContainsFunc(columns, func(i int) bool { return i >= len(row) || row[i].kind != isText })
 }

@@ -155,7 +155,7 @@ func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool)
 	return nil
 }
 
-// history says whether a topic still has what is to be applied.
+// history reports whether a topic still has what is to be applied.
 func (c *checker) history(topic string, configs kadm.ResourceConfigs, starts kadm.ListedOffsets, fresh bool) {
 	if config, err := configs.On(topic, nil); err == nil {
 		for _, entry := range config.Configs {

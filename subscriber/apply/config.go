@@ -32,7 +32,7 @@ const (
 	DDLIgnore DDLPolicy = "ignore"
 )
 
-// OriginPolicy says whether what is applied carries a replication origin.
+// OriginPolicy reports whether what is applied carries a replication origin.
 type OriginPolicy string
 
 const (
@@ -88,7 +88,7 @@ func (c *Config) stream() string {
 	return c.Prefix
 }
 
-// includes says whether a table of the stream is to be applied.
+// includes reports whether a table of the stream is to be applied.
 func (c *Config) includes(name string) bool {
 	return (len(c.Tables) == 0 || matchesAny(c.Tables, name)) && !matchesAny(c.ExcludeTables, name)
 }

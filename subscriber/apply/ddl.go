@@ -99,7 +99,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 
 var concurrently = regexp.MustCompile(`(?i)\bconcurrently\b`)
 
-// outsideTransaction says whether the command of a DDL record cannot run in a transaction block.
+// outsideTransaction reports whether the command of a DDL record cannot run in a transaction block.
 func outsideTransaction(record []byte) bool {
 	if string(field(record, "atomic")) == "false" {
 		return true
@@ -121,7 +121,7 @@ func withoutNote(sql string) string {
 	return sql
 }
 
-// concerns says whether an object is one that is applied: not one of ours, nor a table that is left out; where tables are
+// concerns reports whether an object is one that is applied: not one of ours, nor a table that is left out; where tables are
 // chosen, one of those.
 func (c *Config) concerns(o *ddlObject) bool {
 	if o.Schema == "pgtee" || o.Schema == "" && o.Type != "schema" && len(c.Tables) > 0 {
@@ -144,7 +144,7 @@ func (a *assembler) numberOf(e event, d *ddlRecord) int {
 	return a.ddlSeen[key] - 1
 }
 
-// shapes says whether a command may change which rows and columns tables have.
+// shapes reports whether a command may change which rows and columns tables have.
 func (d *ddlRecord) shapes() bool {
 	switch d.Command {
 	case "CREATE TABLE", "ALTER TABLE", "DROP TABLE", "CREATE TABLE AS", "SELECT INTO", "DROP SCHEMA", "ALTER SCHEMA", "CREATE SCHEMA", "ALTER TYPE", "CREATE TYPE", "DROP TYPE", "CREATE DOMAIN", "ALTER DOMAIN", "DROP DOMAIN",

@@ -25,7 +25,7 @@ type form struct {
 	placeholder [][]byte
 }
 
-// isUnavailable says whether a value stands for one that is not in the log.
+// isUnavailable reports whether a value stands for one that is not in the log.
 func (f *form) isUnavailable(json []byte) bool {
 	for _, p := range f.placeholder {
 		if len(p) == len(json) && bytes.Equal(p, json) {

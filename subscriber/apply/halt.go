@@ -7,7 +7,7 @@ type Halt struct{ What, Repair string }
 
 func (h Halt) Error() string { return h.What + ": " + h.Repair }
 
-// isHalt says whether another try is of no use.
+// isHalt reports whether another try is of no use.
 func isHalt(err error) bool {
 	var halt Halt
 	return errors.As(err, &halt)

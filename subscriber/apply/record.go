@@ -159,7 +159,7 @@ func placeOf(record *kgo.Record) string {
 
 var fillingCommands = [][]byte{[]byte(`"command":"CREATE TABLE AS"`), []byte(`"command":"SELECT INTO"`)}
 
-// fillsTable says whether a DDL record is of a command that makes a table with its rows.
+// fillsTable reports whether a DDL record is of a command that makes a table with its rows.
 func fillsTable(value []byte) bool {
 	for _, command := range fillingCommands {
 		if bytes.Contains(value[:min(len(value), 1<<10)], command) {

@@ -337,7 +337,7 @@ func (t *target) refused(err error, what string) error {
 
 func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }
 
-// retriable says whether another try may succeed without a human.
+// retriable reports whether another try may succeed without a human.
 func retriable(err error) bool {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {

@@ -360,7 +360,7 @@ func (s *source) take() {
 	s.fix(p)
 }
 
-// drained says whether everything before the watermark was taken.
+// drained reports whether everything before the watermark was taken.
 func (s *source) drained() bool {
 	_, more := s.peek()
 	return !more && s.lacking == 0

@@ -53,10 +53,10 @@ type uniqueIndex struct {
 	deferred bool
 }
 
-// writable says whether an INSERT may give the column a value.
+// writable reports whether an INSERT may give the column a value.
 func (c *column) writable() bool { return !c.generated }
 
-// complete says whether a row has a value for every column of the table.
+// complete reports whether a row has a value for every column of the table.
 func (t *table) complete(row []value) bool {
 	for i := range row {
 		if row[i].kind == absent && !t.columns[i].generated {
@@ -206,7 +206,7 @@ func (t *table) index(name string) *uniqueIndex {
 	return nil
 }
 
-// sameColumns says whether two lists have the same columns, in any order.
+// sameColumns reports whether two lists have the same columns, in any order.
 func sameColumns(a, b []int) bool {
 	if len(a) != len(b) {
 		return false

@@ -40,7 +40,7 @@ func ParseUntil(text string) (*Until, error) {
 	return nil, fmt.Errorf("%q: want a time such as 2025-01-31T12:00:00Z, an LSN such as 0/16B3748, a transaction id, or before:EVENT-ID", text)
 }
 
-// reached says whether the transaction of an event, the first one of it, is behind the moment.
+// reached reports whether the transaction of an event, the first one of it, is behind the moment.
 func (u *Until) reached(e event) (bool, error) {
 	switch {
 	case u.Before != 0:
@@ -81,7 +81,7 @@ func commitOf(e event) (at time.Time, xid uint32, err error) {
 	return time.UnixMicro(micros), uint32(n), nil
 }
 
-// before says whether a position is behind the moment, as far as that can be known without the records.
+// before reports whether a position is behind the moment, as far as that can be known without the records.
 func (u *Until) before(end LSN) bool {
 	return u != nil && (u.LSN != 0 && end > u.LSN || u.Before != 0 && end > u.Before)
 }

@@ -33,7 +33,7 @@ type progress struct {
 	} `json:"snapshots"`
 }
 
-// copying says whether a copy of that id goes on; "": whether any does.
+// copying reports whether a copy of that id goes on; "": whether any does.
 func (p *progress) copying(id string) bool {
 	return slices.ContainsFunc(p.Snapshots.Copies, func(c struct{ ID string }) bool { return id == "" || c.ID == id })
 }
@@ -274,7 +274,7 @@ func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 	}
 }
 
-// decided says whether all records that the mark speaks of stand before its targets: everything before ends is decided, or what
+// decided reports whether all records that the mark speaks of stand before its targets: everything before ends is decided, or what
 // is not comes later. Only with patience at its end that is looked at.
 func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]map[int32]int64, patient bool) (bool, error) {
 	for topic, partitions := range mark.targets {
@@ -293,7 +293,7 @@ func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]
 	return true, nil
 }
 
-// isLater says whether the undecided record at an offset is of a transaction behind end.
+// isLater reports whether the undecided record at an offset is of a transaction behind end.
 func (w *watcher) isLater(ctx context.Context, topic string, partition int32, offset int64, end LSN) (bool, error) {
 	client, err := w.cfg.newClient(kgo.FetchIsolationLevel(kgo.ReadUncommitted()), kgo.FetchMaxPartitionBytes(1<<10),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(offset)}}))
@@ -411,7 +411,7 @@ func (w *watcher) ends(ctx context.Context, topics []topic, isolation int8) (map
 // others are topics of a prefix that hold no rows.
 var others = []string{"audit", "dead-letter", "message", "progress", "transaction", "signal"}
 
-// reads says whether rows or DDL may stand in a topic.
+// reads reports whether rows or DDL may stand in a topic.
 func (c *Config) reads(topic string) bool {
 	name, ours := strings.CutPrefix(topic, topicName(c.Prefix)+".")
 	if !ours {

@@ -25,7 +25,7 @@ const (
 	phases
 )
 
-// removes says whether a phase deletes rows, and needs no values; byKey whether it finds rows by their keys.
+// removes reports whether a phase deletes rows, and needs no values; byKey whether it finds rows by their keys.
 func (p phase) removes() bool { return p == deletes || p == purges || p == ghosts }
 func (p phase) byKey() bool   { return p < upserts }
 
@@ -228,7 +228,7 @@ func (t *target) prepareAll(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// nothingToSet says whether an update has values for the columns of the key only.
+// nothingToSet reports whether an update has values for the columns of the key only.
 func nothingToSet(g *group) bool {
 	return !g.moved && len(settable(g.part.table, g.part.keys, g.columns, false)) == 0
 }
