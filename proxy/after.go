@@ -54,7 +54,7 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
 	}
-	e.fate = finish
+	e.visibility = finish
 	if err := s.expect(e); err != nil {
 		return err
 	}
@@ -88,13 +88,13 @@ func (s *session) syncThenNote(m message, e entry, st *statement) error {
 	if err := s.note(finish, subject, s.pending.settings.Load(), true); err != nil {
 		return err
 	}
-	e.fate = finish
+	e.visibility = finish
 	return s.send(e, func(dst []byte) []byte { return dst })
 }
 
 // await sends the message that ends a group, and reports whether the group has succeeded.
 func (s *session) await(m message, e entry) (succeeded bool, err error) {
-	e.fate = withhold
+	e.visibility = withhold
 	if err := s.forward(m, e); err != nil {
 		return false, err
 	}

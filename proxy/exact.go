@@ -74,7 +74,7 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	if err := s.sendExactly(m, st); err != nil {
 		return err
 	}
-	if err := s.send(entry{kind: 'C', fate: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {
+	if err := s.send(entry{kind: 'C', visibility: mute}, func(dst []byte) []byte { return append(dst, "S\x00"...) }); err != nil {
 		return err
 	}
 	return s.endExactly(m)
@@ -106,11 +106,11 @@ func (s *session) sendExactly(m message, st *parser.Statement) error {
 		entry
 		body []byte
 	}{
-		{entry{kind: 'P', fate: mute}, append(append([]byte{0}, m.body...), 0, 0)},
-		{entry{kind: 'B', fate: mute}, make([]byte, 8)},
-		{entry{kind: 'D', fate: mute, keeps: st.Verb != "SELECT"}, []byte("P\x00")},
+		{entry{kind: 'P', visibility: mute}, append(append([]byte{0}, m.body...), 0, 0)},
+		{entry{kind: 'B', visibility: mute}, make([]byte, 8)},
+		{entry{kind: 'D', visibility: mute, keeps: st.Verb != "SELECT"}, []byte("P\x00")},
 		{entry{kind: 'E', keeps: true}, make([]byte, 5)},
-		{entry{kind: 'C', fate: mute}, []byte("P\x00")}, // a block would keep it, and its snapshot
+		{entry{kind: 'C', visibility: mute}, []byte("P\x00")}, // a block would keep it, and its snapshot
 	} {
 		if err := s.send(request.entry, func(dst []byte) []byte { return append(dst, request.body...) }); err != nil {
 			return err
@@ -131,11 +131,11 @@ func (s *session) endExactly(m message) error {
 // noteUnnamed sends a note by the unnamed statement, which a Query takes away: a client that sends Queries only sees none of ours in
 // pg_prepared_statements.
 func (s *session) noteUnnamed(set *settings, of subject, first bool) error {
-	if err := s.parseOurs(entry{kind: 'P', fate: swallow, generation: ofUnnamed}, ""); err != nil {
+	if err := s.parseOurs(entry{kind: 'P', visibility: swallow, generation: ofUnnamed}, ""); err != nil {
 		return err
 	}
 	if err := s.runOurs(swallow, "", of, set, first); err != nil {
 		return err
 	}
-	return s.send(entry{kind: 'C', fate: swallow}, func(dst []byte) []byte { return append(dst, "S\x00"...) })
+	return s.send(entry{kind: 'C', visibility: swallow}, func(dst []byte) []byte { return append(dst, "S\x00"...) })
 }

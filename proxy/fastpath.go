@@ -44,5 +44,5 @@ func (s *session) noteNobody(set *settings) error {
 	if err := s.note(hush, nobody, set, s.tx.trail()); err != nil {
 		return err
 	}
-	return s.send(entry{kind: 'S', fate: hush, group: s.tx.group - 1}, func(dst []byte) []byte { return dst })
+	return s.send(entry{kind: 'S', visibility: hush, group: s.tx.group - 1}, func(dst []byte) []byte { return dst })
 }

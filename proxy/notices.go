@@ -13,7 +13,7 @@ func (r *replies) dropsNotice(body []byte) bool {
 		return false
 	case r.hidden():
 		return r.behindOurs || !trailsReply(body)
-	case r.head.fate == mute: // of a Query the server says once how long it took
+	case r.head.visibility == mute: // of a Query the server says once how long it took
 		routine := string(errorField(body, 'R'))
 		return routine == "exec_parse_message" || routine == "exec_bind_message"
 	case r.head.kind != 'Q' || !r.isOurs():

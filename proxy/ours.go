@@ -11,16 +11,16 @@ import (
 
 // note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and
 // portal stay as they are.
-func (s *session) note(fate fate, subject subject, set *settings, first bool) error {
-	if err := s.prepareOurs(fate); err != nil {
+func (s *session) note(visibility visibility, subject subject, set *settings, first bool) error {
+	if err := s.prepareOurs(visibility); err != nil {
 		return err
 	}
-	return s.runOurs(fate, s.proxy.object, subject, set, first)
+	return s.runOurs(visibility, s.proxy.object, subject, set, first)
 }
 
 // runOurs sends a note by a statement of this name.
-func (s *session) runOurs(fate fate, statement string, subject subject, set *settings, first bool) error {
-	err := s.send(entry{kind: 'B', fate: fate}, func(dst []byte) []byte {
+func (s *session) runOurs(visibility visibility, statement string, subject subject, set *settings, first bool) error {
+	err := s.send(entry{kind: 'B', visibility: visibility}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, statement...), 0)
 		dst = append(dst, 0, 0, 0, 3) // all formats text, three parameters
@@ -40,13 +40,13 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 	if err != nil {
 		return err
 	}
-	if err := s.send(entry{kind: 'E', fate: fate}, func(dst []byte) []byte {
+	if err := s.send(entry{kind: 'E', visibility: visibility}, func(dst []byte) []byte {
 		return append(append(dst, s.proxy.object...), 0, 0, 0, 0, 0)
 	}); err != nil {
 		return err
 	}
 	s.proxy.counters.notes.Add(1)
-	return s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
+	return s.send(entry{kind: 'C', visibility: visibility}, func(dst []byte) []byte {
 		return append(append(append(dst, 'P'), s.proxy.object...), 0)
 	})
 }
@@ -54,18 +54,18 @@ func (s *session) runOurs(fate fate, statement string, subject subject, set *set
 // prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
 // ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
 // parses it again. Behind a pooler each group does, which may be served by another process.
-func (s *session) prepareOurs(fate fate) error {
+func (s *session) prepareOurs(visibility visibility) error {
 	prepared, generation := s.pending.preparation()
 	if prepared && s.notes.flags&note.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
 		return nil
 	}
 	s.parsed.group, s.parsed.generation = s.tx.group, generation
-	if err := s.send(entry{kind: 'C', fate: fate}, func(dst []byte) []byte {
+	if err := s.send(entry{kind: 'C', visibility: visibility}, func(dst []byte) []byte {
 		return append(append(append(dst, 'S'), s.proxy.object...), 0)
 	}); err != nil {
 		return err
 	}
-	return s.parseOurs(entry{kind: 'P', fate: fate, generation: generation}, s.proxy.object)
+	return s.parseOurs(entry{kind: 'P', visibility: visibility, generation: generation}, s.proxy.object)
 }
 
 // parseOurs sends a Parse that gives our statement this name.
@@ -93,7 +93,7 @@ func (s *session) hideOurs() error {
 		return nil
 	}
 	s.pending.unprepare()
-	return s.send(entry{kind: 'C', fate: swallow}, func(dst []byte) []byte {
+	return s.send(entry{kind: 'C', visibility: swallow}, func(dst []byte) []byte {
 		return append(append(append(dst, 'S'), s.proxy.object...), 0)
 	})
 }

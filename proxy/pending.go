@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// fate says what the client gets to see of the replies to a request.
-type fate byte
+// visibility says what the client gets to see of the replies to a request.
+type visibility byte
 
 const (
-	forward  fate = iota // all: the request is the client's own
-	swallow              // errors only: the request is ours
-	withhold             // all but the ReadyForQuery after success, when a note follows
-	finish               // the ReadyForQuery only, no errors: the note that follows
-	mute                 // rows and errors: the client has sent it as a Query
-	hush                 // nothing
+	forward  visibility = iota // all: the request is the client's own
+	swallow                    // errors only: the request is ours
+	withhold                   // all but the ReadyForQuery after success, when a note follows
+	finish                     // the ReadyForQuery only, no errors: the note that follows
+	mute                       // rows and errors: the client has sent it as a Query
+	hush                       // nothing
 )
 
 // entry is one request whose reply is expected, in the order of the wire.
 type entry struct {
 	kind       byte // of the request: P B D E C S Q F; c marks the end of copy data; 0 is void
-	fate       fate
+	visibility visibility
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
 	generation uint32     // of our own Parse: see prepared; ofUnnamed: it has no name
 	more       uint32     // of a Sync or copyEnd: how many follow it directly
@@ -38,7 +38,7 @@ type entry struct {
 // joins reports whether e is one more of what the server may leave without a reply, however many come: then
 // the queue would fill, and nothing would ever empty it.
 func (last *entry) joins(e entry) bool {
-	return e.kind == last.kind && e.fate == last.fate && (e.kind == 'S' || e.kind == copyEnd)
+	return e.kind == last.kind && e.visibility == last.visibility && (e.kind == 'S' || e.kind == copyEnd)
 }
 
 const (
@@ -58,59 +58,84 @@ var errDrained = drainError()
 // errEnded ends the requests of a session whose replies have ended.
 var errEnded = errors.New("the server's side of the session has ended")
 
-// pending is the queue of expected replies, and what the replies have told that the requests must know. It is
-// the one structure that both goroutines of a session share: requests push, replies pop.
+// pending is what the two goroutines of a session share: requests push the replies that they expect, replies pop them and tell what
+// the requests must know. One mutex guards all of it; the parts below say what belongs together.
 type pending struct {
 	settings atomic.Pointer[settings]
 
 	leave func() // the loop that other sessions need as well; nil: there is none
 	watch func() // has hangUp called when the client hangs up, until its next read; nil: the loop does
 
-	mu         sync.Mutex
-	moved      sync.Cond // entries have left, the outcome is known, or the session has ended
-	ring       []entry   // length is a power of two
-	head, size int
-	skipping   bool // the server discards everything up to the next Sync, which has not been sent
-	copyingIn  bool // the head receives copy data; only the replies write it, which need no lock to read it
-	lost       bool // a reply matched nothing: bytes pass untouched from now on
+	mu    sync.Mutex
+	moved sync.Cond // entries have left, the outcome is known, or the session has ended
+
+	queue
+	outcome  outcome
+	deadline deadline
+	cancels  cancelRequests
+	ours     ourStatement
 
 	status   byte   // of the last ReadyForQuery
 	answered uint32 // its group
 	ignored  uint32 // the last group whose Sync the server has ignored
-	ready    bool   // ... and nothing was sent since
+	ready    bool   // the last ReadyForQuery has come, and nothing was sent since
 	draining bool   // the session ends as soon as it is idle
-	ended    error  // no more requests
+	ended    error  // why the requests have ended; nil: they have not
+	hungUp   bool   // the client sends nothing more: what it has sent is not held back for answers
+	gone     bool   // it hung up so long ago that no outcome is waited for, either
+}
 
-	exempt     bool      // from limits of time: replication, whose streams are requests that never end
-	timed      bool      // limits of time hold
-	since      time.Time // of the last ReadyForQuery, or of the first request after it
-	cancelling bool      // it has taken too long, and its CancelRequest is on its way
-	cancels    int       // CancelRequests that are on their way to the server, whoever sent them
+// queue holds the expected replies in the order of the wire.
+type queue struct {
+	ring       []entry // length is a power of two
+	head, size int
+	skipping   bool // the server discards everything up to the next Sync, which has not been sent
+	copyingIn  bool // the head receives copy data; only the replies write it, which need no lock to read it
+	lost       bool // a reply matched nothing: bytes pass untouched from now on
+}
 
-	generation uint32 // of our prepared statement; a new one begins when the client may have removed it
-	prepared   bool   // our prepared statement of this generation is there: its ParseComplete was seen
-	settled    bool   // the outcome of the withheld request is known
-	succeeded  bool
-	finishing  bool // ... it was a success: until the ReadyForQuery nothing but our note runs
+// outcome is how the withheld request has ended, which its note waits for.
+type outcome struct {
+	settled   bool // it is known
+	succeeded bool
+	finishing bool // it was a success: until the ReadyForQuery nothing but our note runs
+}
 
-	hungUp bool // the client sends nothing more: what it has sent is not held back for answers
-	gone   bool // ... for so long that no outcome is waited for, either
+// deadline measures how long the session is idle, or its request runs.
+type deadline struct {
+	exempt bool      // from limits of time: replication, whose streams are requests that never end
+	timed  bool      // limits of time hold
+	since  time.Time // the last ReadyForQuery, or the first request after it
+}
+
+// cancelRequests are those on their way to the server. What they hit is what runs when they arrive: so nothing of ours may run then.
+type cancelRequests struct {
+	overdue bool // the one that is sent for a request which has taken too long
+	others  int  // those of clients
+}
+
+func (c *cancelRequests) underWay() bool { return c.overdue || c.others > 0 }
+
+// ourStatement is the prepared statement that writes notes.
+type ourStatement struct {
+	generation uint32 // a new one begins when the client may have removed the statement
+	prepared   bool   // that of this generation is there: its ParseComplete was seen
 }
 
 func newPending() *pending {
-	p := &pending{ring: make([]entry, firstPending)}
+	p := &pending{queue: queue{ring: make([]entry, firstPending)}}
 	p.moved.L = &p.mu
 	return p
 }
 
-func (p *pending) at(i int) *entry { return &p.ring[(p.head+i)&(len(p.ring)-1)] }
+func (q *queue) at(i int) *entry { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 
 // push adds the request that is sent next. There must be room. It waits while a CancelRequest is on its way for
 // what has come to its end meanwhile: e would be hit.
 func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.ready && p.cancelling && p.ended == nil {
+	for p.ready && p.cancels.overdue && p.ended == nil {
 		p.waitLocked()
 	}
 	switch {
@@ -124,16 +149,13 @@ func (p *pending) push(e entry) error {
 	case p.size > 0 && p.at(p.size-1).joins(e):
 		p.at(p.size-1).more++
 		return nil
-	case p.size == len(p.ring):
-		p.grow()
 	}
 	p.skipping = false
 	if p.ready {
 		p.ready = false
-		p.touchLocked()
+		p.deadline.touch()
 	}
-	p.size++
-	*p.at(p.size - 1) = e
+	p.append(e)
 	return nil
 }
 
@@ -144,15 +166,32 @@ func (p *pending) hasRoom() bool {
 	return p.size < maxPending
 }
 
-func (p *pending) grow() {
-	if p.size == maxPending {
-		panic(fmt.Sprintf("%d requests await a reply, the limit is %d", p.size+1, maxPending))
+// append adds an entry. There must be room.
+func (q *queue) append(e entry) {
+	if q.size == len(q.ring) {
+		q.grow()
 	}
-	ring := make([]entry, 2*len(p.ring))
-	for i := range p.size {
-		ring[i] = *p.at(i)
+	q.size++
+	*q.at(q.size - 1) = e
+}
+
+// removeHead reports whether that has made room in a queue that was full.
+func (q *queue) removeHead() (room bool) {
+	*q.at(0) = entry{}
+	q.head = (q.head + 1) & (len(q.ring) - 1)
+	q.size--
+	return q.size == maxPending-1
+}
+
+func (q *queue) grow() {
+	if q.size == maxPending {
+		panic(fmt.Sprintf("%d requests await a reply, the limit is %d", q.size+1, maxPending))
 	}
-	p.ring, p.head = ring, 0
+	ring := make([]entry, 2*len(q.ring))
+	for i := range q.size {
+		ring[i] = *q.at(i)
+	}
+	q.ring, q.head = ring, 0
 }
 
 // stepAside lets other sessions go on while the requests of this one take long.
@@ -219,17 +258,17 @@ func (p *pending) awaitAnswer(group uint32) {
 func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.settled && p.ended == nil && !p.lost && !p.gone {
+	for !p.outcome.settled && p.ended == nil && !p.lost && !p.gone {
 		p.waitLocked()
 	}
-	if !p.settled {
+	if !p.outcome.settled {
 		return false
 	}
-	p.settled = false
-	for p.finishing && (p.cancels > 0 || p.cancelling) && p.ended == nil && !p.lost {
+	p.outcome.settled = false
+	for p.outcome.finishing && p.cancels.underWay() && p.ended == nil && !p.lost {
 		p.waitLocked()
 	}
-	return p.succeeded && p.ended == nil && !p.lost
+	return p.outcome.succeeded && p.ended == nil && !p.lost
 }
 
 // lastReady returns the status of the last ReadyForQuery and the group that it answered.
@@ -258,10 +297,7 @@ func (p *pending) dropVoidLocked() {
 }
 
 func (p *pending) removeLocked() {
-	*p.at(0) = entry{}
-	p.head = (p.head + 1) & (len(p.ring) - 1)
-	p.size--
-	if p.size == maxPending-1 {
+	if p.removeHead() {
 		p.moved.Broadcast()
 	}
 }
@@ -289,8 +325,8 @@ func (p *pending) skip() {
 // discardLocked is told of a request that the server discards.
 func (p *pending) discardLocked(e *entry) {
 	e.statement.fail()
-	if e.fate == withhold {
-		p.settled, p.succeeded = true, false
+	if e.visibility == withhold {
+		p.outcome.settled, p.outcome.succeeded = true, false
 	}
 }
 
@@ -307,7 +343,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	} else {
 		p.removeLocked()
 	}
-	p.finishing, p.copyingIn = false, false
+	p.outcome.finishing, p.copyingIn = false, false
 	return p.answerLocked(status, group)
 }
 
@@ -315,7 +351,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
-	p.touchLocked()
+	p.deadline.touch()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()
 }
@@ -328,7 +364,7 @@ func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	if p.gone {
 		return false
 	}
-	p.settled, p.succeeded, p.finishing = true, succeeded, succeeded
+	p.outcome = outcome{settled: true, succeeded: succeeded, finishing: succeeded}
 	if succeeded {
 		p.removeLocked()
 	}
@@ -341,7 +377,7 @@ func (p *pending) begin(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status, p.ready = status, true
-	p.touchLocked()
+	p.deadline.touch()
 	return p.endIfIdleLocked()
 }
 
@@ -365,24 +401,30 @@ func (p *pending) endIfIdleLocked() bool {
 func (p *pending) exempts(exempt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.exempt = exempt
+	p.deadline.exempt = exempt
 }
 
 // keepTime reports whether limits of time hold from now on.
 func (p *pending) keepTime(timed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if timed = timed && !p.exempt; timed == p.timed || p.status == 0 {
+	if timed = timed && !p.deadline.exempt; timed == p.deadline.timed || p.status == 0 {
 		return // or not begun
 	}
-	p.timed, p.since = timed, time.Time{}
-	p.touchLocked()
+	p.deadline.timed, p.deadline.since = timed, time.Time{}
+	p.deadline.touch()
 }
 
-func (p *pending) touchLocked() {
-	if p.timed {
-		p.since = time.Now()
+// touch begins to measure anew.
+func (d *deadline) touch() {
+	if d.timed {
+		d.since = time.Now()
 	}
+}
+
+// over reports whether a limit is passed; 0 is none.
+func (d *deadline) over(limit time.Duration, now time.Time) bool {
+	return limit > 0 && now.Sub(d.since) > limit
 }
 
 // expire reports whether the session has been idle for too long, and ends now, or has worked for too long: then
@@ -390,14 +432,14 @@ func (p *pending) touchLocked() {
 func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended != nil || p.lost || p.cancelling || p.since.IsZero() {
+	if p.ended != nil || p.lost || p.cancels.overdue || p.deadline.since.IsZero() {
 		return false, false
 	}
-	over := func(limit time.Duration) bool { return limit > 0 && now.Sub(p.since) > limit }
+	over := func(limit time.Duration) bool { return p.deadline.over(limit, now) }
 	switch {
 	case !p.ready:
-		if slow = over(l.Query) && !p.finishing; slow {
-			p.since, p.cancelling = now, true
+		if slow = over(l.Query) && !p.outcome.finishing; slow {
+			p.deadline.since, p.cancels.overdue = now, true
 		}
 		return false, slow
 	case p.status == 'I' && over(l.Idle):
@@ -413,10 +455,10 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 func (p *pending) startCancel() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.finishing || p.status == 0 {
+	if p.outcome.finishing || p.status == 0 {
 		return false
 	}
-	p.cancels++
+	p.cancels.others++
 	return true
 }
 
@@ -424,7 +466,7 @@ func (p *pending) startCancel() bool {
 func (p *pending) endCancel() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cancels--
+	p.cancels.others--
 	p.moved.Broadcast()
 }
 
@@ -432,7 +474,7 @@ func (p *pending) endCancel() {
 func (p *pending) cancelled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cancelling = false
+	p.cancels.overdue = false
 	p.moved.Broadcast()
 }
 
@@ -461,7 +503,7 @@ func (p *pending) lose() bool {
 	p.lost = true
 	p.moved.Broadcast()
 	for i := range p.size {
-		if e := p.at(i); e.fate != forward || len(e.splices) > 0 {
+		if e := p.at(i); e.visibility != forward || len(e.splices) > 0 {
 			return false
 		}
 	}
@@ -478,20 +520,20 @@ func (p *pending) isLost() bool {
 func (p *pending) preparation() (prepared bool, generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.prepared, p.generation
+	return p.ours.prepared, p.ours.generation
 }
 
 // parsed tells that our Parse of this generation has completed.
 func (p *pending) parsed(generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.prepared = p.prepared || generation == p.generation
+	p.ours.prepared = p.ours.prepared || generation == p.ours.generation
 }
 
 // unprepare tells that our prepared statement may be gone.
 func (p *pending) unprepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.generation++
-	p.prepared = false
+	p.ours.generation++
+	p.ours.prepared = false
 }

@@ -158,7 +158,7 @@ func (s *session) walkReplies() error {
 	}
 }
 
-// needsWhole reports whether the fate of a server message hangs on its body.
+// needsWhole reports whether what becomes of a server message depends on its body.
 func needsWhole(kind byte) bool {
 	switch kind {
 	case 'T', 'C', 'Z', 'S', 'E', 'N':
@@ -215,7 +215,7 @@ func (s *session) inspect(m message) {
 	if !m.whole() { // longer than the buffer: it cannot be written anew
 		ours, at = false, position{}
 	}
-	finishing := s.replies.head.fate == finish || s.replies.head.fate == hush
+	finishing := s.replies.head.visibility == finish || s.replies.head.visibility == hush
 	switch {
 	case !ours && !finishing && at.value == 0 && s.replies.runsOurs() && m.whole():
 		s.down.replaced(m)

@@ -57,7 +57,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			if bench.statement != "" {
 				s.statements.prepare([]byte("s"), s.study([]byte(bench.statement), true), 1)
 				s.statements.byName["s"].made.Store(true)
-				s.pending.prepared = true
+				s.pending.ours.prepared = true
 			}
 			turn()
 			b.ReportAllocs()

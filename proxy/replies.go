@@ -152,7 +152,7 @@ func matched(yes bool) verdict {
 
 // hidden reports whether the request at the head is ours.
 func (r *replies) hidden() bool {
-	return r.head.fate == swallow || r.head.fate == finish || r.head.fate == hush
+	return r.head.visibility == swallow || r.head.visibility == finish || r.head.visibility == hush
 }
 
 // pop is the end of a request that has succeeded.
@@ -160,7 +160,7 @@ func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known = false
 	r.behindOurs = r.hidden()
-	if r.behindOurs || r.head.fate == mute {
+	if r.behindOurs || r.head.visibility == mute {
 		return drop
 	}
 	return pass
@@ -269,11 +269,11 @@ func (r *replies) ready(body []byte) verdict {
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
 	r.known, r.results, r.spliced, r.completed, r.failed, r.behindOurs = false, 0, 0, false, false, false
-	if r.head.fate == withhold && r.pending.settle(succeeded) {
+	if r.head.visibility == withhold && r.pending.settle(succeeded) {
 		return drop
 	}
 	r.drained = r.pending.readyForQuery(body[0])
-	if r.head.fate == hush {
+	if r.head.visibility == hush {
 		return drop
 	}
 	return pass
@@ -309,7 +309,7 @@ func (r *replies) fail() {
 }
 
 // runsOurs reports whether what the server runs now is a note.
-func (r *replies) runsOurs() bool { return r.head.fate == swallow || r.isOurs() && !r.noted }
+func (r *replies) runsOurs() bool { return r.head.visibility == swallow || r.isOurs() && !r.noted }
 
 // blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
@@ -318,7 +318,7 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 		at = r.head.positionOf(body, r.results, r.spliced)
 	}
 	if len(r.head.splices) == 0 {
-		return r.head.fate != forward && r.head.fate != withhold && r.head.fate != mute && !blamesClient(code), at
+		return r.head.visibility != forward && r.head.visibility != withhold && r.head.visibility != mute && !blamesClient(code), at
 	}
 	if at.value > 0 {
 		return false, at
