@@ -53,7 +53,7 @@ func TestRunServesWhileThePublisherIsHalted(t *testing.T) {
 				}
 				conn.Close(r.ctx)
 				r.awaitReadyz("pgtee setup")
-				if !strings.Contains(r.publisher.Log(), "publishing has stopped until somebody acts") || !running && !strings.Contains(r.publisher.Log(), c.says) {
+				if !strings.Contains(r.publisher.Log(), "publishing has halted until an operator acts") || !running && !strings.Contains(r.publisher.Log(), c.says) {
 					t.Errorf("the log does not say %q:\n%s", c.says, r.publisher.Log())
 				}
 				if c.setup {
@@ -150,7 +150,7 @@ func TestGuardOutlivesTheHalt(t *testing.T) {
 	r.Drain()
 	r.Exec("DROP PUBLICATION pgtee_identity", write)
 	r.must(harness.Eventually(30*time.Second, func(context.Context) error {
-		if !strings.Contains(r.publisher.Log(), "publishing has stopped until somebody acts") {
+		if !strings.Contains(r.publisher.Log(), "publishing has halted until an operator acts") {
 			return fmt.Errorf("it goes on: %s", r.publisher.Tail(3))
 		}
 		return nil

@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 	if _, err := open(t, url); code(err) != "53300" {
 		t.Errorf("the second session: %v", err)
 	}
-	reload("max-sessions: none\n", "everything stays as it was")
+	reload("max-sessions: none\n", "the old one stays in effect")
 	if _, err := open(t, url); code(err) != "53300" {
 		t.Errorf("the second session after a bad file: %v", err)
 	}

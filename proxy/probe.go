@@ -105,7 +105,7 @@ func addressOf(remote string) netip.AddrPort {
 func (s *session) probe() (problem, error) {
 	problem, err := s.findOutbox()
 	if refused := refusal(""); errors.As(err, &refused) { // by something of this client's: that tells nothing of the outbox
-		s.log.Warn("the question for the outbox is refused", zap.String("finding", "outbox-question-refused"), zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
+		s.log.Warn("the query for the outbox was refused", zap.String("finding", "outbox-question-refused"), zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
 		return "", nil
 	}
 	if err != nil {

@@ -106,7 +106,7 @@ func (l *strangers) displaceLocked(now time.Time, meant func(stranger) bool) boo
 		l.list = slices.Delete(l.list, i, i+1)
 		if now.Sub(l.told) > toldEvery {
 			l.told = now
-			l.log.Warn("connections that say nothing are closed, for others need their place; see --max-logins", zap.String("finding", "connections-silent"), zap.String("client", o.name()))
+			l.log.Warn("silent connections are closed to make room for others; see --max-logins", zap.String("finding", "connections-silent"), zap.String("client", o.name()))
 		}
 		go o.session.cut()
 		return true

@@ -77,7 +77,7 @@ func (c *certificates) current() *tls.Config {
 	}
 	loaded, err := c.load()
 	if err != nil {
-		c.log.Warn("the changed TLS files cannot be used; the former certificate stays", zap.String("finding", "tls-files-refused"), zap.Error(err))
+		c.log.Warn("the new TLS files are invalid; the old certificate stays in effect", zap.String("finding", "tls-files-refused"), zap.Error(err))
 	} else {
 		c.log.Info("TLS certificate read again")
 	}

@@ -31,7 +31,7 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	case p.DatabaseOID != s.DatabaseOID:
 		return halt.New(halt.ErrOtherDatabase, fmt.Sprintf("record %s (oid %d), server %s (oid %d)", p.Database, p.DatabaseOID, s.Database, s.DatabaseOID), repairSystem)
 	case p.PublicationHash != s.PublicationHash:
-		return halt.New(halt.ErrPublications, "they were dropped, made again or altered since "+p.EndLSN.String(), repairPublish)
+		return halt.New(halt.ErrPublications, "they were dropped, recreated or altered since "+p.EndLSN.String(), repairPublish)
 	}
 	if err := checkTimeline(s, p, history); err != nil {
 		return err
@@ -40,7 +40,7 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 		return err
 	}
 	if p.isBefore(s.Generation) {
-		return halt.New(halt.ErrGap, fmt.Sprintf("the slot was made anew, at %s, since %s was published", s.ConsistentPoint, p.EndLSN), repairLost)
+		return halt.New(halt.ErrGap, fmt.Sprintf("the slot was recreated at %s, after %s was published", s.ConsistentPoint, p.EndLSN), repairLost)
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ type composer struct {
 	columns knownColumns // of tables, as the stream last told of them
 }
 
-// compose appends to the batch what Kafka, whose position is given, does not hold yet. It returns
-// next, moved behind the last of the transactions, or of the parts of one.
+// compose appends to the batch the records of the transactions that position, which Kafka holds, does not cover yet. It returns next,
+// advanced past the last of them.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
 		if err := p.retelling.see(tx); err != nil {
@@ -48,19 +48,20 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 	return next, nil
 }
 
-// wanted reports whether a transaction is to be published: not a progress marker, nor notes without a row, save
-// that of a command which ran outside of any transaction block, or of TRUNCATE, which may be of a partition: it alone says who ran it. A giant always is.
+// wanted reports whether a transaction is published. Progress markers are not, nor are notes without a row, with two exceptions whose
+// note is the only trace of who ran the command: a command outside of a transaction block, and TRUNCATE, which may be of a partition. A
+// giant always is.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
 		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
 }
 
-// isAfter reports whether a note tells of a command that ran before it, outside of any transaction block.
+// isAfter reports whether a note was written after its command, which cannot run in a transaction block.
 func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
 
-// append appends the records of one transaction: its changes between their brackets, then its audit record. Those of a giant
-// are sent ahead; nobody sees them before Publish. What is out already is composed like the rest and thrown away: so
-// everything that counts or remembers is as it was when that was published.
+// append appends the records of one transaction: BEGIN, the changes, END, and the audit record. Records of a giant are sent before it is
+// complete, but become visible only with Publish. Changes that are already published are composed again and discarded, so that counters
+// and remembered columns end up as they were when those changes were published.
 func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position Position) error {
 	out, parts := position.out(tx)
 	if tx.Part == 0 {
@@ -91,7 +92,7 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 	return p.finish(tx, parts)
 }
 
-// finish appends what comes behind the changes of a transaction, parts of which stand in Kafka transactions of their own.
+// finish appends END and the audit record. parts is how many Kafka transactions hold earlier changes of the transaction.
 func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
 	if p.giant.beginWritten {
 		if err := p.bracket(tx, "end", p.format.End); err != nil {
@@ -104,7 +105,7 @@ func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
 	return nil
 }
 
-// sendPart sends what is in the batch; nobody sees it before Publish.
+// sendPart sends the records of the batch. They become visible with the next Publish.
 func (p *Publisher) sendPart(ctx context.Context) error {
 	p.since.sent += p.batch.Len()
 	if err := p.log.Send(ctx, p.batch); err != nil {
@@ -115,7 +116,7 @@ func (p *Publisher) sendPart(ctx context.Context) error {
 	return nil
 }
 
-// bracket appends what the format says where a transaction begins or ends.
+// bracket appends the format's BEGIN or END record, if it has one.
 func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*record.Batch, *outbox.Transaction) error) error {
 	p.batch.Mark(name)
 	if err := append(p.batch, tx); err != nil {
@@ -124,10 +125,10 @@ func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*re
 	return nil
 }
 
-// isEvent reports whether a change is an event in the metadata of its transaction.
+// isEvent reports whether a change counts as an event in the transaction metadata (BEGIN and END).
 func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event && op != outbox.Signal }
 
-// appendChange appends the records of a change, unless it is one of those that are out already.
+// appendChange appends the records of a change, unless it is among the first out changes, which are already published.
 func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	c, start := &tx.Changes[i], p.batch.Here()
 	if !p.giant.beginWritten && isEvent(c.Op) {
@@ -183,10 +184,9 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 	return p.appendRecords(tx, i)
 }
 
-// arrange appends the indexes of the changes in the order in which they are published: that of the
-// log, save that the DDL record which makes a table comes before the table's first row. CREATE TABLE
-// AS writes its rows before the event trigger runs: if they are a giant, those of its earlier parts are
-// gone, and the record comes before the rows of the last.
+// arrange appends the indexes of the changes in publishing order. That is the order of the log, except that the DDL record that creates a
+// table precedes the table's first row: CREATE TABLE AS writes its rows before the event trigger runs. In a giant, rows of earlier parts
+// have already been sent by then, and the DDL record precedes the rows of the last part only.
 func arrange(order []int, tx *outbox.Transaction) []int {
 	creations := creationsIn(tx)
 	for i := range tx.Changes {
@@ -209,7 +209,7 @@ func arrange(order []int, tx *outbox.Transaction) []int {
 	return order
 }
 
-// creations are the DDL records of a transaction that make tables.
+// creations are the DDL records of a transaction that create tables.
 type creations struct {
 	of       map[uint32]int // index of the first one, by OID of the table
 	arranged map[int]bool   // by index
@@ -234,7 +234,7 @@ func creationsIn(tx *outbox.Transaction) creations {
 	return c
 }
 
-// creates reports whether a DDL record (nil: none) makes tables.
+// creates reports whether a DDL record (nil: none) creates tables.
 func creates(d *outbox.DDLRecord) bool {
 	return d != nil && (strings.HasPrefix(d.Command, "CREATE TABLE") || d.Command == "SELECT INTO")
 }

@@ -47,8 +47,8 @@ type Config struct {
 	Log *zap.Logger // names the slot [none]
 }
 
-// TransactionalID is the identity of the slot in Kafka, and the key of its progress record. Two slots never have the same:
-// where a dash in a name would leave open which part it belongs to, slashes part them, which neither prefix nor slot can have.
+// TransactionalID identifies the slot in Kafka, and is the key of its progress record. No two slots share one: if a name has a dash, which
+// would make the parts ambiguous, they are separated by slashes, which neither a prefix nor a slot name can contain.
 func (c Config) TransactionalID() string {
 	if strings.Contains(c.Prefix+c.Database+c.Slot, "-") {
 		return "pgtee--" + c.Prefix + "/" + c.Slot + "/" + c.Database
@@ -56,7 +56,7 @@ func (c Config) TransactionalID() string {
 	return c.FormerTransactionalID()
 }
 
-// FormerTransactionalID is what former versions had for every slot.
+// FormerTransactionalID is the one that earlier versions used for every slot.
 func (c Config) FormerTransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
@@ -115,7 +115,7 @@ func (c Config) validate() error {
 	return nil
 }
 
-// MissedPolicy says what happens when UPDATEs and DELETEs of a table could not be captured for some time.
+// MissedPolicy decides what happens after UPDATEs and DELETEs of a table went uncaptured for some time.
 type MissedPolicy string
 
 const (

@@ -36,7 +36,7 @@ func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	other := log.Others()[names[0]]
 	detail := fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", p.cfg.Prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339))
 	if first {
-		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if that one is published no more, run `pgtee repair --accept-divergence` to take its topics over")
+		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if the other one is no longer published, run `pgtee repair --accept-divergence` to take its topics over")
 	}
 	p.cfg.Log.Warn("another database publishes under the same prefix: tables of the same name share their topics; use another --prefix for one of them", zap.String("finding", "prefix-shared"), zap.String("database", other.Database), zap.String("slot", other.Slot))
 	return nil

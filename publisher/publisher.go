@@ -54,7 +54,7 @@ type Publisher struct {
 	stats         stats
 }
 
-// giant is where a transaction stands whose parts come one after the other. Its zero value is that of a transaction which has not begun.
+// giant is the progress of a transaction that arrives in parts. The zero value: it has not begun.
 type giant struct {
 	beginWritten bool      // its BEGIN record is appended
 	goesOn       bool      // more parts of it are to come
@@ -62,7 +62,7 @@ type giant struct {
 	torn         bool      // earlier parts of an unpublished giant have left the queue
 }
 
-// tally counts what was composed since the last Publish. Its zero value is nothing.
+// tally counts what was composed since the last Publish.
 type tally struct {
 	transactions int // whose last change is composed
 	sent         int // records that were given to the log
@@ -72,7 +72,7 @@ type tally struct {
 	deadLetters  int // in the batches that were sent
 }
 
-// batch counts what the log has taken, and refused, of a batch.
+// batch adds the counters of a batch that the log has taken.
 func (t *tally) batch(b *record.Batch) {
 	t.refused += b.Refused
 	t.deadLetters += b.DeadLetters
@@ -94,7 +94,7 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 	return p
 }
 
-// newCopier makes a copier that takes up what the progress record says.
+// newCopier makes a copier that resumes the copies of the progress record.
 func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 	host := snapshot.Host{
 		Shape: p.cfg.Shape, EventTables: p.cfg.EventTables, Log: p.cfg.Log,
@@ -104,12 +104,12 @@ func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 	return snapshot.New(&p.cfg.Snapshot, host, recorded)
 }
 
-// partBytes bounds the memory of the batch: the records of a transaction take ten times its own memory. The log
-// holds maxFlights such parts while the next is composed.
+// partBytes bounds the memory of the batch: the records of a transaction take about ten times the memory of the transaction itself. The
+// log keeps a few such parts in flight while the next one is composed.
 const partBytes = 1 << 20
 
-// Run publishes until ctx ends, which is no error, or until the operator must act: then the error is
-// a *Halt or one of outbox, and says what to do. It may be called again then.
+// Run publishes until ctx ends, and then returns nil, or until an operator must act: the error is then a *halt.Halt or one of outbox, and
+// says what to do. Run may be called again afterwards.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer p.log.Close()
 	defer p.release()
@@ -139,7 +139,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// publish is the one path of start and recovery. It returns only with an error.
+// publish is the only path of both start and recovery. It always returns an error.
 func (p *Publisher) publish(ctx context.Context) error {
 	if err := p.hold(ctx); err != nil {
 		return err
@@ -179,9 +179,8 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 }
 
-// due reports whether what is composed is to be published now. A giant waits for its last part, but not longer
-// than Kafka would keep its transaction: then its changes so far become visible, and the position says how
-// many they are.
+// due reports whether to publish now. A giant waits for its last part, but no longer than PartAfter, since Kafka would abort its
+// transaction: then its changes so far become visible, and the position records how many they are.
 func (p *Publisher) due(position, next Position) bool {
 	if !p.giant.opened.IsZero() {
 		return p.now().Sub(p.giant.opened) >= p.cfg.PartAfter
@@ -189,7 +188,7 @@ func (p *Publisher) due(position, next Position) bool {
 	return p.batch.Len() > 0 || p.since.sent > 0 || p.copier.Dirty() || p.idle(position, next)
 }
 
-// drop forgets what is composed.
+// drop removes composed transactions from the source's queue.
 func (p *Publisher) drop(transactions []*outbox.Transaction) {
 	p.source.Drop(transactions)
 	if n := len(transactions); n > 0 {
@@ -198,7 +197,7 @@ func (p *Publisher) drop(transactions []*outbox.Transaction) {
 	}
 }
 
-// hold takes the slot, or makes sure that the connection that holds it is still what it was.
+// hold takes the slot. If it is held already, it checks the publications.
 func (p *Publisher) hold(ctx context.Context) error {
 	if p.source != nil && p.source.Err() == nil {
 		return p.checkPublications(ctx)
@@ -222,7 +221,7 @@ func (p *Publisher) hold(ctx context.Context) error {
 	return nil
 }
 
-// historyOf asks for the timelines before that of the server, if there were any.
+// historyOf returns the timelines that led to the server's own.
 func historyOf(ctx context.Context, source Source) ([]outbox.TimelineSwitch, error) {
 	timeline := source.System().Timeline
 	if timeline <= 1 {
@@ -243,7 +242,7 @@ func (p *Publisher) newBatch(s outbox.System) *record.Batch {
 	return b
 }
 
-// fence shuts out any predecessor, then reads and checks the position that the log holds.
+// fence shuts out any other publisher of the slot, then reads and checks the recorded position.
 func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	p.stats.state("fencing")
 	recorded, err := p.log.Fence(ctx)
@@ -306,8 +305,8 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	return position, nil
 }
 
-// compareHistory has what comes compared with the position. What this source has brought before Kafka failed does not come
-// again.
+// compareHistory starts comparing the stream with the recorded position. Transactions that this source delivered before Kafka failed are not
+// delivered again.
 func (p *Publisher) compareHistory(position Position) error {
 	r := p.retelling
 	switch {
@@ -320,10 +319,9 @@ func (p *Publisher) compareHistory(position Position) error {
 	return nil
 }
 
-// check checks the recorded position against the source. A connection may be older than the position,
-// for a twin may have published meanwhile: it is believed that something is wrong only if one that was
-// opened after the position was read says so too. needed says that changes were lost, and that a snapshot of everything
-// is to make up for them.
+// check compares the recorded position with the source. The connection may be older than the position, since another publisher may have
+// published in between: so a failed check counts only if it fails again on a connection that was opened after the position was read. needed
+// reports that changes were lost and that a snapshot of every table makes up for them.
 func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
@@ -349,7 +347,7 @@ func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	return false, err
 }
 
-// receive waits for transactions, no longer than until the next thing that the clock asks for.
+// receive waits for transactions, but no longer than until the next timed task is due.
 func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Transaction, error) {
 	if !p.now().Before(p.checked.Add(p.cfg.CheckPublications)) {
 		if err := p.checkPublications(ctx); err != nil {
@@ -384,14 +382,13 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 	return transactions, nil
 }
 
-// idle reports whether a position that no event carries is to be recorded now.
+// idle reports whether to record a position without any events now.
 func (p *Publisher) idle(position, next Position) bool {
 	return next.EndLSN > position.EndLSN && (p.urgent || p.now().Sub(p.recorded) >= p.cfg.IdleProgress)
 }
 
-// checkPublications halts if they have changed. A server that takes no new connection (it may be
-// stopping, and wait for our acknowledgement) is asked again next time: until then the stream's own
-// errors and warnings tell.
+// checkPublications halts if the publications have changed. If the server takes no new connection (it may be shutting down, and waiting
+// for our acknowledgement), it is asked again next time; until then the stream itself reports errors and warnings.
 func (p *Publisher) checkPublications(ctx context.Context) error {
 	err := p.source.CheckPublications(ctx)
 	if halt.FateOf(err) == halt.Stop {
@@ -401,7 +398,7 @@ func (p *Publisher) checkPublications(ctx context.Context) error {
 	return nil
 }
 
-// unpublished says what failed.
+// unpublished adds the position to an error of Publish.
 func unpublished(next Position, err error) error {
 	return fmt.Errorf("publish through %s: %w", next.EndLSN, err)
 }
@@ -410,7 +407,7 @@ func (p *Publisher) published(position Position) {
 	p.since.batch(p.batch)
 	p.warnRefused()
 	if n := p.since.deadLetters; n > 0 {
-		p.cfg.Log.Warn("changes are too large for a record, and are told of in the dead-letter topic", zap.String("finding", "dead-letters"), zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
+		p.cfg.Log.Warn("changes are too large for a record; the dead-letter topic describes them", zap.String("finding", "dead-letters"), zap.Int("changes", n), zap.String("topic", p.topics.DeadLetter))
 	}
 	p.stats.publish(position.EndLSN, p.since)
 	p.batch.Reset()
@@ -424,7 +421,7 @@ func (p *Publisher) published(position Position) {
 	}
 }
 
-// warnRefused tells once that the application publishes what may not go where it wants it to.
+// warnRefused logs, once, that events of the application are refused.
 func (p *Publisher) warnRefused() {
 	if p.since.refused == 0 || p.Stats().Refused > 0 {
 		return
@@ -433,8 +430,8 @@ func (p *Publisher) warnRefused() {
 		zap.String("finding", "events-refused"), zap.String("topic", p.cfg.Router.Refused()))
 }
 
-// ack lets Postgres discard the log up to what Kafka holds and this source has brought: after a
-// restart it brings again what was not acknowledged.
+// ack lets PostgreSQL discard the log up to a position that Kafka holds and that this source has delivered. After a restart the slot
+// delivers again what was not acknowledged.
 func (p *Publisher) ack(upTo outbox.LSN) {
 	if upTo <= p.acked {
 		return
@@ -444,7 +441,7 @@ func (p *Publisher) ack(upTo outbox.LSN) {
 	p.stats.ack(upTo)
 }
 
-// release lets the slot go, if it is held.
+// release closes the connection that holds the slot, if there is one.
 func (p *Publisher) release() {
 	if p.source == nil {
 		return

@@ -15,7 +15,7 @@ const (
 	standByPause = time.Second
 )
 
-// backoff returns how long to wait after a failure: twice as long each time in a row.
+// backoff returns how long to wait after a failure; it doubles with each consecutive failure.
 func (p *Publisher) backoff() time.Duration {
 	wait := min(firstBackoff<<min(p.failures, 10), maxBackoff)
 	p.failures++
@@ -30,12 +30,12 @@ type trouble struct {
 }
 
 const (
-	retell     = 5 * time.Minute  // how often a trouble that lasts is told again
-	tellOthers = 10 * time.Second // how often another one is
+	retell     = 5 * time.Minute  // how often a lasting trouble is logged again
+	tellOthers = 10 * time.Second // how often a different one is logged
 )
 
-// say logs a failure that is new, and again every few minutes while it lasts: an outage of hours is some dozens of lines,
-// not thousands, and what it turns into is among them.
+// say logs a new failure at once, and one that lasts every few minutes: an outage of hours takes dozens of log lines, not thousands, and a
+// failure that turns into another one is logged too.
 func (p *Publisher) say(state string, err error) {
 	now, cause := p.now(), causeOf(err)
 	since := now.Sub(p.trouble.lastLogged)
@@ -46,7 +46,7 @@ func (p *Publisher) say(state string, err error) {
 	p.stats.fail(state, err)
 }
 
-// recovered says that a trouble is over: something is published.
+// recovered logs the end of a trouble: something was published.
 func (p *Publisher) recovered(position Position) {
 	if p.trouble.state != "" {
 		p.cfg.Log.Info("publishing again", zap.Stringer("lsn", position.EndLSN))
@@ -54,8 +54,8 @@ func (p *Publisher) recovered(position Position) {
 	p.trouble = trouble{}
 }
 
-// causeOf is what is the same each time that a failure comes again: its innermost text. Of several errors that one wraps, the
-// last tells why: it is Kafka's own.
+// causeOf returns the part of an error that stays the same when the failure recurs: its innermost text. Of several wrapped errors the last
+// one is the cause: it comes from Kafka.
 func causeOf(err error) string {
 	for {
 		inner := errors.Unwrap(err)
@@ -70,7 +70,7 @@ func causeOf(err error) string {
 	}
 }
 
-// heed takes from an error what the next round has to do otherwise: another topic for a table, smaller records.
+// heed learns from an error what the next attempt must do differently: use another topic for a table, or make smaller records.
 func (p *Publisher) heed(err error) error {
 	var unusable *UnusableTopic
 	var small *SmallTopic
@@ -90,7 +90,7 @@ func (p *Publisher) heed(err error) error {
 	return err
 }
 
-// tellTopic says that a table has another topic than is expected.
+// tellTopic logs that a table has another topic than the template's.
 func (p *Publisher) tellTopic(table, topic string, why error) {
 	if errors.Is(why, ErrOwnTopic) {
 		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))
@@ -101,7 +101,7 @@ func (p *Publisher) tellTopic(table, topic string, why error) {
 	p.stats.ownTopic()
 }
 
-// Pause waits, or returns the error of ctx.
+// Pause waits for d. It returns the error of ctx if that ends first.
 func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// ResyncChoice says what a repair has published afresh.
+// ResyncChoice says which tables a repair publishes afresh.
 type ResyncChoice string
 
 const (
@@ -33,12 +33,12 @@ type Repaired struct {
 	Only []string // the tables of the resync, schema.table; none: every published table
 }
 
-// Repair makes Kafka follow the database as it is now, whatever lies between them before: it records
-// the position from which everything that the slot still has, and Kafka may lack, is published, and asks for a resync of
-// the tables whose topics may not be what they are. Nobody publishes meanwhile, for it holds the slot.
+// Repair makes Kafka follow the database as it is now, however the two differ. It records a position from which everything is published
+// that the slot still has and Kafka may lack, and requests a resync of the tables whose topics may differ from them. It holds the slot, so
+// no other publisher can work meanwhile.
 //
-// The audit topic gets a record of it, so that a reader knows that the stream was cut here. Transactions of which the topic
-// told before and that end behind "to", up to the end of "from", are not in the database any more:
+// It also writes a record to the audit topic, so that readers know that the stream was cut here. Transactions that the topic reported
+// earlier and that end after "to", up to the end of "from", no longer exist in the database:
 //
 //	{"v":1,"database","via":"repair","verified":null,"reason":"no note","from":position|null,"to":position,"lost_transactions","resync":id|null}
 func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired, err error) {
@@ -70,7 +70,7 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 	return r, p.log.Publish(ctx, p.batch, r.To)
 }
 
-// withCopy adds a copy to those that are asked for.
+// withCopy returns the state with one more requested copy.
 func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
 	next := snapshot.State{}
 	if s != nil {
@@ -80,7 +80,7 @@ func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
 	return &next
 }
 
-// parting is where the histories of Kafka and of the database part.
+// parting is the point where the histories of Kafka and of the database diverge.
 type parting struct {
 	end      outbox.LSN // of what both share
 	shared   shared     // the last transaction of that
@@ -91,8 +91,8 @@ type parting struct {
 	all    bool     // so may others
 }
 
-// shared is a transaction that Kafka and the database have. The zero XID stands for none behind its end, the zero value
-// for one that nobody knows.
+// shared is the last transaction that Kafka and the database have in common. The zero XID: no transaction ends there; the zero value: it is
+// not known.
 type shared struct {
 	end  outbox.LSN
 	xid  outbox.XID
@@ -101,14 +101,14 @@ type shared struct {
 
 func (c *parting) doubtful() bool { return c.all || len(c.tables) > 0 }
 
-// startsAnew is a parting where the slot stands: what was before is not compared.
+// startsAnew is a parting at the slot's own position: nothing before it is compared.
 func startsAnew(s outbox.System) parting {
 	return parting{end: s.ConfirmedFlush, shared: shared{end: s.ConfirmedFlush}}
 }
 
-// findParting finds out up to where Kafka and the database share their history. On another timeline the server says where it left
-// that of the position. On the same one, what the slot sends again is compared with the audit topic, transaction by
-// transaction. The source is of no use for publishing afterwards.
+// findParting determines up to where Kafka and the database share their history. If the timelines differ, the server knows where it left
+// the recorded one. On the same timeline, transactions that the slot sends again are compared with the audit topic one by one. The source
+// cannot be used for publishing afterwards.
 func (p *Publisher) findParting(ctx context.Context, recorded *Position) (parting, error) {
 	s := p.source.System()
 	c := startsAnew(s)
@@ -154,7 +154,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 	return c, nil
 }
 
-// trailBack reads the audit topic. A log without one knows nothing.
+// trailBack reads the audit topic back, if the log can. The empty trail knows nothing.
 func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, error) {
 	if l, ok := p.log.(Trails); ok {
 		return l.Trail(ctx, back)
@@ -167,8 +167,8 @@ const (
 	followPatience = 15 * time.Second // with a server that says nothing new
 )
 
-// follow reads what the slot sends again, up to a position, and returns the last transaction of that which Kafka has, too.
-// parted says that it came upon one that Kafka has not, or not upon the last one that it has.
+// follow reads the transactions that the slot sends again, up to a position, and returns the last one that Kafka has too. parted reports
+// that it met one that Kafka lacks, or missed the last one that Kafka has.
 func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, parted bool, err error) {
 	start := p.source.System().ConfirmedFlush
 	last = shared{end: start}
@@ -202,7 +202,7 @@ func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.
 	return last, false, nil
 }
 
-// accept returns the position that takes the place of the recorded one.
+// accept returns the position that replaces the recorded one.
 func (p *Publisher) accept(recorded *Position, c parting) Position {
 	s := p.source.System()
 	to := startPosition(s, p.cfg.Slot)

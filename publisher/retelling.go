@@ -9,13 +9,12 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// retelling makes sure that a slot which sends again what Kafka holds tells the same history. A data folder that was
-// restored, or a volume that was set back, has the system identifier and the timeline of the server that it was copied
-// from: only its transactions tell that it is another one.
+// retelling verifies that transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume that
+// was rolled back to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
 //
-// The slot sends everything again that ends behind its own start. So the last transaction of the recorded position comes
-// again if it ends there, with its id and commit time, and no other with rows comes behind it up to that position. Nothing is
-// published before that is known.
+// The slot sends every transaction again that ends after the slot's own start. So the last transaction of the recorded position must come
+// again, with the same id and commit time, if it ends after that start; and no other transaction with rows may follow it up to the recorded
+// position. Nothing is published until both are known.
 type retelling struct {
 	recorded Position
 	start    outbox.LSN // of the slot: what ends up to here does not come again
@@ -29,7 +28,7 @@ func newRetelling(recorded Position, start outbox.LSN) *retelling {
 	return &retelling{recorded: recorded, start: start}
 }
 
-// see takes the next transaction of the stream; without a position there is nothing to compare. Its error is a *Halt.
+// see takes the next transaction of the stream. Its error is a *halt.Halt.
 func (r *retelling) see(tx *outbox.Transaction) error {
 	if r == nil || r.over {
 		return nil
@@ -50,7 +49,7 @@ func (r *retelling) see(tx *outbox.Transaction) error {
 	return r.judge()
 }
 
-// judge says what is wrong now that the stream has come to the recorded position.
+// judge returns what is wrong, once the stream has reached the recorded position.
 func (r *retelling) judge() error {
 	p := &r.recorded
 	lost := p.XID != 0 && p.LastLSN > r.start && !r.found
@@ -66,7 +65,7 @@ func (r *retelling) judge() error {
 	return nil
 }
 
-// isLast reports whether a transaction is the last one that is out as a whole.
+// isLast reports whether a transaction is the last one that is completely published.
 func (p *Position) isLast(tx *outbox.Transaction) bool {
 	return tx.XID == p.XID && tx.CommitTime.Equal(p.CommitTime) && (p.LastLSN == 0 || p.LastLSN == tx.EndLSN)
 }

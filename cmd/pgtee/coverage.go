@@ -43,7 +43,7 @@ func (c *coverage) watch(ctx context.Context) error {
 		began := time.Now()
 		err := turn(ctx, c.look)
 		if err != nil && ctx.Err() == nil && !failed {
-			c.log.Warn("cannot look at the publications, and tries again", zap.String("finding", "coverage-unknown"), zap.String("database", c.database), zap.Error(err))
+			c.log.Warn("cannot check the publications; trying again", zap.String("finding", "coverage-unknown"), zap.String("database", c.database), zap.Error(err))
 		}
 		failed = err != nil
 		wait := max(coverageInterval, coverageShare*time.Since(began))

@@ -100,7 +100,7 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 		}
 		if err != nil && ctx.Err() == nil && (err.Error() != said || time.Since(told) > time.Hour) {
 			said, told = err.Error(), time.Now()
-			p.log.Warn("housekeeping failed, the next turn tries again", zap.String("finding", "housekeeping-failed"), zap.String("database", p.database), zap.Error(err))
+			p.log.Warn("housekeeping failed; the next run tries again", zap.String("finding", "housekeeping-failed"), zap.String("database", p.database), zap.Error(err))
 		}
 	}
 }
@@ -134,14 +134,14 @@ func (p databasePublisher) watchRetained(ctx context.Context) error {
 	case limit <= 0 || slot.Retained < limit/2:
 		return nil
 	case p.retained.drop && slot.Retained >= limit:
-		p.log.Error("the slot holds back more log than --max-retained-wal allows and is dropped: what was not published is lost to the stream",
-			zap.String("finding", "slot-dropped"), zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
+		p.log.Error("the slot retains more WAL than --max-retained-wal allows and is dropped: changes that were not published are lost to the stream", zap.String("finding", "slot-dropped"),
+			zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 		return outbox.DropSlot(ctx, p.connString, p.slot)
 	}
 	if !p.lag.mayWarn(time.Now()) {
 		return nil
 	}
-	p.log.Warn("the slot holds back much log: is Kafka away, or the publisher too slow?",
-		zap.String("finding", "wal-retained"), zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
+	p.log.Warn("the slot retains much WAL: is Kafka down, or the publisher too slow?", zap.String("finding", "wal-retained"),
+		zap.String("slot", p.slot), zap.Int64("bytes", slot.Retained), zap.Int64("limit", limit))
 	return nil
 }

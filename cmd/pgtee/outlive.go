@@ -36,8 +36,7 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 		}
 		p.Halted(err)
 		if text := oneLine(err); text != said {
-			p.log.Error("publishing has stopped until somebody acts, and goes on by itself then; "+meanwhile,
-				zap.String("finding", findingOf(err, "publishing-stopped")), zap.String("database", p.database), zap.Error(err))
+			p.log.Error("publishing has halted until an operator acts, and then resumes by itself; "+meanwhile, zap.String("finding", findingOf(err, "publishing-stopped")), zap.String("database", p.database), zap.Error(err))
 			said = text
 		}
 		select {

@@ -172,7 +172,7 @@ func (p *listeningProxy) actor(drain time.Duration) actor {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4-min(p.delay, drain/2))
 		defer cancel()
 		if err := p.Shutdown(limit); err != nil {
-			p.log.Warn("sessions were cut off in the middle of their work", zap.String("finding", "sessions-cut"), zap.Error(err))
+			p.log.Warn("sessions were terminated while they were busy", zap.String("finding", "sessions-cut"), zap.Error(err))
 		}
 		for range left {
 			<-serving

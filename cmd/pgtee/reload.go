@@ -55,7 +55,7 @@ func (r *reloadable) reloading(p *listeningProxy, known []note.MasterKey, level 
 			case <-r.hangups:
 			}
 			if err := r.reload(p, known, level, log); err != nil {
-				log.Error("the configuration cannot be used; everything stays as it was", zap.String("finding", "configuration-refused"), zap.String("error", oneLine(err)))
+				log.Error("the new configuration is invalid; the old one stays in effect", zap.String("finding", "configuration-refused"), zap.String("error", oneLine(err)))
 			}
 		}
 	}}

@@ -45,9 +45,9 @@ type answer struct {
 const (
 	grantTopic = "grant DESCRIBE, WRITE and READ on the topics of the prefix, and CREATE unless they exist"
 	grantID    = "grant DESCRIBE and WRITE on the transactional id"
-	logIn      = "correct what the broker knows of the user, or the file of --kafka-password-file, which is read at each login"
+	logIn      = "correct the user's credentials at the broker, or those in --kafka-password-file, which is read at each login"
 	replicas   = "bring brokers back, or lower min.insync.replicas of the topic"
-	defect     = "this is a defect of pgtee or of the broker: look into the broker's log, and report it"
+	defect     = "this is a bug in pgtee or in the broker: look into the broker's log, and report it"
 )
 
 // answers are the codes that a producer, a reader of its own topic or an administrator of topics may get. What is not
@@ -99,7 +99,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.UnsupportedForMessageFormat: {halt.Stop, "remove log.message.format.version from the brokers and message.format.version from the topic"},
 	kerr.UnsupportedCompressionType:  {halt.Stop, "set compression.type of the topic to producer"},
 	kerr.InvalidTopicException:       {halt.Stop, "delete the topic that is in the way, or use another name: --prefix, or for a table `tables: [{match, topic}]` in the configuration"},
-	kerr.InvalidRecord:               {halt.Stop, "look into the broker's log for what it demands of records (schema validation, for one), change that, and start again"},
+	kerr.InvalidRecord:               {halt.Stop, "look into the broker's log for what it requires of records (schema validation, for example), change that, and start again"},
 	kerr.MessageTooLarge:             {halt.Stop, "raise max.message.bytes of the topic"},
 	kerr.RecordListTooLarge:          {halt.Stop, "raise segment.bytes of the topic"},
 	kerr.InvalidRequiredAcks:         {halt.Stop, defect},

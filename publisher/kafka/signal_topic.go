@@ -86,7 +86,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
 		fetches.EachError(func(_ string, _ int32, err error) {
 			if ctx.Err() == nil {
-				log.Warn("the topic of signals cannot be read, the stream goes on; grant READ on it if that is missing", zap.String("finding", "signal-topic-unreadable"), zap.Error(err))
+				log.Warn("the topic of signals cannot be read, the stream goes on; grant READ on the topic if it is missing", zap.String("finding", "signal-topic-unreadable"), zap.Error(err))
 				_ = publisher.Pause(ctx, signalPause)
 			}
 		})

@@ -25,7 +25,7 @@ func (c *Copier) setAside(table uint32, err error) {
 	name := c.tables[table].Schema + "." + c.tables[table].Name
 	r := refusal{name + ": " + err.Error(), c.Now().Add(refusedPause)}
 	if c.refused[table].why != r.why {
-		c.Log.Warn("the snapshot cannot read a table; the stream and the other tables go on, and it is tried again", zap.String("finding", "snapshot-table-refused"), zap.String("table", name), zap.Error(err))
+		c.Log.Warn("the snapshot cannot read a table; trying again while the stream and the other tables go on", zap.String("finding", "snapshot-table-refused"), zap.String("table", name), zap.Error(err))
 	}
 	if c.refused == nil {
 		c.refused = map[uint32]refusal{}
