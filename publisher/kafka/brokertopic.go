@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// brokerTopic is a topic as Kafka has it. What cannot be asked, for want of the right DESCRIBE_CONFIGS, is zero.
+// brokerTopic is what Kafka says about a topic. Settings are zero if the right DESCRIBE_CONFIGS is missing.
 type brokerTopic struct {
 	refused    error // why no record can go there; nil: they can
 	partitions int
@@ -27,7 +27,7 @@ type brokerTopic struct {
 	unclean    bool // unclean.leader.election.enable
 }
 
-// describe asks how topics are configured. It needs a right that a publisher may lack: then it learns nothing.
+// describe asks for the configuration of topics. Without the right DESCRIBE_CONFIGS it learns nothing.
 func (l *Log) describe(ctx context.Context, topics ...string) {
 	if len(topics) == 0 {
 		return
@@ -61,7 +61,7 @@ func (t *brokerTopic) configure(configs []kadm.Config) {
 	t.largest = min(t.largest, segment)
 }
 
-// batchBytes is how large a batch of records may be for a topic. Kafka's client asks from other goroutines.
+// batchBytes returns the largest record batch for a topic. Kafka's client calls it from its own goroutines.
 func (l *Log) batchBytes(topic string) int32 {
 	if largest, known := l.largest.Load(topic); known {
 		return largest.(int32)
@@ -69,8 +69,7 @@ func (l *Log) batchBytes(topic string) int32 {
 	return l.cfg.MaxRecordBytes
 }
 
-// fit returns an error if a topic of the batch takes less than its largest record has, which the publisher has made before it
-// knew the topic.
+// fit returns an error if a record of the batch is larger than its topic accepts: it was composed before the topic's limit was known.
 func (l *Log) fit(b *record.Batch) (err error) {
 	b.EachSize(record.Cursor{}, func(i, size int) {
 		if t := l.known[b.Topic(i)]; err == nil && l.takesLess(t) && size > t.largest-record.Overhead {
@@ -80,18 +79,18 @@ func (l *Log) fit(b *record.Batch) (err error) {
 	return err
 }
 
-// small says what a topic takes, and how to have it take what the configuration says.
+// small is the error of a topic that accepts only smaller records, with the command that raises its limit.
 func (l *Log) small(topic string, bytes int, err error) error {
 	repair := "run " + l.cfg.alterTopic(topic, fmt.Sprintf("max.message.bytes=%d", int(l.cfg.MaxRecordBytes)+batchHeader))
 	return &publisher.SmallTopic{Topic: topic, Bytes: bytes, Err: err, Repair: repair}
 }
 
-// takesLess reports whether a topic takes less than the configuration says.
+// takesLess reports whether a topic accepts less than the configured maximum.
 func (l *Log) takesLess(t *brokerTopic) bool {
 	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
 }
 
-// bound remembers how large batches for a topic may be.
+// bound remembers the largest batch that a topic accepts.
 func (l *Log) bound(topic string, t *brokerTopic) {
 	if l.takesLess(t) {
 		l.largest.Store(topic, int32(max(t.largest, minBatchBytes)))
@@ -100,11 +99,11 @@ func (l *Log) bound(topic string, t *brokerTopic) {
 	}
 }
 
-// minBatchBytes is the smallest batch that Kafka's client can be told to make.
+// minBatchBytes is the smallest limit that Kafka's client accepts.
 const minBatchBytes = 512
 
-// recount asks how many partitions a topic has, for records that go into each of them. If it has got more, the client does
-// not know all of them, and is made anew.
+// recount checks the number of partitions of a topic, for records that go into every partition. If partitions were added, the client may
+// not know them yet, and has to be recreated.
 func (l *Log) recount(ctx context.Context, topic string) error {
 	found, err := findTopics(ctx, l.client, topic)
 	if err != nil {
@@ -120,7 +119,7 @@ func (l *Log) recount(ctx context.Context, topic string) error {
 	return nil
 }
 
-// findTopics asks a broker, and no cache, for topics. Those that are not there, or must not be seen, are left out.
+// findTopics asks a broker for topics, bypassing the client's cache. Topics that do not exist, or that we may not see, are left out.
 func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[string]*brokerTopic, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -141,8 +140,8 @@ func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[s
 	return found, nil
 }
 
-// refusedRecords says what an error of records that were sent to a topic means, now that Kafka can be asked about the topic. The
-// client is closed afterwards.
+// refusedRecords classifies the error of records that were sent to a topic; it may ask Kafka about the topic. The caller closes the client
+// afterwards.
 func (l *Log) refusedRecords(ctx context.Context, topic string, err error) error {
 	before := l.known[topic]
 	if before == nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// diagnosisTimeout bounds the questions after a failure that says only that time has passed.
+// diagnosisTimeout bounds the requests that look for the cause of a timeout.
 const diagnosisTimeout = 5 * time.Second
 
-// explain adds to such an error what Kafka says when it is asked: the client tries again by itself and forgets why.
+// explain adds the cause to a timeout by asking Kafka: the client retries internally and does not report why.
 func (l *Log) explain(ctx context.Context, client *kgo.Client, err error) error {
 	if errors.Is(err, io.EOF) {
 		return &Refusal{err, "if this lasts, look whether the listener expects what --kafka-tls and --kafka-sasl say"}
@@ -60,7 +60,7 @@ func (l *Log) diagnose(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// ailing says why a partition takes no records; nil if it does.
+// ailing returns why a partition accepts no records; nil if it does.
 func (l *Log) ailing(p kadm.PartitionDetail) error {
 	known := l.known[p.Topic]
 	switch {

@@ -13,12 +13,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// Exactly once needs a Kafka that loses nothing which it has confirmed: min.insync.replicas of 2, at least, as many replicas,
-// and no unclean leader election, in the topics and in that of the transaction coordinator.
+// Exactly-once delivery requires that Kafka never loses acknowledged records: at least two replicas, min.insync.replicas of at least 2 and no
+// unclean leader election, both for our topics and for that of the transaction coordinator.
 
 const transactionState = "__transaction_state"
 
-// weakness says why a topic may lose what it has confirmed; "" if it does not, or cannot be asked.
+// weakness returns why a topic may lose acknowledged records; "" if it does not, or if its settings are not known.
 func (t *brokerTopic) weakness() string {
 	var why []string
 	if t.replicas == 1 {
@@ -33,7 +33,7 @@ func (t *brokerTopic) weakness() string {
 	return strings.Join(why, ", ")
 }
 
-// checkDurable tells once of each kind of topic that may lose records, or halts.
+// checkDurable logs each weakness once, or halts with RequireDurable.
 func (l *Log) checkDurable(topics []string) error {
 	for _, topic := range topics {
 		why := l.known[topic].weakness()
@@ -49,7 +49,7 @@ func (l *Log) checkDurable(topics []string) error {
 	return nil
 }
 
-// checkDurableProgress looks, once, at the topics of the position and of Kafka's transactions.
+// checkDurableProgress checks, once, the topics of the position and of Kafka's transactions.
 func (l *Log) checkDurableProgress(ctx context.Context) error {
 	if l.looked {
 		return nil
@@ -69,7 +69,7 @@ func (l *Log) checkDurableProgress(ctx context.Context) error {
 	return l.checkDurable(names)
 }
 
-// durability asks about topics; those that do not exist, or must not be seen, are left out.
+// durability asks for the settings of topics. Topics that do not exist, or that we may not see, are left out.
 func durability(ctx context.Context, client *kgo.Client, topics ...string) (map[string]*brokerTopic, error) {
 	known, err := findTopics(ctx, client, topics...)
 	if err != nil || len(known) == 0 {
@@ -84,11 +84,11 @@ func durability(ctx context.Context, client *kgo.Client, topics ...string) (map[
 	return known, err
 }
 
-// WeakTopic is a topic that may lose what it has confirmed.
+// WeakTopic is a topic that may lose acknowledged records.
 type WeakTopic struct{ Name, Why string }
 
-// WeakTopics lists those of a prefix, and Kafka's own of transactions, that may lose what they have confirmed, and how many
-// topics of the prefix there are.
+// WeakTopics returns the topics of a prefix, and Kafka's own of transactions, that may lose acknowledged records, and how many topics the
+// prefix has.
 func WeakTopics(ctx context.Context, cfg Config) (weak []WeakTopic, topics int, err error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {

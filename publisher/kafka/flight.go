@@ -11,8 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// flight is a batch whose records Kafka's client has taken and the brokers may not have confirmed. It is used
-// again after it is acknowledged.
+// flight is a batch that was handed to Kafka's client and may not be acknowledged by the brokers yet. Its memory is reused afterwards.
 type flight struct {
 	batch   record.Batch // memory of the records
 	records []kgo.Record
@@ -26,8 +25,8 @@ type flight struct {
 	topic   string // of that
 }
 
-// fill takes the records of a batch, then more, for topics as Kafka has them. The batch gets the memory that f has had,
-// if any.
+// fill takes over the records of a batch, then more. The batch receives the memory of f in exchange. topics is what is known of their
+// topics.
 func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.Swap(b)
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
@@ -49,7 +48,7 @@ func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kg
 	return nil
 }
 
-// copyHeaders copies headers into the memory of the flight. What it returned before stays valid when that grows.
+// copyHeaders copies headers into the memory of the flight. Slices that it returned earlier stay valid when that memory grows.
 func (f *flight) copyHeaders(headers []record.Header) []kgo.RecordHeader {
 	first := len(f.headers)
 	for _, h := range headers {
@@ -58,8 +57,8 @@ func (f *flight) copyHeaders(headers []record.Header) []kgo.RecordHeader {
 	return f.headers[first:len(f.headers):len(f.headers)]
 }
 
-// fillKeyless takes a record without a key: it goes to partition 0, or to each; where Kafka compacts the topic it needs
-// a key, and gets one that no other record has.
+// fillKeyless takes a record without a key. It goes to partition 0, or to every partition. In a compacted topic Kafka requires a key, so the
+// record gets one that no other record has.
 func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
 	if topic == nil {
 		topic = &brokerTopic{}
@@ -113,7 +112,7 @@ func eventIDOf(headers []kgo.RecordHeader) []byte {
 	return nil
 }
 
-// acknowledged notes what became of a record. The client's goroutines call it.
+// acknowledged is the promise of each record. The client's goroutines call it.
 func (f *flight) acknowledged(r *kgo.Record, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,7 +124,7 @@ func (f *flight) acknowledged(r *kgo.Record, err error) {
 	}
 }
 
-// wait waits for the answers to all records, and returns the first that is an error, with its topic.
+// wait waits until every record is acknowledged or has failed, and returns the first error with its topic.
 func (f *flight) wait(ctx context.Context) (topic string, err error) {
 	select {
 	case <-f.done:

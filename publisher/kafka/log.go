@@ -1,4 +1,4 @@
-// Package kafka is the publisher.Log of a Kafka cluster: it fences, sends, commits, reads the position back, and makes the topics.
+// Package kafka is the publisher.Log of a Kafka cluster: it fences, sends, commits, reads the position back, and creates the topics.
 package kafka
 
 import (
@@ -23,12 +23,11 @@ const (
 	abortTimeout   = 5 * time.Second
 )
 
-// Log is the Log of a Kafka cluster. Each Fence makes a new client and an error ends it: what a
-// client believes about a transaction that failed is never used again.
+// Log implements publisher.Log for a Kafka cluster. Each Fence creates a new client, and any error closes it: the state of a client whose
+// transaction failed is never used again.
 //
-// With AtLeastOnce events go through a client of their own without transactions. The position, alone in its
-// transaction, follows when they are acknowledged: so it is fenced, and what a predecessor still writes can
-// only be what is written again.
+// With AtLeastOnce, events go through a second client without transactions. The position follows, alone in its transaction, once they are
+// acknowledged. So the position is fenced, and all that a predecessor can still write are events that are published again anyway.
 type Log struct {
 	cfg    Config
 	topics record.Topics
@@ -51,11 +50,11 @@ func newLog(cfg Config) *Log {
 	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, told: map[string]bool{}}
 }
 
-// connect makes the client that position and events go through.
+// connect creates the client for the position and, unless AtLeastOnce is chosen, the events.
 //
-// Settings that are measured choices: a linger, which Flush ignores, so that records that trickle
-// from the decoder are batched; and the transaction protocol before KIP-890 with a short backoff,
-// since with the newer one the broker makes each transaction wait up to 20 ms for its predecessor.
+// Two settings were chosen by measurement: a linger, which Flush ignores, so that records which arrive one by one from the decoder are
+// batched; and the transaction protocol before KIP-890 with a short backoff, because with the newer one each transaction waits up to 20 ms
+// for the one before it.
 func (l *Log) connect() (*kgo.Client, error) {
 	return l.connectWith(
 		kgo.TransactionalID(l.cfg.TransactionalID()),
@@ -115,8 +114,8 @@ func (l *Log) Fence(ctx context.Context) (*publisher.Position, error) {
 	return position, nil
 }
 
-// takeOver shuts out every other holder of the transactional id, then reads: what it reads is the
-// last word of its predecessor.
+// takeOver shuts out every other holder of the transactional id before it reads, so that no predecessor can write another position
+// afterwards.
 func (l *Log) takeOver(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
 	if err := l.ensureProgressTopic(ctx, client); err != nil {
 		return nil, err
@@ -155,11 +154,11 @@ func (l *Log) Others() map[string]publisher.Position { return l.others }
 // Evict implements Neighbours.
 func (l *Log) Evict(keys []string) { l.stale = append(l.stale, keys...) }
 
-// maxFlights bounds the batches in flight while the next one is composed. The end of each waits in the client for the records
-// of the next, so that two would leave it nothing to send meanwhile.
+// maxFlights bounds the batches in flight while the next one is composed. The last records of each batch linger in the client until more
+// follow, so with only two the client would have nothing to send in between.
 const maxFlights = 4
 
-// maxInFlightBytes bounds their records, if one batch is not more: a record may have 90 MB.
+// maxInFlightBytes bounds the records in flight, unless a single batch exceeds it: one record may have 90 MB.
 const maxInFlightBytes = 16 << 20
 
 // Send implements Log.
@@ -182,7 +181,7 @@ func (l *Log) inFlightBytes() (n int) {
 	return n
 }
 
-// deliver sends the batch and more, and waits until Kafka has all that was sent.
+// deliver sends the batch and more, and waits until Kafka has acknowledged everything in flight.
 func (l *Log) deliver(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
 	if err := l.send(ctx, client, b, more...); err != nil {
 		return err
@@ -218,7 +217,7 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	if err := l.deliver(ctx, l.client, b, more...); err != nil {
 		return err
 	}
-	// The records are out: a shutdown must not make their fate unknown.
+	// The records are sent: a shutdown must not leave open whether they are committed.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
@@ -229,8 +228,8 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	return nil
 }
 
-// send produces the records of the batch, then more; if the client is the transactional one, in the open transaction or
-// a new one. The batch is empty afterwards.
+// send produces the records of the batch, then more. With the transactional client they join the open transaction, or begin one. The batch
+// is empty afterwards.
 func (l *Log) send(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
 	if l.client == nil {
 		return errors.New("not fenced")
@@ -273,8 +272,8 @@ func (l *Log) awaitOldest(ctx context.Context) error {
 	return nil
 }
 
-// Close implements Log. Aborting first, instead of leaving it to the next Fence or the transaction
-// timeout, frees readers that wait for the end of the transaction.
+// Close implements publisher.Log. It aborts the open transaction, rather than leaving that to the next Fence or to the transaction timeout,
+// because read_committed consumers wait for the end of the transaction.
 func (l *Log) Close() {
 	if l.client == nil {
 		return

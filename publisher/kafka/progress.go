@@ -15,15 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// progressConfigs keep the progress topic short: it gets a record per Kafka transaction, and only
-// the newest of each slot counts.
+// progressConfigs keep the progress topic short: each Kafka transaction adds a record, and only the newest one of each slot counts.
 var progressConfigs = map[string]*string{
 	"cleanup.policy":            kadm.StringPtr("compact"),
 	"segment.bytes":             kadm.StringPtr("16777216"),
 	"min.cleanable.dirty.ratio": kadm.StringPtr("0.1"),
 }
 
-// ensureProgressTopic creates the topic, or makes sure that Kafka will never expire its records.
+// ensureProgressTopic creates the topic, or verifies that Kafka never expires its records.
 func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error {
 	topic := l.topics.Progress
 	t, created, err := ensureTopic(ctx, client, topic, 1, l.cfg.ReplicationFactor, progressConfigs)
@@ -51,7 +50,7 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 	return nil
 }
 
-// LastPosition reads the position that Kafka holds, nil if there is none, and disturbs nobody.
+// LastPosition reads the recorded position without fencing anybody; nil if there is none.
 func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
@@ -75,7 +74,7 @@ func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) 
 	return own, err
 }
 
-// formerPosition returns our own position among those of others: under the key that it had before; nil for none.
+// formerPosition returns our own position if it is recorded under the key of earlier versions; nil if it is not.
 func (c Config) formerPosition(others map[string]publisher.Position) *publisher.Position {
 	p, found := others[c.FormerTransactionalID()]
 	if !found || p.Database != c.Database || p.Slot != c.Slot {
@@ -84,8 +83,8 @@ func (c Config) formerPosition(others map[string]publisher.Position) *publisher.
 	return &p
 }
 
-// inherit takes over from a publisher of ours that had the former transactional id: it is shut out as well, and its record is
-// deleted with the next position, so that none such goes on from there.
+// inherit takes over from a publisher of an earlier version, which had another transactional id. That id is fenced too, and its record is
+// deleted together with the next position, so that no such publisher resumes from it.
 func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Position, error) {
 	former := l.cfg.FormerTransactionalID()
 	twin, err := l.connectWith(kgo.TransactionalID(former), kgo.TransactionTimeout(l.cfg.TransactionTimeout))
@@ -101,13 +100,13 @@ func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Posit
 	return own, err
 }
 
-// hiddenPause is how long to wait for the end of another slot's transaction before asking again.
+// hiddenPause is the delay before asking again whether another slot's transaction has ended.
 const hiddenPause = 20 * time.Millisecond
 
 // firstWindow is how many records before the end of the progress topic are read first.
 const firstWindow = 1000
 
-// tailReader reads committed records of one partition, as it was when it was located. The progress topic has no other than 0.
+// tailReader reads committed records of one partition, up to the high watermark as of locate.
 type tailReader struct {
 	client     *kgo.Client
 	topic      string
@@ -117,12 +116,12 @@ type tailReader struct {
 	start, end int64 // first offset, high watermark
 }
 
-// readPositions returns the newest committed record with our key, nil if there is none, and those with other keys: all of
-// them if there is none of ours.
+// readPositions returns the newest committed record with our key, nil if there is none, and records with other keys: all of them if there is
+// none of ours.
 //
-// It reads up to the high watermark as it is now, not to the last stable offset: another slot's open
-// transaction can hide our own newest record, so it waits until that one has ended, or ctx has.
-// Reading starts near the end, where our record almost always is, and goes back if it is not there.
+// It reads up to the current high watermark rather than to the last stable offset: an open transaction of another slot can hide our newest
+// record, so it waits until that transaction ends, or ctx does. It starts near the end, where our record almost always is, and goes further
+// back only if needed.
 func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
 	r := tailReader{client: client, topic: topic}
 	err = r.locate(ctx)
@@ -144,7 +143,7 @@ func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (
 	}
 }
 
-// split parses the records that were read. One of another slot that cannot be read is none of ours.
+// split parses the records. A record of another slot that cannot be parsed is ignored.
 func split(newest map[string][]byte, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
 	others = map[string]publisher.Position{}
 	for k, value := range newest {
@@ -195,8 +194,8 @@ func (r *tailReader) newest(ctx context.Context, from int64) (values map[string]
 	return values, err
 }
 
-// each calls use for each committed record from an offset on, up to another. It fetches by hand because it must know how far it
-// has read, aborted records and markers included.
+// each calls use for each committed record between two offsets. It sends fetch requests itself, because it must know how far it has read,
+// aborted records and control records included.
 func (r *tailReader) each(ctx context.Context, from, to int64, use func(*kgo.Record)) error {
 	for from < to {
 		records, next, err := r.fetch(ctx, from)
@@ -218,8 +217,8 @@ func (r *tailReader) each(ctx context.Context, from, to int64, use func(*kgo.Rec
 	return nil
 }
 
-// fetch reads committed records at an offset, and returns the offset to go on from: the same one if
-// there is nothing more yet, or if an open transaction hides it.
+// fetch reads committed records at an offset and returns the next offset: the same one if there is nothing more yet, or if an open
+// transaction hides it.
 func (r *tailReader) fetch(ctx context.Context, offset int64) ([]*kgo.Record, int64, error) {
 	partition := kmsg.NewFetchRequestTopicPartition()
 	partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = r.partition, offset, 4<<20

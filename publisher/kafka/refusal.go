@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Refusal is an answer of Kafka that stays the same until somebody acts, on the side of Kafka: nothing of ours has to be
-// started again. So it is retried, and told with what to do, for as long as it lasts.
+// Refusal is an error of Kafka that lasts until an operator changes something in Kafka. The publisher need not be restarted: it retries, and
+// logs what to do, for as long as the error lasts.
 type Refusal struct {
 	Err    error  // with the broker's own words
 	Repair string // what to do in Kafka
@@ -19,7 +19,7 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Err.Error() + "; " + r.Repair }
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// spoken is an error code with what the broker itself says about it.
+// spoken is an error code with the broker's error message.
 type spoken struct {
 	code error
 	text string
@@ -28,7 +28,7 @@ type spoken struct {
 func (s *spoken) Error() string { return s.code.Error() + " (" + s.text + ")" }
 func (s *spoken) Unwrap() error { return s.code }
 
-// inWords returns an error code with the broker's own words, if it has said any.
+// inWords returns an error code with the broker's error message, if there is one.
 func inWords(code error, text string) error {
 	if code == nil || text == "" {
 		return code
@@ -36,7 +36,7 @@ func inWords(code error, text string) error {
 	return &spoken{code, text}
 }
 
-// answer says what an error code of Kafka means to whoever runs the publisher.
+// answer is what an error code of Kafka means for the publisher and its operator.
 type answer struct {
 	fate   halt.Fate
 	repair string // "": nobody has to do anything
@@ -50,14 +50,14 @@ const (
 	defect     = "this is a bug in pgtee or in the broker: look into the broker's log, and report it"
 )
 
-// answers are the codes that a producer, a reader of its own topic or an administrator of topics may get. What is not
-// listed (of consumer groups, controllers, elections) is told and retried.
+// answers are the error codes that a producer, a reader of the progress topic or an administrator of topics can get. Others (of consumer
+// groups, controllers, elections) are logged and retried.
 var answers = map[*kerr.Error]answer{
 	kerr.ProducerFenced:           {halt.StandBy, ""},
 	kerr.InvalidProducerEpoch:     {halt.StandBy, ""},
 	kerr.InvalidProducerIDMapping: {halt.StandBy, ""},
 
-	// The credentials, or the rights, can be mended while we wait.
+	// Credentials and rights can be corrected while the publisher retries.
 	kerr.SaslAuthenticationFailed:           {halt.Retry, logIn},
 	kerr.IllegalSaslState:                   {halt.Retry, logIn},
 	kerr.UnsupportedSaslMechanism:           {halt.Retry, "enable the mechanism of --kafka-sasl in sasl.enabled.mechanisms of that listener, or start with another one"},
@@ -67,7 +67,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.TransactionalIDAuthorizationFailed: {halt.Retry, grantID},
 	kerr.GroupAuthorizationFailed:           {halt.Retry, grantTopic},
 
-	// The brokers lack something that can come back.
+	// The brokers lack something that can come back, or that an operator can change.
 	kerr.NotEnoughReplicas:            {halt.Retry, replicas},
 	kerr.NotEnoughReplicasAfterAppend: {halt.Retry, replicas},
 	kerr.InvalidReplicationFactor:     {halt.Retry, "bring brokers back, or create the topic yourself with fewer replicas, or start with a lower --replication-factor"},
@@ -93,7 +93,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.TopicAlreadyExists:           {halt.Retry, ""},
 	kerr.OperationNotAttempted:        {halt.Retry, ""},
 
-	// Only another start, or nobody but the operator, helps.
+	// Only an operator, or a restart with other options, helps.
 	kerr.InvalidTransactionTimeout:   {halt.Stop, "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"},
 	kerr.UnsupportedVersion:          {halt.Stop, "use brokers of Kafka 2.5 or newer"},
 	kerr.UnsupportedForMessageFormat: {halt.Stop, "remove log.message.format.version from the brokers and message.format.version from the topic"},
@@ -107,7 +107,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.InvalidFetchSize:            {halt.Stop, defect},
 }
 
-// answerTo returns what is known of an error of Kafka's; false if it has no error code in it.
+// answerTo returns the answer to the error code that err wraps; false if it wraps none.
 func answerTo(err error) (answer, bool) {
 	var code *kerr.Error
 	if !errors.As(err, &code) {
@@ -120,7 +120,7 @@ func answerTo(err error) (answer, bool) {
 	return a, true
 }
 
-// classify turns what Kafka answers into the three fates of the loop.
+// classify turns an error of Kafka into one of the three fates of the loop.
 func classify(err error) error {
 	var h *halt.Halt
 	var r *Refusal

@@ -20,11 +20,11 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// Signals come through a topic, too, as Debezium's do: for them nothing is written into the database. The value of a record is a
-// signal, its key the prefix of the publisher that is to obey it; others leave it alone. How far the topic is read is in the
-// progress record that has what came of it, so each signal is obeyed once.
+// Signals can be sent through a topic too, as with Debezium; then nothing is written to the database. The key of a record is the prefix of the
+// publisher that the signal is for, the value is the signal. The offset is part of the progress record that holds the signal's effect, so each
+// signal takes effect once.
 
-// signalTopic reads the topic in the background, from a place on.
+// signalTopic reads the topic in the background.
 type signalTopic struct {
 	client  *kgo.Client
 	cancel  context.CancelFunc
@@ -34,10 +34,10 @@ type signalTopic struct {
 	list []publisher.QueuedSignal
 }
 
-// maxQueuedSignals bounds those that are read ahead.
+// maxQueuedSignals bounds the signals that are read ahead.
 const maxQueuedSignals = 64
 
-// signalPause is how long to wait after the topic could not be read.
+// signalPause is the delay after a failed read.
 const signalPause = 5 * time.Second
 
 // OpenSignals implements SignalLog.
@@ -58,7 +58,7 @@ func (l *Log) OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (
 	return t, place, nil
 }
 
-// signalPlace makes the topic unless it exists.
+// signalPlace creates the topic unless it exists, and returns the offset to start from.
 func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *snapshot.SignalPlace) (*snapshot.SignalPlace, error) {
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
@@ -80,7 +80,7 @@ func (c Config) signalPlace(ctx context.Context, client *kgo.Client, recorded *s
 	return &snapshot.SignalPlace{Topic: c.SignalTopic, Next: max(0, end.Offset)}, end.Err
 }
 
-// read reads until ctx ends; the client tries again by itself what fails.
+// read reads until ctx ends. The client retries failed requests itself.
 func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) {
 	for ctx.Err() == nil {
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
@@ -100,7 +100,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 	}
 }
 
-// parseSignal reads a record; what is longer than any request may be is refused unread.
+// parseSignal parses a record. A value longer than any request may be is refused unread.
 func parseSignal(r *kgo.Record) *outbox.SignalRecord {
 	id := fmt.Sprintf("kafka-%d", r.Offset)
 	if len(r.Value) > snapshot.MaxPendingBytes {

@@ -17,11 +17,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// batchHeader is more than the header of a batch needs.
+// batchHeader is an upper bound of the header of a record batch.
 const batchHeader = 64 << 10
 
-// ensureTopics creates what topics of the batch are missing, before the first record goes there, and looks whether they take
-// its records. The application names the topics of its events: one that Kafka does not take is no reason to halt.
+// ensureTopics creates the missing topics of the batch before any record is sent there, and checks that each topic accepts its records. The
+// application chooses the topics of its events: one that Kafka rejects is no reason to halt.
 func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 	if err := l.learn(ctx, l.unknownTopics(b)); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 	return nil
 }
 
-// unusable says what it means that Kafka does not take a topic: if its name is the reason, a table can have another one.
+// unusable classifies why Kafka rejects a topic: if its name is the reason, the table can have another topic.
 func (l *Log) unusable(topic string, why error) error {
 	if l.cfg.Shape.TopicSettings(topic).Own != "" && (errors.Is(why, publisher.ErrOwnTopic) || errors.Is(why, kerr.InvalidTopicException)) {
 		return &publisher.UnusableTopic{Topic: topic, Why: why, Repair: answers[kerr.InvalidTopicException].repair}
@@ -60,7 +60,7 @@ func (l *Log) unusable(topic string, why error) error {
 	return why
 }
 
-// refuse sends an event whose topic Kafka does not take to the one for such events.
+// refuse redirects an event whose topic Kafka rejects to the topic of refused events.
 func (l *Log) refuse(ctx context.Context, b *record.Batch, i int, why error) error {
 	topic := l.cfg.Router.Refused()
 	b.Refuse(i, topic, b.Topic(i), why)
@@ -73,10 +73,10 @@ func (l *Log) refuse(ctx context.Context, b *record.Batch, i int, why error) err
 	return l.known[topic].refused
 }
 
-// maxKnownTopics bounds what is remembered of topics; it is learnt again.
+// maxKnownTopics bounds what is remembered of topics. Beyond it everything is asked again.
 const maxKnownTopics = 10_000
 
-// unknownTopics lists, each once, the topics of the batch that may be missing.
+// unknownTopics returns the topics of the batch that may be missing, without duplicates.
 func (l *Log) unknownTopics(b *record.Batch) []string {
 	if len(l.known) >= maxKnownTopics {
 		clear(l.known)
@@ -96,11 +96,11 @@ func (l *Log) unknownTopics(b *record.Batch) []string {
 	return unknown
 }
 
-// createdAtOnce is how many topics are created at the same time: each takes Kafka's controller some milliseconds.
+// createdAtOnce is how many topics are created concurrently: each takes Kafka's controller a few milliseconds.
 const createdAtOnce = 16
 
-// together counts the topics that may be created at the same time. Of names that differ in dots and underscores only, Kafka
-// takes the first: which one that is must not depend on which is quicker.
+// together returns how many of the first topics may be created concurrently. Of names that differ only in dots and underscores Kafka
+// accepts the first one: which one that is must not be a race.
 func together(topics []string) int {
 	var folded []string
 	for _, topic := range topics[:min(len(topics), createdAtOnce)] {
@@ -113,7 +113,7 @@ func together(topics []string) int {
 	return len(folded)
 }
 
-// learn creates the topics that do not exist and remembers which ones Kafka refuses.
+// learn creates the topics that do not exist and remembers which ones Kafka rejects.
 func (l *Log) learn(ctx context.Context, topics []string) error {
 	if len(topics) == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (l *Log) learn(ctx context.Context, topics []string) error {
 	return l.checkDurable(topics)
 }
 
-// withOwn returns topics, and those that their tables may have in place of them.
+// withOwn returns the topics and, for those of tables, the alternatives that the tables may have been given.
 func (l *Log) withOwn(topics []string) []string {
 	all := slices.Clone(topics)
 	for _, topic := range topics {
@@ -189,7 +189,7 @@ func (l *Log) create(ctx context.Context, topic string) (*brokerTopic, error) {
 	return made, err
 }
 
-// ensureTopic creates a topic unless it exists. For one that exists the right to create topics is not needed.
+// ensureTopic creates a topic unless it exists. If it exists, no right to create topics is needed.
 func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (t *brokerTopic, created bool, err error) {
 	made, refused := kadm.NewClient(client).CreateTopic(ctx, partitions, replicas, configs, topic)
 	if refused == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// trailTimeout bounds the time that reading it takes.
+// trailTimeout bounds the time that reading the audit topic takes.
 const trailTimeout = 5 * time.Minute
 
 // Trail implements Trails.
@@ -42,7 +42,7 @@ func (l *Log) Trail(ctx context.Context, back outbox.LSN) (*publisher.Trail, err
 	return t, nil
 }
 
-// readTrail reads one partition, whose transactions stand in commit order: window by window, from its end.
+// readTrail reads one partition, which is in commit order, backwards in windows.
 func readTrail(ctx context.Context, t *publisher.Trail, r *tailReader, back outbox.LSN, database string) error {
 	window := int64(firstWindow)
 	for to := r.end; ; window *= 2 {
