@@ -71,8 +71,7 @@ func NewBatch(system, slot string) *Batch {
 	return &Batch{identity: []byte(system + "/" + slot)}
 }
 
-// Reset empties the batch and keeps its memory, save what a giant transaction took. The slices that
-// Records returned are no longer valid.
+// Reset empties the batch and keeps its memory, except what a giant needed. Slices that Records returned become invalid.
 func (b *Batch) Reset() {
 	b.Buf = Recycle(b.Buf)
 	b.entries, b.headers = Recycle(b.entries), Recycle(b.headers)
@@ -126,10 +125,10 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 // AtRead says that the next record is of a row that a snapshot has read.
 func (b *Batch) AtRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
 
-// Cursor is a place between two records. Its zero value is that before the first.
+// Cursor is a position between two records. The zero value is before the first.
 type Cursor struct{ bytes, entries, headers, repeat, refused, deadLetters int }
 
-// Here is the place behind the last record, Cut removes the records behind a place.
+// Here returns the position after the last record. Cut removes all records after a position.
 func (b *Batch) Here() Cursor {
 	return Cursor{len(b.Buf), len(b.entries), len(b.headers), b.repeat, b.Refused, b.DeadLetters}
 }
@@ -139,10 +138,10 @@ func (b *Batch) Cut(c Cursor) {
 	b.repeat, b.Refused, b.DeadLetters = c.repeat, c.refused, c.deadLetters
 }
 
-// BytesSince returns the memory that the records behind a place take.
+// BytesSince returns the memory of the records after a position.
 func (b *Batch) BytesSince(c Cursor) int { return len(b.Buf) - c.bytes }
 
-// KeyAt returns the key of the record behind a place, TopicAt its topic; nil and "" if there is no record.
+// KeyAt and TopicAt return key and topic of the first record after a position; nil and "" if there is none.
 func (b *Batch) KeyAt(c Cursor) []byte {
 	if c.entries >= len(b.entries) {
 		return nil
@@ -157,14 +156,14 @@ func (b *Batch) TopicAt(c Cursor) string {
 	return b.entries[c.entries].topic
 }
 
-// LeaveOut has the records behind a place say how many values of their row they lack.
+// LeaveOut adds a header to the records after a position: how many values of their row they lack.
 func (b *Batch) LeaveOut(c Cursor, values int) {
 	for i := c.entries; i < len(b.entries); i++ {
 		b.entries[i].leftOut = values
 	}
 }
 
-// EachSize calls use with the number and the size of each record behind a place.
+// EachSize calls use with the index and the size of each record after a position.
 func (b *Batch) EachSize(from Cursor, use func(i, size int)) {
 	h := from.headers
 	for i := from.entries; i < len(b.entries); i++ {
@@ -177,13 +176,13 @@ func (b *Batch) EachSize(from Cursor, use func(i, size int)) {
 	}
 }
 
-// Topic, Value, IsEvent and IsEverywhere tell of record i what it was added with.
+// Topic, Value, IsEvent and IsEverywhere return what record i was added with.
 func (b *Batch) Topic(i int) string      { return b.entries[i].topic }
 func (b *Batch) Value(i int) []byte      { return b.slice(b.entries[i].value) }
 func (b *Batch) IsEvent(i int) bool      { return b.entries[i].event }
 func (b *Batch) IsEverywhere(i int) bool { return b.entries[i].everywhere }
 
-// Mark says that the next records belong to a part of the transaction that is no change: "begin".
+// Mark says that the next records belong to the transaction itself rather than to a change: "begin", "end", "audit".
 func (b *Batch) Mark(name string) {
 	b.ordinal, b.repeat = append(b.ordinal[:0], name...), 0
 }
@@ -195,7 +194,7 @@ func (b *Batch) Add(topic string, key, value int) {
 	b.addEventID()
 }
 
-// AddWithoutID is Add for a record that is of no transaction.
+// AddWithoutID is Add for a record that belongs to no transaction.
 func (b *Batch) AddWithoutID(topic string, key, value int) {
 	end := len(b.Buf)
 	e := entry{topic: topic, key: span{Null, Null}, value: span{Null, Null}}
@@ -209,25 +208,23 @@ func (b *Batch) AddWithoutID(topic string, key, value int) {
 	b.entries = append(b.entries, e)
 }
 
-// AddEvent is Add for an event of the application, which goes to a topic that others may write to as well,
-// save for the tables.
+// AddEvent is Add for an event of the application. Its topic may have other writers, but may not be that of a table.
 func (b *Batch) AddEvent(topic string, key, value int) {
 	b.Add(topic, key, value)
 	b.entries[len(b.entries)-1].event = true
 }
 
-// Everywhere says that the record that was added last goes into each partition of its topic: it has no key, and ends what
-// each of them holds.
+// Everywhere sends the last record to every partition of its topic. It has no key and, like TRUNCATE, ends what each partition holds.
 func (b *Batch) Everywhere() { b.entries[len(b.entries)-1].everywhere = true }
 
-// Refuse sends record i, an event, to the topic refused and says in headers where it was to go and why not.
+// Refuse redirects record i, an event, to the topic refused. Headers say which topic was asked for, and why it is refused.
 func (b *Batch) Refuse(i int, refused, asked string, why error) {
 	e := &b.entries[i]
 	e.topic, e.asked, e.why = refused, asked, why.Error()
 	b.Refused++
 }
 
-// Header gives the record that was added last one more header. It copies value, which may be a part of Buf; nil is null.
+// Header adds a header to the last record. It copies value, which may be part of Buf; nil means null.
 func (b *Batch) Header(key string, value []byte) {
 	if value == nil {
 		b.headers = append(b.headers, headerEntry{len(b.entries) - 1, key, span{Null, Null}})
@@ -266,7 +263,7 @@ func (b *Batch) Ordinal() string { return string(b.ordinal) }
 type Authors interface {
 	// Begin takes the notes of a transaction.
 	Begin(tx *outbox.Transaction)
-	// AppendPgtee is that of Batch, for a change of the transaction that was begun last.
+	// AppendPgtee implements Batch.AppendPgtee for a change of the transaction that was begun last.
 	AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte
 	// Trace returns the trace context that the SQL of a change claims, as the values of its two headers; nil: none.
 	Trace(tx *outbox.Transaction, i int) (parent, state []byte)
@@ -280,13 +277,12 @@ type Authors interface {
 //	 "context":{"controller":"…"},
 //	 "via":"proxy"|"direct"|"snapshot","verified":true|false|null,"reason":"…"}
 //
-// Verified is true for what the proxy and the server vouch for together, false for a note that is forged, borrowed or sent
-// again, and null where that cannot be known, for the reason that is told only then: "no note", "no key", "pooler", "user changed"
-// (the server calls the user otherwise than the proxy did) or "unbound" (a message of an older proxy). Actor and context, which the client claims in comments of its SQL, are there only if it does. Session and statement are null
-// for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null
-// where it is not known which one of the session's wrote the row. Times are UTC; fingerprint and session
-// id are 16 hexadecimal digits; client is address:port, null for a Unix socket; rows are those that the
-// statement wrote in this transaction, null in a giant one, where only the audit record knows them.
+// Verified is true if the proxy and the server agree, and false for a note that is forged, borrowed or replayed. It is null if that cannot be
+// determined; only then there is a reason: "no note", "no key", "pooler", "user changed" (the server names another user than the proxy did) or
+// "unbound" (a message of an older proxy). Actor and context are present only if the client claims them in comments of its SQL. Session and
+// statement are null for a write that bypassed the proxy, and for a row of a snapshot. Statement alone is null if it is not known which
+// statement of the session wrote the row. Times are UTC; fingerprint and session id are 16 hexadecimal digits; client is address:port, null
+// for a Unix socket; rows is how many rows the statement wrote in this transaction, null in a giant, where only the audit record has it.
 func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	b.begun(tx)
 	if b.Authors == nil {
@@ -295,8 +291,7 @@ func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	return b.Authors.AppendPgtee(dst, tx, i)
 }
 
-// AddTrace gives the last record the headers of the trace context that the SQL of tx.Changes[i] names, if it does. It is
-// the client's claim.
+// AddTrace adds the trace context that the SQL of tx.Changes[i] names, if any, to the headers of the last record. It is the client's claim.
 func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	b.begun(tx)
 	if b.Authors == nil {
@@ -312,7 +307,7 @@ func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	}
 }
 
-// begun calls Begin unless it was.
+// begun calls Begin, unless tx was begun already.
 func (b *Batch) begun(tx *outbox.Transaction) {
 	if b.tx != tx {
 		b.Begin(tx)

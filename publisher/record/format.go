@@ -5,7 +5,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Record is one Kafka record on its way. Key and Value are slices of the Batch's buffer; nil means null.
+// Record is one Kafka record. Key and Value are slices of the Batch's buffer, valid until its next Add; nil means null.
 type Record struct {
 	Topic   string
 	Key     []byte
@@ -21,13 +21,12 @@ type Header struct {
 	Value []byte // nil: null
 }
 
-// Format turns the changes of a transaction into records. It never skips: what it cannot encode is
-// an error, and the publisher stops. It is used by one goroutine at a time.
+// Format turns the changes of a transaction into records. It never skips a change: if it cannot encode one, it returns an error, and the
+// publisher halts. It is used by one goroutine at a time.
 type Format interface {
-	// Begin and End append the records, if any, that say that a transaction begins and ends: Begin before its
-	// first Append, End after its last; a transaction without any has neither. Between them tx may be one part
-	// of a giant after the other. A Begin without its End was of a transaction that could not be published,
-	// and comes again from its start.
+	// Begin and End append the records, if any, for the begin and the end of a transaction: Begin before its first Append, End after its
+	// last. A transaction without changes has neither. In between, tx may be the parts of a giant in turn. A Begin that is not followed by
+	// its End belongs to a transaction that could not be published; it will be composed again from its start.
 	Begin(b *Batch, tx *outbox.Transaction) error
 	End(b *Batch, tx *outbox.Transaction) error
 
@@ -35,18 +34,17 @@ type Format interface {
 	// change makes a delete, a tombstone and a create), or none (a table that is filtered out).
 	Append(b *Batch, tx *outbox.Transaction, i int) error
 
-	// Identity says what the log has of the old rows of a table whose change stands at a place. Errors are as those of Append.
+	// Identity returns what the log contains of old rows of a table, as of a place in the log. Its errors are like those of Append.
 	Identity(relation *pgoutput.Relation, at Place) (Identity, error)
 }
 
-// StandInKeys is a Format that makes keys for records that have none, where Kafka takes no other: in compacted topics.
+// StandInKeys is a Format that makes keys for records without one: Kafka requires them in compacted topics.
 type StandInKeys interface {
-	// AppendStandInKey appends the key of the record with that event id, which no other record has.
+	// AppendStandInKey appends a key that is unique to the record with this event id.
 	AppendStandInKey(dst []byte, eventID []byte) ([]byte, error)
 }
 
-// Heartbeats is a Format that has a record for "the publisher is alive", which tells consumers of quiet tables
-// that nothing is missing.
+// Heartbeats is a Format with a record that says "the publisher is alive", for consumers of tables that rarely change.
 type Heartbeats interface {
 	// AppendHeartbeat appends the record with AddWithoutID: it belongs to no transaction.
 	AppendHeartbeat(b *Batch) error

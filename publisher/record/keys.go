@@ -7,15 +7,15 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Keys remembers by which unique index the rows of tables without a primary key are told apart: one of several, which nothing in the database
-// names, and which an index that is made anew (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) must not change. It is part of the position. It is
-// used by one goroutine at a time.
+// Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does
+// not mark one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) must not change the choice. It is part of the position. It
+// is used by one goroutine at a time.
 type Keys struct{ chosen map[uint32][]string } // columns, by OID of the table. A map is never changed once a Position has it
 
-// maxChosenKeys bounds what the progress record takes. Tables beyond it have the key of their oldest index.
+// maxChosenKeys bounds the size of the progress record. Tables beyond it use their oldest index.
 const maxChosenKeys = 500
 
-// Choose returns the key of a table: the one that it had, if that is among the candidates, else the first of them. There is one at least.
+// Choose returns the key of a table: the remembered one if it is still a candidate, else the first candidate. There is at least one.
 func (k *Keys) Choose(table uint32, candidates [][]string) []string {
 	if k == nil {
 		return candidates[0]
@@ -30,7 +30,7 @@ func (k *Keys) Choose(table uint32, candidates [][]string) []string {
 	return candidates[0]
 }
 
-// Forget is told of a table that has no such key, or is dropped.
+// Forget removes a table that has no such key any more, or was dropped.
 func (k *Keys) Forget(table uint32) {
 	if k == nil || k.chosen[table] == nil {
 		return
@@ -48,7 +48,7 @@ func (k *Keys) set(table uint32, names []string) {
 	k.chosen = next
 }
 
-// Resume takes what the progress record has. What this process has chosen since is in its plans, and stays.
+// Resume adds the keys of the progress record. Keys that this process has chosen already are in use, and stay.
 func (k *Keys) Resume(recorded map[uint32][]string) {
 	if k == nil {
 		return
@@ -60,7 +60,7 @@ func (k *Keys) Resume(recorded map[uint32][]string) {
 	}
 }
 
-// Recorded is what the next position has.
+// Recorded returns the keys for the next position.
 func (k *Keys) Recorded() map[uint32][]string {
 	if k == nil || len(k.chosen) == 0 {
 		return nil
@@ -68,7 +68,7 @@ func (k *Keys) Recorded() map[uint32][]string {
 	return k.chosen
 }
 
-// DDL forgets tables that a command has dropped.
+// DDL forgets the tables that a command has dropped.
 func (k *Keys) DDL(d *outbox.DDLRecord) {
 	for _, o := range d.Objects {
 		if o.Dropped && o.Type == "table" {

@@ -5,7 +5,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Place is where a change stands in the log: what a table was then is what its records stand on.
+// Place is the position of a change in the log: its record is encoded with the table as it was there.
 type Place struct {
 	LSN outbox.LSN // of the change's own record; 0: now
 	XID outbox.XID // of its transaction, which others may not see yet; 0: they do
@@ -19,7 +19,7 @@ func PlaceOf(tx *outbox.Transaction, c *outbox.Change) Place {
 	return Place{c.LSN, tx.XID}
 }
 
-// Identity says what the log has of the old rows of a table.
+// Identity is what the log contains of the old rows of a table.
 type Identity struct {
 	Columns []int // of the Relation, ascending: those that every old row has; none: no old row says which row it was
 
@@ -28,7 +28,7 @@ type Identity struct {
 	Whole bool
 }
 
-// LoggedIdentity is what the log itself says of a table that is not partitioned.
+// LoggedIdentity is the Identity of a table that is not partitioned, from the log alone.
 func LoggedIdentity(r *pgoutput.Relation) Identity {
 	id := Identity{Whole: r.Identity == 'f'}
 	for i, c := range r.Columns {

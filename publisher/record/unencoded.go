@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// TooLarge is the error of a Format that needs a value which was too long to be held.
+// TooLarge is the error of a Format that needs a value which was too long to be kept in memory.
 type TooLarge struct {
 	What  string // "column body"
 	Bytes uint64
@@ -16,11 +16,10 @@ type TooLarge struct {
 
 func (e *TooLarge) Error() string { return fmt.Sprintf("%s has %d bytes", e.What, e.Bytes) }
 
-// Overhead is above what Kafka adds to key, value and headers of a record, a batch of its own included.
+// Overhead is an upper bound of what Kafka adds to key, value and headers of a record that is alone in its record batch.
 const Overhead = 1024
 
-// Unencoded says what an error of the format means: to be tried again, if it was an outage (of the catalog, of
-// a schema registry), else a halt.
+// Unencoded turns an error of a Format into one that is retried, if the catalog or a schema registry was unavailable, or else into a halt.
 func Unencoded(what string, err error) error {
 	var outage interface{ Temporary() bool }
 	if errors.As(err, &outage) && outage.Temporary() {
@@ -34,7 +33,7 @@ func Unencoded(what string, err error) error {
 	return halt.New(halt.ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table or report the defect; nothing is skipped meanwhile")
 }
 
-// SourceName says what a change is of, for errors and owners of topics.
+// SourceName names the source of a change in errors, and as the owner of a topic.
 func SourceName(c *outbox.Change) string {
 	if c.Relation == nil {
 		return "logical messages"

@@ -33,7 +33,7 @@ func (c *Copier) Filter(chunk *HeldChunk) (*filter.Filter, error) {
 	return filter.Bind(chunk.Relation, work.condition(work.nameOf(&t)))
 }
 
-// Mark is Debezium's for the last row of a chunk.
+// LastMark returns Debezium's snapshot marker for the last row of a chunk.
 func (c *Copier) LastMark(chunk *HeldChunk) outbox.SnapshotMark {
 	work := c.Current()
 	switch {
@@ -48,8 +48,8 @@ func (c *Copier) LastMark(chunk *HeldChunk) outbox.SnapshotMark {
 // Emptying are the tables whose topics are to be emptied now; nil: none.
 func (c *Copier) Emptying() []*pgoutput.Relation { return c.emptying }
 
-// Emptied says that the records that empty them are composed. Recording begins anew behind them: then every transaction that is
-// in the stream before them is visible to whatever is read, and the changes of every other come behind them.
+// Emptied is called when the records that empty those topics are composed. Recording restarts at this point: every transaction that precedes
+// them in the stream is visible to all reads from now on, and the changes of all others follow them.
 func (c *Copier) Emptied() {
 	c.Current().Emptied, c.dirty = true, true
 	c.abandon()
@@ -59,20 +59,20 @@ func (c *Copier) Emptied() {
 // Dirty reports whether the state differs from the recorded one.
 func (c *Copier) Dirty() bool { return c.dirty }
 
-// Recorded says that the state is in Kafka, and returns how many rows and tables have come there since the last call.
+// Recorded is called when the state is in Kafka. It returns how many rows and tables were published since the last call.
 func (c *Copier) Recorded() (rows, tables int) {
 	rows, tables = c.rowsOut, c.tablesOut
 	c.dirty, c.rowsOut, c.tablesOut = false, 0, 0
 	return rows, tables
 }
 
-// State is what the progress record has: nil, if there is nothing to say.
+// State returns the part of the progress record; nil if there is nothing to record.
 func (c *Copier) State() *State { return c.state.orNil() }
 
 // Signals is how far the topic of signals is read; nil: none is.
 func (c *Copier) Signals() *SignalPlace { return c.state.Signals }
 
-// SetSignals has the progress record say so.
+// SetSignals records how far the topic is read.
 func (c *Copier) SetSignals(place SignalPlace) {
 	if c.state.Signals == nil || *c.state.Signals != place {
 		c.state.Signals, c.dirty = &place, true
@@ -91,7 +91,7 @@ func (c *Copier) closes(work *Copy, chunk *HeldChunk) bool {
 	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
 }
 
-// orNil is what the progress record has: nothing, if there is nothing to say.
+// orNil returns nil for a state without content.
 func (s *State) orNil() *State {
 	if len(s.Copies) == 0 && len(s.Finished) == 0 && s.Signals == nil {
 		return nil
@@ -99,7 +99,7 @@ func (s *State) orNil() *State {
 	return s
 }
 
-// Stats tells of the copy at work.
+// Stats describes the copy at work.
 func (c *Copier) Stats() Stats {
 	work := c.Current()
 	if work == nil {

@@ -44,10 +44,10 @@ func (c *Config) SetDefaults() {
 	c.LongMovedBytes = cmp.Or(c.LongMovedBytes, c.MaxMovedBytes/4)
 }
 
-// onlyPrefix begins the name of each copy of SnapshotOnly.
+// onlyPrefix begins the id of each copy of mode Only.
 const onlyPrefix = "only-"
 
-// Mode says what a publisher copies by itself.
+// Mode says which copies a publisher requests by itself.
 type Mode string
 
 const (
@@ -57,12 +57,12 @@ const (
 	WhenNeeded Mode = "when-needed" // as initial, and after changes were lost between Kafka and the slot
 )
 
-// Mends reports whether a snapshot of everything makes up for a halt.
+// Mends reports whether a snapshot of every table makes up for a halt.
 func (c *Config) Mends(err error) bool {
 	return c.Mode == WhenNeeded && c.Open != nil && (errors.Is(err, halt.ErrGap) || errors.Is(err, halt.ErrProgressLost))
 }
 
-// ErrTaken ends a publisher that was to take one snapshot only.
+// ErrTaken ends a publisher of mode Only after its snapshot.
 var ErrTaken = errors.New("the snapshot is taken")
 
 var snapshotModes = []Mode{Initial, Never, Only, WhenNeeded}
@@ -75,8 +75,8 @@ func ParseMode(name string) (Mode, error) {
 	return "", fmt.Errorf("snapshot mode %q: want initial, never, only or when-needed", name)
 }
 
-// TableReader reads tables in the background. What comes of its tasks, in their order for each, arrives in Results;
-// *outbox.TableReader is one, the simulation has another.
+// TableReader reads tables in the background. The results of its tasks arrive in Results, in order for each task. *outbox.TableReader is one,
+// the simulation has another.
 type TableReader interface {
 	// Begin waits until every transaction that has written its commit record by now is visible to new snapshots.
 	Begin(task int)

@@ -1,5 +1,5 @@
-// Package snapshot copies tables while the stream runs: see ../SNAPSHOT.md. It decides what is read and which of the rows that were
-// read are published; who publishes them is the publisher.
+// Package snapshot copies tables while the stream runs: see ../SNAPSHOT.md. It decides what to read, and which of the rows that were read are
+// published. The publisher publishes them.
 package snapshot
 
 import (
@@ -16,9 +16,9 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Copier copies tables while the stream runs: it has chunks read ahead, and gives each to the publisher when the stream has
-// come to where the chunk was read. SNAPSHOT.md says why that is right. It lives from one fence to the next failure; what
-// it has to know then is in the progress record.
+// Copier copies tables while the stream runs. It reads chunks ahead, and hands each one to the publisher once the stream has reached the LSN at
+// which the chunk was read. ../SNAPSHOT.md proves that this is correct. A Copier lives from one fence to the next failure: everything that its
+// successor must know is in the progress record.
 type Copier struct {
 	Host
 	cfg *Config
@@ -73,7 +73,7 @@ const (
 	MaxPendingBytes = 128 << 10 // of requests in the progress record
 )
 
-// Host is what a Copier needs of the publisher.
+// Host is what a Copier needs from its publisher.
 type Host struct {
 	Shape       *shape.Shape
 	EventTables []string // globs of the application's outbox tables: nothing repeats their rows
@@ -82,7 +82,7 @@ type Host struct {
 	Log         *zap.Logger
 }
 
-// New takes up what the progress record says.
+// New makes a Copier that resumes the copies of the progress record.
 func New(cfg *Config, host Host, recorded *State) *Copier {
 	c := &Copier{Host: host, cfg: cfg, state: &State{}, rows: firstPassRows, backoff: firstReadPause}
 	if recorded != nil {
@@ -114,7 +114,7 @@ func (c *Copier) start() {
 
 func (c *Copier) next() int { c.task++; return c.task }
 
-// Stop gives up what is in flight.
+// Stop closes the reader and abandons everything in flight.
 func (c *Copier) Stop() {
 	if c.reader != nil {
 		c.reader.Close()
@@ -125,7 +125,7 @@ func (c *Copier) Stop() {
 	c.latest, c.passes, c.stash = nil, nil, nil
 }
 
-// abandon forgets what was read and not published, and where reading stood.
+// abandon forgets chunks that are read and not published, and how far reading has come.
 func (c *Copier) abandon() {
 	c.held, c.bytes = nil, 0
 	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
@@ -135,7 +135,7 @@ func (c *Copier) abandon() {
 	}
 }
 
-// Observe records what a transaction of the stream did, before anything that follows it is published.
+// Observe records the changes of a transaction of the stream. It must be called before anything after that transaction is published.
 func (c *Copier) Observe(tx *outbox.Transaction) error {
 	if len(c.state.Copies) == 0 {
 		return nil
@@ -168,7 +168,7 @@ func (c *Copier) Observe(tx *outbox.Transaction) error {
 	return nil
 }
 
-// Turn takes what was read and gives the readers more to do. upTo is how far the stream has come.
+// Turn collects what was read and gives the readers more work. upTo is how far the stream has come.
 func (c *Copier) Turn(upTo outbox.LSN) {
 	work := c.Current()
 	if work == nil {
@@ -210,7 +210,7 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 	c.nudge(upTo)
 }
 
-// collect takes what has arrived, as long as there is room.
+// collect takes results that have arrived, as long as there is room.
 func (c *Copier) collect() {
 	for c.reader != nil && c.roomy() {
 		r, ok := c.arrival()
@@ -221,7 +221,7 @@ func (c *Copier) collect() {
 	}
 }
 
-// roomy leaves room for what is being read: chunks like the last one, two of each reader.
+// roomy reports whether there is room for more chunks. It leaves room for those being read: two per reader, of the size of the last one.
 func (c *Copier) roomy() bool {
 	n := len(c.held)
 	return n == 0 || c.bytes+2*c.cfg.Readers*c.held[n-1].Bytes() < c.cfg.MaxHeldBytes
@@ -240,7 +240,7 @@ func (c *Copier) arrival() (r outbox.Reading, ok bool) {
 	}
 }
 
-// Wake calls arrived once something has come, and returns what ends that: until then nobody else may use the copier.
+// Wake calls arrived as soon as a result arrives. Until the returned function has returned, nobody else may use the Copier.
 func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
 	if c.reader == nil || !c.roomy() {
 		return func() {}
@@ -307,7 +307,7 @@ func (c *Copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	}
 }
 
-// failed begins anew after a pause: nobody but the copy waits for it.
+// failed starts over after a pause. Only the copy is delayed by that.
 func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	if p != nil && p.stale {
 		return
@@ -336,7 +336,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	c.backoff = min(2*c.backoff, longestPause)
 }
 
-// nudge makes the server tell how far its log is, if a chunk waits for that.
+// nudge makes the server report the end of its log, if a chunk waits for that.
 func (c *Copier) nudge(upTo outbox.LSN) {
 	if len(c.held) == 0 || c.held[0].At <= upTo {
 		return
@@ -349,7 +349,7 @@ func (c *Copier) nudge(upTo outbox.LSN) {
 	c.reader.Nudge(c.next())
 }
 
-// Ready returns the next chunk that may be published now that the stream has come to upTo; nil for none.
+// Ready returns the next chunk that may be published when the stream has reached upTo; nil for none.
 func (c *Copier) Ready(upTo outbox.LSN) *HeldChunk {
 	if c.Current() == nil || len(c.held) == 0 || c.held[0].At > upTo || !c.allowed() {
 		return nil
@@ -357,7 +357,7 @@ func (c *Copier) Ready(upTo outbox.LSN) *HeldChunk {
 	return &c.held[0]
 }
 
-// UntilDue is how long the loop may wait for the stream.
+// UntilDue returns how long the loop may wait for the stream.
 func (c *Copier) UntilDue(upTo outbox.LSN, longest time.Duration) time.Duration {
 	switch {
 	case c.cfg.Open == nil:
@@ -386,7 +386,7 @@ func (c *Copier) allowed() bool {
 	return c.budget >= 0
 }
 
-// Published takes a chunk off.
+// Published removes a chunk whose records are composed, and records the progress.
 func (c *Copier) Published(chunk *HeldChunk) {
 	work := c.Current()
 	c.dirty = true
@@ -407,7 +407,7 @@ func (c *Copier) Published(chunk *HeldChunk) {
 	c.finish(work)
 }
 
-// advance notes that a chunk is in Kafka.
+// advance moves the progress of a table past a chunk.
 func (w *TableCopy) advance(chunk *outbox.Chunk) {
 	if chunk.Last != nil {
 		w.Last = chunk.Last
@@ -415,7 +415,7 @@ func (w *TableCopy) advance(chunk *outbox.Chunk) {
 	w.Read = chunk.End
 }
 
-// Remember says how a copy ended, for some time.
+// Remember keeps how a copy ended, for the last few copies.
 func (c *Copier) Remember(f FinishedCopy) {
 	f.shorten()
 	f.Finished = c.Now().UTC()

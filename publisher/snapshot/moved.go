@@ -11,9 +11,9 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// MovedRows are rows whose keys changed while their table was copied, by statements that left TOAST alone: the stream
-// has them under their new keys without those values, and what was read may have them under neither key. So they are read
-// by their keys. They are part of the progress record, as is the position that has moved over their transactions.
+// MovedRows are rows whose key changed while their table was copied, by statements that did not touch TOASTed values. The stream has such a
+// row under its new key without those values, and the chunks may have it under neither key. So it is read by its key later. The list is part of
+// the progress record, because the recorded position is already past those transactions.
 type MovedRows struct {
 	By   []string   `json:"by,omitempty"`   // columns of the identity
 	Keys [][][]byte `json:"keys,omitempty"` // values of those, as texts; ascending, no two the same
@@ -21,7 +21,7 @@ type MovedRows struct {
 	bytes int // that Keys takes in the progress record
 }
 
-// keySize is what a key takes as JSON.
+// keySize returns the size of a key as JSON.
 func keySize(key [][]byte) int {
 	n := 3
 	for _, value := range key {
@@ -59,7 +59,7 @@ func (m *MovedRows) sound() bool {
 	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
 }
 
-// resume takes over what a progress record has, which stays as it is.
+// resume copies the list of a progress record, which must not be modified.
 func (m *MovedRows) resume() {
 	m.Keys, m.bytes = slices.Clone(m.Keys), 0
 	for _, key := range m.Keys {
@@ -100,7 +100,7 @@ func placesOf(relation *pgoutput.Relation, names []string) (columns []int) {
 	return columns
 }
 
-// note keeps account of the rows that a change moves, for every copy that is in the middle of their table.
+// note lists the row that a change moves, in every copy that has begun its table.
 func (c *Copier) note(change *outbox.Change, id record.Identity) {
 	for i := range c.state.Copies {
 		working := c.state.Copies[i].Working
@@ -116,7 +116,7 @@ func (c *Copier) note(change *outbox.Change, id record.Identity) {
 	}
 }
 
-// within reports whether something of a table was read that counts.
+// within reports whether any part of a table was read, or is being read.
 func (c *Copier) within(w *TableCopy) bool {
 	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
 }
@@ -165,7 +165,7 @@ func (c *Copier) noteOvertaken(w *TableCopy) bool {
 	return true
 }
 
-// movedBytes is what the lists take in the progress record.
+// movedBytes returns the size of the lists in the progress record.
 func (c *Copier) movedBytes() (n int) {
 	for i := range c.state.Copies {
 		for j := range c.state.Copies[i].Working {
@@ -175,7 +175,7 @@ func (c *Copier) movedBytes() (n int) {
 	return n
 }
 
-// restart has a table copied again from its start, by passes that see all that the stream has told by now.
+// restart copies a table again from its start, with passes that see everything that the stream has delivered so far.
 func (c *Copier) restart(w *TableCopy) {
 	c.Log.Warn("too many rows of a table have changed their keys while it was copied, or others are its keys now; it is copied again from its start",
 		zap.String("finding", "snapshot-slow"), zap.Uint32("table", w.OID), zap.Int("rows", len(w.Moved.Keys)))
@@ -197,8 +197,8 @@ func (c *Copier) restartTable(table uint32) {
 // maxKeys bounds the rows that are read by their keys in one pass.
 const maxKeys = 256
 
-// wanted returns the rows to be read by their keys now, if any: at the end of the table, or when the list is long. Of what is
-// not read yet they read nothing: it is to come.
+// wanted returns the rows to be read by their keys now, if any: at the end of the table, or when the list is long. Rows beyond what is read so
+// far are excluded: the rest of the table will bring them.
 func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
 	upTo := c.reached[w.OID]

@@ -11,8 +11,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// overlay remembers which rows the stream has touched, so that a chunk that was read before that does not bring them back.
-// It holds at least what every transaction did that some chunk in flight, or one still to come, does not see.
+// overlay remembers which rows the stream has changed, so that a chunk that was read earlier does not overwrite them. It holds at least the
+// changes of every transaction that some chunk in flight, or one still to come, does not see.
 type overlay struct {
 	tables map[uint32]*overtakenTable // by OID of the Relation
 	bytes  int                        // about what it takes
@@ -29,7 +29,7 @@ type overtakenTable struct {
 	rows            map[string]overtaken
 }
 
-// overtaken is what the stream did to the row that has, or had, a key.
+// overtaken is what the stream did to the row with a key.
 type overtaken struct {
 	xid outbox.XID // of the last transaction that touched it
 
@@ -60,7 +60,7 @@ func (o *overlay) record(c *outbox.Change, xid outbox.XID, id record.Identity) {
 	}
 }
 
-// table returns what is known of a table. Another version of it starts anew: chunks that do not know that version are read again.
+// table returns the record of a table. A new version of the table starts an empty one: chunks of older versions are read again.
 func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id record.Identity) *overtakenTable {
 	t := o.tables[relation.OID]
 	if t != nil && t.relation == relation {
@@ -87,7 +87,7 @@ func (o *overlay) forget(t *overtakenTable) {
 	clear(t.rows)
 }
 
-// touch notes that a row became new; nil: it is gone. old is what the log has of it before, if anything.
+// touch records that a row became new; nil: it was deleted. old is what the log has of the row before, if anything.
 func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple) {
 	if len(t.Columns) == 0 {
 		return
@@ -153,7 +153,7 @@ func (row overtaken) size(key string) int {
 	return n
 }
 
-// prune forgets what every chunk sees.
+// prune forgets the changes that every chunk sees.
 func (o *overlay) prune(seen func(outbox.XID) bool) {
 	for oid, t := range o.tables {
 		for key, row := range t.rows {
@@ -172,8 +172,9 @@ func (o *overlay) prune(seen func(outbox.XID) bool) {
 // longestKey is the longest key that is kept as it is; of longer ones only a hash.
 const longestKey = 64
 
-// identityOf makes a map key of a tuple; false if the tuple does not have it: if it is an old one that is not whole (partial), NULL is a value that the log does not have. The values are texts as PostgreSQL prints them,
-// so two that differ may be equal to PostgreSQL, but a change from one to the other is in the log with both.
+// identityOf makes a map key of a tuple; false if the tuple lacks a value of its key: in an old tuple that is partial, NULL stands for a value
+// that the log does not have. Values are compared as the texts that PostgreSQL prints. Two texts that differ may be equal to PostgreSQL, but
+// then the log has both of them when a row changes from one to the other.
 func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple, partial bool) (string, bool) {
 	o.key = o.key[:0]
 	next, column := 0, 0
@@ -218,7 +219,7 @@ func hasUnchanged(t pgoutput.Tuple) bool {
 	return false
 }
 
-// filled is a tuple with what it says is unchanged taken from another of the same relation, where that has it.
+// filled returns a tuple whose unchanged values are taken from another tuple of the same relation, where that has them.
 func filled(tuple, from pgoutput.Tuple) pgoutput.Tuple {
 	if from == nil || tuple.Len() != from.Len() || !hasUnchanged(tuple) {
 		return tuple
@@ -261,7 +262,7 @@ const (
 	ReadAgain         // the table is another one now
 )
 
-// judge says what becomes of a chunk. relation is what its rows are to be called.
+// judge decides about a chunk. relation is the version of the table that its rows are encoded with.
 func (o *overlay) judge(chunk *outbox.Chunk) (v Verdict, relation *pgoutput.Relation) {
 	t := o.tables[chunk.Relation.OID]
 	switch {

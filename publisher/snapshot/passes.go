@@ -41,7 +41,7 @@ func (c *Copier) pass(task int) *tablePass {
 	return nil
 }
 
-// dispatch keeps the readers busy, unless the stream is too far behind what they have read.
+// dispatch gives work to idle readers, unless the stream is too far behind what they have read.
 func (c *Copier) dispatch(work *Copy, upTo outbox.LSN) {
 	c.why = ""
 	if n := len(c.held); n > 0 && c.cfg.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.MaxLagBytes {
@@ -75,7 +75,7 @@ func (c *Copier) reading() int {
 	return n
 }
 
-// choose returns what to read next: of a table that is begun, else of the next.
+// choose returns what to read next: the rest of a table that is begun, or else the next table.
 func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	for i := range work.Working {
 		w := &work.Working[i]
@@ -110,7 +110,7 @@ func (c *Copier) rangeOf(w *TableCopy, after [][]byte) (span outbox.Span, ok boo
 	return outbox.Span{Table: w.OID, After: after}, true
 }
 
-// Again has the rest of a table read again.
+// Again discards the chunks of a table and reads them again.
 func (c *Copier) Again(table uint32) {
 	for _, p := range c.passes {
 		if p.table == table {

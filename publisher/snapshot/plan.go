@@ -12,8 +12,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Begin asks for what the mode says. recorded says whether Kafka holds a position: then all rows are there, or on their way.
-// needed says that some are lost.
+// Begin requests the copy that the mode asks for. recorded reports whether Kafka holds a position: then all rows are published, or being
+// copied. needed reports that changes were lost.
 func (c *Copier) Begin(recorded, needed bool) {
 	s := c.cfg
 	switch {
@@ -27,7 +27,7 @@ func (c *Copier) Begin(recorded, needed bool) {
 	}
 }
 
-// only asks for the copy of SnapshotOnly, or makes one that was interrupted its own.
+// only requests the copy of mode Only, or resumes an interrupted one.
 func (c *Copier) only() {
 	if c.Knows(c.cfg.run) {
 		return
@@ -41,7 +41,7 @@ func (c *Copier) only() {
 	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
 }
 
-// Knows reports whether a copy is under way or was.
+// Knows reports whether a copy of this id is requested or finished.
 func (c *Copier) Knows(id string) bool {
 	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
 }
@@ -50,7 +50,7 @@ func (c *Copier) ended(id string) bool {
 	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
 }
 
-// Taken is how the copy of SnapshotOnly has ended; nil if it has not, or if another mode is chosen.
+// Taken returns how the copy of mode Only has ended; nil if it has not, or in another mode.
 func (c *Copier) Taken() error {
 	if c.cfg.Mode != Only || !c.ended(c.cfg.run) {
 		return nil
@@ -83,7 +83,7 @@ func (c *Copier) Current() *Copy {
 	return nil
 }
 
-// plan takes the list of tables for the copy at work.
+// plan starts the copy at work with the list of tables.
 func (c *Copier) plan(listed []outbox.ListedTable) {
 	work := c.Current()
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
@@ -146,7 +146,7 @@ func noTable(globs []string) string {
 	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
 }
 
-// wants reports whether a copy is of a table. One that is begun may have got another name.
+// wants reports whether a copy includes a table. A table that is begun stays included if it is renamed.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
 	if r.of(t.OID) != nil {
@@ -155,7 +155,7 @@ func (r *Copy) wants(t *outbox.ListedTable) bool {
 	return shape.Included(r.nameOf(t), tables, r.Except)
 }
 
-// nameOf is the name by which a copy knows a table: that which it had when it was begun.
+// nameOf returns the name that a copy knows a table by: the one that it had when it was begun.
 func (r *Copy) nameOf(t *outbox.ListedTable) string {
 	if w := r.of(t.OID); w != nil && w.Name != "" {
 		return w.Name
@@ -163,7 +163,7 @@ func (r *Copy) nameOf(t *outbox.ListedTable) string {
 	return t.Schema + "." + t.Name
 }
 
-// condition returns what the rows of a table have to satisfy.
+// condition returns the filters for the rows of a table.
 func (r *Copy) condition(table string) (c filter.Condition) {
 	for _, condition := range r.Conditions {
 		if condition.Table == "" || shape.Matches(condition.Table, table) {
@@ -173,7 +173,7 @@ func (r *Copy) condition(table string) (c filter.Condition) {
 	return c
 }
 
-// gone leaves out a table that was dropped.
+// gone removes a table that was dropped.
 func (c *Copier) gone(table uint32) {
 	work := c.Current()
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { return w.OID == table })
@@ -184,7 +184,7 @@ func (c *Copier) gone(table uint32) {
 	c.finish(work)
 }
 
-// finish takes off the tables of the copy at work that are done, and ends it if nothing is left of it.
+// finish removes the tables of the copy at work that are done, and ends the copy if none is left.
 func (c *Copier) finish(work *Copy) {
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool {
 		if !w.Read || len(w.Moved.Keys) > 0 {
@@ -201,7 +201,7 @@ func (c *Copier) finish(work *Copy) {
 	c.end(work.ID, "")
 }
 
-// end takes a copy off the list; why says what stopped it, "" that it is done.
+// end removes a copy from the list. why is what stopped it; "": it is complete.
 func (c *Copier) end(id, why string) {
 	i := slices.IndexFunc(c.state.Copies, func(r Copy) bool { return r.ID == id })
 	if i < 0 {

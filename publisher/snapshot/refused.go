@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// refusal is why a table cannot be read, and when that is tried again.
+// refusal is why a table cannot be read, and when to try again.
 type refusal struct {
 	why     string
 	retryAt time.Time
@@ -20,7 +20,7 @@ const (
 	maxRefused      = 64 // tables that wait; no further ones are begun
 )
 
-// setAside leaves a table for later: the others go on.
+// setAside postpones a table and goes on with the others.
 func (c *Copier) setAside(table uint32, err error) {
 	name := c.tables[table].Schema + "." + c.tables[table].Name
 	r := refusal{name + ": " + err.Error(), c.Now().Add(refusedPause)}
@@ -50,7 +50,7 @@ func (c *Copier) refusals() string {
 	return strings.Join(all[:min(len(all), maxToldRefusals)], "; ")
 }
 
-// waiting has the progress record say what the copy at work waits for.
+// waiting records what the copy at work waits for.
 func (c *Copier) waiting(why string) {
 	if work := c.Current(); work != nil && work.Waiting != why {
 		work.Waiting = why

@@ -7,8 +7,8 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// joinResync adds tables to a resync that waits for its turn: so a storm of them takes no more room in the progress record than
-// their names.
+// joinResync adds tables to a resync that has not started yet, so that many of them take no more room in the progress record than the names of
+// their tables.
 func (c *Copier) joinResync(tables []string) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]

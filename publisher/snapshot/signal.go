@@ -13,7 +13,7 @@ func AsksForRows(s *outbox.SignalRecord) bool {
 	return s.Type == outbox.ExecuteSnapshot || s.Type == outbox.Resync
 }
 
-// Obey changes the copies as a signal asks, and returns why it cannot, "" if it can.
+// Obey carries out a signal. It returns why it cannot; "" if it can.
 func (c *Copier) Obey(s *outbox.SignalRecord) (why string) {
 	if c.cfg.Open == nil {
 		return "this publisher takes no snapshots"

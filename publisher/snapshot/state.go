@@ -7,16 +7,16 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// State is what the progress record says of the copies of tables: part of the Position, so it is recorded in
-// the Kafka transaction that brings the rows. See SNAPSHOT.md.
+// State is the part of the progress record that describes the copies of tables. It is recorded in the Kafka transaction that brings the rows:
+// see ../SNAPSHOT.md.
 type State struct {
 	Copies   []Copy         `json:"copies,omitempty"`   // not finished; the first that is not paused is at work
 	Finished []FinishedCopy `json:"finished,omitempty"` // the last few, newest last
 	Signals  *SignalPlace   `json:"signals,omitempty"`  // nil: no topic of signals is read
 }
 
-// Copy is one request and how far it is. Tables are copied in the order of their OIDs, so that those that are done
-// need no list; of partitioned tables the leaves count.
+// Copy is one request and its progress. Tables are copied in the order of their OIDs, so that no list of finished tables is needed;
+// partitioned tables are copied leaf by leaf.
 type Copy struct {
 	ID         string                   `json:"id"`
 	Tables     []string                 `json:"tables,omitempty"` // globs of schema.table; none: every published table
@@ -42,7 +42,7 @@ type Copy struct {
 	Chunks        int64 `json:"chunks"`
 }
 
-// TableCopy is how far the copy of a table is.
+// TableCopy is the progress of one table.
 type TableCopy struct {
 	OID   uint32    `json:"oid"`            // of the table itself, the leaf of a partitioned one
 	Root  uint32    `json:"root"`           // of the table that the stream names
@@ -52,7 +52,7 @@ type TableCopy struct {
 	Moved MovedRows `json:"moved,omitzero"`
 }
 
-// of is how far the copy of a table is; nil: it is not begun, or done.
+// of returns the progress of a table; nil if it is not begun, or done.
 func (r *Copy) of(table uint32) *TableCopy {
 	for i := range r.Working {
 		if r.Working[i].OID == table {
@@ -62,7 +62,7 @@ func (r *Copy) of(table uint32) *TableCopy {
 	return nil
 }
 
-// FinishedCopy is what is left of a request.
+// FinishedCopy is what is kept of a request that has ended.
 type FinishedCopy struct {
 	ID       string    `json:"id"`
 	Stopped  bool      `json:"stopped,omitempty"` // by request, or for a reason that Why tells
@@ -79,7 +79,7 @@ const (
 	maxUnmatched = 20
 )
 
-// shorten bounds what a request that failed leaves in the progress record.
+// shorten bounds its size in the progress record.
 func (f *FinishedCopy) shorten() {
 	if len(f.Why) > maxWhy {
 		f.Why = strings.ToValidUTF8(f.Why[:maxWhy], "") + "…"
@@ -87,7 +87,7 @@ func (f *FinishedCopy) shorten() {
 	f.Unmatched = f.Unmatched[:min(len(f.Unmatched), maxUnmatched)]
 }
 
-// Stats is the part of Stats that tells of the copy at work.
+// Stats describes the copy at work.
 type Stats struct {
 	State         string // "" (none), "waiting", "copying", "paused"
 	ID            string
