@@ -6,7 +6,7 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// condition says in which transactions a statement gets a note.
+// condition is in which transactions a statement gets a note.
 type condition byte
 
 const (
@@ -56,8 +56,8 @@ const (
 	asNothing = "swallowed and counted"
 )
 
-// paths is the whole of what the proxy adds to a session for its statements; fastpath.go has what it does about a FunctionCall.
-// Replication and COPY data are passed untouched; a statement that cannot be read counts as one that writes.
+// paths lists everything that the proxy adds to a session for its statements; fastpath.go handles FunctionCall. Replication and COPY data pass
+// untouched; a statement that cannot be parsed counts as one that writes.
 var paths = [...]path{
 	{'Q', parser.Never, inNone, unsent, unsent, "", "", ""},
 	{'Q', parser.Always, inEvery, splicing, unsent, orExact, "T D C; 1 2 D C 3 3 1 2 [n] 3", asQuery},
@@ -71,7 +71,7 @@ var paths = [...]path{
 	{'E', parser.After, alone, following, unsent, afterSync, "Z, [3 1] 2 D C 3", asNothing},
 }
 
-// pathOf finds the row of the table; its rows stand in the order of message and need.
+// pathOf finds the row of the table, which is ordered by message and need.
 func pathOf(message byte, need parser.Need) *path {
 	if message == 'Q' {
 		return &paths[need]
@@ -79,7 +79,7 @@ func pathOf(message byte, need parser.Need) *path {
 	return &paths[len(paths)/2+int(need)]
 }
 
-// requests says what is done with each message of the client. One that is not here is passed.
+// requests are the handlers of client messages. All other messages are forwarded.
 var requests = [256]struct {
 	whole bool // act needs all of the message, or a full buffer of it
 	act   func(*session, message) error
@@ -127,7 +127,7 @@ func (s *session) settle() error {
 	return nil
 }
 
-// awaitAnswer waits until group has been answered: everything so far must be on its way for that.
+// awaitAnswer waits until group is answered. First it sends everything that is buffered.
 func (s *session) awaitAnswer(group uint32) error {
 	if err := s.up.flush(s.server); err != nil {
 		return err
@@ -136,13 +136,14 @@ func (s *session) awaitAnswer(group uint32) error {
 	return nil
 }
 
-// notesNow reports whether notes are welcome at this moment. On a hot standby they are: pgtee.note() does nothing there, the write
-// is refused, and that the standby has been promoted the server tells only with the answer to the first request after it. What may write, and there only reads, costs too much for that.
+// notesNow reports whether the session writes notes at this moment. It does so for writes on a hot standby too: pgtee.note() does nothing there
+// and the write is refused, but the server reports a promotion only with the answer to the first request after it. For statements that may
+// write, and on a standby only read, that would cost too much.
 func (s *session) notesNow(*settings) bool {
 	return s.database.isReady() && !s.pending.isLost()
 }
 
-// skips reports whether a statement that wants a note is covered by an earlier one.
+// skips reports whether a statement that needs a note is covered by an earlier note.
 func (s *session) skips(hash uint64) bool {
 	if s.terms.Attribution == AttributionTransaction {
 		return s.tx.carried
@@ -169,20 +170,20 @@ func (s *session) sync(m message) error {
 	return s.forward(m, e)
 }
 
-// copyEnded is CopyDone or CopyFail.
+// copyEnded handles CopyDone and CopyFail.
 func (s *session) copyEnded(m message) error {
 	s.executed.copy = false
 	return s.forward(m, entry{kind: copyEnd})
 }
 
-// terminate is a Terminate: the server ends, unless it waits for copy data.
+// terminate handles Terminate: the server exits, unless it waits for copy data.
 func (s *session) terminate(m message) error {
 	s.terminated = true
 	s.up.pass(m)
 	return nil
 }
 
-// forward passes a message that awaits a reply.
+// forward forwards a message that expects a reply.
 func (s *session) forward(m message, e entry) error {
 	if err := s.expect(e); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// visibility says what the client gets to see of the replies to a request.
+// visibility says which replies to a request the client sees.
 type visibility byte
 
 const (
@@ -35,15 +35,15 @@ type entry struct {
 	statement  *statement // that it makes or, of a Query, the first of them: told whether it was made
 }
 
-// joins reports whether e is one more of what the server may leave without a reply, however many come: then
-// the queue would fill, and nothing would ever empty it.
+// joins reports whether e can be counted in the last entry. The server may leave any number of Syncs and ends of copy data without a reply:
+// as entries of their own they would fill the queue, and no reply would ever empty it.
 func (last *entry) joins(e entry) bool {
 	return e.kind == last.kind && e.visibility == last.visibility && (e.kind == 'S' || e.kind == copyEnd)
 }
 
 const (
-	// The server keeps up to 8 KiB of replies back until a Flush or Sync, and the shortest is 5 bytes: the
-	// queue must be able to hold more requests than that.
+	// The server buffers up to 8 KiB of replies until a Flush or Sync, and the shortest reply has 5 bytes: the queue must hold more requests
+	// than fit into that buffer.
 	maxPending   = 4096
 	firstPending = 8
 
@@ -58,8 +58,8 @@ var errDrained = drainError()
 // errEnded ends the requests of a session whose replies have ended.
 var errEnded = errors.New("the server's side of the session has ended")
 
-// pending is what the two goroutines of a session share: requests push the replies that they expect, replies pop them and tell what
-// the requests must know. One mutex guards all of it; the parts below say what belongs together.
+// pending is the state that both goroutines of a session share: the request side pushes the replies that it expects, the reply side pops them
+// and records what the request side must know. One mutex guards all of it.
 type pending struct {
 	settings atomic.Pointer[settings]
 
@@ -94,21 +94,21 @@ type queue struct {
 	lost       bool // a reply matched nothing: bytes pass untouched from now on
 }
 
-// outcome is how the withheld request has ended, which its note waits for.
+// outcome is the result of the withheld request, which its note waits for.
 type outcome struct {
 	settled   bool // it is known
 	succeeded bool
 	finishing bool // it was a success: until the ReadyForQuery nothing but our note runs
 }
 
-// deadline measures how long the session is idle, or its request runs.
+// deadline measures how long the session has been idle, or its request has been running.
 type deadline struct {
 	exempt bool      // from limits of time: replication, whose streams are requests that never end
 	timed  bool      // limits of time hold
 	since  time.Time // the last ReadyForQuery, or the first request after it
 }
 
-// cancelRequests are those on their way to the server. What they hit is what runs when they arrive: so nothing of ours may run then.
+// cancelRequests are on their way to the server. They cancel whatever runs when they arrive: none of our own statements may run then.
 type cancelRequests struct {
 	overdue bool // the one that is sent for a request which has taken too long
 	others  int  // those of clients
@@ -130,8 +130,8 @@ func newPending() *pending {
 
 func (q *queue) at(i int) *entry { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 
-// push adds the request that is sent next. There must be room. It waits while a CancelRequest is on its way for
-// what has come to its end meanwhile: e would be hit.
+// push adds the request that is sent next. There must be room. While the CancelRequest of an overdue request is on its way and that request
+// has already ended, push waits: the CancelRequest would hit e instead.
 func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *pending) push(e entry) error {
 	return nil
 }
 
-// hasRoom is asked before a push. If there is none, everything must be written to the server before awaitRoom.
+// hasRoom must be checked before a push. If there is no room, everything must be written to the server before awaitRoom.
 func (p *pending) hasRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,7 +175,7 @@ func (q *queue) append(e entry) {
 	*q.at(q.size - 1) = e
 }
 
-// removeHead reports whether that has made room in a queue that was full.
+// removeHead removes the head, and reports whether the queue was full before.
 func (q *queue) removeHead() (room bool) {
 	*q.at(0) = entry{}
 	q.head = (q.head + 1) & (len(q.ring) - 1)
@@ -194,7 +194,7 @@ func (q *queue) grow() {
 	q.ring, q.head = ring, 0
 }
 
-// stepAside lets other sessions go on while the requests of this one take long.
+// stepAside lets other sessions of the loop continue while this one blocks.
 func (p *pending) stepAside() {
 	if p.leave != nil {
 		p.leave()
@@ -219,9 +219,9 @@ func (p *pending) awaitRoom() {
 	}
 }
 
-// hangUp is called when the client has hung up. The server must learn of it while it works, for it may end the work then
-// (client_connection_check_interval); but nothing can follow the end of the requests, so a note after success loses its
-// chance some time later.
+// hangUp is called when the client has closed its connection. The server must learn of that while it works, since it may then cancel the work
+// (client_connection_check_interval). But once the request side is closed no note can follow, so a note after success is given up some time
+// later.
 func (p *pending) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -233,7 +233,7 @@ func (p *pending) hangUp() {
 	time.AfterFunc(outcomeLasts, p.giveUp)
 }
 
-// outcomeLasts is how long the outcome is waited for of what a client that has hung up has begun.
+// outcomeLasts is how long the proxy waits for an outcome after the client has hung up.
 const outcomeLasts = 500 * time.Millisecond
 
 func (p *pending) giveUp() {
@@ -243,8 +243,8 @@ func (p *pending) giveUp() {
 	p.moved.Broadcast()
 }
 
-// awaitAnswer waits until group has been answered, or cannot be: its Sync was ignored, or the server waits for copy data, and
-// refuses what the client sends in its place. Nor does it wait once the client has hung up.
+// awaitAnswer waits until group is answered. It returns early if there will be no answer, because its Sync was ignored, or because the server
+// waits for copy data and rejects anything else; and once the client has hung up.
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -253,8 +253,8 @@ func (p *pending) awaitAnswer(group uint32) {
 	}
 }
 
-// awaitOutcome waits until the withheld request has succeeded or failed. After a success it waits for CancelRequests
-// that came for it, too: they would hit the note.
+// awaitOutcome waits until the withheld request has succeeded or failed. After a success it also waits for CancelRequests that were meant for
+// the request: they would hit the note.
 func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -278,7 +278,7 @@ func (p *pending) lastReady() (status byte, group uint32) {
 	return p.status, p.answered
 }
 
-// first returns the request that the server answers now. It stays at the head.
+// first returns the request that the server is answering. It stays at the head.
 func (p *pending) first() (entry, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -289,7 +289,7 @@ func (p *pending) first() (entry, bool) {
 	return *p.at(0), true
 }
 
-// dropVoidLocked removes from the head what gets no reply.
+// dropVoidLocked removes entries at the head that get no reply.
 func (p *pending) dropVoidLocked() {
 	for p.size > 0 && (p.at(0).kind == copyEnd || p.at(0).kind == 0) {
 		p.removeLocked()
@@ -322,7 +322,7 @@ func (p *pending) skip() {
 	p.moved.Broadcast()
 }
 
-// discardLocked is told of a request that the server discards.
+// discardLocked handles a request that the server discards.
 func (p *pending) discardLocked(e *entry) {
 	e.statement.fail()
 	if e.visibility == withhold {
@@ -330,7 +330,7 @@ func (p *pending) discardLocked(e *entry) {
 	}
 }
 
-// readyForQuery removes the head, whose ReadyForQuery came, and reports whether the session shall end now.
+// readyForQuery removes the head, whose ReadyForQuery has come, and reports whether the session is to end now.
 func (p *pending) readyForQuery(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -347,7 +347,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	return p.answerLocked(status, group)
 }
 
-// answerLocked takes the ReadyForQuery of a group, and reports whether the session shall end now.
+// answerLocked records the ReadyForQuery of a group, and reports whether the session is to end now.
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
@@ -356,8 +356,8 @@ func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	return p.endIfIdleLocked()
 }
 
-// settle tells the requests the outcome of the withheld request at the head, and reports whether its note follows: that is after
-// a success, and the session is not ready before.
+// settle records the outcome of the withheld request at the head, and reports whether its note follows: it does after a success, and the
+// session is not ready before it has run.
 func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -372,7 +372,7 @@ func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	return succeeded
 }
 
-// begin takes the first ReadyForQuery, and reports whether the session shall end now.
+// begin records the first ReadyForQuery, and reports whether the session is to end now.
 func (p *pending) begin(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -397,14 +397,14 @@ func (p *pending) endIfIdleLocked() bool {
 	return true
 }
 
-// exempts reports whether limits of time never hold.
+// exempts sets whether the session is exempt from limits of time.
 func (p *pending) exempts(exempt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.deadline.exempt = exempt
 }
 
-// keepTime reports whether limits of time hold from now on.
+// keepTime sets whether limits of time hold from now on.
 func (p *pending) keepTime(timed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -415,20 +415,20 @@ func (p *pending) keepTime(timed bool) {
 	p.deadline.touch()
 }
 
-// touch begins to measure anew.
+// touch restarts the measurement.
 func (d *deadline) touch() {
 	if d.timed {
 		d.since = time.Now()
 	}
 }
 
-// over reports whether a limit is passed; 0 is none.
+// over reports whether a limit is exceeded; 0 means no limit.
 func (d *deadline) over(limit time.Duration, now time.Time) bool {
 	return limit > 0 && now.Sub(d.since) > limit
 }
 
-// expire reports whether the session has been idle for too long, and ends now, or has worked for too long: then
-// its CancelRequest has to follow, and cancelled.
+// expire reports whether the session ends because it has been idle for too long, or whether its request is slow: then the caller must send a
+// CancelRequest, and call cancelled afterwards.
 func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -450,8 +450,8 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	return p.ended != nil, false
 }
 
-// startCancel tells that a CancelRequest for what runs is sent now. It is false if that is ours: the question for the outbox
-// before the session begins, or the note after the client's request has succeeded.
+// startCancel is called before a CancelRequest is sent. It returns false if the running statement is ours and must not be canceled: the query
+// for the outbox before the session begins, or the note after the client's request has succeeded.
 func (p *pending) startCancel() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -462,7 +462,7 @@ func (p *pending) startCancel() bool {
 	return true
 }
 
-// endCancel tells that the server has dealt with it.
+// endCancel is called when the server has handled that CancelRequest.
 func (p *pending) endCancel() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -470,7 +470,7 @@ func (p *pending) endCancel() {
 	p.moved.Broadcast()
 }
 
-// cancelled tells that the server has dealt with the CancelRequest of what took too long.
+// cancelled is called when the server has handled the CancelRequest of an overdue request.
 func (p *pending) cancelled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -485,7 +485,7 @@ func (p *pending) reason() error {
 	return p.ended
 }
 
-// end wakes the requests for the last time.
+// end ends the request side, and wakes it.
 func (p *pending) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -495,8 +495,8 @@ func (p *pending) end() {
 	p.moved.Broadcast()
 }
 
-// lose gives the matching of replies up. It is false if the client has been kept from bytes that the replies
-// still to come would complete: then the session cannot go on.
+// lose stops matching replies with requests. It returns false if replies are expected that the client must not see, or only in part: then the
+// session cannot go on.
 func (p *pending) lose() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -516,21 +516,21 @@ func (p *pending) isLost() bool {
 	return p.lost
 }
 
-// preparation returns whether our prepared statement is known to be there, and its generation.
+// preparation returns whether our prepared statement is known to exist, and its generation.
 func (p *pending) preparation() (prepared bool, generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ours.prepared, p.ours.generation
 }
 
-// parsed tells that our Parse of this generation has completed.
+// parsed records the ParseComplete of our statement.
 func (p *pending) parsed(generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ours.prepared = p.ours.prepared || generation == p.ours.generation
 }
 
-// unprepare tells that our prepared statement may be gone.
+// unprepare records that our prepared statement may no longer exist.
 func (p *pending) unprepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,7 @@ type direction struct {
 	end     func(error)  // is told why there is no more
 }
 
-// repeat moves a direction until one side ends.
+// repeat processes and reads until one side ends.
 func (d *direction) repeat() {
 	err := d.process()
 	for err == nil {
@@ -48,9 +48,9 @@ func (s *session) upstream(ended chan<- error) direction {
 	}
 }
 
-// endRequests tells the server that nothing more comes: in TLS, and of the connection below, which is all that it looks at while it
-// works. Behind a Terminate that is not said in TLS: PostgreSQL ends without reading it, its kernel resets a connection
-// with unread bytes, and the replies that are still on their way are lost.
+// endRequests closes the server connection for writing: with a TLS close_notify, and by closing the TCP connection below, which is all that the
+// server checks while it works. After a Terminate there is no close_notify: PostgreSQL exits without reading it, its kernel resets a connection
+// with unread bytes, and replies in flight would be lost.
 func (s *session) endRequests() {
 	server := s.server
 	if encrypted, ok := server.(*tls.Conn); ok {
@@ -62,7 +62,7 @@ func (s *session) endRequests() {
 	closeWrite(server)
 }
 
-// walkRequests looks at each message that has been received.
+// walkRequests handles each buffered message of the client.
 func (s *session) walkRequests() error {
 	for {
 		m, ok, err := s.up.message()
@@ -90,7 +90,7 @@ func (s *session) walkRequests() error {
 	}
 }
 
-// expect records a request whose reply comes.
+// expect records a request that gets a reply.
 func (s *session) expect(e entry) error {
 	if err := s.makeRoom(); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *session) expect(e entry) error {
 	return s.pending.push(e)
 }
 
-// makeRoom waits for replies while the queue is full: everything so far must be on its way for that.
+// makeRoom waits for replies while the queue is full. First it sends everything that is buffered.
 func (s *session) makeRoom() error {
 	if s.pending.hasRoom() {
 		return nil
@@ -138,7 +138,7 @@ func (s *session) downstream(ended chan<- error) direction {
 	}
 }
 
-// walkReplies looks at each message that has been received.
+// walkReplies handles each buffered message of the server.
 func (s *session) walkReplies() error {
 	for {
 		m, ok, err := s.down.message()
@@ -167,14 +167,14 @@ func needsWhole(kind byte) bool {
 	return false
 }
 
-// learn takes a ParameterStatus.
+// learn records a ParameterStatus.
 func (s *session) learn(body []byte) {
 	if name, value, ok := parameterStatus(body); ok {
 		s.pending.settings.Store(s.pending.settings.Load().with(name, value))
 	}
 }
 
-// reply does with one message of the server what the replies decide.
+// reply carries out the verdict on one message of the server.
 func (s *session) reply(m message) error {
 	if s.replies.given {
 		s.down.pass(m)
@@ -201,7 +201,7 @@ func (s *session) reply(m message) error {
 	return nil
 }
 
-// inspect passes an error or notice on, so that the client sees what it would have seen without our note.
+// inspect forwards an error or notice as the client would have seen it without our note.
 func (s *session) inspect(m message) {
 	if isFatal(m.body) {
 		s.down.pass(m)
@@ -242,7 +242,7 @@ func (s *session) inspectNotice(m message) {
 	s.down.out = appendNotice(s.down.out, m.body, at.value)
 }
 
-// noteFailed deals with the error of a note.
+// noteFailed handles the error of a note.
 func (s *session) noteFailed(m message, hidden bool) {
 	code := errorField(m.body, 'C')
 	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
@@ -264,8 +264,8 @@ func (s *session) noteFailed(m message, hidden bool) {
 	s.down.out = appendOurError(s.down.out, m.body)
 }
 
-// lose is what happens when a reply answers nothing that was asked: if the client has seen everything so far,
-// bytes pass untouched from now on; otherwise the session cannot go on.
+// lose handles a reply that matches no request. If nothing was hidden from the client, bytes pass untouched from now on; otherwise the session
+// cannot go on.
 func (s *session) lose(m message) error {
 	s.proxy.counters.lost.Add(1)
 	s.warn("the server's replies do not match the requests; no more notes in this session",
@@ -278,7 +278,7 @@ func (s *session) lose(m message) error {
 	return nil
 }
 
-// warn is for the replies. Whoever takes the log may be slow: other sessions go on.
+// warn logs from the reply side. The log may block, so it lets other sessions continue.
 func (s *session) warn(text string, fields ...zap.Field) {
 	if s.leaveLoop != nil {
 		s.leaveLoop()

@@ -2,7 +2,7 @@ package proxy
 
 import "bytes"
 
-// verdict says what happens to a message of the server.
+// verdict is what happens to a message of the server.
 type verdict byte
 
 const (
@@ -13,7 +13,7 @@ const (
 	lost            // it answers nothing that was asked
 )
 
-// replies matches the messages of the server with the requests that await them.
+// replies matches messages of the server with the requests that expect them.
 type replies struct {
 	pending *pending
 	head    entry // of the queue, while known
@@ -37,7 +37,7 @@ type replies struct {
 	kept []byte
 }
 
-// releases reports whether a message comes behind the one that is kept.
+// releases reports whether a message is to follow the one that is kept back.
 func (r *replies) releases(kind byte) bool {
 	switch {
 	case len(r.kept) == 0:
@@ -50,7 +50,7 @@ func (r *replies) releases(kind byte) bool {
 	return r.kept[0] == 'T' && (kind == 'D' || kind == 'C')
 }
 
-// next judges one message; body is as much of it as the buffer holds.
+// next decides about one message; body is as much of it as the buffer holds.
 func (r *replies) next(kind byte, body []byte) verdict {
 	switch kind {
 	case '1', '2', '3', 'n', 't', 'T', 'D', 'C', 'I', 's', 'V', 'Z', 'G', 'H', 'W':
@@ -77,7 +77,7 @@ func (r *replies) next(kind byte, body []byte) verdict {
 	return pass
 }
 
-// notice judges a NoticeResponse.
+// notice decides about a NoticeResponse.
 func (r *replies) notice(body []byte) verdict {
 	switch {
 	case r.dropsNotice(body):
@@ -88,7 +88,7 @@ func (r *replies) notice(body []byte) verdict {
 	return pass
 }
 
-// look makes the head known.
+// look reads the head of the queue.
 func (r *replies) look() bool {
 	if !r.known {
 		r.head, r.known = r.pending.first()
@@ -155,7 +155,7 @@ func (r *replies) hidden() bool {
 	return r.head.visibility == swallow || r.head.visibility == finish || r.head.visibility == hush
 }
 
-// pop is the end of a request that has succeeded.
+// pop ends a request that has succeeded.
 func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known = false
@@ -190,7 +190,7 @@ func (r *replies) execute(kind byte, body []byte) verdict {
 	return lost
 }
 
-// complete looks at what a statement has done besides.
+// complete handles the side effects of a statement that has completed.
 func (r *replies) complete(tag []byte) {
 	r.completed = true
 	if r.head.statement != nil && string(tag) == "PREPARE\x00" {
@@ -231,7 +231,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	return pass
 }
 
-// result is the end of a statement of the Query at the head.
+// result ends a statement of the Query at the head.
 func (r *replies) result(tag []byte) verdict {
 	ours := r.isOurs()
 	if ours != r.hiding {
@@ -262,7 +262,7 @@ func isNoteResult(body []byte) bool {
 	return bytes.HasPrefix(body, []byte("\x00\x01note\x00")) || bytes.HasPrefix(body, []byte("\x00\x01sign\x00"))
 }
 
-// ready is the ReadyForQuery of the head.
+// ready handles the ReadyForQuery of the head.
 func (r *replies) ready(body []byte) verdict {
 	if len(body) != 1 || r.hiding {
 		return lost
@@ -291,7 +291,7 @@ func (r *replies) revive(body []byte) verdict {
 	return pass
 }
 
-// fail is called after an ErrorResponse has been dealt with.
+// fail is called after an ErrorResponse has been handled.
 func (r *replies) fail() {
 	r.ignored, r.kept = 0, r.kept[:0]
 	if r.pending.copyingIn {
@@ -308,10 +308,10 @@ func (r *replies) fail() {
 	}
 }
 
-// runsOurs reports whether what the server runs now is a note.
+// runsOurs reports whether the server is running a note.
 func (r *replies) runsOurs() bool { return r.head.visibility == swallow || r.isOurs() && !r.noted }
 
-// blame tells whose error it is that the head has met: ours, or the client's and where it points in its text.
+// blame decides whose error the head has met: ours, or the client's, and where it points in the client's text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
 	code := errorField(body, 'C')
 	if len(r.head.splices)+len(r.head.borrowed) > 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// session is one client and the server connection that it alone uses.
+// session is one client and its server connection, which no other client uses.
 type session struct {
 	proxy     *Proxy
 	terms     *terms
@@ -37,7 +37,7 @@ type session struct {
 	unbound  atomic.Bool               // the server's offer of channel binding has been taken out
 	owes     atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it does not
 
-	// Of the requests.
+	// Of the request side.
 	notes      *notes // nil: no note is ever sent in this session
 	tx         transaction
 	inGroup    bool // tx.group has begun
@@ -52,7 +52,7 @@ type session struct {
 	terminated bool                               // the client has said that it ends
 	watching   chan struct{}                      // closed when the client is not watched any more; nil: it is not
 
-	// Of the replies.
+	// Of the reply side.
 	replies   replies
 	leaveLoop func() // nil: there is none
 }
@@ -87,7 +87,7 @@ func (s *session) run(ctx context.Context) {
 	s.log.Debug("session ended", zap.Error(err))
 }
 
-// logIn is the session's start: the client says what it wants, waits for its turn, and has it.
+// logIn is the start of a session: it reads the startup packet, waits for a free place, and handles the request.
 func (s *session) logIn(ctx context.Context) error {
 	defer s.cancel()
 	login := s.terms.Limits.Login
@@ -106,7 +106,7 @@ func (s *session) logIn(ctx context.Context) error {
 	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
 }
 
-// listen returns the packet in which the client says what it wants.
+// listen returns the first packet of the client: a startup packet or a request for TLS, GSS or cancellation.
 func (s *session) listen(ctx context.Context, limit time.Duration) (packet []byte, err error) {
 	defer s.proxy.strangers.leave(s)
 	err = s.within(ctx, limit, errSilent, func(context.Context) (err error) {
@@ -128,8 +128,8 @@ func (s *session) within(ctx context.Context, limit time.Duration, late error, d
 	return err
 }
 
-// relay moves both directions. The replies decide when the session is over: after the client's last byte the
-// server's side is closed for writing, and the server answers by closing its own.
+// relay moves both directions. The reply side decides when the session is over: after the client's last byte the server connection is closed
+// for writing, and the server responds by closing it.
 func (s *session) relay() error {
 	requests, replies := make(chan error, 1), make(chan error, 1)
 	up, down := s.upstream(requests), s.downstream(replies)
@@ -143,7 +143,7 @@ func (s *session) relay() error {
 	return err
 }
 
-// moveByGoroutines moves both directions, where no loop can.
+// moveByGoroutines moves both directions if no loop can.
 func (s *session) moveByGoroutines(up, down direction) {
 	s.up.attach(s.client)
 	s.down.attach(s.server)
@@ -163,8 +163,8 @@ func (s *session) tellIfOurs(err error) {
 	closeWrite(s.client)
 }
 
-// drain ends the session at its next idle point, which may be now: then it makes the replies return from their
-// wait for the server. A client that has not said who it is has nothing to lose.
+// drain ends the session at its next idle point. If that is now, it interrupts the reply side, which waits for the server. A client that has not
+// sent its startup packet is disconnected at once.
 func (s *session) drain() {
 	idle := s.pending.drain()
 	s.mu.Lock()
@@ -178,7 +178,7 @@ func (s *session) drain() {
 	}
 }
 
-// interrupt makes the replies return from their wait for the server.
+// interrupt wakes the reply side while it waits for the server.
 func (s *session) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *session) close() {
 	}
 }
 
-// cut ends both connections without the farewell of TLS, which waits for a peer that does not read.
+// cut ends both connections without a TLS close_notify, which could block on a peer that does not read.
 func (s *session) cut() {
 	for _, conn := range s.end() {
 		if encrypted, ok := conn.(*tls.Conn); ok {
@@ -231,8 +231,7 @@ func (s *session) setClient(client net.Conn) {
 	s.client = client
 }
 
-// adopt takes the server connection, in place of one that has declined, unless the session has been closed
-// meanwhile.
+// adopt sets the server connection, replacing one to a server that declined the session. It fails if the session was closed in the meantime.
 func (s *session) adopt(server net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,7 +43,7 @@ func newTerms(config Config) (*terms, error) {
 
 // Reload puts those parts of a configuration in force that may change while clients are served: Key, TLS, SQLText,
 // Attribution, RequireOutbox, TrustedOwners for the sessions that begin from now on, Limits for all. No Key leaves the one
-// in force. After an error everything stays as it was.
+// in force. After an error nothing has changed.
 func (p *Proxy) Reload(config Config) error {
 	changed := p.terms.Load().Config
 	changed.TLS, changed.Limits = config.TLS, config.Limits
