@@ -106,7 +106,7 @@ func (s *session) logIn(ctx context.Context) error {
 	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
 }
 
-// listen returns the first packet of the client: a startup packet or a request for TLS, GSS or cancellation.
+// listen returns the startup packet or CancelRequest of the client.
 func (s *session) listen(ctx context.Context, limit time.Duration) (packet []byte, err error) {
 	defer s.proxy.strangers.leave(s)
 	err = s.within(ctx, limit, errSilent, func(context.Context) (err error) {
