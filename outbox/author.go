@@ -4,22 +4,21 @@ import "github.com/pgtee/pgtee/outbox/note"
 
 import "github.com/pgtee/pgtee/outbox/pgoutput"
 
-// A note stands in front of its statement, and what comes up to the next note is the statement's. Of a statement that may
-// write or not it stands behind (FlagBehind), and claims what has come since the last note. What no note claims, in a
-// transaction that has notes, is known to be of its session: it gets a note of no statement (FlagNameless). A row is under the
-// name of its own statement, or of none.
+// A note precedes its statement, and the changes up to the next note belong to that statement. The note of a statement that may or may not
+// write follows it (FlagBehind), and claims the changes since the last note. Changes that no note claims, in a transaction that has notes,
+// are known to belong to its session: they get a note without a statement (FlagNameless). A row names its own statement or none.
 
-// author is who has written what comes now.
+// author is the statement that the next changes belong to.
 type author struct {
 	note  int // index in the transaction's notes; nobody: a note behind it may claim it
 	since int // index of the first change behind the last note
 	end   int // ... and behind the last one before the next note
 }
 
-// nobody is the author of what no note is known for.
+// nobody is the author while no note is known.
 const nobody = -1
 
-// inNextPart is the author where a giant goes on: the part begins with the last note.
+// inNextPart is the author at the start of the next part of a giant, which begins with the last note.
 func (a author) inNextPart() author {
 	if a.note == nobody {
 		return author{note: nobody}
@@ -27,9 +26,8 @@ func (a author) inNextPart() author {
 	return author{}
 }
 
-// attribute appends a note, and says which changes are its statement's. A logical message has the LSN of its end, a row that of its
-// start, and what is written in other subtransactions is sorted by these: a row that stands directly behind a message in the log
-// may come before it.
+// attribute appends a note, and assigns changes to its statement. A logical message has the LSN of its end, a row the LSN of its start, and
+// changes of different subtransactions are merged by LSN: a row that directly follows a message in the log may be delivered before it.
 func (a *Assembler) attribute(lsn LSN, n *note.Note) {
 	changes := a.memory.changes.current()
 	end := len(changes)
@@ -44,13 +42,13 @@ func (a *Assembler) attribute(lsn LSN, n *note.Note) {
 	}
 }
 
-// isAhead reports whether the last change stands behind what comes with this LSN: both must be in one part.
+// isAhead reports whether the last change follows, in the log, the message at this LSN: then both must be in the same part.
 func (a *Assembler) isAhead(lsn LSN) bool {
 	changes := a.memory.changes.current()
 	return a.message.Kind == pgoutput.KindLogical && len(changes) > 0 && changes[len(changes)-1].LSN >= lsn
 }
 
-// attributeBefore appends a note, and says which of the changes before it are its statement's.
+// attributeBefore appends a note, and assigns the changes before it.
 func (a *Assembler) attributeBefore(n *note.Note) {
 	switch behind := n.Flags&note.FlagBehind != 0 && !n.Trust.Lies(); {
 	case behind && a.author.note == nobody:
@@ -69,27 +67,27 @@ func (a *Assembler) attributeBefore(n *note.Note) {
 	}
 }
 
-// endAuthors is the end of a transaction, or of a part of it.
+// endAuthors assigns the remaining changes at the end of a transaction or part.
 func (a *Assembler) endAuthors() {
 	a.author.end = a.memory.changes.len()
 	a.nameByLast()
 }
 
-// nameByLast puts what no note has claimed under the session of the last note.
+// nameByLast assigns unclaimed changes to the session of the last note.
 func (a *Assembler) nameByLast() {
 	if notes := a.memory.notes.current(); len(notes) > 0 {
 		a.nameUnclaimed(&notes[len(notes)-1])
 	}
 }
 
-// nameUnclaimed puts what no note has claimed under the session of n.
+// nameUnclaimed assigns unclaimed changes to the session of n.
 func (a *Assembler) nameUnclaimed(n *note.Note) {
 	if a.author.note == nobody && a.author.since < a.author.end {
 		a.claim(a.appendNameless(n))
 	}
 }
 
-// claim puts the changes since the last note under that with this index.
+// claim assigns the changes since the last note to the note with this index.
 func (a *Assembler) claim(note int) {
 	changes := a.memory.changes.current()[a.author.since:a.author.end]
 	for i := range changes {
@@ -103,7 +101,7 @@ func (a *Assembler) append(n *note.Note) int {
 	return a.memory.notes.len() - 1
 }
 
-// appendNameless appends what n says of its session.
+// appendNameless appends a note with the session of n and no statement.
 func (a *Assembler) appendNameless(n *note.Note) int {
 	a.current.Bytes += noteBytes
 	nameless := *n

@@ -12,7 +12,7 @@ var ErrClosed = errors.New("stream closed")
 // queue holds transactions, and parts of giant ones, between the reader of the connection, who pushes, and
 // the publisher, who looks at the head and drops it later. One goroutine on each side.
 //
-// It takes one more as long as it holds less than maxBytes: so each passes, whatever its size.
+// It accepts another one as long as it holds less than maxBytes, so that a transaction of any size passes.
 type queue struct {
 	maxBytes int
 	arrived  chan struct{} // one token: look again
@@ -107,8 +107,8 @@ func (q *queue) tryHead(maxBytes int) ([]*Transaction, error) {
 	return append([]*Transaction(nil), q.items[:n]...), nil
 }
 
-// drop forgets what head has returned, or the first of that. A marker that another has replaced meanwhile
-// stays: nobody has seen that one.
+// drop removes the transactions that head returned, or the first of them. A marker that was replaced in the meantime stays: its replacement
+// has not been seen yet.
 func (q *queue) drop(head []*Transaction) {
 	q.mu.Lock()
 	n := 0

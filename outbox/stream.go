@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// StreamConfig says which slot to read, and how much memory that may take.
+// StreamConfig says which slot to read, and bounds the memory for it.
 type StreamConfig struct {
 	ConnString    string // of the database, as libpq takes it
 	Encoding      string // of its text, if that is not what the server says: see CheckSourceEncoding
@@ -164,7 +164,7 @@ func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error)
 	return s.queue.head(ctx, maxBytes)
 }
 
-// Drop forgets what Next has returned last, or the first of it.
+// Drop removes the transactions that Next returned last, or the first of them.
 func (s *Stream) Drop(head []*Transaction) { s.queue.drop(head) }
 
 // Ack lets the server discard the WAL up to a position, which has to be recorded in Kafka. It is sent
@@ -232,8 +232,8 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 // Err returns why the stream has ended; nil while it lives.
 func (s *Stream) Err() error { return s.queue.failed() }
 
-// Close sends the last Ack, takes leave of the server so that the slot is free, and waits for both
-// goroutines, at most two seconds. Next then returns what is in the queue, then ErrClosed.
+// Close sends the last Ack, ends the stream so that the server releases the slot, and waits for both goroutines, at most two seconds. Next then
+// returns what is left in the queue, and ErrClosed after that.
 func (s *Stream) Close() error {
 	s.queue.fail(ErrClosed)
 	hurry := time.AfterFunc(closeGrace, func() { s.frames.conn.Close() })

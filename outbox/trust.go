@@ -4,8 +4,8 @@ import "github.com/pgtee/pgtee/outbox/note"
 
 import "strconv"
 
-// A note says who wrote what, and any client can send it once more: it reads its own in the text of its Query, and others'
-// in pg_stat_activity. What tells the proxy's from the borrowed ones:
+// A note says who wrote what, and any client can send one again: it sees its own in the text of its Query, and those of others in
+// pg_stat_activity. What distinguishes the proxy's notes from borrowed ones:
 //
 //   - The proxy signs what it says: session, counter, server process, user, statement.
 //   - The first note of a transaction is *witnessed*: a row of the outbox, or a message that pgtee.sign() has signed for
@@ -13,9 +13,9 @@ import "strconv"
 //     they write nothing but what a statement of the proxy's has called them for, no function, DO or CALL. It binds the transaction to
 //     its session.
 //   - A later note is a plain message. It counts in a transaction that is bound to its session.
-//   - The notes of a session are counted, and no number counts twice (replay.go).
+//   - The notes of a session are numbered, and each number is accepted once (note/replay.go).
 
-// binding is what the witnessed notes of a transaction have bound it to.
+// binding is the session that the witnessed notes of a transaction bind it to.
 type binding struct {
 	bound   bool
 	session note.Origin
@@ -23,7 +23,7 @@ type binding struct {
 	trust   note.Trust // Verified, or how far its session is known
 }
 
-// judge reads a note and says how far it is to be trusted.
+// judge reads a note and returns how far it can be trusted.
 func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 	if !a.readPayload(n, c) {
 		return note.Forged
@@ -41,7 +41,7 @@ func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 	return trust
 }
 
-// bind says what a note that a proxy has made is worth in this transaction.
+// bind returns how far a note that a proxy has made can be trusted in this transaction.
 func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
 	of := n.Origin()
 	switch b := &a.binding; {
