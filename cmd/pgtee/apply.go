@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/subscriber/apply"
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // applyCommand turns the stream of a publisher back into the tables of another database.
@@ -169,7 +170,7 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		if err != nil {
 			return config, err
 		}
-		avro := &apply.Avro{URLs: c.SchemaRegistry, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}, Authorize: c.authorize}
+		avro := &decode.Avro{URLs: c.SchemaRegistry, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}, Authorize: c.authorize}
 		config.Avro = avro.JSON
 	}
 	config.Conflicts = map[string]apply.Policy{}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // Bounds of a batch, and of the target transactions that are made of them.
@@ -242,7 +244,7 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	if err := a.settle(ctx); err != nil {
 		return nil, err
 	}
-	schema, plain := a.cfg.mapped(unquoted(a.envelope.schema), unquoted(a.envelope.table))
+	schema, plain := a.cfg.mapped(decode.Unquoted(a.envelope.schema), decode.Unquoted(a.envelope.table))
 	t, err := a.target.catalog.table(ctx, schema, plain)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // statement is one that writes a change, with its parameters.
@@ -140,7 +142,7 @@ func (t *target) changes(ctx context.Context, b *batch) error {
 			}
 		}
 	}
-	counts, err := t.results(pipeline)
+	counts, err := postgres.Results(t.conn, pipeline)
 	if err != nil {
 		return suspect(err)
 	}
@@ -181,7 +183,7 @@ func (t *target) open(ctx context.Context) error {
 	}
 	pipeline := t.conn.StartPipeline(ctx)
 	t.begin(pipeline)
-	_, err := t.results(pipeline)
+	_, err := postgres.Results(t.conn, pipeline)
 	return err
 }
 
@@ -224,7 +226,7 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	for _, s := range list {
 		pipeline.SendQueryPrepared(t.prepared[s.sql], s.params, formatOf(s.params), nil)
 	}
-	counts, err := t.results(pipeline)
+	counts, err := postgres.Results(t.conn, pipeline)
 	t.saved = true
 	found, err := t.judge(c, list, counts, first, err)
 	if err != nil || found == nil {

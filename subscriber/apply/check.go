@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // Finding is one thing that Check has looked at. Without a Repair all is well, or nothing can be done.
@@ -78,12 +80,12 @@ func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) 
 	const privileges = `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')::pg_catalog.text, EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgtee')::pg_catalog.text,
   coalesce((SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace WHERE nspname = 'pgtee'), false)::pg_catalog.text,
   EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'pgtee' AND c.relname = 'applied')::pg_catalog.text`
-	rows, err := query(ctx, t.conn, privileges)
+	rows, err := postgres.Query(ctx, t.conn, privileges)
 	if err != nil {
 		return false, err
 	}
 	mayCreate, schema, mayUse, applied := rows[0][0] == "true", rows[0][1] == "true", rows[0][2] == "true", rows[0][3] == "true"
-	user := quoteIdentifier(t.user)
+	user := postgres.QuoteIdentifier(t.user)
 	switch {
 	case applied:
 	case schema && !mayUse:
@@ -96,7 +98,7 @@ func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) 
 		c.ok("pgtee.applied is made at the start")
 		return true, nil
 	}
-	if rows, err = query(ctx, t.conn, "SELECT coalesce(end_lsn::pg_catalog.text, ''), epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", c.cfg.stream()); err != nil {
+	if rows, err = postgres.Query(ctx, t.conn, "SELECT coalesce(end_lsn::pg_catalog.text, ''), epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", c.cfg.stream()); err != nil {
 		return false, err
 	}
 	if len(rows) == 0 || rows[0][0] == "" {
@@ -109,7 +111,7 @@ func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) 
 
 func (c *checker) origin(ctx context.Context, t *target) error {
 	const may = "SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))::pg_catalog.text FROM pg_catalog.pg_proc AS p WHERE p.proname IN ('pg_replication_origin_create', 'pg_replication_origin_session_setup', 'pg_replication_origin_oid') AND p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace"
-	rows, err := query(ctx, t.conn, may)
+	rows, err := postgres.Query(ctx, t.conn, may)
 	if err != nil {
 		return err
 	}
@@ -200,12 +202,12 @@ func (c *checker) table(ctx context.Context, t *target, name, schema, plain stri
 		}
 		return nil
 	}
-	rows, err := query(ctx, t.conn, privilegesQuery, table.oid)
+	rows, err := postgres.Query(ctx, t.conn, privilegesQuery, table.oid)
 	if err != nil {
 		return err
 	}
 	if rows[0][0] != "true" {
-		c.problem(fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", rows[0][1], quoteIdentifier(t.user)), "user %s may not use the schema of table %s", t.user, table.plain)
+		c.problem(fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", rows[0][1], postgres.QuoteIdentifier(t.user)), "user %s may not use the schema of table %s", t.user, table.plain)
 	}
 	var missing []string
 	for i, privilege := range []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"} {
@@ -215,7 +217,7 @@ func (c *checker) table(ctx context.Context, t *target, name, schema, plain stri
 	}
 	switch {
 	case len(missing) > 0:
-		c.problem(fmt.Sprintf("GRANT %s ON %s TO %s", strings.Join(missing, ", "), table.name, quoteIdentifier(t.user)), "user %s lacks privileges on table %s", t.user, table.plain)
+		c.problem(fmt.Sprintf("GRANT %s ON %s TO %s", strings.Join(missing, ", "), table.name, postgres.QuoteIdentifier(t.user)), "user %s lacks privileges on table %s", t.user, table.plain)
 	case len(table.unique) == 0:
 		c.warn("give it the primary key of the source", "table %s has no unique index: each UPDATE and DELETE reads all of it", table.plain)
 	default:

@@ -4,6 +4,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // Policy says what becomes of a change that does not fit to what the target holds.
@@ -138,7 +140,11 @@ func (c *Config) payloadOf(ctx context.Context, framed []byte) ([]byte, error) {
 		if c.Avro == nil {
 			return nil, Halt{"the records are Avro", "add --schema-registry URL"}
 		}
-		return c.Avro(ctx, framed)
+		text, err := c.Avro(ctx, framed)
+		if unreadable := (decode.SchemaError{}); errors.As(err, &unreadable) {
+			return nil, Halt{unreadable.Error(), "see whether --schema-registry is that of the publisher"}
+		}
+		return text, err
 	}
-	return payload(framed), nil
+	return decode.Payload(framed), nil
 }

@@ -7,6 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // conflict is a change that does not fit to what the target holds, by the name that PostgreSQL 18 has for it.
@@ -118,7 +121,7 @@ func (t *target) unsettled(c *change, found *conflict) error {
 	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
 	case found.code == "42501":
-		repair = fmt.Sprintf("GRANT it to %s in the target, and start again; `pgtee apply --check` lists what is needed", quoteIdentifier(t.user))
+		repair = fmt.Sprintf("GRANT it to %s in the target, and start again; `pgtee apply --check` lists what is needed", postgres.QuoteIdentifier(t.user))
 	case found.kind == "refused", found.kind == "not_null_violated":
 		repair = fmt.Sprintf("make table %s of the target as the source has it, and start again", c.table.plain)
 	}
@@ -148,7 +151,7 @@ func (t *target) record(ctx context.Context, c *change, found *conflict, action 
 	params := [][]byte{
 		[]byte(t.cfg.stream()), headerOf(c.record, headerEventID), []byte(found.kind), []byte(c.table.policy), []byte(action), []byte(c.table.source), jsonOrNil(key),
 		e.after, e.before, jsonOrNil([]byte(found.existing)), []byte(found.constraint), []byte(user),
-		orNil(field(block, "session")), orNil(field(block, "statement")), []byte(found.message),
+		orNil(decode.Field(block, "session")), orNil(decode.Field(block, "statement")), []byte(found.message),
 	}
 	return t.conn.ExecParams(ctx, recordConflict, params, nil, nil, nil).Read().Err
 }

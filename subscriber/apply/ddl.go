@@ -11,6 +11,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // ddlRecord is a record of <prefix>.ddl.
@@ -101,12 +104,12 @@ var concurrently = regexp.MustCompile(`(?i)\bconcurrently\b`)
 
 // outsideTransaction reports whether the command of a DDL record cannot run in a transaction block.
 func outsideTransaction(record []byte) bool {
-	if string(field(record, "atomic")) == "false" {
+	if string(decode.Field(record, "atomic")) == "false" {
 		return true
 	}
-	switch unquoted(field(record, "command")) {
+	switch decode.Unquoted(decode.Field(record, "command")) {
 	case "CREATE INDEX", "DROP INDEX", "REINDEX":
-		return concurrently.Match(field(record, "statement"))
+		return concurrently.Match(decode.Field(record, "statement"))
 	}
 	return false
 }
@@ -130,7 +133,7 @@ func (c *Config) concerns(o *ddlObject) bool {
 	if o.Type != "table" && o.Type != "table column" {
 		return len(c.Tables) == 0
 	}
-	name := strings.TrimPrefix(strings.TrimPrefix(o.Name, quoteIdentifier(o.Schema)), o.Schema)
+	name := strings.TrimPrefix(strings.TrimPrefix(o.Name, postgres.QuoteIdentifier(o.Schema)), o.Schema)
 	return c.includes(o.Schema + "." + strings.ReplaceAll(strings.Trim(strings.TrimPrefix(name, "."), `"`), `""`, `"`))
 }
 
@@ -187,7 +190,7 @@ func (d *ddlRecord) create() string {
 		}
 		var columns []string
 		for _, c := range o.Columns {
-			column := quoteIdentifier(c.Name) + " " + c.Type
+			column := postgres.QuoteIdentifier(c.Name) + " " + c.Type
 			if c.NotNull {
 				column += " NOT NULL"
 			}
@@ -197,8 +200,6 @@ func (d *ddlRecord) create() string {
 	}
 	return ""
 }
-
-func quoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // schemaOf is where unqualified names of a command are looked for.
 func (d *ddlRecord) schemaOf() string {
@@ -234,15 +235,15 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	} else if t.inside {
 		return fmt.Errorf("%s meets an open transaction", d.Command)
 	}
-	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", quoteIdentifier(d.schemaOf()))); err != nil {
+	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(d.schemaOf()))); err != nil {
 		return err
 	}
 	err = t.exec(ctx, text)
-	if err != nil && !d.Atomic && slices.Contains(doneStates, sqlState(err)) {
+	if err != nil && !d.Atomic && slices.Contains(doneStates, postgres.State(err)) {
 		err = nil
 	}
 	if refused := (*pgconn.PgError)(nil); err != nil {
-		if asPgError(err, &refused) && !retriable(err) {
+		if asPgError(err, &refused) && !postgres.Retriable(err) {
 			return Halt{fmt.Sprintf("the target refuses %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
 				"make the target as the statement asks for and start with --ddl ignore until it is passed"}
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // decoder turns the JSON of rows and keys into values of a batch's arena. It is used by one goroutine.
@@ -19,7 +21,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 	row = slices.Grow(row[:0], len(t.columns))[:len(t.columns)]
 	clear(row)
 	n := 0
-	err := fields(object, func(name, json []byte) error {
+	err := decode.Fields(object, func(name, json []byte) error {
 		if n >= len(t.names) || t.names[n] != string(name) {
 			if err := d.learn(t, n, name); err != nil {
 				return err
@@ -45,7 +47,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 
 // learn finds the column of field n of the records of a table.
 func (d *decoder) learn(t *table, n int, escaped []byte) error {
-	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
+	name := decode.Unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	t.names, t.layout = append(t.names[:n], string(escaped)), append(t.layout[:n], -1)
 	i, found := t.find(name)
 	if !found {
@@ -109,8 +111,8 @@ func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 
 // outside takes the values that the form of the record could not carry: PostgreSQL's text, or the placeholder.
 func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []value) error {
-	return fields(texts, func(name, json []byte) error {
-		text := unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
+	return decode.Fields(texts, func(name, json []byte) error {
+		text := decode.Unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
 		half, column, _ := strings.Cut(text, ".")
 		i, found := t.byName[column]
 		if half != side || !found {
@@ -126,7 +128,7 @@ func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []v
 		}
 		start := len(b.arena)
 		var err error
-		b.arena, err = appendUnquoted(b.arena, json)
+		b.arena, err = decode.AppendUnquoted(b.arena, json)
 		row[i] = value{uint32(start), uint32(len(b.arena)), isText}
 		return err
 	})
@@ -135,7 +137,7 @@ func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []v
 // keyOf reads the key of a record: the columns, and their texts one after the other, each with its length.
 func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error) {
 	start, n := len(b.arena), 0
-	err = fields(object, func(name, json []byte) error {
+	err = decode.Fields(object, func(name, json []byte) error {
 		if n >= len(t.keys.columns) || t.columns[t.keys.columns[n]].name != string(name) {
 			if err := t.learnKey(n, name); err != nil {
 				return err
@@ -157,7 +159,7 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 
 // learnKey finds the column of field n of a key.
 func (t *table) learnKey(n int, escaped []byte) error {
-	name := unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
+	name := decode.Unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	i, found := t.find(name)
 	if !found {
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),

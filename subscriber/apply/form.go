@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // form is how the JSON of a column becomes the text that PostgreSQL's input function of its type reads. It follows from the
@@ -206,7 +207,7 @@ func (f *forms) temporal(name string, typmod int32) *form {
 // readText takes a string for what it says, and anything else as it is written: a number, true, a document.
 func readText(_ *form, dst, json []byte) ([]byte, error) {
 	if json[0] == '"' {
-		return appendUnquoted(dst, json)
+		return decode.AppendUnquoted(dst, json)
 	}
 	return append(dst, json...), nil
 }
@@ -216,24 +217,24 @@ func readArray(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '[' {
 		return readText(f, dst, json)
 	}
-	s := scanner{text: json, at: 1}
+	s := decode.Scanner{Text: json, At: 1}
 	dst = append(dst, '{')
-	if s.take(']') {
+	if s.Take(']') {
 		return append(dst, '}'), nil
 	}
 	for {
-		item, err := s.value()
+		item, err := s.Value()
 		if err != nil {
 			return dst, err
 		}
 		if dst, err = f.appendArrayItem(dst, item); err != nil {
 			return dst, err
 		}
-		if s.take(']') {
+		if s.Take(']') {
 			return append(dst, '}'), nil
 		}
-		if !s.take(',') {
-			return dst, errJSON
+		if !s.Take(',') {
+			return dst, decode.ErrJSON
 		}
 		dst = append(dst, f.items.delimiter)
 	}
@@ -338,11 +339,11 @@ func readVariable(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
 	}
-	scale, err := strconv.Atoi(string(field(json, "scale")))
+	scale, err := strconv.Atoi(string(decode.Field(json, "scale")))
 	if err != nil {
 		return dst, fmt.Errorf("decimal: scale: %w", err)
 	}
-	return appendDecimal(dst, field(json, "value"), scale)
+	return appendDecimal(dst, decode.Field(json, "value"), scale)
 }
 
 // readDuration reads microseconds.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pgtee/pgtee/publisher/debezium"
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 func typeNamed(name string) *pgType { return &pgType{name: name, typmod: -1, delimiter: ','} }
@@ -90,8 +91,8 @@ func FuzzForms(f *testing.F) {
 		if !json.Valid([]byte(text)) {
 			return
 		}
-		s := scanner{text: []byte(text)}
-		value, err := s.value()
+		s := decode.Scanner{Text: []byte(text)}
+		value, err := s.Value()
 		if err != nil {
 			return
 		}
@@ -110,29 +111,10 @@ func FuzzEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var e envelope
 		var h hint
-		inner := payload(value)
+		inner := decode.Payload(value)
 		if err := e.read(inner, &h); err == nil && e.after != nil {
-			_ = fields(e.after, func(name, value []byte) error { return nil })
+			_ = decode.Fields(e.after, func(name, value []byte) error { return nil })
 		}
-		_, _ = appendUnquoted(nil, value)
-	})
-}
-
-// What the scanner takes for one value is what encoding/json takes for it.
-func FuzzScanner(f *testing.F) {
-	for _, text := range []string{`{"a":[1,{"b":"\"}"}],"c":"\\"}`, `[ ]`, `"x"`, `-1.5e10`, `{"a":{}}`} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if !json.Valid([]byte(text)) {
-			return
-		}
-		s := scanner{text: []byte(text)}
-		if _, err := s.value(); err != nil {
-			t.Fatalf("%q: %v", text, err)
-		}
-		if s.next() != 0 {
-			t.Fatalf("%q: %q is left", text, s.text[s.at:])
-		}
+		_, _ = decode.AppendUnquoted(nil, value)
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 func readPoint(f *form, dst, json []byte) ([]byte, error) {
@@ -28,8 +30,8 @@ func readCircle(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
 	}
-	dst = appendNumbers(append(dst, '<'), "(", ")", field(json, "center"), "x", "y")
-	dst = append(append(dst, ','), bytes.Trim(field(json, "radius"), `"`)...)
+	dst = appendNumbers(append(dst, '<'), "(", ")", decode.Field(json, "center"), "x", "y")
+	dst = append(append(dst, ','), bytes.Trim(decode.Field(json, "radius"), `"`)...)
 	return append(dst, '>'), nil
 }
 
@@ -40,7 +42,7 @@ func appendNumbers(dst []byte, open, end string, object []byte, names ...string)
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, bytes.Trim(field(object, name), `"`)...)
+		dst = append(dst, bytes.Trim(decode.Field(object, name), `"`)...)
 	}
 	return append(dst, end...)
 }
@@ -51,7 +53,7 @@ func readGeometry(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
 	}
-	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(field(json, "wkb"), `"`))
+	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(decode.Field(json, "wkb"), `"`))
 	if err != nil {
 		return dst, fmt.Errorf("wkb: %w", err)
 	}
@@ -59,13 +61,13 @@ func readGeometry(f *form, dst, json []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	extensions := field(json, "extensions")
+	extensions := decode.Field(json, "extensions")
 	open, end := byte('('), byte(')')
-	switch kind := unquoted(field(extensions, "type")); kind {
+	switch kind := decode.Unquoted(decode.Field(extensions, "type")); kind {
 	case "lseg":
 		open, end = '[', ']'
 	case "path":
-		if unquoted(field(extensions, "closed")) != "true" {
+		if decode.Unquoted(decode.Field(extensions, "closed")) != "true" {
 			open, end = '[', ']'
 		}
 	case "box": // corners 0 and 2 of the ring are opposite
@@ -140,7 +142,7 @@ func readPostGIS(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
 	}
-	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(field(json, "wkb"), `"`))
+	raw, err := base64.StdEncoding.AppendDecode(nil, bytes.Trim(decode.Field(json, "wkb"), `"`))
 	if err != nil {
 		return dst, fmt.Errorf("wkb: %w", err)
 	}
@@ -152,7 +154,7 @@ func readHstore(f *form, dst, json []byte) ([]byte, error) {
 	object := json
 	if json[0] == '"' {
 		var err error
-		if object, err = appendUnquoted(nil, json); err != nil {
+		if object, err = decode.AppendUnquoted(nil, json); err != nil {
 			return dst, err
 		}
 	}
@@ -160,12 +162,12 @@ func readHstore(f *form, dst, json []byte) ([]byte, error) {
 		return append(dst, object...), nil
 	}
 	first := true
-	err := fields(object, func(name, value []byte) error {
+	err := decode.Fields(object, func(name, value []byte) error {
 		if !first {
 			dst = append(dst, ',')
 		}
 		first = false
-		key, err := appendUnquoted(nil, append(append([]byte{'"'}, name...), '"'))
+		key, err := decode.AppendUnquoted(nil, append(append([]byte{'"'}, name...), '"'))
 		if err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ func readHstore(f *form, dst, json []byte) ([]byte, error) {
 			dst = append(dst, "NULL"...)
 			return nil
 		}
-		text, err := appendUnquoted(nil, value)
+		text, err := decode.AppendUnquoted(nil, value)
 		dst = appendHstoreText(dst, text)
 		return err
 	})
@@ -203,13 +205,13 @@ func readSparse(f *form, dst, json []byte) ([]byte, error) {
 		return readText(f, dst, json)
 	}
 	dst = append(dst, '{')
-	s := scanner{text: field(json, "vector")}
-	s.take('[')
-	for first := true; s.next() == '[' || s.next() == ','; first = false {
-		s.take(',')
-		pair, err := s.value()
+	s := decode.Scanner{Text: decode.Field(json, "vector")}
+	s.Take('[')
+	for first := true; s.Next() == '[' || s.Next() == ','; first = false {
+		s.Take(',')
+		pair, err := s.Value()
 		if err != nil || len(pair) < 2 {
-			return dst, errJSON
+			return dst, decode.ErrJSON
 		}
 		if !first {
 			dst = append(dst, ',')
@@ -217,5 +219,5 @@ func readSparse(f *form, dst, json []byte) ([]byte, error) {
 		index, value, _ := bytes.Cut(pair[1:len(pair)-1], []byte(","))
 		dst = append(append(append(dst, index...), ':'), value...)
 	}
-	return append(append(dst, '}', '/'), field(json, "dimensions")...), nil
+	return append(append(dst, '}', '/'), decode.Field(json, "dimensions")...), nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // envelope is the value of a row's record in Debezium's shape, in pieces of its JSON.
@@ -17,24 +19,7 @@ type envelope struct {
 	values        []byte // texts of columns that the form of the record cannot carry; nil: none
 }
 
-var (
-	payloadField = []byte(`,"payload":`)
-	schemaField  = []byte(`{"schema":`)
-	null         = []byte("null")
-)
-
-// payload takes a schema off that stands beside the payload.
-func payload(value []byte) []byte {
-	if !bytes.HasPrefix(value, schemaField) {
-		return value
-	}
-	s := scanner{text: value, at: len(schemaField)}
-	if _, err := s.value(); err != nil || !bytes.HasPrefix(value[s.at:], payloadField) {
-		return value
-	}
-	rest := value[s.at+len(payloadField):]
-	return bytes.TrimSuffix(rest, []byte("}"))
-}
+var null = []byte("null")
 
 // orNil takes JSON null for nothing.
 func orNil(value []byte) []byte {
@@ -50,16 +35,16 @@ type hint struct{ text, schema, table []byte }
 // read takes a record's value apart. Of the block pgtee it looks at the values only: see blockOf.
 func (e *envelope) read(value []byte, h *hint) error {
 	*e = envelope{}
-	s := scanner{text: value}
-	if !s.take('{') {
+	s := decode.Scanner{Text: value}
+	if !s.Take('{') {
 		return errEnvelope
 	}
 	for e.op == 0 {
-		name, err := s.string()
-		if err != nil || !s.take(':') {
+		name, err := s.Quoted()
+		if err != nil || !s.Take(':') {
 			return errEnvelope
 		}
-		field, err := s.value()
+		field, err := s.Value()
 		if err != nil {
 			return errEnvelope
 		}
@@ -77,15 +62,15 @@ func (e *envelope) read(value []byte, h *hint) error {
 				e.op = field[1]
 			}
 		}
-		if !s.take(',') {
+		if !s.Take(',') {
 			break
 		}
 	}
 	if e.op == 0 || e.schema == nil || e.table == nil {
 		return errEnvelope
 	}
-	if bytes.Contains(value[s.at:], valuesField) {
-		e.values = orNil(field(blockOf(value), "values"))
+	if bytes.Contains(value[s.At:], valuesField) {
+		e.values = orNil(decode.Field(blockOf(value), "values"))
 	}
 	return nil
 }
@@ -95,13 +80,13 @@ func (e *envelope) readSource(source []byte, h *hint) error {
 		e.schema, e.table = h.schema, h.table
 		return nil
 	}
-	e.schema, e.table = bytes.Clone(field(source, "schema")), bytes.Clone(field(source, "table"))
+	e.schema, e.table = bytes.Clone(decode.Field(source, "schema")), bytes.Clone(decode.Field(source, "table"))
 	*h = hint{slices.Concat([]byte(`,"schema":`), e.schema, []byte(`,"table":`), e.table, []byte(`,"txId":`)), e.schema, e.table}
 	return nil
 }
 
 // blockOf is the block pgtee of a record's value, nil if it has none.
-func blockOf(value []byte) []byte { return orNil(field(value, "pgtee")) }
+func blockOf(value []byte) []byte { return orNil(decode.Field(value, "pgtee")) }
 
 var (
 	valuesField = []byte(`"values":{`)
@@ -110,8 +95,8 @@ var (
 
 // name is schema.table.
 func (e *envelope) name(dst []byte) []byte {
-	dst, _ = appendUnquoted(dst, e.schema)
-	dst, _ = appendUnquoted(append(dst, '.'), e.table)
+	dst, _ = decode.AppendUnquoted(dst, e.schema)
+	dst, _ = decode.AppendUnquoted(append(dst, '.'), e.table)
 	return dst
 }
 

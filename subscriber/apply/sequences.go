@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // sequencesQuery lists the sequences of a table's serial and identity columns that count upwards.
@@ -39,7 +41,7 @@ func (r *runner) moveSequences(ctx context.Context) {
 }
 
 func (t *target) moveSequencesOf(ctx context.Context, oid, table string) error {
-	rows, err := query(ctx, t.conn, sequencesQuery, oid)
+	rows, err := postgres.Query(ctx, t.conn, sequencesQuery, oid)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // Run applies until ctx ends, which is no error, until what was asked for is reached, or until a human must act: then the
@@ -56,7 +58,7 @@ func (r *runner) run(ctx context.Context) error {
 			r.rewinds++
 			err = errors.New(again.What)
 		}
-		if isHalt(err) || !retriable(err) {
+		if isHalt(err) || !postgres.Retriable(err) {
 			return explain(err)
 		}
 		if time.Since(began) > time.Minute {
@@ -160,7 +162,7 @@ func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	if r.epoch == 0 || r.cfg.Standby {
 		return nil
 	}
-	rows, err := query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", r.cfg.stream())
+	rows, err := postgres.Query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", r.cfg.stream())
 	if err == nil && len(rows) == 1 && integer(rows[0][0]) > r.epoch {
 		return errFenced
 	}
@@ -329,30 +331,13 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 // refused makes a halt of what another try cannot cure.
 func (t *target) refused(err error, what string) error {
 	var answer *pgconn.PgError
-	if err == nil || retriable(err) || !asPgError(err, &answer) {
+	if err == nil || postgres.Retriable(err) || !asPgError(err, &answer) {
 		return err
 	}
 	return Halt{fmt.Sprintf("the target refuses %s: %s", what, answer.Message), "see the message; GRANT what is missing to the user of --postgres, or drop what is in the way"}
 }
 
 func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }
-
-// retriable reports whether another try may succeed without a human.
-func retriable(err error) bool {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		if answer.Code == "53100" {
-			return false // disk full
-		}
-		for _, class := range []string{"08", "40", "53", "57", "55P03", "25P0", "58"} {
-			if strings.HasPrefix(answer.Code, class) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
-}
 
 // explain adds the repair to errors that have none.
 func explain(err error) error {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // table is a table of the target, as the catalog describes it. A new version of the table is a new one.
@@ -90,12 +92,7 @@ func newCatalog(conn *pgconn.PgConn, forms *forms) *catalog {
 
 const typeQuery = `SELECT t.typname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname), t.typbasetype::pg_catalog.text, t.typtypmod::pg_catalog.text,
   coalesce(e.oid, 0)::pg_catalog.text, t.typdelim::pg_catalog.text,
-  coalesce((SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || p.oprname || ')'
-    FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
-    JOIN pg_catalog.pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = t.oid AND a.amoprighttype = t.oid AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
-    JOIN pg_catalog.pg_operator AS p ON p.oid = a.amopopr JOIN pg_catalog.pg_namespace AS s ON s.oid = p.oprnamespace
-    WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND o.opcintype = t.oid ORDER BY m.amname LIMIT 1),
-    CASE WHEN t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'cidr') THEN 'OPERATOR(pg_catalog.=)' ELSE '' END)
+  ` + postgres.EqualOperator + `
 FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_type AS e ON e.typarray = t.oid
 WHERE t.oid = $1::pg_catalog.oid`
@@ -106,7 +103,7 @@ func (c *catalog) typeOf(ctx context.Context, oid uint32, depth int) (*pgType, e
 	if t := c.types[oid]; t != nil {
 		return t, nil
 	}
-	rows, err := query(ctx, c.conn, typeQuery, strconv.FormatUint(uint64(oid), 10))
+	rows, err := postgres.Query(ctx, c.conn, typeQuery, strconv.FormatUint(uint64(oid), 10))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +151,7 @@ ORDER BY i.indisprimary DESC, c.relname`
 
 // table looks a table up; nil: there is none.
 func (c *catalog) table(ctx context.Context, schema, name string) (*table, error) {
-	rows, err := query(ctx, c.conn, tableQuery, schema, name)
+	rows, err := postgres.Query(ctx, c.conn, tableQuery, schema, name)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -168,7 +165,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 		return nil, Halt{fmt.Sprintf("%s of the target is no table", t.plain), "rename it, or map the table of the stream to another name with --map"}
 	}
 	numbers := map[string]int{}
-	if rows, err = query(ctx, c.conn, columnsQuery, oid); err != nil {
+	if rows, err = postgres.Query(ctx, c.conn, columnsQuery, oid); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
@@ -183,7 +180,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 			generated: row[5] != "", identity: row[6] == "a", equal: typ.equal,
 		})
 	}
-	if rows, err = query(ctx, c.conn, uniqueQuery, oid); err != nil {
+	if rows, err = postgres.Query(ctx, c.conn, uniqueQuery, oid); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
@@ -217,23 +214,4 @@ func sameColumns(a, b []int) bool {
 		}
 	}
 	return true
-}
-
-// query returns the rows that sql selects, as text; NULL is "".
-func query(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string) ([][]string, error) {
-	params := make([][]byte, len(args))
-	for i, arg := range args {
-		params[i] = []byte(arg)
-	}
-	result := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
-	if result.Err != nil {
-		return nil, result.Err
-	}
-	rows := make([][]string, len(result.Rows))
-	for i, row := range result.Rows {
-		for _, field := range row {
-			rows[i] = append(rows[i], string(field))
-		}
-	}
-	return rows, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // target is the database that is written to, over one connection.
@@ -42,30 +44,13 @@ type position struct {
 	fresh    bool
 }
 
-// sessionSettings are those of the connection. With them a join with a list of keys uses the index of the table, whatever the
-// planner believes of the number of its rows.
-var sessionSettings = map[string]string{
-	"client_encoding":                     "UTF8",
-	"search_path":                         "pg_catalog",
-	"datestyle":                           "ISO, MDY",
-	"intervalstyle":                       "postgres",
-	"extra_float_digits":                  "1",
-	"bytea_output":                        "hex",
-	"xmloption":                           "content",
-	"timezone":                            "UTC",
-	"row_security":                        "off",
-	"synchronous_commit":                  "off",   // rows and position are lost together
-	"idle_in_transaction_session_timeout": "10min", // a giant may wait for Kafka
-	"tcp_keepalives_idle":                 "10",
-	"tcp_keepalives_interval":             "5",
-	"tcp_keepalives_count":                "3", // an applier that has lost its power or network leaves its locks soon
-	"tcp_user_timeout":                    "30s",
-	"statement_timeout":                   "0",
-	"enable_seqscan":                      "off",
-	"enable_hashjoin":                     "off",
-	"enable_mergejoin":                    "off",
-	"plan_cache_mode":                     "force_generic_plan",
-	"jit":                                 "off",
+// planning has a join with a list of keys use the index of the table, whatever the planner believes of the number of its rows.
+var planning = map[string]string{
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+	"plan_cache_mode":  "force_generic_plan",
+	"jit":              "off",
 }
 
 const maxApplicationName = 63
@@ -81,9 +66,8 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 	if err != nil {
 		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
-	for name, value := range sessionSettings {
-		config.RuntimeParams[name] = value
-	}
+	maps.Copy(config.RuntimeParams, postgres.Settings)
+	maps.Copy(config.RuntimeParams, planning)
 	config.RuntimeParams["application_name"] = c.applicationName()
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 10 * time.Second
@@ -107,7 +91,7 @@ func (t *target) close() {
 }
 
 func (t *target) learn(ctx context.Context) error {
-	rows, err := query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text")
+	rows, err := postgres.Query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text")
 	if err != nil {
 		return err
 	}
@@ -117,7 +101,7 @@ func (t *target) learn(ctx context.Context) error {
 	}
 	err = t.exec(ctx, "SET session_replication_role = replica")
 	t.replica = err == nil
-	if sqlState(err) == "42501" {
+	if postgres.State(err) == "42501" {
 		err = nil
 	}
 	return err
@@ -127,14 +111,6 @@ func (t *target) learn(ctx context.Context) error {
 func (t *target) exec(ctx context.Context, sql string) error {
 	_, err := t.conn.Exec(ctx, sql).ReadAll()
 	return err
-}
-
-func sqlState(err error) string {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		return answer.Code
-	}
-	return ""
 }
 
 // The tables of ours in the target.
@@ -160,8 +136,8 @@ CREATE TABLE IF NOT EXISTS pgtee.conflicts (
 
 // ensure makes our tables unless they are there.
 func (t *target) ensure(ctx context.Context) error {
-	rows, err := query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
-	if sqlState(err) == "42501" {
+	rows, err := postgres.Query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
+	if postgres.State(err) == "42501" {
 		return t.noSchema(err)
 	}
 	if err != nil {
@@ -171,14 +147,14 @@ func (t *target) ensure(ctx context.Context) error {
 		return nil
 	}
 	if rows[0][2] == "" {
-		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); sqlState(err) == "23505" { // another applier was quicker
+		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another applier was quicker
 			err = nil
 		}
 	}
 	if err == nil {
 		err = t.exec(ctx, fenceSchema)
 	}
-	if sqlState(err) == "42501" {
+	if postgres.State(err) == "42501" {
 		return t.noSchema(err)
 	}
 	return err
@@ -186,7 +162,7 @@ func (t *target) ensure(ctx context.Context) error {
 
 func (t *target) noSchema(err error) error {
 	return Halt{fmt.Sprintf("user %s may not make the tables pgtee.applied and pgtee.conflicts in the target: %v", t.user, err),
-		fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s there; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", quoteIdentifier(t.user))}
+		fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s there; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
 }
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
@@ -210,15 +186,15 @@ func (t *target) setOrigin(ctx context.Context) error {
 	}
 	name := outbox.AppliedOrigin + t.cfg.stream()
 	const known = "SELECT coalesce(pg_catalog.pg_replication_origin_oid($1), 0)::pg_catalog.text"
-	rows, err := query(ctx, t.conn, known, name)
+	rows, err := postgres.Query(ctx, t.conn, known, name)
 	if err == nil && rows[0][0] == "0" {
-		_, err = query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_create($1)", name)
+		_, err = postgres.Query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_create($1)", name)
 	}
 	for range 50 { // the predecessor's connection may take a moment to end
 		if err == nil {
-			_, err = query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", name)
+			_, err = postgres.Query(ctx, t.conn, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", name)
 		}
-		if sqlState(err) != "55006" {
+		if postgres.State(err) != "55006" {
 			break
 		}
 		err = nil
@@ -229,7 +205,7 @@ func (t *target) setOrigin(ctx context.Context) error {
 		}
 	}
 	repair := ""
-	switch sqlState(err) {
+	switch postgres.State(err) {
 	case "":
 		return err
 	case "42501":
@@ -252,12 +228,12 @@ const turnPause = 200 * time.Millisecond
 // takeTurn waits until no other applier of the stream lives, having ended it or, as a standby, not.
 func (t *target) takeTurn(ctx context.Context) error {
 	for said := false; ; said = true {
-		rows, err := query(ctx, t.conn, lockStream, t.cfg.stream())
+		rows, err := postgres.Query(ctx, t.conn, lockStream, t.cfg.stream())
 		if err != nil || rows[0][0] == "true" {
 			return err
 		}
 		if !t.cfg.Standby {
-			if _, err := query(ctx, t.conn, endHolder, t.cfg.stream()); err != nil {
+			if _, err := postgres.Query(ctx, t.conn, endHolder, t.cfg.stream()); err != nil {
 				return err
 			}
 		} else if !said {
@@ -278,10 +254,10 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 		return p, err
 	}
 	stream := t.cfg.stream()
-	if _, err := query(ctx, t.conn, "INSERT INTO pgtee.applied (stream, epoch) VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING 1", stream); err != nil {
+	if _, err := postgres.Query(ctx, t.conn, "INSERT INTO pgtee.applied (stream, epoch) VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING 1", stream); err != nil {
 		return p, err
 	}
-	rows, err := query(ctx, t.conn, takeOver, stream)
+	rows, err := postgres.Query(ctx, t.conn, takeOver, stream)
 	if err != nil {
 		return p, fmt.Errorf("take the fence row pgtee.applied: %w", err)
 	}
@@ -341,46 +317,14 @@ func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline
 		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading, topics,
 	}, nil, nil)
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
-	_, err = t.results(pipeline)
-	if sqlState(err) == "22012" {
+	_, err = postgres.Results(t.conn, pipeline)
+	if postgres.State(err) == "22012" {
 		return errFenced
 	}
 	if err == nil {
 		t.inside = false
 	}
 	return err
-}
-
-// results ends a pipeline and returns the numbers of rows of its statements.
-func (t *target) results(pipeline *pgconn.Pipeline) (counts []int64, err error) {
-	if err := pipeline.Sync(); err != nil {
-		return nil, errors.Join(err, pipeline.Close())
-	}
-	for {
-		got, failed := pipeline.GetResults()
-		if failed != nil {
-			if err == nil {
-				err = failed
-			}
-			if t.conn.IsClosed() {
-				break
-			}
-			continue
-		}
-		switch r := got.(type) {
-		case *pgconn.ResultReader:
-			tag, failed := r.Close()
-			if failed != nil && err == nil {
-				err = failed
-			}
-			counts = append(counts, tag.RowsAffected())
-			continue
-		case *pgconn.PipelineSync:
-		case nil:
-		}
-		break
-	}
-	return counts, errors.Join(err, pipeline.Close())
 }
 
 // maxPrepared bounds the statements that are kept.
@@ -425,7 +369,7 @@ func (t *target) warnTriggers(log *zap.Logger) {
 }
 
 func (t *target) grantOrigin() string {
-	return "GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_session_setup(text), pg_replication_origin_oid(text) TO " + quoteIdentifier(t.user)
+	return "GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_session_setup(text), pg_replication_origin_oid(text) TO " + postgres.QuoteIdentifier(t.user)
 }
 
 func (t *target) grantReplica() string {

@@ -3,6 +3,8 @@ package apply
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // firingQuery lists what of a table would change rows by itself while session_replication_role is origin: triggers of users, and
@@ -16,7 +18,7 @@ func (t *target) checkTriggers(ctx context.Context, table *table) error {
 	if t.replica || t.cfg.FireTriggers {
 		return nil
 	}
-	rows, err := query(ctx, t.conn, firingQuery, table.oid)
+	rows, err := postgres.Query(ctx, t.conn, firingQuery, table.oid)
 	if err != nil || len(rows) == 0 {
 		return err
 	}

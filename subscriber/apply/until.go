@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // Until is a moment in the history of the source: a cut between two commits.
@@ -64,20 +66,20 @@ func (u *Until) reached(e event) (bool, error) {
 
 // commitOf reads time and id of the transaction of a record.
 func commitOf(e event) (at time.Time, xid uint32, err error) {
-	value := payload(e.record.Value)
+	value := decode.Payload(e.record.Value)
 	if e.from.ddl {
-		if at, err = time.Parse(time.RFC3339Nano, unquoted(field(value, "commit_time"))); err != nil {
+		if at, err = time.Parse(time.RFC3339Nano, decode.Unquoted(decode.Field(value, "commit_time"))); err != nil {
 			return at, 0, err
 		}
-		n, err := strconv.ParseUint(string(field(value, "xid")), 10, 32)
+		n, err := strconv.ParseUint(string(decode.Field(value, "xid")), 10, 32)
 		return at, uint32(n), err
 	}
-	source := field(value, "source")
-	micros, err := strconv.ParseInt(string(field(source, "ts_us")), 10, 64)
+	source := decode.Field(value, "source")
+	micros, err := strconv.ParseInt(string(decode.Field(source, "ts_us")), 10, 64)
 	if err != nil {
 		return at, 0, fmt.Errorf("%s: source.ts_us: %w", placeOf(e.record), err)
 	}
-	n, _ := strconv.ParseUint(string(field(source, "txId")), 10, 32)
+	n, _ := strconv.ParseUint(string(decode.Field(source, "txId")), 10, 32)
 	return time.UnixMicro(micros), uint32(n), nil
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // Comparison is what Verify says of one table.
@@ -46,7 +49,7 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 		return err
 	}
 	defer t.close()
-	tables, err := query(ctx, m.conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+	tables, err := postgres.Query(ctx, m.conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema') ORDER BY 1, 2`)
 	if err != nil {
 		return err
@@ -73,11 +76,7 @@ func lookAt(ctx context.Context, source string) (m moment, err error) {
 	if err != nil {
 		return m, Halt{"--source: " + err.Error(), "want postgres://user@host:5432/database"}
 	}
-	for name, value := range sessionSettings {
-		if !strings.HasPrefix(name, "enable_") {
-			config.RuntimeParams[name] = value
-		}
-	}
+	maps.Copy(config.RuntimeParams, postgres.Settings)
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	config.RuntimeParams["application_name"] = "pgtee verify"
 	if m.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
@@ -159,7 +158,7 @@ func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target,
 		conn  *pgconn.PgConn
 		table string
 	}{{source, from.name}, {t.conn, to.name}} {
-		rows, err := query(ctx, side.conn, fmt.Sprintf("SELECT count(*)::pg_catalog.text, coalesce(pg_catalog.sum(%s::pg_catalog.numeric), 0)::pg_catalog.text FROM %s AS t", hashOf(shared), side.table))
+		rows, err := postgres.Query(ctx, side.conn, fmt.Sprintf("SELECT count(*)::pg_catalog.text, coalesce(pg_catalog.sum(%s::pg_catalog.numeric), 0)::pg_catalog.text FROM %s AS t", hashOf(shared), side.table))
 		if err != nil {
 			return c, err
 		}

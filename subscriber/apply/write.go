@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // phase is one of the steps in which the rows of a batch are written. What frees values of unique keys comes before what takes
@@ -161,7 +163,7 @@ func (t *target) rows(ctx context.Context, b *batch) error {
 			}
 		}
 	}
-	counts, err := t.results(pipeline)
+	counts, err := postgres.Results(t.conn, pipeline)
 	if err != nil {
 		return suspect(err)
 	}
@@ -182,7 +184,7 @@ func (t *target) rows(ctx context.Context, b *batch) error {
 
 // suspect tells errors of data from those of the connection.
 func suspect(err error) error {
-	switch state := sqlState(err); {
+	switch state := postgres.State(err); {
 	case len(state) != 5:
 		return err
 	case strings.HasPrefix(state, "22"), strings.HasPrefix(state, "23"), strings.HasPrefix(state, "42"), strings.HasPrefix(state, "P0"), state == "21000", state == "44000":
@@ -378,31 +380,7 @@ func (r *copyReader) appendRow(dst []byte) []byte {
 			dst = append(dst, '\\', 'N')
 			continue
 		}
-		dst = appendCopyText(dst, r.b.arena[v.start:v.end])
+		dst = postgres.AppendCopyText(dst, r.b.arena[v.start:v.end])
 	}
 	return append(dst, '\n')
-}
-
-// appendCopyText escapes what COPY's text format takes for something else.
-func appendCopyText(dst, text []byte) []byte {
-	from := 0
-	for i, c := range text {
-		if c > '\r' && c != '\\' {
-			continue
-		}
-		switch c {
-		case '\\':
-		case '\n':
-			c = 'n'
-		case '\r':
-			c = 'r'
-		case '\t':
-			c = 't'
-		default:
-			continue
-		}
-		dst = append(append(dst, text[from:i]...), '\\', c)
-		from = i + 1
-	}
-	return append(dst, text[from:]...)
 }

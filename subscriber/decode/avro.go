@@ -1,4 +1,4 @@
-package apply
+package decode
 
 import (
 	"context"
@@ -56,6 +56,15 @@ func (a *Avro) JSON(ctx context.Context, framed []byte) ([]byte, error) {
 	return r.out, nil
 }
 
+// SchemaError is a schema of the registry that cannot be read.
+type SchemaError struct {
+	ID  uint32
+	Err error
+}
+
+func (e SchemaError) Error() string { return fmt.Sprintf("schema %d of the registry: %v", e.ID, e.Err) }
+func (e SchemaError) Unwrap() error { return e.Err }
+
 var errAvro = errors.New("no Avro in Confluent's wire format")
 
 func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
@@ -71,11 +80,11 @@ func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	p := avroParser{named: map[string]*avroType{}}
 	var raw any
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
-		return nil, Halt{fmt.Sprintf("schema %d of the registry: %v", id, err), "see whether --schema-registry is that of the publisher"}
+		return nil, SchemaError{id, err}
 	}
 	t, err := p.parse(raw, "", 0)
 	if err != nil {
-		return nil, Halt{fmt.Sprintf("schema %d of the registry: %v", id, err), "see whether --schema-registry is that of the publisher"}
+		return nil, SchemaError{id, err}
 	}
 	if a.schemas == nil {
 		a.schemas = map[uint32]*avroType{}

@@ -1,0 +1,143 @@
+// Package postgres is what those who write into a database have in common: how they ask it, how text gets into COPY, what its errors mean.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Settings are those of a session that writes what comes out of Kafka.
+var Settings = map[string]string{
+	"client_encoding":                     "UTF8",
+	"search_path":                         "pg_catalog",
+	"datestyle":                           "ISO, MDY",
+	"intervalstyle":                       "postgres",
+	"extra_float_digits":                  "1",
+	"bytea_output":                        "hex",
+	"xmloption":                           "content",
+	"timezone":                            "UTC",
+	"row_security":                        "off",
+	"synchronous_commit":                  "off",   // rows and position are lost together
+	"idle_in_transaction_session_timeout": "10min", // a giant may wait for Kafka
+	"tcp_keepalives_idle":                 "10",
+	"tcp_keepalives_interval":             "5",
+	"tcp_keepalives_count":                "3", // who has lost its power or network leaves its locks soon
+	"tcp_user_timeout":                    "30s",
+	"statement_timeout":                   "0",
+}
+
+// EqualOperator is an expression of SQL: the operator, with its schema, that says whether values of type t, a row of pg_type, are
+// equal; ” if there is none.
+const EqualOperator = `coalesce((SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || p.oprname || ')'
+    FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
+    JOIN pg_catalog.pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = t.oid AND a.amoprighttype = t.oid AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
+    JOIN pg_catalog.pg_operator AS p ON p.oid = a.amopopr JOIN pg_catalog.pg_namespace AS s ON s.oid = p.oprnamespace
+    WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND o.opcintype = t.oid ORDER BY m.amname LIMIT 1),
+    CASE WHEN t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'cidr') THEN 'OPERATOR(pg_catalog.=)' ELSE '' END)`
+
+// Query returns the rows that sql selects, as text; NULL is "".
+func Query(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string) ([][]string, error) {
+	params := make([][]byte, len(args))
+	for i, arg := range args {
+		params[i] = []byte(arg)
+	}
+	result := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, row := range result.Rows {
+		for _, field := range row {
+			rows[i] = append(rows[i], string(field))
+		}
+	}
+	return rows, nil
+}
+
+// Results ends a pipeline and returns the numbers of rows of its statements.
+func Results(conn *pgconn.PgConn, pipeline *pgconn.Pipeline) (counts []int64, err error) {
+	if err := pipeline.Sync(); err != nil {
+		return nil, errors.Join(err, pipeline.Close())
+	}
+	for {
+		got, failed := pipeline.GetResults()
+		if failed != nil {
+			if err == nil {
+				err = failed
+			}
+			if conn.IsClosed() {
+				break
+			}
+			continue
+		}
+		switch r := got.(type) {
+		case *pgconn.ResultReader:
+			tag, failed := r.Close()
+			if failed != nil && err == nil {
+				err = failed
+			}
+			counts = append(counts, tag.RowsAffected())
+			continue
+		case *pgconn.PipelineSync:
+		case nil:
+		}
+		break
+	}
+	return counts, errors.Join(err, pipeline.Close())
+}
+
+// State is the SQLSTATE of an error that the server has answered, "" of another one.
+func State(err error) string {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		return answer.Code
+	}
+	return ""
+}
+
+// Retriable reports whether another try may succeed without a human.
+func Retriable(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		if answer.Code == "53100" {
+			return false // disk full
+		}
+		for _, class := range []string{"08", "40", "53", "57", "55P03", "25P0", "58"} {
+			if strings.HasPrefix(answer.Code, class) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// QuoteIdentifier is a name as SQL writes it.
+func QuoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// AppendCopyText escapes what COPY's text format takes for something else.
+func AppendCopyText(dst, text []byte) []byte {
+	from := 0
+	for i, c := range text {
+		if c > '\r' && c != '\\' {
+			continue
+		}
+		switch c {
+		case '\\':
+		case '\n':
+			c = 'n'
+		case '\r':
+			c = 'r'
+		case '\t':
+			c = 't'
+		default:
+			continue
+		}
+		dst = append(append(dst, text[from:i]...), '\\', c)
+		from = i + 1
+	}
+	return append(dst, text[from:]...)
+}
