@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/subscriber/apply"
-	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // applyCommand turns the stream of a publisher back into the tables of another database.
@@ -165,12 +163,11 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
 		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
 	}
-	if len(c.SchemaRegistry) > 0 {
-		tls, err := clientTLS("--schema-registry", c.SchemaRegistryCA, c.SchemaRegistryCert, c.SchemaRegistryKey)
-		if err != nil {
-			return config, err
-		}
-		avro := &decode.Avro{URLs: c.SchemaRegistry, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}, Authorize: c.authorize}
+	avro, err := c.reader()
+	if err != nil {
+		return config, err
+	}
+	if avro != nil {
 		config.Avro = avro.JSON
 	}
 	config.Conflicts = map[string]apply.Policy{}

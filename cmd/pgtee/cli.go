@@ -35,6 +35,7 @@ type commandLine struct {
 	Explain    explainCommand    `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
 	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
 	Replay     replayCommand     `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
+	Consume    consumeCommand    `cmd:"" help:"Write the records of any topic into a table, each exactly once."`
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
 	Demo       demoCommand       `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
 	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags."`

@@ -21,11 +21,21 @@ type kafkaFlags struct {
 	topicFlags `group:"Kafka"`
 }
 
-// topicFlags are those of kafkaFlags that have defaults. Passwords and tokens come from files or the environment, where
-// nobody lists them with the processes.
+// topicFlags are those of kafkaFlags that have defaults.
 type topicFlags struct {
 	Prefix string `help:"First part of every topic's name." default:"pgtee"`
+	loginFlags
+}
 
+// brokerFlags are for those who name a topic in full.
+type brokerFlags struct {
+	Kafka []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	loginFlags
+}
+
+// loginFlags say how to be let in. Passwords and tokens come from files or the environment, where nobody lists them with the
+// processes.
+type loginFlags struct {
 	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
 	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default those of the system." type:"path" placeholder:"FILE"`
 	KafkaCert string `name:"kafka-cert" help:"Certificate that we show to the brokers, PEM." type:"path" placeholder:"FILE"`
@@ -37,7 +47,7 @@ type topicFlags struct {
 }
 
 // options are those of every client of Kafka.
-func (f topicFlags) options() ([]kgo.Opt, error) {
+func (f loginFlags) options() ([]kgo.Opt, error) {
 	var options []kgo.Opt
 	if f.KafkaTLS {
 		config, err := clientTLS("--kafka", f.KafkaCA, f.KafkaCert, f.KafkaKey)
@@ -60,7 +70,7 @@ func (f topicFlags) options() ([]kgo.Opt, error) {
 
 // mechanism is nil if there is nothing to log in with. The secret is read now, so that a missing one is told
 // at once, and again at each login, so that it may be changed.
-func (f topicFlags) mechanism() (sasl.Mechanism, error) {
+func (f loginFlags) mechanism() (sasl.Mechanism, error) {
 	if f.KafkaSASL == "none" || f.KafkaSASL == "" {
 		if f.KafkaUser != "" || f.KafkaPasswordFile != "" {
 			return nil, errors.New("--kafka-user and --kafka-password-file need --kafka-sasl")
@@ -95,7 +105,7 @@ func (f topicFlags) mechanism() (sasl.Mechanism, error) {
 	return scram.Sha512(login), nil
 }
 
-func (f topicFlags) secret() (string, error) {
+func (f loginFlags) secret() (string, error) {
 	if f.KafkaPasswordFile == "" {
 		if secret := os.Getenv("PGTEE_KAFKA_PASSWORD"); secret != "" {
 			return secret, nil
@@ -115,10 +125,12 @@ type cluster struct {
 	options []kgo.Opt
 }
 
-func (f kafkaFlags) open() (cluster, error) {
+func (f brokerFlags) open() (cluster, error) {
 	options, err := f.options()
 	return cluster{f.Kafka, options}, err
 }
+
+func (f kafkaFlags) open() (cluster, error) { return brokerFlags{f.Kafka, f.loginFlags}.open() }
 
 // ping asks the brokers for a sign of life.
 func (k cluster) ping(ctx context.Context) error {
@@ -136,7 +148,7 @@ func (k cluster) ping(ctx context.Context) error {
 }
 
 // openAndPing is for those who can do nothing without Kafka.
-func (f kafkaFlags) openAndPing(ctx context.Context) (cluster, error) {
+func (f brokerFlags) openAndPing(ctx context.Context) (cluster, error) {
 	k, err := f.open()
 	if err == nil {
 		err = k.ping(ctx)
@@ -145,4 +157,8 @@ func (f kafkaFlags) openAndPing(ctx context.Context) (cluster, error) {
 		return k, usage(err)
 	}
 	return k, nil
+}
+
+func (f kafkaFlags) openAndPing(ctx context.Context) (cluster, error) {
+	return brokerFlags{f.Kafka, f.loginFlags}.openAndPing(ctx)
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgtee/pgtee/publisher/avro"
+	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
 // registryFlags say where the schema registry is, and how to be let in. Secrets come from a file or the
@@ -21,6 +22,19 @@ type registryFlags struct {
 	SchemaRegistryCert     string   `name:"schema-registry-cert" help:"Certificate that we show to the registry, PEM." type:"path" placeholder:"FILE"`
 	SchemaRegistryKey      string   `name:"schema-registry-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
 	AutoRegister           bool     `help:"Register the schemas of tables; else they have to be in the registry." default:"true" negatable:""`
+}
+
+// reader reads what is in Avro; nil: there is no registry.
+func (f registryFlags) reader() (*decode.Avro, error) {
+	if len(f.SchemaRegistry) == 0 {
+		return nil, nil
+	}
+	tls, err := clientTLS("--schema-registry", f.SchemaRegistryCA, f.SchemaRegistryCert, f.SchemaRegistryKey)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: tls, Proxy: http.ProxyFromEnvironment}}
+	return &decode.Avro{URLs: f.SchemaRegistry, Client: client, Authorize: f.authorize}, nil
 }
 
 // registry does not connect yet.

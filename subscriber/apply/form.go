@@ -346,6 +346,16 @@ func readVariable(f *form, dst, json []byte) ([]byte, error) {
 	return appendDecimal(dst, decode.Field(json, "value"), scale)
 }
 
+// appendDecimal reads the base64 of Connect's Decimal.
+func appendDecimal(dst, json []byte, scale int) ([]byte, error) {
+	var buffer [64]byte
+	raw, err := base64.StdEncoding.AppendDecode(buffer[:0], bytes.Trim(json, `"`))
+	if err != nil {
+		return dst, fmt.Errorf("decimal: %w: does --decimal-handling-mode say what the publisher's does?", err)
+	}
+	return decode.AppendDecimal(dst, raw, scale)
+}
+
 // readDuration reads microseconds.
 func readDuration(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] == '"' {

@@ -1,9 +1,11 @@
 package decode
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +25,9 @@ type Avro struct {
 	Client    *http.Client
 	Authorize func(*http.Request) error
 
+	// Readable writes dates, times, decimals and bytes as PostgreSQL reads them. Otherwise numbers stay numbers, and bytes are base64.
+	Readable bool
+
 	mu      sync.Mutex
 	schemas map[uint32]*avroType
 }
@@ -33,6 +38,10 @@ type avroType struct {
 	fields []avroField
 	items  *avroType   // of an array or a map
 	union  []*avroType // branches
+
+	symbols [][]byte // of an enum, as JSON
+	size    int64    // of a fixed
+	logical Logical
 }
 
 type avroField struct {
@@ -43,17 +52,67 @@ type avroField struct {
 // JSON returns the payload of a framed key or value.
 func (a *Avro) JSON(ctx context.Context, framed []byte) ([]byte, error) {
 	if len(framed) < 5 || framed[0] != 0 {
-		return nil, errAvro
+		return nil, ErrAvro
 	}
 	schema, err := a.schema(ctx, binary.BigEndian.Uint32(framed[1:]))
 	if err != nil {
 		return nil, err
 	}
-	r := avroReader{in: framed[5:], out: make([]byte, 0, 4*len(framed))}
+	r := avroReader{in: framed[5:], out: make([]byte, 0, 4*len(framed)), readable: a.Readable}
 	if err := r.read(schema, 0); err != nil {
 		return nil, err
 	}
+	if a.Readable && len(r.in) > 0 {
+		return nil, ErrAvro
+	}
 	return r.out, nil
+}
+
+// Column is what a schema says of a field, with the type of PostgreSQL that holds it.
+type Column struct{ Name, Type string }
+
+// Columns are the fields of the record that framed is.
+func (a *Avro) Columns(ctx context.Context, framed []byte) (columns []Column, err error) {
+	if len(framed) < 5 || framed[0] != 0 {
+		return nil, ErrAvro
+	}
+	schema, err := a.schema(ctx, binary.BigEndian.Uint32(framed[1:]))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range schema.fields {
+		columns = append(columns, Column{Unquoted(bytes.TrimSuffix(f.name, []byte{':'})), f.typ.column()})
+	}
+	return columns, nil
+}
+
+// column is the type of PostgreSQL for values of t. Of a union the first branch counts that is not null.
+func (t *avroType) column() string {
+	switch {
+	case t.logical != (Logical{}):
+		return t.logical.Type()
+	case t.kind == "union":
+		for _, branch := range t.union {
+			if branch.kind != "null" {
+				return branch.column()
+			}
+		}
+	}
+	switch t.kind {
+	case "boolean":
+		return "boolean"
+	case "int":
+		return "integer"
+	case "long":
+		return "bigint"
+	case "float", "double":
+		return "double precision"
+	case "bytes", "fixed":
+		return "bytea"
+	case "record", "array", "map":
+		return "jsonb"
+	}
+	return "text"
 }
 
 // SchemaError is a schema of the registry that cannot be read.
@@ -65,7 +124,11 @@ type SchemaError struct {
 func (e SchemaError) Error() string { return fmt.Sprintf("schema %d of the registry: %v", e.ID, e.Err) }
 func (e SchemaError) Unwrap() error { return e.Err }
 
-var errAvro = errors.New("no Avro in Confluent's wire format")
+// ErrNoSchema is the error of a schema that the registry does not have.
+var ErrNoSchema = errors.New("the registry has no such schema")
+
+// ErrAvro is the error of bytes that are not what their schema says.
+var ErrAvro = errors.New("no Avro in Confluent's wire format")
 
 func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	a.mu.Lock()
@@ -134,6 +197,9 @@ func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, er
 	if err != nil {
 		return "", err
 	}
+	if response.StatusCode == http.StatusNotFound {
+		return "", fmt.Errorf("%s answers %s: %.200s: %w", url, response.Status, body, ErrNoSchema)
+	}
 	if response.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s answers %s: %.200s", url, response.Status, body)
 	}
@@ -147,7 +213,7 @@ type avroParser struct{ named map[string]*avroType }
 
 func (p *avroParser) parse(raw any, namespace string, depth int) (*avroType, error) {
 	if depth > maxNesting {
-		return nil, errAvro
+		return nil, ErrAvro
 	}
 	switch s := raw.(type) {
 	case string:
@@ -189,13 +255,26 @@ func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *
 		}
 		t.items, err = p.parse(of, namespace, depth+1)
 		return t, err
-	case "record":
+	case "record", "enum", "fixed":
 		if own, ok := s["namespace"].(string); ok {
 			namespace = own
 		}
 		name, _ := s["name"].(string)
 		t = &avroType{kind: kind}
 		p.named[fullName(name, namespace)] = t
+		if kind == "enum" {
+			symbols, _ := s["symbols"].([]any)
+			for _, symbol := range symbols {
+				text, _ := symbol.(string)
+				t.symbols = append(t.symbols, strconv.AppendQuote(nil, text))
+			}
+			return t, nil
+		}
+		if kind == "fixed" {
+			size, _ := s["size"].(float64)
+			t.size, t.logical = int64(size), logicalOf(s)
+			return t, nil
+		}
 		list, _ := s["fields"].([]any)
 		for _, item := range list {
 			field, _ := item.(map[string]any)
@@ -208,7 +287,25 @@ func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *
 		}
 		return t, nil
 	}
-	return p.parse(kind, namespace, depth+1)
+	t, err = p.parse(kind, namespace, depth+1)
+	if l := logicalOf(s); err == nil && l != (Logical{}) {
+		own := *t
+		own.logical = l
+		return &own, nil
+	}
+	return t, err
+}
+
+// logicalOf is the logical type that a schema names, as Avro or as Kafka Connect does.
+func logicalOf(s map[string]any) Logical {
+	scale, _ := s["scale"].(float64)
+	for _, attribute := range []string{"connect.name", "logicalType"} {
+		name, _ := s[attribute].(string)
+		if l, known := LogicalOf(name, int(scale)); known {
+			return l
+		}
+	}
+	return Logical{}
 }
 
 func fullName(name, namespace string) string {
@@ -222,12 +319,14 @@ func fullName(name, namespace string) string {
 type avroReader struct {
 	in  []byte
 	out []byte
+
+	readable bool
 }
 
 func (r *avroReader) long() (int64, error) {
 	n, size := binary.Varint(r.in) // zigzag, as Avro's
 	if size <= 0 {
-		return 0, errAvro
+		return 0, ErrAvro
 	}
 	r.in = r.in[size:]
 	return n, nil
@@ -235,7 +334,7 @@ func (r *avroReader) long() (int64, error) {
 
 func (r *avroReader) take(n int64) ([]byte, error) {
 	if n < 0 || n > int64(len(r.in)) {
-		return nil, errAvro
+		return nil, ErrAvro
 	}
 	taken := r.in[:n]
 	r.in = r.in[n:]
@@ -252,7 +351,7 @@ func (r *avroReader) bytes() ([]byte, error) {
 
 func (r *avroReader) read(t *avroType, depth int) error {
 	if depth > maxNesting {
-		return errAvro
+		return ErrAvro
 	}
 	switch t.kind {
 	case "null":
@@ -267,6 +366,10 @@ func (r *avroReader) read(t *avroType, depth int) error {
 		n, err := r.long()
 		if err != nil {
 			return err
+		}
+		if r.readable && t.logical.kind != noLogical {
+			r.out = append(t.logical.AppendNumber(append(r.out, '"'), n), '"')
+			return nil
 		}
 		r.out = strconv.AppendInt(r.out, n, 10)
 	case "float":
@@ -286,8 +389,19 @@ func (r *avroReader) read(t *avroType, depth int) error {
 		if err != nil {
 			return err
 		}
-		r.out = append(r.out, '"')
-		r.out = append(base64.StdEncoding.AppendEncode(r.out, b), '"')
+		return r.binary(t, b)
+	case "fixed":
+		b, err := r.take(t.size)
+		if err != nil {
+			return err
+		}
+		return r.binary(t, b)
+	case "enum":
+		n, err := r.long()
+		if err != nil || n < 0 || n >= int64(len(t.symbols)) {
+			return ErrAvro
+		}
+		r.out = append(r.out, t.symbols[n]...)
 	case "string":
 		b, err := r.bytes()
 		if err != nil {
@@ -297,7 +411,7 @@ func (r *avroReader) read(t *avroType, depth int) error {
 	case "union":
 		n, err := r.long()
 		if err != nil || n < 0 || n >= int64(len(t.union)) {
-			return errAvro
+			return ErrAvro
 		}
 		return r.read(t.union[n], depth+1)
 	case "record":
@@ -306,6 +420,21 @@ func (r *avroReader) read(t *avroType, depth int) error {
 		return r.blocks(t, depth)
 	}
 	return nil
+}
+
+// binary writes bytes: a decimal as a number, others as JSON can carry them.
+func (r *avroReader) binary(t *avroType, b []byte) (err error) {
+	switch {
+	case r.readable && t.logical.IsDecimal():
+		if r.out, err = AppendDecimal(r.out, b, t.logical.Scale); err != nil {
+			err = ErrAvro
+		}
+	case r.readable:
+		r.out = append(hex.AppendEncode(append(r.out, `"\\x`...), b), '"')
+	default:
+		r.out = append(base64.StdEncoding.AppendEncode(append(r.out, '"'), b), '"')
+	}
+	return err
 }
 
 func (r *avroReader) float(f float64, bits int) {
@@ -355,7 +484,7 @@ func (r *avroReader) blocks(t *avroType, depth int) error {
 		}
 		if n < 0 { // its size in bytes follows
 			if n = -n; n < 0 {
-				return errAvro
+				return ErrAvro
 			}
 			if _, err := r.long(); err != nil {
 				return err
@@ -374,7 +503,7 @@ func (r *avroReader) blocks(t *avroType, depth int) error {
 				r.out = append(appendQuoted(r.out, key), ':')
 			}
 			if t.items.kind == "null" && len(r.in) == 0 {
-				return errAvro // such items take no bytes: nothing bounds their number
+				return ErrAvro // such items take no bytes: nothing bounds their number
 			}
 			if err := r.read(t.items, depth+1); err != nil {
 				return err

@@ -1,27 +1,23 @@
-package apply
+package decode
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"math/big"
 	"strconv"
 )
 
-// maxScale bounds what a stranger's scale may make of a number: that of PostgreSQL's numeric.
-const maxScale = 16383
+const (
+	maxScale        = 16383    // of a stranger's decimal: that of PostgreSQL's numeric
+	maxDecimalBytes = 64 << 10 // more digits than numeric can have
+)
 
-// appendDecimal appends the number whose base64, big-endian two's complement is its value times 10^scale.
-func appendDecimal(dst, json []byte, scale int) ([]byte, error) {
+// AppendDecimal appends the number whose big-endian two's complement is its value times 10^scale.
+func AppendDecimal(dst, raw []byte, scale int) ([]byte, error) {
+	if scale > maxScale || scale < -maxScale || len(raw) > maxDecimalBytes {
+		return dst, fmt.Errorf("decimal: %d bytes, scale %d", len(raw), scale)
+	}
 	var buffer [64]byte
-	raw, err := base64.StdEncoding.AppendDecode(buffer[:0], bytes.Trim(json, `"`))
-	if err != nil {
-		return dst, fmt.Errorf("decimal: %w: does --decimal-handling-mode say what the publisher's does?", err)
-	}
-	if scale > maxScale || scale < -maxScale {
-		return dst, fmt.Errorf("decimal: scale %d", scale)
-	}
 	if len(raw) <= 8 {
 		return appendScaled(dst, strconv.AppendInt(buffer[:0], signed(raw), 10), scale), nil
 	}

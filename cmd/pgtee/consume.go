@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/consume"
+)
+
+// consumeCommand writes the records of a topic into a table.
+type consumeCommand struct {
+	logged
+	brokerFlags
+	registryFlags
+
+	Postgres postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
+	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
+	Into     string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
+	Group    string       `help:"Consumers of a group share the partitions of the topic; the group's place is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
+	Format   string       `help:"What values are: ${enum}. JSON may have a Connect schema beside it; CSV, and TSV as COPY writes it, are one line a record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json"`
+
+	Map         map[string]string `help:"Fill a column with what a path in the value leads to: total=$.sum.gross; $ is the whole value. Other columns have the field of their name." placeholder:"COLUMN=PATH" mapsep:","`
+	Columns     []string          `help:"Columns for the fields of a line of CSV or TSV; by default those of the table, in its order." placeholder:"COLUMN"`
+	Key         []string          `help:"Columns that the record's key fills, perhaps by a path in it. A record replaces the row of its key, a tombstone deletes it; a unique index has to have these columns. Without it rows are added." placeholder:"COLUMN[=PATH]"`
+	Header      map[string]string `help:"Fill a column with a header." placeholder:"COLUMN=HEADER" mapsep:","`
+	Offset      string            `help:"Column for the record's offset." placeholder:"COLUMN"`
+	Partition   string            `help:"Column for its partition." placeholder:"COLUMN"`
+	Timestamp   string            `help:"Column for its time." placeholder:"COLUMN"`
+	CreateTable bool              `help:"Make the table if it is not there: from the schema of the records, or from what the first hundred hold."`
+
+	From      consume.Start `help:"Where a new group begins: beginning, end, a time (2025-01-31T12:00:00Z), how long ago (10m), or offsets of partitions (0:1200,1:1180)." default:"beginning"`
+	Once      bool          `help:"End when the table holds what Kafka holds now."`
+	RetryDead bool          `help:"Try the records in pgtee.dead_letters again, and end."`
+}
+
+func (c *consumeCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
+	config, err := c.config(term)
+	if err != nil {
+		return usage(err)
+	}
+	if c.RetryDead {
+		return c.retry(ctx, config, term)
+	}
+	kafka, err := c.openAndPing(ctx)
+	if err != nil {
+		return err
+	}
+	config.Brokers, config.KafkaOptions = kafka.brokers, kafka.options
+	err = exitOf(consume.Run(ctx, config))
+	v := config.Stats.Values()
+	config.Log.Info("consumed", zap.Int64("records", v.Records), zap.Int64("dead", v.Dead), zap.Int64("commits", v.Commits))
+	if err == nil && c.Once && ctx.Err() == nil {
+		fmt.Fprintf(term.out, "%d records of %s are in %s, %d in pgtee.dead_letters\n", v.Records-v.Dead, c.Topic, c.Into, v.Dead)
+	}
+	return err
+}
+
+func (c *consumeCommand) retry(ctx context.Context, config consume.Config, term terminal) error {
+	alive, dead, err := consume.RetryDead(ctx, config)
+	if err != nil {
+		return exitOf(err)
+	}
+	fmt.Fprintf(term.out, "%d dead letters are in %s now, %d are still dead\n", alive, c.Into, dead)
+	return nil
+}
+
+func (c *consumeCommand) config(term terminal) (config consume.Config, err error) {
+	conn, err := postgresFlags{Postgres: c.Postgres}.connString("")
+	if err != nil {
+		return config, err
+	}
+	schema, table, found := strings.Cut(c.Into, ".")
+	if !found {
+		schema, table = "public", c.Into
+	}
+	config = consume.Config{
+		Topic: c.Topic, Format: consume.Format(c.Format), ConnString: conn, Schema: schema, Table: table, Group: c.Group, Create: c.CreateTable,
+		Mapping: consume.Mapping{Columns: c.Columns, Paths: c.Map, Keys: c.Key, Headers: c.Header, Offset: c.Offset, Partition: c.Partition, Timestamp: c.Timestamp},
+		From:    c.From, Once: c.Once, Log: c.logger(term.err).Named("consume"), Stats: &consume.Stats{},
+	}
+	avro, err := c.reader()
+	if err != nil {
+		return config, err
+	}
+	if avro != nil {
+		avro.Readable = true
+		config.Avro, config.AvroFields = avro.JSON, avro.Columns
+	}
+	if config.Format == consume.Avro && avro == nil {
+		return config, errors.New("--format avro needs a schema registry: add --schema-registry http://HOST:PORT")
+	}
+	return config, config.Check()
+}

@@ -1,0 +1,138 @@
+// Package consume writes the records of any topic into a table: each record once, in the same transaction as the offset behind it.
+// See docs/consume.md.
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// Format is that of the values of records.
+type Format string
+
+const (
+	JSON Format = "json" // with or without a Connect schema
+	Avro Format = "avro" // in Confluent's wire format
+	CSV  Format = "csv"  // a record is one line
+	TSV  Format = "tsv"  // ... as COPY writes it
+	Text Format = "text" // the whole value is one column
+	Raw  Format = "raw"  // ... of bytes
+)
+
+// Config says what to read and where to write it.
+type Config struct {
+	Brokers      []string
+	KafkaOptions []kgo.Opt
+	Topic        string
+	Format       Format
+	Avro         func(ctx context.Context, framed []byte) ([]byte, error)          // as JSON; nil: there is no registry
+	AvroFields   func(ctx context.Context, framed []byte) ([]decode.Column, error) // what a schema says of the fields, for Create
+
+	ConnString string
+	Schema     string // of the table
+	Table      string
+	Group      string // consumers of a group share the partitions; "": the name of the table
+	Mapping    Mapping
+	Create     bool // make the table if it is not there
+
+	From Start // where a group begins that has not been here before
+	Once bool  // end with what Kafka holds at the start
+
+	Log   *zap.Logger
+	Stats *Stats
+}
+
+func (c *Config) group() string {
+	if c.Group != "" {
+		return c.Group
+	}
+	return c.Schema + "." + c.Table
+}
+
+// Halt is an end that a human has to decide on: what happened, and what to do about it.
+type Halt struct{ What, Repair string }
+
+func (h Halt) Error() string { return h.What + ": " + h.Repair }
+
+func isHalt(err error) bool {
+	var halt Halt
+	return errors.As(err, &halt)
+}
+
+// Run consumes until ctx ends, which is no error, until Config.Once is fulfilled, or until a human must act. Every other error is
+// tried again from where the table is.
+func Run(ctx context.Context, cfg Config) error {
+	r := runner{cfg: &cfg}
+	failures := 0
+	for {
+		began := time.Now()
+		done, err := r.session(ctx)
+		if ctx.Err() != nil || done && err == nil {
+			return nil
+		}
+		if lost := (lostRecords{}); errors.As(err, &lost) && r.rewinds < maxRewinds {
+			r.rewinds++
+			err = errors.New(lost.What)
+		}
+		if isHalt(err) || !postgres.Retriable(err) {
+			return explain(err)
+		}
+		if time.Since(began) > time.Minute {
+			failures = 0
+		}
+		failures++
+		wait := min(time.Duration(1<<min(failures, 6))*50*time.Millisecond, 3*time.Second)
+		cfg.Log.Warn("retrying", zap.Error(withoutValues(err)), zap.Duration("in", wait))
+		cfg.Stats.state("retrying")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// maxRewinds is how often Kafka may say that it has lost what was consumed until that is believed: a leader that has just been
+// elected may say so for a moment.
+const maxRewinds = 10
+
+// runner is what outlives a session.
+type runner struct {
+	cfg     *Config
+	ends    map[int32]int64 // Config.Once: where the partitions ended at the start
+	rewinds int
+}
+
+// explain adds the repair to errors that have none.
+func explain(err error) error {
+	var answer *pgconn.PgError
+	switch {
+	case isHalt(err) || !errors.As(err, &answer):
+		return err
+	case answer.Code == "42501":
+		return Halt{"the user of --postgres lacks a privilege: " + answer.Message, "GRANT it (see Privileges in docs/consume.md), and start again"}
+	case answer.Code == "53100":
+		return Halt{"the disk of the database is full: " + answer.Message, "make room there and start again; nothing is half written"}
+	case answer.Code == "42P10":
+		return Halt{"--key: no unique index of the table has exactly these columns", "CREATE UNIQUE INDEX on them, or name those of the primary key"}
+	}
+	return Halt{fmt.Sprintf("PostgreSQL refuses what is no fault of a record: %s (SQLSTATE %s)", answer.Message, answer.Code), "put it right, and start again; nothing is half written"}
+}
+
+// withoutValues takes what may quote a row out of an error.
+func withoutValues(err error) error {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && isBadRecord(err) {
+		return fmt.Errorf("SQLSTATE %s", answer.Code)
+	}
+	return err
+}

@@ -1,0 +1,243 @@
+package consume
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// sampleRecords are read for --create-table, where no schema tells.
+const sampleRecords = 100
+
+// draft is a table in the making: columns in the order in which they are seen.
+type draft struct {
+	cfg   *Config
+	names []string
+	types map[string]string // "": only null was seen
+}
+
+// create makes the table from the first records of the topic.
+func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) error {
+	asking, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	records, err := c.firstRecords(asking, admin, sampleRecords)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Value != nil }) {
+		err := fmt.Errorf("topic %s holds no record yet from which to make table %s.%s", c.Topic, c.Schema, c.Table)
+		if c.Once {
+			return Halt{err.Error(), "make the table yourself, or run again when there are records"}
+		}
+		return err
+	}
+	from, keys, err := c.Mapping.origins()
+	if err != nil {
+		return Halt{err.Error(), "correct the flag"}
+	}
+	d := &draft{cfg: c, types: map[string]string{}}
+	for _, key := range keys { // they come first
+		d.see(key, "")
+	}
+	if err := d.seeRecords(ctx, records, from); err != nil {
+		return err
+	}
+	sql := d.sql(keys)
+	err = t.exec(ctx, sql)
+	switch postgres.State(err) {
+	case "42P07", "23505": // another consumer was quicker
+		return nil
+	case "42501", "3F000":
+		return Halt{fmt.Sprintf("--create-table: %v", err), "have it made by somebody who may: " + sql}
+	}
+	return err
+}
+
+// seeRecords learns the types of columns.
+func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[string]origin) error {
+	decoder := d.cfg.newDecoder(&table{})
+	taken := map[string]bool{}
+	for column, o := range from {
+		if o.kind == byPath && len(o.path) == 1 && o.path[0].index < 0 && o.path[0].name != column {
+			taken[o.path[0].name] = true // the field goes into a column of another name
+		}
+	}
+	for _, record := range records {
+		if err := d.seeRecord(ctx, decoder, record, from, taken); err != nil {
+			return err
+		}
+	}
+	for _, column := range d.cfg.Mapping.Columns {
+		d.see(column, "text")
+	}
+	for column, o := range from {
+		switch o.kind {
+		case byHeader:
+			d.see(column, "text")
+		case byOffset:
+			d.see(column, "bigint")
+		case byPartition:
+			d.see(column, "integer")
+		case byTimestamp:
+			d.see(column, "timestamptz")
+		case byPath:
+			if len(o.path) == 0 && (d.cfg.Format == Raw || d.cfg.Format == Text) {
+				d.see(column, map[Format]string{Raw: "bytea", Text: "text"}[d.cfg.Format])
+			}
+		}
+	}
+	return nil
+}
+
+// seeRecord learns from one record; one that cannot be read says nothing.
+func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Record, from map[string]origin, taken map[string]bool) error {
+	if record.Value == nil || d.cfg.Format != JSON && d.cfg.Format != Avro {
+		return nil
+	}
+	value, types, err := decoder.unframe(ctx, record.Value, &decoder.value)
+	if _, bad := err.(badRecord); bad {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	typed := map[string]string{}
+	for name, l := range types {
+		typed[name] = "bytea"
+		if l.Logical != (decode.Logical{}) {
+			typed[name] = l.Type()
+		}
+	}
+	if d.cfg.Format == Avro {
+		columns, err := d.cfg.AvroFields(ctx, record.Value)
+		if err != nil {
+			return err
+		}
+		for _, c := range columns {
+			typed[c.Name] = c.Type
+		}
+	}
+	if len(value) > 0 && value[0] == '{' {
+		_ = decode.Fields(value, func(raw, value []byte) error {
+			name := plainName(raw)
+			if o, mapped := from[name]; taken[name] || mapped && o.kind != byKey {
+				return nil
+			}
+			d.seeValue(name, value, typed[name])
+			return nil
+		})
+	}
+	for column, o := range from {
+		if o.kind == byPath {
+			if found := o.path.find(value); found != nil {
+				hint := ""
+				if len(o.path) == 1 {
+					hint = typed[o.path[0].name]
+				}
+				d.seeValue(column, found, hint)
+			}
+		}
+	}
+	return d.seeKey(ctx, decoder, record, from)
+}
+
+// seeKey learns the types of the key's columns that the value does not have.
+func (d *draft) seeKey(ctx context.Context, decoder *decoder, record *kgo.Record, from map[string]origin) error {
+	if record.Key == nil {
+		return nil
+	}
+	text, _, isJSON, err := decoder.keyJSON(ctx, record.Key)
+	if _, bad := err.(badRecord); bad {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for column, o := range from {
+		if o.kind != byKey || d.types[column] != "" {
+			continue
+		}
+		switch {
+		case !isJSON:
+			d.see(column, "text")
+		case o.name != "":
+			d.seeValue(column, o.path.find(text), "")
+		case bytes.HasPrefix(text, []byte{'{'}):
+			d.seeValue(column, fieldOf(text, column), "")
+		default:
+			d.seeValue(column, text, "")
+		}
+	}
+	return nil
+}
+
+func (d *draft) seeValue(column string, value []byte, typ string) {
+	if typ == "" && value != nil {
+		typ = typeOf(value)
+	}
+	d.see(column, typ)
+}
+
+// see widens the type of a column so that it takes values of another type, too.
+func (d *draft) see(column, typ string) {
+	was, seen := d.types[column]
+	if !seen {
+		d.names = append(d.names, column)
+	}
+	switch {
+	case was == "" || was == typ:
+		was = typ
+	case typ == "":
+	case was == "bigint" && typ == "numeric", was == "numeric" && typ == "bigint":
+		was = "numeric"
+	default:
+		was = "text"
+	}
+	d.types[column] = was
+}
+
+// typeOf is the type for a JSON value; "": it is null.
+func typeOf(value []byte) string {
+	switch value[0] {
+	case '"':
+		return "text"
+	case '{', '[':
+		return "jsonb"
+	case 't', 'f':
+		return "boolean"
+	case 'n':
+		return ""
+	}
+	if n, whole := new(big.Int).SetString(string(value[:min(len(value), 64)]), 10); whole && n.IsInt64() {
+		return "bigint"
+	}
+	return "numeric"
+}
+
+func (d *draft) sql(keys []string) string {
+	var parts []string
+	for _, name := range d.names {
+		typ := d.types[name]
+		if typ == "" {
+			typ = "text"
+		}
+		parts = append(parts, postgres.QuoteIdentifier(name)+" "+typ)
+	}
+	if len(keys) > 0 {
+		var names []string
+		for _, key := range keys {
+			names = append(names, postgres.QuoteIdentifier(key))
+		}
+		parts = append(parts, "PRIMARY KEY ("+strings.Join(names, ", ")+")")
+	}
+	return fmt.Sprintf("CREATE TABLE %s.%s (%s)", postgres.QuoteIdentifier(d.cfg.Schema), postgres.QuoteIdentifier(d.cfg.Table), strings.Join(parts, ", "))
+}

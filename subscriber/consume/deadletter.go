@@ -1,0 +1,52 @@
+package consume
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const buryOne = `INSERT INTO pgtee.dead_letters ("group", topic, topic_id, partition, "offset", "timestamp", key, value, headers, reason, sqlstate)
+VALUES ($1, $2, $3, $4::int4, $5::int8, $6::timestamptz, $7::bytea, $8::bytea, $9::json, $10, $11)`
+
+// formats of the parameters of buryOne: bytes are sent as they are.
+var buryFormats = []int16{0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0}
+
+// bury sends the dead records of a batch.
+func (t *target) bury(pipeline *pgconn.Pipeline, b *batch) {
+	for i := range b.rows {
+		r := &b.rows[i]
+		if r.dead == "" {
+			continue
+		}
+		var state []byte
+		if r.state != "" {
+			state = []byte(r.state)
+		}
+		pipeline.SendQueryParams(buryOne, [][]byte{
+			[]byte(t.cfg.group()), []byte(r.record.Topic), []byte(t.topicID), strconv.AppendInt(nil, int64(r.record.Partition), 10), strconv.AppendInt(nil, r.record.Offset, 10),
+			[]byte(r.record.Timestamp.UTC().Format(time.RFC3339Nano)), r.record.Key, r.record.Value, headersOf(r.record), []byte(r.dead), state,
+		}, nil, buryFormats, nil)
+	}
+}
+
+// header is one as pgtee.dead_letters keeps it.
+type header struct {
+	Key   string `json:"key"`
+	Value []byte `json:"value"` // null, or base64
+}
+
+func headersOf(record *kgo.Record) []byte {
+	if len(record.Headers) == 0 {
+		return nil
+	}
+	var list []header
+	for _, h := range record.Headers {
+		list = append(list, header{h.Key, h.Value})
+	}
+	text, _ := json.Marshal(list) // strings and bytes: it cannot fail
+	return text
+}

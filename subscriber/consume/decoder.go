@@ -1,0 +1,496 @@
+package consume
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/decode"
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// decoder makes lines of COPY out of records. It is used by one goroutine.
+type decoder struct {
+	cfg    *Config
+	table  *table
+	cells  []cell // of the record at hand, one for each column
+	fields map[string]*field
+	whole  []int // columns that take the whole value
+	layout []*field
+	next   int    // in the layout
+	text   []byte // what was made for cells of this record
+	line   []cell // of CSV and TSV
+
+	value, key schemaHint
+	types      map[string]logical // of the fields of the value at hand
+
+	take func(name, value []byte) error // d.takeField, made once
+}
+
+// cell is the value of a column, not yet as COPY reads it.
+type cell struct {
+	form form
+	text []byte
+}
+
+type form uint8
+
+const (
+	absent form = iota
+	null
+	asJSON  // text is a JSON value
+	asText  // text is what it says
+	asBytes // text is bytes
+)
+
+// field is a name on the first level of a JSON object, and the columns that it fills.
+type field struct {
+	name    string
+	columns []int
+}
+
+// badRecord is why a record cannot become a row.
+type badRecord string
+
+func (b badRecord) Error() string { return string(b) }
+
+const nulByte badRecord = "a NUL byte, which no text of PostgreSQL can hold"
+
+func (c *Config) newDecoder(t *table) *decoder {
+	d := &decoder{cfg: c, table: t, cells: make([]cell, len(t.columns)), fields: map[string]*field{}}
+	d.take = d.takeField
+	for i := range t.columns {
+		o, name := &t.columns[i].origin, t.columns[i].name
+		switch o.kind {
+		case byPath:
+			if len(o.path) == 0 || o.path[0].index >= 0 {
+				d.whole = append(d.whole, i)
+				continue
+			}
+			name = o.path[0].name
+		case byName, byKey:
+		default:
+			continue
+		}
+		if c.Format != JSON && c.Format != Avro {
+			continue
+		}
+		f := d.fields[name]
+		if f == nil {
+			f = &field{name: name}
+			d.fields[name] = f
+		}
+		f.columns = append(f.columns, i)
+	}
+	return d
+}
+
+// add decodes a record into a batch. The error is not the record's fault.
+func (d *decoder) add(ctx context.Context, b *batch, record *kgo.Record) error {
+	b.pass(record)
+	if record.Attrs.IsControl() {
+		return nil
+	}
+	r, err := d.row(ctx, b, record)
+	if err != nil {
+		var bad badRecord
+		if !errors.As(err, &bad) {
+			return fmt.Errorf("topic %s, partition %d, offset %d: %w", record.Topic, record.Partition, record.Offset, err)
+		}
+		b.arena = b.arena[:r.start]
+		r = row{record: record, dead: string(bad)}
+	}
+	b.rows = append(b.rows, r)
+	b.rawBytes += len(record.Key) + len(record.Value)
+	return nil
+}
+
+func (d *decoder) row(ctx context.Context, b *batch, record *kgo.Record) (r row, err error) {
+	r = row{record: record, start: len(b.arena), end: len(b.arena)}
+	clear(d.cells)
+	d.text, d.types = d.text[:0], nil
+	r.deletes = record.Value == nil
+	switch {
+	case r.deletes && d.table.keys == 0:
+		return r, badRecord("a tombstone, and no --key says which row it deletes")
+	case r.deletes:
+	default:
+		if err = d.readValue(ctx, record.Value); err != nil {
+			return r, err
+		}
+	}
+	if err = d.readKey(ctx, record); err != nil {
+		return r, err
+	}
+	if !r.deletes {
+		d.readPlace(record)
+	}
+	return r, d.render(b, &r)
+}
+
+// readValue fills cells from the value.
+func (d *decoder) readValue(ctx context.Context, value []byte) error {
+	switch d.cfg.Format {
+	case Raw:
+		d.fill(d.whole, cell{asBytes, value})
+		return nil
+	case Text, CSV, TSV:
+		if !utf8.Valid(value) {
+			return badRecord("the value is no UTF-8")
+		}
+	}
+	switch d.cfg.Format {
+	case Text:
+		d.fill(d.whole, cell{asText, value})
+		return nil
+	case CSV, TSV:
+		return d.readLine(value)
+	}
+	value, types, err := d.unframe(ctx, value, &d.value)
+	if err != nil {
+		return err
+	}
+	if string(value) == "null" { // a schema may stand beside a tombstone's payload
+		return badRecord("the value is null")
+	}
+	d.types = types
+	d.fill(d.whole, cell{asJSON, value})
+	for _, i := range d.whole {
+		d.dig(i, d.table.columns[i].origin.path, value)
+	}
+	if len(d.fields) == 0 {
+		return nil
+	}
+	if value[0] != '{' {
+		return badRecord("the value is no JSON object: --map COLUMN=$ takes a value as a whole")
+	}
+	d.next = 0
+	return decode.Fields(value, d.take)
+}
+
+// unframe turns a key or value into JSON, and says which types a schema gives to its fields.
+func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) ([]byte, map[string]logical, error) {
+	if d.cfg.Format == Avro {
+		if len(framed) < 5 || framed[0] != 0 {
+			return nil, nil, badRecord("it does not begin as Avro in Confluent's wire format")
+		}
+		text, err := d.cfg.Avro(ctx, framed)
+		unreadable := decode.SchemaError{}
+		switch {
+		case errors.Is(err, decode.ErrAvro):
+			err = badRecord("it is not what its Avro schema says")
+		case errors.Is(err, decode.ErrNoSchema):
+			err = badRecord("the registry does not have its Avro schema")
+		case errors.As(err, &unreadable):
+			err = badRecord(unreadable.Error())
+		}
+		return text, nil, err
+	}
+	if !utf8.Valid(framed) {
+		return nil, nil, badRecord("it is no UTF-8")
+	}
+	if !json.Valid(framed) {
+		return nil, nil, badRecord("it is no JSON")
+	}
+	framed = bytes.TrimSpace(framed)
+	schema, payload := splitSchema(framed)
+	if payload == nil {
+		return framed, nil, nil
+	}
+	types, err := hint.of(schema)
+	return payload, types, err
+}
+
+// takeField fills the columns of one field of the value. The fields of a record mostly come in the order of the last one.
+func (d *decoder) takeField(name, value []byte) error {
+	var f *field
+	if d.next < len(d.layout) && d.layout[d.next] != nil && string(name) == d.layout[d.next].name {
+		f = d.layout[d.next]
+	} else if f = d.fields[string(name)]; f == nil && bytes.IndexByte(name, '\\') >= 0 {
+		f = d.fields[plainName(name)]
+	}
+	if d.next < len(d.layout) {
+		d.layout[d.next] = f
+	} else if d.next < 1<<10 {
+		d.layout = append(d.layout, f)
+	}
+	d.next++
+	if f == nil {
+		return nil
+	}
+	kind, typed := d.types[f.name]
+	for _, i := range f.columns {
+		if p := d.table.columns[i].origin.path; len(p) > 1 && d.table.columns[i].origin.kind == byPath {
+			d.dig(i, p[1:], value)
+			continue
+		}
+		d.cells[i] = jsonCell(value)
+		if typed && d.cells[i].form == asJSON {
+			if err := d.convert(&d.cells[i], kind); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dig fills a column with what a path leads to.
+func (d *decoder) dig(i int, p path, value []byte) {
+	d.cells[i] = cell{}
+	if found := p.find(value); found != nil {
+		d.cells[i] = jsonCell(found)
+	}
+}
+
+func jsonCell(value []byte) cell {
+	if string(value) == "null" {
+		return cell{form: null}
+	}
+	return cell{asJSON, value}
+}
+
+func (d *decoder) fill(columns []int, c cell) {
+	for _, i := range columns {
+		d.cells[i] = c
+	}
+}
+
+// readKey fills the columns of the key from the record's key. Where that has nothing for them, they have what the value's field of
+// their name said.
+func (d *decoder) readKey(ctx context.Context, record *kgo.Record) error {
+	keys := d.table.columns[:d.table.keys]
+	if len(keys) == 0 {
+		return nil
+	}
+	if record.Key != nil && (record.Value == nil || d.usesKey()) {
+		if err := d.takeKey(ctx, record.Key); err != nil {
+			return err
+		}
+	}
+	for i := range keys {
+		if c := d.cells[i].form; (c == absent || c == null) && record.Value == nil {
+			return badRecord("a tombstone whose key says nothing for column " + keys[i].name)
+		}
+	}
+	return nil
+}
+
+// usesKey reports whether a column wants the record's key although there is a value.
+func (d *decoder) usesKey() bool {
+	for i := range d.table.columns[:d.table.keys] {
+		if d.table.columns[i].origin.kind == byKey {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *decoder) takeKey(ctx context.Context, key []byte) error {
+	text, types, isJSON, err := d.keyJSON(ctx, key)
+	if err != nil {
+		return err
+	}
+	for i := range d.table.keys {
+		c := &d.table.columns[i]
+		var found cell
+		switch {
+		case !isJSON:
+			found = cell{asText, key}
+		case c.origin.name != "": // a path
+			if value := c.origin.path.find(text); value != nil {
+				found = jsonCell(value)
+			}
+		case len(text) > 0 && text[0] == '{':
+			if value := fieldOf(text, c.name); value != nil {
+				found = jsonCell(value)
+				if kind, typed := types[c.name]; typed && found.form == asJSON {
+					if err := d.convert(&found, kind); err != nil {
+						return err
+					}
+				}
+			}
+		default:
+			found = jsonCell(text)
+		}
+		if !isJSON && d.table.keys > 1 {
+			return badRecord("the key is no JSON object, and --key has several columns")
+		}
+		if found.form != absent {
+			d.cells[i] = found
+		}
+	}
+	return nil
+}
+
+// keyJSON reads a key as JSON. One that is no JSON is a text: kcat and many producers write such keys.
+func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, types map[string]logical, isJSON bool, err error) {
+	if d.cfg.Format == Avro && len(key) > 5 && key[0] == 0 || d.cfg.Format != Avro && json.Valid(key) {
+		text, types, err = d.unframe(ctx, key, &d.key)
+		return text, types, true, err
+	}
+	if !utf8.Valid(key) {
+		return nil, nil, false, badRecord("the key is no UTF-8")
+	}
+	return key, nil, false, nil
+}
+
+// readPlace fills the columns of headers, offset, partition and time.
+func (d *decoder) readPlace(record *kgo.Record) {
+	for i := range d.table.columns {
+		c := &d.cells[i]
+		start := len(d.text)
+		switch o := &d.table.columns[i].origin; o.kind {
+		case byHeader:
+			for _, h := range record.Headers {
+				if h.Key == o.name && h.Value != nil {
+					*c = cell{asText, h.Value}
+					if d.table.columns[i].kind == binary {
+						c.form = asBytes
+					}
+				}
+			}
+			continue
+		case byOffset:
+			d.text = strconv.AppendInt(d.text, record.Offset, 10)
+		case byPartition:
+			d.text = strconv.AppendInt(d.text, int64(record.Partition), 10)
+		case byTimestamp:
+			d.text = record.Timestamp.UTC().AppendFormat(d.text, time.RFC3339Nano)
+		default:
+			continue
+		}
+		*c = cell{asText, d.text[start:len(d.text):len(d.text)]}
+	}
+}
+
+// render writes the line of a record: tabs between the columns, a line feed at its end.
+func (d *decoder) render(b *batch, r *row) (err error) {
+	for i := range d.table.columns {
+		if r.deletes && i >= d.table.keys {
+			break
+		}
+		if i >= d.table.always {
+			if d.cells[i].form == absent {
+				continue
+			}
+			r.mask |= 1 << (i - d.table.always)
+		}
+		if len(b.arena) > r.start {
+			b.arena = append(b.arena, '\t')
+		}
+		if b.arena, err = d.append(b.arena, &d.cells[i], d.table.columns[i].kind); err != nil {
+			return err
+		}
+		if i < d.table.keys {
+			r.keyEnd = len(b.arena)
+		}
+	}
+	b.arena = append(b.arena, '\n')
+	r.end = len(b.arena)
+	return nil
+}
+
+// append appends a value as COPY's text format has it.
+func (d *decoder) append(dst []byte, c *cell, k kind) ([]byte, error) {
+	switch c.form {
+	case absent, null:
+		return append(dst, '\\', 'N'), nil
+	case asBytes:
+		if k == binary {
+			return hex.AppendEncode(append(dst, `\\x`...), c.text), nil
+		}
+		fallthrough
+	case asText:
+		if !utf8.Valid(c.text) {
+			return dst, badRecord("a value that is no UTF-8")
+		}
+		return appendText(dst, c.text)
+	}
+	switch first := c.text[0]; {
+	case k == document || k == documents && first != '[':
+		return postgres.AppendCopyText(dst, c.text), nil
+	case first == '[' && (k == list || k == documents):
+		text, err := appendList(nil, c.text, k)
+		if err != nil {
+			return dst, err
+		}
+		return appendText(dst, text)
+	case first != '"':
+		return postgres.AppendCopyText(dst, c.text), nil
+	case bytes.IndexByte(c.text, '\\') < 0:
+		return postgres.AppendCopyText(dst, c.text[1:len(c.text)-1]), nil
+	}
+	start := len(d.text)
+	var err error
+	if d.text, err = decode.AppendUnquoted(d.text, c.text); err != nil {
+		return dst, badRecord("a string with an escape that JSON does not know")
+	}
+	return appendText(dst, d.text[start:])
+}
+
+func appendText(dst, text []byte) ([]byte, error) {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return dst, nulByte
+	}
+	return postgres.AppendCopyText(dst, text), nil
+}
+
+// appendList writes an array literal; arrays in arrays are dimensions.
+func appendList(dst, array []byte, k kind) ([]byte, error) {
+	s := decode.Scanner{Text: array}
+	if !s.Take('[') {
+		return dst, badRecord("no JSON array")
+	}
+	dst = append(dst, '{')
+	if s.Take(']') {
+		return append(dst, '}'), nil
+	}
+	for {
+		item, err := s.Value()
+		if err != nil {
+			return dst, badRecord("no JSON array")
+		}
+		switch {
+		case string(item) == "null":
+			dst = append(dst, "NULL"...)
+		case item[0] == '[' && k == list:
+			if dst, err = appendList(dst, item, k); err != nil {
+				return dst, err
+			}
+		default:
+			if item[0] == '"' && k == list {
+				if item, err = decode.AppendUnquoted(nil, item); err != nil {
+					return dst, badRecord("a string with an escape that JSON does not know")
+				}
+			}
+			dst = appendItem(dst, item)
+		}
+		if s.Take(']') {
+			return append(dst, '}'), nil
+		}
+		if !s.Take(',') {
+			return dst, badRecord("no JSON array")
+		}
+		dst = append(dst, ',')
+	}
+}
+
+// appendItem quotes an item of an array literal.
+func appendItem(dst, text []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range text {
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return append(dst, '"')
+}

@@ -1,0 +1,224 @@
+package consume
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// tableOf is one with columns NAME or NAME:KIND; those of keys come first, optional ones end with ?.
+func tableOf(t *testing.T, m Mapping, columns ...string) *table {
+	t.Helper()
+	from, keys, err := m.origins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]kind{"json": document, "list": list, "documents": documents, "bytea": binary}
+	made := &table{name: "t", keys: len(keys)}
+	for _, text := range columns {
+		name, k, _ := strings.Cut(strings.TrimSuffix(text, "?"), ":")
+		o, explicit := from[name]
+		if !explicit && len(m.Columns) > 0 {
+			o = origin{kind: byLine}
+		}
+		made.columns = append(made.columns, column{name: name, quoted: name, kind: kinds[k], origin: o})
+		if !strings.HasSuffix(text, "?") {
+			made.always = len(made.columns)
+		}
+	}
+	if err := made.numberLine(m.Columns); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// one decodes a record and returns its line, or DEAD and the reason.
+func one(t *testing.T, d *decoder, record *kgo.Record) string {
+	t.Helper()
+	b := newBatch()
+	if err := d.add(context.Background(), b, record); err != nil {
+		t.Fatal(err)
+	}
+	r := b.rows[0]
+	switch {
+	case r.dead != "":
+		return "DEAD " + r.dead
+	case r.deletes:
+		return "DELETE " + strings.TrimSuffix(string(b.line(&r)), "\n")
+	}
+	return strings.TrimSuffix(string(b.line(&r)), "\n")
+}
+
+func bytesOf(text string) []byte {
+	if text == "<nil>" {
+		return nil
+	}
+	return []byte(text)
+}
+
+func TestDecode(t *testing.T) {
+	at := time.Date(2025, 1, 31, 12, 0, 0, 123_000_000, time.UTC)
+	type record struct{ key, value, want string }
+	for name, test := range map[string]struct {
+		format  Format
+		mapping Mapping
+		columns []string
+		records []record
+	}{
+		"names": {JSON, Mapping{}, []string{"id", "name", "doc:json", "tags:list", "docs:documents", "raw:bytea"}, []record{
+			{"", `{"id":1,"name":"a\tb\\c\n\u00e4\ud83d\ude00","doc":{"x":[1,null]},"tags":["a","b\"c",null,[1,2]],"docs":[{"a":1},[2]],"raw":"\\x00ff","other":1}`,
+				`1` + "\t" + `a\tb\\c\nä😀` + "\t" + `{"x":[1,null]}` + "\t" + `{"a","b\\"c",NULL,{"1","2"}}` + "\t" + `{"{\\"a\\":1}","[2]"}` + "\t" + `\\x00ff`},
+			{"", ` { "name" : null , "id" : -1.5e3 } `, `-1.5e3` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N`},
+			{"", `{"id":true,"name":{"a":1},"doc":"text","tags":"{1,2}"}`, `true` + "\t" + `{"a":1}` + "\t" + `"text"` + "\t" + `{1,2}` + "\t" + `\N` + "\t" + `\N`},
+			{"", `{"id":1,"id":2,"n\u0061me":"escaped"}`, `2` + "\t" + `escaped` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N` + "\t" + `\N`},
+			{"", `{"name":"a\u0000b"}`, "DEAD a NUL byte, which no text of PostgreSQL can hold"},
+			{"", `{"name":"a`, "DEAD it is no JSON"},
+			{"", ``, "DEAD it is no JSON"},
+			{"", `{"id":1} x`, "DEAD it is no JSON"},
+			{"", `{"id":abc}`, "DEAD it is no JSON"},
+			{"", "{\"name\":\"\xff\"}", "DEAD it is no UTF-8"},
+			{"", `[1]`, "DEAD the value is no JSON object: --map COLUMN=$ takes a value as a whole"},
+			{"", `null`, "DEAD the value is null"},
+			{"", `<nil>`, "DEAD a tombstone, and no --key says which row it deletes"},
+		}},
+		"paths": {JSON, Mapping{Paths: map[string]string{"city": "$.customer.address['city name']", "first": "$.lines[0].sku", "all": "$", "lines": "$.lines"}, Headers: map[string]string{"h": "trace"},
+			Offset: "o", Partition: "p", Timestamp: "at"}, []string{"city", "first", "all:json", "lines:json", "h", "o", "p", "at"}, []record{
+			{"", `{"customer":{"address":{"city name":"Graz"}},"lines":[{"sku":"A"},{"sku":"B"}]}`,
+				"Graz\tA\t" + `{"customer":{"address":{"city name":"Graz"}},"lines":[{"sku":"A"},{"sku":"B"}]}` + "\t" + `[{"sku":"A"},{"sku":"B"}]` + "\tspan\t42\t3\t2025-01-31T12:00:00.123Z"},
+			{"", `{"customer":"none","lines":[]}`, `\N` + "\t" + `\N` + "\t" + `{"customer":"none","lines":[]}` + "\t[]\tspan\t42\t3\t2025-01-31T12:00:00.123Z"},
+		}},
+		"keys": {JSON, Mapping{Keys: []string{"id"}}, []string{"id", "v"}, []record{
+			{`{"id":7}`, `{"id":8,"v":1}`, "7\t1"},
+			{`7`, `{"v":1}`, "7\t1"},
+			{`"x"`, `{"v":1}`, "x\t1"},
+			{`plain text`, `{"v":1}`, "plain text\t1"},
+			{`<nil>`, `{"id":8,"v":1}`, "8\t1"},
+			{`{"id":7}`, `<nil>`, "DELETE 7"},
+			{`<nil>`, `<nil>`, "DEAD a tombstone whose key says nothing for column id"},
+			{`{"x":7}`, `<nil>`, "DEAD a tombstone whose key says nothing for column id"},
+		}},
+		"two keys": {JSON, Mapping{Keys: []string{"a=$.k.a", "b"}}, []string{"a", "b", "v"}, []record{
+			{`{"k":{"a":1},"b":2}`, `{"v":1}`, "1\t2\t1"},
+			{`{"k":{"a":1},"b":2}`, `<nil>`, "DELETE 1\t2"},
+			{`x`, `{"v":1}`, "DEAD the key is no JSON object, and --key has several columns"},
+		}},
+		"optional": {JSON, Mapping{}, []string{"a", "b?", "c?"}, []record{
+			{"", `{"a":1,"c":3}`, "1\t3"}, {"", `{"b":null}`, `\N` + "\t" + `\N`}, {"", `{}`, `\N`},
+		}},
+		"connect": {JSON, Mapping{Keys: []string{"id"}}, []string{"id", "d", "n", "b:bytea", "ts"}, []record{
+			{`{"schema":{"type":"struct","fields":[{"type":"int32","field":"id"}]},"payload":{"id":5}}`,
+				`{"schema":{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"},{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"},{"type":"int64","name":"org.apache.kafka.connect.data.Timestamp","field":"ts"}]},"payload":{"d":19753,"n":"MDk=","b":"AP8=","ts":1706702400123}}`,
+				"5\t2024-01-31\t123.45\t" + `\\x00ff` + "\t2024-01-31T12:00:00.123Z"},
+		}},
+		"connect, spaced": {JSON, Mapping{}, []string{"d", "schema"}, []record{
+			{"", `{ "schema": {"fields": [{"field": "d", "type": "int32", "name": "io.debezium.time.Date"}]}, "payload": {"d": 1} }`, "1970-01-02\t" + `\N`},
+			{"", `{"schema":"s","d":1}`, "1\ts"},
+			{"", `{"schema":[],"payload":{"d":1}}`, "DEAD a schema beside the payload that is none of Kafka Connect's"},
+		}},
+		"csv": {CSV, Mapping{Columns: []string{"a", "b", "c"}}, []string{"a", "b", "c"}, []record{
+			{"", `1,"x, ""y""",` + "\r\n", "1\t" + `x, "y"` + "\t" + `\N`},
+			{"", `,"",z`, `\N` + "\t\tz"},
+			{"", `1,2`, "DEAD 2 fields, and 3 columns for them"},
+			{"", `1,"2,3`, "DEAD a quoted field without an end"},
+			{"", `1,"2"x,3`, "DEAD text behind a quoted field"},
+			{"", "1,2,3\n4,5,6", "DEAD a quote or a line break inside a field without quotes"},
+		}},
+		"tsv": {TSV, Mapping{Columns: []string{"a", "b"}}, []string{"b", "a"}, []record{
+			{"", `x\ty\\` + "\t" + `\N` + "\n", `\N` + "\t" + `x\ty\\`},
+			{"", "a\tb\nc\td", "DEAD more than one line"},
+		}},
+		"text": {Text, Mapping{Paths: map[string]string{"body": "$"}}, []string{"body"}, []record{
+			{"", "any\ttext", `any\ttext`}, {"", "", ""}, {"", "\xff", "DEAD the value is no UTF-8"},
+		}},
+		"raw": {Raw, Mapping{Paths: map[string]string{"body": "$"}}, []string{"body:bytea"}, []record{{"", "\x00\xff", `\\x00ff`}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := &Config{Format: test.format, Mapping: test.mapping}
+			d := config.newDecoder(tableOf(t, test.mapping, test.columns...))
+			for _, r := range test.records {
+				record := &kgo.Record{Offset: 42, Partition: 3, Timestamp: at, Key: bytesOf(r.key), Value: bytesOf(r.value), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("span")}}}
+				if r.key == "" {
+					record.Key = nil
+				}
+				if got := one(t, d, record); got != r.want {
+					t.Errorf("%s: got %q, want %q", r.value, got, r.want)
+				}
+			}
+		})
+	}
+}
+
+// The line of a good record does not allocate.
+func TestDecodeAllocatesNothing(t *testing.T) {
+	d := (&Config{Format: JSON}).newDecoder(tableOf(t, Mapping{}, "id", "name", "n"))
+	b := newBatch()
+	record := &kgo.Record{Value: []byte(`{"id":17,"name":"some\nname","n":12.5}`)}
+	ctx := context.Background()
+	for range 100 {
+		if err := d.add(ctx, b, record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		b.rows, b.arena = b.rows[:0], b.arena[:0]
+		if err := d.add(ctx, b, record); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations a record", n)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	for text, want := range map[string]string{
+		"$": `{"a":{"b c":[1,[2,3]]},"x.y":0}`, "$.a['b c'][1][0]": "2", "$.a['b c'][2]": "", `$["x.y"]`: "0", "$.none": "", "$.a.b": "",
+	} {
+		p, err := parsePath(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if got := p.find([]byte(`{"a":{"b c":[1,[2,3]]},"x.y":0}`)); string(got) != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+	for _, text := range []string{"", "a", "$.", "$..a", "$a", "$[", "$[x]", "$['a", "$[-1]", "$.a[", "$['']"} {
+		if _, err := parsePath(text); err == nil {
+			t.Errorf("%s is taken for a path", text)
+		}
+	}
+}
+
+func TestStart(t *testing.T) {
+	for _, text := range []string{"beginning", "end", "2025-01-31T12:00:00Z", "10m", "0:5", "0:5,3:0"} {
+		if err := new(Start).UnmarshalText([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for _, text := range []string{"", "x", "0:", ":1", "-1:2", "1:-2", "0:1,"} {
+		if err := new(Start).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken for a start", text)
+		}
+	}
+}
+
+// FuzzDecode: whatever a record holds, it becomes one line or a dead letter.
+func FuzzDecode(f *testing.F) {
+	for _, text := range []string{`{"id":1,"tags":["a",[1]]}`, `{"schema":{"fields":[{"field":"id","type":"bytes"}]},"payload":{"id":"AA=="}}`, `1,"a""b",`, `\N` + "\ta"} {
+		f.Add(text, text)
+	}
+	f.Fuzz(func(t *testing.T, key, value string) {
+		for _, format := range []Format{JSON, CSV, TSV, Text, Raw} {
+			m := Mapping{Keys: []string{"id"}, Paths: map[string]string{"all": "$"}}
+			if format == CSV || format == TSV {
+				m = Mapping{Columns: []string{"id", "tags", "all"}}
+			}
+			d := (&Config{Format: format, Mapping: m}).newDecoder(tableOf(t, m, "id", "tags:list", "all:bytea"))
+			if line := one(t, d, &kgo.Record{Key: []byte(key), Value: []byte(value)}); !strings.HasPrefix(line, "DEAD ") && strings.Count(line, "\t") != 2 {
+				t.Errorf("%s: %q is no line of three columns", format, line)
+			}
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package consume
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// readLine takes a record of CSV or TSV apart. It has as many fields as there are columns.
+func (d *decoder) readLine(value []byte) error {
+	value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
+	var err error
+	if d.cfg.Format == CSV {
+		err = d.splitCSV(value)
+	} else {
+		err = d.splitTSV(value)
+	}
+	if err != nil {
+		return err
+	}
+	d.fill(d.whole, cell{asText, value})
+	wanted := 0
+	for i := range d.table.columns {
+		if o := &d.table.columns[i].origin; o.kind == byLine {
+			wanted = max(wanted, o.line+1)
+			if o.line < len(d.line) {
+				d.cells[i] = d.line[o.line]
+			}
+		}
+	}
+	if wanted = max(wanted, len(d.cfg.Mapping.Columns)); wanted != len(d.line) {
+		return badRecord(fmt.Sprintf("%d fields, and %d columns for them", len(d.line), wanted))
+	}
+	return nil
+}
+
+// splitCSV reads one line of RFC 4180. An empty field without quotes is NULL, as for COPY.
+func (d *decoder) splitCSV(text []byte) error {
+	d.line = d.line[:0]
+	for {
+		if len(text) == 0 || text[0] != '"' {
+			end := bytes.IndexByte(text, ',')
+			last := end < 0
+			if last {
+				end = len(text)
+			}
+			field := text[:end]
+			if bytes.ContainsAny(field, "\"\r\n") {
+				return badRecord("a quote or a line break inside a field without quotes")
+			}
+			c := cell{asText, field}
+			if len(field) == 0 {
+				c = cell{form: null}
+			}
+			d.line = append(d.line, c)
+			if last {
+				return nil
+			}
+			text = text[end+1:]
+			continue
+		}
+		start := len(d.text)
+		rest, ok := d.unquote(text[1:])
+		if !ok {
+			return badRecord("a quoted field without an end")
+		}
+		d.line = append(d.line, cell{asText, d.text[start:len(d.text):len(d.text)]})
+		if len(rest) == 0 {
+			return nil
+		}
+		if rest[0] != ',' {
+			return badRecord("text behind a quoted field")
+		}
+		text = rest[1:]
+	}
+}
+
+// unquote reads up to the quote that ends a field; two of them are one.
+func (d *decoder) unquote(text []byte) (rest []byte, ok bool) {
+	for {
+		end := bytes.IndexByte(text, '"')
+		if end < 0 {
+			return nil, false
+		}
+		d.text = append(d.text, text[:end]...)
+		text = text[end+1:]
+		if len(text) == 0 || text[0] != '"' {
+			return text, true
+		}
+		d.text = append(d.text, '"')
+		text = text[1:]
+	}
+}
+
+// splitTSV reads one line of COPY's text format (PostgreSQL documentation, COPY, Text Format).
+func (d *decoder) splitTSV(text []byte) error {
+	d.line = d.line[:0]
+	if bytes.IndexByte(text, '\n') >= 0 {
+		return badRecord("more than one line")
+	}
+	for field := range bytes.SplitSeq(text, []byte{'\t'}) {
+		switch {
+		case string(field) == `\N`:
+			d.line = append(d.line, cell{form: null})
+		case bytes.IndexByte(field, '\\') < 0:
+			d.line = append(d.line, cell{asText, field})
+		default:
+			start := len(d.text)
+			d.unescape(field)
+			d.line = append(d.line, cell{asText, d.text[start:len(d.text):len(d.text)]})
+		}
+	}
+	return nil
+}
+
+var tsvEscapes = map[byte]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
+
+func (d *decoder) unescape(field []byte) {
+	for i := 0; i < len(field); i++ {
+		c := field[i]
+		if c == '\\' && i+1 < len(field) {
+			i++
+			if c = field[i]; tsvEscapes[c] != 0 {
+				c = tsvEscapes[c]
+			}
+		}
+		d.text = append(d.text, c)
+	}
+}

@@ -1,0 +1,198 @@
+package consume
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// The tables of ours in the database. A row of pgtee.consumed says how far a group is in a partition, and which of its consumers may
+// go on: the one that has raised the epoch last.
+const ourTables = `CREATE TABLE IF NOT EXISTS pgtee.consumed (
+  "group" text, topic text, partition int4,
+  topic_id text NOT NULL,             -- a topic made anew under its old name has another one
+  next_offset int8 NOT NULL,          -- everything before it is in the table or in pgtee.dead_letters
+  leader_epoch int4 NOT NULL,         -- of the last record: by it Kafka tells whether it has lost records since
+  epoch int8 NOT NULL,
+  records int8 NOT NULL DEFAULT 0, dead int8 NOT NULL DEFAULT 0, consumed_at timestamptz,
+  PRIMARY KEY ("group", topic, partition)
+) WITH (fillfactor = 20);
+CREATE TABLE IF NOT EXISTS pgtee.dead_letters (
+  "group" text, topic text, topic_id text, partition int4, "offset" int8,
+  "timestamp" timestamptz, key bytea, value bytea, headers json, -- names, and values in base64
+  reason text NOT NULL, sqlstate text, tries int4 NOT NULL DEFAULT 1, dead_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY ("group", topic, topic_id, partition, "offset")
+)`
+
+// target is the database, over one connection.
+type target struct {
+	cfg   *Config
+	conn  *pgconn.PgConn
+	user  string
+	table *table
+	epoch map[int32]int64 // of the partitions that this consumer has
+
+	topicID  string // of the records that are written
+	upserts  map[uint64]string
+	seen     map[uint64]int32
+	selected []int32 // rows of the batch at hand, reused
+}
+
+const maxApplicationName = 63
+
+// connect opens the connection, and makes our tables unless they are there.
+func (c *Config) connect(ctx context.Context) (*target, error) {
+	config, err := pgconn.ParseConfig(c.ConnString)
+	if err != nil {
+		return nil, Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
+	}
+	for name, value := range postgres.Settings {
+		config.RuntimeParams[name] = value
+	}
+	name := "pgtee consume " + c.group()
+	config.RuntimeParams["application_name"] = name[:min(len(name), maxApplicationName)]
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectPatience
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL: %w", err)
+	}
+	t := &target{cfg: c, conn: conn, user: config.User, epoch: map[int32]int64{}, upserts: map[uint64]string{}, seen: map[uint64]int32{}}
+	if err = t.ensure(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *target) exec(ctx context.Context, sql string) error {
+	_, err := t.conn.Exec(ctx, sql).ReadAll()
+	return err
+}
+
+func (t *target) ensure(ctx context.Context) error {
+	const there = "SELECT coalesce(to_regclass('pgtee.consumed')::text, ''), coalesce(to_regclass('pgtee.dead_letters')::text, ''), coalesce(to_regnamespace('pgtee')::text, '')"
+	rows, err := postgres.Query(ctx, t.conn, there)
+	if err == nil && rows[0][0] != "" && rows[0][1] != "" {
+		return nil
+	}
+	if err == nil && rows[0][2] == "" {
+		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another consumer was quicker
+			err = nil
+		}
+	}
+	for range 2 { // another consumer may make them at the same time
+		if err == nil || postgres.State(err) == "23505" {
+			err = t.exec(ctx, ourTables)
+		}
+	}
+	if postgres.State(err) == "42501" {
+		return Halt{fmt.Sprintf("user %s may not make the tables pgtee.consumed and pgtee.dead_letters: %v", t.user, err),
+			fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
+	}
+	return err
+}
+
+// register gives each partition a row, unless it has one: where it begins says start, which is asked only then.
+func (t *target) register(ctx context.Context, topic *topic, start func(fresh bool) (map[int32]int64, error)) error {
+	const known = `SELECT partition::text, topic_id FROM pgtee.consumed WHERE "group" = $1 AND topic = $2`
+	rows, err := postgres.Query(ctx, t.conn, known, t.cfg.group(), topic.name)
+	if err != nil {
+		return err
+	}
+	missing := slices.Clone(topic.partitions)
+	for _, row := range rows {
+		if row[1] != topic.id {
+			return topicAnew(topic.name, t.cfg.group())
+		}
+		number, _ := strconv.Atoi(row[0])
+		missing = slices.DeleteFunc(missing, func(p int32) bool { return int(p) == number })
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	offsets, err := start(len(rows) == 0)
+	if err != nil {
+		return err
+	}
+	var values []string
+	for _, p := range missing {
+		values = append(values, fmt.Sprintf("($1, $2, %d, $3, %d, -1, 0)", p, offsets[p]))
+	}
+	_, err = postgres.Query(ctx, t.conn, `INSERT INTO pgtee.consumed ("group", topic, partition, topic_id, next_offset, leader_epoch, epoch) VALUES `+
+		strings.Join(values, ", ")+" ON CONFLICT DO NOTHING", t.cfg.group(), topic.name, topic.id)
+	return err
+}
+
+func topicAnew(topic, group string) error {
+	return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that group %s has consumed", topic, group),
+		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = '%s' AND topic = '%s'; or give it another --group`, group, topic)}
+}
+
+// start is where a partition goes on.
+type start struct {
+	next   int64
+	leader int32
+}
+
+// fence shuts every other consumer out of a partition, and returns how far it is.
+func (t *target) fence(ctx context.Context, topic *topic, partition int32) (s start, err error) {
+	rows, err := postgres.Query(ctx, t.conn, `UPDATE pgtee.consumed SET epoch = epoch + 1 WHERE "group" = $1 AND topic = $2 AND partition = $3::int4
+RETURNING epoch::text, next_offset::text, leader_epoch::text, topic_id`, t.cfg.group(), topic.name, strconv.Itoa(int(partition)))
+	if err != nil {
+		return s, fmt.Errorf("take the fence row in pgtee.consumed: %w", err)
+	}
+	if len(rows) != 1 {
+		return s, fmt.Errorf("the fence row of partition %d in pgtee.consumed is gone", partition)
+	}
+	if rows[0][3] != topic.id {
+		return s, topicAnew(topic.name, t.cfg.group())
+	}
+	var numbers [3]int64
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(rows[0][i], 10, 64); err != nil {
+			return s, err
+		}
+	}
+	t.epoch[partition] = numbers[0]
+	return start{numbers[1], int32(numbers[2])}, nil
+}
+
+// advanceFence is the last statement of each transaction. It fails with a division by zero unless this consumer still holds the fence
+// of every partition that the batch has records of, and none goes back.
+const advanceFence = `WITH f AS (UPDATE pgtee.consumed AS c SET next_offset = n.next_offset, leader_epoch = n.leader_epoch, records = c.records + n.records, dead = c.dead + n.dead,
+  consumed_at = clock_timestamp()
+  FROM unnest($3::int4[], $4::int8[], $5::int8[], $6::int4[], $7::int8[], $8::int8[]) AS n (partition, epoch, next_offset, leader_epoch, records, dead)
+  WHERE c."group" = $1 AND c.topic = $2 AND c.partition = n.partition AND c.epoch = n.epoch AND c.next_offset <= n.next_offset RETURNING 1)
+SELECT 1 / (count(*) = cardinality($3::int4[]))::int4 FROM f`
+
+// errFenced is another consumer's doing: partitions are shared anew after it.
+var errFenced = fmt.Errorf("fenced off: another consumer of the group has taken over a partition")
+
+// advance sends the statement that moves the fence.
+func (t *target) advance(pipeline *pgconn.Pipeline, b *batch) {
+	var lists [6][]string
+	dead := map[int32]int64{}
+	for i := range b.rows {
+		if b.rows[i].dead != "" {
+			dead[b.rows[i].record.Partition]++
+		}
+	}
+	for number, p := range b.positions {
+		for i, n := range []int64{int64(number), t.epoch[number], p.next, int64(p.leader), p.records, dead[number]} {
+			lists[i] = append(lists[i], strconv.FormatInt(n, 10))
+		}
+	}
+	params := [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic)}
+	for _, list := range lists {
+		params = append(params, []byte("{"+strings.Join(list, ",")+"}"))
+	}
+	pipeline.SendQueryParams(advanceFence, params, nil, nil, nil)
+}

@@ -1,0 +1,108 @@
+package consume
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// Consumers of a group find each other in the database that they write to: each holds a lock in common with the others, which is gone
+// with its connection. The n-th of them in the order of the server's processes has every n-th partition, and for each a lock of its own.
+// The locks only say whose turn it is; what shuts a former consumer out is the fence.
+const (
+	joinGroup = "SELECT pg_advisory_lock_shared(hashtextextended($1, 0))::text"
+
+	// members are those who hold the lock, with whether one says nothing any more: each asks once a second.
+	members = `SELECT l.pid::text, coalesce(a.state_change < clock_timestamp() - '20 s'::interval AND (a.state <> 'active' OR a.wait_event = 'ClientRead'), false)::text
+FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'ShareLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (l.classid::int8 << 32 | l.objid::int8) = hashtextextended($1, 0) ORDER BY l.pid`
+
+	lockPartition   = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))::text"
+	unlockPartition = "SELECT pg_advisory_unlock(hashtextextended($1, 0))::text"
+	endMember       = "SELECT pg_terminate_backend($1::int4)::text"
+)
+
+// turnPause is how often a consumer looks who is there.
+const turnPause = time.Second
+
+func (t *target) lockName() string { return "pgtee consume " + t.cfg.group() + " " + t.cfg.Topic }
+
+func (t *target) lockNameOf(partition int32) string {
+	return t.lockName() + " " + strconv.Itoa(int(partition))
+}
+
+func (t *target) join(ctx context.Context) error {
+	_, err := postgres.Query(ctx, t.conn, joinGroup, t.lockName())
+	return err
+}
+
+// share returns the partitions that are this consumer's, and ends members that hang.
+func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, err error) {
+	rows, err := postgres.Query(ctx, t.conn, members, t.lockName())
+	if err != nil {
+		return nil, err
+	}
+	own := strconv.Itoa(int(t.conn.PID()))
+	rank, n := -1, 0
+	for _, row := range rows {
+		if row[1] == "true" && row[0] != own {
+			t.cfg.Log.Warn("a consumer of the group says nothing any more: its connection is ended", zap.String("pid", row[0]))
+			if _, err := postgres.Query(ctx, t.conn, endMember, row[0]); err != nil && postgres.State(err) != "42501" {
+				return nil, err
+			}
+			continue
+		}
+		if row[0] == own {
+			rank = n
+		}
+		n++
+	}
+	for i, p := range partitions {
+		if rank >= 0 && i%n == rank {
+			mine = append(mine, p)
+		}
+	}
+	return mine, nil
+}
+
+// leave gives the partitions up that are not among those.
+func (t *target) leave(ctx context.Context, mine []int32) error {
+	for p := range t.epoch {
+		if slices.Contains(mine, p) {
+			continue
+		}
+		if _, err := postgres.Query(ctx, t.conn, unlockPartition, t.lockNameOf(p)); err != nil {
+			return err
+		}
+		delete(t.epoch, p)
+	}
+	return nil
+}
+
+// claim takes the partitions that nobody else holds any more, and fences all that this consumer has.
+func (t *target) claim(ctx context.Context, topic *topic, mine []int32) (map[int32]start, error) {
+	starts := map[int32]start{}
+	for _, p := range mine {
+		if _, held := t.epoch[p]; !held {
+			rows, err := postgres.Query(ctx, t.conn, lockPartition, t.lockNameOf(p))
+			if err != nil {
+				return nil, err
+			}
+			if rows[0][0] != "true" {
+				continue
+			}
+		}
+		s, err := t.fence(ctx, topic, p)
+		if err != nil {
+			return nil, err
+		}
+		starts[p] = s
+	}
+	return starts, nil
+}

@@ -1,0 +1,111 @@
+package consume
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Mapping says where the values of columns come from. A column that it does not name is filled by the field of its name.
+type Mapping struct {
+	Columns   []string          // of the lines of CSV and TSV, in their order; none: those of the table
+	Paths     map[string]string // column to a path in the value
+	Keys      []string          // COLUMN or COLUMN=PATH in the record's key; they make a row's identity
+	Headers   map[string]string // column to the name of a header
+	Offset    string            // columns for the place of the record; "": none
+	Partition string
+	Timestamp string
+}
+
+// origin is where a column's value comes from.
+type origin struct {
+	kind originKind
+	path path
+	name string // of a header
+	line int    // number of the field of a line
+}
+
+type originKind int
+
+const (
+	byName originKind = iota // the field of the value that has the column's name
+	byPath
+	byKey
+	byHeader
+	byLine // a field of CSV or TSV
+	byOffset
+	byPartition
+	byTimestamp
+)
+
+// origins parses the mapping: where columns come from, by their names, and which are the key.
+func (m *Mapping) origins() (from map[string]origin, keys []string, err error) {
+	from = map[string]origin{}
+	add := func(flag, column string, o origin) {
+		if _, twice := from[column]; twice && err == nil {
+			err = fmt.Errorf("%s: column %s has two origins", flag, column)
+		}
+		from[column] = o
+	}
+	for column, text := range m.Paths {
+		p, failed := parsePath(text)
+		if failed != nil {
+			return nil, nil, fmt.Errorf("--map %s=%s: %w", column, text, failed)
+		}
+		add("--map", column, origin{kind: byPath, path: p})
+	}
+	for _, text := range m.Keys {
+		column, where, explicit := strings.Cut(text, "=")
+		o := origin{kind: byKey}
+		if explicit {
+			if o.path, err = parsePath(where); err != nil {
+				return nil, nil, fmt.Errorf("--key %s: %w", text, err)
+			}
+			o.name = where
+		}
+		keys = append(keys, column)
+		if _, mapped := from[column]; !mapped || explicit {
+			add("--key", column, o)
+		}
+	}
+	for column, header := range m.Headers {
+		add("--header", column, origin{kind: byHeader, name: header})
+	}
+	for _, place := range []struct {
+		flag, column string
+		kind         originKind
+	}{{"--offset", m.Offset, byOffset}, {"--partition", m.Partition, byPartition}, {"--timestamp", m.Timestamp, byTimestamp}} {
+		if place.column != "" {
+			add(place.flag, place.column, origin{kind: place.kind})
+		}
+	}
+	return from, keys, err
+}
+
+// Check refuses what cannot be meant.
+func (c *Config) Check() error {
+	from, _, err := c.Mapping.origins()
+	if err != nil {
+		return err
+	}
+	lines := c.Format == CSV || c.Format == TSV
+	if len(c.Mapping.Columns) > 0 && !lines {
+		return fmt.Errorf("--columns is for csv and tsv; values of %s have names: see --map", c.Format)
+	}
+	whole := 0
+	for column, o := range from {
+		if o.kind != byPath {
+			continue
+		}
+		if len(o.path) > 0 && c.Format != JSON && c.Format != Avro {
+			return fmt.Errorf("--map %s: a value of %s has no paths: $ is the whole of it", column, c.Format)
+		}
+		whole++
+	}
+	if whole == 0 && (c.Format == Text || c.Format == Raw) {
+		return fmt.Errorf("--format %s needs a column for the value: --map COLUMN=$", c.Format)
+	}
+	if c.Create && lines && len(c.Mapping.Columns) == 0 {
+		return fmt.Errorf("--create-table with %s needs --columns", c.Format)
+	}
+	return nil
+}

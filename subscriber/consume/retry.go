@@ -1,0 +1,146 @@
+package consume
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// retryRecords are tried again in one transaction.
+const retryRecords = 1000
+
+// RetryDead tries the dead letters of the group again, in the order of their offsets, each once: those that go into the table now are
+// dead no longer, in the same transaction; the others have the new reason. It returns how many there were of each.
+func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
+	t, err := cfg.connect(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer t.close()
+	if t.table, err = cfg.lookUp(ctx, t.conn); err != nil {
+		return 0, 0, err
+	}
+	if t.table == nil {
+		return 0, 0, Halt{fmt.Sprintf("there is no table %s.%s", cfg.Schema, cfg.Table), "make it"}
+	}
+	if t.table.keys > 0 {
+		if err := t.exec(ctx, t.table.stageSQL()); err != nil {
+			return 0, 0, err
+		}
+	}
+	decoder := cfg.newDecoder(t.table)
+	for last := (place{}); ; {
+		n, gone, err := t.retry(ctx, decoder, &last)
+		if err != nil {
+			if !t.conn.IsClosed() && t.conn.TxStatus() != 'I' {
+				err = errors.Join(err, t.exec(ctx, "ROLLBACK"))
+			}
+			return alive, dead, explain(err)
+		}
+		alive, dead = alive+gone, dead+n-gone
+		if n == 0 {
+			return alive, dead, nil
+		}
+	}
+}
+
+// place is that of the last dead letter that was tried.
+type place struct{ topicID, partition, offset string }
+
+// Another retry at the same time tries what this one has not locked.
+const someDead = `SELECT topic_id, partition::text, "offset"::text, "timestamp"::text, key, value, headers::text
+FROM pgtee.dead_letters WHERE "group" = $1 AND topic = $2 AND (topic_id, partition, "offset") > ($3, $4::int4, $5::int8)
+ORDER BY topic_id, partition, "offset" LIMIT $6::int8 FOR UPDATE SKIP LOCKED`
+
+// retry tries the next dead letters, and returns how many they were and how many of them are gone.
+func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, gone int, err error) {
+	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
+		return 0, 0, err
+	}
+	if last.partition == "" {
+		*last = place{"", "-1", "-1"}
+	}
+	result := t.conn.ExecParams(ctx, someDead, [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(last.topicID), []byte(last.partition), []byte(last.offset), fmt.Append(nil, retryRecords)},
+		nil, nil, []int16{0, 0, 0, 0, 1, 1, 0}).Read()
+	if result.Err != nil {
+		return 0, 0, result.Err
+	}
+	b := newBatch()
+	var places []place
+	for _, fields := range result.Rows {
+		record, err := recordOf(t.cfg.Topic, fields)
+		if err != nil {
+			return 0, 0, err
+		}
+		*last = place{string(fields[0]), string(fields[1]), string(fields[2])}
+		places = append(places, *last)
+		if err := decoder.add(ctx, b, record); err != nil {
+			return 0, 0, err
+		}
+	}
+	if len(places) == 0 {
+		return 0, 0, t.exec(ctx, "ROLLBACK")
+	}
+	if err := t.settle(ctx, b); err != nil {
+		return 0, 0, err
+	}
+	pipeline := t.conn.StartPipeline(ctx)
+	for i := range b.rows {
+		if b.rows[i].dead == "" {
+			gone++
+		}
+		t.unbury(pipeline, places[i], &b.rows[i])
+	}
+	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
+	_, err = postgres.Results(t.conn, pipeline)
+	return len(places), gone, err
+}
+
+const (
+	atPlace = ` WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4::int4 AND "offset" = $5::int8`
+	revive  = `DELETE FROM pgtee.dead_letters` + atPlace
+	again   = `UPDATE pgtee.dead_letters SET tries = tries + 1, reason = $6, sqlstate = nullif($7, '')` + atPlace
+)
+
+// unbury sends what becomes of a dead letter.
+func (t *target) unbury(pipeline *pgconn.Pipeline, at place, r *row) {
+	params := [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(at.topicID), []byte(at.partition), []byte(at.offset)}
+	if r.dead == "" {
+		pipeline.SendQueryParams(revive, params, nil, nil, nil)
+		return
+	}
+	pipeline.SendQueryParams(again, append(params, []byte(r.dead), []byte(r.state)), nil, nil, nil)
+}
+
+// recordOf makes a record of a row of pgtee.dead_letters.
+func recordOf(topic string, fields [][]byte) (*kgo.Record, error) {
+	record := &kgo.Record{Topic: topic, Key: fields[4], Value: fields[5]}
+	var partition int32
+	if _, err := fmt.Sscan(string(fields[1])+" "+string(fields[2]), &partition, &record.Offset); err != nil {
+		return nil, err
+	}
+	record.Partition = partition
+	at, err := time.Parse("2006-01-02 15:04:05.999999-07", string(fields[3]))
+	if err != nil {
+		return nil, err
+	}
+	record.Timestamp = at
+	if fields[6] == nil {
+		return record, nil
+	}
+	var headers []header
+	if err := json.Unmarshal(fields[6], &headers); err != nil {
+		return nil, err
+	}
+	for _, h := range headers {
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return record, nil
+}

@@ -1,0 +1,291 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+const (
+	connectPatience = 10 * time.Second
+	askPatience     = 15 * time.Second // for Kafka to describe the topic
+	topicPause      = 3 * time.Second  // between two looks at it
+	errorPause      = time.Second
+)
+
+// session is a connection to PostgreSQL, and the membership in the group that lives as long.
+func (r *runner) session(ctx context.Context) (done bool, err error) {
+	cfg := r.cfg
+	cfg.Stats.state("connecting")
+	t, err := cfg.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer t.close()
+	client, err := cfg.newClient()
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if err := r.prepare(ctx, t, admin); err != nil {
+		return false, err
+	}
+	if err := t.join(ctx); err != nil {
+		return false, err
+	}
+	for {
+		done, err := r.turn(ctx, t, admin)
+		if done || ctx.Err() != nil || err != nil && (t.conn.IsClosed() || isHalt(err) || !postgres.Retriable(err)) {
+			return done, err
+		}
+		if err == nil || errors.Is(err, errShared) {
+			continue
+		}
+		cfg.Log.Warn("retrying", zap.Error(err), zap.Duration("in", errorPause))
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(errorPause):
+		}
+	}
+}
+
+// close ends the connection, and with it the locks.
+func (t *target) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = t.conn.Close(ctx)
+}
+
+// prepare learns the table, which it may have to make first.
+func (r *runner) prepare(ctx context.Context, t *target, admin *kadm.Client) (err error) {
+	if t.table, err = r.cfg.lookUp(ctx, t.conn); err != nil {
+		return err
+	}
+	if t.table == nil && !r.cfg.Create {
+		return Halt{fmt.Sprintf("there is no table %s.%s", r.cfg.Schema, r.cfg.Table), "make it, or have it made with --create-table"}
+	}
+	if t.table == nil {
+		if err = r.cfg.create(ctx, t, admin); err != nil {
+			return err
+		}
+		if t.table, err = r.cfg.lookUp(ctx, t.conn); err != nil {
+			return err
+		}
+	}
+	if t.table == nil {
+		return fmt.Errorf("table %s.%s is gone again", r.cfg.Schema, r.cfg.Table)
+	}
+	if t.table.keys > 0 {
+		return t.exec(ctx, t.table.stageSQL())
+	}
+	return nil
+}
+
+// find asks for the topic, and gives its partitions their rows.
+func (r *runner) find(ctx context.Context, t *target, admin *kadm.Client) (*topic, error) {
+	asking, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	topic, err := r.cfg.describe(asking, admin)
+	if missing := (noTopic{}); errors.As(err, &missing) && r.cfg.Once {
+		return nil, Halt{err.Error(), "see whether --topic and --kafka are right"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = t.register(ctx, topic, func(fresh bool) (map[int32]int64, error) { return r.cfg.From.resolve(asking, admin, topic, fresh) })
+	if err == nil && r.cfg.Once && r.ends == nil {
+		r.ends, err = r.cfg.committedEnds(asking, admin)
+	}
+	t.topicID = topic.id
+	return topic, err
+}
+
+// errShared ends a turn because partitions are shared anew.
+var errShared = errors.New("partitions are shared anew")
+
+// turn is the one path of start and recovery: share the partitions, fence them, read on from where the table is, write. It ends with
+// an error, or when all is done that was asked for.
+func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	topic, err := r.find(ctx, t, admin)
+	if err != nil {
+		return false, err
+	}
+	mine, err := t.share(ctx, topic.partitions)
+	if err != nil {
+		return false, err
+	}
+	if err := t.leave(ctx, mine); err != nil {
+		return false, err
+	}
+	starts, err := t.claim(ctx, topic, mine)
+	if err != nil {
+		return false, err
+	}
+	h := &hand{runner: r, target: t, topic: topic, mine: mine, starts: starts, batches: make(chan *batch), free: make(chan *batch, 2)}
+	if h.done() {
+		return true, nil
+	}
+	h.tell()
+	s, err := r.cfg.open(topic, r.cfg.newDecoder(t.table), starts)
+	if err != nil {
+		return false, err
+	}
+	var running sync.WaitGroup
+	defer s.client.Close()
+	defer running.Wait()
+	defer cancel(nil)
+	fetched := make(chan kgo.Fetches)
+	if len(starts) > 0 {
+		running.Go(func() { cancel(s.poll(ctx, fetched)) })
+		running.Go(func() { cancel(s.read(ctx, fetched, h.batches, h.free)) })
+	}
+	running.Go(func() { cancel(r.watchTopic(ctx, admin, topic)) })
+	err = h.run(ctx)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
+		err = cause
+	}
+	if err == nil {
+		return true, nil
+	}
+	return false, err
+}
+
+// watchTopic ends a turn when the topic is not what it was.
+func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(topicPause):
+		}
+		is, err := r.cfg.describe(ctx, admin)
+		switch {
+		case err != nil: // those who read it will say so
+		case is.id != was.id:
+			return topicAnew(was.name, r.cfg.group())
+		case len(is.partitions) > len(was.partitions):
+			return errShared
+		}
+	}
+}
+
+// hand is what a consumer has in hand during a turn.
+type hand struct {
+	*runner
+	target  *target
+	topic   *topic
+	mine    []int32
+	starts  map[int32]start // of the partitions that were free to take
+	batches chan *batch
+	free    chan *batch
+}
+
+func (h *hand) tell() {
+	state := "consuming"
+	if len(h.starts) == 0 {
+		state = "standing by"
+	}
+	h.cfg.Stats.change(func(v *Values) { v.State, v.Partitions, v.Lag = state, len(h.starts), 0 })
+	h.cfg.Log.Info(state, zap.String("topic", h.topic.name), zap.String("group", h.cfg.group()), zap.Int("partitions", len(h.starts)), zap.Int("of", len(h.topic.partitions)))
+}
+
+// run writes batches until ctx ends or all is done.
+func (h *hand) run(ctx context.Context) error {
+	h.free <- newBatch()
+	tick := time.NewTicker(turnPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case b := <-h.batches:
+			if err := h.target.write(ctx, b); err != nil {
+				return err
+			}
+			h.written(b)
+			h.free <- b
+			if h.done() {
+				return nil
+			}
+		case <-tick.C:
+			if err := h.look(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// look ends the turn if partitions are to be shared anew.
+func (h *hand) look(ctx context.Context) error {
+	mine, err := h.target.share(ctx, h.topic.partitions)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(mine, h.mine) {
+		return errShared
+	}
+	for _, p := range mine {
+		if _, held := h.starts[p]; held {
+			continue
+		}
+		rows, err := postgres.Query(ctx, h.target.conn, lockPartition, h.target.lockNameOf(p))
+		if err != nil {
+			return err
+		}
+		if rows[0][0] == "true" {
+			h.target.epoch[p] = 0 // it is held; the next turn fences it
+			return errShared
+		}
+	}
+	return nil
+}
+
+// written notes how far the table is.
+func (h *hand) written(b *batch) {
+	var records int64
+	for number, p := range b.positions {
+		h.starts[number] = start{p.next, p.leader}
+		records += p.records
+	}
+	var dead int64
+	for i := range b.rows {
+		if b.rows[i].dead != "" {
+			dead++
+		}
+	}
+	if dead > 0 {
+		h.cfg.Log.Warn("records went into pgtee.dead_letters", zap.Int64("records", dead), zap.Int64("of", records))
+	}
+	h.cfg.Stats.change(func(v *Values) {
+		v.Records += records
+		v.Dead += dead
+		v.Commits++
+	})
+	h.rewinds = 0
+}
+
+// done reports whether all of this consumer's partitions are as far as Config.Once asks.
+func (h *hand) done() bool {
+	if !h.cfg.Once || len(h.starts) < len(h.mine) {
+		return false
+	}
+	for _, p := range h.mine {
+		if h.starts[p].next < h.ends[p] {
+			return false
+		}
+	}
+	return true
+}

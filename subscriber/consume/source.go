@@ -1,0 +1,272 @@
+package consume
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	fetchBytes = 4 << 20 // compressed
+	fetchWait  = 200 * time.Millisecond
+)
+
+// topic is what Kafka says of the topic.
+type topic struct {
+	name, id   string
+	partitions []int32
+}
+
+func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
+	client, err := kgo.NewClient(append(append([]kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.KeepControlRecords(), // the last record of a partition may be the mark of a transaction
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes), kgo.FetchMaxWait(fetchWait),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, c.KafkaOptions...), options...)...)
+	if err != nil {
+		return nil, Halt{"--kafka: " + err.Error(), "want HOST:PORT,…"}
+	}
+	return client, nil
+}
+
+// describe asks Kafka for the topic.
+func (c *Config) describe(ctx context.Context, admin *kadm.Client) (*topic, error) {
+	details, err := admin.ListTopics(ctx, c.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("look for topic %s: %w", c.Topic, err)
+	}
+	detail := details[c.Topic]
+	if errors.Is(detail.Err, kerr.UnknownTopicOrPartition) {
+		return nil, noTopic{c.Topic}
+	}
+	if detail.Err != nil {
+		return nil, fmt.Errorf("look for topic %s: %w", c.Topic, detail.Err)
+	}
+	t := &topic{name: c.Topic, id: detail.ID.String()}
+	for _, p := range detail.Partitions.Sorted() {
+		t.partitions = append(t.partitions, p.Partition)
+	}
+	return t, nil
+}
+
+// noTopic is a topic that is not there, or not there yet.
+type noTopic struct{ name string }
+
+func (n noTopic) Error() string { return fmt.Sprintf("there is no topic %s", n.name) }
+
+// committedEnds is where partitions end for those who read what is committed.
+func (c *Config) committedEnds(ctx context.Context, admin *kadm.Client) (map[int32]int64, error) {
+	listed, err := admin.ListCommittedOffsets(ctx, c.Topic)
+	return offsetsOf(c.Topic, listed, err)
+}
+
+func offsetsOf(topic string, listed kadm.ListedOffsets, err error) (map[int32]int64, error) {
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look where topic %s begins and ends: %w", topic, err)
+	}
+	offsets := map[int32]int64{}
+	for number, o := range listed[topic] {
+		offsets[number] = o.Offset
+	}
+	return offsets, nil
+}
+
+// lostRecords is a topic that does not hold any more what comes next.
+type lostRecords struct{ Halt }
+
+func (l lostRecords) Unwrap() error { return l.Halt }
+
+func lost(topic string, partition int32, next, begins int64) error {
+	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", topic, partition, begins, next),
+		fmt.Sprintf(`to go on without them, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d; raise the retention of the topic`, begins, topic, partition)}}
+}
+
+// source reads partitions into batches.
+type source struct {
+	cfg     *Config
+	client  *kgo.Client
+	topic   *topic
+	decoder *decoder
+	next    map[int32]int64
+	lag     map[int32]int64
+}
+
+// open goes on where the partitions are.
+func (c *Config) open(t *topic, decoder *decoder, starts map[int32]start) (*source, error) {
+	offsets := map[int32]kgo.Offset{}
+	s := &source{cfg: c, topic: t, decoder: decoder, next: map[int32]int64{}, lag: map[int32]int64{}}
+	for number, at := range starts {
+		offsets[number] = kgo.NewOffset().At(at.next).WithEpoch(at.leader)
+		s.next[number] = at.next
+	}
+	var err error
+	s.client, err = c.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.name: offsets}))
+	return s, err
+}
+
+// poll hands fetches to out until ctx ends.
+func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
+	for {
+		fetches := s.client.PollRecords(ctx, maxBatchRecords)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		select {
+		case out <- fetches:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// read makes batches of what is fetched until ctx ends. While one is written the next one grows.
+func (s *source) read(ctx context.Context, in <-chan kgo.Fetches, out chan<- *batch, free <-chan *batch) error {
+	b := newBatch()
+	for {
+		var take <-chan kgo.Fetches
+		if b != nil && !b.full() {
+			take = in
+		}
+		var give chan<- *batch
+		if b != nil && !b.empty() {
+			give = out
+		}
+		var back <-chan *batch
+		if b == nil {
+			back = free
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case fetches := <-take:
+			if err := s.add(ctx, b, fetches); err != nil {
+				return err
+			}
+		case give <- b:
+			b = nil
+		case b = <-back:
+			b.reset()
+		}
+	}
+}
+
+// add decodes what a fetch has brought.
+func (s *source) add(ctx context.Context, b *batch, fetches kgo.Fetches) error {
+	for _, f := range fetches {
+		for i := range f.Topics {
+			t := &f.Topics[i]
+			if t.TopicID != [16]byte{} && kadm.TopicID(t.TopicID).String() != s.topic.id {
+				return topicAnew(s.topic.name, s.cfg.group())
+			}
+			for j := range t.Partitions {
+				if err := s.addPartition(ctx, b, &t.Partitions[j]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	var lag int64
+	for _, n := range s.lag {
+		lag += n
+	}
+	s.cfg.Stats.change(func(v *Values) { v.Lag = lag })
+	return nil
+}
+
+func (s *source) addPartition(ctx context.Context, b *batch, p *kgo.FetchPartition) error {
+	next, ours := s.next[p.Partition]
+	if p.Err != nil {
+		return s.failed(p, next)
+	}
+	if !ours || len(p.Records) == 0 {
+		return nil
+	}
+	if p.LogStartOffset > next && p.Records[0].Offset > next {
+		return lost(s.topic.name, p.Partition, next, p.LogStartOffset)
+	}
+	for _, record := range p.Records {
+		if record.Offset < next {
+			continue
+		}
+		if err := s.decoder.add(ctx, b, record); err != nil {
+			return err
+		}
+		next = record.Offset + 1
+	}
+	s.next[p.Partition] = next
+	s.lag[p.Partition] = max(0, p.HighWatermark-next)
+	return nil
+}
+
+// failed says what an error of a partition means.
+func (s *source) failed(p *kgo.FetchPartition, next int64) error {
+	var gone *kgo.ErrDataLoss
+	switch {
+	case errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, context.DeadlineExceeded):
+		return nil
+	case errors.As(p.Err, &gone):
+		return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: it was at offset %d and is at %d", s.topic.name, p.Partition, gone.ConsumedTo, gone.ResetTo),
+			fmt.Sprintf(`see what was lost; to go on, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, gone.ResetTo, s.topic.name, p.Partition)}}
+	case errors.Is(p.Err, kerr.OffsetOutOfRange):
+		return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d does not hold offset %d: records were deleted before they were consumed, or Kafka has lost them", s.topic.name, p.Partition, next),
+			fmt.Sprintf(`see where it begins and ends (kafka-get-offsets.sh); to go on at offset N, UPDATE pgtee.consumed SET next_offset = N, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, s.topic.name, p.Partition)}}
+	}
+	return fmt.Errorf("read topic %s, partition %d: %w", s.topic.name, p.Partition, p.Err)
+}
+
+// firstRecords reads up to so many committed records from the beginning of a topic, for --create-table.
+func (c *Config) firstRecords(ctx context.Context, admin *kadm.Client, wanted int) (records []*kgo.Record, err error) {
+	begins, err := admin.ListStartOffsets(ctx, c.Topic)
+	from, err := offsetsOf(c.Topic, begins, err)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := c.committedEnds(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	offsets := map[int32]kgo.Offset{}
+	for number, at := range from {
+		if at < ends[number] {
+			offsets[number] = kgo.NewOffset().At(at)
+		}
+	}
+	client, err := c.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{c.Topic: offsets}))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	for len(offsets) > 0 && len(records) < wanted {
+		fetches := client.PollRecords(ctx, wanted)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		for _, failed := range fetches.Errors() {
+			return nil, fmt.Errorf("read topic %s, partition %d: %w", failed.Topic, failed.Partition, failed.Err)
+		}
+		for iterator := fetches.RecordIter(); !iterator.Done(); {
+			record := iterator.Next()
+			if !record.Attrs.IsControl() {
+				records = append(records, record)
+			}
+			if record.Offset+1 >= ends[record.Partition] {
+				delete(offsets, record.Partition)
+			}
+		}
+	}
+	slices.SortStableFunc(records, func(a, b *kgo.Record) int { return cmp.Compare(a.Partition, b.Partition) })
+	return records, nil
+}

@@ -1,0 +1,201 @@
+package consume
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
+)
+
+// table is the one that is written to, and where its columns come from.
+type table struct {
+	name    string   // quoted for SQL
+	columns []column // that a record may fill: those of the key first, then those that always are, then the optional ones
+	keys    int      // so many of them
+	always  int      // so many are filled by every record, with NULL if it has no value; the others keep their default then
+}
+
+// column is one that a record may fill.
+type column struct {
+	name   string
+	quoted string
+	kind   kind
+	equal  string // operator of its type; "": there is none
+	origin origin
+}
+
+// kind is what JSON has to become for a type to read it.
+type kind int
+
+const (
+	plain     kind = iota // a string what it says, anything else as it is written
+	document              // json and jsonb: JSON as it is
+	list                  // an array
+	documents             // ... of json or jsonb
+	binary                // bytea
+)
+
+// maxOptional bounds the columns that are left out where a record has no value: each needs a bit.
+const maxOptional = 64
+
+const columnsQuery = `SELECT a.attname, pg_catalog.quote_ident(a.attname), t.typname, coalesce(e.typname, ''), a.attgenerated::text,
+  (a.atthasdef OR a.attidentity <> '')::text, ` + postgres.EqualOperator + `
+FROM pg_attribute AS a JOIN pg_type AS d ON d.oid = a.atttypid
+JOIN pg_type AS t ON t.oid = CASE d.typbasetype WHEN 0 THEN d.oid ELSE d.typbasetype END
+LEFT JOIN pg_type AS e ON e.typarray = t.oid
+WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
+
+const tableQuery = `SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
+
+// lookUp learns the table; nil: there is none.
+func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error) {
+	rows, err := postgres.Query(ctx, conn, tableQuery, c.Schema, c.Table)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	if kind := rows[0][2]; kind != "r" && kind != "p" {
+		return nil, Halt{fmt.Sprintf("--into %s.%s is no table", c.Schema, c.Table), "name a table"}
+	}
+	t := &table{name: rows[0][1]}
+	if rows, err = postgres.Query(ctx, conn, columnsQuery, rows[0][0]); err != nil {
+		return nil, err
+	}
+	from, keys, err := c.Mapping.origins()
+	if err != nil {
+		return nil, Halt{err.Error(), "correct the flag"}
+	}
+	var optional []column
+	chosen := make([]column, len(keys))
+	known := map[string]bool{}
+	line := c.Mapping.Columns
+	for _, row := range rows {
+		name := row[0]
+		known[name] = true
+		o, explicit := from[name]
+		byLines := c.Format == CSV || c.Format == TSV
+		if !explicit && byLines && (slices.Contains(line, name) || len(c.Mapping.Columns) == 0) && row[4] == "" {
+			o, explicit = origin{kind: byLine}, true
+		}
+		one := column{name: name, quoted: row[1], kind: kindOf(row[2], row[3]), equal: row[6], origin: o}
+		switch at := slices.Index(keys, name); {
+		case row[4] != "" && explicit:
+			return nil, Halt{fmt.Sprintf("column %s of %s is generated", name, t.name), "leave it out of the flags: PostgreSQL computes it"}
+		case row[4] != "", !explicit && (byLines || c.Format == Text || c.Format == Raw):
+		case at >= 0:
+			chosen[at] = one
+		case !explicit && row[5] == "true" && len(optional) < maxOptional:
+			optional = append(optional, one)
+		default:
+			t.columns = append(t.columns, one)
+		}
+	}
+	for column := range from {
+		if !known[column] {
+			return nil, Halt{fmt.Sprintf("table %s has no column %s, which a flag names", t.name, column), "correct the flag, or add the column"}
+		}
+	}
+	for _, column := range line {
+		if !known[column] {
+			return nil, Halt{fmt.Sprintf("table %s has no column %s, which --columns names", t.name, column), "correct the flag, or add the column"}
+		}
+	}
+	t.columns = append(chosen, t.columns...)
+	t.keys, t.always = len(keys), len(t.columns)
+	t.columns = append(t.columns, optional...)
+	if len(t.columns) == 0 {
+		return nil, Halt{fmt.Sprintf("nothing of a record would go into %s", t.name), "name a column: --map COLUMN=$ takes the whole value"}
+	}
+	return t, t.numberLine(line)
+}
+
+// numberLine says which field of a line goes into which column: those of --columns, or all that a line fills, in the order of the table.
+func (t *table) numberLine(names []string) error {
+	next := 0
+	for i := range t.columns {
+		if c := &t.columns[i]; c.origin.kind == byLine {
+			if c.origin.line = slices.Index(names, c.name); len(names) == 0 {
+				c.origin.line = next
+				next++
+			}
+		}
+	}
+	return nil
+}
+
+func kindOf(name, element string) kind {
+	switch {
+	case name == "json" || name == "jsonb":
+		return document
+	case element == "json" || element == "jsonb":
+		return documents
+	case element != "":
+		return list
+	case name == "bytea":
+		return binary
+	}
+	return plain
+}
+
+// names lists columns; mask says which of the optional ones.
+func (t *table) names(mask uint64, only func(i int) bool) []string {
+	var names []string
+	for i := range t.columns {
+		if t.filled(i, mask) && (only == nil || only(i)) {
+			names = append(names, t.columns[i].quoted)
+		}
+	}
+	return names
+}
+
+// filled reports whether a record with that mask fills a column.
+func (t *table) filled(i int, mask uint64) bool { return i < t.always || mask>>(i-t.always)&1 != 0 }
+
+// stage is a table of the session: what COPY has read and INSERT has not written yet. It is in no other session's way.
+const stage = "pg_temp.pgtee_consume"
+
+func (t *table) stageSQL() string {
+	return fmt.Sprintf("DROP TABLE IF EXISTS %s; CREATE TEMP TABLE pgtee_consume ON COMMIT DELETE ROWS AS SELECT %s FROM %s WITH NO DATA", stage, strings.Join(t.names(^uint64(0), nil), ", "), t.name)
+}
+
+func (t *table) copySQL(into string, mask uint64) string {
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN", into, strings.Join(t.names(mask, nil), ", "))
+}
+
+// copyKeysSQL is for rows that go.
+func (t *table) copyKeysSQL() string {
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN", stage, strings.Join(t.keyNames(), ", "))
+}
+
+func (t *table) keyNames() []string {
+	return t.names(0, func(i int) bool { return i < t.keys })
+}
+
+func (t *table) upsertSQL(mask uint64) string {
+	columns := strings.Join(t.names(mask, nil), ", ")
+	var set []string
+	for _, name := range t.names(mask, func(i int) bool { return i >= t.keys }) {
+		set = append(set, fmt.Sprintf("%[1]s = excluded.%[1]s", name))
+	}
+	action := "DO NOTHING"
+	if len(set) > 0 {
+		action = "DO UPDATE SET " + strings.Join(set, ", ")
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s ON CONFLICT (%s) %s", t.name, columns, columns, stage, strings.Join(t.keyNames(), ", "), action)
+}
+
+func (t *table) deleteSQL() string {
+	var same []string
+	for _, c := range t.columns[:t.keys] {
+		if c.equal == "" {
+			same = append(same, fmt.Sprintf("t.%[1]s::text = s.%[1]s::text", c.quoted))
+		} else {
+			same = append(same, fmt.Sprintf("t.%[1]s %[2]s s.%[1]s", c.quoted, c.equal))
+		}
+	}
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s AS s WHERE %s", t.name, stage, strings.Join(same, " AND "))
+}

@@ -1,0 +1,96 @@
+package decode
+
+import (
+	"strconv"
+	"time"
+)
+
+// Logical is what a schema says that a number or bytes stand for: a date, a time, a decimal. The zero value is nothing.
+type Logical struct {
+	kind  logicalKind
+	unit  time.Duration // of times and timestamps
+	zone  bool          // a timestamp is a moment, not the time on some clock
+	Scale int           // of a decimal
+}
+
+type logicalKind uint8
+
+const (
+	noLogical logicalKind = iota
+	date
+	clock
+	timestamp
+	decimal
+)
+
+// logicals by their names in Avro (specification, Logical Types), Kafka Connect and Debezium.
+var logicals = map[string]Logical{
+	"date":                   {kind: date},
+	"time-millis":            {kind: clock, unit: time.Millisecond},
+	"time-micros":            {kind: clock, unit: time.Microsecond},
+	"timestamp-millis":       {kind: timestamp, unit: time.Millisecond, zone: true},
+	"timestamp-micros":       {kind: timestamp, unit: time.Microsecond, zone: true},
+	"timestamp-nanos":        {kind: timestamp, unit: time.Nanosecond, zone: true},
+	"local-timestamp-millis": {kind: timestamp, unit: time.Millisecond},
+	"local-timestamp-micros": {kind: timestamp, unit: time.Microsecond},
+	"local-timestamp-nanos":  {kind: timestamp, unit: time.Nanosecond},
+	"decimal":                {kind: decimal},
+
+	"org.apache.kafka.connect.data.Date":      {kind: date},
+	"org.apache.kafka.connect.data.Time":      {kind: clock, unit: time.Millisecond},
+	"org.apache.kafka.connect.data.Timestamp": {kind: timestamp, unit: time.Millisecond, zone: true},
+	"org.apache.kafka.connect.data.Decimal":   {kind: decimal},
+
+	"io.debezium.time.Date":           {kind: date},
+	"io.debezium.time.Time":           {kind: clock, unit: time.Millisecond},
+	"io.debezium.time.MicroTime":      {kind: clock, unit: time.Microsecond},
+	"io.debezium.time.NanoTime":       {kind: clock, unit: time.Nanosecond},
+	"io.debezium.time.Timestamp":      {kind: timestamp, unit: time.Millisecond},
+	"io.debezium.time.MicroTimestamp": {kind: timestamp, unit: time.Microsecond},
+	"io.debezium.time.NanoTimestamp":  {kind: timestamp, unit: time.Nanosecond},
+}
+
+// LogicalOf knows a logical type by its name; scale is that of a decimal.
+func LogicalOf(name string, scale int) (l Logical, known bool) {
+	l, known = logicals[name]
+	l.Scale = scale
+	return l, known
+}
+
+// IsDecimal reports whether bytes are to be read.
+func (l Logical) IsDecimal() bool { return l.kind == decimal }
+
+// Type is the type of PostgreSQL for it.
+func (l Logical) Type() string {
+	switch l.kind {
+	case date:
+		return "date"
+	case clock:
+		return "time"
+	case decimal:
+		return "numeric"
+	}
+	if l.zone {
+		return "timestamptz"
+	}
+	return "timestamp"
+}
+
+// AppendNumber writes what a number stands for, in ISO 8601.
+func (l Logical) AppendNumber(dst []byte, n int64) []byte {
+	switch l.kind {
+	case date:
+		return time.Unix(0, 0).UTC().AddDate(0, 0, int(n)).AppendFormat(dst, time.DateOnly)
+	case clock:
+		return time.Unix(0, 0).UTC().Add(time.Duration(n)*l.unit).AppendFormat(dst, "15:04:05.999999999")
+	case timestamp:
+		perSecond := int64(time.Second / l.unit)
+		seconds, rest := n/perSecond, n%perSecond
+		at := time.Unix(seconds, rest*int64(l.unit)).UTC()
+		if l.zone {
+			return at.AppendFormat(dst, time.RFC3339Nano)
+		}
+		return at.AppendFormat(dst, "2006-01-02T15:04:05.999999999")
+	}
+	return strconv.AppendInt(dst, n, 10)
+}
