@@ -13,6 +13,8 @@
 #             fold to must equal the tables
 # make chaos-apply  the stream of a mixed workload is applied to a second server while apply, publisher, Kafka and both servers are
 #             killed, two appliers at once; at several points each table must be the same in both
+# make chaos-consume  topics with good records and poison, JSON and Avro, are written into tables while consumers, Kafka and PostgreSQL are
+#             killed and transactions fail; each record must be one row or one dead letter
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make capture what people do to captured tables, with PostgreSQL 14 to 18
 # make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
@@ -36,6 +38,7 @@
 # make bench-snapshot  how fast 2 million rows are copied into Kafka, beside COPY TO STDOUT
 # make bench-apply  how fast a backlog is written into a second server, beside PostgreSQL's own logical replication; again with 2 ms added
 #             to each round trip; ARGS="-percent 10" for a quick look
+# make bench-consume  how fast a topic of small JSON is written into a table, beside kcat piped into COPY
 # make bench  both of bench-proxy and bench-publish
 
 GO          ?= go
@@ -48,6 +51,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions doctor operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 
 build:
@@ -102,6 +106,9 @@ chaos-snapshot: tools
 chaos-apply: tools
 	$(GO) run ./integration/chaos -apply -for $(FOR) -seed $(SEED) $(ARGS)
 
+chaos-consume: tools
+	$(GO) run ./integration/chaos -consume -for $(FOR) -seed $(SEED) $(ARGS)
+
 paths: tools
 	PATHS="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^TestPaths$$' ./integration
 
@@ -143,6 +150,9 @@ bench-snapshot: tools
 
 bench-apply: tools
 	$(GO) run ./integration/benchapply $(ARGS)
+
+bench-consume: tools
+	$(GO) run ./integration/benchconsume $(ARGS)
 
 bench: bench-proxy bench-publish
 

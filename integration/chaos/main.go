@@ -28,6 +28,7 @@ type options struct {
 	keep       bool
 	snapshots  bool
 	apply      bool
+	consume    bool
 	lanes      string
 }
 
@@ -44,6 +45,7 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.BoolVar(&o.snapshots, "snapshots", false, "have tables copied meanwhile, and compare what the topics fold to with them")
 	flag.BoolVar(&o.apply, "apply", false, "have the stream applied to a second server, and compare its tables with those of the first")
+	flag.BoolVar(&o.consume, "consume", false, "have topics of strangers written into tables, and compare them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -72,6 +74,10 @@ func run(ctx context.Context, o options) (err error) {
 	if o.apply {
 		fmt.Printf("chaos-apply seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
 		return runAppliers(ctx, c)
+	}
+	if o.consume {
+		fmt.Printf("chaos-consume seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+		return runConsumers(ctx, c)
 	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {

@@ -35,6 +35,15 @@ var planted = map[string]harness.Bug{
 	"placeholder-written": {File: "subscriber/apply/decode.go", // -apply: what the log does not repeat is taken for a value
 		Old: "case !d.whole && c.form.isUnavailable(json):",
 		New: "case !d.whole && c.form.isUnavailable(json) && c.name == \"\":"},
+	"rows-first": {File: "subscriber/consume/write.go", // -consume: rows are committed, then the offsets
+		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n\tt.advance",
+		New: "\tif err := t.exec(ctx, \"COMMIT; SELECT pg_sleep(0.02); BEGIN\"); err != nil {\n\t\treturn err\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n\tt.advance"},
+	"batch-dead": {File: "subscriber/consume/write.go", // -consume: what stands beside a bad record is given up with it
+		Old: "if p.to-p.from == 1 {",
+		New: "if p.to-p.from <= 2 {"},
+	"fence-open": {File: "subscriber/consume/fence.go", // -consume: who has lost a partition writes on
+		Old: "AND c.epoch = n.epoch AND c.next_offset <= n.next_offset",
+		New: "AND n.epoch >= 0"},
 	"position-apart": {File: "publisher/kafkalog.go",
 		Old: "if err := l.deliver(ctx, l.client, b, more...); err != nil {\n\t\treturn err\n\t}",
 		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},

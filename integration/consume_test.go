@@ -1,0 +1,305 @@
+package integration
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/integration/harness"
+)
+
+// strangers is a scenario of topics that others fill and a database without pgtee.
+type strangers struct {
+	*runner
+	kafka *kgo.Client
+}
+
+func newStrangers(t *testing.T, schema string) *strangers {
+	t.Helper()
+	s := &strangers{runner: newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")}
+	var err error
+	s.kafka, err = kgo.NewClient(kgo.SeedBrokers(s.broker.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	s.must(err)
+	t.Cleanup(s.kafka.Close)
+	s.Exec(schema)
+	return s
+}
+
+// Topic makes a topic of the scenario and returns its whole name.
+func (s *strangers) NewTopic(name string, partitions int32) string {
+	s.t.Helper()
+	name = s.prefix + "." + name
+	_, err := kadm.NewClient(s.kafka).CreateTopic(s.ctx, partitions, -1, nil, name)
+	s.must(err)
+	return name
+}
+
+// pair is a record: KEY=VALUE; no key without the sign, a tombstone without a value behind it.
+func pair(topic, text string) *kgo.Record {
+	record := &kgo.Record{Topic: topic}
+	key, value, keyed := strings.Cut(text, "=")
+	if !keyed {
+		value = key
+	} else {
+		record.Key = []byte(key)
+	}
+	if value != "" || !keyed {
+		record.Value = []byte(value)
+	}
+	return record
+}
+
+// Produce writes records into partition 0.
+func (s *strangers) Produce(topic string, texts ...string) {
+	s.t.Helper()
+	var records []*kgo.Record
+	for _, text := range texts {
+		records = append(records, pair(topic, text))
+	}
+	s.must(s.kafka.ProduceSync(s.ctx, records...).FirstErr())
+}
+
+func (s *strangers) args(topic, table string, more ...string) []string {
+	return append([]string{"consume", "--kafka", s.broker.Address, "--postgres", s.URL(), "--topic", topic, "--into", table}, more...)
+}
+
+// Consume runs pgtee consume --once and expects exit code 0.
+func (s *strangers) Consume(topic, table string, more ...string) (output string) {
+	s.t.Helper()
+	out, code := s.Pgtee(s.args(topic, table, append(more, "--once")...)...)
+	if code != 0 {
+		s.t.Fatalf("consume exits with %d:\n%s", code, out)
+	}
+	return out
+}
+
+// Expect compares the lines that a query returns.
+func (s *strangers) Expect(sql string, want ...string) {
+	s.t.Helper()
+	conn := s.dial(s.URL())
+	defer conn.Close(s.ctx)
+	rows, err := conn.Query(s.ctx, sql)
+	s.must(err)
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	s.must(err)
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		s.t.Errorf("%s:\ngot\n%s\nwant\n%s", sql, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestConsume(t *testing.T) {
+	s := newStrangers(t, `CREATE TABLE added (seq serial, id int NOT NULL, v varchar(5), n int DEFAULT 7 CHECK (n > 0), doc jsonb, o bigint);
+CREATE TABLE kept (id int PRIMARY KEY, v text, at timestamptz);
+CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
+	topic := s.NewTopic("added", 1)
+	s.Produce(topic, `{"id":1,"v":"one","doc":{"x":[1]}}`, `{"id":2,"n":0}`, `{"id":3,"n":null}`, `no json`, `{"id":"4"}`, `{"v":"x"}`, `{"id":5,"v":"too long"}`, `{"id":6,"v":"a\u0000"}`, `{"id":7}`, "k=")
+	out := s.Consume(topic, "added", "--offset", "o")
+	if !strings.Contains(out, "4 records of "+topic+" are in added, 6 in pgtee.dead_letters") {
+		t.Errorf("consume says %s", out)
+	}
+	s.Expect("SELECT (id, v, n, doc, o)::text FROM added ORDER BY o", `(1,one,7,"{""x"": [1]}",0)`, "(3,,,,2)", "(4,,7,,4)", "(7,,7,,8)")
+	s.Expect(`SELECT concat_ws(' ', "offset", sqlstate, reason) FROM pgtee.dead_letters ORDER BY "offset"`,
+		`1 23514 new row for relation "added" violates check constraint "added_n_check" (Failing row contains (2, 2, null, 0, null, 1).)`, `3 it is no JSON`,
+		`5 23502 null value in column "id" of relation "added" violates not-null constraint (Failing row contains (6, null, x, 7, null, 5).)`,
+		`6 22001 value too long for type character varying(5), column v`, `7 a NUL byte, which no text of PostgreSQL can hold`, `9 a tombstone, and no --key says which row it deletes`)
+	s.Consume(topic, "added", "--offset", "o") // nothing comes again
+	s.Expect("SELECT count(*)::text FROM added", "4")
+
+	s.Exec("ALTER TABLE added ALTER COLUMN v TYPE text, DROP CONSTRAINT added_n_check")
+	out, code := s.Pgtee(s.args(topic, "added", "--offset", "o", "--retry-dead")...)
+	if code != 0 || !strings.Contains(out, "2 dead letters are in added now, 4 are still dead") {
+		t.Errorf("--retry-dead exits with %d: %s", code, out)
+	}
+	s.Expect("SELECT (id, v, n, o)::text FROM added WHERE o IN (1, 6) ORDER BY o", "(2,,0,1)", `(5,"too long",7,6)`)
+	s.Expect(`SELECT "offset" || ' ' || tries FROM pgtee.dead_letters ORDER BY "offset"`, "3 2", "5 2", "7 2", "9 2")
+
+	topic = s.NewTopic("kept", 1)
+	s.Produce(topic, `1={"v":"old"}`, `2={"v":"b"}`, `1={"v":"new"}`, `3={"v":"c"}`, `3=`, `4={"v":"d"}`, `x={"v":"bad key"}`)
+	s.Consume(topic, "public.kept", "--key", "id", "--timestamp", "at")
+	s.Expect("SELECT id || v FROM kept ORDER BY id", "1new", "2b", "4d")
+	s.Produce(topic, `2=`, `4={"v":"e"}`, `{"id":5}={"id":6,"v":"f"}`, `5=`, `9=`)
+	s.Consume(topic, "public.kept", "--key", "id", "--timestamp", "at")
+	s.Expect("SELECT id || v FROM kept ORDER BY id", "1new", "4e")
+
+	topic = s.NewTopic("pairs", 1)
+	s.Produce(topic, `{"k":{"a":"x"},"b":1}={"v":"1"}`, `{"k":{"a":"x"},"b":2}={}`, `{"k":{"a":"x"},"b":1}={}`, `{"k":{"a":"x"},"b":2}={"v":null}`)
+	s.Consume(topic, "pairs", "--key", "a=$.k.a,b")
+	s.Expect("SELECT concat_ws(' ', a, b, v) FROM pairs ORDER BY b", "x 1 1", "x 2") // what a record lacks keeps its value
+}
+
+func TestConsumeFormats(t *testing.T) {
+	s := newStrangers(t, `CREATE TABLE lines (a int, b text, c date); CREATE TABLE body (body bytea, text text, h text, p int, UNIQUE (body));`)
+	csv := s.NewTopic("csv", 1)
+	s.Produce(csv, `1,"x, ""y""",2024-02-29`, `2,,`, `3,only two`, `4,x,2024-02-30`)
+	s.Consume(csv, "lines", "--format", "csv")
+	tsv := s.NewTopic("tsv", 1)
+	s.Produce(tsv, `5`+"\t"+`a\tb`+"\t"+`\N`)
+	s.Consume(tsv, "lines", "--format", "tsv", "--columns", "a,b,c", "--group", "tsv")
+	s.Expect("SELECT lines::text FROM lines ORDER BY a", `(1,"x, ""y""",2024-02-29)`, "(2,,)", "(5,\"a\tb\",)")
+	s.Expect("SELECT reason FROM pgtee.dead_letters ORDER BY 1", "2 fields, and 3 columns for them", `date/time field value out of range: "2024-02-30", column c`)
+
+	text := s.NewTopic("text", 1)
+	s.must(s.kafka.ProduceSync(s.ctx, &kgo.Record{Topic: text, Value: []byte("line\tof \\ text"), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("span")}}}).FirstErr())
+	s.Consume(text, "body", "--format", "text", "--map", "text=$", "--header", "h=trace", "--partition", "p")
+	raw := s.NewTopic("raw", 1)
+	s.Produce(raw, "\x00\xff")
+	s.Consume(raw, "body", "--format", "raw", "--map", "body=$", "--group", "raw")
+	s.Expect("SELECT body::text FROM body ORDER BY p", "(,\"line\tof \\\\ text\",span,0)", `("\\x00ff",,,)`)
+
+	made := s.NewTopic("made", 1)
+	s.Produce(made, `1={"name":"x","n":1,"big":1.5,"on":true,"doc":{},"nothing":null,"in":{"deep":9}}`, `2={"name":"y","n":2.5,"nothing":"t"}`, `3={"later":1}`)
+	s.Consume(made, "public.made", "--key", "id", "--map", "deep=$.in.deep", "--offset", "at_offset", "--create-table")
+	s.Expect("SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'made'::regclass AND attnum > 0 ORDER BY attname COLLATE \"C\"",
+		"at_offset bigint", "big numeric", "deep bigint", "doc jsonb", "id bigint", "in jsonb", "later bigint", "n numeric", "name text", "nothing text", "on boolean")
+	s.Expect(`SELECT concat_ws(' ', id, name, n, deep, at_offset) FROM made ORDER BY id`, "1 x 1 9 0", "2 y 2.5 1", "3 2")
+}
+
+// avroValue is a value in Confluent's wire format.
+func avroValue(schema int, fields ...any) []byte {
+	value := binary.BigEndian.AppendUint32([]byte{0}, uint32(schema))
+	for _, f := range fields {
+		switch f := f.(type) {
+		case int:
+			value = binary.AppendVarint(value, int64(f))
+		case string:
+			value = append(binary.AppendVarint(value, int64(len(f))), f...)
+		}
+	}
+	return value
+}
+
+// register registers an Avro schema and returns its id.
+func (s *strangers) register(registry *harness.Registry, subject, schema string) (id int) {
+	s.t.Helper()
+	answer, err := http.Post(registry.URL()+"/subjects/"+subject+"/versions", "application/vnd.schemaregistry.v1+json", strings.NewReader(fmt.Sprintf(`{"schema":%q}`, schema)))
+	s.must(err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	s.must(err)
+	if _, err := fmt.Sscanf(string(text), `{"id":%d`, &id); err != nil {
+		s.t.Fatalf("register: %s", text)
+	}
+	return id
+}
+
+func TestConsumeAvro(t *testing.T) {
+	s := newStrangers(t, "")
+	registry := must(t, sharedRegistry)
+	topic := s.NewTopic("avro", 1)
+	id := s.register(registry, topic+"-value", `{"type":"record","name":"r","fields":[{"name":"id","type":"long"},{"name":"name","type":["null","string"]},
+{"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"d","type":{"type":"int","logicalType":"date"}},{"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+{"name":"raw","type":"bytes"},{"name":"kind","type":{"type":"enum","name":"k","symbols":["A","B"]}},{"name":"tags","type":{"type":"array","items":"string"}}]}`)
+	produce := func(values ...[]byte) {
+		for _, value := range values {
+			s.must(s.kafka.ProduceSync(s.ctx, &kgo.Record{Topic: topic, Value: value}).FirstErr())
+		}
+	}
+	good := avroValue(id, 1, 1, "na\tme", 1706702400123456, 19753, "\x30\x39", "\x00\xff", 1, 1, "t", 0)
+	produce(good, good[:len(good)-2], append(good, 0), avroValue(id+1000, 1), []byte("{}"))
+	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL(), "--create-table")
+	s.Expect("SELECT avro::text FROM avro", `(1,"na	me","2024-01-31 12:00:00.123456+00",2024-01-31,123.45,"\\x00ff",B,"[""t""]")`)
+	s.Expect(`SELECT reason FROM pgtee.dead_letters ORDER BY "offset"`, "it is not what its Avro schema says", "it is not what its Avro schema says", "the registry does not have its Avro schema", "it does not begin as Avro in Confluent's wire format")
+}
+
+// What makes the place of a group worthless halts it, and the message says what to do.
+func TestConsumeHalts(t *testing.T) {
+	s := newStrangers(t, "CREATE TABLE t (id int); CREATE TABLE gone (id int)")
+	topic := s.NewTopic("t", 2)
+	admin := kadm.NewClient(s.kafka)
+	s.Produce(topic, `{"id":1}`, `{"id":2}`, `{"id":3}`)
+	s.Consume(topic, "t", "--from", "0:1")
+	s.Expect("SELECT id::text FROM t ORDER BY 1", "2", "3")
+	s.Consume(topic, "t", "--from", "end", "--group", "late")
+	s.Expect("SELECT id::text FROM t ORDER BY 1", "2", "3")
+	s.Consume(topic, "t", "--from", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), "--group", "hour")
+	s.Expect("SELECT count(*)::text FROM t", "5")
+
+	s.Produce(topic, `{"id":4}`, `{"id":5}`)
+	before := kadm.Offsets{}
+	before.AddOffset(topic, 0, 4, -1)
+	_, err := admin.DeleteRecords(s.ctx, before)
+	s.must(err)
+	s.halts(s.args(topic, "t", "--once"), "offset 3", "pgtee.consumed")
+	s.Exec(`UPDATE pgtee.consumed SET next_offset = 4, leader_epoch = -1 WHERE "group" = 'public.t'`)
+	s.Consume(topic, "t")
+	s.Expect("SELECT max(id)::text FROM t", "5")
+
+	_, err = admin.DeleteTopics(s.ctx, topic)
+	s.must(err)
+	s.must(harness.Eventually(20*time.Second, func(ctx context.Context) error {
+		_, err := admin.CreateTopic(ctx, 2, -1, nil, topic)
+		return err
+	}))
+	s.Produce(topic, `{"id":6}`)
+	s.halts(s.args(topic, "t", "--once"), "made anew", "DELETE FROM pgtee.consumed")
+	s.halts(s.args(topic, "none", "--once"), "there is no table public.none", "--create-table")
+	s.halts(s.args(s.prefix+".none", "t", "--once"), "there is no topic", "--topic")
+	s.halts(s.args(topic, "gone", "--once", "--key", "id"), "no unique index", "CREATE UNIQUE INDEX")
+	s.halts(s.args(topic, "gone", "--once", "--offset", "o"), "has no column o", "add the column")
+}
+
+func (s *strangers) halts(args []string, words ...string) {
+	s.t.Helper()
+	out, code := s.Pgtee(args...)
+	for _, word := range words {
+		if code != 3 || !strings.Contains(out, word) {
+			s.t.Errorf("%v: exits with %d and does not say %q:\n%s", args, code, word, out)
+		}
+	}
+}
+
+// Consumers of a group share the partitions, one that dies or hangs leaves them to the others, and each record is there once.
+func TestConsumersShare(t *testing.T) {
+	s := newStrangers(t, "CREATE TABLE t (id int NOT NULL)")
+	topic := s.NewTopic("t", 4)
+	produce := func(from, to int) {
+		var records []*kgo.Record
+		for i := from; i < to; i++ {
+			value := fmt.Appendf(nil, `{"id":%d}`, i)
+			if i%50 == 0 {
+				value = []byte(`{"id":null}`)
+			}
+			records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 4), Value: value})
+		}
+		s.must(s.kafka.ProduceSync(s.ctx, records...).FirstErr())
+	}
+	first, second := s.process("consume-1", s.args(topic, "t")...), s.process("consume-2", s.args(topic, "t")...)
+	shared := func(p *harness.Process) func(context.Context) error {
+		return func(context.Context) error {
+			if log := p.Log(); !strings.Contains(log[strings.LastIndex(log[:strings.LastIndex(log, "\n")], "\n")+1:], `"partitions": 2, "of": 4`) {
+				return fmt.Errorf("%s does not have two partitions: %s", p.Name, p.Tail(3))
+			}
+			return nil
+		}
+	}
+	s.must(harness.Eventually(30*time.Second, shared(first)))
+	s.must(harness.Eventually(30*time.Second, shared(second)))
+	at := 0
+	for range 5 {
+		produce(at, at+5000)
+		at += 5000
+		s.Kill(second)
+		second = s.process("consume-2", s.args(topic, "t")...)
+		produce(at, at+1000)
+		at += 1000
+	}
+	s.must(harness.Eventually(60*time.Second, func(ctx context.Context) error {
+		if got := s.Query("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM pgtee.dead_letters)"); got != fmt.Sprint(at) {
+			return fmt.Errorf("%s of %d records are consumed", got, at)
+		}
+		return nil
+	}))
+	s.Stop(first)
+	s.Stop(second)
+	s.Expect("SELECT concat_ws(' ', count(*), count(DISTINCT id), (SELECT count(*) FROM pgtee.dead_letters), (SELECT sum(records) FROM pgtee.consumed), (SELECT sum(dead) FROM pgtee.consumed)) FROM t",
+		fmt.Sprintf("%[1]d %[1]d %[2]d %[3]d %[2]d", at-at/50, at/50, at))
+}
