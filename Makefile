@@ -15,6 +15,8 @@
 #             killed, two appliers at once; at several points each table must be the same in both
 # make chaos-consume  topics with good records and poison, JSON and Avro, are written into tables while consumers, Kafka and PostgreSQL are
 #             killed and transactions fail; each record must be one row or one dead letter
+# make chaos-query  the changes of a query are published while pgtee query, Kafka and PostgreSQL are killed; each run must show one moment of
+#             the table, and the last one what the query returns
 # make paths  what the server receives and the client sees on each path of the proxy, with PostgreSQL 14 to 18
 # make capture what people do to captured tables, with PostgreSQL 14 to 18
 # make soak-ddl eight sessions migrate tables at random for FOR, by SEED, others write, in a database without pgtee and in a captured
@@ -51,6 +53,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume chaos-query capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions doctor operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 
@@ -108,6 +111,9 @@ chaos-apply: tools
 
 chaos-consume: tools
 	$(GO) run ./integration/chaos -consume -for $(FOR) -seed $(SEED) $(ARGS)
+
+chaos-query: tools
+	$(GO) run ./integration/chaos -query -for $(FOR) -seed $(SEED) $(ARGS)
 
 paths: tools
 	PATHS="14 15 16 17 18" $(GO) test -v -count=1 -timeout 20m -run '^TestPaths$$' ./integration

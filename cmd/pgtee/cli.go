@@ -36,6 +36,7 @@ type commandLine struct {
 	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
 	Replay     replayCommand     `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
 	Consume    consumeCommand    `cmd:"" help:"Write the records of any topic into a table, each exactly once."`
+	Query      queryCommand      `cmd:"" help:"Publish the rows of a query to a topic, once or again and again; only what has changed, if asked to."`
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
 	Demo       demoCommand       `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
 	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags."`

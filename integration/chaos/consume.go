@@ -98,7 +98,8 @@ func (r *consumers) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-func (r *consumers) logPosition(ctx context.Context) (lsn string, err error) {
+// logPosition is where the log of the server ends.
+func (r *chaos) logPosition(ctx context.Context) (lsn string, err error) {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {
 		return "", err

@@ -76,9 +76,18 @@ func (r *consumers) judge(ctx context.Context) error {
 	return nil
 }
 
-// readFeeds returns the committed records, and fails while one is undecided.
+// readFeeds returns the committed records of the feeds.
 func (r *consumers) readFeeds() (map[string][]integration.Record, error) {
-	w, err := integration.NewWitness(r.brokers[0].Address)
+	var names []string
+	for _, f := range feeds {
+		names = append(names, f.name)
+	}
+	return r.readCommitted(names...)
+}
+
+// readCommitted returns the committed records of topics, and fails while one is undecided.
+func (c *chaos) readCommitted(names ...string) (map[string][]integration.Record, error) {
+	w, err := integration.NewWitness(c.brokers[0].Address)
 	if err != nil {
 		return nil, err
 	}
@@ -88,17 +97,17 @@ func (r *consumers) readFeeds() (map[string][]integration.Record, error) {
 		return nil, err
 	}
 	topics := map[string][]integration.Record{}
-	for _, f := range feeds {
-		records, err := w.Read(f.name, all[f.name])
+	for _, name := range names {
+		records, err := w.Read(name, all[name])
 		if err != nil {
 			return nil, err
 		}
 		for _, record := range records {
 			switch record.Fate {
 			case integration.Committed:
-				topics[f.name] = append(topics[f.name], record)
+				topics[name] = append(topics[name], record)
 			case integration.Open:
-				return nil, fmt.Errorf("a transaction is open in topic %s", f.name)
+				return nil, fmt.Errorf("a transaction is open in topic %s", name)
 			}
 		}
 	}

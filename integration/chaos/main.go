@@ -29,6 +29,7 @@ type options struct {
 	snapshots  bool
 	apply      bool
 	consume    bool
+	query      bool
 	lanes      string
 }
 
@@ -46,6 +47,7 @@ func main() {
 	flag.BoolVar(&o.snapshots, "snapshots", false, "have tables copied meanwhile, and compare what the topics fold to with them")
 	flag.BoolVar(&o.apply, "apply", false, "have the stream applied to a second server, and compare its tables with those of the first")
 	flag.BoolVar(&o.consume, "consume", false, "have topics of strangers written into tables, and compare them")
+	flag.BoolVar(&o.query, "query", false, "have the changes of a query published, and fold them run by run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -78,6 +80,10 @@ func run(ctx context.Context, o options) (err error) {
 	if o.consume {
 		fmt.Printf("chaos-consume seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
 		return runConsumers(ctx, c)
+	}
+	if o.query {
+		fmt.Printf("chaos-query seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+		return runQueries(ctx, c)
 	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {

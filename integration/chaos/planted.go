@@ -44,6 +44,9 @@ var planted = map[string]harness.Bug{
 	"fence-open": {File: "subscriber/consume/fence.go", // -consume: who has lost a partition writes on
 		Old: "AND c.epoch = n.epoch AND c.next_offset <= n.next_offset",
 		New: "AND n.epoch >= 0"},
+	"state-apart": {File: "publisher/query/publication.go", // -query: rows are committed, then what is remembered of them
+		Old: "\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury",
+		New: "\tif err == nil && p.begun && p.client.Flush(ctx) == nil {\n\t\terr = p.client.EndTransaction(ctx, kgo.TryCommit)\n\t\tp.begun = false\n\t}\n\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury"},
 	"position-apart": {File: "publisher/kafkalog.go",
 		Old: "if err := l.deliver(ctx, l.client, b, more...); err != nil {\n\t\treturn err\n\t}",
 		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},

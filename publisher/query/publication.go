@@ -1,0 +1,263 @@
+package query
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	transactionTimeout = 5 * time.Minute // begins with the first row, when PostgreSQL has found all of them
+	askPatience        = 30 * time.Second
+	maxBuffered        = 20_000 // records that wait for Kafka
+)
+
+// publication is a producer with what it has published. It is used by one goroutine.
+type publication struct {
+	cfg     *Config
+	client  *kgo.Client
+	topicID string
+	seen    map[string]seen // of Config.Changes: what readers of the topic have, by key
+	number  uint64          // of the run
+
+	begun  bool
+	mu     sync.Mutex
+	failed error // of a record that Kafka has refused
+}
+
+// seen is what was published last for a key.
+type seen struct {
+	hash hash
+	run  uint64 // that had the key last
+}
+
+type hash [16]byte
+
+func hashOf(value []byte) hash {
+	sum := sha256.Sum256(value)
+	return hash(sum[:len(hash{})])
+}
+
+// open shuts out who published under this name, which ends its transaction, and then reads what stands in the topics.
+func (c *Config) open(ctx context.Context) (*publication, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(transactionTimeout),
+		kgo.MaxBufferedRecords(maxBuffered), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
+	}, c.KafkaOptions...)...)
+	if err != nil {
+		return nil, Halt{"--kafka: " + err.Error(), "want HOST:PORT,…"}
+	}
+	p := &publication{cfg: c, client: client, seen: map[string]seen{}}
+	if err := p.begin(ctx); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *publication) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	admin := kadm.NewClient(p.client)
+	topic, err := ensureTopic(ctx, admin, p.cfg.Topic, -1, nil)
+	if err != nil {
+		return err
+	}
+	p.topicID = topic.ID.String()
+	if p.cfg.Changes {
+		compact := "compact"
+		if _, err := ensureTopic(ctx, admin, p.cfg.stateTopic(), 1, map[string]*string{"cleanup.policy": &compact}); err != nil {
+			return err
+		}
+	}
+	if _, _, err := p.client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("shut out former publishers: %w", err)
+	}
+	if !p.cfg.Changes {
+		return nil
+	}
+	return p.readState(ctx, admin)
+}
+
+// run publishes the rows of the query as they are now.
+func (p *publication) run(ctx context.Context) (run Run, err error) {
+	p.number++
+	p.begun, p.failed = false, nil
+	run = Run{ID: rand.Text()[:16], TopicID: p.topicID}
+	err = p.ask(ctx, &run)
+	if err == nil && p.cfg.Changes {
+		err = p.bury(ctx, &run)
+	}
+	if err == nil && p.begun {
+		err = p.client.Flush(ctx)
+	}
+	p.mu.Lock()
+	err = errors.Join(p.failed, err)
+	p.mu.Unlock()
+	if !p.begun {
+		return run, err
+	}
+	if err != nil {
+		p.abort(ctx)
+		return run, err
+	}
+	if err := p.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return run, fmt.Errorf("commit a run: %w", err)
+	}
+	return run, nil
+}
+
+func (p *publication) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if p.client.AbortBufferedRecords(ctx) == nil {
+		_ = p.client.EndTransaction(ctx, kgo.TryAbort) // else the next session does so
+	}
+}
+
+// ask runs the query and publishes its rows.
+func (p *publication) ask(ctx context.Context, run *Run) error {
+	config, err := pgconn.ParseConfig(p.cfg.ConnString)
+	if err != nil {
+		return Halt{"--postgres: " + err.Error(), "want postgres://user@host:5432/database"}
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		name := "pgtee query " + p.cfg.name()
+		config.RuntimeParams["application_name"] = name[:min(len(name), 63)]
+	}
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 10 * time.Second
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("PostgreSQL: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	const begin = "BEGIN READ ONLY; SELECT pg_catalog.to_char(pg_catalog.now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+	results, err := conn.Exec(ctx, begin).ReadAll()
+	if err != nil {
+		return err
+	}
+	if run.Time, err = time.Parse(time.RFC3339Nano, string(results[len(results)-1].Rows[0][0])); err != nil {
+		return err
+	}
+	rows := conn.ExecParams(ctx, p.cfg.wrapped(), nil, nil, nil, nil)
+	for rows.NextRow() {
+		if err := p.publish(ctx, run, rows.Values()); err != nil {
+			_, _ = rows.Close()
+			return err
+		}
+	}
+	_, err = rows.Close()
+	return err
+}
+
+// wrapped is the query with what a record needs: key, value, and the number of all rows.
+func (c *Config) wrapped() string {
+	key := "NULL"
+	if c.Key != "" {
+		key = "(" + c.Key + "\n)::pg_catalog.text"
+	}
+	return fmt.Sprintf("SELECT %s, pg_catalog.row_to_json(pgtee_row)::pg_catalog.text, pg_catalog.count(*) OVER () FROM (%s\n) AS pgtee_row", key, strings.TrimRight(strings.TrimSpace(c.SQL), "; \n"))
+}
+
+// publish puts one row into the transaction. Its fields are valid until the next row.
+func (p *publication) publish(ctx context.Context, run *Run, fields [][]byte) (err error) {
+	if run.Rows, err = strconv.Atoi(string(fields[2])); err != nil {
+		return err
+	}
+	key, value := fields[0], fields[1]
+	if !p.cfg.Changes {
+		run.Changed++
+		return p.produce(ctx, run, p.cfg.Topic, clone(key), clone(value))
+	}
+	if key == nil {
+		return Halt{"--changes: the key of a row is NULL", "let --key name what tells the rows apart, or leave such rows out in --sql"}
+	}
+	before, known := p.seen[string(key)]
+	if known && before.run == p.number {
+		return Halt{fmt.Sprintf("--changes: two rows have the key %.100s", key), "let --key name what tells the rows apart"}
+	}
+	now := seen{hashOf(value), p.number}
+	p.seen[string(key)] = now
+	if known && before.hash == now.hash {
+		return nil
+	}
+	run.Changed++
+	if err := p.produce(ctx, run, p.cfg.Topic, clone(key), clone(value)); err != nil {
+		return err
+	}
+	return p.produce(ctx, run, p.cfg.stateTopic(), append([]byte(rowKey), key...), now.hash[:])
+}
+
+func clone(text []byte) []byte {
+	if text == nil {
+		return nil
+	}
+	return append(make([]byte, 0, len(text)), text...)
+}
+
+// bury publishes a tombstone for each key that the run has not had, and what the run was.
+func (p *publication) bury(ctx context.Context, run *Run) error {
+	for key, s := range p.seen {
+		if s.run == p.number {
+			continue
+		}
+		delete(p.seen, key)
+		run.Gone++
+		if err := p.produce(ctx, run, p.cfg.Topic, []byte(key), nil); err != nil {
+			return err
+		}
+		if err := p.produce(ctx, run, p.cfg.stateTopic(), []byte(rowKey+key), nil); err != nil {
+			return err
+		}
+	}
+	if !p.begun {
+		return nil
+	}
+	text, err := json.Marshal(run)
+	if err != nil {
+		return err
+	}
+	return p.produce(ctx, run, p.cfg.stateTopic(), []byte(runKey), text)
+}
+
+// produce hands a record to Kafka; the first one begins the transaction.
+func (p *publication) produce(ctx context.Context, run *Run, topic string, key, value []byte) error {
+	if !p.begun {
+		if err := p.client.BeginTransaction(); err != nil {
+			return err
+		}
+		p.begun = true
+	}
+	p.client.Produce(ctx, &kgo.Record{Topic: topic, Key: key, Value: value, Headers: []kgo.RecordHeader{
+		{Key: RunHeader, Value: []byte(run.ID)}, {Key: TimeHeader, Value: []byte(run.Time.Format(time.RFC3339Nano))}, {Key: RowsHeader, Value: strconv.AppendInt(nil, int64(run.Rows), 10)},
+	}}, p.produced)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+func (p *publication) produced(_ *kgo.Record, err error) {
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed == nil {
+		p.failed = err
+	}
+}

@@ -1,0 +1,121 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The state topic is compacted. It has the hash of each row that readers have, and the last run that has changed something.
+const (
+	rowKey = "row:" // begins keys of rows
+	runKey = "run"
+)
+
+// ensureTopic makes a topic unless it is there.
+func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partitions int32, configs map[string]*string) (kadm.TopicDetail, error) {
+	details, err := admin.ListTopics(ctx, name)
+	if err == nil && errors.Is(details[name].Err, kerr.UnknownTopicOrPartition) {
+		if _, err = admin.CreateTopic(ctx, partitions, -1, configs, name); err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+			details, err = admin.ListTopics(ctx, name)
+		}
+	}
+	if err == nil {
+		err = details[name].Err
+	}
+	if err != nil {
+		return kadm.TopicDetail{}, fmt.Errorf("topic %s: %w", name, err)
+	}
+	if configs == nil {
+		return details[name], nil
+	}
+	if len(details[name].Partitions) != int(partitions) {
+		return kadm.TopicDetail{}, Halt{fmt.Sprintf("topic %s has %d partitions, and needs one", name, len(details[name].Partitions)), "name another one with --state-topic"}
+	}
+	found, err := admin.DescribeTopicConfigs(ctx, name)
+	if err != nil {
+		return kadm.TopicDetail{}, fmt.Errorf("topic %s: %w", name, err)
+	}
+	for _, resource := range found {
+		for _, config := range resource.Configs {
+			if config.Key == "cleanup.policy" && config.MaybeValue() != "compact" {
+				return kadm.TopicDetail{}, Halt{fmt.Sprintf("topic %s is not compacted: it would forget rows", name),
+					fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact, or name another one with --state-topic", name)}
+			}
+		}
+	}
+	return details[name], nil
+}
+
+// readState reads the state topic up to its end, where all is decided: former publishers are shut out.
+func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
+	topic := p.cfg.stateTopic()
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	start, ok := starts.Lookup(topic, 0)
+	end, found := ends.Lookup(topic, 0)
+	if err := errors.Join(start.Err, end.Err); !ok || !found || err != nil {
+		return fmt.Errorf("read topic %s: %w", topic, err)
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(p.cfg.Brokers...), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(start.Offset)}}),
+	}, p.cfg.KafkaOptions...)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var last Run
+	for at := start.Offset; at < end.Offset; {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("read topic %s from offset %d to %d: %w", topic, at, end.Offset, ctx.Err())
+		}
+		for _, failed := range fetches.Errors() {
+			return fmt.Errorf("read topic %s: %w", topic, failed.Err)
+		}
+		for iterator := fetches.RecordIter(); !iterator.Done(); {
+			record := iterator.Next()
+			at = record.Offset + 1
+			if err := p.learn(record, &last); err != nil {
+				return err
+			}
+		}
+	}
+	if last.TopicID != p.topicID { // the rows are gone with the former topic
+		for key, s := range p.seen {
+			s.hash = hash{}
+			p.seen[key] = s
+		}
+	}
+	return nil
+}
+
+func (p *publication) learn(record *kgo.Record, last *Run) error {
+	if record.Attrs.IsControl() {
+		return nil
+	}
+	key, isRow := strings.CutPrefix(string(record.Key), rowKey)
+	switch {
+	case isRow && record.Value == nil:
+		delete(p.seen, key)
+	case isRow && len(record.Value) == len(hash{}):
+		p.seen[key] = seen{hash: hash(record.Value)}
+	case string(record.Key) == runKey && json.Unmarshal(record.Value, last) == nil:
+	default:
+		return Halt{fmt.Sprintf("topic %s, offset %d is no record of pgtee query", record.Topic, record.Offset), "name another topic with --state-topic"}
+	}
+	return nil
+}
