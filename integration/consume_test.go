@@ -107,9 +107,9 @@ CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
 		t.Errorf("consume says %s", out)
 	}
 	s.Expect("SELECT (id, v, n, doc, o)::text FROM added ORDER BY o", `(1,one,7,"{""x"": [1]}",0)`, "(3,,,,2)", "(4,,7,,4)", "(7,,7,,8)")
-	s.Expect(`SELECT concat_ws(' ', "offset", sqlstate, reason) FROM pgtee.dead_letters ORDER BY "offset"`,
-		`1 23514 new row for relation "added" violates check constraint "added_n_check" (Failing row contains (2, 2, null, 0, null, 1).)`, `3 it is no JSON`,
-		`5 23502 null value in column "id" of relation "added" violates not-null constraint (Failing row contains (6, null, x, 7, null, 5).)`,
+	s.Expect(`SELECT concat_ws(' ', "offset", sqlstate, regexp_replace(reason, 'contains \(\d+', 'contains (…')) FROM pgtee.dead_letters ORDER BY "offset"`,
+		`1 23514 new row for relation "added" violates check constraint "added_n_check" (Failing row contains (…, 2, null, 0, null, 1).)`, `3 it is no JSON`,
+		`5 23502 null value in column "id" of relation "added" violates not-null constraint (Failing row contains (…, null, x, 7, null, 5).)`,
 		`6 22001 value too long for type character varying(5), column v`, `7 a NUL byte, which no text of PostgreSQL can hold`, `9 a tombstone, and no --key says which row it deletes`)
 	s.Consume(topic, "added", "--offset", "o") // nothing comes again
 	s.Expect("SELECT count(*)::text FROM added", "4")
@@ -133,11 +133,11 @@ CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
 	topic = s.NewTopic("pairs", 1)
 	s.Produce(topic, `{"k":{"a":"x"},"b":1}={"v":"1"}`, `{"k":{"a":"x"},"b":2}={}`, `{"k":{"a":"x"},"b":1}={}`, `{"k":{"a":"x"},"b":2}={"v":null}`)
 	s.Consume(topic, "pairs", "--key", "a=$.k.a,b")
-	s.Expect("SELECT concat_ws(' ', a, b, v) FROM pairs ORDER BY b", "x 1 1", "x 2") // what a record lacks keeps its value
+	s.Expect("SELECT concat_ws(' ', a, b, v) FROM pairs ORDER BY b", "x 1 default", "x 2") // a record replaces the row
 }
 
 func TestConsumeFormats(t *testing.T) {
-	s := newStrangers(t, `CREATE TABLE lines (a int, b text, c date); CREATE TABLE body (body bytea, text text, h text, p int, UNIQUE (body));`)
+	s := newStrangers(t, `CREATE TABLE lines (a int, b text, c date); CREATE TABLE body (body bytea, text text, h text, p int);`)
 	csv := s.NewTopic("csv", 1)
 	s.Produce(csv, `1,"x, ""y""",2024-02-29`, `2,,`, `3,only two`, `4,x,2024-02-30`)
 	s.Consume(csv, "lines", "--format", "csv")
@@ -153,7 +153,7 @@ func TestConsumeFormats(t *testing.T) {
 	raw := s.NewTopic("raw", 1)
 	s.Produce(raw, "\x00\xff")
 	s.Consume(raw, "body", "--format", "raw", "--map", "body=$", "--group", "raw")
-	s.Expect("SELECT body::text FROM body ORDER BY p", "(,\"line\tof \\\\ text\",span,0)", `("\\x00ff",,,)`)
+	s.Expect("SELECT b::text FROM body AS b ORDER BY p", "(,\"line\tof \\\\ text\",span,0)", `("\\x00ff",,,)`)
 
 	made := s.NewTopic("made", 1)
 	s.Produce(made, `1={"name":"x","n":1,"big":1.5,"on":true,"doc":{},"nothing":null,"in":{"deep":9}}`, `2={"name":"y","n":2.5,"nothing":"t"}`, `3={"later":1}`)
@@ -228,8 +228,8 @@ func TestConsumeHalts(t *testing.T) {
 	before.AddOffset(topic, 0, 4, -1)
 	_, err := admin.DeleteRecords(s.ctx, before)
 	s.must(err)
-	s.halts(s.args(topic, "t", "--once"), "offset 3", "pgtee.consumed")
-	s.Exec(`UPDATE pgtee.consumed SET next_offset = 4, leader_epoch = -1 WHERE "group" = 'public.t'`)
+	s.halts(s.args(topic, "t", "--once"), "begins at offset 4 now: records from offset 3 on were deleted", "SET next_offset = 4")
+	s.Exec(`UPDATE pgtee.consumed SET next_offset = 4, leader_epoch = -1 WHERE "group" = 'public.t' AND partition = 0`)
 	s.Consume(topic, "t")
 	s.Expect("SELECT max(id)::text FROM t", "5")
 
@@ -239,7 +239,10 @@ func TestConsumeHalts(t *testing.T) {
 		_, err := admin.CreateTopic(ctx, 2, -1, nil, topic)
 		return err
 	}))
-	s.Produce(topic, `{"id":6}`)
+	again, err := kgo.NewClient(kgo.SeedBrokers(s.broker.Address)) // the other one holds on to the former topic
+	s.must(err)
+	defer again.Close()
+	s.must(again.ProduceSync(s.ctx, pair(topic, `{"id":6}`)).FirstErr())
 	s.halts(s.args(topic, "t", "--once"), "made anew", "DELETE FROM pgtee.consumed")
 	s.halts(s.args(topic, "none", "--once"), "there is no table public.none", "--create-table")
 	s.halts(s.args(s.prefix+".none", "t", "--once"), "there is no topic", "--topic")
@@ -275,7 +278,8 @@ func TestConsumersShare(t *testing.T) {
 	first, second := s.process("consume-1", s.args(topic, "t")...), s.process("consume-2", s.args(topic, "t")...)
 	shared := func(p *harness.Process) func(context.Context) error {
 		return func(context.Context) error {
-			if log := p.Log(); !strings.Contains(log[strings.LastIndex(log[:strings.LastIndex(log, "\n")], "\n")+1:], `"partitions": 2, "of": 4`) {
+			lines := strings.Split(p.Log(), "consuming\t")
+			if !strings.HasSuffix(strings.TrimSpace(lines[len(lines)-1]), `"partitions": 2, "of": 4}`) {
 				return fmt.Errorf("%s does not have two partitions: %s", p.Name, p.Tail(3))
 			}
 			return nil

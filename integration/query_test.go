@@ -112,6 +112,13 @@ func TestQueryAgain(t *testing.T) {
 		return nil
 	}))
 	second := s.process("query-2", args...)
+	s.must(harness.Eventually(60*time.Second, func(context.Context) error {
+		s.Exec("UPDATE big SET n = n + 1 WHERE id = 1") // one that has nothing to publish does not learn of the other
+		if first.Running() {
+			return fmt.Errorf("the first goes on: %s", first.Tail(3))
+		}
+		return nil
+	}))
 	if code, err := first.Wait(30 * time.Second); err != nil || code != 3 || !strings.Contains(first.Log(), "fenced off") {
 		t.Errorf("the first exits with %d (%v): %s", code, err, first.Tail(3))
 	}

@@ -24,7 +24,7 @@ type consumeCommand struct {
 	Format   string       `help:"What values are: ${enum}. JSON may have a Connect schema beside it; CSV, and TSV as COPY writes it, are one line a record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json"`
 
 	Map         map[string]string `help:"Fill a column with what a path in the value leads to: total=$.sum.gross; $ is the whole value. Other columns have the field of their name." placeholder:"COLUMN=PATH" mapsep:","`
-	Columns     []string          `help:"Columns for the fields of a line of CSV or TSV; by default those of the table, in its order." placeholder:"COLUMN"`
+	Columns     []string          `help:"Columns that the value fills: in the order of the fields of a line of CSV or TSV, or those of an object by name; by default those of the table." placeholder:"COLUMN"`
 	Key         []string          `help:"Columns that the record's key fills, perhaps by a path in it. A record replaces the row of its key, a tombstone deletes it; a unique index has to have these columns. Without it rows are added." placeholder:"COLUMN[=PATH]"`
 	Header      map[string]string `help:"Fill a column with a header." placeholder:"COLUMN=HEADER" mapsep:","`
 	Offset      string            `help:"Column for the record's offset." placeholder:"COLUMN"`

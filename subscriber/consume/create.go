@@ -76,8 +76,10 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 			return err
 		}
 	}
-	for _, column := range d.cfg.Mapping.Columns {
-		d.see(column, "text")
+	for _, column := range d.cfg.Mapping.Columns { // of lines all that is known
+		if d.cfg.Format == CSV || d.cfg.Format == TSV {
+			d.see(column, "text")
+		}
 	}
 	for column, o := range from {
 		switch o.kind {
@@ -129,7 +131,9 @@ func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Rec
 	if len(value) > 0 && value[0] == '{' {
 		_ = decode.Fields(value, func(raw, value []byte) error {
 			name := plainName(raw)
-			if o, mapped := from[name]; taken[name] || mapped && o.kind != byKey {
+			o, mapped := from[name]
+			unwanted := !mapped && len(d.cfg.Mapping.Columns) > 0 && !slices.Contains(d.cfg.Mapping.Columns, name)
+			if taken[name] || unwanted || mapped && o.kind != byKey {
 				return nil
 			}
 			d.seeValue(name, value, typed[name])

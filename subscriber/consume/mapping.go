@@ -7,7 +7,7 @@ import (
 
 // Mapping says where the values of columns come from. A column that it does not name is filled by the field of its name.
 type Mapping struct {
-	Columns   []string          // of the lines of CSV and TSV, in their order; none: those of the table
+	Columns   []string          // that lines of CSV and TSV fill, in their order, or objects by name; none: those of the table
 	Paths     map[string]string // column to a path in the value
 	Keys      []string          // COLUMN or COLUMN=PATH in the record's key; they make a row's identity
 	Headers   map[string]string // column to the name of a header
@@ -88,8 +88,8 @@ func (c *Config) Check() error {
 		return err
 	}
 	lines := c.Format == CSV || c.Format == TSV
-	if len(c.Mapping.Columns) > 0 && !lines {
-		return fmt.Errorf("--columns is for csv and tsv; values of %s have names: see --map", c.Format)
+	if len(c.Mapping.Columns) > 0 && (c.Format == Text || c.Format == Raw) {
+		return fmt.Errorf("--columns: a value of %s fills one column: see --map", c.Format)
 	}
 	whole := 0
 	for column, o := range from {

@@ -84,14 +84,14 @@ func offsetsOf(topic string, listed kadm.ListedOffsets, err error) (map[int32]in
 	return offsets, nil
 }
 
-// lostRecords is a topic that does not hold any more what comes next.
+// lostRecords is a topic that does not hold any more what was consumed.
 type lostRecords struct{ Halt }
 
 func (l lostRecords) Unwrap() error { return l.Halt }
 
-func lost(topic string, partition int32, next, begins int64) error {
-	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", topic, partition, begins, next),
-		fmt.Sprintf(`to go on without them, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d; raise the retention of the topic`, begins, topic, partition)}}
+func deleted(topic string, partition int32, next, begins int64) error {
+	return Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", topic, partition, begins, next),
+		fmt.Sprintf(`to go on without them, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d; raise the retention of the topic`, begins, topic, partition)}
 }
 
 // source reads partitions into batches.
@@ -189,13 +189,13 @@ func (s *source) add(ctx context.Context, b *batch, fetches kgo.Fetches) error {
 func (s *source) addPartition(ctx context.Context, b *batch, p *kgo.FetchPartition) error {
 	next, ours := s.next[p.Partition]
 	if p.Err != nil {
-		return s.failed(p, next)
+		return s.failed(ctx, p, next)
 	}
 	if !ours || len(p.Records) == 0 {
 		return nil
 	}
 	if p.LogStartOffset > next && p.Records[0].Offset > next {
-		return lost(s.topic.name, p.Partition, next, p.LogStartOffset)
+		return deleted(s.topic.name, p.Partition, next, p.LogStartOffset)
 	}
 	for _, record := range p.Records {
 		if record.Offset < next {
@@ -212,19 +212,42 @@ func (s *source) addPartition(ctx context.Context, b *batch, p *kgo.FetchPartiti
 }
 
 // failed says what an error of a partition means.
-func (s *source) failed(p *kgo.FetchPartition, next int64) error {
+func (s *source) failed(ctx context.Context, p *kgo.FetchPartition, next int64) error {
 	var gone *kgo.ErrDataLoss
 	switch {
 	case errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, context.DeadlineExceeded):
 		return nil
 	case errors.As(p.Err, &gone):
-		return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: it was at offset %d and is at %d", s.topic.name, p.Partition, gone.ConsumedTo, gone.ResetTo),
-			fmt.Sprintf(`see what was lost; to go on, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, gone.ResetTo, s.topic.name, p.Partition)}}
+		return shorter(s.topic.name, p.Partition, gone.ConsumedTo, gone.ResetTo)
 	case errors.Is(p.Err, kerr.OffsetOutOfRange):
-		return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d does not hold offset %d: records were deleted before they were consumed, or Kafka has lost them", s.topic.name, p.Partition, next),
-			fmt.Sprintf(`see where it begins and ends (kafka-get-offsets.sh); to go on at offset N, UPDATE pgtee.consumed SET next_offset = N, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, s.topic.name, p.Partition)}}
+		return s.outOfRange(ctx, p.Partition, next)
 	}
 	return fmt.Errorf("read topic %s, partition %d: %w", s.topic.name, p.Partition, p.Err)
+}
+
+// outOfRange finds out at which end of a partition the next offset is missing.
+func (s *source) outOfRange(ctx context.Context, partition int32, next int64) error {
+	admin := kadm.NewClient(s.client)
+	listed, err := admin.ListStartOffsets(ctx, s.topic.name)
+	begins, err := offsetsOf(s.topic.name, listed, err)
+	if err != nil {
+		return err
+	}
+	if begins[partition] > next {
+		return deleted(s.topic.name, partition, next, begins[partition])
+	}
+	listed, err = admin.ListEndOffsets(ctx, s.topic.name)
+	ends, err := offsetsOf(s.topic.name, listed, err)
+	if err != nil {
+		return err
+	}
+	return shorter(s.topic.name, partition, next, ends[partition])
+}
+
+// shorter is a partition that ends before what was consumed.
+func shorter(topic string, partition int32, next, end int64) error {
+	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has it up to offset %d, it ends at %d", topic, partition, next, end),
+		fmt.Sprintf(`see what was lost; to go on, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, end, topic, partition)}}
 }
 
 // firstRecords reads up to so many committed records from the beginning of a topic, for --create-table.

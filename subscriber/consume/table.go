@@ -85,7 +85,7 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 		switch at := slices.Index(keys, name); {
 		case row[4] != "" && explicit:
 			return nil, Halt{fmt.Sprintf("column %s of %s is generated", name, t.name), "leave it out of the flags: PostgreSQL computes it"}
-		case row[4] != "", !explicit && (byLines || c.Format == Text || c.Format == Raw):
+		case row[4] != "", !explicit && (byLines || c.Format == Text || c.Format == Raw), !explicit && len(line) > 0 && !slices.Contains(line, name):
 		case at >= 0:
 			chosen[at] = one
 		case !explicit && row[5] == "true" && len(optional) < maxOptional:
@@ -110,11 +110,12 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	if len(t.columns) == 0 {
 		return nil, Halt{fmt.Sprintf("nothing of a record would go into %s", t.name), "name a column: --map COLUMN=$ takes the whole value"}
 	}
-	return t, t.numberLine(line)
+	t.numberLine(line)
+	return t, nil
 }
 
 // numberLine says which field of a line goes into which column: those of --columns, or all that a line fills, in the order of the table.
-func (t *table) numberLine(names []string) error {
+func (t *table) numberLine(names []string) {
 	next := 0
 	for i := range t.columns {
 		if c := &t.columns[i]; c.origin.kind == byLine {
@@ -124,7 +125,6 @@ func (t *table) numberLine(names []string) error {
 			}
 		}
 	}
-	return nil
 }
 
 func kindOf(name, element string) kind {
@@ -178,8 +178,12 @@ func (t *table) keyNames() []string {
 func (t *table) upsertSQL(mask uint64) string {
 	columns := strings.Join(t.names(mask, nil), ", ")
 	var set []string
-	for _, name := range t.names(mask, func(i int) bool { return i >= t.keys }) {
-		set = append(set, fmt.Sprintf("%[1]s = excluded.%[1]s", name))
+	for i := t.keys; i < len(t.columns); i++ { // a record replaces the row: what it lacks is as in a new one
+		value := "DEFAULT"
+		if t.filled(i, mask) {
+			value = "excluded." + t.columns[i].quoted
+		}
+		set = append(set, t.columns[i].quoted+" = "+value)
 	}
 	action := "DO NOTHING"
 	if len(set) > 0 {
