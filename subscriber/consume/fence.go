@@ -136,6 +136,22 @@ func topicAnew(topic, group string) error {
 		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = '%s' AND topic = '%s'; or give it another --group`, group, topic)}
 }
 
+// offsets are how far the group is, whoever has the partitions.
+func (t *target) offsets(ctx context.Context) (map[int32]int64, error) {
+	rows, err := postgres.Query(ctx, t.conn, `SELECT partition::text, next_offset::text FROM pgtee.consumed WHERE "group" = $1 AND topic = $2`, t.cfg.group(), t.cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	offsets := map[int32]int64{}
+	for _, row := range rows {
+		partition, _ := strconv.Atoi(row[0])
+		if offsets[int32(partition)], err = strconv.ParseInt(row[1], 10, 64); err != nil {
+			return nil, err
+		}
+	}
+	return offsets, nil
+}
+
 // start is where a partition goes on.
 type start struct {
 	next   int64

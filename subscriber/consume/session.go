@@ -135,8 +135,8 @@ func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done 
 		return false, err
 	}
 	h := &hand{runner: r, target: t, topic: topic, mine: mine, starts: starts, batches: make(chan *batch), free: make(chan *batch, 2)}
-	if h.done() {
-		return true, nil
+	if done, err := h.done(ctx); done || err != nil {
+		return done, err
 	}
 	h.tell()
 	s, err := r.cfg.open(topic, r.cfg.newDecoder(t.table), starts)
@@ -217,13 +217,13 @@ func (h *hand) run(ctx context.Context) error {
 			}
 			h.written(b)
 			h.free <- b
-			if h.done() {
-				return nil
-			}
 		case <-tick.C:
 			if err := h.look(ctx); err != nil {
 				return err
 			}
+		}
+		if done, err := h.done(ctx); done || err != nil {
+			return err
 		}
 	}
 }
@@ -277,15 +277,27 @@ func (h *hand) written(b *batch) {
 	h.rewinds = 0
 }
 
-// done reports whether all of this consumer's partitions are as far as Config.Once asks.
-func (h *hand) done() bool {
-	if !h.cfg.Once || len(h.starts) < len(h.mine) {
-		return false
+// done reports whether the table is as far as Config.Once asks. What another consumer of the group has is waited for.
+func (h *hand) done(ctx context.Context) (bool, error) {
+	if !h.cfg.Once {
+		return false, nil
 	}
-	for _, p := range h.mine {
-		if h.starts[p].next < h.ends[p] {
-			return false
+	for p, at := range h.starts {
+		if at.next < h.ends[p] {
+			return false, nil
 		}
 	}
-	return true
+	if len(h.starts) == len(h.topic.partitions) {
+		return true, nil
+	}
+	offsets, err := h.target.offsets(ctx)
+	if err != nil {
+		return false, err
+	}
+	for p, end := range h.ends {
+		if offsets[p] < end {
+			return false, nil
+		}
+	}
+	return true, nil
 }
