@@ -137,14 +137,14 @@ CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
 }
 
 func TestConsumeFormats(t *testing.T) {
-	s := newStrangers(t, `CREATE TABLE lines (a int, b text, c date); CREATE TABLE body (body bytea, text text, h text, p int);`)
+	s := newStrangers(t, `CREATE TABLE lines (a int DEFAULT 0, b text, made int GENERATED ALWAYS AS (a + 1) STORED, c date); CREATE TABLE body (body bytea, text text, h text, p int);`)
 	csv := s.NewTopic("csv", 1)
 	s.Produce(csv, `1,"x, ""y""",2024-02-29`, `2,,`, `3,only two`, `4,x,2024-02-30`)
 	s.Consume(csv, "lines", "--format", "csv")
 	tsv := s.NewTopic("tsv", 1)
 	s.Produce(tsv, `5`+"\t"+`a\tb`+"\t"+`\N`)
 	s.Consume(tsv, "lines", "--format", "tsv", "--columns", "a,b,c", "--group", "tsv")
-	s.Expect("SELECT lines::text FROM lines ORDER BY a", `(1,"x, ""y""",2024-02-29)`, "(2,,)", "(5,\"a\tb\",)")
+	s.Expect("SELECT (a, b, c)::text FROM lines ORDER BY a", `(1,"x, ""y""",2024-02-29)`, "(2,,)", "(5,\"a\tb\",)")
 	s.Expect("SELECT reason FROM pgtee.dead_letters ORDER BY 1", "2 fields, and 3 columns for them", `date/time field value out of range: "2024-02-30", column c`)
 
 	text := s.NewTopic("text", 1)

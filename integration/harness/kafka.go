@@ -197,8 +197,11 @@ func (k *Kafka) launch() (err error) {
 	return err
 }
 
+// startPatience is long: a broker that recovers its log on a machine that is busy takes minutes.
+const startPatience = 4 * time.Minute
+
 func (k *Kafka) awaitAnswer() error {
-	return Eventually(60*time.Second, func(ctx context.Context) error {
+	return Eventually(startPatience, func(ctx context.Context) error {
 		if err := k.process.Alive(); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,14 +23,13 @@ func tableOf(t *testing.T, m Mapping, columns ...string) *table {
 		name, k, _ := strings.Cut(strings.TrimSuffix(text, "?"), ":")
 		o, explicit := from[name]
 		if !explicit && len(m.Columns) > 0 {
-			o = origin{kind: byLine}
+			o = origin{kind: byLine, line: slices.Index(m.Columns, name)}
 		}
 		made.columns = append(made.columns, column{name: name, quoted: name, kind: kinds[k], origin: o})
 		if !strings.HasSuffix(text, "?") {
 			made.always = len(made.columns)
 		}
 	}
-	made.numberLine(m.Columns)
 	return made
 }
 

@@ -51,7 +51,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 		if err == nil || errors.Is(err, errShared) {
 			continue
 		}
-		cfg.Log.Warn("retrying", zap.Error(err), zap.Duration("in", errorPause))
+		cfg.Log.Warn("retrying", zap.Error(withoutValues(err)), zap.Duration("in", errorPause))
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()

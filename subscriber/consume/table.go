@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,39 +70,32 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	if err != nil {
 		return nil, Halt{err.Error(), "correct the flag"}
 	}
+	if err := t.refuseUnknown(rows, from, c.Mapping.Columns); err != nil {
+		return nil, err
+	}
 	var optional []column
 	chosen := make([]column, len(keys))
-	known := map[string]bool{}
-	line := c.Mapping.Columns
+	lines := 0
 	for _, row := range rows {
-		name := row[0]
-		known[name] = true
-		o, explicit := from[name]
-		byLines := c.Format == CSV || c.Format == TSV
-		if !explicit && byLines && (slices.Contains(line, name) || len(c.Mapping.Columns) == 0) && row[4] == "" {
-			o, explicit = origin{kind: byLine}, true
+		one := column{name: row[0], quoted: row[1], kind: kindOf(row[2], row[3]), equal: row[6]}
+		generated, hasDefault := row[4] != "", row[5] == "true"
+		wanted, explicit := c.fills(&one, from)
+		if one.origin.kind == byLine && wanted && !generated {
+			if one.origin.line = lines; explicit {
+				one.origin.line = slices.Index(c.Mapping.Columns, one.name)
+			}
+			lines++
 		}
-		one := column{name: name, quoted: row[1], kind: kindOf(row[2], row[3]), equal: row[6], origin: o}
-		switch at := slices.Index(keys, name); {
-		case row[4] != "" && explicit:
-			return nil, Halt{fmt.Sprintf("column %s of %s is generated", name, t.name), "leave it out of the flags: PostgreSQL computes it"}
-		case row[4] != "", !explicit && (byLines || c.Format == Text || c.Format == Raw), !explicit && len(line) > 0 && !slices.Contains(line, name):
+		switch at := slices.Index(keys, one.name); {
+		case generated && explicit:
+			return nil, Halt{fmt.Sprintf("column %s of %s is generated", one.name, t.name), "leave it out of the flags: PostgreSQL computes it"}
+		case generated || !wanted:
 		case at >= 0:
 			chosen[at] = one
-		case !explicit && row[5] == "true" && len(optional) < maxOptional:
+		case !explicit && hasDefault && one.origin.kind == byName && len(optional) < maxOptional:
 			optional = append(optional, one)
 		default:
 			t.columns = append(t.columns, one)
-		}
-	}
-	for column := range from {
-		if !known[column] {
-			return nil, Halt{fmt.Sprintf("table %s has no column %s, which a flag names", t.name, column), "correct the flag, or add the column"}
-		}
-	}
-	for _, column := range line {
-		if !known[column] {
-			return nil, Halt{fmt.Sprintf("table %s has no column %s, which --columns names", t.name, column), "correct the flag, or add the column"}
 		}
 	}
 	t.columns = append(chosen, t.columns...)
@@ -110,21 +104,33 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	if len(t.columns) == 0 {
 		return nil, Halt{fmt.Sprintf("nothing of a record would go into %s", t.name), "name a column: --map COLUMN=$ takes the whole value"}
 	}
-	t.numberLine(line)
 	return t, nil
 }
 
-// numberLine says which field of a line goes into which column: those of --columns, or all that a line fills, in the order of the table.
-func (t *table) numberLine(names []string) {
-	next := 0
-	for i := range t.columns {
-		if c := &t.columns[i]; c.origin.kind == byLine {
-			if c.origin.line = slices.Index(names, c.name); len(names) == 0 {
-				c.origin.line = next
-				next++
-			}
+// fills says whether a record fills a column, where it has the value from, and whether a flag says so.
+func (c *Config) fills(one *column, from map[string]origin) (wanted, explicit bool) {
+	if o, named := from[one.name]; named {
+		one.origin = o
+		return true, true
+	}
+	list := c.Mapping.Columns
+	listed := slices.Contains(list, one.name)
+	if c.Format == CSV || c.Format == TSV {
+		one.origin.kind = byLine
+		return listed || len(list) == 0, listed
+	}
+	return (listed || len(list) == 0) && (c.Format == JSON || c.Format == Avro), false
+}
+
+// refuseUnknown refuses flags that name columns which the table does not have.
+func (t *table) refuseUnknown(rows [][]string, from map[string]origin, list []string) error {
+	named := slices.Concat(slices.Sorted(maps.Keys(from)), list)
+	for _, column := range named {
+		if !slices.ContainsFunc(rows, func(row []string) bool { return row[0] == column }) {
+			return Halt{fmt.Sprintf("table %s has no column %s, which a flag names", t.name, column), "correct the flag, or add the column"}
 		}
 	}
+	return nil
 }
 
 func kindOf(name, element string) kind {

@@ -1,0 +1,111 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+const testSchema = `{"type":"record","name":"r","namespace":"n","fields":[{"name":"id","type":"long"},{"name":"d","type":["null",{"type":"int","logicalType":"date"}]},
+{"name":"t","type":{"type":"int","logicalType":"time-millis"}},{"name":"at","type":{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}},
+{"name":"n","type":{"type":"fixed","name":"f","size":2,"logicalType":"decimal","precision":4,"scale":2}},{"name":"raw","type":"bytes"},{"name":"k","type":{"type":"enum","name":"e","symbols":["A","B"]}},
+{"name":"again","type":"e"},{"name":"tags","type":{"type":"array","items":"string"}}]}`
+
+// body is one record of testSchema.
+const body = "\x02" + "\x02\x02" + "\xc0\x84\x3d" + "\x02" + "\xff\xff" + "\x04\x00\xff" + "\x02" + "\x00" + "\x02\x02x\x00"
+
+func registry(t *testing.T) *Avro {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/schemas/ids/7":
+			fmt.Fprintf(w, `{"schema":%q}`, testSchema)
+		case "/schemas/ids/8":
+			fmt.Fprint(w, `{"schema":"{\"type\":\"unheard\"}"}`)
+		default:
+			http.Error(w, `{"error_code":40403}`, http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return &Avro{URLs: []string{server.URL}}
+}
+
+func TestAvro(t *testing.T) {
+	ctx := context.Background()
+	framed := []byte("\x00\x00\x00\x00\x07" + body)
+	for readable, want := range map[bool]string{
+		false: `{"id":1,"d":1,"t":500000,"at":1,"n":"//8=","raw":"AP8=","k":"B","again":"A","tags":["x"]}`,
+		true:  `{"id":1,"d":"1970-01-02","t":"00:08:20","at":"1970-01-01T00:00:00.000001","n":-0.01,"raw":"\\x00ff","k":"B","again":"A","tags":["x"]}`,
+	} {
+		a := registry(t)
+		a.Readable = readable
+		got, err := a.JSON(ctx, framed)
+		if err != nil || string(got) != want {
+			t.Errorf("got %s (%v), want %s", got, err, want)
+		}
+		for n := range framed {
+			if _, err := a.JSON(ctx, framed[:n]); err == nil {
+				t.Errorf("%d bytes of %d are taken for a record", n, len(framed))
+			}
+		}
+	}
+	a := registry(t)
+	columns, err := a.Columns(ctx, framed)
+	if want := "[{id bigint} {d date} {t time} {at timestamp} {n numeric} {raw bytea} {k text} {again text} {tags jsonb}]"; err != nil || fmt.Sprint(columns) != want {
+		t.Errorf("columns %v (%v), want %s", columns, err, want)
+	}
+	if _, err := a.JSON(ctx, []byte("\x00\x00\x00\x00\x09x")); !errors.Is(err, ErrNoSchema) {
+		t.Errorf("a schema that is not there: %v", err)
+	}
+	var unreadable SchemaError
+	if _, err := a.JSON(ctx, []byte("\x00\x00\x00\x00\x08x")); !errors.As(err, &unreadable) || unreadable.ID != 8 {
+		t.Errorf("a schema that cannot be read: %v", err)
+	}
+}
+
+// FuzzAvro: whatever bytes follow a schema's id, reading them neither panics nor makes much of little.
+func FuzzAvro(f *testing.F) {
+	f.Add([]byte(body))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a := &Avro{Readable: true}
+		p := avroParser{named: map[string]*avroType{}}
+		schema, err := p.parse(map[string]any{"type": "array", "items": []any{"null", "bytes", map[string]any{"type": "map", "values": "long"}}}, "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.schemas = map[uint32]*avroType{1: schema}
+		text, err := a.JSON(context.Background(), append([]byte{0, 0, 0, 0, 1}, data...))
+		if err == nil && len(text) > 100+50*len(data) {
+			t.Errorf("%d bytes become %d", len(data), len(text))
+		}
+	})
+}
+
+func TestLogical(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		n    int64
+		want string
+	}{
+		{"date", 19753, "2024-01-31"}, {"date", -1, "1969-12-31"}, {"time-micros", 86399999999, "23:59:59.999999"},
+		{"timestamp-millis", -1, "1969-12-31T23:59:59.999Z"}, {"timestamp-nanos", 1706702400123456789, "2024-01-31T12:00:00.123456789Z"}, {"local-timestamp-micros", 0, "1970-01-01T00:00:00"},
+		{"org.apache.kafka.connect.data.Timestamp", 1706702400123, "2024-01-31T12:00:00.123Z"}, {"io.debezium.time.Timestamp", 1706702400123, "2024-01-31T12:00:00.123"},
+	} {
+		l, known := LogicalOf(c.name, 0)
+		if got := string(l.AppendNumber(nil, c.n)); !known || got != c.want {
+			t.Errorf("%s %d: %s, want %s", c.name, c.n, got, c.want)
+		}
+	}
+	for raw, want := range map[string]string{"\x30\x39": "123.45", "\xff": "-0.01", "": "0.00", "\x00": "0.00", strings.Repeat("\x7f", 9): "23519236993115487927.03"} {
+		got, err := AppendDecimal(nil, []byte(raw), 2)
+		if err != nil || string(got) != want {
+			t.Errorf("%x: %s (%v), want %s", raw, got, err, want)
+		}
+	}
+	if _, err := AppendDecimal(nil, []byte{1}, maxScale+1); err == nil {
+		t.Error("a scale that numeric cannot have is taken")
+	}
+}
