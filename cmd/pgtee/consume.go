@@ -14,8 +14,8 @@ import (
 // consumeCommand writes the records of a topic into a table.
 type consumeCommand struct {
 	logged
-	brokerFlags
-	registryFlags
+	brokerFlags   `group:"Kafka"`
+	registryFlags `group:"Kafka"`
 
 	Postgres postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`

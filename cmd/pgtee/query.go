@@ -13,7 +13,7 @@ import (
 // queryCommand publishes the rows of a query.
 type queryCommand struct {
 	logged
-	brokerFlags
+	brokerFlags `group:"Kafka"`
 
 	Postgres   postgresURLs  `help:"The database to ask, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	SQL        string        `name:"sql" help:"The query. It runs in a read-only transaction." placeholder:"SELECT"`

@@ -157,11 +157,18 @@ func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []
 	}
 	wanted := map[recordAt]bool{} // rows
 	last := map[string]recordAt{}
+	newest := map[string]int64{} // offset of the last record of a key: one before it is perhaps never tried
+	for _, record := range records {
+		if f.keyed {
+			newest[string(record.Key)] = record.Offset
+		}
+	}
 	for _, record := range records {
 		v.records++
 		at := recordAt{f.name, record.Partition, record.Offset}
 		bad := record.Headers[poison] != ""
 		switch n := dead[at]; {
+		case bad && n == 0 && newest[string(record.Key)] > record.Offset:
 		case bad && n == 0:
 			v.lost++
 			v.complain("poison at %v is no dead letter", at)
