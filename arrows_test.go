@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"publisher/debezium": {"publisher/shape", "publisher/filter", "publisher/record", "publisher/halt", "outbox/..."},
 	"publisher/avro":     {"publisher/record", "publisher/halt", "outbox/..."},
 	"publisher/kafka":    {"publisher", "publisher/snapshot", "publisher/shape", "publisher/filter", "publisher/record", "publisher/halt", "outbox/..."},
+	"publisher/query":    {}, // it knows nothing of the stream
 	"subscriber/...":     {"subscriber/...", "publisher/record", "publisher/debezium", "outbox/..."},
 	"cmd/pgtee":          {"..."},
 	"cmd/pgtee/doctor":   {"publisher/avro", "publisher/kafka", "publisher/record", "publisher/halt", "outbox"},
@@ -47,6 +48,7 @@ var mayNotReach = map[string][]string{
 	"publisher/snapshot": {"github.com/twmb/franz-go", "github.com/pganalyze/pg_query_go"},
 	"publisher/debezium": {"github.com/pganalyze/pg_query_go"},
 	"publisher/avro":     {"github.com/pganalyze/pg_query_go"},
+	"publisher/query":    {}, // it knows nothing of the stream
 	"subscriber/...":     {"github.com/pganalyze/pg_query_go"},
 	"outbox":             {"github.com/pganalyze/pg_query_go"},
 	"proxy":              {"github.com/twmb/franz-go"},
