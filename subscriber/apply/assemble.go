@@ -26,7 +26,8 @@ const (
 type assembler struct {
 	cfg      *Config
 	log      *zap.Logger
-	source   *source
+	source   stream
+	topics   *feed // of the source; nil: it is an archive
 	target   *target
 	decoder  decoder
 	envelope envelope
@@ -41,8 +42,9 @@ type assembler struct {
 	spare  *batch // nil: it is being written
 	work   chan *batch
 	free   chan *batch
-	mark   *watermark
+	mark   *progress
 	end    LSN  // of the last batch that was handed over up to a boundary
+	past   LSN  // everything that committed before it was added
 	inside bool // batches of a transaction were handed over, not its last
 	fenced time.Time
 	until  *Until
@@ -66,13 +68,13 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 	b := a.batch
 	b.more, b.careful = more, b.last <= a.carefulUntil
 	if !more {
-		b.end = max(a.end, b.last+1)
+		b.end = max(a.end, a.past)
 		if a.mark != nil && a.source.drained() && !a.done {
 			b.end = max(b.end, a.mark.EndLSN)
 			a.endLoading()
 		}
 		a.end = b.end
-		b.topics = maps.Clone(a.source.ids)
+		b.topics = maps.Clone(a.source.topics())
 		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
 		if a.latest.record != nil {
 			b.commitTime, _, _ = commitOf(a.latest)
@@ -146,6 +148,9 @@ func (a *assembler) advance(ctx context.Context) error {
 			return before(e, err)
 		}
 	}
+	if err := a.source.broken(); err != nil {
+		return err
+	}
 	if !a.source.drained() || a.done {
 		return nil
 	}
@@ -195,6 +200,10 @@ func (a *assembler) add(ctx context.Context, e event) error {
 		}
 	}
 	a.latest = e
+	a.past = max(a.past, e.commit)
+	if e.snapshot == nil { // a transaction may have committed just where a snapshot has read
+		a.past = max(a.past, e.commit+1)
+	}
 	if e.commit < a.skipTo {
 		return nil
 	}

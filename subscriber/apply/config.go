@@ -51,6 +51,7 @@ type Config struct {
 	Slot         string   // of the publisher; "": the only one of the prefix
 	Topics       []string // of tables, beside those of the prefix
 	Avro         func(ctx context.Context, framed []byte) ([]byte, error)
+	Archive      Archive // to read in place of Kafka; nil: none
 
 	ConnString string // of the target
 	Stream     string // name of the fence row; "": the prefix
@@ -75,6 +76,37 @@ type Config struct {
 
 	Log   *zap.Logger
 	Stats *Stats
+
+	archiving bool // the records are not applied: see Read
+}
+
+// from, into, kind and afresh are for messages.
+func (c *Config) from() string {
+	if c.Archive != nil {
+		return "the archive"
+	}
+	return "Kafka"
+}
+
+func (c *Config) kind() string {
+	if c.archiving {
+		return "folder"
+	}
+	return "target"
+}
+
+func (c *Config) into() string {
+	if c.archiving {
+		return "the archive"
+	}
+	return "the target"
+}
+
+func (c *Config) afresh() string {
+	if c.archiving {
+		return "begin another archive in an empty folder"
+	}
+	return "apply into an empty target, or ask the publisher for the table afresh with a resync and start with --from end under another --stream"
 }
 
 // Statement is a part of a SQL text.

@@ -29,7 +29,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 func (r *runner) run(ctx context.Context) error {
 	cfg := r.cfg
-	failures := 0
+	var patience Patience
 	for {
 		began := time.Now()
 		done, err := r.session(ctx)
@@ -40,7 +40,7 @@ func (r *runner) run(ctx context.Context) error {
 			v := cfg.Stats.Values()
 			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
 			if u := cfg.Until; r.halted == nil && u != nil && u.XID != 0 && !u.passed {
-				return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that Kafka holds is applied", u.XID), "take its id from the audit topic (`pgtee subscribe --json`)"}
+				return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that %s holds is applied", u.XID, cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`)"}
 			}
 			return r.halted
 		}
@@ -54,30 +54,12 @@ func (r *runner) run(ctx context.Context) error {
 			r.stop, r.halted = &Until{Before: at.commit}, err
 			continue
 		}
-		if again := (rewound{}); errors.As(err, &again) && r.rewinds < maxRewinds {
-			r.rewinds++
-			err = errors.New(again.What)
-		}
-		if isHalt(err) || !postgres.Retriable(err) {
-			return explain(err)
-		}
-		if time.Since(began) > time.Minute {
-			failures = 0
-		}
-		failures++
-		wait := min(time.Duration(1<<min(failures, 6))*50*time.Millisecond, 3*time.Second)
-		cfg.Log.Warn("retrying", zap.Error(err), zap.Duration("in", wait))
 		cfg.Stats.state("retrying")
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
+		if err := patience.Again(ctx, err, time.Since(began), cfg.Log); err != nil || ctx.Err() != nil {
+			return err
 		}
 	}
 }
-
-// maxRewinds is how often a topic may end before what was applied until that is believed.
-const maxRewinds = 10
 
 // runner is what outlives a session.
 type runner struct {
@@ -88,8 +70,7 @@ type runner struct {
 
 	touched map[string]string // tables of the target that were written to: names by OID
 
-	epoch   int64 // that was held last; 0: none
-	rewinds int   // times that a topic ended before what was applied
+	epoch int64 // that was held last; 0: none
 
 	stop   *Until // before what it halts at
 	halted error  // why, once what comes before is applied
@@ -98,8 +79,6 @@ type runner struct {
 // session is the one path of start and recovery: take the fence, read on from where the target is, write. It ends with an
 // error, or when all is done that was asked for.
 func (r *runner) session(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
 	t, err := cfg.connect(ctx)
@@ -116,38 +95,59 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	if err := t.setOrigin(ctx); err != nil {
 		return false, err
 	}
-	w, first, err := cfg.watch(ctx)
+	if cfg.Archive != nil {
+		return r.fromArchive(ctx, t)
+	}
+	return r.fromTopics(ctx, t)
+}
+
+// fromTopics applies what the topics hold.
+func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err error) {
+	w, first, err := r.cfg.watch(ctx)
 	if err != nil {
 		return false, err
 	}
-	p, err := t.fence(ctx)
-	if err == nil {
-		err = check(&p, first, cfg.Until)
-	}
+	p, err := r.begin(ctx, t, first)
 	if err != nil {
 		w.client.Close()
 		return false, err
+	}
+	s, err := r.cfg.open(first.Slot, &p)
+	if err != nil {
+		w.client.Close()
+		return false, err
+	}
+	defer s.client.Close()
+	if r.cfg.FromEnd && p.fresh {
+		s.fromStart = true
+	}
+	a := r.assembler(s, t, &p, first)
+	a.topics = &feed{s, w.out, make(chan kgo.Fetches)}
+	return r.work(ctx, t, a, first, func(ctx context.Context) error { return w.run(ctx, first) }, func(ctx context.Context) error { return s.poll(ctx, a.topics.fetched) })
+}
+
+// begin takes the fence and compares it with what is to be applied.
+func (r *runner) begin(ctx context.Context, t *target, first *progress) (p position, err error) {
+	if p, err = t.fence(ctx); err == nil {
+		err = r.cfg.check(&p, first)
 	}
 	r.epoch = t.epoch
-	s, err := cfg.open(first.Slot, &p)
-	if err != nil {
-		w.client.Close()
-		return false, err
-	}
+	return p, err
+}
+
+// work runs the assembler, the writer, and what else they need, until one of them ends.
+func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progress, others ...func(context.Context) error) (done bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
-	defer s.client.Close()
 	defer running.Wait()
 	defer cancel(nil)
-	a := r.assembler(s, t, &p, first)
-	fetched := make(chan kgo.Fetches)
-	running.Go(func() { cancel(w.run(ctx, first)) })
-	running.Go(func() { cancel(s.poll(ctx, fetched)) })
-	running.Go(func() { cancel(r.write(ctx, t, a, first)) })
-	cfg.Log.Info("applying", zap.String("stream", cfg.stream()), zap.Int64("epoch", t.epoch), zap.Stringer("from", p.end), zap.Stringer("published", first.EndLSN))
-	t.warnTriggers(cfg.Log)
-	cfg.Stats.state("applying")
-	err = a.run(ctx, w.out, fetched)
-	if err == nil {
+	for _, run := range append(others, func(ctx context.Context) error { return r.write(ctx, t, a, first) }) {
+		running.Go(func() { cancel(run(ctx)) })
+	}
+	r.cfg.Log.Info("applying", zap.String("stream", r.cfg.stream()), zap.Int64("epoch", t.epoch), zap.Stringer("from", a.end), zap.Stringer("published", first.EndLSN))
+	t.warnTriggers(r.cfg.Log)
+	r.cfg.Stats.state("applying")
+	if err = a.run(ctx); err == nil {
 		return true, nil
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
@@ -169,33 +169,33 @@ func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	return err
 }
 
-// check compares where the target is with what Kafka holds.
-func check(p *position, first *progress, until *Until) error {
+// check compares what was put into the target, or an archive, with what is there to go on.
+func (c *Config) check(p *position, first *progress) error {
+	from, into, until := c.from(), c.into(), c.Until
 	switch {
 	case until != nil && until.LSN > first.EndLSN || until != nil && until.Before > first.EndLSN:
-		return Halt{fmt.Sprintf("Kafka holds the source up to %s: the moment is not there yet", first.EndLSN), "let the publisher catch up, or name an earlier moment"}
+		return Halt{fmt.Sprintf("%s holds the source up to %s: the moment is not there yet", from, first.EndLSN), "let the publisher catch up, or name an earlier moment"}
 	case p.fresh:
 		return nil
 	case until.before(p.end):
 		return Halt{fmt.Sprintf("the target is at %s, behind the moment", p.end), "restore into an empty database"}
 	case p.systemID != "" && first.SystemID != p.systemID:
-		return Halt{fmt.Sprintf("the stream comes from server %s now, the target was made from %s", first.SystemID, p.systemID),
-			"apply into an empty target, or under another --stream"}
+		return Halt{fmt.Sprintf("the stream comes from server %s now, %s was made from %s", first.SystemID, into, p.systemID), c.afresh()}
 	case p.end > first.EndLSN:
-		return Halt{fmt.Sprintf("the target is ahead: it holds everything up to %s, Kafka up to %s", p.end, first.EndLSN),
-			"see whether --kafka and --prefix are those of before; if Kafka has lost records, apply into an empty target"}
+		return Halt{fmt.Sprintf("%s is ahead: it holds everything up to %s, %s up to %s", into, p.end, from, first.EndLSN),
+			"see whether the brokers, --prefix and --from are those of before; if records were lost, " + c.afresh()}
 	case first.Timeline < p.timeline:
-		return Halt{fmt.Sprintf("the stream is on timeline %d, the target on %d", first.Timeline, p.timeline), "see whether --kafka and --prefix are those of before"}
+		return Halt{fmt.Sprintf("the stream is on timeline %d, %s on %d", first.Timeline, into, p.timeline), "see whether the brokers, --prefix and --from are those of before"}
 	}
 	return nil
 }
 
-func (r *runner) assembler(s *source, t *target, p *position, first *progress) *assembler {
+func (r *runner) assembler(s stream, t *target, p *position, first *progress) *assembler {
 	loading := p.loading
 	if loading == nil {
 		loading = map[string]string{}
 	}
-	if p.fresh && (len(first.Snapshots.Copies) > 0 || len(first.Snapshots.Finished) > 0) {
+	if p.fresh && first.hasCopied() {
 		loading[everything] = ""
 	}
 	if r.cfg.Once && r.once == 0 {
@@ -209,27 +209,30 @@ func (r *runner) assembler(s *source, t *target, p *position, first *progress) *
 	a.batch.last, a.batch.end = p.end, p.end
 	a.decoder.ignore = func(table, column string) bool { return matchesAny(r.cfg.IgnoreColumns, table+"."+column) }
 	if r.cfg.FromEnd && p.fresh {
-		a.skipTo, s.fromStart = first.EndLSN, true
+		a.skipTo = first.EndLSN
 	}
 	return a
 }
 
 // run feeds the assembler until ctx ends or all is done.
-func (a *assembler) run(ctx context.Context, marks <-chan watermark, fetched <-chan kgo.Fetches) error {
+func (a *assembler) run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		if done, err := a.step(ctx); err != nil || done {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case mark := <-marks:
-			a.mark = &mark
+		case mark := <-a.topics.newMarks():
+			a.mark = &mark.progress
 			a.cfg.Stats.published(mark.EndLSN)
-			if err := a.source.advance(&mark); err != nil {
+			if err := a.topics.source.advance(&mark); err != nil {
 				return err
 			}
-		case fetches := <-fetched:
-			if err := a.source.add(fetches); err != nil {
+		case fetches := <-a.topics.newRecords():
+			if err := a.topics.source.add(fetches); err != nil {
 				return err
 			}
 		case b := <-a.freed():
@@ -241,17 +244,24 @@ func (a *assembler) run(ctx context.Context, marks <-chan watermark, fetched <-c
 				}
 			}
 		}
-		if a.mark == nil {
-			continue
-		}
-		if err := a.advance(ctx); err != nil {
-			return err
-		}
-		a.source.throttle()
-		if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once {
-			return a.finish(ctx)
-		}
 	}
+}
+
+// step makes batches of what may be taken, and reports whether all is done that was asked for.
+func (a *assembler) step(ctx context.Context) (done bool, err error) {
+	if a.mark == nil {
+		return false, nil
+	}
+	if err := a.advance(ctx); err != nil {
+		return false, err
+	}
+	if a.topics != nil {
+		a.topics.source.throttle()
+	}
+	if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once {
+		return true, a.settle(ctx) // until all is written
+	}
+	return false, nil
 }
 
 // freed is the channel of written batches, if one is awaited.
@@ -261,9 +271,6 @@ func (a *assembler) freed() <-chan *batch {
 	}
 	return a.free
 }
-
-// finish waits until all is written.
-func (a *assembler) finish(ctx context.Context) error { return a.settle(ctx) }
 
 // write writes batches until ctx ends.
 func (r *runner) write(ctx context.Context, t *target, a *assembler, first *progress) error {

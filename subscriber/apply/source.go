@@ -115,7 +115,7 @@ func (s *source) advance(mark *watermark) error {
 	added := map[string]map[int32]kgo.Offset{}
 	for topic, id := range mark.ids {
 		if known := s.ids[topic]; known != "" && known != id {
-			return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that was applied from", topic), "apply into an empty target, or ask the publisher for the table afresh with a resync and start with --from end under another --stream"}
+			return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that was read before", topic), s.cfg.afresh()}
 		}
 		s.ids[topic] = id
 	}
@@ -136,8 +136,8 @@ func (s *source) advance(mark *watermark) error {
 				}
 			}
 			if end < p.taken {
-				return rewound{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, the target holds it up to %d", topic, number, end, p.taken),
-					"Kafka has lost records: restore it, or apply into an empty target"}}
+				return rewound{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, %s holds it up to %d", topic, number, end, s.cfg.into(), p.taken),
+					"Kafka has lost records: restore it, or " + s.cfg.afresh()}}
 			}
 			p.target = max(p.target, end)
 			s.weigh(p)
@@ -213,10 +213,10 @@ func (s *source) failed(topic string, number int32, err error) error {
 	at := s.partitions[topic][number].position
 	if at == 0 {
 		return Halt{fmt.Sprintf("the beginning of topic %s is gone: its retention has deleted it", topic),
-			"ask the publisher for all rows afresh (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty target"}
+			"ask the publisher for all rows afresh (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty " + s.cfg.kind()}
 	}
-	return Halt{fmt.Sprintf("topic %s does not hold offset %d of partition %d any more: records were deleted before they were applied", topic, at, number),
-		"ask the publisher for the table afresh with a resync, and start with --from end; raise the retention of the topic"}
+	return Halt{fmt.Sprintf("topic %s does not hold offset %d of partition %d any more: records were deleted before they were read", topic, at, number),
+		"raise the retention of the topic; " + s.cfg.afresh()}
 }
 
 func (s *source) put(p *partition, record *kgo.Record) error {
@@ -359,6 +359,11 @@ func (s *source) take() {
 	s.weigh(p)
 	s.fix(p)
 }
+
+// broken is nil: what goes wrong with a fetch ends the session.
+func (s *source) broken() error { return nil }
+
+func (s *source) topics() map[string]string { return s.ids }
 
 // drained reports whether everything before the watermark was taken.
 func (s *source) drained() bool {

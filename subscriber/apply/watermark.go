@@ -28,14 +28,21 @@ type progress struct {
 	CommitTime time.Time `json:"commit_time"`
 
 	Snapshots struct {
-		Copies   []struct{ ID string } `json:"copies"`
-		Finished []struct{ ID string } `json:"finished"`
+		Copies   []copyID `json:"copies"`
+		Finished []copyID `json:"finished"`
 	} `json:"snapshots"`
+
+	copied, inexact bool // see Mark
 }
 
-// copying reports whether a copy of that id goes on; "": whether any does.
+// copying reports whether a copy of that id goes on, or may; "": whether any does.
 func (p *progress) copying(id string) bool {
-	return slices.ContainsFunc(p.Snapshots.Copies, func(c struct{ ID string }) bool { return id == "" || c.ID == id })
+	return p.inexact || slices.ContainsFunc(p.Snapshots.Copies, func(c copyID) bool { return id == "" || c.ID == id })
+}
+
+// hasCopied reports whether rows of a snapshot may stand in the stream.
+func (p *progress) hasCopied() bool {
+	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
 }
 
 // newestProgress is the version of progress records that this program reads.

@@ -1,0 +1,168 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+)
+
+// Archive is a stream that is kept outside Kafka.
+type Archive interface {
+	// Held returns the cuts that it begins and ends with. whole: nothing that it has ever held was removed.
+	Held() (begins, ends Mark, whole bool)
+
+	// Open reads records in the order of the source's commits up to the end: at least all of those that did not commit before
+	// a position.
+	Open(position LSN) (Records, error)
+}
+
+// Records are records one after the other, with their places in Kafka and their headers. Next returns io.EOF behind the last; a record is
+// not written to again.
+type Records interface {
+	Next() (*kgo.Record, error)
+	Close() error
+}
+
+// fromArchive applies what an archive holds.
+func (r *runner) fromArchive(ctx context.Context, t *target) (done bool, err error) {
+	begins, ends, whole := r.cfg.Archive.Held()
+	first := ends.progress()
+	p, err := r.begin(ctx, t, first)
+	if err == nil {
+		err = reaches(&p, &begins, &ends, whole)
+	}
+	if err != nil {
+		return false, err
+	}
+	if p.fresh && begins.EndLSN > 0 {
+		r.cfg.Log.Warn("the archive does not begin with the topics: rows that nothing in it writes will be missing", zap.Stringer("begins", begins.EndLSN))
+	}
+	records, err := r.cfg.Archive.Open(p.end)
+	if err != nil {
+		return false, err
+	}
+	defer records.Close()
+	a := r.assembler(newFiles(r.cfg, records, &p, &ends), t, &p, first)
+	a.mark, a.once = first, first.EndLSN
+	r.cfg.Stats.published(first.EndLSN)
+	return r.work(ctx, t, a, first)
+}
+
+// reaches fails unless an archive has all that comes behind a position.
+func reaches(p *position, begins, ends *Mark, whole bool) error {
+	if ends.EndLSN == begins.EndLSN {
+		return Halt{"the archive is empty", "let `pgtee archive` run until it has written a file"}
+	}
+	if p.fresh && !whole || !p.fresh && p.end < begins.EndLSN {
+		return Halt{fmt.Sprintf("the archive begins at %s, the target is at %s: what committed between them was removed", begins.EndLSN, p.end),
+			"restore an older copy of the archive into an empty target"}
+	}
+	for topic, id := range ends.Topics {
+		if known := p.topics[topic]; known != "" && known != id {
+			return Halt{fmt.Sprintf("topic %s of the archive is not the one that was applied: it was made anew", topic), "apply the archive into an empty target"}
+		}
+	}
+	return nil
+}
+
+// files is the stream of an archive.
+type files struct {
+	records Records
+	ends    *Mark
+	ddl     string // name of the topic
+	applied map[string][]int64
+	offsets map[string][]int64
+	origins map[string]*partition // by topic: what records say of their tables
+	commit  LSN
+
+	next  event
+	ready bool
+	ended bool
+	err   error
+}
+
+func newFiles(cfg *Config, records Records, p *position, ends *Mark) *files {
+	offsets := map[string][]int64{}
+	for topic, list := range p.offsets {
+		offsets[topic] = slices.Clone(list)
+	}
+	return &files{records: records, ends: ends, ddl: topicName(cfg.Prefix, "ddl"), applied: p.offsets, offsets: offsets, origins: map[string]*partition{}}
+}
+
+func (f *files) peek() (event, bool) {
+	for !f.ready && !f.ended && f.err == nil {
+		record, err := f.records.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			f.ended = true
+		case err != nil:
+			f.err = err
+		case record.Offset >= at(f.applied, record):
+			f.err = f.place(record)
+		}
+	}
+	return f.next, f.ready
+}
+
+// place makes an event of a record. A row that a snapshot has read stands behind what was published before it.
+func (f *files) place(record *kgo.Record) error {
+	id, found, err := idOf(record)
+	if err != nil || !found {
+		return Halt{fmt.Sprintf("%s in the archive: no event id (%v)", placeOf(record), err), "run `pgtee archive --verify` on the folder"}
+	}
+	from := f.origins[record.Topic]
+	if from == nil {
+		from = &partition{topic: record.Topic, ddl: record.Topic == f.ddl}
+		f.origins[record.Topic] = from
+	}
+	f.next, f.ready = event{place: id.place, snapshot: id.snapshot, record: record, from: from}, true
+	if id.snapshot != nil {
+		f.next.commit = max(f.next.commit, f.commit)
+	}
+	f.commit = f.next.commit
+	return nil
+}
+
+func (f *files) take() {
+	record := f.next.record
+	list := f.offsets[record.Topic]
+	for len(list) <= int(record.Partition) {
+		list = append(list, 0)
+	}
+	list[record.Partition] = record.Offset + 1
+	f.offsets[record.Topic] = list
+	f.next, f.ready = event{}, false
+}
+
+// at is the offset from which on records are new.
+func at(offsets map[string][]int64, record *kgo.Record) int64 {
+	if list := offsets[record.Topic]; int(record.Partition) < len(list) {
+		return list[record.Partition]
+	}
+	return 0
+}
+
+func (f *files) drained() bool {
+	_, more := f.peek()
+	return !more && f.err == nil
+}
+
+func (f *files) taken() map[string][]int64 {
+	if f.drained() {
+		return maps.Clone(f.ends.Offsets)
+	}
+	offsets := map[string][]int64{}
+	for topic, list := range f.offsets {
+		offsets[topic] = slices.Clone(list)
+	}
+	return offsets
+}
+
+func (f *files) topics() map[string]string { return f.ends.Topics }
+func (f *files) broken() error             { return f.err }

@@ -1,0 +1,40 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Patience decides which errors are tried again, and how soon.
+type Patience struct {
+	failures int
+	rewinds  int // times that a topic ended before what was read
+}
+
+// maxRewinds is how often a topic may end before what was read until that is believed.
+const maxRewinds = 10
+
+// Again waits before the next try, or returns the error that ends it all. lasted is how long the last try went well.
+func (p *Patience) Again(ctx context.Context, err error, lasted time.Duration, log *zap.Logger) error {
+	if again := (rewound{}); errors.As(err, &again) && p.rewinds < maxRewinds {
+		p.rewinds++
+		err = errors.New(again.What)
+	}
+	if isHalt(err) || !retriable(err) {
+		return explain(err)
+	}
+	if lasted > time.Minute {
+		p.failures = 0
+	}
+	p.failures++
+	wait := min(time.Duration(1<<min(p.failures, 6))*50*time.Millisecond, 3*time.Second)
+	log.Warn("retrying", zap.Error(err), zap.Duration("in", wait))
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+	return nil
+}
