@@ -21,7 +21,11 @@ func (c *applyCommand) tell(ctx context.Context, config apply.Config, term termi
 	ctx, cancel := context.WithCancel(ctx)
 	var server *http.Server
 	if c.Metrics != "" {
-		if server, err = serveApplied(c.Metrics, config); err != nil {
+		ready := func() (string, bool) {
+			state := config.Stats.Values().State
+			return state, state == "applying"
+		}
+		if server, err = servePage(c.Metrics, appliedMetrics(config), ready, config.Log); err != nil {
 			cancel()
 			return nil, err
 		}
@@ -95,16 +99,17 @@ func appliedMetrics(config apply.Config) []metric {
 	}
 }
 
-func serveApplied(address string, config apply.Config) (*http.Server, error) {
+// servePage serves metrics and states; ready reports whether the state is the one that is wished for.
+func servePage(address string, metrics []metric, ready func() (state string, ok bool), log *zap.Logger) (*http.Server, error) {
 	registry := prometheus.NewRegistry()
-	for _, m := range appliedMetrics(config) {
+	for _, m := range metrics {
 		m.register(registry)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if state := config.Stats.Values().State; state != "applying" {
+		if state, ok := ready(); !ok {
 			http.Error(w, state, http.StatusServiceUnavailable)
 			return
 		}
@@ -117,7 +122,7 @@ func serveApplied(address string, config apply.Config) (*http.Server, error) {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { // ends with Close
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			config.Log.Error("the metrics page", zap.String("finding", "metrics-page"), zap.Error(err))
+			log.Error("the metrics page", zap.String("finding", "metrics-page"), zap.Error(err))
 		}
 	}()
 	return server, nil

@@ -8,12 +8,14 @@ import (
 
 	"github.com/pgtee/pgtee/parser"
 	"github.com/pgtee/pgtee/subscriber/apply"
+	"github.com/pgtee/pgtee/subscriber/archive"
 )
 
 // applyCommand turns the stream of a publisher back into the tables of another database.
 type applyCommand struct {
 	logged
-	kafkaFlags    `group:"Kafka"`
+	Kafka         []string `help:"Brokers to ask first; not with --from DIR." placeholder:"HOST:PORT" group:"Kafka"`
+	topicFlags    `group:"Kafka"`
 	valueFlags    `group:"Forms of values"`
 	registryFlags `group:"Kafka"`
 
@@ -30,7 +32,7 @@ type applyCommand struct {
 	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
 	FireTriggers  bool     `help:"Go on although triggers of the target fire: its user may not set session_replication_role."`
 	Origin        string   `help:"Whether what is applied carries a replication origin, by which a publisher of the target with --skip-applied leaves it out: ${enum}. auto: if the user may set one." enum:"auto,require,off" default:"auto"`
-	From          string   `help:"Where a new stream begins: ${enum}." enum:"beginning,end" default:"beginning"`
+	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply in place of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`
 	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
 	Verify        bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
@@ -42,13 +44,19 @@ type applyCommand struct {
 	to *apply.Until
 }
 
-// open makes the configuration, once Kafka has answered.
+// open makes the configuration, once Kafka has answered or the archive is found.
 func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, error) {
 	config, err := c.config(term)
 	if err != nil {
 		return config, usage(err)
 	}
-	cluster, err := c.openAndPing(ctx)
+	if config.Archive != nil {
+		return config, nil
+	}
+	if len(c.Kafka) == 0 {
+		return config, usage(errors.New("--kafka is missing: give the brokers as HOST:PORT,…, or the folder of an archive as --from DIR"))
+	}
+	cluster, err := kafkaFlags{c.Kafka, c.topicFlags}.openAndPing(ctx)
 	if err != nil {
 		return config, err
 	}
@@ -163,12 +171,11 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
 		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
 	}
-	avro, err := c.reader()
-	if err != nil {
+	if config.Avro, err = c.decoder(); err != nil {
 		return config, err
 	}
-	if avro != nil {
-		config.Avro = avro.JSON
+	if err := c.useArchive(&config); err != nil {
+		return config, err
 	}
 	config.Conflicts = map[string]apply.Policy{}
 	for _, text := range c.OnConflict {
@@ -188,6 +195,32 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		}
 	}
 	return config, nil
+}
+
+// useArchive has an archive applied, if --from names one.
+func (c *applyCommand) useArchive(config *apply.Config) error {
+	if c.From == "beginning" || c.From == "end" {
+		return nil
+	}
+	if c.Check || c.Verify {
+		return fmt.Errorf("--from %s applies an archive: --check and --verify are for topics", c.From)
+	}
+	files, err := archive.Open(c.From)
+	if err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	header := files.Header()
+	config.Archive, config.Prefix, config.Slot = files, header.Prefix, header.Slot
+	return nil
+}
+
+// decoder turns Avro into JSON; nil: there is no registry.
+func (f registryFlags) decoder() (func(context.Context, []byte) ([]byte, error), error) {
+	avro, err := f.reader()
+	if avro == nil || err != nil {
+		return nil, err
+	}
+	return avro.JSON, nil
 }
 
 // splitSQL takes a text of several statements apart.

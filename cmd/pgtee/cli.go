@@ -35,6 +35,7 @@ type commandLine struct {
 	Explain    explainCommand    `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
 	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
 	Replay     replayCommand     `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
+	Archive    archiveCommand    `cmd:"" help:"Keep the stream as files, each event once; look at such files with --verify."`
 	Consume    consumeCommand    `cmd:"" help:"Write the records of any topic into a table, each exactly once."`
 	Query      queryCommand      `cmd:"" help:"Publish the rows of a query to a topic, once or again and again; only what has changed, if asked to."`
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 // Patience decides which errors are tried again, and how soon.
@@ -23,7 +25,7 @@ func (p *Patience) Again(ctx context.Context, err error, lasted time.Duration, l
 		p.rewinds++
 		err = errors.New(again.What)
 	}
-	if isHalt(err) || !retriable(err) {
+	if isHalt(err) || !postgres.Retriable(err) {
 		return explain(err)
 	}
 	if lasted > time.Minute {

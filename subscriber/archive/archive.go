@@ -1,0 +1,141 @@
+// Package archive keeps a stream as files: whole transactions in the order of the source's commits, each event once, in a folder whose
+// manifest says which files count. See docs/archive.md.
+package archive
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// LSN is a position in the log of the source.
+type LSN = apply.LSN
+
+// Halt is an end that a human has to decide on.
+type Halt = apply.Halt
+
+// Config says what to read, and how to keep it.
+type Config struct {
+	Source  apply.Config // brokers, prefix, slot, topics, Avro, FromEnd, Once, Log: the rest is not used
+	Dir     string
+	Format  Format
+	Bytes   int64         // of a file, about: it ends with the transaction that makes it larger
+	After   time.Duration // how old a file grows before it is ended
+	KeepFor time.Duration // files that were ended earlier are removed; 0: never
+	Keep    int64         // bytes of files, the oldest ones being removed; 0: all
+	Stats   *Stats
+}
+
+// Format is how a file holds records.
+type Format string
+
+const (
+	JSONLines Format = "jsonl"   // compressed with zstd
+	Parquet   Format = "parquet" // likewise
+)
+
+// Run archives until ctx ends, which is no error, until a human must act (Halt), or with Once until the archive holds what Kafka
+// held at the start. Every other error is tried again from the end of the manifest.
+func Run(ctx context.Context, cfg Config) error {
+	folder, err := openFolder(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer folder.close()
+	a := archiver{cfg: &cfg, folder: folder}
+	var patience apply.Patience
+	for {
+		began := time.Now()
+		err := a.session(ctx)
+		if err == nil || err == ctx.Err() {
+			return nil
+		}
+		cfg.Stats.state("retrying")
+		if err := patience.Again(ctx, err, time.Since(began), cfg.Source.Log); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// archiver is what outlives a session.
+type archiver struct {
+	cfg    *Config
+	folder *folder
+	once   LSN // Config.Source.Once: what Kafka held at the start
+}
+
+// session is the one path of start and recovery: remove what the manifest does not name, read on from where it ends.
+func (a *archiver) session(ctx context.Context) error {
+	a.cfg.Stats.state("connecting")
+	source := a.cfg.Source
+	m, err := a.manifest(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if err := a.folder.clean(m); err != nil {
+		return err
+	}
+	source.Slot = m.header.Slot
+	events, err := apply.Read(ctx, source, m.mark)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	if source.Once && a.once == 0 {
+		a.once = events.Published()
+	}
+	a.cfg.Stats.begin(m)
+	a.cfg.Source.Log.Info("archiving", zap.String("dir", a.cfg.Dir), zap.Stringer("from", m.mark.EndLSN), zap.Int64("records", m.records), zap.Stringer("published", events.Published()))
+	w := writer{archiver: a, manifest: m, events: events}
+	defer w.abandon()
+	return w.run(ctx)
+}
+
+// manifest opens that of the folder, which it begins if there is none.
+func (a *archiver) manifest(ctx context.Context, source apply.Config) (*manifest, error) {
+	m, err := openManifest(a.folder)
+	if err != nil {
+		return nil, err
+	}
+	if m.header != nil {
+		if err := m.header.matches(a.cfg); err != nil {
+			m.close()
+			return nil, err
+		}
+		return m, nil
+	}
+	newest, err := apply.Newest(ctx, source)
+	if err == nil {
+		header := Header{Prefix: source.Prefix, Slot: newest.Slot, SystemID: newest.SystemID, Database: newest.Database, Format: a.cfg.Format}
+		if source.FromEnd {
+			header.Begins = newest.EndLSN
+		}
+		err = m.begin(header)
+	}
+	if err == nil {
+		err = a.folder.writeViews(a.cfg.Format)
+	}
+	if err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// matches fails if an archive that is there is not the one that was asked for.
+func (h *Header) matches(cfg *Config) error {
+	switch {
+	case h.Prefix != cfg.Source.Prefix:
+		return Halt{What: fmt.Sprintf("%s is an archive of prefix %s, not %s", cfg.Dir, h.Prefix, cfg.Source.Prefix), Repair: "name another folder with --out"}
+	case cfg.Source.Slot != "" && h.Slot != cfg.Source.Slot:
+		return Halt{What: fmt.Sprintf("%s is an archive of slot %s, not %s", cfg.Dir, h.Slot, cfg.Source.Slot), Repair: "name another folder with --out"}
+	case h.Format != cfg.Format:
+		return Halt{What: fmt.Sprintf("the files of %s are %s, not %s", cfg.Dir, h.Format, cfg.Format), Repair: "go on with --format " + string(h.Format) + ", or name another folder with --out"}
+	}
+	return nil
+}

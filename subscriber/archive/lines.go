@@ -1,0 +1,348 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// A line is an object whose fields stand in this order:
+//
+//	{"n":1,"id":"7300…/pgtee/1/0/16B3748/12","topic":"shop.public.orders","partition":0,"offset":17,"ts":1735689600000,
+//	 "headers":{"__debezium.oldkey":"{…}"},"key":{"id":7},"value":{…}}
+//
+// without line feeds. headers stands there only if there are others than the event id. Key and value are the JSON of the record; what is
+// no JSON is an object {"base64":"…"} of a field key64 or value64, and so is a header that is no text.
+const (
+	numberField    = `{"n":`
+	idField        = `,"id":`
+	topicField     = `,"topic":`
+	partitionField = `,"partition":`
+	offsetField    = `,"offset":`
+	timeField      = `,"ts":`
+	headersField   = `,"headers":`
+	keyField       = `,"key":`
+	key64Field     = `,"key64":`
+	valueField     = `,"value":`
+	value64Field   = `,"value64":`
+	lineEnd        = "}\n"
+)
+
+const idHeader = "pgtee-event-id"
+
+// blockBytes is what is collected before it is compressed.
+const blockBytes = 512 << 10
+
+// lineEncoder writes lines that zstd compresses.
+type lineEncoder struct {
+	zstd  *zstd.Encoder
+	block []byte
+}
+
+func newLineEncoder(out io.Writer) (*lineEncoder, error) {
+	compressor, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
+	if err != nil {
+		return nil, err
+	}
+	return &lineEncoder{compressor, make([]byte, 0, blockBytes+64<<10)}, nil
+}
+
+func (l *lineEncoder) add(number int64, e *apply.Event) error {
+	l.block = appendLine(l.block, number, e)
+	if len(l.block) < blockBytes {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *lineEncoder) flush() error {
+	_, err := l.zstd.Write(l.block)
+	if l.block = l.block[:0]; cap(l.block) > 4*blockBytes {
+		l.block = make([]byte, 0, blockBytes+64<<10)
+	}
+	return err
+}
+
+func (l *lineEncoder) close() error { return errors.Join(l.flush(), l.zstd.Close()) }
+
+func appendLine(dst []byte, number int64, e *apply.Event) []byte {
+	r := e.Record
+	dst = strconv.AppendInt(append(dst, numberField...), number, 10)
+	dst = appendText(append(dst, idField...), e.ID)
+	dst = appendText(append(dst, topicField...), []byte(r.Topic))
+	dst = strconv.AppendInt(append(dst, partitionField...), int64(r.Partition), 10)
+	dst = strconv.AppendInt(append(dst, offsetField...), r.Offset, 10)
+	dst = strconv.AppendInt(append(dst, timeField...), r.Timestamp.UnixMilli(), 10)
+	dst = appendHeaders(dst, r.Headers)
+	dst = appendJSON(dst, keyField, key64Field, e.Key)
+	dst = appendJSON(dst, valueField, value64Field, e.Value)
+	return append(dst, lineEnd...)
+}
+
+func appendHeaders(dst []byte, headers []kgo.RecordHeader) []byte {
+	start := len(dst)
+	for i := range headers {
+		h := &headers[i]
+		if h.Key == idHeader {
+			continue
+		}
+		if len(dst) == start {
+			dst = append(append(dst, headersField...), '{')
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = append(appendText(dst, []byte(h.Key)), ':')
+		switch {
+		case h.Value == nil:
+			dst = append(dst, "null"...)
+		case utf8.Valid(h.Value):
+			dst = appendText(dst, h.Value)
+		default:
+			dst = append(append64(append(dst, `{"base64":`...), h.Value), '}')
+		}
+	}
+	if len(dst) > start {
+		dst = append(dst, '}')
+	}
+	return dst
+}
+
+// appendJSON appends a field with JSON as it is. It has to be an object of one line, as all are that publishers write; what is
+// another is looked at.
+func appendJSON(dst []byte, field, field64 string, value []byte) []byte {
+	switch {
+	case value == nil:
+		return dst
+	case isObject(value) || json.Valid(value) && bytes.IndexByte(value, '\n') < 0:
+		return append(append(dst, field...), value...)
+	}
+	return append64(append(dst, field64...), value)
+}
+
+func isObject(value []byte) bool {
+	n := len(value)
+	return n >= 2 && value[0] == '{' && value[n-1] == '}' && bytes.IndexByte(value, '\n') < 0
+}
+
+func append64(dst, value []byte) []byte {
+	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), value), '"')
+}
+
+// appendText appends a string. Most have nothing to be escaped.
+func appendText(dst, text []byte) []byte {
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(string(text)) // a string has no errors
+			return append(dst, quoted...)
+		}
+	}
+	return append(append(append(dst, '"'), text...), '"')
+}
+
+// lineDecoder reads lines back.
+type lineDecoder struct {
+	zstd  *zstd.Decoder
+	lines *bufio.Reader
+	block []byte // that records are parts of
+}
+
+func newLineDecoder(in io.Reader) (*lineDecoder, error) {
+	d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return nil, err
+	}
+	return &lineDecoder{zstd: d, lines: bufio.NewReaderSize(d, blockBytes)}, nil
+}
+
+func (l *lineDecoder) close() { l.zstd.Close() }
+
+// next returns the next record, io.EOF behind the last.
+func (l *lineDecoder) next() (number int64, record *kgo.Record, err error) {
+	line, err := l.line()
+	if err != nil {
+		return 0, nil, err
+	}
+	return parseRecord(line)
+}
+
+// line returns a line that stays as it is.
+func (l *lineDecoder) line() ([]byte, error) {
+	text, err := l.lines.ReadSlice('\n')
+	if err == nil {
+		if cap(l.block)-len(l.block) < len(text) {
+			l.block = make([]byte, 0, max(blockBytes, len(text)))
+		}
+		start := len(l.block)
+		l.block = append(l.block, text...)
+		return l.block[start:len(l.block):len(l.block)], nil
+	}
+	if errors.Is(err, bufio.ErrBufferFull) {
+		long := bytes.Clone(text)
+		rest, err := readLine(l.lines)
+		return append(long, rest...), err
+	}
+	if errors.Is(err, io.EOF) && len(text) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return nil, err
+}
+
+// cursor walks over a line.
+type cursor struct {
+	rest []byte
+	bad  bool
+}
+
+// field takes the start of a field, if that is what follows.
+func (c *cursor) field(start string) bool {
+	if !bytes.HasPrefix(c.rest, []byte(start)) {
+		return false
+	}
+	c.rest = c.rest[len(start):]
+	return true
+}
+
+func (c *cursor) want(start string) {
+	if !c.field(start) {
+		c.bad = true
+	}
+}
+
+func (c *cursor) number(bits int) int64 {
+	end := 0
+	for end < len(c.rest) && (c.rest[end] == '-' || c.rest[end] >= '0' && c.rest[end] <= '9') {
+		end++
+	}
+	n, err := strconv.ParseInt(string(c.rest[:end]), 10, bits)
+	c.bad = c.bad || err != nil
+	c.rest = c.rest[end:]
+	return n
+}
+
+// json takes one value.
+func (c *cursor) json() []byte {
+	end := valueEnd(c.rest)
+	if end < 0 {
+		c.bad = true
+		return nil
+	}
+	value := c.rest[:end:end]
+	c.rest = c.rest[end:]
+	return value
+}
+
+func (c *cursor) text() (text string) {
+	value := c.json()
+	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : n-1])
+	}
+	c.bad = c.bad || json.Unmarshal(value, &text) != nil
+	return text
+}
+
+func (c *cursor) base64() []byte {
+	value, err := base64.StdEncoding.DecodeString(c.text())
+	c.bad = c.bad || err != nil
+	return value
+}
+
+// valueEnd is where the JSON value ends that a text begins with; -1: it does not.
+func valueEnd(text []byte) int {
+	depth, inside := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inside && c == '\\':
+			i++
+		case c == '"':
+			inside = !inside
+			if !inside && depth == 0 {
+				return i + 1
+			}
+		case inside:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+			if depth < 0 { // behind a number or a word
+				return i
+			}
+		case c == ',' && depth == 0:
+			return i
+		}
+	}
+	return -1
+}
+
+// maxPartition bounds what a line may say.
+const maxPartition = 1 << 20
+
+// parseRecord reads a line; the record refers to it.
+func parseRecord(line []byte) (number int64, r *kgo.Record, err error) {
+	c := cursor{rest: line}
+	c.want(numberField)
+	number = c.number(64)
+	c.want(idField)
+	id := c.text()
+	r = &kgo.Record{}
+	c.want(topicField)
+	r.Topic = c.text()
+	c.want(partitionField)
+	r.Partition = int32(c.number(32))
+	c.want(offsetField)
+	r.Offset = c.number(64)
+	c.want(timeField)
+	r.Timestamp = time.UnixMilli(c.number(64))
+	r.Headers = []kgo.RecordHeader{{Key: idHeader, Value: []byte(id)}}
+	if c.field(headersField) {
+		r.Headers = c.headers(r.Headers)
+	}
+	if c.field(keyField) {
+		r.Key = c.json()
+	} else if c.field(key64Field) {
+		r.Key = c.base64()
+	}
+	if c.field(valueField) {
+		r.Value, c.rest = bytes.TrimSuffix(c.rest, []byte(lineEnd)), []byte(lineEnd)
+	} else if c.field(value64Field) {
+		r.Value = c.base64()
+	}
+	if c.bad || string(c.rest) != lineEnd || r.Partition < 0 || r.Partition > maxPartition || r.Offset < 0 {
+		return 0, nil, fmt.Errorf("no record: %.100q", line)
+	}
+	return number, r, nil
+}
+
+// headers reads them in their order: there may be several of one name.
+func (c *cursor) headers(list []kgo.RecordHeader) []kgo.RecordHeader {
+	for c.want("{"); !c.bad; c.want(",") {
+		h := kgo.RecordHeader{Key: c.text()}
+		c.want(":")
+		switch {
+		case c.field("null"):
+		case c.field(`{"base64":`):
+			h.Value = c.base64()
+			c.want("}")
+		default:
+			h.Value = []byte(c.text())
+		}
+		list = append(list, h)
+		if c.field("}") {
+			break
+		}
+	}
+	return list
+}

@@ -1,0 +1,249 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// Line is one of the manifest. It holds the hash of the line before it and one of itself, so that no line can change, go or come
+// without all that follow showing it.
+type Line struct {
+	Number  int       `json:"line"` // from 1 on
+	Prev    string    `json:"prev"` // hash of the line before; of the first: ""
+	At      time.Time `json:"at"`
+	Archive *Header   `json:"archive,omitempty"` // of the first line
+	File    *File     `json:"file,omitempty"`    // with this line it counts
+	Removed []string  `json:"removed,omitempty"` // files that count no more
+	Hash    string    `json:"hash,omitempty"`
+}
+
+// Header says what an archive is of.
+type Header struct {
+	Version  int    `json:"v"`
+	Prefix   string `json:"prefix"`
+	Slot     string `json:"slot"`
+	SystemID string `json:"system_id"`
+	Database string `json:"database"`
+	Format   Format `json:"format"`
+	Begins   LSN    `json:"begins"` // what committed before it is left out; 0/0: it begins with the topics
+}
+
+// File is one of an archive.
+type File struct {
+	Name         string     `json:"name"`
+	Bytes        int64      `json:"bytes"`
+	SHA256       string     `json:"sha256"`
+	First        int64      `json:"first"` // number of its first record, counted from 1 through the archive
+	Records      int64      `json:"records"`
+	Transactions int64      `json:"transactions"`
+	From         LSN        `json:"from"` // where the archive ended before it
+	Ends         apply.Mark `json:"ends"`
+}
+
+// newestVersion is the one of archives that this program writes and reads.
+const newestVersion = 1
+
+const maxLineBytes = 64 << 20
+
+// manifest is the list of what counts. What it holds is what the archive holds.
+type manifest struct {
+	folder  *folder
+	file    *os.File // nil: it is only read
+	header  *Header  // nil: there is no line yet
+	files   []File   // that are there
+	written map[string]time.Time
+	names   map[string]bool // of all files that ever were
+	removed map[string]bool
+
+	lines   int
+	hash    string // of the last line
+	mark    apply.Mark
+	records int64 // that ever were
+	begins  LSN   // of the first file that is there
+}
+
+// openManifest reads what there is and opens it to be continued. The last line, if a crash has left only a part of it, goes.
+func openManifest(f *folder) (*manifest, error) {
+	m, end, err := readManifest(f)
+	if err != nil {
+		return nil, err
+	}
+	if m.file, err = os.OpenFile(f.join(manifestName), os.O_RDWR|os.O_CREATE, fileMode); err != nil {
+		return nil, unwritable(err)
+	}
+	if err := m.file.Truncate(end); err != nil {
+		m.close()
+		return nil, unwritable(err)
+	}
+	if _, err := m.file.Seek(end, io.SeekStart); err != nil {
+		m.close()
+		return nil, unwritable(err)
+	}
+	return m, nil
+}
+
+// readManifest reads all lines that are whole; end is where they do.
+func readManifest(f *folder) (m *manifest, end int64, err error) {
+	m = &manifest{folder: f, names: map[string]bool{}, removed: map[string]bool{}, written: map[string]time.Time{}}
+	file, err := os.Open(f.join(manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, 0, nil
+	}
+	if err != nil {
+		return nil, 0, unwritable(err)
+	}
+	defer file.Close()
+	lines := bufio.NewReaderSize(file, 64<<10)
+	for {
+		text, err := readLine(lines)
+		if errors.Is(err, io.EOF) {
+			return m, end, nil
+		}
+		if err != nil {
+			return nil, 0, unwritable(err)
+		}
+		line, err := parseLine(text)
+		if err == nil {
+			err = m.take(line)
+		}
+		if err != nil {
+			return nil, 0, Halt{What: fmt.Sprintf("%s, line %d: %v", manifestName, m.lines+1, err), Repair: "put the manifest back as it was; `pgtee archive --verify` tells what else is wrong"}
+		}
+		end += int64(len(text))
+	}
+}
+
+// readLine returns a line with its end; io.EOF for what has none.
+func readLine(r *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > maxLineBytes {
+			return nil, fmt.Errorf("a line is longer than %d bytes", maxLineBytes)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+// hashLength is that of the end of a line: ,"hash":"…"} and the line feed.
+const hashLength = len(`,"hash":""}`) + 1 + 2*sha256.Size
+
+// parseLine reads a line and compares its hash with what it says.
+func parseLine(text []byte) (line Line, err error) {
+	if len(text) < hashLength {
+		return line, errors.New("it is too short")
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		return line, err
+	}
+	if hash := hashOf(text[:len(text)-hashLength]); string(text[len(text)-hashLength:]) != `,"hash":"`+hash+"\"}\n" {
+		return line, errors.New("it was changed: its hash is another one")
+	}
+	return line, nil
+}
+
+func hashOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}
+
+// take adds a line to what is known, if it follows the last one.
+func (m *manifest) take(line Line) error {
+	switch {
+	case line.Number != m.lines+1:
+		return fmt.Errorf("it is line %d: lines before it are missing", line.Number)
+	case line.Prev != m.hash:
+		return errors.New("it does not follow the line before it: that one was changed")
+	case (line.Archive != nil) != (m.lines == 0):
+		return errors.New("it is no line of this place")
+	case line.Archive != nil && line.Archive.Version > newestVersion:
+		return fmt.Errorf("the archive is of version %d, this program reads up to %d: upgrade it", line.Archive.Version, newestVersion)
+	}
+	m.lines, m.hash = line.Number, line.Hash
+	if line.Archive != nil {
+		m.header = line.Archive
+		m.mark = apply.Mark{EndLSN: line.Archive.Begins}
+		m.begins = line.Archive.Begins
+	}
+	if line.File != nil {
+		m.files, m.names[line.File.Name], m.written[line.File.Name] = append(m.files, *line.File), true, line.At
+		m.mark, m.records = line.File.Ends, m.records+line.File.Records
+	}
+	m.forget(line.Removed)
+	return nil
+}
+
+// forget takes the oldest files off.
+func (m *manifest) forget(names []string) {
+	for _, name := range names {
+		m.removed[name] = true
+	}
+	for len(m.files) > 0 && m.removed[m.files[0].Name] {
+		m.begins = m.files[0].Ends.EndLSN
+		m.files = m.files[1:]
+	}
+}
+
+// begin writes the first line.
+func (m *manifest) begin(header Header) error {
+	header.Version = newestVersion
+	return m.append(Line{Archive: &header})
+}
+
+// append adds a line. When it returns, the line outlives a crash of the machine.
+func (m *manifest) append(line Line) error {
+	line.Number, line.Prev, line.At = m.lines+1, m.hash, time.Now().UTC().Truncate(time.Millisecond)
+	text, hash, err := line.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := m.file.Write(text); err != nil {
+		return unwritable(err)
+	}
+	if err := m.file.Sync(); err != nil {
+		return unwritable(err)
+	}
+	if m.lines == 0 { // the name is new
+		if err := m.folder.sync(); err != nil {
+			return err
+		}
+	}
+	line.Hash = hash
+	return m.take(line)
+}
+
+func (l *Line) encode() (text []byte, hash string, err error) {
+	if text, err = json.Marshal(l); err != nil {
+		return nil, "", err
+	}
+	text = bytes.TrimSuffix(text, []byte("}"))
+	hash = hashOf(text)
+	return append(text, `,"hash":"`+hash+"\"}\n"...), hash, nil
+}
+
+func (m *manifest) close() {
+	if m.file != nil {
+		_ = m.file.Close()
+	}
+}
+
+// bytes are those of the files that are there.
+func (m *manifest) bytes() (n int64) {
+	for i := range m.files {
+		n += m.files[i].Bytes
+	}
+	return n
+}

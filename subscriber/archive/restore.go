@@ -1,0 +1,147 @@
+package archive
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// Archive is one that is read. Whoever writes it may go on meanwhile: it is read as far as it came when it was opened.
+type Archive struct {
+	manifest *manifest
+}
+
+var _ apply.Archive = (*Archive)(nil)
+
+// Open reads the manifest in a folder.
+func Open(dir string) (*Archive, error) {
+	m, _, err := readManifest(&folder{path: dir})
+	if err != nil {
+		return nil, err
+	}
+	if m.header == nil {
+		return nil, Halt{What: fmt.Sprintf("%s holds no archive: there is no %s", dir, manifestName), Repair: "name the folder that `pgtee archive --out` has written"}
+	}
+	return &Archive{m}, nil
+}
+
+// Header says what the archive is of.
+func (a *Archive) Header() Header { return *a.manifest.header }
+
+// Held implements apply.Archive.
+func (a *Archive) Held() (begins, ends apply.Mark, whole bool) {
+	m := a.manifest
+	return apply.Mark{EndLSN: m.begins}, m.mark, m.begins == m.header.Begins
+}
+
+// Open implements apply.Archive.
+func (a *Archive) Open(position LSN) (apply.Records, error) {
+	files := a.manifest.files
+	for len(files) > 0 && files[0].Ends.EndLSN < position {
+		files = files[1:]
+	}
+	return &records{folder: a.manifest.folder, format: a.manifest.header.Format, files: files}, nil
+}
+
+// records are those of several files.
+type records struct {
+	folder  *folder
+	format  Format
+	files   []File // that were not begun yet
+	current *os.File
+	decoder decoder // of current; nil: there is none
+	name    string
+	number  int64 // of the record that comes next
+	left    int64 // records of the current file
+}
+
+// Next implements apply.Records.
+func (r *records) Next() (*kgo.Record, error) {
+	for r.decoder == nil {
+		if len(r.files) == 0 {
+			return nil, io.EOF
+		}
+		if err := r.open(&r.files[0]); err != nil {
+			return nil, err
+		}
+		r.files = r.files[1:]
+	}
+	number, record, err := r.decoder.next()
+	if errors.Is(err, io.EOF) && r.left == 0 {
+		if err := r.Close(); err != nil {
+			return nil, err
+		}
+		return r.Next()
+	}
+	if err == nil && (number != r.number || r.left == 0) {
+		err = fmt.Errorf("record %d comes where %d should", number, r.number)
+	}
+	if err != nil {
+		return nil, damaged(r.name, err)
+	}
+	r.number++
+	r.left--
+	return record, nil
+}
+
+func damaged(name string, err error) error {
+	return Halt{What: fmt.Sprintf("file %s of the archive is damaged: %v", name, err), Repair: "put back a copy of the file; `pgtee archive --verify` tells what else is wrong"}
+}
+
+// open begins a file, if it is as it was written: nothing of one that is not may reach a table.
+func (r *records) open(f *File) error {
+	file, err := os.Open(r.folder.join(f.Name))
+	if err != nil {
+		return damaged(f.Name, err)
+	}
+	r.current, r.name, r.number, r.left = file, f.Name, f.First, f.Records
+	if err = f.compare(file); err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		r.decoder, err = newDecoder(r.format, file)
+	}
+	if err != nil {
+		_ = file.Close()
+		return damaged(f.Name, err)
+	}
+	return nil
+}
+
+// Close implements apply.Records.
+func (r *records) Close() error {
+	if r.decoder == nil {
+		return nil
+	}
+	r.decoder.close()
+	r.decoder = nil
+	return r.current.Close()
+}
+
+// compare fails unless the bytes of a file are those that were written.
+func (f *File) compare(file *os.File) error {
+	hash := sha256.New()
+	n, err := io.Copy(hash, file)
+	switch {
+	case err != nil:
+		return err
+	case n < f.Bytes:
+		return fmt.Errorf("its tail is cut: it has %d of %d bytes", n, f.Bytes)
+	case n > f.Bytes:
+		return fmt.Errorf("it has %d bytes, %d were written", n, f.Bytes)
+	case hex.EncodeToString(hash.Sum(nil)) != f.SHA256:
+		return errors.New("bytes in it were changed")
+	}
+	return nil
+}
+
+// missing reports whether an error is that a file is not there.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

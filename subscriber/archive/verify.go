@@ -1,0 +1,136 @@
+package archive
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// Report is what Verify has found.
+type Report struct {
+	Lines, Files int
+	Bytes        int64
+	Records      int64
+	Begins, Ends LSN
+	Removed      int    // files that the retention has removed
+	Head         string // hash of the last line
+	Damage       []string
+}
+
+// Verify looks at each byte of an archive. head, if it is not "", is the hash of a line that has to be there: one that was written down when
+// the archive had come so far.
+func Verify(dir, head string) (Report, error) {
+	f := &folder{path: dir}
+	v := verifier{folder: f, manifest: &manifest{folder: f, names: map[string]bool{}, removed: map[string]bool{}, written: map[string]time.Time{}}, head: head}
+	if err := v.lines(); err != nil {
+		return v.report, err
+	}
+	if err := v.files(); err != nil {
+		return v.report, err
+	}
+	m := v.manifest
+	v.report.Lines, v.report.Head, v.report.Begins, v.report.Ends, v.report.Removed = m.lines, m.hash, m.begins, m.mark.EndLSN, len(m.removed)
+	return v.report, nil
+}
+
+type verifier struct {
+	folder   *folder
+	manifest *manifest
+	report   Report
+	head     string
+	lost     bool // the manifest could not be read to its end
+}
+
+func (v *verifier) damage(format string, args ...any) {
+	v.report.Damage = append(v.report.Damage, fmt.Sprintf(format, args...))
+}
+
+// lines reads the manifest as far as it is whole.
+func (v *verifier) lines() error {
+	file, err := os.Open(v.folder.join(manifestName))
+	if err != nil {
+		return Halt{What: fmt.Sprintf("%s holds no archive: %v", v.folder.path, err), Repair: "name the folder that `pgtee archive --out` has written"}
+	}
+	defer file.Close()
+	lines, found := bufio.NewReaderSize(file, 64<<10), v.head == ""
+	for number := 1; ; number++ {
+		text, err := readLine(lines)
+		if errors.Is(err, io.EOF) {
+			if len(text) > 0 {
+				v.damage("%s, line %d: its tail is cut", manifestName, number)
+				v.lost = true
+			}
+			break
+		}
+		if err != nil {
+			return err
+		}
+		line, err := parseLine(text)
+		if err == nil {
+			err = v.follows(&line)
+		}
+		if err == nil {
+			err = v.manifest.take(line)
+		}
+		if err != nil {
+			v.damage("%s, line %d: %v", manifestName, number, err)
+			v.lost = true
+			break
+		}
+		found = found || line.Hash == v.head
+	}
+	if !found {
+		v.damage("%s has no line with hash %s: its tail is cut, or it is another archive", manifestName, v.head)
+	}
+	return nil
+}
+
+// follows fails unless a file begins where the archive ended before it.
+func (v *verifier) follows(line *Line) error {
+	f, m := line.File, v.manifest
+	if f == nil {
+		return nil
+	}
+	if f.From != m.mark.EndLSN || f.First != m.records+1 {
+		return fmt.Errorf("file %s begins at %s with record %d, the archive ended at %s with record %d", f.Name, f.From, f.First, m.mark.EndLSN, m.records)
+	}
+	return nil
+}
+
+// files looks at all that are named, and at what is there beside them.
+func (v *verifier) files() error {
+	m := v.manifest
+	for i := range m.files {
+		f := &m.files[i]
+		v.report.Files++
+		v.report.Bytes += f.Bytes
+		v.report.Records += f.Records
+		file, err := os.Open(v.folder.join(f.Name))
+		switch {
+		case missing(err):
+			v.damage("file %s is missing", f.Name)
+			continue
+		case err != nil:
+			return err
+		}
+		if err := f.compare(file); err != nil {
+			v.damage("file %s: %v", f.Name, err)
+		}
+		_ = file.Close()
+	}
+	names, err := v.folder.files()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, temporary) || m.names[name] || v.lost {
+			continue // one is being written; what a broken manifest would name is not known
+		}
+		v.damage("file %s is not in the manifest: its tail is cut, or a crash has left the file there and the next start removes it", name)
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package archive
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/subscriber/apply"
+)
+
+// encoder writes records into a file. A record may be kept until the call returns.
+type encoder interface {
+	add(number int64, e *apply.Event) error
+	close() error
+}
+
+// stream is what apply.Events is.
+type stream interface {
+	Next(context.Context) (e apply.Event, ok bool, err error)
+	Whole() bool
+	Mark() apply.Mark
+	Published() LSN
+}
+
+// writer puts events into files, one after the other. It runs on one goroutine.
+type writer struct {
+	*archiver
+	manifest *manifest
+	events   stream
+	open     *openFile // nil: none
+	looked   time.Time // when files were last removed for their age
+}
+
+// run archives until ctx ends.
+func (w *writer) run(ctx context.Context) error {
+	for {
+		e, ok, err := w.events.Next(ctx)
+		if err != nil {
+			return w.end(err, ctx.Err())
+		}
+		if !ok {
+			if done, err := w.rest(); err != nil || done {
+				return err
+			}
+			continue
+		}
+		if w.open.endsBefore(&e) {
+			if stopped := ctx.Err(); stopped != nil || w.open.full(w.cfg) {
+				if err := w.commit(); err != nil || stopped != nil {
+					return cmp.Or(err, stopped)
+				}
+			}
+		}
+		if err := w.add(&e); err != nil {
+			return err
+		}
+	}
+}
+
+// rest is when everything that is published was taken: the open file may end, if it is old enough or no more is asked for.
+func (w *writer) rest() (done bool, err error) {
+	w.cfg.Stats.published(w.events.Published())
+	done = w.once > 0 && w.events.Published() >= w.once
+	if w.open != nil && (done || w.open.full(w.cfg)) {
+		if err := w.commit(); err != nil {
+			return false, err
+		}
+	}
+	if time.Since(w.looked) > time.Minute {
+		w.looked = time.Now()
+		return done, w.retain()
+	}
+	return done, nil
+}
+
+// end keeps what is whole before an orderly end.
+func (w *writer) end(err, stopped error) error {
+	if stopped == nil || !errors.Is(err, stopped) || w.open == nil || !w.events.Whole() {
+		return err
+	}
+	return cmp.Or(w.commit(), err)
+}
+
+func (w *writer) add(e *apply.Event) (err error) {
+	if w.open == nil {
+		if w.open, err = w.create(e.Commit); err != nil {
+			return err
+		}
+	}
+	o := w.open
+	if !e.Snapshot && (e.Commit != o.last || o.records == 0) {
+		o.transactions++
+	}
+	o.last = e.Commit
+	number := o.number + o.records
+	o.records++
+	return o.encoder.add(number, e)
+}
+
+func (w *writer) create(first LSN) (*openFile, error) {
+	file, err := w.folder.create("next" + suffixes[w.cfg.Format])
+	if err != nil {
+		return nil, err
+	}
+	o := &openFile{file: file, hash: sha256.New(), began: time.Now(), from: w.manifest.mark.EndLSN, number: w.manifest.records + 1, first: first}
+	if o.encoder, err = newEncoder(w.cfg.Format, o); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// commit ends the open file before the event that came last, and has it count: encode, sync, rename, sync the folder, add a line.
+func (w *writer) commit() error {
+	o, mark := w.open, w.events.Mark()
+	w.open = nil
+	if err := o.encoder.close(); err != nil {
+		_ = o.file.Close()
+		return err
+	}
+	f := File{
+		Name: fileName(w.cfg.Format, o.first, o.last, o.number), Bytes: o.bytes.Load(), SHA256: hex.EncodeToString(o.hash.Sum(nil)),
+		First: o.number, Records: o.records, Transactions: o.transactions, From: o.from, Ends: mark,
+	}
+	if err := w.folder.publish(o.file, f.Name); err != nil {
+		return err
+	}
+	if err := w.manifest.append(Line{File: &f}); err != nil {
+		return err
+	}
+	w.cfg.Source.Log.Debug("a file is archived", zap.String("file", f.Name), zap.Int64("records", f.Records), zap.Stringer("lsn", mark.EndLSN))
+	w.cfg.Stats.committed(w.manifest)
+	return w.retain()
+}
+
+// retain removes the oldest files, as far as Config asks for it; the newest one stays. The line that says so comes first.
+func (w *writer) retain() error {
+	names := w.manifest.outlived(w.cfg, time.Now())
+	if len(names) == 0 {
+		return nil
+	}
+	if err := w.manifest.append(Line{Removed: names}); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(w.folder.join(name)); err != nil {
+			return unwritable(err)
+		}
+	}
+	w.cfg.Source.Log.Info("files are removed, as the retention says", zap.Int("files", len(names)), zap.Stringer("begins", w.manifest.begins))
+	w.cfg.Stats.committed(w.manifest)
+	return nil
+}
+
+// outlived are the files that are too old, or too much.
+func (m *manifest) outlived(cfg *Config, now time.Time) (names []string) {
+	bytes := m.bytes()
+	for i := range len(m.files) - 1 {
+		f := &m.files[i]
+		tooOld := cfg.KeepFor > 0 && now.Sub(m.written[f.Name]) > cfg.KeepFor
+		tooMuch := cfg.Keep > 0 && bytes > cfg.Keep
+		if !tooOld && !tooMuch {
+			break
+		}
+		names = append(names, f.Name)
+		bytes -= f.Bytes
+	}
+	return names
+}
+
+// abandon leaves the open file to the next session, which removes it.
+func (w *writer) abandon() {
+	if w.open != nil {
+		_ = w.open.encoder.close()
+		_ = w.open.file.Close()
+	}
+}
+
+// openFile is a file that is being written.
+type openFile struct {
+	file         *os.File
+	hash         hash.Hash
+	bytes        atomic.Int64 // an encoder may write from another goroutine
+	encoder      encoder
+	began        time.Time
+	from         LSN   // where the archive ends without it
+	number       int64 // of its first record
+	records      int64
+	transactions int64
+	first, last  LSN // commits
+}
+
+// Write takes what the encoder makes.
+func (o *openFile) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	o.bytes.Add(int64(n))
+	o.hash.Write(p[:n])
+	if err != nil {
+		return n, unwritable(err)
+	}
+	return n, nil
+}
+
+// endsBefore reports whether a file may end before an event: no transaction has records on both sides.
+func (o *openFile) endsBefore(e *apply.Event) bool {
+	return o != nil && (e.Commit != o.last || e.Snapshot)
+}
+
+// full reports whether a file is large or old enough.
+func (o *openFile) full(cfg *Config) bool {
+	return o.bytes.Load() >= cfg.Bytes || time.Since(o.began) >= cfg.After
+}
