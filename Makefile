@@ -13,6 +13,8 @@
 #             fold to must equal the tables
 # make chaos-apply  the stream of a mixed workload is applied to a second server while apply, publisher, Kafka and both servers are
 #             killed, two appliers at once; at several points each table must be the same in both
+# make chaos-archive  the stream is kept as files while archiver, publisher, Kafka and PostgreSQL are killed: each event of the topics stands there
+#             once, a second server made of the files equals the first, and every damage is named
 # make chaos-consume  topics with good records and poison, JSON and Avro, are written into tables while consumers, Kafka and PostgreSQL are
 #             killed and transactions fail; each record must be one row or one dead letter
 # make chaos-query  the changes of a query are published while pgtee query, Kafka and PostgreSQL are killed; each run must show one moment of
@@ -53,6 +55,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume chaos-query capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions doctor operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
@@ -109,6 +112,8 @@ chaos-snapshot: tools
 chaos-apply: tools
 	$(GO) run ./integration/chaos -apply -for $(FOR) -seed $(SEED) $(ARGS)
 
+chaos-archive: tools
+	$(GO) run ./integration/chaos -archive -for $(FOR) -seed $(SEED) $(ARGS)
 chaos-consume: tools
 	$(GO) run ./integration/chaos -consume -for $(FOR) -seed $(SEED) $(ARGS)
 

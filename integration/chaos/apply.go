@@ -18,6 +18,7 @@ import (
 // appliers is a run that has the stream applied to a second server.
 type appliers struct {
 	*chaos
+	name     string // of the run, for its output
 	binary   string
 	target   *embedded.Postgres
 	way      *harness.Relay // of the first applier to the target
@@ -46,15 +47,16 @@ GRANT ALL ON ALL TABLES IN SCHEMA work TO PUBLIC;`
 const rounds = 4 // quiesced points of a run
 
 func runAppliers(ctx context.Context, c *chaos) error {
-	a := &appliers{chaos: c}
-	if err := a.prepare(ctx); err != nil {
+	a := &appliers{chaos: c, name: "chaos-apply"}
+	if err := a.prepareServers(ctx); err != nil {
 		return err
 	}
+	a.startAppliers()
 	for _, s := range append(append([]*service{a.proxy}, a.publishers...), a.services...) {
 		s.keep()
 	}
 	for range rounds {
-		if err := a.round(ctx); err != nil {
+		if err := a.round(ctx, a.lanes(), rounds); err != nil {
 			return err
 		}
 		if err := a.compare(ctx); err != nil {
@@ -64,7 +66,8 @@ func runAppliers(ctx context.Context, c *chaos) error {
 	return a.report(ctx)
 }
 
-func (a *appliers) prepare(ctx context.Context) (err error) {
+// prepareServers starts everything but what reads the topics.
+func (a *appliers) prepareServers(ctx context.Context) (err error) {
 	if a.binary, err = a.build(); err != nil {
 		return err
 	}
@@ -98,7 +101,6 @@ func (a *appliers) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	a.startServices(a.binary)
-	a.startAppliers()
 	return nil
 }
 
@@ -130,15 +132,15 @@ func (a *appliers) onTarget(ctx context.Context, database, sql string) error {
 }
 
 // round lets load and faults meet for a while.
-func (a *appliers) round(ctx context.Context) error {
-	storm, cancel := context.WithTimeout(ctx, a.length/rounds)
+func (a *appliers) round(ctx context.Context, lanes []lane, rounds int) error {
+	storm, cancel := context.WithTimeout(ctx, a.length/time.Duration(rounds))
 	defer cancel()
 	a.giveUp = cancel
 	var running sync.WaitGroup
 	for i, actor := range a.load() {
 		running.Go(func() { actor(storm, rand.New(rand.NewSource(a.seed+int64(a.marks*10_000+i)))) })
 	}
-	for i, lane := range a.lanes() {
+	for i, lane := range lanes {
 		running.Go(func() { a.drive(storm, lane, rand.New(rand.NewSource(a.seed+int64(a.marks*10_000+1000+i)))) })
 	}
 	running.Go(func() { a.boundLog(storm, cancel) })
@@ -251,7 +253,7 @@ func (a *appliers) compareTables(ctx context.Context) error {
 		}
 	}
 	a.note("quiesced point %d: %d tables, %d rows, %d unequal", a.marks, len(tables), a.shown, len(a.unequal))
-	fmt.Printf("chaos-apply point=%d tables=%d rows=%d unequal=%d\n", a.marks, len(tables), a.shown, len(a.unequal))
+	fmt.Printf("%s point=%d tables=%d rows=%d unequal=%d\n", a.name, a.marks, len(tables), a.shown, len(a.unequal))
 	return nil
 }
 

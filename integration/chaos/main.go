@@ -30,6 +30,7 @@ type options struct {
 	apply      bool
 	consume    bool
 	query      bool
+	archive    bool
 	lanes      string
 }
 
@@ -48,6 +49,7 @@ func main() {
 	flag.BoolVar(&o.apply, "apply", false, "have the stream applied to a second server, and compare its tables with those of the first")
 	flag.BoolVar(&o.consume, "consume", false, "have topics of strangers written into tables, and compare them")
 	flag.BoolVar(&o.query, "query", false, "have the changes of a query published, and fold them run by run")
+	flag.BoolVar(&o.archive, "archive", false, "have the stream kept as files, compare them with the topics, and a server that is made of them with the first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -84,6 +86,10 @@ func run(ctx context.Context, o options) (err error) {
 	if o.query {
 		fmt.Printf("chaos-query seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
 		return runQueries(ctx, c)
+	}
+	if o.archive {
+		fmt.Printf("chaos-archive seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
+		return runArchives(ctx, c)
 	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {

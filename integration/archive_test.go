@@ -1,0 +1,163 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Archive drains the publisher and runs pgtee archive up to what Kafka holds.
+func (a *applied) Archive(dir string, args ...string) {
+	a.t.Helper()
+	a.Drain()
+	args = append([]string{"archive", "--kafka", a.broker.Address, "--prefix", a.prefix, "--out", dir, "--once"}, args...)
+	if out, code := a.Pgtee(args...); code != 0 {
+		a.t.Fatalf("archive exits with %d:\n%s", code, out)
+	}
+}
+
+// ExpectArchived fails unless an archive is as it was written and holds every event of some topics once.
+func (a *applied) ExpectArchived(dir string, topics ...string) {
+	a.t.Helper()
+	if out, code := a.Pgtee("archive", "--verify", dir); code != 0 {
+		a.t.Errorf("archive --verify exits with %d:\n%s", code, out)
+	}
+	var want, got []string
+	for _, topic := range topics {
+		for _, r := range a.Topic(topic) {
+			if r.Value != nil {
+				want = append(want, topic+" "+r.Headers["pgtee-event-id"])
+			}
+		}
+	}
+	a.must(EachArchived(dir, func(r *Archived) error {
+		if topic := strings.TrimPrefix(r.Topic, a.prefix+"."); slices.Contains(topics, topic) {
+			got = append(got, topic+" "+r.ID)
+		}
+		return nil
+	}))
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		a.t.Errorf("the archive holds %d events, the topics %d", len(got), len(want))
+	}
+}
+
+// restoreArgs apply an archive to the target. No broker is named.
+func (a *applied) restoreArgs(dir string, args ...string) []string {
+	return append([]string{"apply", "--from", dir, "--postgres", a.targetURL(), "--origin", a.origin()}, args...)
+}
+
+// An archive that several runs have written holds every event once; without Kafka it makes the tables, and an applier of the
+// topics goes on behind it.
+func TestArchive(t *testing.T) {
+	a := newApplied(t, applySchema)
+	tables := []string{"plain", "two", "bare", "only_key"}
+	topics := []string{"public.plain", "public.two", "public.bare", "public.only_key", "ddl"}
+	dir := filepath.Join(t.TempDir(), "files")
+	a.Write(`INSERT INTO plain SELECT i, 'name '||i||E'\t\\x\n', i/3.0, now(), jsonb_build_object('q', '"\'), ARRAY['a', NULL] FROM generate_series(1, 300) AS i`,
+		`UPDATE plain SET name = NULL WHERE id % 3 = 0`, `DELETE FROM plain WHERE id % 7 = 0`,
+		`INSERT INTO two SELECT 'k'||i, i, 'c', repeat(md5(i::text), 200) FROM generate_series(1, 20) AS i`,
+		`INSERT INTO bare SELECT i % 5, 'x' FROM generate_series(1, 20) AS i`)
+	a.Archive(dir)
+	for range 3 {
+		a.Write(`UPDATE two SET c = c||'again'`, `UPDATE two SET a = a||'moved' WHERE b % 5 = 0`, `DELETE FROM bare WHERE a = 1`, `INSERT INTO bare VALUES (1, NULL)`,
+			`TRUNCATE only_key`, `INSERT INTO only_key VALUES (1), (2)`, `UPDATE plain SET id = -id WHERE id % 11 = 0`)
+		a.Archive(dir, "--flush-after", "1ns")
+	}
+	a.ExpectArchived(dir, topics...)
+
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 0 {
+		t.Fatalf("apply --from exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual(tables...)
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 0 {
+		t.Errorf("apply --from, once more, exits with %d:\n%s", code, out)
+	}
+	a.Write(`UPDATE two SET c = 'live'`, `DELETE FROM bare WHERE a = 2`, `INSERT INTO only_key VALUES (3)`)
+	a.ExpectApplied()
+	a.ExpectEqual(tables...)
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 3 || !strings.Contains(out, "the target is ahead") {
+		t.Errorf("an archive that is behind the target: exits with %d:\n%s", code, out)
+	}
+	a.Archive(dir)
+	a.Write(`UPDATE two SET c = 'later'`, `UPDATE bare SET b = 'later'`)
+	a.Archive(dir)
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 0 {
+		t.Errorf("apply --from behind what was applied from Kafka exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual(tables...)
+	if got := a.rows(a.targetURL(), "pgtee.conflicts"); got != "" {
+		t.Errorf("conflicts: %s", got)
+	}
+}
+
+// The rows of a snapshot come out of an archive as out of the topics, and so does a moment.
+func TestArchiveOfASnapshotIsReplayed(t *testing.T) {
+	a := newTarget(t)
+	const schema = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
+	a.Exec(schema, "INSERT INTO t SELECT i, 'before' FROM generate_series(1, 500) AS i")
+	a.ExecTarget(schema)
+	a.Setup()
+	a.StartProxy()
+	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot", "initial")...)
+	a.Drain()
+	a.Write("UPDATE t SET v = 'after' WHERE id % 2 = 0", "DELETE FROM t WHERE id > 400")
+	want := a.rows(a.URL(), "t")
+	moment := a.Query("SELECT pg_current_wal_insert_lsn()::text")
+	a.Write("DELETE FROM t", "INSERT INTO t VALUES (1000, 'last')")
+	dir := filepath.Join(t.TempDir(), "files")
+	a.Archive(dir)
+	a.ExpectArchived(dir, "public.t")
+	out, code := a.Pgtee("replay", "--to", moment, "--from", dir, "--postgres", a.targetURL(), "--origin", "off")
+	if code != 0 || !strings.Contains(out, "the target is as the source was before") {
+		t.Fatalf("replay --from exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "t"); got != want {
+		t.Errorf("replayed is\n%.1000s\nand was\n%.1000s", got, want)
+	}
+	if out, code = a.Pgtee(a.restoreArgs(dir)...); code != 0 {
+		t.Errorf("apply --from goes on to the end, exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual("t")
+}
+
+// Nothing of a damaged archive reaches a table, and one that does not begin at the beginning is no restore.
+func TestDamagedArchive(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	dir := filepath.Join(t.TempDir(), "files")
+	for range 3 {
+		a.Write("INSERT INTO t SELECT coalesce(max(id), 0) + 1, md5(random()::text) FROM t")
+		a.Archive(dir)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.zst"))
+	a.must(err)
+	if len(files) != 3 {
+		t.Fatalf("files: %v", files)
+	}
+	whole, err := os.ReadFile(files[1])
+	a.must(err)
+	broken := slices.Clone(whole)
+	broken[len(broken)/2] ^= 1
+	a.must(os.WriteFile(files[1], broken, 0o600))
+	name := filepath.Base(files[1])
+	if out, code := a.Pgtee("archive", "--verify", dir); code != 1 || !strings.Contains(out, "DAMAGED  file "+name+": bytes in it were changed") {
+		t.Errorf("archive --verify exits with %d:\n%s", code, out)
+	}
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 3 || !strings.Contains(out, "file "+name+" of the archive is damaged") {
+		t.Errorf("apply --from exits with %d:\n%s", code, out)
+	}
+	a.must(os.WriteFile(files[1], whole, 0o600))
+	a.Archive(dir, "--retain-bytes", "1kB", "--flush-after", "1ns")
+	a.Write("INSERT INTO t VALUES (100, 'x')")
+	a.Archive(dir, "--retain-bytes", "1kB")
+	if out, code := a.Pgtee("archive", "--verify", dir); code != 0 || !strings.Contains(out, "were removed by the retention") {
+		t.Errorf("archive --verify exits with %d:\n%s", code, out)
+	}
+	a.ExecTarget("DROP TABLE t; DROP SCHEMA pgtee CASCADE; CREATE TABLE t (id int PRIMARY KEY, v text)")
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 3 || !strings.Contains(out, "was removed") {
+		t.Errorf("apply --from an archive whose beginning is gone exits with %d:\n%s", code, out)
+	}
+}
