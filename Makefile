@@ -42,6 +42,7 @@
 # make bench-snapshot  how fast 2 million rows are copied into Kafka, beside COPY TO STDOUT
 # make bench-apply  how fast a backlog is written into a second server, beside PostgreSQL's own logical replication; again with 2 ms added
 #             to each round trip; ARGS="-percent 10" for a quick look
+# make bench-archive  how fast a backlog is kept as JSON lines and as Parquet; ARGS="-rows 200000 -rounds 1" for a quick look
 # make bench-consume  how fast a topic of small JSON is written into a table, beside kcat piped into COPY
 # make bench  both of bench-proxy and bench-publish
 
@@ -55,6 +56,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-archive tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume chaos-query capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
@@ -162,6 +164,8 @@ bench-snapshot: tools
 bench-apply: tools
 	$(GO) run ./integration/benchapply $(ARGS)
 
+bench-archive: tools
+	$(GO) run ./integration/bencharchive $(ARGS)
 bench-consume: tools
 	$(GO) run ./integration/benchconsume $(ARGS)
 

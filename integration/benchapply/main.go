@@ -141,7 +141,7 @@ func (b *bench) measure(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.awaitPublished(name); err != nil {
+	if err := b.AwaitPublished(b.ctx, name, name); err != nil {
 		return err
 	}
 	if err := publisher.StopWell(); err != nil {

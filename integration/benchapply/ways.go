@@ -11,28 +11,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-const patience = 20 * time.Minute
-
-// awaitPublished waits until the slot is acknowledged up to the end of the log.
-func (b *bench) awaitPublished(name string) error {
-	conn, err := pgx.Connect(b.ctx, b.Server.URL(name))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(b.ctx)
-	var end string
-	if err := conn.QueryRow(b.ctx, "SELECT pg_current_wal_lsn()::text").Scan(&end); err != nil {
-		return err
-	}
-	return harness.Eventually(patience, func(ctx context.Context) error {
-		var done bool
-		if err := conn.QueryRow(ctx, "SELECT confirmed_flush_lsn >= $1::text::pg_lsn FROM pg_replication_slots WHERE slot_name = $2", end, name).Scan(&done); err != nil || done {
-			return err
-		}
-		time.Sleep(500 * time.Millisecond)
-		return fmt.Errorf("the publisher is not at %s", end)
-	})
-}
+const patience = harness.BenchPatience
 
 // replicate has PostgreSQL's own worker apply the backlog.
 func (b *bench) replicate(name string) (time.Duration, error) {

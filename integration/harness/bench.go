@@ -79,3 +79,27 @@ func (b *Bench) Query(ctx context.Context, database, sql string) error {
 	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
+
+// BenchPatience bounds one measurement.
+const BenchPatience = 20 * time.Minute
+
+// AwaitPublished waits until the slot is acknowledged up to the end of the log.
+func (b *Bench) AwaitPublished(ctx context.Context, database, slot string) error {
+	conn, err := pgx.Connect(ctx, b.Server.URL(database))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var end string
+	if err := conn.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&end); err != nil {
+		return err
+	}
+	return Eventually(BenchPatience, func(ctx context.Context) error {
+		var done bool
+		if err := conn.QueryRow(ctx, "SELECT confirmed_flush_lsn >= $1::text::pg_lsn FROM pg_replication_slots WHERE slot_name = $2", end, slot).Scan(&done); err != nil || done {
+			return err
+		}
+		time.Sleep(500 * time.Millisecond)
+		return fmt.Errorf("the publisher is not at %s", end)
+	})
+}

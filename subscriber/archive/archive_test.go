@@ -248,7 +248,7 @@ func appendTo(t *testing.T, path, text string) {
 
 // Every byte counts: a flipped one in any file or line, a file that is gone, a tail that is cut are found and named.
 func TestVerify(t *testing.T) {
-	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 30))
+	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 8))
 	s.finish()
 	names := s.files()
 	if len(names) < 5 {
@@ -264,7 +264,7 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 30 {
+		for range 8 {
 			broken := bytes.Clone(whole)
 			at := random.Intn(len(broken))
 			broken[at] ^= 1 << random.Intn(8)

@@ -18,6 +18,8 @@ func newEncoder(format Format, out io.Writer) (encoder, error) {
 	switch format {
 	case JSONLines:
 		return newLineEncoder(out)
+	case Parquet:
+		return newRowEncoder(out), nil
 	}
 	return nil, unknown(format)
 }
@@ -26,6 +28,8 @@ func newDecoder(format Format, file *os.File) (decoder, error) {
 	switch format {
 	case JSONLines:
 		return newLineDecoder(file)
+	case Parquet:
+		return newRowDecoder(file), nil
 	}
 	return nil, unknown(format)
 }

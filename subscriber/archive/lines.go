@@ -93,17 +93,24 @@ func appendLine(dst []byte, number int64, e *apply.Event) []byte {
 
 func appendHeaders(dst []byte, headers []kgo.RecordHeader) []byte {
 	start := len(dst)
+	dst = append(dst, headersField...)
+	object := len(dst)
+	if dst = appendHeaderObject(dst, headers); len(dst) == object {
+		return dst[:start]
+	}
+	return dst
+}
+
+// appendHeaderObject appends all but the event id; nothing if there are no others.
+func appendHeaderObject(dst []byte, headers []kgo.RecordHeader) []byte {
+	separator := byte('{')
 	for i := range headers {
 		h := &headers[i]
 		if h.Key == idHeader {
 			continue
 		}
-		if len(dst) == start {
-			dst = append(append(dst, headersField...), '{')
-		} else {
-			dst = append(dst, ',')
-		}
-		dst = append(appendText(dst, []byte(h.Key)), ':')
+		dst = append(appendText(append(dst, separator), []byte(h.Key)), ':')
+		separator = ','
 		switch {
 		case h.Value == nil:
 			dst = append(dst, "null"...)
@@ -113,31 +120,36 @@ func appendHeaders(dst []byte, headers []kgo.RecordHeader) []byte {
 			dst = append(append64(append(dst, `{"base64":`...), h.Value), '}')
 		}
 	}
-	if len(dst) > start {
+	if separator == ',' {
 		dst = append(dst, '}')
 	}
 	return dst
 }
 
-// appendJSON appends a field with JSON as it is. It has to be an object of one line, as all are that publishers write; what is
-// another is looked at.
+// appendJSON appends a field with JSON as it is, or with the base64 of what is none.
 func appendJSON(dst []byte, field, field64 string, value []byte) []byte {
 	switch {
 	case value == nil:
 		return dst
-	case isObject(value) || json.Valid(value) && bytes.IndexByte(value, '\n') < 0:
+	case isJSON(value):
 		return append(append(dst, field...), value...)
 	}
 	return append64(append(dst, field64...), value)
 }
 
-func isObject(value []byte) bool {
+// isJSON reports whether a value is JSON of one line. An object is one without a second look: publishers write no others.
+func isJSON(value []byte) bool {
 	n := len(value)
-	return n >= 2 && value[0] == '{' && value[n-1] == '}' && bytes.IndexByte(value, '\n') < 0
+	object := n >= 2 && value[0] == '{' && value[n-1] == '}'
+	return bytes.IndexByte(value, '\n') < 0 && (object || json.Valid(value))
 }
 
-func append64(dst, value []byte) []byte {
-	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), value), '"')
+func append64(dst, value []byte) []byte { return append(appendBase64(append(dst, '"'), value), '"') }
+
+func appendBase64(dst, value []byte) []byte { return base64.StdEncoding.AppendEncode(dst, value) }
+
+func decodeBase64(text []byte) ([]byte, error) {
+	return base64.StdEncoding.AppendDecode([]byte{}, text)
 }
 
 // appendText appends a string. Most have nothing to be escaped.
@@ -253,7 +265,7 @@ func (c *cursor) text() (text string) {
 }
 
 func (c *cursor) base64() []byte {
-	value, err := base64.StdEncoding.DecodeString(c.text())
+	value, err := decodeBase64([]byte(c.text()))
 	c.bad = c.bad || err != nil
 	return value
 }

@@ -90,7 +90,7 @@ func TestRecordsAreReadBack(t *testing.T) {
 	}
 	long := event("t", 9999, `{"id":1}`, `{"after":"`+string(bytes.Repeat([]byte("x"), 3<<20))+`"}`)
 	many = append(many, long, samples[0])
-	for _, format := range []Format{JSONLines} {
+	for _, format := range []Format{JSONLines, Parquet} {
 		d, err := newDecoder(format, written(t, format, many))
 		if err != nil {
 			t.Fatal(err)
