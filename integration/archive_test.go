@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -159,5 +161,63 @@ func TestDamagedArchive(t *testing.T) {
 	a.ExecTarget("DROP TABLE t; DROP SCHEMA pgtee CASCADE; CREATE TABLE t (id int PRIMARY KEY, v text)")
 	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 3 || !strings.Contains(out, "was removed") {
 		t.Errorf("apply --from an archive whose beginning is gone exits with %d:\n%s", code, out)
+	}
+}
+
+// DuckDB counts, in the archive's views, what the topics hold, and has the rows of the tables, in both formats.
+func TestArchiveInDuckDB(t *testing.T) {
+	a := newApplied(t, readSchema)
+	a.readWorkload()
+	a.Write("CREATE TABLE read.later (id int)", "TRUNCATE read.visit", "INSERT INTO read.visit VALUES (1, 1, '{a}')")
+	python, err := world.Python()
+	a.must(err)
+	for _, format := range []string{"jsonl", "parquet"} {
+		dir := filepath.Join(t.TempDir(), format)
+		a.Archive(dir, "--format", format)
+		a.Write("UPDATE read.person SET note = 'later' WHERE id % 7 = 0")
+		a.Archive(dir, "--format", format)
+		a.Archive(dir, "--format", format)
+		if out, code := a.Pgtee("archive", "--verify", dir); code != 0 {
+			t.Errorf("archive --verify exits with %d:\n%s", code, out)
+		}
+		out, err := exec.Command(python, filepath.Join(world.Source, "integration", "archived.py"), dir).Output()
+		if err != nil {
+			t.Fatal(explain(err))
+		}
+		var seen struct {
+			Counts  map[string]int
+			Rows    map[string][]json.RawMessage
+			Deleted int
+			DDL     []string
+		}
+		a.must(json.Unmarshal(out, &seen))
+		deleted := 0
+		for _, table := range readTables {
+			want := 0
+			for _, r := range a.Topic(table) {
+				if r.Value != nil {
+					want++
+				}
+				if strings.Contains(string(r.Value), `"op":"d"`) {
+					deleted++
+				}
+			}
+			if got := seen.Counts[a.prefix+"."+table]; got != want {
+				t.Errorf("%s, %s: DuckDB counts %d, the topic has %d", format, table, got, want)
+			}
+			if got, want := canonical(t, seen.Rows[table]), a.rowsOf(table); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: DuckDB has %d rows %.300s, the table %d %.300s", format, table, len(got), got, len(want), want)
+			}
+		}
+		if seen.Deleted != deleted || !slices.Contains(seen.DDL, "CREATE TABLE") {
+			t.Errorf("%s: DuckDB counts %d deleted rows, the topics have %d; DDL %v", format, seen.Deleted, deleted, seen.DDL)
+		}
+		if format == "parquet" { // a format is as good as the other for a restore
+			a.ExecTarget("CREATE TABLE IF NOT EXISTS read.later (id int)")
+			if out, code := a.Pgtee(a.restoreArgs(dir, "--ddl", "ignore")...); code != 0 {
+				t.Errorf("apply --from exits with %d:\n%s", code, out)
+			}
+			a.ExpectEqual(readTables...)
+		}
 	}
 }

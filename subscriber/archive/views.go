@@ -1,5 +1,22 @@
 package archive
 
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed views.sql
+var views string
+
+// How DuckDB reads the files of a format, in columns of the same names and types.
+var readers = map[Format]string{
+	JSONLines: `SELECT n, id, topic, "partition", "offset", epoch_ms(ts) AS ts, headers, key, value, filename
+  FROM read_json('*.jsonl.zst', format = 'newline_delimited', filename = true, columns = {n: 'BIGINT', id: 'VARCHAR', topic: 'VARCHAR', "partition": 'INTEGER', "offset": 'BIGINT',
+    ts: 'BIGINT', headers: 'JSON', key: 'JSON', key64: 'VARCHAR', value: 'JSON', value64: 'VARCHAR'})`,
+	Parquet: `SELECT n, id, topic, "partition", "offset", ts::TIMESTAMP AS ts, nullif(headers, '')::JSON AS headers, nullif(key, '')::JSON AS key, nullif(value, '')::JSON AS value, filename
+  FROM read_parquet('*.parquet', filename = true)`,
+}
+
 // writeViews writes SQL for people who ask the archive.
 func (f *folder) writeViews(format Format) error {
 	file, err := f.create(viewsName)
@@ -13,4 +30,4 @@ func (f *folder) writeViews(format Format) error {
 	return f.publish(file, viewsName)
 }
 
-func viewsOf(format Format) string { return "" }
+func viewsOf(format Format) string { return strings.Replace(views, "$READ", readers[format], 1) }
