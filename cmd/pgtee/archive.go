@@ -16,9 +16,9 @@ import (
 // archiveCommand keeps the stream of a publisher as files.
 type archiveCommand struct {
 	logged
-	Kafka []string `help:"Brokers to ask first." placeholder:"HOST:PORT"`
-	topicFlags
-	registryFlags
+	Kafka         []string `help:"Brokers to ask first." placeholder:"HOST:PORT" group:"Kafka"`
+	topicFlags    `group:"Kafka"`
+	registryFlags `group:"Kafka"`
 
 	Out         string        `help:"Folder of the archive; it is made if it is not there." type:"path" placeholder:"DIR"`
 	Slot        string        `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
