@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -220,4 +221,24 @@ func TestArchiveInDuckDB(t *testing.T) {
 			a.ExpectEqual(readTables...)
 		}
 	}
+}
+
+// An archiver that is killed again and again, while rows are written, keeps each event once.
+func TestArchiverIsKilled(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	dir := filepath.Join(t.TempDir(), "files")
+	const most = 12
+	for n := range most {
+		p := a.process("archive", "archive", "--kafka", a.broker.Address, "--prefix", a.prefix, "--out", dir, "--flush-after", "1ms")
+		for i := range 5 + n {
+			a.Write(fmt.Sprintf("INSERT INTO t SELECT %d + g, md5(g::text) FROM generate_series(1, 20) AS g", (n*100+i)*20), "UPDATE t SET v = v||'x' WHERE id % 50 = 0")
+		}
+		p.Kill()
+	}
+	a.Archive(dir)
+	a.ExpectArchived(dir, "public.t")
+	if out, code := a.Pgtee(a.restoreArgs(dir)...); code != 0 {
+		t.Fatalf("apply --from exits with %d:\n%s", code, out)
+	}
+	a.ExpectEqual("t")
 }
