@@ -80,7 +80,7 @@ type Config struct {
 	archiving bool // the records are not applied: see Read
 }
 
-// from, into, kind and afresh are for messages.
+// from, into, kind, done and afresh are for messages.
 func (c *Config) from() string {
 	if c.Archive != nil {
 		return "the archive"
@@ -93,6 +93,13 @@ func (c *Config) kind() string {
 		return "folder"
 	}
 	return "target"
+}
+
+func (c *Config) done() string {
+	if c.archiving {
+		return "archived"
+	}
+	return "applied"
 }
 
 func (c *Config) into() string {
