@@ -34,8 +34,11 @@ type session struct {
 	pending  *pending
 	database *access // to its outbox; nil if that is of no interest
 	started  startup
-	unbound  atomic.Bool               // the server's offer of channel binding has been taken out
-	owes     atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it does not
+
+	unbound atomic.Bool               // the server's offer of channel binding has been taken out
+	owes    atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it does not
+
+	introduced atomic.Pointer[SessionInfo] // for Sessions; nil until it has logged in
 
 	// Of the request side.
 	notes      *notes // nil: no note is ever sent in this session

@@ -29,6 +29,7 @@ const (
 type startup struct {
 	user        string
 	database    string
+	application string
 	replication bool
 	key         []byte // body of BackendKeyData; nil if none came
 	server      Server
@@ -92,6 +93,7 @@ func (s *session) start(ctx context.Context, packet []byte) error {
 		return err
 	}
 	s.pending.exempts(s.started.replication)
+	s.introduce()
 	return s.greet()
 }
 
@@ -264,6 +266,8 @@ func (st *startup) read(packet []byte) error {
 			st.user = string(cutName(value))
 		case "database":
 			st.database = string(cutName(value))
+		case "application_name":
+			st.application = string(cutName(value))
 		case "replication":
 			st.replication = !isOff(string(value))
 		}

@@ -10,9 +10,12 @@ import (
 type Audit struct {
 	Version    int         `json:"v"`
 	Database   string      `json:"database"`
+	Timeline   int         `json:"timeline"`
 	XID        uint32      `json:"xid"`
+	CommitLSN  string      `json:"commit_lsn"`
 	EndLSN     string      `json:"end_lsn"`
 	CommitTime time.Time   `json:"commit_time"`
+	Parts      int         `json:"parts"`    // Kafka transactions in which it became visible; 0: one
 	Via        string      `json:"via"`      // "proxy", or "direct" for a write that bypassed it
 	Verified   *bool       `json:"verified"` // null: not known, for this reason
 	Reason     string      `json:"reason"`
@@ -28,14 +31,19 @@ type Audit struct {
 	} `json:"tables"`
 	TablesOmitted int `json:"tables_omitted"`
 	DirectRows    int `json:"direct_rows"` // written by no statement that the proxy saw
+	DDL           int `json:"ddl"`         // records of <prefix>.ddl
 }
 
-// Session is who wrote. Application is the client's own claim; the rest is what the proxy saw.
+// Session is who wrote. Application and actor are the client's own claims; the rest is what the proxy saw.
 type Session struct {
-	ID          string `json:"id"`
-	User        string `json:"user"`
-	Application string `json:"application"`
-	Client      string `json:"client"` // address:port; "" for a Unix socket
+	ID          string    `json:"id"`
+	User        string    `json:"user"`
+	Role        string    `json:"role"`
+	Application string    `json:"application"`
+	Client      string    `json:"client"` // address:port; "" for a Unix socket
+	PID         int       `json:"pid"`    // of the server process
+	Start       time.Time `json:"start"`
+	Actor       string    `json:"actor"` // the person behind a shared login
 }
 
 // Statement is one statement of a transaction, with what it wrote.
@@ -44,6 +52,7 @@ type Statement struct {
 	Command     string   `json:"command"`
 	Fingerprint string   `json:"fingerprint"`
 	Text        string   `json:"text"`
+	TextCut     bool     `json:"text_cut"` // Text is its beginning
 	Rows        int      `json:"rows"`
 	Tables      []string `json:"tables"`
 }
