@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"cmd/pgtee/doctor":   {"publisher/avro", "publisher/kafka", "publisher/record", "publisher/halt", "outbox"},
 	"cmd/pgtee/shop":     {"..."},
 	"cmd/pgtee/embedded": {},
+	"cmd/pgtee/console":  {"subscriber", "proxy", "publisher", "publisher/record", "outbox"},
 	"integration/...":    {"..."},
 }
 

@@ -65,6 +65,9 @@ func parse(args []string, term terminal) (runner, error) {
 	}); ok && err == nil {
 		r.setAgain(values, func() (runner, map[string]flagValue, error) { return parseFlags(args, term) })
 	}
+	if shown, ok := command.(interface{ setShown(map[string]flagValue) }); ok && err == nil {
+		shown.setShown(values)
+	}
 	return command, err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/cmd/pgtee/console"
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/cmd/pgtee/shop"
 	"github.com/pgtee/pgtee/subscriber"
@@ -26,8 +27,11 @@ type demoCommand struct {
 	KafkaPort   int           `help:"Port of the broker on 127.0.0.1; by default a free one." default:"0" placeholder:"PORT"`
 	Major       int           `help:"Version of PostgreSQL, 14 to 18; by default the newest installed, else one is fetched." default:"0" placeholder:"N"`
 	Outbox      string        `help:"Where notes travel to the log: ${enum}." enum:"table,message" default:"table"`
+	Console     string        `help:"Where a browser finds the console; off is nowhere (${default})." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	textFlags   `group:"Notes"`
 	recordFlags `group:"Records"`
+
+	consoleFlags `group:"Console"`
 }
 
 const (
@@ -72,6 +76,7 @@ type demo struct {
 	broker     *embedded.Broker
 	proxy      *listeningProxy
 	publishers []databasePublisher
+	console    *console.Console // nil: --console off
 	result     shop.Result
 	temporary  bool
 }
@@ -79,7 +84,7 @@ type demo struct {
 // open starts everything, in the order of the picture from the middle outwards.
 func (d *demo) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.openFolder, d.openPostgres, d.openBroker, d.openShop, d.openPublisher, d.openProxy,
+		d.openFolder, d.openPostgres, d.openBroker, d.openShop, d.openPublisher, d.openProxy, d.openConsole,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -146,7 +151,11 @@ func (d *demo) actors() []actor {
 		config := subscriber.Config{Brokers: d.brokers(), Prefix: demoPrefix}
 		return subscriber.Follow(ctx, config, printer.Print)
 	}}
-	return append([]actor{working, watching}, publisherActors(d.publishers, databasePublisher.run)...)
+	actors := append([]actor{working, watching}, publisherActors(d.publishers, databasePublisher.run)...)
+	if d.console != nil {
+		actors = append(actors, actor{"console", d.console.Run})
+	}
+	return actors
 }
 
 func (d *demo) brokers() []string { return []string{d.broker.Address()} }
@@ -158,15 +167,20 @@ func (d *demo) address() shop.Address {
 // introduce prints how to take part.
 func (d *demo) introduce() {
 	broker := d.broker.Address()
+	page := "nobody asked for the console"
+	if d.console != nil {
+		page = d.console.URL()
+	}
 	fmt.Fprintf(d.term.out, `
 PostgreSQL %d at %s, broker at %s, folder %s. Take part:
 
+  %s  (in a browser)
   psql '%s'
   kcat -C -b %s -t %s.public.orders -o beginning
   pgtee subscribe --kafka %s --prefix %s --tables orders --from beginning
 
 What is committed (rows, tables, statement), and who did it:
-`, d.postgres.Major(), d.postgres.Address(), broker, d.Dir, d.address().URL("alice"), broker, demoPrefix, broker, demoPrefix)
+`, d.postgres.Major(), d.postgres.Address(), broker, d.Dir, page, d.address().URL("alice"), broker, demoPrefix, broker, demoPrefix)
 }
 
 // close stops the servers and removes the folder, unless it is the user's.

@@ -27,8 +27,10 @@ type textFlags struct {
 
 // serviceFlags are shared by the commands that run until they are stopped.
 type serviceFlags struct {
-	Metrics string        `help:"Serve /metrics, /livez, /readyz and /startupz there." placeholder:"HOST:PORT"`
-	Drain   time.Duration `help:"Longest time that stopping takes." default:"30s"`
+	Metrics      string        `help:"Serve /metrics, /livez, /readyz and /startupz there." placeholder:"HOST:PORT"`
+	Drain        time.Duration `help:"Longest time that stopping takes." default:"30s"`
+	Console      string        `help:"Serve the console, a web page of what is written by whom, there." placeholder:"HOST:PORT" group:"Console"`
+	consoleFlags `group:"Console"`
 }
 
 type proxyCommand struct {
@@ -53,8 +55,10 @@ func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 		return err
 	}
 	actors := []actor{p.actor(c.Drain), c.reloading(p, nil, c.level, log)}
-	actors, err = c.serviceFlags.addMetrics(actors, p, nil)
-	if err != nil {
+	if actors, err = c.serviceFlags.addMetrics(actors, p, nil); err != nil {
+		return err
+	}
+	if actors, err = c.serviceFlags.addConsole(actors, p, nil, cluster{}, log); err != nil {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)

@@ -92,6 +92,9 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return err
 	}
+	if actors, err = c.serviceFlags.addConsole(actors, nil, publishers, cluster, log); err != nil {
+		return err
+	}
 	return runGroup(ctx, c.Drain, actors...)
 }
 

@@ -56,8 +56,10 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 		return p.outlive(ctx, "clients are served all the same")
 	}
 	actors := append([]actor{p.actor(c.Drain), c.reloading(p, keys, c.level, log)}, publisherActors(publishers, publish)...)
-	actors, err = c.serviceFlags.addMetrics(actors, p, publishers)
-	if err != nil {
+	if actors, err = c.serviceFlags.addMetrics(actors, p, publishers); err != nil {
+		return err
+	}
+	if actors, err = c.serviceFlags.addConsole(actors, p, publishers, cluster, log); err != nil {
 		return err
 	}
 	return runGroup(ctx, c.Drain, actors...)

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/console"
+	"github.com/pgtee/pgtee/outbox"
+)
+
+// consoleFlags say who may see the console, and by which name.
+type consoleFlags struct {
+	ConsoleLogins string   `name:"console-logins" help:"File of those who may log in to the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the page may read, so it must listen on loopback." type:"path" placeholder:"FILE"`
+	ConsoleHost   []string `name:"console-host" help:"Name by which browsers call the console, if that is not its address; other names are refused. May be given several times." placeholder:"NAME"`
+	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: let a proxy with TLS stand before it then." type:"path" placeholder:"FILE"`
+	ConsoleKey    string   `name:"console-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
+
+	shown map[string]string // every flag of the command, for the page of the configuration
+}
+
+func (f *consoleFlags) setShown(values map[string]flagValue) {
+	f.shown = map[string]string{}
+	for name, value := range values {
+		f.shown[name] = value.text
+	}
+}
+
+// config is what the flags say, with role for everybody where nobody logs in.
+func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
+	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, CertFile: f.ConsoleCert, KeyFile: f.ConsoleKey, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
+	if (f.ConsoleCert == "") != (f.ConsoleKey == "") {
+		return cfg, errors.New("--console-cert and --console-key belong together")
+	}
+	if f.ConsoleLogins != "" {
+		if cfg.Logins, err = console.ReadLogins(f.ConsoleLogins); err != nil {
+			return cfg, fmt.Errorf("--console-logins: %w", err)
+		}
+	}
+	return cfg, nil
+}
+
+var secretNames = regexp.MustCompile(`password|secret|token|salt`)
+
+// withoutSecrets are the values of flags as a page may show them. Those that name a file do.
+func withoutSecrets(values map[string]string) map[string]string {
+	shown := map[string]string{}
+	for name, value := range values {
+		if name == "help" {
+			continue
+		}
+		if value == "[]" || value == "<nil>" || value == "map[]" {
+			value = ""
+		}
+		if secretNames.MatchString(name) && !strings.HasSuffix(name, "-file") && value != "" {
+			value = "(hidden)"
+		}
+		shown[name] = maskSecrets(value)
+	}
+	return shown
+}
+
+// addConsole adds the actor that serves --console, if it is given. proxy is nil where there is none.
+func (f serviceFlags) addConsole(actors []actor, proxy *listeningProxy, publishers []databasePublisher, kafka cluster, log *zap.Logger) ([]actor, error) {
+	if f.Console == "" {
+		return actors, nil
+	}
+	cfg, err := f.consoleFlags.config(console.Reader, log)
+	if err != nil {
+		return nil, usage(err)
+	}
+	opened, err := openConsole(f.Console, cfg, proxy, publishers, kafka)
+	if err != nil {
+		return nil, usage(err)
+	}
+	log.Info("the console listens", zap.String("url", opened.URL()))
+	return append(actors, actor{"console", opened.Run}), nil
+}
+
+func openConsole(address string, cfg console.Config, proxy *listeningProxy, publishers []databasePublisher, kafka cluster) (*console.Console, error) {
+	cfg.Brokers, cfg.KafkaOptions = kafka.brokers, kafka.options
+	for _, p := range publishers {
+		cfg.Streams = append(cfg.Streams, p.shown())
+	}
+	if proxy != nil {
+		cfg.Sessions = proxy
+	}
+	return console.Open(address, cfg)
+}
+
+// shown is what the console shows of a publisher.
+func (p databasePublisher) shown() console.Stream {
+	return console.Stream{
+		Prefix: p.prefix, Database: p.database, Slot: p.slot,
+		Stats: p.Stats,
+		Lag:   func() (int64, time.Duration) { return p.lag.behind(p.Stats().Published, time.Now()) },
+		Retained: func() (outbox.SlotStatus, int64) {
+			slot := p.lag.slot()
+			limit := p.retained.bytes
+			if limit == 0 {
+				limit = max(0, slot.KeepBytes)
+			}
+			return slot, limit
+		},
+		Check: func(ctx context.Context) (outbox.Report, error) {
+			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
+		},
+		Tables:     func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) },
+		Uncaptured: func(ctx context.Context) ([]outbox.Capture, error) { return outbox.Uncaptured(ctx, p.connString) },
+	}
+}
+
+func (d *demo) openConsole(context.Context) error {
+	if d.Console == "off" {
+		return nil
+	}
+	cfg, err := d.consoleFlags.config(console.Admin, d.log)
+	if err != nil {
+		return err
+	}
+	d.console, err = openConsole(d.Console, cfg, d.proxy, d.publishers, cluster{brokers: d.brokers()})
+	return err
+}

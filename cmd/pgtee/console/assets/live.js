@@ -1,0 +1,157 @@
+// The live page: what is published comes in by server-sent events, whose id is the position in the topic.
+
+import {fragment, localise} from "./markup.js";
+
+const maxRows = 1000; // that the page keeps
+const list = document.getElementById("events");
+const state = document.getElementById("state");
+const news = document.getElementById("news");
+const trouble = document.getElementById("trouble");
+const pauseButton = document.getElementById("pause");
+
+let shown = list.dataset.after;  // position behind the newest row that is on the page
+let paused = false;
+let waiting = 0, passed = 0;     // since the pause: events that pass the filter; of those, ones that the server no longer sends
+let source = null;
+let retry = 0;
+
+if (shown !== undefined) {
+  document.getElementById("tools").hidden = false;
+  state.hidden = false;
+  connect();
+  document.addEventListener("visibilitychange", () => document.hidden ? disconnect("hidden") : connect()); // a browser has few connections for all its pages
+  addEventListener("pagehide", () => disconnect("hidden"));
+  addEventListener("pageshow", () => connect());
+  addEventListener("scroll", scrolled, {passive: true});
+  pauseButton.addEventListener("click", () => paused ? resume() : pause());
+}
+if (matchMedia("(max-width: 40rem)").matches && !document.querySelector(".filter a")) document.getElementById("filter").open = false; // room for what it is about
+document.getElementById("help")?.addEventListener("click", () => document.getElementById("keys").showModal());
+document.addEventListener("keydown", key);
+document.addEventListener("click", filterBy);
+
+function connect() {
+  if (source) return;
+  const url = new URL("/live/events", location);
+  for (const [name, value] of new URLSearchParams(location.search)) if (name !== "before") url.searchParams.append(name, value);
+  url.searchParams.set("after", shown);
+  source = new EventSource(url);
+  source.addEventListener("open", () => { retry = 0; tell(); });
+  source.addEventListener("rows", take);
+  source.addEventListener("trouble", event => {
+    const {text} = JSON.parse(event.data);
+    trouble.textContent = text;
+    trouble.hidden = !text;
+  });
+  source.addEventListener("error", () => {
+    if (!source || source.readyState !== EventSource.CLOSED) { tell("not connected; trying again"); return; }
+    disconnect("not connected; trying again"); // the browser has given up: the server has refused
+    setTimeout(connect, Math.min(1000 * 2 ** retry++, 15000));
+  });
+}
+
+function disconnect(why) {
+  source?.close();
+  source = null;
+  tell(why);
+}
+
+function take(event) {
+  const frame = JSON.parse(event.data);
+  if (paused) {
+    waiting += frame.rows + frame.skipped;
+    passed += frame.unread;
+    tell();
+    return;
+  }
+  shown = event.lastEventId;
+  const rows = fragment(frame.html);
+  localise(rows);
+  for (const row of rows.querySelectorAll(".event")) row.classList.add("fresh");
+  if (frame.skipped || frame.unread) rows.append(gap(frame)); // what was left out is older than these
+  list.prepend(rows);
+  while (list.childElementCount > maxRows) list.lastElementChild.remove();
+  document.getElementById("empty")?.remove();
+}
+
+function gap(frame) {
+  const item = document.getElementById("skipped").content.firstElementChild.cloneNode(true);
+  const parts = [];
+  if (frame.skipped) parts.push(`${frame.skipped.toLocaleString()} transactions skipped, to keep up`);
+  if (frame.unread) parts.push(`about ${frame.unread.toLocaleString()} not looked at`);
+  item.textContent = parts.join(", ") + ". They are in the topic: reload to page through them.";
+  return item;
+}
+
+function pause() {
+  paused = true;
+  waiting = passed = 0;
+  tell();
+}
+
+// resume begins behind the last row that is on the page: nothing is lost that the server can still read at once.
+function resume() {
+  paused = false;
+  scrollTo({top: 0});
+  disconnect();
+  connect();
+  tell();
+}
+
+function scrolled() {
+  if (!paused && scrollY > 240) pause();
+}
+
+function tell(why) {
+  if (shown === undefined) return;
+  pauseButton.textContent = paused ? "Go on" : "Pause";
+  pauseButton.setAttribute("aria-pressed", paused);
+  state.textContent = why ?? (paused ? `paused, ${waiting.toLocaleString()} new` : source ? "following" : "");
+  news.hidden = !(paused && (waiting || passed));
+  if (news.hidden) return;
+  let button = news.firstElementChild;
+  if (!button) {
+    button = document.createElement("button");
+    button.type = "button";
+    button.addEventListener("click", resume);
+    news.append(button);
+  }
+  button.textContent = `${waiting.toLocaleString()} new: show them` + (passed ? ` (about ${passed.toLocaleString()} more not looked at)` : "");
+}
+
+// A value that is clicked joins the filter that is there.
+function filterBy(event) {
+  const link = event.target.closest?.("a[data-filter]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const here = new URLSearchParams(location.search);
+  here.set(link.dataset.filter, new URL(link.href).searchParams.get(link.dataset.filter));
+  here.delete("before");
+  location.assign("/live?" + here);
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest?.("input, select, textarea, button, dialog");
+  if (typing) return;
+  switch (event.key) {
+    case "/": event.preventDefault(); document.getElementById("filter").open = true; document.getElementById("text").focus(); break;
+    case "?": document.getElementById("keys").showModal(); break;
+    case " ": if (shown !== undefined) { event.preventDefault(); paused ? resume() : pause(); } break;
+    case "j": choose(1); break;
+    case "k": choose(-1); break;
+    case "Enter": if (!event.target.closest?.("a")) list.querySelector(".chosen .when")?.click(); break;
+  }
+}
+
+function choose(step) {
+  const rows = [...list.querySelectorAll(".event")];
+  if (!rows.length) return;
+  if (shown !== undefined && !paused) pause(); // it would run away
+  const at = rows.findIndex(row => row.classList.contains("chosen"));
+  const next = rows[Math.max(0, Math.min(rows.length - 1, at + step))];
+  rows[at]?.classList.remove("chosen");
+  next.classList.add("chosen");
+  next.querySelector(".when").focus({preventScroll: true});
+  next.scrollIntoView({block: "nearest"});
+}

@@ -1,0 +1,390 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/proxy"
+	"github.com/pgtee/pgtee/publisher"
+	published "github.com/pgtee/pgtee/publisher/record"
+)
+
+// fixture is a console over a broker of the test's own.
+type fixture struct {
+	*testing.T
+	*Console
+	server *httptest.Server
+	client *kgo.Client
+	logged *observer.ObservedLogs
+	lsn    int
+}
+
+const prefix = "shop"
+
+func newFixture(t *testing.T, alter func(*Config)) *fixture {
+	t.Helper()
+	broker, err := embedded.StartBroker(embedded.BrokerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	core, logged := observer.New(zapcore.InfoLevel)
+	cfg := Config{Open: reader, Brokers: []string{broker.Address()}, Streams: []Stream{streamOf(prefix)}, Log: zap.New(core), Settings: map[string]string{"prefix": prefix}}
+	if alter != nil {
+		alter(&cfg)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newConsole(listener, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, Console: c, logged: logged}
+	f.server = httptest.NewUnstartedServer(c.handler())
+	f.server.Listener = listener
+	f.server.Start()
+	t.Cleanup(func() {
+		f.server.CloseClientConnections()
+		f.server.Close()
+		c.close()
+	})
+	if f.client, err = kgo.NewClient(kgo.SeedBrokers(broker.Address()), kgo.DefaultProduceTopic("none"), kgo.TransactionalID("test")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.client.Close)
+	return f
+}
+
+// streamOf is a stream whose publisher does nothing.
+func streamOf(prefix string) Stream {
+	return Stream{
+		Prefix: prefix, Database: prefix, Slot: "pgtee",
+		Stats: func() publisher.Stats { return publisher.Stats{State: "publishing", Events: 12, Batches: 3} },
+		Lag:   func() (int64, time.Duration) { return 4096, 2 * time.Second },
+		Retained: func() (outbox.SlotStatus, int64) {
+			return outbox.SlotStatus{Retained: 1 << 20, WAL: "reserved"}, 1 << 30
+		},
+		Check: func(context.Context) (outbox.Report, error) {
+			return outbox.Report{Findings: []outbox.Finding{{Text: "wal_level is logical"}}}, nil
+		},
+		Tables: func(context.Context) ([]outbox.Table, error) {
+			return []outbox.Table{{OID: 1, Schema: "public", Name: "orders"}}, nil
+		},
+		Uncaptured: func(context.Context) ([]outbox.Capture, error) { return nil, nil },
+	}
+}
+
+func (f *fixture) make(topic string, partitions int32) {
+	f.Helper()
+	if _, err := kadm.NewClient(f.client).CreateTopic(f.Context(), partitions, 1, nil, topic); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// commit publishes records in one Kafka transaction, as the publisher does.
+func (f *fixture) commit(records ...*kgo.Record) {
+	f.Helper()
+	if err := f.client.BeginTransaction(); err != nil {
+		f.Fatal(err)
+	}
+	if err := f.client.ProduceSync(f.Context(), records...).FirstErr(); err != nil {
+		f.Fatal(err)
+	}
+	if err := f.client.EndTransaction(f.Context(), kgo.TryCommit); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// who is a person of the test.
+type who struct{ user, application, client string }
+
+func quoted(text string) string {
+	raw, _ := json.Marshal(text)
+	return string(raw)
+}
+
+func (w who) session() string {
+	return fmt.Sprintf(`{"id":"652f","user":%s,"role":"clerk","application":%s,"client":%s,"pid":4711,"start":"2025-01-31T12:00:00.000000Z","proxy":3,"actor":null}`,
+		quoted(w.user), quoted(w.application), quoted(w.client))
+}
+
+var ann = who{"ann", "till", "10.0.0.9:51000"}
+
+// write commits one row of a table and its audit record, and returns the transaction's id. before and after are JSON.
+func (f *fixture) write(by who, command, sql, table, key, before, after string) (id string) {
+	f.Helper()
+	f.lsn++
+	id = fmt.Sprintf("7300/pgtee/1/0/%X", 0x1000+f.lsn*64)
+	op := map[string]string{"INSERT": "c", "UPDATE": "u", "DELETE": "d"}[command]
+	counts := map[string][3]int{"INSERT": {1, 0, 0}, "UPDATE": {0, 1, 0}, "DELETE": {0, 0, 1}}[command]
+	statement := fmt.Sprintf(`{"number":1,"command":%q,"fingerprint":"feed","text":%s,"text_cut":false,"rows":1`, command, quoted(sql))
+	schema, name, _ := strings.Cut(table, ".")
+	row := fmt.Sprintf(`{"before":%s,"after":%s,"source":{"schema":%s,"table":%s,"txId":77},"op":%q,"pgtee":{"session":%s,"statement":%s},"via":"proxy","verified":true}}`,
+		before, after, quoted(schema), quoted(name), op, by.session(), statement)
+	audit := fmt.Sprintf(`{"v":1,"database":"shop","timeline":1,"xid":77,"commit_lsn":"0/%X","end_lsn":"0/2","commit_time":%q,"via":"proxy","verified":true,"session":%s,
+		"statements":[%s,"tables":[%s]}],"statements_omitted":0,"tables":[{"table":%s,"inserted":%d,"updated":%d,"deleted":%d,"truncated":0}],"tables_omitted":0,"direct_rows":0,"ddl":0}`,
+		0x1000+f.lsn*64, time.Now().UTC().Format(time.RFC3339Nano), by.session(), statement, quoted(table), quoted(table), counts[0], counts[1], counts[2])
+	f.commit(
+		record(published.TopicName(prefix, table), key, row, id+"/0"),
+		record(prefix+".audit", "652f", audit, id+"/audit"))
+	return id
+}
+
+func record(topic, key, value, id string) *kgo.Record {
+	return &kgo.Record{Topic: topic, Key: []byte(key), Value: []byte(value), Headers: []kgo.RecordHeader{{Key: published.EventIDHeader, Value: []byte(id)}}}
+}
+
+// get asks for a page.
+func (f *fixture) get(path string, change ...func(*http.Request)) (status int, body string, header http.Header) {
+	f.Helper()
+	r, err := http.NewRequestWithContext(f.Context(), "GET", f.server.URL+path, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, c := range change {
+		c(r)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Do(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return answer.StatusCode, string(text), answer.Header
+}
+
+// page is a page that must be there.
+func (f *fixture) page(path string) string {
+	f.Helper()
+	status, body, _ := f.get(path)
+	if status != http.StatusOK {
+		f.Fatalf("%s: status %d: %s", path, status, body)
+	}
+	return body
+}
+
+func (f *fixture) expect(body string, wants ...string) {
+	f.Helper()
+	for _, want := range wants {
+		if !strings.Contains(body, want) {
+			f.Errorf("the page lacks %q:\n%s", want, body[max(0, strings.Index(body, "<main")):])
+		}
+	}
+}
+
+// TestEveryPageWithoutAnything: nothing is published yet, and each page says what to do next.
+func TestEveryPageWithoutAnything(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Sessions = noSessions{} })
+	for path, want := range map[string]string{
+		"/live": "Write a row through the proxy", "/row": "Name a table", "/streams": "publishing", "/tables": "nothing published yet",
+		"/sessions": "Nobody is connected", "/groups": "No consumer group", "/ddl": "No DDL was published", "/dead-letters": "Everything fitted",
+		"/check": "All is well", "/configuration": "shop",
+	} {
+		f.expect(f.page(path), want, "<h1>")
+	}
+	for _, path := range []string{"/transaction?id=x", "/transaction", "/record?topic=other.audit&partition=0&offset=0", "/record?topic=shop.audit", "/row?table=nope", "/live?stream=other"} {
+		if status, body, _ := f.get(path); status < 400 || status >= 500 || !strings.Contains(body, "role=\"alert\"") {
+			t.Errorf("%s: status %d", path, status)
+		}
+	}
+}
+
+type noSessions struct{}
+
+func (noSessions) Sessions() []proxy.SessionInfo { return nil }
+func (noSessions) Terminate(id string) bool      { return id == "7" }
+
+// TestTransactionAndRow follows a row from its transaction to its history: who, statement, diff, places, blame.
+func TestTransactionAndRow(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 3)
+	bea := who{"bea", "desk", "10.0.0.8:1"}
+	f.write(ann, "INSERT", "insert into orders values ($1, $2)", "public.orders", `{"id":7}`, "null", `{"id":7,"state":"new","total":12}`)
+	f.write(ann, "INSERT", "insert into orders values ($1, $2)", "public.orders", `{"id":8}`, "null", `{"id":8,"state":"new","total":3}`)
+	id := f.write(bea, "UPDATE", "update orders set state = $1", "public.orders", `{"id":7}`, `{"id":7,"state":"new","total":12}`, `{"id":7,"state":"paid","total":12}`)
+
+	live := f.page("/live")
+	f.expect(live, "insert into orders", "bea", "10.0.0.8:1", `data-after="0:6"`)
+	link := "/transaction?at=0.4&amp;id=" + strings.ReplaceAll(id, "/", "%2F")
+	f.expect(live, link)
+
+	for _, path := range []string{strings.ReplaceAll(link, "&amp;", "&"), "/transaction?id=" + id, "/transaction?at=0.0&id=" + id} {
+		page := f.page(path)
+		f.expect(page, "update orders set state = $1", "<b>bea</b>", `<td class="before">new</td><td class="after">paid</td>`, "offset 4", "verified", `1 column unchanged`)
+		if strings.Contains(page, "Not all rows were found") {
+			t.Errorf("%s: rows are missing:\n%s", path, page)
+		}
+	}
+	for _, key := range []string{"7", `{"id":7}`, "id=7", `{ "id" : 7 }`} {
+		page := f.page("/row?table=orders&key=" + strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22", " ", "%20", "=", "%3D").Replace(key))
+		f.expect(page, "2 changes", "update orders set state = $1")
+		blame := page[strings.Index(page, `class="blame`):strings.Index(page, "2 changes")]
+		rows := strings.Split(blame, "<tr>")[2:]
+		if len(rows) != 3 || !strings.Contains(rows[0], "<b>ann</b>") || !strings.Contains(rows[1], "<b>bea</b>") || !strings.Contains(rows[2], "<b>ann</b>") {
+			t.Errorf("key %s: the blame is %s", key, blame)
+		}
+	}
+	id = f.write(ann, "UPDATE", "update without its row before", "public.orders", `{"id":8}`, "null", `{"id":8,"state":"lost","total":3}`)
+	f.expect(f.page("/transaction?id="+id), `<td class="before">new</td><td class="after">lost</td>`, "what the record before this one says")
+	f.expect(f.page("/row?table=orders&key=8"), `<td class="before">new</td><td class="after">lost</td>`)
+	f.write(ann, "DELETE", "delete from orders", "public.orders", `{"id":7}`, `{"id":7,"state":"paid","total":12}`, "null")
+	f.expect(f.page("/row?table=orders&key=7"), "The row is gone", "3 changes")
+	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last")
+	f.expect(f.page("/record?topic=shop.public.orders&partition=0&offset=0")+f.page("/streams"), "100.0 %")
+	f.expect(f.page("/tables"), "shop.public.orders")
+}
+
+// TestFilters: each filter lets through what it names and nothing else.
+func TestFilters(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	f.make("shop.sales.lines", 1)
+	f.write(ann, "INSERT", "first text", "public.orders", `{"id":1}`, "null", `{"id":1}`)
+	f.write(who{"bea", "desk", "10.0.0.8:1"}, "UPDATE", "second Text", "sales.lines", `{"id":1}`, `{"id":1}`, `{"id":1}`)
+	f.commit(record("shop.audit", "", `{"v":1,"database":"shop","timeline":1,"xid":80,"commit_lsn":"0/9000","end_lsn":"0/9001","commit_time":"2025-01-31T12:00:00Z","via":"direct","verified":null,"reason":"no note","session":null,"statements":[],"statements_omitted":0,"tables":[{"table":"public.bypassed","inserted":1,"updated":0,"deleted":0,"truncated":0}],"tables_omitted":0,"direct_rows":1,"ddl":0}`, "7300/pgtee/1/0/9000/audit"))
+	for query, want := range map[string]string{
+		"": "first second bypassed", "user=ann": "first", "application=desk": "second", "client=10.0.0.8": "second", "client=10.0.0.9:51000": "first", "session=652f": "first second",
+		"table=orders": "first", "table=sales.lines": "second", "table=public.lines": "", "command=update": "second", "text=TEXT": "first second",
+		"unattributed=1": "bypassed", "unverified=1": "bypassed", "user=ann&command=UPDATE": "", "user=nobody": "",
+	} {
+		page := f.page("/live?" + query)
+		_, list, _ := strings.Cut(page, `<ol id="events"`)
+		var got []string
+		for _, word := range []string{"first", "second", "bypassed"} {
+			if strings.Contains(list, word) {
+				got = append(got, word)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("/live?%s shows %v, want %q", query, got, want)
+		}
+	}
+}
+
+// events reads server-sent events until one of kind rows has come whose HTML has want; it returns all ids and rows seen.
+func (f *fixture) events(path, lastID, want string) (ids []string, rows int, skipped int) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), 20*time.Second)
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, "GET", f.server.URL+path, nil)
+	if lastID != "" {
+		r.Header.Set("Last-Event-ID", lastID)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 4<<20)
+	kind := ""
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		switch name {
+		case "event":
+			kind = value
+		case "id":
+			ids = append(ids, value)
+		case "data":
+			var frame frameOfRows
+			if kind != "rows" || json.Unmarshal([]byte(value), &frame) != nil {
+				continue
+			}
+			rows, skipped = rows+frame.Rows, skipped+frame.Skipped
+			if strings.Contains(frame.HTML, want) {
+				return ids, rows, skipped
+			}
+		}
+	}
+	f.Fatalf("no event has %q: %v; %d rows, ids %v", want, lines.Err(), rows, ids)
+	return nil, 0, 0
+}
+
+// TestResume: a browser that comes back gets each event behind its last id, once.
+func TestResume(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	write := func(n int) {
+		f.write(ann, "INSERT", fmt.Sprintf("statement number %d.", n), "public.orders", fmt.Sprintf(`{"id":%d}`, n), "null", "{}")
+	}
+	write(1)
+	ids, rows, _ := f.events("/live/events?after=0:0", "", "number 1.")
+	if rows != 1 || len(ids) == 0 {
+		t.Fatalf("%d rows, ids %v", rows, ids)
+	}
+	for n := 2; n <= 90; n++ {
+		write(n)
+	}
+	last, rows, skipped := f.events("/live/events?after=0:0", ids[len(ids)-1], "number 90.")
+	if rows != 89 || skipped != 0 {
+		t.Errorf("behind the first event come %d rows, %d skipped, want 89", rows, skipped)
+	}
+	_, rows, _ = f.events("/live/events", last[0], "number 90.") // the first frame's id is behind its own rows only
+	if rows != 89-frameRows {
+		t.Errorf("behind the first frame come %d rows, want %d", rows, 89-frameRows)
+	}
+	arrived := make(chan int)
+	go func() {
+		_, rows, _ := f.events("/live/events", last[len(last)-1], "number 91.")
+		arrived <- rows
+	}()
+	write(91)
+	if rows := <-arrived; rows != 1 {
+		t.Errorf("%d rows at once, want 1", rows)
+	}
+}
+
+// TestBacklog: what a viewer cannot be shown is counted.
+func TestBacklog(t *testing.T) {
+	v := &viewer{c: &Console{}, at: position{}}
+	for i := range maxBacklog + 25 {
+		v.take(&event{Offset: int64(i)})
+	}
+	if len(v.waiting) != maxBacklog || v.skipped != 25 || v.waiting[0].Offset != 25 || v.at[0] != maxBacklog+25 {
+		t.Errorf("%d wait, %d skipped, first %d, at %v", len(v.waiting), v.skipped, v.waiting[0].Offset, v.at)
+	}
+}
+
+// TestLooksAreLogged: who looked at what, without values of rows.
+func TestLooksAreLogged(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.public.orders", 1)
+	f.get("/row?table=public.orders&key=topsecretkey")
+	entries := f.logged.FilterMessage("console: looked at").All()
+	if len(entries) != 1 {
+		t.Fatalf("%d entries", len(entries))
+	}
+	fields := entries[0].ContextMap()
+	if fields["page"] != "/row" || fields["table"] != "public.orders" || fields["role"] != "reader" || fields["key_sha256"] == nil {
+		t.Errorf("the log says %v", fields)
+	}
+	if strings.Contains(fmt.Sprint(fields), "topsecretkey") {
+		t.Error("the log has the key of a row")
+	}
+}

@@ -1,0 +1,86 @@
+package console
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
+	"github.com/pgtee/pgtee/subscriber"
+)
+
+// event is an audit record as the pages show it: one committed transaction.
+type event struct {
+	subscriber.Audit
+	Stream    string // prefix of its topics
+	Topic     string
+	Partition int32
+	Offset    int64
+	At        time.Time // when it was published
+	ID        string
+	Broken    string // why the record cannot be read; then nothing else of it is known
+	bytes     int
+}
+
+// eventOf reads a record. One that cannot be read is shown as that: a page that stopped there would hide what follows.
+func eventOf(stream string, r *kgo.Record) *event {
+	e := &event{Stream: stream, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp,
+		ID: header(r, published.EventIDHeader), bytes: len(r.Key) + len(r.Value)}
+	audit, err := subscriber.ParseAudit(subscriber.Event{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Value: r.Value})
+	if err != nil {
+		e.Broken = err.Error()
+		e.CommitTime = r.Timestamp
+		return e
+	}
+	e.Audit = audit
+	e.Statements = slices.DeleteFunc(e.Statements, func(s subscriber.Statement) bool { return s.Command == "" && s.Rows == 0 }) // what wrote nothing and has no name says nothing
+	return e
+}
+
+// Place names the record in a URL: "0.124".
+func (e *event) Place() string { return fmt.Sprintf("%d.%d", e.Partition, e.Offset) }
+
+// transactionID is the event id without what follows the commit's place: all records of a transaction share it.
+func transactionID(eventID string) string {
+	if i := strings.LastIndexByte(eventID, '/'); i >= 0 {
+		return eventID[:i]
+	}
+	return ""
+}
+
+// Direct reports whether some of it was written past the proxy.
+func (e *event) Direct() bool { return e.Session == nil || e.DirectRows > 0 }
+
+// Trust says whether who wrote it is proven: "verified", "false" for an alarm, "direct", or "unknown".
+func (e *event) Trust() string {
+	switch {
+	case e.Session == nil:
+		return "direct"
+	case e.Verified == nil:
+		return "unknown"
+	case !*e.Verified:
+		return "false"
+	}
+	return "verified"
+}
+
+// Rows are those of all tables.
+func (e *event) Rows() (rows int) {
+	for _, t := range e.Tables {
+		rows += t.Inserted + t.Updated + t.Deleted
+	}
+	return rows
+}
+
+const shownStatements = 3
+
+// Shown are the statements on a line of a list.
+func (e *event) Shown() []subscriber.Statement {
+	return e.Statements[:min(len(e.Statements), shownStatements)]
+}
+
+// Hidden counts those that are not.
+func (e *event) Hidden() int { return len(e.Statements) - len(e.Shown()) + e.Omitted }

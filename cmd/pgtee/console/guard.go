@@ -1,0 +1,332 @@
+package console
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Role is what somebody may do. The zero value may do nothing.
+type Role int
+
+const (
+	reader Role = iota + 1 // may look
+	Admin                  // may also end sessions
+)
+
+// Reader may look at everything.
+const Reader = reader
+
+func (r Role) String() string { return [...]string{"nobody", "reader", "admin"}[r] }
+
+// Login is somebody who may log in.
+type Login struct {
+	Name string
+	Role Role
+	hash [sha256.Size]byte // of the secret
+}
+
+// minSecret is the least length of a secret: it is compared by a fast hash, so it must not be guessable.
+const minSecret = 16
+
+// ReadLogins reads a file of lines NAME ROLE SECRET, the role reader or admin, the secret itself or sha256:HEX of it. Lines that
+// begin with # are comments.
+func ReadLogins(path string) ([]Login, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var logins []Login
+	lines := bufio.NewScanner(file)
+	for number := 1; lines.Scan(); number++ {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		login, err := parseLogin(fields)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, number, err)
+		}
+		logins = append(logins, login)
+	}
+	if len(logins) == 0 && lines.Err() == nil {
+		return nil, fmt.Errorf("%s: it has no line NAME ROLE SECRET", path)
+	}
+	return logins, lines.Err()
+}
+
+func parseLogin(fields []string) (l Login, err error) {
+	if len(fields) != 3 {
+		return l, errors.New("want NAME ROLE SECRET, such as: ann reader $(openssl rand -hex 24)")
+	}
+	l.Name = fields[0]
+	switch fields[1] {
+	case "reader":
+		l.Role = reader
+	case "admin":
+		l.Role = Admin
+	default:
+		return l, errors.New("the role is reader or admin")
+	}
+	if digest, hashed := strings.CutPrefix(fields[2], "sha256:"); hashed {
+		sum, err := hex.DecodeString(digest)
+		if err != nil || copy(l.hash[:], sum) != len(l.hash) || len(sum) != len(l.hash) {
+			return l, errors.New("behind sha256: want 64 hex digits")
+		}
+		return l, nil
+	}
+	if len(fields[2]) < minSecret {
+		return l, fmt.Errorf("the secret has fewer than %d characters: make one with openssl rand -hex 24", minSecret)
+	}
+	l.hash = sha256.Sum256([]byte(fields[2]))
+	return l, nil
+}
+
+// guard decides who may come in.
+type guard struct {
+	logins  []Login
+	open    Role
+	hosts   []string // without ports, in lower case
+	secure  bool     // cookies are for TLS only
+	key     [32]byte // of this process, which signs cookies
+	foreign *http.CrossOriginProtection
+	log     *zap.Logger
+
+	mu       sync.Mutex
+	failures int // logins that failed lately: each makes the next one wait
+}
+
+const (
+	cookieName   = "pgtee_console"
+	cookieLasts  = 12 * time.Hour
+	maxFormBytes = 16 << 10
+)
+
+func newGuard(address net.Addr, cfg Config) (*guard, error) {
+	host, _, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return nil, err
+	}
+	ip := net.ParseIP(host)
+	if len(cfg.Logins) == 0 && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("--console: %s is no loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
+	}
+	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: cfg.CertFile != "", foreign: http.NewCrossOriginProtection(), log: cfg.Log}
+	if ip.IsUnspecified() && len(cfg.Hosts) == 0 {
+		return nil, fmt.Errorf("--console %s: say by which name browsers call it with --console-host NAME: other names are refused", address)
+	}
+	g.hosts = []string{"localhost", "127.0.0.1", "::1"}
+	if !ip.IsUnspecified() {
+		g.hosts = append(g.hosts, host)
+	}
+	for _, name := range cfg.Hosts {
+		g.hosts = append(g.hosts, strings.ToLower(name))
+	}
+	rand.Read(g.key[:])
+	return g, nil
+}
+
+// around refuses what no page of ours asks for, and tells browsers what our pages need.
+func (g *guard) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "+
+			"require-trusted-types-for 'script'; trusted-types pgtee")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if !g.knows(r.Host) {
+			http.Error(w, "pgtee console: the name in the address is not one of this server: use its own, or start pgtee with --console-host "+strconv.Quote(hostOf(r.Host)), http.StatusMisdirectedRequest)
+			return
+		}
+		if !sameOrigin(r) || g.foreign.Check(r) != nil {
+			http.Error(w, "pgtee console: refused, for another site asks", http.StatusForbidden)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// knows reports whether a Host header names this server: a foreign name that leads here is another site's (DNS rebinding).
+func (g *guard) knows(host string) bool { return slices.Contains(g.hosts, hostOf(host)) }
+
+func hostOf(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.Trim(host, "[]"))
+}
+
+// sameOrigin reports whether a request can come from a page of ours, or from an address that somebody has typed or followed.
+func sameOrigin(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host != r.Host {
+			return false
+		}
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return true
+	}
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
+// person is who asks.
+type person struct {
+	Name string
+	Role Role
+}
+
+// who says who asks; a person of no role may only log in.
+func (g *guard) who(r *http.Request) person {
+	if len(g.logins) == 0 {
+		return person{"", g.open}
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return g.login("", token)
+	}
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		return g.readCookie(cookie.Value, time.Now())
+	}
+	return person{}
+}
+
+// login finds whose secret it is; with a name, only that one's will do. Every login is compared, in constant time.
+func (g *guard) login(name, secret string) (found person) {
+	hash := sha256.Sum256([]byte(secret))
+	for _, l := range g.logins {
+		if subtle.ConstantTimeCompare(hash[:], l.hash[:]) == 1 && (name == "" || name == l.Name) {
+			found = person{l.Name, l.Role}
+		}
+	}
+	return found
+}
+
+// cookie is name, role and end, signed with the key of this process: a restart ends it, and so does the removal of the login.
+func (g *guard) cookie(p person, until time.Time) string {
+	text := fmt.Sprintf("%s\n%d\n%d", p.Name, p.Role, until.Unix())
+	return base64.RawURLEncoding.EncodeToString(append([]byte(text+"\n"), g.sign(text)...))
+}
+
+func (g *guard) sign(text string) []byte {
+	mac := hmac.New(sha256.New, g.key[:])
+	mac.Write([]byte(text))
+	return mac.Sum(nil)
+}
+
+func (g *guard) readCookie(value string, now time.Time) person {
+	raw, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || len(raw) < sha256.Size+1 {
+		return person{}
+	}
+	text := string(raw[:len(raw)-sha256.Size-1])
+	if !hmac.Equal(g.sign(text), raw[len(raw)-sha256.Size:]) {
+		return person{}
+	}
+	parts := strings.Split(text, "\n")
+	if len(parts) != 3 {
+		return person{}
+	}
+	role, err := strconv.Atoi(parts[1])
+	until, err2 := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil || err2 != nil || now.Unix() > until {
+		return person{}
+	}
+	return person{parts[0], Role(role)}
+}
+
+// allow lets only people of a role in; whoever has none is asked to log in.
+func (g *guard) allow(role Role, next func(http.ResponseWriter, *http.Request, person)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who := g.who(r)
+		switch {
+		case who.Role >= role:
+			next(w, r, who)
+		case who.Role > 0:
+			g.log.Warn("console: refused", zap.String("who", who.Name), zap.String("page", r.URL.Path), zap.String("from", r.RemoteAddr))
+			http.Error(w, "pgtee console: "+who.Role.String()+"s may not do this: ask an "+role.String(), http.StatusForbidden)
+		case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			http.Redirect(w, r, "/login?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		default:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="pgtee console"`)
+			http.Error(w, "pgtee console: log in first, or send a secret of --console-logins as Authorization: Bearer", http.StatusUnauthorized)
+		}
+	}
+}
+
+// routes are those that need no role.
+func (g *guard) routes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
+		g.loginPage(w, r, http.StatusOK, "")
+	})
+	mux.HandleFunc("POST /login", g.logIn)
+	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1})
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	})
+}
+
+func (g *guard) loginPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
+	render(w, status, "login", frame{Title: "Log in", Page: struct{ To, Problem string }{localPath(r.FormValue("to")), problem}})
+}
+
+func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
+	who := g.login(r.PostFormValue("name"), r.PostFormValue("secret"))
+	if who.Role == 0 || r.PostFormValue("name") == "" {
+		g.slow(r)
+		g.log.Warn("console: a login has failed", zap.String("name", cut(r.PostFormValue("name"), 64)), zap.String("from", r.RemoteAddr))
+		g.loginPage(w, r, http.StatusUnauthorized, "Name or secret are not right.")
+		return
+	}
+	g.mu.Lock()
+	g.failures = 0
+	g.mu.Unlock()
+	g.log.Info("console: logged in", zap.String("who", who.Name), zap.Stringer("role", who.Role), zap.String("from", r.RemoteAddr))
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: g.cookie(who, time.Now().Add(cookieLasts)), Path: "/", MaxAge: int(cookieLasts.Seconds()),
+		HttpOnly: true, Secure: g.secure, SameSite: http.SameSiteStrictMode})
+	http.Redirect(w, r, localPath(r.PostFormValue("to")), http.StatusSeeOther)
+}
+
+// slow has a failed login wait, the longer the more have failed.
+func (g *guard) slow(r *http.Request) {
+	g.mu.Lock()
+	g.failures++
+	wait := min(time.Duration(g.failures)*100*time.Millisecond, 3*time.Second)
+	g.mu.Unlock()
+	select {
+	case <-time.After(wait):
+	case <-r.Context().Done():
+	}
+}
+
+// localPath is a path of ours, "/" for anything else.
+func localPath(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, `\`) {
+		return "/"
+	}
+	return to
+}

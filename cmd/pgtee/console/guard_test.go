@@ -1,0 +1,195 @@
+package console
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+)
+
+const (
+	readerSecret = "reader-secret-0123456789"
+	adminSecret  = "admin-secret-0123456789"
+)
+
+func logins(t *testing.T) []Login {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "logins")
+	if err := os.WriteFile(path, []byte("# people\nrae reader "+readerSecret+"\nada admin "+adminSecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := ReadLogins(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestLoginsFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                          "no line",
+		"ann reader":                "want NAME ROLE SECRET",
+		"ann root 0123456789abcdef": "the role is reader or admin",
+		"ann reader short":          "fewer than 16",
+		"ann reader sha256:12":      "64 hex digits",
+	} {
+		path := filepath.Join(t.TempDir(), "logins")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadLogins(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestRefused: no token, a foreign Host, a foreign Origin, another site's fetch, a role that may not.
+func TestRefused(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t); c.Sessions = noSessions{} })
+	bearer := func(secret string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) }
+	}
+	set := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
+	post := func(r *http.Request) { r.Method = "POST" }
+	all := func(list ...func(*http.Request)) []func(*http.Request) { return list }
+	for name, test := range map[string]struct {
+		path   string
+		change []func(*http.Request)
+		want   int
+	}{
+		"no token":                    {"/live", nil, http.StatusUnauthorized},
+		"a browser without a token":   {"/live", all(set("Accept", "text/html")), http.StatusSeeOther},
+		"a wrong token":               {"/live", all(bearer("reader-secret-012345678X")), http.StatusUnauthorized},
+		"a reader":                    {"/configuration", all(bearer(readerSecret)), http.StatusOK},
+		"a forged cookie":             {"/live", all(set("Cookie", cookieName+"=YWRhCjIKOTk5OTk5OTk5OQpub3BlbmNub3BlbmNub3BlbmNub3BlbmNub3Bl")), http.StatusUnauthorized},
+		"a foreign host":              {"/configuration", all(bearer(readerSecret), host("evil.example")), http.StatusMisdirectedRequest},
+		"a foreign host, no login":    {"/assets/console.css", all(host("evil.example:80")), http.StatusMisdirectedRequest},
+		"localhost":                   {"/configuration", all(bearer(readerSecret), host("localhost:1")), http.StatusOK},
+		"IPv6":                        {"/configuration", all(bearer(readerSecret), host("[::1]:80")), http.StatusOK},
+		"a foreign origin":            {"/configuration", all(bearer(readerSecret), set("Origin", "http://evil.example")), http.StatusForbidden},
+		"the null origin":             {"/configuration", all(bearer(readerSecret), set("Origin", "null")), http.StatusForbidden},
+		"another site's fetch":        {"/configuration", all(bearer(readerSecret), set("Sec-Fetch-Site", "cross-site"), set("Sec-Fetch-Mode", "no-cors")), http.StatusForbidden},
+		"another site's frame":        {"/configuration", all(bearer(readerSecret), set("Sec-Fetch-Site", "cross-site"), set("Sec-Fetch-Mode", "navigate"), set("Sec-Fetch-Dest", "iframe")), http.StatusForbidden},
+		"a link on another site":      {"/configuration", all(bearer(readerSecret), set("Sec-Fetch-Site", "cross-site"), set("Sec-Fetch-Mode", "navigate"), set("Sec-Fetch-Dest", "document")), http.StatusOK},
+		"a reader ends a session":     {"/sessions/terminate?id=7", all(bearer(readerSecret), post), http.StatusForbidden},
+		"another site ends a session": {"/sessions/terminate?id=7", all(bearer(adminSecret), post, set("Sec-Fetch-Site", "cross-site")), http.StatusForbidden},
+		"an admin, but by GET":        {"/sessions/terminate?id=7", all(bearer(adminSecret)), http.StatusMethodNotAllowed},
+		"the live stream":             {"/live/events", nil, http.StatusUnauthorized},
+		"the charts":                  {"/streams/series", nil, http.StatusUnauthorized},
+	} {
+		status, body, header := f.get(test.path, test.change...)
+		if status != test.want {
+			t.Errorf("%s: status %d, want %d: %s", name, status, test.want, body)
+		}
+		if csp := header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+			t.Errorf("%s: the policy is %q", name, csp)
+		}
+	}
+}
+
+// TestLogin: the form gives a cookie that opens the pages; a wrong secret does not.
+func TestLogin(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t); c.Sessions = noSessions{} })
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.PostForm(f.server.URL+"/login", url.Values{"name": {"rae"}, "secret": {adminSecret}, "to": {"/streams"}})
+	if err != nil || answer.StatusCode != http.StatusUnauthorized || len(answer.Cookies()) != 0 {
+		t.Fatalf("another's secret: %v, %v", answer, err)
+	}
+	answer.Body.Close()
+	answer, err = client.PostForm(f.server.URL+"/login", url.Values{"name": {"ada"}, "secret": {adminSecret}, "to": {"//evil.example/"}})
+	if err != nil || answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/" {
+		t.Fatalf("the login leads to %q: %v", answer.Header.Get("Location"), err)
+	}
+	answer.Body.Close()
+	cookie := answer.Cookies()[0]
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode {
+		t.Errorf("the cookie is %v", cookie)
+	}
+	with := func(r *http.Request) { r.AddCookie(cookie) }
+	if status, _, _ := f.get("/configuration", with); status != http.StatusOK {
+		t.Errorf("with the cookie: status %d", status)
+	}
+	if status, _, _ := f.get("/sessions/terminate", with, func(r *http.Request) {
+		r.Method, r.URL.RawQuery = "POST", ""
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}); status != http.StatusNotFound {
+		t.Errorf("an admin ends a session that is not there: status %d", status)
+	}
+	if who := f.guard.readCookie(cookie.Value, time.Now().Add(cookieLasts+time.Minute)); who.Role != 0 {
+		t.Error("a cookie that is too old is taken")
+	}
+}
+
+// TestOpenOnlyOnLoopback: without logins, no other address will do; a wildcard address needs a name.
+func TestOpenOnlyOnLoopback(t *testing.T) {
+	address := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 80} }
+	some := logins(t)
+	for name, test := range map[string]struct {
+		ip  string
+		cfg Config
+		ok  bool
+	}{
+		"loopback":             {"127.0.0.1", Config{}, true},
+		"IPv6 loopback":        {"::1", Config{}, true},
+		"everywhere":           {"0.0.0.0", Config{}, false},
+		"elsewhere":            {"10.1.2.3", Config{}, false},
+		"with logins":          {"10.1.2.3", Config{Logins: some}, true},
+		"everywhere, no name":  {"0.0.0.0", Config{Logins: some}, false},
+		"everywhere by a name": {"0.0.0.0", Config{Logins: some, Hosts: []string{"pgtee.example"}}, true},
+	} {
+		test.cfg.Log = zap.NewNop()
+		if _, err := newGuard(address(test.ip), test.cfg); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMarkup: what strangers write is text on every page: names, SQL, keys, columns, values, topics, flags.
+func TestMarkup(t *testing.T) {
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(2)>'`
+	f := newFixture(t, func(c *Config) {
+		c.Settings = map[string]string{evil: evil}
+		c.Streams[0].Database, c.Streams[0].Slot = evil, evil
+	})
+	table := "public." + evil
+	f.make("shop.audit", 1)
+	topic := "shop.public.___script_alert_1___script__img_src_x_onerror_alert_2___"
+	f.make(topic, 1)
+	f.make("shop.ddl", 1)
+	f.make("shop.dead-letter", 1)
+	f.make("shop.outbox.refused", 1)
+	by := who{evil, evil, evil}
+	key := `{` + quoted(evil) + `:` + quoted(evil) + `}`
+	id := f.write(by, "UPDATE", "/* "+evil+" */", table, key, `{`+quoted(evil)+`:"a"}`, `{`+quoted(evil)+`:`+quoted(evil)+`}`)
+	q := quoted(evil)
+	f.commit(record("shop.ddl", evil, `{"command":`+q+`,"statement":`+q+`,"user":`+q+`,"application":`+q+`,"commit_time":"2025-01-31T12:00:00Z","objects":[{"name":`+q+`}]}`, evil),
+		record("shop.dead-letter", evil, `{"source":`+q+`,"key":`+q+`,"reason":`+q+`,"bytes":5,"pgtee":{"session":{"user":`+q+`}}}`, evil),
+		&kgo.Record{Topic: "shop.outbox.refused", Key: []byte(evil), Value: []byte(evil), Headers: []kgo.RecordHeader{{Key: "pgtee-refused", Value: []byte(evil)}, {Key: "pgtee-refused-topic", Value: []byte(evil)}}},
+		record("shop.audit", evil, evil, "7300/pgtee/1/0/9999/audit"))
+	escaped := url.QueryEscape(evil)
+	for _, path := range []string{
+		"/live", "/live?user=" + escaped + "&text=" + escaped + "&session=" + escaped, "/transaction?id=" + id, "/row?table=" + url.QueryEscape(table) + "&key=" + url.QueryEscape(key),
+		"/row?table=" + url.QueryEscape(table), "/streams", "/tables", "/ddl", "/dead-letters", "/configuration", "/check", "/transaction?id=" + escaped,
+		"/record?topic=shop.audit&partition=0&offset=0", "/record?topic=shop.ddl&partition=0&offset=0", "/record?topic=" + topic + "&partition=0&offset=0", "/record?topic=" + escaped,
+		"/live?stream=" + escaped, "/login?to=" + escaped,
+	} {
+		_, body, header := f.get(path)
+		if strings.Contains(body, "<script>") || strings.Contains(body, "<img") || strings.Contains(body, "onerror=alert(2)>") {
+			t.Errorf("%s has markup of a stranger:\n%s", path, body)
+		}
+		if !strings.HasPrefix(header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s is %s", path, header.Get("Content-Type"))
+		}
+	}
+	f.expect(f.page("/transaction?id="+id), "alert(1)") // it is there, as text
+}

@@ -1,0 +1,369 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/outbox"
+	published "github.com/pgtee/pgtee/publisher/record"
+)
+
+// tableState is one table on the page of tables.
+type tableState struct {
+	Table, Topic string
+	Partitions   int
+	Records      int64 // about: places in the topic
+	Key          []string
+	Newest       time.Time
+	Uncaptured   string // why UPDATE and DELETE are not published
+	History      string // URL
+	Live         string // URL
+}
+
+type tablesPage struct {
+	Tables  []tableState
+	Hidden  []setting // flags that hide or mask columns
+	Problem string
+	More    int
+}
+
+// shownTables bounds what the page asks Kafka about.
+const shownTables = 300
+
+func (c *Console) tables(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Tables(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	var p tablesPage
+	if len(list) > shownTables {
+		p.More, list = len(list)-shownTables, list[:shownTables]
+	}
+	reasons := map[string]string{}
+	if uncaptured, err := s.Uncaptured(r.Context()); err != nil {
+		p.Problem = err.Error()
+	} else {
+		for _, u := range uncaptured {
+			reasons[u.Table] = u.Reason
+		}
+	}
+	names := make([]string, len(list))
+	for i, t := range list {
+		names[i] = published.TopicName(s.Prefix, t.Schema, t.Name)
+	}
+	starts, ends, err := c.topics.sizes(r.Context(), names)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range list {
+		name := t.Schema + "." + t.Name
+		state := tableState{Table: name, Topic: names[i], Partitions: len(ends[names[i]]), Uncaptured: reasons[name],
+			History: c.link("/row", s.Prefix, "table", name), Live: c.link("/live", s.Prefix, "table", name)}
+		for partition, end := range ends[names[i]] {
+			state.Records += end - starts[names[i]][partition]
+		}
+		p.Tables = append(p.Tables, state)
+	}
+	slices.SortFunc(p.Tables, func(a, b tableState) int { return strings.Compare(a.Table, b.Table) })
+	for _, name := range []string{"mask", "hash", "truncate-column", "exclude-columns", "include-columns", "exclude-tables", "include-tables", "tables"} {
+		if text := c.cfg.Settings[name]; text != "" && text != "[]" {
+			p.Hidden = append(p.Hidden, setting{name, text})
+		}
+	}
+	return p, nil
+}
+
+// sizes are the bounds of many topics at once. A topic that is not there has none.
+func (t *topics) sizes(ctx context.Context, names []string) (starts, ends map[string]position, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	starts, ends = map[string]position{}, map[string]position{}
+	if len(names) == 0 {
+		return starts, ends, nil
+	}
+	first, err := t.admin.ListStartOffsets(ctx, names...)
+	if err != nil {
+		return nil, nil, kafkaError(err)
+	}
+	last, err := t.admin.ListCommittedOffsets(ctx, names...)
+	if err != nil {
+		return nil, nil, kafkaError(err)
+	}
+	for _, name := range names {
+		from, err := offsetsOf(first[name])
+		to, err2 := offsetsOf(last[name])
+		if err := errors.Join(err, err2); err != nil {
+			if errors.Is(err, errNoTopic) {
+				continue
+			}
+			return nil, nil, err
+		}
+		starts[name], ends[name] = from, to
+	}
+	return starts, ends, nil
+}
+
+// groupState is one consumer group and how far it is in our topics.
+type groupState struct {
+	Group, State string
+	Members      int
+	Lag          int64
+	Topics       []groupTopic
+}
+
+type groupTopic struct {
+	Topic string
+	Lag   int64
+}
+
+type groupsPage struct {
+	Groups []groupState
+	Prefix string
+}
+
+// maxGroups bounds the page.
+const maxGroups = 500
+
+func (c *Console) groups(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	listed, err := c.topics.admin.ListGroups(ctx)
+	if err != nil {
+		return nil, kafkaError(err)
+	}
+	names := listed.Groups()
+	lags, err := c.topics.admin.Lag(ctx, names[:min(len(names), maxGroups)]...)
+	if err != nil {
+		return nil, kafkaError(err)
+	}
+	p := groupsPage{Prefix: s.Prefix}
+	for _, lag := range lags.Sorted() {
+		if state, ours := groupOf(lag, s.Prefix); ours {
+			p.Groups = append(p.Groups, state)
+		}
+	}
+	slices.SortStableFunc(p.Groups, func(a, b groupState) int { return cmp.Compare(b.Lag, a.Lag) })
+	return p, nil
+}
+
+// groupOf is what of a group concerns the topics of a prefix.
+func groupOf(lag kadm.DescribedGroupLag, prefix string) (state groupState, ours bool) {
+	state = groupState{Group: lag.Group, State: lag.State, Members: len(lag.Members)}
+	for _, topic := range slices.Sorted(maps.Keys(lag.Lag)) {
+		if !strings.HasPrefix(topic, prefix+".") {
+			continue
+		}
+		one := groupTopic{Topic: topic}
+		for _, partition := range lag.Lag[topic] {
+			one.Lag += max(0, partition.Lag)
+		}
+		state.Lag += one.Lag
+		state.Topics = append(state.Topics, one)
+	}
+	return state, len(state.Topics) > 0
+}
+
+// ddlState is a record of PREFIX.ddl.
+type ddlState struct {
+	At        time.Time
+	Command   string
+	Statement string
+	Objects   []string
+	User      string
+	App       string
+	Record    string // URL
+	Broken    bool
+}
+
+type ddlPage struct {
+	Commands []ddlState
+	Older    string
+}
+
+// shownRecords are those of a list of records.
+const shownRecords = 100
+
+func (c *Console) ddl(r *http.Request, _ person) (any, error) {
+	var p ddlPage
+	records, older, s, err := c.newest(r, "/ddl", "ddl")
+	for _, record := range records {
+		p.Commands = append(p.Commands, c.ddlOf(s, record))
+	}
+	p.Older = older
+	return p, err
+}
+
+func (c *Console) ddlOf(s *Stream, record *kgo.Record) ddlState {
+	var value struct {
+		CommitTime  time.Time `json:"commit_time"`
+		Command     string    `json:"command"`
+		Statement   string    `json:"statement"`
+		SessionUser string    `json:"user"`
+		Application string    `json:"application"`
+		Objects     []struct {
+			Name string `json:"name"`
+		} `json:"objects"`
+	}
+	state := ddlState{At: record.Timestamp, Record: c.recordURL(s.Prefix, record.Topic, record.Partition, record.Offset)}
+	if json.Unmarshal(record.Value, &value) != nil {
+		state.Broken = true
+		return state
+	}
+	state.At, state.Command, state.Statement, state.User, state.App = value.CommitTime, value.Command, value.Statement, value.SessionUser, value.Application
+	for _, o := range value.Objects {
+		state.Objects = append(state.Objects, o.Name)
+	}
+	return state
+}
+
+// newest returns the newest records of one of the stream's own topics, and the URL of what is before; none if there is no such topic.
+func (c *Console) newest(r *http.Request, path, name string) (records []*kgo.Record, older string, s *Stream, err error) {
+	if s, err = c.stream(r); err != nil {
+		return nil, "", nil, err
+	}
+	topic := published.TopicName(s.Prefix, name)
+	starts, ends, err := c.topics.bounds(r.Context(), topic)
+	if errors.Is(err, errNoTopic) {
+		return nil, "", s, nil
+	}
+	if err != nil {
+		return nil, "", s, err
+	}
+	before := ends
+	if asked := parsePosition(r.FormValue("before")); asked != nil {
+		before = within(asked, starts, ends)
+	}
+	records, more, err := c.topics.find(r.Context(), topic, starts, before, shownRecords, func(r *kgo.Record) bool { return r.Value != nil })
+	if len(records) > shownRecords && len(ends) == 1 {
+		records = records[:shownRecords]
+		last := records[shownRecords-1]
+		more = position{last.Partition: last.Offset}
+	}
+	if more != nil {
+		older = c.link(path, s.Prefix, "before", more.String())
+	}
+	return records, older, s, err
+}
+
+// letterState is a dead letter, or an event of the application that was refused.
+type letterState struct {
+	At      time.Time
+	Source  string
+	Key     string
+	Reason  string
+	Size    int64
+	Pieces  int
+	Partial bool // the row's record is in its topic, without what is too large
+	User    string
+	Record  string // URL
+}
+
+type deadLettersPage struct {
+	Letters, Refused []letterState
+	Older            string
+}
+
+func (c *Console) deadLetters(r *http.Request, _ person) (any, error) {
+	var p deadLettersPage
+	records, older, s, err := c.newest(r, "/dead-letters", "dead-letter")
+	if err != nil {
+		return nil, err
+	}
+	for _, record := range records {
+		if header(record, published.PieceHeader) == "" {
+			p.Letters = append(p.Letters, c.letterOf(s, record))
+		}
+	}
+	p.Older = older
+	refused, _, s, err := c.newest(r, "/dead-letters", "outbox.refused")
+	if err != nil {
+		return nil, err
+	}
+	for _, record := range refused {
+		p.Refused = append(p.Refused, letterState{At: record.Timestamp, Source: header(record, published.RefusedTopicHeader), Key: cut(strings.ToValidUTF8(string(record.Key), "\uFFFD"), 200),
+			Reason: header(record, published.RefusedHeader), Size: int64(len(record.Value)), Record: c.recordURL(s.Prefix, record.Topic, record.Partition, record.Offset)})
+	}
+	return p, nil
+}
+
+func (c *Console) letterOf(s *Stream, record *kgo.Record) letterState {
+	var value struct {
+		Source    string `json:"source"`
+		Key       string `json:"key"`
+		Reason    string `json:"reason"`
+		Bytes     int64  `json:"bytes"`
+		Pieces    int    `json:"pieces"`
+		Published bool   `json:"published"`
+		Pgtee     struct {
+			Session *struct {
+				User string `json:"user"`
+			} `json:"session"`
+		} `json:"pgtee"`
+	}
+	state := letterState{At: record.Timestamp, Record: c.recordURL(s.Prefix, record.Topic, record.Partition, record.Offset)}
+	if json.Unmarshal(record.Value, &value) != nil {
+		state.Reason = "the record cannot be read"
+		return state
+	}
+	state.Source, state.Key, state.Reason, state.Size, state.Pieces, state.Partial = value.Source, cut(value.Key, 200), value.Reason, value.Bytes, value.Pieces, value.Published
+	if value.Pgtee.Session != nil {
+		state.User = value.Pgtee.Session.User
+	}
+	return state
+}
+
+// setting is a flag as it was loaded.
+type setting struct{ Name, Value string }
+
+type configurationPage struct{ Settings []setting }
+
+func (c *Console) configuration(*http.Request, person) (any, error) {
+	var p configurationPage
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.Settings)) {
+		p.Settings = append(p.Settings, setting{name, c.cfg.Settings[name]})
+	}
+	return p, nil
+}
+
+type checkPage struct {
+	Database string
+	Findings []outbox.Finding
+	Good     int
+}
+
+func (c *Console) check(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	report, err := s.Check(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	p := checkPage{Database: s.Database, Findings: slices.Clone(report.Findings)}
+	slices.SortStableFunc(p.Findings, func(a, b outbox.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	for _, f := range p.Findings {
+		if f.Severity == outbox.OK {
+			p.Good++
+		}
+	}
+	return p, nil
+}

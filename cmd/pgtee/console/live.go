@@ -1,0 +1,342 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Bounds of a live stream: what a browser can show, and a person read.
+const (
+	liveRows     = 100                    // of a page as it is first shown
+	frameRows    = 40                     // of one frame
+	frameEvery   = 200 * time.Millisecond // at most
+	maxBacklog   = 1000                   // events that wait to be shown; more are skipped, the oldest first
+	maxResume    = 5000                   // offsets of a partition that a viewer who comes back may be behind
+	aliveEvery   = 10 * time.Second
+	writeTimeout = 10 * time.Second // of a browser that does not read
+	joinTimeout  = 5 * time.Second
+)
+
+// livePage is the audit stream.
+type livePage struct {
+	Filter filter
+	Events []*item
+	After  string // position behind the newest event
+	Older  string // URL of what is before; "" if there is nothing
+	Base   string // URL of the page without a filter
+	Stream string
+	Empty  bool // nothing was ever published
+	Paged  bool // it shows what was before a position, and does not move
+}
+
+func (p livePage) refresh() int {
+	if p.Paged {
+		return 0
+	}
+	return 5
+}
+
+// item is an event in a list, with its links.
+type item struct {
+	*event
+	c *Console
+}
+
+func (i *item) Link() string {
+	return i.c.link("/transaction", i.Stream, "id", transactionID(i.ID), "at", i.Place())
+}
+
+// By is the URL of all events with one value.
+func (i *item) By(name, value string) string { return i.c.link("/live", i.Stream, name, value) }
+
+func (c *Console) live(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	p := livePage{Filter: parseFilter(r.URL.Query()), Base: c.link("/live", s.Prefix), Stream: s.Prefix}
+	topic := c.tails[s.Prefix].topic
+	starts, ends, err := c.topics.bounds(r.Context(), topic)
+	if err == errNoTopic {
+		p.Empty = true
+		return p, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	before := ends
+	if asked := parsePosition(r.FormValue("before")); asked != nil {
+		before, p.Paged = within(asked, starts, ends), true
+	}
+	p.After = ends.String()
+	events, more, err := c.events(r.Context(), s, starts, before, liveRows, p.Filter)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		p.Events = append(p.Events, &item{e, c})
+	}
+	if more != nil {
+		q := p.Filter.values()
+		q.Set("before", more.String())
+		if len(c.cfg.Streams) > 1 {
+			q.Set("stream", s.Prefix)
+		}
+		p.Older = "/live?" + q.Encode()
+	}
+	return p, nil
+}
+
+// within makes of a position that a browser sent one of the topic.
+func within(asked, starts, ends position) position {
+	p := position{}
+	for partition, end := range ends {
+		p[partition] = end
+		if at, known := asked[partition]; known {
+			p[partition] = max(starts[partition], min(at, end))
+		}
+	}
+	return p
+}
+
+// events returns the newest events before a position that pass the filter, and where to go on; nil: there are none.
+func (c *Console) events(ctx context.Context, s *Stream, starts, before position, want int, f filter) (events []*event, more position, err error) {
+	read := map[*kgo.Record]*event{}
+	records, more, err := c.topics.find(ctx, c.tails[s.Prefix].topic, starts, before, want, func(r *kgo.Record) bool {
+		e := eventOf(s.Prefix, r)
+		if !f.matches(e) {
+			return false
+		}
+		read[r] = e
+		return true
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(records) > want { // the next page begins with the first that is not on this one
+		if more == nil {
+			more = clonePosition(starts)
+		}
+		for _, r := range records[want:] {
+			more[r.Partition] = max(more[r.Partition], r.Offset+1)
+		}
+		records = records[:want]
+	}
+	for _, r := range records {
+		events = append(events, read[r])
+	}
+	return events, more, nil
+}
+
+// liveEvents sends what is published to one browser, as server-sent events whose id is the position: a browser that comes back
+// goes on behind the last one that it has.
+func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person) {
+	s, err := c.stream(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	select {
+	case c.viewers <- struct{}{}:
+		defer func() { <-c.viewers }()
+	default:
+		http.Error(w, fmt.Sprintf("pgtee console: %d live pages are open, and no more may be", maxViewers), http.StatusServiceUnavailable)
+		return
+	}
+	c.looked(r, who)
+	after := parsePosition(r.Header.Get("Last-Event-ID"))
+	if after == nil {
+		after = parsePosition(r.FormValue("after"))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("X-Accel-Buffering", "no")
+	v := &viewer{c: c, tail: c.tails[s.Prefix], filter: parseFilter(r.URL.Query()), stream: s, to: http.NewResponseController(w), w: w}
+	_ = v.to.SetReadDeadline(time.Time{})
+	v.serve(r.Context(), after)
+}
+
+// viewer is one browser that watches a stream.
+type viewer struct {
+	c      *Console
+	tail   *tail
+	stream *Stream
+	filter filter
+	to     *http.ResponseController
+	w      http.ResponseWriter
+
+	at      position // behind what was sent or passed over
+	waiting []*event // to be sent
+	skipped int      // events that pass the filter and are not shown
+	unread  int64    // offsets that were not even looked at
+	trouble string
+}
+
+// serve sends until the browser is gone or does not read.
+func (v *viewer) serve(ctx context.Context, after position) {
+	defer v.tail.leave()
+	joining, cancel := context.WithTimeout(ctx, joinTimeout)
+	number, end, err := v.tail.join(joining)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil {
+			v.send("trouble", map[string]string{"text": "Kafka does not answer; this page tries again."})
+		}
+		return
+	}
+	v.at = clonePosition(end)
+	if after != nil {
+		if err := v.resume(ctx, after, end); err != nil {
+			v.send("trouble", map[string]string{"text": err.Error()})
+			return
+		}
+	}
+	if v.sendFrame() != nil {
+		return
+	}
+	tick, alive := time.NewTicker(frameEvery), time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	defer alive.Stop()
+	for {
+		events, missed, trouble, news := v.tail.since(number)
+		number += missed + int64(len(events))
+		v.unread += missed
+		for _, e := range events {
+			v.take(e)
+		}
+		if trouble != v.trouble {
+			v.trouble = trouble
+			if v.send("trouble", map[string]string{"text": trouble}) != nil {
+				return
+			}
+		}
+		if v.sendFrame() != nil {
+			return
+		}
+		if len(v.waiting) > 0 {
+			news = nil // the tick is enough
+		}
+		select { // at most one frame for each tick
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if len(v.waiting) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		case <-alive.C:
+			if v.write([]byte("id: "+v.at.String()+"\n\n: alive\n\n")) != nil {
+				return
+			}
+		}
+	}
+}
+
+// resume takes what stands between the position that the browser has and the tail's.
+func (v *viewer) resume(ctx context.Context, after, end position) error {
+	from := position{}
+	for partition, to := range end {
+		at, known := after[partition]
+		if !known || at > to {
+			at = to
+		}
+		if behind := to - at; behind > maxResume {
+			v.unread += behind - maxResume
+			at = to - maxResume
+		}
+		from[partition] = at
+	}
+	_, err := v.c.topics.read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
+		v.take(eventOf(v.stream.Prefix, r))
+		return true
+	})
+	for partition, to := range end {
+		v.at[partition] = to
+	}
+	return err
+}
+
+// take adds an event to what waits, if it passes.
+func (v *viewer) take(e *event) {
+	v.at[e.Partition] = e.Offset + 1
+	if !v.filter.matches(e) {
+		return
+	}
+	v.waiting = append(v.waiting, e)
+	if over := len(v.waiting) - maxBacklog; over > 0 {
+		v.waiting = v.waiting[over:]
+		v.skipped += over
+	}
+}
+
+// frameOfRows is what a browser gets: rows, the newest first, and how many events were not shown before them.
+type frameOfRows struct {
+	HTML    string `json:"html"`
+	Rows    int    `json:"rows"`
+	Skipped int    `json:"skipped"` // they pass the filter
+	Unread  int64  `json:"unread"`  // places of the topic that were not looked at
+}
+
+func (v *viewer) sendFrame() error {
+	if len(v.waiting) == 0 && v.skipped == 0 && v.unread == 0 {
+		return nil
+	}
+	n := min(frameRows, len(v.waiting))
+	some := v.waiting[:n]
+	v.waiting = v.waiting[n:]
+	var html bytes.Buffer
+	for i := len(some) - 1; i >= 0; i-- {
+		row, err := part("event", &item{some[i], v.c})
+		if err != nil {
+			return err
+		}
+		html.WriteString(row)
+	}
+	at := v.at
+	if len(v.waiting) > 0 { // a browser that comes back begins with the first that it has not got
+		at = clonePosition(v.at)
+		for i := len(v.waiting) - 1; i >= 0; i-- {
+			at[v.waiting[i].Partition] = v.waiting[i].Offset
+		}
+	}
+	frame := frameOfRows{html.String(), n, v.skipped, v.unread}
+	v.skipped, v.unread = 0, 0
+	return v.sendAt(at, "rows", frame)
+}
+
+func (v *viewer) send(kind string, data any) error { return v.sendAt(v.at, kind, data) }
+
+func (v *viewer) sendAt(at position, kind string, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	var message bytes.Buffer
+	fmt.Fprintf(&message, "event: %s\n", kind)
+	if at != nil {
+		fmt.Fprintf(&message, "id: %s\n", at)
+	}
+	fmt.Fprintf(&message, "data: %s\n\n", text)
+	return v.write(message.Bytes())
+}
+
+// write gives up on a browser that does not read.
+func (v *viewer) write(text []byte) error {
+	if err := v.to.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := v.w.Write(text); err != nil {
+		return err
+	}
+	return v.to.Flush()
+}

@@ -1,0 +1,165 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Bounds of what a page shows of one value and of one record; a link leads to all of it.
+const (
+	shownValueBytes  = 2 << 10
+	shownRecordBytes = 1 << 20
+)
+
+// field is a member of a JSON object, in its order.
+type field struct {
+	Name string
+	Raw  json.RawMessage
+}
+
+// errNoObject: the bytes are no JSON object.
+var errNoObject = errors.New("it is no JSON object")
+
+// fieldsOf reads an object; nil for null and for nothing.
+func fieldsOf(raw []byte) ([]field, error) {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if first, err := d.Token(); err != nil || first != json.Delim('{') {
+		return nil, errNoObject
+	}
+	list := []field{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		list = append(list, field{name.(string), value})
+	}
+	return list, nil
+}
+
+func get(list []field, name string) json.RawMessage {
+	for _, f := range list {
+		if f.Name == name {
+			return f.Raw
+		}
+	}
+	return nil
+}
+
+// payloadOf takes the payload out of the form of Kafka Connect's JsonConverter; anything else it returns as it is.
+func payloadOf(raw []byte) []byte {
+	if list, err := fieldsOf(raw); err == nil && len(list) == 2 && list[0].Name == "schema" && list[1].Name == "payload" {
+		return list[1].Raw
+	}
+	return raw
+}
+
+// value is one value of a row for people.
+type value struct {
+	Text   string
+	Null   bool
+	Absent bool // the log does not have it
+	None   bool // there is no such row: before an insert, after a delete
+	Cut    bool // there is more of it in the record
+}
+
+// unavailable is what Debezium's form has in place of a long value that the statement did not touch.
+const unavailable = `"__debezium_unavailable_value"`
+
+func valueOf(raw json.RawMessage) value {
+	switch {
+	case raw == nil, string(raw) == unavailable:
+		return value{Absent: true}
+	case string(raw) == "null":
+		return value{Null: true}
+	}
+	text := string(raw)
+	if raw[0] == '"' {
+		_ = json.Unmarshal(raw, &text)
+	}
+	if len(text) > shownValueBytes {
+		return value{Text: cut(text, shownValueBytes), Cut: true}
+	}
+	return value{Text: text}
+}
+
+// recordPage shows one record as it stands in Kafka.
+type recordPage struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	At        time.Time
+	Headers   []field
+	Key       string
+	Value     string
+	Tombstone bool
+	Bytes     int
+	Cut       bool
+	Binary    bool
+}
+
+// record shows a record of a topic of a stream, and of no other topic: others are none of the console's business.
+func (c *Console) record(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	topic := r.FormValue("topic")
+	if !strings.HasPrefix(topic, s.Prefix+".") {
+		return nil, badRequest("topic %q is none of %s.*", cut(topic, 100), s.Prefix)
+	}
+	partition, err := strconv.ParseInt(r.FormValue("partition"), 10, 32)
+	offset, err2 := strconv.ParseInt(r.FormValue("offset"), 10, 64)
+	if err != nil || err2 != nil {
+		return nil, badRequest("partition and offset are numbers")
+	}
+	one, err := c.topics.one(r.Context(), topic, int32(partition), offset)
+	if err != nil {
+		return nil, err
+	}
+	if one == nil {
+		return nil, notFound("Kafka keeps no record at %s, partition %d, offset %d: it is older than the topic's retention, was compacted away, or was never there", topic, partition, offset)
+	}
+	return recordOf(one), nil
+}
+
+func recordOf(r *kgo.Record) recordPage {
+	p := recordPage{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp, Tombstone: r.Value == nil, Bytes: len(r.Value)}
+	for _, h := range r.Headers {
+		p.Headers = append(p.Headers, field{h.Key, h.Value})
+	}
+	p.Key, _ = pretty(r.Key)
+	p.Value, p.Binary = pretty(r.Value)
+	if len(p.Value) > shownRecordBytes {
+		p.Value, p.Cut = cut(p.Value, shownRecordBytes), true
+	}
+	return p
+}
+
+// pretty indents JSON; binary: the bytes are not even text.
+func pretty(raw []byte) (text string, binary bool) {
+	var indented bytes.Buffer
+	if len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') && json.Indent(&indented, raw, "", "  ") == nil {
+		return indented.String(), false
+	}
+	if bytes.IndexByte(raw, 0) >= 0 {
+		return fmt.Sprintf("%q", cut(string(raw), 4096)), true
+	}
+	return strings.ToValidUTF8(string(raw), "\uFFFD"), false
+}

@@ -1,0 +1,259 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	published "github.com/pgtee/pgtee/publisher/record"
+)
+
+// rowPage is every change of one row, with who and by which statement, and who wrote what stands in each column.
+type rowPage struct {
+	Stream  string
+	Table   string
+	Key     string
+	Asked   bool
+	Topic   string
+	Tables  []string // to choose from
+	Example string   // a key of the table
+	Changes []*change
+	Blame   []blame
+	Deleted *change // the row is gone by this one
+	Older   string  // URL of what is before
+	Whole   bool    // nothing is before
+	Recent  []*change
+	c       *Console
+}
+
+// shownChanges are those of one row on a page.
+const shownChanges = 200
+
+// blame says who wrote what stands in a column.
+type blame struct {
+	Column string
+	Value  value
+	By     *change // nil: before what was looked at
+	Times  int     // it was changed, in what was looked at
+}
+
+func (c *Console) row(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	p := &rowPage{Stream: s.Prefix, Table: strings.TrimSpace(r.FormValue("table")), Key: strings.TrimSpace(r.FormValue("key")), c: c}
+	if s.Tables != nil {
+		if list, err := s.Tables(r.Context()); err == nil { // it only helps to choose
+			for _, t := range list {
+				p.Tables = append(p.Tables, t.Schema+"."+t.Name)
+			}
+		}
+	}
+	if p.Table == "" {
+		return p, nil
+	}
+	if !strings.Contains(p.Table, ".") {
+		p.Table = "public." + p.Table
+	}
+	p.Topic = published.TopicName(s.Prefix, p.Table)
+	starts, ends, err := c.topics.bounds(r.Context(), p.Topic)
+	if errors.Is(err, errNoTopic) {
+		return nil, notFound("there is no topic %s: nothing of table %s was published yet, or its topic has another name (--topic-template, tables:)", p.Topic, p.Table)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := p.recent(r.Context(), starts, ends); err != nil || p.Key == "" {
+		return p, err
+	}
+	p.Asked = true
+	key, err := p.keyBytes()
+	if err != nil {
+		return nil, err
+	}
+	return p, p.history(r, key, starts, ends)
+}
+
+// recent are the last changes of the table: they show what its keys look like, and are links to rows.
+func (p *rowPage) recent(ctx context.Context, starts, ends position) error {
+	records, _, err := p.c.topics.find(ctx, p.Topic, starts, ends, 12, func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil })
+	for _, r := range records[:min(len(records), 12)] {
+		p.Recent = append(p.Recent, changeOf(r))
+	}
+	if len(p.Recent) > 0 {
+		p.Example = p.Recent[0].KeyText()
+	}
+	return err
+}
+
+// keyBytes makes the key of what somebody has typed: a JSON object, NAME=VALUE, or for a key of one column its value. It is then
+// written as the keys of the topic are: to the byte, for the bytes choose the partition.
+func (p *rowPage) keyBytes() ([]byte, error) {
+	given, err := fieldsOf([]byte(p.Key))
+	isObject := err == nil && len(given) > 0
+	if strings.HasPrefix(p.Key, "{") && !isObject {
+		return nil, badRequest("the key is no JSON object: want one such as %s", p.example())
+	}
+	if len(p.Recent) == 0 {
+		if isObject {
+			return compact([]byte(p.Key)), nil
+		}
+		return nil, notFound("no row of table %s with a key was published yet, so there is none to find", p.Table)
+	}
+	columns, err := fieldsOf(p.Recent[0].Key)
+	if err != nil || len(columns) == 0 {
+		return nil, badRequest("the keys of topic %s are no JSON objects: rows of it cannot be found here", p.Topic)
+	}
+	if !isObject {
+		given = typedKey(p.Key, columns)
+	}
+	text := []byte{'{'}
+	for i, column := range columns {
+		raw := get(given, column.Name)
+		if raw == nil {
+			return nil, badRequest("the key of table %s has the column %q: want one such as %s", p.Table, column.Name, p.example())
+		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		name, _ := json.Marshal(column.Name)
+		text = append(append(append(text, name...), ':'), compact(raw)...)
+	}
+	p.Key = string(append(text, '}'))
+	return []byte(p.Key), nil
+}
+
+// typedKey reads NAME=VALUE, or a value alone. A value is text where the column's are in the topic.
+func typedKey(typed string, columns []field) (given []field) {
+	named := strings.Contains(typed, "=")
+	if len(columns) == 1 && !named {
+		typed = columns[0].Name + "=" + typed
+	}
+	for part := range strings.SplitSeq(typed, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		raw := json.RawMessage(strings.TrimSpace(value))
+		if like := get(columns, strings.TrimSpace(name)); like == nil || like[0] == '"' || !json.Valid(raw) {
+			raw, _ = json.Marshal(string(raw))
+		}
+		given = append(given, field{strings.TrimSpace(name), raw})
+	}
+	return given
+}
+
+func (p *rowPage) example() string {
+	if p.Example == "" {
+		return `{"id":7}`
+	}
+	return p.Example
+}
+
+// history reads backwards through the partition that the key belongs to.
+func (p *rowPage) history(r *http.Request, key []byte, starts, ends position) error {
+	before := ends
+	if asked := parsePosition(r.FormValue("before")); asked != nil {
+		before = within(asked, starts, ends)
+	}
+	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) { // it has no schema: these are the bytes of all its records
+		partition := partitionOf(p.Topic, key, len(ends))
+		before, starts = position{partition: before[partition]}, position{partition: starts[partition]}
+	}
+	records, more, err := p.c.topics.find(r.Context(), p.Topic, starts, before, shownChanges, func(r *kgo.Record) bool {
+		return r.Value != nil && sameKey(payloadOf(r.Key), key)
+	})
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		p.Changes = append(p.Changes, changeOf(record))
+	}
+	if more != nil {
+		p.Older = p.c.link("/row", p.Stream, "table", p.Table, "key", p.Key, "before", more.String())
+	}
+	p.Whole = more == nil
+	p.blame()
+	return nil
+}
+
+// partitionOf is where the publisher puts a key: as Kafka's Java client does.
+func partitionOf(topic string, key []byte, partitions int) int32 {
+	byKey := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
+	return int32(byKey.Partition(&kgo.Record{Topic: topic, Key: key}, partitions))
+}
+
+// blame finds for each column the change that wrote what stands in it. Where the log does not have the row before an update, a
+// column counts as changed if it differs from the change before that one.
+func (p *rowPage) blame() {
+	var last *change
+	for i := len(p.Changes) - 1; i >= 0; i-- {
+		c := p.Changes[i]
+		if c.Broken != "" {
+			continue
+		}
+		c.follows(last)
+		p.Deleted, last = nil, c
+		if c.Op == "d" || c.Op == "t" {
+			p.Deleted, p.Blame = c, nil
+			continue
+		}
+		for _, f := range c.after {
+			p.blameColumn(c, f, get(c.before, f.Name))
+		}
+	}
+}
+
+func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {
+	now := valueOf(f.Raw)
+	at := -1
+	for i := range p.Blame {
+		if p.Blame[i].Column == f.Name {
+			at = i
+		}
+	}
+	if at < 0 {
+		p.Blame = append(p.Blame, blame{Column: f.Name})
+		at = len(p.Blame) - 1
+	}
+	b := &p.Blame[at]
+	if now.Absent { // the statement did not touch it
+		if b.By == nil {
+			b.Value = now
+		}
+		return
+	}
+	if b.By != nil && !b.Value.Absent && before == nil {
+		before = f.Raw // a log that does not have it
+	}
+	b.Value = now
+	if wrote := c.Op == "c" || c.Op == "r" || before != nil && string(before) != string(f.Raw); wrote {
+		b.By, b.Times = c, b.Times+1
+	}
+}
+
+// TransactionURL is the page of the transaction that made a change.
+func (p *rowPage) TransactionURL(c *change) string {
+	return p.c.link("/transaction", p.Stream, "id", transactionID(c.ID))
+}
+
+// RowURL is the page of another row of the table.
+func (p *rowPage) RowURL(c *change) string {
+	return p.c.link("/row", p.Stream, "table", p.Table, "key", c.KeyText())
+}
+
+// RecordURL is the page of a record.
+func (p *rowPage) RecordURL(c *change) string {
+	return p.c.recordURL(p.Stream, c.Record.Topic, c.Record.Partition, c.Record.Offset)
+}
+
+// Looked says what the page is about.
+func (p *rowPage) Looked() string {
+	if p.Whole {
+		return fmt.Sprintf("every change that topic %s keeps", p.Topic)
+	}
+	return fmt.Sprintf("the newest changes in topic %s", p.Topic)
+}
