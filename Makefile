@@ -32,6 +32,8 @@
 # make cancel-storm  40 sessions whose statements get 200,000 cancels in all, beside some that nobody cancels
 # make doctor plants every misconfiguration that check knows how to cure, and does what it says
 # make operator-hour  accidents under load, and an operator who knows only what status and /readyz say; how long each took
+# make console-test  the console in Chromium over a demo and over a real Kafka: axe on every page in both themes, a minute of 5,000 transactions a
+#             second, a restart; SCREENSHOTS=folder for pictures of every page
 # make idle-sessions  what 2,000 sessions that wait cost the proxy: heap, stacks and memory in all, of each
 # make bench-proxy  what a hop through pgtee costs clients, beside no hop and beside PgBouncer: 12 minutes;
 #             ARGS=-quick for one
@@ -56,6 +58,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
+.PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour console-test paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-archive tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply tools clean
 .PHONY: build demo docs test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-consume chaos-query capture soak-ddl attribution schemas regress cancel-storm idle-sessions operator-hour paths bench bench-proxy bench-publish drivers bench-snapshot bench-apply bench-consume tools clean
@@ -143,6 +146,8 @@ regress: tools
 cancel-storm: tools
 	CANCELS=5000 $(GO) test -v -count=1 -timeout 60m -run '^TestCancelStorm$$' ./integration
 
+console-test: tools
+	CONSOLE=full SCREENSHOTS='$(if $(SCREENSHOTS),$(abspath $(SCREENSHOTS)))' $(GO) test -v -count=1 -timeout 20m ./integration/console
 doctor: tools
 	DOCTOR=all $(GO) test -v -count=1 -timeout 20m -run '^TestDoctor$$' ./integration
 

@@ -18,6 +18,7 @@ need pgbench postgresql # Debian ships it with the server
 need pgbouncer pgbouncer
 need mvn maven
 need kcat kcat
+need chromium chromium
 need promtool prometheus
 need flock util-linux
 need python3 python3
