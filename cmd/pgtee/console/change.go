@@ -101,8 +101,9 @@ func (c *change) Columns() []column {
 			col.After = value{None: true}
 			col.Changed = !col.Before.Null && !col.Before.Absent
 		default:
-			col.Changed = !col.After.Absent && c.before != nil && !bytes.Equal(before, after) && !(c.Derived && before == nil && col.After.Null) // a column that is new
-			if c.before == nil && !col.Key { // which of them have changed is not known
+			isNew := c.Derived && before == nil && col.After.Null // the column
+			col.Changed = !col.After.Absent && c.before != nil && !bytes.Equal(before, after) && !isNew
+			if c.before == nil && !col.Key { // whether it has changed is not known
 				list = append(list, col)
 				continue
 			}
