@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 )
@@ -280,6 +283,13 @@ func must[V any](t *testing.T, get func() (V, error)) V {
 	return v
 }
 
+// picture is what the tab shows, as WebP.
+func picture(ctx context.Context, t *chromedp.Target) ([]byte, error) {
+	quality := int64(72)
+	taken, err := cdp.Call(ctx, t, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: "webp", Quality: &quality})
+	return taken.Data, err
+}
+
 // TestScreenshots writes the pictures of docs/console, in both themes, wide and on a phone.
 func TestScreenshots(t *testing.T) {
 	dir := os.Getenv("SCREENSHOTS")
@@ -299,8 +309,8 @@ func TestScreenshots(t *testing.T) {
 				if name == "streams" {
 					p.await("the charts", `document.querySelectorAll(".charts canvas").length === 4`)
 				}
-				picture := run(p, chromedp.CaptureScreenshot())
-				file := fmt.Sprintf("%s-%s-%s.png", name, map[bool]string{false: "light", true: "dark"}[dark], size)
+				picture := run(p, picture)
+				file := fmt.Sprintf("%s-%s-%s.webp", name, map[bool]string{false: "light", true: "dark"}[dark], size)
 				if err := os.WriteFile(filepath.Join(dir, file), picture, 0o644); err != nil {
 					t.Fatal(err)
 				}
