@@ -67,7 +67,7 @@ function take(event) {
   shown = event.lastEventId;
   const rows = fragment(frame.html);
   localise(rows);
-  for (const row of rows.querySelectorAll(".event")) row.classList.add("fresh");
+  if (frame.rows <= 10) for (const row of rows.querySelectorAll(".event")) row.classList.add("fresh"); // in a flood nothing stands out
   if (frame.skipped || frame.unread) rows.append(gap(frame)); // what was left out is older than these
   list.prepend(rows);
   while (list.childElementCount > maxRows) list.lastElementChild.remove();
