@@ -25,7 +25,7 @@ type SessionInfo struct {
 // introduce makes a session known to Sessions; it has logged in.
 func (s *session) introduce() {
 	info := &SessionInfo{ID: strconv.FormatUint(uint64(s.number), 10), User: s.started.user, Database: s.started.database, Application: s.started.application,
-		PID: s.started.pid(), Since: time.Now(), Encrypted: s.shown != nil, Replication: s.started.replication}
+		PID: s.started.pid(), Since: time.Now(), Encrypted: s.clientTLS != nil, Replication: s.started.replication}
 	if s.from.IsValid() {
 		info.Client = s.from.String()
 	}
