@@ -93,7 +93,7 @@ func Publish(ctx context.Context, cfg Config) error {
 			failures = 0
 		}
 		wait := min(time.Duration(1<<min(failures, 6))*100*time.Millisecond, 5*time.Second)
-		cfg.Log.Warn("retrying", zap.Error(err), zap.Duration("in", wait))
+		cfg.Log.Warn("retrying", zap.String("finding", "query-retries"), zap.Error(err), zap.Duration("in", wait))
 		select {
 		case <-ctx.Done():
 			return nil

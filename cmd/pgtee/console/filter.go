@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/pgtee/pgtee/subscriber"
@@ -74,7 +75,12 @@ func (f filter) matches(e *event) bool {
 }
 
 func (f filter) matchesStatements(e *event) bool {
-	return (f.Table == "" || f.wrote(e)) && (f.Command == "" || e.By("", f.Command)) && (f.Text == "" || f.says(e))
+	return (f.Table == "" || f.wrote(e)) && (f.Command == "" || f.ran(e)) && (f.Text == "" || f.says(e))
+}
+
+// ran reports whether the command is among the transaction's statements.
+func (f filter) ran(e *event) bool {
+	return slices.ContainsFunc(e.Statements, func(s subscriber.Statement) bool { return strings.EqualFold(s.Command, f.Command) })
 }
 
 // wrote reports whether the transaction wrote to the table. A name without a schema is one of any schema.

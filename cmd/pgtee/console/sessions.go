@@ -52,6 +52,6 @@ func (c *Console) terminate(w http.ResponseWriter, r *http.Request, who person) 
 		http.Error(w, "pgtee console: there is no such session any more: go back and look again", http.StatusNotFound)
 		return
 	}
-	c.log.Warn("console: a session was ended", zap.String("who", who.Name), zap.String("session", id), zap.String("from", r.RemoteAddr))
+	c.log.Info("console: a session was ended", zap.String("who", who.Name), zap.String("session", id), zap.String("from", r.RemoteAddr))
 	http.Redirect(w, r, "/sessions", http.StatusSeeOther)
 }

@@ -154,6 +154,7 @@ var Catalogue = []Area{
 		{"events-refused", warning, "Events of the application went to PREFIX.outbox.refused.", "See their headers; allow the topic with --outbox-topics."},
 		{"fenced", warning, "Another publisher has taken over.", "Nothing if that was meant; else stop one of both."},
 		{"publisher-retries", warning, "The publisher failed and tries again.", "See the error; nothing is lost meanwhile."},
+		{"query-retries", warning, "`pgtee query` failed and tries again.", "See the error; a run is published whole or not at all."},
 		{"registry-unreachable", problem, "The schema registry does not answer, or refuses the login.", "See whether --schema-registry and its credentials are right."},
 		{"registry-refuses", problem, "The schema registry refuses.", "Do what the message says."},
 		{"registry-incompatible", problem, "The schema registry refuses a schema as incompatible.", "Set the compatibility of the subject to NONE, start, set it back."},
