@@ -1,6 +1,6 @@
 # make demo   the whole thing, with nothing installed
 # make test   unit and integration tests; fetches what it needs (Go modules, Kafka, PostgreSQL, tools)
-# make docs   docs/configuration.md from the flags
+# make docs   docs/configuration.md from the flags, docs/findings.md from the catalogue of findings
 # make lint   formatting, go vet, staticcheck
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
@@ -173,6 +173,7 @@ bench: bench-proxy bench-publish
 
 docs:
 	$(GO) test ./cmd/pgtee -run "^TestConfiguration$$" -update
+	$(GO) test ./cmd/pgtee/doctor -update
 
 drivers:
 	@integration/tools.sh drivers

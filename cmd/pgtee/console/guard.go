@@ -297,7 +297,7 @@ func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
 	who := g.login(r.PostFormValue("name"), r.PostFormValue("secret"))
 	if who.Role == 0 || r.PostFormValue("name") == "" {
 		g.slow(r)
-		g.log.Warn("console: a login has failed", zap.String("name", cut(r.PostFormValue("name"), 64)), zap.String("from", r.RemoteAddr))
+		g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(r.PostFormValue("name"), 64)), zap.String("from", r.RemoteAddr))
 		g.loginPage(w, r, http.StatusUnauthorized, "Name or secret are not right.")
 		return
 	}

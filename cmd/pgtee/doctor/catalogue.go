@@ -151,7 +151,7 @@ var Catalogue = []Area{
 		{"transaction-timeout", warning, "The brokers allow shorter transactions than the publisher asks for.", "Raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower --part-after."},
 		{"record-too-large", problem, "A record is larger than Kafka takes, and --record-too-large is halt.", "Raise max.message.bytes of the topic and --max-record-bytes, or start without --record-too-large halt."},
 		{"dead-letters", warning, "Changes were too large for a record: the dead-letter topic has them.", "Read what is there; raise max.message.bytes and --max-record-bytes."},
-		{"events-refused", warning, "Events of the application went to PREFIX.outbox.refused.", "See their headers; allow the topic with --outbox-topics."},
+		{"events-refused", warning, "Events of the application went to PREFIX.outbox.refused.", "See their headers; allow the topic with --event-topics."},
 		{"fenced", warning, "Another publisher has taken over.", "Nothing if that was meant; else stop one of both."},
 		{"publisher-retries", warning, "The publisher failed and tries again.", "See the error; nothing is lost meanwhile."},
 		{"query-retries", warning, "`pgtee query` failed and tries again.", "See the error; a run is published whole or not at all."},
@@ -186,6 +186,7 @@ var Catalogue = []Area{
 		{"configuration-refused", warning, "A changed configuration cannot be used: everything stays as it was.", "See the error; correct the file and send SIGHUP again."},
 	}},
 	{"Operation", []Entry{
+		{"console-login-failed", warning, "Somebody gave the console a wrong name or password.", "Nothing if that was a slip; else see from where, and let nobody but its users reach the address of --console."},
 		{"publishing-stopped", problem, "The publisher waits for somebody to act.", "Do what the log, /readyz or `pgtee status` say; it goes on by itself within half a minute."},
 		{"publisher-absent", problem, "Nobody holds the slot: nothing is published, and the server keeps its log.", "Start the publisher."},
 		{"publisher-behind", warning, "What is committed is visible in Kafka late.", "See the runbook of PgteeLag."},
