@@ -266,7 +266,7 @@ func (g *guard) allow(role Role, next func(http.ResponseWriter, *http.Request, p
 		case who.Role >= role:
 			next(w, r, who)
 		case who.Role > 0:
-			g.log.Warn("console: refused", zap.String("who", who.Name), zap.String("page", r.URL.Path), zap.String("from", r.RemoteAddr))
+			g.log.Warn("console: refused", zap.String("finding", "console-refused"), zap.String("who", who.Name), zap.String("page", r.URL.Path), zap.String("from", r.RemoteAddr))
 			http.Error(w, "pgtee console: "+who.Role.String()+"s may not do this: ask an "+role.String(), http.StatusForbidden)
 		case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
 			http.Redirect(w, r, "/login?"+url.Values{"to": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)

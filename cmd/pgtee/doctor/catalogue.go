@@ -186,6 +186,7 @@ var Catalogue = []Area{
 		{"configuration-refused", warning, "A changed configuration cannot be used: everything stays as it was.", "See the error; correct the file and send SIGHUP again."},
 	}},
 	{"Operation", []Entry{
+		{"console-refused", warning, "Somebody asked the console for a page that only an admin may see.", "Nothing, or give that login the role admin."},
 		{"console-login-failed", warning, "Somebody gave the console a wrong name or password.", "Nothing if that was a slip; else see from where, and let nobody but its users reach the address of --console."},
 		{"publishing-stopped", problem, "The publisher waits for somebody to act.", "Do what the log, /readyz or `pgtee status` say; it goes on by itself within half a minute."},
 		{"publisher-absent", problem, "Nobody holds the slot: nothing is published, and the server keeps its log.", "Start the publisher."},
