@@ -17,13 +17,13 @@ var planted = map[string]harness.Bug{
 	"resume-by-row": {File: "publisher/compose.go",
 		Old: "if position.holds(tx) {",
 		New: "if position.holds(tx) || len(tx.Changes) > 0 && tx.Changes[0].LSN <= position.EndLSN {"},
-	"copy-wins": {File: "publisher/snapshot_merge.go", // -snapshots: rows that were read bring back what the stream has overtaken
+	"copy-wins": {File: "publisher/snapshot/merge.go", // -snapshots: rows that were read bring back what the stream has overtaken
 		Old: "found && !chunk.Visible.Sees(touched.xid) {",
 		New: "found && chunk.Visible.Xmin == 0 && !chunk.Visible.Sees(touched.xid) {"},
-	"values-lost": {File: "publisher/snapshot_merge.go", // -snapshots: values that only the row that was read has
+	"values-lost": {File: "publisher/snapshot/merge.go", // -snapshots: values that only the row that was read has
 		Old: "if touched.lacking == nil || touched",
 		New: "if touched.lacking == nil || len(touched.lacking) > 0 || touched"},
-	"moves-forgotten": {File: "publisher/snapshot_moved.go", // -snapshots: rows that get to where was read already
+	"moves-forgotten": {File: "publisher/snapshot/moved.go", // -snapshots: rows that get to where was read already
 		Old: "(listed || !w.Read) {",
 		New: "listed {"},
 	"fence-first": {File: "subscriber/apply/session.go", // -apply: the position moves before the rows are there
@@ -47,9 +47,9 @@ var planted = map[string]harness.Bug{
 	"state-apart": {File: "publisher/query/publication.go", // -query: rows are committed, then what is remembered of them
 		Old: "\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury",
 		New: "\tif err == nil && p.begun && p.client.Flush(ctx) == nil {\n\t\terr = p.client.EndTransaction(ctx, kgo.TryCommit)\n\t\tp.begun = false\n\t}\n\tif err == nil && p.cfg.Changes {\n\t\terr = p.bury"},
-	"position-apart": {File: "publisher/kafkalog.go",
+	"position-apart": {File: "publisher/kafka/log.go",
 		Old: "if err := l.deliver(ctx, l.client, b, more...); err != nil {\n\t\treturn err\n\t}",
-		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},
+		New: "if err := l.deliver(ctx, l.client, b); err != nil {\n\t\treturn err\n\t}\n\tif err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {\n\t\treturn err\n\t}\n\tl.begun = false\n\tif err := l.deliver(ctx, l.client, &record.Batch{}, more...); err != nil {\n\t\treturn err\n\t}"},
 }
 
 // bugs are those that the run is to plant.
