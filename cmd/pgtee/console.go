@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgtee/pgtee/cmd/pgtee/console"
 	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher"
 )
 
 // consoleFlags say who may see the console, and by which name.
@@ -93,12 +94,29 @@ func openConsole(address string, cfg console.Config, proxy *listeningProxy, publ
 	return console.Open(address, cfg)
 }
 
+// consoleConnections are how many connections to PostgreSQL the pages of one publisher may take at a time.
+const consoleConnections = 2
+
 // shown is what the console shows of a publisher.
 func (p databasePublisher) shown() console.Stream {
+	asking := make(chan struct{}, consoleConnections)
+	ask := func(ctx context.Context, f func() error) error {
+		select {
+		case asking <- struct{}{}:
+			defer func() { <-asking }()
+			return f()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return console.Stream{
 		Prefix: p.prefix, Database: p.database, Slot: p.slot,
-		Stats: p.Stats,
-		Lag:   func() (int64, time.Duration) { return p.lag.behind(p.Stats().Published, time.Now()) },
+		Stats: func() publisher.Stats {
+			stats := p.Stats()
+			stats.LastError = maskSecrets(stats.LastError)
+			return stats
+		},
+		Lag: func() (int64, time.Duration) { return p.lag.behind(p.Stats().Published, time.Now()) },
 		Retained: func() (outbox.SlotStatus, int64) {
 			slot := p.lag.slot()
 			limit := p.retained.bytes
@@ -107,11 +125,21 @@ func (p databasePublisher) shown() console.Stream {
 			}
 			return slot, limit
 		},
-		Check: func(ctx context.Context) (outbox.Report, error) {
-			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
+		Check: func(ctx context.Context) (report outbox.Report, err error) {
+			err = ask(ctx, func() (err error) {
+				report, err = outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
+				return err
+			})
+			return report, err
 		},
-		Tables:     func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) },
-		Uncaptured: func(ctx context.Context) ([]outbox.Capture, error) { return outbox.Uncaptured(ctx, p.connString) },
+		Tables: func(ctx context.Context) (tables []outbox.Table, err error) {
+			err = ask(ctx, func() (err error) { tables, err = outbox.Tables(ctx, p.connString); return err })
+			return tables, err
+		},
+		Uncaptured: func(ctx context.Context) (captures []outbox.Capture, err error) {
+			err = ask(ctx, func() (err error) { captures, err = outbox.Uncaptured(ctx, p.connString); return err })
+			return captures, err
+		},
 	}
 }
 

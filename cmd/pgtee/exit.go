@@ -87,7 +87,7 @@ func oneLine(err error) string {
 	return maskSecrets(strings.Join(lines, "; "))
 }
 
-var secrets = regexp.MustCompile(`(://[^:/@\s]*:)[^/\s]*(@)|(password=)('(?:[^'\\]|\\.)*'|\S+)`)
+var secrets = regexp.MustCompile(`(://[^:/@\s]*:)[^/\s]*(@)|(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)`)
 
 // maskSecrets hides the passwords of URLs and connection strings.
 func maskSecrets(text string) string {

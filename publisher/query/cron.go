@@ -85,9 +85,9 @@ func (c Cron) Next(after time.Time) time.Time {
 	for end := after.AddDate(cronYears, 0, 0); t.Before(end); {
 		switch {
 		case c.months>>t.Month()&1 == 0:
-			t = time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, t.Location())
+			t = later(t, time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, t.Location()))
 		case !c.onDay(t):
-			t = time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, t.Location())
+			t = later(t, time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, t.Location()))
 		case c.hours>>t.Hour()&1 == 0:
 			t = t.Add(time.Duration(60-t.Minute()) * time.Minute)
 		case c.minutes>>t.Minute()&1 == 0:
@@ -97,6 +97,14 @@ func (c Cron) Next(after time.Time) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// later is next, or the next hour where the clock has skipped that midnight and time.Date() names a moment before it.
+func later(t, next time.Time) time.Time {
+	if !next.After(t) {
+		return t.Add(time.Hour)
+	}
+	return next
 }
 
 // onDay reports whether a day fits: if both of its fields say something, to one of them.

@@ -3,7 +3,24 @@ package query
 import (
 	"testing"
 	"time"
+	_ "time/tzdata"
 )
+
+// In Havana the clock goes from Saturday 23:59 to Sunday 01:00: a midnight that is not there ends no search.
+func TestCronWithoutMidnight(t *testing.T) {
+	havana, err := time.LoadLocation("America/Havana")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cron, err := ParseCron("0 6 * * 1-5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := time.Date(2025, 3, 7, 12, 0, 0, 0, havana) // Friday
+	if got, want := cron.Next(after), time.Date(2025, 3, 10, 6, 0, 0, 0, havana); !got.Equal(want) {
+		t.Errorf("next is %v, want %v", got, want)
+	}
+}
 
 func TestCron(t *testing.T) {
 	at := func(text string) time.Time {

@@ -21,6 +21,7 @@ const (
 	transactionTimeout = 5 * time.Minute // begins with the first row, when PostgreSQL has found all of them
 	askPatience        = 30 * time.Second
 	maxBuffered        = 20_000 // records that wait for Kafka
+	maxBufferedBytes   = 64 << 20
 )
 
 // publication is a producer with what it has published. It is used by one goroutine.
@@ -54,7 +55,7 @@ func (c *Config) open(ctx context.Context) (*publication, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(transactionTimeout),
-		kgo.MaxBufferedRecords(maxBuffered), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
+		kgo.MaxBufferedRecords(maxBuffered), kgo.MaxBufferedBytes(maxBufferedBytes), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
 	}, c.KafkaOptions...)...)
 	if err != nil {
 		return nil, Halt{"--kafka: " + err.Error(), "want HOST:PORT,…"}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/pgtee/pgtee/subscriber/apply"
@@ -171,6 +172,9 @@ func (m *manifest) take(line Line) error {
 		return errors.New("it is no line of this place")
 	case line.Archive != nil && line.Archive.Version > newestVersion:
 		return fmt.Errorf("the archive is of version %d, this program reads up to %d: upgrade it", line.Archive.Version, newestVersion)
+	}
+	if line.File != nil && (!filepath.IsLocal(line.File.Name) || !isFile(line.File.Name)) {
+		return fmt.Errorf("%q is no name of a file of an archive", line.File.Name)
 	}
 	m.lines, m.hash = line.Number, line.Hash
 	if line.Archive != nil {

@@ -83,6 +83,9 @@ func (v *verifier) lines() error {
 		}
 		found = found || line.Hash == v.head
 	}
+	if v.manifest.header == nil && !v.lost {
+		v.damage("%s is empty", manifestName)
+	}
 	if !found {
 		v.damage("%s has no line with hash %s: its tail is cut, or it is another archive", manifestName, v.head)
 	}

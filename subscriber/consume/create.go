@@ -191,8 +191,14 @@ func (d *draft) seeValue(column string, value []byte, typ string) {
 	d.see(column, typ)
 }
 
+// systemColumns have names that no other column can have ("System Columns", PostgreSQL documentation 5.6).
+var systemColumns = map[string]bool{"tableoid": true, "xmin": true, "cmin": true, "xmax": true, "cmax": true, "ctid": true}
+
 // see widens the type of a column so that it takes values of another type, too.
 func (d *draft) see(column, typ string) {
+	if column == "" || len(column) > 63 || strings.ContainsRune(column, 0) || systemColumns[column] {
+		return // no column can have this name; the field is in no row
+	}
 	was, seen := d.types[column]
 	if !seen {
 		d.names = append(d.names, column)

@@ -28,9 +28,18 @@ func (t *target) bury(pipeline *pgconn.Pipeline, b *batch) {
 		}
 		pipeline.SendQueryParams(buryOne, [][]byte{
 			[]byte(t.cfg.group()), []byte(r.record.Topic), []byte(t.topicID), strconv.AppendInt(nil, int64(r.record.Partition), 10), strconv.AppendInt(nil, r.record.Offset, 10),
-			[]byte(r.record.Timestamp.UTC().Format(time.RFC3339Nano)), r.record.Key, r.record.Value, headersOf(r.record), []byte(r.dead), state,
+			timestampOf(r.record), r.record.Key, r.record.Value, headersOf(r.record), []byte(r.dead), state,
 		}, nil, buryFormats, nil)
 	}
+}
+
+// timestampOf is null for a time that PostgreSQL does not read in this form: a producer sets what it likes.
+func timestampOf(record *kgo.Record) []byte {
+	at := record.Timestamp.UTC()
+	if year := at.Year(); year < 1 || year > 9999 {
+		return nil
+	}
+	return []byte(at.Format(time.RFC3339Nano))
 }
 
 // header is one as pgtee.dead_letters keeps it.

@@ -97,6 +97,7 @@ func (t *target) claim(ctx context.Context, topic *topic, mine []int32) (map[int
 			if rows[0][0] != "true" {
 				continue
 			}
+			t.epoch[p] = 0 // locked, also if the fence fails: the lock is not to be taken twice
 		}
 		s, err := t.fence(ctx, topic, p)
 		if err != nil {

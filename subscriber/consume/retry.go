@@ -14,7 +14,7 @@ import (
 )
 
 // retryRecords are tried again in one transaction.
-const retryRecords = 1000
+const retryRecords = 50 // each may be as large as Kafka takes
 
 // RetryDead tries the dead letters of the group again, in the order of their offsets, each once: those that go into the table now are
 // dead no longer, in the same transaction; the others have the new reason. It returns how many there were of each.
@@ -127,11 +127,13 @@ func recordOf(topic string, fields [][]byte) (*kgo.Record, error) {
 		return nil, err
 	}
 	record.Partition = partition
-	at, err := time.Parse("2006-01-02 15:04:05.999999-07", string(fields[3]))
-	if err != nil {
-		return nil, err
+	if fields[3] != nil {
+		at, err := time.Parse("2006-01-02 15:04:05.999999-07", string(fields[3]))
+		if err != nil {
+			return nil, err
+		}
+		record.Timestamp = at
 	}
-	record.Timestamp = at
 	if fields[6] == nil {
 		return record, nil
 	}

@@ -96,10 +96,10 @@ func split(p part, suspect int) []part {
 // isBadRecord reports whether an error may be the fault of a row: what it holds, or a constraint or trigger that does not want it.
 func isBadRecord(err error) bool {
 	switch state := postgres.State(err); {
-	case state == "21000", state == "54000", state == "P0001", state == "42804", state == "44000":
+	case state == "21000", state == "P0001", state == "42804", state == "44000":
 		return true
 	default:
-		return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
+		return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || strings.HasPrefix(state, "54")
 	}
 }
 

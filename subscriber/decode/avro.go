@@ -465,6 +465,9 @@ func (r *avroReader) record(t *avroType, depth int) error {
 	return nil
 }
 
+// maxAvroText is how long the JSON of a record may be that has arrays or maps.
+const maxAvroText = 64 << 20
+
 // blocks reads an array or a map (Avro specification, "Binary Encoding", Arrays and Maps).
 func (r *avroReader) blocks(t *avroType, depth int) error {
 	open, end := byte('['), byte(']')
@@ -502,8 +505,8 @@ func (r *avroReader) blocks(t *avroType, depth int) error {
 				}
 				r.out = append(appendQuoted(r.out, key), ':')
 			}
-			if t.items.kind == "null" && len(r.in) == 0 {
-				return ErrAvro // such items take no bytes: nothing bounds their number
+			if len(r.out) > maxAvroText {
+				return ErrAvro // items may take no bytes: nothing else bounds their number
 			}
 			if err := r.read(t.items, depth+1); err != nil {
 				return err

@@ -256,11 +256,14 @@ func (v *viewer) resume(ctx context.Context, after, end position) error {
 		}
 		from[partition] = at
 	}
-	_, err := v.c.topics.read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
+	cut, err := v.c.topics.read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
 		v.take(eventOf(v.stream.Prefix, r))
 		return true
 	})
 	for partition, to := range end {
+		if cut {
+			v.unread += max(0, to-max(v.at[partition], from[partition]))
+		}
 		v.at[partition] = to
 	}
 	return err

@@ -181,14 +181,17 @@ func (t *tail) follow(ctx context.Context) error {
 		}
 		var list []*event
 		fetches.EachRecord(func(r *kgo.Record) { list = append(list, eventOf(t.stream, r)) })
-		t.add(list)
+		t.add(ctx, list)
 	}
 }
 
 // add takes events, and lets the oldest go.
-func (t *tail) add(list []*event) {
+func (t *tail) add(ctx context.Context, list []*event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if ctx.Err() != nil { // stopped meanwhile: another run may have begun
+		return
+	}
 	for _, e := range list {
 		t.events = append(t.events, e)
 		t.bytes += e.bytes

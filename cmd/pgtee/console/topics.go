@@ -201,7 +201,7 @@ func (t *topics) read(ctx context.Context, topic string, from, to position, f fu
 	return false, nil
 }
 
-// minWindow is how many offsets of a partition are read at least, whatever their records weigh.
+// minWindow is how many offsets of a partition are read at least, unless their records are too large together.
 const minWindow = 16
 
 // find looks for the newest records before a position that keep takes, newest first: about want of them. It reads windows
@@ -230,8 +230,11 @@ func (t *topics) find(ctx context.Context, topic string, starts, before position
 			return found, end, err
 		}
 		looked += width
-		if cut && window > minWindow && time.Now().Before(deadline) { // what it has not come to is what is looked for first
-			window = max(window/8, minWindow)
+		if cut && window > 1 { // what it has not come to are the newest of the window
+			if time.Now().After(deadline) {
+				return found, end, nil
+			}
+			window = max(window/8, 1)
 			continue
 		}
 		slices.SortStableFunc(part, newestFirst)
