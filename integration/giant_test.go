@@ -51,7 +51,7 @@ func TestGiantInParts(t *testing.T) {
 	if rss := r.publisher.PeakRSS(); rss > giantMemoryBytes {
 		t.Errorf("the publisher took %d MiB of memory", rss>>20)
 	}
-	if out, code := r.Pgtee("status", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {
+	if out, code := r.Pgtee("status", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 2 || !strings.Contains(out, "publisher-absent") {
 		t.Errorf("status exits with %d: %s", code, out)
 	}
 }

@@ -35,11 +35,11 @@ var (
 		Old: "case c.Ordinal < out:",
 		New: "case false:"}
 	keepTornQueue = harness.Bug{File: "publisher/publisher.go",
-		Old: "if p.torn {",
+		Old: "if p.giant.torn {",
 		New: "if false {"}
 	countWhatIsNewOnly = harness.Bug{File: "publisher/compose.go",
-		Old: "p.audit.add(tx, &p.batch.notes)",
-		New: "if tx.Part == 0 || tx.UpTo() > out {\n\t\tp.audit.add(tx, &p.batch.notes)\n\t}"}
+		Old: "p.composer.audit.add(tx, p.composer.notes)",
+		New: "if tx.Part == 0 || tx.UpTo() > out {\n\t\tp.composer.audit.add(tx, p.composer.notes)\n\t}"}
 
 	trustPublications = []harness.Bug{
 		{File: "publisher/check.go", Old: "case p.PublicationHash != s.PublicationHash:", New: "case false:"},
@@ -69,8 +69,8 @@ var (
 
 	// Not a bug: the idle position is recorded at once, not every ten seconds.
 	hastyProgress = harness.Bug{File: "publisher/config.go",
-		Old: "orDefault(&c.IdleProgress, 10*time.Second)",
-		New: "orDefault(&c.IdleProgress, 50*time.Millisecond)"}
+		Old: "cmp.Or(c.IdleProgress, 10*time.Second)",
+		New: "cmp.Or(c.IdleProgress, 50*time.Millisecond)"}
 )
 
 // What lies between a crash and what survives it is seen only in the publisher's simulation, which
