@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,12 +27,22 @@ type options struct {
 	cluster    int
 	planted    string
 	keep       bool
-	snapshots  bool
-	apply      bool
-	consume    bool
-	query      bool
-	archive    bool
+	mode       *mode // nil: everything is killed
 	lanes      string
+}
+
+// mode is a run with a judge of its own.
+type mode struct {
+	flag, title, usage string
+	run                func(context.Context, *chaos) error
+}
+
+var modes = []mode{
+	{"snapshots", "chaos-snapshot", "have tables copied meanwhile, and compare what the topics fold to with them", runSnapshots},
+	{"apply", "chaos-apply", "have the stream applied to a second server, and compare its tables with those of the first", runAppliers},
+	{"consume", "chaos-consume", "have topics of strangers written into tables, and compare them", runConsumers},
+	{"query", "chaos-query", "have the changes of a query published, and fold them run by run", runQueries},
+	{"archive", "chaos-archive", "have the stream kept as files, compare them with the topics, and a server that is made of them with the first", runArchives},
 }
 
 func main() {
@@ -45,12 +56,14 @@ func main() {
 	flag.StringVar(&o.planted, "planted", "", "name of a bug to plant: the run must fail")
 	flag.StringVar(&o.lanes, "lanes", "", "only those whose names begin so, with commas between them: postgres, kafka, proxy, publisher, network")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
-	flag.BoolVar(&o.snapshots, "snapshots", false, "have tables copied meanwhile, and compare what the topics fold to with them")
-	flag.BoolVar(&o.apply, "apply", false, "have the stream applied to a second server, and compare its tables with those of the first")
-	flag.BoolVar(&o.consume, "consume", false, "have topics of strangers written into tables, and compare them")
-	flag.BoolVar(&o.query, "query", false, "have the changes of a query published, and fold them run by run")
-	flag.BoolVar(&o.archive, "archive", false, "have the stream kept as files, compare them with the topics, and a server that is made of them with the first")
+	wanted := make([]*bool, len(modes))
+	for i, m := range modes {
+		wanted[i] = flag.Bool(m.flag, false, m.usage)
+	}
 	flag.Parse()
+	if i := slices.IndexFunc(wanted, func(w *bool) bool { return *w }); i >= 0 {
+		o.mode = &modes[i]
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -71,25 +84,9 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, c.keepArtefacts())
 		}
 	}()
-	if o.snapshots {
-		fmt.Printf("chaos-snapshot seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
-		return runSnapshots(ctx, c)
-	}
-	if o.apply {
-		fmt.Printf("chaos-apply seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
-		return runAppliers(ctx, c)
-	}
-	if o.consume {
-		fmt.Printf("chaos-consume seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
-		return runConsumers(ctx, c)
-	}
-	if o.query {
-		fmt.Printf("chaos-query seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
-		return runQueries(ctx, c)
-	}
-	if o.archive {
-		fmt.Printf("chaos-archive seed=%d for=%v postgres=%d\n", o.seed, o.length, o.major)
-		return runArchives(ctx, c)
+	if o.mode != nil {
+		fmt.Printf("%s seed=%d for=%v postgres=%d\n", o.mode.title, o.seed, o.length, o.major)
+		return o.mode.run(ctx, c)
 	}
 	fmt.Printf("chaos seed=%d for=%v postgres=%d outbox=%s partitions=%d brokers=%d\n", o.seed, o.length, o.major, o.outbox, o.partitions, o.cluster)
 	if err := c.prepare(ctx); err != nil {
