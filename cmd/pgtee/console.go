@@ -99,16 +99,7 @@ const consoleConnections = 2
 
 // shown is what the console shows of a publisher.
 func (p databasePublisher) shown() console.Stream {
-	asking := make(chan struct{}, consoleConnections)
-	ask := func(ctx context.Context, f func() error) error {
-		select {
-		case asking <- struct{}{}:
-			defer func() { <-asking }()
-			return f()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	turns := make(chan struct{}, consoleConnections)
 	return console.Stream{
 		Prefix: p.prefix, Database: p.database, Slot: p.slot,
 		Stats: func() publisher.Stats {
@@ -125,21 +116,24 @@ func (p databasePublisher) shown() console.Stream {
 			}
 			return slot, limit
 		},
-		Check: func(ctx context.Context) (report outbox.Report, err error) {
-			err = ask(ctx, func() (err error) {
-				report, err = outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
-				return err
-			})
-			return report, err
-		},
-		Tables: func(ctx context.Context) (tables []outbox.Table, err error) {
-			err = ask(ctx, func() (err error) { tables, err = outbox.Tables(ctx, p.connString); return err })
-			return tables, err
-		},
-		Uncaptured: func(ctx context.Context) (captures []outbox.Capture, err error) {
-			err = ask(ctx, func() (err error) { captures, err = outbox.Uncaptured(ctx, p.connString); return err })
-			return captures, err
-		},
+		Check: inTurn(turns, func(ctx context.Context) (outbox.Report, error) {
+			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})
+		}),
+		Tables:     inTurn(turns, func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) }),
+		Uncaptured: inTurn(turns, func(ctx context.Context) ([]outbox.Capture, error) { return outbox.Uncaptured(ctx, p.connString) }),
+	}
+}
+
+// inTurn has f wait for one of these turns.
+func inTurn[T any](turns chan struct{}, f func(context.Context) (T, error)) func(context.Context) (T, error) {
+	return func(ctx context.Context) (value T, err error) {
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+			return f(ctx)
+		case <-ctx.Done():
+			return value, ctx.Err()
+		}
 	}
 }
 
