@@ -94,7 +94,7 @@ func (s *session) noteBind(portal []byte) error {
 		return nil
 	}
 	if !s.tx.noted {
-		s.tx.bind(string(cutName(portal)))
+		s.tx.bind(cutName(portal))
 		return nil
 	}
 	if !s.tx.certain && s.tx.revived != s.tx.group {
@@ -172,7 +172,7 @@ func (s *session) execute(m message) error {
 			}
 		}
 		trails := s.trails(st, set)
-		s.tx.run(string(cutName(name)), trails)
+		s.tx.run(cutName(name), trails)
 		if st.unreadable {
 			s.applyUnknown()
 		} else {

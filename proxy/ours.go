@@ -46,8 +46,13 @@ func (s *session) runOurs(visibility visibility, statement string, subject subje
 		return err
 	}
 	s.proxy.counters.notes.Add(1)
+	return s.closeOurs('P', visibility)
+}
+
+// closeOurs closes our statement (S) or portal (P).
+func (s *session) closeOurs(what byte, visibility visibility) error {
 	return s.send(entry{kind: 'C', visibility: visibility}, func(dst []byte) []byte {
-		return append(append(append(dst, 'P'), s.proxy.object...), 0)
+		return append(append(append(dst, what), s.proxy.object...), 0)
 	})
 }
 
@@ -60,9 +65,7 @@ func (s *session) prepareOurs(visibility visibility) error {
 		return nil
 	}
 	s.parsed.group, s.parsed.generation = s.tx.group, generation
-	if err := s.send(entry{kind: 'C', visibility: visibility}, func(dst []byte) []byte {
-		return append(append(append(dst, 'S'), s.proxy.object...), 0)
-	}); err != nil {
+	if err := s.closeOurs('S', visibility); err != nil {
 		return err
 	}
 	return s.parseOurs(entry{kind: 'P', visibility: visibility, generation: generation}, s.proxy.object)
@@ -93,9 +96,7 @@ func (s *session) hideOurs() error {
 		return nil
 	}
 	s.pending.unprepare()
-	return s.send(entry{kind: 'C', visibility: swallow}, func(dst []byte) []byte {
-		return append(append(append(dst, 'S'), s.proxy.object...), 0)
-	})
+	return s.closeOurs('S', swallow)
 }
 
 // send writes a message of ours.

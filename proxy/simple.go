@@ -144,10 +144,9 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 // apply follows what a statement does to the transaction and to prepared statements, and returns what it prepares, if it
 // does: of is the subject of that.
 func (s *session) apply(e effects, of subject) (prepared *statement) {
-	if s.tx.changesUser(e.tx) {
+	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
 	}
-	s.tx.apply(e.tx)
 	if e.calls {
 		s.doubtNames()
 	}

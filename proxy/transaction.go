@@ -101,9 +101,9 @@ func (t *transaction) changesUser(effect parser.Effect) bool {
 	return false
 }
 
-// apply follows what a statement does to the transaction.
-func (t *transaction) apply(effect parser.Effect) {
-	if t.changesUser(effect) {
+// apply follows what a statement does to the transaction, and reports what changesUser does.
+func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
+	if changesUser = t.changesUser(effect); changesUser {
 		t.setUser, t.unsure = true, t.group
 	}
 	switch effect {
@@ -123,6 +123,7 @@ func (t *transaction) apply(effect parser.Effect) {
 	case parser.SetRole, parser.SetUser, parser.SetEncoding, parser.DiscardAll:
 		t.last, t.unsure = 0, t.group
 	}
+	return changesUser
 }
 
 // keepsNote reports whether the last note stays good for what follows a statement with this effect.
@@ -141,16 +142,16 @@ func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 func (t *transaction) miss() { t.missed, t.missing = true, true }
 
 // bind records that the Bind of a portal may write.
-func (t *transaction) bind(portal string) {
+func (t *transaction) bind(portal []byte) {
 	if t.binds {
 		t.miss()
 	}
-	t.binds, t.bound = true, portal
+	t.binds, t.bound = true, string(portal)
 }
 
 // run records that a portal runs, with a note behind it or without. That note is for what its own Bind has written, and for no other's.
-func (t *transaction) run(portal string, trails bool) {
-	if t.binds && (t.bound != portal || !trails) {
+func (t *transaction) run(portal []byte, trails bool) {
+	if t.binds && (t.bound != string(portal) || !trails) {
 		t.miss()
 	}
 	t.binds = false
