@@ -12,7 +12,7 @@ BEGIN
     END IF;
     BEGIN -- STABLE: this, and what it calls that is so, sees what was there before the command. Others see what is there now
         touched := pgtee.touched();
-        was := pgtee.before(touched, pgtee.altered(touched, pgtee.outlines(touched)), '{}', tg_tag = 'ALTER TABLE');
+        was := pgtee.before(touched, '{}', tg_tag = 'ALTER TABLE');
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;
@@ -92,20 +92,19 @@ $remember$;
 CREATE OR REPLACE FUNCTION pgtee.on_drop() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $drop$
 DECLARE
-    touched oid[];
-    was     jsonb;
+    was jsonb;
 BEGIN
     IF pgtee.inside() THEN
         RETURN;
     END IF;
     BEGIN -- see on_ddl()
-        touched := ARRAY(SELECT DISTINCT CASE d.object_type
+        was := pgtee.before(
+            ARRAY(SELECT DISTINCT CASE d.object_type
                     WHEN 'index' THEN (SELECT i.indrelid FROM pg_index AS i WHERE i.indexrelid = d.objid)
                     WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
                     ELSE d.objid END
                 FROM pg_event_trigger_dropped_objects() AS d
-                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee');
-        was := pgtee.before(touched, pgtee.altered(touched, pgtee.outlines(touched)),
+                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'),
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
                     SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is text, whatever it was

@@ -99,13 +99,12 @@ BEGIN
 END
 $altered$;
 
--- before(touched, altered, types, below) describes what a command has touched as it was before: {"tables": {oid: description}, "types": …, "parts": …}, the
--- tables only that it may have altered. That is the snapshot of the command, which functions see that are STABLE all the way from the event trigger.
-DROP FUNCTION IF EXISTS pgtee.before(oid[], oid[], boolean); -- of an older version
-CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], altered oid[], dropped_types oid[], below boolean) RETURNS jsonb
+-- before(tables, types, below) describes what a command has touched as it was before: {"tables": {oid: description}, "types": …, "parts": …}, of the
+-- tables those that it may have altered. That is the snapshot of the command, which functions see that are STABLE all the way from the event trigger.
+CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
-    was jsonb := jsonb_build_object('tables', pgtee.describe_tables(altered), 'types', '{}'::jsonb, 'parts', pgtee.parts(touched, below));
+    was jsonb := jsonb_build_object('tables', pgtee.describe_tables(pgtee.altered(touched, pgtee.outlines(touched))), 'types', '{}'::jsonb, 'parts', pgtee.parts(touched, below));
 BEGIN
     IF cardinality(dropped_types) > 0 THEN
         was := jsonb_set(was, '{types}', (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o));
