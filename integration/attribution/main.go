@@ -9,11 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
@@ -38,12 +36,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "pgtee to test in place of one that is built now")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintf(os.Stderr, "attribution: seed %d: %v\n", o.seed, err)
-		os.Exit(1)
-	}
+	harness.Main(fmt.Sprintf("attribution: seed %d", o.seed), func(ctx context.Context) error { return run(ctx, o) })
 }
 
 func run(ctx context.Context, o options) (err error) {

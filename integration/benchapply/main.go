@@ -7,10 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,12 +34,7 @@ func main() {
 	flag.DurationVar(&o.delay, "delay", 2*time.Millisecond, "that a second measurement adds to each round trip; 0: there is none")
 	flag.BoolVar(&o.native, "native", true, "measure PostgreSQL's own replication, too")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-apply:", err)
-		os.Exit(1)
-	}
+	harness.Main("bench-apply", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // bench is one run: two servers and a broker.

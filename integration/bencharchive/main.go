@@ -7,10 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
@@ -31,12 +29,7 @@ func main() {
 	flag.StringVar(&o.formats, "formats", "jsonl,parquet", "with commas between them")
 	flag.IntVar(&o.rounds, "rounds", 3, "of which the fastest counts: other work of the machine only slows it down")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-archive:", err)
-		os.Exit(1)
-	}
+	harness.Main("bench-archive", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 const database = "bench"

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,12 +29,7 @@ func main() {
 	flag.IntVar(&o.records, "records", 2_000_000, "in the topic")
 	flag.IntVar(&o.major, "major", 18, "major version of PostgreSQL")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-consume:", err)
-		os.Exit(1)
-	}
+	harness.Main("bench-consume", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // bench is one run: a server, a broker, and a topic in it.

@@ -8,10 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
@@ -64,12 +61,7 @@ func main() {
 	if i := slices.IndexFunc(wanted, func(w *bool) bool { return *w }); i >= 0 {
 		o.mode = &modes[i]
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintf(os.Stderr, "chaos: seed %d: %v\n", o.seed, err)
-		os.Exit(1)
-	}
+	harness.Main(fmt.Sprintf("chaos: seed %d", o.seed), func(ctx context.Context) error { return run(ctx, o) })
 }
 
 func run(ctx context.Context, o options) (err error) {

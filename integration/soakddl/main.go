@@ -7,9 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/pgtee/pgtee/integration/harness"
@@ -34,12 +31,7 @@ func main() {
 	flag.BoolVar(&o.twice, "virgin-twice", false, "capture neither database: what is found then is a false alarm")
 	flag.BoolVar(&o.keep, "keep", false, "keep the logs of a run that finds nothing wrong, too")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintf(os.Stderr, "soak-ddl: seed %d: %v\n", o.seed, err)
-		os.Exit(1)
-	}
+	harness.Main(fmt.Sprintf("soak-ddl: seed %d", o.seed), func(ctx context.Context) error { return run(ctx, o) })
 }
 
 func run(ctx context.Context, o options) (err error) {
