@@ -182,15 +182,20 @@ func (a *appliers) usurp(_ *rand.Rand, draw between) {
 	}
 }
 
-// compare waits until the target has all that has committed, and compares every table.
-func (a *appliers) compare(ctx context.Context) error {
+// quiesce writes the mark behind everything that the round has committed.
+func (a *appliers) quiesce(ctx context.Context) error {
 	a.marks++
 	a.note("quiesced point %d", a.marks)
 	if err := a.endPrepared(ctx); err != nil {
 		return err
 	}
 	mark := fmt.Sprintf("INSERT INTO work.mark VALUES (%d)", a.marks)
-	if err := harness.Eventually(time.Minute, func(ctx context.Context) error { return a.exec(ctx, database, mark) }); err != nil {
+	return harness.Eventually(time.Minute, func(ctx context.Context) error { return a.exec(ctx, database, mark) })
+}
+
+// compare waits until the target has all that has committed, and compares every table.
+func (a *appliers) compare(ctx context.Context) error {
+	if err := a.quiesce(ctx); err != nil {
 		return err
 	}
 	err := harness.Eventually(settleTime, func(ctx context.Context) error {

@@ -73,13 +73,7 @@ func (a *archives) archiverLanes() []lane {
 // compareArchive has the archiver come to the end of the stream, and compares what it has kept with the topics and, applied, with
 // the tables.
 func (a *archives) compareArchive(ctx context.Context) error {
-	a.marks++
-	a.note("quiesced point %d", a.marks)
-	if err := a.endPrepared(ctx); err != nil {
-		return err
-	}
-	mark := fmt.Sprintf("INSERT INTO work.mark VALUES (%d)", a.marks)
-	if err := harness.Eventually(time.Minute, func(ctx context.Context) error { return a.exec(ctx, database, mark) }); err != nil {
+	if err := a.quiesce(ctx); err != nil {
 		return err
 	}
 	err := harness.Eventually(settleTime, func(context.Context) error {

@@ -60,13 +60,7 @@ func runConsumers(ctx context.Context, c *chaos) error {
 }
 
 func (r *consumers) prepare(ctx context.Context) (err error) {
-	if r.binary, err = r.build(); err != nil {
-		return err
-	}
-	if r.server, err = r.world.StartPostgres(r.major, settings); err != nil {
-		return err
-	}
-	if err := r.startNetwork(); err != nil {
+	if r.binary, err = r.begin(); err != nil {
 		return err
 	}
 	if r.registry, err = r.world.StartRegistry(); err != nil {

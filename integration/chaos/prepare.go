@@ -33,14 +33,8 @@ var settings = map[string]string{
 
 // prepare starts everything, with the faulty network between it.
 func (c *chaos) prepare(ctx context.Context) error {
-	binary, err := c.build()
+	binary, err := c.begin()
 	if err != nil {
-		return err
-	}
-	if c.server, err = c.world.StartPostgres(c.major, settings); err != nil {
-		return err
-	}
-	if err := c.startNetwork(); err != nil {
 		return err
 	}
 	if err := c.makeDatabase(ctx, schema); err != nil {
@@ -57,6 +51,17 @@ func (c *chaos) prepare(ctx context.Context) error {
 	}
 	c.startServices(binary)
 	return nil
+}
+
+// begin makes the program, and starts the server and the faulty network before it and Kafka.
+func (c *chaos) begin() (binary string, err error) {
+	if binary, err = c.build(); err != nil {
+		return "", err
+	}
+	if c.server, err = c.world.StartPostgres(c.major, settings); err != nil {
+		return "", err
+	}
+	return binary, c.startNetwork()
 }
 
 // build makes the folder, the logs and the program, with the bug in it that the run is to find.

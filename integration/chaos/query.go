@@ -45,14 +45,8 @@ func runQueries(ctx context.Context, c *chaos) error {
 }
 
 func (q *queries) prepare(ctx context.Context) error {
-	binary, err := q.build()
+	binary, err := q.begin()
 	if err != nil {
-		return err
-	}
-	if q.server, err = q.world.StartPostgres(q.major, settings); err != nil {
-		return err
-	}
-	if err := q.startNetwork(); err != nil {
 		return err
 	}
 	if err := q.makeDatabase(ctx, fmt.Sprintf(querySchema, accounts)); err != nil {
