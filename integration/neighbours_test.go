@@ -154,7 +154,7 @@ func TestAlteredPublications(t *testing.T) {
 			r := newRunner(t, must(t, sharedBinary), postgresOf(t, version), "message")
 			r.Exec("CREATE TABLE t (id int PRIMARY KEY, v int)")
 			r.Setup()
-			alterations := []string{"ALTER PUBLICATION pgtee_identity SET (publish = 'update')", "ALTER PUBLICATION pgtee_rows SET (publish_via_partition_root = false)",
+			alterations := []string{"ALTER PUBLICATION pgtee_identity SET (publish = 'update')", "ALTER PUBLICATION pgtee_rows SET (publish_via_partition_root = true)", "ALTER PUBLICATION pgtee_partitioned_1 SET (publish_via_partition_root = false)",
 				"ALTER PUBLICATION pgtee_identity_7 SET (publish = 'insert, update, delete')", "DROP PUBLICATION pgtee_identity_3"}
 			if version != "14" {
 				alterations = append(alterations, "ALTER PUBLICATION pgtee_identity SET TABLE t (id)")

@@ -30,7 +30,7 @@ var accidents = []accident{
 	{name: "slot dropped", says: "slot", happen: func(r *runner) { r.causes([]string{"SELECT pg_drop_replication_slot(current_database())"}) }},
 	{name: "publication dropped", says: "pgtee_identity is missing", happen: func(r *runner) { r.Exec("DROP PUBLICATION pgtee_identity") }},
 	{name: "publication made anew by hand", says: "publication", happen: func(r *runner) {
-		r.Exec("DROP PUBLICATION pgtee_rows", "CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true)")
+		r.Exec("DROP PUBLICATION pgtee_rows", "CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate')")
 	}},
 	{name: "publisher halted, log grows", says: "gone", happen: func(r *runner) {
 		r.Exec("DROP PUBLICATION pgtee_identity_5")

@@ -192,7 +192,7 @@ func TestPlantedPublicationMadeAgain(t *testing.T) {
 				r.Start(workSchema, workTables...)
 				r.Drain()
 				r.Exec("DROP PUBLICATION pgtee_rows", "INSERT INTO work.item VALUES (1, '', 0)",
-					"CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true)",
+					"CREATE PUBLICATION pgtee_rows FOR ALL TABLES WITH (publish = 'insert, truncate')",
 					"INSERT INTO work.item VALUES (2, '', 0)")
 				fault := r.expectHalt("publication", "pgtee repair")
 				if fault != "" && major == 18 { // 15 cannot go on

@@ -25,8 +25,8 @@ func TestSetupAndTeardown(t *testing.T) {
 				(SELECT count(*) FROM pg_replication_slots WHERE database = current_database())`
 			r.Setup()
 			r.Setup()
-			if got := r.Query(objects); got != "1 17 3 1" {
-				t.Errorf("schemas, publications, event triggers, slots: %s, want 1 17 3 1", got)
+			if got := r.Query(objects); got != "1 25 3 1" {
+				t.Errorf("schemas, publications, event triggers, slots: %s, want 1 25 3 1", got)
 			}
 			if got := r.Query("SELECT count(*)::text FROM pgtee.outbox"); got != "0" {
 				t.Errorf("setup left %s records in the outbox", got)
@@ -90,6 +90,28 @@ func TestSetupNamesWhatBlocksTheSlot(t *testing.T) {
 	}
 	r.Exec("ROLLBACK PREPARED 'forgotten'")
 	r.Setup()
+}
+
+// Check waits for no client's DDL, and finds each way in which others replicate the tables of schema pgtee.
+func TestCheckWaitsForNobody(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+			r.Exec("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_all PARTITION OF p DEFAULT", "CREATE PUBLICATION mine FOR TABLE t, p")
+			r.Setup()
+			r.Exec("CREATE PUBLICATION listed FOR TABLE pgtee.outbox_1", "CREATE PUBLICATION of_schema FOR TABLES IN SCHEMA pgtee", "CREATE PUBLICATION of_all FOR ALL TABLES")
+			r.session("BEGIN", "DROP TABLE t", "ALTER TABLE p ADD COLUMN v int")
+			out, code := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot)
+			for _, name := range []string{"listed", "of_schema", "of_all"} {
+				if !strings.Contains(out, "publication "+name+" replicates the tables of schema pgtee") {
+					t.Errorf("check exits with %d, and does not name %s:\n%s", code, name, out)
+				}
+			}
+			if strings.Contains(out, "publication mine") {
+				t.Errorf("check names a publication without our tables:\n%s", out)
+			}
+		})
+	}
 }
 
 // The outbox keeps the current and the last hour; the third table in turn is emptied.

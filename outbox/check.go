@@ -230,10 +230,16 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 }
 
 // replicatorsSQL lists the publications of others that cover the tables of schema pgtee: those of all tables, of the schema,
-// and of a table by its name.
+// and of a table by its name. It reads what is written down of them: pg_publication_tables opens each table, so that it waits
+// for a client's DDL and fails on a table that is dropped meanwhile. PostgreSQL 14 has no pg_publication_namespace, but pg_depend
+// has what stands in it.
 const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 	WHERE NOT (` + ourPublications + `) AND (p.puballtables
-		OR EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.pubname = p.pubname AND t.schemaname = 'pgtee')) ORDER BY 1`
+		OR EXISTS (SELECT FROM pg_publication_rel AS l JOIN pg_class AS c ON c.oid = l.prrelid
+			WHERE l.prpubid = p.oid AND c.relnamespace = to_regnamespace('pgtee'))
+		OR EXISTS (SELECT FROM pg_depend AS s JOIN pg_depend AS d ON d.classid = s.classid AND d.objid = s.objid
+			WHERE s.classid = to_regclass('pg_publication_namespace') AND s.refclassid = 'pg_namespace'::regclass AND s.refobjid = to_regnamespace('pgtee')
+				AND d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid)) ORDER BY 1`
 
 // untrustedOwners names, to a superuser, the other roles that own parts of schema pgtee: a function or
 // trigger of theirs would run with the rights of whoever calls it.
@@ -369,7 +375,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	for _, t := range s.uncaptured {
 		switch {
 		case t.reason == "":
-			r.warn("table-unlisted", again, "table %s has a replica identity but is in no publication %s: its UPDATE and DELETE are not published", t.name, IdentityPublication)
+			r.warn("table-unlisted", again, "table %s is in no publication of its kind (%s, %s): not all of its changes are published", t.name, IdentityPublication, PartitionedPublication)
 		case t.listed:
 			r.warn("table-fails", again, "table %s is in a publication %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
 		default:
@@ -393,7 +399,7 @@ func (t tableCapture) repair() string {
 
 // reportPublications tells what is wrong with the publications: their members are another matter.
 func (s *serverState) reportPublications(again string, r *Report) {
-	for _, name := range publicationNames(s) {
+	for _, name := range publicationNames() {
 		p, found := s.publication(name)
 		switch {
 		case !found && s.slot == nil:

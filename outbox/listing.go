@@ -68,9 +68,9 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	for _, c := range done {
 		switch {
 		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
-			report.warn("table-late", "nothing: the publisher publishes it afresh (--on-missed)", "table %s was not in %s: of its UPDATE and DELETE some are not in the stream", c.Table, IdentityPublication)
+			report.warn("table-late", "nothing: the publisher publishes it afresh (--on-missed)", "table %s was in no publication of its kind: of its changes some are not in the stream", c.Table)
 		case c.stuck():
-			report.warn("table-locked", "nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of %s: it is locked %s", c.Table, IdentityPublication, c.Reason)
+			report.warn("table-locked", "nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of a publication: it is locked %s", c.Table, c.Reason)
 		}
 	}
 	return err
@@ -123,7 +123,7 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 	for _, row := range got {
 		listed, reason := row[2] == "t", row[3]
 		wrong = wrong || listed != (reason == "")
-		reason = cmp.Or(reason, "it is in none of the publications "+IdentityPublication+" yet")
+		reason = cmp.Or(reason, "it is in no publication of its kind yet")
 		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: reason})
 	}
 	return uncaptured, wrong, nil

@@ -38,7 +38,7 @@ func goodAnswers() []answer {
 		{query: "IDENTIFY_SYSTEM", rows: [][]string{{"77", "3", "0/500", "app"}}},
 		{query: "->> 'publications'", rows: [][]string{{"pgtee_rows=1", "pgtee_rows=1"}}},
 		{query: "pgtee.meta", rows: [][]string{{"t", "16384", "1", "s", "0/100", "t", `\x0102`, "1"}}},
-		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_rows", "1"}}},
+		{query: "pg_publication", rows: [][]string{{"pgtee_identity", "2"}, {"pgtee_partitioned", "3"}, {"pgtee_rows", "1"}}},
 		{query: "s.plugin", rows: [][]string{{"pgoutput", "app", "reserved", "", ""}}},
 		{query: "START_REPLICATION"},
 		{query: "s.confirmed_flush_lsn", rows: [][]string{{"0/400", "4711", "77"}}},
@@ -186,7 +186,7 @@ func TestOpenStream(t *testing.T) {
 	}
 	got.PublicationHash = ""
 	want := System{ID: "77", Timeline: 3, DatabaseOID: 16384, Database: "app", Server: 0x500, ConfirmedFlush: 0x400, ConsistentPoint: 0x100, Generation: 1, Triggers: true,
-		Publications: []string{"pgtee_identity", "pgtee_rows"}, secret: []byte{1, 2}}
+		Publications: []string{"pgtee_identity", "pgtee_partitioned", "pgtee_rows"}, secret: []byte{1, 2}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

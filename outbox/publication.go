@@ -14,18 +14,23 @@ import (
 )
 
 const (
-	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail.
+	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail. It is not via root: of a partition that
+	// DETACH CONCURRENTLY has not finished with, PostgreSQL looks up the root for a publication of all tables and crashes.
 	RowsPublication = "pgtee_rows"
+	// PartitionedPublication, and those with a number behind it, list the partitioned tables, so that the changes of a partition
+	// are published as the root's. They publish INSERT and TRUNCATE, which need no replica identity.
+	PartitionedPublication = "pgtee_partitioned"
 	// IdentityPublication, and those with a number behind it, carry UPDATE and DELETE of the tables with a
 	// usable replica identity. See sql/capture.sql.
 	IdentityPublication = "pgtee_identity"
 
 	// identityPublications is how many there are: setup and the publisher use the first, and as many sessions as there are others
-	// may each list tables in a transaction that it leaves open. identities() in sql/capture.sql has the same names.
-	identityPublications = 16
+	// may each list tables in a transaction that it leaves open. listings() in sql/capture.sql has the same names.
+	identityPublications    = 16
+	partitionedPublications = 8
 
 	// ourPublications is a condition over pg_publication AS p: of our name, and not made by some other role.
-	ourPublications = `p.pubname ~ '^pgtee_(rows|identity(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
+	ourPublications = `p.pubname ~ '^pgtee_(rows|partitioned(_[1-7])?|identity(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
 		AND (o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtee')))`
 )
 
@@ -52,12 +57,15 @@ type publication struct {
 
 // altered reports whether it publishes something else than setup has it publish.
 func (p publication) altered() bool {
-	want := "fttf"
-	if p.name == RowsPublication {
-		want = "tfft"
+	want := "tfft"
+	if p.identities() {
+		want = "fttf"
 	}
-	return p.actions != want || !p.viaRoot
+	return p.actions != want || p.viaRoot != (p.name != RowsPublication)
 }
+
+// identities reports whether it is one of UPDATE and DELETE.
+func (p publication) identities() bool { return strings.HasPrefix(p.name, IdentityPublication) }
 
 // lacksGenerated reports whether it leaves out stored generated columns, which PostgreSQL 18 can publish.
 func (p publication) lacksGenerated(version int) bool {
@@ -66,11 +74,11 @@ func (p publication) lacksGenerated(version int) bool {
 
 // options stand behind WITH.
 func (p publication) options(version int) string {
-	actions := "update, delete"
-	if p.name == RowsPublication {
-		actions = "insert, truncate"
+	actions := "insert, truncate"
+	if p.identities() {
+		actions = "update, delete"
 	}
-	options := fmt.Sprintf("publish = '%s', publish_via_partition_root = true", actions)
+	options := fmt.Sprintf("publish = '%s', publish_via_partition_root = %t", actions, p.name != RowsPublication)
 	if version >= 180000 { // else REPLICA IDENTITY FULL of a table that has one would make its UPDATE fail
 		options += ", publish_generated_columns = stored"
 	}
@@ -92,16 +100,14 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 }
 
 // publicationSQL makes the publications that are missing, and has those that are there publish what they must, in one
-// transaction: pgoutput refuses publications that disagree about generated columns. A slot that is there already
-// keeps to the number of publications that it was made with, for pgoutput asks the catalog as of each row: a
-// publication that is younger than a row fails on it.
+// transaction: pgoutput refuses publications that disagree about generated columns.
 //
 // A publication that was altered has let changes pass by, which the publisher makes good as those of tables that were
 // listed late.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
 	altered := false
-	for _, name := range publicationNames(server) {
+	for _, name := range publicationNames() {
 		p, found := server.publication(name)
 		switch {
 		case !found:
@@ -133,7 +139,7 @@ func (s *serverState) renewsSlot() bool {
 
 // missing lists the publications that the slot needs and that are not there.
 func (s *serverState) missing() (names []string) {
-	for _, name := range append([]string{RowsPublication, IdentityPublication}, s.slotPublications.names()...) {
+	for _, name := range append(publicationNames(), s.slotPublications.names()...) {
 		if _, found := s.publication(name); !found && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -172,13 +178,16 @@ func (s *serverState) publication(name string) (publication, bool) {
 }
 
 // publicationNames are those that there must be.
-func publicationNames(server *serverState) []string {
-	names := []string{RowsPublication, IdentityPublication}
-	if server.slot != nil && !server.renewsSlot() && len(server.publications) <= len(names) {
-		return names
-	}
-	for i := 1; i < identityPublications; i++ {
-		names = append(names, IdentityPublication+"_"+strconv.Itoa(i))
+func publicationNames() []string {
+	names := []string{RowsPublication}
+	for _, family := range []struct {
+		name string
+		many int
+	}{{IdentityPublication, identityPublications}, {PartitionedPublication, partitionedPublications}} {
+		names = append(names, family.name)
+		for i := 1; i < family.many; i++ {
+			names = append(names, family.name+"_"+strconv.Itoa(i))
+		}
 	}
 	return names
 }
@@ -201,15 +210,15 @@ func createSQL(server *serverState, name string) string {
 // outboxTables carry the notes; a publication that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
-// narrowedSQL lists the members of identity publications that are published with another column list or row filter
-// (PostgreSQL 15) than in the publication of rows, which has none unless somebody made it so: pgoutput refuses that. And
-// the partitioned tables, whose leaves are the members.
+// narrowedSQL lists the members that are published with another column list or row filter (PostgreSQL 15) than in the
+// publication of rows, which has none unless somebody made it so: pgoutput refuses that. And the partitioned tables among
+// those of identities, where their leaves belong.
 const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c.relname)
 	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
 	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	LEFT JOIN (pg_publication_rel AS r JOIN pg_publication AS q ON q.oid = r.prpubid AND q.pubname = '` + RowsPublication + `') ON r.prrelid = m.prrelid
 	WHERE ` + ourPublications + ` AND p.pubname <> '` + RowsPublication + `'
-	  AND (c.relkind = 'p' OR to_jsonb(m) ->> 'prattrs' IS DISTINCT FROM to_jsonb(r) ->> 'prattrs'
+	  AND (c.relkind = 'p' AND p.pubname ~ '^` + IdentityPublication + `' OR to_jsonb(m) ->> 'prattrs' IS DISTINCT FROM to_jsonb(r) ->> 'prattrs'
 		OR (to_jsonb(m) ->> 'prqual' IS NULL) <> (to_jsonb(r) ->> 'prqual' IS NULL))`
 
 // publicationHash names the publications that there are, and describes what they send, apart from their tables: the
@@ -233,7 +242,7 @@ func hashPublications(publications [][]string) (string, error) {
 	for _, publication := range publications {
 		fmt.Fprintf(h, "%q\n", publication)
 	}
-	for _, name := range []string{RowsPublication, IdentityPublication} {
+	for _, name := range []string{RowsPublication, IdentityPublication, PartitionedPublication} {
 		named := func(publication []string) bool { return publication[0] == name }
 		if !slices.ContainsFunc(publications, named) {
 			return "", fmt.Errorf("%w (%s)", ErrPublicationMissing, name)

@@ -204,12 +204,8 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 			report.ok("%s granted to %s", g.what, strings.Join(g.roles, ", "))
 		}
 	}
-	names := publicationNames(s)
-	if len(names) <= 2 {
-		report.warn("publication-single", "once the publisher has nothing left to do: pgtee teardown, then pgtee setup",
-			"one publication %s, as an older pgtee made it: DDL of several sessions at a time is captured later than it could be", IdentityPublication)
-	}
-	report.ok("publications %s (insert, truncate) and %s with %d siblings (update, delete of tables with a replica identity)", RowsPublication, IdentityPublication, len(names)-2)
+	report.ok("publications %s (insert, truncate), %s with %d siblings (update, delete of tables with a replica identity) and %s with %d (partitioned tables)",
+		RowsPublication, IdentityPublication, identityPublications-1, PartitionedPublication, partitionedPublications-1)
 	if !s.superuser {
 		report.trustOwner(s.user)
 	}
@@ -222,7 +218,7 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 	if rows, _ := made.publication(RowsPublication); rows.allTables {
 		return
 	}
-	report.warn("publication-lists-tables", "run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate', publish_via_partition_root = true) as a superuser before setup",
+	report.warn("publication-lists-tables", "run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate') as a superuser before setup",
 		"publication %s lists tables (the server does not let this role make one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 

@@ -1,31 +1,31 @@
--- Which tables' UPDATE and DELETE are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. UPDATE and
--- DELETE of a table are published while it is a member of one of the identity publications (pgtee_identity,
--- pgtee_identity_1, ...): of each table, of each leaf of a partitioned one, that has a usable replica identity. A
--- member without one would make its owner's next UPDATE fail.
+-- Which changes are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. The others list tables:
+--   pgtee_identity, pgtee_identity_1, ...        publish UPDATE and DELETE of each table, of each leaf of a partitioned one, that has a
+--                                                usable replica identity. A member without one would make its owner's next UPDATE fail.
+--   pgtee_partitioned, pgtee_partitioned_1, ...  have the changes of partitions published as those of the partitioned table.
 --
--- ALTER PUBLICATION locks its publication until the transaction ends. So there are several: setup and the publisher
--- use the first, clients' DDL the others. A session that finds one locked takes the next, and waits for nobody. DESIGN.md
--- beside the package tells what was measured.
+-- ALTER PUBLICATION locks its publication until the transaction ends. So there are several of each kind: setup and the
+-- publisher use the first, clients' DDL the others. A session that finds one locked takes the next, and waits for nobody.
+-- DESIGN.md beside the package tells what was measured.
 
--- identities() lists the identity publications in their order. A publication of such a name that somebody else has made is
--- none.
-CREATE OR REPLACE FUNCTION pgtee.identities() RETURNS oid[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $identities$
+-- listings(kind) lists in their order the publications that list tables of a kind, as in pg_class: partitioned ones (p), or others.
+-- A publication of such a name that somebody else has made is none.
+CREATE OR REPLACE FUNCTION pgtee.listings(kind "char") RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 BEGIN
     RETURN ARRAY(
         SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
-        WHERE p.pubname ~ '^pgtee_identity(_([1-9]|1[0-5]))?$'
+        WHERE p.pubname ~ CASE kind WHEN 'p' THEN '^pgtee_partitioned(_[1-7])?$' ELSE '^pgtee_identity(_([1-9]|1[0-5]))?$' END
           AND (owner.rolsuper OR owner.oid = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee'))
         ORDER BY length(p.pubname), p.pubname);
 END
-$identities$;
+$listings$;
 
--- for_clients() lists them in the order in which this session's DDL tries them: the first, which is for the publisher, comes
+-- for_clients(kind) lists them in the order in which this session's DDL tries them: the first, which is for the publisher, comes
 -- last, and the others from the same one on each time, or a transaction that makes many tables would lock them all.
-CREATE OR REPLACE FUNCTION pgtee.for_clients() RETURNS oid[]
+CREATE OR REPLACE FUNCTION pgtee.for_clients(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
 DECLARE
-    ours  oid[] := pgtee.identities();
+    ours  oid[] := pgtee.listings(kind);
     start integer := 2 + pg_backend_pid() % greatest(cardinality(ours) - 1, 1);
 BEGIN
     RETURN ours[start:] || ours[2:start - 1] || ours[:1];
@@ -42,8 +42,8 @@ BEGIN
 END
 $unsent$;
 
--- tables(oids) tells of each of these tables, and of the leaves of the partitioned ones, whether it is a member
--- (listed) and why its UPDATE and DELETE cannot be published: null if they can. It reads catalogs only, with the
+-- tables(oids) tells of each of these tables, and of the partitions of the partitioned ones, whether it is listed, and why it
+-- must not be: null if it must. Of a table that has rows that is why its UPDATE and DELETE cannot be published. It reads catalogs only, with the
 -- conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc():
 -- what opens a table fails if another session drops it meanwhile, and locks it until the transaction ends. In
 -- PL/pgSQL, as all that runs in a client's DDL, for a session then plans it once.
@@ -54,7 +54,8 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mod
 DECLARE
     reached oid[] := oids; -- and the partitions, and the heirs that a command reaches through their parent
     heirs   oid[] := oids;
-    ours    oid[] := pgtee.identities();
+    identities  oid[] := pgtee.listings('r');
+    partitioned oid[] := pgtee.listings('p');
 BEGIN
     LOOP
         heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
@@ -63,9 +64,11 @@ BEGIN
     END LOOP;
     RETURN QUERY
     SELECT DISTINCT ON (c.oid) c.oid, r.oid, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), rn.nspname || '.' || r.relname,
-        EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours)),
+        EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (CASE c.relkind WHEN 'p' THEN partitioned ELSE identities END)),
         c.relreplident,
         CASE
+            WHEN c.relkind = 'p' AND c.relpersistence = 'u' THEN 'it is unlogged: changes of its partitions are published as their own'
+            WHEN c.relkind = 'p' THEN NULL
             WHEN c.relkind = 'f' THEN 'it is a foreign table: what changes in it is not in the log of this server'
             WHEN c.relpersistence = 'u' THEN 'it is unlogged: what changes in it is not in the log'
             WHEN c.relreplident = 'f' AND pgtee.virtual(c.oid)
@@ -85,7 +88,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN coalesce(pg_partition_root(c.oid), c.oid) ELSE c.oid END AS oid) AS top
     JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
     WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
-      AND (c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
+      AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
                OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid)))
            OR c.relkind = 'f' AND c.relispartition AND r.relpersistence = 'p');
 END
@@ -94,7 +97,7 @@ $tables$;
 -- published() lists every table whose changes could be in the stream.
 CREATE OR REPLACE FUNCTION pgtee.published() RETURNS oid[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
-    SELECT coalesce(array_agg(oid), '{}') FROM pg_class WHERE relkind IN ('r', 'f') AND relpersistence <> 't' AND oid >= 16384
+    SELECT coalesce(array_agg(oid), '{}') FROM pg_class WHERE relkind IN ('r', 'p', 'f') AND relpersistence <> 't' AND oid >= 16384
 $published$;
 
 -- Tables that have REPLICA IDENTITY FULL from us, for they had lost their key: they get the default back with their
@@ -188,7 +191,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
     publication oid;
 BEGIN
-    FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.identities()) LOOP
+    FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.listings('r') || pgtee.listings('p')) LOOP
         FOR try IN REVERSE 1000..0 LOOP
             IF pgtee.alter_member(publication, 'DROP', name) THEN
                 EXIT;
@@ -224,7 +227,7 @@ EXCEPTION WHEN lock_not_available OR object_in_use THEN
 END
 $identify$;
 
--- capture(oids, publications) brings these tables into one of these publications, or out of theirs, and returns what there
+-- capture(oids, by_client) brings these tables into one of the publications of their kind, or out of theirs, and returns what there
 -- is to tell, a JSON array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without
 -- quotes. A table of which nothing can be missing is not worth a word when it becomes a member. The states:
 --   listed      it became a member: what was changed before is not in the stream
@@ -234,7 +237,7 @@ $identify$;
 --   logged      besides, it was unlogged before: its rows are not in the stream (of on_ddl())
 --   busy        it should become a member, and all publications are locked: the publisher has to do it
 --   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
-CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], publications oid[]) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], by_client boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
     t       record;
@@ -242,10 +245,10 @@ DECLARE
     outcome text;
     roots   oid[]; -- partitioned tables of which a leaf got another identity
 BEGIN
-    FOR t IN SELECT * FROM pgtee.tables(oids) LOOP
+    FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl LOOP
         BEGIN
             outcome := NULL;
-            IF t.reason IS NULL AND t.identity = 'f' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
+            IF t.reason IS NULL AND t.identity = 'f' AND t.kind <> 'p' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
                     AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate AND NOT pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN
                 DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
                 IF FOUND AND pgtee.identify(t.name, 'DEFAULT') THEN
@@ -253,14 +256,14 @@ BEGIN
                 END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name, publications) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+                outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(t.kind) ELSE pgtee.listings(t.kind) END) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
-                IF t.identity IN ('d', 'i') AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                IF t.identity IN ('d', 'i') AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
                     outcome := 'widened';
                 ELSIF pgtee.delist(t.name, t.tbl) THEN
                     outcome := 'uncaptured';
-                ELSIF t.identity = 'n' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
+                ELSIF t.identity = 'n' AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     outcome := 'widened';
                 ELSE
                     outcome := 'failing';
@@ -301,7 +304,8 @@ BEGIN
         FROM pg_class AS c WHERE c.oid = ANY (roots) AND c.relkind = 'p' AND EXISTS (SELECT FROM pg_locks AS l
             WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.granted)
     LOOP
-        IF r.relreplident = 'd' AND NOT r.keyed AND NOT EXISTS (SELECT FROM pgtee.tables(ARRAY[r.oid]) AS leaf WHERE leaf.identity <> 'f') THEN
+        IF r.relreplident = 'd' AND NOT r.keyed AND NOT EXISTS (SELECT FROM pgtee.tables(ARRAY[r.oid]) AS leaf JOIN pg_class AS c ON c.oid = leaf.tbl
+            WHERE c.relkind <> 'p' AND leaf.identity <> 'f') THEN
             IF pgtee.identify(r.name, 'FULL') THEN
                 INSERT INTO pgtee.widened VALUES (r.oid) ON CONFLICT DO NOTHING;
             END IF;
@@ -376,7 +380,7 @@ BEGIN
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
         WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
         ORDER BY t.listed DESC, random());
-    states := pgtee.capture(wrong[:most], pgtee.identities());
+    states := pgtee.capture(wrong[:most], false);
     PERFORM pgtee.tell_missed(states);
     IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
         DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');

@@ -47,7 +47,7 @@ BEGIN
     FROM pg_event_trigger_ddl_commands() AS c
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
-      AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|identity(_[0-9]+)?)$';
+      AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
     IF tag = 'ALTER TABLE' AND objects IS NOT NULL THEN -- ATTACH and DETACH name the partitioned table only
         objects := objects || pgtee.moved_partitions(was -> 'parts', parts);
     END IF;
@@ -55,7 +55,7 @@ BEGIN
         IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
         END IF;
-        states := pgtee.capture(touched, pgtee.for_clients());
+        states := pgtee.capture(touched, true);
         IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
         END IF;
@@ -147,7 +147,7 @@ BEGIN
                   AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index'
                       AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS k
                           WHERE k.object_type = 'table constraint' AND k.address_names[1] = d.schema_name AND k.address_names[3] = d.object_name))),
-                pgtee.for_clients());
+                true);
         EXCEPTION WHEN OTHERS THEN
             states := jsonb_build_array(jsonb_build_object('table', tag, 'state', 'busy', 'reason', sqlerrm));
         END;

@@ -84,7 +84,6 @@ var Catalogue = []Area{
 		{"publication-narrowed", problem, "A table is in a publication of pgtee with a column list, a row filter, or by its root.", "Run `pgtee setup`, which has the table published afresh."},
 		{"publication-generated", warning, "A publication leaves out generated columns, so some UPDATEs fail.", "Run `pgtee setup`."},
 		{"publication-lists-tables", warning, "The publication lists tables one by one: rows of a new table are missing until it is listed.", "Drop it and run `pgtee setup` as a superuser."},
-		{"publication-single", warning, "One publication of an older pgtee, without its siblings: DDL of several sessions at a time is captured late.", "Once the publisher has nothing left to do, run `pgtee teardown`, then `pgtee setup`."},
 		{"publications-changed", problem, "The publications are not those with which Kafka was written so far.", "Run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table afresh."},
 	}},
 	{"Slot", []Entry{
