@@ -72,6 +72,14 @@ func TestCapture(t *testing.T) {
 				"CREATE TABLE h (id int PRIMARY KEY, a int)", "ALTER TABLE h REPLICA IDENTITY FULL", "INSERT INTO h VALUES (1, 1)",
 				"ALTER TABLE h ADD COLUMN twice int GENERATED ALWAYS AS (a * 2) STORED", "UPDATE h SET a = 2"},
 				map[string]string{"public.g": "cud", "public.h": "cu"}},
+			{"partitions that come and go", 0, []string{
+				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "CREATE TABLE s (id int PRIMARY KEY)",
+				"INSERT INTO p VALUES (1)", "INSERT INTO s VALUES (101)",
+				"ALTER TABLE p ATTACH PARTITION s FOR VALUES FROM (100) TO (200)", "INSERT INTO s VALUES (102)", "UPDATE p SET id = 103 WHERE id = 101",
+				"ALTER TABLE p DETACH PARTITION p_a", "INSERT INTO p_a VALUES (2)", "DELETE FROM p_a WHERE id = 1",
+				"CREATE TABLE top (id int) PARTITION BY RANGE (id)", "ALTER TABLE top ATTACH PARTITION p FOR VALUES FROM (100) TO (300)", "INSERT INTO s VALUES (104)",
+				"ALTER TABLE top DETACH PARTITION p", "INSERT INTO s VALUES (105)", "DELETE FROM p"},
+				map[string]string{"public.p": "ccdccdddd", "public.p_a": "cd", "public.s": "c", "public.top": "c"}},
 			{"FULL and a virtual generated column", 18, []string{
 				"CREATE TABLE g (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2))", "INSERT INTO g VALUES (1, 1)", "UPDATE g SET a = 2",
 				"ALTER TABLE g REPLICA IDENTITY FULL", "UPDATE g SET a = 3", "DELETE FROM g",
@@ -216,8 +224,12 @@ func TestCaptureOfAPendingDetach(t *testing.T) {
 			r.in(reader, "COMMIT") // which fails in a server that has crashed meanwhile
 			r.Exec("ALTER TABLE p DETACH PARTITION p_a FINALIZE", "INSERT INTO p_a VALUES (3)", "DELETE FROM p_a WHERE id = 2", "TRUNCATE p")
 			r.Drain()
-			if p, own := r.ops("public.p"), r.ops("public.p_a"); p != "ccct" || own != "cucd" {
-				t.Errorf("p: %s, p_a: %s; want ccct, cucd", p, own)
+			want := "ccct cucd"
+			if version == "14" { // remembers what the partition was published as
+				want = "cccuct cd"
+			}
+			if got := r.ops("public.p") + " " + r.ops("public.p_a"); got != want {
+				t.Errorf("p and p_a: %s; want %s", got, want)
 			}
 		})
 	}

@@ -204,6 +204,22 @@ BEGIN
 END
 $delist$;
 
+-- relist(tables) lists these partitioned tables again. The pgoutput of PostgreSQL 14 remembers of a partition what it is published as,
+-- and forgets it only when some publication gets or loses a member.
+CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
+DECLARE
+    m record;
+BEGIN
+    FOR m IN SELECT r.prpubid AS publication, format('%I.%I', n.nspname, c.relname) AS name
+        FROM pg_publication_rel AS r JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE r.prrelid = ANY (tables) AND r.prpubid = ANY (pgtee.listings('p'))
+    LOOP
+        PERFORM pgtee.alter_member(m.publication, 'DROP', m.name) AND pgtee.alter_member(m.publication, 'ADD', m.name);
+    END LOOP;
+END
+$relist$;
+
 -- alter_member(publication, action, table) does ADD or DROP; false if the publication or the table is locked.
 CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $member$

@@ -38,7 +38,11 @@ DECLARE
     objects jsonb;
     states  jsonb;
     parts   jsonb := pgtee.parts(touched, tag = 'ALTER TABLE');
+    moved   jsonb := '[]'; -- partitions that were attached or detached: the command names the partitioned table only
 BEGIN
+    IF tag = 'ALTER TABLE' THEN
+        moved := pgtee.moved_partitions(was -> 'parts', parts);
+    END IF;
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
                'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', coalesce(parts, was -> 'parts') -> c.objid::text ->> 'root',
@@ -48,14 +52,15 @@ BEGIN
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
       AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
-    IF tag = 'ALTER TABLE' AND objects IS NOT NULL THEN -- ATTACH and DETACH name the partitioned table only
-        objects := objects || pgtee.moved_partitions(was -> 'parts', parts);
-    END IF;
+    objects := objects || moved;
     BEGIN -- what cannot be told must not undo this
         IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
         END IF;
         states := pgtee.capture(touched, true);
+        IF moved <> '[]' AND current_setting('server_version_num')::int < 150000 THEN
+            PERFORM pgtee.relist(touched);
+        END IF;
         IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
         END IF;
