@@ -5,6 +5,7 @@
 # make race   unit tests under the race detector
 # make fuzz   every fuzz target for FUZZTIME
 # make consumers only the tests that have others read the topics: kcat, Python, Debezium's JDBC sink, PostgreSQL's casts
+# make guides every command block of docs/guides, and what it prints
 # make golden compares our records with Debezium's: what stands in Kafka after its SQL has run, and what its log
 #             becomes; DIR=folder for other captures than those of testdata
 # make chaos  a mixed workload while everything is killed and cut off for FOR, by SEED; the witness judges
@@ -58,7 +59,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench docs drivers tools clean
+.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench docs drivers tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
@@ -76,6 +77,9 @@ integration: tools
 
 consumers: tools
 	$(GO) test -v -count=1 -timeout 10m -run '^Test(EveryType|OtherClients|DemoIsRead|JDBCSink)' ./integration
+
+guides: tools
+	$(GO) test -v -count=1 -timeout 10m -run '^TestGuide' ./integration
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }

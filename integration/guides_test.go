@@ -53,8 +53,8 @@ func matchesOutput(got, want string) bool {
 	return regexp.MustCompile("^" + pattern + "$").MatchString(strings.TrimSpace(got))
 }
 
-// RunGuide runs the commands of a guide in one shell, and compares what each block prints.
-func (s *strangers) RunGuide(path string) {
+// RunGuide runs the commands of a guide in one shell, with these variables beside KAFKA and POSTGRES, and compares what each block prints.
+func (s *strangers) RunGuide(path string, env ...string) {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(world.Source, "docs", "guides", path))
 	s.must(err)
@@ -65,6 +65,7 @@ func (s *strangers) RunGuide(path string) {
 	bin := filepath.Join(s.dir, "bin")
 	s.must(os.Mkdir(bin, 0o755))
 	s.must(os.Symlink(s.binary, filepath.Join(bin, "pgtee")))
+	python := must(s.t, world.Python)
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
 	const mark = "=== end of block"
@@ -75,7 +76,7 @@ func (s *strangers) RunGuide(path string) {
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
 	shell.Dir = s.dir
-	shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KAFKA="+s.broker.Address, "POSTGRES="+s.URL())
+	shell.Env = append(append(os.Environ(), "PATH="+bin+":"+filepath.Dir(python)+":"+os.Getenv("PATH"), "KAFKA="+s.broker.Address, "POSTGRES="+s.URL()), env...)
 	shell.WaitDelay = 5 * time.Second
 	var problems strings.Builder
 	shell.Stderr = &problems
@@ -112,4 +113,18 @@ func TestGuideSQL(t *testing.T) {
 	_, err := kadm.NewClient(s.kafka).CreateTopic(s.ctx, 1, -1, nil, "orders") // others fill it
 	s.must(err)
 	s.RunGuide("sql.md")
+}
+
+func TestGuideFiles(t *testing.T) { newStrangers(t, "").RunGuide("files.md") }
+
+func TestGuideDropIn(t *testing.T) { newStrangers(t, "").RunGuide("drop-in.md") }
+
+func TestGuideSidecar(t *testing.T) { newStrangers(t, "").RunGuide("sidecar.md") }
+
+func TestGuideAudit(t *testing.T) { newStrangers(t, "").RunGuide("audit.md") }
+
+func TestGuideClients(t *testing.T) { newStrangers(t, "").RunGuide("clients.md") }
+
+func TestGuideAvro(t *testing.T) {
+	newStrangers(t, "").RunGuide("avro.md", "REGISTRY="+must(t, sharedRegistry).URL())
 }
