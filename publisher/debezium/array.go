@@ -9,14 +9,14 @@ import (
 // maxDimensions is PostgreSQL's MAXDIM.
 const maxDimensions = 6
 
-// array encodes an array as a JSON array; more dimensions become arrays of arrays. Lower bounds
-// ("[0:2]={7,8,9}") are not kept.
+// array encodes a PostgreSQL array as a JSON array; an array of several dimensions becomes an array of arrays. Lower bounds ("[0:2]={7,8,9}") are not
+// kept.
 type array struct {
 	element   appendFunc
-	delimiter byte    // pg_type.typdelim of the element: a comma, for box a semicolon
-	unescaped *[]byte // quoted elements without their backslashes; grows like a stack
-	typed     bool    // one dimension, and elements of the type or NULL
-	strict    bool    // no NULL
+	delimiter byte    // pg_type.typdelim of the element type: a comma, for box a semicolon
+	unescaped *[]byte // quoted elements with their backslashes removed; used as a stack
+	typed     bool    // only one dimension, and every element of the element type or NULL
+	strict    bool    // NULL elements are refused
 }
 
 func (a *array) append(dst, text []byte) ([]byte, bool) {
@@ -31,7 +31,7 @@ func (a *array) append(dst, text []byte) ([]byte, bool) {
 	return dst, ok && len(rest) == 0
 }
 
-// appendDimension reads "{...}" at the start of text and returns what follows.
+// appendDimension reads "{...}" at the start of text and returns the text after it.
 func (a *array) appendDimension(dst, text []byte, depth int) ([]byte, []byte, bool) {
 	if len(text) < 2 || text[0] != '{' || depth > maxDimensions || a.typed && depth > 1 {
 		return dst, nil, false
@@ -85,7 +85,7 @@ func (a *array) appendItem(dst, text []byte, depth int) ([]byte, []byte, bool) {
 	}
 }
 
-// appendQuoted reads up to the closing quote.
+// appendQuoted reads an element up to its closing quote.
 func (a *array) appendQuoted(dst, text []byte) ([]byte, []byte, bool) {
 	start := len(*a.unescaped)
 	item, rest, ok := unquote(a.unescaped, text)
@@ -97,7 +97,7 @@ func (a *array) appendQuoted(dst, text []byte) ([]byte, []byte, bool) {
 	return dst, rest, ok
 }
 
-// appendElement appends an element that does not fit as its text, where that may be.
+// appendElement appends one element. An element that its codec refuses becomes a JSON string of its text, unless the array is typed.
 func (a *array) appendElement(dst, item []byte) ([]byte, bool) {
 	start := len(dst)
 	dst, ok := a.element(dst, item)
@@ -107,8 +107,8 @@ func (a *array) appendElement(dst, item []byte) ([]byte, bool) {
 	return dst, ok
 }
 
-// unquote reads text up to its first quote without a backslash before it, and returns what stands
-// before and after that quote. Only text with backslashes is copied, to the end of buffer.
+// unquote reads text up to its first unescaped quote and returns what precedes and what follows that quote. Text is copied, to the end of buffer,
+// only if it contains backslashes.
 func unquote(buffer *[]byte, text []byte) (item, rest []byte, ok bool) {
 	end := bytes.IndexAny(text, `"\`)
 	if end < 0 {

@@ -9,13 +9,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// rawBytes encodes bytea and bit strings. It is used by one goroutine at a time.
+// rawBytes encodes bytea and bit strings. It must be used by one goroutine at a time.
 type rawBytes struct {
 	mode BinaryMode
 	raw  []byte
 }
 
-// binary are the codecs of bytea and bit strings.
+// binary returns the codec of bytea or of a bit string type.
 func (c *codecs) binary(oid uint32, typmod int32) codec {
 	switch oid {
 	case oidBytea:
@@ -26,7 +26,7 @@ func (c *codecs) binary(oid uint32, typmod int32) codec {
 	return codec{}
 }
 
-// bytes is the codec of what append turns into bytes.
+// bytes returns the codec of a type that append encodes as bytes.
 func (c *codecs) bytes(append appendFunc) codec {
 	found := codec{append: append, schema: schemaOf(c.modes.Binary.schemaType()), zero: `""`, unavailable: c.placeholders.bytes}
 	found.unavailableArray = "[" + c.placeholders.bytes + "]"
@@ -45,7 +45,7 @@ func (c *codecs) bits(typmod int32, defaults defaultForm) codec {
 	return codec{append: c.raw.bits, schema: schema, zero: `""`, defaults: defaults}
 }
 
-// schemaType is what binary.handling.mode makes of bytes.
+// schemaType is the schema type that binary.handling.mode gives to bytes.
 func (m BinaryMode) schemaType() record.SchemaType {
 	if m == BinaryBytes {
 		return record.Bytes
@@ -53,7 +53,7 @@ func (m BinaryMode) schemaType() record.SchemaType {
 	return record.String
 }
 
-// append appends raw as a JSON string in the form that binary.handling.mode says.
+// append appends raw as a JSON string in the form set by binary.handling.mode.
 func (m BinaryMode) append(dst, raw []byte) []byte {
 	switch m {
 	case BinaryHex:
@@ -66,10 +66,10 @@ func (m BinaryMode) append(dst, raw []byte) []byte {
 	return append(dst, '"')
 }
 
-// text encodes the bytes of any text.
+// text encodes any text as the bytes it consists of.
 func (b *rawBytes) text(dst, text []byte) ([]byte, bool) { return b.mode.append(dst, text), true }
 
-// bytea encodes what bytea_output hex or escape printed.
+// bytea encodes text printed with bytea_output hex or escape.
 func (b *rawBytes) bytea(dst, text []byte) ([]byte, bool) {
 	if !bytes.HasPrefix(text, []byte(`\x`)) {
 		return b.escaped(dst, text)
@@ -82,7 +82,7 @@ func (b *rawBytes) bytea(dst, text []byte) ([]byte, bool) {
 	return b.mode.append(dst, raw), true
 }
 
-// escaped reads bytea_output = escape: \\ and \ooo, everything else as it is.
+// escaped decodes bytea_output = escape: \\ and \ooo are escapes, every other byte stands for itself.
 func (b *rawBytes) escaped(dst, text []byte) ([]byte, bool) {
 	b.raw = b.raw[:0]
 	for len(text) > 0 {
@@ -105,8 +105,8 @@ func (b *rawBytes) escaped(dst, text []byte) ([]byte, bool) {
 
 func octal(c byte) bool { return c >= '0' && c <= '7' }
 
-// bits encodes bit(n) and varbit as io.debezium.data.Bits: little-endian bytes, the last bit of the
-// text lowest, without zero bytes at the end.
+// bits encodes bit(n) and varbit as io.debezium.data.Bits: little-endian bytes, the last bit of the text being the least significant, without
+// trailing zero bytes.
 func (b *rawBytes) bits(dst, text []byte) ([]byte, bool) {
 	b.raw = b.raw[:0]
 	for i := range text {
@@ -124,7 +124,7 @@ func (b *rawBytes) bits(dst, text []byte) ([]byte, bool) {
 	return record.AppendJSONBase64(dst, bytes.TrimRight(b.raw, "\x00")), true
 }
 
-// appendBit encodes bit(1), a boolean.
+// appendBit encodes bit(1) as a boolean.
 func appendBit(dst, text []byte) ([]byte, bool) {
 	switch string(text) {
 	case "1":

@@ -15,13 +15,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Catalog knows what pgoutput does not say about types and tables: what they were when a change was made, or, where DDL of since then
-// is not known of, what they are now. An error means that it could not be asked, or cannot say yet, so
-// the change cannot be encoded now: without the answer its record would be another one.
+// Catalog supplies what pgoutput does not say about types and tables: their definition at the time of a change or, if no later DDL is known, their
+// current one. An error means that the catalog could not be read or cannot answer yet. The change cannot be encoded then, since its record would
+// differ.
 type Catalog interface {
-	// Type describes a type that is not built in; false: nobody knows any more.
+	// Type describes a type that is not built in. It returns false if the type is no longer known.
 	Type(oid uint32, at record.Place) (Type, bool, error)
-	// Table describes the table with the OID of a Relation; false: nobody knows any more.
+	// Table describes the table with the OID of a Relation. It returns false if the table is no longer known.
 	Table(oid uint32, at record.Place) (Table, bool, error)
 }
 
@@ -32,41 +32,38 @@ const (
 	KindEnum   = 'e'
 )
 
-// Type is what an encoder needs of a row of pg_type.
+// Type holds the parts of a pg_type row that an encoder needs.
 type Type struct {
 	Name      string `json:"name"`
 	Kind      byte   `json:"kind"`
-	Base      uint32 `json:"base,omitempty"`      // of a domain
-	TypeMod   int32  `json:"typmod,omitempty"`    // of a domain, -1 for none
-	Element   uint32 `json:"element,omitempty"`   // of an array, else 0
-	Delimiter byte   `json:"delimiter,omitempty"` // between the elements of an array
-	Labels    string `json:"labels,omitempty"`    // of an enum: "a,b", in its order
+	Base      uint32 `json:"base,omitempty"`      // base type of a domain
+	TypeMod   int32  `json:"typmod,omitempty"`    // type modifier of a domain, -1 if it has none
+	Element   uint32 `json:"element,omitempty"`   // element type of an array, else 0
+	Delimiter byte   `json:"delimiter,omitempty"` // separates the elements of an array
+	Labels    string `json:"labels,omitempty"`    // labels of an enum in its order: "a,b"
 }
 
-// Table is what an encoder needs to know of a table.
+// Table holds what an encoder needs to know about a table.
 type Table struct {
-	// NotNull names the columns that cannot be null, by their own or their domain's constraint.
+	// NotNull names the columns that cannot be null, by a constraint of their own or of their domain.
 	NotNull []string `json:"not_null,omitempty"`
-	// Keys are the unique indexes on whole columns that cannot be null: the primary key first, then
-	// the replica identity, then the oldest. Columns are in the order of the index. Of a partitioned table, those that all leaves have
-	// come after its own.
+	// Keys are the unique indexes on whole columns that cannot be null: first the primary key, then the replica identity, then the others, oldest
+	// first. Columns are in index order. For a partitioned table, the indexes that all leaf partitions share follow its own.
 	Keys [][]string `json:"keys,omitempty"`
-	// Primary says that the first of Keys is the primary key.
+	// Primary reports whether the first of Keys is the primary key.
 	Primary bool `json:"primary,omitempty"`
-	// Identity names the columns that the log has of every old row: of the replica identity, of partitions what those of all leaves have in common.
-	// nil: all columns.
+	// Identity names the columns that the WAL holds for every old row: those of the replica identity, for a partitioned table those that the replica
+	// identities of all leaf partitions share. nil means all columns.
 	Identity []string `json:"identity,omitempty"`
-	// Partitioned says that the rows are those of leaves.
+	// Partitioned reports whether the rows are stored in leaf partitions.
 	Partitioned bool `json:"partitioned,omitempty"`
-	// Generated names generated columns, which the log may leave out.
+	// Generated names the generated columns, which the WAL may leave out.
 	Generated []string `json:"generated,omitempty"`
-	// Defaults are the expressions of column defaults, as pg_get_expr prints them, by column. The
-	// expressions of generated columns are not among them.
+	// Defaults are the expressions of column defaults by column name, as printed by pg_get_expr. Expressions of generated columns are not included.
 	Defaults map[string]string `json:"defaults,omitempty"`
 }
 
-// LookupError is a catalog that could not be asked. It is temporary: the same change can be encoded
-// once the database answers.
+// LookupError is a failed read of the catalog. It is temporary: the same change can be encoded once the database answers.
 type LookupError struct {
 	What string // "type 16385"
 	Err  error
@@ -82,26 +79,24 @@ func lookupError(what string, oid uint32, err error) error {
 	return &LookupError{fmt.Sprintf("%s %d", what, oid), err}
 }
 
-// emptyCatalog knows nothing.
+// emptyCatalog is a Catalog without types and tables.
 type emptyCatalog struct{}
 
 func (emptyCatalog) Type(uint32, record.Place) (Type, bool, error)   { return Type{}, false, nil }
 func (emptyCatalog) Table(uint32, record.Place) (Table, bool, error) { return Table{}, false, nil }
 
-// Database is the catalog of a running database. It connects when it is first asked, again after
-// a broken connection, and remembers types: those of one OID do not change. It is used by one
-// goroutine at a time.
+// Database is the Catalog of a running database. It connects on the first lookup and reconnects when the connection is broken. It caches types, since
+// the type of an OID does not change. It must be used by one goroutine at a time.
 type Database struct {
 	connString string
 	declared   string // encoding of the database: see outbox.StreamConfig
 	encoding   *outbox.Encoding
 	conn       *pgconn.PgConn
-	history    bool // setup has made PastFunction
+	history    bool // setup has created PastFunction
 	types      map[uint32]Type
 }
 
-// NewDatabase makes the catalog of the database that connString names. Reading the catalog needs no
-// privilege but CONNECT.
+// NewDatabase returns the catalog of the database that connString names. Reading the catalog needs no privilege but CONNECT.
 func NewDatabase(connString, encoding string) *Database {
 	return &Database{connString: connString, declared: encoding, types: map[uint32]Type{}}
 }
@@ -115,9 +110,9 @@ func (d *Database) Close(ctx context.Context) error {
 }
 
 const (
-	lookupTimeout  = 10 * time.Second // of one question, connecting included
-	visibleTimeout = 3 * time.Second  // of those, for the change's transaction to become visible
-	lockTimeout    = "100ms"          // of a question: somebody may have locked a table of the catalog
+	lookupTimeout  = 10 * time.Second // of one lookup, including the time to connect
+	visibleTimeout = 3 * time.Second  // part of it: how long a lookup waits for the change's transaction to become visible
+	lockTimeout    = "100ms"          // of one query: a session may hold a lock on a catalog table
 	lookupPause    = 20 * time.Millisecond
 )
 
@@ -130,7 +125,7 @@ func (d *Database) Type(oid uint32, at record.Place) (Type, bool, error) {
 	if err != nil {
 		return Type{}, false, lookupError("type", oid, err)
 	}
-	if found && t.Kind != KindEnum { // which may have a new label next time
+	if found && t.Kind != KindEnum { // an enum may have gained a label by the next lookup
 		d.types[oid] = t
 	}
 	return t, found, nil
@@ -145,7 +140,7 @@ func (d *Database) Table(oid uint32, at record.Place) (Table, bool, error) {
 	return t, found, nil
 }
 
-// describe reads the description of a table or type as it was at a place, false if there is none.
+// describe reads the description of a table or type as it was at a place in the WAL. It returns false if there is none.
 func (d *Database) describe(kind byte, oid uint32, at record.Place, description any) (bool, error) {
 	text, err := d.ask(kind, oid, at)
 	if err != nil || text == nil {
@@ -154,8 +149,8 @@ func (d *Database) describe(kind byte, oid uint32, at record.Place, description 
 	return true, json.Unmarshal(text, description)
 }
 
-// questionFor asks for a snapshot and a description. What DDL has changed since is kept by the event triggers, in the same transaction: so one of
-// the two is as it was.
+// questionFor returns the query for a snapshot and a description. The event triggers save the former definition in the transaction of the DDL that
+// changes it, so either the saved definition or the current one is that of the change.
 func questionFor(kind byte, history bool) string {
 	now := outbox.DescribeTableSQL
 	if kind == 't' {
@@ -168,8 +163,9 @@ func questionFor(kind byte, history bool) string {
 	return "SELECT pg_current_snapshot(), coalesce(pgtee.past($2, $1, $3), " + now + ")::text"
 }
 
-// ask asks once more on a new connection if the old one is broken. It asks again and again, and has no snapshot in between, while the change's transaction
-// is not visible: the log is read before a synchronous standby lets others see what it has. What the catalog knows until then is another table, or none.
+// ask runs the query, once more on a new connection if the old one is broken. It repeats the query, holding no snapshot in between, until the
+// change's transaction is visible: with a synchronous standby the WAL can be read before the commit is visible to other sessions. Before that the
+// catalog describes another version of the table, or none.
 func (d *Database) ask(kind byte, oid uint32, at record.Place) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
@@ -207,7 +203,7 @@ func (d *Database) ask(kind byte, oid uint32, at record.Place) ([]byte, error) {
 	}
 }
 
-// scanDescription reads an answer; visible says whether it is of a moment at which others could see what the transaction did.
+// scanDescription reads the result. visible reports whether the transaction was visible to other sessions when the query ran.
 func scanDescription(rows [][][]byte, xid outbox.XID, encoding *outbox.Encoding) (description []byte, visible bool, err error) {
 	if len(rows) != 1 || len(rows[0]) != 2 {
 		return nil, false, fmt.Errorf("unexpected answer %q", rows)
@@ -247,7 +243,7 @@ func (d *Database) connect(ctx context.Context) error {
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	config.RuntimeParams["search_path"] = "pg_catalog"
 	config.RuntimeParams["lock_timeout"] = lockTimeout
-	config.RuntimeParams["datestyle"] = "ISO" // of constants in defaults
+	config.RuntimeParams["datestyle"] = "ISO" // for constants in column defaults
 	config.RuntimeParams["intervalstyle"] = "postgres"
 	if d.conn, err = pgconn.ConnectConfig(ctx, config); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// contentTyper is a Framing that does not make JSON.
+// contentTyper is a Framing whose output is not JSON.
 type contentTyper interface{ ContentType() string }
 
 const (
@@ -17,7 +17,7 @@ const (
 	cloudEventType    = "io.debezium.connector.postgresql.DataChangeEvent"
 )
 
-// contentType is that of a framed payload.
+// contentType is the content type of a framed payload.
 func (e *Encoder) contentType() string {
 	if typer, ok := e.config.Framing.(contentTyper); ok {
 		return typer.ContentType()
@@ -30,8 +30,7 @@ func (e *Encoder) contentType() string {
 //	{"id","source":"/debezium/postgresql/<prefix>","specversion":"1.0","type","time","datacontenttype",
 //	 "iodebeziumop","iodebeziumversion",…,"data":{"before","after","pgtee"}}
 //
-// id is the event id of the record, since Debezium's may be that of several rows. Data that is framed as
-// something else than JSON is in data_base64.
+// id is the record's event id, because several rows may share Debezium's id. Data that is framed as something other than JSON goes into data_base64.
 func (w *writer) structured(op byte, before, after *row) error {
 	b := w.batch
 	w.eventID = b.AppendEventID(w.eventID[:0])
@@ -54,7 +53,7 @@ func (w *writer) structured(op byte, before, after *row) error {
 	return nil
 }
 
-// data appends what has changed.
+// data appends the "data" attribute: the row before and after the change.
 func (w *writer) data(before, after *row) {
 	b, lost := w.batch, w.losing()
 	b.Buf = w.table.appendRow(append(b.Buf, `{"before":`...), before, lost.in("before"))
@@ -74,8 +73,8 @@ func dataSchema(topic string, row *record.Schema) *record.Schema {
 	}
 }
 
-// cloudEventHeaders gives the last record its attributes as headers (binary content mode), or says that they
-// are in its value. https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+// cloudEventHeaders adds the attributes to the last record as headers (binary content mode), or a header which says that they are in the value
+// (structured mode). https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 func (w *writer) cloudEventHeaders(op byte) {
 	switch w.config.Envelope {
 	case CloudEventStructured:
@@ -90,7 +89,7 @@ func (w *writer) cloudEventHeaders(op byte) {
 	}
 }
 
-// unquoteJSON undoes AppendJSONString, whose escapes Go has too.
+// unquoteJSON undoes AppendJSONString, which only uses escapes that Go has too.
 func unquoteJSON(value []byte) []byte {
 	text, err := strconv.Unquote(string(value))
 	if err != nil {
@@ -99,8 +98,8 @@ func unquoteJSON(value []byte) []byte {
 	return []byte(text)
 }
 
-// attributes calls use for each attribute of the event, with its value as JSON: those of CloudEvents, then the
-// extensions, by Debezium's names and in its order. Numbers of 64 bits are strings, as CloudEvents has none.
+// attributes calls use for each attribute of the event, with its value as JSON: first those of CloudEvents, then the extensions under Debezium's
+// names and in its order. 64-bit numbers are strings, as CloudEvents has no 64-bit integers.
 func (w *writer) attributes(op byte, use func(name string, value []byte)) {
 	quoted := func(text string) []byte {
 		w.scratch = record.AppendJSONString(w.scratch[:0], text)

@@ -7,35 +7,34 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Config is what records say beside the data, and in which of Debezium's forms. Zero values are Debezium's
-// defaults.
+// Config says what records contain besides the data, and which of Debezium's formats they have. Zero values are Debezium's defaults.
 type Config struct {
 	Prefix   string           // first part of every topic; source.name
 	Database string           // source.db
 	Version  string           // source.version
 	RunID    string           // header __debezium.context.runId; "": no context headers
-	Catalog  Catalog          // nil: types that are not built in become text, keys come from the log alone
-	Keys     *record.Keys     // remembers keys that no primary key tells; nil: the oldest unique index is the key
+	Catalog  Catalog          // nil: types that are not built in become text, and keys come from pgoutput alone
+	Keys     *record.Keys     // remembers the keys of tables without a primary key; nil: their key is the oldest unique index
 	Now      func() time.Time // ts_ms of the envelope; nil: time.Now
 
-	Shape    *shape.Shape   // which tables, columns and rows, under which topics and keys; nil: all, as Debezium does
-	Envelope Envelope       // of the rows
+	Shape    *shape.Shape   // selects tables, columns and rows, and sets topics and keys; nil: everything, as Debezium does
+	Envelope Envelope       // of the values of rows
 	Flat     FlatConfig     // if Envelope is Flat
 	Framing  record.Framing // of keys and values; nil: the bare payload
 
-	Outboxes []OutboxTable              // tables of the application whose rows are events; the first that matches counts
-	Router   *shape.Router              // where events may go; nil: to any topic but pgtee's and Kafka's own
-	Warn     func(finding, text string) // is told what an operator should know; nil: nobody is
+	Outboxes []OutboxTable              // outbox tables of the application, whose rows are events; the first that matches a table applies
+	Router   *shape.Router              // topics that events may be sent to; nil: any topic except pgtee's and Kafka's own
+	Warn     func(finding, text string) // receives findings for the operator; may be nil
 
-	Modes // forms of the values
+	Modes // forms of values
 
 	// TransactionMetadata adds the topic <prefix>.transaction and the field "transaction" in other records:
 	// provide.transaction.metadata.
 	TransactionMetadata bool
 
-	NoTombstones bool // no null record after a delete: tombstones.on.delete=false
+	NoTombstones bool // no tombstone after a delete: tombstones.on.delete=false
 
-	Skip          Operations  // that have no record: skipped.operations
-	SkipUnchanged bool        // no record of an UPDATE that leaves all columns as they were: skip.messages.without.change
-	Propagate     Propagation // of types to the parameters of schemas
+	Skip          Operations  // operations that get no record: skipped.operations
+	SkipUnchanged bool        // no record for an UPDATE that leaves all columns unchanged: skip.messages.without.change
+	Propagate     Propagation // columns whose source type goes into the schema parameters
 }

@@ -6,28 +6,28 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Names of Debezium's and Kafka Connect's semantic types that several types of PostgreSQL have.
+// Semantic type names of Debezium and Kafka Connect that several PostgreSQL types share.
 const (
 	nameJSON    = "io.debezium.data.Json"
 	nameDecimal = "org.apache.kafka.connect.data.Decimal"
 )
 
-// schemaOf is the schema of a required value of a type that has no semantic name.
+// schemaOf returns the schema of a required value that has no semantic name.
 func schemaOf(t record.SchemaType) record.Schema { return record.Schema{Type: t} }
 
-// named is the same with a semantic name, in its first version.
+// named returns the schema of a required value with a semantic name, in version 1.
 func named(t record.SchemaType, name string, parameters ...record.Parameter) record.Schema {
 	return record.Schema{Type: t, Name: name, Version: 1, Parameters: parameters}
 }
 
-// structOf is the schema of a struct with a semantic name.
+// structOf returns the schema of a struct with a semantic name.
 func structOf(name, doc string, fields ...record.Field) record.Schema {
 	s := named(record.Struct, name)
 	s.Doc, s.Fields = doc, fields
 	return s
 }
 
-// optional returns s for a value that may be null.
+// optional returns s with null allowed.
 func optional(s record.Schema) record.Schema {
 	s.Optional = true
 	return s
@@ -49,7 +49,7 @@ func parameter(name string, value int) record.Parameter {
 	return record.Parameter{Name: name, Value: strconv.Itoa(value)}
 }
 
-// Structs that Debezium puts values into.
+// Schemas of the structs that Debezium uses as values.
 var (
 	schemaVariableDecimal = structOf("io.debezium.data.VariableScaleDecimal", "Variable scaled decimal",
 		member("scale", schemaOf(record.Int32)), member("value", schemaOf(record.Bytes)))
@@ -58,7 +58,7 @@ var (
 		member("x", schemaOf(record.Double)), member("y", schemaOf(record.Double)),
 		member("wkb", optional(schemaOf(record.Bytes))), member("srid", optional(schemaOf(record.Int32))))
 
-	// The others of io.debezium.data.geometry are optional even in a column that is NOT NULL.
+	// The other schemas of io.debezium.data.geometry are optional even for a NOT NULL column.
 	schemaGeometry = func() record.Schema {
 		s := optional(structOf("io.debezium.data.geometry.Geometry", "Geometry",
 			member("wkb", schemaOf(record.Bytes)), member("srid", optional(schemaOf(record.Int32))),

@@ -7,12 +7,12 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// defaultForm is how Debezium's PostgresDefaultValueConverter reads the default of a column, the text of
-// pg_get_expr: as PostgreSQL's text of the value that the column's schema has as default; false: none.
+// defaultForm reads a column default (text of pg_get_expr) as Debezium's PostgresDefaultValueConverter does. It returns PostgreSQL's text of the
+// value that becomes the default of the column's schema, and false if there is none.
 type defaultForm func(expression string) (text string, ok bool)
 
-// defaultForms are the built-in types whose defaults Debezium reads. What a function computes is not known
-// before; it stands in the schema as a value of its own.
+// defaultForms has the built-in types whose defaults Debezium reads. The result of a function is not known in advance; the schema has a fixed value
+// in its place.
 var defaultForms = map[uint32]defaultForm{
 	oidBool:        boolDefault,
 	oidInt2:        constant("0"),
@@ -42,8 +42,7 @@ var (
 	quotedText   = regexp.MustCompile(`'([^']*(?:''[^']*)*)'`)
 )
 
-// defaultOf returns the JSON of a column's default, nil if its schema has none. Kafka Connect takes no struct
-// as default.
+// defaultOf returns a column's default as JSON, nil if its schema has none. Kafka Connect allows no struct as default.
 func (f *codec) defaultOf(expression string) []byte {
 	if expression == "" || f.defaults == nil || f.schema.Type == record.Struct {
 		return nil
@@ -58,7 +57,7 @@ func (f *codec) defaultOf(expression string) []byte {
 	return nil
 }
 
-// generated reports whether an expression calls a function or asks for the time.
+// generated reports whether an expression calls a function or reads the clock.
 func generated(expression string) bool {
 	switch strings.ToLower(strings.TrimSpace(expression)) {
 	case "current_timestamp", "current_time", "current_date", "localtime", "localtimestamp":
@@ -67,7 +66,7 @@ func generated(expression string) bool {
 	return functionCall.MatchString(expression)
 }
 
-// constant reads a constant, or has this text for what a function computes.
+// constant returns a defaultForm that reads a constant, and returns computed for the result of a function.
 func constant(computed string) defaultForm {
 	return func(expression string) (string, bool) {
 		if generated(expression) {
@@ -77,7 +76,7 @@ func constant(computed string) defaultForm {
 	}
 }
 
-// literal is the first constant in quotes, else the expression itself: 42, 'x'::text.
+// literal returns the first quoted constant of an expression ('x'::text), or the expression itself (42).
 func literal(expression string) (string, bool) {
 	if found := quotedText.FindStringSubmatch(expression); found != nil {
 		return strings.ReplaceAll(found[1], "''", "'"), true
@@ -85,7 +84,7 @@ func literal(expression string) (string, bool) {
 	return expression, !strings.HasPrefix(expression, "NULL::")
 }
 
-// boolDefault: everything but true is false.
+// boolDefault treats everything but true as false.
 func boolDefault(expression string) (string, bool) {
 	text, ok := literal(expression)
 	if !generated(expression) && strings.EqualFold(text, "true") {
@@ -94,7 +93,7 @@ func boolDefault(expression string) (string, bool) {
 	return "f", ok
 }
 
-// enumDefault: 'label'::schema.type and nothing else.
+// enumDefault accepts only 'label'::schema.type.
 func enumDefault(expression string) (string, bool) {
 	cast := strings.LastIndex(expression, "::")
 	if cast < 2 || expression[0] != '\'' || expression[cast-1] != '\'' {

@@ -11,7 +11,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Encoder is a publisher.Format. It keeps one plan per table and is used by one goroutine at a time.
+// Encoder is a record.Format. It keeps one plan per table and must be used by one goroutine at a time.
 type Encoder struct {
 	config  Config
 	source  []byte // source block up to "ts_ms":
@@ -19,8 +19,8 @@ type Encoder struct {
 	context []record.Header
 	codecs  codecs
 
-	truncation  *record.Schema    // of a flat record of TRUNCATE
-	tables      map[uint32]*table // by OID, of the newest Relation
+	truncation  *record.Schema    // schema of the flat record of a TRUNCATE
+	tables      map[uint32]*table // by OID; the plan of the latest Relation
 	collections map[string]*collection
 	transaction transaction
 
@@ -33,17 +33,17 @@ type Encoder struct {
 	messages       messageForm
 	payload        []byte // scratch of frame
 
-	block, origin, eventID, scratch []byte // of the record that is being made
+	block, origin, eventID, scratch []byte // buffers of the record being built
 }
 
-// topics are those that are not of a table.
+// topics holds the topics that do not belong to a table.
 type topics struct {
 	messages, transaction, heartbeat string
 
-	standIn, truncate string // of no record: they name subjects of schemas
+	standIn, truncate string // topics without records: they only name schema subjects
 }
 
-// messageForm is that of logical messages, which is the same in every envelope.
+// messageForm is the form of logical messages, which is the same in every envelope.
 type messageForm struct {
 	binary BinaryMode
 	schema *record.Schema
@@ -51,7 +51,7 @@ type messageForm struct {
 
 var _ record.Format = (*Encoder)(nil)
 
-// New makes an Encoder.
+// New returns an Encoder.
 func New(config Config) *Encoder {
 	if config.Now == nil {
 		config.Now = time.Now
@@ -64,7 +64,7 @@ func New(config Config) *Encoder {
 		config.Catalog = emptyCatalog{}
 	}
 	if config.Shape == nil {
-		config.Shape, _ = shape.New(shape.Config{Prefix: config.Prefix, Database: config.Database}) // is valid
+		config.Shape, _ = shape.New(shape.Config{Prefix: config.Prefix, Database: config.Database}) // this configuration is always valid
 	}
 	if config.Router == nil {
 		config.Router, _ = shape.NewRouter(config.Prefix, nil) // cannot fail without topics
@@ -83,7 +83,7 @@ func New(config Config) *Encoder {
 	}
 }
 
-// contextHeaders are those that Debezium gives to every record of a table (extended.headers.enabled).
+// contextHeaders returns the headers that Debezium adds to every record of a table (extended.headers.enabled).
 func contextHeaders(c *Config) []record.Header {
 	if c.RunID == "" {
 		return nil
@@ -96,8 +96,8 @@ func contextHeaders(c *Config) []record.Header {
 	}
 }
 
-// Append appends the records of tx.Changes[i]: one, or for a key change three (delete, tombstone,
-// create), for a delete two. DDL records are not rows: an error.
+// Append appends the records of tx.Changes[i]: two for a delete, three for a change of the key (delete, tombstone, create), otherwise one. DDL is not
+// a row, so a DDL change is an error.
 func (e *Encoder) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	e.now = e.config.Now()
@@ -181,8 +181,7 @@ func hasRows(op outbox.Op, before, after bool) bool {
 	return !before && !after
 }
 
-// appendMessage writes a logical message of the application to <prefix>.message. One that was not
-// transactional has no transaction id.
+// appendMessage appends a logical message of the application to <prefix>.message. A message that was not transactional has no transaction id.
 func (e *Encoder) appendMessage(b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	key := len(b.Buf)
@@ -212,7 +211,8 @@ func (e *Encoder) appendMessage(b *record.Batch, tx *outbox.Transaction, i int) 
 	return nil
 }
 
-// appendPgtee appends our block to the batch's buffer, with the values that are lost: if the record is framed, always.
+// appendPgtee appends the block pgtee to the batch's buffer. The block has the field "values", with the lost values, if the record is framed or a
+// value is lost.
 func (e *Encoder) appendPgtee(b *record.Batch, tx *outbox.Transaction, i int, values *lost) []byte {
 	dst := b.AppendPgtee(b.Buf, tx, i)
 	if e.config.Framing == nil && (values == nil || len(values.json) == 0) {
@@ -222,7 +222,7 @@ func (e *Encoder) appendPgtee(b *record.Batch, tx *outbox.Transaction, i int, va
 	return append(values.appendTo(dst), '}')
 }
 
-// frame frames the payload that starts at start and ends with the buffer.
+// frame frames the payload that reaches from start to the end of the buffer.
 func (e *Encoder) frame(b *record.Batch, start int, part record.Part, topic string, schema *record.Schema) error {
 	if e.config.Framing == nil {
 		return nil
@@ -236,7 +236,7 @@ func (e *Encoder) frame(b *record.Batch, start int, part record.Part, topic stri
 	return nil
 }
 
-// collection returns the counter of the events of a table, or of the messages.
+// collection returns the event counter of a table or of the logical messages.
 func (e *Encoder) collection(name string) *collection {
 	c := e.collections[name]
 	if c == nil {
@@ -246,7 +246,7 @@ func (e *Encoder) collection(name string) *collection {
 	return c
 }
 
-// Identity is that of the plan.
+// Identity returns the identity from the table's plan.
 func (e *Encoder) Identity(relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
 	t, err := e.table(relation, at)
 	if err != nil {
@@ -255,8 +255,8 @@ func (e *Encoder) Identity(relation *pgoutput.Relation, at record.Place) (record
 	return t.identity, nil
 }
 
-// table returns the plan of a Relation, made for a change at a place. A new pointer is a new version of the table; a new version
-// of the shape may give it another topic.
+// table returns the plan of a Relation for a change at a place in the WAL. It makes a new plan if the Relation is a new pointer, which means a new
+// version of the table, or if the shape has a new version, which may change the topic.
 func (e *Encoder) table(relation *pgoutput.Relation, at record.Place) (*table, error) {
 	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.config.Shape.Version() {
 		return t, nil

@@ -7,19 +7,18 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Envelope is what the value of a row's record looks like. Logical messages and the records of transactions
-// keep Debezium's shape in every envelope.
+// Envelope is the shape of the value of a row's record. Logical messages and transaction records have Debezium's shape in every envelope.
 type Envelope byte
 
 const (
 	// Change is Debezium's {"before","after","source","transaction","op","ts_ms",…}.
 	Change Envelope = iota
-	// Flat is the row alone, as Debezium's transformation ExtractNewRecordState makes it. See FlatConfig.
+	// Flat is only the row, as Debezium's transformation ExtractNewRecordState produces it. See FlatConfig.
 	Flat
-	// Plain is JSON for people. See plain.
+	// Plain is JSON for human readers. See plain.
 	Plain
-	// CloudEventStructured and CloudEventBinary are CloudEvents 1.0 with the attributes of Debezium's converter,
-	// in the value or in headers. See structured.
+	// CloudEventStructured and CloudEventBinary are CloudEvents 1.0 with the attributes of Debezium's converter, in the value or in headers. See
+	// structured.
 	CloudEventStructured
 	CloudEventBinary
 )
@@ -34,7 +33,7 @@ func ParseEnvelope(name string) (Envelope, error) {
 	return 0, fmt.Errorf("envelope %q: want debezium, flat, plain, cloudevents or cloudevents-binary", name)
 }
 
-// value appends the value of a row's record, whose key starts at key.
+// value appends the value of a row's record. key is the offset of the record's key in the buffer.
 func (w *writer) value(op byte, key int, before, after *row) error {
 	b, start := w.batch, len(w.batch.Buf)
 	if w.config.Envelope != Change {
@@ -75,7 +74,7 @@ func (w *writer) change(op byte, before, after *row) {
 	b.Buf = append(w.appendPgtee(b, w.tx, w.index, lost), '}')
 }
 
-// valueSchema describes what value appends before it is framed.
+// valueSchema describes the output of value before it is framed.
 func (e *Encoder) valueSchema(topic string, row *record.Schema) *record.Schema {
 	switch e.config.Envelope {
 	case Flat:
@@ -86,7 +85,7 @@ func (e *Encoder) valueSchema(topic string, row *record.Schema) *record.Schema {
 	return changeSchema(topic, row)
 }
 
-// pairs calls use for each field of a JSON object whose values are scalars, such as the source block.
+// pairs calls use for each field of a JSON object that holds only scalars, such as the source block.
 func pairs(object []byte, use func(name, value []byte)) {
 	for i := 1; i < len(object) && object[i] == '"'; i++ {
 		name := object[i:scalarEnd(object, i)]
@@ -96,7 +95,7 @@ func pairs(object []byte, use func(name, value []byte)) {
 	}
 }
 
-// scalarEnd returns where the scalar at from ends.
+// scalarEnd returns the end of the scalar that starts at from.
 func scalarEnd(json []byte, from int) int {
 	i := from
 	if json[i] != '"' {

@@ -15,13 +15,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// router is the plan for one version of an outbox table of the application.
+// router is the plan of one version of an outbox table of the application.
 type router struct {
 	*OutboxTable
-	id, key, payload, routeBy int // columns
+	id, key, payload, routeBy int // column indexes
 	additional                []routedField
-	schema                    *record.Schema // of an envelope; nil: there is none
-	warned                    bool           // of an update
+	schema                    *record.Schema // schema of an envelope; nil: no envelope
+	warned                    bool           // an update was already reported
 }
 
 type routedField struct {
@@ -30,7 +30,7 @@ type routedField struct {
 	name   string // "alias":
 }
 
-// route plans the events of a table; nil if it is no outbox.
+// route plans the events of a table. It returns nil if the table is not an outbox.
 func (e *Encoder) route(t *table) (*router, error) {
 	name := t.relation.Schema + "." + t.relation.Name
 	for i := range e.config.Outboxes {
@@ -44,7 +44,7 @@ func (e *Encoder) route(t *table) (*router, error) {
 	return nil, nil
 }
 
-// routedBy locates the columns that the options name.
+// routedBy locates the columns named in the options.
 func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	r := &router{OutboxTable: o}
 	for _, c := range []struct {
@@ -74,7 +74,7 @@ func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	return r, nil
 }
 
-// visible returns where a column is, -1 if it is not there or not published.
+// visible returns the index of a column, or -1 if it does not exist or is not published.
 func (t *table) visible(name string) int {
 	for i, c := range t.relation.Columns {
 		if c.Name == name && !t.columns[i].hidden {
@@ -84,7 +84,7 @@ func (t *table) visible(name string) int {
 	return -1
 }
 
-// envelope is the schema of values that hold more than the payload.
+// envelope returns the schema of values that contain more than the payload.
 func (r *router) envelope(t *table, prefix string) *record.Schema {
 	s := &record.Schema{Type: record.Struct, Name: prefix + "." + t.relation.Schema + "." + t.relation.Name + ".Value"}
 	s.Fields = append(s.Fields, record.Field{Name: "payload", Schema: t.columns[r.payload].schema})
@@ -96,13 +96,13 @@ func (r *router) envelope(t *table, prefix string) *record.Schema {
 	return s
 }
 
-// event writes the event that an inserted row is. An outbox is a queue: that rows are deleted when they have been
-// inserted says nothing, and to update them is a mistake, since the event is in Kafka already.
+// event appends the event of an inserted row. An outbox is a queue: deleting rows afterwards means nothing, and updating one is a mistake, since its
+// event is already in Kafka.
 func (w *writer) event(op outbox.Op) error {
-	w.payload = w.appendBlock(w.payload[:0], w.tx, w.table.events) // counts it
+	w.payload = w.appendBlock(w.payload[:0], w.tx, w.table.events) // counts the event
 	r := w.table.router
 	switch op {
-	case outbox.Insert, outbox.Read: // what a snapshot finds in an outbox was never published
+	case outbox.Insert, outbox.Read: // rows found by a snapshot in an outbox were never published
 		if slices.ContainsFunc(w.after.values, func(v value) bool { return v.kind == pgoutput.Unchanged }) {
 			return errors.New("the log does not have the whole row, which was inserted")
 		}
@@ -147,7 +147,7 @@ func (w *writer) updated() error {
 	return nil
 }
 
-// route returns the topic of the event, and the one that is asked for: they differ if the event is refused.
+// route returns the topic of the event and the topic that was requested. They differ if the event is refused.
 func (w *writer) route() (topic, asked string, why error) {
 	r := w.table.router
 	value, _ := w.text(r.routeBy)
@@ -165,8 +165,7 @@ func (w *writer) route() (topic, asked string, why error) {
 	return asked, asked, nil
 }
 
-// eventKey appends the key and returns where it starts. A null key is null, and not the JSON null that Debezium
-// writes then.
+// eventKey appends the key and returns its offset. NULL becomes a null key; Debezium writes the JSON null.
 func (w *writer) eventKey(topic string) (int, error) {
 	r, b := w.table.router, w.batch
 	if w.after.values[r.key].kind == pgoutput.Null {
@@ -183,7 +182,7 @@ func (w *writer) eventKey(topic string) (int, error) {
 	return start, w.frame(b, start, record.KeyPart, topic, w.table.columns[r.key].schema)
 }
 
-// field appends the JSON of a column. An event has no block pgtee to tell what its schema cannot carry.
+// field appends a column as JSON. A value that its schema cannot carry is an error, since an event has no block pgtee to hold it.
 func (w *writer) field(column int) error {
 	lost := w.losing()
 	w.batch.Buf = w.table.columns[column].append(w.batch.Buf, w.after.values[column], lost)
@@ -193,7 +192,7 @@ func (w *writer) field(column int) error {
 	return nil
 }
 
-// eventValue appends the value and returns where it starts.
+// eventValue appends the value and returns its offset.
 func (w *writer) eventValue(topic string) (int, error) {
 	r, b := w.table.router, w.batch
 	payload, present := w.text(r.payload)
@@ -228,7 +227,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 	return start, w.frame(b, start, record.ValuePart, topic, r.schema)
 }
 
-// payloadField appends the payload's JSON.
+// payloadField appends the payload as JSON.
 func (w *writer) payloadField() error {
 	r, b := w.table.router, w.batch
 	if text, ok := w.text(r.payload); r.Expand && ok {
@@ -240,14 +239,13 @@ func (w *writer) payloadField() error {
 	return w.field(r.payload)
 }
 
-// header adds a header of a column as Kafka Connect's SimpleHeaderConverter writes it: strings without quotes, the
-// rest as JSON.
+// header adds a column as a header, as Kafka Connect's SimpleHeaderConverter writes it: strings without quotes, everything else as JSON.
 func (w *writer) header(name string, column int) {
 	text, _ := w.text(column)
 	w.batch.Header(name, text)
 }
 
-// text returns a value as a string has it, or its JSON; nil and false for null.
+// text returns a value as plain text if it is a string, else as JSON. For null it returns nil and false.
 func (w *writer) text(column int) ([]byte, bool) {
 	v := w.after.values[column]
 	if v.kind == pgoutput.Null {
@@ -264,7 +262,7 @@ func (w *writer) text(column int) ([]byte, bool) {
 	return []byte(s), true
 }
 
-// appendRaw appends a value without JSON around it: bytea as its bytes, what else there is as text.
+// appendRaw appends a value without JSON: bytea as its bytes, every other type as text.
 func (w *writer) appendRaw(dst []byte, column int) []byte {
 	if w.table.relation.Columns[column].Type == oidBytea {
 		text, isHex := bytes.CutPrefix(w.after.values[column].text, []byte(`\x`))

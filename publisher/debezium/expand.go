@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// appendExpanded appends a JSON object or array, given as text, without white space and, unless keepNulls, without
-// the fields that are null. It is false for any other text: that stays a string. Debezium goes through a schema of
-// the document, so it cannot expand arrays of several types and loses empty arrays; here both stay as they are.
+// appendExpanded appends a JSON object or array, given as text, without white space and, unless keepNulls is set, without fields that are null. It
+// returns false for any other text, which stays a string. Debezium derives a schema from the document, so it cannot expand arrays of mixed types and
+// loses empty arrays; here both are kept.
 func appendExpanded(dst, text []byte, keepNulls bool) ([]byte, bool) {
 	if len(text) == 0 || text[0] != '{' && text[0] != '[' || !utf8.Valid(text) || !json.Valid(text) {
 		return dst, false
@@ -16,14 +16,14 @@ func appendExpanded(dst, text []byte, keepNulls bool) ([]byte, bool) {
 	return x.value(dst), true
 }
 
-// expander walks over JSON that is known to be valid.
+// expander traverses JSON that is known to be valid.
 type expander struct {
 	text      []byte
 	at        int
 	keepNulls bool
 }
 
-// next skips white space and returns the byte behind it.
+// next skips white space and returns the next byte.
 func (x *expander) next() byte {
 	for {
 		switch c := x.text[x.at]; c {
@@ -51,7 +51,7 @@ func (x *expander) value(dst []byte) []byte {
 	return append(dst, x.text[start:x.at]...)
 }
 
-// ends reports whether a byte stands behind a number, true, false or null.
+// ends reports whether c can follow a number, true, false or null.
 func ends(c byte) bool {
 	switch c {
 	case ',', ']', '}', ' ', '\t', '\n', '\r':

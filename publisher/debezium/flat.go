@@ -10,28 +10,28 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// FlatConfig is how rows are flattened, by the settings of Debezium's ExtractNewRecordState. A record is the
-// row after the change. That of TRUNCATE, which ExtractNewRecordState drops, has no row: see flatTruncate.
+// FlatConfig says how rows are flattened, with the settings of Debezium's ExtractNewRecordState. A record is the row after the change. The record of
+// a TRUNCATE, which ExtractNewRecordState drops, has no row: see flatTruncate.
 type FlatConfig struct {
 	Deletes DeleteMode  // delete.tombstone.handling.mode
 	Fields  []FlatField // add.fields
 	Headers []FlatField // add.headers
 }
 
-// DeleteMode says what becomes of a delete.
+// DeleteMode says which records a delete produces.
 type DeleteMode byte
 
 const (
-	DeleteTombstone            DeleteMode = iota // a record without a value
+	DeleteTombstone            DeleteMode = iota // a tombstone
 	DeleteDrop                                   // no record
-	DeleteRewrite                                // the row before it, with "__deleted":"true"; others say "false"
+	DeleteRewrite                                // the row before the delete, with "__deleted":"true"; other records have "false"
 	DeleteRewriteWithTombstone                   // both
 )
 
 var deleteModes = []string{"tombstone", "drop", "rewrite", "rewrite-with-tombstone"}
 
-// ParseDeleteMode reads "tombstone", "drop", "rewrite" or "rewrite-with-tombstone". Debezium's "delete-to-tombstone" is for streams
-// that have no tombstones of their own, and gives the same records as "tombstone" here.
+// ParseDeleteMode reads "tombstone", "drop", "rewrite" or "rewrite-with-tombstone". Debezium's "delete-to-tombstone" is meant for streams without
+// tombstones; here it gives the same records as "tombstone".
 func ParseDeleteMode(name string) (DeleteMode, error) {
 	if name == "delete-to-tombstone" {
 		return DeleteTombstone, nil
@@ -44,19 +44,19 @@ func ParseDeleteMode(name string) (DeleteMode, error) {
 
 func (m DeleteMode) rewrites() bool { return m == DeleteRewrite || m == DeleteRewriteWithTombstone }
 
-// FlatField is a field that a flat record has beside its row.
+// FlatField is an additional field of a flat record, beside the columns of its row.
 type FlatField struct {
 	from string // "source", "transaction", or "" for the envelope itself
-	name string // there
+	name string // name in that block
 	as   string
 }
 
 // FlatFieldPrefix is the default of add.fields.prefix and add.headers.prefix.
 const FlatFieldPrefix = "__"
 
-// ParseFlatFields reads add.fields: names of fields of the envelope (op, ts_ms, pgtee), of its source or its
-// transaction, after "source." or "transaction." or by themselves, with a new name after a colon:
-// "op,table,source.ts_ms,lsn:position" become, with the prefix __, __op, __table, __source_ts_ms, __position.
+// ParseFlatFields reads add.fields: a list of fields of the envelope (op, ts_ms, pgtee), the source or the transaction. A name may be qualified by
+// "source." or "transaction.", and a colon and a new name may follow it. With the prefix __, "op,table,source.ts_ms,lsn:position" becomes __op,
+// __table, __source_ts_ms, __position.
 func ParseFlatFields(list []string, prefix string) ([]FlatField, error) {
 	var fields []FlatField
 	for _, text := range list {
@@ -79,7 +79,7 @@ func ParseFlatFields(list []string, prefix string) ([]FlatField, error) {
 	return fields, nil
 }
 
-// blockOf returns where Debezium looks for a field that is named by itself.
+// blockOf returns the block in which Debezium looks up an unqualified field name.
 func blockOf(name string) string {
 	switch name {
 	case "id", "total_order", "data_collection_order":
@@ -90,7 +90,7 @@ func blockOf(name string) string {
 	return "source"
 }
 
-// schema describes the field; nil if there is none.
+// schema returns the schema of the field; nil if there is no such field.
 func (f FlatField) schema() *record.Schema {
 	fields := map[string][]record.Field{"": envelopeFields, "source": sourceSchema.Fields, "transaction": blockSchema.Fields}[f.from]
 	for _, field := range fields {
@@ -123,7 +123,7 @@ func (c *FlatConfig) schema(row *record.Schema) *record.Schema {
 	return &flat
 }
 
-// flat appends the row after the change, or that before it for a delete.
+// flat appends the row after the change, or for a delete the row before it.
 func (w *writer) flat(op byte, before, after *row) error {
 	b, lost := w.batch, w.losing()
 	r := after
@@ -149,7 +149,7 @@ func (w *writer) flat(op byte, before, after *row) error {
 	return nil
 }
 
-// appendName appends the name of a further field of an object that has begun.
+// appendName appends the name of the next field of an object whose opening brace has been written.
 func appendName(dst []byte, name string) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
@@ -167,7 +167,7 @@ func (w *writer) addField(f FlatField, op byte, lost *lost) {
 	b.Buf = w.appendFlat(b.Buf, f, op)
 }
 
-// appendFlat appends the value of any field but pgtee.
+// appendFlat appends the value of any additional field but pgtee.
 func (w *writer) appendFlat(dst []byte, f FlatField, op byte) []byte {
 	switch {
 	case f.from == "source":
@@ -185,7 +185,7 @@ func (w *writer) appendFlat(dst []byte, f FlatField, op byte) []byte {
 	return appendInt(dst, w.now.UnixMilli())
 }
 
-// flatHeaders gives the last record the headers of add.headers.
+// flatHeaders adds the headers of add.headers to the last record.
 func (w *writer) flatHeaders(op byte) {
 	if w.config.Envelope != Flat {
 		return
@@ -196,7 +196,7 @@ func (w *writer) flatHeaders(op byte) {
 	}
 }
 
-// tombstoneHeaders gives a tombstone those of its delete and, as Debezium does, the operation once more.
+// tombstoneHeaders adds the headers of the delete to its tombstone, and the operation once more, as Debezium does.
 func (w *writer) tombstoneHeaders() {
 	w.flatHeaders('d')
 	for _, f := range w.config.Flat.Headers {
@@ -206,7 +206,7 @@ func (w *writer) tombstoneHeaders() {
 	}
 }
 
-// headerText is the text of a JSON scalar, nil for null.
+// headerText returns the text of a JSON scalar, nil for null.
 func headerText(json []byte) []byte {
 	switch {
 	case string(json) == "null":
@@ -223,7 +223,7 @@ func headerText(json []byte) []byte {
 	return []byte(text)
 }
 
-// appendField appends the value of a field of an object, null if there is none.
+// appendField appends the value of a field of an object, or null if the object has no such field.
 func appendField(dst, object []byte, field string) []byte {
 	found := []byte("null")
 	pairs(object, func(name, value []byte) {

@@ -10,8 +10,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// geometries encodes the geometric types as Debezium's structs with well-known binary (WKB, OGC
-// 06-103r4, chapter 8). It is used by one goroutine at a time.
+// geometries encodes the geometric types as Debezium's structs with well-known binary (WKB, OGC 06-103r4, chapter 8). It must be used by one
+// goroutine at a time.
 type geometries struct {
 	numbers []float64
 	wkb     []byte
@@ -24,7 +24,7 @@ const (
 	wkbPolygon    = 3
 )
 
-// point: (1.5,-2) as {"x":1.5,"y":-2.0,"wkb":"...","srid":null}.
+// point encodes (1.5,-2) as {"x":1.5,"y":-2.0,"wkb":"...","srid":null}.
 func (g *geometries) point(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "(", ")") || len(g.numbers) != 2 {
 		return dst, false
@@ -32,7 +32,7 @@ func (g *geometries) point(dst, text []byte) ([]byte, bool) {
 	return g.appendPoint(dst), true
 }
 
-// line: {1,2,3} as {"a":1.0,"b":2.0,"c":3.0}.
+// line encodes {1,2,3} as {"a":1.0,"b":2.0,"c":3.0}.
 func (g *geometries) line(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "{", "}") || len(g.numbers) != 3 {
 		return dst, false
@@ -43,7 +43,7 @@ func (g *geometries) line(dst, text []byte) ([]byte, bool) {
 	return append(dst, '}'), true
 }
 
-// circle: <(1,2),3.5> as its center, a point, and radius.
+// circle encodes <(1,2),3.5> as its center, a point, and its radius.
 func (g *geometries) circle(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "<", ">") || len(g.numbers) != 3 {
 		return dst, false
@@ -53,7 +53,7 @@ func (g *geometries) circle(dst, text []byte) ([]byte, bool) {
 	return append(dst, '}'), true
 }
 
-// lseg: [(0,0),(1,1)] as a line of two points.
+// lseg encodes [(0,0),(1,1)] as a line of two points.
 func (g *geometries) lseg(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "[", "]") || len(g.numbers) != 4 {
 		return dst, false
@@ -62,7 +62,7 @@ func (g *geometries) lseg(dst, text []byte) ([]byte, bool) {
 	return g.appendGeometry(dst, `"type":"lseg"`), true
 }
 
-// path: [(0,0),(1,1)] open or ((0,0),(1,1)) closed, as a line.
+// path encodes [(0,0),(1,1)], an open path, or ((0,0),(1,1)), a closed one, as a line.
 func (g *geometries) path(dst, text []byte) ([]byte, bool) {
 	switch {
 	case g.read(text, "[", "]"):
@@ -75,7 +75,7 @@ func (g *geometries) path(dst, text []byte) ([]byte, bool) {
 	return dst, false
 }
 
-// box: (3,4),(1,2), two opposite corners, as a ring of five points.
+// box encodes (3,4),(1,2), two opposite corners, as a ring of five points.
 func (g *geometries) box(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "(", ")") || len(g.numbers) != 4 {
 		return dst, false
@@ -86,7 +86,7 @@ func (g *geometries) box(dst, text []byte) ([]byte, bool) {
 	return g.appendGeometry(dst, `"type":"box"`), true
 }
 
-// polygon: ((0,0),(1,1),(2,0)) as a ring, closed if it is not.
+// polygon encodes ((0,0),(1,1),(2,0)) as a ring, and closes the ring if it is open.
 func (g *geometries) polygon(dst, text []byte) ([]byte, bool) {
 	if !g.read(text, "(", ")") {
 		return dst, false
@@ -99,19 +99,19 @@ func (g *geometries) polygon(dst, text []byte) ([]byte, bool) {
 	return g.appendGeometry(dst, `"type":"polygon"`), true
 }
 
-// emptyEWKB is an empty geometry collection, Debezium's value for a NOT NULL column that is not in the log.
+// emptyEWKB is an empty geometry collection, which Debezium writes for a NOT NULL column whose value is not in the WAL.
 const emptyEWKB = "010700000000000000"
 
-// srid flag of EWKB, PostGIS's extended well-known binary.
+// ewkbSRID is the flag for an SRID in EWKB, PostGIS's extended well-known binary.
 const ewkbSRID = 0x20000000
 
-// postgisGeometry: hexadecimal EWKB as {"wkb":"...","srid":4326,"extensions":null}; wkb has the SRID too.
+// postgisGeometry encodes hexadecimal EWKB as {"wkb":"...","srid":4326,"extensions":null}. The SRID is in wkb too.
 func (g *geometries) postgisGeometry(dst, text []byte) ([]byte, bool) {
 	dst, ok := g.ewkb(dst, text)
 	return append(dst, `,"extensions":null}`...), ok
 }
 
-// postgisGeography is the same without extensions.
+// postgisGeography is like postgisGeometry, without extensions.
 func (g *geometries) postgisGeography(dst, text []byte) ([]byte, bool) {
 	dst, ok := g.ewkb(dst, text)
 	return append(dst, '}'), ok
@@ -120,7 +120,7 @@ func (g *geometries) postgisGeography(dst, text []byte) ([]byte, bool) {
 func (g *geometries) ewkb(dst, text []byte) ([]byte, bool) {
 	raw, err := hex.AppendDecode(g.wkb[:0], text)
 	g.wkb = raw
-	if err != nil || len(raw) < 9 { // byte order, type, and a count, an SRID or a coordinate
+	if err != nil || len(raw) < 9 { // at least a byte order, a type, and a count, SRID or coordinate
 		return dst, false
 	}
 	dst = record.AppendJSONBase64(append(dst, `{"wkb":`...), raw)
@@ -135,7 +135,7 @@ func (g *geometries) ewkb(dst, text []byte) ([]byte, bool) {
 	return appendInt(dst, int64(int32(order.Uint32(raw[5:])))), true
 }
 
-// read makes numbers the at least two numbers between all the brackets and commas of text.
+// read sets g.numbers to the numbers of text, whatever its brackets and commas. It needs at least two numbers.
 func (g *geometries) read(text []byte, open, end string) bool {
 	g.numbers = g.numbers[:0]
 	if !bytes.HasPrefix(text, []byte(open)) || !bytes.HasSuffix(text, []byte(end)) {
@@ -188,7 +188,7 @@ func (g *geometries) polygonRing() {
 	g.coordinates(g.numbers[:len(g.numbers)&^1])
 }
 
-// header starts little-endian WKB.
+// header starts a little-endian WKB value.
 func (g *geometries) header(kind byte) { g.wkb = append(g.wkb[:0], 1, kind, 0, 0, 0) }
 
 func (g *geometries) count(n int) {

@@ -6,7 +6,7 @@ var _ record.Heartbeats = (*Encoder)(nil)
 
 func heartbeatTopic(prefix string) string { return record.TopicName("__debezium-heartbeat", prefix) }
 
-// AppendHeartbeat appends a record of __debezium-heartbeat.<prefix>: {"serverName"} and {"ts_ms"}.
+// AppendHeartbeat appends a record to __debezium-heartbeat.<prefix>: key {"serverName"}, value {"ts_ms"}.
 func (e *Encoder) AppendHeartbeat(b *record.Batch) error {
 	topic := e.topics.heartbeat
 	key := len(b.Buf)

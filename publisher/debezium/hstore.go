@@ -8,8 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// hstores encodes hstore with the keys in the order in which Debezium's java.util.HashMap walks over them.
-// It is used by one goroutine at a time.
+// hstores encodes hstore with the keys in the iteration order of Debezium's java.util.HashMap. It must be used by one goroutine at a time.
 type hstores struct {
 	pairs []pair
 	text  []byte // unescaped keys and values
@@ -17,11 +16,11 @@ type hstores struct {
 }
 
 type pair struct {
-	key, value []byte // nil value: NULL
+	key, value []byte // value is nil for NULL
 	hash       uint32
 }
 
-// hstore is the codec of hstore.handling.mode.
+// hstore returns the codec chosen by hstore.handling.mode.
 func (c *codecs) hstore() codec {
 	if c.modes.Hstore == HstoreMap {
 		schema := mapOf(schemaOf(record.String), optional(schemaOf(record.String)))
@@ -58,7 +57,7 @@ func (h *hstores) object(dst, text []byte) ([]byte, bool) {
 	return append(dst, '}'), true
 }
 
-// parse reads what hstore_out prints: "a"=>"1", "b c"=>"x\"y", "n"=>NULL
+// parse reads the output of hstore_out: "a"=>"1", "b c"=>"x\"y", "n"=>NULL
 func (h *hstores) parse(text []byte) bool {
 	h.pairs, h.text = h.pairs[:0], h.text[:0]
 	for first := true; len(text) > 0; first = false {
@@ -96,8 +95,7 @@ func (h *hstores) parsePair(text []byte) (p pair, rest []byte, ok bool) {
 	return p, rest, ok
 }
 
-// sort puts the pairs into the order of the buckets of a HashMap. Within a bucket the order of insertion
-// stays.
+// sort orders the pairs by HashMap bucket. Pairs of one bucket keep their insertion order.
 func (h *hstores) sort() {
 	buckets := hashBuckets(len(h.pairs))
 	slices.SortStableFunc(h.pairs, func(a, b pair) int {
@@ -105,7 +103,7 @@ func (h *hstores) sort() {
 	})
 }
 
-// hashBuckets returns how many buckets a HashMap has: at least 16, twice as many when it is three quarters full.
+// hashBuckets returns the number of buckets of a HashMap: at least 16, doubled whenever it is three quarters full.
 func hashBuckets(entries int) uint32 {
 	buckets := uint32(16)
 	for entries > int(buckets)*3/4 {
@@ -114,13 +112,13 @@ func hashBuckets(entries int) uint32 {
 	return buckets
 }
 
-// javaHash is String.hashCode() as HashMap spreads it.
+// javaHash is String.hashCode() with the bit spreading of HashMap.
 func javaHash(key []byte) uint32 {
 	var hash uint32
 	for len(key) > 0 {
 		r, size := utf8.DecodeRune(key)
 		key = key[size:]
-		if r >= 0x10000 { // two UTF-16 units
+		if r >= 0x10000 { // two UTF-16 code units
 			r -= 0x10000
 			hash = hash*31 + 0xD800 + uint32(r>>10)
 			r = 0xDC00 + r&0x3FF

@@ -7,10 +7,10 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// microsPerMonth is Debezium's month: 365.25 / 12 days.
+// microsPerMonth is the length of a month in Debezium: 365.25 / 12 days.
 const microsPerMonth = 2_629_800 * second
 
-// interval is the codec of interval.handling.mode.
+// interval returns the codec chosen by interval.handling.mode.
 func (c *codecs) interval() codec {
 	if c.modes.Intervals == IntervalString {
 		return codec{append: appendISOInterval, schema: named(record.String, "io.debezium.time.Interval"), zero: `"P0Y0M0DT0H0M0S"`}
@@ -18,9 +18,8 @@ func (c *codecs) interval() codec {
 	return codec{append: appendInterval, schema: named(record.Int64, "io.debezium.time.MicroDuration"), zero: "0"}
 }
 
-// appendInterval: microseconds (interval.handling.mode=numeric), of IntervalStyle postgres:
-// "1 year 2 mons -3 days +04:05:06.789". What does not fit into 64 bits, the infinities of
-// PostgreSQL 17 too, becomes the largest or smallest number.
+// appendInterval encodes "1 year 2 mons -3 days +04:05:06.789" (IntervalStyle postgres) as microseconds, for interval.handling.mode=numeric. A value
+// that does not fit into 64 bits, including the infinities of PostgreSQL 17, becomes the largest or smallest number.
 func appendInterval(dst, text []byte) ([]byte, bool) {
 	switch string(text) {
 	case "infinity":
@@ -28,7 +27,7 @@ func appendInterval(dst, text []byte) ([]byte, bool) {
 	case "-infinity":
 		return strconv.AppendInt(dst, math.MinInt64, 10), true
 	}
-	var micros int64 // may wrap on the way; estimate says if it does in the end
+	var micros int64 // may overflow in between; estimate shows whether the result does
 	var estimate float64
 	for {
 		count, unit, rest, ok := parseIntervalPart(text)
@@ -54,7 +53,7 @@ func appendInterval(dst, text []byte) ([]byte, bool) {
 	return strconv.AppendInt(dst, micros, 10), true
 }
 
-// parseIntervalPart reads "-2 mons" or "+04:05:06.789" as count units of microseconds.
+// parseIntervalPart reads "-2 mons" or "+04:05:06.789" as a count and its unit in microseconds.
 func parseIntervalPart(text []byte) (count, unit int64, rest []byte, ok bool) {
 	negative := len(text) > 0 && text[0] == '-'
 	if negative || len(text) > 0 && text[0] == '+' {
@@ -76,7 +75,7 @@ func parseIntervalPart(text []byte) (count, unit int64, rest []byte, ok bool) {
 	return count, unit, rest, ok
 }
 
-// parseHours reads the "05:06.789" after hours, which may be many.
+// parseHours reads the "05:06.789" after the hours, which have no upper limit.
 func parseHours(hours int64, text []byte) (micros int64, rest []byte, ok bool) {
 	m, text, ok := parseNumber(text, 2, 2, ':')
 	if !ok || m > 59 {
@@ -111,10 +110,10 @@ func parseIntervalUnit(text []byte) (micros int64, rest []byte, ok bool) {
 	return micros, text[size:], micros > 0
 }
 
-// intervalParts are the parts of an interval, as IntervalStyle postgres prints them.
+// intervalParts are the parts of an interval, as printed by IntervalStyle postgres.
 type intervalParts struct{ years, months, days, micros int64 }
 
-// parseInterval is false for the infinities, too.
+// parseInterval reads an interval. It returns false for the infinities too.
 func parseInterval(text []byte) (parts intervalParts, ok bool) {
 	for {
 		count, unit, rest, ok := parseIntervalPart(text)
@@ -141,8 +140,8 @@ func parseInterval(text []byte) (parts intervalParts, ok bool) {
 	}
 }
 
-// appendISOInterval: "P1Y2M-3DT4H5M6.789S". The parts of IntervalStyle postgres stay as they are, and so
-// do the infinities of PostgreSQL 17.
+// appendISOInterval encodes an interval as "P1Y2M-3DT4H5M6.789S". It keeps the parts as IntervalStyle postgres prints them, and the infinities of
+// PostgreSQL 17 as text.
 func appendISOInterval(dst, text []byte) ([]byte, bool) {
 	switch string(text) {
 	case "infinity", "-infinity":

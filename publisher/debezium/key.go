@@ -10,8 +10,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// identityOf says what the log has of the old rows of a table. For a partitioned one the catalog has to know, for the log says what the identity of
-// the root is, and has what those of the leaves are.
+// identityOf returns the columns that the WAL holds for the old rows of a table. For a partitioned table it needs the catalog: the Relation describes
+// the replica identity of the root, but old rows have the columns of the leaf's replica identity.
 func identityOf(r *pgoutput.Relation, known *Table) record.Identity {
 	if !known.Partitioned {
 		return record.LoggedIdentity(r)
@@ -25,8 +25,8 @@ func identityOf(r *pgoutput.Relation, known *Table) record.Identity {
 	return id
 }
 
-// unloggedKey returns a column of the replica identity that the log leaves out, a generated one: without it the others may be the same in
-// several rows. "": there is none.
+// unloggedKey returns a generated column of the replica identity that the WAL leaves out: without it, several rows may have the same values in the
+// other columns. "" means that there is none.
 func unloggedKey(r *pgoutput.Relation, known *Table) string {
 	for _, name := range known.Identity {
 		if indexOf(r, name) < 0 && slices.Contains(known.Generated, name) {
@@ -36,11 +36,11 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 	return ""
 }
 
-// chooseKey returns the columns of the record key: those of the first of the table's keys whose values the log has in every old row; without a primary key
-// the one that it had before, if that is still there. If the catalog knows none, they are the columns of the replica identity that the log names. nil: the
-// records have no key.
+// chooseKey returns the columns of the record key: the first of the table's keys whose values the WAL has for every old row. A table without a
+// primary key keeps its previous key if that still exists. If the catalog lists no usable key, the columns of the replica identity in the Relation
+// are the key. nil means that the records have no key.
 //
-// Stream and snapshot both come here, and so do versions of the table: the same table has the same key.
+// Stream and snapshot both use chooseKey, for every version of the table, so the same table always has the same key.
 func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 	id, logged := identityOf(r, known), record.LoggedIdentity(r)
 	usable := usableKeys(r, known, id, logged)
@@ -59,14 +59,14 @@ func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 	return logged.Columns
 }
 
-// usableKeys lists the keys that a record can have: the log has their columns of every old row.
+// usableKeys lists the keys whose columns the WAL has for every old row.
 func usableKeys(r *pgoutput.Relation, known *Table, id, logged record.Identity) (usable [][]string) {
 	if !id.Whole && unloggedKey(r, known) != "" {
 		return nil
 	}
 	for _, names := range known.Keys {
 		if r.Identity == 'd' && len(logged.Columns) > 0 && len(names) != len(logged.Columns) {
-			continue // the log names the columns of the primary key of that time: this one came later
+			continue // pgoutput names the primary key of the time of the change; this key was created later
 		}
 		if locate(r, names, id.Columns) != nil {
 			usable = append(usable, names)
@@ -75,7 +75,7 @@ func usableKeys(r *pgoutput.Relation, known *Table, id, logged record.Identity) 
 	return usable
 }
 
-// locate returns where the named columns are; nil if one is missing, or old rows do not have it.
+// locate returns the indexes of the named columns; nil if a column does not exist or old rows do not have it.
 func locate(r *pgoutput.Relation, names []string, identity []int) []int {
 	var key []int
 	for _, name := range names {
@@ -92,8 +92,7 @@ func indexOf(r *pgoutput.Relation, name string) int {
 	return slices.IndexFunc(r.Columns, func(c pgoutput.Column) bool { return c.Name == name })
 }
 
-// warnOfKey says what an operator should know of the key of a table's records: that there is none although the table has one, or that it is another than
-// that of the records before.
+// warnOfKey warns the operator if a table's records have no key although the table has one, or if their key has changed.
 func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 	r, before := t.relation, e.tables[t.relation.OID]
 	if e.config.Warn == nil {

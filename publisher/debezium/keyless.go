@@ -6,11 +6,11 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Records of which a table's schemas know nothing: keys that stand in for those that a compacted topic needs, and what a flat
-// stream says of TRUNCATE. Both have schemas of their own, under subjects of their own, so that no schema of a table has to be
-// compatible with them. Readers find them by the schema's id, as all others.
+// The records of this file are not described by the schemas of a table: the stand-in keys that a compacted topic needs, and the flat record of a
+// TRUNCATE. Both have schemas and subjects of their own, so that no table schema has to be compatible with them. Readers find these schemas by id,
+// like all others.
 
-// standInField is the only field of a key that stands in.
+// standInField is the only field of a stand-in key.
 const standInField = "pgtee_event_id"
 
 var standInSchema = &record.Schema{
@@ -18,7 +18,7 @@ var standInSchema = &record.Schema{
 	Fields: []record.Field{{Name: standInField, Schema: &record.Schema{Type: record.String}}},
 }
 
-// AppendStandInKey implements publisher.StandInKeys: {"pgtee_event_id":"…"}.
+// AppendStandInKey implements record.StandInKeys: {"pgtee_event_id":"…"}.
 func (e *Encoder) AppendStandInKey(dst []byte, eventID []byte) ([]byte, error) {
 	start := len(dst)
 	dst = record.AppendJSONString(append(dst, `{"`+standInField+`":`...), string(eventID))
@@ -29,10 +29,10 @@ func (e *Encoder) AppendStandInKey(dst []byte, eventID []byte) ([]byte, error) {
 	return e.config.Framing.Append(dst[:start], record.KeyPart, e.topics.standIn, standInSchema, slices.Clone(dst[start:]))
 }
 
-// opField says what a flat record without a row is, whatever other fields are chosen.
+// opField holds the operation of a flat record without a row, whatever additional fields are configured.
 const opField = FlatFieldPrefix + "op"
 
-// flatTruncate appends {"__op":"t"} and the other fields that flat records have beside their row.
+// flatTruncate appends {"__op":"t"} and the configured additional fields of flat records.
 func (w *writer) flatTruncate() error {
 	b, start, lost := w.batch, len(w.batch.Buf), w.losing()
 	b.Buf = append(b.Buf, `{"`+opField+`":"t"`...)
@@ -45,7 +45,7 @@ func (w *writer) flatTruncate() error {
 	return w.frame(b, start, record.ValuePart, w.topics.truncate, w.truncation)
 }
 
-// truncateSchema describes what flatTruncate appends.
+// truncateSchema describes the output of flatTruncate.
 func (c *FlatConfig) truncateSchema(prefix string) *record.Schema {
 	s := &record.Schema{Type: record.Struct, Name: prefix + ".Truncate", Fields: []record.Field{{Name: opField, Schema: &record.Schema{Type: record.String}}}}
 	for _, f := range c.Fields {

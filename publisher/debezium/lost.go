@@ -6,15 +6,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// lost collects, for the field "values" of the block pgtee, the columns of one record whose values the types of
-// its schema cannot carry: {"after.price":"NaN"}.
+// lost collects the values of one record that its schema cannot carry, for the field "values" of the block pgtee: {"after.price":"NaN"}.
 type lost struct {
 	side string // "before" or "after"
-	json []byte // without the closing brace; empty: nothing is lost
-	bare bool   // no schema binds: only values that are not in the log, and have no sign of their own in place of null, are lost
+	json []byte // without the closing brace; empty: no value is lost
+	bare bool   // there is no schema: only values that are not in the WAL, and whose type has no placeholder, are lost
 }
 
-// losing empties what is lost, for the next record; nil if nothing can be, since there is no schema.
+// losing returns e.lost, emptied for the next record. It returns nil if no value can be lost because there is no schema.
 func (e *Encoder) losing() *lost {
 	if e.config.Framing == nil {
 		return nil
@@ -23,7 +22,7 @@ func (e *Encoder) losing() *lost {
 	return &e.lost
 }
 
-// telling is losing, for a record whose block pgtee tells, also without a schema, an unchanged TOAST value from NULL.
+// telling is like losing, for a record whose block pgtee distinguishes an unchanged TOAST value from NULL even without a schema.
 func (e *Encoder) telling() *lost {
 	if l := e.losing(); l != nil {
 		return l
@@ -32,8 +31,7 @@ func (e *Encoder) telling() *lost {
 	return &e.lost
 }
 
-// add takes a value as PostgreSQL's text: null for NULL, the placeholder for one that is not in the log. What
-// is masked stays hidden.
+// add records a value as PostgreSQL's text: null for NULL, the placeholder for a value that is not in the WAL. Masked columns are never recorded.
 func (l *lost) add(c *column, v value) {
 	if c.masked {
 		return
@@ -54,7 +52,7 @@ func (l *lost) add(c *column, v value) {
 	}
 }
 
-// in says to which row the next values belong.
+// in sets the row that the next values belong to: "before" or "after".
 func (l *lost) in(side string) *lost {
 	if l != nil {
 		l.side = side
@@ -62,7 +60,7 @@ func (l *lost) in(side string) *lost {
 	return l
 }
 
-// appendTo appends the field's value.
+// appendTo appends the value of the field "values".
 func (l *lost) appendTo(dst []byte) []byte {
 	if l == nil || len(l.json) == 0 {
 		return append(dst, "null"...)

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Modes are the settings of Debezium's PostgreSQL connector that say which form values have in records.
-// Zero values are Debezium's defaults.
+// Modes are the settings of Debezium's PostgreSQL connector that choose the form of values. Zero values are Debezium's defaults.
 type Modes struct {
 	Decimals  DecimalMode
 	Times     TimeMode
@@ -16,8 +15,8 @@ type Modes struct {
 	Hstore    HstoreMode
 	Unknown   UnknownMode
 
-	MoneyFractionDigits    *int   // money.fraction.digits: digits after the point, others are rounded; nil: 2
-	UnavailablePlaceholder string // unavailable.value.placeholder, in a TOAST value that is not in the log; "": Debezium's
+	MoneyFractionDigits    *int   // money.fraction.digits: digits after the decimal point, further ones are rounded; nil: 2
+	UnavailablePlaceholder string // unavailable.value.placeholder, for a TOAST value that is not in the WAL; "": Debezium's
 }
 
 // DecimalMode is decimal.handling.mode: the form of numeric and money.
@@ -34,12 +33,12 @@ type TimeMode byte
 
 const (
 	TimeAdaptive             TimeMode = iota // milliseconds for time(0..3) and timestamp(0..3), else microseconds
-	TimeAdaptiveMicroseconds                 // the same for timestamps; time is microseconds
-	TimeConnect                              // Kafka Connect's own types: milliseconds, the rest is cut off
+	TimeAdaptiveMicroseconds                 // the same for timestamps; time is in microseconds
+	TimeConnect                              // Kafka Connect's own types: milliseconds, truncated
 	TimeISOString
 	TimeMicroseconds
 	TimeNanoseconds
-	TimeStructured // a struct of year, month, day, ... for every type of dates and times, intervals included
+	TimeStructured // a struct of year, month, day, ... for every date, time and interval type
 )
 
 // BinaryMode is binary.handling.mode: the form of bytea.
@@ -68,8 +67,7 @@ const (
 	HstoreMap
 )
 
-// UnknownMode is what becomes of types that Debezium has no form for: composite types, multiranges,
-// arrays of domains, ...
+// UnknownMode says what happens to types that Debezium cannot represent: composite types, multiranges, arrays of domains, ...
 type UnknownMode byte
 
 const (
@@ -78,7 +76,7 @@ const (
 	UnknownOmit                     // left out of the record: Debezium's default
 )
 
-// Names of the modes, in the order of their constants: Debezium's own.
+// Names of the modes as Debezium spells them, in the order of the constants.
 var (
 	decimalModes  = []string{"precise", "double", "string"}
 	timeModes     = []string{"adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds", "structured"}
@@ -95,14 +93,14 @@ func (m IntervalMode) String() string { return intervalModes[m] }
 func (m HstoreMode) String() string   { return hstoreModes[m] }
 func (m UnknownMode) String() string  { return unknownModes[m] }
 
-// ModeKeys are the settings that Modes.Set knows: Debezium's names, and unknown.datatypes.
+// ModeKeys are the settings that Modes.Set accepts: Debezium's names, and unknown.datatypes.
 var ModeKeys = []string{
 	"decimal.handling.mode", "money.fraction.digits", "time.precision.mode", "binary.handling.mode",
 	"interval.handling.mode", "hstore.handling.mode", "unknown.datatypes", "include.unknown.datatypes",
 	"unavailable.value.placeholder",
 }
 
-// Set sets the mode of one of the ModeKeys. An empty value leaves it as it is.
+// Set sets one of the ModeKeys. An empty value changes nothing.
 func (m *Modes) Set(key, value string) error {
 	if value == "" {
 		return nil
@@ -120,7 +118,7 @@ func (m *Modes) Set(key, value string) error {
 		return setMode(&m.Hstore, hstoreModes, key, value)
 	case "unknown.datatypes":
 		return setMode(&m.Unknown, unknownModes, key, value)
-	case "include.unknown.datatypes": // Debezium's two of the three
+	case "include.unknown.datatypes": // Debezium's setting has only two of the three modes
 		return m.setUnknown(value)
 	case "money.fraction.digits":
 		return m.setMoneyDigits(value)
@@ -131,7 +129,7 @@ func (m *Modes) Set(key, value string) error {
 	return fmt.Errorf("unknown setting %q: use one of %s", key, strings.Join(ModeKeys, ", "))
 }
 
-// setMode takes a name as Debezium does: upper and lower case are the same.
+// setMode ignores case, as Debezium does.
 func setMode[M ~byte](mode *M, names []string, key, value string) error {
 	for i, name := range names {
 		if strings.EqualFold(name, strings.TrimSpace(value)) {
@@ -154,7 +152,7 @@ func (m *Modes) setUnknown(value string) error {
 	return nil
 }
 
-// maxMoneyDigits is more than any currency has, and few enough for 64 bits beside them.
+// maxMoneyDigits is more than any currency uses, and small enough that amounts still fit into 64 bits.
 const maxMoneyDigits = 18
 
 func (m *Modes) setMoneyDigits(value string) error {

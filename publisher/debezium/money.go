@@ -4,7 +4,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// money is the codec of money in decimal.handling.mode.
+// money returns the codec of money for decimal.handling.mode.
 func (c *codecs) money() codec {
 	digits := c.modes.moneyDigits()
 	n := &c.numerics
@@ -17,7 +17,7 @@ func (c *codecs) money() codec {
 	return codec{append: n.moneyAs(n.rounded(digits)), schema: named(record.Bytes, nameDecimal, parameter("scale", digits)), zero: `"AA=="`}
 }
 
-// rounded returns an encoder like decimal that rounds half away from zero, as Debezium does for money.
+// rounded is like decimal, but rounds half away from zero, as Debezium does for money.
 func (n *numerics) rounded(scale int) appendFunc {
 	exact := n.decimal(scale)
 	return func(dst, text []byte) ([]byte, bool) {
@@ -35,7 +35,7 @@ func (n *numerics) rounded(scale int) appendFunc {
 	}
 }
 
-// moneyAs returns an encoder that gives the plain number to another one.
+// moneyAs returns an encoder that converts money to a plain number and passes it to encode.
 func (n *numerics) moneyAs(encode appendFunc) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		if !n.readMoney(text) {
@@ -45,15 +45,14 @@ func (n *numerics) moneyAs(encode appendFunc) appendFunc {
 	}
 }
 
-// readMoney makes plain "-1234.56" of "-$1,234.56" or "($1,234.56)", with or without currency. A comma
-// separates three digits and the point is the decimal one: text of an lc_monetary where it is otherwise is
-// not read, since "1.234" would become another number.
+// readMoney converts "-$1,234.56" or "($1,234.56)", with or without a currency symbol, to plain "-1234.56". Commas must group three digits and the
+// decimal separator must be a point. Text of an lc_monetary with other separators is refused, since "1.234" would become a different number.
 func (n *numerics) readMoney(text []byte) bool {
 	n.plain = n.plain[:0]
 	if len(text) > 0 && (text[0] == '-' || text[0] == '(') {
 		n.plain = append(n.plain, '-')
 	}
-	whole, group, fraction := 0, -1, -1 // digits of each; -1: not there
+	whole, group, fraction := 0, -1, -1 // number of digits in each part; -1: the part is absent
 	for i, c := range text {
 		switch {
 		case c == '-' || c == '(' || c == ')':

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// appendInteger returns the encoder of int2, int4, int8 and oid: PostgreSQL's text is a JSON number.
+// appendInteger returns the encoder of int2, int4, int8 and oid, whose text is already a JSON number.
 func appendInteger(bits int) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		number := text
@@ -43,8 +43,8 @@ func appendFloat(dst, text []byte, size int) ([]byte, bool) {
 	return appendJavaFloat(dst, f, size), true
 }
 
-// parseFloat reads what float4out and float8out print. Unlike strconv it takes no hexadecimal
-// number, no underscore and no other name of infinity.
+// parseFloat reads the output of float4out and float8out. Unlike strconv it accepts no hexadecimal numbers, no underscores and no other names of
+// infinity.
 func parseFloat(text []byte, size int) (float64, bool) {
 	switch string(text) {
 	case "NaN":
@@ -63,9 +63,8 @@ func parseFloat(text []byte, size int) (float64, bool) {
 	return f, err == nil
 }
 
-// appendJavaFloat appends f as Java's Double.toString and Float.toString (JDK 19 and later) print it,
-// because that is how Debezium's JSON looks: 1.5, 100.0, 1.0E10, 4.9E-324. NaN and the infinities
-// are JSON strings.
+// appendJavaFloat appends f as Java's Double.toString and Float.toString (JDK 19 and later) print it, since Debezium's JSON has that form: 1.5,
+// 100.0, 1.0E10, 4.9E-324. NaN and the infinities are JSON strings.
 func appendJavaFloat(dst []byte, f float64, size int) []byte {
 	switch {
 	case math.IsNaN(f):
@@ -84,13 +83,13 @@ func appendJavaFloat(dst []byte, f float64, size int) []byte {
 		return dst
 	}
 	dst = strconv.AppendFloat(dst, f, 'e', -1, size)
-	if bytes.IndexByte(dst[start:], '.') < 0 { // Java prints two digits at least, and then the nearest two
+	if bytes.IndexByte(dst[start:], '.') < 0 { // Java prints at least two digits, and then the nearest number of two digits
 		dst = strconv.AppendFloat(dst[:start], f, 'e', 1, size)
 	}
 	return javaExponent(dst, start)
 }
 
-// javaExponent turns the "e+07" at the end of dst[start:] into "E7".
+// javaExponent changes the "e+07" at the end of dst[start:] to "E7".
 func javaExponent(dst []byte, start int) []byte {
 	mark := start + bytes.IndexByte(dst[start:], 'e')
 	exponent := 0

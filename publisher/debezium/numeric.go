@@ -9,14 +9,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// numerics encodes decimal text. It is used by one goroutine at a time.
+// numerics encodes decimal text. It must be used by one goroutine at a time.
 type numerics struct {
-	limbs []uint64 // the unscaled number, least significant first
-	bytes []byte   // the same, big-endian two's complement
-	plain []byte   // money without currency and separators
+	limbs []uint64 // the unscaled number, least significant limb first
+	bytes []byte   // the same number as big-endian two's complement
+	plain []byte   // money without currency symbol and separators
 }
 
-// numeric is the codec of numeric(p,s), and of numeric alone, whose values have each a scale of its own.
+// numeric returns the codec of numeric(p,s), or of numeric without a scale, whose values each have their own scale.
 func (c *codecs) numeric(typmod int32) codec {
 	precision, scale := numericPrecision(typmod)
 	switch c.modes.Decimals {
@@ -35,8 +35,8 @@ func (c *codecs) numeric(typmod int32) codec {
 	return codec{append: c.numerics.decimal(scale), schema: schema, zero: `"AA=="`, defaults: defaultForms[oidNumeric]}
 }
 
-// numericPrecision reads precision and scale in the typmod of numeric(p,s), after VARHDRSZ: 16 bits, and 11
-// bits with a sign (numeric.c, numeric_typmod_scale). Without a typmod they are 0.
+// numericPrecision reads the precision (16 bits) and the scale (11 bits, signed) from the typmod of numeric(p,s), which is offset by VARHDRSZ
+// (numeric.c, numeric_typmod_scale). Without a typmod both are 0.
 func numericPrecision(typmod int32) (precision, scale int) {
 	if typmod < 0 {
 		return 0, 0
@@ -44,7 +44,7 @@ func numericPrecision(typmod int32) (precision, scale int) {
 	return int((typmod - 4) >> 16 & 0xFFFF), int((typmod-4)&0x7FF^1024) - 1024
 }
 
-// zeroDecimal is 0 with so many digits after the point, as a JSON string.
+// zeroDecimal is 0 with scale digits after the decimal point, as a JSON string.
 func zeroDecimal(scale int) string {
 	if scale <= 0 {
 		return `"0"`
@@ -52,11 +52,11 @@ func zeroDecimal(scale int) string {
 	return `"0.` + strings.Repeat("0", scale) + `"`
 }
 
-// appendDecimalDouble appends the nearest double. What is too large for one is not a number in it.
+// appendDecimalDouble appends the nearest double. It refuses a number that is too large for a double.
 func appendDecimalDouble(dst, text []byte) ([]byte, bool) { return appendFloat(dst, text, 64) }
 
-// decimalString returns the encoder of decimal.handling.mode=string: PostgreSQL's digits, with at least
-// scale of them after the point (an old default may have fewer), and Debezium's names of what is no number.
+// decimalString returns the encoder of decimal.handling.mode=string: PostgreSQL's digits with at least scale of them after the decimal point (an old
+// default may have fewer), and Debezium's names for NaN and the infinities.
 func decimalString(scale int) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		switch string(text) {
@@ -84,9 +84,8 @@ func decimalString(scale int) appendFunc {
 	}
 }
 
-// decimal returns the encoder of numeric(p, scale), Debezium's decimal.handling.mode=precise: base64
-// of the big-endian two's complement of value * 10^scale (org.apache.kafka.connect.data.Decimal).
-// A negative scale (PostgreSQL 15) divides.
+// decimal returns the encoder of numeric(p, scale) for decimal.handling.mode=precise: base64 of value * 10^scale as big-endian two's complement
+// (org.apache.kafka.connect.data.Decimal). A negative scale (PostgreSQL 15) divides.
 func (n *numerics) decimal(scale int) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		d, ok := parseDecimal(text)
@@ -97,8 +96,8 @@ func (n *numerics) decimal(scale int) appendFunc {
 	}
 }
 
-// variable encodes numeric without a scale, io.debezium.data.VariableScaleDecimal:
-// {"scale":2,"value":"ew=="}, without trailing zeros after the point.
+// variable encodes numeric without a scale as io.debezium.data.VariableScaleDecimal, {"scale":2,"value":"ew=="}, without trailing zeros after the
+// decimal point.
 func (n *numerics) variable(dst, text []byte) ([]byte, bool) {
 	d, ok := parseDecimal(text)
 	if !ok {
@@ -116,7 +115,7 @@ func (n *numerics) variable(dst, text []byte) ([]byte, bool) {
 	return append(n.appendBase64(dst, d.negative), '}'), true
 }
 
-// decimal is the text of a number in parts.
+// decimal is the text of a number, split into its parts.
 type decimal struct {
 	negative        bool
 	whole, fraction []byte // digits
@@ -135,7 +134,7 @@ func parseDecimal(text []byte) (d decimal, ok bool) {
 	return d, len(text) == 0 && len(d.whole) > 0
 }
 
-// digits returns how many decimal digits text starts with.
+// digits returns the number of decimal digits at the start of text.
 func digits(text []byte) int {
 	for i, c := range text {
 		if c < '0' || c > '9' {
@@ -145,7 +144,7 @@ func digits(text []byte) int {
 	return len(text)
 }
 
-// load makes limbs the absolute value of d * 10^scale. It is false if that is not a whole number.
+// load sets n.limbs to the absolute value of d * 10^scale. It returns false if that is not an integer.
 func (n *numerics) load(d decimal, scale int) bool {
 	n.limbs = n.limbs[:0]
 	whole := d.whole
@@ -176,10 +175,10 @@ func zeros(text []byte) bool {
 	return true
 }
 
-// chunkDigits decimal digits fit into one limb.
+// chunkDigits is the number of decimal digits that fit into one limb.
 const chunkDigits = 19
 
-// multiplyAdd appends decimal digits to the number, as if they were written after it.
+// multiplyAdd appends decimal digits to the number, as if they were written after its last digit.
 func (n *numerics) multiplyAdd(text []byte) {
 	for len(text) > 0 {
 		size := min(len(text), chunkDigits)
@@ -192,7 +191,7 @@ func (n *numerics) multiplyAdd(text []byte) {
 	}
 }
 
-// shift multiplies by 10^digits.
+// shift multiplies the number by 10^digits.
 func (n *numerics) shift(digits int) {
 	for digits > 0 && len(n.limbs) > 0 {
 		size := min(digits, chunkDigits)
@@ -201,7 +200,7 @@ func (n *numerics) shift(digits int) {
 	}
 }
 
-// step makes the number number*factor + carry.
+// step sets the number to number*factor + carry.
 func (n *numerics) step(factor, carry uint64) {
 	for i, limb := range n.limbs {
 		high, low := bits.Mul64(limb, factor)
@@ -221,8 +220,7 @@ var powersOfTen = func() (p [chunkDigits + 1]uint64) {
 	return p
 }()
 
-// appendBase64 appends the number as java.math.BigInteger.toByteArray writes it: big-endian two's
-// complement in the fewest bytes.
+// appendBase64 appends the number as java.math.BigInteger.toByteArray does: big-endian two's complement in as few bytes as possible.
 func (n *numerics) appendBase64(dst []byte, negative bool) []byte {
 	raw := append(n.bytes[:0], 0)
 	for i := len(n.limbs) - 1; i >= 0; i-- {
@@ -242,7 +240,7 @@ func (n *numerics) appendBase64(dst []byte, negative bool) []byte {
 	return append(dst, '"')
 }
 
-// negate makes raw its two's complement.
+// negate replaces raw by its two's complement.
 func negate(raw []byte) {
 	carry := byte(1)
 	for i := len(raw) - 1; i >= 0; i-- {

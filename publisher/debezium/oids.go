@@ -40,7 +40,7 @@ const (
 	oidJSONB       = 3802
 )
 
-// texts are built-in types that are strings in Debezium's records too, with their semantic names.
+// texts has the built-in types that are strings in Debezium's records too, with their semantic names.
 var texts = map[uint32]string{
 	oidChar: "", 19: "", oidText: "", oidBPChar: "", oidVarchar: "", // name
 	oidJSON: nameJSON, oidJSONB: nameJSON, oidXML: "io.debezium.data.Xml", oidUUID: "io.debezium.data.Uuid",
@@ -49,7 +49,7 @@ var texts = map[uint32]string{
 	3904:        "", 3906: "", 3908: "", 3910: "", 3912: "", 3926: "", // ranges
 }
 
-// unknownTypes are built-in types that Debezium has no form for.
+// unknownTypes has the built-in types that Debezium cannot represent.
 var unknownTypes = map[uint32]bool{
 	4072: true, 3615: true, // jsonpath, tsquery
 	4451: true, 4532: true, 4533: true, 4534: true, 4535: true, 4536: true, // multiranges
@@ -60,7 +60,7 @@ var unknownTypes = map[uint32]bool{
 	2970: true, 3220: true, 5038: true, 5069: true, // txid_snapshot, pg_lsn, pg_snapshot, xid8
 }
 
-// arrays maps built-in array types to the types of their elements.
+// arrays maps built-in array types to their element types.
 var arrays = map[uint32]uint32{
 	1000: oidBool, 1001: oidBytea, 1005: oidInt2, 1007: oidInt4, 1016: oidInt8, 1028: oidOID,
 	oidCharArray: oidChar, 1003: 19, 1009: oidText, 1014: oidBPChar, 1015: oidVarchar,
@@ -76,12 +76,12 @@ var arrays = map[uint32]uint32{
 	4090: 4089, 4097: 4096, 4192: 4191, 1034: 1033, 3644: 3642, 2949: 2970, 5039: 5038,
 }
 
-// notInArrays are types that Debezium knows, but not in an array.
+// notInArrays has the types that Debezium supports, but not as array elements.
 var notInArrays = map[uint32]bool{
 	19: true, oidMoney: true, oidInterval: true, oidVarbit: true, oidXML: true, oidPoint: true,
 }
 
-// builtins are the types that domains and arrays are mostly made of, by the names that the log has of them.
+// builtins has the types that domains and arrays are usually based on, under the names that pgoutput uses.
 var builtins = map[string]uint32{
 	"bool": oidBool, "bytea": oidBytea, "int8": oidInt8, "int2": oidInt2, "int4": oidInt4, "text": oidText, "oid": oidOID, "json": oidJSON, "xml": oidXML,
 	"float4": oidFloat4, "float8": oidFloat8, "money": oidMoney, "bpchar": oidBPChar, "varchar": oidVarchar, "date": oidDate, "time": oidTime,

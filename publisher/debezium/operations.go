@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Operations is a set of the operations that records tell of.
+// Operations is a set of operations of records.
 type Operations uint8
 
 const (
@@ -33,7 +33,7 @@ func ParseOperations(list []string) (set Operations, err error) {
 	return set, nil
 }
 
-// has takes the letter of a record; a snapshot's r is in no set.
+// has reports whether the set contains the operation with this letter. A snapshot's r is in no set.
 func (o Operations) has(op byte) bool {
 	switch op {
 	case 'c':

@@ -9,11 +9,11 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// placeholders are what Debezium writes for an unchanged TOAST value, by kind of type: JSON, "" is null.
+// placeholders is what Debezium writes for an unchanged TOAST value, as JSON, by kind of type. "" means null.
 type placeholders struct {
 	raw   string
 	text  string // "p"
-	bytes string // the bytes of p, in the binary mode; with hex p itself
+	bytes string // the bytes of p in the binary mode; p itself for hex
 	texts string // ["p"]
 	codes string // [112]: the bytes of p, signed as in Java
 	uuids string // ["..."]: the name-based UUID of p

@@ -7,13 +7,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// plain appends the envelope for people:
+// plain appends the envelope for human readers:
 //
 //	{"op":"read"|"insert"|"update"|"delete"|"truncate","table":"public.orders","key":{…},"row":{…},"old":{…},
 //	 "commit_time":"2025-01-31T12:00:00.123456Z","xid":731,"lsn":"0/16B3748","who":{…}}
 //
-// row is the row after the change, old what the log has of it before: nothing, its key, or all of it, by the
-// replica identity. Of a delete there is only old. Columns that the log does not have are left out. lsn is where the transaction's commit record begins, who is the block pgtee.
+// row is the row after the change. old is what the WAL has of the row before it: nothing, its key, or all of it, depending on the replica identity. A
+// delete has only old. Columns that are not in the WAL are left out. lsn is the start of the transaction's commit record, who is the block pgtee.
 // Values have the forms of plainModes.
 func (w *writer) plain(op byte, key int, before, after *row) error {
 	if w.config.Framing != nil {
@@ -41,7 +41,7 @@ var errPlainSchema = errors.New("the envelope plain has no schema: choose the fo
 
 var plainOps = map[byte]string{'r': "read", 'c': "insert", 'u': "update", 'd': "delete", 't': "truncate"}
 
-// plainModes are what people read, in place of each mode that is not set otherwise.
+// plainModes returns m with forms for human readers wherever m has Debezium's default.
 func plainModes(m Modes) Modes {
 	if m.Decimals == DecimalPrecise {
 		m.Decimals = DecimalString

@@ -11,17 +11,17 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Propagation says of which columns the type in PostgreSQL is told in the parameters of their schemas, as Debezium does.
-// The patterns are those of publisher.Matches.
+// Propagation selects the columns whose PostgreSQL type is added to the parameters of their schemas, as Debezium does. The patterns are those of
+// shape.Matches.
 type Propagation struct {
-	Columns   []string // column.propagate.source.type: of SCHEMA.TABLE.COLUMN
-	Datatypes []string // datatype.propagate.source.type: of SCHEMA.TABLE.TYPE
+	Columns   []string // column.propagate.source.type: matches SCHEMA.TABLE.COLUMN
+	Datatypes []string // datatype.propagate.source.type: matches SCHEMA.TABLE.TYPE
 }
 
-// unlimited is the length that Debezium has for types that have none, such as text.
+// unlimited is the length that Debezium reports for types without one, such as text.
 const unlimited = math.MaxInt32
 
-// propagate adds the parameters to the schema of a column in rows, if they are asked for.
+// propagate adds the type parameters to the schema that a column has in rows, if the configuration selects the column.
 func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defaultExpression string, at record.Place) error {
 	p := &e.config.Propagate
 	if len(p.Columns)+len(p.Datatypes) == 0 {
@@ -54,8 +54,7 @@ func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defau
 	return nil
 }
 
-// sourceTypeName is the name that PostgreSQL's JDBC driver has for a type: an integer whose default is the next value
-// of a sequence is serial.
+// sourceTypeName is the type's name in PostgreSQL's JDBC driver, which calls an integer whose default is nextval() of a sequence serial.
 func sourceTypeName(name, defaultExpression string) string {
 	if !strings.Contains(defaultExpression, "nextval(") {
 		return name
@@ -71,7 +70,7 @@ func sourceTypeName(name, defaultExpression string) string {
 	return name
 }
 
-// extent is what PostgreSQL's JDBC driver calls precision and scale of a type, an array having those of its elements.
+// extent returns what PostgreSQL's JDBC driver reports as precision and scale of a type. An array has those of its elements.
 func (c *codecs) extent(oid uint32, typmod int32) (length, scale int, err error) {
 	if element, ok := arrays[oid]; ok {
 		oid = element
@@ -119,7 +118,7 @@ var fixedLengths = map[uint32]struct{ length, scale int }{
 	oidFloat4: {8, 8}, oidFloat8: {17, 17}, oidDate: {13, 0},
 }
 
-// fractionDigits is the precision of a time: 6 if none is given. Of an interval, the upper half says which fields it has.
+// fractionDigits is the precision of a time type, 6 if none is given. The upper half of an interval's typmod holds its fields.
 func fractionDigits(typmod int32) int {
 	if typmod < 0 {
 		return 6
@@ -127,7 +126,7 @@ func fractionDigits(typmod int32) int {
 	return int(typmod & 0xFFFF)
 }
 
-// clockLength is how many characters a time takes at most.
+// clockLength is the maximum number of characters of a time.
 func clockLength(oid uint32, typmod int32) int {
 	digits := fractionDigits(typmod)
 	switch {
@@ -136,7 +135,7 @@ func clockLength(oid uint32, typmod int32) int {
 	case digits == 1:
 		digits = 3
 	case digits > 0:
-		digits++ // the point
+		digits++ // the decimal point
 	}
 	switch oid {
 	case oidTime:

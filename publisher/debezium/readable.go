@@ -14,13 +14,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Text that is not UTF-8 would become another text in a record, and two keys would become one. So a row that has such is not
-// published: it stops the publisher until somebody says what the bytes are.
+// Text that is not UTF-8 would change in a record, and two different keys could become one. A row with such text is therefore not published: it stops
+// the publisher until an operator says which encoding the text has.
 
 const repairText = "tell what its text is in: start with --source-encoding and the name that SHOW server_encoding prints or, where that is SQL_ASCII, " +
 	"LATIN1, WIN1252 or what else it is (UTF8 if most of it is); a byte that has no character in it is published as one of private use then; nothing is skipped meanwhile"
 
-// asciiTypes are those whose values PostgreSQL prints in ASCII, and the type "char", whose bytes have a form of their own.
+// asciiTypes are the types whose values PostgreSQL prints in ASCII, and the type "char", whose bytes have an encoding of their own.
 var asciiTypes = map[uint32]bool{
 	oidBool: true, oidBytea: true, oidInt2: true, oidInt4: true, oidInt8: true, oidOID: true, oidFloat4: true, oidFloat8: true, oidNumeric: true,
 	oidMoney: true, oidDate: true, oidTime: true, oidTimeTZ: true, oidTimestamp: true, oidTimestampTZ: true, oidInterval: true, oidUUID: true,
@@ -28,7 +28,7 @@ var asciiTypes = map[uint32]bool{
 	oidChar: true, oidCharArray: true, 1005: true, 1007: true, 1016: true, // arrays of integers
 }
 
-// textual returns the columns whose values stand in records as the text that they are.
+// textual returns the columns whose text goes into records unchanged.
 func (t *table) textual(shapes []shape.Column) (columns []int) {
 	for i, c := range t.relation.Columns {
 		mask := shapes[i].Mask
@@ -57,7 +57,7 @@ func (t *table) checkText(r *row) error {
 	return nil
 }
 
-// rowName tells people which row it is: by its key, or else by all that is known of it.
+// rowName identifies a row for an operator: by its key, or without a key by all known columns.
 func (t *table) rowName(r *row) string {
 	columns := t.key
 	if columns == nil {
@@ -74,7 +74,7 @@ func (t *table) rowName(r *row) string {
 	return fmt.Sprintf("(%.400s)", strings.Join(names, ", "))
 }
 
-// checkNames returns an error if names of a table are not UTF-8: two topics or fields could become one.
+// checkNames returns an error if a name of a table is not UTF-8, since two topics or fields could become one.
 func checkNames(r *pgoutput.Relation) error {
 	names := []string{r.Schema, r.Name}
 	for _, c := range r.Columns {
@@ -92,7 +92,7 @@ func checkNames(r *pgoutput.Relation) error {
 	return nil
 }
 
-// charForms are the bytes from 0x80 on of the type "char" as PostgreSQL 16 and newer print them; older ones print the byte itself.
+// charForms are the bytes from 0x80 on of the type "char" as PostgreSQL 16 and newer print them; older versions print the byte itself.
 var charForms = func() (forms [128]string) {
 	for i := range forms {
 		forms[i] = fmt.Sprintf(`"\\%o"`, 0x80+i)

@@ -8,37 +8,37 @@ import (
 	"strings"
 )
 
-// OutboxTable says how the rows of an outbox table of the application become events: as Debezium's EventRouter
-// does, whose options the comments name. NewOutboxTable has its defaults.
+// OutboxTable says how the rows of an outbox table of the application become events, like Debezium's EventRouter, whose options the comments name.
+// NewOutboxTable returns its defaults.
 type OutboxTable struct {
-	Match string // glob "schema.table"
+	Match string // glob for "schema.table"
 
 	ID      string // table.field.event.id: column of the header id
 	Key     string // table.field.event.key: column of the record key
 	Payload string // table.field.event.payload: column of the value
 
-	RouteBy     string         // route.by.field: column that names the topic
-	Regex       *regexp.Regexp // route.topic.regex: of the whole value of that column
-	Replacement string         // route.topic.replacement, in the syntax of regexp.Expand; the topic is the value if the regex does not match
+	RouteBy     string         // route.by.field: column that selects the topic
+	Regex       *regexp.Regexp // route.topic.regex: must match the whole value of that column
+	Replacement string         // route.topic.replacement, in the syntax of regexp.Expand; if the regex does not match, the value itself is the topic
 
-	Expand     bool // table.expand.json.payload: text that is a JSON object or array becomes that
-	KeepNulls  bool // table.json.payload.null.behavior=optional_bytes: null fields stay when it does
+	Expand     bool // table.expand.json.payload: text that is a JSON object or array is expanded
+	KeepNulls  bool // table.json.payload.null.behavior=optional_bytes: expansion keeps null fields
 	Tombstones bool // route.tombstone.on.empty.payload: null and blank payloads become null records
 
 	Additional   []AdditionalField // table.fields.additional.placement
 	MayLack      bool              // table.fields.additional.error.on.missing=false
-	HaltOnUpdate bool              // table.op.invalid.behavior=fatal; warn and error warn
-	RawKey       bool              // key.converter: StringConverter, not JsonConverter
-	RawPayload   bool              // value.converter: StringConverter or BinaryDataConverter, not JsonConverter
+	HaltOnUpdate bool              // table.op.invalid.behavior=fatal; warn and error only warn
+	RawKey       bool              // key.converter: StringConverter instead of JsonConverter
+	RawPayload   bool              // value.converter: StringConverter or BinaryDataConverter instead of JsonConverter
 }
 
-// AdditionalField is a column that goes along with an event.
+// AdditionalField is a further column that an event carries.
 type AdditionalField struct {
 	Column, Alias string
-	Envelope      bool // else a header
+	Envelope      bool // in the value; otherwise in a header
 }
 
-// NewOutboxTable returns the defaults for the tables that match a glob.
+// NewOutboxTable returns the default options for the tables that match a glob.
 func NewOutboxTable(match string) OutboxTable {
 	t := OutboxTable{Match: match, ID: "id", Key: "aggregateid", Payload: "payload", RouteBy: "aggregatetype"}
 	t.Regex = regexp.MustCompile(`^(?:(?<routedByValue>.*))$`)
@@ -46,7 +46,7 @@ func NewOutboxTable(match string) OutboxTable {
 	return t
 }
 
-// RouterOptions are the options that OutboxTable.Set knows: EventRouter's, and the converters of keys and values.
+// RouterOptions are the options that OutboxTable.Set accepts: those of EventRouter, and the converters of keys and values.
 var RouterOptions = []string{
 	"table.field.event.id", "table.field.event.key", "table.field.event.type", "table.field.event.payload", "route.by.field",
 	"route.topic.regex", "route.topic.replacement", "route.tombstone.on.empty.payload", "table.expand.json.payload",
@@ -67,7 +67,7 @@ func (t *OutboxTable) Set(name, value string) error {
 		return setChoice(flags[name], name, value, "true", "false")
 	}
 	switch name {
-	case "table.field.event.type": // EventRouter does nothing with it either
+	case "table.field.event.type": // EventRouter ignores it too
 		return nil
 	case "table.fields.additional.error.on.missing":
 		return setChoice(&t.MayLack, name, value, "false", "true")
@@ -79,7 +79,7 @@ func (t *OutboxTable) Set(name, value string) error {
 		return setChoice(&t.RawKey, name, converter(value), "StringConverter", "JsonConverter")
 	case "value.converter":
 		if converter(value) == "BinaryDataConverter" {
-			value = "StringConverter" // of bytea both write the bytes
+			value = "StringConverter" // for bytea both write the raw bytes
 		}
 		return setChoice(&t.RawPayload, name, converter(value), "StringConverter", "JsonConverter")
 	case "route.topic.regex":
@@ -103,7 +103,7 @@ func (t *OutboxTable) flags() map[string]*bool {
 	return map[string]*bool{"table.expand.json.payload": &t.Expand, "route.tombstone.on.empty.payload": &t.Tombstones}
 }
 
-// setChoice sets a flag that the value yes sets, and those of no do not.
+// setChoice sets flag if value is yes, and clears it if value is one of no.
 func setChoice(flag *bool, name, value, yes string, no ...string) error {
 	if value != yes && !slices.Contains(no, value) {
 		return fmt.Errorf("%s=%s: want %s or %s", name, value, yes, strings.Join(no, ", "))
@@ -112,7 +112,7 @@ func setChoice(flag *bool, name, value, yes string, no ...string) error {
 	return nil
 }
 
-// converter is the name of a class without its package.
+// converter returns the name of a class without its package.
 func converter(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
 
 func (t *OutboxTable) setRegex(value string) error {
@@ -126,7 +126,7 @@ func (t *OutboxTable) setRegex(value string) error {
 
 var javaGroup = regexp.MustCompile(`\$(\d)`)
 
-// expandSyntax makes of $1 in Java's syntax ${1}: Go would read $1_a as a group of that name.
+// expandSyntax changes $1 in Java's syntax to ${1}, because Go reads $1_a as a group named 1_a.
 func expandSyntax(replacement string) string {
 	return javaGroup.ReplaceAllString(replacement, "$${$1}")
 }
@@ -150,7 +150,7 @@ func (t *OutboxTable) setAdditional(value string) error {
 	return nil
 }
 
-// Check tells what does not go together.
+// Check returns an error if options contradict each other.
 func (t *OutboxTable) Check() error {
 	envelope := slices.ContainsFunc(t.Additional, func(f AdditionalField) bool { return f.Envelope })
 	if t.RawPayload && (t.Expand || envelope) {

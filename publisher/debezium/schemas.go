@@ -2,10 +2,10 @@ package debezium
 
 import "github.com/pgtee/pgtee/publisher/record"
 
-// tableSchemas describe the records of one version of a table.
+// tableSchemas holds the schemas of the records of one version of a table.
 type tableSchemas struct{ key, row, value *record.Schema }
 
-// describe makes the schemas that Debezium gives to the records of a table, named after its topic.
+// describe returns the schemas that Debezium gives to the records of a table, named after its topic.
 func (e *Encoder) describe(t *table) tableSchemas {
 	row := &record.Schema{Type: record.Struct, Optional: true, Name: t.topic + ".Value"}
 	for i := range t.columns {
@@ -84,7 +84,7 @@ var messageKeySchema = &record.Schema{
 	Fields: []record.Field{{Name: "prefix", Schema: record.Nullable(record.String)}},
 }
 
-// messageSchema describes the value of a logical message, whose content has the form of bytea.
+// messageSchema returns the schema of the value of a logical message, whose content has the form of bytea.
 func messageSchema(binary BinaryMode) *record.Schema {
 	return &record.Schema{
 		Type: record.Struct, Name: "io.debezium.connector.postgresql.MessageValue", Version: 1,

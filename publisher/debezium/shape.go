@@ -14,8 +14,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// masked returns the codec of a column with a mask; found is that of its type. Masked and hashed values are
-// strings, of whatever type the column is, in the key as in the rows.
+// masked returns the codec of a column with a mask; found is the codec of its type. Masked and hashed values are strings whatever the column's type,
+// in keys and in rows.
 func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (codec, error) {
 	if m == nil {
 		return found, nil
@@ -35,13 +35,12 @@ func (c *codecs) masked(found codec, m *shape.Mask, of pgoutput.Column) (codec, 
 	return text, err
 }
 
-// parameters are those of a schema and the one that Debezium adds to that of a masked column.
+// parameters returns the parameters of a schema plus the one that Debezium adds for a masked column.
 func parameters(s record.Schema, name, value string) []record.Parameter {
 	return append(slices.Clip(s.Parameters), record.Parameter{Name: name, Value: value})
 }
 
-// apply hides a column, or gives it the value that is always the same. The default of a masked column is not
-// told.
+// apply hides a column, or sets its fixed value. The default of a masked column is not published.
 func (c *column) apply(shape shape.Column) {
 	c.hidden = c.hidden || shape.Hidden
 	c.masked = shape.Mask != nil
@@ -50,10 +49,10 @@ func (c *column) apply(shape shape.Column) {
 	}
 }
 
-// Column makes a row readable for a Filter.
+// Column gives a Filter access to a value of the row.
 func (r *row) Column(i int) (kind byte, text []byte) { return r.values[i].kind, r.values[i].text }
 
-// undecided is a row whose filter depends on TOAST that the statement did not touch.
+// undecided is the error for a row whose filter depends on a TOAST value that the statement did not change.
 func undecided(t *table) error {
 	return &halt.Halt{
 		Reason: halt.ErrShape,
@@ -62,9 +61,8 @@ func undecided(t *table) error {
 	}
 }
 
-// decide says what a change is to those who see only the rows that the filter lets through; 0 for nothing.
-// Where the log does not tell whether the old row was among them, it is taken for one: a delete too many
-// does no harm, one too few leaves a row behind.
+// decide returns the operation that a change is for consumers who see only the rows that pass the filter; 0 means none. If the WAL does not show
+// whether the old row passed, decide assumes that it did: a superfluous delete does no harm, but a missing one leaves a row behind.
 func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	if t.filter == nil || op == outbox.Truncate {
 		return op, nil
@@ -95,8 +93,8 @@ func (e *Encoder) decide(t *table, op outbox.Op) (outbox.Op, error) {
 	return 0, nil
 }
 
-// rowBefore is the row before the change. If the log has none, its replica identity did not change: that is
-// known, and nothing else.
+// rowBefore returns the row before the change. If the WAL does not have it, the replica identity did not change, so only the values of its columns
+// are known.
 func (e *Encoder) rowBefore(t *table) *row {
 	if e.before.present {
 		return &e.before

@@ -9,7 +9,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// sourceHead is the part of the source block that never changes.
+// sourceHead is the constant part of the source block.
 func sourceHead(c *Config) []byte {
 	dst := record.AppendJSONString([]byte(`{"version":`), c.Version)
 	dst = record.AppendJSONString(append(dst, `,"connector":"postgresql","name":`...), c.Prefix)
@@ -52,8 +52,8 @@ func (e *Encoder) appendSource(dst []byte, tx *outbox.Transaction, i int, table 
 	return append(dst, `,"xmin":null,"origin":null,"origin_lsn":null}`...)
 }
 
-// appendSequence appends where the transaction commits and where the change is, as far as Debezium tells them: of the rows of a
-// snapshot it knows no commit, of those of an incremental one no place in the log.
+// appendSequence appends the positions of the commit and of the change, as far as Debezium has them: rows of a snapshot have no commit position,
+// those of an incremental snapshot no position at all.
 func appendSequence(dst []byte, tx *outbox.Transaction, c *outbox.Change) []byte {
 	switch c.Mark {
 	case outbox.NoMark:

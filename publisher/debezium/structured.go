@@ -6,8 +6,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Structs of time.precision.mode=structured: every field is optional, so that the infinities have none but their name.
-// precision is the number of digits after the point that the type has.
+// Structs of time.precision.mode=structured. Every field is optional, because an infinity has only its name. precision is the type's number of digits
+// after the decimal point.
 var (
 	schemaStructuredDate      = structured("Date", fieldsOf(dateFields, specialField))
 	schemaStructuredTime      = structured("Time", fieldsOf(clockFields, precisionField))
@@ -43,7 +43,7 @@ func fieldsOf(groups ...[]record.Field) (fields []record.Field) {
 	return fields
 }
 
-// structured are the codecs of dates, times and intervals with time.precision.mode=structured.
+// structured returns the codec of a date, time or interval type for time.precision.mode=structured.
 func (c *codecs) structured(oid uint32, typmod int32) codec {
 	precision := int64(fractionDigits(typmod))
 	switch oid {
@@ -63,7 +63,7 @@ func (c *codecs) structured(oid uint32, typmod int32) codec {
 	return codec{}
 }
 
-// structuredStampTZ has a zero that names no zone.
+// structuredStampTZ is the codec of timestamptz. Its zero value names no time zone.
 func structuredStampTZ(precision int64) codec {
 	found := codecOf(schemaStructuredStampTZ, structuredTimestamp(schemaStructuredStampTZ, precision), "1970-01-01 00:00:00+00")
 	found.zero = string(appendPrecision(append(appendClockFields(appendDateFields([]byte{'{'}, 0), 0), `,"offsetSeconds":0,"zoneId":null,"specialValue":null`...), precision))
@@ -87,7 +87,7 @@ func structuredTime(precision int64) appendFunc {
 	}
 }
 
-// structuredTimeTZ keeps the offset that the value was written with.
+// structuredTimeTZ encodes timetz and keeps the offset that the value was written with.
 func structuredTimeTZ(precision int64) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		micros, rest, ok := parseTime(text)
@@ -101,7 +101,7 @@ func structuredTimeTZ(precision int64) appendFunc {
 	}
 }
 
-// structuredTimestamp is of both kinds of timestamps: one with a time zone is in UTC.
+// structuredTimestamp encodes both timestamp types; a timestamp with time zone is in UTC.
 func structuredTimestamp(schema record.Schema, precision int64) appendFunc {
 	zoned := schema.Name == schemaStructuredStampTZ.Name
 	return func(dst, text []byte) ([]byte, bool) {
@@ -141,7 +141,7 @@ func structuredInterval(precision int64) appendFunc {
 	}
 }
 
-// specialValue is the name of an infinity; "" for any other text.
+// specialValue returns the name of an infinity, "" for any other text.
 func specialValue(text []byte) string {
 	switch string(text) {
 	case "infinity":
@@ -152,7 +152,7 @@ func specialValue(text []byte) string {
 	return ""
 }
 
-// appendSpecial appends the fields of an infinity, but the precision and the brace at the end.
+// appendSpecial appends the fields of an infinity, without the precision and the closing brace.
 func appendSpecial(dst []byte, schema record.Schema, special string) []byte {
 	for i, f := range schema.Fields {
 		switch f.Name {
@@ -171,7 +171,7 @@ func appendSpecial(dst []byte, schema record.Schema, special string) []byte {
 	return dst
 }
 
-// appendDateFields appends them behind the opening brace.
+// appendDateFields appends the fields of a date after the opening brace.
 func appendDateFields(dst []byte, days int64) []byte {
 	year, month, dayOfMonth := civil(days)
 	dst = appendInt(append(dst, `"year":`...), year)
@@ -179,7 +179,7 @@ func appendDateFields(dst []byte, days int64) []byte {
 	return appendInt(append(dst, `,"day":`...), dayOfMonth)
 }
 
-// appendClockFields appends the fields of a time of day behind those of a date, or the opening brace.
+// appendClockFields appends the fields of a time of day, after those of a date or after the opening brace.
 func appendClockFields(dst []byte, micros int64) []byte {
 	for i, n := range [...]int64{micros / hour, micros / minute % 60, micros / second % 60, micros % second * 1000} {
 		if i == 0 && dst[len(dst)-1] == '{' {

@@ -12,43 +12,43 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// table is the plan for one version of a table: what is the same for each of its rows.
+// table is the plan of one version of a table: everything that is the same for all its rows.
 type table struct {
 	relation *pgoutput.Relation
-	version  int    // of the shape
-	excluded bool   // no record at all
+	version  int    // version of the shape
+	excluded bool   // the table has no records
 	name     []byte // "schema.table" as JSON
 	topic    string
 	filter   *filter.Filter // nil: every row
-	source   []byte         // its part of the source block
+	source   []byte         // the table's part of the source block
 	columns  []column
-	key      []int // columns of the record key, in its order; nil: null key
+	key      []int // columns of the record key in key order; nil: null key
 	identity record.Identity
-	missing  byte  // what NULL in an old row that is not whole means: absent, or as if it were TOAST that nobody touched
-	texts    []int // columns whose values have to be UTF-8
+	missing  byte  // meaning of NULL in a partial old row: absent, or Unchanged as for a TOAST value that the statement did not touch
+	texts    []int // columns whose values must be UTF-8
 
-	insertOnly error // why UPDATE and DELETE have no record; nil: they have
+	insertOnly error // why UPDATE and DELETE have no records; nil: they have
 	schemas    tableSchemas
-	router     *router // of an outbox of the application; nil for any other table
+	router     *router // for an outbox table of the application; nil for any other table
 	events     *collection
 }
 
-// column is how one column becomes a field of a JSON object.
+// column says how one column becomes a field of a JSON object.
 type column struct {
 	name        string // "name":
 	codec       codec
 	schema      *record.Schema
-	keySchema   *record.Schema // without the parameters that tell the source's type
-	hidden      bool           // not in rows; in the key if it is part of that
+	keySchema   *record.Schema // without the parameters of the source type
+	hidden      bool           // not in rows; still in the key if it is a key column
 	masked      bool
 	null        string // for NULL
-	absent      string // for a value that an old row does not have; "": it is left out
+	absent      string // for a value that an old row does not have; "": the field is left out
 	unavailable string // for an unchanged TOAST value
 	misfit      string // for a value that the schema cannot carry
-	placeholder string // text of an unchanged TOAST value
+	placeholder string // text for an unchanged TOAST value
 }
 
-// absent is the kind of a column that is not in the log, beside the kinds of a Tuple.
+// absent is the kind of a value that is not in the WAL, in addition to the kinds of a Tuple.
 const absent = 0
 
 type value struct {
@@ -56,13 +56,13 @@ type value struct {
 	text []byte
 }
 
-// row is a tuple that has been read. It is used again for the next change.
+// row is a decoded tuple. It is reused for the next change.
 type row struct {
 	present bool
 	values  []value
 }
 
-// plan asks the catalog, once for each version of the table.
+// plan makes the plan of a table. It reads the catalog once per version of the table.
 func (e *Encoder) plan(relation *pgoutput.Relation, at record.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
 	version := e.config.Shape.Version()
@@ -138,8 +138,9 @@ func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape
 	return planned, nil
 }
 
-// leaveOut says how a value is written that an old row of a leaf does not have: not at all, where the record may lack it, else as the log's
-// other values that it does not have. Of a table with a replica identity of its own, it is what Debezium writes: null, or zero.
+// leaveOut sets how a value is written that the old row of a leaf partition does not have. If the record may lack the field, it is left out;
+// otherwise the value is written like other values that are not in the WAL. A table with a replica identity of its own keeps what Debezium writes:
+// null, or zero.
 func (t *table) leaveOut(known *Table, framed bool) {
 	if own := record.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
 		return
@@ -185,7 +186,8 @@ func newColumn(c pgoutput.Column, found codec, notNull bool, expression string) 
 	return planned
 }
 
-// read makes r the row of tuple. Of an old one that is not whole, NULL is a value that the log does not have: columns of an identity are not null.
+// read decodes tuple into r. In an old row that is not complete, NULL means that the WAL does not have the value, since identity columns cannot be
+// null.
 func (t *table) read(r *row, tuple pgoutput.Tuple, old bool) error {
 	r.present, r.values = tuple != nil, r.values[:0]
 	if tuple == nil {
@@ -212,7 +214,8 @@ func (t *table) read(r *row, tuple pgoutput.Tuple, old bool) error {
 	return nil
 }
 
-// omit takes a value that was too long to be held for one that is not in the log, if nobody needs it.
+// omit handles a value that was too long to be kept in memory: if no record and no filter needs it, it counts as a value that is not in the WAL;
+// otherwise it is an error.
 func (t *table) omit(v *value, i int) error {
 	if i < len(t.columns) && !(t.columns[i].hidden && t.filter == nil) {
 		return &record.TooLarge{What: "column " + t.relation.Columns[i].Name, Bytes: binary.BigEndian.Uint64(v.text)}
@@ -221,7 +224,7 @@ func (t *table) omit(v *value, i int) error {
 	return nil
 }
 
-// fill takes what the new row says is unchanged from the old one, where that has it.
+// fill copies values that are unchanged in the new row from the old row, where the old row has them.
 func (r *row) fill(old *row) {
 	if !old.present {
 		return
@@ -233,7 +236,7 @@ func (r *row) fill(old *row) {
 	}
 }
 
-// appendRow appends the JSON object of a row, null if there is none.
+// appendRow appends a row as a JSON object, or null if there is none.
 func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	if r == nil {
 		return append(dst, "null"...)
@@ -254,13 +257,13 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 	return append(dst, '}')
 }
 
-// omits reports whether a value that is not in the log is left out.
+// omits reports whether a value that is not in the WAL is left out.
 func (c *column) omits(v value) bool {
 	return v.kind == absent && c.absent == "" || v.kind == pgoutput.Unchanged && c.unavailable == ""
 }
 
-// append appends a value. What its schema cannot carry is null, or a zero where that must not be, and its
-// text is lost; without lost no schema binds, and it is a JSON string of its text.
+// append appends a value. A value that its schema cannot carry becomes null, or zero where null is not allowed, and its text is added to lost. If
+// lost is nil there is no schema, and the value becomes a JSON string of its text.
 func (c *column) append(dst []byte, v value, lost *lost) []byte {
 	start := len(dst)
 	dst, ok := c.appendFit(dst, v)
@@ -279,7 +282,7 @@ func (c *column) append(dst []byte, v value, lost *lost) []byte {
 	return record.AppendJSONString(dst[:start], v.text)
 }
 
-// appendFit is false for a value that the schema cannot carry.
+// appendFit appends a value. It returns false if the schema cannot carry it.
 func (c *column) appendFit(dst []byte, v value) ([]byte, bool) {
 	switch v.kind {
 	case pgoutput.Null:
@@ -292,8 +295,7 @@ func (c *column) appendFit(dst []byte, v value) ([]byte, bool) {
 	return c.codec.append(dst, v.text)
 }
 
-// appendKey appends the JSON object of the key columns. It is an error if the log does not have them:
-// another key would name another row.
+// appendKey appends the key columns as a JSON object. A key column that is not in the WAL is an error: another key would identify another row.
 func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	dst = append(dst, '{')
 	for n, i := range t.key {

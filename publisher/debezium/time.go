@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// temporal are the codecs of dates, times and intervals.
+// temporal returns the codec of a date, time or interval type.
 func (c *codecs) temporal(oid uint32, typmod int32) codec {
 	if c.modes.Times == TimeStructured {
 		return c.structured(oid, typmod)
@@ -42,11 +42,10 @@ func (c *codecs) date() codec {
 	return found
 }
 
-// milliseconds reports whether time.precision.mode=adaptive has a time or timestamp of this typmod, its
-// precision, in milliseconds.
+// milliseconds reports whether time.precision.mode=adaptive uses milliseconds for a time or timestamp with this typmod, which is its precision.
 func milliseconds(typmod int32) bool { return typmod >= 0 && typmod <= 3 }
 
-// Units of times and timestamps, in so many to the second.
+// Units of times and timestamps per second.
 const (
 	milli = 1_000
 	micro = 1_000_000
@@ -87,20 +86,19 @@ func (c *codecs) timestamp(typmod int32) codec {
 	return number("io.debezium.time.MicroTimestamp", micro)
 }
 
-// Days since 1970 that Debezium makes of the infinities: those of pgjdbc's java.util.Date constants, cut
-// to 32 bits.
+// Days since 1970 that Debezium uses for the infinities: those of pgjdbc's java.util.Date constants, truncated to 32 bits.
 const (
 	infinityDate      = 2146033979
 	minusInfinityDate = -2147472691
 )
 
-// appendDate: days since 1970-01-01.
+// appendDate encodes a date as days since 1970-01-01.
 func appendDate(dst, text []byte) ([]byte, bool) {
 	days, ok := parseWholeDate(text)
 	return strconv.AppendInt(dst, days, 10), ok
 }
 
-// appendISODate: "2024-02-29Z".
+// appendISODate encodes a date as "2024-02-29Z".
 func appendISODate(dst, text []byte) ([]byte, bool) {
 	days, ok := parseWholeDate(text)
 	dst = appendCivil(append(dst, '"'), days)
@@ -119,7 +117,7 @@ func parseWholeDate(text []byte) (days int64, ok bool) {
 	return days, ok && len(rest) == 0
 }
 
-// timeOfDay returns the encoder of times as so many units to the second since midnight.
+// timeOfDay returns an encoder of times as the time since midnight; unit is the number of units per second.
 func timeOfDay(unit int64) appendFunc {
 	return func(dst, text []byte) ([]byte, bool) {
 		micros, rest, ok := parseTime(text)
@@ -128,14 +126,14 @@ func timeOfDay(unit int64) appendFunc {
 	}
 }
 
-// appendISOTime: "10:34:56.789Z", without trailing zeros. 24:00:00 stays.
+// appendISOTime encodes a time as "10:34:56.789Z", without trailing zeros. 24:00:00 is kept.
 func appendISOTime(dst, text []byte) ([]byte, bool) {
 	micros, rest, ok := parseTime(text)
 	return appendZulu(append(dst, '"'), micros), ok && len(rest) == 0
 }
 
-// timestamp returns the encoder of timestamps as so many units to the second since 1970, as if they were in
-// UTC. The infinities are the largest numbers, in milliseconds those of java.util.Date.
+// timestamp returns an encoder of timestamps as the time since 1970, as if they were in UTC; unit is the number of units per second. The infinities
+// are the largest and smallest numbers, in milliseconds those of java.util.Date.
 func timestamp(unit int64) appendFunc {
 	infinity, minusInfinity := int64(math.MaxInt64), int64(math.MinInt64)
 	if unit == milli {
@@ -157,7 +155,7 @@ func timestamp(unit int64) appendFunc {
 	}
 }
 
-// count turns days since 1970 and microseconds since midnight into units; false if 64 bits are too few.
+// count converts days since 1970 and microseconds since midnight to units. It returns false if the result does not fit into 64 bits.
 func count(days, micros, unit int64) (int64, bool) {
 	perDay := unit * (day / second)
 	rest := micros / (second / min(unit, second)) * max(unit/second, 1)
@@ -172,8 +170,8 @@ func count(days, micros, unit int64) (int64, bool) {
 	return n, n < 0
 }
 
-// appendISOTimestamp: "2024-02-29T10:34:56.789Z", without trailing zeros. The infinities are the largest
-// values of java.util.Date.
+// appendISOTimestamp encodes a timestamp as "2024-02-29T10:34:56.789Z", without trailing zeros. The infinities are the extreme values of
+// java.util.Date.
 func appendISOTimestamp(dst, text []byte) ([]byte, bool) {
 	switch string(text) {
 	case "infinity":
@@ -187,8 +185,8 @@ func appendISOTimestamp(dst, text []byte) ([]byte, bool) {
 	return appendZulu(dst, micros), ok && len(rest) == 0
 }
 
-// timestampZone: "2024-02-29T10:34:56.789123Z", in UTC, with as many digits after the point as the
-// type has; "infinity" and "-infinity".
+// timestampZone encodes a timestamptz as "2024-02-29T10:34:56.789123Z", in UTC, with as many digits after the decimal point as the type has. The
+// infinities are "infinity" and "-infinity".
 func timestampZone(typmod int32) appendFunc {
 	precision := 6
 	if typmod >= 0 && typmod < 6 {
@@ -216,7 +214,7 @@ func timestampZone(typmod int32) appendFunc {
 	}
 }
 
-// appendTimeZone: "10:34:56.789Z", in UTC, without trailing zeros. 24:00:00 in UTC stays.
+// appendTimeZone encodes a timetz as "10:34:56.789Z", in UTC, without trailing zeros. 24:00:00 in UTC is kept.
 func appendTimeZone(dst, text []byte) ([]byte, bool) {
 	micros, rest, ok := parseTime(text)
 	if !ok {
@@ -232,7 +230,7 @@ func appendTimeZone(dst, text []byte) ([]byte, bool) {
 	return appendZulu(append(dst, '"'), micros), true
 }
 
-// appendCivil appends the date of a day since 1970 as ISO 8601: "2024-02-29", "-0043-03-15", "+10000-01-01".
+// appendCivil appends a day since 1970 as an ISO 8601 date: "2024-02-29", "-0043-03-15", "+10000-01-01".
 func appendCivil(dst []byte, days int64) []byte {
 	year, month, dayOfMonth := civil(days)
 	switch {
@@ -247,7 +245,7 @@ func appendCivil(dst []byte, days int64) []byte {
 	return appendPadded(dst, dayOfMonth, 2)
 }
 
-// appendZulu appends a time of day without trailing zeros, and the end of the string.
+// appendZulu appends a time of day without trailing zeros, and the closing quote.
 func appendZulu(dst []byte, micros int64) []byte {
 	dst = appendShortFraction(appendClock(dst, micros), micros)
 	return append(dst, 'Z', '"')
@@ -261,7 +259,7 @@ func appendClock(dst []byte, micros int64) []byte {
 	return appendPadded(dst, micros/second%60, 2)
 }
 
-// appendFraction appends the first digits of the microseconds after a point.
+// appendFraction appends a decimal point and the first precision digits of the microseconds.
 func appendFraction(dst []byte, micros int64, precision int) []byte {
 	if precision == 0 {
 		return dst
@@ -281,7 +279,7 @@ func appendPadded(dst []byte, n int64, width int) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
-// appendShortFraction appends the microseconds after a point, without trailing zeros.
+// appendShortFraction appends a decimal point and the microseconds, without trailing zeros.
 func appendShortFraction(dst []byte, micros int64) []byte {
 	fraction, precision := micros%second, 6
 	if fraction == 0 {

@@ -2,7 +2,7 @@ package debezium
 
 import "bytes"
 
-// Dates and times as PostgreSQL prints them in DateStyle ISO, with any TimeZone.
+// This file reads dates and times as PostgreSQL prints them with DateStyle ISO, in any TimeZone.
 
 const (
 	second = 1_000_000 // microseconds
@@ -21,8 +21,7 @@ func floorDivide(a, b int64) int64 {
 
 func cutBC(text []byte) ([]byte, bool) { return bytes.CutSuffix(text, []byte(" BC")) }
 
-// parseTimestamp reads "0044-03-15 12:34:56.789+00 BC", up to the zone, as days since 1970 and
-// microseconds since midnight.
+// parseTimestamp reads "0044-03-15 12:34:56.789+00 BC", up to the time zone, as days since 1970 and microseconds since midnight.
 func parseTimestamp(text []byte) (days, micros int64, rest []byte, ok bool) {
 	text, bc := cutBC(text)
 	days, rest, ok = parseDate(text, bc)
@@ -75,7 +74,7 @@ func parseTime(text []byte) (micros int64, rest []byte, ok bool) {
 	return micros + fraction, rest, ok
 }
 
-// parseFraction reads one to six digits after a point as microseconds.
+// parseFraction reads one to six digits after the decimal point as microseconds.
 func parseFraction(text []byte) (micros int64, rest []byte, ok bool) {
 	size := digits(text)
 	if size < 1 || size > 6 {
@@ -118,7 +117,7 @@ func parseZone(text []byte) (offset int64, ok bool) {
 	return offset, len(text) == 0
 }
 
-// parseNumber reads at least low and at most high digits, and the byte after, if that is not 0.
+// parseNumber reads low to high digits, and after them the byte after, unless that is 0.
 func parseNumber(text []byte, low, high int, after byte) (n int64, rest []byte, ok bool) {
 	size := digits(text)
 	if size < low || size > high {
@@ -137,8 +136,7 @@ func parseNumber(text []byte, low, high int, after byte) (n int64, rest []byte, 
 	return n, rest[1:], true
 }
 
-// daysFromCivil and civil convert between a date and days since 1970-01-01. A year is counted from
-// March on, in eras of 400 years.
+// daysFromCivil and civil convert between a date and days since 1970-01-01. Years start in March and are grouped into eras of 400 years.
 func daysFromCivil(year, month, dayOfMonth int64) int64 {
 	if month <= 2 {
 		year--

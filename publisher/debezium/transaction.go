@@ -10,28 +10,28 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// transaction counts the events of the transaction that is being encoded: provide.transaction.metadata.
+// transaction counts the events of the transaction being encoded: provide.transaction.metadata.
 //
-// Its id is "xid:lsn" as Debezium's, but lsn is where the transaction's commit record begins, so that all its
-// records have the same one; Debezium's has that of each event.
+// Its id has Debezium's form "xid:lsn". lsn is the start of the transaction's commit record, so that all records of the transaction share it;
+// Debezium uses the LSN of each event.
 type transaction struct {
 	xid    outbox.XID
 	commit outbox.LSN
 	id     []byte
 	events int64
-	seen   []*collection // that have events, in the order of their first
+	seen   []*collection // collections with events, ordered by their first event
 
-	change  int           // number of the change that is encoded
-	counted []*collection // once for each of its events
+	change  int           // index of the change being encoded
+	counted []*collection // the collections of its events, one entry per event
 }
 
-// collection is a table, or the messages.
+// collection is a table, or the logical messages as a whole.
 type collection struct {
 	name   string
 	events int64
 }
 
-// messageCollection is how Debezium's documentation calls logical messages here.
+// messageCollection is the name of the logical messages in Debezium's documentation.
 const messageCollection = "LOGICAL_DECODING_MESSAGE"
 
 func (t *transaction) begin(tx *outbox.Transaction) {
@@ -43,13 +43,13 @@ func (t *transaction) begin(tx *outbox.Transaction) {
 	t.id = strconv.AppendUint(append(t.id, ':'), uint64(tx.CommitLSN), 10)
 }
 
-// is reports whether tx, or the part of a giant that it is, belongs to this transaction.
+// is reports whether tx is this transaction, or a part of it if it is a giant.
 func (t *transaction) is(tx *outbox.Transaction) bool {
 	return t.xid == tx.XID && t.commit == tx.CommitLSN
 }
 
-// encode says which change is encoded next. If it was the last one, too, its records were too large and are made again:
-// what was counted for them does not count.
+// encode sets the change that is encoded next. If that is the change encoded last, its records were too large and are built again, so its events are
+// discounted.
 func (t *transaction) encode(tx *outbox.Transaction, change int) {
 	if t.is(tx) && t.change == change {
 		for _, c := range t.counted {
@@ -76,7 +76,7 @@ func (t *transaction) discount(c *collection) {
 	}
 }
 
-// appendBlock appends the field "transaction" of the next event.
+// appendBlock counts an event and appends its field "transaction".
 func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection) []byte {
 	if !e.config.TransactionMetadata || tx.Changes[0].Op == outbox.Read {
 		return append(dst, "null"...)
@@ -92,7 +92,7 @@ func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection)
 	return append(dst, '}')
 }
 
-// Begin appends the record of <prefix>.transaction that says that a transaction begins.
+// Begin appends the BEGIN record of a transaction to <prefix>.transaction.
 func (e *Encoder) Begin(b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
@@ -101,7 +101,7 @@ func (e *Encoder) Begin(b *record.Batch, tx *outbox.Transaction) error {
 	return e.appendStatus(b, tx, "BEGIN")
 }
 
-// End appends the record that says how many events the transaction had, in all and of each table.
+// End appends the END record, with the number of events of the transaction in total and per table.
 func (e *Encoder) End(b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
@@ -134,7 +134,7 @@ func (e *Encoder) appendStatus(b *record.Batch, tx *outbox.Transaction, status s
 	return nil
 }
 
-// appendCounts appends the counts in the order in which Debezium's HashMap has them.
+// appendCounts appends the counts in the iteration order of Debezium's HashMap.
 func (t *transaction) appendCounts(dst []byte) []byte {
 	buckets := hashBuckets(len(t.seen))
 	slices.SortStableFunc(t.seen, func(a, b *collection) int {

@@ -8,36 +8,34 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// appendFunc appends the JSON of a value that PostgreSQL printed as text. It is false if the text is
-// not what it expects, or has no form in the type that Debezium uses (NaN in a decimal); the bytes
-// after len(dst) mean nothing then.
+// appendFunc appends a value, given as PostgreSQL's text, as JSON. It returns false if it does not recognize the text, or if Debezium's type cannot
+// represent the value (NaN in a decimal); the bytes after len(dst) are undefined then.
 type appendFunc func(dst, text []byte) ([]byte, bool)
 
-// codec is how the values of one type become JSON.
+// codec says how the values of one type become JSON.
 type codec struct {
 	append appendFunc
-	schema record.Schema // of a column that is NOT NULL, without default
+	schema record.Schema // of a NOT NULL column without a default
 
-	// zero is what Debezium writes for a NOT NULL column whose value is not in the log.
+	// zero is what Debezium writes for a NOT NULL column whose value is not in the WAL.
 	zero string
-	// unavailable is written for an unchanged TOAST value, unavailableArray for an unchanged array
-	// of this type; "" is null, as Debezium has no sign for these types.
+	// unavailable is written for an unchanged TOAST value, unavailableArray for an unchanged array of this type. "" means null, since Debezium has no
+	// placeholder for these types.
 	unavailable      string
 	unavailableArray string
 
-	defaults    defaultForm // how Debezium reads the default of a column
-	strictItems bool        // in Debezium's schema no element of an array of this type can be NULL
-	omitted     bool        // no field in rows
+	defaults    defaultForm // reads the default of a column as Debezium does
+	strictItems bool        // Debezium's schema allows no NULL element in an array of this type
+	omitted     bool        // has no field in rows
 }
 
-// codecs chooses codecs and owns the buffers that they work in. The codecs of one codecs are used by
-// one goroutine at a time.
+// codecs chooses codecs and owns the buffers that they share. All codecs of one value must be used by one goroutine at a time.
 type codecs struct {
 	catalog      Catalog
 	modes        Modes
-	at           record.Place     // of the change whose table is planned
-	column       *pgoutput.Column // that is planned
-	typed        bool             // values must fit their schema: arrays have one dimension, elements the type
+	at           record.Place     // place of the change whose table is being planned
+	column       *pgoutput.Column // column being planned
+	typed        bool             // values must fit their schema: arrays have one dimension, and elements of the element type
 	placeholders placeholders
 
 	numerics   numerics
@@ -58,13 +56,13 @@ func newCodecs(config *Config) codecs {
 	}
 }
 
-// of returns the codec of a column as it was at a place of the log.
+// of returns the codec of a column as it was at a place in the WAL.
 func (c *codecs) of(column *pgoutput.Column, at record.Place) (codec, error) {
 	c.column, c.at = column, at
 	return c.find(column.Type, column.TypeMod)
 }
 
-// find returns the codec of a column type, or of a type that one is made of.
+// find returns the codec of a column type, or of the base or element type of one.
 func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
 	if name, ok := texts[oid]; ok {
 		return c.text(oid, name), nil
@@ -83,7 +81,7 @@ func (c *codecs) find(oid uint32, typmod int32) (codec, error) {
 	return c.look(oid, typmod)
 }
 
-// text publishes PostgreSQL's text as a JSON string.
+// text returns a codec that publishes PostgreSQL's text as a JSON string.
 func (c *codecs) text(oid uint32, name string) codec {
 	found := codec{
 		append: appendText, schema: schemaOf(record.String), zero: `""`,
@@ -104,7 +102,7 @@ func (c *codecs) text(oid uint32, name string) codec {
 
 func appendText(dst, text []byte) ([]byte, bool) { return record.AppendJSONString(dst, text), true }
 
-// unknown is for types that Debezium has no form for.
+// unknown returns the codec of types that Debezium cannot represent.
 func (c *codecs) unknown() codec {
 	if c.modes.Unknown == UnknownBytes {
 		found := c.bytes(c.raw.text)
@@ -143,7 +141,7 @@ func (c *codecs) number(oid uint32, typmod int32) codec {
 	return codec{}
 }
 
-// geometric has zeros that are valid shapes, the ones that Debezium uses.
+// geometric returns the codec of a geometric type. Its zero value is a valid shape, the one that Debezium uses.
 func (c *codecs) geometric(oid uint32, _ int32) codec {
 	g := &c.geometries
 	switch oid {
@@ -165,7 +163,7 @@ func (c *codecs) geometric(oid uint32, _ int32) codec {
 	return codec{}
 }
 
-// codecOf makes the codec of a schema; text is the value that NOT NULL columns without one have.
+// codecOf returns the codec of a schema; text is what a NOT NULL column gets if its value is not in the WAL.
 func codecOf(schema record.Schema, append appendFunc, text string) codec {
 	zero, _ := append(nil, []byte(text))
 	return codec{append: append, schema: schema, zero: string(zero)}
@@ -190,8 +188,8 @@ func (c *codecs) array(element uint32, typmod int32, delimiter byte) (codec, err
 	return codec{append: a.append, schema: arrayOf(item.schema), zero: "[]", unavailable: item.unavailableArray, omitted: item.omitted}, nil
 }
 
-// item is the codec of the elements of an array. Debezium does not know arrays of domains, and has no
-// form for arrays of a few types whose values it knows.
+// item returns the codec of the elements of an array. Debezium does not support arrays of domains, nor arrays of a few types that it supports
+// otherwise.
 func (c *codecs) item(oid uint32, typmod int32) (codec, error) {
 	found, err := c.find(oid, typmod)
 	if err != nil {
@@ -210,7 +208,7 @@ func (c *codecs) item(oid uint32, typmod int32) (codec, error) {
 	return found, nil
 }
 
-// firstUserOID is PostgreSQL's FirstNormalObjectId: what is built in has a smaller OID.
+// firstUserOID is PostgreSQL's FirstNormalObjectId: built-in objects have smaller OIDs.
 const firstUserOID = 16384
 
 func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
@@ -220,7 +218,7 @@ func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
 	return c.catalog.Type(oid, c.at)
 }
 
-// look asks the catalog about a type that is not built in. Of one that it no longer knows there is the name that the log has.
+// look asks the catalog for a type that is not built in. For a type that no longer exists it falls back to the name in pgoutput.
 func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
 	t, ok, err := c.catalog.Type(oid, c.at)
 	switch {
@@ -245,17 +243,18 @@ func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
 	return c.unknown(), nil
 }
 
-// named makes the best of a name: of a domain the log names the base type, of an array its elements by a _ in front. What says nothing is text.
+// named derives a codec from a type name: pgoutput names the base type of a domain, and the element type of an array with a leading _. Values of any
+// other type become text.
 func (c *codecs) named(schema, name string) (codec, error) {
 	element, isArray := strings.CutPrefix(name, "_")
-	if oid := builtins[element]; (schema == "" || schema == "pg_catalog") && oid != 0 { // the log leaves the name of pg_catalog out
+	if oid := builtins[element]; (schema == "" || schema == "pg_catalog") && oid != 0 { // pgoutput leaves out the name pg_catalog
 		if isArray {
 			return c.array(oid, -1, delimiterOf(oid))
 		}
 		return c.find(oid, -1)
 	}
 	if isArray {
-		return c.array(oidText, -1, ',') // such as of an enum's labels
+		return c.array(oidText, -1, ',') // for instance the labels of an enum
 	}
 	if found, known := c.extension(name); known {
 		return found, nil
@@ -270,7 +269,7 @@ func (c *codecs) enum(t Type) codec {
 	return found
 }
 
-// extension knows types of extensions by their names, as Debezium does; false: it does not.
+// extension returns the codec of a type of an extension, which it recognizes by name, as Debezium does.
 func (c *codecs) extension(name string) (found codec, known bool) {
 	switch name {
 	case "citext", "isbn":

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// vectors encodes the types of pgvector. It is used by one goroutine at a time.
+// vectors encodes the types of pgvector. It must be used by one goroutine at a time.
 type vectors struct{ items []sparseItem }
 
 type sparseItem struct {
@@ -29,7 +29,7 @@ func arrayNamed(name string, item record.SchemaType) record.Schema {
 func (v *vectors) double(dst, text []byte) ([]byte, bool) { return appendVector(dst, text, 64) }
 func (v *vectors) float(dst, text []byte) ([]byte, bool)  { return appendVector(dst, text, 32) }
 
-// appendVector reads "[1,2.5,-3]".
+// appendVector encodes "[1,2.5,-3]".
 func appendVector(dst, text []byte, size int) ([]byte, bool) {
 	text, ok := cutBrackets(text, '[', ']')
 	if !ok || len(text) == 0 {
@@ -48,11 +48,11 @@ func appendVector(dst, text []byte, size int) ([]byte, bool) {
 	return append(dst, ']'), true
 }
 
-// maxSparse is what the 16 bits of Debezium's dimensions and indexes hold.
+// maxSparse is the largest dimension and index that Debezium's 16-bit fields can hold.
 const maxSparse = 1<<15 - 1
 
-// sparse reads "{1:1.5,3:2}/5": {"dimensions":5,"vector":[[1,1.5],[3,2.0]]}. Kafka Connect's JSON of a map
-// whose keys are not strings is an array of pairs.
+// sparse encodes "{1:1.5,3:2}/5" as {"dimensions":5,"vector":[[1,1.5],[3,2.0]]}. Kafka Connect writes a map whose keys are not strings as a JSON
+// array of pairs.
 func (v *vectors) sparse(dst, text []byte) ([]byte, bool) {
 	vector, size, ok := bytes.Cut(text, []byte("/"))
 	if !ok {
@@ -98,8 +98,7 @@ func (v *vectors) read(text []byte) bool {
 	return true
 }
 
-// sort puts the items into the order of Debezium's java.util.HashMap, which starts with as many buckets as
-// there are items, rounded up to a power of two.
+// sort orders the items as Debezium's java.util.HashMap does, whose initial number of buckets is the number of items, rounded up to a power of two.
 func (v *vectors) sort() {
 	buckets := int64(1)
 	for buckets < int64(len(v.items)) {

@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// writer writes the records of one change.
+// writer appends the records of one change.
 type writer struct {
 	*Encoder
 	batch *record.Batch
@@ -17,7 +17,7 @@ type writer struct {
 	table *table
 }
 
-// move is the header of a record whose row lives on under another key, or did so before.
+// move is the header of a record whose row continues under another key, or came from one.
 type move struct {
 	header string // "": the key did not change
 	key    []byte
@@ -25,7 +25,7 @@ type move struct {
 
 var stays = move{}
 
-// update writes a change of the key as the end of one row and the start of another.
+// update appends an update. A change of the key becomes a delete of the old key and a create of the new one.
 func (w *writer) update() error {
 	if !w.before.present {
 		return w.write('u', nil, &w.after, stays)
@@ -49,14 +49,14 @@ func (w *writer) update() error {
 	return w.write('c', nil, &w.after, move{"__debezium.oldkey", w.oldKey})
 }
 
-// unchanged reports whether the columns that are published are what they were before the update.
+// unchanged reports whether the update left all published columns as they were.
 func (w *writer) unchanged() bool {
 	w.oldRow = w.table.appendRow(w.oldRow[:0], &w.before, nil)
 	w.newRow = w.table.appendRow(w.newRow[:0], &w.after, nil)
 	return bytes.Equal(w.oldRow, w.newRow)
 }
 
-// delete writes a delete and its tombstone.
+// delete appends a delete and its tombstone.
 func (w *writer) delete(m move) error {
 	if w.config.Skip.has('d') {
 		return nil
@@ -80,7 +80,7 @@ func (w *writer) delete(m move) error {
 	return nil
 }
 
-// deletes reports whether a delete has a record with a value, and whether it has one without.
+// deletes reports whether a delete has a record with a value, and whether it has a tombstone.
 func (c *Config) deletes() (told, tombstone bool) {
 	if c.Envelope != Flat {
 		return true, !c.NoTombstones
@@ -89,7 +89,7 @@ func (c *Config) deletes() (told, tombstone bool) {
 	return mode.rewrites(), mode == DeleteTombstone || mode == DeleteRewriteWithTombstone
 }
 
-// write writes a record whose key is that of after, or of before if there is no after.
+// write appends a record under the key of after or, without after, of before.
 func (w *writer) write(op byte, before, after *row, m move) error {
 	if w.config.Skip.has(op) {
 		return nil
@@ -105,7 +105,7 @@ func (w *writer) write(op byte, before, after *row, m move) error {
 	return w.record(op, key, before, after, m)
 }
 
-// truncate writes the record that ends every row of the table, into each partition of its topic.
+// truncate appends the record that marks all rows of the table as deleted, to each partition of its topic.
 func (w *writer) truncate() error {
 	if err := w.record('t', record.Null, nil, nil, stays); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (w *writer) truncate() error {
 	return nil
 }
 
-// record adds the record whose key starts at key.
+// record adds a record; key is the offset of its key in the buffer.
 func (w *writer) record(op byte, key int, before, after *row, m move) error {
 	b, value := w.batch, len(w.batch.Buf)
 	if err := w.value(op, key, before, after); err != nil {
@@ -127,10 +127,10 @@ func (w *writer) record(op byte, key int, before, after *row, m move) error {
 	return nil
 }
 
-// count counts the event in the metadata of the transaction.
+// count counts the event in the transaction metadata.
 func (w *writer) count() { w.block = w.appendBlock(w.block[:0], w.tx, w.table.events) }
 
-// headers gives the last record the headers that Debezium's records of tables have.
+// headers adds the headers that Debezium gives to records of tables to the last record.
 func (w *writer) headers(m move) {
 	if m.header != "" {
 		w.batch.Header(m.header, m.key)
@@ -141,7 +141,7 @@ func (w *writer) headers(m move) {
 	w.batch.AddTrace(w.tx, w.index)
 }
 
-// key appends the key of a row to the batch and returns where it starts.
+// key appends the key of a row to the batch and returns its offset.
 func (w *writer) key(r *row) (int, error) {
 	if w.table.key == nil {
 		return record.Null, nil
