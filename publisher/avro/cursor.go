@@ -10,17 +10,16 @@ import (
 	"strconv"
 )
 
-// cursor reads a JSON payload once from front to back and writes Avro's binary encoding of it (Avro
-// specification, "Binary Encoding").
+// cursor reads a JSON payload once, from front to back, and writes its Avro binary encoding (Avro specification, "Binary Encoding").
 type cursor struct {
 	in  []byte
 	at  int // next byte of in
 	out []byte
 }
 
-// mismatch is a payload that does not follow its schema. It never quotes the payload.
+// mismatch is the error for a payload that does not match its schema. It never quotes the payload.
 type mismatch struct {
-	path string // of the field: "after.price"; "": the payload itself
+	path string // of the field: "after.price"; "": the whole payload
 	want string // "an int32"
 	at   int    // offset in the payload
 }
@@ -33,7 +32,7 @@ func (m *mismatch) Error() string {
 	return fmt.Sprintf("%s does not follow its schema: want %s at byte %d", place, m.want, m.at)
 }
 
-// inside says in which field a mismatch is.
+// inside adds the name of a field to a mismatch in that field.
 func inside(name string, err error) error {
 	if m, ok := err.(*mismatch); ok && m.path == "" {
 		m.path = name
@@ -45,7 +44,7 @@ func inside(name string, err error) error {
 
 func (c *cursor) want(what string) error { return &mismatch{want: what, at: c.at} }
 
-// write writes the value at the cursor, which has to be of type n.
+// write writes the value at the cursor, which must be of type n.
 func (c *cursor) write(n *node) error {
 	c.space()
 	if n.nullable {
@@ -104,10 +103,10 @@ func (c *cursor) float(bits int) error {
 	return nil
 }
 
-// javaNaN is the NaN that Java writes (Double.doubleToLongBits); Go's has another last bit.
+// javaNaN is the NaN that Java writes (Double.doubleToLongBits); Go's NaN differs in the last bit.
 const javaNaN = 0x7ff8000000000000
 
-// special reads what is no JSON number.
+// special reads NaN and the infinities, which are not JSON numbers.
 func (c *cursor) special() (float64, bool) {
 	switch {
 	case c.skip(`"NaN"`):
@@ -170,7 +169,7 @@ func (c *cursor) bytes() error {
 	return c.want("base64 of bytes")
 }
 
-// items writes an array, or an object as a map, in one block, as Java's encoder does.
+// items writes an array, or an object as a map, in a single block, as Java's encoder does.
 func (c *cursor) items(item *node, open, end byte) error {
 	if !c.next(open) {
 		return c.want("an array or object that starts with " + string(open))
@@ -197,7 +196,7 @@ func (c *cursor) items(item *node, open, end byte) error {
 	return nil
 }
 
-// key writes the key of a map's entry.
+// key writes the key of a map entry.
 func (c *cursor) key() error {
 	c.space()
 	if err := c.string(); err != nil {
@@ -221,7 +220,7 @@ func (c *cursor) record(fields []field, sparse bool) error {
 				return c.want("the field " + strconv.Quote(f.name))
 			}
 			c.at = before
-			c.out = append(c.out, f.node.null) // it is left out
+			c.out = append(c.out, f.node.null) // the payload leaves the field out
 			continue
 		}
 		first = false
@@ -235,7 +234,7 @@ func (c *cursor) record(fields []field, sparse bool) error {
 	return nil
 }
 
-// field moves behind the name of f and its colon.
+// field skips the name of f and the colon after it.
 func (c *cursor) field(f *field) bool {
 	c.space()
 	if bytes.HasPrefix(c.in[c.at:], f.key) {
@@ -251,7 +250,7 @@ func (c *cursor) field(f *field) bool {
 	return ok && string(name[end:]) == f.name && c.next(':')
 }
 
-// insert puts a count in front of what has been written since at.
+// insert inserts a count in front of the output written since at.
 func (c *cursor) insert(at, count int) {
 	var length [binary.MaxVarintLen64]byte
 	n := binary.PutVarint(length[:], int64(count))

@@ -9,8 +9,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// defaultOf returns the default value of s as Avro schemas write it, nil if there is none. Avro has no
-// default NaN and no infinite one; those of structs and maps, which no column has, are left out.
+// defaultOf returns the default value of s in Avro's JSON, nil if there is none. Avro allows neither NaN nor an infinity as a default. Defaults of
+// structs and maps are left out, as no column has one.
 func defaultOf(s *record.Schema) ([]byte, error) {
 	if s.Default == nil || string(s.Default) == "null" || s.Type == record.Struct || s.Type == record.Map {
 		return nil, nil
@@ -27,7 +27,7 @@ func defaultOf(s *record.Schema) ([]byte, error) {
 	return avroJSON(&required, s.Default)
 }
 
-// avroJSON turns a valid value in the JSON of Kafka Connect into that of Avro; nil if Avro has none for it.
+// avroJSON converts a valid value from Kafka Connect's JSON to Avro's. It returns nil if Avro cannot represent the value.
 func avroJSON(s *record.Schema, value []byte) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	switch s.Type {
@@ -68,7 +68,7 @@ func avroArray(s *record.Schema, value []byte) ([]byte, error) {
 	return append(b, ']'), nil
 }
 
-// latin1 turns base64 into a string of one character per byte (Avro specification, "Complex Types", default).
+// latin1 converts base64 to a string with one character per byte (Avro specification, "Complex Types", default).
 func latin1(value []byte) ([]byte, error) {
 	raw, err := base64.StdEncoding.DecodeString(string(bytes.Trim(value, `"`)))
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package avro frames records as Avro in Confluent's wire format: one zero byte, the id of the schema in the
-// registry as four bytes (big endian), the Avro body. The body is made from the JSON payload of the same record,
-// so both formats always say the same.
+// Package avro frames records as Avro in Confluent's wire format: a zero byte, the schema's id in the registry as four bytes (big endian), and the
+// Avro body. The body is converted from the record's JSON payload, so both formats always have the same content.
 package avro
 
 import (
@@ -12,47 +11,46 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// maxCached bounds each of the maps of a Framing. A database has some tens or thousands of schemas; what is
-// forgotten is made again.
+// maxCached bounds each map of a Framing. A database has at most some thousands of schemas; an evicted entry is computed again.
 const maxCached = 10_000
 
-// headerBytes is the length of magic byte and schema id.
+// headerBytes is the length of the magic byte and the schema id.
 const headerBytes = 5
 
-// Framing is a publisher.Framing. Its methods are for one goroutine.
+// Framing is a record.Framing. It must be used by one goroutine at a time.
 type Framing struct {
 	registry *Registry
 	names    NameAdjustment
 	subjects SubjectNames
 	known    map[use]*framed
 	versions map[version]*framed
-	owners   map[string]string // subject -> schema name before its adjustment
+	owners   map[string]string // subject -> schema name before adjustment
 }
 
-// use is a schema at one place: another topic has another subject. It does not keep the schema in memory: the
-// server describes a table again after each ANALYZE, and that makes new schemas that say the same.
+// use is a schema in one place, since each topic has its own subject. It holds the schema weakly: PostgreSQL sends a new Relation after each ANALYZE,
+// and each makes a new schema with the same content.
 type use struct {
 	schema weak.Pointer[record.Schema]
 	part   record.Part
 	topic  string
 }
 
-// version is what the registry knows of a schema.
+// version identifies a schema in the registry.
 type version struct{ subject, text string }
 
-// framed is how the records of a version are written.
+// framed holds what is needed to write the records of a version.
 type framed struct {
 	header  [headerBytes]byte
 	program *node
 }
 
-// NewFraming returns the framing that registers its schemas in r.
+// NewFraming returns a Framing that registers its schemas in r.
 func NewFraming(r *Registry, subjects SubjectNames, names NameAdjustment) *Framing {
 	return &Framing{r, names, subjects, map[use]*framed{}, map[version]*framed{}, map[string]string{}}
 }
 
-// Append implements publisher.Framing. The first use of a schema asks the registry and waits for its answer; an
-// outage of the registry is Temporary, a refusal is a *publisher.Halt.
+// Append implements record.Framing. The first use of a schema waits for the registry's response. An outage of the registry is a temporary error, a
+// refusal is a *halt.Halt.
 func (f *Framing) Append(dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	u := use{weak.Make(schema), part, topic}
 	how := f.known[u]
@@ -70,12 +68,12 @@ func (f *Framing) Append(dst []byte, part record.Part, topic string, schema *rec
 	return body, nil
 }
 
-// fail says of what an error is.
+// fail adds the part and topic to an error.
 func (u use) fail(err error) error {
 	return fmt.Errorf("Avro %s of topic %s: %w", parts[u.part], u.topic, err)
 }
 
-// learn finds the version of a schema, or makes it with the id that the registry gives.
+// learn returns how a schema's records are written. If its version is new, learn registers it and uses the id that the registry assigns.
 func (f *Framing) learn(u use, schema *record.Schema) (*framed, error) {
 	v, err := f.version(u, schema)
 	if err != nil {
@@ -110,7 +108,7 @@ func (f *Framing) version(u use, schema *record.Schema) (version, error) {
 	return version{subject, string(text)}, err
 }
 
-// put remembers value, and nothing else if that would be too much.
+// put adds an entry to a cache, and empties the cache first if it is full.
 func put[K comparable, V any](m map[K]V, key K, value V) {
 	if len(m) >= maxCached {
 		clear(m)

@@ -6,16 +6,16 @@ import (
 	"unicode/utf16"
 )
 
-// NameAdjustment says how names that Avro does not allow are changed. It is Debezium's
-// schema.name.adjustment.mode together with field.name.adjustment.mode.
+// NameAdjustment says how names that Avro does not allow are changed. It combines Debezium's schema.name.adjustment.mode and
+// field.name.adjustment.mode.
 type NameAdjustment byte
 
 const (
-	Underscore NameAdjustment = iota // "avro": what is not allowed becomes _
-	Unicode                          // "avro_unicode": it becomes _uXXXX, as does _ itself, so no two names meet
+	Underscore NameAdjustment = iota // "avro": a character that is not allowed becomes _
+	Unicode                          // "avro_unicode": it becomes _uXXXX, and so does _ itself, so that different names never collide
 )
 
-// ParseNameAdjustment reads Debezium's name of a mode.
+// ParseNameAdjustment reads a mode by Debezium's name.
 func ParseNameAdjustment(text string) (NameAdjustment, error) {
 	switch text {
 	case "avro":
@@ -26,8 +26,8 @@ func ParseNameAdjustment(text string) (NameAdjustment, error) {
 	return 0, fmt.Errorf("unknown name adjustment %q: want avro or avro_unicode", text)
 }
 
-// fullName adjusts the name of a record. The parts between the dots are names of their own: unlike Debezium's
-// SchemaNameAdjuster it also mends parts behind the first that start with a digit, which Avro refuses.
+// fullName adjusts the name of a record. Each part between dots is adjusted by itself. Unlike Debezium's SchemaNameAdjuster it also corrects later
+// parts that start with a digit, which Avro does not allow.
 func (a NameAdjustment) fullName(name string) string {
 	parts := strings.Split(name, ".")
 	for i, part := range parts {
@@ -36,8 +36,8 @@ func (a NameAdjustment) fullName(name string) string {
 	return strings.Join(parts, ".")
 }
 
-// fieldName adjusts the name of a field. Debezium adjusts those of columns alone: with Unicode, the legal names
-// in other structs ("ts_ms") keep their underscores.
+// fieldName adjusts the name of a field. Debezium adjusts only the names of columns: with Unicode, names in other structs that Avro allows ("ts_ms")
+// keep their underscores.
 func (a NameAdjustment) fieldName(name, record string) string {
 	column := strings.HasSuffix(record, ".Value") || strings.HasSuffix(record, ".Key")
 	if !column && Underscore.name(name) == name {
@@ -46,7 +46,7 @@ func (a NameAdjustment) fieldName(name, record string) string {
 	return a.name(name)
 }
 
-// name adjusts one name, by UTF-16 units as Java does (Debezium, SchemaNameAdjuster.validFullname).
+// name adjusts a single name, one UTF-16 unit at a time as Java does (Debezium, SchemaNameAdjuster.validFullname).
 func (a NameAdjustment) name(name string) string {
 	if name == "" {
 		return "_"
@@ -60,7 +60,7 @@ func (a NameAdjustment) name(name string) string {
 			fmt.Fprintf(&b, "_u%s", hexOf(unit))
 		default:
 			b.WriteByte('_')
-			if isDigit(unit) { // at the start: 1a and 2a stay two names
+			if isDigit(unit) { // at the start of a name; keeps 1a and 2a distinct
 				b.WriteByte(byte(unit))
 			}
 		}
@@ -75,7 +75,7 @@ func (a NameAdjustment) legal(unit uint16, first bool) bool {
 
 func isDigit(unit uint16) bool { return unit >= '0' && unit <= '9' }
 
-// hexOf pads as Debezium does: to four digits, but three where the code has one or three.
+// hexOf pads one digit to three and two digits to four, as Debezium does.
 func hexOf(unit uint16) string {
 	hex := fmt.Sprintf("%x", unit)
 	if len(hex) <= 2 {
@@ -84,7 +84,7 @@ func hexOf(unit uint16) string {
 	return hex
 }
 
-// splitName parts a full name at its last dot.
+// splitName splits a full name at its last dot.
 func splitName(full string) (namespace, name string) {
 	if dot := strings.LastIndexByte(full, '.'); dot >= 0 {
 		return full[:dot], full[dot+1:]

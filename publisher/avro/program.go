@@ -6,7 +6,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// kind is what a node of a program writes.
+// kind says what a node writes.
 type kind byte
 
 const (
@@ -20,23 +20,23 @@ const (
 	toRecord
 )
 
-// node is one step of the program that turns a JSON payload into an Avro body: the type that a value at this
-// place has. Programs are compiled once for each schema and never change.
+// node is one step of the program that converts a JSON payload to an Avro body: the type of the value at one place. A program is compiled once per
+// schema and never changes.
 type node struct {
 	kind   kind
-	bits   int     // of toInt and toFloat
-	fields []field // of toRecord, in the order of the payload
-	sparse bool    // ... which leaves out those that are null
-	items  *node   // of toArray and toMap
+	bits   int     // size for toInt and toFloat
+	fields []field // for toRecord, in the order of the payload
+	sparse bool    // for toRecord: the payload leaves out fields that are null
+	items  *node   // for toArray and toMap
 
 	nullable    bool
-	null, value byte // the union's index of either, as Avro writes it
+	null, value byte // union indexes of null and of the value, as Avro encodes them
 }
 
 // field is a field of a record.
 type field struct {
 	name string
-	key  []byte // what stands before its value in a payload without white space: `"name":`
+	key  []byte // what precedes the value in a payload without white space: `"name":`
 	node *node
 }
 
@@ -61,7 +61,7 @@ const (
 	secondBranch = 2
 )
 
-// compile makes the program of s. It agrees with schemaText about the order of unions.
+// compile compiles s. It must order unions as schemaText does.
 func compile(s *record.Schema, depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
@@ -83,7 +83,7 @@ func compile(s *record.Schema, depth int) (*node, error) {
 	return &n, n.compileInside(s, depth)
 }
 
-// compileInside compiles what n consists of.
+// compileInside compiles the parts of n.
 func (n *node) compileInside(s *record.Schema, depth int) (err error) {
 	of := s.Items
 	if n.kind == toMap {
@@ -107,7 +107,7 @@ func (n *node) compileInside(s *record.Schema, depth int) (err error) {
 	return nil
 }
 
-// transcode appends the Avro body of a payload to dst. It allocates nothing where dst has room.
+// transcode appends the Avro body of a payload to dst. It allocates only to grow dst.
 func (n *node) transcode(dst, payload []byte) ([]byte, error) {
 	c := cursor{in: payload, out: dst}
 	if err := c.write(n); err != nil {

@@ -17,22 +17,22 @@ var (
 	ErrRegistryRefuses = errors.New("the schema registry refuses")
 )
 
-// Outage is a registry that did not answer, or answered that it cannot work now.
+// Outage means that the registry did not respond, or responded that it is unavailable.
 type Outage struct{ err error }
 
 func (o *Outage) Error() string { return "the schema registry does not answer: " + o.err.Error() }
 func (o *Outage) Unwrap() error { return o.err }
 
-// Temporary says that another try may succeed.
+// Temporary reports that a retry may succeed.
 func (o *Outage) Temporary() bool { return true }
 
-// request is what the registry was asked for.
+// request describes a request to the registry.
 type request struct {
 	subject, topic string
 	lookUp         bool
 }
 
-// classify says what becomes of an error of the client: what the registry decided halts, all else is an outage.
+// classify classifies an error of the client: a decision of the registry halts the publisher, any other error is an outage.
 func classify(err error, r request) error {
 	var answer *sr.ResponseError
 	if !errors.As(err, &answer) {
@@ -56,12 +56,12 @@ func classify(err error, r request) error {
 		Repair: "check that --schema-registry is the root of Confluent's REST interface (Apicurio: /apis/ccompat/v7), then start pgtee again"}
 }
 
-// isRegistryCode tells a registry's 404 (40401 subject, 40402 version, 40403 schema) from one of a web server.
+// isRegistryCode reports whether an error code is a registry's 404 (40401 subject, 40402 version, 40403 schema), not that of a web server.
 func isRegistryCode(code int) bool { return code >= 40400 && code < 40500 }
 
 const maxBriefBytes = 400
 
-// brief makes one line of what a server said.
+// brief shortens a server's response to one line.
 func brief(text string) string {
 	line := strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
 	if len(line) > maxBriefBytes {

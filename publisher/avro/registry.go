@@ -14,27 +14,27 @@ import (
 	"go.uber.org/zap"
 )
 
-// RegistryConfig says where the schema registry is and how to speak to it.
+// RegistryConfig says how to reach the schema registry.
 type RegistryConfig struct {
-	URLs      []string                  // each is asked if the ones before it are out of order
-	TLS       *tls.Config               // nil: the system's authorities
-	Authorize func(*http.Request) error // gives each request its credentials; nil: none
-	LookUp    bool                      // register nothing: schemas have to be there
-	Log       *zap.Logger               // nil: none
+	URLs      []string                  // tried in order until one works
+	TLS       *tls.Config               // nil: the system's certificate authorities
+	Authorize func(*http.Request) error // adds credentials to each request; nil: no credentials
+	LookUp    bool                      // never register a schema: it must exist already
+	Log       *zap.Logger               // nil: no logging
 }
 
-// requestTimeout bounds what one URL may take to answer.
+// requestTimeout bounds how long one URL may take to respond.
 const requestTimeout = 5 * time.Second
 
-// Registry asks a schema registry that speaks Confluent's REST interface
-// (https://docs.confluent.io/platform/current/schema-registry/develop/api.html) for the ids of schemas.
+// Registry looks up and registers schemas in a schema registry with Confluent's REST API
+// (https://docs.confluent.io/platform/current/schema-registry/develop/api.html).
 type Registry struct {
 	client *sr.Client
 	lookUp bool
 	log    *zap.Logger
 }
 
-// NewRegistry checks the configuration; it does not connect yet.
+// NewRegistry checks the configuration. It does not connect yet.
 func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 	if len(cfg.URLs) == 0 {
 		return nil, errors.New("no schema registry given: want at least one URL")
@@ -62,7 +62,7 @@ func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 	return &Registry{client, cfg.LookUp, cfg.Log}, nil
 }
 
-// checkURL refuses, among others, a URL with a password: it would stand in every error. So it quotes nothing.
+// checkURL refuses an invalid URL, and a URL with a password, which every error would show. It therefore does not quote the URL.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -74,7 +74,7 @@ func checkURL(text string) error {
 	return nil
 }
 
-// Ping asks the registry for a sign of life.
+// Ping checks that the registry responds.
 func (r *Registry) Ping(ctx context.Context) error {
 	if _, err := r.client.SupportedTypes(ctx); err != nil {
 		return classify(err, request{})
@@ -82,7 +82,7 @@ func (r *Registry) Ping(ctx context.Context) error {
 	return nil
 }
 
-// id returns the id of a version, registering it if need be. The topic is for errors.
+// id returns the id of a version, and registers the version if necessary. The topic is for error messages.
 func (r *Registry) id(v version, topic string) (uint32, error) {
 	id, err := r.ask(context.Background(), v)
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// maxDepth bounds how deep schemas nest: Debezium's have five levels.
+// maxDepth bounds the nesting of schemas: Debezium's have five levels.
 const maxDepth = 32
 
 const (
 	decimalName      = "org.apache.kafka.connect.data.Decimal"
-	decimalPrecision = 64 // of a Decimal without the parameter connect.decimal.precision
+	decimalPrecision = 64 // precision of a Decimal without the parameter connect.decimal.precision
 
 	anonymousNamespace = "io.confluent.connect.avro"
-	anonymousName      = "ConnectDefault" // the second is ConnectDefault2
+	anonymousName      = "ConnectDefault" // the second one is ConnectDefault2
 )
 
 // logicalTypes are the Avro names of Kafka Connect's logical types.
@@ -35,15 +35,14 @@ var primitives = map[record.SchemaType]string{
 	record.String: "string", record.Bytes: "bytes",
 }
 
-// schemaText is the Avro schema of s, in the text of Avro's Schema.toString: the one that Confluent's
-// AvroConverter registers for the same Connect schema (AvroData.fromConnectSchema, defaults throughout), to the
-// order of the properties, by which registries tell schemas apart.
+// schemaText returns the Avro schema of s as Avro's Schema.toString prints it. It is identical to the schema that Confluent's AvroConverter registers
+// for the same Connect schema (AvroData.fromConnectSchema, all defaults), including the order of properties, because registries compare the text.
 func schemaText(s *record.Schema, names NameAdjustment) ([]byte, error) {
 	t := translator{names: names, records: map[string]*record.Schema{}}
 	return t.append(nil, s, "", 0)
 }
 
-// recordName is the full name of the record that s becomes; "" if it becomes none.
+// recordName returns the full name of the Avro record of s, "" if s has none.
 func recordName(s *record.Schema, names NameAdjustment) string {
 	if s.Type != record.Struct || s.Name == "" {
 		return ""
@@ -54,11 +53,11 @@ func recordName(s *record.Schema, names NameAdjustment) string {
 // translator writes one Avro schema.
 type translator struct {
 	names     NameAdjustment
-	records   map[string]*record.Schema // written so far, by full name: Avro spells a record out once
+	records   map[string]*record.Schema // records written so far, by full name: Avro defines a record once and then refers to its name
 	anonymous []*record.Schema
 }
 
-// append writes s inside a record of the given namespace.
+// append writes s inside a record with the given namespace.
 func (t *translator) append(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("the schema nests deeper than %d levels", maxDepth)
@@ -126,7 +125,7 @@ func (t *translator) appendContainer(b []byte, s *record.Schema, start string, o
 	return append(b, '}'), nil
 }
 
-// appendRecord writes a struct, or its name if it is written already.
+// appendRecord writes a struct, or only its name if it was written before.
 func (t *translator) appendRecord(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
 	full, seen, err := t.define(s)
 	if err != nil {
@@ -153,14 +152,14 @@ func (t *translator) appendRecord(b []byte, s *record.Schema, namespace string, 
 	return append(b, '}'), nil
 }
 
-// named is s under its adjusted name, which is also its connect.name.
+// named returns s under its adjusted name, which is also its connect.name.
 func (t *translator) named(s *record.Schema) *record.Schema {
 	renamed := *s
 	renamed.Name = recordName(s, t.names)
 	return &renamed
 }
 
-// define returns the full name of a struct, and whether it is written already.
+// define returns the full name of a struct, and whether it was written before.
 func (t *translator) define(s *record.Schema) (full string, seen bool, err error) {
 	full = recordName(s, t.names)
 	if full == "" {
@@ -193,7 +192,7 @@ func (t *translator) defineAnonymous(s *record.Schema) (full string, seen bool, 
 }
 
 func (t *translator) appendFields(b []byte, s *record.Schema, namespace string, depth int) ([]byte, error) {
-	names := make(map[string]string, len(s.Fields)) // adjusted -> given
+	names := make(map[string]string, len(s.Fields)) // adjusted name -> original name
 	for i, f := range s.Fields {
 		name := t.names.fieldName(f.Name, s.Name)
 		if other, taken := names[name]; taken {
@@ -230,7 +229,7 @@ func appendFieldDefault(b []byte, s *record.Schema) ([]byte, error) {
 	return append(append(b, `,"default":`...), def...), nil
 }
 
-// appendPrimitiveProperties writes what a type that is no record, array or map says beside its name.
+// appendPrimitiveProperties writes the properties of a primitive type.
 func appendPrimitiveProperties(b []byte, s *record.Schema) ([]byte, error) {
 	logical := logicalTypes[s.Name]
 	if s.Name == decimalName {
@@ -244,7 +243,7 @@ func appendPrimitiveProperties(b []byte, s *record.Schema) ([]byte, error) {
 		}
 		b = fmt.Appendf(b, `,"scale":%d,"precision":%d`, scale, precision)
 		if scale < 0 || scale > precision {
-			logical = "" // numeric(2,-3), numeric(2,4): no decimal in Avro. AvroData says so all the same, which fastavro refuses
+			logical = "" // numeric(2,-3), numeric(2,4): not valid Avro decimals. AvroData writes them anyway, but fastavro refuses such a schema
 		}
 	}
 	b, err := appendProperties(b, s)
@@ -260,7 +259,7 @@ func appendPrimitiveProperties(b []byte, s *record.Schema) ([]byte, error) {
 	return b, nil
 }
 
-// appendProperties writes what Avro has no words for.
+// appendProperties writes the connect.* properties, for what Avro itself cannot express.
 func appendProperties(b []byte, s *record.Schema) ([]byte, error) {
 	if s.Doc != "" {
 		b = appendQuoted(append(b, `,"connect.doc":`...), s.Doc)
@@ -306,11 +305,11 @@ func intParameter(s *record.Schema, name string, missing int) (int, error) {
 	return missing, nil
 }
 
-// appendQuoted writes a JSON string as Avro's Jackson does: <, > and & stand for themselves.
+// appendQuoted writes a JSON string as Avro's Jackson does: <, > and & are not escaped.
 func appendQuoted(b []byte, text string) []byte {
 	var quoted bytes.Buffer
 	encoder := json.NewEncoder(&quoted)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(text) // a string has no other error than the buffer's, which has none
+	_ = encoder.Encode(text) // encoding a string into a buffer cannot fail
 	return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte("\n"))...)
 }

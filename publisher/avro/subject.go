@@ -6,8 +6,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// SubjectNames is how the registry's subjects are named: Confluent's key.subject.name.strategy and
-// value.subject.name.strategy.
+// SubjectNames says how subjects in the registry are named: Confluent's key.subject.name.strategy and value.subject.name.strategy.
 type SubjectNames byte
 
 const (
@@ -31,8 +30,8 @@ func ParseSubjectNames(text string) (SubjectNames, error) {
 
 var parts = [...]string{record.KeyPart: "key", record.ValuePart: "value"}
 
-// subject names the subject of a use. Two schemas whose names differ only in what Avro does not allow may not
-// share one: they would be versions of each other.
+// subject returns the subject of a use. Two schemas whose names become equal by the adjustment may not share a subject: they would be versions of
+// each other.
 func (f *Framing) subject(u use, schema *record.Schema) (string, error) {
 	if f.subjects == TopicName {
 		return u.topic + "-" + parts[u.part], nil

@@ -8,14 +8,14 @@ import (
 	"unsafe"
 )
 
-// space moves behind white space (RFC 8259, section 2).
+// space skips white space (RFC 8259, section 2).
 func (c *cursor) space() {
 	for c.at < len(c.in) && (c.in[c.at] == ' ' || c.in[c.at] == '\n' || c.in[c.at] == '\t' || c.in[c.at] == '\r') {
 		c.at++
 	}
 }
 
-// skip moves behind token if it stands here.
+// skip skips token, and reports whether the cursor was at token.
 func (c *cursor) skip(token string) bool {
 	if len(c.in)-c.at < len(token) || string(c.in[c.at:c.at+len(token)]) != token {
 		return false
@@ -24,7 +24,7 @@ func (c *cursor) skip(token string) bool {
 	return true
 }
 
-// next moves behind white space and then one byte, if it stands here.
+// next skips white space and then the byte b, and reports whether the cursor was at b.
 func (c *cursor) next(b byte) bool {
 	c.space()
 	if c.at < len(c.in) && c.in[c.at] == b {
@@ -34,8 +34,7 @@ func (c *cursor) next(b byte) bool {
 	return false
 }
 
-// number moves behind a JSON number and returns it, a part of the payload; "" if none stands here (RFC 8259,
-// section 6).
+// number skips a JSON number and returns it as a slice of the payload, "" if the cursor is not at a number (RFC 8259, section 6).
 func (c *cursor) number() string {
 	start := c.at
 	c.skip("-")
@@ -55,7 +54,7 @@ func (c *cursor) number() string {
 	return unsafe.String(unsafe.SliceData(number), len(number))
 }
 
-// digits moves behind digits and returns how many.
+// digits skips digits and returns their number.
 func (c *cursor) digits() int {
 	start := c.at
 	for c.at < len(c.in) && c.in[c.at] >= '0' && c.in[c.at] <= '9' {
@@ -64,8 +63,8 @@ func (c *cursor) digits() int {
 	return c.at - start
 }
 
-// quoted moves behind a string and returns what is between its quotes, a part of the payload. It is UTF-8 and
-// has no control characters; escapes are not looked at.
+// quoted skips a string and returns the text between its quotes, as a slice of the payload. The text is valid UTF-8 without control characters; its
+// escapes are not checked.
 func (c *cursor) quoted() (raw []byte, escaped, ok bool) {
 	if !c.skip(`"`) {
 		return nil, false, false
@@ -78,7 +77,7 @@ func (c *cursor) quoted() (raw []byte, escaped, ok bool) {
 			return raw, escaped, utf8.Valid(raw)
 		case b == '\\':
 			escaped = true
-			c.at++ // whatever it escapes, it is not the end
+			c.at++ // an escaped character never ends the string
 		case b < ' ':
 			return nil, false, false
 		}
@@ -86,8 +85,7 @@ func (c *cursor) quoted() (raw []byte, escaped, ok bool) {
 	return nil, false, false
 }
 
-// unescape appends what the inside of a string stands for (RFC 8259, section 7). It fails at an unknown escape
-// and at half a surrogate pair.
+// unescape appends the value of the text between a string's quotes (RFC 8259, section 7). It fails on an unknown escape and on half a surrogate pair.
 func unescape(dst, raw []byte) ([]byte, bool) {
 	for {
 		i := bytes.IndexByte(raw, '\\')
@@ -104,7 +102,7 @@ func unescape(dst, raw []byte) ([]byte, bool) {
 	}
 }
 
-// escape reads the escape at the start of raw and returns its length, 0 if there is none.
+// escape decodes the escape at the start of raw. n is the length of the escape, 0 if there is none.
 func escape(raw []byte) (r rune, n int) {
 	if len(raw) < 2 {
 		return 0, 0

@@ -7,10 +7,10 @@ import (
 	"net/http"
 )
 
-// maxAnswerBytes bounds what is read of an answer: a schema is some ten kilobytes.
+// maxAnswerBytes bounds how much of a response is read: a schema has some ten kilobytes.
 const maxAnswerBytes = 16 << 20
 
-// transport is HTTP as the registry's client needs it.
+// transport adapts HTTP to the registry's client.
 type transport struct{ http.RoundTripper }
 
 func newTransport(config *tls.Config) transport {
@@ -21,8 +21,8 @@ func newTransport(config *tls.Config) transport {
 	return transport{t}
 }
 
-// RoundTrip makes an error of the answers by which a server says that it cannot work now: after an error the
-// client goes on to the next URL. It also bounds what the client reads.
+// RoundTrip returns an error for a response that says that the server is unavailable, because the client tries the next URL only after an error. It
+// also limits the size of a response.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := t.RoundTripper.RoundTrip(r)
 	if err != nil {
