@@ -1,9 +1,9 @@
 package parser
 
-// classify fills in what the statement with this text does, judged by its first words.
+// classify determines from its first words what a statement does.
 //
-// What no text tells stays unknown: operators, casts, views, policies and t.f for f(t) may call functions that
-// write, and a search_path may put another function in the place of a built-in one.
+// Text alone cannot show everything: operators, casts, views, policies and t.f for f(t) may call functions that write, and a search_path may replace
+// a built-in function.
 func classify(s *Statement, text []byte, lexis Lexis) {
 	p := newPhrase(text, lexis)
 	first := p.word()
@@ -39,13 +39,13 @@ func classify(s *Statement, text []byte, lexis Lexis) {
 	}
 }
 
-// command is a statement that needs no second look.
+// command is a statement that its first word classifies completely.
 type command struct {
 	verb string
 	need Need
 }
 
-// commands are those whose first word says it all.
+// commands has the statements that their first word classifies completely.
 var commands = map[string]command{
 	"INSERT":   {"INSERT", Always},
 	"UPDATE":   {"UPDATE", Always},
@@ -72,7 +72,7 @@ var commands = map[string]command{
 	"SHOW":       {"SHOW", Never},
 	"UNLISTEN":   {"UNLISTEN", Never},
 
-	// Some forms of these can run in a transaction block, which only the catalogs tell (partitioned or not).
+	// Some forms of these can run in a transaction block, but only the catalog shows which (partitioned or not).
 	"CLUSTER": {"CLUSTER", After},
 	"REINDEX": {"REINDEX", After},
 	"REPACK":  {"REPACK", After},
@@ -85,7 +85,7 @@ var commands = map[string]command{
 	"MOVE":  {"MOVE", IfNoted},
 }
 
-// transaction reads transaction control behind its first word.
+// transaction reads transaction control after its first word.
 func (p *phrase) transaction(s *Statement, first string) {
 	s.Verb = first
 	switch first {
@@ -104,8 +104,8 @@ func (p *phrase) transaction(s *Statement, first string) {
 	}
 }
 
-// ending reads what follows COMMIT or ROLLBACK: [WORK | TRANSACTION] [AND [NO] CHAIN | TO [SAVEPOINT] name], or
-// PREPARED, which ends somebody else's transaction.
+// ending reads what follows COMMIT or ROLLBACK: [WORK | TRANSACTION] [AND [NO] CHAIN | TO [SAVEPOINT] name], or PREPARED, which ends a transaction
+// that is not the session's current one.
 func (p *phrase) ending(verb string, plain, chain Effect) (string, Effect) {
 	if p.accept("PREPARED") {
 		return verb + " PREPARED", NoEffect
@@ -120,7 +120,7 @@ func (p *phrase) ending(verb string, plain, chain Effect) (string, Effect) {
 	return verb, plain
 }
 
-// prepared reads PREPARE, EXECUTE and DEALLOCATE behind their first word.
+// prepared reads PREPARE, EXECUTE and DEALLOCATE after their first word.
 func (p *phrase) prepared(s *Statement, first string) {
 	s.Verb = first
 	switch first {
@@ -154,7 +154,7 @@ func (p *phrase) prepare(s *Statement) {
 	_, s.Inner = p.query()
 }
 
-// session reads SET, RESET and DISCARD behind their first word.
+// session reads SET, RESET and DISCARD after their first word.
 func (p *phrase) session(s *Statement, first string) {
 	s.Verb = first
 	switch first {
@@ -177,7 +177,7 @@ func (p *phrase) session(s *Statement, first string) {
 	case "NAMES", "CLIENT_ENCODING":
 		s.Tx = SetEncoding
 	case "ALL":
-		s.Tx = SetEncoding // RESET ALL spares the role
+		s.Tx = SetEncoding // RESET ALL does not reset the role
 	case "CONSTRAINTS":
 		s.Verb = "SET CONSTRAINTS"
 		if p.mentions("IMMEDIATE") {
@@ -186,7 +186,7 @@ func (p *phrase) session(s *Statement, first string) {
 	}
 }
 
-// explain reads EXPLAIN behind its first word: with ANALYZE it does what the explained statement does.
+// explain reads EXPLAIN after its first word. With ANALYZE it does what the explained statement does.
 func (p *phrase) explain(s *Statement) {
 	s.Verb = "EXPLAIN"
 	runs := p.analyzes()
@@ -210,8 +210,8 @@ func (p *phrase) explain(s *Statement) {
 	}
 }
 
-// analyzes reports whether the options of EXPLAIN contain ANALYZE, and moves behind those in parentheses. Of an
-// option that is given twice the last one counts.
+// analyzes reports whether the options of EXPLAIN contain ANALYZE, and skips a list of options in parentheses. If an option is given twice, the last
+// one counts.
 func (p *phrase) analyzes() bool {
 	if !p.is(p.token, '(') || p.opensQuery() {
 		return p.isWord(p.token, "ANALYZE") || p.isWord(p.token, "ANALYSE")
@@ -229,7 +229,7 @@ func (p *phrase) analyzes() bool {
 	return runs
 }
 
-// opensQuery reports whether the parenthesis here opens a query and not a list of options.
+// opensQuery reports whether the current parenthesis opens a query instead of a list of options.
 func (p *phrase) opensQuery() bool {
 	ahead := *p
 	for ahead.acceptSymbol('(') {
@@ -241,7 +241,7 @@ func (p *phrase) opensQuery() bool {
 	return false
 }
 
-// isFalse reports whether an option is switched off here.
+// isFalse reports whether the current token switches an option off.
 func (p *phrase) isFalse() bool {
 	text := p.text(p.token)
 	if p.kind == literal || p.kind == quoted {
@@ -250,7 +250,7 @@ func (p *phrase) isFalse() bool {
 	return string(text) == "0" || len(text) == 3 && equalFold(text, "OFF") || len(text) == 5 && equalFold(text, "FALSE")
 }
 
-// copy reads COPY behind its first word.
+// copy reads COPY after its first word.
 func (p *phrase) copy() Need {
 	if p.is(p.token, '(') {
 		open := p.token.end

@@ -2,7 +2,7 @@ package parser
 
 import "iter"
 
-// Comments returns what stands between /* and */ in a text, comment by comment, up to where it cannot be read.
+// Comments returns the contents of each comment /* … */ in a text, up to the first unreadable token.
 func Comments(sql []byte, lexis Lexis) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for l := newLexer(sql, lexis); ; {
@@ -16,7 +16,7 @@ func Comments(sql []byte, lexis Lexis) iter.Seq[[]byte] {
 	}
 }
 
-// eachComment yields the comments up to the next token.
+// eachComment yields the comments before the next token.
 func (l *lexer) eachComment(yield func([]byte) bool) bool {
 	for l.pos < len(l.sql) {
 		switch c, start := l.sql[l.pos], l.pos; {

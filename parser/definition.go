@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// definition reads CREATE, ALTER and DROP behind their first word.
+// definition reads CREATE, ALTER and DROP after their first word.
 func (p *phrase) definition(s *Statement, first string) {
 	s.Note = Always
 	object := ""
@@ -22,7 +22,7 @@ func (p *phrase) definition(s *Statement, first string) {
 		if !alter && p.isWord(p.token, "CONCURRENTLY") || create && p.mentions("TIMESCALEDB") {
 			s.Note = After
 		}
-	case "MATERIALIZED VIEW", "EXTENSION": // TimescaleDB fills its views in transactions of their own, and is loaded by the first command of a session
+	case "MATERIALIZED VIEW", "EXTENSION": // TimescaleDB fills its views in transactions of its own, and must be loaded by the first command of a session
 		if (create || alter) && p.mentions("TIMESCALEDB") {
 			s.Note = After
 		}
@@ -39,11 +39,11 @@ func (p *phrase) definition(s *Statement, first string) {
 	}
 }
 
-// unfired are the kinds of objects whose commands fire no event trigger: they belong to the whole cluster
-// ("Overview of Event Trigger Behavior", PostgreSQL documentation 38.1).
+// unfired are the kinds of objects whose commands fire no event trigger, because they belong to the whole cluster ("Overview of Event Trigger
+// Behavior", PostgreSQL documentation 38.1).
 var unfired = []string{"DATABASE", "TABLESPACE", "ROLE", "SYSTEM", "EVENT TRIGGER", "LARGE OBJECT"}
 
-// IsDDL reports whether the statement is one that event triggers fire for.
+// IsDDL reports whether event triggers fire for the statement.
 func (s *Statement) IsDDL() bool {
 	first, kind, _ := strings.Cut(s.Verb, " ")
 	switch first {
@@ -55,8 +55,8 @@ func (s *Statement) IsDDL() bool {
 	return s.Verb == "SELECT INTO" || s.Verb == "SECURITY LABEL" || s.Verb == "REFRESH MATERIALIZED VIEW" || s.Verb == "IMPORT FOREIGN SCHEMA"
 }
 
-// object reads the kind of object, of up to four words, and returns the command's name ("ALTER FOREIGN DATA
-// WRAPPER") and the kind. Of a kind that it does not know it returns the verb alone.
+// object reads a kind of object of up to four words. It returns the command's name ("ALTER FOREIGN DATA WRAPPER") and the kind, or only the verb if
+// it does not know the kind.
 func (p *phrase) object(first string) (verb, kind string) {
 	verb = first
 	if first == "CREATE" {
@@ -79,10 +79,10 @@ func (p *phrase) object(first string) (verb, kind string) {
 	return verb, kind
 }
 
-// definitionName is the name of a command and the kind of its object.
+// definitionName is the name of a command and the kind of object it applies to.
 type definitionName struct{ verb, kind string }
 
-// definitions has the commands by their first words. USER and GROUP are roles.
+// definitions has the commands by their leading words ("CREATE TABLE"). USER and GROUP mean ROLE.
 var definitions = func() map[string]definitionName {
 	names := map[string]definitionName{}
 	for _, verb := range []string{"CREATE ", "ALTER ", "DROP "} {

@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	maxAskedBytes  = 16 << 10 // longer texts are not asked about: libpg_query recurses, one level for two bytes at worst
-	maxAnswerBytes = 4 << 20  // of the texts whose answers are remembered
+	maxAskedBytes  = 16 << 10 // longer texts are not parsed: libpg_query recurses, in the worst case one level for two bytes
+	maxAnswerBytes = 4 << 20  // of the texts whose answers are cached
 )
 
-// answer is what the grammar says about a query.
+// answer is the grammar's classification of a query.
 type answer struct {
 	verb string
 	need Need
 }
 
-// ask has PostgreSQL's grammar tell a query that WITH begins, which holds words that may be verbs of writes. Where
-// the grammar fails (SQL newer than it, a text too long) the words are judged by their places.
+// ask classifies a query that begins with WITH by PostgreSQL's grammar, because some of its words may be verbs of writes. If the grammar cannot read
+// the query (SQL newer than the grammar, or a text that is too long), guess classifies it by the positions of its words.
 func ask(query []byte, lexis Lexis) (string, Need) {
 	var buf [1024]byte
-	normal := Normalize(buf[:0], query, lexis) // literals change nothing
+	normal := Normalize(buf[:0], query, lexis) // literals do not matter
 	if a, ok := answers.find(normal); ok {
 		return a.verb, a.need
 	}
@@ -36,26 +36,26 @@ func ask(query []byte, lexis Lexis) (string, Need) {
 	return a.verb, a.need
 }
 
-// agrees reports whether the grammar finds as many statements in a text. If it cannot read the text, nobody objects.
+// agrees reports whether the grammar finds the same number of statements in a text. It returns true if the grammar cannot read the text.
 func agrees(sql []byte, lexis Lexis, statements int) bool {
 	var tree parseTree
 	return !tree.parse(sql, lexis) || len(tree.Stmts) == statements
 }
 
-// Parses reports whether the grammar reads a text as it is. It is false of one that only a newer grammar reads.
+// Parses reports whether the grammar reads a text as it is. A text that needs a newer grammar does not parse.
 func Parses(sql []byte, lexis Lexis) bool {
 	var tree parseTree
 	return tree.parse(sql, lexis)
 }
 
-// parseTree is the part of libpg_query's JSON that matters here.
+// parseTree is the part of libpg_query's JSON that is needed here.
 type parseTree struct {
 	Stmts []struct {
 		Stmt node `json:"stmt"`
 	} `json:"stmts"`
 }
 
-// node is one statement; the fields that are nil are not it.
+// node is one statement: exactly one field is not nil if the kind of statement is known.
 type node struct {
 	SelectStmt *struct {
 		IntoClause json.RawMessage `json:"intoClause"`
@@ -73,7 +73,7 @@ type node struct {
 	MergeStmt  *struct{} `json:"MergeStmt"`
 }
 
-// parse is false if the grammar cannot read the text. It reads as with standard_conforming_strings on.
+// parse returns false if the grammar cannot read the text. The grammar assumes that standard_conforming_strings is on.
 func (t *parseTree) parse(sql []byte, lexis Lexis) bool {
 	if len(sql) > maxAskedBytes || !lexis.StandardConformingStrings && bytes.IndexByte(sql, '\\') >= 0 {
 		return false
@@ -82,7 +82,7 @@ func (t *parseTree) parse(sql []byte, lexis Lexis) bool {
 	return err == nil && json.Unmarshal([]byte(text), t) == nil
 }
 
-// answer tells what a query does.
+// answer classifies a query.
 func (n *node) answer() answer {
 	switch {
 	case n.InsertStmt != nil:
@@ -106,10 +106,10 @@ func (n *node) answer() answer {
 	return answer{"SELECT", Never}
 }
 
-// answers are shared by all sessions.
+// answers is shared by all sessions.
 var answers = &cache{byText: map[string]answer{}}
 
-// cache remembers answers by normalised text, up to maxAnswerBytes of texts; then it starts again from nothing.
+// cache holds answers by normalized text. When the texts exceed maxAnswerBytes, the cache is emptied.
 type cache struct {
 	mu     sync.Mutex
 	byText map[string]answer // guarded by mu
@@ -137,8 +137,8 @@ func (c *cache) remember(text []byte, a answer) {
 	c.bytes += len(text)
 }
 
-// guess judges a query by the places of its words, where the grammar cannot read it. A verb counts behind the
-// queries that WITH names, and as the first word of one of them.
+// guess classifies a query that the grammar cannot read by the positions of its words. A verb counts if it follows the WITH queries, or if it is the
+// first word of one of them.
 func guess(query []byte, lexis Lexis) (string, Need) {
 	p := newPhrase(query, lexis)
 	verb, need := "", IfNoted
@@ -164,12 +164,12 @@ func guess(query []byte, lexis Lexis) (string, Need) {
 	return verb, need
 }
 
-// names reports whether the word behind this token is the name of a query of WITH.
+// names reports whether the word after this token is the name of a WITH query.
 func (p *phrase) names(before token) bool {
 	return p.isWord(before, "WITH") || p.isWord(before, "RECURSIVE") || p.is(before, ',')
 }
 
-// mainVerb returns the current word if it can begin what follows WITH, else "".
+// mainVerb returns the current word if it can be the verb after the WITH queries, else "".
 func (p *phrase) mainVerb() string {
 	switch w := p.word(); w {
 	case "SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE":

@@ -2,12 +2,12 @@ package parser
 
 import "strings"
 
-// isWord reports whether a token is this keyword, which is given in capitals.
+// isWord reports whether a token is a keyword, which is given in capitals.
 func (l *lexer) isWord(t token, keyword string) bool {
 	return t.kind == word && t.end-t.start == len(keyword) && equalFold(l.sql[t.start:t.end], keyword)
 }
 
-// equalFold compares text with a word in capitals of the same length.
+// equalFold reports whether text equals a word in capitals of the same length, ignoring case.
 func equalFold(text []byte, capitals string) bool {
 	for i, c := range text {
 		if upper(c) != capitals[i] {
@@ -31,7 +31,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// wordSet is a set of words in capitals that is asked without allocation. The value of a word is itself.
+// wordSet is a set of words in capitals with lookups that do not allocate. The value of a word is the word itself.
 type wordSet map[string]string
 
 func newWordSet(lists ...string) wordSet {
@@ -56,7 +56,7 @@ func (s wordSet) find(text []byte) string {
 	return s[string(buf[:len(text)])]
 }
 
-// keywords are the words that decide what a statement does.
+// keywords are the words that determine what a statement does.
 var keywords = newWordSet(`
 ABORT ACCESS AGGREGATE ALL ALTER ANALYSE ANALYZE AND AS AUTHORIZATION BEGIN BINARY CALL CAST CHAIN CHARACTERISTICS CHECKPOINT
 CLASS CLIENT_ENCODING CLOSE CLUSTER COLLATION COMMENT COMMIT CONCURRENTLY CONFIGURATION CONSTRAINT CONSTRAINTS CONVERSION COPY

@@ -2,15 +2,15 @@ package parser
 
 import "bytes"
 
-// kind is what a token is. PostgreSQL's scan.l is the source of every rule in this file.
+// kind is the kind of a token. Every rule in this file is taken from PostgreSQL's scan.l.
 type kind uint8
 
 const (
 	endOfText  kind = iota
-	unreadable      // the text cannot be read from here on: an unterminated quote or comment, a byte that may be half a character
+	unreadable      // the rest of the text cannot be read: an unterminated quote or comment, or a byte that may be half a character
 	word            // keyword or unquoted identifier
 	quoted          // "…" and U&"…"
-	literal         // '…' in every form, $$…$$: continuations on further lines included
+	literal         // '…' in every form, including continuations on further lines, and $$…$$
 	number
 	param    // $1
 	operator // one operator of one or more characters
@@ -23,18 +23,18 @@ type token struct {
 	start, end int
 }
 
-// lexer reads the tokens of a text one after the other. It never allocates and never fails: what cannot be read
-// is one unreadable token, for ever.
+// lexer reads the tokens of a text one by one. It never allocates and never fails: from the first point that cannot be read, every token is
+// unreadable.
 type lexer struct {
 	sql   []byte
 	pos   int
 	lexis Lexis
-	bad   bool // nothing can be read any more
-	math  int  // up to here stand + and - that are operators of their own: seen by skipOperator
+	bad   bool // the rest cannot be read
+	math  int  // up to here, + and - are operators by themselves: found by skipOperator
 }
 
-// newLexer reads sql, which it neither keeps nor changes. A text with a zero byte, which no message can carry, and
-// one with bytes that may be second halves of characters, where a quote need not be a quote, is unreadable.
+// newLexer reads sql, which it neither keeps nor changes. A text is unreadable if it has a zero byte, which no message can carry, or if it has bytes
+// that may be second halves of characters, since then a quote need not be a quote.
 func newLexer(sql []byte, lexis Lexis) lexer {
 	bad := bytes.IndexByte(sql, 0) >= 0
 	for i := 0; lexis.MultiByte && !bad && i < len(sql); i++ {
@@ -43,14 +43,14 @@ func newLexer(sql []byte, lexis Lexis) lexer {
 	return lexer{sql: sql, lexis: lexis, bad: bad}
 }
 
-// class of a byte at the start of a token.
+// Classes of a byte at the start of a token.
 const (
 	space  uint8 = 1 << iota
 	letter       // may start an identifier
 	digit
 	opChar   // may be part of an operator
 	pureMath // + - * / < > = : an operator of only these cannot end in + or -
-	inName   // may go on an identifier
+	inName   // may continue an identifier
 )
 
 var classes = func() (c [256]uint8) {
@@ -105,13 +105,13 @@ func (l *lexer) next() token {
 	return token{symbol, start, l.pos}
 }
 
-// text returns the bytes of a token.
+// is reports whether a token is the one-byte symbol c.
 func (l *lexer) text(t token) []byte { return l.sql[t.start:t.end] }
 
 // is reports whether a token is the one-byte symbol c.
 func (l *lexer) is(t token, c byte) bool { return t.kind == symbol && l.sql[t.start] == c }
 
-// at returns the byte n places ahead, 0 behind the end.
+// at returns the byte n positions ahead, 0 after the end.
 func (l *lexer) at(n int) byte {
 	if l.pos+n < len(l.sql) {
 		return l.sql[l.pos+n]
@@ -119,16 +119,16 @@ func (l *lexer) at(n int) byte {
 	return 0
 }
 
-// fail gives up the text.
+// fail marks the rest of the text as unreadable.
 func (l *lexer) fail() token {
 	l.bad, l.pos = true, len(l.sql)
 	return token{unreadable, l.pos, l.pos}
 }
 
-// backslashes reports whether a backslash escapes in '…'.
+// backslashes reports whether a backslash is an escape character in '…'.
 func (l *lexer) backslashes() bool { return !l.lexis.StandardConformingStrings }
 
-// skipBlank moves behind white space and comments. It is false at a comment without end.
+// skipBlank skips white space and comments. It returns false at an unterminated comment.
 func (l *lexer) skipBlank() bool {
 	for l.pos < len(l.sql) {
 		switch c := l.sql[l.pos]; {
@@ -147,7 +147,7 @@ func (l *lexer) skipBlank() bool {
 	return true
 }
 
-// skipLine moves to the end of a -- comment.
+// skipLine skips to the end of a -- comment.
 func (l *lexer) skipLine() {
 	if n := bytes.IndexAny(l.sql[l.pos:], "\n\r"); n >= 0 {
 		l.pos += n
@@ -156,7 +156,7 @@ func (l *lexer) skipLine() {
 	l.pos = len(l.sql)
 }
 
-// skipComment moves behind a /* comment; they nest.
+// skipComment skips a /* comment; comments nest.
 func (l *lexer) skipComment() bool {
 	depth := 0
 	for l.pos < len(l.sql) {
@@ -177,7 +177,7 @@ func (l *lexer) skipComment() bool {
 	return false
 }
 
-// readWord reads an identifier or keyword, or what a one- or two-byte prefix introduces.
+// readWord reads an identifier or keyword, or the literal or quoted identifier that a prefix of one or two bytes introduces.
 func (l *lexer) readWord() token {
 	if second := l.at(1); second == '\'' || second == '&' {
 		if t, ok := l.readPrefixed(); ok {
@@ -193,8 +193,8 @@ func (l *lexer) readWord() token {
 	return t
 }
 
-// skipOperator moves behind the longest operator: it ends before a comment, and one of only + - * / < > = does
-// not end in + or -, so that a=-1 is read as a = -1.
+// skipOperator skips the longest operator. An operator ends before a comment, and an operator that consists only of + - * / < > = does not end in +
+// or -, so that a=-1 is read as a = -1.
 func (l *lexer) skipOperator() {
 	if l.pos < l.math {
 		l.pos++

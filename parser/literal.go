@@ -25,8 +25,8 @@ func (l *lexer) readPrefixed() (t token, ok bool) {
 	return t, false
 }
 
-// readLiteral reads a quoted literal whose quote is at open, with its continuations: literals that only white
-// space with a line break divides are one literal, read by the rules of the first.
+// readLiteral reads a quoted literal whose opening quote is at open, with its continuations: literals separated only by white space with a line break
+// are one literal, and the rules of the first apply to all.
 func (l *lexer) readLiteral(start, open int, escapes bool) token {
 	for {
 		l.pos = open + 1
@@ -42,7 +42,7 @@ func (l *lexer) readLiteral(start, open int, escapes bool) token {
 	}
 }
 
-// skipQuoted moves behind the closing quote of '…'.
+// skipQuoted skips to the end of '…'.
 func (l *lexer) skipQuoted(escapes bool) bool {
 	for l.pos < len(l.sql) {
 		switch l.sql[l.pos] {
@@ -62,8 +62,8 @@ func (l *lexer) skipQuoted(escapes bool) bool {
 	return false
 }
 
-// findContinuation moves to a quote that continues the literal just read: one behind white space, -- comments
-// and at least one line break.
+// findContinuation moves to a quote that continues the literal just read: between the two are only white space and -- comments, with at least one
+// line break.
 func (l *lexer) findContinuation() bool {
 	lineBreak := false
 	for l.pos < len(l.sql) {
@@ -82,7 +82,7 @@ func (l *lexer) findContinuation() bool {
 	return false
 }
 
-// readQuoted reads "…" whose quote is at open.
+// readQuoted reads "…" whose opening quote is at open.
 func (l *lexer) readQuoted(start, open int) token {
 	l.pos = open + 1
 	for {
@@ -126,7 +126,7 @@ func (l *lexer) readDollar() token {
 	return token{literal, start, l.pos}
 }
 
-// skipNumber moves behind a number: digits with fraction and exponent, 0x1F, 0o17, 0b11, 1_000.
+// skipNumber skips a number: digits with fraction and exponent, 0x1F, 0o17, 0b11, 1_000.
 func (l *lexer) skipNumber() {
 	if l.sql[l.pos] == '0' && isRadix(l.at(1)) && (isHexDigit(l.at(2)) || l.at(2) == '_' && isHexDigit(l.at(3))) {
 		l.pos += 2
@@ -153,7 +153,7 @@ func (l *lexer) skipNumber() {
 	}
 }
 
-// skipDigits moves behind digits and the underscores between them.
+// skipDigits skips digits and the underscores between them.
 func (l *lexer) skipDigits() {
 	for classes[l.at(0)]&digit != 0 || l.at(0) == '_' && classes[l.at(1)]&digit != 0 {
 		l.pos++

@@ -8,8 +8,8 @@ import (
 
 const maxName = 63 // bytes of a name that PostgreSQL keeps (NAMEDATALEN - 1)
 
-// name returns the identifier at the current token as PostgreSQL folds it: unquoted letters A to Z small, quoted
-// ones as they stand, cut at 63 bytes. It is "" if there is no identifier.
+// name returns the identifier at the current token as PostgreSQL folds it: A to Z in lower case if unquoted, unchanged if quoted, truncated to 63
+// bytes. It returns "" if the token is not an identifier.
 func (p *phrase) name() string {
 	text := p.text(p.token)
 	switch {
@@ -27,7 +27,7 @@ func (p *phrase) name() string {
 	return cutName(bytes.ReplaceAll(unquote(text), []byte(`""`), []byte(`"`)))
 }
 
-// cutName cuts a name at the last whole character within its limit.
+// cutName truncates a name after the last whole character that fits the limit.
 func cutName(name []byte) string {
 	if len(name) <= maxName {
 		return string(name)
@@ -39,8 +39,7 @@ func cutName(name []byte) string {
 	return string(name[:end])
 }
 
-// unescape resolves \XXXX and \+XXXXXX of a U&"…" that is the current token. A UESCAPE behind it may name another
-// escape character.
+// unescape resolves \XXXX and \+XXXXXX in U&"…", the current token. A UESCAPE after the token may set another escape character.
 func (p *phrase) unescape(text []byte) []byte {
 	escape := byte('\\')
 	ahead := *p
@@ -60,7 +59,7 @@ func (p *phrase) unescape(text []byte) []byte {
 	return out
 }
 
-// escaped reads what follows an escape character: that character again, XXXX or +XXXXXX.
+// escaped reads what follows an escape character: the same character again, XXXX or +XXXXXX.
 func escaped(text []byte, escape byte) (r rune, size int) {
 	if len(text) > 0 && text[0] == escape {
 		return rune(escape), 1
@@ -79,8 +78,7 @@ func escaped(text []byte, escape byte) (r rune, size int) {
 	return rune(code), end
 }
 
-// unquote returns what stands between the quotes of a literal or quoted identifier, escapes and continuations as
-// they are.
+// unquote returns the text between the quotes of a literal or quoted identifier. Escapes and continuations are left as they are.
 func unquote(text []byte) []byte {
 	open := bytes.IndexAny(text, `'"$`)
 	if open < 0 {

@@ -2,7 +2,7 @@ package parser
 
 import "bytes"
 
-// Names reads every identifier and keyword of a text, as PostgreSQL folds it, and every operator. It allocates nothing.
+// Names reads every identifier and keyword of a text, as PostgreSQL folds them, and every operator. It does not allocate.
 type Names struct {
 	lexer
 	folded [maxName]byte
@@ -11,8 +11,8 @@ type Names struct {
 // NewNames reads sql, which it neither keeps nor changes.
 func NewNames(sql []byte, lexis Lexis) Names { return Names{lexer: newLexer(sql, lexis)} }
 
-// Readable reports, once Next has none left, whether these were all: the text could be read, and no identifier had escapes, so that
-// only the server knows its name.
+// Readable reports whether Next has returned all names: the whole text could be read, and no identifier had escapes, whose name only the server
+// knows. Call it once Next returns false.
 func (n *Names) Readable() bool { return !n.bad }
 
 // Next returns the next name; its bytes are valid until the next call.
@@ -44,10 +44,10 @@ func (n *Names) Next() (name []byte, ok bool) {
 	}
 }
 
-// IsOperator reports whether one of Names is an operator.
+// IsOperator reports whether a name returned by Names is an operator.
 func IsOperator(name []byte) bool { return len(name) > 0 && classes[name[0]]&opChar != 0 }
 
-// IsReserved reports whether one of Names can name nothing unless it stands in quotes ("SQL Key Words", PostgreSQL documentation, appendix C).
+// IsReserved reports whether a name returned by Names can be an identifier only in quotes ("SQL Key Words", PostgreSQL documentation, appendix C).
 func IsReserved(name []byte) bool { return reserved.find(name) != "" }
 
 var reserved = newWordSet(`

@@ -5,19 +5,18 @@ import (
 	"strconv"
 )
 
-// unreadableText stands for a text that cannot be read, so that no literal of it leaks.
+// unreadableText replaces a text that cannot be read, so that none of its literals leaks.
 const unreadableText = "<unreadable>"
 
-// Normalize appends sql without its literals to dst. Strings, numbers and bit strings become parameters, numbered
-// behind those that the text has; a sign goes with its number where PostgreSQL takes it so. Comments go, white space
-// between tokens becomes one blank, semicolons at the end go. Of IN (…), ARRAY[…] and VALUES (…), (…) of nothing but
-// constants the first element or row stays, and a comment says that there are more, as pg_stat_statements of
-// PostgreSQL 18 writes it:
+// Normalize appends sql without its literals to dst. Strings, numbers and bit strings become parameters, numbered after the parameters of the text; a
+// sign becomes part of its number where PostgreSQL reads it so. Comments and trailing semicolons are removed, and white space between tokens becomes
+// one space. If IN (…), ARRAY[…] or VALUES (…), (…) contains only constants, only the first element or row is kept, and a comment marks the omission
+// as pg_stat_statements of PostgreSQL 18 does:
 //
 //	SELECT * FROM t WHERE a IN ($1 /*, ... */) AND b = $2
 //
-// NULL, TRUE, FALSE and DEFAULT stay. A text that cannot be read becomes <unreadable>. A password that is given as a
-// bare word (SET a.secret TO word) is an identifier: Redact removes it, Normalize does not.
+// NULL, TRUE, FALSE and DEFAULT are kept. A text that cannot be read becomes <unreadable>. A password given as a bare word (SET a.secret TO word) is
+// an identifier: Redact removes it, Normalize does not.
 func Normalize(dst, sql []byte, lexis Lexis) []byte {
 	start := len(dst)
 	r := newReducer(sql, lexis)
@@ -32,7 +31,7 @@ func Normalize(dst, sql []byte, lexis Lexis) []byte {
 			dst = append(dst, " /*, ... */"...)
 			continue
 		case reducedLiteral:
-			if len(dst) > start && (r.blank || before == word || dst[len(dst)-1] == '$') { // a'b' is no a$1
+			if len(dst) > start && (r.blank || before == word || dst[len(dst)-1] == '$') { // a'b' must not become a$1
 				dst = append(dst, ' ')
 			}
 			highest++
@@ -46,9 +45,9 @@ func Normalize(dst, sql []byte, lexis Lexis) []byte {
 	}
 }
 
-// Fingerprint returns a hash of sql's tokens, which is the same for texts that differ in literals, parameters,
-// comments, white space, the case of unquoted words, or the length of lists of constants (IN, ARRAY, rows of VALUES).
-// The fingerprint of a text is that of its Normalize. All unreadable texts have one.
+// Fingerprint returns a hash of sql's tokens. Texts have the same fingerprint if they differ only in literals, parameters, comments, white space, the
+// case of unquoted words, or the length of lists of constants (IN, ARRAY, rows of VALUES). A text and its Normalize have the same fingerprint. All
+// unreadable texts share one.
 func Fingerprint(sql []byte, lexis Lexis) uint64 {
 	h := newHash()
 	r := newReducer(sql, lexis)
@@ -86,7 +85,7 @@ func (h hash) token(text []byte, fold bool) hash {
 	return h
 }
 
-// highestParam returns the highest number of a parameter in sql, 0 if there is none.
+// highestParam returns the highest parameter number in sql, 0 if sql has no parameter.
 func highestParam(sql []byte, lexis Lexis) int {
 	if bytes.IndexByte(sql, '$') < 0 {
 		return 0

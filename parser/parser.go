@@ -1,20 +1,19 @@
-// Package parser tells what one SQL text does: where its statements start, which of them write, which
-// start or end a transaction. A lexer answers and never fails; PostgreSQL's own grammar is asked only
-// where the answer matters.
+// Package parser determines what a SQL text does: where its statements start, which of them write, and which start or end a transaction. A lexer
+// decides most cases and never fails; PostgreSQL's own grammar is used only where it can change the result.
 package parser
 
 // Statement is one statement of a SQL text.
 type Statement struct {
-	Start  int    // offset of its first word, in bytes
-	End    int    // offset after its last token (before the semicolon), in bytes
-	From   int    // offset of the comments in front of it; Start if there are none
-	To     int    // offset after the comments behind it, in front of its semicolon or at the end of the text; End if there are none
+	Start  int    // byte offset of its first word
+	End    int    // byte offset after its last token (before the semicolon)
+	From   int    // offset of the comments before it; Start if there are none
+	To     int    // offset after the comments that follow it, before its semicolon or at the end of the text; End if there are none
 	Verb   string // its command in capitals: "INSERT", "CREATE TABLE", "COPY", "SELECT"; "" if it cannot be read
 	Note   Need
 	Tx     Effect
-	Name   string // of PREPARE, EXECUTE (also in EXPLAIN and CREATE TABLE), DEALLOCATE: the prepared statement's name, folded as Postgres does
+	Name   string // of PREPARE, EXECUTE (also in EXPLAIN and CREATE TABLE), DEALLOCATE: the prepared statement's name, folded as PostgreSQL does
 	Inner  Need   // of PREPARE: what the prepared statement needs
-	Secret bool   // it holds credentials: it travels redacted
+	Secret bool   // it contains credentials: its note carries the text redacted
 }
 
 // Need says when a statement gets a note.
@@ -24,8 +23,8 @@ const (
 	Never   Need = iota // provably writes no published row: reads, session and transaction control
 	Always              // writes, and DDL that may run in a transaction block
 	InBlock             // CALL, DO, EXECUTE of an unknown name: only inside an explicit transaction block
-	IfNoted             // may write (SELECT with a function outside pg_catalog, FETCH, anything unknown): only when the transaction has a note already
-	After               // cannot run in a transaction block: a note of its own follows its success
+	IfNoted             // may write (SELECT with a function outside pg_catalog, FETCH, anything unknown): only if the transaction already has a note
+	After               // cannot run in a transaction block: a note of its own follows once it has succeeded
 )
 
 // Effect is what a statement does to the transaction or to prepared statements.
@@ -50,11 +49,11 @@ const (
 	Deallocate                // DEALLOCATE one name
 	DeallocateAll             // DEALLOCATE ALL
 	DiscardAll                // DISCARD ALL
-	Fire                      // SET CONSTRAINTS IMMEDIATE: deferred triggers run
-	Hold                      // DECLARE CURSOR WITH HOLD: its query runs to its end at COMMIT
+	Fire                      // SET CONSTRAINTS IMMEDIATE: runs deferred triggers
+	Hold                      // DECLARE CURSOR WITH HOLD: COMMIT runs its query to the end
 )
 
-// Lexis is how the session reads SQL text.
+// Lexis holds the session settings that determine how SQL text is read.
 type Lexis struct {
 	StandardConformingStrings bool // off: backslashes escape in '…'
 	MultiByte                 bool // client_encoding is SJIS, BIG5, GBK, GB18030, UHC or JOHAB: second bytes may be ASCII

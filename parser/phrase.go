@@ -12,7 +12,7 @@ func newPhrase(text []byte, lexis Lexis) phrase {
 	return p
 }
 
-// advance moves to the next token and returns the one that it leaves.
+// advance moves to the next token and returns the previous one.
 func (p *phrase) advance() (left token) {
 	left, p.token = p.token, p.next()
 	return left
@@ -26,7 +26,7 @@ func (p *phrase) word() string {
 	return keywords.find(p.text(p.token))
 }
 
-// setting is word for the name of a setting, which may stand in quotes.
+// setting is like word, for the name of a setting, which may be quoted.
 func (p *phrase) setting() string {
 	if p.kind == quoted && p.sql[p.start] == '"' {
 		return keywords.find(p.sql[p.start+1 : p.end-1])
@@ -34,7 +34,7 @@ func (p *phrase) setting() string {
 	return p.word()
 }
 
-// accept moves on if the current token is this keyword.
+// accept skips the current token if it is the given keyword.
 func (p *phrase) accept(keyword string) bool {
 	if !p.isWord(p.token, keyword) {
 		return false
@@ -43,7 +43,7 @@ func (p *phrase) accept(keyword string) bool {
 	return true
 }
 
-// acceptSymbol moves on if the current token is the one-byte symbol c.
+// acceptSymbol skips the current token if it is the one-byte symbol c.
 func (p *phrase) acceptSymbol(c byte) bool {
 	if !p.is(p.token, c) {
 		return false
@@ -52,7 +52,7 @@ func (p *phrase) acceptSymbol(c byte) bool {
 	return true
 }
 
-// acceptAny moves on if the current token is one of these keywords.
+// acceptAny skips the current token if it is one of the given keywords.
 func (p *phrase) acceptAny(keywords ...string) bool {
 	for _, k := range keywords {
 		if p.accept(k) {
@@ -62,10 +62,10 @@ func (p *phrase) acceptAny(keywords ...string) bool {
 	return false
 }
 
-// ends reports whether nothing follows.
+// ends reports whether no token is left.
 func (p *phrase) ends() bool { return p.kind == endOfText || p.kind == unreadable }
 
-// find moves to the first of these keywords outside parentheses and returns it, or "" at the end. Behind a dot stands a name.
+// find moves to the first of the given keywords outside parentheses and returns it, or "" at the end. A word after a dot is a name, not a keyword.
 func (p *phrase) find(words ...string) string {
 	var last token
 	for depth := 0; !p.ends(); last = p.advance() {
@@ -85,7 +85,7 @@ func (p *phrase) find(words ...string) string {
 	return ""
 }
 
-// mentions reports whether this identifier, given in capitals, stands anywhere from here on, quoted or not.
+// mentions reports whether an identifier, given in capitals, occurs from here on, quoted or not.
 func (p *phrase) mentions(identifier string) bool {
 	for ahead := *p; !ahead.ends(); ahead.advance() {
 		if ahead.isNamed(ahead.token, identifier) {
@@ -95,13 +95,13 @@ func (p *phrase) mentions(identifier string) bool {
 	return false
 }
 
-// isNamed reports whether a token is this identifier, given in capitals and known in small letters.
+// isNamed reports whether a token is an identifier, which is given in capitals and is itself in lower case.
 func (p *phrase) isNamed(t token, identifier string) bool {
 	text := p.text(t)
 	return p.isWord(t, identifier) || t.kind == quoted && len(text) == len(identifier)+2 && equalFold(unquote(text), identifier)
 }
 
-// skipParens moves behind the group in parentheses that starts here and returns its last token.
+// skipParens skips the group in parentheses that starts here and returns its last token.
 func (p *phrase) skipParens() (last token) {
 	for depth := 0; !p.ends(); {
 		switch {

@@ -9,8 +9,7 @@ func (p *phrase) startsQuery() bool {
 	return p.is(p.token, '(')
 }
 
-// query reads the statement that PREPARE, COPY or EXPLAIN may contain: it starts at the current token and goes on
-// to the end of the text.
+// query reads the statement inside PREPARE, COPY or EXPLAIN: from the current token to the end of the text.
 func (p *phrase) query() (verb string, need Need) {
 	switch first := p.word(); first {
 	case "INSERT", "UPDATE", "DELETE", "MERGE":
@@ -37,12 +36,12 @@ func (p *phrase) query() (verb string, need Need) {
 	return verb, need
 }
 
-// hints are what the tokens of a query show.
+// hints is what the tokens of a query show about it.
 type hints struct {
 	with   bool // the word WITH
-	writes bool // behind it, a word INSERT, UPDATE, DELETE or MERGE that may be a verb
+	writes bool // after WITH, a word INSERT, UPDATE, DELETE or MERGE that may be a verb
 	into   bool // INTO, a reserved word
-	calls  bool // a call of a function that is not known to be harmless
+	calls  bool // a call of a function that is not in harmless
 
 	publishes bool // a call of pgtee.publish(), which writes an event
 }
@@ -65,7 +64,7 @@ func (p *phrase) hints() (h hints) {
 	return h
 }
 
-// isWrite reports whether the current word may be the verb of a write; FOR UPDATE and FOR NO KEY UPDATE are none.
+// isWrite reports whether the current word may be the verb of a write. It is not in FOR UPDATE and FOR NO KEY UPDATE.
 func (p *phrase) isWrite(before token) bool {
 	switch p.word() {
 	case "UPDATE":
@@ -76,7 +75,7 @@ func (p *phrase) isWrite(before token) bool {
 	return false
 }
 
-// isCall reports whether the parenthesis here, behind these tokens, may call a function that writes.
+// isCall reports whether the current parenthesis, which follows these tokens, may open the arguments of a function that writes.
 func (p *phrase) isCall(last [4]token) bool {
 	name := last[0]
 	if name.kind != word && name.kind != quoted {
@@ -88,7 +87,7 @@ func (p *phrase) isCall(last [4]token) bool {
 	}
 	cast := p.is(last[1], ':') && p.is(last[2], ':')
 	if cast || p.isWord(last[1], "AS") || p.isWord(last[1], "WITH") || p.isWord(last[1], "RECURSIVE") {
-		return false // length behind a type, column names behind an alias
+		return false // a length after a type, or column names after an alias
 	}
 	if name.kind == quoted {
 		return true
@@ -104,8 +103,8 @@ func (p *phrase) isCall(last [4]token) bool {
 	return harmless.find(p.text(name)) == "" && notFunctions.find(p.text(name)) == ""
 }
 
-// notFunctions are the words that a parenthesis may follow and that are no functions of a user: reserved words, and
-// those which the grammar itself reads as a function or a type.
+// notFunctions are words that can precede a parenthesis without being a user's function: reserved words, and words that the grammar itself reads as a
+// function or a type.
 var notFunctions = newWordSet(`
 ALL AND ANY ARRAY AS ASYMMETRIC BETWEEN BIGINT BIT BOOLEAN CASE CAST CHAR CHARACTER CHECK COALESCE COLLATE CURRENT_SCHEMA
 CURRENT_TIME CURRENT_TIMESTAMP DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS EXTRACT FETCH FLOAT FOR FROM GREATEST GROUP GROUPING

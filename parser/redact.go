@@ -5,12 +5,11 @@ const (
 	redactedLiteral = "'<redacted>'"
 )
 
-// Redact appends sql to dst with '<redacted>' in the place of each literal that is, holds or may hold a credential:
-// passwords of roles, options and settings with a name like password, secret, token or key, literals in the definition of a
-// column or domain of such a name, connection strings of subscriptions and dblink, arguments of functions that encrypt and decrypt,
-// programs of COPY, any literal that mentions a password, calls such a function or is a URL with one, and all literals of a
-// statement that mentions a password where no rule tells what is meant. Comments that mention one go.
-// It errs on the safe side; an unreadable text becomes <redacted>. It reports whether out differs from sql.
+// Redact appends sql to dst and replaces each literal that is, contains or may contain a credential by '<redacted>': passwords of roles; options and
+// settings with a name like password, secret, token or key; literals in the definition of a column or domain with such a name; connection strings of
+// subscriptions and dblink; arguments of functions that encrypt and decrypt; programs of COPY; any literal that mentions a password, calls such a
+// function or is a URL with a password; and all literals of a statement that mentions a password in a way that no rule understands. Comments that
+// mention a password are removed. In doubt it redacts; an unreadable text becomes <redacted>. changed reports whether out differs from sql.
 func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 	start, written, statements := len(dst), 0, 0
 	secrets := mentionsSecret(sql)
@@ -41,7 +40,7 @@ func Redact(dst, sql []byte, lexis Lexis) (out []byte, changed bool) {
 	}
 }
 
-// bare returns what is left of the text between two statements without its comments.
+// bare returns the text between two statements without its comments.
 func (s *splitter) bare(between []byte) string {
 	l := newLexer(between, s.lexis)
 	if l.next().kind == endOfText {
@@ -61,16 +60,16 @@ func holdsSecret(text []byte, lexis Lexis) bool {
 type redactor struct {
 	lexer
 	out     []byte
-	written int  // offset up to which the statement is in out
+	written int  // statement is copied to out up to this offset
 	changed bool // something was replaced
-	dry     bool // nothing is written
+	dry     bool // nothing is written; only changed is determined
 
-	reading       // what is known of the statement
-	set     bool  // behind the word SET
-	subject bool  // a literal here belongs to a name like password
-	last    token // before the current one
+	reading       // what is known about the statement
+	set     bool  // after the word SET
+	subject bool  // the next literal belongs to a name like password
+	last    token // the token before the current one
 	depth   int   // of parentheses
-	column  int   // depth of the definition of a column with a name like password, from 1; 0 outside
+	column  int   // parenthesis depth, from 1, of the definition of a column with a name like password; 0 outside
 	call    call
 }
 
@@ -115,12 +114,12 @@ func (r *redactor) statement(text []byte, lexis Lexis) {
 	}
 }
 
-// name reads a word or quoted name.
+// name handles a word or quoted name.
 func (r *redactor) name(t token) {
 	switch {
 	case r.isWord(t, "SET"):
 		r.set, r.subject = r.definition, false
-	case r.isWord(t, "TO"): // between a setting and its value
+	case r.isWord(t, "TO"): // separates a setting from its value
 	case r.isWord(t, "CONNECTION"), r.copy && r.isWord(t, "PROGRAM"):
 		r.subject = true
 	default:
@@ -131,7 +130,7 @@ func (r *redactor) name(t token) {
 	}
 }
 
-// symbol reads a one-byte symbol.
+// symbol handles a one-byte symbol.
 func (r *redactor) symbol(t token) {
 	switch r.sql[t.start] {
 	case '.', ':':
@@ -157,7 +156,7 @@ func (r *redactor) symbol(t token) {
 	r.subject = false
 }
 
-// opens returns the call that a parenthesis behind this name begins.
+// opens returns the call that a parenthesis after this name starts.
 func (r *redactor) opens(name token) call {
 	text := r.text(name)
 	switch {
@@ -175,12 +174,12 @@ func (r *redactor) opens(name token) call {
 	return call{}
 }
 
-// assigns reports whether a token stands between a setting and its value.
+// assigns reports whether a token separates a setting from its value.
 func (r *redactor) assigns(t token) bool {
 	return t.kind == operator && r.sql[t.start] == '=' || r.isWord(t, "TO")
 }
 
-// isCredential reports whether a literal or number must go.
+// isCredential reports whether a literal or number must be replaced.
 func (r *redactor) isCredential(t token) bool {
 	text := r.text(t)
 	switch r.call.kind {
@@ -199,8 +198,8 @@ func (r *redactor) isCredential(t token) bool {
 	return r.all || r.subject || r.column > 0 || t.kind == literal && (isObscure(text) || leaks(text))
 }
 
-// replace writes the statement up to start, and with for what stands between start and end. Blanks keep a literal
-// from running into its neighbours.
+// replace copies the statement up to start to the output and writes with instead of the text from start to end. It adds spaces to keep the literal
+// separate from adjacent tokens.
 func (r *redactor) replace(start, end int, with string) {
 	if !r.dry {
 		r.out = append(r.out, r.sql[r.written:start]...)
@@ -215,12 +214,12 @@ func (r *redactor) replace(start, end int, with string) {
 	r.written, r.changed = end, true
 }
 
-// standsFree reports whether a literal behind this byte is read as one.
+// standsFree reports whether a literal that follows this byte is read as a literal.
 func standsFree(before byte) bool {
 	return classes[before]&space != 0 || before == '(' || before == ',' || before == '='
 }
 
-// replaceRest replaces all that follows, up to the end of the parentheses around it.
+// replaceRest replaces the rest, up to the end of the enclosing parentheses.
 func (r *redactor) replaceRest() {
 	before := r.lexer
 	first := r.next()

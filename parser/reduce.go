@@ -1,31 +1,31 @@
 package parser
 
-// reduced says what a token of a text's normal form is.
+// reduced says what a token becomes in the normal form of a text.
 type reduced uint8
 
 const (
-	reducedText       reduced = iota // the token as it stands
+	reducedText       reduced = iota // the token unchanged
 	reducedLiteral                   // a literal, with its sign
-	reducedConstant                  // as it stands: a parameter, or NULL, TRUE, FALSE, DEFAULT in a list of constants
-	reducedMore                      // no token: here elements of a list are left out
-	reducedEnd                       // no token: the text ends
-	reducedUnreadable                // no token: the text cannot be read
+	reducedConstant                  // unchanged: a parameter, or NULL, TRUE, FALSE, DEFAULT in a list of constants
+	reducedMore                      // not a token: elements of a list are left out here
+	reducedEnd                       // not a token: end of the text
+	reducedUnreadable                // not a token: the text cannot be read
 )
 
 // reducer reads the tokens of a text's normal form.
 type reducer struct {
 	lexer
-	token token // the last one
-	blank bool  // white space or a comment stands before it
-	end   int   // offset behind it, and behind what is left out
+	token token // the current one
+	blank bool  // white space or a comment precedes it
+	end   int   // offset after it and after anything left out
 	list  list
 }
 
-// list is a list of constants of which only the first element or row is read.
+// list is a list of constants of which only the first element or row is kept.
 type list struct {
 	open   bool
-	keep   int // offset where the first one ends
-	resume int // offset where the last one ends
+	keep   int // offset of the end of the first element
+	resume int // offset of the end of the last element
 	more   bool
 }
 
@@ -51,8 +51,7 @@ func (r *reducer) advance() reduced {
 	return kind
 }
 
-// significant returns the next token. Of several semicolons it returns one, of those at the start and at the end of
-// the text none.
+// significant returns the next token. It returns only one of several semicolons in a row, and none of those at the start and at the end of the text.
 func (r *reducer) significant(before token) token {
 	t := r.next()
 	if !r.is(t, ';') {
@@ -70,7 +69,7 @@ func (r *reducer) significant(before token) token {
 	return r.next()
 }
 
-// reduce tells what the current token is in the normal form.
+// reduce returns what the current token becomes in the normal form.
 func (r *reducer) reduce(before token) reduced {
 	switch r.token.kind {
 	case endOfText:
@@ -96,8 +95,8 @@ func (r *reducer) reduce(before token) reduced {
 	return reducedText
 }
 
-// isSign reports whether the current operator is the sign of the number behind it, and reads that: a minus that
-// follows no operand. In -1::int the cast binds first and the minus is an operator.
+// isSign reports whether the current operator is a minus that is the sign of the following number, and reads that number. A minus after an operand is
+// an operator, and so is that of -1::int, where the cast binds first.
 func (r *reducer) isSign(before token) bool {
 	if r.token.end-r.token.start != 1 || r.sql[r.token.start] != '-' || r.isOperand(before) {
 		return false
@@ -114,7 +113,7 @@ func (r *reducer) isSign(before token) bool {
 	return true
 }
 
-// isOperand reports whether an operator behind this token has it as its left side.
+// isOperand reports whether a token can end the left operand of an operator.
 func (r *reducer) isOperand(t token) bool {
 	switch t.kind {
 	case endOfText, operator:
@@ -127,12 +126,12 @@ func (r *reducer) isOperand(t token) bool {
 	return true
 }
 
-// beforeOperand are words behind which an expression begins.
+// beforeOperand are words after which an expression begins.
 var beforeOperand = newWordSet(`
 ALL AND ANY BETWEEN BY CASE DEFAULT DISTINCT ELSE FETCH FROM HAVING ILIKE IN INCREMENT LIKE LIMIT MAXVALUE MINVALUE NOT OFFSET ON
 OR RETURN RETURNING SELECT SET SOME START SYMMETRIC THEN TO USING VALUES WHEN WHERE WITH`)
 
-// findList returns the list of constants that the current symbol opens, if it opens one.
+// findList returns the list of constants that the current symbol opens, if any.
 func (r *reducer) findList(before token) list {
 	ahead := r.lexer
 	switch {
@@ -148,7 +147,7 @@ func (r *reducer) findList(before token) list {
 	return list{}
 }
 
-// rows reads the rows of VALUES behind the first parenthesis, as far as they are of nothing but constants.
+// rows reads the rows of VALUES after the first parenthesis, as long as they contain only constants.
 func (l *lexer) rows() list {
 	first := l.constants(')')
 	if !first.open {
@@ -163,7 +162,7 @@ func (l *lexer) rows() list {
 	return rows
 }
 
-// constants reads constants up to the closing symbol, and stops before it.
+// constants reads constants up to the closing symbol and stops before it.
 func (l *lexer) constants(closing byte) list {
 	found := list{open: true}
 	for {
@@ -188,8 +187,7 @@ func (l *lexer) constants(closing byte) list {
 	}
 }
 
-// constant reads a literal or parameter with its sign and casts, or NULL, TRUE, FALSE, DEFAULT, and returns where it
-// ends.
+// constant reads a literal or parameter with its sign and casts, or NULL, TRUE, FALSE, DEFAULT. It returns the offset of its end.
 func (l *lexer) constant() (end int, ok bool) {
 	t := l.next()
 	if t.kind == operator && t.end-t.start == 1 && (l.sql[t.start] == '-' || l.sql[t.start] == '+') {

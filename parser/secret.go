@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// secretNames are parts of names of credentials. A name with KEY is one only where something is defined or set.
+// secretNames are parts of names of credentials. KEY in a name counts only where something is defined or set.
 var secretNames = []string{"PASSW", "PASSP", "PWD", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "JWT"}
 
 // IsSecretName reports whether a column with this name holds credentials.
@@ -21,13 +21,13 @@ func isSecretName(name []byte, definition bool) bool {
 	return definition && (containsFold(name, "KEY") || containsFold(name, "CONNINFO") || containsFold(name, "_COMMAND")) || bytes.HasPrefix(name, []byte(`U&"`)) || bytes.HasPrefix(name, []byte(`u&"`))
 }
 
-// takesKey reports whether a function with this name takes keys or passwords: those of pgcrypto, of extensions for secrets and clouds.
+// takesKey reports whether a function with this name takes keys or passwords: functions of pgcrypto and of extensions for secrets and clouds.
 func takesKey(name []byte) bool {
 	return containsFold(name, "CRYPT") || containsFold(name, "HMAC") || containsFold(name, "_CREDENTIALS") ||
 		containsFold(name, "_SECRET") || containsFold(name, "ACCOUNT_ADD")
 }
 
-// callsForKey reports whether a text, such as the body of a function, calls a function that takes a key.
+// callsForKey reports whether a text, such as a function body, calls a function that takes a key.
 func callsForKey(text []byte) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '(' {
@@ -48,7 +48,7 @@ func callsForKey(text []byte) bool {
 	return false
 }
 
-// tokenPrefixes are how well-known kinds of tokens begin.
+// tokenPrefixes are the beginnings of well-known kinds of tokens.
 var tokenPrefixes = []string{"EYJ", "AKIA", "PRIVATE KEY", "SK_LIVE", "XOXB-", "GHP_"}
 
 // isPasswordName reports whether a name is that of a password.
@@ -56,11 +56,11 @@ func isPasswordName(name []byte) bool {
 	return containsFold(name, "PASSW") || containsFold(name, "PASSP") || containsFold(name, "PWD")
 }
 
-// Leaks reports whether a text of its own may hold a credential.
+// Leaks reports whether a text by itself may contain a credential.
 func Leaks(text []byte) bool { return leaks(text) }
 
-// leaks reports whether a literal or comment may hold a credential: it mentions a password or a bearer token, assigns a secret,
-// or is a URL with a password.
+// leaks reports whether a literal or comment may contain a credential: it mentions a password or a bearer token, assigns a secret, or is a URL with a
+// password.
 func leaks(text []byte) bool {
 	if isPasswordName(text) {
 		return true
@@ -77,7 +77,7 @@ func leaks(text []byte) bool {
 	return containsFold(text, "BEARER ") || holdsURL(text) || callsForKey(text)
 }
 
-// holdsURL reports whether text holds a URL with a password: ://user:password@, where libpq looks for it.
+// holdsURL reports whether text contains a URL with a password, ://user:password@, where libpq would find it.
 func holdsURL(text []byte) bool {
 	for {
 		_, rest, found := bytes.Cut(text, []byte("://"))
@@ -88,11 +88,11 @@ func holdsURL(text []byte) bool {
 		if end >= 0 && rest[end] == '@' && bytes.IndexByte(rest[:end], ':') >= 0 {
 			return true
 		}
-		text = rest[max(end-1, 0):] // the colon of the next ://
+		text = rest[max(end-1, 0):] // from the colon of the next ://
 	}
 }
 
-// isObscure reports whether a literal spells characters by their codes, so that its words cannot be seen.
+// isObscure reports whether a literal encodes characters as escapes, which hides its words.
 func isObscure(text []byte) bool {
 	if text[0]|0x20 == 'u' {
 		return true
@@ -112,7 +112,7 @@ func isObscure(text []byte) bool {
 	return false
 }
 
-// containsFold reports whether text contains a word that is given in capitals, in any case.
+// containsFold reports whether text contains a word, given in capitals, ignoring case.
 func containsFold(text []byte, capitals string) bool {
 	for i := 0; i+len(capitals) <= len(text); i++ {
 		if upper(text[i]) == capitals[0] && equalFold(text[i:i+len(capitals)], capitals) {
@@ -122,8 +122,8 @@ func containsFold(text []byte, capitals string) bool {
 	return false
 }
 
-// mentionsSecret is a quick test that most texts fail: false means that no rule of Redact applies to sql. It looks
-// for the rarer letters of the words that the rules look for.
+// mentionsSecret is a quick test that is false for most texts: then no rule of Redact applies to sql. It looks for the rarer letters of the words
+// that the rules look for.
 func mentionsSecret(sql []byte) bool {
 	for i, c := range sql {
 		switch c {
@@ -171,25 +171,25 @@ func mentionsSecret(sql []byte) bool {
 			if around(sql, i, 0, "://") {
 				return true
 			}
-		case '\\', '&': // characters by their codes
+		case '\\', '&': // escaped characters
 			return true
 		}
 	}
 	return false
 }
 
-// around reports whether the word that is given in capitals stands in text, n bytes of it before position i.
+// around reports whether text contains a word, given in capitals, that starts n bytes before position i.
 func around(text []byte, i, n int, capitals string) bool {
 	start := i - n
 	return start >= 0 && start+len(capitals) <= len(text) && equalFold(text[start:start+len(capitals)], capitals)
 }
 
-// reading is what is known of a statement.
+// reading is what is known about a statement.
 type reading struct {
 	definition bool // it defines or sets something
-	columns    bool // columns or domains among them
-	copy       bool // it is COPY
-	all        bool // it mentions a password in a way that no rule understands: every literal may be one
+	columns    bool // and it defines columns or domains
+	copy       bool // it is a COPY
+	all        bool // it mentions a password in a way that no rule understands: any literal may be one
 }
 
 func understand(text []byte, lexis Lexis) reading {
@@ -206,7 +206,7 @@ func understand(text []byte, lexis Lexis) reading {
 		switch kind {
 		case "ROLE":
 			r.all = p.hasOddPassword()
-		case "", "VIEW", "MATERIALIZED VIEW", "RULE", "FUNCTION", "PROCEDURE": // there are queries in them
+		case "", "VIEW", "MATERIALIZED VIEW", "RULE", "FUNCTION", "PROCEDURE": // these contain queries
 			r.all = p.mentionsPassword()
 		case "TABLE":
 			r.all = first == "CREATE" && p.find("AS") != "" && p.mentionsPassword()
@@ -216,7 +216,7 @@ func understand(text []byte, lexis Lexis) reading {
 	return reading{all: p.mentionsPassword()}
 }
 
-// hasOddPassword reports whether PASSWORD is followed by something else than a literal or NULL.
+// hasOddPassword reports whether PASSWORD is followed by something other than a literal or NULL.
 func (p *phrase) hasOddPassword() bool {
 	for !p.ends() {
 		if p.accept("PASSWORD") && p.kind != literal && !p.isWord(p.token, "NULL") {
@@ -227,7 +227,7 @@ func (p *phrase) hasOddPassword() bool {
 	return false
 }
 
-// mentionsPassword reports whether a name from here on is that of a password.
+// mentionsPassword reports whether any following name is that of a password.
 func (p *phrase) mentionsPassword() bool {
 	for ; !p.ends(); p.advance() {
 		if (p.kind == word || p.kind == quoted) && isPasswordName(p.text(p.token)) {

@@ -2,13 +2,11 @@ package parser
 
 import "bytes"
 
-// Split appends the statements of sql, the text of one Query or Parse message, to dst, in order. Offsets count
-// the bytes of sql. Empty statements are left out, as PostgreSQL does: the k-th statement gives the k-th result,
-// and a text without any statement gives one EmptyQueryResponse.
+// Split appends the statements of sql, the text of one Query or Parse message, to dst, in order. Offsets are byte offsets in sql. Empty statements
+// are left out, as in PostgreSQL: the k-th statement produces the k-th result, and a text without any statement produces one EmptyQueryResponse.
 //
-// It is false, with dst as it was, if the text cannot be read with certainty (an unterminated quote or comment,
-// unbalanced parentheses, bytes of an unsafe encoding): SplitBeginning reads what can be. It allocates only for
-// names, and where PostgreSQL's grammar is asked.
+// Split returns false and an unchanged dst if the text cannot be read with certainty (an unterminated quote or comment, unbalanced parentheses, bytes
+// of an unsafe encoding); SplitBeginning reads as much of it as possible. Split allocates only for names, and when it uses PostgreSQL's grammar.
 func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 	first := len(dst)
 	s := splitter{lexer: newLexer(sql, lexis)}
@@ -30,9 +28,9 @@ func Split(dst []Statement, sql []byte, lexis Lexis) ([]Statement, bool) {
 	return dst, true
 }
 
-// SplitBeginning is Split for a text of which only the beginning, sql, is there. The last statement goes on to the end of
-// sql. It stands for all that may follow, and counts as a write, unless it cannot run in a transaction block, or is a CALL or
-// DO: what that runs may commit, which the server refuses beside a note.
+// SplitBeginning is like Split, for a text of which only the beginning, sql, is available. The last statement extends to the end of sql and stands
+// for everything that may follow. It counts as a write unless it cannot run in a transaction block or is a CALL or DO: the code that these run may
+// commit, which the server refuses in one transaction with a note.
 func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 	first := len(dst)
 	s := splitter{lexer: newLexer(sql, lexis)}
@@ -58,7 +56,7 @@ func SplitBeginning(dst []Statement, sql []byte, lexis Lexis) []Statement {
 	return dst
 }
 
-// opening returns the words that a text begins with: they can be read, however the text goes on.
+// opening returns the words at the beginning of a text, which can be read whatever follows.
 func opening(sql []byte, lexis Lexis) []byte {
 	l := newLexer(sql, lexis)
 	end := 0
@@ -68,7 +66,7 @@ func opening(sql []byte, lexis Lexis) []byte {
 	return sql[:end]
 }
 
-// understandAll fills in what the statements of a text do.
+// understandAll classifies the statements of a text.
 func understandAll(list []Statement, sql []byte, lexis Lexis) {
 	secrets := mentionsSecret(sql)
 	for i := range list {
@@ -79,7 +77,7 @@ func understandAll(list []Statement, sql []byte, lexis Lexis) {
 	}
 }
 
-// Unread returns what stands for a text that Split cannot read: one statement that writes.
+// Unread returns a single writing statement in place of a text that Split cannot read.
 func Unread(sql []byte, lexis Lexis) Statement {
 	secret := mentionsSecret(sql)
 	if secret {
@@ -91,13 +89,13 @@ func Unread(sql []byte, lexis Lexis) Statement {
 // splitter finds where the statements of a text end.
 type splitter struct {
 	lexer
-	from   int  // behind the semicolon in front of the statement
-	ended  bool // the end of the text was seen
-	atomic bool // a body BEGIN ATOMIC … END was seen
+	from   int  // offset after the semicolon that precedes the statement
+	ended  bool // the end of the text was reached
+	atomic bool // a body BEGIN ATOMIC … END was found
 }
 
-// statement reads up to the next semicolon or the end of the text. Without a further statement start equals end. If it is not
-// ok, the statement that starts there cannot be read to its end.
+// statement reads up to the next semicolon or the end of the text. If there is no further statement, start equals end. ok is false if the statement
+// at start cannot be read to its end.
 func (s *splitter) statement() (start, end int, ok bool) {
 	s.from = s.pos
 	t := s.next()
@@ -138,8 +136,8 @@ func (s *splitter) statement() (start, end int, ok bool) {
 	}
 }
 
-// extent is the statement that has just been read, with its comments. A comment belongs to the statement that it stands in, or
-// else in front of.
+// extent returns the statement just read, with its comments. A comment belongs to the statement that contains it or, between statements, to the one
+// that follows.
 func (s *splitter) extent(start, end int) Statement {
 	behind := s.pos
 	if !s.ended {
@@ -152,7 +150,7 @@ func (s *splitter) extent(start, end int) Statement {
 	}
 }
 
-// closing gives the last statement the comments behind the last semicolon.
+// closing assigns the comments after the last semicolon to the last statement.
 func (s *splitter) closing(list []Statement) {
 	if rest := bytes.TrimRight(s.sql[s.from:], blanks); len(list) > 0 && len(rest) > 0 {
 		list[len(list)-1].To = s.from + len(rest)
@@ -161,11 +159,11 @@ func (s *splitter) closing(list []Statement) {
 
 const blanks = " \t\n\r\f\v"
 
-// comments returns what stands between a semicolon and a statement from the first comment on: there is nothing else but blanks.
+// comments returns the text between a semicolon and a statement from the first comment on: apart from comments it contains only white space.
 func comments(between []byte) []byte { return bytes.TrimLeft(between, blanks) }
 
-// nesting counts the open BEGIN ATOMIC and CASE of a routine's body. CASE and END may name a column, too: there,
-// and where BEGIN ATOMIC makes a difference at all, PostgreSQL's grammar has the last word.
+// nesting counts the open BEGIN ATOMIC and CASE of a routine's body. CASE and END may also be names of columns; if that, or BEGIN ATOMIC, makes a
+// difference, PostgreSQL's grammar decides.
 func (s *splitter) nesting(depth int, before, t token) int {
 	if s.is(before, '.') || s.isWord(before, "AS") {
 		return depth
