@@ -2,12 +2,11 @@ package outbox
 
 import "github.com/pgtee/pgtee/outbox/note"
 
-// arena is the memory of transactions, shared by those that follow each other so that a row costs no
-// allocation. Nothing in it is reused: the garbage collector frees a chunk when no transaction refers
-// to it any more.
+// arena is the memory of transactions. Consecutive transactions share it, so that a row costs no allocation. Nothing in it is reused: the garbage
+// collector frees a chunk when no transaction refers to it any more.
 //
-// Transactions are dropped in their order, so what a chunk holds back must not be more than chunks: a
-// transaction that needed more than what was left shares its slabs with none that follows.
+// Transactions are dropped in order, so an old transaction must not keep more than one chunk alive: a transaction that needed more than the rest of a
+// chunk shares its slabs with no later one.
 type arena struct {
 	chunk   []byte
 	spilled bool // the current transaction refers to more than one chunk
@@ -20,7 +19,7 @@ const (
 	slabLength = 1024
 )
 
-// begin prepares for the next transaction.
+// begin prepares the arena for the next transaction.
 func (m *arena) begin() {
 	if m.spilled {
 		m.spilled = false
@@ -28,7 +27,7 @@ func (m *arena) begin() {
 	}
 }
 
-// room returns size zero bytes that nobody else uses; nil for 0.
+// room returns size zero bytes that are not used elsewhere; nil for 0.
 func (m *arena) room(size int) []byte {
 	if size == 0 {
 		return nil
@@ -52,7 +51,7 @@ func (m *arena) copy(data []byte) []byte {
 	return room
 }
 
-// slab cuts slices out of a longer one: next grows the current slice, take ends it.
+// slab cuts slices out of a longer one: next extends the current slice, take ends it.
 type slab[T any] struct {
 	items []T
 	start int // of the current slice
@@ -67,14 +66,14 @@ func (s *slab[T]) next() *T {
 	return &s.items[len(s.items)-1]
 }
 
-// grow moves the current slice, and only that, to a new and longer one.
+// grow moves the current slice, and only that one, to a new and longer array.
 func (s *slab[T]) grow() {
 	kept := s.current()
 	s.items = append(make([]T, 0, max(slabLength, 2*len(kept))), kept...)
 	s.start = 0
 }
 
-// current returns what take would return now.
+// current returns the slice that take would return.
 func (s *slab[T]) current() []T { return s.items[s.start:] }
 
 func (s *slab[T]) len() int { return len(s.items) - s.start }

@@ -11,48 +11,48 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// DefaultPartBytes is the memory above which a transaction is handed out in parts, if nothing else is said.
+// DefaultPartBytes is the default memory above which a transaction is delivered in parts.
 const DefaultPartBytes = 4 << 20
 
-// Assembler makes transactions of pgoutput messages. It is pure: no socket, no clock. It is used by one
-// goroutine at a time; the Transactions that it returns belong to whoever gets them.
+// Assembler builds transactions from pgoutput messages. It is pure: no socket, no clock. It must be used by one goroutine at a time; the Transactions
+// that it returns belong to the caller.
 //
-// The server sends nothing of a transaction before that has committed, so a giant one need not be kept
-// until its end has come: it is handed out in parts.
+// The server sends nothing of a transaction before it has committed, so a giant transaction need not be kept until its end arrives: it is delivered
+// in parts.
 type Assembler struct {
 	partBytes int
 	verifier  *note.Verifier
 	replays   note.Replays
 
-	noTriggers bool // the database has no event triggers of ours: notes tell of DDL
+	noTriggers bool // the database has no event triggers of pgtee's, so notes report DDL
 	witness    *witness
 	encoding   *Encoding
 
-	skipApplied bool // leave out what `pgtee apply` has written
-	skipping    bool // the transaction between Begin and Commit is of that kind
+	skipApplied bool // leave out transactions written by `pgtee apply`
+	skipping    bool // the current transaction is left out
 
 	message pgoutput.Message
-	tables  map[uint32]*table // by OID: one entry for each table that this stream has seen, as in the server
-	table   *table            // of the last row
+	tables  map[uint32]*table // by OID: one entry for each table that this stream has described, as in the server
+	table   *table            // table of the last row
 	types   map[uint32]typeName
 	prefix  struct{ raw, text string } // of the last logical message
 
 	memory  arena
-	decoded []byte       // scratch: a tuple in UTF-8
-	last    LSN          // end of the last transaction or marker
-	current *Transaction // between Begin and Commit: the part that grows
-	ordinal int          // of the next change
+	decoded []byte       // scratch: a tuple converted to UTF-8
+	last    LSN          // end LSN of the last transaction or marker
+	current *Transaction // the part being assembled, between Begin and Commit
+	ordinal int          // ordinal of the next change
 
 	author   author
 	binding  binding
-	incoming note.Note // the last one that came
+	incoming note.Note // the last note received
 }
 
-// table is a Relation and what its rows are to us.
+// table is a Relation and how its rows are treated.
 type table struct {
 	*pgoutput.Relation
-	ours   bool        // of schema pgtee: its rows never become a Change
-	fields []noteField // of pgtee.outbox and its slices: what each column is; else nil
+	ours   bool        // a table of schema pgtee: its rows never become a Change
+	fields []noteField // meaning of each column of pgtee.outbox and its slices; nil for any other table
 }
 
 type typeName struct{ schema, name string }
@@ -63,8 +63,8 @@ const (
 	noteBytes        = int(unsafe.Sizeof(note.Note{}))
 )
 
-// NewAssembler makes an Assembler whose transactions end above the position last. Notes are checked
-// with the signer of their key id; without any signer they stay Unverified.
+// NewAssembler returns an Assembler for transactions that end after the position last. Notes are verified with the master key that has their key id;
+// without any keys they stay Unverified.
 func NewAssembler(last LSN, partBytes int, keys []note.MasterKey) *Assembler {
 	return &Assembler{
 		partBytes: partBytes,
@@ -76,9 +76,8 @@ func NewAssembler(last LSN, partBytes int, keys []note.MasterKey) *Assembler {
 	}
 }
 
-// Message takes one message of the stream, which was written to the log at lsn, and returns the
-// transaction that it completes, or the part of one that is full, or nil. data may be reused afterwards.
-// After an error the stream cannot go on.
+// Message takes a message of the stream that was written to the WAL at lsn. It returns the transaction that the message completes, or a part of a
+// giant that is full, or nil. data may be reused afterwards. After an error the stream cannot continue.
 func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 	if err := pgoutput.Parse(data, &a.message); err != nil {
 		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
@@ -97,9 +96,8 @@ func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 	return transaction, nil
 }
 
-// Progress takes the server's word that everything up to end has been sent, and returns a transaction
-// without changes that says so; nil if that is nothing new and not urgent, or if a transaction is
-// still open.
+// Progress takes the position up to which the server has sent everything, and returns a marker with it. It returns nil if a transaction is still
+// open, or if the position is not new and not urgent.
 func (a *Assembler) Progress(end LSN, urgent bool) *Transaction {
 	if a.current != nil || end < a.last || end == a.last && !urgent {
 		return nil
@@ -138,7 +136,7 @@ func (a *Assembler) apply(lsn LSN, m *pgoutput.Message) (*Transaction, error) {
 	return nil, nil
 }
 
-// AppliedOrigin begins the names of the replication origins of transactions that `pgtee apply` has written.
+// AppliedOrigin is the prefix of the replication origins of transactions that `pgtee apply` writes.
 const AppliedOrigin = "pgtee apply "
 
 func (a *Assembler) begin(b *pgoutput.Begin) error {
@@ -151,7 +149,7 @@ func (a *Assembler) begin(b *pgoutput.Begin) error {
 	return nil
 }
 
-// cut ends a part and starts the next, which goes on within the last statement.
+// cut ends a part and starts the next one, which continues within the last statement.
 func (a *Assembler) cut() *Transaction {
 	a.endAuthors()
 	t := a.current
@@ -204,7 +202,7 @@ func (a *Assembler) relation(r *pgoutput.Relation) {
 	a.table = nil
 }
 
-// lookup returns the table of an OID inside a transaction.
+// lookup returns the table with an OID. It is an error outside of a transaction.
 func (a *Assembler) lookup(oid uint32) (*table, error) {
 	if a.current == nil {
 		return nil, errors.New("change outside of a transaction")
@@ -247,7 +245,7 @@ func (a *Assembler) row(lsn LSN, op Op, row *pgoutput.Row) error {
 	return nil
 }
 
-// utf8 returns a tuple whose texts are UTF-8. It is valid until the next call.
+// utf8 returns a tuple with its text converted to UTF-8. It is valid until the next call.
 func (a *Assembler) utf8(tuple pgoutput.Tuple) pgoutput.Tuple {
 	if a.encoding == nil || tuple == nil {
 		return tuple
@@ -256,7 +254,7 @@ func (a *Assembler) utf8(tuple pgoutput.Tuple) pgoutput.Tuple {
 	return a.decoded
 }
 
-// fits checks that a tuple, if there is one, has the columns of its table.
+// fits checks that a tuple, if not nil, has as many columns as its table.
 func (t *table) fits(tuple pgoutput.Tuple) error {
 	if tuple != nil && tuple.Len() != len(t.Columns) {
 		return fmt.Errorf("row of %d columns for %s.%s, which has %d", tuple.Len(), t.Schema, t.Name, len(t.Columns))
@@ -278,8 +276,8 @@ func (a *Assembler) truncate(lsn LSN, truncated pgoutput.Truncated) error {
 	return nil
 }
 
-// logical takes a logical message: a note, or one of the application's own. Those that
-// are not transactional belong to no commit: nobody can say that they are in Kafka exactly once.
+// logical handles a logical message: a note, or a message of the application. Messages that are not transactional are skipped: they belong to no
+// commit, so nothing can ensure that they are in Kafka exactly once.
 func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 	if !m.Transactional {
 		return nil
@@ -305,7 +303,7 @@ func (a *Assembler) logical(lsn LSN, m *pgoutput.Logical) error {
 	return nil
 }
 
-// change appends a change that will hold size bytes. The pointer is valid until the next append.
+// change appends a change with size bytes of content. The pointer is valid until the next append.
 func (a *Assembler) change(op Op, lsn LSN, size int) *Change {
 	a.current.Bytes += changeBytes + size
 	c := a.memory.changes.next()

@@ -4,21 +4,21 @@ import "github.com/pgtee/pgtee/outbox/note"
 
 import "github.com/pgtee/pgtee/outbox/pgoutput"
 
-// A note precedes its statement, and the changes up to the next note belong to that statement. The note of a statement that may or may not
-// write follows it (FlagBehind), and claims the changes since the last note. Changes that no note claims, in a transaction that has notes,
-// are known to belong to its session: they get a note without a statement (FlagNameless). A row names its own statement or none.
+// A note precedes its statement, and the changes up to the next note belong to that statement. For a statement that may or may not write, the note
+// follows the statement (FlagBehind) and claims the changes since the last note. In a transaction with notes, changes that no note claims belong to
+// its session: they get a note without a statement (FlagNameless). So a row names its own statement or none.
 
-// author is the statement that the next changes belong to.
+// author says which note the next changes belong to.
 type author struct {
-	note  int // index in the transaction's notes; nobody: a note behind it may claim it
-	since int // index of the first change behind the last note
-	end   int // ... and behind the last one before the next note
+	note  int // index in the transaction's notes; nobody: a note that follows may claim the changes
+	since int // index of the first change after the last note
+	end   int // index after the last change before the next note
 }
 
 // nobody is the author while no note is known.
 const nobody = -1
 
-// inNextPart is the author at the start of the next part of a giant, which begins with the last note.
+// inNextPart returns the author at the start of the next part of a giant, which begins with the last note.
 func (a author) inNextPart() author {
 	if a.note == nobody {
 		return author{note: nobody}
@@ -26,8 +26,8 @@ func (a author) inNextPart() author {
 	return author{}
 }
 
-// attribute appends a note, and assigns changes to its statement. A logical message has the LSN of its end, a row the LSN of its start, and
-// changes of different subtransactions are merged by LSN: a row that directly follows a message in the log may be delivered before it.
+// attribute appends a note and assigns changes to its statement. The LSN of a logical message is that of its end, the LSN of a row that of its start,
+// and changes of different subtransactions are merged by LSN: a row that directly follows a message in the WAL may be delivered before that message.
 func (a *Assembler) attribute(lsn LSN, n *note.Note) {
 	changes := a.memory.changes.current()
 	end := len(changes)
@@ -42,18 +42,18 @@ func (a *Assembler) attribute(lsn LSN, n *note.Note) {
 	}
 }
 
-// isAhead reports whether the last change follows, in the log, the message at this LSN: then both must be in the same part.
+// isAhead reports whether the last change follows the message at this LSN in the WAL; both must then be in the same part.
 func (a *Assembler) isAhead(lsn LSN) bool {
 	changes := a.memory.changes.current()
 	return a.message.Kind == pgoutput.KindLogical && len(changes) > 0 && changes[len(changes)-1].LSN >= lsn
 }
 
-// attributeBefore appends a note, and assigns the changes before it.
+// attributeBefore appends a note and assigns the changes before it.
 func (a *Assembler) attributeBefore(n *note.Note) {
 	switch behind := n.Flags&note.FlagBehind != 0 && !n.Trust.Lies(); {
 	case behind && a.author.note == nobody:
 		a.claim(a.append(n))
-	case behind: // what has come is of this statement, or of the one before
+	case behind: // the preceding changes belong to this statement or to the one before it
 		a.claim(a.appendNameless(n))
 		a.append(n)
 		a.author.note = nobody
@@ -95,7 +95,7 @@ func (a *Assembler) claim(note int) {
 	}
 }
 
-// append appends a note to the transaction's, and returns its index.
+// append appends a note to the transaction's notes and returns its index.
 func (a *Assembler) append(n *note.Note) int {
 	*a.memory.notes.next() = *n
 	return a.memory.notes.len() - 1

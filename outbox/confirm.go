@@ -7,15 +7,14 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Horizon is a moment: every transaction older than XID had ended when the log was written up to LSN. The zero
-// value is none.
+// Horizon is a point in time: every transaction older than xid had ended by the time the WAL was written up to lsn. The zero value means none.
 type Horizon struct {
 	xid string // xid8
 	lsn LSN
 }
 
-// Confirm lets pgtee.confirmed() know which transactions are in Kafka for good: those before horizon, if the log
-// is acknowledged up to acked and that is behind it. It returns the horizon to ask for next time.
+// Confirm tells pgtee.confirmed() which transactions are safely in Kafka: those before horizon, if the acknowledged position acked has reached it. It
+// returns the horizon for the next call.
 func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon) (Horizon, error) {
 	if horizon.lsn > acked {
 		return horizon, nil // not yet
@@ -30,8 +29,8 @@ func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon)
 			return horizon, fmt.Errorf("record what is confirmed: %w", ourFunction(err))
 		}
 	}
-	// A transaction that the snapshot takes for ended has written its commit record, so the position must be read
-	// after the snapshot: pg_current_wal_insert_lsn() is volatile and runs when the snapshot has been taken.
+	// A transaction that has ended according to the snapshot has written its commit record, so the position must be read after the snapshot was
+	// taken: pg_current_wal_insert_lsn() is volatile and therefore runs later.
 	got, err := rows(ctx, conn, "SELECT pg_snapshot_xmin(pg_current_snapshot()), pg_current_wal_insert_lsn()")
 	if err != nil {
 		return horizon, err

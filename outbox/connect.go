@@ -9,8 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// connect opens an ordinary connection for setup and checks. Its settings are ours, whatever the
-// role's or the database's defaults are.
+// connect opens an ordinary connection for setup and checks. Its settings override the defaults of the role and the database.
 func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	config, err := pgconn.ParseConfig(connString)
 	if err != nil {
@@ -24,7 +23,7 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	if err != nil {
 		return nil, ConnectError{connectError(config, err)}
 	}
-	if conn.ParameterStatus("server_encoding") == asciiName { // which it cannot convert: names would be errors
+	if conn.ParameterStatus("server_encoding") == asciiName { // the server cannot convert from SQL_ASCII, so names would cause errors
 		if _, err := simpleQuery(ctx, conn, "SET client_encoding = 'SQL_ASCII'"); err != nil {
 			conn.Close(context.WithoutCancel(ctx))
 			return nil, fmt.Errorf("take text as it is: %w", err)
@@ -33,12 +32,12 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	return conn, nil
 }
 
-// ConnectError is that of a server which cannot be reached, or refuses the login.
+// ConnectError means that the server cannot be reached or refuses the login.
 type ConnectError struct{ error }
 
 func (e ConnectError) Unwrap() error { return e.error }
 
-// connectError puts what pgconn says into one line that tells what to do.
+// connectError turns an error of pgconn into one line that says what to do.
 func connectError(config *pgconn.Config, err error) error {
 	var pgErr *pgconn.PgError
 	where := fmt.Sprintf("PostgreSQL at %s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
@@ -57,7 +56,7 @@ func connectError(config *pgconn.Config, err error) error {
 	return fmt.Errorf("%s: %w", where, pgErr)
 }
 
-// mayReplicate asks the server whether it lets the role replicate: services have means of their own to allow that.
+// mayReplicate asks the server whether the role may replicate, because managed services grant that in their own ways.
 func mayReplicate(ctx context.Context, connString string) (bool, error) {
 	conn, err := connectReplication(ctx, connString)
 	if err != nil {
@@ -67,26 +66,26 @@ func mayReplicate(ctx context.Context, connString string) (bool, error) {
 	return true, nil
 }
 
-// isPooler reports whether an error is one of those with which PgBouncer and its like refuse what only a server can do.
+// isPooler reports whether PgBouncer or a similar pooler has refused a request that only a server can serve.
 func isPooler(err *pgconn.PgError) bool {
 	return err.Code == "08P01" && strings.Contains(err.Message, "startup parameter")
 }
 
-// poolerError says in one line that --postgres does not name a server.
+// poolerError returns an error of one line: --postgres names a pooler.
 func poolerError(config *pgconn.Config) error {
 	return fmt.Errorf("%s:%d %w", config.Host, config.Port, ErrPooler)
 }
 
-// ErrPooler: --postgres names a pooler.
+// ErrPooler means that --postgres names a pooler.
 var ErrPooler = errors.New("is a pooler, through which nothing can be replicated: name the server itself in --postgres")
 
-// oneLine prints an error of several lines as one.
+// oneLine prints an error of several lines as one line.
 type oneLine struct{ error }
 
 func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
 func (e oneLine) Unwrap() error { return e.error }
 
-// execute runs SQL text of one or more statements and forgets their results.
+// execute runs one or more SQL statements and discards their results.
 func execute(ctx context.Context, conn *pgconn.PgConn, sql string) error {
 	_, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {
@@ -115,7 +114,7 @@ func rows(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string) 
 	return table, nil
 }
 
-// quoteLiteral makes a string constant that no setting of the session reads differently.
+// quoteLiteral returns a string constant that is read the same under any setting of the session.
 func quoteLiteral(s string) string {
 	quoted := "'" + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "'", "''") + "'"
 	if strings.Contains(s, `\`) {

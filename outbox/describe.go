@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The questions of what tables and types are: the publisher asks them of the catalog, and so do the event triggers, of what was there
-// before a command. $1 is the OID; the search_path is pg_catalog. The answer is JSON, or no row.
+// The queries that describe tables and types. The publisher uses them to describe the current catalog, the event triggers to describe what existed
+// before a command. $1 is the OID; the search_path is pg_catalog. The result is JSON, or no row.
 var (
 	//go:embed sql/describe_table.sql
 	DescribeTableSQL string
@@ -14,11 +14,13 @@ var (
 	DescribeTypeSQL string
 )
 
-// withDescriptions puts the questions into the functions that ask them. There, the text of a default may name what the command has dropped.
+// withDescriptions inserts the queries into the functions that use them. There, the expression of a default may refer to an object that the command
+// has dropped.
 func withDescriptions(sql string) string {
 	table := strings.ReplaceAll(DescribeTableSQL, "pg_get_expr(d.adbin, 0)", "pgtee.expression(d.adbin)")
 	return strings.NewReplacer("{{describe_table}}", table, "{{describe_type}}", DescribeTypeSQL).Replace(sql)
 }
 
-// PastFunction tells, of a database whose setup was of this version, what a table (kind r) or a type (t) was at a place of the log.
+// PastFunction returns the description of a table (kind r) or a type (kind t) as it was at a place in the WAL. It exists if setup was run by this
+// version.
 const PastFunction = `pgtee.past("char", oid, pg_lsn)`

@@ -2,17 +2,16 @@ package outbox
 
 import "encoding/binary"
 
-// What pgtee's own functions tell the publisher are logical messages that pgtee.emit() has signed (sql/emit.sql): byte 1,
-// HMAC-SHA256 of what follows, and record_send() of ROW(kind text, transaction id text, user bytea, pid int,
-// application bytea, body bytea, payload bytea).
+// pgtee's own functions send information to the publisher in logical messages signed by pgtee.emit() (sql/emit.sql): byte 1, the HMAC-SHA256 of the
+// rest, and record_send() of ROW(kind text, transaction id text, user bytea, pid int, application bytea, body bytea, payload bytea).
 
 const emittedVersion = 1
 
-// isEmitted reports whether a message with our prefix has that form. A note begins with another byte.
+// isEmitted reports whether a message with pgtee's prefix has that form. A note begins with another byte.
 func isEmitted(content []byte) bool { return len(content) > 0 && content[0] == emittedVersion }
 
-// emitted takes such a message. Whoever does not know the secret can forge none, nor take one over into another
-// transaction: what is not signed for this one tells of nothing, and is counted as a forged note.
+// emitted handles such a message. Without the secret it can neither be forged nor moved to another transaction: a message that is not signed for this
+// transaction has no effect, and is counted as a forged note.
 func (a *Assembler) emitted(lsn LSN, content []byte) {
 	kind, columns, ok := a.readEmitted(content)
 	if !ok {

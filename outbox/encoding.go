@@ -17,30 +17,30 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Encoding turns the text of a database into UTF-8, which is what everybody behind this package reads. nil is that of a database
-// whose server sends UTF-8 already, or whose bytes nobody has declared.
+// Encoding converts the text of a database to UTF-8, which all callers of this package use. nil is the encoding of a database whose server already
+// sends UTF-8, or whose encoding has not been declared.
 //
-// No two texts become the same. A byte that stands for no character becomes a lone surrogate, 0xDC00 above it (as in PEP 383), so that the
-// result is not UTF-8 and the record is refused; if the operator has declared the encoding, it becomes a character of private use, 0xF700 above the byte: those
-// of the encoding x-user-defined (WHATWG Encoding Standard, section 14.5).
+// Different texts stay different. A byte that is not a character becomes a lone surrogate, 0xDC00 plus the byte (as in PEP 383), so that the result
+// is not UTF-8 and the record is refused. If the operator has declared the encoding, the byte becomes a private use character instead, 0xF700 plus
+// the byte, as in the encoding x-user-defined (WHATWG Encoding Standard, section 14.5).
 type Encoding struct {
-	runes    *[128]rune    // of the bytes from 0x80 on, utf8.RuneError for none; nil: the text is UTF-8
-	bytes    map[rune]byte // the way back
+	runes    *[128]rune    // characters of the bytes from 0x80 on, utf8.RuneError for none; nil: the text is UTF-8
+	bytes    map[rune]byte // the reverse mapping
 	declared bool          // by --source-encoding
-	ascii    bool          // the server calls it SQL_ASCII: nothing that its functions write is UTF-8 either
+	ascii    bool          // the server reports SQL_ASCII: text from its functions is not UTF-8 either
 }
 
-// ErrSourceEncoding is a --source-encoding that does not fit the database.
+// ErrSourceEncoding means that --source-encoding does not fit the database.
 var ErrSourceEncoding = errors.New("--source-encoding does not fit the database")
 
 const (
 	utf8Name  = "UTF8"
 	asciiName = "SQL_ASCII"
 
-	privateUse = 0xF700 // of byte 0; used from 0xF780 on
+	privateUse = 0xF700 // private use character for byte 0; used from 0xF780 on
 )
 
-// charmaps are PostgreSQL's encodings of one byte per character ("Character Set Support" in its documentation).
+// charmaps has PostgreSQL's single-byte encodings ("Character Set Support" in its documentation).
 var charmaps = map[string]*charmap.Charmap{
 	"LATIN1": charmap.ISO8859_1, "LATIN2": charmap.ISO8859_2, "LATIN3": charmap.ISO8859_3, "LATIN4": charmap.ISO8859_4,
 	"LATIN5": charmap.ISO8859_9, "LATIN6": charmap.ISO8859_10, "LATIN7": charmap.ISO8859_13, "LATIN8": charmap.ISO8859_14,
@@ -52,19 +52,19 @@ var charmaps = map[string]*charmap.Charmap{
 	"KOI8R": charmap.KOI8R, "KOI8U": charmap.KOI8U,
 }
 
-// otherwise are characters that PostgreSQL has in other places than they.
+// otherwise has the characters for which PostgreSQL differs from charmaps.
 var otherwise = map[string]map[byte]rune{"KOI8U": {0xAE: '╝', 0xBE: '╬'}, "WIN1255": {0xCA: utf8.RuneError}}
 
-// SourceEncodings are the names of those of one byte per character.
+// SourceEncodings returns the names of the single-byte encodings.
 func SourceEncodings() []string { return slices.Sorted(maps.Keys(charmaps)) }
 
-// ServerEncoding is that of a database whose server_encoding is name, if nothing else is declared.
+// ServerEncoding returns the encoding of a database with this server_encoding, if no other encoding is declared.
 func ServerEncoding(name string) *Encoding {
 	e, _, _ := chooseEncoding(name, "")
 	return e
 }
 
-// CheckSourceEncoding returns an error unless name, which may be "", can be declared.
+// CheckSourceEncoding returns an error unless name can be declared. An empty name is allowed.
 func CheckSourceEncoding(name string) error {
 	if name == "" || name == utf8Name || charmaps[name] != nil {
 		return nil
@@ -72,15 +72,15 @@ func CheckSourceEncoding(name string) error {
 	return fmt.Errorf("--source-encoding %q: want %s, or one of one byte per character: %s", name, utf8Name, strings.Join(SourceEncodings(), ", "))
 }
 
-// chooseEncoding returns the encoding of a database by what its server says and what is declared. raw says that the server is
-// to send text as it is.
+// chooseEncoding returns the encoding of a database from its server_encoding and the declared one. raw reports whether the server must send text
+// unconverted.
 func chooseEncoding(server, declared string) (e *Encoding, raw bool, err error) {
 	if err := CheckSourceEncoding(declared); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrSourceEncoding, err)
 	}
 	single := charmaps[server] != nil
 	switch {
-	case server == "" && declared == "": // a pooler has hidden it
+	case server == "" && declared == "": // a pooler hides server_encoding
 		return nil, false, nil
 	case server != asciiName && !single && declared != "" && declared != server:
 		return nil, false, fmt.Errorf("%w: PostgreSQL has checked that its text is %s: start without --source-encoding %s", ErrSourceEncoding, server, declared)
@@ -101,7 +101,7 @@ func newEncoding(name string, declared, ascii bool) *Encoding {
 	for i := range e.runes {
 		b := byte(0x80 + i)
 		r := charmaps[name].DecodeByte(b)
-		if control := b < 0xA0; control && strings.HasPrefix(name, "WIN") && r == rune(b) { // WHATWG fills Microsoft's gaps
+		if control := b < 0xA0; control && strings.HasPrefix(name, "WIN") && r == rune(b) { // WHATWG defines the positions that Microsoft leaves undefined
 			r = utf8.RuneError
 		} else if control && r == utf8.RuneError && (strings.HasPrefix(name, "LATIN") || strings.HasPrefix(name, "ISO")) { // as in ISO 8859
 			r = rune(b)
@@ -120,9 +120,9 @@ func newEncoding(name string, declared, ascii bool) *Encoding {
 	return e
 }
 
-// TakeText makes a connection, which has to begin with client_encoding UTF8, send text as the Encoding that it returns expects it: as it
-// is in the database, unless that has characters of several bytes, which the server converts. What is asked over it has to be
-// Original then. It closes the connection if it fails.
+// TakeText makes a connection send text in the form that the returned Encoding expects: unconverted, except from a multi-byte encoding, which the
+// server converts. The connection must have been opened with client_encoding UTF8. Queries sent over it must be passed through Original. On failure
+// TakeText closes the connection.
 func TakeText(ctx context.Context, conn *pgconn.PgConn, declared string) (*Encoding, error) {
 	server := conn.ParameterStatus("server_encoding")
 	e, raw, err := chooseEncoding(server, declared)
@@ -136,7 +136,7 @@ func TakeText(ctx context.Context, conn *pgconn.PgConn, declared string) (*Encod
 	return e, nil
 }
 
-// Append appends text in UTF-8.
+// Append appends text converted to UTF-8.
 func (e *Encoding) Append(dst, text []byte) []byte {
 	switch {
 	case e == nil:
@@ -153,14 +153,14 @@ func (e *Encoding) Append(dst, text []byte) []byte {
 		if r := e.runes[c-utf8.RuneSelf]; r != utf8.RuneError {
 			dst = utf8.AppendRune(dst, r)
 		} else {
-			dst = append(dst, 0xED, 0xB0|c>>6, 0x80|c&0x3F) // the surrogate, as UTF-8 would have it
+			dst = append(dst, 0xED, 0xB0|c>>6, 0x80|c&0x3F) // the surrogate, encoded like any other character
 		}
 		from = i + 1
 	}
 	return append(dst, text[from:]...)
 }
 
-// String returns text in UTF-8.
+// String returns text converted to UTF-8.
 func (e *Encoding) String(text string) string {
 	if e == nil || isASCII(text) {
 		return text
@@ -168,7 +168,7 @@ func (e *Encoding) String(text string) string {
 	return string(e.Append(nil, []byte(text)))
 }
 
-// names puts the names of a table into UTF-8.
+// names converts the names of a table to UTF-8.
 func (e *Encoding) names(r *pgoutput.Relation) {
 	if e == nil {
 		return
@@ -179,7 +179,7 @@ func (e *Encoding) names(r *pgoutput.Relation) {
 	}
 }
 
-// tuple appends a tuple with its texts in UTF-8.
+// tuple appends a tuple with its text converted to UTF-8.
 func (e *Encoding) tuple(dst []byte, tuple pgoutput.Tuple) pgoutput.Tuple {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(tuple.Len()))
 	for c := tuple.Columns(); c.Next(); {
@@ -199,7 +199,7 @@ func (e *Encoding) tuple(dst []byte, tuple pgoutput.Tuple) pgoutput.Tuple {
 	return dst
 }
 
-// Original returns the text of which Append made text.
+// Original reverses Append.
 func (e *Encoding) Original(text string) string {
 	if e == nil || isASCII(text) {
 		return text
@@ -224,8 +224,8 @@ func (e *Encoding) Original(text string) string {
 	return b.String()
 }
 
-// readable returns a text that a client has sent, in an encoding that may be another than the database's, in UTF-8: what can be read as
-// such is. It is for people, and no reason to stop: bytes that stand for nothing become characters of private use.
+// readable converts text sent by a client, possibly in another encoding than the database's, to UTF-8 as far as possible. The text is only for human
+// readers, so it is never an error: bytes that are not characters become private use characters.
 func (e *Encoding) readable(text []byte) []byte {
 	if utf8.Valid(text) {
 		return text
@@ -236,7 +236,7 @@ func (e *Encoding) readable(text []byte) []byte {
 	return appendReadable(nil, text, false)
 }
 
-// told returns what a function of ours has written, in UTF-8. The names in it are the ones of the stream.
+// told converts the output of one of pgtee's functions to UTF-8. Names in it become identical to those of the stream.
 func (e *Encoding) told(text []byte) []byte {
 	if e != nil && e.ascii {
 		return e.Append(nil, text)
@@ -244,8 +244,8 @@ func (e *Encoding) told(text []byte) []byte {
 	return e.readable(text)
 }
 
-// appendReadable appends text with characters of private use in place of what is not UTF-8 and, if they are to be told from those, in
-// place of the bytes of such characters.
+// appendReadable appends text with private use characters in place of bytes that are not UTF-8. If apart is set, it also replaces the bytes of
+// private use characters in text, to keep the two distinct.
 func appendReadable(dst, text []byte, apart bool) []byte {
 	from := 0
 	for i := 0; i < len(text); {
@@ -268,7 +268,7 @@ func appendReadable(dst, text []byte, apart bool) []byte {
 	return append(dst, text[from:]...)
 }
 
-// surrogate returns the byte that a text begins with the surrogate of, 0 if it begins with another character.
+// surrogate returns the byte whose surrogate text begins with, 0 if text begins with another character.
 func surrogate[T string | []byte](text T) byte {
 	if len(text) < 3 || text[0] != 0xED || text[1]|1 != 0xB3 {
 		return 0
@@ -276,7 +276,7 @@ func surrogate[T string | []byte](text T) byte {
 	return text[1]<<6 | text[2]&0x3F
 }
 
-// withoutSurrogates has the bytes in place of them.
+// withoutSurrogates replaces surrogates by the bytes they stand for.
 func withoutSurrogates(text []byte) []byte {
 	kept := text[:0:0]
 	for i := 0; i < len(text); i++ {
@@ -290,7 +290,7 @@ func withoutSurrogates(text []byte) []byte {
 	return kept
 }
 
-// QuoteText quotes text that is not UTF-8 for people: \xNN are bytes as the database has them.
+// QuoteText quotes text that is not UTF-8 for human readers: \xNN are bytes as stored in the database.
 func QuoteText(text []byte) string { return strconv.Quote(string(withoutSurrogates(text))) }
 
 func isPrivate(r rune) bool { return r >= privateUse+utf8.RuneSelf && r <= privateUse+0xFF }

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// EventRecord is an event of the application: what pgtee.publish() was given, and who called it.
+// EventRecord is an event of the application: the arguments of pgtee.publish(), and its caller.
 type EventRecord struct {
-	Topic   string // as given; "": the row cannot be read
+	Topic   string // as given; "": the row could not be read
 	Key     []byte // nil: null
 	Payload []byte // nil: null
 	Headers []EventHeader
@@ -21,11 +21,11 @@ type EventHeader struct {
 	Value []byte
 }
 
-// maxEventBytes is above what pgtee.publish() lets a key and headers be, in JSON.
+// maxEventBytes exceeds what pgtee.publish() accepts as key and headers, in JSON.
 const maxEventBytes = 4 << 20
 
-// event appends the change that a row of kind e tells of: its note is JSON,
-// {"topic": text, "key": base64 | null, "headers": {name: text | null} | null}, its sql the payload.
+// event appends the change for a row of kind e. The row's note is JSON, {"topic": text, "key": base64 | null, "headers": {name: text | null} | null},
+// and its sql is the payload.
 func (a *Assembler) event(lsn LSN, c *noteColumns) {
 	change := a.change(Event, lsn, len(c.payload)+len(c.sql)+len(c.user))
 	e := &EventRecord{}

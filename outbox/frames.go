@@ -9,27 +9,26 @@ import (
 
 const (
 	framesBytes = 256 << 10
-	// patientFrames is how many messages come before the buffer shrinks: tables have long rows side by side.
+	// patientFrames is the number of shorter messages after which the buffer shrinks: long rows of a table often come in groups.
 	patientFrames = 16
 
-	// maxFrameBytes is above what PostgreSQL can send: it allocates no more than 1 GB for a message.
+	// maxFrameBytes exceeds what PostgreSQL can send: it allocates no more than 1 GB for a message.
 	maxFrameBytes = 1<<30 + 64
 
-	// serverSilence is how long the server may send nothing while it is asked to answer every 10 s.
-	// Long, because a server that is busy with one huge transaction does not answer.
+	// serverSilence is how long the server may send nothing, although it is asked for a reply every 10 s. It is long because a server that is busy
+	// with a huge transaction does not reply.
 	serverSilence = 2 * time.Minute
 )
 
-// frames cuts what the server sends into protocol messages: kind byte, int32 length that counts
-// itself, body. Its buffer doubles only when it is full of bytes that have arrived, never on the word
-// of a length, and shrinks again when no long message has come for a while.
+// frames splits what the server sends into protocol messages: kind byte, int32 length that includes itself, body. Its buffer doubles only when it is
+// full of received bytes, never because of a length alone, and shrinks when no long message has arrived for a while.
 type frames struct {
 	conn       net.Conn
-	longest    int                 // message that is returned as it is
-	shorten    func(*digest) error // keeps what fits of a longer one
+	longest    int                 // longest message that is returned unchanged
+	shorten    func(*digest) error // reduces a longer message to what may be kept
 	buffer     []byte
-	start, end int // what has arrived and was not returned yet
-	short      int // messages since one did not fit the shortest buffer
+	start, end int // received and not yet returned
+	short      int // messages since the last one that did not fit the shortest buffer
 }
 
 func newFrames(conn net.Conn) *frames {
@@ -61,7 +60,7 @@ func (f *frames) next() (kind byte, body []byte, err error) {
 	return message[0], message[5:], nil
 }
 
-// need reads until n bytes are there.
+// need reads until n bytes are in the buffer.
 func (f *frames) need(n int) error {
 	for f.end-f.start < n {
 		if f.start > 0 {
@@ -96,7 +95,7 @@ func (f *frames) shrink() {
 	}
 }
 
-// resize moves what was not returned yet to a new buffer.
+// resize moves the bytes not yet returned to a new buffer.
 func (f *frames) resize(size int) {
 	buffer := make([]byte, size)
 	f.end = copy(buffer, f.buffer[f.start:f.end])

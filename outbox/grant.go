@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// What roles are let do, for %s, their names.
+// Privileges granted to roles; %s are the names of the roles.
 const (
 	publisherGrant = `GRANT SELECT ON pgtee.meta TO %s;`
 	publishGrant   = `GRANT EXECUTE ON FUNCTION
@@ -16,15 +16,15 @@ const (
 		GRANT INSERT, SELECT ON pgtee.signal TO %[1]s;`
 )
 
-// grant is the SQL that lets roles do what a grant says. PUBLIC, which stands for every role that there will ever be, is
-// refused. Who may no longer is told by REVOKE, or by teardown.
+// grant returns the SQL that grants privileges to roles. PUBLIC, which means every present and future role, is refused. REVOKE or teardown takes the
+// privileges away.
 func grant(what, sql string, roles []string) (string, error) {
 	if len(roles) == 0 {
 		return "", nil
 	}
 	quoted := make([]string, len(roles))
 	for i, role := range roles {
-		if role == "" || strings.EqualFold(role, "public") { // PostgreSQL takes "public" for PUBLIC, quoted too
+		if role == "" || strings.EqualFold(role, "public") { // PostgreSQL reads "public" as PUBLIC, even in quotes
 			return "", fmt.Errorf("grant %s to role %q: name the roles that may, PUBLIC never may", what, role)
 		}
 		quoted[i] = quoteIdentifier(role)

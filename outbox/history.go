@@ -11,14 +11,14 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// TimelineSwitch is where a timeline ended and its successor began.
+// TimelineSwitch is the point where a timeline ended and its successor began.
 type TimelineSwitch struct {
-	Timeline int32  // the one that ended
-	End      LSN    // its history is ours up to here; nothing after it is
-	Reason   string // in the server's words
+	Timeline int32  // the timeline that ended
+	End      LSN    // the current history shares this timeline up to here, and nothing after it
+	Reason   string // as given by the server
 }
 
-// timelineHistory asks for the history of a timeline, oldest switch first. Timeline 1 has none.
+// timelineHistory reads the history of a timeline, oldest switch first. Timeline 1 has none.
 func timelineHistory(ctx context.Context, conn *pgconn.PgConn, timeline int32) ([]TimelineSwitch, error) {
 	if timeline <= 1 {
 		return nil, nil
@@ -37,8 +37,8 @@ func timelineHistory(ctx context.Context, conn *pgconn.PgConn, timeline int32) (
 	return history, nil
 }
 
-// parseTimelineHistory reads the content of a history file (readTimeLineHistory in PostgreSQL's
-// timeline.c): lines of parent timeline, switch point, reason, parted by blanks; # begins a comment.
+// parseTimelineHistory reads the content of a history file (readTimeLineHistory in PostgreSQL's timeline.c): lines of parent timeline, switch point
+// and reason, separated by white space; # starts a comment.
 func parseTimelineHistory(content string) ([]TimelineSwitch, error) {
 	var history []TimelineSwitch
 	for line := range strings.Lines(content) {

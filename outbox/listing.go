@@ -12,13 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// tablesAtOnce bounds the locks that one transaction takes: all sessions share max_locks_per_transaction *
-// max_connections.
+// tablesAtOnce bounds the locks of one transaction: all sessions share max_locks_per_transaction * max_connections locks.
 const tablesAtOnce = 50
 
-// Sweep brings the publications up to date where the event triggers could not: they were off, or every publication was
-// locked, or there are none. It returns what it did, and what it could not do. Of a table that is CaptureListed now,
-// what was changed before is not in the stream; the publisher learns that from the stream, too (Resync).
+// Sweep adds tables to the publications and removes them where the event triggers could not: the triggers were disabled or are missing, or every
+// publication was locked. It returns what it did and what it could not do. Earlier changes of a table that is CaptureListed now are not in the
+// stream; the publisher learns that from the stream too (Resync).
 func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -34,7 +33,7 @@ func Sweep(ctx context.Context, connString string) ([]Capture, error) {
 	return sweep(ctx, conn)
 }
 
-// sweep calls pgtee.sweep() until it has nothing to do, or gets no further. Of what it could not do, the last try is told.
+// sweep calls pgtee.sweep() until nothing is left to do or it makes no progress. Of the failures, those of the last call are returned.
 func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error) {
 	var stuck []Capture
 	for left := math.MaxInt; ; {
@@ -59,7 +58,7 @@ func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error)
 	}
 }
 
-// listTables is setup's part of the same. What a table had before the slot was made is not asked of the stream.
+// listTables does the same during setup. Changes from before the slot was created are not expected in the stream.
 func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, report *Report) error {
 	if err := listRows(ctx, conn); err != nil {
 		return err
@@ -76,8 +75,7 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	return err
 }
 
-// listRows lists the tables of our own role, partitioned ones by their root, in a publication of rows that is not of
-// all tables.
+// listRows adds the tables of the current role, partitioned ones by their root, to the publication of rows unless that is FOR ALL TABLES.
 func listRows(ctx context.Context, conn *pgconn.PgConn) error {
 	const missing = `pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
 		WHERE p.pubname = '` + RowsPublication + `' AND (p.puballtables OR r.prrelid = c.oid))`
@@ -94,7 +92,7 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
-// listFreeRows does as much of that as locks of others allow: the next turn does the rest.
+// listFreeRows is listRows as far as locks of other sessions permit: the next call does the rest.
 func listFreeRows(ctx context.Context, conn *pgconn.PgConn) error {
 	err := listRows(ctx, conn)
 	if sqlState(err) == "55P03" { // lock_not_available
@@ -103,7 +101,7 @@ func listFreeRows(ctx context.Context, conn *pgconn.PgConn) error {
 	return err
 }
 
-// Uncaptured lists the tables of which UPDATE and DELETE are not captured now.
+// Uncaptured lists the tables whose UPDATE and DELETE are currently not captured.
 func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -114,7 +112,7 @@ func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
 	return uncaptured, err
 }
 
-// uncapturedTables also reports whether a table is to be brought in or out of the publications.
+// uncapturedTables also reports whether a table must still be added to the publications or removed from them.
 func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Capture, wrong bool, err error) {
 	got, err := rows(ctx, conn, "SELECT name, root_name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
 	if err != nil {
@@ -129,16 +127,16 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 	return uncaptured, wrong, nil
 }
 
-// Coverage watches which tables are captured, over a connection of its own, and keeps the publications right.
-// One goroutine uses it.
+// Coverage watches over a connection of its own which tables are captured, and keeps the publications up to date. It must be used by one goroutine at
+// a time.
 type Coverage struct {
 	ConnString string
 
 	conn *pgconn.PgConn
 }
 
-// Look brings the publications up to date, and returns what it did to them, or could not do, and all tables of which
-// UPDATE and DELETE are not captured now. Where it could not: who holds the locks.
+// Look brings the publications up to date. It returns what it did or could not do, all tables whose UPDATE and DELETE are currently not captured and,
+// if it could not do something, the holders of the locks.
 func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holders []string, err error) {
 	if c.conn == nil {
 		if c.conn, err = connect(ctx, c.ConnString); err != nil {
@@ -169,10 +167,10 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 	return done, uncaptured, holders, err
 }
 
-// stuck reports whether the publisher has to try again.
+// stuck reports whether the publisher must try again.
 func (c Capture) stuck() bool { return c.State == CaptureBusy || c.State == CaptureFailing }
 
-// Close ends the connection; the next Look makes another.
+// Close closes the connection; the next Look opens another.
 func (c *Coverage) Close(ctx context.Context) {
 	if c.conn != nil {
 		c.conn.Close(ctx)
@@ -180,7 +178,7 @@ func (c *Coverage) Close(ctx context.Context) {
 	}
 }
 
-// publicationHolders names the transactions that hold locks on our publications.
+// publicationHolders names the transactions that hold locks on pgtee's publications.
 func publicationHolders(ctx context.Context, conn *pgconn.PgConn) ([]string, error) {
 	got, err := rows(ctx, conn, `
 		SELECT DISTINCT coalesce(

@@ -13,25 +13,22 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Notes reach the log in two forms: a row of pgtee.outbox, or a logical message. Any client can write
-// such a message, so nothing in here is an error of the stream: what cannot be read becomes a Forged
-// note without payload. What only our own functions can have written (trust.go) are rows, and messages that
-// are signed with the database's secret: notes, and DDL records, events and signals (emitted.go), which come from an older
-// pgtee as rows.
+// Notes are in the WAL in two forms: rows of pgtee.outbox, and logical messages. Any client can write such a message, so nothing in this file is an
+// error of the stream: a note that cannot be read becomes a Forged note without payload. Only pgtee's own functions can write rows, and messages
+// signed with the database's secret (trust.go): notes, DDL records, events and signals (emitted.go). An older pgtee writes the latter three as rows.
 
 const (
-	// Schema is the schema of our tables and functions.
+	// Schema is the schema of pgtee's tables and functions.
 	Schema = "pgtee"
 
-	// maxDDLBytes is the longest DDL record that is read: JSON can take 32 times its length in memory.
+	// maxDDLBytes is the longest DDL record that is decoded: JSON can take 32 times its length in memory.
 	maxDDLBytes = 16 << 20
 
-	// maxNameBytes is above what PostgreSQL lets a name be (NAMEDATALEN, 64). Every row of a statement
-	// carries the names of its note.
+	// maxNameBytes exceeds the length that PostgreSQL allows for a name (NAMEDATALEN, 64). Every row of a statement carries the names of its note.
 	maxNameBytes = 256
 )
 
-// noteField is what a column of pgtee.outbox holds.
+// noteField is the meaning of a column of pgtee.outbox.
 type noteField byte
 
 const (
@@ -59,20 +56,20 @@ func noteFields(r *pgoutput.Relation) []noteField {
 	return fields
 }
 
-// noteColumns are the values of a note as they arrived, in either form; nil for null.
+// noteColumns are the values of a note as received, in either form; nil for null.
 type noteColumns struct {
 	payload, user, role, application []byte
 
 	pid    int32
 	sql    []byte
-	sqlHex bool // sql has the text form of bytea, \x and hexadecimal digits
+	sqlHex bool // sql is in the text form of bytea: \x and hexadecimal digits
 
-	witnessed bool // the server itself says who wrote it, and that it was for this transaction
+	witnessed bool // the server itself attests the writer, and that the note was written for this transaction
 
-	omitted uint64 // length of values that were too long to be held
+	omitted uint64 // length of values that were too long to be kept in memory
 }
 
-// outboxRow takes a row that was inserted into pgtee.outbox.
+// outboxRow handles a row that was inserted into pgtee.outbox.
 func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	var values [fieldCount][]byte
 	var omitted uint64
@@ -90,7 +87,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 		a.ddl(lsn, values[fieldNote])
 		return
 	case "n", "e", "s":
-	default: // not ours to read
+	default: // a kind that this version does not know
 		values[fieldNote] = nil
 	}
 	pid, _ := strconv.ParseInt(string(values[fieldPID]), 10, 32)
@@ -115,7 +112,7 @@ func (a *Assembler) outboxRow(lsn LSN, t *table, tuple pgoutput.Tuple) {
 	}
 }
 
-// messageNote takes the content of a logical message with our prefix: a record, signed or not, or lines.
+// messageNote handles the content of a logical message with pgtee's prefix: a record, signed or not, or lines.
 func (a *Assembler) messageNote(lsn LSN, content []byte) {
 	var columns noteColumns
 	var ok bool
@@ -130,8 +127,7 @@ func (a *Assembler) messageNote(lsn LSN, content []byte) {
 	a.note(lsn, &columns)
 }
 
-// recordColumns reads what record_send() makes of ROW(payload text, user name, role name, pid int, application text, sql
-// bytea): pgtee.note() writes it.
+// recordColumns reads record_send() of ROW(payload text, user name, role name, pid int, application text, sql bytea), which pgtee.note() writes.
 func recordColumns(content []byte) (c noteColumns, ok bool) {
 	var values [6][]byte
 	if !readRecord(content, values[:]) {
@@ -154,9 +150,8 @@ func columnsOf(values [][]byte) (c noteColumns, ok bool) {
 	}, true
 }
 
-// lineColumns reads payload, application_name, pid, user and role, a line each; the user is a quoted identifier, if need be.
-// The proxy has it written where PL/pgSQL would take too long. In an application_name there is no line feed
-// (pg_clean_ascii in PostgreSQL's common/string.c), in a role there may be one.
+// lineColumns reads payload, application_name, pid, user and role, one per line; the user is quoted if necessary. The proxy uses this form where
+// PL/pgSQL would take too long. An application_name has no line feed (pg_clean_ascii in PostgreSQL's common/string.c); a role may have one.
 func lineColumns(content []byte) (c noteColumns, ok bool) {
 	var pid []byte
 	for _, line := range []*[]byte{&c.payload, &c.application, &pid} {
@@ -173,7 +168,7 @@ func lineColumns(content []byte) (c noteColumns, ok bool) {
 	return c, ok
 }
 
-// cutIdentifier reads an identifier as quote_ident() writes it, up to a line feed.
+// cutIdentifier reads an identifier as quote_ident() prints it, up to a line feed.
 func cutIdentifier(text []byte) (name, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return bytes.Cut(text, []byte("\n"))
@@ -216,12 +211,11 @@ func readRecord(data []byte, values [][]byte) bool {
 	return len(data) == 0
 }
 
-// note appends a note, and the DDL change that it alone tells of: that of a command which ran before its note and
-// which event triggers do not see, or of any DDL where there are no event triggers. Not that of a forged or replayed note, which
-// would put any client's words into the stream of DDL.
+// note appends a note, and the DDL change that only the note reports: that of a command which ran before its note and fires no event trigger, or of
+// any DDL if there are no event triggers. A forged or replayed note reports no DDL, as otherwise any client could put text into the stream of DDL.
 //
-// A note that may tell of DDL takes a number among the changes whether it does or not: that must not depend on which
-// keys and event triggers there are when the stream is read.
+// A note that may report DDL uses up an ordinal in any case, because ordinals must not depend on the keys and event triggers that exist when the
+// stream is read.
 func (a *Assembler) note(lsn LSN, c *noteColumns) {
 	a.current.Bytes += noteBytes + len(c.payload) + len(c.user) + len(c.role) + len(c.application) + len(c.sql)
 	n := &a.incoming
@@ -232,7 +226,7 @@ func (a *Assembler) note(lsn LSN, c *noteColumns) {
 		Application: a.memory.copy(c.application),
 	}
 	n.Trust = a.judge(n, c)
-	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // what is signed is what came
+	for _, text := range []*[]byte{&n.User, &n.Role, &n.Application, &n.SQL} { // after judge, because the signature covers the text as received
 		*text = a.encoding.readable(*text)
 	}
 	a.attribute(lsn, n)
@@ -270,7 +264,7 @@ func (a *Assembler) readPayload(n *note.Note, c *noteColumns) (ok bool) {
 	return true
 }
 
-// querySQL returns the statement that pgtee.note() took out of current_query().
+// querySQL returns the statement that pgtee.note() extracted from current_query().
 func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 	if !c.sqlHex || c.sql == nil {
 		return a.memory.copy(c.sql), true
@@ -283,7 +277,7 @@ func (a *Assembler) querySQL(c *noteColumns) ([]byte, bool) {
 	return sql, err == nil
 }
 
-// ddl appends the change that a DDL record, JSON, tells of.
+// ddl appends the change for a DDL record in JSON.
 func (a *Assembler) ddl(lsn LSN, content []byte) {
 	c := a.change(DDL, lsn, len(content))
 	c.DDL = &DDLRecord{}
@@ -294,9 +288,9 @@ func (a *Assembler) ddl(lsn LSN, content []byte) {
 	c.DDL.Statement = spliced.ReplaceAllString(c.DDL.Statement, "")
 }
 
-// spliced is what the proxy adds to the text of a Query of several statements, which the event trigger sees: a note in front of a
-// statement or behind it, one behind the last (with its own semicolon in front), and the beginning of one that the limit of a record's text has cut
-// off. The event trigger redacts all literals of some texts.
+// spliced matches the text that the proxy adds to a Query of several statements, which is visible to the event trigger: a note before or after a
+// statement, a note after the last statement (preceded by a semicolon), and the beginning of a note cut off by the length limit of a record. The
+// event trigger redacts all literals of some texts.
 var spliced = func() *regexp.Regexp {
 	const call, behind = `SELECT pgtee\.(?:note|sign)\('(?:[A-Za-z0-9+/=]{100,}|<redacted>)',current_user\)`, ` WHERE pg_catalog\.pg_current_xact_id_if_assigned\(\) IS NOT NULL`
 	return regexp.MustCompile(call + `(?:` + behind + `)?;|\n?;` + call + behind + `|;?SELECT pgtee\.(?:note|sign)\('[A-Za-z0-9+/=]*(?:',current_user\)[^;']*)?$`)

@@ -7,29 +7,29 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// A field may be a gigabyte long, and the server sends it as one message. No record of Kafka takes that, so
-// it is not held either: a message of the stream, or a row of COPY, that is longer than what may be held is read in
-// pieces, and each value that does not fit is replaced by its length (pgoutput.Omitted).
+// A field can be a gigabyte long, and the server sends it in a single message. No Kafka record can be that large, so the value is not kept in memory
+// either: a message of the stream, or a row of COPY, that exceeds the limit is read in pieces, and each value that does not fit is replaced by its
+// length (pgoutput.Omitted).
 
-// DefaultRowBytes is what of one message is held, if nothing else is said.
+// DefaultRowBytes is the default limit for one message in memory.
 const DefaultRowBytes = 8 << 20
 
-// smallBytes is the length of a value that is kept though others have used up the room, as long as there is
-// as much again. The columns of a key are not longer.
+// smallBytes is the length up to which a value is kept even if other values have used up the limit, until such values exceed the limit once more. Key
+// columns are not longer than this.
 const smallBytes = 4 << 10
 
-// maxPrefixBytes is what is kept of the prefix of a logical message that is not held as a whole.
+// maxPrefixBytes is the length to which the prefix of an oversized logical message is cut.
 const maxPrefixBytes = 256
 
-// digest reads a message and keeps what fits.
+// digest reads an oversized message and keeps what fits.
 type digest struct {
 	frames *frames
-	left   int // bytes of the message that were not read yet
-	room   int // bytes of values that may be kept
+	left   int // bytes of the message not yet read
+	room   int // bytes of values that may still be kept
 	kept   []byte
 }
 
-// digest returns the body of the message of that size, of which no more than its length was read yet.
+// digest returns the body of a message of this size, of which at most the length has been read.
 func (f *frames) digest(size int) (kind byte, body []byte, err error) {
 	d := digest{frames: f, left: size, room: f.longest}
 	header, err := d.take(5)
@@ -49,9 +49,9 @@ func (f *frames) digest(size int) (kind byte, body []byte, err error) {
 	return kind, d.kept, nil
 }
 
-// data reads XLogData that holds a row or a logical message.
+// data reads an XLogData with a row or a logical message.
 func (d *digest) data() error {
-	const header = 1 + 8 + 8 + 8 // 'w', LSN of the data, of the end of WAL, server's clock
+	const header = 1 + 8 + 8 + 8 // 'w', LSN of the data, LSN of the end of WAL, server's clock
 	if err := d.copy(header + 1); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (d *digest) data() error {
 	}
 }
 
-// row reads what comes behind the kind: OID of the relation, and up to two tuples, each behind its marker.
+// row reads what follows the kind: the OID of the relation, and up to two tuples, each after its marker.
 func (d *digest) row() error {
 	if err := d.copy(4); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (d *digest) tuple() error {
 	return nil
 }
 
-// logical reads what comes behind the kind: flags, LSN, prefix, content.
+// logical reads what follows the kind: flags, LSN, prefix, content.
 func (d *digest) logical() error {
 	flags := len(d.kept)
 	if err := d.copy(1 + 8); err != nil {
@@ -114,7 +114,7 @@ func (d *digest) logical() error {
 		return err
 	}
 	if cut {
-		d.room = -d.frames.longest - 1 // no content, however short: nobody may take it for another message
+		d.room = -d.frames.longest - 1 // keep no content, however short: with its prefix cut, the message could be mistaken for another one
 	}
 	omitted, err := d.value()
 	if omitted {
@@ -123,7 +123,7 @@ func (d *digest) logical() error {
 	return err
 }
 
-// prefix reads up to and over a zero byte, and reports whether something was left out.
+// prefix reads up to and including a zero byte. cut reports whether a part of the prefix was left out.
 func (d *digest) prefix() (cut bool, err error) {
 	for n := 0; ; n++ {
 		b, err := d.take(1)
@@ -139,7 +139,7 @@ func (d *digest) prefix() (cut bool, err error) {
 	}
 }
 
-// value reads a length and as many bytes, and keeps them, or an eight-byte length in their place.
+// value reads a length and that many bytes. It keeps them, or replaces them by an eight-byte length.
 func (d *digest) value() (omitted bool, err error) {
 	length, err := d.take(4)
 	if err != nil {
@@ -164,7 +164,7 @@ func (d *digest) takes(n int) bool {
 	return n <= d.room || n <= smallBytes && n <= d.room+d.frames.longest
 }
 
-// copied reads a row in the text format of COPY.
+// copied reads a row in COPY text format.
 func (d *digest) copied() error {
 	start, size, escaped := len(d.kept), 0, false // of a field
 	for d.left > 0 {
@@ -194,7 +194,7 @@ func (d *digest) copied() error {
 	return nil
 }
 
-// endField replaces what was kept of a field that does not fit.
+// endField replaces a field that does not fit by its length.
 func (d *digest) endField(start, size int) {
 	if d.takes(size) {
 		d.room -= size
@@ -227,7 +227,7 @@ func (d *digest) skip(n int) error {
 	return nil
 }
 
-// take returns the next n bytes, no more than half of a buffer. They are valid until the next call.
+// take returns the next n bytes, at most half of a buffer. They are valid until the next call.
 func (d *digest) take(n int) ([]byte, error) {
 	if n > d.left {
 		return nil, fmt.Errorf("%w: %d bytes, %d left", pgoutput.ErrMalformed, n, d.left)

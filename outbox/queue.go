@@ -6,23 +6,23 @@ import (
 	"sync"
 )
 
-// ErrClosed is what waits on a Stream after its Close.
+// ErrClosed is returned by calls that wait on a Stream after its Close.
 var ErrClosed = errors.New("stream closed")
 
-// queue holds transactions, and parts of giant ones, between the reader of the connection, who pushes, and
-// the publisher, who looks at the head and drops it later. One goroutine on each side.
+// queue holds transactions, and parts of giants, between the reader of the connection, which pushes them, and the publisher, which looks at the head
+// and drops it later. Each side is one goroutine.
 //
-// It accepts another one as long as it holds less than maxBytes, so that a transaction of any size passes.
+// It accepts another transaction while it holds less than maxBytes, so a transaction of any size passes.
 type queue struct {
 	maxBytes int
-	arrived  chan struct{} // one token: look again
-	room     chan struct{} // one token: look again
+	arrived  chan struct{} // one token: check again
+	room     chan struct{} // one token: check again
 	ended    chan struct{} // closed by fail
 
 	mu    sync.Mutex
 	items []*Transaction
 	bytes int
-	last  LSN // through which everything was pushed, here or gone
+	last  LSN // everything up to here was pushed, whether still queued or not
 	err   error
 }
 
@@ -36,8 +36,8 @@ func newQueue(last LSN, maxBytes int) *queue {
 	}
 }
 
-// push appends t, and waits for room. It returns false after fail. A transaction that holds nothing
-// replaces the one before it if that holds nothing either, so an idle stream does not grow the queue.
+// push appends t, waiting for room. It returns false after fail. A marker replaces a preceding marker, so that an idle stream does not let the queue
+// grow.
 func (q *queue) push(t *Transaction) bool {
 	for {
 		added, failed := q.tryPush(t)
@@ -64,7 +64,7 @@ func (q *queue) tryPush(t *Transaction) (added, failed bool) {
 	}
 	n := len(q.items)
 	if t.IsMarker() && n > 0 && q.items[n-1].IsMarker() {
-		q.items[n-1] = t // as long as the other: bytes stays right
+		q.items[n-1] = t // both are markers of the same size: bytes stays right
 		q.last = t.EndLSN
 		return true, false
 	}
@@ -77,8 +77,8 @@ func (q *queue) tryPush(t *Transaction) (added, failed bool) {
 	return true, false
 }
 
-// head waits for a transaction, and returns the oldest ones in a slice of its own: at least one, more
-// as long as they hold no more than maxBytes together. They stay in the queue.
+// head waits for a transaction and returns the oldest ones in a new slice: at least one, more if together they hold no more than maxBytes. They stay
+// in the queue.
 func (q *queue) head(ctx context.Context, maxBytes int) ([]*Transaction, error) {
 	for {
 		if head, err := q.tryHead(maxBytes); head != nil || err != nil {
@@ -107,8 +107,8 @@ func (q *queue) tryHead(maxBytes int) ([]*Transaction, error) {
 	return append([]*Transaction(nil), q.items[:n]...), nil
 }
 
-// drop removes the transactions that head returned, or the first of them. A marker that was replaced in the meantime stays: its replacement
-// has not been seen yet.
+// drop removes the transactions that head returned, or the first of them. A marker that was replaced in the meantime stays, because its replacement
+// has not been returned yet.
 func (q *queue) drop(head []*Transaction) {
 	q.mu.Lock()
 	n := 0
@@ -116,7 +116,7 @@ func (q *queue) drop(head []*Transaction) {
 		q.bytes -= q.items[n].Bytes
 		n++
 	}
-	clear(q.items[:n]) // the array lives on; what is dropped must not
+	clear(q.items[:n]) // the array is kept, but must not keep the dropped transactions alive
 	q.items = q.items[n:]
 	q.mu.Unlock()
 	if n > 0 {
@@ -124,8 +124,7 @@ func (q *queue) drop(head []*Transaction) {
 	}
 }
 
-// fail ends the queue: push takes nothing more, head returns err once it has nothing else. The first
-// err stays.
+// fail ends the queue: push accepts nothing more, and head returns err once the queue is empty. The first err is kept.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -135,28 +134,28 @@ func (q *queue) fail(err error) {
 	}
 }
 
-// failed returns what ended the queue, or nil.
+// failed returns the error that ended the queue, or nil.
 func (q *queue) failed() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.err
 }
 
-// received returns the position through which everything was pushed.
+// received returns the position up to which everything was pushed.
 func (q *queue) received() LSN {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.last
 }
 
-// held returns how many transactions the queue holds, and their bytes.
+// held returns the number of transactions in the queue and the memory they hold.
 func (q *queue) held() (transactions, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.items), q.bytes
 }
 
-// signal puts the one token into a channel of length 1.
+// signal puts a token into a channel of capacity 1, unless it already has one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

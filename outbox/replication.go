@@ -15,26 +15,25 @@ import (
 )
 
 var (
-	// ErrSlotBusy is a slot that another process reads: stand by and try again.
+	// ErrSlotBusy means that another process uses the slot: stand by and retry.
 	ErrSlotBusy = errors.New("slot in use")
-	// ErrSlotMissing is a slot that does not exist.
+	// ErrSlotMissing means that the slot does not exist.
 	ErrSlotMissing = errors.New("slot missing, what was written since it was dropped is lost to the stream: " + cureSetup)
-	// ErrSlotLost is a slot whose WAL is gone or that the server has invalidated.
+	// ErrSlotLost means that the slot's WAL has been removed or the server has invalidated the slot.
 	ErrSlotLost = errors.New("slot lost, the server has removed log that was not published: " + cureSetup)
-	// ErrNotSetUp is a database without our objects, or with those of another server or database.
+	// ErrNotSetUp means that the database lacks pgtee's objects, or has those of another server or database.
 	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
-	// ErrUndecodable is a value in the log that the server cannot send as UTF-8, in a database whose characters have several bytes.
+	// ErrUndecodable means that the WAL has a value that the server cannot convert to UTF-8, in a database with a multi-byte encoding.
 	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
-	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 skips committed rows
-	// and says so only in this way.
+	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 reports only in this way that it skips committed rows.
 	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
 )
 
-// walSenderTimeout makes a publisher that lost its power leave the slot to another within seconds.
+// walSenderTimeout lets another publisher take over the slot within seconds when the host of the current one has lost power.
 const walSenderTimeout = "10s"
 
-// replicationConfig is a logical replication connection, which takes SQL in the simple protocol too.
-// The settings decide how pgoutput prints values, so they are ours and not the role's.
+// replicationConfig returns the configuration of a logical replication connection, which also accepts SQL in the simple protocol. The settings
+// determine how pgoutput prints values, so they override the role's.
 func replicationConfig(connString string) (*pgconn.Config, error) {
 	config, err := pgconn.ParseConfig(connString)
 	if err != nil {
@@ -46,7 +45,7 @@ func replicationConfig(connString string) (*pgconn.Config, error) {
 		"wal_sender_timeout":  walSenderTimeout,
 		"application_name":    "pgtee",
 		"client_encoding":     "UTF8",
-		"client_min_messages": "warning", // a role's default must not hide a warning
+		"client_min_messages": "warning", // a role's default must not hide warnings
 		"search_path":         "pg_catalog",
 		"datestyle":           "ISO",
 		"intervalstyle":       "postgres",
@@ -57,7 +56,7 @@ func replicationConfig(connString string) (*pgconn.Config, error) {
 	} {
 		config.RuntimeParams[name] = value
 	}
-	if config.ValidateConnect == nil { // several hosts: the slot is on the primary
+	if config.ValidateConnect == nil { // with several hosts, connect to the primary, which has the slot
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	}
 	return config, nil
@@ -75,15 +74,14 @@ func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn,
 	if err != nil {
 		return nil, connectError(config, err)
 	}
-	if _, err := simpleQuery(ctx, conn, "IDENTIFY_SYSTEM"); sqlState(err) == "42601" { // syntax_error: it took the setting, and knows nothing of it
+	if _, err := simpleQuery(ctx, conn, "IDENTIFY_SYSTEM"); sqlState(err) == "42601" { // syntax_error: a pooler that accepted the setting replication and ignores it
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("%w (%w)", poolerError(config), err)
 	}
 	return conn, nil
 }
 
-// simpleQuery runs one command in the simple protocol, the only one that a replication connection
-// knows, and returns its rows; NULL is "".
+// simpleQuery runs one command in the simple protocol, the only one that a replication connection supports, and returns its rows as text; NULL is "".
 func simpleQuery(ctx context.Context, conn *pgconn.PgConn, command string) ([][]string, error) {
 	results, err := conn.Exec(ctx, command).ReadAll()
 	if err != nil {
@@ -102,8 +100,7 @@ func simpleQuery(ctx context.Context, conn *pgconn.PgConn, command string) ([][]
 	return table, nil
 }
 
-// identify fills in what the server and pgtee.meta say about themselves, and refuses a database that
-// was not set up for cfg.
+// identify reads the identity of the server and pgtee.meta, and returns an error if the database was not set up for cfg.
 func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (System, error) {
 	got, err := simpleQuery(ctx, conn, "IDENTIFY_SYSTEM")
 	if err != nil {
@@ -130,8 +127,8 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 	return system, checkYounger(ctx, conn)
 }
 
-// checkYounger refuses publications that are younger than the slot: PostgreSQL up to 17 would send an error for ever, and 18
-// leave out rows.
+// checkYounger returns an error if a publication is younger than the slot: PostgreSQL up to 17 would fail on every attempt, and 18 would leave out
+// rows.
 func checkYounger(ctx context.Context, conn *pgconn.PgConn) error {
 	got, err := simpleQuery(ctx, conn, "SELECT pg_catalog.to_jsonb(m) ->> 'publications', "+identitySQL+" FROM pgtee.meta AS m")
 	if err != nil {
@@ -170,7 +167,7 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 	if version, _ := strconv.Atoi(meta[2]); version > objectsVersion {
 		return fmt.Errorf("schema pgtee has version %s, this program reads up to %d: upgrade pgtee", meta[2], objectsVersion)
 	}
-	if meta[6] == "" { // what is signed could not be read, and would be lost
+	if meta[6] == "" { // without the secret, signed messages could not be read and would be lost
 		return fmt.Errorf("%w (schema pgtee in %s is of an older pgtee)", ErrNotSetUp, system.Database)
 	}
 	if meta[3] != slot || meta[4] == "" {
@@ -189,9 +186,9 @@ func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *Sys
 	return err
 }
 
-// checkSlot refuses a slot that cannot serve.
+// checkSlot returns an error if the slot is unusable.
 func checkSlot(ctx context.Context, conn *pgconn.PgConn, slot, database string) error {
-	// Columns that only newer servers have are asked for by way of JSON.
+	// Columns that only newer servers have are read through JSON.
 	got, err := simpleQuery(ctx, conn, `
 		SELECT s.plugin, s.database, s.wal_status, pg_catalog.to_jsonb(s) ->> 'conflicting', pg_catalog.to_jsonb(s) ->> 'invalidation_reason'
 		FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = `+quoteLiteral(slot))
@@ -211,8 +208,8 @@ func checkSlot(ctx context.Context, conn *pgconn.PgConn, slot, database string) 
 	return nil
 }
 
-// confirmedFlush reads the slot's position, which nobody else moves while we hold the slot, and the pid of the
-// server process that holds it for us.
+// confirmedFlush reads the slot's position, which no other process moves while this one holds the slot, and the pid of the server process that holds
+// it for this connection.
 func confirmedFlush(ctx context.Context, connString, slot, systemID string) (position LSN, holder string, err error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -232,18 +229,17 @@ func confirmedFlush(ctx context.Context, connString, slot, systemID string) (pos
 	return position, got[0][1], err
 }
 
-// checkHolder returns an error if another server process than holder has the slot now, or none.
+// checkHolder returns an error if a server process other than holder has the slot, or no process has it.
 func checkHolder(ctx context.Context, conn *pgconn.PgConn, slot, holder string) error {
 	got, err := simpleQuery(ctx, conn, "SELECT s.active_pid FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = "+quoteLiteral(slot))
 	if err != nil || len(got) == 1 && got[0][0] == holder {
-		return nil // a server that does not answer says nothing about the stream
+		return nil // a server that does not respond says nothing about the stream
 	}
 	return fmt.Errorf("slot %s: server process %s, which held it for us, is gone: the connection was lost on the way", slot, holder)
 }
 
-// hold takes the slot: it starts replication from where the slot stands and returns the connection
-// when the server has agreed. Nobody else can use the slot until the connection ends. A start LSN
-// above the server's position would skip rows silently, so none is given.
+// hold takes the slot: it starts replication from the slot's position and returns the connection once the server has accepted. No other process can
+// use the slot until the connection ends. No start LSN is given, as one above the server's position would silently skip rows.
 func hold(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig, publications []string) (*frames, error) {
 	if err := conn.SyncConn(ctx); err != nil {
 		return nil, err
@@ -303,7 +299,7 @@ func startError(body []byte) error {
 		return fmt.Errorf("%w: %w", ErrSlotBusy, err)
 	case "42704": // undefined_object
 		return fmt.Errorf("%w: %w", ErrSlotMissing, err)
-	case "55000": // object_not_in_prerequisite_state, and checkSlot has looked at the rest
+	case "55000": // object_not_in_prerequisite_state; checkSlot has ruled out the other causes
 		return fmt.Errorf("%w: %w", ErrSlotLost, err)
 	}
 	return err

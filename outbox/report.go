@@ -10,21 +10,21 @@ type Severity uint8
 
 const (
 	OK      Severity = iota
-	Warning          // it works, with a stated limit or risk
-	Problem          // it does not work before this is repaired
+	Warning          // works, with a stated limit or risk
+	Problem          // does not work until it is repaired
 )
 
 func (s Severity) String() string { return [...]string{"ok", "warning", "problem"}[s] }
 
-// Finding is one thing that Setup did or Check saw.
+// Finding is one action of Setup or one result of Check.
 type Finding struct {
-	ID       string // stable, such as wal-level; "" for what is well
+	ID       string // stable, such as wal-level; "" if nothing is wrong
 	Severity Severity
-	Text     string // in plain words, one line
-	Repair   string // the command that repairs it; "" if there is nothing to do
+	Text     string // one line of plain text
+	Repair   string // the command that repairs it; "" if nothing is to be done
 }
 
-// Report is what Setup, Check and Teardown tell.
+// Report is the result of Setup, Check and Teardown.
 type Report struct{ Findings []Finding }
 
 func (r *Report) ok(format string, args ...any) {
@@ -39,13 +39,13 @@ func (r *Report) problem(id, repair, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{id, Problem, fmt.Sprintf(format, args...), repair})
 }
 
-// trustOwner is about a schema that belongs to an ordinary role: whoever calls its functions runs that role's code.
+// trustOwner warns about a schema that belongs to an ordinary role: calling its functions runs that role's code.
 func (r *Report) trustOwner(owner string) {
 	r.warn("schema-owner", "give the proxies --trust-owner "+owner,
 		"schema pgtee belongs to %s, who is no superuser: a proxy calls its functions, and so writes notes, in sessions of that role only", owner)
 }
 
-// Problems is the error of a report: one line, each problem with its repair.
+// Problems is the error form of a report: one line with each problem and its repair.
 type Problems []Finding
 
 func (p Problems) Error() string {
@@ -56,7 +56,7 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Err returns the problems, nil if there are none.
+// Err returns the problems as an error, nil if there are none.
 func (r Report) Err() error {
 	var problems Problems
 	for _, f := range r.Findings {

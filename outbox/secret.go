@@ -6,14 +6,13 @@ import (
 	"hash"
 )
 
-// secretBytes is the length of pgtee.meta's secret: the key of HMAC, xored with ipad (64 bytes) and with opad (64 bytes),
-// RFC 2104.
+// secretBytes is the length of the secret in pgtee.meta: the HMAC key, XORed with ipad (64 bytes) and with opad (64 bytes), RFC 2104.
 const secretBytes = 2 * sha256.BlockSize
 
-// witness knows what the functions of the database have signed, with the secret that only they and the publisher
-// can read. It is used by one goroutine at a time.
+// witness verifies the signatures of the database's functions, with the secret that only these functions and the publisher can read. It must be used
+// by one goroutine at a time.
 type witness struct {
-	hash hash.Hash // nil: objects of an older pgtee have no secret, and sign nothing
+	hash hash.Hash // nil: objects of an older pgtee have no secret and sign nothing
 	sum  []byte
 }
 
@@ -28,7 +27,7 @@ func newWitness(secret []byte) *witness {
 	return &witness{hash: hmac.New(sha256.New, key)}
 }
 
-// open returns what is signed in a message: it follows a byte and the HMAC-SHA256.
+// open returns the signed part of a message, which follows a byte and the HMAC-SHA256. ok reports whether the signature is valid.
 func (w *witness) open(content []byte) (signed []byte, ok bool) {
 	if len(content) < 1+sha256.Size || w.hash == nil {
 		return nil, false

@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// service is where a server runs, told by the roles that a managed service makes: there nobody is a superuser or changes the
-// server's configuration by SQL, and who may replicate is told otherwise.
+// service is the managed service that hosts a server, recognized by the roles that the service creates. On such a service no user is a superuser, the
+// configuration cannot be changed by SQL, and replication is granted in a different way.
 type service struct {
-	admin string // the role that marks it; "" for a server of one's own
-	// How to let a role replicate, for %s, and how to change a setting.
+	admin string // the role that identifies the service; "" for a self-hosted server
+	// How to let a role (%s) replicate, and where to change a setting.
 	replication, settings string
 }
 
@@ -24,7 +24,7 @@ var services = []service{
 	{"supabase_admin", "ALTER ROLE %s REPLICATION as role postgres", "the project with supabase postgres-config update --config"},
 }
 
-// logicalFlags are what services have in place of wal_level.
+// logicalFlags has the services' counterparts of wal_level.
 var logicalFlags = map[string]string{
 	"rds_replication":   "set rds.logical_replication = 1 in the DB parameter group and reboot",
 	"cloudsqlsuperuser": "set the flag cloudsql.logical_decoding = on and restart the instance",
@@ -46,14 +46,14 @@ func findService(ctx context.Context, conn *pgconn.PgConn) (service, error) {
 	return service{replication: "ALTER ROLE %s REPLICATION as a superuser"}, nil
 }
 
-// letReplicate is how a role gets to use slots.
+// letReplicate says how to let a role use slots.
 func (s service) letReplicate(role string) string {
 	return "run " + fmt.Sprintf(s.replication, quoteIfNeeded(role))
 }
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
-// quoteIfNeeded is a name as people write it.
+// quoteIfNeeded quotes a name only where SQL requires it.
 func quoteIfNeeded(name string) string {
 	if plainName.MatchString(name) {
 		return name
@@ -61,7 +61,7 @@ func quoteIfNeeded(name string) string {
 	return quoteIdentifier(name)
 }
 
-// set is how a setting is changed, and what makes it count: "SELECT pg_reload_conf()", or "restart the server".
+// set says how to change a setting, and how to apply it: "SELECT pg_reload_conf()", or "restart the server".
 func (s service) set(name, value, then string) string {
 	if s.admin == "" {
 		return fmt.Sprintf("run ALTER SYSTEM SET %s = %s and %s", name, value, then)

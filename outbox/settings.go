@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ownSettings are what a connection of ours needs, whatever the defaults of the role and the database are: those are made for
-// applications. Every server that we work with knows them.
+// ownSettings are the settings of pgtee's own connections. They override the defaults of the role and the database, which are meant for applications.
+// All supported servers have these settings.
 var ownSettings = map[string]string{
 	"statement_timeout":                   "0",
 	"lock_timeout":                        "0",
@@ -24,11 +24,10 @@ var ownSettings = map[string]string{
 	"default_transaction_deferrable":      "off",
 }
 
-// laterSettings are those that only newer servers know. transaction_timeout (PostgreSQL 17) ends a walsender, too, that takes
-// longer over a transaction.
+// laterSettings sets what only newer servers have. transaction_timeout (PostgreSQL 17) also ends a walsender that needs longer for a transaction.
 const laterSettings = "SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings AS s WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout'"
 
-// OwnSettings has connections made with config be as ownSettings say.
+// OwnSettings applies ownSettings to connections made with config.
 func OwnSettings(config *pgconn.Config) {
 	for name, value := range ownSettings {
 		config.RuntimeParams[name] = value

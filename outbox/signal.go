@@ -9,47 +9,47 @@ import (
 	"strings"
 )
 
-// SignalRecord is a request to the publisher: that of pgtee.snapshot() and its siblings, of a row put into the
-// view pgtee.signal, or of a record of the signal topic. Its form and its words are Debezium's:
+// SignalRecord is a request to the publisher: from pgtee.snapshot() and related functions, from a row inserted into the view pgtee.signal, or from a
+// record of the signal topic. It has Debezium's form:
 //
 //	{"id": "4f2a", "type": "execute-snapshot", "data": {"data-collections": ["public.orders"],
 //	 "additional-conditions": [{"data-collection": "public.orders", "filter": "id > 5"}]}}
 //	{"id": "4f2b", "type": "pause-snapshot", "data": {"id": "4f2a"}}
 //
-// What cannot be obeyed is for the operator to hear of, and no reason to stop: Refused says why.
+// A signal that cannot be executed is reported to the operator and does not stop the publisher: Refused says why.
 type SignalRecord struct {
-	ID         string // of the request, and so of the snapshot that it asks for
+	ID         string // of the request, and of the snapshot that it requests
 	Type       string // ExecuteSnapshot, Resync, PauseSnapshot, ResumeSnapshot or StopSnapshot
-	Snapshot   string // the one that is to be paused, resumed or stopped; "": all
+	Snapshot   string // the snapshot to pause, resume or stop; "": all snapshots
 	Tables     []string
 	Conditions []SignalCondition
 	User       string // session_user; "" in the signal topic
-	Refused    string // "": it is well-formed
+	Refused    string // why the signal is malformed; "": it is well-formed
 }
 
-// SignalCondition says which rows of a table are wanted, in the language of the publisher's filters. Table, as each of
-// SignalRecord.Tables, is "schema.table", in which * is any run of characters.
+// SignalCondition says which rows of a table are requested, in the publisher's filter language. Table, like each of SignalRecord.Tables, is
+// "schema.table", where * matches any sequence of characters.
 type SignalCondition struct {
 	Table  string `json:"table"`
 	Filter string `json:"filter"`
 }
 
-// The types of signals. StopSnapshot may name tables: then only those are left out from there on.
+// Types of signals. StopSnapshot may name tables: then only these are excluded from the rest of the snapshot.
 const (
 	ExecuteSnapshot = "execute-snapshot"
 	PauseSnapshot   = "pause-snapshot"
 	ResumeSnapshot  = "resume-snapshot"
 	StopSnapshot    = "stop-snapshot"
 
-	// Resync asks for the tables afresh: a record that empties each topic, then every row. pgtee.tell_missed() asks so for
-	// tables of whose changes some are not in the stream; the id then begins with MissedPrefix.
+	// Resync requests the tables again: a record that empties each topic, then every row. pgtee.tell_missed() sends it for tables some of whose
+	// changes are missing from the stream; the id then begins with MissedPrefix.
 	Resync       = "resync"
 	MissedPrefix = "missed-"
 )
 
-// Missed reports whether pgtee itself asks, because changes are not in the stream.
+// Missed reports whether pgtee itself sent the request because changes are missing from the stream.
 func (s *SignalRecord) Missed() bool {
-	return s.Type == Resync && strings.HasPrefix(s.ID, MissedPrefix) && s.User != "" // the topic of signals has no users
+	return s.Type == Resync && strings.HasPrefix(s.ID, MissedPrefix) && s.User != "" // signals of the signal topic have no user
 }
 
 // signalBody is a signal in Debezium's form.
@@ -70,13 +70,13 @@ type signalCondition struct {
 	Filter     string `json:"filter"`
 }
 
-// signalID is what a snapshot may be named, for that is part of every record's header.
+// signalID restricts the name of a snapshot, which is part of the headers of its records.
 var signalID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,100}$`)
 
-// maxSignalBytes is above what pgtee.put_signal() takes.
+// maxSignalBytes exceeds what pgtee.put_signal() accepts.
 const maxSignalBytes = 1 << 20
 
-// ParseSignal reads a signal of either way; id is that of one that has none. It never fails: see Refused.
+// ParseSignal reads a signal of the database or of the signal topic; id is used if the signal has none. It never fails: see Refused.
 func ParseSignal(text []byte, user, id string) SignalRecord {
 	body := signalBody{}
 	s := SignalRecord{ID: id, User: user}
@@ -97,7 +97,7 @@ func ParseSignal(text []byte, user, id string) SignalRecord {
 	return s
 }
 
-// Marshal returns what ParseSignal reads.
+// Marshal returns the JSON that ParseSignal reads.
 func (s *SignalRecord) Marshal() ([]byte, error) { return json.Marshal(s.body()) }
 
 func (s *SignalRecord) body() signalBody {
@@ -108,7 +108,7 @@ func (s *SignalRecord) body() signalBody {
 	return body
 }
 
-// SendSignal puts a signal into the database's log, and returns its id, a new one if it had none.
+// SendSignal writes a signal to the database's WAL and returns its id, which is generated if the signal has none.
 func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id string, err error) {
 	body := s.body()
 	data, err := json.Marshal(body.Data)
@@ -133,7 +133,7 @@ func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id str
 	return got[0][0], nil
 }
 
-// problem says what no publisher could obey.
+// problem says why no publisher could execute the signal.
 func (s *SignalRecord) problem() string {
 	switch s.Type {
 	case ExecuteSnapshot, Resync:
@@ -154,7 +154,7 @@ func (s *SignalRecord) problem() string {
 	return ""
 }
 
-// signal appends the change that a row of kind s tells of.
+// signal appends the change for a row of kind s.
 func (a *Assembler) signal(lsn LSN, c *noteColumns) {
 	user := a.encoding.readable(c.user[:min(len(c.user), maxNameBytes)])
 	record := ParseSignal(a.encoding.readable(c.payload), string(user), "")

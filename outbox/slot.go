@@ -12,11 +12,11 @@ import (
 
 const defaultSlotTimeout = 30 * time.Second
 
-// ErrSlotBlocked is a slot that could not be created because older transactions stay open.
+// ErrSlotBlocked means that the slot could not be created because older transactions are still open.
 var ErrSlotBlocked = errors.New("older transactions keep the slot from being created")
 
-// createSlot creates the slot and records where it begins. PostgreSQL lets the creation wait until every
-// transaction that is open now has ended, prepared ones included.
+// createSlot creates the slot and records where it begins. PostgreSQL delays the creation until every transaction that is open now has ended,
+// including prepared ones.
 func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, server *serverState, report *Report) error {
 	switch {
 	case server.slot != nil && server.renewsSlot():
@@ -25,8 +25,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		}
 		report.warn("slot-anew", "run `pgtee repair --accept-divergence`, then start the publisher: every table is published afresh", "slot %s is made anew: %s", cfg.Slot, server.whyAnew())
 	case server.slot != nil:
-		// pgtee.meta may be younger than the slot: without a consistent point the publisher would
-		// take a lost progress topic for a first start.
+		// pgtee.meta may be younger than the slot. Without a consistent point the publisher would mistake a lost progress topic for a first start.
 		report.ok("slot %s was there", cfg.Slot)
 		if server.ready != "" && server.metaSlot != "" {
 			if len(server.slotPublications) > 0 {
@@ -47,7 +46,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	if err != nil {
 		return err
 	}
-	// A new slot begins a new generation: progress of an older one must not be taken for its own.
+	// A new slot begins a new generation, so that progress recorded for an older slot is not applied to it.
 	record := fmt.Sprintf("UPDATE pgtee.meta SET slot = %s, consistent_point = %s, publications = "+identitySQL+", generation = generation + (slot IS NOT NULL)::int, "+
 		"first_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()); SELECT pg_catalog.setval('pgtee.horizon', 0, false)",
 		quoteLiteral(cfg.Slot), quoteLiteral(point))
@@ -58,7 +57,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 	return nil
 }
 
-// whyAnew says why setup cannot go on with the slot that is there.
+// whyAnew says why setup cannot keep the existing slot.
 func (s *serverState) whyAnew() string {
 	switch {
 	case s.slot.lost():
@@ -92,7 +91,7 @@ func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, vers
 	return got[0][0], nil
 }
 
-// slotSQL creates the slot. A failover slot (PostgreSQL 17) is copied to standbys that ask for it (sync_replication_slots).
+// slotSQL returns the command that creates the slot. A failover slot (PostgreSQL 17) is copied to standbys that request it (sync_replication_slots).
 func slotSQL(slot string, version int) string {
 	failover := ""
 	if version >= 170000 {

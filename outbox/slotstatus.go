@@ -10,14 +10,14 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// SlotStatus is what the server says of a slot.
+// SlotStatus is the state of a slot as the server reports it.
 type SlotStatus struct {
-	Server    LSN    // where the server writes; on a standby, where it replays
-	Acked     LSN    // confirmed_flush: the server keeps what was committed after it
-	Sent      LSN    // to who holds the slot; zero if nobody does
-	PID       int32  // of the walsender that holds it; zero if nobody does
+	Server    LSN    // write position of the server; on a standby, its replay position
+	Acked     LSN    // confirmed_flush: the server keeps everything that commits after it
+	Sent      LSN    // position sent to the holder of the slot; zero if the slot is not in use
+	PID       int32  // of the walsender that holds the slot; zero if the slot is not in use
 	WAL       string // wal_status: reserved, extended, unreserved or lost
-	Retained  int64  // bytes of log that the slot keeps from being removed
+	Retained  int64  // bytes of WAL that the slot retains
 	KeepBytes int64  // max_slot_wal_keep_size; -1: no limit
 }
 
@@ -28,7 +28,7 @@ FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg
 LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
 WHERE s.slot_name = $1`
 
-// ReadSlotStatus asks the server.
+// ReadSlotStatus queries the server.
 func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus, err error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -54,8 +54,8 @@ func ReadSlotStatus(ctx context.Context, connString, slot string) (s SlotStatus,
 	return s, nil
 }
 
-// DropSlot ends whoever uses the slot and drops it: what it held back is lost to the stream. It is the
-// last resort of --max-retained-wal SIZE:drop_slot.
+// DropSlot terminates the process that uses the slot and drops the slot: the WAL that it retained is lost to the stream. It is the last resort of
+// --max-retained-wal SIZE:drop_slot.
 func DropSlot(ctx context.Context, connString, slot string) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {

@@ -7,73 +7,73 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// ErrTableGone is a table that was dropped before its rows were read.
+// ErrTableGone means that the table was dropped before its rows were read.
 var ErrTableGone = errors.New("the table is gone")
 
-// ErrOtherKey is a table whose rows are told apart by other columns than those of a Span.
+// ErrOtherKey means that the key of the table is no longer that of the Span.
 var ErrOtherKey = errors.New("the table has another key now")
 
-// ErrTableRefused is a table that the server does not let this role read, or not now. Others may be read meanwhile.
+// ErrTableRefused means that the server does not let this role read the table, permanently or for now. Other tables may still be readable.
 var ErrTableRefused = errors.New("the table cannot be read")
 
-// ErrCondition is a condition that does not fit the columns of the table.
+// ErrCondition means that the condition does not fit the columns of the table.
 var ErrCondition = errors.New("the condition does not fit the table")
 
-// Span says which rows a pass is to read: those of a table that come after a place, in the order of its key, or of
-// their ctid if it has none; or else those that have certain keys.
+// Span says which rows a pass reads: the rows of a table after a place, in the order of its key or, without a key, of ctid; or the rows with certain
+// keys.
 type Span struct {
-	Task  int        // names the pass in what comes of it
-	Table uint32     // OID; of a partitioned table, a leaf
-	Root  uint32     // OID of the table that the stream names: the root of a partitioned one, else Table
-	After [][]byte   // Last of the chunk before; none: from the start
-	By    []string   // with Keys: the columns of the identity
-	Keys  [][][]byte // values of those, as texts; none: a range is read
-	UpTo  [][]byte   // with Keys: Last of the last chunk that is wanted; none: to the end
-	Rows  int        // about as many, and no more than a pass may take otherwise
+	Task  int        // identifies the pass in its results
+	Table uint32     // OID; a leaf if the table is partitioned
+	Root  uint32     // OID of the table that the stream names: the root of a partitioned table, else Table
+	After [][]byte   // Last of the preceding chunk; none: from the start
+	By    []string   // with Keys: the identity columns
+	Keys  [][][]byte // values of these columns as text; none: read a range
+	UpTo  [][]byte   // with Keys: Last of the last chunk that is needed; none: to the end
+	Rows  int        // approximate number of rows, up to the limits of a pass
 
-	// Condition makes SQL over the columns of a table, which is true for all rows that are wanted; "" for any row. It is called in
-	// the transaction that reads. nil: every row is wanted.
+	// Condition returns SQL over the columns of a table that is true for all rows to be read; "" selects every row. It is called in the transaction
+	// that reads. If Condition is nil, every row is read.
 	Condition func(*pgoutput.Relation) (string, error)
 }
 
-// ListedTable is a published table, or a leaf of one.
+// ListedTable is a published table, or a leaf partition of one.
 type ListedTable struct {
 	OID, Root    uint32
 	Schema, Name string // of the root
-	Rows         int64  // by the planner's estimate; -1: not known
+	Rows         int64  // the planner's estimate; -1: not known
 }
 
-// Reading is what comes of a task.
+// Reading is a result of a task.
 type Reading struct {
 	Task    int
-	Done    bool     // nothing more comes of it
-	Err     error    // it failed; what came before it counts
-	Visible *Visible // of Begin: every transaction that was committed when it was called is visible in it
-	Waiting string   // of Begin, while it waits: for whom
+	Done    bool     // it is the last result of the task
+	Err     error    // why the task failed; earlier results remain valid
+	Visible *Visible // of Begin: a snapshot in which every transaction committed before the call is visible
+	Waiting string   // of Begin, while it waits: the transaction it waits for
 	Tables  []ListedTable
 
 	Relations []*pgoutput.Relation // of Describe
 	Chunk     *Chunk
 }
 
-// Chunk is a run of rows of one table as one snapshot of PostgreSQL saw them.
+// Chunk is a run of rows of one table as seen by one snapshot of PostgreSQL.
 //
-// Every transaction that is visible in it had its commit record at or before At. Rows are in the order of the pass: the
-// next chunk of the pass continues after Last.
+// Every transaction that is visible in the snapshot wrote its commit record at or before At. Rows are in the order of the pass; the next chunk of the
+// pass continues after Last.
 type Chunk struct {
 	Table    uint32
-	Relation *pgoutput.Relation // as the stream would describe the table to a reader of this moment
+	Relation *pgoutput.Relation // the table as pgoutput would describe it at that moment
 	Visible  Visible
 	At       LSN
-	Time     time.Time // of the reading
-	Last     [][]byte  // place of its last row: name of an order, and key or ctid; nil: it has none, or the rows were asked for by their keys
-	End      bool      // the table has no row after it, or none of those that were asked for
+	Time     time.Time // when the rows were read
+	Last     [][]byte  // place of its last row: name of the order, then key or ctid; nil: it has no rows, or the rows were selected by key
+	End      bool      // the table has no further rows, or no further requested rows
 
-	rows []byte // Tuples, one after the other
-	ends []int  // of each in rows
+	rows []byte // Tuples, one after another
+	ends []int  // end offset of each row in rows
 }
 
-// Len returns the number of rows, Bytes the memory that they take, Row one of them: it is valid as long as the chunk.
+// Len returns the number of rows, Bytes the memory that they occupy, Row one of the rows, valid as long as the chunk.
 func (c *Chunk) Len() int   { return len(c.ends) }
 func (c *Chunk) Bytes() int { return cap(c.rows) + 8*cap(c.ends) }
 func (c *Chunk) Row(i int) pgoutput.Tuple {
@@ -84,7 +84,7 @@ func (c *Chunk) Row(i int) pgoutput.Tuple {
 	return pgoutput.Tuple(c.rows[start:c.ends[i]:c.ends[i]])
 }
 
-// Add appends a row, which it copies.
+// Add appends a copy of a row.
 func (c *Chunk) Add(row pgoutput.Tuple) {
 	c.rows = append(c.rows, row...)
 	c.ends = append(c.ends, len(c.rows))

@@ -12,17 +12,17 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// tableConn is a connection that reads tables, in the simple protocol and with large reads: one row of COPY is one
-// message, and a snapshot has millions.
+// tableConn is a connection that reads tables. It uses the simple protocol and a large read buffer, since each row of COPY is a message and a
+// snapshot has millions of rows.
 type tableConn struct {
 	reader   *TableReader
 	frames   *frames
 	encoding *Encoding
 	version  int    // major
-	buffer   []byte // of messages to send
+	buffer   []byte // for messages to be sent
 }
 
-// tableSettings make the session's results those of the replication connection, and its plans those that copySQL counts on.
+// tableSettings make values look as on the replication connection, and produce the plans that copySQL relies on.
 var tableSettings = map[string]string{
 	"application_name":                "pgtee snapshot",
 	"row_security":                    "off", // an error is better than missing rows
@@ -32,10 +32,10 @@ var tableSettings = map[string]string{
 	"enable_sort":                     "off",
 	"max_parallel_workers_per_gather": "0",
 	"jit":                             "off",
-	"constraint_exclusion":            "off", // planning would compute checks
+	"constraint_exclusion":            "off", // while planning, the server would evaluate CHECK constraints
 }
 
-// patient is a connection that may be silent for long: the server looks for rows that satisfy a condition.
+// patient is a connection without a read deadline, because the server may search long for rows that satisfy a condition.
 type patient struct{ net.Conn }
 
 func (patient) SetReadDeadline(time.Time) error { return nil }
@@ -87,8 +87,7 @@ func (r *tableConn) send(sql string) (err error) {
 	return err
 }
 
-// query runs commands and returns the rows of all of them; NULL is "". After an error of the server the connection is good
-// for the next command.
+// query runs one or more commands and returns all their rows; NULL is "". After an error reported by the server the connection can be used again.
 func (r *tableConn) query(sql string) (rows [][]string, err error) {
 	if err := r.send(sql); err != nil {
 		return nil, err
@@ -111,7 +110,7 @@ func (r *tableConn) query(sql string) (rows [][]string, err error) {
 	return rows, err
 }
 
-// errStop ends replies before the server has told everything; the connection is of no use afterwards.
+// errStop ends replies before all messages have been read; the connection cannot be used afterwards.
 var errStop = errors.New("enough")
 
 // replies calls use for each message up to the next ReadyForQuery. body is valid during the call.
@@ -139,7 +138,7 @@ func (r *tableConn) replies(use func(kind byte, body []byte) error) error {
 	}
 }
 
-// rollback ends a transaction that failed.
+// rollback ends a failed transaction.
 func (r *tableConn) rollback() error {
 	_, err := r.query("ROLLBACK")
 	return err

@@ -12,9 +12,8 @@ import (
 
 var errCopyText = errors.New("malformed row of COPY")
 
-// appendCopied appends the first columns of a row in the text format of COPY ("File Formats" in the documentation of
-// COPY) as a Tuple of pgoutput, whose values are the same texts in UTF-8. line ends without a newline. It returns what follows
-// those columns, still in the format of COPY.
+// appendCopied appends the first columns of a row in COPY text format ("File Formats" in the documentation of COPY) as a Tuple of pgoutput with the
+// same text in UTF-8. line has no trailing newline. rest is what follows these columns, still in COPY text format.
 func appendCopied(dst, line []byte, columns int, text *Encoding) (tuple, rest []byte, err error) {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(columns))
 	for n := range columns {
@@ -31,7 +30,7 @@ func appendCopied(dst, line []byte, columns int, text *Encoding) (tuple, rest []
 	return dst, line, nil
 }
 
-// appendField appends the value at the start of line, and returns the rest, which starts with a tab if there is any.
+// appendField appends the value at the start of line and returns the rest, which starts with a tab unless it is empty.
 func appendField(dst, line []byte, text *Encoding) ([]byte, []byte, error) {
 	if len(line) >= 2 && line[0] == '\\' && line[1] == 'N' {
 		return append(dst, pgoutput.Null), line[2:], nil
@@ -61,8 +60,8 @@ func appendField(dst, line []byte, text *Encoding) ([]byte, []byte, error) {
 	return dst, line, nil
 }
 
-// omittedField begins a field that was too long to be held; its length in decimal digits follows. It is not of PostgreSQL, whose
-// escapes of capital letters are \N only.
+// omittedField starts a field that was too long to be kept in memory; its length in decimal digits follows. PostgreSQL never produces it: its only
+// escape with a capital letter is \N.
 var omittedField = []byte(`\O`)
 
 func appendOmitted(dst []byte, size int) []byte {

@@ -8,8 +8,8 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// lookUpBy makes the rows be found by the columns that tell them apart: over the index in whose order the table is read, if its
-// columns are some of those, or else by what their values print.
+// lookUpBy sets the columns that rows are looked up by: the columns of the index in whose order the table is read if names include all of them, else
+// the columns in names, compared as text.
 func (t *source) lookUpBy(names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(t.relation.Columns, func(c pgoutput.Column) bool { return c.Name == name }) {
@@ -27,10 +27,10 @@ func (t *source) lookUpBy(names []string) error {
 	return nil
 }
 
-// lookupSQL reads the rows that have the keys of the span: one query for each, so that the plan of each is to look into the index.
+// lookupSQL reads the rows with the keys of the span. Each key has a query of its own, so that the planner uses the index for each.
 func (t *source) lookupSQL(s *Span) string {
 	rows := "SELECT " + t.columns() + t.from()
-	if s.UpTo != nil && t.order != nil { // a ctid says nothing about a key
+	if s.UpTo != nil && t.order != nil { // a ctid cannot be compared with a key
 		rows += " AND NOT (" + t.order.after(s.UpTo[1:]) + ")"
 	}
 	parts := make([]string, len(s.Keys))
@@ -43,7 +43,7 @@ func (t *source) lookupSQL(s *Span) string {
 	return "COPY (" + rows + " AND " + strings.Join(parts, " UNION ALL "+rows+" AND ") + ") TO STDOUT"
 }
 
-// matching is the condition that a row has a key.
+// matching returns the condition that a row has a key.
 func (t *source) matching(by []string, key [][]byte) string {
 	conditions := make([]string, len(t.key))
 	for i, c := range t.key {

@@ -1,10 +1,10 @@
 package outbox
 
-// SnapshotMark is the place of a row in a snapshot, as Debezium's source.snapshot tells it.
+// SnapshotMark is the place of a row in a snapshot, as in Debezium's source.snapshot.
 type SnapshotMark byte
 
 const (
-	NoMark SnapshotMark = iota // not of a snapshot
+	NoMark SnapshotMark = iota // the row is not from a snapshot
 	MarkTrue
 	MarkFirst
 	MarkFirstOfTable

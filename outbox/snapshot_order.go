@@ -7,21 +7,21 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// keyOrder is the order of a unique index without nulls, whatever its directions, operator classes and collations: in it a table
-// is read. nil is the order of the ctid.
+// keyOrder is the order of a unique index without nulls, with its directions, operator classes and collations, in which a table is read. nil means
+// the order of ctid.
 type keyOrder []keyColumn
 
-// keyColumn is a column of the index. All but the name is SQL.
+// keyColumn is a column of the index. All fields but the name are SQL.
 type keyColumn struct {
 	name                  string
-	value                 string // the column, in the collation of the index
-	before, behind, equal string // operators: a value stands before another in the index, behind it, or is the same
-	nulls                 string // FIRST or LAST: where they would stand
-	kind                  string // OIDs of type, operator class and collation: what the operators mean
+	value                 string // the column with the collation of the index
+	before, behind, equal string // operators: a value comes before another in the index, comes after it, or is equal
+	nulls                 string // FIRST or LAST: where nulls would be
+	kind                  string // OIDs of type, operator class and collation, which define the operators
 }
 
-// chooseOrder returns the first index of rows of keysSQL whose columns are published and, where the stream tells of updates,
-// part of the identity: then a row that moves in that order does so in the stream under both of its keys.
+// chooseOrder returns the order of the first index in rows of keysSQL whose columns are published and, if the table's updates are in the stream,
+// belong to the replica identity: then a row that moves in this order appears in the stream under both of its keys.
 func chooseOrder(relation *pgoutput.Relation, rows [][]string) keyOrder {
 	identity := slices.ContainsFunc(relation.Columns, func(c pgoutput.Column) bool { return c.Key })
 	for len(rows) > 0 {
@@ -40,7 +40,7 @@ func chooseOrder(relation *pgoutput.Relation, rows [][]string) keyOrder {
 	return nil
 }
 
-// orderOf makes an order of the rows of keysSQL of one index.
+// orderOf returns the order of one index from its rows of keysSQL.
 func orderOf(rows [][]string) (order keyOrder) {
 	for _, row := range rows {
 		order = append(order, keyColumn{name: row[1], value: row[3], before: row[4], behind: row[5], equal: row[6], nulls: row[7], kind: row[8]})
@@ -48,7 +48,7 @@ func orderOf(rows [][]string) (order keyOrder) {
 	return order
 }
 
-// String is what stands behind ORDER BY.
+// String returns the ORDER BY list.
 func (o keyOrder) String() string {
 	if o == nil {
 		return "ctid"
@@ -60,8 +60,8 @@ func (o keyOrder) String() string {
 	return strings.Join(columns, ",")
 }
 
-// name tells the order from others, in which a place says nothing: of keys by what their values are, of ctids by the file that
-// they are places of.
+// name identifies the order, because a place is only valid in its own order: an order of keys by the definition of its columns, an order of ctids by
+// the file that they refer to.
 func (o keyOrder) name(file string) []byte {
 	if o == nil {
 		return []byte("ctid " + file)
@@ -73,17 +73,17 @@ func (o keyOrder) name(file string) []byte {
 	return []byte(name)
 }
 
-// place is where a row with these values stands.
+// place returns the place of a row with these values.
 func (o keyOrder) place(file string, values ...[]byte) [][]byte {
 	return append([][]byte{o.name(file)}, values...)
 }
 
-// has reports whether a place is one of this order.
+// has reports whether a place belongs to this order.
 func (o keyOrder) has(file string, place [][]byte) bool {
 	return len(place) == 1+max(1, len(o)) && string(place[0]) == string(o.name(file))
 }
 
-// after is the condition that a row comes after the one with the values of place.
+// after returns the condition that a row comes after the row with the values of place.
 func (o keyOrder) after(place [][]byte) string {
 	values, literals := make([]string, len(o)), make([]string, len(o))
 	for i, c := range o {
@@ -92,7 +92,7 @@ func (o keyOrder) after(place [][]byte) string {
 	if !slices.ContainsFunc(o, func(c keyColumn) bool { return c.behind != o[0].behind }) {
 		return row(values) + " " + o[0].behind + " " + row(literals)
 	}
-	// PostgreSQL compares rows in one direction only. What comes first lets it begin in the middle of the index.
+	// PostgreSQL compares rows in one direction only. The leading condition lets the scan start in the middle of the index.
 	condition := ""
 	for i := len(o) - 1; i >= 0; i-- {
 		next := values[i] + " " + o[i].behind + " " + literals[i]
@@ -104,7 +104,7 @@ func (o keyOrder) after(place [][]byte) string {
 	return "NOT (" + values[0] + " " + o[0].before + " " + literals[0] + ") AND (" + condition + ")"
 }
 
-// row is one value, or the row of several.
+// row returns a single value, or several values as a row.
 func row(values []string) string {
 	if len(values) == 1 {
 		return values[0]

@@ -12,20 +12,20 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// pass is a Read on its way.
+// pass is the state of a running Read.
 type pass struct {
 	reader *TableReader
-	text   *Encoding // of rows
+	text   *Encoding // converts the rows
 	span   *Span
 	source *source
-	limit  int    // rows
-	upTo   int64  // block, in the order of the ctid
-	key    []int  // of Relation.Columns
-	chunk  *Chunk // the next one
+	limit  int    // number of rows
+	upTo   int64  // end block, in ctid order
+	key    []int  // key columns, as indexes of Relation.Columns
+	chunk  *Chunk // chunk being filled
 	rows   int
 	bytes  int
-	place  []byte // of the last row, if that is its ctid
-	ended  bool   // more than limit rows are there
+	place  []byte // ctid of the last row, if the table is read in ctid order
+	ended  bool   // more than limit rows exist
 }
 
 func (t *TableReader) read(conn *tableConn, s *Span) error {
@@ -40,7 +40,7 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 		command = source.lookupSQL(s)
 	}
 	command += "; COMMIT"
-	if source.key == nil { // no index may change the order
+	if source.key == nil { // an index must not change the order
 		command = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; " + command
 	}
 	if err := conn.send(command); err != nil {
@@ -55,7 +55,7 @@ func (t *TableReader) read(conn *tableConn, s *Span) error {
 	if err == nil {
 		p.ended = p.ended || source.key == nil && p.upTo < source.blocks
 		p.chunk.End = !p.ended
-		if p.upTo > 0 && p.ended { // it goes on at the next block, whatever the last row was
+		if p.upTo > 0 && p.ended { // the next pass starts at the next block, whatever the last row was
 			p.place = fmt.Appendf(nil, "(%d,0)", p.upTo)
 		}
 	} else if !errors.Is(err, errStop) {
@@ -89,7 +89,7 @@ func newPass(t *TableReader, s *Span, source *source) *pass {
 	return p
 }
 
-// next begins a chunk.
+// next starts a chunk.
 func (p *pass) next() {
 	p.chunk = &Chunk{
 		Table: p.span.Table, Relation: p.source.relation, Visible: p.source.visible, At: p.source.at,
@@ -97,10 +97,10 @@ func (p *pass) next() {
 	}
 }
 
-// row takes a row of COPY. A chunk is given away only when the next row is there, so that the last one is never empty.
+// row handles a row of COPY. A full chunk is delivered only when the next row arrives, so that the last chunk is never empty.
 func (p *pass) row(line []byte) error {
 	if p.source.key != nil && p.rows == p.limit {
-		p.ended = true // this row is of the next pass
+		p.ended = true // this row belongs to the next pass
 		return nil
 	}
 	if len(p.chunk.ends) == maxChunkRows || len(p.chunk.rows) >= maxChunkBytes {
@@ -134,7 +134,7 @@ func (p *pass) row(line []byte) error {
 	return nil
 }
 
-// last is the place of the last row of the chunk.
+// last returns the place of the last row of the chunk.
 func (p *pass) last() ([][]byte, error) {
 	switch {
 	case p.span.Keys != nil:
@@ -158,8 +158,8 @@ func (p *pass) last() ([][]byte, error) {
 	return p.source.key.place(p.source.file, values...), nil
 }
 
-// give delivers the chunk while more rows are to come. It returns errStop if the pass has to end with it: it is long enough, or
-// nobody takes chunks, and the transaction must not stay open.
+// give delivers the chunk while more rows follow. It returns errStop if the pass must end with this chunk, because the pass is long enough or because
+// the publisher does not take chunks and the transaction must not stay open.
 func (p *pass) give() (err error) {
 	if p.chunk.Last, err = p.last(); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (p *pass) give() (err error) {
 	return errStop
 }
 
-// flush delivers the last chunk, now that the transaction is over.
+// flush delivers the last chunk after the transaction has ended.
 func (p *pass) flush() (err error) {
 	if p.chunk.Last, err = p.last(); err == nil {
 		p.reader.deliver(Reading{Task: p.span.Task, Chunk: p.chunk})

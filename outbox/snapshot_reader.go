@@ -15,8 +15,8 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// TableReader reads the rows of tables for a snapshot, over connections of its own and in the background: what comes of the tasks
-// arrives in Results. Each pass is a short transaction that only reads, so nothing holds vacuum back for long.
+// TableReader reads the rows of tables for a snapshot, in the background and over its own connections. Results of its tasks arrive in Results. Each
+// pass is a short read-only transaction, so vacuum is never held back for long.
 type TableReader struct {
 	connString string
 	encoding   string // see StreamConfig
@@ -29,26 +29,25 @@ type TableReader struct {
 
 	mu        sync.Mutex
 	free      []*tableConn
-	relations map[uint32]*pgoutput.Relation // last of each table, so that one version has one pointer
+	relations map[uint32]*pgoutput.Relation // latest Relation of each table, so that each version has one pointer
 }
 
 const (
 	maxChunkRows  = 16 << 10
-	maxChunkBytes = 1 << 20  // of rows; one row may be larger
-	maxPassBytes  = 64 << 20 // what a pass may read
+	maxChunkBytes = 1 << 20  // bytes of rows; a single row may exceed it
+	maxPassBytes  = 64 << 20 // bytes that a pass may read
 	maxPassRows   = 1 << 17
 	maxPassBlocks = 8 << 10
-	maxAheadBytes = 32 << 20 // of chunks that nobody has taken
+	maxAheadBytes = 32 << 20 // bytes of chunks that the publisher has not taken
 
-	// sendPatience is how long a pass waits for the publisher with its transaction open.
+	// sendPatience is how long a pass with an open transaction waits for the publisher to take a chunk.
 	sendPatience = 5 * time.Second
-	// waitPause is how often Begin looks whether older transactions have ended.
+	// waitPause is how often Begin checks whether older transactions have ended.
 	waitPause = 50 * time.Millisecond
 )
 
-// OpenTableReader connects when there is something to do. Of a row that is longer than rowBytes the longest values are left out. Functions
-// of the roles that are trusted may run with the reader's rights.
-// Close ends it all.
+// OpenTableReader returns a TableReader, which connects on its first task. If a row exceeds rowBytes, its longest values are left out. Functions
+// owned by trusted roles may run with the reader's privileges. Close releases everything.
 func OpenTableReader(connString, encoding string, rowBytes int, trusted []string) *TableReader {
 	t := &TableReader{
 		connString: connString, encoding: encoding, rowBytes: rowBytes, trusted: trusted,
@@ -58,10 +57,10 @@ func OpenTableReader(connString, encoding string, rowBytes int, trusted []string
 	return t
 }
 
-// Results is where what comes of the tasks arrives, in order for each.
+// Results returns the channel for the results of tasks. The results of one task are in order.
 func (t *TableReader) Results() <-chan Reading { return t.results }
 
-// Close gives up what is being read, and waits for it.
+// Close cancels the running tasks and waits for them.
 func (t *TableReader) Close() {
 	t.cancel()
 	t.running.Wait()
@@ -70,11 +69,11 @@ func (t *TableReader) Close() {
 	}
 }
 
-// Begin waits until every transaction that has written its commit record by now is visible to new snapshots, and returns one
-// of those. With a synchronous standby a transaction can be in the stream long before others see what it did.
+// Begin waits until every transaction that has already written its commit record is visible to new snapshots, and returns such a snapshot. With a
+// synchronous standby, a transaction can be in the stream long before other sessions see its effects.
 func (t *TableReader) Begin(task int) {
 	t.run(task, func(conn *tableConn) (Reading, error) {
-		// The id of this transaction is above that of every transaction that has begun to write.
+		// The id of this transaction is higher than that of every transaction that has started to write.
 		got, err := conn.query("SELECT pg_current_xact_id()")
 		if err != nil {
 			return Reading{}, err
@@ -113,12 +112,12 @@ func (t *TableReader) await(conn *tableConn, task int, ticket uint64) (*Visible,
 	}
 }
 
-// blockersSQL names the oldest transaction that is still writing.
+// blockersSQL names the oldest transaction that is still in progress.
 const blockersSQL = `SELECT format('transaction %%s of server process %%s (%%s), begun %%s', a.backend_xid, a.pid, coalesce(nullif(a.application_name, ''), 'unknown'), a.xact_start)
 	FROM pg_stat_activity AS a WHERE a.backend_xid::text = (%[1]d::int8 %% 4294967296)::text
 	UNION ALL SELECT format('prepared transaction %%s, prepared %%s', p.gid, p.prepared) FROM pg_prepared_xacts AS p WHERE p.transaction::text = (%[1]d::int8 %% 4294967296)::text`
 
-// List lists the published tables, leaf by leaf, in the order of their OIDs.
+// List lists the published tables, each leaf partition by itself, in OID order.
 func (t *TableReader) List(task int) {
 	t.run(task, func(conn *tableConn) (Reading, error) {
 		got, err := conn.query(listSQL)
@@ -136,7 +135,7 @@ func (t *TableReader) List(task int) {
 	})
 }
 
-// Describe describes tables as the stream would to a reader of this moment; one that is gone is left out.
+// Describe describes tables as pgoutput would at this moment. Tables that no longer exist are left out.
 func (t *TableReader) Describe(task int, tables []uint32) {
 	t.run(task, func(conn *tableConn) (r Reading, err error) {
 		r.Relations = []*pgoutput.Relation{}
@@ -154,8 +153,8 @@ func (t *TableReader) Describe(task int, tables []uint32) {
 	})
 }
 
-// Nudge has the server write something to its log that changes nothing, so that what was written before it is flushed and
-// sent: an idle server may keep the end of its log in memory for 15 seconds.
+// Nudge makes the server write a WAL record without effect, so that all earlier WAL is flushed and sent: an idle server may keep the end of its WAL
+// in memory for 15 seconds.
 func (t *TableReader) Nudge(task int) {
 	t.run(task, func(conn *tableConn) (Reading, error) {
 		_, err := conn.query("SELECT pg_current_xact_id()")
@@ -163,12 +162,12 @@ func (t *TableReader) Nudge(task int) {
 	})
 }
 
-// Read reads a pass.
+// Read runs a pass.
 func (t *TableReader) Read(s Span) {
 	t.run(s.Task, func(conn *tableConn) (Reading, error) { return Reading{}, tableError(&s, t.read(conn, &s)) })
 }
 
-// run does a task over a free connection or a new one; its last Reading is what do returns.
+// run executes a task on a free connection or a new one; its last Reading is the result of do.
 func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
 	t.running.Go(func() {
 		conn, err := t.take()
@@ -187,7 +186,7 @@ func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
 	})
 }
 
-// tableError tells what concerns only one table from what concerns all.
+// tableError distinguishes errors of a single table from errors that concern all tables.
 func tableError(s *Span, err error) error {
 	state := sqlState(err)
 	switch {
@@ -201,12 +200,12 @@ func tableError(s *Span, err error) error {
 	return err
 }
 
-// readError says what to do about a refusal.
+// readError adds a repair to a refusal of the server.
 func readError(err error) error {
 	switch sqlState(err) {
 	case "55P03": // lock_not_available
 		return fmt.Errorf("%w: another session has locked the table, or waits to; the copy tries again", err)
-	case "42501": // insufficient_privilege; row_security=off makes it one of row policies, too
+	case "42501": // insufficient_privilege; with row_security=off, row policies cause it too
 	default:
 		return err
 	}
@@ -228,7 +227,7 @@ func (t *TableReader) take() (*tableConn, error) {
 	return openTableConn(ctx, t)
 }
 
-// giveBack keeps a connection for the next task, unless what happened has ended it or left it in doubt.
+// giveBack keeps a connection for the next task, unless the connection is broken or its state is unknown.
 func (t *TableReader) giveBack(conn *tableConn, err error) {
 	var refusal *pgconn.PgError
 	if err != nil && !(errors.As(err, &refusal) && conn.rollback() == nil) || t.ctx.Err() != nil {
@@ -240,7 +239,7 @@ func (t *TableReader) giveBack(conn *tableConn, err error) {
 	t.free = append(t.free, conn)
 }
 
-// deliver returns false if nobody wants it any more.
+// deliver returns false if the reader has been closed.
 func (t *TableReader) deliver(r Reading) bool {
 	select {
 	case t.results <- r:
@@ -261,7 +260,7 @@ func (t *TableReader) sleep(d time.Duration) bool {
 	}
 }
 
-// intern returns the last Relation of the same table if it is the same version.
+// intern returns the latest Relation of the same table if it is the same version.
 func (t *TableReader) intern(r *pgoutput.Relation) *pgoutput.Relation {
 	t.mu.Lock()
 	defer t.mu.Unlock()

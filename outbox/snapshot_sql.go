@@ -8,16 +8,16 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// The catalog as the transaction of a pass sees it. The session's search_path is pg_catalog alone.
+// Queries for the catalog as seen by the transaction of a pass. The session's search_path is only pg_catalog.
 
-// publishedSQL lists the OIDs of what pgtee_rows publishes, partitioned tables by their root. It reads catalogs only: the view
-// pg_publication_tables opens each table, so that it would wait for a client's DDL, with a snapshot that others wait for.
+// publishedSQL lists the OIDs of the tables published by pgtee_rows, partitioned tables by their root. It reads only catalogs: the view
+// pg_publication_tables opens each table, and would wait for a client's DDL while holding a snapshot that other sessions wait for.
 const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p ON p.pubname = '` + RowsPublication + `'
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
 	  AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pgtee', 'pg_catalog', 'information_schema'))
 	  AND (p.puballtables AND NOT c.relispartition OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))`
 
-// listSQL lists what pgtee_rows publishes, leaf by leaf.
+// listSQL lists the tables published by pgtee_rows, each leaf partition by itself.
 const listSQL = `WITH RECURSIVE tree AS (
 		SELECT published.oid, published.oid AS root FROM (` + publishedSQL + `) AS published
 		UNION ALL SELECT i.inhrelid, tree.root FROM tree JOIN pg_class AS parent ON parent.oid = tree.oid AND parent.relkind = 'p' JOIN pg_inherits AS i ON i.inhparent = tree.oid)
@@ -27,18 +27,17 @@ const listSQL = `WITH RECURSIVE tree AS (
 	WHERE c.relkind = 'r' AND c.relpersistence = 'p'
 	ORDER BY c.oid`
 
-// nameSQL finds the name of a table by its OID.
+// nameSQL returns the name of a table with an OID.
 const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d AND c.relkind = 'r'`
 
-// beginSQL locks before it looks: a command that rewrites or empties the table is either visible in the snapshot, or
-// waits until the rows are read. Before PostgreSQL 16 a rule can make a view of a table, which would run its owner's functions.
-// Without the lock a reader can find a table empty that was never so ("Caveats" of MVCC in the
-// PostgreSQL documentation).
+// beginSQL locks the table before it takes the snapshot: a command that rewrites or empties the table is either visible in the snapshot, or waits
+// until the rows are read. Without the lock, a reader can see the table empty at a time when it never was ("Caveats" of MVCC in the PostgreSQL
+// documentation). Before PostgreSQL 16 a rule can turn a table into a view, which would run its owner's functions.
 const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
 	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind = 'r'))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
 		pg_relation_size(%[3]d) / current_setting('block_size')::int8, pg_relation_filenode(%[3]d)`
 
-// relationSQL describes a table as pgoutput does: identity, then its columns.
+// relationSQL describes a table as pgoutput does: replica identity, then its columns.
 const relationSQL = `SELECT n.nspname, c.relname, c.relreplident::text, a.attname, a.atttypid, a.atttypmod,
 		(c.relreplident = 'f' OR a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))::text,
 		CASE WHEN a.atttypid >= 10000 THEN tn.nspname END, CASE WHEN a.atttypid >= 10000 THEN t.typname END
@@ -55,8 +54,8 @@ const relationSQL = `SELECT n.nspname, c.relname, c.relreplident::text, a.attnam
 	LEFT JOIN pg_namespace AS tn ON tn.oid = t.typnamespace
 	WHERE c.oid = %[1]d ORDER BY a.attnum`
 
-// Generated columns are not in the stream, unless PostgreSQL 18 is told to publish them; publications have column lists and
-// row filters since 15.
+// Generated columns are not in the stream, unless PostgreSQL 18 is configured to publish them. Publications have column lists and row filters since
+// PostgreSQL 15.
 const (
 	columns14 = `a.attgenerated = ''`
 	columns15 = columns14 + ` AND ` + listed
@@ -69,10 +68,10 @@ const (
 		WHERE p.pubname = '` + RowsPublication + `' AND l.prrelid = %d AND l.prqual IS NOT NULL`
 )
 
-// keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first: unique, and without
-// nulls if its third column says so; of composite types, and of arrays and ranges that users made, none, for to read a constant of these may run
-// the checks of domains. Then come the column as an expression of the index's collation, the operators for "comes
-// before", "comes after" and "equals" in the index's order, and where nulls stand in it.
+// keysSQL lists the columns of the indexes in whose order a table may be read, the primary key first. The indexes are unique; the third column
+// reports whether a column is free of nulls. Indexes on composite types, and on user-defined arrays and ranges, are excluded, because reading a
+// constant of such a type may run the checks of domains. Further columns are: the column as an expression with the index's collation, the operators
+// for "comes before", "comes after" and "equals" in the index's order, and the position of nulls in it.
 const keysSQL = `SELECT i.indexrelid, a.attname,
 		(a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint AS v WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey = ARRAY[a.attnum] AND NOT v.convalidated))::text,
 		format('%%I', a.attname) || coalesce((SELECT format(' COLLATE %%I.%%I', s.nspname, l.collname) FROM pg_collation AS l
@@ -98,23 +97,23 @@ const keysSQL = `SELECT i.indexrelid, a.attname,
 		  AND EXISTS (SELECT FROM pg_attribute AS u WHERE u.attrelid = i.indrelid AND u.attnum = ANY (i.indkey) AND u.atttypid >= 16384))
 	ORDER BY i.indisprimary DESC, i.indisreplident DESC, c.relname, k.place`
 
-// source is what a pass knows of its table.
+// source is what a pass knows about its table.
 type source struct {
 	name     string // quoted for SQL
 	visible  Visible
 	at       LSN
-	micros   int64 // of the server's clock
+	micros   int64 // the server's clock
 	blocks   int64
-	file     string // number; a rewrite gives it another
+	file     string // file node number, which changes when the table is rewritten
 	relation *pgoutput.Relation
-	filter   string   // of the publication; "": every row
-	wanted   string   // of the span; "": every row
-	key      keyOrder // in which it is read, or by which rows are looked up; nil: its ctid
-	order    keyOrder // in which it is read, where key is by which rows are looked up
-	texts    bool     // key has no index that could be used: its values are compared as texts
+	filter   string   // row filter of the publication; "": every row
+	wanted   string   // condition of the span; "": every row
+	key      keyOrder // order in which the table is read, or columns by which rows are looked up; nil: ctid
+	order    keyOrder // with a lookup by key: the order in which the table is read
+	texts    bool     // no index can be used for key: its values are compared as text
 }
 
-// begin opens the transaction of a pass and looks at the table.
+// begin opens the transaction of a pass and describes the table.
 func (r *tableConn) begin(s *Span) (*source, error) {
 	named, err := r.query(fmt.Sprintf(nameSQL, s.Table))
 	if err != nil {
@@ -147,7 +146,7 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 	return t, r.describe(t, s)
 }
 
-// relation describes a table of the stream.
+// relation describes a table as it is in the stream.
 func (r *tableConn) relation(oid uint32) (*pgoutput.Relation, error) {
 	condition := columns14
 	switch {
@@ -200,12 +199,12 @@ func (r *tableConn) describe(t *source, s *Span) (err error) {
 	return nil
 }
 
-// relationOf makes a Relation of rows of relationSQL.
+// relationOf returns the Relation for rows of relationSQL.
 func relationOf(oid uint32, rows [][]string) *pgoutput.Relation {
 	relation := &pgoutput.Relation{OID: oid, Schema: rows[0][0], Name: rows[0][1], Identity: rows[0][2][0], Columns: []pgoutput.Column{}}
 	for _, row := range rows {
 		if row[4] == "" {
-			continue // of a table without columns
+			continue // the table has no columns
 		}
 		typeOID, _ := strconv.ParseUint(row[4], 10, 32)
 		modifier, _ := strconv.ParseInt(row[5], 10, 32)
@@ -216,7 +215,7 @@ func relationOf(oid uint32, rows [][]string) *pgoutput.Relation {
 	return relation
 }
 
-// copySQL reads the span. In the order of the ctid, up to is the block before which it ends.
+// copySQL returns the COPY of a span. In ctid order, the span ends before block upTo.
 func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	var sql strings.Builder
 	sql.WriteString("COPY (SELECT " + t.columns())
@@ -242,7 +241,7 @@ func (t *source) copySQL(s *Span, limit int, upTo int64) string {
 	return sql.String()
 }
 
-// columns are those that are published.
+// columns lists the published columns.
 func (t *source) columns() string {
 	names := make([]string, len(t.relation.Columns))
 	for i, c := range t.relation.Columns {
@@ -251,7 +250,7 @@ func (t *source) columns() string {
 	return strings.Join(quoteAll(names), ",")
 }
 
-// from is what every row has to satisfy.
+// from returns the FROM clause with the conditions that every row must satisfy.
 func (t *source) from() string {
 	sql := " FROM ONLY " + t.name + " WHERE true"
 	for _, condition := range []string{t.filter, t.wanted} {

@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// To plan a query PostgreSQL looks at the expressions of the table's indexes and extended statistics, and computes what it takes
-// for constant in them: a function that their owner has made runs with the rights of whoever reads, f(1) as much as one that
-// a function of SQL calls. So a table is not read if a function or operator in them belongs to a role that is neither a superuser, nor the
-// reader's own, nor named as trusted. An index that is made between this look and the query escapes it.
+// To plan a query PostgreSQL reads the expressions of the table's indexes and extended statistics, and evaluates their constant parts. Functions that
+// a table's owner has created then run with the privileges of the reader: f(1) as well as a function that an SQL function calls. A table is therefore
+// not read if an expression uses a function or operator owned by a role that is neither a superuser, nor the reader's own role, nor trusted by
+// configuration. An index created between this check and the query is not detected.
 
-// strangersSQL names functions in expressions of a table's indexes and statistics, and their owners. Its second parameter is a
-// list of names.
+// strangersSQL lists functions in expressions of a table's indexes and statistics, with their owners. Its second parameter is a list of role names.
 const strangersSQL = `SELECT DISTINCT format('%%s of role %%I', p.oid::regprocedure, o.rolname)
 	FROM pg_depend AS d
 	JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
@@ -21,7 +20,7 @@ const strangersSQL = `SELECT DISTINCT format('%%s of role %%I', p.oid::regproced
 		OR d.classid = 'pg_statistic_ext'::regclass AND d.objid IN (SELECT s.oid FROM pg_statistic_ext AS s WHERE s.stxrelid = %[1]d))
 	  AND p.oid >= 16384 AND NOT o.rolsuper AND o.rolname NOT IN (current_user%[2]s)`
 
-// checkStrangers is an error if to plan a query of the table may run a function of a role that is not trusted.
+// checkStrangers returns an error if planning a query of the table may run a function of a role that is not trusted.
 func (r *tableConn) checkStrangers(t *source, s *Span) error {
 	trusted := ""
 	for _, role := range r.reader.trusted {

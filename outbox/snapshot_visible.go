@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Visible says which transactions a query saw: the value of pg_current_snapshot() ("pg_snapshot Components" in the
-// PostgreSQL documentation). Its numbers are 64-bit transaction ids, of top-level transactions only.
+// Visible is the snapshot of a query: the value of pg_current_snapshot() ("pg_snapshot Components" in the PostgreSQL documentation). Its numbers are
+// 64-bit ids of top-level transactions.
 type Visible struct {
-	Xmin, Xmax uint64   // all below Xmin had ended, none from Xmax on had
-	InProgress []uint64 // of those between, ascending: not ended
+	Xmin, Xmax uint64   // every transaction below Xmin had ended; no transaction from Xmax on had
+	InProgress []uint64 // transactions between the two that had not ended, in ascending order
 }
 
 // ParseVisible reads "xmin:xmax:xid,xid,...".
@@ -42,8 +42,8 @@ func ParseVisible(text string) (Visible, error) {
 	return v, nil
 }
 
-// Sees reports whether what a committed transaction did was visible. The stream has the low 32 bits of the id; it is the
-// transaction nearest to the snapshot, for no two that are less than 2^31 apart share them.
+// Sees reports whether the effects of a committed transaction were visible. The stream only has the low 32 bits of the id; Sees chooses the id
+// nearest to the snapshot, since two ids less than 2^31 apart differ in these bits.
 func (v *Visible) Sees(xid XID) bool {
 	full := v.Xmax + uint64(int64(int32(uint32(xid)-uint32(v.Xmax))))
 	if full < v.Xmin {

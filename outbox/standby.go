@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// slotPoll is how often a standby looks at the slot: its part of the silence when it takes over.
+// slotPoll is how often a standby checks the slot, and so part of the delay of a takeover.
 const slotPoll = 50 * time.Millisecond
 
-// AwaitSlot waits until no server process uses the slot, or until ctx ends, over one connection: trying to take the
-// slot would cost a connection and an error in the server's log each time.
+// AwaitSlot waits until no server process uses the slot or ctx ends. It uses a single connection, whereas each attempt to take the slot would cost a
+// connection and an error in the server's log.
 func AwaitSlot(ctx context.Context, connString, slot string) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -36,21 +36,21 @@ func AwaitSlot(ctx context.Context, connString, slot string) error {
 	}
 }
 
-// StandBy is an OpenStream for callers that retry: after ErrSlotBusy the next Open waits until the slot is free, at most a minute.
+// StandBy is OpenStream for callers that retry: after ErrSlotBusy the next Open waits until the slot is free, at most a minute.
 type StandBy struct {
 	StreamConfig
 	busy bool
 }
 
-// standByPatience is also how long a connection that the network has forgotten can hide that the slot is free.
+// standByPatience also bounds how long a free slot goes unnoticed if the network has dropped the connection.
 const standByPatience = time.Minute
 
-// Open is OpenStream.
+// Open is OpenStream, after a wait if the slot was in use.
 func (s *StandBy) Open(ctx context.Context) (*Stream, error) {
 	if s.busy {
 		wait, cancel := context.WithTimeout(ctx, standByPatience)
 		defer cancel()
-		_ = AwaitSlot(wait, s.ConnString, s.Slot) // OpenStream says what is wrong
+		_ = AwaitSlot(wait, s.ConnString, s.Slot) // OpenStream reports any error
 	}
 	stream, err := OpenStream(ctx, s.StreamConfig)
 	s.busy = errors.Is(err, ErrSlotBusy)

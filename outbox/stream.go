@@ -14,21 +14,20 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// StreamConfig says which slot to read, and bounds the memory for it.
+// StreamConfig says which slot to read and how much memory to use.
 type StreamConfig struct {
-	ConnString    string // of the database, as libpq takes it
-	Encoding      string // of its text, if that is not what the server says: see CheckSourceEncoding
+	ConnString    string // libpq connection string of the database
+	Encoding      string // of the database's text, if it differs from what the server reports: see CheckSourceEncoding
 	Slot          string
-	MaxQueueBytes int // of what waits for the publisher; 0: 16 MiB, a fraction of a second of work
-	PartBytes     int // of a transaction, above which it comes in parts; 0: DefaultPartBytes
-	RowBytes      int // of one row or message that are held, above which its longest values are left out; 0: DefaultRowBytes
+	MaxQueueBytes int // of transactions waiting for the publisher; 0: 16 MiB, a fraction of a second of work
+	PartBytes     int // of a transaction, above which it is delivered in parts; 0: DefaultPartBytes
+	RowBytes      int // of one row or message in memory, above which its longest values are left out; 0: DefaultRowBytes
 
-	// Keys are those that may have signed the notes, two while one takes the place of the other; none: notes stay
-	// Unverified.
+	// Keys are the master keys that may have signed the notes, two during a key rotation. Without keys, notes stay Unverified.
 	Keys []note.MasterKey
 
-	// SkipApplied leaves out what `pgtee apply` has written here: of databases that apply each other's streams, each
-	// publishes its own.
+	// SkipApplied leaves out transactions that `pgtee apply` has written here: of databases that apply each other's streams, each publishes only its
+	// own changes.
 	SkipApplied bool
 
 	answerTimeout time.Duration // 0: the constant
@@ -38,21 +37,21 @@ const (
 	defaultMaxQueueBytes = 16 << 20
 
 	statusInterval = time.Second // a tenth of walSenderTimeout
-	statusPing     = 10          // every so many status updates, the server is asked to answer
+	statusPing     = 10          // every so many status updates ask the server for a reply
 	writeTimeout   = 10 * time.Second
-	answerTimeout  = 10 * time.Second // of what is asked over a new connection, connecting included: the network may have swallowed it
+	answerTimeout  = 10 * time.Second // of a request on a new connection, including the time to connect: the network may have dropped the packets
 	closeGrace     = 2 * time.Second
 	refusalGrace   = time.Second
 	stopPatience   = 5 * time.Second
 )
 
-// Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills
-// the queue, one writes status updates, so that the connection lives while the queue is full.
+// Stream holds the slot and reads it. Two goroutines run from OpenStream to Close: one reads and fills the queue, the other sends status updates, so
+// that the connection stays alive while the queue is full.
 //
-// Memory is bounded by MaxQueueBytes, twice PartBytes (the part that is read, and one that passes though the
-// queue was almost full) and three times RowBytes.
+// Memory is bounded by MaxQueueBytes, twice PartBytes (the part being assembled, and one accepted while the queue was almost full) and three times
+// RowBytes.
 //
-// acked <= received, both end LSNs. The server may discard what is acked; nothing is acked before Ack.
+// acked <= received, both end LSNs. The server may discard the WAL up to acked; nothing is acknowledged before Ack is called.
 type Stream struct {
 	cfg       StreamConfig
 	system    System
@@ -64,21 +63,20 @@ type Stream struct {
 	wake      chan struct{} // one token: send a status update now
 	running   sync.WaitGroup
 
-	asked, askedSince time.Time // last and first of a run of keepalives that want an answer; of the reader
+	asked, askedSince time.Time // last and first of a series of keepalives that request a reply; used by the reader
 }
 
-// OpenStream checks the database, takes the slot and starts to read from where the slot stands. ctx is
-// for the opening only. Its errors are those of this package (ErrSlotBusy: another publisher is at
-// work; ErrSlotMissing, ErrSlotLost, ErrPublicationMissing, ErrNotSetUp: stop) or of the connection.
+// OpenStream checks the database, takes the slot and starts to read from the slot's position. ctx applies only to opening. Errors are those of this
+// package (ErrSlotBusy: another publisher is active; ErrSlotMissing, ErrSlotLost, ErrPublicationMissing, ErrNotSetUp: stop) or of the connection.
 func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	cfg.setDefaults()
-	ctx, cancel := context.WithTimeout(ctx, 3*cfg.answerTimeout) // a busy server may need some for its three parts
+	ctx, cancel := context.WithTimeout(ctx, 3*cfg.answerTimeout) // a busy server may need time for each of the three steps
 	defer cancel()
 	conn, err := connectReplication(ctx, cfg.ConnString)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) // without effect once hold has taken it over
+	defer conn.Close(context.WithoutCancel(ctx)) // has no effect once hold has taken over the connection
 	encoding, err := TakeText(ctx, conn, cfg.Encoding)
 	if err != nil {
 		return nil, err
@@ -131,7 +129,7 @@ func (cfg *StreamConfig) setDefaults() {
 	}
 }
 
-// startStream starts both goroutines on a connection that streams; Close waits for them.
+// startStream starts both goroutines on a connection that is streaming; Close waits for them.
 func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 	if cfg.RowBytes > 0 {
 		f.longest = cfg.RowBytes
@@ -149,17 +147,15 @@ func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 	return s
 }
 
-// System says where the stream comes from, as it was when it was opened.
+// System describes the source of the stream, as it was when the stream was opened.
 func (s *Stream) System() System { return s.system }
 
-// Next waits until the queue holds something and returns its head: at least one transaction or part of a
-// giant, more if together they take no more than maxBytes, in commit order. They stay in the queue, and the
-// next call returns the same again, until Drop; only a last one that is a marker may come back with a
-// higher EndLSN. The slice is the caller's, the transactions are not to be changed. A publisher that wants
-// to record a marker later drops it, keeps its EndLSN, and waits for more.
+// Next waits until the queue holds something and returns its head: at least one transaction or part of a giant, more if together they hold no more
+// than maxBytes, in commit order. They stay in the queue, and the next call returns them again, until Drop; only a marker at the end may come back
+// with a higher EndLSN. The slice belongs to the caller; the transactions must not be changed. A publisher that wants to record a marker later drops
+// it, remembers its EndLSN, and waits for more.
 //
-// When the stream has failed, Next returns the error after what came before.
-// One goroutine at a time may call it.
+// When the stream has failed, Next returns everything that precedes the failure, then the error. Next may be called by one goroutine at a time.
 func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error) {
 	return s.queue.head(ctx, maxBytes)
 }
@@ -167,10 +163,9 @@ func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error)
 // Drop removes the transactions that Next returned last, or the first of them.
 func (s *Stream) Drop(head []*Transaction) { s.queue.drop(head) }
 
-// Ack lets the server discard the WAL up to a position, which has to be recorded in Kafka. It is sent
-// at once, without waiting for it, and again with each status update. A position below one that was
-// acked before, or above what was received, is a bug and panics: after a restart, wait until the
-// stream has reached the recorded position. One goroutine at a time may call it.
+// Ack lets the server discard the WAL up to a position, which must be recorded in Kafka. It is sent immediately, without waiting for it, and again
+// with each status update. A position below an acknowledged one, or above what was received, is a bug and panics: after a restart, wait until the
+// stream has reached the recorded position. Ack may be called by one goroutine at a time.
 func (s *Stream) Ack(upTo LSN) {
 	acked, received := s.Acked(), s.Received()
 	if upTo < acked || upTo > received {
@@ -180,18 +175,16 @@ func (s *Stream) Ack(upTo LSN) {
 	signal(s.wake)
 }
 
-// Received returns the end of the newest transaction, or of what else the server has sent; at first
-// the slot's confirmed position.
+// Received returns the end LSN of the newest transaction or keepalive; initially the slot's confirmed position.
 func (s *Stream) Received() LSN { return s.queue.received() }
 
 // Acked returns the last position given to Ack; 0 before the first.
 func (s *Stream) Acked() LSN { return LSN(s.acked.Load()) }
 
-// Queued returns how many transactions wait, and the memory that they hold.
+// Queued returns the number of waiting transactions and the memory they hold.
 func (s *Stream) Queued() (transactions, bytes int) { return s.queue.held() }
 
-// TimelineHistory asks the server, over a connection of its own, where each timeline before this one
-// ended, oldest first.
+// TimelineHistory queries over a separate connection where each timeline before this one ended, oldest first.
 func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]TimelineSwitch, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
 	defer cancel()
@@ -203,10 +196,9 @@ func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]Timelin
 	return timelineHistory(ctx, conn, timeline)
 }
 
-// CheckPublications looks at the publications again, over a connection of its own. It returns
-// ErrPublicationMissing or ErrPublicationChanged, or an error of the connection. It also ends a stream
-// whose server process is gone: where the network has forgotten a connection, reading from it would
-// tell minutes later, for a server may be silent that long over a giant transaction.
+// CheckPublications checks the publications again, over a separate connection. It returns ErrPublicationMissing or ErrPublicationChanged, or an error
+// of the connection. It also ends a stream whose server process is gone: if the network has dropped the connection, the reader would notice only
+// minutes later, because a server may be silent that long during a giant transaction.
 func (s *Stream) CheckPublications(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
 	defer cancel()
@@ -229,11 +221,11 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 	return nil
 }
 
-// Err returns why the stream has ended; nil while it lives.
+// Err returns why the stream has ended; nil while it is running.
 func (s *Stream) Err() error { return s.queue.failed() }
 
 // Close sends the last Ack, ends the stream so that the server releases the slot, and waits for both goroutines, at most two seconds. Next then
-// returns what is left in the queue, and ErrClosed after that.
+// returns the rest of the queue, and ErrClosed after that.
 func (s *Stream) Close() error {
 	s.queue.fail(ErrClosed)
 	hurry := time.AfterFunc(closeGrace, func() { s.frames.conn.Close() })
@@ -248,8 +240,7 @@ func (s *Stream) Close() error {
 // read fills the queue until the stream fails or is closed.
 func (s *Stream) read() {
 	s.queue.fail(s.receive())
-	// The server may still be sending: a connection closed with unread bytes would take our last
-	// status update with it.
+	// The server may still be sending. Closing a connection with unread bytes would also discard the last status update.
 	_, _ = io.Copy(io.Discard, s.frames.conn)
 }
 
@@ -268,7 +259,7 @@ func (s *Stream) receive() error {
 		case 'N': // NoticeResponse
 			err = serverWarning(body)
 		case 'S', 'A': // ParameterStatus, NotificationResponse
-		case 'c', 'C': // CopyDone; CommandComplete, with which a server that stops takes leave
+		case 'c', 'C': // CopyDone; CommandComplete, sent by a server that shuts down
 			err = errors.New("the server ended the stream")
 		default:
 			err = fmt.Errorf("unexpected message of kind %q", kind)
@@ -282,11 +273,11 @@ func (s *Stream) receive() error {
 	}
 }
 
-// copyData takes XLogData or a keepalive ("Streaming Replication Protocol" in the PostgreSQL
-// documentation) and returns the transaction that it completes, if any.
+// copyData handles an XLogData or a keepalive ("Streaming Replication Protocol" in the PostgreSQL documentation) and returns the transaction that it
+// completes, if any.
 func (s *Stream) copyData(body []byte) (*Transaction, error) {
 	switch {
-	case len(body) >= 25 && body[0] == 'w': // LSN of the data, of the end of WAL, server's clock
+	case len(body) >= 25 && body[0] == 'w': // LSN of the data, LSN of the end of WAL, server's clock
 		return s.assembler.Message(LSN(binary.BigEndian.Uint64(body[1:])), body[25:])
 	case len(body) == 18 && body[0] == 'k': // LSN sent so far, server's clock, reply requested
 		end, urgent := LSN(binary.BigEndian.Uint64(body[1:])), body[17] != 0
@@ -302,9 +293,9 @@ func (s *Stream) copyData(body []byte) (*Transaction, error) {
 	return nil, fmt.Errorf("CopyData of kind %q and %d bytes", body[0], len(body))
 }
 
-// answer answers a keepalive that asks for it. Status updates come so often that a server at work has
-// no reason to ask: one that asks again and again is shutting down, and does not end before everything
-// is acknowledged. If that cannot be had, the stream ends: Postgres must not wait for Kafka.
+// answer replies to a keepalive that requests a reply. Status updates are so frequent that a running server has no reason to request one: a server
+// that does so repeatedly is shutting down, and waits until everything is acknowledged. If that takes too long, the stream ends, because PostgreSQL
+// must not wait for Kafka.
 func (s *Stream) answer() error {
 	now := time.Now()
 	if now.Sub(s.asked) > statusInterval {
@@ -318,8 +309,8 @@ func (s *Stream) answer() error {
 	return nil
 }
 
-// refusalIn returns the error with which the server has ended the stream, if it has: then nobody holds
-// the slot, and that error says why. The connection is of no use afterwards.
+// refusalIn returns the error with which the server has ended the stream, if any. The slot is then free, and the error says why. The connection
+// cannot be used afterwards.
 func refusalIn(f *frames) error {
 	hurry := time.AfterFunc(refusalGrace, func() { f.conn.Close() })
 	defer hurry.Stop()
@@ -334,7 +325,7 @@ func refusalIn(f *frames) error {
 	}
 }
 
-// streamError decodes an ErrorResponse of a server that was streaming.
+// streamError decodes an ErrorResponse received while streaming.
 func streamError(body []byte) error {
 	err := serverError(body)
 	switch sqlState(err) {
@@ -346,8 +337,8 @@ func streamError(body []byte) error {
 	return err
 }
 
-// sendStatus tells the server how far we are, every second and whenever there is a reason to. It alone
-// writes to the connection. When the queue ends it takes leave.
+// sendStatus reports the position to the server, every second and when signaled. It is the only writer on the connection. When the queue ends, it
+// terminates the session.
 func (s *Stream) sendStatus() {
 	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
@@ -369,7 +360,7 @@ func (s *Stream) sendStatus() {
 // status appends a CopyData message with a standby status update: written, flushed and applied LSN,
 // clock in microseconds since 2000-01-01, reply requested.
 func (s *Stream) status(dst []byte, ping bool) []byte {
-	acked := s.Acked() // first: Ack never goes above what was received by then
+	acked := s.Acked() // read first, because Ack never exceeds what was received at that time
 	received := s.Received()
 	dst = append(dst, 'd', 0, 0, 0, 4+34, 'r')
 	dst = binary.BigEndian.AppendUint64(dst, uint64(received))

@@ -9,18 +9,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// surroundings is what is not of our making and gets in the way sooner or later: Check warns of it.
+// surroundings are conditions outside pgtee that cause trouble sooner or later; Check warns about them.
 type surroundings struct {
 	encoding      string
-	skew          time.Duration // of the server's clock; positive: it is ahead
-	expires       string        // when the role's password ceases to be valid, if that is soon; ""
+	skew          time.Duration // of the server's clock; positive: it is fast
+	expires       string        // when the role's password expires, if that is soon; else ""
 	triggersOff   bool          // event_triggers (17+)
 	idleTimeout   string        // idle_replication_slot_timeout (18+); "" or "0": none
 	senderTimeout string        // wal_sender_timeout in milliseconds
-	senders       int           // walsenders at work
-	subscriptions []string      // native ones that write into this database
-	oldest        []string      // transactions that are older than OldTransaction
-	retained      int64         // bytes that the slot keeps
+	senders       int           // active walsenders
+	subscriptions []string      // native subscriptions that write into this database
+	oldest        []string      // transactions older than OldTransaction
+	retained      int64         // bytes of WAL that the slot retains
 }
 
 const (
@@ -40,7 +40,7 @@ const surroundingsSQL = `
 	       coalesce((SELECT greatest(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - restart_lsn, 0)::int8
 	           FROM pg_replication_slots WHERE slot_name = $1), 0)`
 
-// oldestSQL lists what keeps the slot from moving on. Who lacks pg_read_all_stats sees transactions of its own roles only.
+// oldestSQL lists what prevents the slot from advancing. Without pg_read_all_stats a role sees only transactions of its own roles.
 const oldestSQL = `
 	SELECT 'prepared transaction ' || quote_literal(gid) || ', since ' || to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
 	FROM pg_prepared_xacts WHERE database = current_database() AND prepared < now() - $1::interval
@@ -80,7 +80,7 @@ func (s *serverState) inspectSurroundings(ctx context.Context, conn *pgconn.PgCo
 	return nil
 }
 
-// reportSurroundings only warns: a publisher works all the same.
+// reportSurroundings only warns: a publisher works nevertheless.
 func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
 	if s.encoding == asciiName {
 		r.warn("database-sql-ascii", "start the publisher with --source-encoding and the encoding that the text is in, and leave this out with --ignore database-sql-ascii",

@@ -11,8 +11,8 @@ import (
 // tableName is the name of a table, plain and quoted for SQL.
 type tableName struct{ schema, name, quoted string }
 
-// ownTables lists the user's permanent tables, partitioned ones by their root, for which condition (SQL
-// over pg_class AS c) holds. Names are quoted for SQL.
+// ownTables lists the user's permanent tables, partitioned ones by their root, that satisfy condition (SQL over pg_class AS c). Names are quoted for
+// SQL.
 func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]string, error) {
 	tables, err := userTables(ctx, conn, condition)
 	if err != nil {
@@ -25,8 +25,8 @@ func ownTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]st
 	return names, nil
 }
 
-// userTables asks again if a table was dropped while its identity was looked at: the statement still sees it,
-// the functions that open it do not ("could not open relation", internal_error).
+// userTables repeats the query if a table is dropped while the query checks its identity: the statement still sees the table, but the functions that
+// open it do not ("could not open relation", internal_error).
 func userTables(ctx context.Context, conn *pgconn.PgConn, condition string) ([]tableName, error) {
 	sql := `
 		SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname)
@@ -86,13 +86,13 @@ func TableNames(ctx context.Context, connString string) ([]string, error) {
 	return names, nil
 }
 
-// Table is a permanent table of the user's, or the root of a partitioned one.
+// Table is a permanent table of the user, or the root of a partitioned one.
 type Table struct {
 	OID          uint32
 	Schema, Name string
 }
 
-// Tables lists them, the oldest first as far as their OIDs tell.
+// Tables lists them in OID order, which is roughly oldest first.
 func Tables(ctx context.Context, connString string) ([]Table, error) {
 	conn, err := connect(ctx, connString)
 	if err != nil {

@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// Teardown drops what Setup made. note() becomes a no-op first, so that sessions of a running proxy do
-// not fail while the rest goes away.
+// Teardown drops what Setup created. It first makes note() a no-op, so that sessions of a running proxy do not fail while the rest is dropped.
 func Teardown(ctx context.Context, cfg SetupConfig) (Report, error) {
 	conn, server, err := visit(ctx, cfg)
 	if err != nil {

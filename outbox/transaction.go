@@ -1,5 +1,5 @@
-// Package outbox knows what Postgres has committed and nobody has published yet: notes, the SQL
-// objects that carry them, the slot, the stream of whole transactions.
+// Package outbox reads what PostgreSQL has committed and the publisher has not yet published: notes, the SQL objects that carry them, the slot, and
+// the stream of whole transactions.
 package outbox
 
 import (
@@ -14,7 +14,7 @@ type (
 	XID = pgoutput.XID
 )
 
-// Op is what happened to a row, or what else a Change is.
+// Op is the operation on a row, or another kind of Change.
 type Op byte
 
 const (
@@ -22,38 +22,36 @@ const (
 	Update   Op = 'U'
 	Delete   Op = 'D'
 	Truncate Op = 'T' // one Change per truncated table
-	Message  Op = 'M' // a logical message of the application, with any prefix but ours
-	DDL      Op = 'Q' // a record of the event trigger, or of a note after a non-transactional command
+	Message  Op = 'M' // a logical message of the application, with any prefix but pgtee's
+	DDL      Op = 'Q' // from the event trigger, or from a note after a non-transactional command
 	Event    Op = 'E' // an event of the application, from pgtee.publish()
 	Signal   Op = 'S' // a request to the publisher, from pgtee.snapshot()
-	Read     Op = 'R' // a row that a snapshot has read; never in the log
+	Read     Op = 'R' // a row read by a snapshot; never in the WAL
 )
 
-// Transaction is one committed transaction in the order of the log: whole, or, if it is a giant, one of
-// its parts. The parts of a giant follow each other; all but the last have More and no EndLSN yet. The
-// notes of all parts have one numbering, and a part that goes on within a statement has that one's note
-// again as its first.
+// Transaction is one committed transaction in WAL order: the whole transaction or, if it is a giant, one of its parts. The parts of a giant follow
+// each other; all but the last have More set and no EndLSN. Notes are numbered across all parts, and a part that continues within a statement repeats
+// that statement's note as its first note.
 //
-// A whole one without Changes and Notes is a marker: it says "nothing for us up to EndLSN".
+// A whole transaction without Changes and Notes is a marker: it means "nothing to publish up to EndLSN".
 type Transaction struct {
 	XID        XID
-	CommitLSN  LSN // where the commit record starts, as Begin and Commit say. It names the transaction; it is never a position.
-	EndLSN     LSN // where the commit record ends: the transaction's position
+	CommitLSN  LSN // start of the commit record, as in Begin and Commit. It identifies the transaction, but is never a position.
+	EndLSN     LSN // end of the commit record: the transaction's position
 	CommitTime time.Time
 	Part       int  // number of this part, from 0
-	More       bool // parts follow
+	More       bool // further parts follow
 	FirstNote  int  // number of Notes[0] in the whole transaction
 	Changes    []Change
 	Notes      []note.Note
-	Bytes      int  // memory held, for the bounds of queues
-	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it stops
+	Bytes      int  // memory held, for limits of queues
+	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it shuts down
 }
 
-// Whole reports whether this is all of the transaction.
+// Whole reports whether t is the whole transaction.
 func (t *Transaction) Whole() bool { return t.Part == 0 && !t.More }
 
-// Through returns the position that is reached when this has come: that of the transaction, or of what committed
-// before it.
+// Through returns the position reached once t is complete: that of the transaction or, for a part, of what committed before it.
 func (t *Transaction) Through() LSN {
 	if t.More {
 		return t.CommitLSN
@@ -61,7 +59,7 @@ func (t *Transaction) Through() LSN {
 	return t.EndLSN
 }
 
-// UpTo returns how many changes the transaction has up to the end of this part, or 0 if this part has none.
+// UpTo returns the number of changes of the transaction up to the end of this part, or 0 if this part has none.
 func (t *Transaction) UpTo() int {
 	if len(t.Changes) == 0 {
 		return 0
@@ -69,46 +67,46 @@ func (t *Transaction) UpTo() int {
 	return t.Changes[len(t.Changes)-1].Ordinal + 1
 }
 
-// IsMarker reports whether this is a marker.
+// IsMarker reports whether t is a marker.
 func (t *Transaction) IsMarker() bool { return t.Whole() && len(t.Changes) == 0 && len(t.Notes) == 0 }
 
 // Change is one row change, message, event or DDL record.
 type Change struct {
 	Op       Op
-	OldKind  byte // of Old: 'K' replica identity columns only, 'O' whole row, 0 none
-	Note     int  // index in Transaction.Notes of the statement that wrote it; -1: none came before it
-	Ordinal  int  // number of the change in its transaction as it was committed, from 0, counted before any filter
+	OldKind  byte // form of Old: 'K' replica identity columns only, 'O' whole row, 0 none
+	Note     int  // index in Transaction.Notes of the note of the statement that wrote it; -1: no note precedes it
+	Ordinal  int  // number of the change in its committed transaction, from 0, before any filter
 	LSN      LSN  // of the WAL record; rows of one transaction may share it
 	Relation *pgoutput.Relation
 	Old, New pgoutput.Tuple
 	Prefix   string // Message: its prefix
 	Content  []byte // Message: its content
-	Omitted  uint64 // Message, Event: length of its content, which was too long to be held; else 0
+	Omitted  uint64 // Message, Event: length of content that was too long to be kept in memory; else 0
 	DDL      *DDLRecord
 	Event    *EventRecord
 	Signal   *SignalRecord
 	Mark     SnapshotMark // Read: its place in the snapshot
 }
 
-// DDLRecord is one DDL command as the event trigger saw it after execution.
+// DDLRecord is one DDL command, recorded by the event trigger after its execution.
 type DDLRecord struct {
 	Command     string      `json:"command"`   // command tag: "ALTER TABLE"
-	Statement   string      `json:"statement"` // SQL as given; the publisher redacts it before it leaves
+	Statement   string      `json:"statement"` // SQL as received; the publisher redacts it before it publishes it
 	User        string      `json:"user"`
 	Role        string      `json:"role"`
 	Application string      `json:"application"`
 	PID         int32       `json:"pid"`
 	Objects     []DDLObject `json:"objects"`
 	Capture     []Capture   `json:"capture,omitempty"`
-	Listed      bool        `json:"listed"`    // false: an UPDATE or DELETE may be missing: see Capture
-	Atomic      bool        `json:"atomic"`    // false: a note after a command that cannot run in a transaction block
-	Confirmed   bool        `json:"confirmed"` // false: known from a note only, no event trigger here
+	Listed      bool        `json:"listed"`    // false: an UPDATE or DELETE may be missing from the stream: see Capture
+	Atomic      bool        `json:"atomic"`    // false: from a note after a command that cannot run in a transaction block
+	Confirmed   bool        `json:"confirmed"` // false: known only from a note, without an event trigger
 }
 
-// Capture tells what became of the capture of a table's UPDATE and DELETE.
+// Capture is the state of the capture of a table's UPDATE and DELETE.
 type Capture struct {
-	Table  string       `json:"table"` // quoted for SQL; of a partitioned table the leaf
-	Root   string       `json:"root"`  // quoted for SQL; the table itself if it is no partition
+	Table  string       `json:"table"` // quoted for SQL; for a partitioned table, the leaf
+	Root   string       `json:"root"`  // quoted for SQL; the table itself if it is not a partition
 	State  CaptureState `json:"state"`
 	Reason string       `json:"reason,omitempty"`
 }
@@ -117,23 +115,23 @@ type Capture struct {
 type CaptureState string
 
 const (
-	CaptureListed   CaptureState = "listed"     // from here on; what was changed before is not in the stream
-	CaptureWidened  CaptureState = "widened"    // its key is gone, and it has REPLICA IDENTITY FULL now
+	CaptureListed   CaptureState = "listed"     // captured from here on; earlier changes are not in the stream
+	CaptureWidened  CaptureState = "widened"    // its key was dropped, and it has REPLICA IDENTITY FULL now
 	CaptureRestored CaptureState = "restored"   // it has a key again, and the default identity
 	CaptureNone     CaptureState = "uncaptured" // it has no identity that can be published
-	CaptureLogged   CaptureState = "logged"     // it was unlogged before: its rows are not in the stream
-	CaptureBusy     CaptureState = "busy"       // it is to be listed as soon as a publication is free
-	CaptureFailing  CaptureState = "failing"    // its UPDATE fails until it can be taken out
+	CaptureLogged   CaptureState = "logged"     // it was unlogged before: its earlier rows are not in the stream
+	CaptureBusy     CaptureState = "busy"       // it is added as soon as a publication is not locked
+	CaptureFailing  CaptureState = "failing"    // its UPDATE fails until it can be removed
 )
 
-// DDLObject is one object that a DDL command made, changed or dropped.
+// DDLObject is one object that a DDL command created, changed or dropped.
 type DDLObject struct {
-	Command string      `json:"command"` // of this object; one statement may have several
+	Command string      `json:"command"` // for this object; one statement may have several
 	Type    string      `json:"type"`    // "table", "index", ...
 	Schema  string      `json:"schema"`
 	Name    string      `json:"name"` // as pg_identify_object prints it
 	OID     uint32      `json:"oid"`
-	Root    string      `json:"root,omitempty"` // of a partition: the partitioned table that the stream names, or named before the command
+	Root    string      `json:"root,omitempty"` // for a partition: the partitioned table that the stream names, or named before the command
 	Dropped bool        `json:"dropped"`
 	Columns []DDLColumn `json:"columns,omitempty"` // of a table, after the command
 }
@@ -146,7 +144,7 @@ type DDLColumn struct {
 	Default string `json:"default,omitempty"`
 }
 
-// System says which server, and which history of it, a stream comes from.
+// System describes the server, and the timeline of its history, that a stream comes from.
 type System struct {
 	ID              string // pg_control_system().system_identifier, decimal
 	Timeline        int32
@@ -155,11 +153,11 @@ type System struct {
 	Server          LSN    // current write position at connect
 	ConfirmedFlush  LSN    // of the slot at connect
 	ConsistentPoint LSN    // of the slot at its creation, from pgtee.meta
-	Generation      int    // counts the slots of this name that setup has made, from pgtee.meta
-	Triggers        bool   // our event triggers are there and tell of DDL
-	PublicationHash string // name, oid, operations and via_root of our publications
+	Generation      int    // number of slots with this name that setup has created, from pgtee.meta
+	Triggers        bool   // pgtee's event triggers exist and report DDL
+	PublicationHash string // hash over name, OID, operations and via_root of pgtee's publications
 	Publications    []string
 
-	encoding *Encoding // of what the stream sends
-	secret   []byte    // with which pgtee.emit() signs; none: the objects are of an older pgtee
+	encoding *Encoding // of the text that the stream sends
+	secret   []byte    // key with which pgtee.emit() signs; none: the objects are of an older pgtee
 }

@@ -4,26 +4,26 @@ import "github.com/pgtee/pgtee/outbox/note"
 
 import "strconv"
 
-// A note says who wrote what, and any client can send one again: it sees its own in the text of its Query, and those of others in
-// pg_stat_activity. What distinguishes the proxy's notes from borrowed ones:
+// A note says who wrote what, and any client can send a copy of one: it sees its own notes in the text of its Query, and those of others in
+// pg_stat_activity. What distinguishes the proxy's notes from copies:
 //
-//   - The proxy signs what it says: session, counter, server process, user, statement.
+//   - The proxy signs session, counter, server process, user and statement.
 //   - The first note of a transaction is *witnessed*: a row of the outbox, or a message that pgtee.sign() has signed for
-//     this transaction. Only our functions can have written it, they read process and user from the server, and
-//     they write nothing but what a statement of the proxy's has called them for, no function, DO or CALL. It binds the transaction to
-//     its session.
-//   - A later note is a plain message. It counts in a transaction that is bound to its session.
+//     this transaction. Only pgtee's functions can have written it. They read process and user from the server, and
+//     write only when a statement of the proxy has called them, not a function, DO or CALL. The witnessed note binds
+//     the transaction to its session.
+//   - A later note is a plain message. It is accepted in a transaction that is bound to its session.
 //   - The notes of a session are numbered, and each number is accepted once (note/replay.go).
 
-// binding is the session that the witnessed notes of a transaction bind it to.
+// binding is the session to which witnessed notes bind a transaction.
 type binding struct {
 	bound   bool
 	session note.Origin
 	counter uint32     // of the last note
-	trust   note.Trust // Verified, or how far its session is known
+	trust   note.Trust // Verified, or as much as is known about the session
 }
 
-// judge reads a note and returns how far it can be trusted.
+// judge decodes a note and returns how far it can be trusted.
 func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 	if !a.readPayload(n, c) {
 		return note.Forged
@@ -41,7 +41,7 @@ func (a *Assembler) judge(n *note.Note, c *noteColumns) note.Trust {
 	return trust
 }
 
-// bind returns how far a note that a proxy has made can be trusted in this transaction.
+// bind returns how far a note made by a proxy can be trusted in this transaction.
 func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
 	of := n.Origin()
 	switch b := &a.binding; {
@@ -49,13 +49,13 @@ func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
 		trust := n.Known()
 		switch {
 		case trust.Lies():
-		case b.bound && b.session == of && int32(n.Counter-b.counter) <= 0: // prepared transactions, too, count upwards
+		case b.bound && b.session == of && int32(n.Counter-b.counter) <= 0: // counters also increase within prepared transactions
 			return note.Replayed
 		default:
 			*b = binding{true, of, n.Counter, trust}
 		}
 		return trust
-	case n.Flags&(note.FlagRow|note.FlagSigned) != 0: // taken from a witnessed one
+	case n.Flags&(note.FlagRow|note.FlagSigned) != 0: // copied from a witnessed note
 		return note.Forged
 	case !b.bound:
 		return note.Unbound
@@ -69,8 +69,8 @@ func (a *Assembler) bind(n *note.Note, witnessed bool) note.Trust {
 	}
 }
 
-// signedNote is the first byte of a note that pgtee.sign() has written: HMAC-SHA256 of what follows, and record_send() of ROW('n',
-// payload text, user name, role name, pid int, application text, sql bytea, transaction id text).
+// signedNote is the first byte of a note that pgtee.sign() has written. The HMAC-SHA256 of the rest follows, then record_send() of ROW('n', payload
+// text, user name, role name, pid int, application text, sql bytea, transaction id text).
 const signedNote = 2
 
 func isSigned(content []byte) bool { return len(content) > 0 && content[0] == signedNote }
@@ -89,7 +89,7 @@ func (a *Assembler) signedColumns(content []byte) (c noteColumns, ok bool) {
 	return c, ok
 }
 
-// isOurs reports whether a transaction id as text is that of this transaction. It comes with its epoch.
+// isOurs reports whether a transaction id, given as text with its epoch, is that of this transaction.
 func (a *Assembler) isOurs(text []byte) bool {
 	xid, err := strconv.ParseUint(string(text), 10, 64)
 	return err == nil && XID(xid) == a.current.XID
