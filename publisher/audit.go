@@ -9,41 +9,40 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// These bound one audit record, so that it stays under the megabyte that Kafka takes by default, also
-// with a last text of maxAuditTextBytes of which JSON makes six times as many. What is beyond them is
-// counted only.
+// Limits that keep an audit record below Kafka's default maximum of one megabyte, even if its last text has maxAuditTextBytes and JSON makes that six
+// times as long. Whatever exceeds them is only counted.
 const (
 	maxAuditStatementBytes = 256 << 10
 	maxAuditTableBytes     = 192 << 10
 	maxStatementTables     = 100
 )
 
-// audit counts, for the audit record of one transaction, what its statements did to which tables. A giant comes
-// in parts, so of its statements only what the record says of them is kept.
+// audit collects, for the audit record of one transaction, which tables its statements changed and how. A giant arrives in parts, so only the JSON of
+// its earlier statements is kept.
 type audit struct {
 	tables     []tableCount
 	byOID      map[uint32]int // index in tables
 	directRows int
-	ddl        int // records of <prefix>.ddl
+	ddl        int // number of records of <prefix>.ddl
 
-	session    []byte // JSON of the first note's
+	session    []byte // JSON of the first note's session
 	key        []byte
 	trust      note.Trust
-	begun      int    // statements
-	omitted    int    // of them
-	statements []byte // JSON of those that are not omitted
-	rows       int    // of the last one, which goes on
-	touched    []int  // indexes in tables of that one, no more than maxStatementTables
-	untold     int    // tables of that one beyond those
+	begun      int    // number of statements
+	omitted    int    // number of statements left out of the record
+	statements []byte // JSON of the statements in the record
+	rows       int    // rows of the last statement so far
+	touched    []int  // tables of the last statement, as indexes in tables; at most maxStatementTables
+	untold     int    // number of further tables of the last statement
 }
 
 type tableCount struct {
 	relation                              *pgoutput.Relation
 	inserted, updated, deleted, truncated int
-	statement                             int // audit.begun when it was touched last
+	statement                             int // value of audit.begun when a statement last changed the table
 }
 
-// appendAudit appends the record of <prefix>.audit that says who made this transaction:
+// appendAudit appends the record of <prefix>.audit, which says who made a transaction:
 //
 //	{"v":1,"database","timeline","xid","commit_lsn","end_lsn","commit_time","parts","via":"proxy"|"direct","verified","reason",
 //	 "session":{…}|null,
@@ -52,13 +51,12 @@ type tableCount struct {
 //	 "tables":[{"table":"s.t","inserted","updated","deleted","truncated"}],"tables_omitted",
 //	 "direct_rows","ddl"}
 //
-// A statement that is not known, which wrote rows all the same, has null in place of its number, command, fingerprint and text.
-// A statement has "tables_omitted" only if some are, and "context" only if its SQL claims one; the session's actor is that of
-// the first statement; "parts" is there only of a transaction that became visible in
-// several Kafka transactions, and says how many.
+// An unknown statement that wrote rows has null for number, command, fingerprint and text. A statement has "tables_omitted" only if tables are left
+// out, and "context" only if its SQL claims one. The session's actor is that of the first statement. "parts" is present only for a transaction that
+// became visible in several Kafka transactions, and is the number of these.
 //
-// Its key is the session id, none for a write that bypassed the proxy. verified is true if every
-// statement's note is, false if one is false, and else null, with the reason of the first one.
+// The key is the session id; a write that bypassed the proxy has no key. verified is true if every statement's note is verified, false if one is
+// false, and otherwise null, with the reason of the first such note.
 func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	a, b := &p.composer.audit, p.batch
 	b.Mark("audit")
@@ -87,7 +85,7 @@ func (p *Publisher) appendAudit(tx *outbox.Transaction, parts int) {
 	b.Add(p.topics.Audit, key, value)
 }
 
-// appendCommit appends the fields that name a transaction.
+// appendCommit appends the fields that identify a transaction.
 func appendCommit(dst []byte, tx *outbox.Transaction) []byte {
 	dst = append(dst, `,"xid":`...)
 	dst = strconv.AppendUint(dst, uint64(tx.XID), 10)
@@ -107,7 +105,7 @@ func (a *audit) appendOrigin(dst []byte) []byte {
 	return append(append(dst, `,"session":`...), a.session...)
 }
 
-// add counts the changes of a transaction, or of the next part of one. n are its notes.
+// add counts the changes of a transaction or of its next part. n are its notes.
 func (a *audit) add(tx *outbox.Transaction, n *notes) {
 	if tx.Part == 0 {
 		a.reset()
@@ -136,7 +134,7 @@ func (a *audit) reset() {
 	}
 }
 
-// beginStatements begins the statements up to that of a note.
+// beginStatements begins the statements up to the one with note upTo.
 func (a *audit) beginStatements(tx *outbox.Transaction, n *notes, upTo int) {
 	for i := a.begun - tx.FirstNote; i <= upTo; i++ {
 		a.endStatement()
@@ -222,7 +220,7 @@ func (a *audit) touch(table int) {
 	a.touched = append(a.touched, table)
 }
 
-// table returns the index of the change's table.
+// table returns the index of the change's table in a.tables.
 func (a *audit) table(c *outbox.Change) int {
 	if last := len(a.tables) - 1; last >= 0 && a.tables[last].relation == c.Relation {
 		return last

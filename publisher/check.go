@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// Repairs name what the operator does about a halt.
+// Repairs that an operator can make after a halt.
 const (
 	repairSystem   = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
 	repairDiverged = "run `pgtee repair --accept-divergence`, which goes on after the last transaction that both share and publishes the tables afresh that the others changed"
@@ -15,11 +15,10 @@ const (
 	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, which publishes every table afresh (--resync none: no table)"
 )
 
-// check compares the recorded position (nil: no record) with the server and the slot, in s. history are the
-// switches that led to s.Timeline. An error is a *Halt.
+// check compares the recorded position (nil: no record) with the server and slot described by s. history lists the timeline switches that led to
+// s.Timeline. An error is a *halt.Halt.
 //
-// s.Server and s.ConfirmedFlush are the newest known: what came over the connection since it was
-// made counts.
+// s.Server and s.ConfirmedFlush must be the newest known values, including what has been received since the connection was made.
 func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch) error {
 	if recorded == nil {
 		return checkFirst(s)
@@ -45,7 +44,7 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 	return nil
 }
 
-// CheckReach compares a position with where the server writes and where the slot starts, which anybody may ask for.
+// CheckReach compares a position with the server's write position and the slot's start, which any role may read.
 func (p Position) CheckReach(server, start outbox.LSN) error {
 	switch {
 	case server < p.reach():
@@ -56,7 +55,7 @@ func (p Position) CheckReach(server, start outbox.LSN) error {
 	return nil
 }
 
-// checkFirst tells a first start from a lost record: the slot has not moved since it was made.
+// checkFirst distinguishes a first start from a lost progress record: on a first start the slot has not moved since its creation.
 func checkFirst(s outbox.System) error {
 	if s.ConfirmedFlush == s.ConsistentPoint {
 		return nil
@@ -64,8 +63,7 @@ func checkFirst(s outbox.System) error {
 	return halt.New(halt.ErrProgressLost, fmt.Sprintf("the slot has moved from %s to %s", s.ConsistentPoint, s.ConfirmedFlush), repairLost)
 }
 
-// checkTimeline lets a position of an older timeline pass if the server's history shares everything
-// up to it.
+// checkTimeline accepts a position on an older timeline if the server's history contains that timeline up to the position.
 func checkTimeline(s outbox.System, p Position, history []outbox.TimelineSwitch) error {
 	if p.Timeline == s.Timeline {
 		return nil
@@ -81,7 +79,7 @@ func checkTimeline(s outbox.System, p Position, history []outbox.TimelineSwitch)
 	return nil
 }
 
-// leftAt returns where the server's history left a timeline, if it ever was on it.
+// leftAt returns the position at which the server's history left a timeline, if it contains that timeline.
 func leftAt(switches []outbox.TimelineSwitch, timeline int32) (end outbox.LSN, found bool) {
 	for _, left := range switches {
 		if left.Timeline == timeline {

@@ -12,11 +12,11 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// maxChunksBytes bounds what of tables goes into one Kafka transaction: the stream waits for its end.
+// maxChunksBytes bounds the rows of table copies in one Kafka transaction, because the stream waits until that transaction ends.
 const maxChunksBytes = 16 << 20
 
-// appendChunks appends the rows that were read of tables, as far as the stream has come to where they were read: all
-// transactions up to next are in the batch or before it. How far the copies are becomes part of next, in the same Kafka transaction.
+// appendChunks appends the rows of chunks whose LSN the stream has reached: all transactions up to next are in the batch or already published. The
+// progress of the copies becomes part of next, and so of the same Kafka transaction.
 func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, error) {
 	c := p.copier
 	if err := p.obeySignals(); err != nil {
@@ -64,22 +64,22 @@ func (p *Publisher) appendChunk(ctx context.Context, chunk *snapshot.HeldChunk) 
 	return nil
 }
 
-// chunkRows appends the rows of a chunk: it wraps each row in a synthetic transaction.
+// chunkRows appends the rows of a chunk, each wrapped in a synthetic transaction.
 type chunkRows struct {
 	*Publisher
 	ctx   context.Context
 	copy  *snapshot.Copy
 	chunk *snapshot.HeldChunk
 	tx    outbox.Transaction
-	fresh bool   // no row of the table was published before
-	done  int    // rows that are
-	id    []byte // of the next record
-	fixed int    // length of the part of id that all rows share
+	fresh bool   // no row of the table has been published yet
+	done  int    // number of rows appended
+	id    []byte // event id of the next record
+	fixed int    // length of the part of id that is the same for all rows
 
-	filter *filter.Filter // of the copy's condition; nil: every row
+	filter *filter.Filter // condition of the copy; nil: every row
 	row    filter.TupleRow
 
-	waiting pgoutput.Tuple // the row before the next one: only then it is known whether it was the last
+	waiting pgoutput.Tuple // held back until the next row arrives, since the last row has a different mark
 	number  int
 }
 
@@ -98,7 +98,7 @@ func (p *Publisher) beginRows(ctx context.Context, chunk *snapshot.HeldChunk, re
 	return r
 }
 
-// add takes the row of that number in the chunk. One of which the condition cannot be judged is taken: its value was too long to be held.
+// add takes row number i of the chunk. A row for which the condition cannot be evaluated, because a value was too long to be kept, is published.
 func (r *chunkRows) add(i int, row pgoutput.Tuple) error {
 	if r.filter != nil {
 		if truth := r.filter.Match(r.row.Read(row)); truth != filter.True && truth != filter.Unknown {
@@ -117,7 +117,7 @@ func (r *chunkRows) end() error {
 	return r.flush(r.copier.LastMark(r.chunk))
 }
 
-// flush appends the row that waits, if there is one.
+// flush appends the row held back, if there is one.
 func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
 	if r.waiting == nil {
 		return nil
@@ -137,7 +137,7 @@ func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
 	return r.sendPart(r.ctx)
 }
 
-// mark is Debezium's for a row of an initial snapshot: its place among all rows, or among those of its table.
+// mark returns Debezium's mark for a row of an initial snapshot: its place among all rows, or among the rows of its table.
 func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 	switch {
 	case !r.copy.Initial:
@@ -152,7 +152,7 @@ func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 	return outbox.MarkTrue
 }
 
-// appendEmptying appends the records that empty the topics of a resync, once it is known what they are.
+// appendEmptying appends the records that empty the topics of a resync, once its tables are known.
 func (p *Publisher) appendEmptying(next Position) error {
 	c := p.copier
 	if c.Emptying() == nil || p.giant.goesOn {

@@ -5,36 +5,35 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// maxKnownBytes bounds what is remembered of columns. Above it all is forgotten.
+// maxKnownBytes bounds the memory of knownColumns. When it is exceeded, everything is forgotten.
 const maxKnownBytes = 16 << 20
 
-// columnBefore is a column of a table before a DDL command. What the stream did not tell is left out:
-// without an earlier DDL record of the table it tells names and the OIDs of types only.
+// columnBefore is a column of a table before a DDL command. Fields that the stream has not supplied are left out: without an earlier DDL record of
+// the table, only names and the OIDs of types are known.
 type columnBefore struct {
 	Name    string `json:"name"`
 	Type    string `json:"type,omitempty"`     // format_type()
-	TypeOID uint32 `json:"type_oid,omitempty"` // pg_type.oid, where Type is not known; of a domain: its base type
+	TypeOID uint32 `json:"type_oid,omitempty"` // pg_type.oid if Type is not known; for a domain, its base type
 	NotNull *bool  `json:"not_null,omitempty"`
 	Default string `json:"default,omitempty"`
 }
 
-// knownColumns are the columns of tables as the stream last told of them, by OID of the table: in a DDL
-// record, else in the description that comes before rows. It never asks the catalog, which may be ahead
-// of the stream.
+// knownColumns holds the latest columns of each table in the stream, by OID: from a DDL record, else from the Relation that precedes rows. It never
+// reads the catalog, which may be ahead of the stream.
 type knownColumns struct {
 	tables map[uint32]knownTable
 	bytes  int
 }
 
 type knownTable struct {
-	columns  []outbox.DDLColumn // of the last DDL record; nil: none
-	relation *pgoutput.Relation // else
+	columns  []outbox.DDLColumn // of the latest DDL record; nil: there was none
+	relation *pgoutput.Relation // used if columns is nil
 }
 
-// forget is called before transactions are composed again: they must not be told of what follows them.
+// forget must be called before transactions are composed again, because they must not see columns from later transactions.
 func (k *knownColumns) forget() { *k = knownColumns{} }
 
-// row learns from the description of a row; r may be nil.
+// row remembers the Relation of a row; r may be nil.
 func (k *knownColumns) row(r *pgoutput.Relation) {
 	if r == nil {
 		return
@@ -44,7 +43,7 @@ func (k *knownColumns) row(r *pgoutput.Relation) {
 	}
 }
 
-// ddl learns from a DDL record.
+// ddl remembers the columns in a DDL record.
 func (k *knownColumns) ddl(d *outbox.DDLRecord) {
 	for _, o := range d.Objects {
 		switch {
@@ -56,8 +55,7 @@ func (k *knownColumns) ddl(d *outbox.DDLRecord) {
 	}
 }
 
-// before returns the columns of an object's table before the record that names it was learned; nil: not
-// known, or no table.
+// before returns the columns of an object's table before the DDL record that names it; nil if they are not known, or if the object is not a table.
 func (k *knownColumns) before(o outbox.DDLObject) []columnBefore {
 	if o.Type != "table" && o.Type != "table column" {
 		return nil
@@ -95,7 +93,7 @@ func (k *knownColumns) drop(oid uint32) {
 	delete(k.tables, oid)
 }
 
-// size is about the memory that t takes; 0 of the zero value.
+// size is the approximate memory that t occupies; 0 for the zero value.
 func (t knownTable) size() int {
 	n := 0
 	for _, c := range t.columns {

@@ -13,16 +13,16 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// composer keeps what composing transactions remembers from one to the next, and the memory that it uses again.
+// composer holds what compose keeps from one transaction to the next, and the buffers that it reuses.
 type composer struct {
-	notes   *notes       // of the transaction that is composed: the authors of the batch
+	notes   *notes       // of the transaction being composed: the Authors of the batch
 	audit   audit        // of that transaction
-	order   []int        // of its changes
-	columns knownColumns // of tables, as the stream last told of them
+	order   []int        // publishing order of its changes
+	columns knownColumns // of tables, as last described in the stream
 }
 
-// compose appends to the batch the records of the transactions that position, which Kafka holds, does not cover yet. It returns next,
-// advanced past the last of them.
+// compose appends the records of the transactions that position, the position in Kafka, does not cover yet. It returns next, advanced past the last
+// transaction.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
 		if err := p.retelling.see(tx); err != nil {
@@ -48,9 +48,9 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 	return next, nil
 }
 
-// wanted reports whether a transaction is published. Progress markers are not, nor are notes without a row, with two exceptions whose
-// note is the only trace of who ran the command: a command outside of a transaction block, and TRUNCATE, which may be of a partition. A
-// giant always is.
+// wanted reports whether a transaction is published. Markers are not, and neither are transactions with notes but no rows, with two exceptions where
+// the note is the only trace of who ran the command: a command that cannot run in a transaction block, and TRUNCATE, which may affect only a
+// partition. A giant is always published.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
 		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
@@ -59,9 +59,9 @@ func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 // isAfter reports whether a note was written after its command, which cannot run in a transaction block.
 func isAfter(n note.Note) bool { return n.Flags&note.FlagAfter != 0 }
 
-// append appends the records of one transaction: BEGIN, the changes, END, and the audit record. Records of a giant are sent before it is
-// complete, but become visible only with Publish. Changes that are already published are composed again and discarded, so that counters
-// and remembered columns end up as they were when those changes were published.
+// append appends the records of one transaction: BEGIN, the changes, END, and the audit record. Records of a giant are sent before it is complete,
+// but become visible only with Publish. Changes that are already published are composed again and discarded, so that counters and known columns end
+// up as they were when those changes were published.
 func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position Position) error {
 	out, parts := position.out(tx)
 	if tx.Part == 0 {
@@ -92,7 +92,7 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 	return p.finish(tx, parts)
 }
 
-// finish appends END and the audit record. parts is how many Kafka transactions hold earlier changes of the transaction.
+// finish appends END and the audit record. parts is the number of Kafka transactions that hold earlier changes of the transaction.
 func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
 	if p.giant.beginWritten {
 		if err := p.bracket(tx, "end", p.format.End); err != nil {
@@ -184,9 +184,9 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 	return p.appendRecords(tx, i)
 }
 
-// arrange appends the indexes of the changes in publishing order. That is the order of the log, except that the DDL record that creates a
-// table precedes the table's first row: CREATE TABLE AS writes its rows before the event trigger runs. In a giant, rows of earlier parts
-// have already been sent by then, and the DDL record precedes the rows of the last part only.
+// arrange appends the indexes of the changes in publishing order. That is WAL order, except that the DDL record that creates a table precedes the
+// table's first row: CREATE TABLE AS writes its rows before the event trigger runs. In a giant, rows of earlier parts have been sent by then, so the
+// DDL record precedes only the rows of the last part.
 func arrange(order []int, tx *outbox.Transaction) []int {
 	creations := creationsIn(tx)
 	for i := range tx.Changes {
@@ -209,10 +209,10 @@ func arrange(order []int, tx *outbox.Transaction) []int {
 	return order
 }
 
-// creations are the DDL records of a transaction that create tables.
+// creations holds the DDL records of a transaction that create tables.
 type creations struct {
-	of       map[uint32]int // index of the first one, by OID of the table
-	arranged map[int]bool   // by index
+	of       map[uint32]int // index of the first such record, by OID of the table
+	arranged map[int]bool   // by index of the record
 }
 
 func creationsIn(tx *outbox.Transaction) creations {

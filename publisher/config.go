@@ -15,40 +15,40 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// Config says what a Publisher publishes. Zero values have the meaning in brackets.
+// Config says what a Publisher publishes. Brackets give the meaning of the zero value.
 type Config struct {
 	Prefix   string // first part of every topic
-	Database string // one slot is one database
+	Database string // name of the database; a slot belongs to one database
 	Slot     string
 
-	MaxBatchBytes     int            // of source transactions in one Kafka transaction; one larger goes alone [4 MiB]
-	MaxRecordBytes    int32          // of one record, and of a batch before compression [1,000,012: what Kafka takes by default]
-	TooLarge          TooLargePolicy // of a change whose record is larger [HaltTooLarge]
-	IdleProgress      time.Duration  // how often "nothing for us up to here" is recorded [10s]
-	Heartbeat         time.Duration  // how often a record in __debezium-heartbeat.<prefix> says that the publisher is alive [never]
-	CheckPublications time.Duration  // how often they are compared [10s]
-	PartAfter         time.Duration  // how long a Kafka transaction stays open for a giant before what it holds becomes visible as a part [5m]
+	MaxBatchBytes     int            // of source transactions in one Kafka transaction; a larger transaction is sent alone [4 MiB]
+	MaxRecordBytes    int32          // of one record, and of a batch before compression [1,000,012: Kafka's default]
+	TooLarge          TooLargePolicy // what happens to a change whose record is larger [HaltTooLarge]
+	IdleProgress      time.Duration  // how often a position without events is recorded [10s]
+	Heartbeat         time.Duration  // interval of records in __debezium-heartbeat.<prefix>, which show that the publisher is alive [never]
+	CheckPublications time.Duration  // how often the publications are compared [10s]
+	PartAfter         time.Duration  // how long a Kafka transaction stays open for a giant before its records become visible as a part [5m]
 
-	Tables func(context.Context) ([]outbox.Table, error) // lists those that are there, oldest first, once: before anything is published [none]
+	Tables func(context.Context) ([]outbox.Table, error) // lists the existing tables, oldest first; called once, before anything is published [none]
 
-	Shape  *shape.Shape  // of the topics of tables [as Debezium names them]
-	Router *shape.Router // of events of the application [to <prefix>.outbox.<topic>]
+	Shape  *shape.Shape  // sets the topics of tables [Debezium's names]
+	Router *shape.Router // sets the topics of the application's events [<prefix>.outbox.<topic>]
 
 	Snapshot    snapshot.Config
-	SignalTopic string // whose records ask for snapshots, too; the Log has to be a SignalLog [none]
+	SignalTopic string // topic whose records request snapshots too; the Log must be a SignalLog [none]
 
 	SQLText      SQLText      // how much of the SQL is published [Normalised]
-	SQLTextBytes int          // longest SQL text in the record of a row; a longer one is cut [4 KiB]
-	OnMissed     MissedPolicy // when changes of a table could not be captured [MissedResync]
-	EventTables  []string     // globs of the application's outbox tables: their rows are events, which nothing repeats
-	Keys         *record.Keys // what the Format chooses keys with [nothing to remember]
-	AuditEmpty   bool         // audit transactions that wrote no row [they are dropped]
+	SQLTextBytes int          // longest SQL text in the record of a row; a longer text is cut [4 KiB]
+	OnMissed     MissedPolicy // what happens when changes of a table could not be captured [MissedResync]
+	EventTables  []string     // globs of the application's outbox tables: their rows are events, and are never published again
+	Keys         *record.Keys // the keys that the Format chooses and remembers [nothing is remembered]
+	AuditEmpty   bool         // audit transactions that wrote no rows [they are dropped]
 
-	Log *zap.Logger // names the slot [none]
+	Log *zap.Logger // must name the slot [none]
 }
 
-// TransactionalID identifies the slot in Kafka, and is the key of its progress record. No two slots share one: if a name has a dash, which
-// would make the parts ambiguous, they are separated by slashes, which neither a prefix nor a slot name can contain.
+// TransactionalID identifies the slot in Kafka and is the key of its progress record. It is unique per slot: if a name contains a dash, which would
+// make the parts ambiguous, slashes separate them, because neither a prefix nor a slot name can contain a slash.
 func (c Config) TransactionalID() string {
 	if strings.Contains(c.Prefix+c.Database+c.Slot, "-") {
 		return "pgtee--" + c.Prefix + "/" + c.Slot + "/" + c.Database
@@ -56,14 +56,14 @@ func (c Config) TransactionalID() string {
 	return c.FormerTransactionalID()
 }
 
-// FormerTransactionalID is the one that earlier versions used for every slot.
+// FormerTransactionalID is the transactional id that earlier versions used for every slot.
 func (c Config) FormerTransactionalID() string {
 	return fmt.Sprintf("pgtee-%s-%s-%s", c.Prefix, c.Database, c.Slot)
 }
 
-// What the zero values of Config stand for. The flags have their defaults from here.
+// Defaults for zero values of Config. The flags use them too.
 const (
-	DefaultRecordBytes  = 1_000_012 // leaves a batch its header: Kafka's message.max.bytes is 1,048,588
+	DefaultRecordBytes  = 1_000_012 // leaves room for a batch header: Kafka's message.max.bytes is 1,048,588
 	DefaultPartAfter    = 5 * time.Minute
 	DefaultSQLTextBytes = 4 << 10
 )
@@ -73,7 +73,7 @@ const (
 	largestRecordBytes = 90 << 20        // leaves room in a request: Kafka's socket.request.max.bytes is 100 MiB
 )
 
-// WithDefaults returns the configuration with what the zero values stand for.
+// WithDefaults returns the configuration with zero values replaced by their defaults.
 func (c Config) WithDefaults() Config {
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 4<<20)
 	c.MaxRecordBytes = cmp.Or(c.MaxRecordBytes, DefaultRecordBytes)
@@ -115,11 +115,11 @@ func (c Config) validate() error {
 	return nil
 }
 
-// MissedPolicy decides what happens after UPDATEs and DELETEs of a table went uncaptured for some time.
+// MissedPolicy says what happens after UPDATEs and DELETEs of a table were not captured for some time.
 type MissedPolicy string
 
 const (
-	MissedResync MissedPolicy = "resync" // the topic is emptied by a record of op t, then every row comes afresh
+	MissedResync MissedPolicy = "resync" // the topic is emptied by a record of op t, then every row is published again
 	MissedHalt   MissedPolicy = "halt"
-	MissedWarn   MissedPolicy = "warn" // only
+	MissedWarn   MissedPolicy = "warn" // only warn
 )

@@ -13,13 +13,12 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// ddlRecord is a record of <prefix>.ddl: one DDL command, with the objects that it made, changed or
-// dropped. Its key is schema.table of its first table, else its first object, else the command.
+// ddlRecord is a record of <prefix>.ddl: one DDL command with the objects that it created, changed or dropped. Its key is schema.table of the first
+// table, else the first object, else the command.
 //
-// The statement is the text of the whole Query. Definitions keep their literals, which are defaults,
-// constraints and views; what stands beside them keeps its own with SQL text full only. Credentials are
-// redacted, and of commands on hidden and masked columns all literals. A long one is cut; with SQL text off it is empty, and no default
-// is told.
+// The statement is the text of the whole Query. Definitions keep their literals, which are defaults, constraints and views; other statements keep
+// theirs only with SQL text full. Credentials are redacted, and for commands on hidden and masked columns all literals are. A long text is cut. With
+// SQL text off, the text is empty and no default is published.
 type ddlRecord struct {
 	Version    int        `json:"v"`
 	Database   string     `json:"database"`
@@ -28,20 +27,20 @@ type ddlRecord struct {
 	CommitLSN  outbox.LSN `json:"commit_lsn"`
 	CommitTime time.Time  `json:"commit_time"`
 	outbox.DDLRecord
-	Objects []ddlObject     `json:"objects"` // instead of the DDLRecord's
-	Pgtee   json.RawMessage `json:"pgtee"`   // as in data records
+	Objects []ddlObject     `json:"objects"` // replaces the field of DDLRecord
+	Pgtee   json.RawMessage `json:"pgtee"`   // same form as in data records
 }
 
-// ddlObject is an object with, of a table that was altered or dropped, the columns before the command as the stream
-// itself knew them: null if it had not told of the table since the publisher started, or if it is no such table.
-// What a table got through its parent, or lost with a dropped type, is in no record of its own.
+// ddlObject is an object and, for a table that was altered or dropped, its columns before the command as known from the stream: null if the stream
+// has not described the table since the publisher started, or if the object is not such a table. Columns that a table gained through its parent, or
+// lost with a dropped type, have no record of their own.
 type ddlObject struct {
 	outbox.DDLObject
 	ColumnsBefore []columnBefore `json:"columns_before"`
 }
 
-// maxDDLRecordBytes keeps a record under the megabyte that Kafka takes by default. The statement, cut to
-// maxAuditTextBytes, may be six times as long in JSON.
+// maxDDLRecordBytes keeps a record below Kafka's default maximum of one megabyte. The statement, cut to maxAuditTextBytes, may be six times as long
+// in JSON.
 const maxDDLRecordBytes = 768 << 10
 
 func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
@@ -57,7 +56,7 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	}
 	p.composer.columns.ddl(&ddl)
 	p.cfg.Keys.DDL(&ddl)
-	if record.Command == "" && c.Note >= 0 { // known from its note alone
+	if record.Command == "" && c.Note >= 0 { // only a note reports the command
 		record.Command = p.composer.notes.facts[c.Note].command
 	}
 	record.Statement = p.ddlStatement(ddl.Statement, hides)
@@ -67,8 +66,8 @@ func (p *Publisher) appendDDL(tx *outbox.Transaction, i int) error {
 	return nil
 }
 
-// addDDL adds a command of very many objects (DROP SCHEMA ... CASCADE) as several records of the same
-// key, each with some of the objects. An object whose columns are too long for a record goes without.
+// addDDL appends a command with very many objects (DROP SCHEMA ... CASCADE) as several records with the same key, each with some of the objects. An
+// object whose columns do not fit a record is published without them.
 func addDDL(b *record.Batch, topic, key string, record ddlRecord) error {
 	var value bytes.Buffer
 	encoder := json.NewEncoder(&value)
@@ -100,7 +99,7 @@ func addDDL(b *record.Batch, topic, key string, record ddlRecord) error {
 	return nil
 }
 
-// ddlStatement is the text that is published; of a command on columns that readers may not see, without any literal.
+// ddlStatement returns the text to publish. For a command on columns that readers must not see, it has no literals.
 func (p *Publisher) ddlStatement(sql string, hides bool) string {
 	if p.cfg.SQLText == Off {
 		return ""
@@ -115,8 +114,8 @@ func (p *Publisher) ddlStatement(sql string, hides bool) string {
 	return string(record.Cut(text, maxAuditTextBytes))
 }
 
-// withoutValues removes the literals of the statements that define nothing: CREATE TABLE and the INSERT of its
-// first rows may be one Query, and CREATE TABLE AS is both.
+// withoutValues removes the literals of statements that are not definitions: one Query may contain CREATE TABLE and the INSERT of its first rows, and
+// CREATE TABLE AS combines the two.
 func withoutValues(sql []byte) []byte {
 	statements, readable := parser.Split(nil, sql, plain)
 	if !readable {
@@ -135,7 +134,7 @@ func withoutValues(sql []byte) []byte {
 	return append(text, sql[at:]...)
 }
 
-// defines reports whether a statement makes or changes definitions, and no rows.
+// defines reports whether a statement only creates or changes definitions, and writes no rows.
 func defines(verb string) bool {
 	command, _, _ := strings.Cut(verb, " ")
 	switch command {
@@ -147,7 +146,7 @@ func defines(verb string) bool {
 	return false
 }
 
-// ddlKey is the identity of the first table of the command, else of its first object.
+// ddlKey returns the name of the first table of the command, else of its first object.
 func ddlKey(d *outbox.DDLRecord) string {
 	for _, o := range d.Objects {
 		if o.Type == "table" {
@@ -160,8 +159,8 @@ func ddlKey(d *outbox.DDLRecord) string {
 	return d.Command
 }
 
-// redactedDDL is a DDL record as it may be published: without credentials, without the defaults of columns that readers may not see
-// and, with SQL text off, without any default. hides says that it is of a table with such columns.
+// redactedDDL returns a DDL record that may be published: without credentials, without the defaults of columns that readers must not see and, with
+// SQL text off, without any default. hides reports whether one of its tables has such columns.
 func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hides bool) {
 	d.Objects = slices.Clone(d.Objects)
 	for i := range d.Objects {
@@ -190,7 +189,7 @@ func (p *Publisher) redactedDefault(c *outbox.DDLColumn, hidden bool) string {
 	return string(redact(nil, []byte(c.Default)))
 }
 
-// identityParts splits what pg_identify_object() prints: public."My table".column.
+// identityParts splits the output of pg_identify_object(): public."My table".column.
 func identityParts(identity string) (parts []string) {
 	for rest := identity; rest != ""; {
 		part, quoted := strings.CutPrefix(rest, `"`)
@@ -207,7 +206,7 @@ func identityParts(identity string) (parts []string) {
 			end++
 		}
 		if end >= len(part) {
-			return nil // no end: nothing that PostgreSQL prints
+			return nil // unterminated quote: not from PostgreSQL
 		}
 		parts = append(parts, strings.ReplaceAll(part[:end], `""`, `"`))
 		rest = strings.TrimPrefix(part[end+1:], ".")

@@ -9,8 +9,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// deadLetter is a record of <prefix>.dead-letter. It has no values of the row but the key: those that fit stand in the
-// record of the row, under the same event id, with all masks.
+// deadLetter is a record of <prefix>.dead-letter. Of the row's values it has only the key; the values that fit are in the row's own record, under the
+// same event id and with all masks applied.
 type deadLetter struct {
 	Version   int             `json:"v"`
 	Database  string          `json:"database"`
@@ -18,22 +18,21 @@ type deadLetter struct {
 	XID       outbox.XID      `json:"xid"`
 	CommitLSN outbox.LSN      `json:"commit_lsn"`
 	Ordinal   int             `json:"ordinal"`
-	LSN       outbox.LSN      `json:"lsn"` // of the change
+	LSN       outbox.LSN      `json:"lsn"` // LSN of the change
 	Op        string          `json:"op"`  // I, U, D, M (logical message), E (pgtee.publish)
 	Source    string          `json:"source"`
-	Topic     string          `json:"topic"`  // of the row's record, or where a message or event would be; "": it has none
-	Key       string          `json:"key"`    // its beginning
+	Topic     string          `json:"topic"`  // of the row's record, or the topic of the message or event; "": no topic
+	Key       string          `json:"key"`    // beginning of the key
 	Reason    string          `json:"reason"` // what is too large
-	Bytes     uint64          `json:"bytes"`  // of that
+	Bytes     uint64          `json:"bytes"`  // size of what is too large
 	Limit     int32           `json:"limit"`  // --max-record-bytes
 	LeftOut   []leftOut       `json:"left_out"`
-	Published bool            `json:"published"` // the row's record is in its topic, without what is left out
-	Pieces    int             `json:"pieces"`    // records behind this one that hold the whole record; 0: it was not held
+	Published bool            `json:"published"` // the row's record is in its topic, without the left-out values
+	Pieces    int             `json:"pieces"`    // number of records after this one that hold the whole record; 0: it was too long to be kept in memory
 	Pgtee     json.RawMessage `json:"pgtee"`
 }
 
-// appendDeadLetter replaces the records behind start by those of the row without its longest values, if it is a row and
-// that helps, and one that tells of it.
+// appendDeadLetter replaces the records after start by a dead letter and, if that helps, the records of the row without its longest values.
 func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start record.Cursor, large *record.TooLarge) error {
 	c, b := &tx.Changes[i], p.batch
 	pieces := p.pieces(c, start, large)
@@ -71,7 +70,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start record
 	return nil
 }
 
-// addLetter adds a record to the dead letters. Its key is its event id: none is compacted away.
+// addLetter appends a record to the dead-letter topic. Its key is its event id, so that compaction removes none.
 func (p *Publisher) addLetter(value []byte) {
 	b := p.batch
 	key := len(b.Buf)
@@ -81,8 +80,8 @@ func (p *Publisher) addLetter(value []byte) {
 	b.Add(p.topics.DeadLetter, key, from)
 }
 
-// pieces returns the value of the largest record behind a place in pieces that the dead letters take; none if the log's
-// change was not held as a whole.
+// pieces splits the value of the largest record after start into pieces that the dead-letter topic accepts. It returns none if the change was too
+// long to be kept in memory as a whole.
 func (p *Publisher) pieces(c *outbox.Change, start record.Cursor, large *record.TooLarge) (pieces [][]byte) {
 	b, whole, largest := p.batch, record.Null, 0
 	b.EachSize(start, func(i, size int) {

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// appendEvent appends the record of an event that pgtee.publish() wrote.
+// appendEvent appends the record of an event written by pgtee.publish().
 func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 	b, e := p.batch, tx.Changes[i].Event
 	key, value := record.Null, record.Null
@@ -37,11 +37,11 @@ func (p *Publisher) appendEvent(tx *outbox.Transaction, i int) {
 	}
 }
 
-// maxEventSourceBytes leaves room in a record of Kafka's default size beside the longest event.
+// maxEventSourceBytes leaves room for the longest event in a record of Kafka's default size.
 const maxEventSourceBytes = 64 << 10
 
-// appendEventSource appends a pgtee block with the user in front of its fields; without the block if
-// --sql-text-bytes lets that be longer than an event leaves room for.
+// appendEventSource appends a pgtee block preceded by the user. It leaves the block out if --sql-text-bytes makes it longer than an event leaves room
+// for.
 func appendEventSource(dst, block []byte, user string) []byte {
 	dst = record.AppendJSONString(append(dst, `{"user":`...), user)
 	if len(block) > maxEventSourceBytes {

@@ -4,8 +4,8 @@ import "github.com/pgtee/pgtee/publisher/record"
 
 import "time"
 
-// heartbeat appends a record if it is time for one. It stands in the Kafka transaction of the next batch, or in
-// one that records the position alone.
+// heartbeat appends a heartbeat record when one is due. The record is sent in the Kafka transaction of the next batch, or in one that only records
+// the position.
 func (p *Publisher) heartbeat() error {
 	if p.cfg.Heartbeat == 0 || p.untilHeartbeat() > 0 {
 		return nil

@@ -12,18 +12,18 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// Neighbours is a Log that others have topics and positions in, those of the same prefix among them.
+// Neighbours is a Log that holds the topics and positions of other publishers too, including those with the same prefix.
 type Neighbours interface {
-	// Find tells which of these topics are there.
+	// Find reports which of the given topics exist.
 	Find(ctx context.Context, topics ...string) (map[string]bool, error)
-	// Others returns their positions, by what names them in the log, as of the last Fence.
+	// Others returns the positions of other publishers by their key in the log, as of the last Fence.
 	Others() map[string]Position
-	// Evict has the next Publish delete positions.
+	// Evict makes the next Publish delete the named positions.
 	Evict(names []string)
 }
 
-// checkPrefix halts a first start where another database publishes: tables of the same name would share their topics, and
-// equal keys would fold into each other.
+// checkPrefix halts a first start if another database publishes under the same prefix: tables with the same name would share a topic, and compaction
+// would merge their equal keys.
 func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	log, shared := p.log.(Neighbours)
 	if !shared {
@@ -42,7 +42,7 @@ func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	return nil
 }
 
-// strangers names the positions of other databases than that of the server.
+// strangers returns the names of the positions that belong to other databases.
 func strangers(others map[string]Position, s outbox.System) (names []string) {
 	for name, other := range others {
 		if other.SystemID != s.ID || other.DatabaseOID != s.DatabaseOID {
@@ -53,7 +53,7 @@ func strangers(others map[string]Position, s outbox.System) (names []string) {
 	return names
 }
 
-// evictStrangers takes the prefix over.
+// evictStrangers deletes the positions of other databases, and so takes over the prefix.
 func (p *Publisher) evictStrangers() {
 	if log, shared := p.log.(Neighbours); shared {
 		log.Evict(strangers(log.Others(), p.source.System()))

@@ -11,34 +11,34 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// notes are the notes of one transaction as JSON, made once per note however many rows it wrote.
+// notes holds the notes of one transaction as JSON, built once per note however many rows its statement wrote.
 type notes struct {
 	text    SQLText
-	longest int    // text in the record of a row, in bytes; 0: DefaultSQLTextBytes
+	longest int    // maximum length of the SQL text in the record of a row, in bytes; 0: DefaultSQLTextBytes
 	facts   []fact // by index in tx.Notes
-	sql     []byte // published texts, one after the other
+	sql     []byte // published texts, one after another
 	json    []byte
 	clean   []byte // scratch
 	split   []parser.Statement
-	claims  claims // of the note that is learnt
+	claims  claims // of the note being processed
 }
 
-// fact is what one note says of its rows.
+// fact is what one note contributes to the records of its rows.
 type fact struct {
 	command string   // "INSERT"; "" if the SQL cannot be read
-	rows    int      // that the statement wrote in this transaction; unknown: of a giant, which goes on
+	rows    int      // rows that the statement wrote in this transaction; unknown for a giant
 	text    textSpan // of notes.sql
 	block   textSpan // of notes.json
-	actor   textSpan // of notes.json: the field of the session
-	context textSpan // of notes.json: the field beside the statement
+	actor   textSpan // of notes.json: the field "actor" of the session
+	context textSpan // of notes.json: the field "context" after the statement
 	trace   []byte   // traceparent of the SQL's comments; nil: none
-	state   []byte   // ... and tracestate
+	state   []byte   // tracestate of the SQL's comments
 }
 
-// newNotes makes the record.Authors that publishes texts as told, in the record of a row no more than longest bytes of one.
+// newNotes returns a record.Authors that publishes SQL texts as text says, at most longest bytes of one in the record of a row.
 func newNotes(text SQLText, longest int) *notes { return &notes{text: text, longest: longest} }
 
-// NewAuthors makes those of a batch by itself, which publishes SQL texts as told.
+// NewAuthors returns a record.Authors for a batch outside a Publisher, which publishes SQL texts as text says.
 func NewAuthors(text SQLText) record.Authors { return newNotes(text, 0) }
 
 // Begin implements record.Authors.
@@ -59,7 +59,7 @@ func (n *notes) Begin(tx *outbox.Transaction) {
 	}
 }
 
-// unknown is a number of rows that is not known yet.
+// unknown stands for a number of rows that is not known yet.
 const unknown = -1
 
 // isRow reports whether an operation writes a row.
@@ -89,7 +89,7 @@ func (n *notes) learnClaims(f *fact, note *note.Note) {
 	f.context = textSpan{start, len(n.json)}
 }
 
-// command returns what a statement is, "INSERT" or "CREATE TABLE".
+// command returns the command of a note's statement: "INSERT" or "CREATE TABLE".
 func (n *notes) command(note *note.Note) string {
 	n.split, _ = parser.Split(n.split[:0], note.SQL, lexisOf(note.Flags))
 	if len(n.split) == 0 {
@@ -114,7 +114,7 @@ func (n *notes) Trace(tx *outbox.Transaction, i int) (parent, state []byte) {
 	return nil, nil
 }
 
-// fact returns what is known of the statement that wrote a change, nil if no note came before it.
+// fact returns what is known about the statement that wrote a change, nil if the change has no note.
 func (n *notes) fact(tx *outbox.Transaction, i int) *fact {
 	if note := tx.Changes[i].Note; note >= 0 {
 		return &n.facts[note]
@@ -136,7 +136,7 @@ func (n *notes) appendBlock(dst []byte, f *fact, note *note.Note) []byte {
 	return append(appendTrust(append(dst, `,"via":"proxy"`...), note.Trust), '}')
 }
 
-// appendTrust appends whether a note is verified, and why that is not known.
+// appendTrust appends whether a note is verified, and the reason if that is not known.
 func appendTrust(dst []byte, trust note.Trust) []byte {
 	dst = append(dst, `,"verified":`...)
 	reason := trust.Reason()
@@ -146,8 +146,8 @@ func appendTrust(dst []byte, trust note.Trust) []byte {
 	return append(append(append(dst, `null,"reason":"`...), reason...), '"')
 }
 
-// appendStatement appends the fields of a statement up to its rows, without braces. A text that is not published is
-// null; one longer than maxText bytes is cut.
+// appendStatement appends the fields of a statement up to its rows, without braces. A text that is not published is null; a text longer than maxText
+// bytes is cut.
 func (n *notes) appendStatement(dst []byte, f *fact, note *note.Note, maxText int) []byte {
 	dst = strconv.AppendUint(append(dst, `"number":`...), uint64(note.Statement), 10)
 	dst = record.AppendJSONString(append(dst, `,"command":`...), f.command)
@@ -197,5 +197,5 @@ func (n *notes) appendSession(dst []byte, f *fact, note *note.Note) []byte {
 	return append(dst, '}')
 }
 
-// textSpan is a part of a buffer that may grow meanwhile.
+// textSpan is a part of a buffer that may still grow.
 type textSpan struct{ start, end int }

@@ -12,16 +12,16 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// owners knows, by topic, which table (or kind of message) is published to it.
+// owners maps each topic to the table (or kind of message) that is published to it.
 type owners map[string]owner
 
 type owner struct {
 	name     string
-	relation *pgoutput.Relation // of its last record: most need no comparison of names
+	relation *pgoutput.Relation // Relation of its last record, to avoid most comparisons of names
 }
 
-// claim returns an error for a record of the batch, from the given one on, whose topic another table has, unless the shape
-// lets them share it. Events share their topics, and are refused in that of a table.
+// claim returns an error if a record of the batch, starting with from, has a topic that belongs to another table, unless the shape lets the tables
+// share it. Events may share a topic with each other, but are refused in the topic of a table.
 func (o owners) claim(b *record.Batch, from int, c *outbox.Change, shape *shape.Shape, router *shape.Router) *UnusableTopic {
 	for i := from; i < b.Len(); i++ {
 		topic, event := b.Topic(i), b.IsEvent(i)
@@ -47,20 +47,19 @@ func (o owners) claim(b *record.Batch, from int, c *outbox.Change, shape *shape.
 	return nil
 }
 
-// maxOwners bounds what is remembered of the topics of events.
+// maxOwners bounds how many topics of events are remembered.
 const maxOwners = 10_000
 
-// eventsOwner owns the topics of the application's events.
+// eventsOwner is the owner of all topics of the application's events.
 const eventsOwner = "events of the application"
 
-// is reports whether two owners are the same one: a table that was renamed is.
+// is reports whether two owners are the same. A renamed table is the same owner.
 func (o owner) is(other owner) bool {
 	return o.name == other.name || o.relation != nil && other.relation != nil && o.relation.OID != 0 && o.relation.OID == other.relation.OID
 }
 
-// claimTopics gives the tables that are there their topics before anything is published: which of two tables has the topic
-// that both would have does not depend on which one is written first. It is the older one, save where a topic of its own
-// says otherwise.
+// claimTopics assigns topics to the existing tables before anything is published, so that the order of writes does not decide which of two tables
+// gets a topic that both would have. The oldest table gets it; tables that had a topic of their own before come last.
 func (p *Publisher) claimTopics(ctx context.Context) error {
 	if p.cfg.Tables == nil {
 		return nil
@@ -93,7 +92,7 @@ func (p *Publisher) claimTopics(ctx context.Context) error {
 	return nil
 }
 
-// ownTopicsLast puts the tables that had a topic of their own before behind those that did not.
+// ownTopicsLast moves tables that had a topic of their own before to the end.
 func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*pgoutput.Relation) error {
 	log, shared := p.log.(Neighbours)
 	if len(tables) < 2 || !shared {
@@ -120,7 +119,7 @@ func (p *Publisher) ownTopicsLast(ctx context.Context, topic string, tables []*p
 	return nil
 }
 
-// claimTopic makes a table the owner of its topic, of another one if somebody else has that.
+// claimTopic makes a table the owner of its topic, or renames its topic if that already has another owner.
 func (p *Publisher) claimTopic(r *pgoutput.Relation) error {
 	for {
 		topic := p.cfg.Shape.TopicOf(r)

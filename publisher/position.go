@@ -10,38 +10,37 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// positionVersion is written into progress records. Older ones are read, newer ones refused. Version 1 had
-// no parts of transactions.
+// positionVersion is the version of new progress records. Older versions are accepted, newer ones are refused. Version 1 had no parts of
+// transactions.
 const positionVersion = 2
 
-// Position says up to where Kafka holds the database: everything committed up to EndLSN of Timeline, the
-// first Ordinal changes of the transaction whose commit record begins there, and nothing else. It travels in
-// the same Kafka transaction as the events, as a record of the compacted topic <prefix>.progress whose key
-// is the transactional id.
+// Position says up to where Kafka holds the database: everything committed up to EndLSN of Timeline, the first Ordinal changes of the transaction
+// whose commit record starts there, and nothing else. It is published in the same Kafka transaction as the events, as a record of the compacted topic
+// <prefix>.progress whose key is the transactional id.
 type Position struct {
 	Version  int        `json:"v"`
 	Timeline int32      `json:"timeline"`
 	EndLSN   outbox.LSN `json:"end_lsn"`
 	Ordinal  int        `json:"ordinal"`        // 0: no part of a transaction
-	Part     int        `json:"part,omitempty"` // Kafka transactions that those changes are in
+	Part     int        `json:"part,omitempty"` // number of Kafka transactions that hold those changes
 
-	XID        outbox.XID `json:"xid"` // of the last transaction that is out as a whole: see retelling
+	XID        outbox.XID `json:"xid"` // of the last completely published transaction: see retelling
 	CommitTime time.Time  `json:"commit_time"`
-	LastLSN    outbox.LSN `json:"last_lsn"`       // where that ends, or where the slot stood before the first; 0: not known
-	Cuts       int        `json:"cuts,omitempty"` // repairs that went back on the same timeline: part of the event ids
+	LastLSN    outbox.LSN `json:"last_lsn"`       // end LSN of that transaction, or the slot's position before the first one; 0: not known
+	Cuts       int        `json:"cuts,omitempty"` // number of repairs that went back on the same timeline; part of the event ids
 
 	SystemID        string `json:"system_id"`
 	DatabaseOID     uint32 `json:"database_oid"`
 	Database        string `json:"database"`
 	Slot            string `json:"slot"`
-	Generation      int    `json:"generation,omitempty"` // of the slot: each of the same name has another; 0: not known
+	Generation      int    `json:"generation,omitempty"` // of the slot: differs for each slot of the same name; 0: not known
 	PublicationHash string `json:"publication_hash"`
 
-	Snapshots *snapshot.State     `json:"snapshots,omitempty"` // nil: there was none
-	Keys      map[uint32][]string `json:"keys,omitempty"`      // see Keys
+	Snapshots *snapshot.State     `json:"snapshots,omitempty"` // nil: there were no snapshots
+	Keys      map[uint32][]string `json:"keys,omitempty"`      // see record.Keys
 }
 
-// startPosition is the position of a slot that has published nothing yet.
+// startPosition is the position of a slot from which nothing has been published yet.
 func startPosition(s outbox.System, slot string) Position {
 	return Position{
 		Version: positionVersion, Timeline: s.Timeline,
@@ -50,8 +49,8 @@ func startPosition(s outbox.System, slot string) Position {
 	}
 }
 
-// holds reports whether all of a transaction is out. The end of a giant is not known before its last part: but
-// a position is never inside of a commit record.
+// holds reports whether a transaction is completely published. The end of a giant is unknown before its last part, but a position is never inside a
+// commit record.
 func (p Position) holds(tx *outbox.Transaction) bool {
 	if tx.More {
 		return tx.CommitLSN < p.EndLSN
@@ -59,8 +58,7 @@ func (p Position) holds(tx *outbox.Transaction) bool {
 	return tx.EndLSN <= p.EndLSN
 }
 
-// out returns how many changes of a transaction that is not out as a whole are, and in how many Kafka
-// transactions.
+// out returns how many changes of a partly published transaction are published, and in how many Kafka transactions.
 func (p Position) out(tx *outbox.Transaction) (changes, parts int) {
 	if tx.CommitLSN != p.EndLSN {
 		return 0, 0
@@ -68,7 +66,7 @@ func (p Position) out(tx *outbox.Transaction) (changes, parts int) {
 	return p.Ordinal, p.Part
 }
 
-// after returns the position next, which is p or has been moved ahead of it, moved behind tx.
+// after returns the position next, which is p or follows it, advanced past tx.
 func (p Position) after(next Position, tx *outbox.Transaction) Position {
 	next.EndLSN = max(next.EndLSN, tx.Through())
 	switch upTo := tx.UpTo(); {
@@ -83,7 +81,7 @@ func (p Position) after(next Position, tx *outbox.Transaction) Position {
 	return next
 }
 
-// reach is what a server has written, at least, if it has everything that is out.
+// reach is the minimum that a server must have written if it has everything that is published.
 func (p Position) reach() outbox.LSN {
 	if p.Ordinal > 0 {
 		return p.EndLSN + 1 // and the rest of the commit record
@@ -91,7 +89,7 @@ func (p Position) reach() outbox.LSN {
 	return p.EndLSN
 }
 
-// isBefore reports whether the slot was made anew since.
+// isBefore reports whether the slot has been recreated since this position.
 func (p Position) isBefore(generation int) bool {
 	return p.Generation != 0 && p.Generation < generation
 }

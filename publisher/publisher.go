@@ -1,5 +1,5 @@
-// Package publisher keeps Kafka holding every committed transaction of a database exactly once, in
-// commit order. The guarantee is the function publish; everything else serves it.
+// Package publisher ensures that Kafka holds every committed transaction of a database exactly once, in commit order. The guarantee is the function
+// publish; everything else serves it.
 package publisher
 
 import (
@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Publisher publishes one database. Run uses it from one goroutine; Stats may be called from any.
+// Publisher publishes one database. Run must be called from one goroutine; Stats may be called from any.
 type Publisher struct {
 	cfg    Config
 	open   func(context.Context) (Source, error)
@@ -24,61 +24,61 @@ type Publisher struct {
 	format record.Format
 	topics record.Topics
 	owners owners
-	limits map[string]topicLimit // of topics that take smaller records than the configuration says
-	part   int                   // bytes of the batch above which it is sent ahead of the rest of a giant
+	limits map[string]topicLimit // of topics that accept only smaller records than the configuration allows
+	part   int                   // size of the batch, in bytes, above which it is sent before the rest of a giant arrives
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
 	source    Source                  // nil: the slot is not held
-	history   []outbox.TimelineSwitch // of its server, oldest first
-	acked     outbox.LSN              // on this source
-	dropped   outbox.LSN              // up to where this source has brought what is forgotten now
-	retelling *retelling              // of this source; nil: it was not fenced yet
-	checked   time.Time               // when its publications were last compared
-	doubted   *Position               // what the log held when the last check failed
+	history   []outbox.TimelineSwitch // timeline switches of its server, oldest first
+	acked     outbox.LSN              // position acknowledged on this source
+	dropped   outbox.LSN              // position up to which transactions of this source were dropped from its queue
+	retelling *retelling              // of this source; nil: not fenced since the source was opened
+	checked   time.Time               // when the publications were last compared
+	doubted   *Position               // the recorded position when the last check failed
 
 	batch    *record.Batch // of this source
 	composer composer
 	giant    giant
-	since    tally // the last Publish
+	since    tally // since the last Publish
 	urgent   bool  // the server waits for the position to be acknowledged
 
-	copier  *snapshot.Copier // of tables; since the last fence
-	rows    chunkRows        // of a chunk, reused
-	signals Signals          // nil: none are read
+	copier  *snapshot.Copier // copies tables; created at each fence
+	rows    chunkRows        // rows of the current chunk; reused
+	signals Signals          // nil: no signal topic is read
 
-	recorded      time.Time // when the position was last put into Kafka
+	recorded      time.Time // when a position was last recorded in Kafka
 	lastHeartbeat time.Time
-	failures      int     // in a row
-	trouble       trouble // that was logged last
+	failures      int     // consecutive failures
+	trouble       trouble // the failure logged last
 	stats         stats
 }
 
-// giant is the progress of a transaction that arrives in parts. The zero value: it has not begun.
+// giant is the progress of a transaction that arrives in parts. The zero value means that it has not begun.
 type giant struct {
-	beginWritten bool      // its BEGIN record is appended
-	goesOn       bool      // more parts of it are to come
-	opened       time.Time // when its first part since the last Publish was composed; zero: none was
+	beginWritten bool      // its BEGIN record has been appended
+	goesOn       bool      // further parts follow
+	opened       time.Time // when its first part since the last Publish was composed; zero: no part was
 	torn         bool      // earlier parts of an unpublished giant have left the queue
 }
 
 // tally counts what was composed since the last Publish.
 type tally struct {
-	transactions int // whose last change is composed
-	sent         int // records that were given to the log
-	filtered     int // changes that made no record
-	missed       int // tables of which changes are missing
-	refused      int // events in the batches that were sent
-	deadLetters  int // in the batches that were sent
+	transactions int // completely composed transactions
+	sent         int // records given to the log
+	filtered     int // changes without a record
+	missed       int // tables with missing changes
+	refused      int // refused events in the batches that were sent
+	deadLetters  int // dead letters in the batches that were sent
 }
 
-// batch adds the counters of a batch that the log has taken.
+// batch adds the counters of a batch that the log has accepted.
 func (t *tally) batch(b *record.Batch) {
 	t.refused += b.Refused
 	t.deadLetters += b.DeadLetters
 }
 
-// New makes a publisher that takes its slot with open, turns changes into records with format and puts them into log.
+// New returns a Publisher that takes its slot with open, turns changes into records with format and writes them to log.
 func New(cfg Config, open func(context.Context) (Source, error), log Log, format record.Format) (*Publisher, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.validate(); err != nil {
@@ -94,7 +94,7 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 	return p
 }
 
-// newCopier makes a copier that resumes the copies of the progress record.
+// newCopier returns a Copier that resumes the copies in the progress record.
 func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 	host := snapshot.Host{
 		Shape: p.cfg.Shape, EventTables: p.cfg.EventTables, Log: p.cfg.Log,
@@ -104,12 +104,12 @@ func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 	return snapshot.New(&p.cfg.Snapshot, host, recorded)
 }
 
-// partBytes bounds the memory of the batch: the records of a transaction take about ten times the memory of the transaction itself. The
-// log keeps a few such parts in flight while the next one is composed.
+// partBytes bounds the memory of the batch: the records of a transaction take about ten times the memory of the transaction itself. The log keeps a
+// few such parts in flight while the next one is composed.
 const partBytes = 1 << 20
 
-// Run publishes until ctx ends, and then returns nil, or until an operator must act: the error is then a *halt.Halt or one of outbox, and
-// says what to do. Run may be called again afterwards.
+// Run publishes until ctx ends, and then returns nil, or until an operator must act. The error is then a *halt.Halt or an error of package outbox,
+// and says what to do. Run may be called again afterwards.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer p.log.Close()
 	defer p.release()
@@ -139,7 +139,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// publish is the only path of both start and recovery. It always returns an error.
+// publish is the only path for both start and recovery. It never returns nil.
 func (p *Publisher) publish(ctx context.Context) error {
 	if err := p.hold(ctx); err != nil {
 		return err
@@ -179,8 +179,8 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 }
 
-// due reports whether to publish now. A giant waits for its last part, but no longer than PartAfter, since Kafka would abort its
-// transaction: then its changes so far become visible, and the position records how many they are.
+// due reports whether to publish now. A giant waits for its last part, but no longer than PartAfter, since Kafka would abort the transaction: then
+// its changes so far become visible, and the position records their number.
 func (p *Publisher) due(position, next Position) bool {
 	if !p.giant.opened.IsZero() {
 		return p.now().Sub(p.giant.opened) >= p.cfg.PartAfter
@@ -249,7 +249,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	if p.giant.torn { // asked for only now: while Kafka is away, the slot is held
+	if p.giant.torn { // only checked here, so that the slot stays held while Kafka is unavailable
 		p.release()
 		return Position{}, errors.New("a giant transaction has to come again from its start")
 	}
@@ -293,12 +293,12 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err := p.readSignals(ctx); err != nil {
 		return Position{}, err
 	}
-	if p.copier.Dirty() { // it is recorded before anything is published
+	if p.copier.Dirty() { // record the copies before anything is published
 		position.EndLSN = max(position.EndLSN, s.ConfirmedFlush)
 	}
 	p.recorded = p.now()
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
-	if p.trouble.state != "retrying" { // else it is over when something is published
+	if p.trouble.state != "retrying" { // otherwise the failure ends when something is published
 		p.trouble = trouble{}
 		p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
 	}
@@ -319,9 +319,9 @@ func (p *Publisher) compareHistory(position Position) error {
 	return nil
 }
 
-// check compares the recorded position with the source. The connection may be older than the position, since another publisher may have
-// published in between: so a failed check counts only if it fails again on a connection that was opened after the position was read. needed
-// reports that changes were lost and that a snapshot of every table makes up for them.
+// check compares the recorded position with the source. Since another publisher may have published after the connection was made, a failed check
+// counts only if it fails again on a connection that was opened after the position was read. needed reports whether changes were lost that a snapshot
+// of every table makes up for.
 func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
@@ -382,13 +382,13 @@ func (p *Publisher) receive(ctx context.Context, next Position) ([]*outbox.Trans
 	return transactions, nil
 }
 
-// idle reports whether to record a position without any events now.
+// idle reports whether a position without events must be recorded now.
 func (p *Publisher) idle(position, next Position) bool {
 	return next.EndLSN > position.EndLSN && (p.urgent || p.now().Sub(p.recorded) >= p.cfg.IdleProgress)
 }
 
-// checkPublications halts if the publications have changed. If the server takes no new connection (it may be shutting down, and waiting
-// for our acknowledgement), it is asked again next time; until then the stream itself reports errors and warnings.
+// checkPublications halts if the publications have changed. If the server accepts no new connection (it may be shutting down and waiting for an
+// acknowledgement), the check is repeated later; until then the stream itself reports errors and warnings.
 func (p *Publisher) checkPublications(ctx context.Context) error {
 	err := p.source.CheckPublications(ctx)
 	if halt.FateOf(err) == halt.Stop {
@@ -430,8 +430,8 @@ func (p *Publisher) warnRefused() {
 		zap.String("finding", "events-refused"), zap.String("topic", p.cfg.Router.Refused()))
 }
 
-// ack lets PostgreSQL discard the log up to a position that Kafka holds and that this source has delivered. After a restart the slot
-// delivers again what was not acknowledged.
+// ack lets PostgreSQL discard the WAL up to a position that Kafka holds and that this source has delivered. After a restart the slot sends everything
+// again that was not acknowledged.
 func (p *Publisher) ack(upTo outbox.LSN) {
 	if upTo <= p.acked {
 		return

@@ -22,20 +22,20 @@ func (p *Publisher) backoff() time.Duration {
 	return wait
 }
 
-// trouble is a failure that lasts.
+// trouble is a failure that persists.
 type trouble struct {
-	state      string // "retrying", "standing by"; "": all is well
-	cause      string // what is wrong, without numbers that change
+	state      string // "retrying", "standing by"; "": no failure
+	cause      string // the cause, without numbers that change
 	lastLogged time.Time
 }
 
 const (
-	retell     = 5 * time.Minute  // how often a lasting trouble is logged again
-	tellOthers = 10 * time.Second // how often a different one is logged
+	retell     = 5 * time.Minute  // how often a persistent failure is logged again
+	tellOthers = 10 * time.Second // how often a change of its cause is logged
 )
 
-// say logs a new failure at once, and one that lasts every few minutes: an outage of hours takes dozens of log lines, not thousands, and a
-// failure that turns into another one is logged too.
+// say logs a new failure immediately, and a persistent one every few minutes: an outage of hours takes dozens of log lines, not thousands. A failure
+// that turns into another one is logged too.
 func (p *Publisher) say(state string, err error) {
 	now, cause := p.now(), causeOf(err)
 	since := now.Sub(p.trouble.lastLogged)
@@ -46,7 +46,7 @@ func (p *Publisher) say(state string, err error) {
 	p.stats.fail(state, err)
 }
 
-// recovered logs the end of a trouble: something was published.
+// recovered logs the end of a failure, once something has been published.
 func (p *Publisher) recovered(position Position) {
 	if p.trouble.state != "" {
 		p.cfg.Log.Info("publishing again", zap.Stringer("lsn", position.EndLSN))
@@ -54,7 +54,7 @@ func (p *Publisher) recovered(position Position) {
 	p.trouble = trouble{}
 }
 
-// causeOf returns the part of an error that stays the same when the failure recurs: its innermost text. Of several wrapped errors the last
+// causeOf returns the part of an error that stays the same when the failure recurs: its innermost text. If an error wraps several errors, the last
 // one is the cause: it comes from Kafka.
 func causeOf(err error) string {
 	for {
@@ -70,7 +70,7 @@ func causeOf(err error) string {
 	}
 }
 
-// heed learns from an error what the next attempt must do differently: use another topic for a table, or make smaller records.
+// heed applies what an error requires of the next attempt: another topic for a table, or smaller records.
 func (p *Publisher) heed(err error) error {
 	var unusable *UnusableTopic
 	var small *SmallTopic
@@ -90,7 +90,7 @@ func (p *Publisher) heed(err error) error {
 	return err
 }
 
-// tellTopic logs that a table has another topic than the template's.
+// tellTopic logs that a table does not have the topic of the template.
 func (p *Publisher) tellTopic(table, topic string, why error) {
 	if errors.Is(why, ErrOwnTopic) {
 		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))

@@ -15,30 +15,30 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// ResyncChoice says which tables a repair publishes afresh.
+// ResyncChoice says which tables a repair publishes again.
 type ResyncChoice string
 
 const (
-	ResyncLost ResyncChoice = "lost" // tables whose topics may differ from them, as far as that is known; else all
+	ResyncLost ResyncChoice = "lost" // tables that may differ from their topics, if these are known; otherwise all
 	ResyncAll  ResyncChoice = "all"
 	ResyncNone ResyncChoice = "none"
 )
 
-// Repaired is what a repair has done.
+// Repaired is the result of a repair.
 type Repaired struct {
-	From *Position // that was recorded; nil: none was
+	From *Position // recorded before; nil: no position was
 	To   Position
-	Lost int      // transactions that Kafka holds and the database has lost
-	ID   string   // of the resync; "": nothing is published afresh
-	Only []string // the tables of the resync, schema.table; none: every published table
+	Lost int      // number of transactions that Kafka holds and the database has lost
+	ID   string   // of the resync; "": nothing is published again
+	Only []string // tables of the resync, schema.table; none: every published table
 }
 
-// Repair makes Kafka follow the database as it is now, however the two differ. It records a position from which everything is published
-// that the slot still has and Kafka may lack, and requests a resync of the tables whose topics may differ from them. It holds the slot, so
-// no other publisher can work meanwhile.
+// Repair makes Kafka follow the database as it is now, however the two differ. It records a position from which everything is published that the slot
+// still has and Kafka may lack, and requests a resync of the tables that may differ from their topics. It holds the slot, so no other publisher can
+// run meanwhile.
 //
-// It also writes a record to the audit topic, so that readers know that the stream was cut here. Transactions that the topic reported
-// earlier and that end after "to", up to the end of "from", no longer exist in the database:
+// It also writes a record to the audit topic, so that readers know that the stream was cut here. Transactions that the topic reported earlier and
+// that end after "to", up to the end of "from", no longer exist in the database:
 //
 //	{"v":1,"database","via":"repair","verified":null,"reason":"no note","from":position|null,"to":position,"lost_transactions","resync":id|null}
 func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired, err error) {
@@ -70,7 +70,7 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 	return r, p.log.Publish(ctx, p.batch, r.To)
 }
 
-// withCopy returns the state with one more requested copy.
+// withCopy returns the state with one additional requested copy.
 func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
 	next := snapshot.State{}
 	if s != nil {
@@ -82,17 +82,17 @@ func withCopy(s *snapshot.State, c snapshot.Copy) *snapshot.State {
 
 // parting is the point where the histories of Kafka and of the database diverge.
 type parting struct {
-	end      outbox.LSN // of what both share
-	shared   shared     // the last transaction of that
-	diverged bool       // Kafka holds transactions behind the end
+	end      outbox.LSN // end LSN of the shared history
+	shared   shared     // last transaction of the shared history
+	diverged bool       // Kafka holds transactions after the end
 
-	lost   int      // how many, as the audit topic says
-	tables []string // that may differ from their topics, schema.table
-	all    bool     // so may others
+	lost   int      // number of lost transactions, according to the audit topic
+	tables []string // tables that may differ from their topics, schema.table
+	all    bool     // other tables may differ too
 }
 
-// shared is the last transaction that Kafka and the database have in common. The zero XID: no transaction ends there; the zero value: it is
-// not known.
+// shared is the last transaction that Kafka and the database have in common. A zero XID means that no transaction ends there; the zero value means
+// that it is not known.
 type shared struct {
 	end  outbox.LSN
 	xid  outbox.XID
@@ -101,20 +101,20 @@ type shared struct {
 
 func (c *parting) doubtful() bool { return c.all || len(c.tables) > 0 }
 
-// startsAnew is a parting at the slot's own position: nothing before it is compared.
+// startsAnew returns a parting at the slot's own position: nothing before it is compared.
 func startsAnew(s outbox.System) parting {
 	return parting{end: s.ConfirmedFlush, shared: shared{end: s.ConfirmedFlush}}
 }
 
-// findParting determines up to where Kafka and the database share their history. If the timelines differ, the server knows where it left
-// the recorded one. On the same timeline, transactions that the slot sends again are compared with the audit topic one by one. The source
-// cannot be used for publishing afterwards.
+// findParting determines up to where Kafka and the database share their history. If the timelines differ, the server knows where it left the recorded
+// one. On the same timeline, transactions that the slot sends again are compared with the audit topic one by one. The source cannot be used for
+// publishing afterwards.
 func (p *Publisher) findParting(ctx context.Context, recorded *Position) (parting, error) {
 	s := p.source.System()
 	c := startsAnew(s)
 	switch {
 	case recorded == nil:
-		c.all = s.ConfirmedFlush != s.ConsistentPoint // changes are lost that nobody knows of
+		c.all = s.ConfirmedFlush != s.ConsistentPoint // unknown changes are lost
 		return c, nil
 	case recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID:
 		return c, nil
@@ -124,7 +124,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 	}
 	limit := s.Server
 	if recorded.Timeline != s.Timeline {
-		left, _ := leftAt(p.history, recorded.Timeline) // never there: nothing is shared
+		left, _ := leftAt(p.history, recorded.Timeline) // 0 if the server was never on it: nothing is shared
 		limit = min(limit, left)
 	}
 	t, err := p.trailBack(ctx, s.ConfirmedFlush)
@@ -143,7 +143,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 		c.end, c.shared, c.diverged = max(upTo, c.end), last, true
 	case t.Whole:
 		c.end, c.shared, c.diverged = last.end, last, true
-	default: // how much of what the slot sends Kafka has, nobody knows
+	default: // it is unknown how much of what the slot sends is in Kafka
 		c.diverged = true
 	}
 	if c.diverged {
@@ -154,7 +154,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 	return c, nil
 }
 
-// trailBack reads the audit topic back, if the log can. The empty trail knows nothing.
+// trailBack reads the audit topic backwards if the log supports it, and otherwise returns an empty trail.
 func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, error) {
 	if l, ok := p.log.(Trails); ok {
 		return l.Trail(ctx, back)
@@ -164,11 +164,11 @@ func (p *Publisher) trailBack(ctx context.Context, back outbox.LSN) (*Trail, err
 
 const (
 	followPause    = 200 * time.Millisecond
-	followPatience = 15 * time.Second // with a server that says nothing new
+	followPatience = 15 * time.Second // how long the server may send nothing new
 )
 
-// follow reads the transactions that the slot sends again, up to a position, and returns the last one that Kafka has too. parted reports
-// that it met one that Kafka lacks, or missed the last one that Kafka has.
+// follow reads the transactions that the slot sends again, up to a position, and returns the last one that is also in Kafka. parted reports whether
+// the slot sent a transaction that Kafka lacks, or did not send the last one that Kafka has.
 func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, parted bool, err error) {
 	start := p.source.System().ConfirmedFlush
 	last = shared{end: start}
@@ -214,7 +214,7 @@ func (p *Publisher) accept(recorded *Position, c parting) Position {
 	switch {
 	case !c.diverged && to.EndLSN == recorded.EndLSN:
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
-	case c.diverged && recorded.Timeline == s.Timeline: // another transaction may end where a lost one did
+	case c.diverged && recorded.Timeline == s.Timeline: // another transaction may end where a lost one ended
 		to.Cuts++
 	}
 	return to

@@ -9,18 +9,18 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// retelling verifies that transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume that
-// was rolled back to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
+// retelling verifies that the transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume rolled back
+// to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
 //
-// The slot sends every transaction again that ends after the slot's own start. So the last transaction of the recorded position must come
-// again, with the same id and commit time, if it ends after that start; and no other transaction with rows may follow it up to the recorded
-// position. Nothing is published until both are known.
+// The slot sends every transaction again that ends after the slot's own start. If the last transaction of the recorded position ends after that
+// start, it must therefore come again with the same id and commit time, and no other transaction with rows may follow it up to the recorded position.
+// Nothing is published until both have been checked.
 type retelling struct {
 	recorded Position
-	start    outbox.LSN // of the slot: what ends up to here does not come again
+	start    outbox.LSN // of the slot: transactions that end up to here are not sent again
 
-	found  bool                // the last transaction of the position has come
-	strays *outbox.Transaction // one with rows that is none of those that were published; nil: none has come
+	found  bool                // the last transaction of the position has been received
+	strays *outbox.Transaction // a transaction with rows that was not published; nil: none received
 	over   bool
 }
 
@@ -28,7 +28,7 @@ func newRetelling(recorded Position, start outbox.LSN) *retelling {
 	return &retelling{recorded: recorded, start: start}
 }
 
-// see takes the next transaction of the stream. Its error is a *halt.Halt.
+// see handles the next transaction of the stream. Its error is a *halt.Halt.
 func (r *retelling) see(tx *outbox.Transaction) error {
 	if r == nil || r.over {
 		return nil
@@ -49,12 +49,12 @@ func (r *retelling) see(tx *outbox.Transaction) error {
 	return r.judge()
 }
 
-// judge returns what is wrong, once the stream has reached the recorded position.
+// judge returns the error, if any, once the stream has reached the recorded position.
 func (r *retelling) judge() error {
 	p := &r.recorded
 	lost := p.XID != 0 && p.LastLSN > r.start && !r.found
 	switch {
-	case p.XID == 0 && p.LastLSN == 0: // the record does not know
+	case p.XID == 0 && p.LastLSN == 0: // the position does not name its last transaction
 	case lost:
 		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the log of the server: was it restored, or set back?",
 			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged)

@@ -12,28 +12,28 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// SignalLog is a Log that signals come through, too, as Debezium's do: for them nothing is written into the database. How far
-// they are read is in the progress record that has what came of them, so each signal is obeyed once.
+// SignalLog is a Log from which signals can be read, as from Debezium's signal topic: such a signal writes nothing into the database. The progress
+// record that contains the result of a signal also contains the offset up to which signals were read, so each signal is executed once.
 type SignalLog interface {
-	// OpenSignals reads the topic of signals from the recorded place on, and returns that place; the first time (nil), what
-	// comes from now on.
+	// OpenSignals reads the signal topic from the recorded place on and returns that place. The first time (nil), it reads only new signals.
 	OpenSignals(ctx context.Context, recorded *snapshot.SignalPlace) (Signals, *snapshot.SignalPlace, error)
 }
 
-// Signals are read in the background.
+// Signals reads signals in the background.
 type Signals interface {
-	// Take returns those that were read since the last call.
+	// Take returns the signals read since the last call.
 	Take() []QueuedSignal
 	Close()
 }
 
-// QueuedSignal is one that was read and not obeyed yet.
+// QueuedSignal is a signal that was read and not executed yet.
 type QueuedSignal struct {
 	*outbox.SignalRecord
-	Next int64 // offset behind it
+	Next int64 // offset after it
 }
 
-// readSignals begins to read the topic, if there is one. What was read before and is not in the progress record comes again.
+// readSignals starts to read the signal topic, if one is configured. Signals that were read before but are not covered by the progress record are
+// read again.
 func (p *Publisher) readSignals(ctx context.Context) (err error) {
 	log, ok := p.log.(SignalLog)
 	if p.cfg.SignalTopic == "" || !ok {
@@ -54,7 +54,7 @@ func (p *Publisher) closeSignals() {
 	}
 }
 
-// obeySignals has what came through the topic carried out, for the next progress record.
+// obeySignals executes the signals read from the topic; the next progress record covers them.
 func (p *Publisher) obeySignals() error {
 	if p.signals == nil {
 		return nil
@@ -68,8 +68,8 @@ func (p *Publisher) obeySignals() error {
 	return nil
 }
 
-// signal obeys a request. One that cannot be obeyed stops nothing: a line in the log tells of it, and what waits for the
-// snapshot finds it among those that ended.
+// signal executes a request. A signal that cannot be executed does not stop the publisher: a log line reports it, and its snapshot is listed among
+// the finished ones for clients that wait for it.
 func (p *Publisher) signal(s *outbox.SignalRecord) error {
 	if s.Missed() {
 		resync, err := p.tellMissed(s)
@@ -93,7 +93,7 @@ func (p *Publisher) signal(s *outbox.SignalRecord) error {
 	return nil
 }
 
-// tellMissed says what is missing, and reports whether a resync is to make up for it.
+// tellMissed logs which tables have missing changes, and reports whether a resync will make up for them.
 func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) {
 	var tables []string
 	for _, name := range s.Tables {

@@ -9,63 +9,58 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Source is the stream of committed transactions of one slot, which it holds while it lives.
-// *outbox.Stream is one; the simulation has another.
+// Source is the stream of committed transactions of one slot, which it holds while it is open. *outbox.Stream implements it, and the simulation has
+// another implementation.
 type Source interface {
-	// System says which server and slot this is, as of the connect.
+	// System describes the server and the slot, as of the connect.
 	System() outbox.System
-	// TimelineHistory lists the timelines that led to this one, oldest first, each with the position
-	// where the server left it.
+	// TimelineHistory lists the timelines that led to the given one, oldest first, each with the position where the server left it.
 	TimelineHistory(ctx context.Context, timeline int32) ([]outbox.TimelineSwitch, error)
-	// Next waits for transactions, or parts of giants, and returns the head of the queue, at least one, no more
-	// than about maxBytes, without removing it. When ctx ends it returns the error of ctx and stays usable; any
-	// other error means that the stream is gone.
+	// Next waits for transactions or parts of giants and returns the head of the queue, at least one and no more than about maxBytes, without
+	// removing it. When ctx ends, Next returns the error of ctx and the source remains usable; after any other error the stream is gone.
 	Next(ctx context.Context, maxBytes int) ([]*outbox.Transaction, error)
-	// Drop removes what Next has returned last from the queue. A marker that another has replaced stays.
+	// Drop removes what Next returned last from the queue. A marker that was replaced in the meantime stays.
 	Drop(head []*outbox.Transaction)
-	// Ack lets Postgres discard the log up to upTo.
+	// Ack lets PostgreSQL discard the WAL up to upTo.
 	Ack(upTo outbox.LSN)
-	// Received is the end of what has been decoded.
+	// Received is the end LSN of what has been decoded.
 	Received() outbox.LSN
-	// CheckPublications compares the publications with those of the connect.
+	// CheckPublications compares the publications with those at the time of the connect.
 	CheckPublications(ctx context.Context) error
-	// Err says why the stream is gone; nil while it lives.
+	// Err says why the stream is gone; nil while it is usable.
 	Err() error
-	// Close lets the slot go.
+	// Close releases the slot.
 	Close() error
 }
 
-// Log is Kafka as the loop sees it. After an error it must be fenced again: the log decides, never
-// memory.
+// Log is Kafka as seen by the publisher's loop. After an error it must be fenced again: the log is the source of truth, not memory.
 type Log interface {
-	// Fence takes the transactional id, which aborts what a predecessor left open, and returns the
-	// recorded position, nil if there is none.
+	// Fence takes the transactional id, which aborts any open transaction of a predecessor, and returns the recorded position, nil if there is none.
 	Fence(ctx context.Context) (*Position, error)
-	// Send puts the records of the batch into the transaction that the next Publish commits. It may return
-	// before Kafka has them: it takes the memory of the batch, which may be filled again at once. An error may
-	// tell of records that were sent before.
+	// Send adds the records of the batch to the transaction that the next Publish commits. It may return before Kafka has the records: it takes over
+	// the memory of the batch, which may be filled again immediately. An error may concern records that were sent earlier.
 	Send(ctx context.Context, b *record.Batch) error
-	// Publish commits what was sent, the records of the batch and the position in one transaction. After
-	// an error it may be committed or not. It takes the memory of the batch as Send does.
+	// Publish commits the records sent before, the records of the batch and the position in one transaction. After an error the transaction may or
+	// may not be committed. Publish takes over the memory of the batch, like Send.
 	Publish(ctx context.Context, b *record.Batch, p Position) error
-	// Close aborts what is open.
+	// Close aborts the open transaction.
 	Close()
 }
 
-// UnusableTopic is the error of a table whose topic is not to be had: it needs another one.
+// UnusableTopic is the error of a table that cannot use its topic and needs another one.
 type UnusableTopic struct {
 	Topic  string
 	Why    error
-	Repair string // what to do if the topic is of no table
+	Repair string // what to do if the topic does not belong to a table
 }
 
 func (e *UnusableTopic) Error() string { return fmt.Sprintf("topic %s: %v", e.Topic, e.Why) }
 func (e *UnusableTopic) Unwrap() error { return e.Why }
 
-// SmallTopic is the error of a topic that takes smaller records than were made.
+// SmallTopic is the error of a topic that accepts only smaller records than were produced.
 type SmallTopic struct {
 	Topic  string
-	Bytes  int // of the largest that it takes
+	Bytes  int // size of the largest record that it accepts
 	Err    error
 	Repair string // what to do if the records cannot be made smaller
 }
@@ -75,5 +70,5 @@ func (e *SmallTopic) Error() string {
 }
 func (e *SmallTopic) Unwrap() error { return e.Err }
 
-// ErrOwnTopic is the why of an unusableTopic: what a table had before is where its rows belong.
+// ErrOwnTopic is the Why of an UnusableTopic: the table keeps the topic of its own that it had before.
 var ErrOwnTopic = errors.New("the table has had a topic of its own before")

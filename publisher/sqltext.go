@@ -7,16 +7,16 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// SQLText says how much of the SQL of a statement is published.
+// SQLText says how much of a statement's SQL is published.
 type SQLText uint8
 
 const (
 	Normalised SQLText = iota // literals replaced, credentials redacted
 	Full                      // as the client sent it, credentials redacted
-	Off                       // none: the fingerprint remains
+	Off                       // no text: only the fingerprint remains
 )
 
-// maxAuditTextBytes is the longest text of an audit or DDL record; a longer one is cut. Rows have DefaultSQLTextBytes: each of a statement
+// maxAuditTextBytes is the longest text of an audit or DDL record; a longer text is cut. Rows use DefaultSQLTextBytes, since every row of a statement
 // carries its text.
 const maxAuditTextBytes = 64 << 10
 
@@ -33,10 +33,10 @@ func ParseSQLText(s string) (SQLText, error) {
 	return Off, fmt.Errorf("SQL text %q: want normalised, full or off", s)
 }
 
-// plain is how SQL is read that comes without its session's settings.
+// plain says how to read SQL whose session's settings are not known.
 var plain = parser.Lexis{StandardConformingStrings: true}
 
-// lexisOf is how the SQL of a note is read: as its session did.
+// lexisOf returns the settings of the session that sent a note's SQL.
 func lexisOf(flags note.Flags) parser.Lexis {
 	return parser.Lexis{
 		StandardConformingStrings: flags&note.FlagBackslash == 0,
@@ -44,7 +44,7 @@ func lexisOf(flags note.Flags) parser.Lexis {
 	}
 }
 
-// appendText appends what is published of a note's SQL. It never holds credentials.
+// appendText appends the part of a note's SQL that is published. It never contains credentials.
 func (n *notes) appendText(dst []byte, note *note.Note) []byte {
 	if n.text == Off || len(note.SQL) == 0 {
 		return dst

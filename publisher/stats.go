@@ -8,23 +8,23 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// Stats is what a publisher has done since it was made. Acked <= Published <= Received.
+// Stats counts what a publisher has done since it was created. Acked <= Published <= Received.
 type Stats struct {
-	Acked     outbox.LSN // Postgres may discard the log up to here
+	Acked     outbox.LSN // PostgreSQL may discard the WAL up to here
 	Published outbox.LSN // recorded in the progress topic
 	Received  outbox.LSN // decoded from the slot
 
 	Transactions int64 // published
 	Events       int64 // records, without progress records
-	Filtered     int64 // changes that the shape of the stream leaves out
-	Missed       int64 // times that changes of a table turned out to be missing
-	Refused      int64 // events of the application that may not go where they were to go
+	Filtered     int64 // changes that the shape excludes
+	Missed       int64 // number of times that changes of a table were found to be missing
+	Refused      int64 // events of the application that may not be sent to their topic
 	DeadLetters  int64 // changes that are too large for a record
-	OwnTopics    int64 // tables whose topic is not that of the template
+	OwnTopics    int64 // tables that do not have the template's topic
 	Batches      int64 // Kafka transactions
 	Retries      int64
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "halted", "stopped"
-	LastError    string // of the last retry, or why it is halted; empty while all is well
+	LastError    string // of the last retry, or the reason of a halt; empty if there is none
 
 	Snapshot snapshot.Stats
 }
@@ -41,7 +41,7 @@ type stats struct {
 	now Stats
 }
 
-// Halted notes that somebody has to act before the publisher goes on, and why.
+// Halted records that an operator must act before the publisher can continue, and why.
 func (p *Publisher) Halted(err error) {
 	p.stats.mu.Lock()
 	defer p.stats.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *stats) ownTopic() {
 	s.now.OwnTopics++
 }
 
-// start notes a position that was read from the log, which may be behind that of a lost database.
+// start sets the position that was read from the log. It may be behind the position of a database that was lost.
 func (s *stats) start(acked, published, received outbox.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *stats) publish(upTo outbox.LSN, t tally) {
 	s.checkLocked()
 }
 
-// snapshot notes how far the copy at work is.
+// snapshot records the progress of the running copy.
 func (s *stats) snapshot(now snapshot.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *stats) snapshot(now snapshot.Stats) {
 	s.now.Snapshot = now
 }
 
-// copied counts what of tables was published.
+// copied counts the published rows and tables of copies.
 func (s *stats) copied(rows, tables int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

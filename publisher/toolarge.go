@@ -14,19 +14,19 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// TooLargePolicy says what becomes of a change whose record is larger than Kafka takes.
+// TooLargePolicy says what happens to a change whose record is larger than Kafka accepts.
 type TooLargePolicy byte
 
 const (
-	// DeadLetter tells of it in <prefix>.dead-letter, in the same Kafka transaction, and puts the whole record there in
-	// pieces. In its topic a row's record has the unavailable-value placeholder in place of its longest values, so that
-	// whoever folds the topic still has every row; a message or event has none.
+	// DeadLetter reports the change in <prefix>.dead-letter, in the same Kafka transaction, and puts the whole record there in pieces. In its own
+	// topic, a row's record has the unavailable-value placeholder in place of its longest values, so that a consumer of the topic still has every
+	// row; a message or event has no record there.
 	DeadLetter TooLargePolicy = iota
 	// HaltTooLarge stops the publisher.
 	HaltTooLarge
 )
 
-// ParseTooLargePolicy reads "dead-letter", which "" is too, or "halt".
+// ParseTooLargePolicy reads "dead-letter" (or "") and "halt".
 func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	switch name {
 	case "", "dead-letter":
@@ -37,10 +37,10 @@ func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 	return 0, fmt.Errorf("--record-too-large %q: want halt or dead-letter", name)
 }
 
-// maxToldKeyBytes is what errors and dead letters tell of a key.
+// maxToldKeyBytes is the length to which errors and dead letters cut a key.
 const maxToldKeyBytes = 256
 
-// appendFitting appends the records of a change if Kafka takes them, else what the policy says.
+// appendFitting appends the records of a change if Kafka accepts their size, and otherwise does what the policy says.
 func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 	start := p.batch.Here()
 	err := p.appendRecords(tx, i)
@@ -62,7 +62,7 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 	return p.appendDeadLetter(tx, i, start, large)
 }
 
-// tooLarge says what is too large of the records behind a place, nil if nothing is.
+// tooLarge returns what is too large in the records after from, nil if nothing is.
 func (p *Publisher) tooLarge(from record.Cursor, c *outbox.Change) *record.TooLarge {
 	if c.Omitted > 0 {
 		return &record.TooLarge{What: "its content", Bytes: c.Omitted}
@@ -82,16 +82,16 @@ func (p *Publisher) tooLarge(from record.Cursor, c *outbox.Change) *record.TooLa
 	return &record.TooLarge{What: "its record", Bytes: uint64(largest)}
 }
 
-// topicLimit is what a topic has turned out to take. It is forgotten after a while, for it may be raised.
+// topicLimit is the record size that a topic was found to accept. It is forgotten after a while, because the topic's limit may be raised.
 type topicLimit struct {
 	bytes int
 	until time.Time
 }
 
-// limitKept is how long a limit is believed.
+// limitKept is how long a limit is remembered.
 const limitKept = 10 * time.Minute
 
-// largest returns how large a batch with one record may be for a topic.
+// largest returns the maximum size of a batch with one record for a topic.
 func (p *Publisher) largest(topic string) int {
 	limit, known := p.limits[topic]
 	switch {
@@ -104,12 +104,12 @@ func (p *Publisher) largest(topic string) int {
 	return limit.bytes
 }
 
-// leastLimit is the smallest limit that a topic may have: below it not even a dead letter has room.
+// leastLimit is the smallest limit of a topic that is supported: below it not even a dead letter fits.
 const leastLimit = 16 << 10
 
-// limit remembers what a topic takes. It halts if the records cannot be made smaller.
+// limit remembers what a topic accepts. It halts if the records cannot be made smaller.
 func (p *Publisher) limit(small *SmallTopic, err error) error {
-	_, fits := p.owners[small.Topic] // of tables, messages and events
+	_, fits := p.owners[small.Topic] // only tables, messages and events have smaller forms
 	have, known := p.limits[small.Topic]
 	if !fits && small.Topic != p.topics.DeadLetter || small.Bytes < leastLimit || known && small.Bytes >= have.bytes {
 		return halt.New(halt.ErrRecordTooLarge, err.Error(), small.Repair)
@@ -118,19 +118,19 @@ func (p *Publisher) limit(small *SmallTopic, err error) error {
 	return err
 }
 
-// keyAt returns a copy of the beginning of the key of the record behind a place; nil for none.
+// keyAt returns a copy of the beginning of the key of the first record after from; nil if it has none.
 func keyAt(b *record.Batch, from record.Cursor) []byte {
 	return slices.Clone(record.Cut(b.KeyAt(from), maxToldKeyBytes))
 }
 
-// leftOut is a column whose value is not in the row's record.
+// leftOut is a column whose value is missing from the row's record.
 type leftOut struct {
 	Column string `json:"column"`
 	Bytes  uint64 `json:"bytes"`
 }
 
-// appendIncomplete appends the records of a row without its longest values: the fewest that let it fit, by powers of
-// four. It returns them, none if no record can be made: then nothing is appended.
+// appendIncomplete appends the records of a row without its longest values. It leaves out as few as necessary, lowering the maximum length by powers
+// of four, and returns the columns left out. It returns none, and appends nothing, if no record fits.
 func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start record.Cursor, topic string) ([]leftOut, error) {
 	c := &tx.Changes[i]
 	if c.Relation == nil || c.Op == outbox.Truncate {
@@ -155,8 +155,8 @@ func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start record
 	return nil, nil
 }
 
-// withoutLong returns the tuples of a change with "unchanged" in place of the values that are longer, in either of
-// them, than longest, save those of the key.
+// withoutLong returns the tuples of a change with Unchanged for every column, except key columns, that has a value longer than longest in either
+// tuple.
 func withoutLong(c *outbox.Change, longest int) (before, after pgoutput.Tuple, left []leftOut) {
 	sizes := make([]uint64, len(c.Relation.Columns))
 	for _, tuple := range []pgoutput.Tuple{c.Old, c.New} {
@@ -183,7 +183,7 @@ func valueBytes(c *pgoutput.Columns) uint64 {
 	return uint64(len(c.Value()))
 }
 
-// without returns a tuple with "unchanged" in place of the columns that have a size.
+// without returns a tuple with Unchanged for the columns that have a size.
 func without(tuple pgoutput.Tuple, sizes []uint64) pgoutput.Tuple {
 	if tuple == nil {
 		return nil

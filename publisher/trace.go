@@ -14,12 +14,12 @@ const (
 	maxTracestateBytes = 512
 
 	maxClaims      = 32
-	maxClaimBytes  = 1 << 10 // of a value
-	maxClaimsBytes = 4 << 10 // of all keys and values
+	maxClaimBytes  = 1 << 10 // of one value
+	maxClaimsBytes = 4 << 10 // of all keys and values together
 )
 
-// claims are what the comments of a statement say: the client's word. Their form is sqlcommenter's, key='value' divided by
-// commas, values percent-encoded (https://google.github.io/sqlcommenter/spec).
+// claims are the values in the comments of a statement. They are set by the client and not verified. Their format is that of sqlcommenter:
+// key='value' separated by commas, values percent-encoded (https://google.github.io/sqlcommenter/spec).
 type claims struct {
 	trace, state []byte // traceparent and tracestate; nil: none
 	list         []claim
@@ -27,10 +27,10 @@ type claims struct {
 	fields       []claim // scratch
 }
 
-// claim is what one key says.
+// claim is the value of one key.
 type claim struct{ key, value []byte }
 
-// read takes the claims of sql, which is not kept.
+// read reads the claims in sql, which it does not keep.
 func (c *claims) read(sql []byte, lexis parser.Lexis) {
 	c.trace, c.state, c.bytes = nil, nil, 0
 	c.list = record.Recycle(c.list)
@@ -48,7 +48,7 @@ func (c *claims) read(sql []byte, lexis parser.Lexis) {
 	}
 }
 
-// comment takes the claims of one comment, unless something else stands in it.
+// comment adds the claims of one comment. A comment with any other content has none.
 func (c *claims) comment(rest []byte) {
 	c.fields = c.fields[:0]
 	for {
@@ -75,7 +75,7 @@ func (c *claims) comment(rest []byte) {
 	}
 }
 
-// quotedClaim reads up to the quote that ends a value. Encoded, no value holds white space.
+// quotedClaim reads up to the quote that ends a value. A percent-encoded value has no white space.
 func quotedClaim(text []byte) (value, after []byte, ok bool) {
 	for i := 0; i < len(text); i++ {
 		switch ch := text[i]; {
@@ -93,7 +93,7 @@ func quotedClaim(text []byte) (value, after []byte, ok bool) {
 	return nil, nil, false
 }
 
-// decoded returns a value without its encoding; as it stands, if that is none.
+// decoded returns a value percent-decoded, or unchanged if it is not percent-encoded.
 func decoded(value []byte) []byte {
 	if text, err := url.PathUnescape(string(value)); err == nil {
 		return []byte(text)
@@ -101,7 +101,7 @@ func decoded(value []byte) []byte {
 	return value
 }
 
-// isClaimKey reports whether a word may be a key: all that are in use are.
+// isClaimKey reports whether a word can be a key. All keys in use qualify.
 func isClaimKey(key []byte) bool {
 	for _, c := range key {
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
@@ -111,7 +111,7 @@ func isClaimKey(key []byte) bool {
 	return len(key) > 0 && len(key) <= 64
 }
 
-// add takes a claim, if it is the first of its key and there is room.
+// add adds a claim if its key is new and the limits allow it.
 func (c *claims) add(key, value []byte) {
 	value = record.Cut(value, maxClaimBytes)
 	if parser.Leaks(slices.Concat(key, []byte("="), value)) {
@@ -125,7 +125,7 @@ func (c *claims) add(key, value []byte) {
 	c.bytes += size
 }
 
-// get returns what is claimed of a key, nil if nothing is.
+// get returns the value of a key, nil if there is none.
 func (c *claims) get(key string) []byte {
 	for _, f := range c.list {
 		if string(f.key) == key {
@@ -135,10 +135,10 @@ func (c *claims) get(key string) []byte {
 	return nil
 }
 
-// actorKey is the key of whom the client says that it acts for: behind a pooled login the server sees one user only.
+// actorKey is the key for the person or service that the client acts for: with a pooled login the server sees only one user.
 const actorKey = "actor"
 
-// appendActor appends the field of the session; nothing if nobody is claimed.
+// appendActor appends the field "actor" of the session, or nothing if no actor is claimed.
 func (c *claims) appendActor(dst []byte) []byte {
 	if actor := c.get(actorKey); actor != nil {
 		dst = record.AppendJSONString(append(dst, `,"actor":`...), actor)
@@ -146,7 +146,7 @@ func (c *claims) appendActor(dst []byte) []byte {
 	return dst
 }
 
-// appendContext appends the object of all claims but the actor, after a comma; nothing if there are none.
+// appendContext appends a comma and the object of all claims but the actor, or nothing if there are none.
 func (c *claims) appendContext(dst []byte) []byte {
 	start := len(dst)
 	for _, f := range c.list {
@@ -167,7 +167,7 @@ func (c *claims) appendContext(dst []byte) []byte {
 	return dst
 }
 
-// traceparent returns what a comment says of it, nil if nothing, or nothing that is well-formed.
+// traceparent returns the traceparent in a comment, nil if it has none or the value is malformed.
 func traceparent(comment []byte) []byte {
 	_, value, found := bytes.Cut(comment, []byte("traceparent='"))
 	if !found || len(value) <= traceparentBytes || value[traceparentBytes] != '\'' || !isTraceparent(value[:traceparentBytes]) {
@@ -192,7 +192,7 @@ func isLowerHex(digits []byte) bool {
 	return true
 }
 
-// isTracestate reports whether a value may stand in the header of that name: printable ASCII.
+// isTracestate reports whether a value is allowed in the tracestate header: printable ASCII.
 func isTracestate(value []byte) bool {
 	for _, c := range value {
 		if c < ' ' || c > '~' {

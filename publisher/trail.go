@@ -9,37 +9,37 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Trail is what the audit topic says of the transactions that are in Kafka, from some position on. A repair finds by it where
-// the histories of Kafka and the database part, and which tables have rows of the one that was lost.
+// Trail is what the audit topic reports about the transactions in Kafka after some position. A repair uses it to find where the histories of Kafka
+// and the database diverge, and which tables have rows of lost transactions.
 type Trail struct {
 	Whole bool // the topic reaches back to that position
 	of    map[trailed]tables
 }
 
-// Trails is a Log that can be read back: from its end to a transaction that ends at or before a position.
+// Trails is a Log whose audit topic can be read backwards, from its end to a transaction that ends at or before a position.
 type Trails interface {
 	Trail(ctx context.Context, back outbox.LSN) (*Trail, error)
 }
 
 func NewTrail() *Trail { return &Trail{Whole: true, of: map[trailed]tables{}} }
 
-// Full reports whether the trail has no room for more. Then it does not reach back.
+// Full reports whether the trail has reached its limit. It then does not reach back to the position.
 func (t *Trail) Full() bool { return len(t.of) > maxTrail }
 
-// trailed names a transaction as no other history can.
+// trailed identifies a transaction across histories.
 type trailed struct {
 	end    outbox.LSN
 	xid    outbox.XID
-	micros int64 // of its commit, since 1970
+	micros int64 // commit time in microseconds since 1970
 }
 
-// tables are those that a transaction changed.
+// tables are the tables that a transaction changed.
 type tables struct {
 	names   []string // schema.table
-	omitted bool     // and others
+	omitted bool     // the transaction changed further tables
 }
 
-// maxTrail bounds the memory of a trail: 100 MB or so. What is behind that many transactions cannot be told apart.
+// maxTrail bounds the memory of a trail to about 100 MB. Transactions further back cannot be compared.
 const maxTrail = 1 << 19
 
 func trailedOf(tx *outbox.Transaction) trailed {
@@ -52,8 +52,8 @@ func (t *Trail) has(tx *outbox.Transaction) bool {
 	return found
 }
 
-// behind returns how many of the transactions end behind a position, and which tables they changed; all is true if others may
-// be among those.
+// behind returns the number of transactions that end after a position, and the tables they changed. all reports whether other tables may have been
+// changed too.
 func (t *Trail) behind(position outbox.LSN) (n int, names []string, all bool) {
 	all = !t.Whole
 	for tx, changed := range t.of {
@@ -67,7 +67,7 @@ func (t *Trail) behind(position outbox.LSN) (n int, names []string, all bool) {
 	return n, slices.Compact(names), all
 }
 
-// Add takes a record of the audit topic, and returns the position that it tells of, 0 for none.
+// Add adds a record of the audit topic and returns the end LSN of its transaction, 0 if the record is not about one.
 func (t *Trail) Add(value []byte, database string) outbox.LSN {
 	var record struct {
 		Database string     `json:"database"`
@@ -81,7 +81,7 @@ func (t *Trail) Add(value []byte, database string) outbox.LSN {
 		Omitted int `json:"tables_omitted"`
 	}
 	if json.Unmarshal(value, &record) != nil || record.Database != database || record.Via == "repair" {
-		return 0 // somebody else's
+		return 0 // of another database, or of a repair
 	}
 	changed := tables{omitted: record.Omitted > 0}
 	for _, table := range record.Tables {
