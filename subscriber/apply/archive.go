@@ -12,24 +12,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// Archive is a stream that is kept outside Kafka.
+// Archive is a stream that is stored outside Kafka.
 type Archive interface {
-	// Held returns the cuts that it begins and ends with. whole: nothing that it has ever held was removed.
+	// Held returns the marks at its start and end. whole reports whether none of its records have been removed.
 	Held() (begins, ends Mark, whole bool)
 
-	// Open reads records in the order of the source's commits up to the end: at least all of those that did not commit before
-	// a position.
+	// Open reads records in the order of the source's commits up to the end of the archive: at least all records that committed at or after position.
 	Open(position LSN) (Records, error)
 }
 
-// Records are records one after the other, with their places in Kafka and their headers. Next returns io.EOF behind the last; a record is
-// not written to again.
+// Records is a sequence of records with their places in Kafka and their headers. Next returns io.EOF after the last one. A record is not modified
+// after Next has returned it.
 type Records interface {
 	Next() (*kgo.Record, error)
 	Close() error
 }
 
-// fromArchive applies what an archive holds.
+// fromArchive applies the records of an archive.
 func (r *runner) fromArchive(ctx context.Context, t *target) (done bool, err error) {
 	begins, ends, whole := r.cfg.Archive.Held()
 	first := ends.progress()
@@ -54,7 +53,7 @@ func (r *runner) fromArchive(ctx context.Context, t *target) (done bool, err err
 	return r.work(ctx, t, a, first)
 }
 
-// reaches fails unless an archive has all that comes behind a position.
+// reaches returns an error unless the archive has everything after a position.
 func reaches(p *position, begins, ends *Mark, whole bool) error {
 	if ends.EndLSN == begins.EndLSN {
 		return Halt{"the archive is empty", "let `pgtee archive` run until it has written a file"}
@@ -75,10 +74,10 @@ func reaches(p *position, begins, ends *Mark, whole bool) error {
 type files struct {
 	records Records
 	ends    *Mark
-	ddl     string // name of the topic
+	ddl     string // name of the DDL topic
 	applied map[string][]int64
 	offsets map[string][]int64
-	origins map[string]*partition // by topic: what records say of their tables
+	origins map[string]*partition // by topic: holds the table hint of its records
 	commit  LSN
 
 	next  event
@@ -110,7 +109,7 @@ func (f *files) peek() (event, bool) {
 	return f.next, f.ready
 }
 
-// place makes an event of a record. A row that a snapshot has read stands behind what was published before it.
+// place makes an event of a record. A row read by a snapshot follows everything published before it.
 func (f *files) place(record *kgo.Record) error {
 	id, found, err := idOf(record)
 	if err != nil || !found {
@@ -140,7 +139,7 @@ func (f *files) take() {
 	f.next, f.ready = event{}, false
 }
 
-// at is the offset from which on records are new.
+// at returns the offset from which on records of the partition are new.
 func at(offsets map[string][]int64, record *kgo.Record) int64 {
 	if list := offsets[record.Topic]; int(record.Partition) < len(list) {
 		return list[record.Partition]

@@ -12,30 +12,30 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// Bounds of a batch, and of the target transactions that are made of them.
+// Limits of a batch, and of the target transactions built from batches.
 const (
 	maxArenaBytes  = 8 << 20
 	maxBatchEvents = 100_000
-	maxChanges     = 1_000                 // that are written one by one
-	minBatchTime   = 10 * time.Millisecond // while there is more to come
-	idleFence      = 5 * time.Second       // how often the position is put into the target when nothing changes
+	maxChanges     = 1_000                 // changes that are written one by one
+	minBatchTime   = 10 * time.Millisecond // while more events are waiting
+	idleFence      = 5 * time.Second       // how often the position is written to the target when nothing changes
 )
 
-// assembler makes batches of events and hands them to the writer. It runs on one goroutine; of its two batches one is being
-// filled, the other one written.
+// assembler builds batches from events and hands them to the writer. It runs on one goroutine. It has two batches: one is being filled while the
+// other is being written.
 type assembler struct {
 	cfg      *Config
 	log      *zap.Logger
 	source   stream
-	topics   *feed // of the source; nil: it is an archive
+	topics   *feed // of the source; nil: the source is an archive
 	target   *target
 	decoder  decoder
 	envelope envelope
 
 	tables  map[string]*table
-	absent  map[string]bool // tables that are not to be applied
+	absent  map[string]bool // tables that are not applied
 	loading map[string]string
-	touched map[string]string // names by OID
+	touched map[string]string // table names by OID
 	name    []byte
 
 	batch  *batch
@@ -43,27 +43,27 @@ type assembler struct {
 	work   chan *batch
 	free   chan *batch
 	mark   *progress
-	end    LSN  // of the last batch that was handed over up to a boundary
-	past   LSN  // everything that committed before it was added
-	inside bool // batches of a transaction were handed over, not its last
+	end    LSN  // end of the last batch that was handed over up to a boundary
+	past   LSN  // everything that committed before it has been added
+	inside bool // a part of a transaction has been handed over, but not its end
 	fenced time.Time
 	until  *Until
 	done   bool
 	pace   pacer
 
-	carefulUntil LSN // transactions up to that commit are written change by change
-	skipTo       LSN // transactions that committed before it are left out
-	once         LSN // the end is where everything before it is applied; 0: there is none
+	carefulUntil LSN // transactions that commit up to here are written change by change
+	skipTo       LSN // transactions that committed before it are skipped
+	once         LSN // stop once everything before it is applied; 0: do not stop
 
-	latest  event // that was added
-	ddlOf   LSN   // the transaction that ddlSeen counts in
+	latest  event // the event added last
+	ddlOf   LSN   // the transaction whose DDL ddlSeen counts
 	ddlSeen map[string]int
 }
 
-// everything stands in loading for all tables.
+// everything is the key in loading that means all tables.
 const everything = "*"
 
-// hand gives the batch to the writer: as a part of a transaction that goes on, or up to a boundary.
+// hand passes the batch to the writer, as a part of a transaction that continues, or up to a boundary.
 func (a *assembler) hand(ctx context.Context, more bool) error {
 	b := a.batch
 	b.more, b.careful = more, b.last <= a.carefulUntil
@@ -99,7 +99,7 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 	return nil
 }
 
-// maxEvents keeps a batch, slowed down by its pace, from taking longer than a second.
+// maxEvents bounds a batch so that a rate limit does not make it take longer than a second.
 func (a *assembler) maxEvents() int {
 	if a.pace.perSecond > 0 {
 		return min(maxBatchEvents, a.pace.perSecond)
@@ -107,7 +107,7 @@ func (a *assembler) maxEvents() int {
 	return maxBatchEvents
 }
 
-// settle waits until the writer has nothing to do: then its connection may be asked.
+// settle waits until the writer is idle, so that its connection may be used.
 func (a *assembler) settle(ctx context.Context) error {
 	if a.spare != nil {
 		return nil
@@ -120,7 +120,7 @@ func (a *assembler) settle(ctx context.Context) error {
 	}
 }
 
-// idle reports whether the writer has nothing to do.
+// idle reports whether the writer is idle.
 func (a *assembler) idle() bool {
 	if a.spare == nil {
 		select {
@@ -131,7 +131,7 @@ func (a *assembler) idle() bool {
 	return a.spare != nil
 }
 
-// advance makes batches of what may be taken.
+// advance builds batches from the events that may be taken.
 func (a *assembler) advance(ctx context.Context) error {
 	for !a.done {
 		e, ok := a.source.peek()
@@ -162,7 +162,7 @@ func (a *assembler) advance(ctx context.Context) error {
 	return nil
 }
 
-// boundary comes before the first event of a transaction.
+// boundary is called before the first event of a transaction.
 func (a *assembler) boundary(ctx context.Context, next event) error {
 	b := a.batch
 	if a.until != nil {
@@ -192,7 +192,7 @@ func (a *assembler) boundary(ctx context.Context, next event) error {
 	return nil
 }
 
-// add takes an event into the batch.
+// add adds an event to the batch.
 func (a *assembler) add(ctx context.Context, e event) error {
 	if len(a.batch.arena) >= maxArenaBytes || a.batch.events >= a.maxEvents() || len(a.batch.changes) >= maxChanges {
 		if err := a.hand(ctx, true); err != nil {
@@ -201,7 +201,7 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	}
 	a.latest = e
 	a.past = max(a.past, e.commit)
-	if e.snapshot == nil { // a transaction may have committed just where a snapshot has read
+	if e.snapshot == nil { // a transaction may have committed exactly at the position that a snapshot has read
 		a.past = max(a.past, e.commit+1)
 	}
 	if e.commit < a.skipTo {
@@ -228,7 +228,7 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	return a.addRow(ctx, t, e)
 }
 
-// unreadable is the end because of a record that makes no sense.
+// unreadable is the error for a record that cannot be decoded.
 func unreadable(e event, err error) error {
 	if isHalt(err) {
 		return err
@@ -236,7 +236,7 @@ func unreadable(e event, err error) error {
 	return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "see whether the flags of the values' forms are those of the publisher, and the columns of the target have the types of the source"}
 }
 
-// table finds the table of the envelope in the target; nil if it is not to be applied.
+// table returns the target's table for the envelope; nil if the table is not applied.
 func (a *assembler) table(ctx context.Context) (*table, error) {
 	a.name = a.envelope.name(a.name[:0])
 	if t := a.tables[string(a.name)]; t != nil {
@@ -273,13 +273,13 @@ func (a *assembler) table(ctx context.Context) (*table, error) {
 	return t, nil
 }
 
-// forget has all tables looked up afresh.
+// forget makes all tables be looked up again.
 func (a *assembler) forget() {
 	clear(a.tables)
 	clear(a.absent)
 }
 
-// endLoading ends what snapshots have brought to their ends, as far as everything before the watermark was taken.
+// endLoading ends the loading of tables whose snapshots have finished. Everything before the watermark must have been taken.
 func (a *assembler) endLoading() {
 	for name, id := range a.loading {
 		if !a.mark.copying(id) {
@@ -317,7 +317,7 @@ func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 	return nil
 }
 
-// addRow takes a row.
+// addRow adds a row.
 func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	b := a.batch
 	if len(b.truncate) > 0 || b.ddl != nil {
@@ -328,7 +328,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		b.events++
 	}
 	if headerOf(e.record, headerNewKey) != nil && a.envelope.op == 'd' {
-		return nil // the row goes on under another key: that record says how
+		return nil // the row continues under another key; the record for that key describes the change
 	}
 	keyed := e.record.Key != nil
 	op := a.envelope.op
@@ -366,7 +366,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		keys = t.keys.columns
 	}
 	part := b.of(t)
-	if len(part.rows) > 0 && !slices.Equal(part.keys, keys) { // the table has got another key
+	if len(part.rows) > 0 && !slices.Equal(part.keys, keys) { // the key of the table has changed
 		if err := a.hand(ctx, true); err != nil {
 			return err
 		}
@@ -389,7 +389,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 }
 
-// addChange has a change written by itself, behind all that the batch has.
+// addChange adds a change that is written by itself, after everything already in the batch.
 func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old span, keyed, moved bool) error {
 	b := a.batch
 	if len(b.tables) > 0 {
@@ -416,7 +416,7 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 	return nil
 }
 
-// addAlone decodes a change once more, into the batch that is new.
+// addAlone decodes a change again, into the new batch.
 func (a *assembler) addAlone(ctx context.Context, t *table, e event) error {
 	until := a.carefulUntil
 	a.carefulUntil = max(until, a.batch.last)

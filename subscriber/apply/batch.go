@@ -9,13 +9,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// value is the text of a column, a part of a batch's arena.
+// value is the text of a column, as a part of a batch's arena.
 type value struct {
 	start, end uint32
 	kind       byte
 }
 
-// Kinds of a value. The zero is one that is not known: the column is left as it is.
+// Kinds of a value. The zero value means that the value is not known: the column is left unchanged.
 const (
 	absent byte = iota
 	isNull
@@ -25,33 +25,33 @@ const (
 // span is a part of an arena.
 type span struct{ start, end uint32 }
 
-// fate is what becomes of a row of the target, all changes of a batch taken together.
+// fate is the combined effect of a batch's changes on a row of the target.
 type fate byte
 
 const (
-	inserted  fate = iota // it must not be there
-	updated               // it must be there
-	deleted               // it must be there
-	replaced              // it must be there; another takes its place
-	transient             // it must not be there, and is not there afterwards
-	upserted              // a snapshot has read it, or may have
-	corrected             // changed while a snapshot may not have brought it yet
-	forgotten             // deleted while a snapshot may not have brought it yet
+	inserted  fate = iota // must not exist
+	updated               // must exist
+	deleted               // must exist
+	replaced              // must exist; another row takes its place
+	transient             // must not exist, before or after
+	upserted              // read by a snapshot, or possibly so
+	corrected             // changed, and a snapshot may not have delivered it yet
+	forgotten             // deleted, and a snapshot may not have delivered it yet
 )
 
-// netRow is a row of a table in a batch. Its values stand in tableBatch.values.
+// netRow is a row of a table in a batch. Its values are in tableBatch.values.
 type netRow struct {
 	fate   fate
-	moved  bool // its key has changed, so that the target still has it under origin
-	origin span // key under which the target has it
+	moved  bool // its key has changed; the target still has it under origin
+	origin span // key that it has in the target
 }
 
-// tableBatch is what a batch does to one table.
+// tableBatch holds the changes of a batch to one table.
 type tableBatch struct {
 	table  *table
-	keys   []int // columns of the key; nil: the table has none
+	keys   []int // key columns; nil: the table has no key
 	rows   []netRow
-	values []value // len(table.columns) for each of rows
+	values []value // len(table.columns) values for each row
 	index  keyIndex
 }
 
@@ -60,37 +60,37 @@ func (t *tableBatch) row(i int) []value {
 	return t.values[i*n : (i+1)*n]
 }
 
-// change is one change that is written by itself, in the order of the source.
+// change is a single change that is written by itself, in the order of the source.
 type change struct {
 	table    *table
 	op       byte // c, u, d, r
 	keys     []int
-	key      span // before the change
+	key      span // key before the change
 	moved    bool
-	row, old []value // old: of a table without a key
+	row, old []value // old is only used for a table without a key
 	record   *kgo.Record
 	place    place
 }
 
-// batch is a run of changes. It is filled by one goroutine, then written by another.
+// batch is a sequence of changes. One goroutine fills it, then another one writes it.
 type batch struct {
 	arena  []byte
 	tables []*tableBatch
 	byName map[*table]*tableBatch
 
-	changes  []change // in place of tables: one by one
+	changes  []change // used instead of tables if changes are written one by one
 	truncate []*table
-	resync   string     // id of the copy that truncate makes room for; "": a TRUNCATE
+	resync   string     // id of the resync that truncate belongs to; "": a TRUNCATE
 	ddl      *ddlRecord // nil: none
 
 	more    bool // the rest of its last transaction follows
 	careful bool // changes are written under savepoints
-	end     LSN  // everything that committed before it is applied with this batch
+	end     LSN  // with this batch, everything that committed before it is applied
 	offsets map[string][]int64
 	topics  map[string]string
 	loading map[string]string
 
-	last         LSN // commit record of the last transaction
+	last         LSN // commit LSN of the last transaction
 	commitTime   time.Time
 	transactions int
 	events       int
@@ -100,10 +100,10 @@ type batch struct {
 
 func newBatch() *batch { return &batch{byName: map[*table]*tableBatch{}} }
 
-// maxKeptBytes is the largest arena that is used again.
+// maxKeptBytes is the largest arena that is reused.
 const maxKeptBytes = 24 << 20
 
-// reset empties a batch and keeps its memory.
+// reset empties a batch but keeps its memory.
 func (b *batch) reset() {
 	arena, byName, changes, spare := b.arena[:0], b.byName, b.changes, b.spare
 	if cap(arena) > maxKeptBytes {
@@ -123,7 +123,7 @@ func (b *batch) reset() {
 
 func (b *batch) empty() bool { return b.events == 0 && b.ddl == nil && len(b.truncate) == 0 }
 
-// of returns the part of a batch that is of a table.
+// of returns the part of a batch that belongs to a table.
 func (b *batch) of(t *table) *tableBatch {
 	if found := b.byName[t]; found != nil {
 		return found
@@ -138,10 +138,10 @@ func (b *batch) of(t *table) *tableBatch {
 	return part
 }
 
-// add makes a row with the values of row.
+// add adds a row with the values of row.
 func (t *tableBatch) add(f fate, key span, row []value) int {
 	t.rows = append(t.rows, netRow{fate: f, origin: key})
-	if row == nil { // of a delete
+	if row == nil { // a delete
 		n := len(t.values) + len(t.table.columns)
 		t.values = slices.Grow(t.values, len(t.table.columns))[:n]
 		clear(t.values[n-len(t.table.columns):])
@@ -151,7 +151,7 @@ func (t *tableBatch) add(f fate, key span, row []value) int {
 	return len(t.rows) - 1
 }
 
-// merge puts what is known of row over what was known before.
+// merge overwrites the values of into by the known values of row.
 func merge(into, row []value) {
 	for i := range row {
 		if row[i].kind != absent {
@@ -160,7 +160,8 @@ func merge(into, row []value) {
 	}
 }
 
-// put takes a change into account. It is false if it does not fit to what the batch has of the row: it comes after that then.
+// put applies a change to the batch. It returns false if the change cannot be combined with the batch's changes of the row, and must be written after
+// them.
 func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 	loading := t.table.loading
 	if t.keys == nil {
@@ -193,7 +194,7 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 	return true
 }
 
-// replace takes a change of a key into account, of a row of which every value is known: the old one goes, another comes.
+// replace applies a change of a key for a row with all values known: the old row is deleted and a new one inserted.
 func (t *tableBatch) replace(b *batch, from, to span, row []value) bool {
 	if at, taken := t.index.find(b.arena, to); taken {
 		if _, fits := transition(t.rows[t.index.at(at)].fate, 'c'); !fits {
@@ -203,7 +204,7 @@ func (t *tableBatch) replace(b *batch, from, to span, row []value) bool {
 	return t.put(b, 'd', from, nil) && t.put(b, 'c', to, row)
 }
 
-// transition is what a change makes of a row's fate.
+// transition returns the fate of a row after a change, and whether the change can be combined with its fate so far.
 func transition(f fate, op byte) (fate, bool) {
 	switch op {
 	case 'c':
@@ -240,7 +241,7 @@ func transition(f fate, op byte) (fate, bool) {
 	return f, false
 }
 
-// move takes a change of a key into account, by which a row of which not every value is known goes on under another one.
+// move applies a change of a key for a row of which not all values are known: the row continues under the new key.
 func (t *tableBatch) move(b *batch, from, to span, row []value) bool {
 	if t.table.loading {
 		return false
@@ -271,7 +272,7 @@ func (t *tableBatch) move(b *batch, from, to span, row []value) bool {
 	return true
 }
 
-// keyIndex finds the row of a key: open addressing over the keys in the arena.
+// keyIndex maps keys to rows. It uses open addressing on the keys in the arena.
 type keyIndex struct {
 	slots []keySlot
 	used  int
@@ -279,7 +280,7 @@ type keyIndex struct {
 
 type keySlot struct {
 	key  span
-	row  int32 // +1; 0: free, -1: removed
+	row  int32 // index + 1; 0: free, -1: removed
 	hash uint32
 }
 
@@ -342,7 +343,7 @@ func (x *keyIndex) grow() {
 	}
 }
 
-// keyParts calls use with the text of each column of a key; a length stands before each.
+// keyParts calls use with the text of each column of a key. A length precedes each text.
 func keyParts(key []byte, use func(text []byte)) {
 	for len(key) >= 4 {
 		n := int(binary.BigEndian.Uint32(key))
@@ -351,7 +352,7 @@ func keyParts(key []byte, use func(text []byte)) {
 	}
 }
 
-// tablesInOrder are the parts of a batch, for messages the same each time.
+// tablesInOrder returns the parts of a batch by table name, so that messages are reproducible.
 func (b *batch) tablesInOrder() []*tableBatch {
 	return slices.SortedFunc(slices.Values(b.tables), func(a, b *tableBatch) int {
 		switch {

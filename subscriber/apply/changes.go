@@ -12,14 +12,14 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// statement is one that writes a change, with its parameters.
+// statement is an SQL statement that writes a change, with its parameters.
 type statement struct {
 	sql    string
 	params [][]byte
-	rows   int64 // that it has to touch; -1: any number
+	rows   int64 // number of rows it must affect; -1: any number
 }
 
-// statementsOf are those that write a change as the stream has it.
+// statementsOf returns the statements that write a change exactly as in the stream.
 func (t *target) statementsOf(b *batch, c *change) []statement {
 	known := presentColumns(c.table, c.row)
 	insert := statement{insertSQL(c.table, known), rowParams(b, nil, c.row, known), 1}
@@ -56,7 +56,7 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 	return []statement{insert}
 }
 
-// presentColumns are those that a row has values for, save what only the server may set.
+// presentColumns returns the columns for which a row has values, except those that only the server may set.
 func presentColumns(t *table, row []value) (columns []int) {
 	for i := range row {
 		if row[i].kind != absent && t.columns[i].writable() {
@@ -66,7 +66,7 @@ func presentColumns(t *table, row []value) (columns []int) {
 	return columns
 }
 
-// rowParams are the parameters of one row.
+// rowParams returns the parameters for one row.
 func rowParams(b *batch, key []byte, row []value, columns []int) (params [][]byte) {
 	keyParts(key, func(text []byte) { params = append(params, appendItem(beginArray(nil, 1), text)) })
 	for _, c := range columns {
@@ -75,7 +75,8 @@ func rowParams(b *batch, key []byte, row []value, columns []int) (params [][]byt
 	return params
 }
 
-// wholeRow finds the row of a table without a key by all of its values, and writes one, however many there are.
+// wholeRow returns a statement that finds a row of a table without a key by all its values, and writes one of the matching rows, however many there
+// are.
 func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 	var conditions []string
 	var params [][]byte
@@ -113,7 +114,7 @@ func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 	return statement{fmt.Sprintf("UPDATE %s AS t SET %s FROM %s, %s%s", c.table.name, strings.Join(set, ", "), found, strings.Replace(list, " AS x(", " AS n(", 1), where), params, 1}
 }
 
-// changes writes changes one after the other, and finds out nothing about what does not fit.
+// changes writes changes one after another, without determining which of them causes an error.
 func (t *target) changes(ctx context.Context, b *batch) error {
 	if err := t.boundPrepared(ctx); err != nil {
 		return err
@@ -154,7 +155,7 @@ func (t *target) changes(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// formatOf is the format of parameters: binary, if there are any.
+// formatOf returns the format of parameters: binary, if there are any.
 func formatOf(params [][]byte) []int16 {
 	if len(params) == 0 {
 		return nil
@@ -162,7 +163,7 @@ func formatOf(params [][]byte) []int16 {
 	return binaryFormat
 }
 
-// begin opens a transaction, unless one is open, and returns how many results that gives.
+// begin opens a transaction unless one is open, and returns the number of results to expect.
 func (t *target) begin(pipeline *pgconn.Pipeline) (results int) {
 	if t.inside {
 		return 0
@@ -187,7 +188,7 @@ func (t *target) open(ctx context.Context) error {
 	return err
 }
 
-// carefully writes changes one by one, each under a savepoint, so that what does not fit can be named.
+// carefully writes changes one by one, each under a savepoint, so that the change that causes a conflict can be named.
 func (t *target) carefully(ctx context.Context, b *batch) error {
 	if err := t.open(ctx); err != nil {
 		return err
@@ -207,8 +208,8 @@ func (t *target) carefully(ctx context.Context, b *batch) error {
 	return t.exec(ctx, "RELEASE SAVEPOINT change")
 }
 
-// one writes a change and settles its conflict, if there is one. The savepoint of the change before is released, and its own
-// made, in the same round trip; it stays until the next one.
+// one writes a change and resolves its conflict, if any. It releases the savepoint of the preceding change and sets its own in the same round trip;
+// its own stays until the next change.
 func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	list := t.statementsOf(b, c)
 	for _, s := range list {
@@ -238,7 +239,7 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	return t.settle(ctx, b, c, found)
 }
 
-// judge tells what a conflict is from what another try may cure.
+// judge distinguishes a conflict from an error that a retry may cure.
 func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
 	if err != nil {
 		var refused *pgconn.PgError
@@ -255,7 +256,7 @@ func (t *target) judge(c *change, list []statement, counts []int64, first int, e
 	return nil, nil
 }
 
-// unprepared is the end because of a statement that the target does not understand; the transaction has failed with it.
+// unprepared is the error for a statement that the target refuses to prepare. The transaction has failed as well.
 func (t *target) unprepared(c *change, err error) error {
 	var refused *pgconn.PgError
 	if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
@@ -264,7 +265,7 @@ func (t *target) unprepared(c *change, err error) error {
 	return t.unsettled(c, conflictOf(c, refused))
 }
 
-// try runs statements and returns the conflict that they meet, nil if there is none.
+// try runs statements and returns the conflict that they cause, nil if there is none.
 func (t *target) try(ctx context.Context, c *change, list []statement) (*conflict, error) {
 	for _, s := range list {
 		rows, err := t.run(ctx, s)
@@ -285,7 +286,7 @@ func (t *target) run(ctx context.Context, s statement) (int64, error) {
 	return result.CommandTag.RowsAffected(), result.Err
 }
 
-// missing is the conflict of an UPDATE or DELETE that has found no row.
+// missing returns the conflict of an UPDATE or DELETE that found no row.
 func (t *target) missing(c *change) *conflict {
 	if c.op == 'd' {
 		return &conflict{kind: "delete_missing"}
@@ -293,7 +294,7 @@ func (t *target) missing(c *change) *conflict {
 	return &conflict{kind: "update_missing"}
 }
 
-// overwrite makes the target what the stream says, if it can, and tells what it did.
+// overwrite changes the target to match the stream, if possible, and returns what it did.
 func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conflict) (action string, err error) {
 	switch found.kind {
 	case "delete_missing":
@@ -329,7 +330,7 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 	return "", t.unsettled(c, found)
 }
 
-// hasAll reports whether a row has values, other than NULL, for columns.
+// hasAll reports whether a row has known values other than NULL for all the columns.
 func hasAll(row []value, columns []int) bool {
 	return !slices.ContainsFunc(columns, func(i int) bool { return i >= len(row) || row[i].kind != isText })
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Finding is one thing that Check has looked at. Without a Repair all is well, or nothing can be done.
+// Finding is one result of Check. Without a Repair there is no problem, or nothing to be done about it.
 type Finding struct {
-	Problem bool // applying would halt
+	Problem bool // apply would halt
 	Text    string
 	Repair  string
 }
 
-// Check looks at stream and target, and changes nothing.
+// Check inspects the stream and the target without changing anything.
 func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 	c := checker{cfg: &cfg}
 	w, first, err := cfg.watch(ctx)
@@ -75,7 +75,7 @@ func (c *checker) halted(err error) []Finding {
 	return c.findings
 }
 
-// fence looks for the fence row; fresh says that nothing is applied yet.
+// fence checks the fence row; fresh reports whether nothing has been applied yet.
 func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) {
 	const privileges = `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')::pg_catalog.text, EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgtee')::pg_catalog.text,
   coalesce((SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace WHERE nspname = 'pgtee'), false)::pg_catalog.text,
@@ -124,7 +124,7 @@ func (c *checker) origin(ctx context.Context, t *target) error {
 	return nil
 }
 
-// topics looks at the topics, and at the tables that they are of.
+// topics checks the topics and the tables they belong to.
 func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool) error {
 	found, err := w.topics(ctx)
 	if err != nil {
@@ -141,7 +141,7 @@ func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool)
 	}
 	configs, err := w.admin.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
-		configs = nil // not everybody may ask
+		configs = nil // the user may lack the privilege to describe configurations
 	}
 	for _, topic := range topics {
 		name, ours := strings.CutPrefix(topic, topicName(c.cfg.Prefix)+".")
@@ -157,7 +157,7 @@ func (c *checker) topics(ctx context.Context, t *target, w *watcher, fresh bool)
 	return nil
 }
 
-// history reports whether a topic still has what is to be applied.
+// history checks whether a topic still holds everything that must be applied.
 func (c *checker) history(topic string, configs kadm.ResourceConfigs, starts kadm.ListedOffsets, fresh bool) {
 	if config, err := configs.On(topic, nil); err == nil {
 		for _, entry := range config.Configs {

@@ -1,5 +1,5 @@
-// Package apply turns a stream back into tables: it reads the topics of a publisher in commit order, and writes whole source
-// transactions into a second PostgreSQL, each exactly once. See docs/apply.md.
+// Package apply converts a stream back to tables: it reads the topics of a publisher in commit order and writes whole source transactions into a
+// second PostgreSQL, each exactly once. See docs/apply.md.
 package apply
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// Policy says what becomes of a change that does not fit to what the target holds.
+// Policy says what happens to a change that conflicts with the target.
 type Policy string
 
 const (
 	PolicyError     Policy = "error"     // halt
 	PolicySkip      Policy = "skip"      // leave the target as it is
-	PolicyOverwrite Policy = "overwrite" // the stream is right
+	PolicyOverwrite Policy = "overwrite" // the stream wins
 )
 
-// DDLPolicy says what becomes of DDL in the stream.
+// DDLPolicy says what happens to DDL in the stream.
 type DDLPolicy string
 
 const (
@@ -34,11 +34,11 @@ const (
 	DDLIgnore DDLPolicy = "ignore"
 )
 
-// OriginPolicy reports whether what is applied carries a replication origin.
+// OriginPolicy says whether applied transactions carry a replication origin.
 type OriginPolicy string
 
 const (
-	OriginAuto    OriginPolicy = "auto" // where it may be set
+	OriginAuto    OriginPolicy = "auto" // if the user may set one
 	OriginRequire OriginPolicy = "require"
 	OriginOff     OriginPolicy = "off"
 )
@@ -48,39 +48,39 @@ type Config struct {
 	Brokers      []string
 	KafkaOptions []kgo.Opt
 	Prefix       string
-	Slot         string   // of the publisher; "": the only one of the prefix
-	Topics       []string // of tables, beside those of the prefix
+	Slot         string   // slot of the publisher; "": the only slot of the prefix
+	Topics       []string // topics of tables, in addition to those of the prefix
 	Avro         func(ctx context.Context, framed []byte) ([]byte, error)
-	Archive      Archive // to read in place of Kafka; nil: none
+	Archive      Archive // read instead of Kafka; nil: read Kafka
 
-	ConnString string // of the target
+	ConnString string // connection string of the target
 	Stream     string // name of the fence row; "": the prefix
 
-	Tables        []string // globs of schema.table in the stream; none: all
+	Tables        []string // globs for schema.table in the stream; none: all
 	ExcludeTables []string
-	IgnoreColumns []string          // globs of schema.table.column
-	Map           map[string]string // schema, or schema.table, to that of the target
+	IgnoreColumns []string          // globs for schema.table.column
+	Map           map[string]string // schema, or schema.table, to its name in the target
 	Modes         debezium.Modes
 
 	DDL           DDLPolicy
-	SplitSQL      func(sql string) []Statement // nil: a text is one statement
-	Conflicts     map[string]Policy            // by glob of schema.table
-	Conflict      Policy                       // of the others
-	FireTriggers  bool                         // go on although they fire: session_replication_role cannot be set
+	SplitSQL      func(sql string) []Statement // nil: a text is a single statement
+	Conflicts     map[string]Policy            // by glob for schema.table
+	Conflict      Policy                       // of all other tables
+	FireTriggers  bool                         // continue although triggers fire because session_replication_role cannot be set
 	Origin        OriginPolicy
-	FromEnd       bool // a new stream begins with what is published from now on
-	Standby       bool // wait while another applier lives
+	FromEnd       bool // start a new stream with what is published from now on
+	Standby       bool // wait while another applier is running
 	RowsPerSecond int
-	Until         *Until // nil: for ever
-	Once          bool   // end with what Kafka holds at the start
+	Until         *Until // nil: run until ctx ends
+	Once          bool   // stop at the position that Kafka has reached at the start
 
 	Log   *zap.Logger
 	Stats *Stats
 
-	archiving bool // the records are not applied: see Read
+	archiving bool // records are read for an archive instead of being applied: see Read
 }
 
-// from, into, kind, done and afresh are for messages.
+// from, into, kind, done and afresh return words for messages.
 func (c *Config) from() string {
 	if c.Archive != nil {
 		return "the archive"
@@ -116,7 +116,7 @@ func (c *Config) afresh() string {
 	return "apply into an empty target, or ask the publisher for the table afresh with a resync and start with --from end under another --stream"
 }
 
-// Statement is a part of a SQL text.
+// Statement is one statement of a SQL text.
 type Statement struct {
 	Verb string // "ALTER TABLE"
 	Text string
@@ -129,7 +129,7 @@ func (c *Config) stream() string {
 	return c.Prefix
 }
 
-// includes reports whether a table of the stream is to be applied.
+// includes reports whether a table of the stream is applied.
 func (c *Config) includes(name string) bool {
 	return (len(c.Tables) == 0 || matchesAny(c.Tables, name)) && !matchesAny(c.ExcludeTables, name)
 }
@@ -138,7 +138,7 @@ func matchesAny(globs []string, name string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool { return matches(glob, name) })
 }
 
-// matches knows * and ?; a glob without a dot is a table of schema public.
+// matches supports * and ?. A glob without a dot means a table of schema public.
 func matches(glob, name string) bool {
 	if !strings.Contains(glob, ".") {
 		glob = "public." + glob
@@ -147,7 +147,7 @@ func matches(glob, name string) bool {
 	return err == nil && ok
 }
 
-// mapped is where a table of the stream is in the target.
+// mapped returns the name that a table of the stream has in the target.
 func (c *Config) mapped(schema, table string) (string, string) {
 	if to, ok := c.Map[schema+"."+table]; ok {
 		if s, t, found := strings.Cut(to, "."); found {
@@ -173,7 +173,7 @@ func (c *Config) policyOf(name string) Policy {
 	return c.Conflict
 }
 
-// payloadOf takes the framing of a key or value off.
+// payloadOf removes the framing of a key or value.
 func (c *Config) payloadOf(ctx context.Context, framed []byte) ([]byte, error) {
 	if len(framed) > 5 && framed[0] == 0 {
 		if c.Avro == nil {

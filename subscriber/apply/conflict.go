@@ -12,16 +12,16 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// conflict is a change that does not fit to what the target holds, by the name that PostgreSQL 18 has for it.
+// conflict is a change that does not fit the target. kind is PostgreSQL 18's name for it.
 type conflict struct {
 	kind       string
-	code       string // SQLSTATE; "": the server has refused nothing
+	code       string // SQLSTATE; "": the server did not report an error
 	constraint string
-	message    string // of the server
-	existing   string // JSON of the row in the way; "": none
+	message    string // error message of the server
+	existing   string // JSON of the conflicting row; "": none
 }
 
-// conflictOf names what the server has refused.
+// conflictOf classifies an error reported by the server.
 func conflictOf(c *change, refused *pgconn.PgError) *conflict {
 	found := &conflict{code: refused.Code, constraint: refused.ConstraintName, message: refused.Message}
 	if refused.Detail != "" {
@@ -45,7 +45,7 @@ func conflictOf(c *change, refused *pgconn.PgError) *conflict {
 	return found
 }
 
-// settle does with a conflict what the policy of its table says. The savepoint of the change is open and clean.
+// settle handles a conflict according to the policy of its table. The savepoint of the change is open and has been rolled back to.
 func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflict) error {
 	if found.kind == "update_missing" && c.table.loading {
 		return t.mend(ctx, b, c)
@@ -54,7 +54,7 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 		return err
 	}
 	policy := c.table.policy
-	if found.kind == "refused" { // no matter of rows
+	if found.kind == "refused" { // not caused by rows
 		policy = PolicyError
 	}
 	switch policy {
@@ -76,7 +76,7 @@ func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflic
 	return t.unsettled(c, found)
 }
 
-// mend inserts a row that a snapshot is still to bring, if the stream has all of it; if not, the snapshot brings it.
+// mend inserts a row that a snapshot has not delivered yet, if the stream has all its values. Otherwise the snapshot will deliver it.
 func (t *target) mend(ctx context.Context, b *batch, c *change) error {
 	if !c.table.complete(c.row) {
 		return nil
@@ -89,7 +89,7 @@ func (t *target) mend(ctx context.Context, b *batch, c *change) error {
 	return err
 }
 
-// lookAt finds the row that is in the way.
+// lookAt reads the conflicting row.
 func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflict) error {
 	index := c.table.index(found.constraint)
 	if index == nil || !hasAll(c.row, index.columns) {
@@ -106,7 +106,7 @@ func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflic
 
 var operations = map[byte]string{'c': "INSERT", 'u': "UPDATE", 'd': "DELETE", 'r': "row of a snapshot"}
 
-// line is what an operator sees of a conflict.
+// line describes a conflict for an operator.
 func (f *conflict) line(c *change, cfg *Config) string {
 	_, block := c.envelope(context.Background(), cfg)
 	what := "found no row"
@@ -116,7 +116,7 @@ func (f *conflict) line(c *change, cfg *Config) string {
 	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(cfg), what, whoOf(block), headerOf(c.record, headerEventID))
 }
 
-// unsettled is the end because of a conflict.
+// unsettled is the error of a conflict that halts.
 func (t *target) unsettled(c *change, found *conflict) error {
 	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
@@ -128,7 +128,7 @@ func (t *target) unsettled(c *change, found *conflict) error {
 	return Halt{found.line(c, t.cfg), repair}
 }
 
-// tell writes a conflict into the log, and into the target with the transaction.
+// tell writes a conflict to the log and, within the transaction, to the target.
 func (t *target) tell(ctx context.Context, c *change, found *conflict, action string) error {
 	t.cfg.Stats.conflict()
 	t.cfg.Log.Warn(found.line(c, t.cfg), zap.String("action", action))
@@ -139,7 +139,7 @@ const recordConflict = `INSERT INTO pgtee.conflicts AS o (stream, event_id, conf
 VALUES ($1, $2, $3, $4, $5, $6, $7::pg_catalog.jsonb, $8::pg_catalog.jsonb, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, $11, $12, $13::pg_catalog.jsonb, $14::pg_catalog.jsonb, $15)
 ON CONFLICT (stream, event_id, conflict) DO UPDATE SET times = o.times + 1, last_at = pg_catalog.now(), action = excluded.action, policy = excluded.policy, existing = excluded.existing`
 
-// record puts a conflict into pgtee.conflicts.
+// record writes a conflict to pgtee.conflicts.
 func (t *target) record(ctx context.Context, c *change, found *conflict, action string) error {
 	e, block := c.envelope(ctx, t.cfg)
 	who := whoOf(block)
@@ -163,7 +163,7 @@ func jsonOrNil(text []byte) []byte {
 	return text
 }
 
-// envelope reads the record of a change once more, with its block pgtee.
+// envelope decodes the record of a change again, including its block pgtee.
 func (c *change) envelope(ctx context.Context, cfg *Config) (e envelope, block []byte) {
 	value, err := cfg.payloadOf(ctx, c.record.Value)
 	if err == nil {

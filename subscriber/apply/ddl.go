@@ -26,7 +26,7 @@ type ddlRecord struct {
 	Atomic     bool        `json:"atomic"`
 	Objects    []ddlObject `json:"objects"`
 	Pgtee      json.RawMessage
-	Number     int `json:"-"` // of the commands of its transaction with the same text and tag, from 0
+	Number     int `json:"-"` // number among the commands of its transaction with the same text and tag, from 0
 }
 
 type ddlObject struct {
@@ -48,8 +48,7 @@ type ddlColumn struct {
 
 const newestDDL = 1
 
-// addDDL takes a DDL command as its policy says. Applied, it stands alone in its batch: what comes before and behind does not
-// see the same tables.
+// addDDL handles a DDL command according to the policy. An applied command has a batch to itself, because the tables differ before and after it.
 func (a *assembler) addDDL(ctx context.Context, e event) error {
 	var d ddlRecord
 	if err := json.Unmarshal(e.record.Value, &d); err != nil {
@@ -114,7 +113,7 @@ func outsideTransaction(record []byte) bool {
 	return false
 }
 
-// withoutNote takes off what the proxy has put in front of a Query.
+// withoutNote removes the note that the proxy puts before a Query.
 func withoutNote(sql string) string {
 	if rest, ours := strings.CutPrefix(sql, "SELECT pgtee.note("); ours {
 		if _, after, found := strings.Cut(rest, ";"); found {
@@ -124,8 +123,7 @@ func withoutNote(sql string) string {
 	return sql
 }
 
-// concerns reports whether an object is one that is applied: not one of ours, nor a table that is left out; where tables are
-// chosen, one of those.
+// concerns reports whether an object is applied: it does not belong to pgtee, is not an excluded table and, if tables are selected, is one of them.
 func (c *Config) concerns(o *ddlObject) bool {
 	if o.Schema == "pgtee" || o.Schema == "" && o.Type != "schema" && len(c.Tables) > 0 {
 		return false
@@ -137,7 +135,7 @@ func (c *Config) concerns(o *ddlObject) bool {
 	return c.includes(o.Schema + "." + strings.ReplaceAll(strings.Trim(strings.TrimPrefix(name, "."), `"`), `""`, `"`))
 }
 
-// numberOf counts the records of one text and tag in a transaction: a Query of several commands stands in the record of each.
+// numberOf counts the records with one text and tag in a transaction: each command of a Query has a record with the text of the whole Query.
 func (a *assembler) numberOf(e event, d *ddlRecord) int {
 	key := d.Command + "\x00" + d.Statement
 	if a.ddlOf != e.commit {
@@ -147,7 +145,7 @@ func (a *assembler) numberOf(e event, d *ddlRecord) int {
 	return a.ddlSeen[key] - 1
 }
 
-// shapes reports whether a command may change which rows and columns tables have.
+// shapes reports whether a command may change the rows or columns that tables can have.
 func (d *ddlRecord) shapes() bool {
 	switch d.Command {
 	case "CREATE TABLE", "ALTER TABLE", "DROP TABLE", "CREATE TABLE AS", "SELECT INTO", "DROP SCHEMA", "ALTER SCHEMA", "CREATE SCHEMA", "ALTER TYPE", "CREATE TYPE", "DROP TYPE", "CREATE DOMAIN", "ALTER DOMAIN", "DROP DOMAIN",
@@ -157,7 +155,7 @@ func (d *ddlRecord) shapes() bool {
 	return false
 }
 
-// text returns what to run in the target; "": nothing. It is an error if it cannot be known.
+// text returns the SQL to run in the target; "" for none. It is an error if the SQL cannot be determined.
 func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
 	if d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO" { // its rows are in the stream
 		return d.create(), nil
@@ -176,13 +174,13 @@ func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
 		return text, nil
 	}
 	if !d.shapes() {
-		return "", nil // made by a function, and no matter for rows
+		return "", nil // run by a function, and irrelevant for rows
 	}
 	return "", Halt{fmt.Sprintf("the text of %s is not in the stream, only the statement whose function ran it: `%s`", d.Command, d.Statement),
 		"run it on the target and start with --ddl ignore until it is passed"}
 }
 
-// create makes CREATE TABLE of the columns in the record.
+// create returns a CREATE TABLE for the columns in the record.
 func (d *ddlRecord) create() string {
 	for _, o := range d.Objects {
 		if o.Type != "table" || len(o.Columns) == 0 {
@@ -201,7 +199,7 @@ func (d *ddlRecord) create() string {
 	return ""
 }
 
-// schemaOf is where unqualified names of a command are looked for.
+// schemaOf returns the schema in which to resolve unqualified names of a command.
 func (d *ddlRecord) schemaOf() string {
 	for _, o := range d.Objects {
 		if o.Schema != "" && !strings.HasPrefix(o.Schema, "pg_") {
@@ -211,7 +209,7 @@ func (d *ddlRecord) schemaOf() string {
 	return "public"
 }
 
-// done are the errors of a command that an earlier run has seen to.
+// doneStates are the errors of a command that an earlier run has already executed.
 var doneStates = []string{"42P07", "42710", "42704", "42P01", "42P06"}
 
 // define runs a DDL command.

@@ -9,14 +9,14 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// decoder turns the JSON of rows and keys into values of a batch's arena. It is used by one goroutine.
+// decoder converts the JSON of rows and keys to values in a batch's arena. It must be used by one goroutine at a time.
 type decoder struct {
 	row, old []value
-	whole    bool // the record has every value: a placeholder is a text like others
+	whole    bool // the record has every value: a placeholder in it is ordinary text
 	ignore   func(table, column string) bool
 }
 
-// rowOf reads one half of an envelope into the columns of a table.
+// rowOf decodes one half of an envelope into the columns of a table.
 func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, row []value) ([]value, error) {
 	row = slices.Grow(row[:0], len(t.columns))[:len(t.columns)]
 	clear(row)
@@ -45,7 +45,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 	return row, d.outside(b, t, texts, side, row)
 }
 
-// learn finds the column of field n of the records of a table.
+// learn finds the column for field n of a table's records.
 func (d *decoder) learn(t *table, n int, escaped []byte) error {
 	name := decode.Unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	t.names, t.layout = append(t.names[:n], string(escaped)), append(t.layout[:n], -1)
@@ -61,7 +61,8 @@ func (d *decoder) learn(t *table, n int, escaped []byte) error {
 	return nil
 }
 
-// find finds a column by its name in the stream: Avro allows letters, digits and underscores only, and has others replaced.
+// find returns the index of a column by its name in the stream. Avro allows only letters, digits and underscores; in the stream, other characters may
+// have been replaced.
 func (t *table) find(name string) (int, bool) {
 	if i, found := t.byName[name]; found {
 		return i, true
@@ -77,7 +78,7 @@ func (t *table) find(name string) (int, bool) {
 	return 0, false
 }
 
-// avroName is a name as --schema-name-adjustment-mode avro, or avro_unicode, makes it.
+// avroName adjusts a name like --schema-name-adjustment-mode avro or avro_unicode.
 func avroName(name string, unicode bool) string {
 	var b strings.Builder
 	for i, r := range name {
@@ -109,7 +110,7 @@ func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 	return value{uint32(start), uint32(len(b.arena)), isText}, nil
 }
 
-// outside takes the values that the form of the record could not carry: PostgreSQL's text, or the placeholder.
+// outside sets the values that the record could not carry in their form: PostgreSQL's text, or unchanged for the placeholder.
 func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []value) error {
 	return decode.Fields(texts, func(name, json []byte) error {
 		text := decode.Unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
@@ -134,7 +135,7 @@ func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []v
 	})
 }
 
-// keyOf reads the key of a record: the columns, and their texts one after the other, each with its length.
+// keyOf decodes the key of a record: it remembers the columns, and stores their texts one after another, each preceded by its length.
 func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error) {
 	start, n := len(b.arena), 0
 	err = decode.Fields(object, func(name, json []byte) error {
@@ -157,7 +158,7 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 	return span{uint32(start), uint32(len(b.arena))}, err
 }
 
-// learnKey finds the column of field n of a key.
+// learnKey finds the column for field n of a key.
 func (t *table) learnKey(n int, escaped []byte) error {
 	name := decode.Unquoted(slices.Concat([]byte{'"'}, escaped, []byte{'"'}))
 	i, found := t.find(name)

@@ -8,35 +8,35 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Event is a record in its place in the order of the source.
+// Event is a record at its place in the order of the source.
 type Event struct {
 	Record     *kgo.Record
 	ID         []byte // pgtee-event-id
 	Key, Value []byte // JSON, without framing and schema; no key: nil
-	Commit     LSN    // of its transaction; of a row that a snapshot has read, of the last one before it
-	Snapshot   bool   // it is such a row: no transaction holds it together with others
+	Commit     LSN    // commit LSN of its transaction; for a row read by a snapshot, that of the last transaction before it
+	Snapshot   bool   // it is a row read by a snapshot, which is not part of a transaction
 }
 
-// Events hands out what the topics of a publisher hold of rows and DDL, in the order of the source's commits and whole
-// transactions only. It is used by one goroutine.
+// Events returns the rows and DDL in the topics of a publisher, in the order of the source's commits, and only whole transactions. It must be used by
+// one goroutine at a time.
 type Events struct {
 	cfg    Config
 	first  *progress
 	feed   feed
-	mark   *progress // nil: none has come yet
-	head   event     // what Next has returned, until it is called again
-	headed bool      // there is one
+	mark   *progress // nil: none received yet
+	head   event     // the event returned by Next, until the next call
+	headed bool      // head is set
 	failed chan error
-	told   bool // that everything before the mark was taken
-	skipTo LSN  // what committed before it is left out
+	told   bool // Next has reported that everything before the mark was taken
+	skipTo LSN  // events that committed before it are skipped
 	tick   *time.Ticker
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// Read goes on behind a mark; that of an archive which is new is zero, but for its EndLSN: then it begins at the first record
-// that committed at or behind that.
+// Read continues after a mark. The mark of a new archive is zero except for its EndLSN: reading then starts at the first record that committed at or
+// after EndLSN.
 func Read(ctx context.Context, cfg Config, from Mark) (*Events, error) {
 	cfg.archiving = true
 	w, first, err := cfg.watch(ctx)
@@ -63,7 +63,7 @@ func Read(ctx context.Context, cfg Config, from Mark) (*Events, error) {
 	return e, nil
 }
 
-// Newest is the publisher's position when the reading began.
+// Newest returns the current position of the publisher.
 func Newest(ctx context.Context, cfg Config) (Mark, error) {
 	w, first, err := cfg.watch(ctx)
 	if err != nil {
@@ -73,11 +73,11 @@ func Newest(ctx context.Context, cfg Config) (Mark, error) {
 	return Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot}, nil
 }
 
-// idleTick is how often Next returns without an event while none comes.
+// idleTick is how often Next returns without an event while there is none.
 const idleTick = time.Second
 
-// Next returns the next event, valid until it is called again. false: there is none now, and everything before Mark was taken; that
-// is so whenever a watermark was reached, and then about once a second.
+// Next returns the next event, valid until the next call. It returns false if there is no event now and everything before Mark was taken: once for
+// each watermark reached, and then about once a second.
 func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 	s := e.feed.source
 	for {
@@ -109,7 +109,7 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 	}
 }
 
-// at is the event at the head of the source.
+// at returns the event at the head of the source.
 func (e *Events) at(ctx context.Context) (next Event, ok bool, err error) {
 	s := e.feed.source
 	for e.mark != nil {
@@ -143,7 +143,7 @@ func (e *Events) event(ctx context.Context) (next Event, err error) {
 // Whole reports whether everything before the newest watermark was taken.
 func (e *Events) Whole() bool { return e.mark != nil && !e.headed && e.feed.source.drained() }
 
-// Mark is the cut before the event that Next has returned last, or, if all are taken, at the newest watermark: then it is exact.
+// Mark returns the mark before the event that Next returned last or, if all events are taken, the mark at the newest watermark, which is exact.
 func (e *Events) Mark() Mark {
 	m := markOf(e.mark, e.feed.source)
 	if e.headed {
@@ -152,7 +152,7 @@ func (e *Events) Mark() Mark {
 	return m
 }
 
-// Published is up to where Kafka holds the source.
+// Published is the position up to which Kafka holds the source.
 func (e *Events) Published() LSN {
 	if e.mark == nil {
 		return e.first.EndLSN

@@ -13,20 +13,20 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// form is how the JSON of a column becomes the text that PostgreSQL's input function of its type reads. It follows from the
-// type and from the modes of the publisher, as package debezium documents them.
+// form says how the JSON of a column is converted to the text that its type's input function in PostgreSQL reads. It is determined by the type and
+// the publisher's modes, as documented in package debezium.
 type form struct {
 	read        func(f *form, dst, json []byte) ([]byte, error)
-	unit        int64 // of times and timestamps: so many to the second
+	unit        int64 // units per second of times and timestamps
 	scale       int   // of a decimal
 	length      int   // of a bit string; 0: not known
 	items       *form // of an array
-	delimiter   byte  // between the items of an array of this type
-	list        bool  // a single value is a JSON array
+	delimiter   byte  // between items, if this is the item type of an array
+	list        bool  // even a single value is a JSON array
 	placeholder [][]byte
 }
 
-// isUnavailable reports whether a value stands for one that is not in the log.
+// isUnavailable reports whether a value is the placeholder for one that is not in the WAL.
 func (f *form) isUnavailable(json []byte) bool {
 	for _, p := range f.placeholder {
 		if len(p) == len(json) && bytes.Equal(p, json) {
@@ -36,7 +36,7 @@ func (f *form) isUnavailable(json []byte) bool {
 	return false
 }
 
-// forms chooses forms; it knows the modes of the publisher.
+// forms chooses the form of each column according to the publisher's modes.
 type forms struct {
 	modes        debezium.Modes
 	placeholders [][]byte
@@ -49,7 +49,7 @@ func newForms(modes debezium.Modes) *forms {
 	if raw == "" {
 		raw = defaultPlaceholder
 	}
-	text := strconv.Quote(raw) // printable, or the publisher's own JSON of it would differ
+	text := strconv.Quote(raw) // must be printable, otherwise the publisher's JSON would differ
 	codes := []byte{'['}
 	for i := range len(raw) {
 		if i > 0 {
@@ -81,7 +81,7 @@ func nameUUID(s string) string {
 	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
 }
 
-// of is the form of a type with a modifier.
+// of returns the form of a type with a type modifier.
 func (f *forms) of(t *pgType, typmod int32) *form {
 	found := f.choose(t, typmod)
 	found.delimiter = t.delimiter
@@ -153,7 +153,7 @@ func (f *forms) binary() *form {
 	return &form{read: readBase64}
 }
 
-// numeric reads the scale out of the modifier, as numeric.c packs it.
+// numeric reads the scale from the type modifier, as packed by numeric.c.
 func (f *forms) numeric(typmod int32) *form {
 	if f.modes.Decimals != debezium.DecimalPrecise {
 		return &form{read: readDecimalText}
@@ -204,7 +204,7 @@ func (f *forms) temporal(name string, typmod int32) *form {
 	return &form{read: readTimestamp, unit: unit}
 }
 
-// readText takes a string for what it says, and anything else as it is written: a number, true, a document.
+// readText reads a string as its text, and any other JSON as it is written: a number, true, a document.
 func readText(_ *form, dst, json []byte) ([]byte, error) {
 	if json[0] == '"' {
 		return decode.AppendUnquoted(dst, json)
@@ -212,7 +212,7 @@ func readText(_ *form, dst, json []byte) ([]byte, error) {
 	return append(dst, json...), nil
 }
 
-// readArray writes an array literal; arrays in arrays are dimensions.
+// readArray writes an array literal; nested arrays are further dimensions.
 func readArray(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '[' {
 		return readText(f, dst, json)
@@ -299,7 +299,7 @@ func readBits(f *form, dst, json []byte) ([]byte, error) {
 		return dst, fmt.Errorf("bits: %w", err)
 	}
 	length := f.length
-	if length == 0 { // zeros in front of the first byte are not known
+	if length == 0 { // leading zeros before the first byte are not known
 		length = 8 * len(raw)
 	}
 	for i := length - 1; i >= 0; i-- {
@@ -312,7 +312,7 @@ func readBits(f *form, dst, json []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// readDecimalText reads the modes double and string.
+// readDecimalText reads the forms of the modes double and string.
 func readDecimalText(f *form, dst, json []byte) ([]byte, error) {
 	switch string(json) {
 	case `"NAN"`:
@@ -326,7 +326,7 @@ func readDecimalText(f *form, dst, json []byte) ([]byte, error) {
 }
 
 func readDecimal(f *form, dst, json []byte) ([]byte, error) {
-	if string(json) == `"NaN"` { // no base64: that has four characters at least
+	if string(json) == `"NaN"` { // not base64, which has at least four characters
 		return append(dst, "NaN"...), nil
 	}
 	if json[0] != '"' {
@@ -346,7 +346,7 @@ func readVariable(f *form, dst, json []byte) ([]byte, error) {
 	return appendDecimal(dst, decode.Field(json, "value"), scale)
 }
 
-// appendDecimal reads the base64 of Connect's Decimal.
+// appendDecimal reads the base64 of Kafka Connect's Decimal.
 func appendDecimal(dst, json []byte, scale int) ([]byte, error) {
 	var buffer [64]byte
 	raw, err := base64.StdEncoding.AppendDecode(buffer[:0], bytes.Trim(json, `"`))

@@ -35,7 +35,7 @@ func readCircle(f *form, dst, json []byte) ([]byte, error) {
 	return append(dst, '>'), nil
 }
 
-// appendNumbers appends fields of an object; NaN and the infinities are strings.
+// appendNumbers appends number fields of an object. NaN and the infinities are JSON strings.
 func appendNumbers(dst []byte, open, end string, object []byte, names ...string) []byte {
 	dst = append(dst, open...)
 	for i, name := range names {
@@ -47,8 +47,7 @@ func appendNumbers(dst []byte, open, end string, object []byte, names ...string)
 	return append(dst, end...)
 }
 
-// readGeometry reads well-known binary (OGC 06-103r4); which of PostgreSQL's types it was, and whether a path is closed, stands in
-// the extensions.
+// readGeometry reads well-known binary (OGC 06-103r4). The extensions hold the PostgreSQL type, and whether a path is closed.
 func readGeometry(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
@@ -70,13 +69,13 @@ func readGeometry(f *form, dst, json []byte) ([]byte, error) {
 		if decode.Unquoted(decode.Field(extensions, "closed")) != "true" {
 			open, end = '[', ']'
 		}
-	case "box": // corners 0 and 2 of the ring are opposite
+	case "box": // corners 0 and 2 of the ring are opposite each other
 		if len(points) < 3 {
 			return dst, fmt.Errorf("box of %d points", len(points))
 		}
 		dst = append(appendPoint(dst, points[0]), ',')
 		return appendPoint(dst, points[2]), nil
-	case "polygon": // the last point of the ring is the first
+	case "polygon": // the last point of the ring repeats the first
 		if last := len(points) - 1; last > 0 && points[last] == points[0] {
 			points = points[:last]
 		}
@@ -137,7 +136,7 @@ func wkbPoints(raw []byte) ([][2]float64, error) {
 	return points, nil
 }
 
-// readPostGIS reads EWKB, which PostGIS takes in hexadecimal.
+// readPostGIS reads EWKB, which PostGIS accepts in hexadecimal.
 func readPostGIS(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)
@@ -149,7 +148,7 @@ func readPostGIS(f *form, dst, json []byte) ([]byte, error) {
 	return hex.AppendEncode(dst, raw), nil
 }
 
-// readHstore reads a JSON object, in a string or not.
+// readHstore reads a JSON object, or a string that contains one.
 func readHstore(f *form, dst, json []byte) ([]byte, error) {
 	object := json
 	if json[0] == '"' {
@@ -194,12 +193,12 @@ func appendHstoreText(dst, text []byte) []byte {
 	return append(dst, '"')
 }
 
-// readVector: pgvector reads the JSON array as it is.
+// readVector copies the JSON array, which pgvector reads directly.
 func readVector(_ *form, dst, json []byte) ([]byte, error) {
 	return append(dst, bytes.Trim(json, `"`)...), nil
 }
 
-// readSparse: {"dimensions":5,"vector":[[1,1.5],[3,2.0]]} is {1:1.5,3:2.0}/5.
+// readSparse converts {"dimensions":5,"vector":[[1,1.5],[3,2.0]]} to {1:1.5,3:2.0}/5.
 func readSparse(f *form, dst, json []byte) ([]byte, error) {
 	if json[0] != '{' {
 		return readText(f, dst, json)

@@ -7,14 +7,14 @@ import (
 	"strconv"
 )
 
-// Units of times and timestamps, in so many to the second.
+// Units of times and timestamps per second.
 const (
 	milli = 1_000
 	micro = 1_000_000
 	nano  = 1_000_000_000
 )
 
-// Days since 1970 and milliseconds that stand for the infinities: those of pgjdbc's constants.
+// Days since 1970 and milliseconds that represent the infinities: those of pgjdbc's constants.
 const (
 	infinityDate, minusInfinityDate     = 2146033979, -2147472691
 	infinityMillis, minusInfinityMillis = 9223372036825200000, -9223372036832400000
@@ -65,7 +65,7 @@ func readTimestamp(f *form, dst, json []byte) ([]byte, error) {
 	return append(dst, era...), nil
 }
 
-// number reads a JSON number; a string is PostgreSQL's own text.
+// number reads a JSON number. A string is PostgreSQL's own text.
 func number(json []byte) (n int64, isNumber bool, err error) {
 	if json[0] == '"' {
 		return 0, false, nil
@@ -89,8 +89,8 @@ func floorDivide(n, by int64) (quotient, rest int64) {
 	return quotient, rest
 }
 
-// appendDate appends the day, counted from 1970-01-01 in the proleptic Gregorian calendar, and returns what stands behind the
-// time of day of years before 1: there is no year 0. After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+// appendDate appends the day, given as days since 1970-01-01 in the proleptic Gregorian calendar. It returns the suffix that follows the time of day
+// for years before 1, as there is no year 0. After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 func appendDate(dst []byte, days int64) ([]byte, string) {
 	era, day := floorDivide(days+719468, 146097)
 	yearOfEra := (day - day/1460 + day/36524 - day/146096) / 365
@@ -132,7 +132,7 @@ func appendPadded(dst []byte, n int64, width int) []byte {
 	return append(dst, text...)
 }
 
-// readZoned reads ISO 8601 with a year 0 and a sign before long and negative years: "-0043-03-15T12:00:00Z".
+// readZoned reads ISO 8601 with a year 0, and a sign before negative years and years of more than four digits: "-0043-03-15T12:00:00Z".
 func readZoned(f *form, dst, json []byte) ([]byte, error) {
 	if len(json) < 2 || json[0] != '"' {
 		return dst, fmt.Errorf("timestamp with time zone %.40q: want a string", json)
@@ -165,7 +165,7 @@ func readISOTimestamp(_ *form, dst, json []byte) ([]byte, error) {
 	return appendISO(dst, bytes.TrimSuffix(bytes.Trim(json, `"`), []byte("Z")))
 }
 
-// appendISO turns the year of ISO 8601 into PostgreSQL's; the rest it reads as it is.
+// appendISO converts the year of an ISO 8601 date to PostgreSQL's form and copies the rest.
 func appendISO(dst, text []byte) ([]byte, error) {
 	sign := byte(0)
 	if len(text) > 0 && (text[0] == '+' || text[0] == '-') {

@@ -2,7 +2,7 @@ package apply
 
 import "maps"
 
-// Mark is a cut through a stream between two commits: everything that committed before EndLSN stands before the offsets.
+// Mark is a cut through a stream between two commits: the records of everything that committed before EndLSN precede the offsets.
 type Mark struct {
 	EndLSN   LSN    `json:"end_lsn"`
 	Timeline int32  `json:"timeline"`
@@ -10,15 +10,15 @@ type Mark struct {
 	Database string `json:"database"`
 	Slot     string `json:"slot"`
 
-	Offsets map[string][]int64 `json:"offsets"` // by topic and partition, of the next record
-	Topics  map[string]string  `json:"topics"`  // ids
+	Offsets map[string][]int64 `json:"offsets"` // of the next record, by topic and partition
+	Topics  map[string]string  `json:"topics"`  // topic ids
 
-	Exact  bool     `json:"exact"`  // Copies are known
-	Copies []string `json:"copies"` // ids of the snapshots that go on
+	Exact  bool     `json:"exact"`  // whether Copies is known
+	Copies []string `json:"copies"` // ids of the running snapshots
 	Copied bool     `json:"copied"` // there has been a snapshot
 }
 
-// markOf is a cut where a publisher's position says that there is one.
+// markOf returns the mark at the position of a publisher.
 func markOf(p *progress, source stream) Mark {
 	m := Mark{
 		EndLSN: p.EndLSN, Timeline: p.Timeline, SystemID: p.SystemID, Database: p.Database, Slot: p.Slot,
@@ -31,12 +31,12 @@ func markOf(p *progress, source stream) Mark {
 	return m
 }
 
-// position is that of a stream that goes on at the mark.
+// position returns the position of a stream that continues at the mark.
 func (m *Mark) position() position {
 	return position{end: m.EndLSN, systemID: m.SystemID, timeline: m.Timeline, offsets: maps.Clone(m.Offsets), topics: maps.Clone(m.Topics), fresh: m.SystemID == ""}
 }
 
-// progress is the mark as a publisher would have recorded it.
+// progress returns the mark in the form in which a publisher would have recorded it.
 func (m *Mark) progress() *progress {
 	p := &progress{Version: newestProgress, Timeline: m.Timeline, EndLSN: m.EndLSN, SystemID: m.SystemID, Database: m.Database, Slot: m.Slot, copied: m.Copied || !m.Exact, inexact: !m.Exact}
 	for _, id := range m.Copies {
@@ -45,5 +45,5 @@ func (m *Mark) progress() *progress {
 	return p
 }
 
-// copyID names a snapshot.
+// copyID identifies a snapshot.
 type copyID struct{ ID string }

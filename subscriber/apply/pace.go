@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// pacer keeps an applier to a number of changes a second; 0: as fast as it goes.
+// pacer limits an applier to a number of changes per second; 0 means no limit.
 type pacer struct {
 	perSecond int
 	due       time.Time
 }
 
-// wait waits until n further changes may be written.
+// wait waits until n more changes may be written.
 func (p *pacer) wait(ctx context.Context, n int) error {
 	if p.perSecond <= 0 || n == 0 {
 		return nil

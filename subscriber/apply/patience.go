@@ -10,16 +10,16 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Patience decides which errors are tried again, and how soon.
+// Patience decides which errors are retried, and when.
 type Patience struct {
 	failures int
-	rewinds  int // times that a topic ended before what was read
+	rewinds  int // how often a topic ended before the position that was read
 }
 
-// maxRewinds is how often a topic may end before what was read until that is believed.
+// maxRewinds is how often a topic may end before the position that was read before this is taken as true.
 const maxRewinds = 10
 
-// Again waits before the next try, or returns the error that ends it all. lasted is how long the last try went well.
+// Again waits before the next attempt, or returns the error that ends the run. lasted is how long the last attempt worked.
 func (p *Patience) Again(ctx context.Context, err error, lasted time.Duration, log *zap.Logger) error {
 	if again := (rewound{}); errors.As(err, &again) && p.rewinds < maxRewinds {
 		p.rewinds++

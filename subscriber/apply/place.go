@@ -9,11 +9,11 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// LSN is a position in the log of the source.
+// LSN is a position in the WAL of the source.
 type LSN = pgoutput.LSN
 
-// place is where a record stands in the order of the source: the commit record of its transaction, then the number of the
-// change in it, then that of the record among those that the change has made.
+// place is the place of a record in the order of the source: the commit LSN of its transaction, the ordinal of its change in the transaction, and the
+// number of the record among those of the change.
 type place struct {
 	commit  LSN
 	ordinal uint32
@@ -30,15 +30,15 @@ func (p place) less(other place) bool {
 	return p.repeat < other.repeat
 }
 
-// behind is the ordinal of what follows all changes of a transaction.
+// behind is the ordinal of records that follow all changes of a transaction.
 const behind = math.MaxUint32
 
-// eventID is the header of a record: system/slot/timeline/LSN/number, where the LSN has a slash of its own.
+// eventID is the event id header of a record: system/slot/timeline/LSN/number. The LSN itself contains a slash.
 type eventID struct {
 	place
 	slot     []byte
 	timeline int32
-	snapshot []byte // id of the copy that has read the row; nil: it is a change of the log
+	snapshot []byte // id of the copy that has read the row; nil: the record is a change from the WAL
 }
 
 var (
@@ -46,7 +46,7 @@ var (
 	slash        = []byte("/")
 )
 
-// parseEventID reads a header; its slices are parts of it.
+// parseEventID parses an event id. The slices of id are parts of header.
 func parseEventID(header []byte) (id eventID, err error) {
 	malformed := func() (eventID, error) {
 		return eventID{}, fmt.Errorf("event id %q: want system/slot/timeline/LSN/number", header)

@@ -11,17 +11,17 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// envelope is the value of a row's record in Debezium's shape, in pieces of its JSON.
+// envelope is the value of a row's record in Debezium's form, as parts of its JSON.
 type envelope struct {
 	op            byte
 	before, after []byte // nil: none
 	schema, table []byte // as JSON strings
-	values        []byte // texts of columns that the form of the record cannot carry; nil: none
+	values        []byte // texts of columns whose values the record could not carry in their form; nil: none
 }
 
 var null = []byte("null")
 
-// orNil takes JSON null for nothing.
+// orNil returns nil for JSON null.
 func orNil(value []byte) []byte {
 	if bytes.Equal(value, null) {
 		return nil
@@ -29,10 +29,10 @@ func orNil(value []byte) []byte {
 	return value
 }
 
-// hint is what the source block of the last record of a partition says of its table: that of the next one says the same.
+// hint is what the source block of a partition's last record says about its table. The next record usually says the same.
 type hint struct{ text, schema, table []byte }
 
-// read takes a record's value apart. Of the block pgtee it looks at the values only: see blockOf.
+// read splits a record's value into its parts. It reads only the values of the block pgtee: see blockOf.
 func (e *envelope) read(value []byte, h *hint) error {
 	*e = envelope{}
 	s := decode.Scanner{Text: value}
@@ -85,7 +85,7 @@ func (e *envelope) readSource(source []byte, h *hint) error {
 	return nil
 }
 
-// blockOf is the block pgtee of a record's value, nil if it has none.
+// blockOf returns the block pgtee of a record's value, nil if it has none.
 func blockOf(value []byte) []byte { return orNil(decode.Field(value, "pgtee")) }
 
 var (
@@ -93,14 +93,14 @@ var (
 	errEnvelope = Halt{"the records are no change events of Debezium's shape", "start the publisher with --envelope debezium (its default)"}
 )
 
-// name is schema.table.
+// name appends schema.table.
 func (e *envelope) name(dst []byte) []byte {
 	dst, _ = decode.AppendUnquoted(dst, e.schema)
 	dst, _ = decode.AppendUnquoted(append(dst, '.'), e.table)
 	return dst
 }
 
-// who is what the block pgtee says of the author of a change.
+// who is what the block pgtee says about the author of a change.
 type who struct {
 	Session *struct {
 		User        string `json:"user"`
@@ -119,7 +119,7 @@ func whoOf(block []byte) (w who) {
 	return w
 }
 
-// String is for people: alice (webshop, 10.1.2.3:51234) with `UPDATE …`.
+// String describes the author for people: alice (webshop, 10.1.2.3:51234) with `UPDATE …`.
 func (w who) String() string {
 	if w.Session == nil {
 		if w.Via == "" {
@@ -137,14 +137,14 @@ func (w who) String() string {
 	return text
 }
 
-// placeOf says where a record stands, for messages.
+// placeOf describes the place of a record, for messages.
 func placeOf(record *kgo.Record) string {
 	return fmt.Sprintf("topic %s, partition %d, offset %d", record.Topic, record.Partition, record.Offset)
 }
 
 var fillingCommands = [][]byte{[]byte(`"command":"CREATE TABLE AS"`), []byte(`"command":"SELECT INTO"`)}
 
-// fillsTable reports whether a DDL record is of a command that makes a table with its rows.
+// fillsTable reports whether the command of a DDL record creates a table together with its rows.
 func fillsTable(value []byte) bool {
 	for _, command := range fillingCommands {
 		if bytes.Contains(value[:min(len(value), 1<<10)], command) {

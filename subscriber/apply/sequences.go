@@ -11,7 +11,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// sequencesQuery lists the sequences of a table's serial and identity columns that count upwards.
+// sequencesQuery lists the ascending sequences of a table's serial and identity columns.
 const sequencesQuery = `SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(s.relname), pg_catalog.quote_ident(a.attname)
 FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_catalog.pg_namespace AS n ON n.oid = s.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid JOIN pg_catalog.pg_sequence AS q ON q.seqrelid = s.oid
@@ -19,8 +19,8 @@ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 
 
 const sequencesTimeout = 20 * time.Second
 
-// moveSequences has the sequences of the tables that were written to go on behind the values that are there: the log does not
-// tell of sequences. It is done at the end, when others may begin to write.
+// moveSequences advances the sequences of the written tables past the existing values, because the WAL does not replicate sequences. This is done at
+// the end, when clients may start to write.
 func (r *runner) moveSequences(ctx context.Context) {
 	if len(r.touched) == 0 {
 		return

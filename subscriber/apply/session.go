@@ -16,8 +16,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Run applies until ctx ends, which is no error, until what was asked for is reached, or until a human must act: then the
-// error is a Halt. Every other error is tried again from where the target is.
+// Run applies until ctx ends, which is not an error, until the requested end is reached, or until an operator must act, in which case the error is a
+// Halt. After any other error it retries from the position in the target.
 func Run(ctx context.Context, cfg Config) error {
 	r := runner{cfg: &cfg, touched: map[string]string{}}
 	err := r.run(ctx)
@@ -61,23 +61,23 @@ func (r *runner) run(ctx context.Context) error {
 	}
 }
 
-// runner is what outlives a session.
+// runner is the state that outlives a session.
 type runner struct {
 	cfg     *Config
-	careful LSN // transactions up to that commit are written change by change
+	careful LSN // transactions that commit up to here are written change by change
 	suspect LSN // last transaction of the batch that failed
-	once    LSN // Config.Once: what Kafka held at the start
+	once    LSN // with Config.Once: the position of Kafka at the start
 
-	touched map[string]string // tables of the target that were written to: names by OID
+	touched map[string]string // tables of the target that were written: names by OID
 
-	epoch int64 // that was held last; 0: none
+	epoch int64 // epoch held last; 0: none
 
-	stop   *Until // before what it halts at
-	halted error  // why, once what comes before is applied
+	stop   *Until // just before the transaction that halts
+	halted error  // reason of the halt, returned once everything before it is applied
 }
 
-// session is the one path of start and recovery: take the fence, read on from where the target is, write. It ends with an
-// error, or when all is done that was asked for.
+// session is the single path for start and recovery: take the fence, read from the position in the target, write. It ends with an error, or when the
+// requested end is reached.
 func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
@@ -101,7 +101,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	return r.fromTopics(ctx, t)
 }
 
-// fromTopics applies what the topics hold.
+// fromTopics applies the records of the topics.
 func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err error) {
 	w, first, err := r.cfg.watch(ctx)
 	if err != nil {
@@ -126,7 +126,7 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 	return r.work(ctx, t, a, first, func(ctx context.Context) error { return w.run(ctx, first) }, func(ctx context.Context) error { return s.poll(ctx, a.topics.fetched) })
 }
 
-// begin takes the fence and compares it with what is to be applied.
+// begin takes the fence and compares the target's position with the stream.
 func (r *runner) begin(ctx context.Context, t *target, first *progress) (p position, err error) {
 	if p, err = t.fence(ctx); err == nil {
 		err = r.cfg.check(&p, first)
@@ -135,7 +135,7 @@ func (r *runner) begin(ctx context.Context, t *target, first *progress) (p posit
 	return p, err
 }
 
-// work runs the assembler, the writer, and what else they need, until one of them ends.
+// work runs the assembler, the writer and the other functions until one of them ends.
 func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progress, others ...func(context.Context) error) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
@@ -156,8 +156,7 @@ func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progr
 	return false, err
 }
 
-// checkFenced ends an applier that another one has taken the stream from: it must not take it back. A standby waits for its turn
-// again.
+// checkFenced ends an applier whose stream another one has taken over, because it must not take the stream back. A standby waits for its turn again.
 func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	if r.epoch == 0 || r.cfg.Standby {
 		return nil
@@ -169,7 +168,7 @@ func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	return err
 }
 
-// check compares what was put into the target, or an archive, with what is there to go on.
+// check compares the position of the target, or of an archive, with the position of the stream.
 func (c *Config) check(p *position, first *progress) error {
 	from, into, until := c.from(), c.into(), c.Until
 	switch {
@@ -214,7 +213,7 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 	return a
 }
 
-// run feeds the assembler until ctx ends or all is done.
+// run feeds the assembler until ctx ends or the requested end is reached.
 func (a *assembler) run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -238,7 +237,7 @@ func (a *assembler) run(ctx context.Context) error {
 		case b := <-a.freed():
 			a.spare = b
 		case <-tick.C:
-			if a.spare != nil { // the writer is idle, and would not notice that its connection has ended
+			if a.spare != nil { // the idle writer would not notice that its connection has ended
 				if err := a.target.conn.Ping(ctx); err != nil {
 					return err
 				}
@@ -247,7 +246,7 @@ func (a *assembler) run(ctx context.Context) error {
 	}
 }
 
-// step makes batches of what may be taken, and reports whether all is done that was asked for.
+// step builds batches from the events that may be taken, and reports whether the requested end is reached.
 func (a *assembler) step(ctx context.Context) (done bool, err error) {
 	if a.mark == nil {
 		return false, nil
@@ -259,12 +258,12 @@ func (a *assembler) step(ctx context.Context) (done bool, err error) {
 		a.topics.source.throttle()
 	}
 	if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once {
-		return true, a.settle(ctx) // until all is written
+		return true, a.settle(ctx) // wait until everything is written
 	}
 	return false, nil
 }
 
-// freed is the channel of written batches, if one is awaited.
+// freed returns the channel of written batches while one is being written.
 func (a *assembler) freed() <-chan *batch {
 	if a.spare != nil {
 		return nil
@@ -291,7 +290,7 @@ func (r *runner) write(ctx context.Context, t *target, a *assembler, first *prog
 	}
 }
 
-// write writes one batch, and commits if its last transaction is whole.
+// write writes one batch, and commits if the batch ends with a whole transaction.
 func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {
 	switch {
 	case b.ddl != nil:
@@ -309,12 +308,12 @@ func (t *target) write(ctx context.Context, b *batch, first *progress) (err erro
 		return err
 	}
 	if err = t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {
-		return suspect(err) // deferred constraints are looked at now
+		return suspect(err) // deferred constraints are checked now
 	}
 	return nil
 }
 
-// empty truncates tables; those of a resync row by row, for others may refer to them.
+// empty truncates tables. For a resync it deletes the rows instead, because other tables may reference them.
 func (t *target) empty(ctx context.Context, b *batch) error {
 	if err := t.open(ctx); err != nil {
 		return err
@@ -335,7 +334,7 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// refused makes a halt of what another try cannot cure.
+// refused turns an error that a retry cannot cure into a Halt.
 func (t *target) refused(err error, what string) error {
 	var answer *pgconn.PgError
 	if err == nil || postgres.Retriable(err) || !asPgError(err, &answer) {
@@ -346,7 +345,7 @@ func (t *target) refused(err error, what string) error {
 
 func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }
 
-// explain adds the repair to errors that have none.
+// explain adds a repair to errors that have none.
 func explain(err error) error {
 	var answer *pgconn.PgError
 	switch {

@@ -11,24 +11,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers of records, as the publisher's package writes them.
+// Record headers, as written by the publisher.
 const (
 	headerEventID = "pgtee-event-id"
 	headerResync  = "pgtee-resync"
 	headerOldKey  = "__debezium.oldkey"
 	headerNewKey  = "__debezium.newkey"
-	headerLeftOut = "pgtee-left-out" // values that were too large for the record
+	headerLeftOut = "pgtee-left-out" // number of values left out because they were too large
 )
 
 // event is a record with its place.
 type event struct {
 	place
-	snapshot []byte // id of the copy that has read the row; nil: it is a change of the log
+	snapshot []byte // id of the copy that has read the row; nil: the record is a change from the WAL
 	record   *kgo.Record
 	from     *partition
 }
 
-// partition is read in order; what of it was read and not taken yet waits in a queue.
+// partition is read in order. Records that were read but not taken yet wait in its queue.
 type partition struct {
 	topic    string
 	number   int32
@@ -37,49 +37,49 @@ type partition struct {
 	head     int
 	bytes    int
 	position int64 // offset of the next record to be read
-	taken    int64 // ... to be taken
-	target   int64 // offset up to which it has to be read before something later may be taken
-	last     place // of the last change of the log that was read
-	seen     bool  // there was one
-	resumed  bool  // an earlier run has taken what is before its position
+	taken    int64 // offset of the next record to be taken
+	target   int64 // must be read up to this offset before a later record may be taken
+	last     place // last change from the WAL that was read
+	seen     bool  // last is set
+	resumed  bool  // an earlier run has taken everything before its position
 	paused   bool
 	lacking  bool
-	index    int // in the heap; -1: it has nothing in its queue
+	index    int // in the heap; -1: its queue is empty
 
-	table hint // of its last record
+	table hint // from its last record
 }
 
-// source reads the topics, and hands out their records in the order of the source's commits, as far as a watermark allows. It is
-// used by one goroutine.
+// source reads the topics and returns their records in the order of the source's commits, up to a watermark. It must be used by one goroutine at a
+// time.
 type source struct {
 	cfg        *Config
 	client     *kgo.Client
 	slot       string
-	floor      LSN // what committed before it was applied by an earlier run
+	floor      LSN // transactions that committed before it were applied by an earlier run
 	offsets    map[string][]int64
-	ids        map[string]string // of the topics that the offsets are of
+	ids        map[string]string // ids of the topics that the offsets belong to
 	partitions map[string]map[int32]*partition
 	heap       []*partition
-	lacking    int // partitions that have to be read on before anything may be taken
+	lacking    int // number of partitions that must be read further before any record may be taken
 	bytes      int
 	mark       LSN
-	fromStart  bool            // what is gone of the topics is not missed
-	strangers  map[string]bool // topics with records that are not of this slot
+	fromStart  bool            // records that were deleted from the topics are not missed
+	strangers  map[string]bool // topics with records of other slots
 }
 
 const (
-	maxQueuedBytes = 24 << 20 // of records that were read and not taken, all partitions together
+	maxQueuedBytes = 24 << 20 // of records that were read but not taken, over all partitions
 	minQueuedBytes = 512 << 10
 	fetchBytes     = 2 << 20                // compressed
-	fetchWait      = 100 * time.Millisecond // a partition that is read on waits for the fetch that goes on without it
+	fetchWait      = 100 * time.Millisecond // a resumed partition waits for the running fetch that does not include it
 )
 
-// rewound is a topic that ends before what was applied. A leader that has just been elected may say so for a moment.
+// rewound means that a topic ends before what was already applied. A newly elected leader may report that for a moment.
 type rewound struct{ Halt }
 
 func (r rewound) Unwrap() error { return r.Halt }
 
-// open makes a source that goes on at the offsets that the target holds.
+// open returns a source that continues at the offsets in the target.
 func (c *Config) open(slot string, p *position) (*source, error) {
 	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/4), kgo.FetchMaxWait(fetchWait))
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *Config) open(slot string, p *position) (*source, error) {
 	return &source{cfg: c, client: client, slot: slot, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
 }
 
-// poll hands fetches to out until ctx ends.
+// poll sends fetches to out until ctx ends.
 func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 	for {
 		fetches := s.client.PollFetches(ctx)
@@ -110,7 +110,7 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 	}
 }
 
-// advance says up to where records may be taken, once they are read.
+// advance sets the watermark up to which records may be taken once they are read.
 func (s *source) advance(mark *watermark) error {
 	added := map[string]map[int32]kgo.Offset{}
 	for topic, id := range mark.ids {
@@ -161,7 +161,7 @@ func (s *source) begin(topic string, number int32) *partition {
 	return p
 }
 
-// weigh finds out whether a partition keeps the others waiting.
+// weigh updates whether a partition makes the others wait.
 func (s *source) weigh(p *partition) {
 	lacking := p.head == len(p.queue) && p.position < p.target
 	if lacking == p.lacking {
@@ -175,7 +175,7 @@ func (s *source) weigh(p *partition) {
 	}
 }
 
-// add takes what a fetch has brought.
+// add queues the records of a fetch.
 func (s *source) add(fetches kgo.Fetches) (err error) {
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if err != nil {
@@ -201,7 +201,7 @@ func (s *source) add(fetches kgo.Fetches) (err error) {
 	return err
 }
 
-// failed says what an error of a partition means.
+// failed interprets an error of a partition.
 func (s *source) failed(topic string, number int32, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil
@@ -221,7 +221,7 @@ func (s *source) failed(topic string, number int32, err error) error {
 
 func (s *source) put(p *partition, record *kgo.Record) error {
 	if record.Offset < p.position {
-		return nil // of a fetch from before a pause
+		return nil // from a fetch that started before the partition was paused
 	}
 	p.position = record.Offset + 1
 	if record.Attrs.IsControl() || record.Value == nil {
@@ -240,7 +240,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 		e.commit = max(e.commit, p.last.commit)
 	} else {
 		if p.resumed && e.commit < s.floor || p.seen && !p.last.less(e.place) {
-			return nil // published again by a publisher with --delivery at-least-once
+			return nil // a duplicate from a publisher with --delivery at-least-once
 		}
 		p.last, p.seen = e.place, true
 		if p.ddl && fillsTable(record.Value) { // its rows were written before the record
@@ -259,7 +259,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	return nil
 }
 
-// strange tells once of a topic whose records are not of this publisher.
+// strange logs once per topic that it has records of another publisher.
 func (s *source) strange(topic string) {
 	if !s.strangers[topic] {
 		s.strangers[topic] = true
@@ -289,7 +289,7 @@ func headerOf(record *kgo.Record, name string) []byte {
 	return nil
 }
 
-// throttle keeps what waits within bounds: a partition that has its share is not read on until half of it is taken.
+// throttle bounds the queues: a partition that exceeds its share is not read further until less than half of its share is queued.
 func (s *source) throttle() {
 	share := max(maxQueuedBytes/max(1, len(s.heap)+s.lacking), minQueuedBytes)
 	var full, short map[string][]int32
@@ -326,7 +326,7 @@ func (s *source) each(f func(*partition)) {
 	}
 }
 
-// peek returns the next record in order; false: there is none before the watermark, or what comes before it may not be read yet.
+// peek returns the next record in order. It returns false if there is none before the watermark, or if an earlier record may still be unread.
 func (s *source) peek() (event, bool) {
 	if s.lacking > 0 || len(s.heap) == 0 {
 		return event{}, false
@@ -339,7 +339,7 @@ func (s *source) peek() (event, bool) {
 	return event{}, false
 }
 
-// take removes what peek has returned.
+// take removes the record that peek has returned.
 func (s *source) take() {
 	p := s.heap[0]
 	e := &p.queue[p.head]
@@ -351,7 +351,7 @@ func (s *source) take() {
 	p.head++
 	if p.head == len(p.queue) {
 		p.queue, p.head = p.queue[:0], 0
-		if p.paused { // it may be the one that all wait for
+		if p.paused { // it may be the one that the others wait for
 			p.paused = false
 			s.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}})
 		}
@@ -360,7 +360,7 @@ func (s *source) take() {
 	s.fix(p)
 }
 
-// broken is nil: what goes wrong with a fetch ends the session.
+// broken returns nil: errors of fetches end the session.
 func (s *source) broken() error { return nil }
 
 func (s *source) topics() map[string]string { return s.ids }
@@ -371,10 +371,10 @@ func (s *source) drained() bool {
 	return !more && s.lacking == 0
 }
 
-// taken lists, by topic, the offsets from which on records are to be taken.
+// taken returns, by topic, the offset of the next record to be taken from each partition.
 func (s *source) taken() map[string][]int64 {
 	offsets := map[string][]int64{}
-	for topic, list := range s.offsets { // of topics that are gone, too
+	for topic, list := range s.offsets { // includes topics that no longer exist
 		offsets[topic] = slices.Clone(list)
 	}
 	s.each(func(p *partition) {
@@ -386,7 +386,7 @@ func (s *source) taken() map[string][]int64 {
 	return offsets
 }
 
-// fix puts a partition where it belongs in the heap.
+// fix moves a partition to its place in the heap.
 func (s *source) fix(p *partition) {
 	has := p.head < len(p.queue)
 	switch {

@@ -6,35 +6,35 @@ import (
 	"strings"
 )
 
-// settable are the columns that an UPDATE sets: not those of the key, unless it has changed, nor what only the server may set.
+// settable returns the columns that an UPDATE sets: no key columns unless the key has changed, and no columns that only the server may set.
 func settable(t *table, keys, columns []int, moved bool) []int {
 	return slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
 		return t.columns[c].identity || t.columns[c].generated || !moved && slices.Contains(keys, c)
 	})
 }
 
-// cast is a parameter of type text as a value of a column's type.
+// cast returns a text parameter converted to the column's type.
 func (c *column) cast(parameter string) string {
 	switch c.typ {
 	case "pg_catalog.text":
 		return parameter
-	case "pg_catalog.regclass": // its cast from text is not its input function: that takes - and numbers
+	case "pg_catalog.regclass": // its cast from text is not its input function, which accepts - and numbers
 		return "pg_catalog.regclassin(pg_catalog.textout(" + parameter + "))"
 	}
 	return parameter + "::" + c.typ
 }
 
-// unnested is a list of rows in arrays of texts: x, with columns c0, c1, ...
+// unnested returns a list of rows from arrays of text: x with columns c0, c1, ...
 func unnested(n int) string {
 	params, names := make([]string, n), make([]string, n)
 	for i := range n {
 		params[i], names[i] = fmt.Sprintf("$%d::pg_catalog.text[]", i+1), fmt.Sprintf("c%d", i)
 	}
-	// With several arrays it is syntax, and has no schema.
+	// unnest with several arrays is special syntax and cannot be schema-qualified.
 	return "unnest(" + strings.Join(params, ", ") + ") AS x(" + strings.Join(names, ", ") + ")"
 }
 
-// sameAs compares the column of a row with a parameter; without an operator of the type, by the texts.
+// sameAs compares a row's column with a parameter, as text if the type has no equality operator.
 func (c *column) sameAs(row, parameter string) string {
 	if c.equal == "" {
 		return fmt.Sprintf("%s.%s::pg_catalog.text = (%s)::pg_catalog.text", row, c.quoted, c.cast(parameter))

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// Stats tell how far an applier is. They may be read at any time.
+// Stats reports the progress of an applier. It may be read at any time.
 type Stats struct {
 	mu     sync.Mutex
 	values Values
 }
 
-// Values are a look at the Stats.
+// Values is a snapshot of Stats.
 type Values struct {
 	State        string
 	Applied      LSN // everything that committed before it is in the target
-	Published    LSN // ... is in Kafka
+	Published    LSN // everything that committed before it is in Kafka
 	CommitTime   time.Time
-	Transactions int64 // of the source
+	Transactions int64 // transactions of the source
 	Changes      int64
-	Commits      int64 // of the target
+	Commits      int64 // transactions of the target
 	Conflicts    int64
 }
 
-// LagBytes is the log of the source that Kafka holds and the target does not.
+// LagBytes is the amount of the source's WAL that Kafka holds and the target does not.
 func (v Values) LagBytes() uint64 {
 	if v.Published <= v.Applied {
 		return 0
@@ -31,7 +31,7 @@ func (v Values) LagBytes() uint64 {
 	return uint64(v.Published - v.Applied)
 }
 
-// Lag is how long ago the last applied transaction committed, while there are later ones to apply.
+// Lag is the time since the commit of the last applied transaction, while later transactions wait.
 func (v Values) Lag(now time.Time) time.Duration {
 	if v.LagBytes() == 0 || v.CommitTime.IsZero() {
 		return 0
@@ -39,7 +39,7 @@ func (v Values) Lag(now time.Time) time.Duration {
 	return now.Sub(v.CommitTime)
 }
 
-// Values returns a copy; those of nil are zero.
+// Values returns a copy of the values, zero for a nil Stats.
 func (s *Stats) Values() Values {
 	if s == nil {
 		return Values{}

@@ -2,18 +2,18 @@ package apply
 
 import "github.com/twmb/franz-go/pkg/kgo"
 
-// stream hands out records in the order of the source's commits: of the topics (source) or of an archive (files). It is used by
-// one goroutine.
+// stream returns records in the order of the source's commits, from the topics (source) or from an archive (files). It must be used by one goroutine
+// at a time.
 type stream interface {
-	peek() (event, bool) // the next record, unless that may not be taken yet
-	take()               // removes what peek has returned
-	drained() bool       // everything before the watermark was taken
+	peek() (event, bool) // returns the next record, if it may be taken
+	take()               // removes the record that peek has returned
+	drained() bool       // reports whether everything before the watermark was taken
 	taken() map[string][]int64
-	topics() map[string]string // their ids
-	broken() error             // why nothing more can be read
+	topics() map[string]string // returns the topic ids
+	broken() error             // returns why no more records can be read
 }
 
-// feed is what the topics bring. Those of nil bring nothing.
+// feed is the input from the topics. A nil feed has none.
 type feed struct {
 	source  *source
 	marks   chan watermark

@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// table is a table of the target, as the catalog describes it. A new version of the table is a new one.
+// table is a table of the target as the catalog describes it. A new version of the table is a new value.
 type table struct {
 	source  string // schema.table in the stream
 	oid     string
@@ -24,28 +24,28 @@ type table struct {
 	unique  []uniqueIndex // the primary key first
 
 	policy  Policy
-	loading bool // rows of it are still to come from a snapshot
+	loading bool // a snapshot has still to deliver rows of it
 
-	layout []int // of the last row: fields of the record in their order, as indexes of columns
+	layout []int // column index of each field of the last record
 	names  []string
 	keys   keyLayout
 }
 
-// keyLayout is that of the key of a record.
+// keyLayout is the layout of a record's key.
 type keyLayout struct {
-	columns []int // in the order of the key
+	columns []int // in key order
 	arbiter bool  // a unique index has exactly these columns
 }
 
 type column struct {
 	name      string
 	quoted    string
-	typ       string // quoted, without a modifier
+	typ       string // quoted, without type modifier
 	form      *form
 	notNull   bool
-	generated bool   // always as stored expression
+	generated bool   // a generated column
 	identity  bool   // GENERATED ALWAYS AS IDENTITY
-	equal     string // operator of its type; "": there is none
+	equal     string // equality operator of its type; "": none
 }
 
 type uniqueIndex struct {
@@ -55,7 +55,7 @@ type uniqueIndex struct {
 	deferred bool
 }
 
-// writable reports whether an INSERT may give the column a value.
+// writable reports whether an INSERT may set the column.
 func (c *column) writable() bool { return !c.generated }
 
 // complete reports whether a row has a value for every column of the table.
@@ -68,7 +68,7 @@ func (t *table) complete(row []value) bool {
 	return true
 }
 
-// pgType is a row of pg_type, with what it is made of.
+// pgType is a row of pg_type, with its base or element type.
 type pgType struct {
 	name      string
 	quoted    string // "pg_catalog"."int4"
@@ -79,7 +79,7 @@ type pgType struct {
 	equal     string
 }
 
-// catalog asks the target for its tables and types.
+// catalog reads tables and types from the target.
 type catalog struct {
 	conn  *pgconn.PgConn
 	forms *forms
@@ -149,7 +149,7 @@ FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexre
 WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 ORDER BY i.indisprimary DESC, c.relname`
 
-// table looks a table up; nil: there is none.
+// table reads a table from the catalog; nil if it does not exist.
 func (c *catalog) table(ctx context.Context, schema, name string) (*table, error) {
 	rows, err := postgres.Query(ctx, c.conn, tableQuery, schema, name)
 	if err != nil || len(rows) == 0 {
@@ -193,7 +193,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 	return t, nil
 }
 
-// index is a unique index by its name, nil if there is none.
+// index returns the unique index with a name, nil if there is none.
 func (t *table) index(name string) *uniqueIndex {
 	for i := range t.unique {
 		if t.unique[i].name == name {

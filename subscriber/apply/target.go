@@ -16,12 +16,12 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// target is the database that is written to, over one connection.
+// target is the database to write to, over one connection.
 type target struct {
 	cfg      *Config
 	conn     *pgconn.PgConn
 	catalog  *catalog
-	prepared map[string]string // statement names by their SQL
+	prepared map[string]string // statement names by SQL text
 	inside   bool              // a transaction is open
 	saved    bool              // a savepoint is open in it
 	replica  bool              // triggers and foreign keys are off
@@ -29,22 +29,22 @@ type target struct {
 	user     string
 
 	epoch   int64
-	scratch [][]byte // parameters, reused
+	scratch [][]byte // reused for parameters
 	groups  groups
 }
 
-// position is what the fence row says.
+// position is the content of the fence row.
 type position struct {
 	end      LSN // everything that committed before it is applied; 0: nothing yet
 	systemID string
 	timeline int32
 	offsets  map[string][]int64
-	topics   map[string]string // their ids
+	topics   map[string]string // topic ids
 	loading  map[string]string
 	fresh    bool
 }
 
-// planning has a join with a list of keys use the index of the table, whatever the planner believes of the number of its rows.
+// planning makes a join with a list of keys use the table's index, whatever row count the planner estimates.
 var planning = map[string]string{
 	"enable_seqscan":   "off",
 	"enable_hashjoin":  "off",
@@ -60,7 +60,7 @@ func (c *Config) applicationName() string {
 	return name[:min(len(name), maxApplicationName)]
 }
 
-// connect opens the connection and learns what the user may do.
+// connect opens the connection and determines the user's privileges.
 func (c *Config) connect(ctx context.Context) (*target, error) {
 	config, err := pgconn.ParseConfig(c.ConnString)
 	if err != nil {
@@ -113,7 +113,7 @@ func (t *target) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// The tables of ours in the target.
+// pgtee's tables in the target.
 const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
   stream pg_catalog.text PRIMARY KEY,
   epoch pg_catalog.int8 NOT NULL,            -- of the applier that may write
@@ -134,7 +134,7 @@ CREATE TABLE IF NOT EXISTS pgtee.conflicts (
   PRIMARY KEY (stream, event_id, conflict)
 )`
 
-// ensure makes our tables unless they are there.
+// ensure creates pgtee's tables unless they exist.
 func (t *target) ensure(ctx context.Context) error {
 	rows, err := postgres.Query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
 	if postgres.State(err) == "42501" {
@@ -147,7 +147,7 @@ func (t *target) ensure(ctx context.Context) error {
 		return nil
 	}
 	if rows[0][2] == "" {
-		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another applier was quicker
+		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another applier created it concurrently
 			err = nil
 		}
 	}
@@ -168,18 +168,18 @@ func (t *target) noSchema(err error) error {
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
 RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text`
 
-// Who applies a stream holds a lock of its name. It tells others to wait; what shuts them out is the fence.
+// The applier of a stream holds an advisory lock with the stream's name. The lock makes others wait; the fence is what excludes them.
 const (
 	lockStream = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('pgtee apply ' || $1, 0))::pg_catalog.text"
 
-	// endHolder ends the connection that holds the lock: one that hangs would keep the locks of its rows, too.
+	// endHolder terminates the connection that holds the lock: an applier that hangs would also keep its row locks.
 	endHolder = `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_catalog.pg_backend_pid() AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND (classid::pg_catalog.int8 << 32 | objid::pg_catalog.int8) = pg_catalog.hashtextextended('pgtee apply ' || $1, 0)`
 )
 
-// setOrigin gives what this session writes a replication origin, so that publishers and subscriptions of the target can tell it from
-// what is written there first. Where that is not granted, or the server keeps no origins, nothing tells.
+// setOrigin sets a replication origin for the writes of this session, so that publishers and subscriptions of the target can distinguish them from
+// writes made there first. Without the privilege, or if the server tracks no origins, the writes carry none.
 func (t *target) setOrigin(ctx context.Context) error {
 	if t.cfg.Origin == OriginOff {
 		return nil
@@ -222,10 +222,10 @@ func (t *target) setOrigin(ctx context.Context) error {
 	return nil
 }
 
-// turnPause is how often a lock is asked for.
+// turnPause is the pause between attempts to take the lock.
 const turnPause = 200 * time.Millisecond
 
-// takeTurn waits until no other applier of the stream lives, having ended it or, as a standby, not.
+// takeTurn waits until no other applier of the stream is running. It terminates the other one, unless this one is a standby.
 func (t *target) takeTurn(ctx context.Context) error {
 	for said := false; ; said = true {
 		rows, err := postgres.Query(ctx, t.conn, lockStream, t.cfg.stream())
@@ -248,7 +248,7 @@ func (t *target) takeTurn(ctx context.Context) error {
 	}
 }
 
-// fence shuts out every other applier of the stream and returns how far it came.
+// fence excludes every other applier of the stream and returns its position.
 func (t *target) fence(ctx context.Context) (p position, err error) {
 	if err := t.ensure(ctx); err != nil {
 		return p, err
@@ -275,8 +275,8 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 	return p, errors.Join(json.Unmarshal([]byte(row[4]), &p.offsets), json.Unmarshal([]byte(row[5]), &p.loading), json.Unmarshal([]byte(row[6]), &p.topics))
 }
 
-// advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the
-// fence, and the position moves forward.
+// advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the fence and the position
+// does not move backwards.
 const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catalog.pg_lsn, commit_time = coalesce($4::pg_catalog.timestamptz, commit_time), system_id = $5, timeline = $6::pg_catalog.int4,
   transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
   WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
@@ -286,7 +286,7 @@ SELECT 1 / count(*) FROM f`
 var errFenced = Halt{"fenced off: another applier has taken over the stream, or the target is ahead of this one",
 	"run one applier for each stream (--standby waits for the other); SELECT * FROM pgtee.applied on the target tells"}
 
-// commit moves the fence and commits.
+// commit advances the fence row and commits.
 func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline int32) error {
 	name, err := t.prepare(ctx, advanceFence)
 	if err != nil {
@@ -327,10 +327,10 @@ func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline
 	return err
 }
 
-// maxPrepared bounds the statements that are kept.
+// maxPrepared bounds the number of prepared statements.
 const maxPrepared = 500
 
-// boundPrepared forgets what is prepared if it is much; then all is prepared again that is needed.
+// boundPrepared drops all prepared statements if there are too many; they are prepared again when needed.
 func (t *target) boundPrepared(ctx context.Context) error {
 	if len(t.prepared) < maxPrepared {
 		return nil
@@ -339,7 +339,7 @@ func (t *target) boundPrepared(ctx context.Context) error {
 	return t.exec(ctx, "DEALLOCATE ALL")
 }
 
-// prepare returns the name of a statement.
+// prepare returns the name of the prepared statement for a SQL text.
 func (t *target) prepare(ctx context.Context, sql string) (string, error) {
 	if name, ok := t.prepared[sql]; ok {
 		return name, nil
@@ -352,7 +352,7 @@ func (t *target) prepare(ctx context.Context, sql string) (string, error) {
 	return name, nil
 }
 
-// rollback leaves no transaction open.
+// rollback ends an open transaction.
 func (t *target) rollback(ctx context.Context) error {
 	if !t.inside || t.conn.IsClosed() {
 		return nil
@@ -361,7 +361,7 @@ func (t *target) rollback(ctx context.Context) error {
 	return t.exec(ctx, "ROLLBACK")
 }
 
-// warnTriggers says once that triggers and foreign keys work in the target.
+// warnTriggers warns once if triggers and foreign keys are active in the target.
 func (t *target) warnTriggers(log *zap.Logger) {
 	if !t.replica {
 		log.Warn("triggers and foreign keys of the target fire: " + t.grantReplica())

@@ -7,13 +7,13 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// firingQuery lists what of a table would change rows by itself while session_replication_role is origin: triggers of users, and
-// foreign keys of others that cascade.
+// firingQuery lists what would change a table's rows while session_replication_role is origin: user triggers, and cascading foreign keys of other
+// tables.
 const firingQuery = `SELECT 'trigger ' || pg_catalog.quote_ident(t.tgname) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 UNION ALL SELECT 'foreign key ' || pg_catalog.quote_ident(c.conname) || ' of ' || c.conrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_constraint AS c
 WHERE c.contype = 'f' AND c.confrelid = $1::pg_catalog.oid AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))`
 
-// checkTriggers halts where a table would be changed twice: by the stream, and by the target's own trigger.
+// checkTriggers halts if a table would be changed twice, by the stream and by the target's own trigger.
 func (t *target) checkTriggers(ctx context.Context, table *table) error {
 	if t.replica || t.cfg.FireTriggers {
 		return nil

@@ -9,12 +9,12 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// Until is a moment in the history of the source: a cut between two commits.
+// Until is a point in the history of the source: a cut between two commits.
 type Until struct {
-	LSN    LSN       // the last transaction committed at or before it: its commit record begins before
-	Time   time.Time // ... at or before it
-	XID    uint32    // the last transaction
-	Before LSN       // the first transaction that is not applied, by its commit record
+	LSN    LSN       // the last transaction has a commit record that starts before it
+	Time   time.Time // the last transaction committed at or before it
+	XID    uint32    // id of the last transaction
+	Before LSN       // commit LSN of the first transaction that is not applied
 	passed bool
 }
 
@@ -42,7 +42,7 @@ func ParseUntil(text string) (*Until, error) {
 	return nil, fmt.Errorf("%q: want a time such as 2025-01-31T12:00:00Z, an LSN such as 0/16B3748, a transaction id, or before:EVENT-ID", text)
 }
 
-// reached reports whether the transaction of an event, the first one of it, is behind the moment.
+// reached reports whether the transaction of an event, its first one, is after the cut.
 func (u *Until) reached(e event) (bool, error) {
 	switch {
 	case u.Before != 0:
@@ -64,7 +64,7 @@ func (u *Until) reached(e event) (bool, error) {
 	return at.After(u.Time), nil
 }
 
-// commitOf reads time and id of the transaction of a record.
+// commitOf returns the commit time and transaction id in a record.
 func commitOf(e event) (at time.Time, xid uint32, err error) {
 	value := decode.Payload(e.record.Value)
 	if e.from.ddl {
@@ -83,7 +83,7 @@ func commitOf(e event) (at time.Time, xid uint32, err error) {
 	return time.UnixMicro(micros), uint32(n), nil
 }
 
-// before reports whether a position is behind the moment, as far as that can be known without the records.
+// before reports whether a position is after the cut, as far as that is known without records.
 func (u *Until) before(end LSN) bool {
 	return u != nil && (u.LSN != 0 && end > u.LSN || u.Before != 0 && end > u.Before)
 }

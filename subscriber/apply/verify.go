@@ -14,23 +14,23 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Comparison is what Verify says of one table.
+// Comparison is the result of Verify for one table.
 type Comparison struct {
-	Table          string // in the source
-	Source, Target int64  // rows
+	Table          string // name in the source
+	Source, Target int64  // number of rows
 	Equal          bool
-	Differences    []string // by key, the first few
-	Skipped        string   // why it was not compared; "": it was
+	Differences    []string // keys of the first few rows that differ
+	Skipped        string   // why the table was not compared; "": it was
 }
 
-// moment is one in the history of the source, with a connection that sees it.
+// moment is a position in the history of the source, with a connection whose snapshot sees exactly that.
 type moment struct {
 	lsn  LSN
 	conn *pgconn.PgConn
 }
 
-// Verify applies up to a moment at which the source is looked at, too, and compares all tables there. It takes the stream over:
-// nothing else may write meanwhile.
+// Verify applies up to a position for which it has a snapshot of the source, and compares all tables there. It takes over the stream: nothing else
+// may write to the target meanwhile.
 func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison) error) error {
 	m, err := lookAt(ctx, source)
 	if err != nil {
@@ -69,8 +69,7 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartitio
 	return nil
 }
 
-// lookAt opens a transaction of the source that sees everything which committed before a position, and nothing else: a logical
-// slot exports such a snapshot while it is made.
+// lookAt opens a transaction in the source that sees exactly what committed before a position: creating a logical slot exports such a snapshot.
 func lookAt(ctx context.Context, source string) (m moment, err error) {
 	config, err := pgconn.ParseConfig(source)
 	if err != nil {
@@ -105,7 +104,7 @@ func lookAt(ctx context.Context, source string) (m moment, err error) {
 	return m, err
 }
 
-// verifyPatience is how long the publisher may take to come to the moment.
+// verifyPatience is how long the publisher may take to reach that position.
 const verifyPatience = 2 * time.Minute
 
 // await waits until Kafka holds everything before a position.
@@ -172,7 +171,7 @@ func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target,
 	return c, err
 }
 
-// hashOf is a hash of a row's columns, by their texts.
+// hashOf returns SQL for a hash over the texts of a row's columns.
 func hashOf(columns []string) string {
 	var list []string
 	for _, c := range columns {
@@ -183,7 +182,7 @@ func hashOf(columns []string) string {
 
 const maxDifferences = 10
 
-// differences walks over both tables by their key and names the first rows that differ.
+// differences reads both tables in key order and returns the keys of the first rows that differ.
 func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *table, columns []string) (list []string, err error) {
 	var key []string
 	for _, i := range from.unique[0].columns {
@@ -217,7 +216,7 @@ func differences(ctx context.Context, source, target *pgconn.PgConn, from, to *t
 	return list, errors.Join(left.err, right.err)
 }
 
-// walker reads rows of a key and a hash one after the other.
+// walker reads rows of key and hash one by one.
 type walker struct {
 	reader    *pgconn.ResultReader
 	there     bool
@@ -240,7 +239,7 @@ func (w *walker) next() {
 
 func (w *walker) close() {
 	if w.there {
-		for w.reader.NextRow() { // the rest is of no interest
+		for w.reader.NextRow() { // the remaining rows do not matter
 		}
 		_, _ = w.reader.Close()
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// progress is what of a progress record matters here: Kafka holds everything committed up to EndLSN.
+// progress is the part of a progress record that is needed here: Kafka holds everything committed up to EndLSN.
 type progress struct {
 	Version  int    `json:"v"`
 	Timeline int32  `json:"timeline"`
@@ -35,33 +35,32 @@ type progress struct {
 	copied, inexact bool // see Mark
 }
 
-// copying reports whether a copy of that id goes on, or may; "": whether any does.
+// copying reports whether a copy with this id is running or may be; "" means any copy.
 func (p *progress) copying(id string) bool {
 	return p.inexact || slices.ContainsFunc(p.Snapshots.Copies, func(c copyID) bool { return id == "" || c.ID == id })
 }
 
-// hasCopied reports whether rows of a snapshot may stand in the stream.
+// hasCopied reports whether the stream may contain rows of a snapshot.
 func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
 }
 
-// newestProgress is the version of progress records that this program reads.
+// newestProgress is the newest version of progress records that this program reads.
 const newestProgress = 2
 
-// watermark is a progress record and, for every partition that there is, the offset before which all records stand that it
-// speaks of.
+// watermark is a progress record and, for every existing partition, an offset that all records covered by the progress record precede.
 type watermark struct {
 	progress
 	targets map[string]map[int32]int64
-	ids     map[string]string // of the topics: another one under the same name was made anew
+	ids     map[string]string // topic ids: a topic with the same name and another id was recreated
 }
 
-// watcher follows the progress topic. It sends a watermark for the newest record, again and again; it runs on one goroutine.
+// watcher follows the progress topic and sends a watermark for each newest record. It runs on one goroutine.
 //
-// A record that is visible says that its Kafka transaction has committed; but Kafka tells the partitions one by one. Records of
-// the transaction stand below the high watermark of each, so once everything below that is decided, all of them can be read.
-// Where a later transaction stays open, its first record shows that nothing before it is missing: a publisher begins its next
-// transaction when the end of the last stands in every partition.
+// A visible progress record means that its Kafka transaction has committed; but Kafka writes the transaction markers to the partitions one by one.
+// All records of the transaction precede the high watermark of their partition, so once everything below the high watermarks is decided, all of them
+// can be read. If a later transaction is open, its first record shows that nothing before it is missing: a publisher begins its next transaction only
+// when the end of the last one is in every partition.
 type watcher struct {
 	cfg    *Config
 	client *kgo.Client
@@ -69,7 +68,7 @@ type watcher struct {
 	out    chan watermark
 }
 
-// tailRecords is how many of the newest records of the progress topic are looked at for the start.
+// tailRecords is how many of the newest records of the progress topic are read at the start.
 const tailRecords = 2000
 
 func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
@@ -85,7 +84,7 @@ func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
-// watch starts to follow the progress topic, and returns its newest record.
+// watch starts to follow the progress topic and returns its newest record.
 func (c *Config) watch(ctx context.Context) (*watcher, *progress, error) {
 	client, err := c.newClient(kgo.FetchMaxWait(500*time.Millisecond), kgo.KeepControlRecords())
 	if err != nil {
@@ -102,7 +101,7 @@ func (c *Config) watch(ctx context.Context) (*watcher, *progress, error) {
 
 func (w *watcher) topic() string { return topicName(w.cfg.Prefix, "progress") }
 
-// begin finds the newest record and goes on behind it.
+// begin finds the newest record and continues after it.
 func (w *watcher) begin(ctx context.Context) (*progress, error) {
 	starts, err := w.admin.ListStartOffsets(ctx, w.topic())
 	if err != nil {
@@ -137,7 +136,7 @@ func (c *Config) ofSlot() string {
 	return " of slot " + c.Slot
 }
 
-// newest reads from an offset up to another and returns the last record of the publisher.
+// newest reads a range of offsets and returns the last record of the publisher.
 func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error) {
 	w.client.RemoveConsumePartitions(map[string][]int32{w.topic(): {0}})
 	w.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{w.topic(): {0: kgo.NewOffset().At(from)}})
@@ -172,10 +171,10 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 	return newest, nil
 }
 
-// beginPatience bounds the look for the newest progress record.
+// beginPatience bounds the search for the newest progress record.
 const beginPatience = 30 * time.Second
 
-// parse is nil for a record of another slot.
+// parse returns nil for a record of another slot.
 func (w *watcher) parse(record *kgo.Record) (*progress, error) {
 	if record.Value == nil || record.Attrs.IsControl() {
 		return nil, nil
@@ -215,7 +214,7 @@ func (w *watcher) run(ctx context.Context, first *progress) error {
 	}
 }
 
-// poll returns the newest record that a fetch brings, nil if none of it is the publisher's.
+// poll returns the newest record in a fetch, nil if the fetch has none of the publisher.
 func (w *watcher) poll(ctx context.Context) (newest *progress, err error) {
 	fetches := w.client.PollFetches(ctx)
 	if ctx.Err() != nil {
@@ -236,7 +235,7 @@ func (w *watcher) poll(ctx context.Context) (newest *progress, err error) {
 	return newest, nil
 }
 
-// fetchError is what a fetch says went wrong.
+// fetchError returns the error in a fetch.
 func fetchError(fetches kgo.Fetches) error {
 	for _, failed := range fetches.Errors() {
 		if !errors.Is(failed.Err, context.DeadlineExceeded) && !errors.Is(failed.Err, context.Canceled) {
@@ -248,10 +247,10 @@ func fetchError(fetches kgo.Fetches) error {
 
 const (
 	undecidedPause = 4 * time.Millisecond
-	openPatience   = 300 * time.Millisecond // then it is looked at who keeps a partition undecided
+	openPatience   = 300 * time.Millisecond // then check which transaction keeps a partition undecided
 )
 
-// locate finds the ends of all partitions.
+// locate finds the ends of all partitions for a progress record.
 func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 	topics, err := w.topics(ctx)
 	if err != nil {
@@ -281,8 +280,8 @@ func (w *watcher) locate(ctx context.Context, p *progress) (*watermark, error) {
 	}
 }
 
-// decided reports whether all records that the mark speaks of stand before its targets: everything before ends is decided, or what
-// is not comes later. Only with patience at its end that is looked at.
+// decided reports whether all records covered by the mark precede its targets: everything before ends is decided, or the undecided records come
+// later. The latter is only checked if patient is false.
 func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]map[int32]int64, patient bool) (bool, error) {
 	for topic, partitions := range mark.targets {
 		for partition, offset := range partitions {
@@ -300,7 +299,7 @@ func (w *watcher) decided(ctx context.Context, mark *watermark, ends map[string]
 	return true, nil
 }
 
-// isLater reports whether the undecided record at an offset is of a transaction behind end.
+// isLater reports whether the undecided record at an offset belongs to a transaction after end.
 func (w *watcher) isLater(ctx context.Context, topic string, partition int32, offset int64, end LSN) (bool, error) {
 	client, err := w.cfg.newClient(kgo.FetchIsolationLevel(kgo.ReadUncommitted()), kgo.FetchMaxPartitionBytes(1<<10),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(offset)}}))
@@ -321,14 +320,14 @@ func (w *watcher) isLater(ctx context.Context, topic string, partition int32, of
 	return false, nil
 }
 
-// topic is one that may hold rows or DDL.
+// topic is a topic that may contain rows or DDL.
 type topic struct {
 	name, id   string
 	partitions []int32
 }
 
-// topics asks every broker, and no cache: a topic may have been made for the very records that are looked for, and who leads it
-// is the first to know.
+// topics asks every broker instead of using a cache: a topic may have been created for the very records being looked for, and the leader of its
+// partitions is the first broker to know it.
 func (w *watcher) topics(ctx context.Context) ([]topic, error) {
 	response, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, w.client)
 	if err != nil {
@@ -352,7 +351,7 @@ func (w *watcher) topics(ctx context.Context) ([]topic, error) {
 	return slices.Collect(maps.Values(found)), nil
 }
 
-// learn adds what a broker knows.
+// learn adds the topics that a broker knows.
 func (w *watcher) learn(found map[string]topic, response *kmsg.MetadataResponse) error {
 	for _, t := range response.Topics {
 		if t.Topic == nil || !w.cfg.reads(*t.Topic) {
@@ -375,7 +374,7 @@ func (w *watcher) learn(found map[string]topic, response *kmsg.MetadataResponse)
 // Isolation levels of a ListOffsets request.
 const readUncommitted, readCommitted = 0, 1
 
-// ends lists where partitions end: at the high watermark, or at the first record that is undecided.
+// ends returns where partitions end: at the high watermark, or at the first undecided record.
 func (w *watcher) ends(ctx context.Context, topics []topic, isolation int8) (map[string]map[int32]int64, error) {
 	ends := map[string]map[int32]int64{}
 	if len(topics) == 0 {
@@ -415,10 +414,10 @@ func (w *watcher) ends(ctx context.Context, topics []topic, isolation int8) (map
 	return ends, nil
 }
 
-// others are topics of a prefix that hold no rows.
+// others are the topics of a prefix that contain no rows.
 var others = []string{"audit", "dead-letter", "message", "progress", "transaction", "signal"}
 
-// reads reports whether rows or DDL may stand in a topic.
+// reads reports whether a topic may contain rows or DDL.
 func (c *Config) reads(topic string) bool {
 	name, ours := strings.CutPrefix(topic, topicName(c.Prefix)+".")
 	if !ours {

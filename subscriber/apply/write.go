@@ -12,22 +12,21 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// phase is one of the steps in which the rows of a batch are written. What frees values of unique keys comes before what takes
-// them.
+// phase is one of the steps in which the rows of a batch are written. Steps that free unique values precede steps that use them.
 type phase byte
 
 const (
-	deletes  phase = iota // rows that must be there
-	purges                // rows that may be there
-	updates               // rows that must be there
-	mendings              // rows that may be there
-	ghosts                // rows that must not be there
+	deletes  phase = iota // rows that must exist
+	purges                // rows that may exist
+	updates               // rows that must exist
+	mendings              // rows that may exist
+	ghosts                // rows that must not exist
 	upserts
 	inserts
 	phases
 )
 
-// removes reports whether a phase deletes rows, and needs no values; byKey whether it finds rows by their keys.
+// removes reports whether a phase deletes rows and needs no values; byKey reports whether it finds rows by key.
 func (p phase) removes() bool { return p == deletes || p == purges || p == ghosts }
 func (p phase) byKey() bool   { return p < upserts }
 
@@ -36,15 +35,15 @@ var phasesOf = [...][]phase{
 	upserted: {upserts}, corrected: {mendings}, forgotten: {purges},
 }
 
-// group is rows of one table that one statement can write: they have values for the same columns.
+// group is rows of one table that one statement can write, because they have values for the same columns.
 type group struct {
 	part    *tableBatch
-	columns []int // that have values
+	columns []int // columns with values
 	moved   bool
 	rows    []int32
 }
 
-// groups sorts the rows of a batch. It is used again for the next batch.
+// groups sorts the rows of a batch into groups. It is reused for the next batch.
 type groups struct {
 	list  [phases][]*group
 	byKey map[string]*group
@@ -116,15 +115,15 @@ func (g *groups) put(p phase, part *tableBatch, i int, row *netRow) {
 const (
 	maxStatementRows  = 2_000
 	maxPipelinedBytes = 1 << 20
-	fewRows           = 200 // of them an INSERT takes no round trip of its own
+	fewRows           = 200 // up to this number of rows an INSERT is sent in the pipeline instead of a COPY
 )
 
-// suspicion is what a batch met that may be a conflict: its changes are to be written one by one to find out.
+// suspicion is an error of a batch that may be a conflict. Its changes must be written one by one to find out.
 type suspicion struct{ error }
 
 func (s suspicion) Unwrap() error { return s.error }
 
-// expectation is how many rows a statement has to touch; -1: any number.
+// expectation is the number of rows that a statement must affect; -1: any number.
 type expectation struct {
 	phase phase
 	table *table
@@ -182,7 +181,7 @@ func (t *target) rows(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// suspect tells errors of data from those of the connection.
+// suspect turns errors caused by data into a suspicion, and returns errors of the connection unchanged.
 func suspect(err error) error {
 	switch state := postgres.State(err); {
 	case len(state) != 5:
@@ -193,7 +192,7 @@ func suspect(err error) error {
 	return err
 }
 
-// sqlOf are the statements that write a group.
+// sqlOf returns the statements that write a group.
 func (t *target) sqlOf(p phase, g *group) []string {
 	table, keys := g.part.table, g.part.keys
 	switch p {
@@ -213,7 +212,7 @@ func (t *target) sqlOf(p phase, g *group) []string {
 	return []string{insertSQL(table, g.columns)}
 }
 
-// prepareAll prepares what is not prepared yet: a pipeline cannot wait for it.
+// prepareAll prepares statements that are not prepared yet, because that cannot be done within a pipeline.
 func (t *target) prepareAll(ctx context.Context, b *batch) error {
 	for p, list := range t.groups.list {
 		for _, g := range list {
@@ -230,7 +229,7 @@ func (t *target) prepareAll(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// nothingToSet reports whether an update has values for the columns of the key only.
+// nothingToSet reports whether an update only has values for key columns.
 func nothingToSet(g *group) bool {
 	return !g.moved && len(settable(g.part.table, g.part.keys, g.columns, false)) == 0
 }
@@ -271,8 +270,8 @@ var binaryFormat = []int16{1}
 
 const textOID = 25 // pg_type.dat
 
-// params are arrays of texts in binary form, a column each: those of the keys, then those of the columns that are set or inserted.
-// They are valid until the next call.
+// params returns arrays of text in binary format, one per column: first those of the keys, then those of the columns to be set or inserted. They are
+// valid until the next call.
 func (t *target) params(b *batch, g *group, rows []int32, keys, values, setting bool) [][]byte {
 	columns := g.columns
 	if setting {
@@ -288,7 +287,7 @@ func (t *target) params(b *batch, g *group, rows []int32, keys, values, setting 
 	for len(t.scratch) < n {
 		t.scratch = append(t.scratch, nil)
 	}
-	params := t.scratch[:n] // a pipeline copies what it is given
+	params := t.scratch[:n] // a pipeline copies its parameters
 	for i := range params {
 		params[i] = beginArray(params[i][:0], len(rows))
 	}
@@ -332,7 +331,7 @@ func appendValue(dst []byte, b *batch, v value) []byte {
 	return appendItem(dst, b.arena[v.start:v.end])
 }
 
-// copy writes rows with COPY in text form: PostgreSQL reads every type of it.
+// copy writes rows with COPY in text format, which PostgreSQL supports for every type.
 func (t *target) copy(ctx context.Context, b *batch, g *group) error {
 	tag, err := t.conn.CopyFrom(ctx, &copyReader{b: b, g: g}, copySQL(g.part.table, g.columns))
 	if err == nil && tag.RowsAffected() != int64(len(g.rows)) {
@@ -341,7 +340,7 @@ func (t *target) copy(ctx context.Context, b *batch, g *group) error {
 	return err
 }
 
-// copyReader makes the lines of a COPY while it is read.
+// copyReader produces the lines of a COPY while it is read.
 type copyReader struct {
 	b    *batch
 	g    *group
