@@ -5,33 +5,33 @@ import (
 )
 
 const (
-	maxBatchBytes   = 8 << 20 // of lines
+	maxBatchBytes   = 8 << 20 // bytes of lines
 	maxBatchRecords = 50_000
 )
 
-// batch is what goes into one transaction. Its lines are in one piece of memory, which is used again once it is written.
+// batch is the content of one transaction. All its lines are in one arena, which is reused once the batch is written.
 type batch struct {
 	arena     []byte
 	rows      []row
 	positions map[int32]*position
-	rawBytes  int // of the records
+	rawBytes  int // size of the records
 }
 
-// row is what a record became: a line of COPY, or a reason why not.
+// row is the result of decoding a record: a line of COPY, or the reason why there is none.
 type row struct {
 	record     *kgo.Record
-	start, end int // of its line in the arena
-	keyEnd     int // of its key, the line's first columns
+	start, end int // the line in the arena
+	keyEnd     int // end of the key, which is the line's first columns
 	mask       uint64
-	deletes    bool   // a tombstone: the line is the key
-	dead       string // the reason
-	state      string // SQLSTATE of it, if the server has found it
+	deletes    bool   // a tombstone: the line is only the key
+	dead       string // why the record is dead; "": it is not
+	state      string // SQLSTATE of the reason, if the server refused the row
 }
 
-// position is how far a batch takes a partition.
+// position is the position of a partition after a batch.
 type position struct {
 	next    int64
-	leader  int32 // epoch of the leader that had the last record
+	leader  int32 // leader epoch of the last record
 	records int64
 }
 
@@ -43,7 +43,7 @@ func (b *batch) full() bool {
 }
 
 func (b *batch) reset() {
-	clear(b.rows) // records are let go
+	clear(b.rows) // release the records
 	clear(b.positions)
 	b.arena, b.rows, b.rawBytes = b.arena[:0], b.rows[:0], 0
 	if cap(b.arena) > 4*maxBatchBytes {
@@ -51,7 +51,7 @@ func (b *batch) reset() {
 	}
 }
 
-// pass moves the position of a partition behind a record.
+// pass moves the position of a partition past a record.
 func (b *batch) pass(record *kgo.Record) {
 	p := b.positions[record.Partition]
 	if p == nil {

@@ -1,5 +1,5 @@
-// Package consume writes the records of any topic into a table: each record once, in the same transaction as the offset behind it.
-// See docs/consume.md.
+// Package consume writes the records of any topic into a table: each record once, in the same transaction as the offset after it. See
+// docs/consume.md.
 package consume
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Format is that of the values of records.
+// Format is the format of record values.
 type Format string
 
 const (
 	JSON Format = "json" // with or without a Connect schema
 	Avro Format = "avro" // in Confluent's wire format
 	CSV  Format = "csv"  // a record is one line
-	TSV  Format = "tsv"  // ... as COPY writes it
+	TSV  Format = "tsv"  // a record is one line, in the format of COPY
 	Text Format = "text" // the whole value is one column
-	Raw  Format = "raw"  // ... of bytes
+	Raw  Format = "raw"  // the whole value is one column, as bytes
 )
 
 // Config says what to read and where to write it.
@@ -34,18 +34,18 @@ type Config struct {
 	KafkaOptions []kgo.Opt
 	Topic        string
 	Format       Format
-	Avro         func(ctx context.Context, framed []byte) ([]byte, error)          // as JSON; nil: there is no registry
-	AvroFields   func(ctx context.Context, framed []byte) ([]decode.Column, error) // what a schema says of the fields, for Create
+	Avro         func(ctx context.Context, framed []byte) ([]byte, error)          // decodes to JSON; nil: there is no registry
+	AvroFields   func(ctx context.Context, framed []byte) ([]decode.Column, error) // fields of a schema, for Create
 
 	ConnString string
-	Schema     string // of the table
+	Schema     string // schema of the table
 	Table      string
-	Group      string // consumers of a group share the partitions; "": the name of the table
+	Group      string // consumers of a group share the partitions; "": the table's name
 	Mapping    Mapping
-	Create     bool // make the table if it is not there
+	Create     bool // create the table if it does not exist
 
-	From Start // where a group begins that has not been here before
-	Once bool  // end with what Kafka holds at the start
+	From Start // where a new group starts
+	Once bool  // stop at the position that Kafka has reached at the start
 
 	Log   *zap.Logger
 	Stats *Stats
@@ -58,7 +58,7 @@ func (c *Config) group() string {
 	return c.Schema + "." + c.Table
 }
 
-// Halt is an end that a human has to decide on: what happened, and what to do about it.
+// Halt is an error on which an operator must decide: what happened, and what to do about it.
 type Halt struct{ What, Repair string }
 
 func (h Halt) Error() string { return h.What + ": " + h.Repair }
@@ -68,8 +68,8 @@ func isHalt(err error) bool {
 	return errors.As(err, &halt)
 }
 
-// Run consumes until ctx ends, which is no error, until Config.Once is fulfilled, or until a human must act. Every other error is
-// tried again from where the table is.
+// Run consumes until ctx ends, which is not an error, until Config.Once is fulfilled, or until an operator must act. After any other error it retries
+// from the position in the table.
 func Run(ctx context.Context, cfg Config) error {
 	r := runner{cfg: &cfg}
 	failures := 0
@@ -101,18 +101,18 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
-// maxRewinds is how often Kafka may say that it has lost what was consumed until that is believed: a leader that has just been
-// elected may say so for a moment.
+// maxRewinds is how often Kafka may report that it has lost consumed records before this is taken as true: a newly elected leader may report that for
+// a moment.
 const maxRewinds = 10
 
-// runner is what outlives a session.
+// runner is the state that outlives a session.
 type runner struct {
 	cfg     *Config
-	ends    map[int32]int64 // Config.Once: where the partitions ended at the start
+	ends    map[int32]int64 // with Config.Once: the ends of the partitions at the start
 	rewinds int
 }
 
-// explain adds the repair to errors that have none.
+// explain adds a repair to errors that have none.
 func explain(err error) error {
 	var answer *pgconn.PgError
 	switch {
@@ -128,7 +128,7 @@ func explain(err error) error {
 	return Halt{fmt.Sprintf("PostgreSQL refuses what is no fault of a record: %s (SQLSTATE %s)", answer.Message, answer.Code), "put it right, and start again; nothing is half written"}
 }
 
-// withoutValues takes what may quote a row out of an error.
+// withoutValues removes everything from an error that may quote a row.
 func withoutValues(err error) error {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && isBadRecord(err) {

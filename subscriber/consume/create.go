@@ -15,17 +15,17 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// sampleRecords are read for --create-table, where no schema tells.
+// sampleRecords is the number of records read for --create-table if no schema describes them.
 const sampleRecords = 100
 
-// draft is a table in the making: columns in the order in which they are seen.
+// draft is a table being designed, with columns in the order in which they appear.
 type draft struct {
 	cfg   *Config
 	names []string
-	types map[string]string // "": only null was seen
+	types map[string]string // "": only null values so far
 }
 
-// create makes the table from the first records of the topic.
+// create creates the table from the first records of the topic.
 func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) error {
 	asking, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
@@ -45,7 +45,7 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 		return Halt{err.Error(), "correct the flag"}
 	}
 	d := &draft{cfg: c, types: map[string]string{}}
-	for _, key := range keys { // they come first
+	for _, key := range keys { // key columns come first
 		d.see(key, "")
 	}
 	if err := d.seeRecords(ctx, records, from); err != nil {
@@ -54,7 +54,7 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 	sql := d.sql(keys)
 	err = t.exec(ctx, sql)
 	switch postgres.State(err) {
-	case "42P07", "23505": // another consumer was quicker
+	case "42P07", "23505": // another consumer created it concurrently
 		return nil
 	case "42501", "3F000":
 		return Halt{fmt.Sprintf("--create-table: %v", err), "have it made by somebody who may: " + sql}
@@ -62,13 +62,13 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 	return err
 }
 
-// seeRecords learns the types of columns.
+// seeRecords determines the types of columns.
 func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[string]origin) error {
 	decoder := d.cfg.newDecoder(&table{})
 	taken := map[string]bool{}
 	for column, o := range from {
 		if o.kind == byPath && len(o.path) == 1 && o.path[0].index < 0 && o.path[0].name != column {
-			taken[o.path[0].name] = true // the field goes into a column of another name
+			taken[o.path[0].name] = true // the field is mapped to a column with another name
 		}
 	}
 	for _, record := range records {
@@ -76,7 +76,7 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 			return err
 		}
 	}
-	for _, column := range d.cfg.Mapping.Columns { // of lines all that is known
+	for _, column := range d.cfg.Mapping.Columns { // all that is known about lines
 		if d.cfg.Format == CSV || d.cfg.Format == TSV {
 			d.see(column, "text")
 		}
@@ -100,7 +100,7 @@ func (d *draft) seeRecords(ctx context.Context, records []*kgo.Record, from map[
 	return nil
 }
 
-// seeRecord learns from one record; one that cannot be read says nothing.
+// seeRecord determines types from one record. It ignores a record that cannot be decoded.
 func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Record, from map[string]origin, taken map[string]bool) error {
 	if record.Value == nil || d.cfg.Format != JSON && d.cfg.Format != Avro {
 		return nil
@@ -154,7 +154,7 @@ func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Rec
 	return d.seeKey(ctx, decoder, record, from)
 }
 
-// seeKey learns the types of the key's columns that the value does not have.
+// seeKey determines the types of key columns that are not in the value.
 func (d *draft) seeKey(ctx context.Context, decoder *decoder, record *kgo.Record, from map[string]origin) error {
 	if record.Key == nil {
 		return nil
@@ -191,13 +191,13 @@ func (d *draft) seeValue(column string, value []byte, typ string) {
 	d.see(column, typ)
 }
 
-// systemColumns have names that no other column can have ("System Columns", PostgreSQL documentation 5.6).
+// systemColumns are names that no other column can have ("System Columns", PostgreSQL documentation 5.6).
 var systemColumns = map[string]bool{"tableoid": true, "xmin": true, "cmin": true, "xmax": true, "cmax": true, "ctid": true}
 
-// see widens the type of a column so that it takes values of another type, too.
+// see widens the type of a column so that it also accepts values of another type.
 func (d *draft) see(column, typ string) {
 	if column == "" || len(column) > 63 || strings.ContainsRune(column, 0) || systemColumns[column] {
-		return // no column can have this name; the field is in no row
+		return // no column can have this name; the field is never written
 	}
 	was, seen := d.types[column]
 	if !seen {
@@ -215,7 +215,7 @@ func (d *draft) see(column, typ string) {
 	d.types[column] = was
 }
 
-// typeOf is the type for a JSON value; "": it is null.
+// typeOf returns the type for a JSON value; "" for null.
 func typeOf(value []byte) string {
 	switch value[0] {
 	case '"':

@@ -12,7 +12,7 @@ import (
 const buryOne = `INSERT INTO pgtee.dead_letters ("group", topic, topic_id, partition, "offset", "timestamp", key, value, headers, reason, sqlstate)
 VALUES ($1, $2, $3, $4::int4, $5::int8, $6::timestamptz, $7::bytea, $8::bytea, $9::json, $10, $11)`
 
-// formats of the parameters of buryOne: bytes are sent as they are.
+// buryFormats are the parameter formats of buryOne: bytes are sent in binary format.
 var buryFormats = []int16{0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0}
 
 // bury sends the dead records of a batch.
@@ -33,7 +33,7 @@ func (t *target) bury(pipeline *pgconn.Pipeline, b *batch) {
 	}
 }
 
-// timestampOf is null for a time that PostgreSQL does not read in this form: a producer sets what it likes.
+// timestampOf returns null for a time that PostgreSQL cannot read in this format, since producers may set any time.
 func timestampOf(record *kgo.Record) []byte {
 	at := record.Timestamp.UTC()
 	if year := at.Year(); year < 1 || year > 9999 {
@@ -42,7 +42,7 @@ func timestampOf(record *kgo.Record) []byte {
 	return []byte(at.Format(time.RFC3339Nano))
 }
 
-// header is one as pgtee.dead_letters keeps it.
+// header is a record header as stored in pgtee.dead_letters.
 type header struct {
 	Key   string `json:"key"`
 	Value []byte `json:"value"` // null, or base64
@@ -56,6 +56,6 @@ func headersOf(record *kgo.Record) []byte {
 	for _, h := range record.Headers {
 		list = append(list, header{h.Key, h.Value})
 	}
-	text, _ := json.Marshal(list) // strings and bytes: it cannot fail
+	text, _ := json.Marshal(list) // strings and bytes cannot fail
 	return text
 }

@@ -17,25 +17,25 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// decoder makes lines of COPY out of records. It is used by one goroutine.
+// decoder converts records to lines of COPY. It must be used by one goroutine at a time.
 type decoder struct {
 	cfg    *Config
 	table  *table
-	cells  []cell // of the record at hand, one for each column
+	cells  []cell // of the current record, one per column
 	fields map[string]*field
-	whole  []int // columns that take the whole value
+	whole  []int // columns filled with the whole value
 	layout []*field
-	next   int    // in the layout
-	text   []byte // what was made for cells of this record
-	line   []cell // of CSV and TSV
+	next   int    // next index in layout
+	text   []byte // text produced for cells of the current record
+	line   []cell // fields of a CSV or TSV line
 
 	value, key schemaHint
-	types      map[string]logical // of the fields of the value at hand
+	types      map[string]logical // of the fields of the current value
 
-	take func(name, value []byte) error // d.takeField, made once
+	take func(name, value []byte) error // d.takeField, bound once
 }
 
-// cell is the value of a column, not yet as COPY reads it.
+// cell is the value of a column before it is converted to COPY's format.
 type cell struct {
 	form form
 	text []byte
@@ -47,17 +47,17 @@ const (
 	absent form = iota
 	null
 	asJSON  // text is a JSON value
-	asText  // text is what it says
-	asBytes // text is bytes
+	asText  // text is plain text
+	asBytes // text is raw bytes
 )
 
-// field is a name on the first level of a JSON object, and the columns that it fills.
+// field is a top-level name of a JSON object, with the columns that it fills.
 type field struct {
 	name    string
 	columns []int
 }
 
-// badRecord is why a record cannot become a row.
+// badRecord is the reason why a record cannot become a row.
 type badRecord string
 
 func (b badRecord) Error() string { return string(b) }
@@ -93,7 +93,7 @@ func (c *Config) newDecoder(t *table) *decoder {
 	return d
 }
 
-// add decodes a record into a batch. The error is not the record's fault.
+// add decodes a record into a batch. An error is never caused by the record itself.
 func (d *decoder) add(ctx context.Context, b *batch, record *kgo.Record) error {
 	b.pass(record)
 	if record.Attrs.IsControl() {
@@ -136,7 +136,7 @@ func (d *decoder) row(ctx context.Context, b *batch, record *kgo.Record) (r row,
 	return r, d.render(b, &r)
 }
 
-// readValue fills cells from the value.
+// readValue fills cells from the record's value.
 func (d *decoder) readValue(ctx context.Context, value []byte) error {
 	switch d.cfg.Format {
 	case Raw:
@@ -158,7 +158,7 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if string(value) == "null" { // a schema may stand beside a tombstone's payload
+	if string(value) == "null" { // the payload of a tombstone may come with a schema
 		return badRecord("the value is null")
 	}
 	d.types = types
@@ -176,7 +176,7 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 	return decode.Fields(value, d.take)
 }
 
-// unframe turns a key or value into JSON, and says which types a schema gives to its fields.
+// unframe converts a key or value to JSON, and returns the types that a schema gives to its fields.
 func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) ([]byte, map[string]logical, error) {
 	if d.cfg.Format == Avro {
 		if len(framed) < 5 || framed[0] != 0 {
@@ -209,7 +209,7 @@ func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) 
 	return payload, types, err
 }
 
-// takeField fills the columns of one field of the value. The fields of a record mostly come in the order of the last one.
+// takeField fills the columns of one field of the value. Fields usually come in the same order as in the preceding record.
 func (d *decoder) takeField(name, value []byte) error {
 	var f *field
 	if d.next < len(d.layout) && d.layout[d.next] != nil && string(name) == d.layout[d.next].name {
@@ -242,7 +242,7 @@ func (d *decoder) takeField(name, value []byte) error {
 	return nil
 }
 
-// dig fills a column with what a path leads to.
+// dig fills a column with the value at a path.
 func (d *decoder) dig(i int, p path, value []byte) {
 	d.cells[i] = cell{}
 	if found := p.find(value); found != nil {
@@ -263,8 +263,7 @@ func (d *decoder) fill(columns []int, c cell) {
 	}
 }
 
-// readKey fills the columns of the key from the record's key. Where that has nothing for them, they have what the value's field of
-// their name said.
+// readKey fills the key columns from the record's key. Columns that the key does not fill keep the value of the field with their name.
 func (d *decoder) readKey(ctx context.Context, record *kgo.Record) error {
 	keys := d.table.columns[:d.table.keys]
 	if len(keys) == 0 {
@@ -283,7 +282,7 @@ func (d *decoder) readKey(ctx context.Context, record *kgo.Record) error {
 	return nil
 }
 
-// usesKey reports whether a column wants the record's key although there is a value.
+// usesKey reports whether a column needs the record's key even if there is a value.
 func (d *decoder) usesKey() bool {
 	for i := range d.table.columns[:d.table.keys] {
 		if d.table.columns[i].origin.kind == byKey {
@@ -330,7 +329,7 @@ func (d *decoder) takeKey(ctx context.Context, key []byte) error {
 	return nil
 }
 
-// keyJSON reads a key as JSON. One that is no JSON is a text: kcat and many producers write such keys.
+// keyJSON reads a key as JSON. A key that is not JSON is plain text, as written by kcat and many producers.
 func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, types map[string]logical, isJSON bool, err error) {
 	if d.cfg.Format == Avro && len(key) > 5 && key[0] == 0 || d.cfg.Format != Avro && json.Valid(key) {
 		text, types, err = d.unframe(ctx, key, &d.key)
@@ -342,7 +341,7 @@ func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, types m
 	return key, nil, false, nil
 }
 
-// readPlace fills the columns of headers, offset, partition and time.
+// readPlace fills the columns for headers, offset, partition and time.
 func (d *decoder) readPlace(record *kgo.Record) {
 	for i := range d.table.columns {
 		c := &d.cells[i]
@@ -371,7 +370,7 @@ func (d *decoder) readPlace(record *kgo.Record) {
 	}
 }
 
-// render writes the line of a record: tabs between the columns, a line feed at its end.
+// render writes the line of a record, with tabs between the columns and a line feed at the end.
 func (d *decoder) render(b *batch, r *row) (err error) {
 	for i := range d.table.columns {
 		if r.deletes && i >= d.table.keys {
@@ -398,7 +397,7 @@ func (d *decoder) render(b *batch, r *row) (err error) {
 	return nil
 }
 
-// append appends a value as COPY's text format has it.
+// append appends a value in COPY text format.
 func (d *decoder) append(dst []byte, c *cell, k kind) ([]byte, error) {
 	switch c.form {
 	case absent, null:
@@ -443,7 +442,7 @@ func appendText(dst, text []byte) ([]byte, error) {
 	return postgres.AppendCopyText(dst, text), nil
 }
 
-// appendList writes an array literal; arrays in arrays are dimensions.
+// appendList appends an array literal; nested arrays are further dimensions.
 func appendList(dst, array []byte, k kind) ([]byte, error) {
 	s := decode.Scanner{Text: array}
 	if !s.Take('[') {
@@ -483,7 +482,7 @@ func appendList(dst, array []byte, k kind) ([]byte, error) {
 	}
 }
 
-// appendItem quotes an item of an array literal.
+// appendItem appends an item of an array literal in quotes.
 func appendItem(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	for _, c := range text {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// readLine takes a record of CSV or TSV apart. It has as many fields as there are columns.
+// readLine splits a CSV or TSV record. It must have as many fields as there are columns.
 func (d *decoder) readLine(value []byte) error {
 	value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
 	var err error
@@ -33,7 +33,7 @@ func (d *decoder) readLine(value []byte) error {
 	return nil
 }
 
-// splitCSV reads one line of RFC 4180. An empty field without quotes is NULL, as for COPY.
+// splitCSV splits a line of RFC 4180. An empty unquoted field is NULL, as in COPY.
 func (d *decoder) splitCSV(text []byte) error {
 	d.line = d.line[:0]
 	for {
@@ -74,7 +74,7 @@ func (d *decoder) splitCSV(text []byte) error {
 	}
 }
 
-// unquote reads up to the quote that ends a field; two of them are one.
+// unquote reads up to the quote that ends a field; two quotes stand for one.
 func (d *decoder) unquote(text []byte) (rest []byte, ok bool) {
 	for {
 		end := bytes.IndexByte(text, '"')
@@ -91,7 +91,7 @@ func (d *decoder) unquote(text []byte) (rest []byte, ok bool) {
 	}
 }
 
-// splitTSV reads one line of COPY's text format (PostgreSQL documentation, COPY, Text Format).
+// splitTSV splits a line of COPY's text format (PostgreSQL documentation, COPY, Text Format).
 func (d *decoder) splitTSV(text []byte) error {
 	d.line = d.line[:0]
 	if bytes.IndexByte(text, '\n') >= 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// The tables of ours in the database. A row of pgtee.consumed says how far a group is in a partition, and which of its consumers may
-// go on: the one that has raised the epoch last.
+// pgtee's tables in the database. A row of pgtee.consumed holds the position of a group in a partition, and the epoch of the consumer that may
+// continue there: the one that raised it last.
 const ourTables = `CREATE TABLE IF NOT EXISTS pgtee.consumed (
   "group" text, topic text, partition int4,
   topic_id text NOT NULL,             -- a topic made anew under its old name has another one
@@ -36,17 +36,17 @@ type target struct {
 	conn  *pgconn.PgConn
 	user  string
 	table *table
-	epoch map[int32]int64 // of the partitions that this consumer has
+	epoch map[int32]int64 // of the partitions held by this consumer
 
-	topicID  string // of the records that are written
+	topicID  string // id of the topic whose records are written
 	upserts  map[uint64]string
 	seen     map[uint64]int32
-	selected []int32 // rows of the batch at hand, reused
+	selected []int32 // rows of the current batch; reused
 }
 
 const maxApplicationName = 63
 
-// connect opens the connection, and makes our tables unless they are there.
+// connect opens the connection and creates pgtee's tables unless they exist.
 func (c *Config) connect(ctx context.Context) (*target, error) {
 	config, err := pgconn.ParseConfig(c.ConnString)
 	if err != nil {
@@ -84,11 +84,11 @@ func (t *target) ensure(ctx context.Context) error {
 		return nil
 	}
 	if err == nil && rows[0][2] == "" {
-		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another consumer was quicker
+		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another consumer created it concurrently
 			err = nil
 		}
 	}
-	for range 2 { // another consumer may make them at the same time
+	for range 2 { // another consumer may create them at the same time
 		if err == nil || postgres.State(err) == "23505" {
 			err = t.exec(ctx, ourTables)
 		}
@@ -100,7 +100,7 @@ func (t *target) ensure(ctx context.Context) error {
 	return err
 }
 
-// register gives each partition a row, unless it has one: where it begins says start, which is asked only then.
+// register inserts a row for each partition that has none. start returns the start offsets, and is only called if a row is missing.
 func (t *target) register(ctx context.Context, topic *topic, start func(fresh bool) (map[int32]int64, error)) error {
 	const known = `SELECT partition::text, topic_id FROM pgtee.consumed WHERE "group" = $1 AND topic = $2`
 	rows, err := postgres.Query(ctx, t.conn, known, t.cfg.group(), topic.name)
@@ -136,7 +136,7 @@ func topicAnew(topic, group string) error {
 		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = '%s' AND topic = '%s'; or give it another --group`, group, topic)}
 }
 
-// offsets are how far the group is, whoever has the partitions.
+// offsets returns the positions of the group, whichever consumers hold the partitions.
 func (t *target) offsets(ctx context.Context) (map[int32]int64, error) {
 	rows, err := postgres.Query(ctx, t.conn, `SELECT partition::text, next_offset::text FROM pgtee.consumed WHERE "group" = $1 AND topic = $2`, t.cfg.group(), t.cfg.Topic)
 	if err != nil {
@@ -152,13 +152,13 @@ func (t *target) offsets(ctx context.Context) (map[int32]int64, error) {
 	return offsets, nil
 }
 
-// start is where a partition goes on.
+// start is the position from which a partition continues.
 type start struct {
 	next   int64
 	leader int32
 }
 
-// fence shuts every other consumer out of a partition, and returns how far it is.
+// fence excludes every other consumer from a partition and returns its position.
 func (t *target) fence(ctx context.Context, topic *topic, partition int32) (s start, err error) {
 	rows, err := postgres.Query(ctx, t.conn, `UPDATE pgtee.consumed SET epoch = epoch + 1 WHERE "group" = $1 AND topic = $2 AND partition = $3::int4
 RETURNING epoch::text, next_offset::text, leader_epoch::text, topic_id`, t.cfg.group(), topic.name, strconv.Itoa(int(partition)))
@@ -181,18 +181,18 @@ RETURNING epoch::text, next_offset::text, leader_epoch::text, topic_id`, t.cfg.g
 	return start{numbers[1], int32(numbers[2])}, nil
 }
 
-// advanceFence is the last statement of each transaction. It fails with a division by zero unless this consumer still holds the fence
-// of every partition that the batch has records of, and none goes back.
+// advanceFence is the last statement of each transaction. It fails with a division by zero unless this consumer still holds the fence of every
+// partition with records in the batch, and no position moves backwards.
 const advanceFence = `WITH f AS (UPDATE pgtee.consumed AS c SET next_offset = n.next_offset, leader_epoch = n.leader_epoch, records = c.records + n.records, dead = c.dead + n.dead,
   consumed_at = clock_timestamp()
   FROM unnest($3::int4[], $4::int8[], $5::int8[], $6::int4[], $7::int8[], $8::int8[]) AS n (partition, epoch, next_offset, leader_epoch, records, dead)
   WHERE c."group" = $1 AND c.topic = $2 AND c.partition = n.partition AND c.epoch = n.epoch AND c.next_offset <= n.next_offset RETURNING 1)
 SELECT 1 / (count(*) = cardinality($3::int4[]))::int4 FROM f`
 
-// errFenced is another consumer's doing: partitions are shared anew after it.
+// errFenced means that another consumer has taken over a partition; the partitions are redistributed then.
 var errFenced = fmt.Errorf("fenced off: another consumer of the group has taken over a partition")
 
-// advance sends the statement that moves the fence.
+// advance sends the statement that advances the fence rows.
 func (t *target) advance(pipeline *pgconn.Pipeline, b *batch) {
 	var lists [6][]string
 	dead := map[int32]int64{}

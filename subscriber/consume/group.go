@@ -11,13 +11,13 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// Consumers of a group find each other in the database that they write to: each holds a lock in common with the others, which is gone
-// with its connection. The n-th of them in the order of the server's processes has every n-th partition, and for each a lock of its own.
-// The locks only say whose turn it is; what shuts a former consumer out is the fence.
+// Consumers of a group find each other in the database that they write to: each holds a shared advisory lock, which is released with its connection.
+// The n-th consumer, in the order of the server process ids, gets every n-th partition, and holds a separate lock for each of them. The locks only
+// decide whose turn it is; the fence is what excludes a former consumer.
 const (
 	joinGroup = "SELECT pg_advisory_lock_shared(hashtextextended($1, 0))::text"
 
-	// members are those who hold the lock, with whether one says nothing any more: each asks once a second.
+	// members lists the processes that hold the shared lock, and whether each has become silent: a live one sends a query every second.
 	members = `SELECT l.pid::text, coalesce(a.state_change < clock_timestamp() - '20 s'::interval AND (a.state <> 'active' OR a.wait_event = 'ClientRead'), false)::text
 FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'ShareLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -28,7 +28,7 @@ WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'Sha
 	endMember       = "SELECT pg_terminate_backend($1::int4)::text"
 )
 
-// turnPause is how often a consumer looks who is there.
+// turnPause is how often a consumer checks the members of the group.
 const turnPause = time.Second
 
 func (t *target) lockName() string { return "pgtee consume " + t.cfg.group() + " " + t.cfg.Topic }
@@ -42,7 +42,7 @@ func (t *target) join(ctx context.Context) error {
 	return err
 }
 
-// share returns the partitions that are this consumer's, and ends members that hang.
+// share returns the partitions that belong to this consumer, and terminates members that hang.
 func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, err error) {
 	rows, err := postgres.Query(ctx, t.conn, members, t.lockName())
 	if err != nil {
@@ -71,7 +71,7 @@ func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, e
 	return mine, nil
 }
 
-// leave gives the partitions up that are not among those.
+// leave releases the partitions that are not in mine.
 func (t *target) leave(ctx context.Context, mine []int32) error {
 	for p := range t.epoch {
 		if slices.Contains(mine, p) {
@@ -85,7 +85,7 @@ func (t *target) leave(ctx context.Context, mine []int32) error {
 	return nil
 }
 
-// claim takes the partitions that nobody else holds any more, and fences all that this consumer has.
+// claim takes the partitions that no other consumer holds any more, and fences all partitions of this consumer.
 func (t *target) claim(ctx context.Context, topic *topic, mine []int32) (map[int32]start, error) {
 	starts := map[int32]start{}
 	for _, p := range mine {
@@ -97,7 +97,7 @@ func (t *target) claim(ctx context.Context, topic *topic, mine []int32) (map[int
 			if rows[0][0] != "true" {
 				continue
 			}
-			t.epoch[p] = 0 // locked, also if the fence fails: the lock is not to be taken twice
+			t.epoch[p] = 0 // locked even if the fence fails, so that the lock is not taken twice
 		}
 		s, err := t.fence(ctx, topic, p)
 		if err != nil {

@@ -5,39 +5,39 @@ import (
 	"strings"
 )
 
-// Mapping says where the values of columns come from. A column that it does not name is filled by the field of its name.
+// Mapping says where the values of columns come from. A column that it does not mention is filled from the field with the same name.
 type Mapping struct {
-	Columns   []string          // that lines of CSV and TSV fill, in their order, or objects by name; none: those of the table
+	Columns   []string          // columns filled in order by CSV and TSV lines, or by name from objects; none: those of the table
 	Paths     map[string]string // column to a path in the value
-	Keys      []string          // COLUMN or COLUMN=PATH in the record's key; they make a row's identity
+	Keys      []string          // COLUMN or COLUMN=PATH in the record's key; these columns identify a row
 	Headers   map[string]string // column to the name of a header
-	Offset    string            // columns for the place of the record; "": none
+	Offset    string            // columns for the offset, partition and time of the record; "": none
 	Partition string
 	Timestamp string
 }
 
-// origin is where a column's value comes from.
+// origin says where a column's value comes from.
 type origin struct {
 	kind originKind
 	path path
-	name string // of a header
-	line int    // number of the field of a line
+	name string // name of a header
+	line int    // index of a field in a line
 }
 
 type originKind int
 
 const (
-	byName originKind = iota // the field of the value that has the column's name
+	byName originKind = iota // the field of the value with the column's name
 	byPath
 	byKey
 	byHeader
-	byLine // a field of CSV or TSV
+	byLine // a CSV or TSV field
 	byOffset
 	byPartition
 	byTimestamp
 )
 
-// origins parses the mapping: where columns come from, by their names, and which are the key.
+// origins parses the mapping: the origin of each column by name, and the key columns.
 func (m *Mapping) origins() (from map[string]origin, keys []string, err error) {
 	from = map[string]origin{}
 	add := func(flag, column string, o origin) {
@@ -81,7 +81,7 @@ func (m *Mapping) origins() (from map[string]origin, keys []string, err error) {
 	return from, keys, err
 }
 
-// Check refuses what cannot be meant.
+// Check returns an error for a configuration that makes no sense.
 func (c *Config) Check() error {
 	from, _, err := c.Mapping.origins()
 	if err != nil {

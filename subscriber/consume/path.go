@@ -9,18 +9,18 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// path leads to a value in JSON: $.customer.name, $.lines[0], $['odd name']. The empty path, $, is the whole.
+// path selects a value in JSON: $.customer.name, $.lines[0], $['odd name']. The empty path, $, selects the whole value.
 type path []step
 
 // step is one field of an object or one item of an array.
 type step struct {
 	name  string
-	index int // of an array; -1: it is a name
+	index int // index in an array; -1: the step is a name
 }
 
 var errPath = errors.New("want a path such as $.customer.name, $.lines[0] or $['odd name']; $ is the whole value")
 
-// parsePath reads the common part of JSONPath (RFC 9535, 2.3.1 and 2.3.3).
+// parsePath parses a subset of JSONPath (RFC 9535, 2.3.1 and 2.3.3).
 func parsePath(text string) (p path, err error) {
 	rest, ok := strings.CutPrefix(text, "$")
 	if !ok {
@@ -50,7 +50,7 @@ func parsePath(text string) (p path, err error) {
 	return p, nil
 }
 
-// parseBracket reads 0] or 'name'] and returns what follows.
+// parseBracket parses 0] or 'name'] and returns the rest.
 func parseBracket(text string) (step, string, error) {
 	if quote := text[:min(1, len(text))]; quote == "'" || quote == `"` {
 		name, rest, found := strings.Cut(text[1:], quote+"]")
@@ -67,7 +67,7 @@ func parseBracket(text string) (step, string, error) {
 	return step{"", index}, rest, nil
 }
 
-// find returns the value at the end of a path, nil if there is none.
+// find returns the value at a path, nil if there is none.
 func (p path) find(json []byte) []byte {
 	for _, s := range p {
 		if s.index < 0 {
@@ -82,7 +82,7 @@ func (p path) find(json []byte) []byte {
 	return json
 }
 
-// fieldOf is the last field of that name: what JSON readers take.
+// fieldOf returns the last field with a name, as JSON parsers do.
 func fieldOf(object []byte, name string) (found []byte) {
 	_ = decode.Fields(object, func(raw, value []byte) error {
 		if nameIs(raw, name) {
@@ -93,7 +93,7 @@ func fieldOf(object []byte, name string) (found []byte) {
 	return found
 }
 
-// nameIs compares a name as JSON writes it with one of a path.
+// nameIs compares a name as written in JSON with a name of a path.
 func nameIs(raw []byte, name string) bool {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw) == name
@@ -101,12 +101,12 @@ func nameIs(raw []byte, name string) bool {
 	return plainName(raw) == name
 }
 
-// plainName is what a name in JSON, without its quotes, says.
+// plainName decodes a JSON name without its quotes.
 func plainName(raw []byte) string {
 	return decode.Unquoted(append(append([]byte{'"'}, raw...), '"'))
 }
 
-// itemOf is an item of an array, nil if there is none.
+// itemOf returns an item of an array, nil if there is none.
 func itemOf(array []byte, index int) []byte {
 	s := decode.Scanner{Text: array}
 	if !s.Take('[') || s.Take(']') {

@@ -13,11 +13,11 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// retryRecords are tried again in one transaction.
-const retryRecords = 50 // each may be as large as Kafka takes
+// retryRecords is the number of records retried in one transaction.
+const retryRecords = 50 // a record may be as large as Kafka accepts
 
-// RetryDead tries the dead letters of the group again, in the order of their offsets, each once: those that go into the table now are
-// dead no longer, in the same transaction; the others have the new reason. It returns how many there were of each.
+// RetryDead retries the dead letters of the group, in offset order, each once. Those that the table accepts now are removed from the dead letters in
+// the same transaction; the others get the new reason. It returns the number of each.
 func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
 	t, err := cfg.connect(ctx)
 	if err != nil {
@@ -51,15 +51,15 @@ func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
 	}
 }
 
-// place is that of the last dead letter that was tried.
+// place identifies the dead letter that was retried last.
 type place struct{ topicID, partition, offset string }
 
-// Another retry at the same time tries what this one has not locked.
+// A concurrent retry handles the dead letters that this one has not locked.
 const someDead = `SELECT topic_id, partition::text, "offset"::text, "timestamp"::text, key, value, headers::text
 FROM pgtee.dead_letters WHERE "group" = $1 AND topic = $2 AND (topic_id, partition, "offset") > ($3, $4::int4, $5::int8)
 ORDER BY topic_id, partition, "offset" LIMIT $6::int8 FOR UPDATE SKIP LOCKED`
 
-// retry tries the next dead letters, and returns how many they were and how many of them are gone.
+// retry retries the next dead letters. It returns their number, and how many of them were accepted.
 func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, gone int, err error) {
 	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
 		return 0, 0, err
@@ -109,7 +109,7 @@ const (
 	again   = `UPDATE pgtee.dead_letters SET tries = tries + 1, reason = $6, sqlstate = nullif($7, '')` + atPlace
 )
 
-// unbury sends what becomes of a dead letter.
+// unbury sends the result of a retry.
 func (t *target) unbury(pipeline *pgconn.Pipeline, at place, r *row) {
 	params := [][]byte{[]byte(t.cfg.group()), []byte(t.cfg.Topic), []byte(at.topicID), []byte(at.partition), []byte(at.offset)}
 	if r.dead == "" {
@@ -119,7 +119,7 @@ func (t *target) unbury(pipeline *pgconn.Pipeline, at place, r *row) {
 	pipeline.SendQueryParams(again, append(params, []byte(r.dead), []byte(r.state)), nil, nil, nil)
 }
 
-// recordOf makes a record of a row of pgtee.dead_letters.
+// recordOf returns the record of a row in pgtee.dead_letters.
 func recordOf(topic string, fields [][]byte) (*kgo.Record, error) {
 	record := &kgo.Record{Topic: topic, Key: fields[4], Value: fields[5]}
 	var partition int32

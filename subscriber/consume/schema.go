@@ -9,19 +9,19 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// logical is what a Connect schema says of a field that JSON alone does not: that its number is a date, its text bytes.
+// logical is what a Connect schema adds to the JSON of a field: that a number is a date, or that text is bytes.
 type logical struct {
 	decode.Logical
 	bytes bool
 }
 
-// schemaHint remembers the schema of the last record: that of the next one is mostly the same.
+// schemaHint remembers the schema of the last record, since the next record usually has the same one.
 type schemaHint struct {
 	text  []byte
 	types map[string]logical
 }
 
-// connectSchema is the schema that Kafka Connect's JsonConverter puts beside a payload.
+// connectSchema is the schema that Kafka Connect's JsonConverter adds to a payload.
 type connectSchema struct {
 	Type       string            `json:"type"`
 	Name       string            `json:"name"`
@@ -30,7 +30,7 @@ type connectSchema struct {
 	Fields     []connectSchema   `json:"fields"`
 }
 
-// splitSchema takes an object of exactly a schema and a payload apart; payload is nil for anything else.
+// splitSchema splits an object that has exactly a schema and a payload; payload is nil for any other value.
 func splitSchema(value []byte) (schema, payload []byte) {
 	s := decode.Scanner{Text: value}
 	if !s.Take('{') {
@@ -58,7 +58,7 @@ func splitSchema(value []byte) (schema, payload []byte) {
 	return schema, payload
 }
 
-// of reads a schema; null is none.
+// of parses a schema; null means none.
 func (h *schemaHint) of(text []byte) (map[string]logical, error) {
 	if h.text != nil && bytes.Equal(text, h.text) {
 		return h.types, nil
@@ -78,7 +78,7 @@ func (h *schemaHint) of(text []byte) (map[string]logical, error) {
 	return h.types, nil
 }
 
-// convert makes a cell of JSON what its schema says it is.
+// convert converts a cell of JSON according to its schema.
 func (d *decoder) convert(c *cell, l logical) error {
 	start := len(d.text)
 	if !l.bytes {

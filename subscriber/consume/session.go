@@ -18,11 +18,11 @@ import (
 const (
 	connectPatience = 10 * time.Second
 	askPatience     = 15 * time.Second // for Kafka to describe the topic
-	topicPause      = 3 * time.Second  // between two looks at it
+	topicPause      = 3 * time.Second  // between two checks of the topic
 	errorPause      = time.Second
 )
 
-// session is a connection to PostgreSQL, and the membership in the group that lives as long.
+// session is a connection to PostgreSQL together with the membership in the group, which ends with it.
 func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
@@ -60,14 +60,14 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	}
 }
 
-// close ends the connection, and with it the locks.
+// close closes the connection, and thereby releases the locks.
 func (t *target) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = t.conn.Close(ctx)
 }
 
-// prepare learns the table, which it may have to make first.
+// prepare reads the table's definition, after creating the table if necessary.
 func (r *runner) prepare(ctx context.Context, t *target, admin *kadm.Client) (err error) {
 	if t.table, err = r.cfg.lookUp(ctx, t.conn); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (r *runner) prepare(ctx context.Context, t *target, admin *kadm.Client) (er
 	return nil
 }
 
-// find asks for the topic, and gives its partitions their rows.
+// find describes the topic and registers its partitions.
 func (r *runner) find(ctx context.Context, t *target, admin *kadm.Client) (*topic, error) {
 	asking, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
@@ -111,11 +111,11 @@ func (r *runner) find(ctx context.Context, t *target, admin *kadm.Client) (*topi
 	return topic, err
 }
 
-// errShared ends a turn because partitions are shared anew.
+// errShared ends a turn because the partitions must be redistributed.
 var errShared = errors.New("partitions are shared anew")
 
-// turn is the one path of start and recovery: share the partitions, fence them, read on from where the table is, write. It ends with
-// an error, or when all is done that was asked for.
+// turn is the single path for start and recovery: share the partitions, fence them, continue from the positions in the table, write. It ends with an
+// error, or when the requested end is reached.
 func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -163,7 +163,7 @@ func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done 
 	return false, err
 }
 
-// watchTopic ends a turn when the topic is not what it was.
+// watchTopic ends a turn when the topic has changed.
 func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic) error {
 	for {
 		select {
@@ -173,7 +173,7 @@ func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic)
 		}
 		is, err := r.cfg.describe(ctx, admin)
 		switch {
-		case err != nil: // those who read it will say so
+		case err != nil: // the readers of the topic will report the error
 		case is.id != was.id:
 			return topicAnew(was.name, r.cfg.group())
 		case len(is.partitions) > len(was.partitions):
@@ -182,13 +182,13 @@ func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic)
 	}
 }
 
-// hand is what a consumer has in hand during a turn.
+// hand is the state of a consumer during a turn.
 type hand struct {
 	*runner
 	target  *target
 	topic   *topic
 	mine    []int32
-	starts  map[int32]start // of the partitions that were free to take
+	starts  map[int32]start // of the partitions that this consumer was able to take
 	batches chan *batch
 	free    chan *batch
 }
@@ -202,7 +202,7 @@ func (h *hand) tell() {
 	h.cfg.Log.Info(state, zap.String("topic", h.topic.name), zap.String("group", h.cfg.group()), zap.Int("partitions", len(h.starts)), zap.Int("of", len(h.topic.partitions)))
 }
 
-// run writes batches until ctx ends or all is done.
+// run writes batches until ctx ends or the requested end is reached.
 func (h *hand) run(ctx context.Context) error {
 	h.free <- newBatch()
 	tick := time.NewTicker(turnPause)
@@ -228,7 +228,7 @@ func (h *hand) run(ctx context.Context) error {
 	}
 }
 
-// look ends the turn if partitions are to be shared anew.
+// look ends the turn if the partitions must be redistributed.
 func (h *hand) look(ctx context.Context) error {
 	mine, err := h.target.share(ctx, h.topic.partitions)
 	if err != nil {
@@ -246,14 +246,14 @@ func (h *hand) look(ctx context.Context) error {
 			return err
 		}
 		if rows[0][0] == "true" {
-			h.target.epoch[p] = 0 // it is held; the next turn fences it
+			h.target.epoch[p] = 0 // the lock is held; the next turn fences the partition
 			return errShared
 		}
 	}
 	return nil
 }
 
-// written notes how far the table is.
+// written records the progress after a batch.
 func (h *hand) written(b *batch) {
 	var records int64
 	for number, p := range b.positions {
@@ -277,7 +277,7 @@ func (h *hand) written(b *batch) {
 	h.rewinds = 0
 }
 
-// done reports whether the table is as far as Config.Once asks. What another consumer of the group has is waited for.
+// done reports whether the table has reached the end required by Config.Once. It also waits for partitions of other consumers of the group.
 func (h *hand) done(ctx context.Context) (bool, error) {
 	if !h.cfg.Once {
 		return false, nil

@@ -18,7 +18,7 @@ const (
 	fetchWait  = 200 * time.Millisecond
 )
 
-// topic is what Kafka says of the topic.
+// topic is the topic as described by Kafka.
 type topic struct {
 	name, id   string
 	partitions []int32
@@ -29,7 +29,7 @@ func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.KeepControlRecords(), // the last record of a partition may be the mark of a transaction
+		kgo.KeepControlRecords(), // the last record of a partition may be a transaction marker
 		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes), kgo.FetchMaxWait(fetchWait),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 	}, c.KafkaOptions...), options...)...)
@@ -39,7 +39,7 @@ func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
-// describe asks Kafka for the topic.
+// describe reads the topic's metadata from Kafka.
 func (c *Config) describe(ctx context.Context, admin *kadm.Client) (*topic, error) {
 	details, err := admin.ListTopics(ctx, c.Topic)
 	if err != nil {
@@ -59,12 +59,12 @@ func (c *Config) describe(ctx context.Context, admin *kadm.Client) (*topic, erro
 	return t, nil
 }
 
-// noTopic is a topic that is not there, or not there yet.
+// noTopic means that the topic does not exist, or not yet.
 type noTopic struct{ name string }
 
 func (n noTopic) Error() string { return fmt.Sprintf("there is no topic %s", n.name) }
 
-// committedEnds is where partitions end for those who read what is committed.
+// committedEnds returns the ends of the partitions for a read_committed reader.
 func (c *Config) committedEnds(ctx context.Context, admin *kadm.Client) (map[int32]int64, error) {
 	listed, err := admin.ListCommittedOffsets(ctx, c.Topic)
 	return offsetsOf(c.Topic, listed, err)
@@ -84,7 +84,7 @@ func offsetsOf(topic string, listed kadm.ListedOffsets, err error) (map[int32]in
 	return offsets, nil
 }
 
-// lostRecords is a topic that does not hold any more what was consumed.
+// lostRecords means that the topic no longer holds records that were consumed.
 type lostRecords struct{ Halt }
 
 func (l lostRecords) Unwrap() error { return l.Halt }
@@ -104,7 +104,7 @@ type source struct {
 	lag     map[int32]int64
 }
 
-// open goes on where the partitions are.
+// open returns a source that continues at the positions of the partitions.
 func (c *Config) open(t *topic, decoder *decoder, starts map[int32]start) (*source, error) {
 	offsets := map[int32]kgo.Offset{}
 	s := &source{cfg: c, topic: t, decoder: decoder, next: map[int32]int64{}, lag: map[int32]int64{}}
@@ -117,7 +117,7 @@ func (c *Config) open(t *topic, decoder *decoder, starts map[int32]start) (*sour
 	return s, err
 }
 
-// poll hands fetches to out until ctx ends.
+// poll sends fetches to out until ctx ends.
 func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 	for {
 		fetches := s.client.PollRecords(ctx, maxBatchRecords)
@@ -132,7 +132,7 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 	}
 }
 
-// read makes batches of what is fetched until ctx ends. While one is written the next one grows.
+// read builds batches from fetches until ctx ends. While one batch is being written, the next one is filled.
 func (s *source) read(ctx context.Context, in <-chan kgo.Fetches, out chan<- *batch, free <-chan *batch) error {
 	b := newBatch()
 	for {
@@ -163,7 +163,7 @@ func (s *source) read(ctx context.Context, in <-chan kgo.Fetches, out chan<- *ba
 	}
 }
 
-// add decodes what a fetch has brought.
+// add decodes the records of a fetch.
 func (s *source) add(ctx context.Context, b *batch, fetches kgo.Fetches) error {
 	for _, f := range fetches {
 		for i := range f.Topics {
@@ -211,7 +211,7 @@ func (s *source) addPartition(ctx context.Context, b *batch, p *kgo.FetchPartiti
 	return nil
 }
 
-// failed says what an error of a partition means.
+// failed interprets an error of a partition.
 func (s *source) failed(ctx context.Context, p *kgo.FetchPartition, next int64) error {
 	var gone *kgo.ErrDataLoss
 	switch {
@@ -225,7 +225,7 @@ func (s *source) failed(ctx context.Context, p *kgo.FetchPartition, next int64) 
 	return fmt.Errorf("read topic %s, partition %d: %w", s.topic.name, p.Partition, p.Err)
 }
 
-// outOfRange finds out at which end of a partition the next offset is missing.
+// outOfRange determines at which end of a partition the next offset is missing.
 func (s *source) outOfRange(ctx context.Context, partition int32, next int64) error {
 	admin := kadm.NewClient(s.client)
 	listed, err := admin.ListStartOffsets(ctx, s.topic.name)
@@ -244,13 +244,13 @@ func (s *source) outOfRange(ctx context.Context, partition int32, next int64) er
 	return shorter(s.topic.name, partition, next, ends[partition])
 }
 
-// shorter is a partition that ends before what was consumed.
+// shorter returns the error for a partition that ends before the consumed position.
 func shorter(topic string, partition int32, next, end int64) error {
 	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has it up to offset %d, it ends at %d", topic, partition, next, end),
 		fmt.Sprintf(`see what was lost; to go on, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, end, topic, partition)}}
 }
 
-// firstRecords reads up to so many committed records from the beginning of a topic, for --create-table.
+// firstRecords reads up to wanted committed records from the start of a topic, for --create-table.
 func (c *Config) firstRecords(ctx context.Context, admin *kadm.Client, wanted int) (records []*kgo.Record, err error) {
 	begins, err := admin.ListStartOffsets(ctx, c.Topic)
 	from, err := offsetsOf(c.Topic, begins, err)

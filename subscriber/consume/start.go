@@ -11,15 +11,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Start is where a group begins in a topic that it has not consumed before. The zero value is the beginning.
+// Start is where a group starts in a topic that it has not consumed before. The zero value is the beginning.
 type Start struct {
 	end     bool
 	time    time.Time
 	offsets map[int32]int64
 }
 
-// UnmarshalText reads beginning, end, a time as in RFC 3339, how long ago (10m), or offsets of partitions (0:1200,1:1180); partitions
-// that are not named begin at their beginning.
+// UnmarshalText reads beginning, end, a time as in RFC 3339, a duration before now (10m), or offsets of partitions (0:1200,1:1180); partitions that
+// are not listed start at their beginning.
 func (s *Start) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "beginning":
@@ -51,7 +51,7 @@ func (s *Start) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// resolve asks Kafka for the offsets. A group that is not fresh finds partitions that were added since: they begin at their beginning.
+// resolve determines the offsets. If the group is not fresh, the partitions are new ones, added to the topic since: they start at their beginning.
 func (s Start) resolve(ctx context.Context, admin *kadm.Client, topic *topic, fresh bool) (map[int32]int64, error) {
 	if fresh && s.end {
 		listed, err := admin.ListEndOffsets(ctx, topic.name)

@@ -2,23 +2,23 @@ package consume
 
 import "sync"
 
-// Stats tell how far a consumer is. They may be read at any time.
+// Stats reports the progress of a consumer. It may be read at any time.
 type Stats struct {
 	mu     sync.Mutex
 	values Values
 }
 
-// Values are a look at the Stats.
+// Values is a snapshot of Stats.
 type Values struct {
 	State      string
-	Partitions int   // that this consumer has
-	Records    int64 // consumed, dead ones among them
+	Partitions int   // number of partitions held by this consumer
+	Records    int64 // consumed records, including dead ones
 	Dead       int64
 	Commits    int64
-	Lag        int64 // records of its partitions that are not consumed yet, as the last fetches saw
+	Lag        int64 // unconsumed records of its partitions, as of the last fetches
 }
 
-// Values returns a copy; those of nil are zero.
+// Values returns a copy of the values, zero for a nil Stats.
 func (s *Stats) Values() Values {
 	if s == nil {
 		return Values{}

@@ -12,35 +12,35 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// table is the one that is written to, and where its columns come from.
+// table is the table to write to, with the origins of its columns.
 type table struct {
 	name    string   // quoted for SQL
-	columns []column // that a record may fill: those of the key first, then those that always are, then the optional ones
-	keys    int      // so many of them
-	always  int      // so many are filled by every record, with NULL if it has no value; the others keep their default then
+	columns []column // columns that a record may fill: key columns first, then those always filled, then the optional ones
+	keys    int      // number of key columns
+	always  int      // number of columns that every record fills, with NULL for a missing value; the others then keep their default
 }
 
-// column is one that a record may fill.
+// column is a column that a record may fill.
 type column struct {
 	name   string
 	quoted string
 	kind   kind
-	equal  string // operator of its type; "": there is none
+	equal  string // equality operator of its type; "": none
 	origin origin
 }
 
-// kind is what JSON has to become for a type to read it.
+// kind says how JSON is converted for a type.
 type kind int
 
 const (
-	plain     kind = iota // a string what it says, anything else as it is written
-	document              // json and jsonb: JSON as it is
+	plain     kind = iota // a string becomes its text, anything else stays as written
+	document              // json and jsonb: JSON unchanged
 	list                  // an array
-	documents             // ... of json or jsonb
+	documents             // an array of json or jsonb
 	binary                // bytea
 )
 
-// maxOptional bounds the columns that are left out where a record has no value: each needs a bit.
+// maxOptional bounds the number of columns that are left out if a record has no value: each needs a bit of the mask.
 const maxOptional = 64
 
 const columnsQuery = `SELECT a.attname, pg_catalog.quote_ident(a.attname), t.typname, coalesce(e.typname, ''), a.attgenerated::text,
@@ -53,7 +53,7 @@ WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.at
 const tableQuery = `SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
 
-// lookUp learns the table; nil: there is none.
+// lookUp reads the definition of the table; nil if the table does not exist.
 func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error) {
 	rows, err := postgres.Query(ctx, conn, tableQuery, c.Schema, c.Table)
 	if err != nil || len(rows) == 0 {
@@ -107,7 +107,7 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	return t, nil
 }
 
-// fills says whether a record fills a column, where it has the value from, and whether a flag says so.
+// fills reports whether a record fills a column, and whether a flag names the column.
 func (c *Config) fills(one *column, from map[string]origin) (wanted, explicit bool) {
 	if o, named := from[one.name]; named {
 		one.origin = o
@@ -122,7 +122,7 @@ func (c *Config) fills(one *column, from map[string]origin) (wanted, explicit bo
 	return (listed || len(list) == 0) && (c.Format == JSON || c.Format == Avro), false
 }
 
-// refuseUnknown refuses flags that name columns which the table does not have.
+// refuseUnknown returns an error if flags name columns that the table does not have.
 func (t *table) refuseUnknown(rows [][]string, from map[string]origin, list []string) error {
 	named := slices.Concat(slices.Sorted(maps.Keys(from)), list)
 	for _, column := range named {
@@ -147,7 +147,7 @@ func kindOf(name, element string) kind {
 	return plain
 }
 
-// names lists columns; mask says which of the optional ones.
+// names lists columns; mask selects the optional ones.
 func (t *table) names(mask uint64, only func(i int) bool) []string {
 	var names []string
 	for i := range t.columns {
@@ -158,10 +158,10 @@ func (t *table) names(mask uint64, only func(i int) bool) []string {
 	return names
 }
 
-// filled reports whether a record with that mask fills a column.
+// filled reports whether a record with this mask fills a column.
 func (t *table) filled(i int, mask uint64) bool { return i < t.always || mask>>(i-t.always)&1 != 0 }
 
-// stage is a table of the session: what COPY has read and INSERT has not written yet. It is in no other session's way.
+// stage is a temporary table for rows that COPY has written and INSERT has not taken yet. It does not interfere with other sessions.
 const stage = "pg_temp.pgtee_consume"
 
 func (t *table) stageSQL() string {
@@ -172,7 +172,7 @@ func (t *table) copySQL(into string, mask uint64) string {
 	return fmt.Sprintf("COPY %s (%s) FROM STDIN", into, strings.Join(t.names(mask, nil), ", "))
 }
 
-// copyKeysSQL is for rows that go.
+// copyKeysSQL is the COPY for rows to be deleted.
 func (t *table) copyKeysSQL() string {
 	return fmt.Sprintf("COPY %s (%s) FROM STDIN", stage, strings.Join(t.keyNames(), ", "))
 }
@@ -184,7 +184,7 @@ func (t *table) keyNames() []string {
 func (t *table) upsertSQL(mask uint64) string {
 	columns := strings.Join(t.names(mask, nil), ", ")
 	var set []string
-	for i := t.keys; i < len(t.columns); i++ { // a record replaces the row: what it lacks is as in a new one
+	for i := t.keys; i < len(t.columns); i++ { // a record replaces the row: columns that it lacks are set as in a new row
 		value := "DEFAULT"
 		if t.filled(i, mask) {
 			value = "excluded." + t.columns[i].quoted

@@ -15,8 +15,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// write writes a batch in one transaction: rows, dead letters, and how far the partitions are. Records whose rows the table refuses are
-// found by halving the batch under a savepoint until a single one is left.
+// write writes a batch in one transaction: rows, dead letters, and the positions of the partitions. If the table refuses the batch, write halves it
+// under a savepoint until the single refused record is found.
 func (t *target) write(ctx context.Context, b *batch) error {
 	err := t.transact(ctx, b)
 	if err != nil && !t.conn.IsClosed() && t.conn.TxStatus() != 'I' {
@@ -45,10 +45,10 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 	return err
 }
 
-// part is some rows of a batch, from one on up to before another.
+// part is a range of rows of a batch: from is included, to is not.
 type part struct{ from, to int }
 
-// settle writes the rows of a batch, and marks those that the table refuses as dead.
+// settle writes the rows of a batch and marks rows that the table refuses as dead.
 func (t *target) settle(ctx context.Context, b *batch) error {
 	open := []part{{0, len(b.rows)}}
 	for len(open) > 0 {
@@ -78,7 +78,7 @@ func (t *target) settle(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// split cuts a part that was refused: around the row that the server has named, else in two. The last of them is tried first.
+// split splits a refused part: around the row that the server has named, otherwise in halves. The last part returned is tried first.
 func split(p part, suspect int) []part {
 	var parts []part
 	if suspect < p.from || suspect >= p.to {
@@ -93,7 +93,7 @@ func split(p part, suspect int) []part {
 	return parts
 }
 
-// isBadRecord reports whether an error may be the fault of a row: what it holds, or a constraint or trigger that does not want it.
+// isBadRecord reports whether an error may be caused by a row: its content, or a constraint or trigger that refuses it.
 func isBadRecord(err error) bool {
 	switch state := postgres.State(err); {
 	case state == "21000", state == "P0001", state == "42804", state == "44000":
@@ -105,7 +105,7 @@ func isBadRecord(err error) bool {
 
 const maxReasonBytes = 2000
 
-// reasonOf is what the server says, with what it tells of the place.
+// reasonOf returns the server's message, with the place that it names.
 func reasonOf(err error) string {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
@@ -121,10 +121,10 @@ func reasonOf(err error) string {
 	return strings.ToValidUTF8(reason[:min(len(reason), maxReasonBytes)], "")
 }
 
-// copyPlace is how the server names the line of a COPY that it refuses, and perhaps the column.
+// copyPlace matches the line, and possibly the column, of a COPY that the server refuses.
 var copyPlace = regexp.MustCompile(`(?m)^COPY .*, line (\d+)(?:, column ([^:\n]+))?`)
 
-// try writes a part. It names the row that COPY has stopped at, -1 if it cannot.
+// try writes a part. suspect is the row at which COPY stopped, -1 if it is not known.
 func (t *target) try(ctx context.Context, b *batch, p part) (suspect int, err error) {
 	if t.table.keys == 0 {
 		for mask := range masksOf(b, p) {
@@ -135,7 +135,7 @@ func (t *target) try(ctx context.Context, b *batch, p part) (suspect int, err er
 		return -1, nil
 	}
 	t.lastOfKeys(b, p)
-	used := p.from > 0 // the stage is empty at the beginning of a transaction
+	used := p.from > 0 // the stage is empty at the start of a transaction
 	deleted := false
 	for i := p.from; i < p.to && !deleted; i++ {
 		deleted = b.rows[i].deletes && b.rows[i].dead == ""
@@ -153,7 +153,7 @@ func (t *target) try(ctx context.Context, b *batch, p part) (suspect int, err er
 	return -1, nil
 }
 
-// stage copies rows into the stage and has them taken from there.
+// stage copies rows into the stage and moves them from there into the table.
 func (t *target) stage(ctx context.Context, b *batch, rows []int32, copySQL, takeSQL string, used *bool) (int, error) {
 	if len(rows) == 0 {
 		return -1, nil
@@ -179,7 +179,7 @@ func (t *target) upsert(mask uint64) string {
 	return sql
 }
 
-// masksOf are those of the rows of a part.
+// masksOf returns the masks of the rows of a part.
 func masksOf(b *batch, p part) map[uint64]bool {
 	masks := map[uint64]bool{}
 	for i := p.from; i < p.to; i++ {
@@ -204,7 +204,7 @@ func (t *target) rowsOf(b *batch, p part, mask uint64, deletes bool) []int32 {
 
 var keySeed = maphash.MakeSeed()
 
-// lastOfKeys finds the last row of each key of a part: what comes before it does not show.
+// lastOfKeys finds the last row for each key in a part: earlier rows of the key have no effect.
 func (t *target) lastOfKeys(b *batch, p part) {
 	clear(t.seen)
 	for i := p.from; i < p.to; i++ {
@@ -214,7 +214,7 @@ func (t *target) lastOfKeys(b *batch, p part) {
 	}
 }
 
-// slotOf is where a key stands in seen: at its hash, or behind those of other keys that have the same one.
+// slotOf returns the slot of a key in seen: at its hash, or after other keys with the same hash.
 func (t *target) slotOf(b *batch, i int) uint64 {
 	key := b.key(&b.rows[i])
 	for h := maphash.Bytes(keySeed, key); ; h++ {
@@ -227,7 +227,7 @@ func (t *target) slotOf(b *batch, i int) uint64 {
 
 func (t *target) isLast(b *batch, i int) bool { return t.seen[t.slotOf(b, i)] == int32(i) }
 
-// copy writes the lines of rows. It names the row that the server has stopped at.
+// copy writes the lines of rows. suspect is the row at which the server stopped.
 func (t *target) copy(ctx context.Context, b *batch, rows []int32, sql string) (suspect int, err error) {
 	if len(rows) == 0 {
 		return -1, nil
@@ -238,7 +238,7 @@ func (t *target) copy(ctx context.Context, b *batch, rows []int32, sql string) (
 	return -1, nil
 }
 
-// suspectOf is the row whose line an error names.
+// suspectOf returns the row whose line an error names, -1 if it names none.
 func suspectOf(err error, rows []int32) int {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
@@ -255,7 +255,7 @@ func suspectOf(err error, rows []int32) int {
 	return int(rows[line-1])
 }
 
-// lineReader reads the lines of rows. Lines that stand one behind the other are read in one piece.
+// lineReader reads the lines of rows. Adjacent lines are read in one piece.
 type lineReader struct {
 	b    *batch
 	rows []int32
