@@ -1,5 +1,5 @@
-// Package archive keeps a stream as files: whole transactions in the order of the source's commits, each event once, in a folder whose
-// manifest says which files count. See docs/archive.md.
+// Package archive stores a stream as files: whole transactions in the order of the source's commits, each event once, in a folder whose manifest
+// lists the valid files. See docs/archive.md.
 package archive
 
 import (
@@ -12,34 +12,34 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// LSN is a position in the log of the source.
+// LSN is a position in the WAL of the source.
 type LSN = apply.LSN
 
-// Halt is an end that a human has to decide on.
+// Halt is an error on which an operator must decide.
 type Halt = apply.Halt
 
-// Config says what to read, and how to keep it.
+// Config says what to read and how to store it.
 type Config struct {
-	Source  apply.Config // brokers, prefix, slot, topics, Avro, FromEnd, Once, Log: the rest is not used
+	Source  apply.Config // brokers, prefix, slot, topics, Avro, FromEnd, Once, Log; the other fields are not used
 	Dir     string
 	Format  Format
-	Bytes   int64         // of a file, about: it ends with the transaction that makes it larger
-	After   time.Duration // how old a file grows before it is ended
-	KeepFor time.Duration // files that were ended earlier are removed; 0: never
-	Keep    int64         // bytes of files, the oldest ones being removed; 0: all
+	Bytes   int64         // approximate size of a file: it ends with the transaction that exceeds it
+	After   time.Duration // maximum age of an unfinished file
+	KeepFor time.Duration // how long finished files are kept; 0: forever
+	Keep    int64         // total size of files to keep, removing the oldest; 0: unlimited
 	Stats   *Stats
 }
 
-// Format is how a file holds records.
+// Format is the format of the files.
 type Format string
 
 const (
 	JSONLines Format = "jsonl"   // compressed with zstd
-	Parquet   Format = "parquet" // likewise
+	Parquet   Format = "parquet" // compressed with zstd
 )
 
-// Run archives until ctx ends, which is no error, until a human must act (Halt), or with Once until the archive holds what Kafka
-// held at the start. Every other error is tried again from the end of the manifest.
+// Run archives until ctx ends, which is not an error, until an operator must act (Halt) or, with Once, until the archive holds what Kafka held at the
+// start. After any other error it retries from the end of the manifest.
 func Run(ctx context.Context, cfg Config) error {
 	folder, err := openFolder(cfg.Dir)
 	if err != nil {
@@ -61,14 +61,14 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
-// archiver is what outlives a session.
+// archiver is the state that outlives a session.
 type archiver struct {
 	cfg    *Config
 	folder *folder
-	once   LSN // Config.Source.Once: what Kafka held at the start
+	once   LSN // with Config.Source.Once: the position of Kafka at the start
 }
 
-// session is the one path of start and recovery: remove what the manifest does not name, read on from where it ends.
+// session is the single path for start and recovery: remove files that the manifest does not name, continue from its end.
 func (a *archiver) session(ctx context.Context) error {
 	a.cfg.Stats.state("connecting")
 	source := a.cfg.Source
@@ -96,7 +96,7 @@ func (a *archiver) session(ctx context.Context) error {
 	return w.run(ctx)
 }
 
-// manifest opens that of the folder, which it begins if there is none.
+// manifest opens the manifest of the folder, and starts one if there is none.
 func (a *archiver) manifest(ctx context.Context, source apply.Config) (*manifest, error) {
 	m, err := openManifest(a.folder)
 	if err != nil {
@@ -127,7 +127,7 @@ func (a *archiver) manifest(ctx context.Context, source apply.Config) (*manifest
 	return m, nil
 }
 
-// matches fails if an archive that is there is not the one that was asked for.
+// matches returns an error if an existing archive does not match the configuration.
 func (h *Header) matches(cfg *Config) error {
 	switch {
 	case h.Prefix != cfg.Source.Prefix:

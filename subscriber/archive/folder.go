@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// Names in the folder of an archive, beside those of its files.
+// Names in the folder of an archive, besides the names of its files.
 const (
 	manifestName = "manifest.jsonl"
 	viewsName    = "views.sql"
 	lockName     = "lock"
-	temporary    = ".tmp" // end of the name of what is not written to its end
+	temporary    = ".tmp" // suffix of the name of an unfinished file
 )
 
-// Modes of what is made: rows are not for everybody's eyes.
+// Modes of created files and folders: rows must not be readable by everyone.
 const (
 	folderMode = 0o750
 	fileMode   = 0o640
 )
 
-// folder is that of an archive, while this process alone may write into it.
+// folder is the folder of an archive, locked so that only this process writes to it.
 type folder struct {
 	path string
 	lock *os.File
@@ -49,12 +49,12 @@ func (f *folder) close() { _ = f.lock.Close() }
 
 func (f *folder) join(name string) string { return filepath.Join(f.path, name) }
 
-// unwritable is the end because of the file system: another try would meet the same.
+// unwritable is the error of a failed file system operation, which a retry would not cure.
 func unwritable(err error) error {
 	return Halt{What: "the archive cannot be written: " + err.Error(), Repair: "see to the room and the rights of the folder, and start again; what is not in the manifest is read once more"}
 }
 
-// sync makes names in the folder outlive a crash of the machine.
+// sync makes names in the folder survive a crash of the machine.
 func (f *folder) sync() error {
 	dir, err := os.Open(f.path)
 	if err != nil {
@@ -67,7 +67,7 @@ func (f *folder) sync() error {
 	return nil
 }
 
-// publish gives what was written its name: whole, or not at all, whatever crashes.
+// publish gives a written file its name, completely or not at all, even if there is a crash.
 func (f *folder) publish(file *os.File, name string) error {
 	if err := file.Sync(); err != nil {
 		return unwritable(err)
@@ -81,7 +81,7 @@ func (f *folder) publish(file *os.File, name string) error {
 	return f.sync()
 }
 
-// create makes a file that has no name of its own yet.
+// create creates a file under a temporary name.
 func (f *folder) create(name string) (*os.File, error) {
 	file, err := os.OpenFile(f.join(name+temporary), os.O_RDWR|os.O_CREATE|os.O_TRUNC, fileMode)
 	if err != nil {
@@ -90,7 +90,7 @@ func (f *folder) create(name string) (*os.File, error) {
 	return file, nil
 }
 
-// clean removes what a crash has left: files without an end, the one that was not in the manifest yet, those that were to be removed.
+// clean removes what a crash has left behind: unfinished files, a file that was not yet in the manifest, and files that were about to be removed.
 func (f *folder) clean(m *manifest) error {
 	names, err := f.files()
 	if err != nil {
@@ -117,7 +117,7 @@ func (f *folder) clean(m *manifest) error {
 	return f.sync()
 }
 
-// files lists, in order, what may be files of the archive.
+// files lists, in order, the names that may be files of the archive.
 func (f *folder) files() ([]string, error) {
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
@@ -133,14 +133,14 @@ func (f *folder) files() ([]string, error) {
 	return names, nil
 }
 
-// isFile reports whether a name is one that files of an archive have.
+// isFile reports whether a name has the suffix of an archive file.
 func isFile(name string) bool {
 	return strings.HasSuffix(name, suffixes[JSONLines]) || strings.HasSuffix(name, suffixes[Parquet])
 }
 
 var suffixes = map[Format]string{JSONLines: ".jsonl.zst", Parquet: ".parquet"}
 
-// fileName is that of a file by the commits that it holds and the number of its first record: names sort as the records do.
+// fileName returns the name of a file from the commits that it holds and the number of its first record. Names sort in record order.
 func fileName(format Format, first, last LSN, number int64) string {
 	return fmt.Sprintf("%016X-%016X-%012d%s", uint64(first), uint64(last), number, suffixes[format])
 }

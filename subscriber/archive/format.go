@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// decoder reads the records of a file. next returns io.EOF behind the last one.
+// decoder reads the records of a file. next returns io.EOF after the last one.
 type decoder interface {
 	next() (number int64, record *kgo.Record, err error)
 	close()

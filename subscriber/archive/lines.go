@@ -18,13 +18,13 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// A line is an object whose fields stand in this order:
+// A line is a JSON object with its fields in this order, but without line feeds:
 //
 //	{"n":1,"id":"7300…/pgtee/1/0/16B3748/12","topic":"shop.public.orders","partition":0,"offset":17,"ts":1735689600000,
 //	 "headers":{"__debezium.oldkey":"{…}"},"key":{"id":7},"value":{…}}
 //
-// without line feeds. headers stands there only if there are others than the event id. Key and value are the JSON of the record; what is
-// no JSON is an object {"base64":"…"} of a field key64 or value64, and so is a header that is no text.
+// headers is present only if there are headers besides the event id. key and value are the JSON of the record. A key or value that is not JSON is
+// base64 in a field key64 or value64, and a header that is not text is an object {"base64":"…"}.
 const (
 	numberField    = `{"n":`
 	idField        = `,"id":`
@@ -42,10 +42,10 @@ const (
 
 const idHeader = "pgtee-event-id"
 
-// blockBytes is what is collected before it is compressed.
+// blockBytes is how much is collected before it is compressed.
 const blockBytes = 512 << 10
 
-// lineEncoder writes lines that zstd compresses.
+// lineEncoder writes lines compressed with zstd.
 type lineEncoder struct {
 	zstd  *zstd.Encoder
 	block []byte
@@ -101,7 +101,7 @@ func appendHeaders(dst []byte, headers []kgo.RecordHeader) []byte {
 	return dst
 }
 
-// appendHeaderObject appends all but the event id; nothing if there are no others.
+// appendHeaderObject appends all headers except the event id, or nothing if there are no others.
 func appendHeaderObject(dst []byte, headers []kgo.RecordHeader) []byte {
 	separator := byte('{')
 	for i := range headers {
@@ -126,7 +126,7 @@ func appendHeaderObject(dst []byte, headers []kgo.RecordHeader) []byte {
 	return dst
 }
 
-// appendJSON appends a field with JSON as it is, or with the base64 of what is none.
+// appendJSON appends a field with a JSON value, or with base64 if the value is not JSON.
 func appendJSON(dst []byte, field, field64 string, value []byte) []byte {
 	switch {
 	case value == nil:
@@ -137,7 +137,7 @@ func appendJSON(dst []byte, field, field64 string, value []byte) []byte {
 	return append64(append(dst, field64...), value)
 }
 
-// isJSON reports whether a value is JSON of one line. An object is one without a second look: publishers write no others.
+// isJSON reports whether a value is JSON on a single line. An object is accepted without further checks, since publishers write no invalid ones.
 func isJSON(value []byte) bool {
 	n := len(value)
 	object := n >= 2 && value[0] == '{' && value[n-1] == '}'
@@ -152,22 +152,22 @@ func decodeBase64(text []byte) ([]byte, error) {
 	return base64.StdEncoding.AppendDecode([]byte{}, text)
 }
 
-// appendText appends a string. Most have nothing to be escaped.
+// appendText appends a JSON string. Most strings need no escapes.
 func appendText(dst, text []byte) []byte {
 	for _, c := range text {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(string(text)) // a string has no errors
+			quoted, _ := json.Marshal(string(text)) // encoding a string cannot fail
 			return append(dst, quoted...)
 		}
 	}
 	return append(append(append(dst, '"'), text...), '"')
 }
 
-// lineDecoder reads lines back.
+// lineDecoder reads lines.
 type lineDecoder struct {
 	zstd  *zstd.Decoder
 	lines *bufio.Reader
-	block []byte // that records are parts of
+	block []byte // memory that records refer to
 }
 
 func newLineDecoder(in io.Reader) (*lineDecoder, error) {
@@ -180,7 +180,7 @@ func newLineDecoder(in io.Reader) (*lineDecoder, error) {
 
 func (l *lineDecoder) close() { l.zstd.Close() }
 
-// next returns the next record, io.EOF behind the last.
+// next returns the next record, io.EOF after the last one.
 func (l *lineDecoder) next() (number int64, record *kgo.Record, err error) {
 	line, err := l.line()
 	if err != nil {
@@ -189,7 +189,7 @@ func (l *lineDecoder) next() (number int64, record *kgo.Record, err error) {
 	return parseRecord(line)
 }
 
-// line returns a line that stays as it is.
+// line returns a line that remains valid.
 func (l *lineDecoder) line() ([]byte, error) {
 	text, err := l.lines.ReadSlice('\n')
 	if err == nil {
@@ -211,13 +211,13 @@ func (l *lineDecoder) line() ([]byte, error) {
 	return nil, err
 }
 
-// cursor walks over a line.
+// cursor parses a line.
 type cursor struct {
 	rest []byte
 	bad  bool
 }
 
-// field takes the start of a field, if that is what follows.
+// field skips the start of a field if it is next, and reports whether it was.
 func (c *cursor) field(start string) bool {
 	if !bytes.HasPrefix(c.rest, []byte(start)) {
 		return false
@@ -243,7 +243,7 @@ func (c *cursor) number(bits int) int64 {
 	return n
 }
 
-// json takes one value.
+// json reads one JSON value.
 func (c *cursor) json() []byte {
 	end := valueEnd(c.rest)
 	if end < 0 {
@@ -270,7 +270,7 @@ func (c *cursor) base64() []byte {
 	return value
 }
 
-// valueEnd is where the JSON value ends that a text begins with; -1: it does not.
+// valueEnd returns the end of the JSON value at the start of a text, -1 if there is none.
 func valueEnd(text []byte) int {
 	depth, inside := 0, false
 	for i := 0; i < len(text); i++ {
@@ -289,7 +289,7 @@ func valueEnd(text []byte) int {
 			if depth--; depth == 0 {
 				return i + 1
 			}
-			if depth < 0 { // behind a number or a word
+			if depth < 0 { // ends a number or word
 				return i
 			}
 		case c == ',' && depth == 0:
@@ -299,10 +299,10 @@ func valueEnd(text []byte) int {
 	return -1
 }
 
-// maxPartition bounds what a line may say.
+// maxPartition bounds the partition numbers accepted in a line.
 const maxPartition = 1 << 20
 
-// parseRecord reads a line; the record refers to it.
+// parseRecord parses a line; the record refers to the memory of the line.
 func parseRecord(line []byte) (number int64, r *kgo.Record, err error) {
 	c := cursor{rest: line}
 	c.want(numberField)
@@ -338,7 +338,7 @@ func parseRecord(line []byte) (number int64, r *kgo.Record, err error) {
 	return number, r, nil
 }
 
-// headers reads them in their order: there may be several of one name.
+// headers reads headers in order, since several may have the same name.
 func (c *cursor) headers(list []kgo.RecordHeader) []kgo.RecordHeader {
 	for c.want("{"); !c.bad; c.want(",") {
 		h := kgo.RecordHeader{Key: c.text()}

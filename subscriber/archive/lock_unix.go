@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// lockFile holds a file against other processes until it is closed.
+// lockFile locks a file against other processes until it is closed.
 func lockFile(file *os.File) error {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }

@@ -17,19 +17,19 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// Line is one of the manifest. It holds the hash of the line before it and one of itself, so that no line can change, go or come
-// without all that follow showing it.
+// Line is a line of the manifest. It holds the hash of the preceding line and its own hash, so that any line changed, removed or inserted is evident
+// from those that follow.
 type Line struct {
-	Number  int       `json:"line"` // from 1 on
-	Prev    string    `json:"prev"` // hash of the line before; of the first: ""
+	Number  int       `json:"line"` // counted from 1
+	Prev    string    `json:"prev"` // hash of the preceding line; "" in the first line
 	At      time.Time `json:"at"`
-	Archive *Header   `json:"archive,omitempty"` // of the first line
-	File    *File     `json:"file,omitempty"`    // with this line it counts
-	Removed []string  `json:"removed,omitempty"` // files that count no more
+	Archive *Header   `json:"archive,omitempty"` // only in the first line
+	File    *File     `json:"file,omitempty"`    // this line makes the file valid
+	Removed []string  `json:"removed,omitempty"` // files that are no longer valid
 	Hash    string    `json:"hash,omitempty"`
 }
 
-// Header says what an archive is of.
+// Header says what an archive contains.
 type Header struct {
 	Version  int    `json:"v"`
 	Prefix   string `json:"prefix"`
@@ -37,44 +37,44 @@ type Header struct {
 	SystemID string `json:"system_id"`
 	Database string `json:"database"`
 	Format   Format `json:"format"`
-	Begins   LSN    `json:"begins"` // what committed before it is left out; 0/0: it begins with the topics
+	Begins   LSN    `json:"begins"` // earlier commits are left out; 0/0: it starts with the topics
 }
 
-// File is one of an archive.
+// File describes a file of an archive.
 type File struct {
 	Name         string     `json:"name"`
 	Bytes        int64      `json:"bytes"`
 	SHA256       string     `json:"sha256"`
-	First        int64      `json:"first"` // number of its first record, counted from 1 through the archive
+	First        int64      `json:"first"` // number of its first record, counted from 1 over the whole archive
 	Records      int64      `json:"records"`
 	Transactions int64      `json:"transactions"`
-	From         LSN        `json:"from"` // where the archive ended before it
+	From         LSN        `json:"from"` // where the archive ended before this file
 	Ends         apply.Mark `json:"ends"`
 }
 
-// newestVersion is the one of archives that this program writes and reads.
+// newestVersion is the version of archives that this program writes, and the newest that it reads.
 const newestVersion = 1
 
 const maxLineBytes = 64 << 20
 
-// manifest is the list of what counts. What it holds is what the archive holds.
+// manifest is the list of valid files, and thereby defines the content of the archive.
 type manifest struct {
 	folder  *folder
-	file    *os.File // nil: it is only read
-	header  *Header  // nil: there is no line yet
-	files   []File   // that are there
+	file    *os.File // nil: the manifest is only read
+	header  *Header  // nil: there are no lines yet
+	files   []File   // files that have not been removed
 	written map[string]time.Time
-	names   map[string]bool // of all files that ever were
+	names   map[string]bool // of all files, including removed ones
 	removed map[string]bool
 
 	lines   int
-	hash    string // of the last line
+	hash    string // hash of the last line
 	mark    apply.Mark
-	records int64 // that ever were
-	begins  LSN   // of the first file that is there
+	records int64 // of all files, including removed ones
+	begins  LSN   // start of the first remaining file
 }
 
-// openManifest reads what there is and opens it to be continued. The last line, if a crash has left only a part of it, goes.
+// openManifest reads the manifest and opens it for appending. An incomplete last line, left by a crash, is removed.
 func openManifest(f *folder) (*manifest, error) {
 	m, end, err := readManifest(f)
 	if err != nil {
@@ -94,7 +94,7 @@ func openManifest(f *folder) (*manifest, error) {
 	return m, nil
 }
 
-// readManifest reads all lines that are whole; end is where they do.
+// readManifest reads all complete lines; end is the offset after the last one.
 func readManifest(f *folder) (m *manifest, end int64, err error) {
 	m = &manifest{folder: f, names: map[string]bool{}, removed: map[string]bool{}, written: map[string]time.Time{}}
 	file, err := os.Open(f.join(manifestName))
@@ -125,7 +125,7 @@ func readManifest(f *folder) (m *manifest, end int64, err error) {
 	}
 }
 
-// readLine returns a line with its end; io.EOF for what has none.
+// readLine returns a line including its line feed; io.EOF if it has none.
 func readLine(r *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
@@ -139,10 +139,10 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// hashLength is that of the end of a line: ,"hash":"…"} and the line feed.
+// hashLength is the length of the end of a line: ,"hash":"…"} and the line feed.
 const hashLength = len(`,"hash":""}`) + 1 + 2*sha256.Size
 
-// parseLine reads a line and compares its hash with what it says.
+// parseLine parses a line and verifies its hash.
 func parseLine(text []byte) (line Line, err error) {
 	if len(text) < hashLength {
 		return line, errors.New("it is too short")
@@ -161,7 +161,7 @@ func hashOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// take adds a line to what is known, if it follows the last one.
+// take adds a line to the manifest's state if it follows the last line.
 func (m *manifest) take(line Line) error {
 	switch {
 	case line.Number != m.lines+1:
@@ -190,7 +190,7 @@ func (m *manifest) take(line Line) error {
 	return nil
 }
 
-// forget takes the oldest files off.
+// forget drops the oldest files.
 func (m *manifest) forget(names []string) {
 	for _, name := range names {
 		m.removed[name] = true
@@ -207,7 +207,7 @@ func (m *manifest) begin(header Header) error {
 	return m.append(Line{Archive: &header})
 }
 
-// append adds a line. When it returns, the line outlives a crash of the machine.
+// append appends a line. When it returns, the line survives a crash of the machine.
 func (m *manifest) append(line Line) error {
 	line.Number, line.Prev, line.At = m.lines+1, m.hash, time.Now().UTC().Truncate(time.Millisecond)
 	text, hash, err := line.encode()
@@ -220,7 +220,7 @@ func (m *manifest) append(line Line) error {
 	if err := m.file.Sync(); err != nil {
 		return unwritable(err)
 	}
-	if m.lines == 0 { // the name is new
+	if m.lines == 0 { // the file name is new
 		if err := m.folder.sync(); err != nil {
 			return err
 		}
@@ -244,7 +244,7 @@ func (m *manifest) close() {
 	}
 }
 
-// bytes are those of the files that are there.
+// bytes is the total size of the remaining files.
 func (m *manifest) bytes() (n int64) {
 	for i := range m.files {
 		n += m.files[i].Bytes

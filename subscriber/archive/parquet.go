@@ -13,8 +13,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// row is one of a Parquet file. Its columns are the fields of a line, in every file the same. None is ever NULL: what has no value is an
-// empty text.
+// row is a row of a Parquet file. Its columns are the fields of a line, the same in every file. No column is NULL: a missing value is an empty
+// string.
 type row struct {
 	Number    int64     `parquet:"n,delta"`
 	ID        string    `parquet:"id"`
@@ -30,7 +30,7 @@ type row struct {
 }
 
 const (
-	rowGroupBytes = 32 << 20 // of records that a row group holds, about
+	rowGroupBytes = 32 << 20 // approximate size of the records in a row group
 	rowsAtOnce    = 256
 )
 
@@ -39,7 +39,7 @@ type rowEncoder struct {
 	writer *parquet.GenericWriter[row]
 	rows   []row
 	object []byte // scratch
-	bytes  int    // of the row group
+	bytes  int    // bytes in the current row group
 }
 
 func newRowEncoder(out io.Writer) *rowEncoder {
@@ -61,7 +61,7 @@ func (e *rowEncoder) add(number int64, event *apply.Event) error {
 	return e.write()
 }
 
-// textOf is JSON as it is, or in base64 what is none.
+// textOf returns JSON as text, anything else as base64.
 func textOf(value []byte) (text, in64 string) {
 	switch {
 	case value == nil:
@@ -72,7 +72,7 @@ func textOf(value []byte) (text, in64 string) {
 	return "", string(appendBase64(nil, value))
 }
 
-// write hands rows on, which copies them, and ends a row group that is large enough.
+// write passes rows to the Parquet writer, which copies them, and ends a row group that is large enough.
 func (e *rowEncoder) write() error {
 	_, err := e.writer.Write(e.rows)
 	e.rows = e.rows[:0]
@@ -85,7 +85,7 @@ func (e *rowEncoder) write() error {
 
 func (e *rowEncoder) close() error { return errors.Join(e.write(), e.writer.Close()) }
 
-// rowDecoder reads rows back.
+// rowDecoder reads rows.
 type rowDecoder struct {
 	reader *parquet.GenericReader[row]
 	rows   []row
@@ -100,7 +100,7 @@ func (d *rowDecoder) close() { _ = d.reader.Close() }
 
 func (d *rowDecoder) next() (number int64, record *kgo.Record, err error) {
 	if d.at == len(d.rows) {
-		d.rows, d.at = make([]row, rowsAtOnce), 0 // records refer to the last ones
+		d.rows, d.at = make([]row, rowsAtOnce), 0 // new memory, since records refer to the previous rows
 		n, err := d.reader.Read(d.rows)
 		if d.rows = d.rows[:n]; n == 0 {
 			if err == nil {
@@ -114,7 +114,7 @@ func (d *rowDecoder) next() (number int64, record *kgo.Record, err error) {
 	return r.record()
 }
 
-// record makes one of a row.
+// record returns the record of a row.
 func (r *row) record() (number int64, record *kgo.Record, err error) {
 	record = &kgo.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Time, Headers: []kgo.RecordHeader{{Key: idHeader, Value: []byte(r.ID)}}}
 	if r.Headers != "" {
@@ -135,7 +135,7 @@ func (r *row) record() (number int64, record *kgo.Record, err error) {
 	return r.Number, record, nil
 }
 
-// bytesOf undoes textOf.
+// bytesOf reverses textOf.
 func bytesOf(text, in64 string) ([]byte, error) {
 	switch {
 	case in64 != "":

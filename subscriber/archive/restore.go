@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// Archive is one that is read. Whoever writes it may go on meanwhile: it is read as far as it came when it was opened.
+// Archive is an archive opened for reading. Its writer may continue meanwhile: reading ends where the archive ended when it was opened.
 type Archive struct {
 	manifest *manifest
 }
@@ -33,7 +33,7 @@ func Open(dir string) (*Archive, error) {
 	return &Archive{m}, nil
 }
 
-// Header says what the archive is of.
+// Header returns what the archive contains.
 func (a *Archive) Header() Header { return *a.manifest.header }
 
 // Held implements apply.Archive.
@@ -51,16 +51,16 @@ func (a *Archive) Open(position LSN) (apply.Records, error) {
 	return &records{folder: a.manifest.folder, format: a.manifest.header.Format, files: files}, nil
 }
 
-// records are those of several files.
+// records reads the records of several files.
 type records struct {
 	folder  *folder
 	format  Format
-	files   []File // that were not begun yet
+	files   []File // files not opened yet
 	current *os.File
-	decoder decoder // of current; nil: there is none
+	decoder decoder // of current; nil: no file is open
 	name    string
-	number  int64 // of the record that comes next
-	left    int64 // records of the current file
+	number  int64 // of the next record
+	left    int64 // remaining records of the current file
 }
 
 // Next implements apply.Records.
@@ -96,7 +96,7 @@ func damaged(name string, err error) error {
 	return Halt{What: fmt.Sprintf("file %s of the archive is damaged: %v", name, err), Repair: "put back a copy of the file; `pgtee archive --verify` tells what else is wrong"}
 }
 
-// open begins a file, if it is as it was written: nothing of one that is not may reach a table.
+// open opens a file after verifying that it is unchanged, since nothing of a damaged file may reach a table.
 func (r *records) open(f *File) error {
 	file, err := os.Open(r.folder.join(f.Name))
 	if err != nil {
@@ -126,7 +126,7 @@ func (r *records) Close() error {
 	return r.current.Close()
 }
 
-// compare fails unless the bytes of a file are those that were written.
+// compare returns an error unless a file has the bytes that were written.
 func (f *File) compare(file *os.File) error {
 	hash := sha256.New()
 	n, err := io.Copy(hash, file)
@@ -143,5 +143,5 @@ func (f *File) compare(file *os.File) error {
 	return nil
 }
 
-// missing reports whether an error is that a file is not there.
+// missing reports whether an error means that a file does not exist.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

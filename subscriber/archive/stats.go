@@ -2,24 +2,24 @@ package archive
 
 import "sync"
 
-// Stats tell how far an archive is. They may be read at any time.
+// Stats reports the progress of an archive. It may be read at any time.
 type Stats struct {
 	mu     sync.Mutex
 	values Values
 }
 
-// Values are a look at the Stats.
+// Values is a snapshot of Stats.
 type Values struct {
 	State     string
 	Archived  LSN // everything that committed before it is in the archive
-	Published LSN // ... is in Kafka
+	Published LSN // everything that committed before it is in Kafka
 	Records   int64
 	Files     int
 	Bytes     int64
 	Head      string // hash of the last line of the manifest
 }
 
-// Values returns a copy; those of nil are zero.
+// Values returns a copy of the values, zero for a nil Stats.
 func (s *Stats) Values() Values {
 	if s == nil {
 		return Values{}

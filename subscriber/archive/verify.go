@@ -10,19 +10,18 @@ import (
 	"time"
 )
 
-// Report is what Verify has found.
+// Report is the result of Verify.
 type Report struct {
 	Lines, Files int
 	Bytes        int64
 	Records      int64
 	Begins, Ends LSN
-	Removed      int    // files that the retention has removed
+	Removed      int    // files removed by the retention
 	Head         string // hash of the last line
 	Damage       []string
 }
 
-// Verify looks at each byte of an archive. head, if it is not "", is the hash of a line that has to be there: one that was written down when
-// the archive had come so far.
+// Verify checks every byte of an archive. head, unless empty, is the hash of a line that must exist: one that was noted down earlier.
 func Verify(dir, head string) (Report, error) {
 	f := &folder{path: dir}
 	v := verifier{folder: f, manifest: &manifest{folder: f, names: map[string]bool{}, removed: map[string]bool{}, written: map[string]time.Time{}}, head: head}
@@ -42,14 +41,14 @@ type verifier struct {
 	manifest *manifest
 	report   Report
 	head     string
-	lost     bool // the manifest could not be read to its end
+	lost     bool // the manifest could not be read to the end
 }
 
 func (v *verifier) damage(format string, args ...any) {
 	v.report.Damage = append(v.report.Damage, fmt.Sprintf(format, args...))
 }
 
-// lines reads the manifest as far as it is whole.
+// lines reads the manifest up to the first damaged line.
 func (v *verifier) lines() error {
 	file, err := os.Open(v.folder.join(manifestName))
 	if err != nil {
@@ -92,7 +91,7 @@ func (v *verifier) lines() error {
 	return nil
 }
 
-// follows fails unless a file begins where the archive ended before it.
+// follows returns an error unless a file starts where the archive ended before it.
 func (v *verifier) follows(line *Line) error {
 	f, m := line.File, v.manifest
 	if f == nil {
@@ -104,7 +103,7 @@ func (v *verifier) follows(line *Line) error {
 	return nil
 }
 
-// files looks at all that are named, and at what is there beside them.
+// files checks all files named in the manifest, and looks for other files.
 func (v *verifier) files() error {
 	m := v.manifest
 	for i := range m.files {
@@ -131,7 +130,7 @@ func (v *verifier) files() error {
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, temporary) || m.names[name] || v.lost {
-			continue // one is being written; what a broken manifest would name is not known
+			continue // it is being written, or a damaged manifest might name it
 		}
 		v.damage("file %s is not in the manifest: its tail is cut, or a crash has left the file there and the next start removes it", name)
 	}

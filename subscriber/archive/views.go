@@ -8,7 +8,7 @@ import (
 //go:embed views.sql
 var views string
 
-// How DuckDB reads the files of a format, in columns of the same names and types.
+// How DuckDB reads the files of each format, into columns of the same names and types.
 var readers = map[Format]string{
 	JSONLines: `SELECT n, id, topic, "partition", "offset", epoch_ms(ts) AS ts, headers, key, value, filename
   FROM read_json('*.jsonl.zst', format = 'newline_delimited', filename = true, columns = {n: 'BIGINT', id: 'VARCHAR', topic: 'VARCHAR', "partition": 'INTEGER', "offset": 'BIGINT',
@@ -17,7 +17,7 @@ var readers = map[Format]string{
   FROM read_parquet('*.parquet', filename = true)`,
 }
 
-// writeViews writes SQL for people who ask the archive.
+// writeViews writes SQL views for querying the archive.
 func (f *folder) writeViews(format Format) error {
 	file, err := f.create(viewsName)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// encoder writes records into a file. A record may be kept until the call returns.
+// encoder writes records to a file. It must not keep a record after the call.
 type encoder interface {
 	add(number int64, e *apply.Event) error
 	close() error
 }
 
-// stream is what apply.Events is.
+// stream is the part of apply.Events that is needed here.
 type stream interface {
 	Next(context.Context) (e apply.Event, ok bool, err error)
 	Whole() bool
@@ -30,13 +30,13 @@ type stream interface {
 	Published() LSN
 }
 
-// writer puts events into files, one after the other. It runs on one goroutine.
+// writer writes events to files, one after another. It runs on one goroutine.
 type writer struct {
 	*archiver
 	manifest *manifest
 	events   stream
-	open     *openFile // nil: none
-	looked   time.Time // when files were last removed for their age
+	open     *openFile // nil: no file is open
+	looked   time.Time // when old files were last removed
 }
 
 // run archives until ctx ends.
@@ -65,7 +65,7 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// rest is when everything that is published was taken: the open file may end, if it is old enough or no more is asked for.
+// rest is called when everything published has been taken: it ends the open file if the file is old enough or the archive is complete.
 func (w *writer) rest() (done bool, err error) {
 	w.cfg.Stats.published(w.events.Published())
 	done = w.once > 0 && w.events.Published() >= w.once
@@ -81,7 +81,7 @@ func (w *writer) rest() (done bool, err error) {
 	return done, nil
 }
 
-// end keeps what is whole before an orderly end.
+// end finishes the open file before an orderly stop, if it holds whole transactions.
 func (w *writer) end(err, stopped error) error {
 	if stopped == nil || !errors.Is(err, stopped) || w.open == nil || !w.events.Whole() {
 		return err
@@ -118,7 +118,7 @@ func (w *writer) create(first LSN) (*openFile, error) {
 	return o, nil
 }
 
-// commit ends the open file before the event that came last, and has it count: encode, sync, rename, sync the folder, add a line.
+// commit finishes the open file before the latest event and makes it valid: encode, sync, rename, sync the folder, append a line.
 func (w *writer) commit() error {
 	o, mark := w.open, w.events.Mark()
 	w.open = nil
@@ -141,7 +141,7 @@ func (w *writer) commit() error {
 	return w.retain()
 }
 
-// retain removes the oldest files, as far as Config asks for it; the newest one stays. The line that says so comes first.
+// retain removes the oldest files as configured, but never the newest. The line about the removal is written first.
 func (w *writer) retain() error {
 	names := w.manifest.outlived(w.cfg, time.Now())
 	if len(names) == 0 {
@@ -160,7 +160,7 @@ func (w *writer) retain() error {
 	return nil
 }
 
-// outlived are the files that are too old, or too much.
+// outlived returns the files that exceed the maximum age or total size.
 func (m *manifest) outlived(cfg *Config, now time.Time) (names []string) {
 	bytes := m.bytes()
 	for i := range len(m.files) - 1 {
@@ -188,17 +188,17 @@ func (w *writer) abandon() {
 type openFile struct {
 	file         *os.File
 	hash         hash.Hash
-	bytes        atomic.Int64 // an encoder may write from another goroutine
+	bytes        atomic.Int64 // the encoder may write from another goroutine
 	encoder      encoder
 	began        time.Time
-	from         LSN   // where the archive ends without it
-	number       int64 // of its first record
+	from         LSN   // end of the archive without this file
+	number       int64 // number of its first record
 	records      int64
 	transactions int64
-	first, last  LSN // commits
+	first, last  LSN // commit LSNs
 }
 
-// Write takes what the encoder makes.
+// Write writes the output of the encoder.
 func (o *openFile) Write(p []byte) (int, error) {
 	n, err := o.file.Write(p)
 	o.bytes.Add(int64(n))
@@ -209,12 +209,12 @@ func (o *openFile) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// endsBefore reports whether a file may end before an event: no transaction has records on both sides.
+// endsBefore reports whether the file may end before an event: then no transaction has records on both sides.
 func (o *openFile) endsBefore(e *apply.Event) bool {
 	return o != nil && (e.Commit != o.last || e.Snapshot)
 }
 
-// full reports whether a file is large or old enough.
+// full reports whether the file has reached its maximum size or age.
 func (o *openFile) full(cfg *Config) bool {
 	return o.bytes.Load() >= cfg.Bytes || time.Since(o.began) >= cfg.After
 }
