@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Cron is a schedule as in crontab(5): minute, hour, day of the month, month, day of the week.
+// Cron is a schedule as in crontab(5): minute, hour, day of month, month, day of week.
 type Cron struct {
-	minutes, hours, days, months, weekdays uint64 // a bit for each value
-	anyDay, anyWeekday                     bool   // * in their field
+	minutes, hours, days, months, weekdays uint64 // one bit per value
+	anyDay, anyWeekday                     bool   // the field is *
 }
 
 var errCron = errors.New("want five fields, minute hour day month weekday, such as 0 6 * * 1-5")
 
-// ParseCron reads numbers, *, ranges, lists and steps.
+// ParseCron accepts numbers, *, ranges, lists and steps.
 func ParseCron(text string) (c Cron, err error) {
 	fields := strings.Fields(text)
 	if len(fields) != 5 {
@@ -34,7 +34,7 @@ func ParseCron(text string) (c Cron, err error) {
 			*f.bits |= bits
 		}
 	}
-	if c.weekdays>>7&1 != 0 { // Sunday is 0 and 7
+	if c.weekdays>>7&1 != 0 { // Sunday is both 0 and 7
 		c.weekdays |= 1
 	}
 	c.anyDay, c.anyWeekday = strings.HasPrefix(fields[2], "*"), strings.HasPrefix(fields[4], "*")
@@ -44,7 +44,7 @@ func ParseCron(text string) (c Cron, err error) {
 	return c, nil
 }
 
-// parseCronPart reads *, 5, 1-5, */10 or 1-30/5.
+// parseCronPart parses *, 5, 1-5, */10 or 1-30/5.
 func parseCronPart(part string, low, high int) (bits uint64, err error) {
 	values, stepText, stepped := strings.Cut(part, "/")
 	step := 1
@@ -77,9 +77,9 @@ func parseCronPart(part string, low, high int) (bits uint64, err error) {
 	return bits, nil
 }
 
-const cronYears = 9 // between two leap days there may be eight years
+const cronYears = 9 // there may be eight years between two leap days
 
-// Next is the first moment of the schedule after another, in the time zone of that; zero if there is none.
+// Next returns the first time of the schedule after another, in the time zone of the latter; zero if there is none.
 func (c Cron) Next(after time.Time) time.Time {
 	t := after.Truncate(time.Minute).Add(time.Minute)
 	for end := after.AddDate(cronYears, 0, 0); t.Before(end); {
@@ -99,7 +99,7 @@ func (c Cron) Next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// later is next, or the next hour where the clock has skipped that midnight and time.Date() names a moment before it.
+// later returns next, or the next hour if the clock has skipped that midnight and time.Date() returns an earlier time.
 func later(t, next time.Time) time.Time {
 	if !next.After(t) {
 		return t.Add(time.Hour)
@@ -107,7 +107,7 @@ func later(t, next time.Time) time.Time {
 	return next
 }
 
-// onDay reports whether a day fits: if both of its fields say something, to one of them.
+// onDay reports whether a day matches. If both day fields are restricted, one of them must match.
 func (c Cron) onDay(t time.Time) bool {
 	day, weekday := c.days>>t.Day()&1 != 0, c.weekdays>>t.Weekday()&1 != 0
 	if c.anyDay || c.anyWeekday {
@@ -116,7 +116,7 @@ func (c Cron) onDay(t time.Time) bool {
 	return day || weekday
 }
 
-// Every is a schedule of runs that begin at a distance; one that takes longer is followed by the next at once.
+// Every is a schedule with a fixed distance between the starts of runs. A run that takes longer is followed immediately by the next one.
 func Every(distance time.Duration) func(time.Time) time.Time {
 	due := time.Now()
 	return func(now time.Time) time.Time {

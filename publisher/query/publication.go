@@ -18,29 +18,29 @@ import (
 )
 
 const (
-	transactionTimeout = 5 * time.Minute // begins with the first row, when PostgreSQL has found all of them
+	transactionTimeout = 5 * time.Minute // starts with the first row, when PostgreSQL has computed all of them
 	askPatience        = 30 * time.Second
-	maxBuffered        = 20_000 // records that wait for Kafka
+	maxBuffered        = 20_000 // records waiting for Kafka
 	maxBufferedBytes   = 64 << 20
 )
 
-// publication is a producer with what it has published. It is used by one goroutine.
+// publication is a producer together with the state of what it has published. It must be used by one goroutine at a time.
 type publication struct {
 	cfg     *Config
 	client  *kgo.Client
 	topicID string
-	seen    map[string]seen // of Config.Changes: what readers of the topic have, by key
-	number  uint64          // of the run
+	seen    map[string]seen // with Config.Changes: the rows in the topic, by key
+	number  uint64          // number of the run
 
 	begun  bool
 	mu     sync.Mutex
-	failed error // of a record that Kafka has refused
+	failed error // error of the first record that Kafka refused
 }
 
-// seen is what was published last for a key.
+// seen describes the row last published for a key.
 type seen struct {
 	hash hash
-	run  uint64 // that had the key last
+	run  uint64 // number of the last run that had the key
 }
 
 type hash [16]byte
@@ -50,7 +50,7 @@ func hashOf(value []byte) hash {
 	return hash(sum[:len(hash{})])
 }
 
-// open shuts out who published under this name, which ends its transaction, and then reads what stands in the topics.
+// open fences the former publisher with this name, which aborts its transaction, and then reads the state topic.
 func (c *Config) open(ctx context.Context) (*publication, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
@@ -92,7 +92,7 @@ func (p *publication) begin(ctx context.Context) error {
 	return p.readState(ctx, admin)
 }
 
-// run publishes the rows of the query as they are now.
+// run publishes the current rows of the query.
 func (p *publication) run(ctx context.Context) (run Run, err error) {
 	p.number++
 	p.begun, p.failed = false, nil
@@ -124,7 +124,7 @@ func (p *publication) abort(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if p.client.AbortBufferedRecords(ctx) == nil {
-		_ = p.client.EndTransaction(ctx, kgo.TryAbort) // else the next session does so
+		_ = p.client.EndTransaction(ctx, kgo.TryAbort) // if this fails, the next session aborts it
 	}
 }
 
@@ -166,7 +166,7 @@ func (p *publication) ask(ctx context.Context, run *Run) error {
 	return err
 }
 
-// wrapped is the query with what a record needs: key, value, and the number of all rows.
+// wrapped returns the query extended by what a record needs: key, value, and the total number of rows.
 func (c *Config) wrapped() string {
 	key := "NULL"
 	if c.Key != "" {
@@ -175,7 +175,7 @@ func (c *Config) wrapped() string {
 	return fmt.Sprintf("SELECT %s, pg_catalog.row_to_json(pgtee_row)::pg_catalog.text, pg_catalog.count(*) OVER () FROM (%s\n) AS pgtee_row", key, strings.TrimRight(strings.TrimSpace(c.SQL), "; \n"))
 }
 
-// publish puts one row into the transaction. Its fields are valid until the next row.
+// publish adds one row to the transaction. fields are valid until the next row.
 func (p *publication) publish(ctx context.Context, run *Run, fields [][]byte) (err error) {
 	if run.Rows, err = strconv.Atoi(string(fields[2])); err != nil {
 		return err
@@ -211,7 +211,7 @@ func clone(text []byte) []byte {
 	return append(make([]byte, 0, len(text)), text...)
 }
 
-// bury publishes a tombstone for each key that the run has not had, and what the run was.
+// bury publishes a tombstone for each key that is missing from the run, and the state of the run.
 func (p *publication) bury(ctx context.Context, run *Run) error {
 	for key, s := range p.seen {
 		if s.run == p.number {
@@ -236,7 +236,7 @@ func (p *publication) bury(ctx context.Context, run *Run) error {
 	return p.produce(ctx, run, p.cfg.stateTopic(), []byte(runKey), text)
 }
 
-// produce hands a record to Kafka; the first one begins the transaction.
+// produce passes a record to Kafka; the first record begins the transaction.
 func (p *publication) produce(ctx context.Context, run *Run, topic string, key, value []byte) error {
 	if !p.begun {
 		if err := p.client.BeginTransaction(); err != nil {

@@ -1,5 +1,5 @@
-// Package query publishes the rows of a query, again and again: each run is one Kafka transaction, visible whole or not at all. With
-// Config.Changes a run has only what differs from the last one, and a tombstone for each key that has vanished.
+// Package query publishes the rows of a query repeatedly: each run is one Kafka transaction, visible completely or not at all. With Config.Changes a
+// run publishes only what differs from the last run, and a tombstone for each key that has disappeared.
 package query
 
 import (
@@ -14,45 +14,45 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config says what to ask and where to publish it.
+// Config says which query to run and where to publish its rows.
 type Config struct {
 	Brokers      []string
 	KafkaOptions []kgo.Opt
 	ConnString   string
 
 	SQL        string
-	Key        string // an expression over the columns of SQL; "": records have no key
+	Key        string // an SQL expression over the columns of SQL; "": records have no key
 	Topic      string
 	Changes    bool
-	StateTopic string // of Changes; "": Topic and ".state"
-	Name       string // of two queries with one name the later shuts the other out; "": the topic
+	StateTopic string // for Changes; "": Topic and ".state"
+	Name       string // of two queries with one name, the later one fences the other; "": the topic
 
-	Next  func(after time.Time) time.Time // when to run again; nil: once
-	Later bool                            // the first run is at Next, too
+	Next  func(after time.Time) time.Time // time of the next run; nil: run once
+	Later bool                            // the first run is scheduled by Next too
 
 	Log *zap.Logger
-	Ran func(Run) // is called after each run
+	Ran func(Run) // called after each run
 }
 
-// Run is one run that has been published.
+// Run describes a run that has been published.
 type Run struct {
 	ID      string    `json:"run"`
-	Time    time.Time `json:"time"` // of the query's transaction
-	Rows    int       `json:"rows"` // of the query
+	Time    time.Time `json:"time"` // time of the query's transaction
+	Rows    int       `json:"rows"` // number of rows of the query
 	Changed int       `json:"changed"`
-	Gone    int       `json:"gone"` // keys that have got a tombstone
+	Gone    int       `json:"gone"` // number of keys that got a tombstone
 
 	TopicID string `json:"topic_id"`
 }
 
 // Headers of the records of a run.
 const (
-	RunHeader  = "pgtee-run"      // id
-	TimeHeader = "pgtee-run-time" // of the query's transaction
-	RowsHeader = "pgtee-run-rows" // number of rows of the query, published or not
+	RunHeader  = "pgtee-run"      // id of the run
+	TimeHeader = "pgtee-run-time" // time of the query's transaction
+	RowsHeader = "pgtee-run-rows" // number of rows of the query, whether published or not
 )
 
-// Halt is an end that a human has to decide on: what happened, and what to do about it.
+// Halt is an error on which an operator must decide: what happened, and what to do about it.
 type Halt struct{ What, Repair string }
 
 func (h Halt) Error() string { return h.What + ": " + h.Repair }
@@ -73,8 +73,8 @@ func (c *Config) stateTopic() string {
 	return c.Topic + ".state"
 }
 
-// Publish runs the query until ctx ends, which is no error, until Config.Next is nil and it has run, or until a human must act. Every
-// other error is tried again.
+// Publish runs the query until ctx ends, which is not an error, until it has run once if Config.Next is nil, or until an operator must act. After any
+// other error it retries.
 func Publish(ctx context.Context, cfg Config) error {
 	due := time.Now()
 	if cfg.Later {
@@ -102,7 +102,7 @@ func Publish(ctx context.Context, cfg Config) error {
 	}
 }
 
-// final is an error that no other try would mend, nil if one might.
+// final returns an error that a retry would not cure, nil if a retry might.
 func final(err error) error {
 	var answer *pgconn.PgError
 	var halt Halt
@@ -125,7 +125,7 @@ func final(err error) error {
 	return nil
 }
 
-// session is the one path of start and recovery: fence, read what was published, run whenever it is due.
+// session is the single path for start and recovery: fence, read what was published, run the query whenever it is due.
 func session(ctx context.Context, cfg *Config, due *time.Time) error {
 	p, err := cfg.open(ctx)
 	if err != nil {

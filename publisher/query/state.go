@@ -12,13 +12,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The state topic is compacted. It has the hash of each row that readers have, and the last run that has changed something.
+// The state topic is compacted. It holds the hash of each published row, and the last run that changed something.
 const (
-	rowKey = "row:" // begins keys of rows
+	rowKey = "row:" // prefix of the keys of rows
 	runKey = "run"
 )
 
-// ensureTopic makes a topic unless it is there.
+// ensureTopic creates a topic unless it exists.
 func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partitions int32, configs map[string]*string) (kadm.TopicDetail, error) {
 	details, err := admin.ListTopics(ctx, name)
 	if err == nil && errors.Is(details[name].Err, kerr.UnknownTopicOrPartition) {
@@ -53,7 +53,7 @@ func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partition
 	return details[name], nil
 }
 
-// readState reads the state topic up to its end, where all is decided: former publishers are shut out.
+// readState reads the state topic up to its end. Every record there is decided, because former publishers are fenced.
 func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 	topic := p.cfg.stateTopic()
 	starts, err := admin.ListStartOffsets(ctx, topic)
@@ -94,7 +94,7 @@ func (p *publication) readState(ctx context.Context, admin *kadm.Client) error {
 			}
 		}
 	}
-	if last.TopicID != p.topicID { // the rows are gone with the former topic
+	if last.TopicID != p.topicID { // the topic was recreated, so its rows are gone
 		for key, s := range p.seen {
 			s.hash = hash{}
 			p.seen[key] = s
