@@ -47,6 +47,8 @@
 #             to each round trip; ARGS="-percent 10" for a quick look
 # make bench-archive  how fast a backlog is kept as JSON lines and as Parquet; ARGS="-rows 200000 -rounds 1" for a quick look
 # make bench-consume  how fast a topic of small JSON is written into a table, beside kcat piped into COPY
+# make packages  bin/*.deb and bin/*.rpm
+# make package-test  installs the Debian package on this machine, upgrades, removes and purges it; needs root
 # make bench  both of bench-proxy and bench-publish
 
 GO          ?= go
@@ -55,14 +57,26 @@ FOR         ?= 10m
 SEED        ?= $(shell date +%s)
 STATEMENTS  ?= 100000
 TABLES      ?= 300
+VERSION     ?= 0.1.0
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench docs drivers tools clean
+.PHONY: build demo test unit integration consumers guides lint race fuzz golden chaos chaos-brokers chaos-snapshot chaos-apply chaos-archive chaos-consume chaos-query paths capture soak-ddl attribution schemas regress cancel-storm console-test doctor operator-hour idle-sessions bench-proxy bench-publish bench-snapshot bench-apply bench-archive bench-consume bench packages package-test docs drivers tools clean
 
 build:
 	$(GO) build -o bin/pgtee ./cmd/pgtee
+
+packages: build
+	mkdir -p bin/package
+	bin/pgtee man | gzip -9n >bin/package/pgtee.1.gz
+	for shell in bash zsh fish; do bin/pgtee completion $$shell >bin/package/pgtee.$$shell || exit 1; done
+	for kind in deb rpm; do ARCH=$$($(GO) env GOARCH) VERSION=$(VERSION) $(GO) run $(NFPM) package -f deploy/nfpm.yaml -p $$kind -t bin || exit 1; done
+
+package-test: packages
+	$(MAKE) packages VERSION=$(VERSION).1
+	deploy/package_test.sh bin/pgtee_$(VERSION)_*.deb bin/pgtee_$(VERSION).1_*.deb
 
 demo: build
 	bin/pgtee demo $(ARGS)

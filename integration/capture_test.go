@@ -72,6 +72,19 @@ func TestCapture(t *testing.T) {
 				"CREATE TABLE h (id int PRIMARY KEY, a int)", "ALTER TABLE h REPLICA IDENTITY FULL", "INSERT INTO h VALUES (1, 1)",
 				"ALTER TABLE h ADD COLUMN twice int GENERATED ALWAYS AS (a * 2) STORED", "UPDATE h SET a = 2"},
 				map[string]string{"public.g": "cud", "public.h": "cu"}},
+			{"a partitioned table that is renamed", 0, []string{
+				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "INSERT INTO p VALUES (1)",
+				"ALTER TABLE p RENAME TO q", "INSERT INTO q VALUES (2)", "CREATE SCHEMA other; ALTER TABLE q SET SCHEMA other", "INSERT INTO other.q VALUES (3)",
+				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_b PARTITION OF p FOR VALUES FROM (0) TO (100)", "INSERT INTO p VALUES (1)", "DELETE FROM other.q"},
+				map[string]string{"public.p": "cc", "public.q": "c", "other.q": "cddd"}},
+			{"a schema that is renamed", 0, []string{
+				"CREATE SCHEMA s; CREATE TABLE s.keyed (id int PRIMARY KEY); CREATE TABLE s.bare (id int)", "INSERT INTO s.keyed VALUES (1)", "INSERT INTO s.bare VALUES (1)",
+				"ALTER SCHEMA s RENAME TO s2", "INSERT INTO s2.keyed VALUES (2)", "INSERT INTO s2.bare VALUES (2)", "DELETE FROM s2.keyed"},
+				map[string]string{"s.keyed": "c", "s.bare": "c", "s2.keyed": "cdd", "s2.bare": "c"}},
+			{"a partition that is detached concurrently", 0, []string{
+				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "INSERT INTO p VALUES (1)",
+				"ALTER TABLE p DETACH PARTITION p_a CONCURRENTLY", "INSERT INTO p_a VALUES (2)", "DELETE FROM p_a"},
+				map[string]string{"public.p": "c", "public.p_a": "cdd"}},
 			{"partitions that come and go", 0, []string{
 				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "CREATE TABLE s (id int PRIMARY KEY)",
 				"INSERT INTO p VALUES (1)", "INSERT INTO s VALUES (101)",

@@ -18,15 +18,7 @@ import (
 // TestLoginToKafka publishes and subscribes by each way into a real broker.
 func TestLoginToKafka(t *testing.T) {
 	dir := t.TempDir()
-	ca := newAuthority(t, dir)
-	broker := ca.sign("broker", "127.0.0.1")
-	secure := &harness.SecureListener{Address: must(t, harness.FreeAddress), User: "pgtee", Password: "pw",
-		Cert: oneLine(t, broker.certFile), Key: oneLine(t, broker.keyFile), CA: oneLine(t, ca.file)}
-	kafka, err := world.StartSecureKafka(secure)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer kafka.Kill()
+	kafka, secure, ca := startSecureKafka(t, dir)
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")
 	r.broker = kafka
 	r.Watch("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);", "mark.mark")
@@ -64,6 +56,18 @@ func TestLoginToKafka(t *testing.T) {
 			t.Errorf("%s: exit code %d, output %s", name, code, out)
 		}
 	}
+}
+
+// startSecureKafka starts a broker to which user pgtee logs in with password pw.
+func startSecureKafka(t *testing.T, dir string) (*harness.Kafka, *harness.SecureListener, *authority) {
+	t.Helper()
+	ca := newAuthority(t, dir)
+	broker := ca.sign("broker", "127.0.0.1")
+	secure := &harness.SecureListener{Address: must(t, harness.FreeAddress), User: "pgtee", Password: "pw",
+		Cert: oneLine(t, broker.certFile), Key: oneLine(t, broker.keyFile), CA: oneLine(t, ca.file)}
+	kafka := must(t, func() (*harness.Kafka, error) { return world.StartSecureKafka(secure) })
+	t.Cleanup(func() { kafka.Kill() })
+	return kafka, secure, ca
 }
 
 // oneLine is a PEM file as a value of Java properties.

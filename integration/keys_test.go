@@ -235,6 +235,8 @@ func TestPartitionsInDDLRecords(t *testing.T) {
 		r.StartPublisher()
 		r.Exec("TRUNCATE d1", `ALTER TABLE d ATTACH PARTITION "D 2" FOR VALUES FROM (10) TO (20)`, "ALTER TABLE d DETACH PARTITION d1", "ALTER TABLE d ATTACH PARTITION d1 FOR VALUES FROM (0) TO (10)",
 			"DROP TABLE d1", "CREATE TABLE d3 PARTITION OF d FOR VALUES FROM (20) TO (30) PARTITION BY RANGE (id)", "CREATE TABLE d4 PARTITION OF d3 FOR VALUES FROM (20) TO (25)", "ALTER TABLE d ADD COLUMN n int")
+		session := r.session("CREATE SCHEMA s", "SET search_path = s, public", `ALTER TABLE d DETACH PARTITION "D 2" CONCURRENTLY`)
+		r.must(session.Close(r.ctx))
 		r.Drain()
 		var got []string
 		for _, record := range r.Topic("ddl") {
@@ -255,6 +257,7 @@ func TestPartitionsInDDLRecords(t *testing.T) {
 		want := []string{
 			`ALTER TABLE public.d, ATTACH PARTITION public."D 2" of public.d`, `ALTER TABLE public.d, DETACH PARTITION public.d1 of public.d`, `ALTER TABLE public.d, ATTACH PARTITION public.d1 of public.d`,
 			`DROP TABLE public.d1 of public.d`, `CREATE TABLE public.d3 of public.d`, `CREATE TABLE public.d4 of public.d`, `ALTER TABLE public.d`,
+			`CREATE SCHEMA s`, `ALTER TABLE public.d, DETACH PARTITION public."D 2" of public.d`,
 		}
 		if !slices.EqualFunc(got, want, strings.HasPrefix) {
 			t.Errorf("PostgreSQL %d:\n%s\nwant\n%s", major, strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -141,7 +141,7 @@ func TestLeastPrivilegeKeepsHouse(t *testing.T) {
 	if _, err := outbox.Uncaptured(r.ctx, keeper); err != nil {
 		t.Error(err)
 	}
-	done, err := outbox.Sweep(r.ctx, keeper)
+	done, _, _, err := (&outbox.Coverage{ConnString: keeper}).Look(r.ctx)
 	if err != nil || len(done) != 1 || done[0].Table != "public.later" {
 		t.Errorf("swept %v, %v, want public.later", done, err)
 	}

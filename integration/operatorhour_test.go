@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
@@ -62,18 +64,43 @@ var accidents = []accident{
 		time.Sleep(5 * time.Second) // that is the accident
 		r.must(r.broker.Start())
 	}},
+	{name: "password for Kafka expired", alone: true, happen: func(r *runner) {
+		password := r.login[len(r.login)-1]
+		r.must(os.WriteFile(password, []byte("expired"), 0o600))
+		r.must(r.broker.Stop()) // connections that are there stay logged in
+		r.must(r.broker.Start())
+		r.awaitReadyz("SASL_AUTHENTICATION_FAILED")
+		r.must(os.WriteFile(password, []byte("pw"), 0o600))
+	}},
+	{name: "too few replicas", alone: true, happen: func(r *runner) {
+		replicas := func(least string) {
+			altered, err := r.admin().AlterTopicConfigs(r.ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "min.insync.replicas", Value: &least}}, r.prefix+".public.item")
+			r.must(err)
+			r.must(altered[0].Err)
+		}
+		replicas("2")
+		r.awaitReadyz("NOT_ENOUGH_REPLICAS")
+		replicas("1")
+	}},
 }
 
 // An operator's hour: each accident happens under load. What /readyz and `pgtee status` say is enough to act on: the operator
 // of this test knows nothing else, and does it word for word. Meanwhile clients are served, and in the end the topics fold to
 // the tables. OPERATOR_HOUR=all has all accidents happen, else one does.
 func TestOperatorHour(t *testing.T) {
-	list := accidents[:1]
-	if os.Getenv("OPERATOR_HOUR") == "all" {
-		list = accidents
-	}
+	all := os.Getenv("OPERATOR_HOUR") == "all"
 	r := newRunner(t, must(t, sharedBinary), must(t, func() (*embedded.Postgres, error) { return world.StartPostgres(18, nil) }), "table")
 	r.Exec("CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text); CREATE TABLE lost (id int PRIMARY KEY); CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);")
+	list := accidents[:1]
+	if all {
+		list = accidents
+		dir := t.TempDir()
+		kafka, secure, ca := startSecureKafka(t, dir)
+		password := filepath.Join(dir, "password")
+		r.must(os.WriteFile(password, []byte("pw"), 0o600))
+		r.broker = kafka
+		r.login = []string{"--kafka", secure.Address, "--kafka-tls", "--kafka-ca", ca.file, "--kafka-sasl", "plain", "--kafka-user", "pgtee", "--kafka-password-file", password}
+	}
 	r.Setup()
 	r.startRun("--max-retained-wal", "64MB:drop_slot")
 	r.Drain()

@@ -32,9 +32,10 @@ type runner struct {
 	database string
 	prefix   string
 	slot     string
-	outbox   string // table or message
-	start    string // log position from which on the truth is compared
-	dir      string // of logs and of the key
+	outbox   string   // table or message
+	start    string   // log position from which on the truth is compared
+	dir      string   // of logs and of the key
+	login    []string // flags by which the publisher reaches Kafka; nil: the address of the broker
 
 	patience     time.Duration // with a publisher that has to end by itself
 	proxyAddress string
@@ -202,8 +203,12 @@ func (r *runner) StartPublisher() {
 }
 
 func (r *runner) publishArgs() []string {
-	return []string{"publish", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot,
-		"--key", r.keyFile(), "--max-retained-wal", "8GB:warn", "--sql-text", "full"}
+	kafka := r.login
+	if kafka == nil {
+		kafka = []string{"--kafka", r.broker.Address}
+	}
+	return append([]string{"publish", "--postgres", r.URL(), "--prefix", r.prefix, "--slot", r.slot,
+		"--key", r.keyFile(), "--max-retained-wal", "8GB:warn", "--sql-text", "full"}, kafka...)
 }
 
 // process starts the binary; it is killed at the end of the test, its log printed if the test failed.

@@ -25,8 +25,8 @@ func TestSetupAndTeardown(t *testing.T) {
 				(SELECT count(*) FROM pg_replication_slots WHERE database = current_database())`
 			r.Setup()
 			r.Setup()
-			if got := r.Query(objects); got != "1 25 3 1" {
-				t.Errorf("schemas, publications, event triggers, slots: %s, want 1 25 3 1", got)
+			if got := r.Query(objects); got != "1 33 3 1" {
+				t.Errorf("schemas, publications, event triggers, slots: %s, want 1 33 3 1", got)
 			}
 			if got := r.Query("SELECT count(*)::text FROM pgtee.outbox"); got != "0" {
 				t.Errorf("setup left %s records in the outbox", got)

@@ -4,66 +4,53 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// tablesAtOnce bounds the locks of one transaction: all sessions share max_locks_per_transaction * max_connections locks.
+// tablesAtOnce bounds the locks that one transaction takes: all sessions share max_locks_per_transaction *
+// max_connections.
 const tablesAtOnce = 50
 
-// Sweep adds tables to the publications and removes them where the event triggers could not: the triggers were disabled or are missing, or every
-// publication was locked. It returns what it did and what it could not do. Earlier changes of a table that is CaptureListed now are not in the
-// stream; the publisher learns that from the stream too (Resync).
-func Sweep(ctx context.Context, connString string) ([]Capture, error) {
-	conn, err := connect(ctx, connString)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if err := execute(ctx, conn, "SET lock_timeout = '2s'"); err != nil {
-		return nil, err
-	}
-	if err := listFreeRows(ctx, conn); err != nil {
-		return nil, err
-	}
-	return sweep(ctx, conn)
-}
+// lockTimeout bounds how long sessions wait that want a table which pgtee waits for.
+const lockTimeout = "SET lock_timeout = '10ms'"
 
-// sweep calls pgtee.sweep() until nothing is left to do or it makes no progress. Of the failures, those of the last call are returned.
+// sweep has pgtee.sweep() add tables to the publications, or remove them, where the event triggers could not: they were off, every publication was locked,
+// or there are none. It returns what was done, and what could not be done. Of a table that is CaptureListed now, earlier changes are not in the stream; the
+// publisher learns that from the stream, too (Resync).
 func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error) {
-	var stuck []Capture
-	for left := math.MaxInt; ; {
-		got, err := rows(ctx, conn, "SELECT coalesce(name, ''), coalesce(root, ''), coalesce(state, ''), reason FROM pgtee.sweep($1::text::integer)", fmt.Sprint(tablesAtOnce))
+	wrong, err := rows(ctx, conn, "SELECT pg_catalog.unnest(pgtee.wrong())")
+	if err != nil {
+		return nil, fmt.Errorf("look which tables are in the publications: %w", ourFunction(err))
+	}
+	for some := range slices.Chunk(wrong, tablesAtOnce) {
+		got, err := rows(ctx, conn, "SELECT name, root, state, coalesce(reason, '') FROM pgtee.sweep($1::text::oid[])", "{"+strings.Join(slices.Concat(some...), ",")+"}")
 		if err != nil {
 			return done, fmt.Errorf("bring the publications up to date: %w", ourFunction(err))
 		}
-		stuck = nil
-		for _, row := range got[1:] {
-			c := Capture{row[0], row[1], CaptureState(row[2]), row[3]}
-			if c.stuck() {
-				stuck = append(stuck, c)
-			} else {
-				done = append(done, c)
-			}
+		for _, row := range got {
+			done = append(done, Capture{row[0], row[1], CaptureState(row[2]), row[3]})
 		}
-		wrong, err := strconv.Atoi(got[0][3])
-		if err != nil || wrong == 0 || wrong >= left {
-			return append(done, stuck...), err
-		}
-		left = wrong
 	}
+	return done, nil
 }
 
 // listTables does the same during setup. Changes from before the slot was created are not expected in the stream.
 func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, report *Report) error {
-	if err := listRows(ctx, conn); err != nil {
+	if err := execute(ctx, conn, lockTimeout); err != nil {
+		return err
+	}
+	defer execute(ctx, conn, "SET lock_timeout = 0")
+	locked, err := listRows(ctx, conn)
+	if err != nil {
 		return err
 	}
 	done, err := sweep(ctx, conn)
+	for _, name := range locked {
+		done = append(done, Capture{Table: name, State: CaptureBusy})
+	}
 	for _, c := range done {
 		switch {
 		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
@@ -75,30 +62,29 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	return err
 }
 
-// listRows adds the tables of the current role, partitioned ones by their root, to the publication of rows unless that is FOR ALL TABLES.
-func listRows(ctx context.Context, conn *pgconn.PgConn) error {
-	const missing = `pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication AS p LEFT JOIN pg_publication_rel AS r ON p.oid = r.prpubid
-		WHERE p.pubname = '` + RowsPublication + `' AND (p.puballtables OR r.prrelid = c.oid))`
+// listRows adds the tables of the current role, partitioned ones by their root, to the publication of rows unless that is FOR ALL TABLES. It adds them one
+// by one, so that it holds no lock while it waits for another, and returns those that are locked: the next call adds them.
+func listRows(ctx context.Context, conn *pgconn.PgConn) (locked []string, err error) {
+	const missing = `pg_has_role(c.relowner, 'USAGE')
+		AND NOT EXISTS (SELECT FROM pg_publication AS p WHERE p.pubname = '` + RowsPublication + `' AND p.puballtables)
+		AND NOT EXISTS (SELECT FROM pg_publication AS p JOIN pg_publication_rel AS r ON p.oid = r.prpubid WHERE p.pubname = '` + RowsPublication + `' AND r.prrelid = c.oid)`
 	tables, err := ownTables(ctx, conn, missing)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for some := range slices.Chunk(tables, tablesAtOnce) {
-		sql := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", RowsPublication, strings.Join(some, ", ONLY "))
-		if err := execute(ctx, conn, sql); err != nil {
-			return fmt.Errorf("list tables in publication %s: run pgtee setup as its owner: %w", RowsPublication, err)
+	for _, name := range tables {
+		err := execute(ctx, conn, fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", RowsPublication, name))
+		switch sqlState(err) {
+		case "55P03", "40P01": // lock_not_available, deadlock_detected
+			locked = append(locked, name)
+		case "42P01", "3F000": // undefined_table, invalid_schema_name: dropped meanwhile
+		default:
+			if err != nil {
+				return locked, fmt.Errorf("list tables in publication %s: run pgtee setup as its owner: %w", RowsPublication, err)
+			}
 		}
 	}
-	return nil
-}
-
-// listFreeRows is listRows as far as locks of other sessions permit: the next call does the rest.
-func listFreeRows(ctx context.Context, conn *pgconn.PgConn) error {
-	err := listRows(ctx, conn)
-	if sqlState(err) == "55P03" { // lock_not_available
-		return nil
-	}
-	return err
+	return locked, nil
 }
 
 // Uncaptured lists the tables whose UPDATE and DELETE are currently not captured.
@@ -142,13 +128,17 @@ func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holder
 		if c.conn, err = connect(ctx, c.ConnString); err != nil {
 			return nil, nil, nil, err
 		}
+		if err := execute(ctx, c.conn, lockTimeout); err != nil {
+			c.Close(context.WithoutCancel(ctx))
+			return nil, nil, nil, err
+		}
 	}
 	defer func() {
 		if err != nil {
 			c.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := listFreeRows(ctx, c.conn); err != nil {
+	if _, err := listRows(ctx, c.conn); err != nil {
 		return nil, nil, nil, err
 	}
 	uncaptured, wrong, err := uncapturedTables(ctx, c.conn)

@@ -27,10 +27,10 @@ const (
 	// identityPublications is how many there are: setup and the publisher use the first, and as many sessions as there are others
 	// may each list tables in a transaction that it leaves open. listings() in sql/capture.sql has the same names.
 	identityPublications    = 16
-	partitionedPublications = 8
+	partitionedPublications = 16
 
 	// ourPublications is a condition over pg_publication AS p: of our name, and not made by some other role.
-	ourPublications = `p.pubname ~ '^pgtee_(rows|partitioned(_[1-7])?|identity(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
+	ourPublications = `p.pubname ~ '^pgtee_(rows|(partitioned|identity)(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
 		AND (o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtee')))`
 )
 

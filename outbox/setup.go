@@ -107,7 +107,7 @@ func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err 
 	for _, step := range plan {
 		sql += "-- " + step.what + "\n" + step.sql + "\n"
 	}
-	sql += "-- list the tables\nSELECT * FROM pgtee.sweep(50); -- until its first row says 0\n"
+	sql += "-- list the tables\nSELECT s.* FROM pgtee.sweep(pgtee.wrong()) AS s;\n"
 	if server.slot == nil {
 		sql += "-- create the slot\n" + slotSQL(cfg.Slot, server.version) + ";\n"
 	}

@@ -10,17 +10,22 @@ import (
 
 // Queries for the catalog as seen by the transaction of a pass. The session's search_path is only pg_catalog.
 
-// publishedSQL lists the OIDs of the tables published by pgtee_rows, partitioned tables by their root. It reads only catalogs: the view
+// publishedSQL lists the OIDs of the tables published by pgtee_rows, partitioned tables by their root. A partition is published as its own while a
+// DETACH CONCURRENTLY of it has not finished, and if its root is unlogged. It reads only catalogs: the view
 // pg_publication_tables opens each table, and would wait for a client's DDL while holding a snapshot that other sessions wait for.
 const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p ON p.pubname = '` + RowsPublication + `'
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
 	  AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN ('pgtee', 'pg_catalog', 'information_schema'))
-	  AND (p.puballtables AND NOT c.relispartition OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))`
+	  AND (p.puballtables OR EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = p.oid AND m.prrelid = c.oid))
+	  AND (NOT c.relispartition OR ` + rootSQL + ` = c.oid)`
+
+// rootSQL is the table as which pg_class AS c is published.
+const rootSQL = `coalesce((SELECT r.oid FROM pg_class AS r WHERE r.oid = pg_partition_root(c.oid) AND r.relpersistence = 'p'), c.oid)`
 
 // listSQL lists the tables published by pgtee_rows, each leaf partition by itself.
 const listSQL = `WITH RECURSIVE tree AS (
 		SELECT published.oid, published.oid AS root FROM (` + publishedSQL + `) AS published
-		UNION ALL SELECT i.inhrelid, tree.root FROM tree JOIN pg_class AS parent ON parent.oid = tree.oid AND parent.relkind = 'p' JOIN pg_inherits AS i ON i.inhparent = tree.oid)
+		UNION ALL SELECT i.inhrelid, tree.root FROM tree JOIN pg_class AS parent ON parent.oid = tree.oid AND parent.relkind = 'p' JOIN pg_inherits AS i ON i.inhparent = tree.oid AND NOT i.inhdetachpending)
 	SELECT c.oid, r.oid, n.nspname, r.relname, c.reltuples::int8
 	FROM tree JOIN pg_class AS c ON c.oid = tree.oid
 	JOIN pg_class AS r ON r.oid = tree.root JOIN pg_namespace AS n ON n.oid = r.relnamespace
@@ -34,7 +39,7 @@ const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS
 // until the rows are read. Without the lock, a reader can see the table empty at a time when it never was ("Caveats" of MVCC in the PostgreSQL
 // documentation). Before PostgreSQL 16 a rule can turn a table into a view, which would run its owner's functions.
 const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
-	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind = 'r'))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
+	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind = 'r' AND ` + rootSQL + ` = %[4]d))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
 		pg_relation_size(%[3]d) / current_setting('block_size')::int8, pg_relation_filenode(%[3]d)`
 
 // relationSQL describes a table as pgoutput does: replica identity, then its columns.
@@ -123,7 +128,7 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 		return nil, ErrTableGone
 	}
 	t := &source{name: named[0][0]}
-	got, err := r.query(fmt.Sprintf(beginSQL, t.name, quoteLiteral(t.name), s.Table))
+	got, err := r.query(fmt.Sprintf(beginSQL, t.name, quoteLiteral(t.name), s.Table, s.Root))
 	if err != nil {
 		return nil, err
 	}

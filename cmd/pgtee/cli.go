@@ -41,6 +41,7 @@ type commandLine struct {
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
 	Demo       demoCommand       `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
 	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Man        manCommand        `cmd:"" help:"Print the manual page: pgtee man | man -l -."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 

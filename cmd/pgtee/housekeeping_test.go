@@ -64,7 +64,7 @@ func TestTablesThatTheTriggerMissedAreListed(t *testing.T) {
 		t.Errorf("check: %v, %v", err, report.Findings)
 	}
 	for _, want := range []string{"[public.keyless widened public.late listed]", "[]"} {
-		done, err := outbox.Sweep(t.Context(), url)
+		done, _, _, err := (&outbox.Coverage{ConnString: url}).Look(t.Context())
 		var got []string
 		for _, d := range done {
 			got = append(got, d.Table+" "+string(d.State))

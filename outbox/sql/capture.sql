@@ -7,20 +7,20 @@
 -- publisher use the first, clients' DDL the others. A session that finds one locked takes the next, and waits for nobody.
 -- DESIGN.md beside the package tells what was measured.
 
--- listings(kind) lists in their order the publications that list tables of a kind, as in pg_class: partitioned ones (p), or others.
+-- listings(kind) lists in their order the publications that list tables of a kind, as in pg_class: partitioned ones (p), others (r); null: both.
 -- A publication of such a name that somebody else has made is none.
 CREATE OR REPLACE FUNCTION pgtee.listings(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 BEGIN
     RETURN ARRAY(
         SELECT p.oid FROM pg_publication AS p JOIN pg_roles AS owner ON owner.oid = p.pubowner
-        WHERE p.pubname ~ CASE kind WHEN 'p' THEN '^pgtee_partitioned(_[1-7])?$' ELSE '^pgtee_identity(_([1-9]|1[0-5]))?$' END
+        WHERE p.pubname ~ concat('^pgtee_(', CASE kind WHEN 'p' THEN 'partitioned' WHEN 'r' THEN 'identity' ELSE 'partitioned|identity' END, ')(_([1-9]|1[0-5]))?$')
           AND (owner.rolsuper OR owner.oid = (SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'pgtee'))
         ORDER BY length(p.pubname), p.pubname);
 END
 $listings$;
 
--- for_clients(kind) lists them in the order in which this session's DDL tries them: the first, which is for the publisher, comes
+-- for_clients(kind) lists those of tables (r) or partitioned tables (p) in the order in which this session's DDL tries them: the first, which is for the publisher, comes
 -- last, and the others from the same one on each time, or a transaction that makes many tables would lock them all.
 CREATE OR REPLACE FUNCTION pgtee.for_clients(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
@@ -54,8 +54,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mod
 DECLARE
     reached oid[] := oids; -- and the partitions, and the heirs that a command reaches through their parent
     heirs   oid[] := oids;
-    identities  oid[] := pgtee.listings('r');
-    partitioned oid[] := pgtee.listings('p');
+    ours    oid[] := pgtee.listings(NULL);
 BEGIN
     LOOP
         heirs := ARRAY(SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = ANY (heirs));
@@ -64,7 +63,7 @@ BEGIN
     END LOOP;
     RETURN QUERY
     SELECT DISTINCT ON (c.oid) c.oid, r.oid, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), rn.nspname || '.' || r.relname,
-        EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (CASE c.relkind WHEN 'p' THEN partitioned ELSE identities END)),
+        EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (ours)),
         c.relreplident,
         CASE
             WHEN c.relkind = 'p' AND c.relpersistence = 'u' THEN 'it is unlogged: changes of its partitions are published as their own'
@@ -85,7 +84,8 @@ BEGIN
                   WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
         END
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN coalesce(pg_partition_root(c.oid), c.oid) ELSE c.oid END AS oid) AS top
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition -- a partition of an unlogged table is published as its own
+        THEN coalesce((SELECT a.oid FROM pg_class AS a WHERE a.oid = pg_partition_root(c.oid) AND a.relpersistence = 'p'), c.oid) ELSE c.oid END AS oid) AS top
     JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
     WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
       AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
@@ -191,7 +191,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
     publication oid;
 BEGIN
-    FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.listings('r') || pgtee.listings('p')) LOOP
+    FOR publication IN SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = tbl AND m.prpubid = ANY (pgtee.listings(NULL)) LOOP
         FOR try IN REVERSE 1000..0 LOOP
             IF pgtee.alter_member(publication, 'DROP', name) THEN
                 EXIT;
@@ -204,21 +204,53 @@ BEGIN
 END
 $delist$;
 
--- relist(tables) lists these partitioned tables again. The pgoutput of PostgreSQL 14 remembers of a partition what it is published as,
--- and forgets it only when some publication gets or loses a member.
+-- relist(tables) has pgoutput look anew at the partitions of these partitioned tables, by a change to the members of a publication. It remembers as what it
+-- publishes a partition, and that it has told that name: 14 forgets neither when the partition is attached or detached, no version does when the partitioned table is renamed.
 CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
 DECLARE
-    m record;
+    t           record;
+    publication oid;
 BEGIN
-    FOR m IN SELECT r.prpubid AS publication, format('%I.%I', n.nspname, c.relname) AS name
-        FROM pg_publication_rel AS r JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE r.prrelid = ANY (tables) AND r.prpubid = ANY (pgtee.listings('p'))
+    FOR t IN SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.oid = ANY (tables) AND c.relkind = 'p' AND c.relpersistence = 'p'
     LOOP
-        PERFORM pgtee.alter_member(m.publication, 'DROP', m.name) AND pgtee.alter_member(m.publication, 'ADD', m.name);
+        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP -- any will do: the one where it is a member may be locked
+            EXIT WHEN (NOT EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = t.oid)
+                OR pgtee.alter_member(publication, 'DROP', t.name)) AND pgtee.alter_member(publication, 'ADD', t.name);
+        END LOOP;
     END LOOP;
 END
 $relist$;
+
+-- rename_schema(schema) has pgoutput tell the new name of a schema, which it does by itself from PostgreSQL 18 on. From 15 on any change to the members of a
+-- publication does for all tables, before that each table takes one.
+CREATE OR REPLACE FUNCTION pgtee.rename_schema(schema oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rename$
+DECLARE
+    name        text;
+    publication oid;
+BEGIN
+    IF current_setting('server_version_num')::int >= 150000 THEN
+        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
+            EXIT WHEN pgtee.alter_member(publication, 'ADD', 'pgtee.outbox') AND pgtee.alter_member(publication, 'DROP', 'pgtee.outbox');
+        END LOOP;
+        RETURN;
+    END IF;
+    FOR name, publication IN
+        SELECT format('%I.%I', n.nspname, c.relname), (SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (pgtee.listings(NULL)) LIMIT 1)
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.oid = schema AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+    LOOP
+        IF publication IS NULL THEN
+            publication := (pgtee.listings('p'))[1];
+            PERFORM pgtee.alter_member(publication, 'ADD', name) AND pgtee.alter_member(publication, 'DROP', name);
+        ELSE
+            PERFORM pgtee.alter_member(publication, 'DROP', name) AND pgtee.alter_member(publication, 'ADD', name);
+        END IF;
+    END LOOP;
+END
+$rename$;
 
 -- alter_member(publication, action, table) does ADD or DROP; false if the publication or the table is locked.
 CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean
@@ -259,11 +291,13 @@ DECLARE
     t       record;
     states  jsonb;
     outcome text;
+    family  "char"; -- of publications
     roots   oid[]; -- partitioned tables of which a leaf got another identity
 BEGIN
     FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl LOOP
         BEGIN
             outcome := NULL;
+            family := CASE t.kind WHEN 'p' THEN 'p' ELSE 'r' END;
             IF t.reason IS NULL AND t.identity = 'f' AND t.kind <> 'p' AND EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = t.tbl
                     AND i.indisprimary AND i.indislive AND i.indisvalid AND i.indimmediate AND NOT pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN
                 DELETE FROM pgtee.widened AS w WHERE w.tbl = t.tbl;
@@ -272,7 +306,8 @@ BEGIN
                 END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
-                outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(t.kind) ELSE pgtee.listings(t.kind) END) THEN 'busy' WHEN NOT pgtee.is_untouched(t.tbl) THEN 'listed' END;
+                outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(family) ELSE pgtee.listings(family) END) THEN 'busy'
+                    WHEN NOT CASE family WHEN 'p' THEN pgtee.is_published_already(t.tbl) ELSE pgtee.is_untouched(t.tbl) END THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
                 IF t.identity IN ('d', 'i') AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
@@ -344,28 +379,44 @@ END
 $virtual$;
 
 -- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made: this
--- transaction made it and did neither, or it has no block, has never been vacuumed (reltuples), and is in its first file. The row of a
--- system column is never updated, so it tells the transaction; a subtransaction's id is later than that of its transaction.
+-- transaction made it and did neither, or it has no block, has never been vacuumed (reltuples), and is in its first file.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
+BEGIN
+    RETURN pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 AND relfilenode = oid FROM pg_class WHERE oid = tbl)
+        OR pgtee.is_new(tbl) AND current_setting('track_counts')::boolean AND pg_stat_get_xact_tuples_updated(tbl) + pg_stat_get_xact_tuples_deleted(tbl) = 0;
+END
+$untouched$;
+
+-- is_published_already(table) reports whether a partitioned table that becomes a member has no changes that were published as those of
+-- partitions: this transaction made it, or took it out of its publication, or a table that it is a part of is a member.
+CREATE OR REPLACE FUNCTION pgtee.is_published_already(tbl oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $published$
+BEGIN
+    RETURN pgtee.is_new(tbl) OR tbl::text = ANY (string_to_array(coalesce(current_setting('pgtee.released', true), ''), ' '))
+        OR EXISTS (SELECT FROM pg_partition_ancestors(tbl) AS a JOIN pg_publication_rel AS m ON m.prrelid = a.relid
+            WHERE a.relid <> tbl AND m.prpubid = ANY (pgtee.listings('p')));
+END
+$published$;
+
+-- is_new(table) reports whether this transaction made a table. The row of a system column is never updated, so it tells the transaction; a
+-- subtransaction's id is later than that of its transaction.
+CREATE OR REPLACE FUNCTION pgtee.is_new(tbl oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $new$
 DECLARE
     mine int8 := pg_current_xact_id()::text::int8;
     behind int8 := (SELECT a.xmin::text::int8 FROM pg_attribute AS a WHERE a.attrelid = tbl AND a.attname = 'tableoid') - mine % 4294967296;
 BEGIN
-    IF pg_relation_size(tbl) = 0 AND (SELECT reltuples = -1 AND relfilenode = oid FROM pg_class WHERE oid = tbl) THEN
-        RETURN true;
-    END IF;
     IF behind > 2147483648 THEN
         behind := behind - 4294967296;
     ELSIF behind < -2147483648 THEN
         behind := behind + 4294967296;
     END IF;
-    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress' AND current_setting('track_counts')::boolean
-        AND pg_stat_get_xact_tuples_updated(tbl) + pg_stat_get_xact_tuples_deleted(tbl) = 0;
+    RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress';
 EXCEPTION WHEN OTHERS THEN -- an id that no transaction can have any more
     RETURN false;
 END
-$untouched$;
+$new$;
 
 -- tell_missed(states) asks the publisher to make the topics right of tables whose changes are captured only now. The
 -- signal stands in the log exactly where that begins.
@@ -381,27 +432,32 @@ BEGIN
 END
 $missed$;
 
--- sweep(most) does what the event triggers could not do, of as many tables as that: they were off, or all publications
--- were locked. The publisher calls it once a second where there is something to do, setup calls it, too, both until the first
--- row, which has no name and says how many tables were to be done, counts no less. The order is left to chance, so that
--- tables that somebody has locked keep no others waiting.
-CREATE OR REPLACE FUNCTION pgtee.sweep(most integer) RETURNS TABLE (name text, root text, state text, reason text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
-DECLARE
-    wrong  oid[];
-    states jsonb;
+-- wrong() lists the tables that are to become members, or must not be any longer, these first: the event triggers were off, or all publications were
+-- locked. The order is left to chance, so that tables that somebody has locked keep no others waiting.
+CREATE OR REPLACE FUNCTION pgtee.wrong() RETURNS oid[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $wrong$
 BEGIN
     PERFORM pgtee.demand_publisher();
-    wrong := ARRAY(
+    RETURN ARRAY(
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
         WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
         ORDER BY t.listed DESC, random());
-    states := pgtee.capture(wrong[:most], false);
+END
+$wrong$;
+
+-- sweep(tables) makes these right, and tells what it did, or could not do. The publisher calls it once a second for what is wrong, setup
+-- calls it, too, both for some tables at a time: each transaction holds their locks.
+CREATE OR REPLACE FUNCTION pgtee.sweep(oids oid[]) RETURNS TABLE (name text, root text, state text, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
+DECLARE
+    states jsonb;
+BEGIN
+    PERFORM pgtee.demand_publisher();
+    states := pgtee.capture(oids, false);
     PERFORM pgtee.tell_missed(states);
     IF EXISTS (SELECT FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f')) THEN
         DELETE FROM pgtee.widened AS w WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = w.tbl AND c.relreplident = 'f');
     END IF;
-    RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, cardinality(wrong)::text;
     RETURN QUERY SELECT s ->> 'table', s ->> 'root', s ->> 'state', s ->> 'reason' FROM jsonb_array_elements(states) AS s;
 END
 $sweep$;

@@ -13,6 +13,9 @@ BEGIN
     BEGIN -- STABLE: this, and what it calls that is so, sees what was there before the command. Others see what is there now
         touched := pgtee.touched();
         was := pgtee.before(touched, '{}', tg_tag = 'ALTER TABLE');
+        IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
+            was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
+        END IF;
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;
@@ -37,15 +40,15 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
 DECLARE
     objects jsonb;
     states  jsonb;
-    parts   jsonb := pgtee.parts(touched, tag = 'ALTER TABLE');
+    parts   jsonb := was -> 'now';
     moved   jsonb := '[]'; -- partitions that were attached or detached: the command names the partitioned table only
 BEGIN
-    IF tag = 'ALTER TABLE' THEN
+    IF tag = 'ALTER TABLE' AND was -> 'parts' <> parts THEN
         moved := pgtee.moved_partitions(was -> 'parts', parts);
     END IF;
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                'command', c.command_tag, 'type', c.object_type, 'schema', coalesce(c.schema_name, ''),
-               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', coalesce(parts, was -> 'parts') -> c.objid::text ->> 'root',
+               'name', c.object_identity, 'oid', c.objid::int8, 'dropped', false, 'root', parts -> c.objid::text ->> 'root',
                'columns', CASE WHEN c.object_type IN ('table', 'table column') THEN pgtee.columns(c.objid) END))) FILTER (WHERE NOT c.in_extension)
     INTO objects
     FROM pg_event_trigger_ddl_commands() AS c
@@ -57,9 +60,11 @@ BEGIN
         IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
         END IF;
-        states := pgtee.capture(touched, true);
-        IF moved <> '[]' AND current_setting('server_version_num')::int < 150000 THEN
+        states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
+        IF tag = 'ALTER TABLE' AND was -> 'parts' <> parts AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
             PERFORM pgtee.relist(touched);
+        ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
+            PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
         END IF;
         IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
@@ -85,6 +90,32 @@ BEGIN
 END
 $moved$;
 
+-- is_renamed(before, after), both of parts(), reports whether partitions are those of another name now.
+CREATE OR REPLACE FUNCTION pgtee.is_renamed(before jsonb, after jsonb) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $renamed$
+BEGIN
+    RETURN EXISTS (SELECT FROM jsonb_each(before) AS b JOIN jsonb_each(after) AS a ON a.key = b.key WHERE a.value -> 'root' <> b.value -> 'root');
+END
+$renamed$;
+
+-- was_detached(touched) is parts() of the partition that DETACH CONCURRENTLY, which has ended, was to detach: its last transaction sees no more of it than what
+-- on_alter() kept.
+CREATE OR REPLACE FUNCTION pgtee.was_detached(touched oid[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $detached$
+BEGIN
+    RETURN coalesce((
+        SELECT jsonb_build_object(c.oid::text, jsonb_build_object('schema', n.nspname, 'name', format('%I.%I', n.nspname, c.relname),
+            'parent', p.oid::int8, 'root', format('%I.%I', rn.nspname, r.relname), 'root_oid', r.oid::int8))
+        FROM (SELECT string_to_array(current_setting('pgtee.detaching', true), ' ') AS oids) AS kept
+        JOIN pg_class AS c ON c.oid = kept.oids[1]::oid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_class AS p ON p.oid = kept.oids[2]::oid AND p.oid = ANY (touched)
+        JOIN pg_class AS r ON r.oid = coalesce(pg_partition_root(p.oid), p.oid) JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
+        WHERE NOT c.relispartition AND pg_has_role(session_user, c.relowner, 'MEMBER')), '{}');
+EXCEPTION WHEN invalid_text_representation THEN -- a client has set it
+    RETURN '{}';
+END
+$detached$;
+
 CREATE OR REPLACE FUNCTION pgtee.try_to_remember(tag text, was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $remember$
 BEGIN
@@ -109,7 +140,8 @@ BEGIN
                     WHEN 'table constraint' THEN (SELECT x.conrelid FROM pg_constraint AS x WHERE x.oid = d.objid)
                     ELSE d.objid END
                 FROM pg_event_trigger_dropped_objects() AS d
-                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'),
+                WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'
+                  AND NOT (tg_tag = 'ALTER TABLE' AND d.original)), -- its own table on_ddl() sees
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
                     SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is text, whatever it was
@@ -164,18 +196,30 @@ BEGIN
 END
 $after$;
 
--- on_alter() runs before ALTER TABLE: PostgreSQL refuses SET UNLOGGED to a member of a publication. A table that the text of
--- the query, or of the function's statement, makes unlogged leaves; should it stay logged, on_ddl() brings it back. docs/client-visible.md tells
--- the way round where there is no text, or the publication is locked by another transaction.
+-- on_alter() runs before ALTER TABLE. PostgreSQL refuses SET UNLOGGED to a member of a publication: a table that the text of
+-- the command makes unlogged leaves; should it stay logged, on_ddl() brings it back. docs/client-visible.md tells
+-- the way round where there is no text, or the publication is locked by another transaction. And DETACH CONCURRENTLY
+-- commits before on_ddl(), which then sees nothing of the partition: so it is kept for it, beyond the transaction.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
     stack pg_catalog.text;
+    query pg_catalog.text := pg_catalog.current_query();
+    place pg_catalog.int4;
 BEGIN
-    GET DIAGNOSTICS stack = PG_CONTEXT; -- SQL statement "ALTER TABLE ..."
-    stack := pg_catalog.concat(pg_catalog.current_query(), ';', stack);
-    IF stack OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND NOT pgtee.inside() THEN
-        PERFORM pgtee.release(pgtee.made_unlogged(stack));
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- SQL statement "ALTER TABLE ...", of a function
+    IF pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.>) 0 THEN
+        query := pg_catalog.substr(stack, pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.+) 15);
+        place := 1;
+    END IF;
+    IF query OPERATOR(pg_catalog.~*) '[[:<:]](unlogged|concurrently)[[:>:]]' AND NOT pgtee.inside() THEN
+        IF place IS NULL THEN
+            place := pgtee.count_alter();
+        END IF;
+        PERFORM pgtee.release(pgtee.made_unlogged(query, place));
+        IF query OPERATOR(pg_catalog.~*) '[[:<:]]concurrently[[:>:]]' THEN
+            PERFORM pg_catalog.set_config('pgtee.detaching', pgtee.detaching(query), false);
+        END IF;
     END IF;
 EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- the client's own wait for its table
     RAISE;
@@ -184,25 +228,53 @@ WHEN OTHERS THEN
 END
 $alter$;
 
--- made_unlogged(query) lists the tables that stand behind ALTER TABLE and before SET UNLOGGED. Names are looked up in the
--- client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: what it means
+-- count_alter() returns which ALTER TABLE of the client's Query it is that runs now.
+CREATE OR REPLACE FUNCTION pgtee.count_alter() RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$
+DECLARE
+    query text := extract(epoch FROM statement_timestamp())::text;
+    was   text[] := string_to_array(current_setting('pgtee.alters', true), ' ');
+    place integer := CASE WHEN was[1] = query AND was[2] ~ '^[0-9]{1,6}$' THEN was[2]::integer ELSE 0 END + 1;
+BEGIN
+    PERFORM set_config('pgtee.alters', query || ' ' || place, true);
+    RETURN place;
+END
+$count$;
+
+-- detaching(query) names by OID the partition that a query detaches CONCURRENTLY, and the table that it is a part of. Names as in made_unlogged().
+CREATE OR REPLACE FUNCTION pgtee.detaching(query text) RETURNS text
+LANGUAGE plpgsql STABLE AS $detaching$
+DECLARE
+    found pg_catalog._text := pg_catalog.regexp_match(pg_catalog."left"(query, 65536),
+        '[[:<:]]detach[[:space:]]+partition[[:space:]]+((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))[[:space:]]+concurrently[[:>:]]', 'i');
+    part  pg_catalog.oid := pg_catalog.to_regclass(found[1]);
+BEGIN
+    RETURN pg_catalog.concat(part, ' ', (SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) part));
+END
+$detaching$;
+
+-- made_unlogged(query, place) lists the table that the ALTER TABLE at this place of the query makes unlogged: to lock that of a later one would keep others
+-- waiting for what comes in between. Names are looked up in the client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: what it means
 -- depends on the session's standard_conforming_strings.
-CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text) RETURNS oid[]
+CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text, place integer) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $unlogged$
 DECLARE
     found  pg_catalog._text;
-    tables pg_catalog._oid := '{}';
+    place_now pg_catalog.int4 := 0;
     plain  pg_catalog.text := pg_catalog.regexp_replace(pg_catalog."left"(query, 65536),
-        pg_catalog.concat('/[*].*?[*]/|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments
+        pg_catalog.concat('/[*].*?[*]/|''[^'']*''|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments and literals
 BEGIN
     FOR found IN
         SELECT pg_catalog.regexp_matches(plain,
             '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
-            '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))[^;]*?[[:<:]]set[[:space:]]+unlogged[[:>:]]', 'gi')
+            '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))([^;]*)', 'gi')
     LOOP
-        tables := pg_catalog.array_append(tables, pg_catalog.to_regclass(found[1])::pg_catalog.oid);
+        place_now := place_now OPERATOR(pg_catalog.+) 1;
+        IF place_now OPERATOR(pg_catalog.=) place AND found[2] OPERATOR(pg_catalog.~*) '[[:<:]]set[[:space:]]+unlogged[[:>:]]' THEN
+            RETURN ARRAY[pg_catalog.to_regclass(found[1])::pg_catalog.oid];
+        END IF;
     END LOOP;
-    RETURN tables;
+    RETURN '{}';
 END
 $unlogged$;
 
@@ -218,6 +290,7 @@ BEGIN
     LOOP
         EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', t.name);
         PERFORM pgtee.delist(t.name, t.tbl);
+        PERFORM set_config('pgtee.released', concat_ws(' ', current_setting('pgtee.released', true), t.tbl), true);
     END LOOP;
 END
 $release$;

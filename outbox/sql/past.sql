@@ -63,12 +63,12 @@ BEGIN
 END
 $parts$;
 
--- outline(oid) changes with whatever describe_table() tells of a table that is no partition and has none, and takes a tenth of the time; of others it is
--- 'partition'.
+-- outline(oid) changes with whatever describe_table() and capture() depend on, of a table that is no partition and has none, and takes a tenth of the
+-- time; of others it is 'partition'.
 CREATE OR REPLACE FUNCTION pgtee.outline(tbl oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $outline$
 BEGIN
-    RETURN (SELECT CASE WHEN c.relispartition OR c.relkind = 'p' THEN 'partition' ELSE concat_ws('|', c.relkind, c.relreplident,
+    RETURN (SELECT CASE WHEN c.relispartition OR c.relkind = 'p' THEN 'partition' ELSE concat_ws('|', c.relkind, c.relreplident, c.relpersistence,
         (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indkey, i.indnkeyatts, i.indisprimary, i.indisreplident, i.indisvalid, i.indislive, i.indimmediate), ';' ORDER BY i.indexrelid)
             FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisunique),
         (SELECT string_agg(concat_ws(' ', x.oid, x.contype, x.conindid, x.conkey, x.convalidated), ';' ORDER BY x.oid)
@@ -88,30 +88,57 @@ BEGIN
 END
 $outlines$;
 
--- altered(tables, outlines) lists those of these tables that may have another description now than when they had these outlines. A table that was not there
--- had none.
+-- altered(tables, outlines) lists the tables that are new, and those that may have another description now than when they had these outlines.
 CREATE OR REPLACE FUNCTION pgtee.altered(oids oid[], outlines text[]) RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $altered$
 BEGIN
     RETURN ARRAY(SELECT o.oid FROM unnest(oids, outlines) AS o (oid, outline)
-        WHERE o.outline = 'partition' OR o.outline LIKE '_|f|%' -- to which capture() may give its identity back
-            OR pgtee.outline(o.oid) IS DISTINCT FROM o.outline AND o.outline IS NOT NULL);
+        WHERE o.outline IS NULL OR o.outline = 'partition' OR o.outline LIKE '_|f|%' -- to which capture() may give its identity back
+            OR pgtee.outline(o.oid) IS DISTINCT FROM o.outline);
 END
 $altered$;
 
--- before(tables, types, below) describes what a command has touched as it was before: {"tables": {oid: description}, "types": …, "parts": …}, of the
--- tables those that it may have altered. That is the snapshot of the command, which functions see that are STABLE all the way from the event trigger.
+-- before(tables, types, below) tells what a command has touched, as it was before: the snapshot of the command, which functions see that are STABLE all the
+-- way from the event trigger.
+--   changed  the tables that are new, or that it may have altered
+--   tables   their descriptions, by OID; not of new ones
+--   types    those of dropped types
+--   parts    parts() before, and
+--   now      after the command
 CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
-    was jsonb := jsonb_build_object('tables', pgtee.describe_tables(pgtee.altered(touched, pgtee.outlines(touched))), 'types', '{}'::jsonb, 'parts', pgtee.parts(touched, below));
+    outlines text[] := pgtee.outlines(touched);
+    changed  oid[] := pgtee.altered(touched, outlines);
+    tables   jsonb := '{}';
+    types    jsonb := '{}';
+    parts    jsonb := '{}';
+    now      jsonb := '{}';
 BEGIN
-    IF cardinality(dropped_types) > 0 THEN
-        was := jsonb_set(was, '{types}', (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o));
+    IF array_position(outlines, 'partition') IS NOT NULL OR array_position(outlines, NULL) IS NOT NULL THEN
+        parts := pgtee.parts(touched, below);
+        now := pgtee.parts_now(touched, below);
     END IF;
-    RETURN jsonb_set(was, '{tables}', (was -> 'tables') || pgtee.describe_tables(pgtee.changed_roots(was, touched, below)));
+    IF cardinality(changed) > 0 THEN
+        tables := pgtee.describe_tables(changed);
+        IF now <> '{}' OR parts <> '{}' THEN
+            tables := tables || pgtee.describe_tables(pgtee.changed_roots(tables, parts || now, touched));
+        END IF;
+    END IF;
+    IF cardinality(dropped_types) > 0 THEN
+        types := (SELECT jsonb_object_agg(o, pgtee.describe_type(o)) FROM unnest(dropped_types) AS o);
+    END IF;
+    RETURN jsonb_build_object('changed', changed, 'tables', tables, 'types', types, 'parts', parts, 'now', now);
 END
 $before$;
+
+-- parts_now(tables, below) is not STABLE, and so sees what is there after the command.
+CREATE OR REPLACE FUNCTION pgtee.parts_now(oids oid[], below boolean) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $parts$
+BEGIN
+    RETURN pgtee.parts(oids, below);
+END
+$parts$;
 
 -- describe_tables(oids) is an object, by the OIDs of those that are there.
 CREATE OR REPLACE FUNCTION pgtee.describe_tables(oids oid[]) RETURNS jsonb
@@ -122,12 +149,11 @@ BEGIN
 END
 $describe$;
 
--- changed_roots(was, touched, below) lists the partitioned tables whose description may be another one now because a leaf has come, gone or changed. To describe one
+-- changed_roots(tables, parts, touched) lists the partitioned tables whose description may be another one now because a leaf has come, gone or changed. To describe one
 -- takes longer the more leaves it has. A leaf that says before and now what one beside it says has changed nothing.
-CREATE OR REPLACE FUNCTION pgtee.changed_roots(was jsonb, touched oid[], below boolean) RETURNS oid[]
+CREATE OR REPLACE FUNCTION pgtee.changed_roots(tables jsonb, parts jsonb, touched oid[]) RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
-    parts jsonb := (was -> 'parts') || pgtee.parts(touched, below);
     leaf  record;
     alike jsonb;
     roots oid[] := '{}';
@@ -138,7 +164,7 @@ BEGIN
         CONTINUE WHEN leaf.root = ANY (touched) OR leaf.root = ANY (roots);
         alike := pgtee.facts(pgtee.describe_table((SELECT i.inhrelid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
             WHERE i.inhparent = leaf.parent AND i.inhrelid <> ALL (touched) AND c.relkind = 'r' AND c.relpersistence = 'p' LIMIT 1)));
-        IF alike IS NULL OR alike IS DISTINCT FROM coalesce(pgtee.facts(was -> 'tables' -> leaf.oid), alike)
+        IF alike IS NULL OR alike IS DISTINCT FROM coalesce(pgtee.facts(tables -> leaf.oid), alike)
             OR alike IS DISTINCT FROM coalesce(pgtee.facts(pgtee.describe_table(leaf.oid::oid)), alike) THEN
             roots := roots || leaf.root;
         END IF;

@@ -8,14 +8,18 @@ import (
 )
 
 // joinResync adds tables to a resync that has not started yet, so that many of them take no more room in the progress record than the names of
-// their tables.
+// their tables. If even the names take too much, the resync is of every table.
 func (c *Copier) joinResync(tables []string) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]
 		if copy.Resync && !copy.Emptied && len(copy.Conditions) == 0 && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
 			names := append(slices.Clone(copy.Tables), tables...)
 			slices.Sort(names)
-			copy.Tables, copy.Until = slices.Compact(names), 0
+			names = slices.Compact(names)
+			if len(copy.Tables) == 0 || len(strings.Join(names, ",")) > MaxPendingBytes/2 {
+				names = nil
+			}
+			copy.Tables, copy.Until = names, 0
 			c.dirty = true
 			if c.Current() == copy {
 				c.abandon()
