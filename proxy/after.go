@@ -5,15 +5,15 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// Commands that cannot run in a transaction block have their note after their success, in a transaction of its own:
-// the client's ReadyForQuery is withheld until the note has run, and its next requests wait.
+// A command that cannot run in a transaction block gets its note after it has succeeded, in a separate transaction: the proxy withholds the client's
+// ReadyForQuery until the note has run, and the client's next requests wait.
 
-// executed is what a group of the extended protocol has executed.
+// executed records which statements a group of the extended protocol has executed.
 type executed struct {
 	group uint32
 	count int
 	last  *statement
-	copy  bool // one that waits, or may wait, for copy data
+	copy  bool // one of them waits, or may wait, for copy data
 }
 
 func (e *executed) add(group uint32, st *statement) {
@@ -25,7 +25,7 @@ func (e *executed) add(group uint32, st *statement) {
 	e.last = st
 }
 
-// alone returns the only statement that group has executed, or nil.
+// alone returns the statement if group has executed exactly one, otherwise nil.
 func (e *executed) alone(group uint32) *statement {
 	if e.group != group || e.count != 1 {
 		return nil
@@ -33,7 +33,7 @@ func (e *executed) alone(group uint32) *statement {
 	return e.last
 }
 
-// after returns the statement of a Query whose note follows its success.
+// after returns the statement of a Query whose note follows its success, or nil.
 func (s *session) after(m message, set *settings) *parser.Statement {
 	if len(s.list) != 1 || !m.whole() || s.tx.open || !s.notesNow(set) {
 		return nil
@@ -44,7 +44,7 @@ func (s *session) after(m message, set *settings) *parser.Statement {
 	return &s.list[0]
 }
 
-// queryThenNote sends a Query, and its note after its success.
+// queryThenNote sends a Query and, after it has succeeded, its note.
 func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
@@ -77,8 +77,8 @@ func (s *session) afterGroup() *statement {
 	return st
 }
 
-// syncThenNote sends a Sync, and a note after the success of its group. The note is no Query: that would take the
-// client's unnamed statement away ("Extended Query", PostgreSQL documentation 55.2.3).
+// syncThenNote sends a Sync and, after its group has succeeded, a note. The note is not sent as a Query, which would destroy the client's unnamed
+// statement ("Extended Query", PostgreSQL documentation 55.2.3).
 func (s *session) syncThenNote(m message, e entry, st *statement) error {
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *session) syncThenNote(m message, e entry, st *statement) error {
 	return s.send(e, func(dst []byte) []byte { return dst })
 }
 
-// await sends the message that ends a group, and reports whether the group has succeeded.
+// await sends the message that ends a group, waits for its outcome, and reports whether the group succeeded.
 func (s *session) await(m message, e entry) (succeeded bool, err error) {
 	e.visibility = withhold
 	if err := s.forward(m, e); err != nil {

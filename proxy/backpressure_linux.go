@@ -5,13 +5,13 @@ import "syscall"
 const (
 	tcpNotsentLowat = 25 // linux/tcp.h
 
-	// maxUnsentBytes may wait in the kernel for a peer that takes no more.
+	// maxUnsentBytes is how much may wait in the kernel for a peer that does not read.
 	maxUnsentBytes = 16 << 10
 )
 
-// limitUnsent keeps the kernel from storing megabytes for a peer that does not read: who writes to us would write on
-// without a hint that nobody reads, and learn of an error later than without us. What is under way is not limited,
-// so distance costs no speed. A Unix socket has no such store.
+// limitUnsent keeps the kernel from buffering megabytes for a peer that does not read. Otherwise the sender would write on without noticing that
+// nobody reads, and would learn of an error later than without the proxy. Data in flight is not limited, so long round trips cost no throughput. A
+// Unix socket has no such buffer.
 func limitUnsent(fd uintptr) {
 	syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, maxUnsentBytes)
 }

@@ -11,38 +11,37 @@ import (
 const (
 	bufferBytes    = 16 << 10
 	maxBufferBytes = 64 << 10
-	maxTextBytes   = 256 << 10 // of a Query or Parse: what stands at its end may be a write
+	maxTextBytes   = 256 << 10 // limit for a Query or Parse, whose last statement may be a write
 	headerBytes    = 5         // kind and length of a message
 )
 
-// buffer carries one direction of a session: bytes are read from one socket, looked at in place, and
-// written to the other, one write per read.
+// buffer holds one direction of a session: bytes are read from one socket, examined in place, and written to the other, with one write per read.
 //
-//	data[done:next]  looked at, to be written
-//	data[next:end]   received, not looked at
+//	data[done:next]  examined, to be written
+//	data[next:end]   received, not yet examined
 //
-// It belongs to one goroutine.
+// A buffer is used by one goroutine.
 type buffer struct {
 	data            []byte
 	done, next, end int
-	rest            int    // bytes still to come of a message that is not looked at
-	discard         bool   // the rest is dropped, not written
-	out             []byte // goes before data[done:next]; in use once something was inserted or dropped, see cut
+	rest            int    // bytes still to come of a message that is not examined further
+	discard         bool   // the rest of that message is dropped, not written
+	out             []byte // written before data[done:next]; in use once something has been inserted or dropped, see cut
 	waiting         *waiting
-	first           []byte // what to wait with, if the connection is encrypted
+	first           []byte // buffer to wait with, if the connection is encrypted
 }
 
 // message is one message of the protocol, as far as it has been received.
 type message struct {
 	kind byte
-	size int    // header and body, bytes
-	body []byte // belongs to the buffer, valid until its next read
+	size int    // header and body, in bytes
+	body []byte // points into the buffer, valid until the next read
 }
 
-// whole reports whether all of the message has been received.
+// whole reports whether the complete message has been received.
 func (m message) whole() bool { return headerBytes+len(m.body) == m.size }
 
-// errMalformed is a message whose length field is impossible: nothing after it can be understood.
+// errMalformed means that a message has an impossible length field: nothing after it can be parsed.
 var errMalformed = errors.New("a message has an impossible length")
 
 var (
@@ -50,7 +49,7 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return new([maxBufferBytes]byte) }}
 )
 
-// read waits for bytes. Those that belong to the rest of a message are passed on or dropped at once.
+// read waits for bytes. Those that belong to the rest of an earlier message are passed on or dropped immediately.
 func (b *buffer) read(from io.Reader) error {
 	n, err := b.receive(from)
 	b.end += n
@@ -67,13 +66,13 @@ func (b *buffer) read(from io.Reader) error {
 	return err
 }
 
-// makeRoom is called after a flush: what lies before next is gone.
+// makeRoom is called after a flush, when everything before next has been written.
 func (b *buffer) makeRoom() {
 	kept := b.data[b.next:b.end]
 	switch {
 	case len(b.data) < bufferBytes, len(b.data) >= maxBufferBytes && len(kept) == 0 && b.rest == 0:
 		b.move(smallBuffers.Get().(*[bufferBytes]byte)[:], kept)
-	case len(b.data) == bufferBytes && b.end == bufferBytes: // the other side sends faster than we read
+	case len(b.data) == bufferBytes && b.end == bufferBytes: // the other side sends faster than the proxy reads
 		b.move(largeBuffers.Get().(*[maxBufferBytes]byte)[:], kept)
 	case len(kept) == maxBufferBytes && len(b.data) == maxBufferBytes:
 		b.move(make([]byte, maxTextBytes), kept)
@@ -83,19 +82,19 @@ func (b *buffer) makeRoom() {
 	}
 }
 
-// move goes on in other memory.
+// move continues in another block of memory.
 func (b *buffer) move(to, kept []byte) {
 	copy(to, kept)
 	b.release()
 	b.data, b.end = to, len(kept)
 }
 
-// clear forgets everything.
+// clear discards the contents.
 func (b *buffer) clear() {
 	b.done, b.next, b.end, b.rest, b.discard, b.out = 0, 0, 0, 0, false, b.out[:0]
 }
 
-// release gives the memory back. Nothing that was received is kept.
+// release returns the memory to the pools and discards everything that was received.
 func (b *buffer) release() {
 	switch len(b.data) {
 	case bufferBytes:
@@ -111,7 +110,7 @@ func (b *buffer) release() {
 	}
 }
 
-// message returns the next message; ok is false until its header is there.
+// message returns the next message; ok is false until its header has been received.
 func (b *buffer) message() (m message, ok bool, err error) {
 	received := b.data[b.next:b.end]
 	if len(received) < headerBytes {
@@ -126,7 +125,7 @@ func (b *buffer) message() (m message, ok bool, err error) {
 	return m, true, nil
 }
 
-// holds reports whether as much of m is there as the buffer can ever hold: all of it, or a full buffer.
+// holds reports whether the buffer has as much of m as it can ever hold: the complete message, or a full buffer.
 func (b *buffer) holds(m message) bool {
 	most := maxBufferBytes
 	if m.kind == 'Q' || m.kind == 'P' {
@@ -135,14 +134,14 @@ func (b *buffer) holds(m message) bool {
 	return m.whole() || b.end-b.next >= most
 }
 
-// pass lets m go to the other side as it is, with what is still to come of it.
+// pass lets m go to the other side unchanged, including the part that is still to come.
 func (b *buffer) pass(m message) {
 	have := headerBytes + len(m.body)
 	b.next += have
 	b.rest = m.size - have
 }
 
-// drop keeps m, and what is still to come of it, from the other side.
+// drop keeps m, including the part that is still to come, from the other side.
 func (b *buffer) drop(m message) {
 	b.cut()
 	have := headerBytes + len(m.body)
@@ -152,19 +151,19 @@ func (b *buffer) drop(m message) {
 	b.discard = b.rest > 0
 }
 
-// replaced tells that what was received of m has been written to out in another form; the rest passes.
+// replaced records that the received part of m has been written to out in another form; the rest passes unchanged.
 func (b *buffer) replaced(m message) {
 	b.drop(m)
 	b.discard = false
 }
 
-// passAll lets everything pass from now on, without a look.
+// passAll lets everything pass from now on, unexamined.
 func (b *buffer) passAll() {
 	b.next = b.end
 	b.rest = math.MaxInt
 }
 
-// cut moves what has been looked at to out, so that bytes can be appended there behind it.
+// cut moves the examined bytes to out, so that others can be appended after them.
 func (b *buffer) cut() {
 	if b.out == nil {
 		b.out = smallBuffers.Get().(*[bufferBytes]byte)[:0]
@@ -173,7 +172,7 @@ func (b *buffer) cut() {
 	b.done = b.next
 }
 
-// flush writes all that has been looked at, in one write.
+// flush writes everything that has been examined, in one write.
 func (b *buffer) flush(to io.Writer) error {
 	p := b.data[b.done:b.next]
 	if len(b.out) > 0 {

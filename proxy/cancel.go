@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// own records whose CancelRequests bring the session's key. Until the session has begun they are ignored.
+// own registers the session under its key for CancelRequests. Before the session has begun, its CancelRequests are ignored.
 func (p *Proxy) own(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.owners[string(s.started.key)] = s
 }
 
-// cancel forwards a CancelRequest to the server that its key came from. It returns when the server has dealt with it,
-// which clients wait for.
+// cancel forwards a CancelRequest to the server that issued its key. It returns when the server has handled the request, since clients wait for that.
 func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	p.counters.cancels.Add(1)
 	p.mu.Lock()
@@ -32,8 +31,8 @@ func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 	p.forwardCancel(ctx, owner.started.way(), packet)
 }
 
-// cancelElsewhere tells every server: the session may be that of another proxy behind the same balancer. A server ignores
-// what is not a key of its own.
+// cancelElsewhere sends the request to every server, because the session may belong to another proxy behind the same balancer. A server ignores keys
+// that are not its own.
 func (p *Proxy) cancelElsewhere(ctx context.Context, packet []byte) {
 	ways := map[string][]Server{}
 	for _, server := range p.hosts.servers {
@@ -52,7 +51,7 @@ func (p *Proxy) cancelElsewhere(ctx context.Context, packet []byte) {
 	telling.Wait()
 }
 
-// forwardCancel reports whether the server could be told.
+// forwardCancel reports whether the request could be sent to the server.
 func (p *Proxy) forwardCancel(ctx context.Context, to Server, packet []byte) (told bool) {
 	server, err := p.connect(ctx, to)
 	if err != nil {

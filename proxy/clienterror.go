@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// clientError is an error that the proxy itself tells a client, just before it closes the session.
+// clientError is an error that the proxy itself sends to a client, immediately before it closes the session.
 type clientError struct {
 	code    string // SQLSTATE
 	message string
@@ -30,7 +30,7 @@ func (e *clientError) append(dst []byte) []byte {
 	return out
 }
 
-// drainError is what Postgres says when it is shut down.
+// drainError is the error that PostgreSQL sends when it shuts down.
 func drainError() *clientError {
 	return &clientError{code: "57P01", message: "terminating connection due to administrator command"}
 }

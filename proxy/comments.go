@@ -6,10 +6,10 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// The text of a note holds the comments in front of and behind its statement: frameworks put trace contexts there.
+// The text of a note includes the comments before and after its statement, because frameworks put trace contexts there.
 
-// spliceAt returns where in a Query the note of a statement goes: in front of its comments, so that they stay with it for
-// whoever cuts the Query at its semicolons (pg_stat_statements). pg_hint_plan wants its hints at the beginning of all.
+// spliceAt returns where in a Query the note of a statement is inserted: before the statement's comments, so that they stay with it if the Query is
+// split at its semicolons (pg_stat_statements). pg_hint_plan expects its hints at the very beginning.
 func spliceAt(text []byte, st *parser.Statement) int {
 	if bytes.Contains(text[st.From:st.Start], []byte("/*+")) {
 		return st.Start
@@ -17,8 +17,7 @@ func spliceAt(text []byte, st *parser.Statement) int {
 	return st.From
 }
 
-// carriedText is the text of a note that brings it along, before it is cut. What stands behind the statement goes in front
-// if it would be cut off.
+// carriedText returns the text that a note carries, before it is cut. Comments after the statement move to the front if they would be cut off.
 func carriedText(text []byte, st *parser.Statement) []byte {
 	if st.To-st.From <= noteSQLBytes || st.To == st.End {
 		return text[st.From:st.To]

@@ -1,11 +1,11 @@
 package proxy
 
-// A server that receives copy data ignores each Sync in front of its end ("COPY Operations", PostgreSQL documentation
-// 55.2.6), unless the COPY fails before the server has read that Sync. It looks at nothing but copy data while it reads, not
-// even at a CancelRequest (CopyGetData in copyfromparse.c, ProcessClientReadInterrupt in postgres.c): a COPY fails before
-// it has read anything, or when it has read copy data or their end. Other messages in their place end the session.
+// While a server receives copy data, it ignores each Sync before the end of the data ("COPY Operations", PostgreSQL documentation 55.2.6), unless the
+// COPY fails before the server has read that Sync. While reading, it reacts to nothing but copy data, not even to a CancelRequest (CopyGetData in
+// copyfromparse.c, ProcessClientReadInterrupt in postgres.c): a COPY fails either before it has read anything, or when it has read copy data or their
+// end. Any other message in between ends the session.
 
-// copyData is a CopyData: whatever Sync came before it may be ignored.
+// copyData handles CopyData: the server may ignore a Sync that came before it.
 func (s *session) copyData(m message) error {
 	if s.synced {
 		s.synced = false
@@ -15,7 +15,7 @@ func (s *session) copyData(m message) error {
 	return nil
 }
 
-// dataSent tells that copy data follow the last request.
+// dataSent records that copy data follow the last request.
 func (p *pending) dataSent() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -24,7 +24,7 @@ func (p *pending) dataSent() {
 	}
 }
 
-// startCopy is called when the head begins to receive copy data.
+// startCopy is called when the request at the head begins to receive copy data.
 func (p *pending) startCopy() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -32,7 +32,7 @@ func (p *pending) startCopy() {
 	p.moved.Broadcast()
 }
 
-// starvesLocked reports whether the head receives copy data, and nothing was sent that ends them, well or badly.
+// starvesLocked reports whether the request at the head receives copy data and nothing has been sent that ends them, by success or failure.
 func (p *pending) starvesLocked() bool {
 	for i := 1; p.copyingIn && i < p.size; i++ {
 		if kind := p.at(i).kind; kind != 'S' && kind != 0 {
@@ -42,9 +42,9 @@ func (p *pending) starvesLocked() bool {
 	return p.copyingIn
 }
 
-// endCopy is called when the head has ended its copy-in: the server has ignored each Sync that was sent before the copy data
-// ended. If the COPY has failed, it may have done so with those that have copy data behind them. They are removed, and
-// endCopy returns how many they are, and the group of the last one.
+// endCopy is called when the copy-in of the request at the head has ended. The server has ignored each Sync that was sent before the end of the copy
+// data; if the COPY has failed, it may have ignored those followed by copy data. endCopy removes them and returns their number and the group of the
+// last one.
 func (p *pending) endCopy(failed bool) (ignored int, last uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,14 +75,14 @@ func (p *pending) endCopy(failed bool) (ignored int, last uint32) {
 				*e = entry{}
 			}
 			return ignored, last
-		default: // of another group
+		default: // belongs to another group
 			return ignored, last
 		}
 	}
 	return ignored, last
 }
 
-// endsDataLocked reports whether the next request, from i on, is the end of copy data.
+// endsDataLocked reports whether the next request, starting at i, ends the copy data.
 func (p *pending) endsDataLocked(i int) bool {
 	for i < p.size && p.at(i).kind == 0 {
 		i++
@@ -90,7 +90,7 @@ func (p *pending) endsDataLocked(i int) bool {
 	return i < p.size && p.at(i).kind == copyEnd
 }
 
-// revive takes the ReadyForQuery of a Sync that endCopy has removed, and reports whether the session shall end now.
+// revive handles the ReadyForQuery of a Sync that endCopy has removed, and reports whether the session must end now.
 func (p *pending) revive(status byte, group uint32) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// encoding is how the client writes characters: what is needed to count them and not to cut them.
-// Names and shapes: "Character Set Support", PostgreSQL documentation 24.3; lengths as in its wchar.c.
+// encoding is the client's character encoding, as far as it is needed to count characters and not to cut them. Names and forms: "Character Set
+// Support", PostgreSQL documentation 24.3; lengths as in PostgreSQL's wchar.c.
 type encoding byte
 
 const (
 	singleByte encoding = iota
 	utf8
-	euc     // EUC_KR, EUC_CN: a high first byte starts two
-	eucJP   // EUC_JP, EUC_JIS_2004, JOHAB: 0x8F starts three
-	eucTW   // EUC_TW: 0x8E starts four, 0x8F three
+	euc     // EUC_KR, EUC_CN: a first byte above 0x7F starts two bytes
+	eucJP   // EUC_JP, EUC_JIS_2004, JOHAB: 0x8F starts three bytes
+	eucTW   // EUC_TW: 0x8E starts four bytes, 0x8F three
 	sjis    // SJIS, SHIFT_JIS_2004
 	big5    // BIG5, GBK, UHC
-	gb18030 // two or four
+	gb18030 // two or four bytes
 	johab
 )
 
@@ -43,11 +43,11 @@ func encodingOf(name string) encoding {
 	return singleByte
 }
 
-// unsafe reports whether a later byte of a character may look like ASCII.
+// unsafe reports whether the second or a later byte of a character may look like ASCII.
 func (e encoding) unsafe() bool { return e >= sjis }
 
-// lexable returns text, or a copy in which no later byte of a character looks like ASCII: so does Postgres read it, which
-// converts it first. Offsets stay.
+// lexable returns text, or a copy of it in which no later byte of a character looks like ASCII. PostgreSQL lexes the text in the same way, since it
+// converts the text first. Offsets do not change.
 func (e encoding) lexable(text []byte) []byte {
 	if !e.unsafe() {
 		return text
@@ -63,7 +63,7 @@ func (e encoding) lexable(text []byte) []byte {
 	return text
 }
 
-// size returns the length of the first character of text, in bytes; text is not empty.
+// size returns the length in bytes of the first character of text, which must not be empty.
 func (e encoding) size(text []byte) int {
 	n, c := 1, text[0]
 	switch {
@@ -95,7 +95,7 @@ func utf8Size(first byte) int {
 	return 1
 }
 
-// count returns the number of characters of text.
+// count returns the number of characters in text.
 func (e encoding) count(text []byte) (n int) {
 	if e == singleByte {
 		return len(text)

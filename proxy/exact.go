@@ -6,31 +6,31 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// A note that stands behind a statement in the text of its Query makes a transaction block of the two, in which the server
-// refuses some of what the statement may do: CALL and DO may commit, a function may ask for a transaction of its own. So where the
-// statement is the only one of its Query, it goes to the server as Parse, Bind, Describe and Execute, and the note as in the
-// extended protocol behind it. The statement, its current_query() and the positions in its errors are the client's.
+// A note that follows a statement in the text of its Query turns the two into a transaction block, in which the server refuses some of what the
+// statement may do: CALL and DO may commit, and a function may need its own transaction. If the statement is the only one of its Query, it is
+// therefore sent to the server as Parse, Bind, Describe and Execute, followed by the note as in the extended protocol. The text of the statement, its
+// current_query() and the positions in its errors remain those of the client.
 //
-// So does DDL that is the only statement of its Query, with its note in front: event triggers that replicate DDL, or write its history,
-// read current_query().
+// DDL that is the only statement of its Query is sent in the same way, with its note in front, because event triggers that replicate DDL or record
+// its history read current_query().
 
-// exact returns the statement of a Query that is sent so, or nil.
+// exact returns the statement of a Query that is sent in this way, or nil.
 func (s *session) exact(m message, set *settings, readable bool) *parser.Statement {
 	if len(s.list) != 1 || !m.whole() || !readable || s.unsynced || s.tx.failed || !s.notesNow(set) {
 		return nil
 	}
 	st := &s.list[0]
-	if !s.wantsExact(st, set) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // which shows the unnamed portal
+	if !s.wantsExact(st, set) || hasParameter(m.body) || bytes.Contains(bytes.ToLower(m.body), []byte("pg_cursors")) { // pg_cursors shows the unnamed portal
 		return nil
 	}
 	return st
 }
 
-// wantsExact reports whether a statement that is alone in its Query is sent so.
+// wantsExact reports whether a statement that is alone in its Query is sent in this way.
 func (s *session) wantsExact(st *parser.Statement, set *settings) bool {
 	p := pathOf('Q', st.Note)
 	switch {
-	case p.form != splicing || st.Tx == parser.Execute || st.Name != "": // nobody knows what was prepared
+	case p.form != splicing || st.Tx == parser.Execute || st.Name != "": // the proxy does not know what was prepared
 		return false
 	case st.IsDDL() && st.Verb != "SELECT INTO":
 		return true
@@ -39,11 +39,11 @@ func (s *session) wantsExact(st *parser.Statement, set *settings) bool {
 		st.Verb != "FETCH" && st.Verb != "MOVE" // a cursor may be binary
 }
 
-// mayTrail reports whether a note can follow a statement with this effect. SET CONSTRAINTS takes no snapshot, and SET TRANSACTION may
-// follow it: not so behind a note.
+// mayTrail reports whether a note can follow a statement with this effect. SET CONSTRAINTS takes no snapshot, so that SET TRANSACTION may follow it;
+// after a note it may not.
 func mayTrail(effect parser.Effect) bool { return effect != parser.Fire }
 
-// hasParameter reports whether a text may have a $1, which is an error in a Query.
+// hasParameter reports whether a text may contain a parameter such as $1, which is an error in a Query.
 func hasParameter(text []byte) bool {
 	for {
 		at := bytes.IndexByte(text, '$')
@@ -56,7 +56,7 @@ func hasParameter(text []byte) bool {
 	}
 }
 
-// queryExactly sends it.
+// queryExactly sends the statement with its note in front if the transaction wants one there, otherwise behind.
 func (s *session) queryExactly(m message, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
@@ -80,7 +80,7 @@ func (s *session) queryExactly(m message, set *settings, st *parser.Statement) e
 	return s.endExactly(m)
 }
 
-// queryThenTrail sends it with its note behind.
+// queryThenTrail sends the statement followed by its note.
 func (s *session) queryThenTrail(m message, set *settings, st *parser.Statement, of subject) error {
 	s.apply(effectsOf(st), subject{})
 	of, ahead := s.afterMissed(st.Note, of)
@@ -98,8 +98,8 @@ func (s *session) queryThenTrail(m message, set *settings, st *parser.Statement,
 	return s.endExactly(m)
 }
 
-// sendExactly sends what stands for the Query. Like that, it takes the client's unnamed statement away; if it fails, there is another
-// one up to the next Parse or Query.
+// sendExactly sends the messages that replace the Query. Like a Query, they destroy the client's unnamed statement; if they fail, another unnamed
+// statement exists until the next Parse or Query.
 func (s *session) sendExactly(m message, st *parser.Statement) error {
 	s.statements.prepare(nil, unknown(), s.tx.group)
 	for _, request := range []struct {
@@ -110,7 +110,7 @@ func (s *session) sendExactly(m message, st *parser.Statement) error {
 		{entry{kind: 'B', visibility: mute}, make([]byte, 8)},
 		{entry{kind: 'D', visibility: mute, keeps: st.Verb != "SELECT"}, []byte("P\x00")},
 		{entry{kind: 'E', keeps: true}, make([]byte, 5)},
-		{entry{kind: 'C', visibility: mute}, []byte("P\x00")}, // a block would keep it, and its snapshot
+		{entry{kind: 'C', visibility: mute}, []byte("P\x00")}, // in a block the portal would stay open, with its snapshot
 	} {
 		if err := s.send(request.entry, func(dst []byte) []byte { return append(dst, request.body...) }); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (s *session) sendExactly(m message, st *parser.Statement) error {
 	return nil
 }
 
-// endExactly ends the group: its ReadyForQuery is the Query's.
+// endExactly ends the group: its ReadyForQuery takes the place of that of the Query.
 func (s *session) endExactly(m message) error {
 	if err := s.send(entry{kind: 'S', group: s.tx.group}, func(dst []byte) []byte { return dst }); err != nil {
 		return err
@@ -128,8 +128,8 @@ func (s *session) endExactly(m message) error {
 	return nil
 }
 
-// noteUnnamed sends a note by the unnamed statement, which a Query takes away: a client that sends Queries only sees none of ours in
-// pg_prepared_statements.
+// noteUnnamed sends a note with the unnamed statement, which a Query destroys anyway: a client that sends only Queries sees no statement of the proxy
+// in pg_prepared_statements.
 func (s *session) noteUnnamed(set *settings, of subject, first bool) error {
 	if err := s.parseOurs(entry{kind: 'P', visibility: swallow, generation: ofUnnamed}, ""); err != nil {
 		return err

@@ -6,7 +6,7 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// parse is a Parse message: name, text, parameter types.
+// parse handles Parse: name, text, parameter types.
 func (s *session) parse(m message) error {
 	s.enter()
 	e := entry{kind: 'P'}
@@ -23,13 +23,13 @@ func (s *session) parse(m message) error {
 	return s.forward(m, e)
 }
 
-// study learns what a prepared statement does. The text is cut if it has not ended.
+// study determines what a prepared statement does. If ended is false, the text is cut off.
 func (s *session) study(text []byte, ended bool) *statement {
 	set := s.pending.settings.Load()
 	defer s.forgetLongList()
 	readable := s.read(text, ended, set)
 	if len(s.list) > 1 {
-		readable, s.list = false, append(s.list[:0], parser.Unread(text, set.lexis)) // the server refuses it
+		readable, s.list = false, append(s.list[:0], parser.Unread(text, set.lexis)) // the server will refuse it
 	}
 	if len(s.list) == 0 {
 		return &statement{need: parser.Never}
@@ -49,7 +49,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 	return st
 }
 
-// bind is a Bind message: portal, statement, parameters.
+// bind handles Bind: portal, statement, parameters.
 func (s *session) bind(m message) error {
 	s.enter()
 	e := entry{kind: 'B'}
@@ -74,8 +74,8 @@ func (s *session) bind(m message) error {
 	return s.forward(m, e)
 }
 
-// hasParameters reports whether a Bind brings parameters along: behind the portal's name come that of the statement, the number
-// of formats and as many of two bytes each, and the number of parameters. What is cut off or broken may.
+// hasParameters reports whether a Bind may have parameters. After the portal's name come the name of the statement, the number of format codes, that
+// many codes of two bytes each, and the number of parameters. A truncated or malformed Bind may have some.
 func hasParameters(body []byte) bool {
 	_, body, ok := cutString(body)
 	if !ok || len(body) < 2 {
@@ -85,9 +85,9 @@ func hasParameters(body []byte) bool {
 	return len(body) < 2+formats+2 || binary.BigEndian.Uint16(body[2+formats:]) > 0
 }
 
-// noteBind follows a Bind that may write: the CHECK of a parameter's domain runs there, before the note of its own statement. In a transaction
-// with a note, a note of no statement goes ahead, so that it does not bear the name of the statement before; in another one, the note
-// behind its own statement claims it.
+// noteBind handles a Bind that may write: the CHECK of a parameter's domain runs during the Bind, before the note of its own statement. In a
+// transaction with a note, a note of no statement goes in front, so that such writes are not attributed to the previous statement; in a transaction
+// without one, the note behind the Bind's own statement claims them.
 func (s *session) noteBind(portal []byte) error {
 	set := s.pending.settings.Load()
 	if s.tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) || !s.database.vocabulary.mayBind() {
@@ -101,7 +101,7 @@ func (s *session) noteBind(portal []byte) error {
 		if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 			return err
 		}
-		// A block that has failed refuses the Bind in its own words. Outside a block nothing may go ahead of what may commit.
+		// In a failed block the server refuses the Bind itself. Outside a block, nothing may precede a statement that may commit.
 		if status, _ := s.pending.lastReady(); status == 'E' || status == 'I' && s.executed.group != s.tx.group {
 			return nil
 		}
@@ -109,8 +109,8 @@ func (s *session) noteBind(portal []byte) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// meaning returns what a name means to a Bind. If that may be what the server refuses to run beside a note, a note too many would
-// fail it: then it is known only once everything before this group has been answered.
+// meaning returns the statement that a name refers to in a Bind. If the statement may be one that the server refuses to run beside a note, an
+// unnecessary note would make it fail: then meaning waits until everything before this group has been answered, when the statement is certain.
 func (s *session) meaning(name []byte) (*statement, error) {
 	st := s.statements.find(name, s.tx.group)
 	if !st.alone {
@@ -127,7 +127,7 @@ func (s *session) describe(m message) error {
 	return s.forward(m, entry{kind: 'D'})
 }
 
-// closeObject is a Close message: S or P, name.
+// closeObject handles Close: S or P, name.
 func (s *session) closeObject(m message) error {
 	s.enter()
 	if len(m.body) > 1 && s.notes != nil {
@@ -142,7 +142,7 @@ func (s *session) closeObject(m message) error {
 	return s.forward(m, entry{kind: 'C'})
 }
 
-// execute is an Execute message: portal, row limit.
+// execute handles Execute: portal, row limit.
 func (s *session) execute(m message) error {
 	if err := s.settle(); err != nil {
 		return err
@@ -191,13 +191,13 @@ func (s *session) execute(m message) error {
 	return s.forward(m, e)
 }
 
-// trails reports whether a note follows an Execute: if what it runs has written, and a note in front did not tell.
+// trails reports whether a note follows an Execute: if the statement may have written and no note in front covers it.
 func (s *session) trails(st *statement, set *settings) bool {
 	p := pathOf('E', s.need(st.need, st.effects))
 	return p.otherwise == trailing && mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
 }
 
-// forwardAndNote sends an Execute and the note behind it.
+// forwardAndNote sends an Execute followed by its note.
 func (s *session) forwardAndNote(m message, e entry, st *statement, set *settings) error {
 	of, ahead := s.afterMissed(s.need(st.need, st.effects), st.subject)
 	if ahead {
@@ -211,8 +211,8 @@ func (s *session) forwardAndNote(m message, e entry, st *statement, set *setting
 	return s.note(swallow, of.behind(), set, s.tx.trail())
 }
 
-// afterMissed returns what a note behind a statement is for, and whether a note of no statement has to go ahead, for what has
-// come without one. None can go ahead of what may commit: then the one behind is of no statement.
+// afterMissed returns the subject of a note behind a statement, and whether a note of no statement must go in front of the statement, to cover writes
+// that had no note. Nothing may precede a statement that may commit: then the note behind it is of no statement.
 func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bool) {
 	missed := s.tx.missed
 	s.tx.missed = false
@@ -222,8 +222,8 @@ func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bo
 	return of, missed
 }
 
-// noteBefore puts a note in front of an Execute of a portal that was bound in this group. A portal that goes on after a
-// suspension has had its note, unless another statement has had one since.
+// noteBefore puts a note in front of an Execute. A portal that continues after a suspension already has its note, unless another statement has had
+// one since.
 func (s *session) noteBefore(st *statement, bound uint32, set *settings) error {
 	p := pathOf('E', s.need(st.need, st.effects))
 	if p.form != executing || !s.notesNow(set) || !s.tx.wants(p.when) || s.skips(st.hash) {
@@ -235,9 +235,9 @@ func (s *session) noteBefore(st *statement, bound uint32, set *settings) error {
 	return s.note(swallow, st.subject, set, s.tx.note(st.hash))
 }
 
-// failedBefore reports whether a portal that was bound in an earlier group is executed in a block that has failed
-// since. The server has other words for that than for the note, which it would refuse first; a Bind of the same group
-// it refuses before either. What cannot be read may be the ROLLBACK that the block waits for, and is not refused.
+// failedBefore reports whether a portal that was bound in an earlier group is executed in a block that has failed since. The server would refuse the
+// note first, with another message than for the statement itself; if the Bind is in the same group, the server already refuses the Bind. A statement
+// that cannot be parsed may be the ROLLBACK that the block waits for, and would not be refused.
 func (s *session) failedBefore(st *statement, bound uint32) (bool, error) {
 	if s.tx.certain || s.tx.revived == s.tx.group || bound == s.tx.group && !st.unreadable {
 		return false, nil

@@ -5,12 +5,11 @@ import (
 	"slices"
 )
 
-// largeObjects are the OIDs of the functions that drivers call by FunctionCall (lo_… of pg_proc.dat). They write no row
-// that is published.
+// largeObjects are the OIDs of the functions that drivers call with FunctionCall (lo_… in pg_proc.dat). They write no row that is published.
 var largeObjects = []uint32{715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172}
 
-// functionCall is a FunctionCall: there is no text that could name what it writes, and it is not to bear the name of the statement
-// before. Where the transaction has a note, a note of no statement goes ahead.
+// functionCall handles FunctionCall. It has no text that could say what the function writes, and its writes must not be attributed to the previous
+// statement. If the transaction has a note, a note of no statement goes in front.
 func (s *session) functionCall(m message) error {
 	s.unsynced = s.unsynced || s.inGroup
 	s.enter()
@@ -29,8 +28,8 @@ func (s *session) functionCall(m message) error {
 	return s.forward(m, entry{kind: 'F', group: s.tx.group})
 }
 
-// noteNobody sends a note of no statement, in the group that has begun or as one of its own, which only a block keeps together
-// with what follows. It is no Query, which would take the client's unnamed statement away.
+// noteNobody sends a note of no statement, either in the group that has begun or as a group of its own, which only a transaction block keeps together
+// with what follows. The note is not sent as a Query, which would destroy the client's unnamed statement.
 func (s *session) noteNobody(set *settings) error {
 	if err := s.awaitAnswer(s.tx.group - 1); err != nil {
 		return err

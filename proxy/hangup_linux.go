@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// watchClient has the session told when the client hangs up, while its requests wait and nobody reads what it sends. In a loop
-// the loop does that.
+// watchClient notifies the session when the client hangs up while its requests wait and nothing reads from its connection. If a loop handles the
+// session, the loop does this itself.
 func (s *session) watchClient() {
 	if s.watching != nil {
 		return
@@ -30,7 +30,7 @@ func (s *session) watchClient() {
 	}()
 }
 
-// stopWatching is called before the client is read again.
+// stopWatching must be called before the client's connection is read again.
 func (s *session) stopWatching() {
 	if s.watching == nil {
 		return
@@ -41,7 +41,7 @@ func (s *session) stopWatching() {
 	s.watching = nil
 }
 
-// socketBelow returns what carries a connection, nil if that is no socket.
+// socketBelow returns the socket that carries a connection, or nil if there is none.
 func socketBelow(conn net.Conn) *socket {
 	for {
 		switch c := conn.(type) {
@@ -57,10 +57,10 @@ func socketBelow(conn net.Conn) *socket {
 	}
 }
 
-// pollHangUp is POLLRDHUP of poll(2): the peer has closed its side, or all of it.
+// pollHangUp is POLLRDHUP of poll(2): the peer has closed its sending side, or the connection.
 const pollHangUp = 0x2000
 
-// hasHungUp reports whether the peer has closed its side, whatever stands unread before that.
+// hasHungUp reports whether the peer has closed its side, even if unread data precede that.
 func hasHungUp(fd uintptr) bool {
 	poll := struct {
 		fd              int32

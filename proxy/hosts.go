@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// Target says which of several servers sessions are for, in the words of libpq's target_session_attrs.
+// Target says which of several servers sessions are for, with the values of libpq's target_session_attrs.
 type Target string
 
 const (
-	TargetAny           Target = "any" // as ""
+	TargetAny           Target = "any" // the same as ""
 	TargetReadWrite     Target = "read-write"
 	TargetReadOnly      Target = "read-only"
 	TargetPrimary       Target = "primary"
@@ -22,7 +22,7 @@ const (
 	TargetPreferStandby Target = "prefer-standby"
 )
 
-// Role is what a server is at present.
+// Role is the current role of a server.
 type Role struct {
 	Standby  bool // in hot standby
 	ReadOnly bool // default_transaction_read_only
@@ -38,7 +38,7 @@ func (r Role) String() string {
 	return "primary"
 }
 
-// accepts reports whether a server with this role is wanted; prefer-standby has a standby wanted most.
+// accepts reports whether a server with this role is wanted; for prefer-standby, whether it is a standby.
 func (t Target) accepts(r Role) bool {
 	switch t {
 	case TargetReadWrite:
@@ -62,14 +62,14 @@ func (t Target) validate() error {
 }
 
 const (
-	roleLasts   = time.Second     // until a server is asked again for its role
-	roleMayTake = 5 * time.Second // for an answer
+	roleLasts   = time.Second     // until a server's role is queried again
+	roleMayTake = 5 * time.Second // for a reply
 )
 
 var errNotAsked = errors.New("not asked yet")
 
-// hosts knows the roles of the servers, which it asks over and over: a client that has shown its password to one
-// server cannot be led to another, so they must be known before.
+// hosts knows the roles of the servers, which it queries periodically. The roles must be known before a session begins, because a client that has
+// authenticated with one server cannot be redirected to another.
 type hosts struct {
 	servers []Server
 	target  Target
@@ -82,7 +82,7 @@ type hosts struct {
 
 type opinion struct {
 	role Role
-	err  error // the role is not known
+	err  error // why the role is not known
 }
 
 func newHosts(servers []Server, target Target, log *zap.Logger) *hosts {
@@ -93,7 +93,7 @@ func newHosts(servers []Server, target Target, log *zap.Logger) *hosts {
 	return h
 }
 
-// watch asks until ctx ends.
+// watch queries the servers until ctx ends.
 func (h *hosts) watch(ctx context.Context) {
 	if h.anyWill() {
 		return
@@ -111,7 +111,7 @@ func (h *hosts) watch(ctx context.Context) {
 
 func (h *hosts) anyWill() bool { return h.target == "" || h.target == TargetAny }
 
-// follow asks one server.
+// follow queries one server until ctx ends.
 func (h *hosts) follow(ctx context.Context, server Server) {
 	for ctx.Err() == nil {
 		limited, cancel := context.WithTimeout(ctx, roleMayTake)
@@ -144,8 +144,8 @@ func (h *hosts) learn(address string, now opinion) {
 	h.log.Info("role of a server", zap.String("server", address), zap.Stringer("role", now.role))
 }
 
-// choose returns the servers that a session may have, best first. If there is none it waits: a standby may be about
-// to be promoted.
+// choose returns the servers that a session may use, in order of preference. If there is none it waits up to wait, because a standby may be about to
+// be promoted.
 func (h *hosts) choose(ctx context.Context, wait time.Duration) ([]Server, error) {
 	if h.anyWill() {
 		return h.servers, nil
@@ -170,7 +170,7 @@ func (h *hosts) choose(ctx context.Context, wait time.Duration) ([]Server, error
 func (h *hosts) suited() (list []Server, news <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var others []Server // for want of a standby
+	var others []Server // used if no standby is available
 	for _, server := range h.servers {
 		switch known := h.known[server.Address]; {
 		case known.err == errNotAsked && h.target == TargetPreferStandby:
@@ -185,7 +185,7 @@ func (h *hosts) suited() (list []Server, news <-chan struct{}) {
 	return append(list, others...), h.news
 }
 
-// describe says why no server is suited.
+// describe says why no server is suitable.
 func (h *hosts) describe() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -200,10 +200,10 @@ func (h *hosts) describe() error {
 	return errors.Join(errs...)
 }
 
-// confirm refuses a server that has changed its role since it was asked.
+// confirm returns an error if the server's role has changed since it was queried.
 func (h *hosts) confirm(standby bool) error {
 	if h.anyWill() || h.target == TargetPreferStandby || h.target.accepts(Role{Standby: standby}) ||
-		h.target == TargetReadOnly { // a primary may be read-only: it was asked
+		h.target == TargetReadOnly { // a primary may be read-only, as the last query found
 		return nil
 	}
 	return roleError(h.target)

@@ -6,12 +6,12 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// condition is in which transactions a statement gets a note.
+// condition says in which transactions a statement gets a note.
 type condition byte
 
 const (
 	inNone  condition = iota
-	inEvery           // whatever the transaction
+	inEvery           // in every transaction
 	inBlock           // in an explicit block, or once the transaction has a note
 	ifNoted           // once the transaction has a note
 	alone             // only as the single statement of its group, outside a block
@@ -24,9 +24,9 @@ const (
 	unsent     form = iota
 	splicing        // as a statement inside the client's Query, in front of its own
 	executing       // as Bind, Execute and Close in front of the client's Execute
-	trailing        // as either of these behind it, for what has written
-	converting      // the same for the only statement of a Query, which goes as messages of the extended protocol; see exact.go
-	following       // as a group of its own after success
+	trailing        // as one of the two above, but behind the statement, if the transaction has written
+	converting      // the same for the only statement of a Query, which is sent as messages of the extended protocol; see exact.go
+	following       // as a group of its own, after the statement has succeeded
 )
 
 // path is one way in which a statement reaches the server, and what becomes of its note.
@@ -35,10 +35,10 @@ type path struct {
 	need      parser.Need // of the statement
 	when      condition
 	form      form   // of its note under that condition
-	otherwise form   // of its note without
-	sent      string // what is sent, where
+	otherwise form   // form of its note if the condition does not hold
+	sent      string // which messages are sent, and where
 	swallowed string // server messages that the client does not see
-	failure   string // what the client sees when the note fails
+	failure   string // what the client sees if the note fails
 }
 
 const (
@@ -71,7 +71,7 @@ var paths = [...]path{
 	{'E', parser.After, alone, following, unsent, afterSync, "Z, [3 1] 2 D C 3", asNothing},
 }
 
-// pathOf finds the row of the table, which is ordered by message and need.
+// pathOf returns the row of the table, which is ordered by message and need.
 func pathOf(message byte, need parser.Need) *path {
 	if message == 'Q' {
 		return &paths[need]
@@ -81,7 +81,7 @@ func pathOf(message byte, need parser.Need) *path {
 
 // requests are the handlers of client messages. All other messages are forwarded.
 var requests = [256]struct {
-	whole bool // act needs all of the message, or a full buffer of it
+	whole bool // act needs the complete message, or a full buffer of it
 	act   func(*session, message) error
 }{
 	'Q': {true, (*session).query},
@@ -98,7 +98,7 @@ var requests = [256]struct {
 	'X': {false, (*session).terminate},
 }
 
-// enter begins a group, unless the message belongs to one that has begun.
+// enter begins a group, unless the message belongs to one that has already begun.
 func (s *session) enter() {
 	if s.inGroup {
 		return
@@ -112,7 +112,7 @@ func (s *session) enter() {
 	}
 }
 
-// settle waits for the answer to an earlier group that changed a setting which notes depend on.
+// settle waits for the reply to an earlier group that changed a setting on which notes depend.
 func (s *session) settle() error {
 	if s.tx.unsure == 0 || s.inGroup && s.tx.unsure == s.tx.group {
 		return nil
@@ -127,7 +127,7 @@ func (s *session) settle() error {
 	return nil
 }
 
-// awaitAnswer waits until group is answered. First it sends everything that is buffered.
+// awaitAnswer waits until group has been answered. First it flushes everything that is buffered.
 func (s *session) awaitAnswer(group uint32) error {
 	if err := s.up.flush(s.server); err != nil {
 		return err
@@ -136,9 +136,9 @@ func (s *session) awaitAnswer(group uint32) error {
 	return nil
 }
 
-// notesNow reports whether the session writes notes at this moment. It does so for writes on a hot standby too: pgtee.note() does nothing there
-// and the write is refused, but the server reports a promotion only with the answer to the first request after it. For statements that may
-// write, and on a standby only read, that would cost too much.
+// notesNow reports whether the session writes notes at this moment. It also does so for writes on a hot standby: pgtee.note() does nothing there and
+// the write is refused, but the server reports a promotion only with the reply to the first request after it. For statements that only may write, and
+// on a standby only read, this would cost too much.
 func (s *session) notesNow(*settings) bool {
 	return s.database.isReady() && !s.pending.isLost()
 }

@@ -5,20 +5,19 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// Deferred triggers, and the queries of cursors WITH HOLD, write at the end of their transaction. Which of its statements they owe
-// that to is not known: so a note of no statement stands between these and the end, where there may be such triggers or
-// cursors.
+// Deferred triggers and the queries of cursors WITH HOLD write at the end of their transaction, and the proxy cannot know which statement caused
+// that. If there may be such triggers or cursors, a note of no statement therefore separates the statements from the end of the transaction.
 
-// nobody is what such a note is for.
+// nobody is the subject of such a note.
 var nobody = subject{flags: note.FlagNameless}
 
-// endsTransaction reports whether deferred triggers run at a statement with this effect.
+// endsTransaction reports whether deferred triggers run during a statement with this effect.
 func endsTransaction(effect parser.Effect) bool {
 	return effect == parser.Commit || effect == parser.CommitChain || effect == parser.PrepareTransaction
 }
 
-// blamesLate reports whether what is written at the end of the transaction, which a statement ends or not, would be under the name
-// of a statement that may not have caused it: the last of several, or one that is no cursor.
+// blamesLate reports whether rows written at the end of the transaction would be attributed to a statement that may not have caused them: the last of
+// several, or one that is not a cursor. explicit says that a statement ends the transaction.
 func (s *session) blamesLate(set *settings, explicit bool) bool {
 	tx := &s.tx
 	if s.notes == nil || tx.sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
@@ -27,8 +26,8 @@ func (s *session) blamesLate(set *settings, explicit bool) bool {
 	return tx.holds || explicit && tx.mayHold || tx.sent > 1 && s.database.vocabulary.mayDefer()
 }
 
-// mayNoteEnd reports whether such a note can stand in front of a statement that ends a block: not of one that has failed, where
-// the note would be refused, and not where there is none. That is known once everything before this group has been answered.
+// mayNoteEnd reports whether such a note can go in front of a statement that ends a block. It cannot if the block has failed, since the server would
+// refuse the note, or if there is no block. That is known once everything before this group has been answered.
 func (s *session) mayNoteEnd() (bool, error) {
 	if s.tx.certain {
 		return s.tx.open && !s.tx.failed, nil
@@ -40,7 +39,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 	return status == 'T' || status == 'I' && s.tx.open, nil
 }
 
-// noteEnd sends it before an Execute that ends a block.
+// noteEnd sends such a note before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
 	if !s.blamesLate(set, true) {
 		return nil
@@ -51,7 +50,7 @@ func (s *session) noteEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// noteImplicitEnd sends it before the Sync that ends a group outside a block, unless the server may read copy data there.
+// noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless the server may be reading copy data then.
 func (s *session) noteImplicitEnd(set *settings) error {
 	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.blamesLate(set, false) {
 		return nil
@@ -59,13 +58,13 @@ func (s *session) noteImplicitEnd(set *settings) error {
 	return s.note(swallow, nobody, set, s.tx.trail())
 }
 
-// end writes it in front of statement i of a Query, which ends a block.
+// end writes such a note in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
 	if !w.ready || !s.blamesLate(w.set, true) {
 		return nil
 	}
-	if i == 0 { // behind another statement of the text it does not run if that fails
+	if i == 0 { // after another statement of the text, the note does not run if that statement fails
 		if ok, err := s.mayNoteEnd(); !ok || err != nil {
 			return err
 		}
@@ -74,7 +73,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 	return nil
 }
 
-// implicitEnd writes it behind the last statement of a Query outside a block, at whose end its transaction ends.
+// implicitEnd writes such a note behind the last statement of a Query outside a block, whose transaction ends with the Query.
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
@@ -86,7 +85,7 @@ func (w *queryWriter) implicitEnd() {
 		return
 	}
 	before := ";"
-	if st.To > st.End { // the last comment may end with its line only
+	if st.To > st.End { // the last comment may extend to the end of its line
 		before = "\n;"
 	}
 	w.open()

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Limits bound what clients may hold of the server. Zero is no limit.
+// Limits bound the server resources that clients may use. Zero means no limit.
 type Limits struct {
 	Sessions    int // of all clients
 	PerUser     int
 	PerDatabase int
 
-	Logins int // connections that have not said what they want; logins that take place; CancelRequests. More wait
+	Logins int // limit of each: connections without a startup packet, logins in progress, CancelRequests; further ones wait
 
-	Login             time.Duration // until the session begins, password included, but not the wait for its turn [1 minute]
+	Login             time.Duration // until the session begins, including the password but not the wait for its turn [1 minute]
 	Idle              time.Duration // outside a transaction: the session ends with 57P05
 	IdleInTransaction time.Duration // ... in an open block: 25P03
 	Query             time.Duration // a request that takes longer is cancelled, which the server reports as 57014
@@ -26,16 +26,16 @@ type Limits struct {
 	Users     Names
 }
 
-// defaultLogin is PostgreSQL's authentication_timeout.
+// defaultLogin is the default of PostgreSQL's authentication_timeout.
 const defaultLogin = time.Minute
 
-// usage counts the sessions that Limits count.
+// usage counts the sessions to which Limits apply.
 type usage struct {
 	sessions           int
 	byUser, byDatabase map[string]int
 }
 
-// admit refuses a session whose startup packet has come by its names.
+// admit refuses a session by the names in its startup packet.
 func (p *Proxy) admit(st *startup) error {
 	l := &p.terms.Load().Limits
 	switch {
@@ -47,8 +47,8 @@ func (p *Proxy) admit(st *startup) error {
 	return nil
 }
 
-// enter counts a session that the server has let in, or says why it is one too many. Before the password none
-// counts: whoever has no password could fill a user's limit.
+// enter counts a session that the server has authenticated, or says which limit it exceeds. Sessions do not count before authentication: otherwise
+// clients without a password could exhaust a user's limit.
 func (p *Proxy) enter(st *startup) error {
 	l := &p.terms.Load().Limits
 	p.mu.Lock()
@@ -71,7 +71,7 @@ func (p *Proxy) enter(st *startup) error {
 
 func reached(have, limit int) bool { return limit > 0 && have >= limit }
 
-// leaveLocked is the end of a session that has entered.
+// leaveLocked uncounts a session that has entered.
 func (p *Proxy) leaveLocked(st *startup) {
 	if !st.entered {
 		return
@@ -82,16 +82,16 @@ func (p *Proxy) leaveLocked(st *startup) {
 	decrement(u.byDatabase, st.database)
 }
 
-// decrement keeps no zeros: names come from clients.
+// decrement removes entries that reach zero, because names come from clients.
 func decrement(counts map[string]int, name string) {
 	if counts[name]--; counts[name] == 0 {
 		delete(counts, name)
 	}
 }
 
-// watch ends sessions that are idle for too long, and cancels what runs for too long, until ctx ends.
+// watch ends sessions that are idle for too long, and cancels requests that run for too long, until ctx ends.
 func (p *Proxy) watch(ctx context.Context) {
-	var cancels sync.WaitGroup // one session's server may be slow to take its CancelRequest: the others do not wait
+	var cancels sync.WaitGroup // a server may be slow to accept a CancelRequest; other sessions must not wait for it
 	defer cancels.Wait()
 	for {
 		l := &p.terms.Load().Limits
@@ -111,7 +111,7 @@ func (p *Proxy) watch(ctx context.Context) {
 	}
 }
 
-// interval is short enough for the shortest of the limits, zero if there is none.
+// interval returns an interval short enough for the shortest of the limits, or zero if there are no limits.
 func (l *Limits) interval() (shortest time.Duration) {
 	for _, d := range []time.Duration{l.Idle, l.IdleInTransaction, l.Query} {
 		if d > 0 && (shortest == 0 || d < shortest) {
@@ -124,7 +124,7 @@ func (l *Limits) interval() (shortest time.Duration) {
 	return min(max(shortest/4, 10*time.Millisecond), time.Second)
 }
 
-// expire ends a session that is idle for too long, and reports whether what it runs has to be cancelled.
+// expire ends a session that has been idle for too long, and reports whether its current request must be cancelled.
 func (s *session) expire(l *Limits, now time.Time) (slow bool) {
 	ended, slow := s.pending.expire(l, now)
 	if ended {
@@ -133,7 +133,7 @@ func (s *session) expire(l *Limits, now time.Time) (slow bool) {
 	return slow
 }
 
-// cancelRunning cancels what the session runs.
+// cancelRunning cancels the current request of the session.
 func (s *session) cancelRunning(ctx context.Context) {
 	defer s.pending.cancelled()
 	key := s.started.key

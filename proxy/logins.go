@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// logins bounds the clients that log in at a time, or have others cancelled. More than that wait: a storm of clients that come
-// back becomes a queue. While others wait, whoever owes the server an answer for long loses its turn.
+// logins bounds the number of clients that log in, or send CancelRequests, at the same time. Further ones wait: a reconnect storm becomes a queue.
+// While others wait, a client that keeps the server waiting for an answer for too long loses its turn.
 type logins struct {
 	log *zap.Logger
 
@@ -19,15 +19,15 @@ type logins struct {
 	waiting int
 	closed  bool
 	told    time.Time
-	looking *time.Timer // relieve comes; nil: nobody waits
+	looking *time.Timer // runs relieve; nil: no client waits
 }
 
 const (
-	answerLasts = 5 * time.Second // a program that knows its password answers at once
+	answerLasts = 5 * time.Second // a program that knows its password answers immediately
 	lookEvery   = time.Second
 )
 
-// toldEvery is how often a wait is logged at most.
+// toldEvery is the minimum interval between log messages about waiting clients.
 const toldEvery = 10 * time.Second
 
 func newLogins(limit int, log *zap.Logger) *logins {
@@ -36,7 +36,7 @@ func newLogins(limit int, log *zap.Logger) *logins {
 	return l
 }
 
-// begin waits for its turn. It is false if no more clients are served.
+// begin waits for the session's turn. It returns false if no more clients are served.
 func (l *logins) begin(s *session) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +61,7 @@ func (l *logins) begin(s *session) bool {
 
 func (l *logins) fullLocked() bool { return l.limit > 0 && len(l.inside) >= l.limit }
 
-// relieve ends as many logins as others wait, if their clients do not answer.
+// relieve ends as many logins as other clients wait, provided that their own clients do not answer.
 func (l *logins) relieve() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,7 @@ func (l *logins) relieve() {
 	}
 }
 
-// end is that of a login, successful or not.
+// end is called at the end of a login, successful or not.
 func (l *logins) end(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,7 +94,7 @@ func (l *logins) allow(limit int) {
 	l.freed.Broadcast()
 }
 
-// close lets nobody in any more.
+// close admits no more clients.
 func (l *logins) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,42 +10,42 @@ import (
 	"time"
 )
 
-// loop handles many directions on one thread, each as soon as its bytes have arrived. A hop costs a fifth less CPU time than with
-// one waiting goroutine per direction: no scheduling and no speculative reads.
+// loop handles many directions on one thread, each as soon as its bytes have arrived. A hop costs a fifth less CPU time than with one waiting
+// goroutine per direction, since there is no scheduling and there are no speculative reads.
 //
-// Whoever has to wait in the middle of a turn, for the server's answer or for a peer that does not read, leaves the loop
-// first: a new goroutine leads it, and this one comes to the end of its turn by itself.
+// A turn that has to wait before it is complete, for a server's reply or for a peer that does not read, leaves the loop first: a new goroutine takes
+// over as leader, and the present one finishes its turn by itself.
 type loop struct {
 	epoll int
-	wake  [2]int // a pipe: closing its second end stops the loop
+	wake  [2]int // a pipe: closing its write end stops the loop
 
-	// Of the goroutine that leads.
-	ready []ready // part of all
+	// Used by the leading goroutine only.
+	ready []ready // a slice of all
 	all   [maxReady]ready
-	woken bool      // a turn has woken another goroutine
-	seen  time.Time // by Go's scheduler
+	woken bool      // this turn has woken another goroutine
+	seen  time.Time // when Go's scheduler last saw this goroutine
 
 	mu    sync.Mutex
 	wires map[int]*wire // by file descriptor
 }
 
-// ready is what has happened to a wire, or to wake.
+// ready is an event of a wire, or of the wake pipe if wire is nil.
 type ready struct {
 	wire   *wire
 	events uint32
 }
 
-// maxReady is how many events are taken at once.
+// maxReady is how many events are fetched at once.
 const maxReady = 64
 
-// loops are started when the first session needs one. Two processors have one: the server needs them as well.
+// loops are started as sessions need them, one per two processors: the server needs processors as well.
 type loops struct {
 	mu   sync.Mutex
 	all  []*loop
 	next int
 }
 
-// choose returns the loop of the next session.
+// choose returns the loop for the next session.
 func (l *loops) choose() (*loop, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +61,7 @@ func (l *loops) choose() (*loop, error) {
 	return l.all[l.next], nil
 }
 
-// stop ends the loops when there are no sessions any more.
+// stop ends the loops when no sessions remain.
 func (l *loops) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,7 +95,7 @@ func (l *loop) control(operation, fd int, events uint32) error {
 	return syscall.EpollCtl(l.epoll, operation, fd, &syscall.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// lead does what the events ask for, until another goroutine leads or the loop stops.
+// lead handles events until another goroutine leads or the loop stops.
 func (l *loop) lead() {
 	for {
 		for len(l.ready) > 0 {
@@ -115,9 +115,9 @@ func (l *loop) lead() {
 	}
 }
 
-// await waits for events. What a turn has woken runs first: with one processor it would wait for this one. And Go's
-// scheduler is let in now and then: a goroutine that it has not seen for 10 ms it takes for one that never stops, and
-// wakes up all the time to take its processor away. It costs as much as half a round trip, so it is not done each time.
+// await waits for events. A goroutine that this turn has woken runs first: with a single processor it would have to wait for this one. Go's scheduler
+// also runs now and then: if it has not seen a goroutine for 10 ms, it considers the goroutine stuck and keeps waking up to take its processor away.
+// Yielding costs as much as half a round trip, so it is not done each time.
 func (l *loop) await() {
 	if now := time.Now(); l.woken || now.Sub(l.seen) > 5*time.Millisecond {
 		runtime.Gosched()
@@ -126,7 +126,7 @@ func (l *loop) await() {
 	var events [maxReady]syscall.EpollEvent
 	n, err := syscall.EpollWait(l.epoll, events[:], -1)
 	if err != nil && err != syscall.EINTR {
-		panic("epoll_wait: " + err.Error()) // it has no other error with arguments like these
+		panic("epoll_wait: " + err.Error()) // no other error is possible with these arguments
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,14 +151,14 @@ func (l *loop) forget(w *wire) {
 	delete(l.wires, w.fd)
 }
 
-// turn is a direction of a session that a loop moves.
+// turn is one direction of a session that a loop handles.
 type turn struct {
 	direction
 	from *wire
-	away atomic.Bool // it is not the loop that runs it now
+	away atomic.Bool // running outside the loop
 }
 
-// newTurn makes one that the loop does not know yet.
+// newTurn returns a turn that the loop does not know yet.
 func newTurn(d direction, from *wire) *turn {
 	t := &turn{direction: d, from: from}
 	t.away.Store(true)
@@ -174,10 +174,10 @@ func (t *turn) leave() {
 	go t.from.loop.lead()
 }
 
-// begin deals with what came before the loop had the turn.
+// begin handles what was received before the loop took over the turn.
 func (t *turn) begin() { t.rest(t.process()) }
 
-// run moves what has come, and reports whether this goroutine still leads the loop.
+// run moves what has been received, and reports whether this goroutine still leads the loop.
 func (t *turn) run() (leads bool) {
 	t.away.Store(false)
 	err := t.read()
@@ -185,13 +185,13 @@ func (t *turn) run() (leads bool) {
 		err = t.process()
 	}
 	if leads = !t.away.Load(); leads && t.from.writer.away.Load() {
-		t.from.loop.woken = true // the other direction may have waited for this
+		t.from.loop.woken = true // the other direction may have been waiting for this
 	}
 	t.rest(err)
 	return leads
 }
 
-// rest lets the loop wait for more, or ends the direction. In the first case the next run may begin before it returns.
+// rest lets the loop wait for more, or ends the direction. In the first case the next run may begin before rest returns.
 func (t *turn) rest(err error) {
 	t.buffer.relax()
 	if err == nil && !t.away.Load() {

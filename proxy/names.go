@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Names admits some names and refuses others, by patterns: * is any run of characters, ? any one. An empty Allow
-// admits all.
+// Names admits some names and refuses others, by patterns in which * matches any run of characters and ? any single character. An empty Allow admits
+// every name.
 type Names struct{ Allow, Refuse []string }
 
 func (n Names) admits(name string) bool {
@@ -17,8 +17,8 @@ func matchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }
 
-// matches reports whether a whole name matches a pattern, by the rule of the publisher's globs. It goes back to the
-// last star only, so it takes len(pattern)*len(name) steps at most.
+// matches reports whether the whole name matches a pattern, by the rule of the publisher's globs. It backtracks to the last star only, so it takes at
+// most len(pattern)*len(name) steps.
 func matches(pattern, name string) bool {
 	star, resume, starred := "", "", false
 	for name != "" {

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// noteSQLBytes is how much of a statement a note brings along when current_query() cannot.
+	// noteSQLBytes is how much of a statement's text a note carries when current_query() cannot provide it.
 	noteSQLBytes = 8 << 10
-	// shortSQLBytes is up to where a message that brings the SQL of a Query along takes the server less time than one
-	// for which pgtee.note() cuts it out of current_query(). A row does not: who queries the outbox wants to read it.
+	// shortSQLBytes is the length up to which it is faster for the server if a message carries the SQL of a Query than if pgtee.note() extracts it
+	// from current_query(). A note that is a row never carries short SQL, because users who query the outbox want to read it.
 	shortSQLBytes = 256
 
-	// callNote takes every note. emitNote takes those that are no row and bring their SQL along, where everybody may call
-	// pg_logical_emit_message(): the first PL/pgSQL of a transaction takes the server as long as four of these. lineColumns in
-	// package outbox reads what it writes. Their beginning is what pgtee.note() and pgtee.sign() know them by.
+	// callNote works for every note. emitNote is for notes that are messages and carry their SQL, where everybody may call pg_logical_emit_message():
+	// the first PL/pgSQL call of a transaction takes the server as long as four of these. lineColumns in package outbox reads its output.
+	// pgtee.note() and pgtee.sign() recognise both by their beginning.
 	//
-	// The second parameter is false for a note behind its statement, which is for what has written: such a transaction has an id.
+	// The second parameter is false for a note behind its statement, which applies only if the transaction has written: such a transaction has an id.
 	// The third is true for the note that binds its transaction: see outbox/trust.go.
 	signNote = "SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)"
 	callNote = signNote + " ELSE pgtee.note($1,current_user) END WHERE $2 OR pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
@@ -33,42 +33,42 @@ const (
 	spliceSign   = "SELECT pgtee.sign('"
 	spliceAfter  = "',current_user);"
 	trailAfter   = "',current_user) WHERE pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL"
-	payloadText  = (note.PayloadBytes + 2) / 3 * 4 // a payload without SQL, in base64
+	payloadText  = (note.PayloadBytes + 2) / 3 * 4 // length of a payload without SQL, in base64
 	spliceLength = len(spliceNote) + payloadText + len(spliceAfter)
 )
 
 var hashSeed = maphash.MakeSeed()
 
-// hashOf tells one SQL text from another; never 0.
+// hashOf identifies an SQL text; it is never 0.
 func hashOf(sql []byte) uint64 { return maphash.Bytes(hashSeed, sql) | 1 }
 
-// notes makes the notes of one session, for its requests.
+// notes builds the notes of one session. It is used by the goroutine that handles requests.
 type notes struct {
 	signer    *note.Signer
-	table     bool       // the first note of a transaction is a row, else a signed message
-	flags     note.Flags // of all of them
-	unsure    note.Flags // of those that come up to the next answer
+	table     bool       // the first note of a transaction is a row, otherwise a signed message
+	flags     note.Flags // set in all notes
+	unsure    note.Flags // set in notes up to the next reply
 	sqlText   bool
 	proxy     uint32
 	session   note.SessionID
 	client    netip.AddrPort
 	pid       int32
-	counter   uint32 // of notes
-	statement uint32 // of the client's statements
+	counter   uint32 // number of notes
+	statement uint32 // number of the client's statements
 	now       func() time.Time
-	userName  string // of the last note
+	userName  string // user name in the last note
 	userTag   uint64
 }
 
 // subject is the statement that a note is for.
 type subject struct {
-	sql         []byte // as Postgres will store it: offset bytes into the Query, or what travels along
+	sql         []byte // as PostgreSQL will store it: a part of the Query, starting at offset bytes, or text that the note carries
 	flags       note.Flags
-	offset      int // with FlagQuery
+	offset      int // used with FlagQuery
 	fingerprint uint64
 }
 
-// ddlFlag marks the note of a statement that event triggers fire for.
+// ddlFlag returns the flag for the note of a statement that fires event triggers.
 func ddlFlag(st *parser.Statement) note.Flags {
 	if st.IsDDL() {
 		return note.FlagDDL
@@ -76,13 +76,13 @@ func ddlFlag(st *parser.Statement) note.Flags {
 	return 0
 }
 
-// behind makes the subject of a note that stands behind its statement.
+// behind returns the subject for a note behind its statement.
 func (s subject) behind() subject {
 	s.flags |= note.FlagBehind
 	return s
 }
 
-// binds is the flag of the note that binds its transaction to the session: the first one. It is a row of the outbox, or signed.
+// binds returns the flag of the note that binds its transaction to the session, which is the first one: it is a row of the outbox, or signed.
 func (n *notes) binds(first bool) note.Flags {
 	switch {
 	case !first:
@@ -93,7 +93,7 @@ func (n *notes) binds(first bool) note.Flags {
 	return note.FlagSigned
 }
 
-// splice appends what calls for a note in the text of a Query.
+// splice appends the start of a note's call in the text of a Query.
 func (n *notes) splice(dst []byte, set *settings, s subject, first bool) []byte {
 	if n.binds(first) == note.FlagSigned {
 		return n.append(append(dst, spliceSign...), set, s, first)
@@ -125,7 +125,7 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 	return n.signer.Append(dst, &p, s.sql)
 }
 
-// carry makes the subject whose SQL travels inside the note.
+// carry returns the subject whose SQL the note itself carries.
 func (n *notes) carry(sql []byte, secret bool, set *settings) subject {
 	s := subject{fingerprint: parser.Fingerprint(sql, set.lexis)}
 	if !n.sqlText {
@@ -135,7 +135,7 @@ func (n *notes) carry(sql []byte, secret bool, set *settings) subject {
 	return s
 }
 
-// carried returns a copy of sql without credentials, cut to what a note may bring along.
+// carried returns a copy of sql without credentials, cut to the length that a note may carry.
 func (n *notes) carried(sql []byte, secret bool, set *settings) ([]byte, note.Flags) {
 	if !secret {
 		return bytes.Clone(set.encoding.cut(sql, noteSQLBytes)), note.FlagSQL

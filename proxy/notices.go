@@ -2,36 +2,36 @@ package proxy
 
 import "bytes"
 
-// A client that asks for it (client_min_messages) gets the server's LOG and DEBUG messages, auto_explain's plans among them.
-// It does not get those of our notes.
+// A client that requests them (client_min_messages) receives the server's LOG and DEBUG messages, including auto_explain's plans, but not those about
+// notes.
 
-// dropsNotice reports whether a NoticeResponse tells of a note. Of what the server does before a Query's first statement has an
-// answer, most is about the whole Query.
+// dropsNotice reports whether a NoticeResponse is about a note. Most notices that the server sends before the reply to a Query's first statement are
+// about the Query as a whole.
 func (r *replies) dropsNotice(body []byte) bool {
 	switch {
-	case string(errorField(body, 'V')) == "WARNING": // that the server dies, that transaction ids run out
+	case string(errorField(body, 'V')) == "WARNING": // that the server is shutting down, that transaction ids are running out
 		return false
 	case r.hidden():
 		return r.behindOurs || !trailsReply(body)
-	case r.head.visibility == mute: // of a Query the server says once how long it took
+	case r.head.visibility == mute: // for a Query the server reports the duration once
 		routine := string(errorField(body, 'R'))
 		return routine == "exec_parse_message" || routine == "exec_bind_message"
 	case r.head.kind != 'Q' || !r.isOurs():
 		return false
-	case r.head.splices[r.spliced].closes && isForClients(body): // of triggers that run at the commit behind it
+	case r.head.splices[r.spliced].closes && isForClients(body): // from triggers that run at the commit after it
 		return tellsOfOne(body)
 	}
 	return !r.parsing() || tellsOfOne(body)
 }
 
-// isForClients reports whether a notice is of a level that functions raise.
+// isForClients reports whether a notice has a level that functions raise.
 func isForClients(body []byte) bool {
 	severity := string(errorField(body, 'V'))
 	return severity == "NOTICE" || severity == "INFO"
 }
 
-// trailsReply reports whether the server sends this notice behind the reply to the message that it is about: how long that
-// took (postgres.c, exec_parse_message and its like).
+// trailsReply reports whether the server sends this notice after the reply to the message that it is about: its duration (postgres.c,
+// exec_parse_message and similar functions).
 func trailsReply(body []byte) bool {
 	switch string(errorField(body, 'R')) {
 	case "exec_parse_message", "exec_bind_message", "exec_execute_message":
@@ -42,8 +42,8 @@ func trailsReply(body []byte) bool {
 	return false
 }
 
-// tellsOfOne reports whether the server sends this notice for each statement of a Query, after the text has been read:
-// debug_print_parse and its like, log_parser_stats and its like (postgres.c, pg_rewrite_query and its neighbours), pgaudit.
+// tellsOfOne reports whether the server sends this notice for each statement of a Query, after parsing the text: debug_print_parse, log_parser_stats
+// and similar settings (postgres.c, pg_rewrite_query and the functions around it), and pgaudit.
 func tellsOfOne(body []byte) bool {
 	text := errorField(body, 'M')
 	switch string(errorField(body, 'R')) {
@@ -57,8 +57,8 @@ func tellsOfOne(body []byte) bool {
 	return false
 }
 
-// appendNotice appends a NoticeResponse without the notes in its texts: auto_explain and log_statement quote the Query. A
-// position of 0 is none.
+// appendNotice appends a NoticeResponse without the notes in its texts: auto_explain and log_statement quote the Query. A position of 0 means that
+// there is none.
 func appendNotice(dst, body []byte, position int) []byte {
 	if position > 0 {
 		body = appendMoved(nil, 'N', body, position)[headerBytes:]
@@ -75,7 +75,7 @@ func appendNotice(dst, body []byte, position int) []byte {
 	})
 }
 
-// appendWithoutNotes appends a text in which a Query is quoted as the client sent it.
+// appendWithoutNotes appends a text, in which a Query is quoted, as the client sent it.
 func appendWithoutNotes(dst, text []byte) []byte {
 	for {
 		before, call, after, found := cutCall(text)
@@ -91,7 +91,7 @@ func appendWithoutNotes(dst, text []byte) []byte {
 			text = rest[len(spliceAfter)-1:]
 		case isNote && trails && bytes.HasPrefix(last, []byte(";")):
 			text = last[1:]
-		case isNote && trails: // behind a statement: the semicolon is ours
+		case isNote && trails: // behind a statement: the semicolon is the proxy's
 			dst, text = bytes.TrimSuffix(bytes.TrimSuffix(dst, []byte(";")), []byte("\n")), last
 		default:
 			dst, text = append(dst, call...), after
@@ -99,7 +99,7 @@ func appendWithoutNotes(dst, text []byte) []byte {
 	}
 }
 
-// cutCall cuts a text where it calls for a note.
+// cutCall splits a text at its first call for a note.
 func cutCall(text []byte) (before, call, after []byte, found bool) {
 	const common = len("SELECT pgtee.")
 	for at := 0; ; at++ {

@@ -2,7 +2,7 @@ package proxy
 
 import "fmt"
 
-// Outbox says what notes are made of.
+// Outbox says what form notes take.
 type Outbox byte
 
 const (
@@ -20,12 +20,12 @@ func (o *Outbox) UnmarshalText(text []byte) error {
 	return unmarshal(o, text, "outbox", outboxNames[:])
 }
 
-// Attribution says how many statements of a transaction get a note.
+// Attribution says which statements of a transaction get a note.
 type Attribution byte
 
 const (
-	AttributionStatement   Attribution = iota // every write statement
-	AttributionTransaction                    // the first
+	AttributionStatement   Attribution = iota // every statement that writes
+	AttributionTransaction                    // only the first
 )
 
 var attributionNames = [...]string{"statement", "transaction"}

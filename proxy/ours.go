@@ -7,10 +7,10 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// Notes of the extended protocol run by a prepared statement of our own, with a name that no client has: the unnamed one is the client's.
+// Notes in the extended protocol use a prepared statement of the proxy, with a name that no client uses, because the unnamed statement belongs to the
+// client.
 
-// note sends a note by our own prepared statement, on a portal of our own: the client's unnamed statement and
-// portal stay as they are.
+// note sends a note with the proxy's own prepared statement, on a portal of its own: the client's unnamed statement and portal stay as they are.
 func (s *session) note(visibility visibility, subject subject, set *settings, first bool) error {
 	if err := s.prepareOurs(visibility); err != nil {
 		return err
@@ -18,12 +18,12 @@ func (s *session) note(visibility visibility, subject subject, set *settings, fi
 	return s.runOurs(visibility, s.proxy.object, subject, set, first)
 }
 
-// runOurs sends a note by a statement of this name.
+// runOurs sends a note with the prepared statement of this name.
 func (s *session) runOurs(visibility visibility, statement string, subject subject, set *settings, first bool) error {
 	err := s.send(entry{kind: 'B', visibility: visibility}, func(dst []byte) []byte {
 		dst = append(append(dst, s.proxy.object...), 0)
 		dst = append(append(dst, statement...), 0)
-		dst = append(dst, 0, 0, 0, 3) // all formats text, three parameters
+		dst = append(dst, 0, 0, 0, 3) // all formats are text; three parameters
 		at := len(dst)
 		dst = s.notes.append(append(dst, 0, 0, 0, 0), set, subject, first)
 		binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
@@ -49,16 +49,16 @@ func (s *session) runOurs(visibility visibility, statement string, subject subje
 	return s.closeOurs('P', visibility)
 }
 
-// closeOurs closes our statement (S) or portal (P).
+// closeOurs closes the proxy's statement (S) or portal (P).
 func (s *session) closeOurs(what byte, visibility visibility) error {
 	return s.send(entry{kind: 'C', visibility: visibility}, func(dst []byte) []byte {
 		return append(append(append(dst, what), s.proxy.object...), 0)
 	})
 }
 
-// prepareOurs makes sure that our statement exists when this group runs. It is known to exist only when its
-// ParseComplete has been seen; until then each group closes it, which is no error if it does not exist, and
-// parses it again. Behind a pooler each group does, which may be served by another process.
+// prepareOurs makes sure that the proxy's statement exists when this group runs. It is known to exist only once its ParseComplete has been received;
+// until then each group closes it, which is no error if it does not exist, and parses it again. Behind a pooler every group does so, because another
+// server process may serve it.
 func (s *session) prepareOurs(visibility visibility) error {
 	prepared, generation := s.pending.preparation()
 	if prepared && s.notes.flags&note.FlagPooled == 0 || s.parsed.group == s.tx.group && s.parsed.generation == generation {
@@ -71,7 +71,7 @@ func (s *session) prepareOurs(visibility visibility) error {
 	return s.parseOurs(entry{kind: 'P', visibility: visibility, generation: generation}, s.proxy.object)
 }
 
-// parseOurs sends a Parse that gives our statement this name.
+// parseOurs sends a Parse that creates the proxy's statement under this name.
 func (s *session) parseOurs(e entry, name string) error {
 	text := callNote
 	if !s.notes.table && s.database.emits.Load() {
@@ -84,13 +84,13 @@ func (s *session) parseOurs(e entry, name string) error {
 	})
 }
 
-// looksAtStatements reports whether a text asks for the session's prepared statements.
+// looksAtStatements reports whether a text mentions the session's prepared statements.
 func looksAtStatements(text []byte) bool {
 	return bytes.Contains(text, []byte("pg_prepared_statement"))
 }
 
-// hideOurs closes our statement, so that a query for the session's prepared statements finds those of the client only. The next note
-// parses it again. Behind a pooler it stays: that may not know what to do with a Close in front of a Query.
+// hideOurs closes the proxy's statement, so that a query for the session's prepared statements finds only those of the client. The next note parses
+// it again. Behind a pooler the statement stays, because the pooler may not be able to handle a Close in front of a Query.
 func (s *session) hideOurs() error {
 	if s.parsed.group == 0 || s.notes.flags&note.FlagPooled != 0 {
 		return nil
@@ -99,7 +99,7 @@ func (s *session) hideOurs() error {
 	return s.closeOurs('S', swallow)
 }
 
-// send writes a message of ours.
+// send writes a message of the proxy.
 func (s *session) send(e entry, build func([]byte) []byte) error {
 	if err := s.expect(e); err != nil {
 		return err

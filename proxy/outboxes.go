@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// schema is what the catalog of a database says of schema pgtee. A value is never changed.
+// schema describes schema pgtee as found in the catalog of a database. A value is never modified.
 type schema struct {
 	functions string // the OIDs of note() and ready()
-	owner     string // the role that they and the schema belong to
-	superuser bool   // ... is one
-	mixed     bool   // they belong to several roles
-	public    bool   // everybody may call the functions
+	owner     string // the role that owns them and the schema
+	superuser bool   // whether that role is a superuser
+	mixed     bool   // whether several roles own them
+	public    bool   // whether everybody may call the functions
 }
 
-// readSchema reads the answer to askOwner: schema pgtee, nil if there is none, and whether the session's role may call its functions.
+// readSchema parses the answer to askOwner: schema pgtee, nil if there is none, and whether the session's role may call its functions.
 func readSchema(answer []byte) (found *schema, allowed bool) {
 	fields := strings.SplitN(string(answer), " ", 6)
 	if len(fields) < 6 {
@@ -27,22 +27,22 @@ func readSchema(answer []byte) (found *schema, allowed bool) {
 	return &schema{functions: fields[0], mixed: !is(1), public: is(2), superuser: is(4), owner: fields[5]}, is(3)
 }
 
-// access is what one session may know and do of a database's outbox. A function runs with the rights of whoever calls it, or
-// may take them, and whoever owns a database can make a schema pgtee in it: so nothing of that is called unless its owner
-// is a superuser, the role of the session itself, or named by the proxy's configuration.
+// access says what one session knows about a database's outbox and may do with it. A function runs with the privileges of its caller, or can use
+// them, and the owner of a database can create a schema pgtee in it. Functions of that schema are therefore called only if its owner is a superuser,
+// the session's own role, or a role named in the proxy's configuration.
 type access struct {
 	*database
-	user    string   // who has logged in
-	trusted []string // by the configuration
-	owner   string   // of the schema that was found; for messages
-	barred  bool     // the user may not call the functions
+	user    string   // the role that has logged in
+	trusted []string // roles trusted by the configuration
+	owner   string   // owner of the schema that was found; for messages
+	barred  bool     // the user lacks the privilege to call the functions
 }
 
 func (a *access) trusts(c *schema) bool {
 	return !c.mixed && (c.superuser || c.owner == a.user || slices.Contains(a.trusted, c.owner))
 }
 
-// isReady reports whether notes are welcome. It may be called on nil.
+// isReady reports whether the session can write notes. It may be called on nil.
 func (a *access) isReady() bool {
 	if a == nil || a.barred {
 		return false
@@ -51,31 +51,31 @@ func (a *access) isReady() bool {
 	return c != nil && a.trusts(c)
 }
 
-// catalogLasts is how long it is believed what the catalog shows of a schema.
+// catalogLasts is how long a result of the catalog query for a schema is considered valid.
 const catalogLasts = 10 * time.Second
 
-// absenceLasts is how long "no outbox" is believed of what the catalog shows before another session asks again.
+// absenceLasts is how long "no outbox" is considered valid before another session asks again, if the catalog shows the same schema.
 const absenceLasts = 5 * time.Second
 
-// database is what is known about the outbox of one database of one server. One that is dropped and made again under the same
-// name, or gets another's name, is another database.
+// database is what is known about the outbox of one database on one server. A database that is dropped and recreated under the same name, or renamed
+// to the name of another one, is a different database.
 type database struct {
 	vocabulary vocabulary
 
-	place  string                 // of its catalog; "" until a session has been told
-	outbox atomic.Pointer[schema] // where notes are welcome; nil: nowhere, or it is not known
+	place  string                 // place of its catalog; "" until a session has asked
+	outbox atomic.Pointer[schema] // the schema to which notes can be written; nil: none, or unknown
 	emits  atomic.Bool            // everybody may call pg_logical_emit_message()
 
 	mu    sync.Mutex
-	seen  *schema   // in the catalog; nil: nothing of ours
-	oid   string    // ... of the schema
-	when  time.Time // ... last
-	asked time.Time // ready() was, last
-	of    schema    // ... this one
-	told  problem   // as it was logged last
+	seen  *schema   // schema found in the catalog; nil: no schema of pgtee
+	oid   string    // its OID
+	when  time.Time // when it was last read
+	asked time.Time // when ready() was last called
+	of    schema    // the schema for which it was called
+	told  problem   // the problem logged last
 }
 
-// problem is why sessions have no notes; "" if they have.
+// problem says why sessions have no notes; "" if they have notes.
 type problem string
 
 const (
@@ -85,16 +85,16 @@ const (
 	barred problem = "a role may not call the functions of schema pgtee: its writes are not attributed; run pgtee setup, which lets everybody"
 )
 
-// outboxes remembers the databases.
+// outboxes holds what is known about the databases.
 type outboxes struct {
 	mu     sync.Mutex
 	byName map[string]*database
 }
 
-// last returns the database that had this name when a session was told last.
+// last returns the database that had this name when a session last asked.
 func (o *outboxes) last(server, name string) *database { return o.database(server, name, "") }
 
-// database returns the one at this place.
+// database returns the database at this place.
 func (o *outboxes) database(server, name, place string) *database {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -113,22 +113,22 @@ func (o *outboxes) database(server, name, place string) *database {
 	return d
 }
 
-// recall returns what the catalog has shown of the schema with this OID, if that is not long ago and true of everybody.
+// recall returns what the catalog query showed for the schema with this OID, if it is recent and valid for every role.
 func (d *database) recall(oid string, now time.Time) (seen *schema, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.seen, d.oid == oid && now.Sub(d.when) < catalogLasts && (d.seen == nil || d.seen.public)
 }
 
-// see records what the catalog shows.
+// see records the result of the catalog query.
 func (d *database) see(oid string, found *schema, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seen, d.oid, d.when = found, oid, now
 }
 
-// meet is told what a session that starts finds, nil for nothing, and reports whether ready() has to be asked. What was
-// known of anything else is void, for older sessions as well.
+// meet receives the schema that a starting session has found, nil for none, and reports whether ready() must be called. Knowledge about any other
+// schema becomes invalid, for older sessions as well.
 func (d *database) meet(found *schema, now time.Time) (mustAsk bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,7 +139,7 @@ func (d *database) meet(found *schema, now time.Time) (mustAsk bool) {
 	return found != nil && (d.of != *found || now.Sub(d.asked) > absenceLasts)
 }
 
-// set records the answer of ready(): whether notes are welcome.
+// set records the answer of ready(): whether notes can be written.
 func (d *database) set(asked *schema, welcome bool, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -150,7 +150,7 @@ func (d *database) set(asked *schema, welcome bool, now time.Time) {
 	}
 }
 
-// tells reports whether a problem is news.
+// tells reports whether a problem has not been logged yet.
 func (d *database) tells(p problem) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -161,7 +161,7 @@ func (d *database) tells(p problem) bool {
 	return true
 }
 
-// forget makes the next session ask again: a note has met a missing outbox.
+// forget makes the next session ask again, because a note failed for lack of the outbox.
 func (d *database) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

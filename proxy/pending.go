@@ -14,29 +14,29 @@ type visibility byte
 
 const (
 	forward  visibility = iota // all: the request is the client's own
-	swallow                    // errors only: the request is ours
-	withhold                   // all but the ReadyForQuery after success, when a note follows
-	finish                     // the ReadyForQuery only, no errors: the note that follows
-	mute                       // rows and errors: the client has sent it as a Query
+	swallow                    // errors only: the request is the proxy's
+	withhold                   // everything but the ReadyForQuery after success, when a note follows
+	finish                     // only the ReadyForQuery, no errors: the note that follows
+	mute                       // rows and errors: the client sent the request as a Query
 	hush                       // nothing
 )
 
-// entry is one request whose reply is expected, in the order of the wire.
+// entry is one request whose reply is expected, in the order in which requests are sent.
 type entry struct {
-	kind       byte // of the request: P B D E C S Q F; c marks the end of copy data; 0 is void
+	kind       byte // of the request: P B D E C S Q F; c marks the end of copy data; 0 means void
 	visibility visibility
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
-	generation uint32     // of our own Parse: see prepared; ofUnnamed: it has no name
-	more       uint32     // of a Sync or copyEnd: how many follow it directly
-	passed     uint32     // of a Sync: how many of it and these have copy data behind them
-	splices    []splice   // of a Query: the statements that are ours
-	borrowed   []borrowed // what runs that was prepared elsewhere
-	keeps      bool       // of a Describe or Execute: see replies.kept
-	statement  *statement // that it makes or, of a Query, the first of them: told whether it was made
+	generation uint32     // of the proxy's own Parse: see prepared; ofUnnamed: it creates the unnamed statement
+	more       uint32     // for a Sync or copyEnd: how many more follow it directly
+	passed     uint32     // for a Sync: how many of it and those are followed by copy data
+	splices    []splice   // for a Query: the statements inserted by the proxy
+	borrowed   []borrowed // statements that it runs but that were prepared elsewhere
+	keeps      bool       // for a Describe or Execute: see replies.kept
+	statement  *statement // the statement that it creates, or the first one that a Query creates; it learns whether it was created
 }
 
-// joins reports whether e can be counted in the last entry. The server may leave any number of Syncs and ends of copy data without a reply:
-// as entries of their own they would fill the queue, and no reply would ever empty it.
+// joins reports whether e can be counted in the last entry. The server may leave any number of Syncs and ends of copy data without a reply: as
+// separate entries they would fill the queue, and no reply would ever empty it.
 func (last *entry) joins(e entry) bool {
 	return e.kind == last.kind && e.visibility == last.visibility && (e.kind == 'S' || e.kind == copyEnd)
 }
@@ -52,7 +52,7 @@ const (
 	ofUnnamed = math.MaxUint32
 )
 
-// errDrained ends a session that was idle when the proxy was shutting down.
+// errDrained ends a session that is idle while the proxy shuts down.
 var errDrained = drainError()
 
 // errEnded ends the requests of a session whose replies have ended.
@@ -63,11 +63,11 @@ var errEnded = errors.New("the server's side of the session has ended")
 type pending struct {
 	settings atomic.Pointer[settings]
 
-	leave func() // the loop that other sessions need as well; nil: there is none
-	watch func() // has hangUp called when the client hangs up, until its next read; nil: the loop does
+	leave func() // leaves the loop, which other sessions need as well; nil: there is no loop
+	watch func() // arranges for hangUp to be called when the client hangs up, until its next read; nil: the loop does this
 
 	mu    sync.Mutex
-	moved sync.Cond // entries have left, the outcome is known, or the session has ended
+	moved sync.Cond // entries have been removed, the outcome is known, or the session has ended
 
 	queue
 	outcome  outcome
@@ -76,13 +76,13 @@ type pending struct {
 	ours     ourStatement
 
 	status   byte   // of the last ReadyForQuery
-	answered uint32 // its group
+	answered uint32 // group that it answered
 	ignored  uint32 // the last group whose Sync the server has ignored
-	ready    bool   // the last ReadyForQuery has come, and nothing was sent since
+	ready    bool   // the last ReadyForQuery has been received, and nothing has been sent since
 	draining bool   // the session ends as soon as it is idle
-	ended    error  // why the requests have ended; nil: they have not
-	hungUp   bool   // the client sends nothing more: what it has sent is not held back for answers
-	gone     bool   // it hung up so long ago that no outcome is waited for, either
+	ended    error  // why the requests ended; nil: they have not
+	hungUp   bool   // the client sends nothing more: its requests no longer wait for replies
+	gone     bool   // the client hung up so long ago that no outcome is awaited any more
 }
 
 // queue holds the expected replies in the order of the wire.
@@ -94,24 +94,25 @@ type queue struct {
 	lost       bool // a reply matched nothing: bytes pass untouched from now on
 }
 
-// outcome is the result of the withheld request, which its note waits for.
+// outcome is the result of the withheld request, for which its note waits.
 type outcome struct {
-	settled   bool // it is known
+	settled   bool // the outcome is known
 	succeeded bool
-	finishing bool // it was a success: until the ReadyForQuery nothing but our note runs
+	finishing bool // after a success: until the ReadyForQuery only the note runs
 }
 
 // deadline measures how long the session has been idle, or its request has been running.
 type deadline struct {
-	exempt bool      // from limits of time: replication, whose streams are requests that never end
-	timed  bool      // limits of time hold
-	since  time.Time // the last ReadyForQuery, or the first request after it
+	exempt bool      // from time limits: replication, whose streams are requests that never end
+	timed  bool      // time limits apply
+	since  time.Time // time of the last ReadyForQuery, or of the first request after it
 }
 
-// cancelRequests are on their way to the server. They cancel whatever runs when they arrive: none of our own statements may run then.
+// cancelRequests counts the CancelRequests on their way to the server. They cancel whatever runs when they arrive, so no statement of the proxy may
+// run then.
 type cancelRequests struct {
-	overdue bool // the one that is sent for a request which has taken too long
-	others  int  // those of clients
+	overdue bool // one sent for a request that has taken too long
+	others  int  // number of those sent by clients
 }
 
 func (c *cancelRequests) underWay() bool { return c.overdue || c.others > 0 }
@@ -119,7 +120,7 @@ func (c *cancelRequests) underWay() bool { return c.overdue || c.others > 0 }
 // ourStatement is the prepared statement that writes notes.
 type ourStatement struct {
 	generation uint32 // a new one begins when the client may have removed the statement
-	prepared   bool   // that of this generation is there: its ParseComplete was seen
+	prepared   bool   // the statement of this generation exists: its ParseComplete has been received
 }
 
 func newPending() *pending {
@@ -130,8 +131,8 @@ func newPending() *pending {
 
 func (q *queue) at(i int) *entry { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 
-// push adds the request that is sent next. There must be room. While the CancelRequest of an overdue request is on its way and that request
-// has already ended, push waits: the CancelRequest would hit e instead.
+// push adds the request that is sent next. There must be room. While a CancelRequest for an overdue request is on its way and that request has
+// already ended, push waits: otherwise the CancelRequest would hit e.
 func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +202,7 @@ func (p *pending) stepAside() {
 	}
 }
 
-// waitLocked waits for moved.
+// waitLocked waits until moved is signalled.
 func (p *pending) waitLocked() {
 	p.stepAside()
 	if p.watch != nil {
@@ -220,8 +221,8 @@ func (p *pending) awaitRoom() {
 }
 
 // hangUp is called when the client has closed its connection. The server must learn of that while it works, since it may then cancel the work
-// (client_connection_check_interval). But once the request side is closed no note can follow, so a note after success is given up some time
-// later.
+// (client_connection_check_interval). But once the proxy has closed its sending side no note can follow, so the proxy gives up a note after success
+// only some time later.
 func (p *pending) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -243,8 +244,8 @@ func (p *pending) giveUp() {
 	p.moved.Broadcast()
 }
 
-// awaitAnswer waits until group is answered. It returns early if there will be no answer, because its Sync was ignored, or because the server
-// waits for copy data and rejects anything else; and once the client has hung up.
+// awaitAnswer waits until group has been answered. It returns early if there will be no answer, because the group's Sync was ignored or because the
+// server waits for copy data and rejects anything else, and also once the client has hung up.
 func (p *pending) awaitAnswer(group uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -289,7 +290,7 @@ func (p *pending) first() (entry, bool) {
 	return *p.at(0), true
 }
 
-// dropVoidLocked removes entries at the head that get no reply.
+// dropVoidLocked removes entries at the head that expect no reply.
 func (p *pending) dropVoidLocked() {
 	for p.size > 0 && (p.at(0).kind == copyEnd || p.at(0).kind == 0) {
 		p.removeLocked()
@@ -330,7 +331,7 @@ func (p *pending) discardLocked(e *entry) {
 	}
 }
 
-// readyForQuery removes the head, whose ReadyForQuery has come, and reports whether the session is to end now.
+// readyForQuery removes the head, whose ReadyForQuery has been received, and reports whether the session must end now.
 func (p *pending) readyForQuery(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -347,7 +348,7 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 	return p.answerLocked(status, group)
 }
 
-// answerLocked records the ReadyForQuery of a group, and reports whether the session is to end now.
+// answerLocked records the ReadyForQuery of a group, and reports whether the session must end now.
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
@@ -356,8 +357,8 @@ func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	return p.endIfIdleLocked()
 }
 
-// settle records the outcome of the withheld request at the head, and reports whether its note follows: it does after a success, and the
-// session is not ready before it has run.
+// settle records the outcome of the withheld request at the head, and reports whether its note follows. It does after a success, and the session is
+// not ready until the note has run.
 func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -372,7 +373,7 @@ func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	return succeeded
 }
 
-// begin records the first ReadyForQuery, and reports whether the session is to end now.
+// begin records the first ReadyForQuery, and reports whether the session must end now.
 func (p *pending) begin(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -397,19 +398,19 @@ func (p *pending) endIfIdleLocked() bool {
 	return true
 }
 
-// exempts sets whether the session is exempt from limits of time.
+// exempts sets whether the session is exempt from time limits.
 func (p *pending) exempts(exempt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.deadline.exempt = exempt
 }
 
-// keepTime sets whether limits of time hold from now on.
+// keepTime sets whether time limits apply from now on.
 func (p *pending) keepTime(timed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if timed = timed && !p.deadline.exempt; timed == p.deadline.timed || p.status == 0 {
-		return // or not begun
+		return // unchanged, or the session has not begun
 	}
 	p.deadline.timed, p.deadline.since = timed, time.Time{}
 	p.deadline.touch()
@@ -450,7 +451,7 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	return p.ended != nil, false
 }
 
-// startCancel is called before a CancelRequest is sent. It returns false if the running statement is ours and must not be canceled: the query
+// startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be canceled: the query
 // for the outbox before the session begins, or the note after the client's request has succeeded.
 func (p *pending) startCancel() bool {
 	p.mu.Lock()
@@ -485,7 +486,7 @@ func (p *pending) reason() error {
 	return p.ended
 }
 
-// end ends the request side, and wakes it.
+// end ends the request side and wakes it up.
 func (p *pending) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -495,8 +496,8 @@ func (p *pending) end() {
 	p.moved.Broadcast()
 }
 
-// lose stops matching replies with requests. It returns false if replies are expected that the client must not see, or only in part: then the
-// session cannot go on.
+// lose stops matching replies with requests. It returns false if replies are expected that the client must not see in full: then the session cannot
+// continue.
 func (p *pending) lose() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -516,21 +517,21 @@ func (p *pending) isLost() bool {
 	return p.lost
 }
 
-// preparation returns whether our prepared statement is known to exist, and its generation.
+// preparation reports whether the proxy's prepared statement is known to exist, and returns its generation.
 func (p *pending) preparation() (prepared bool, generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ours.prepared, p.ours.generation
 }
 
-// parsed records the ParseComplete of our statement.
+// parsed records the ParseComplete of the proxy's statement.
 func (p *pending) parsed(generation uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ours.prepared = p.ours.prepared || generation == p.ours.generation
 }
 
-// unprepare records that our prepared statement may no longer exist.
+// unprepare records that the proxy's prepared statement may no longer exist.
 func (p *pending) unprepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

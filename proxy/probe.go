@@ -15,20 +15,21 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// Neither question makes the server report an error where pgtee was never set up.
+// None of these queries makes the server report an error if pgtee was never set up.
 //
-// They run in the client's session, but not on its terms: a default of its role may have a read wait for a safe snapshot, or
-// let no statement last. Each question is one Query, and so one transaction: whatever it has set ends with it.
+// They run in the client's session, but not with its settings: the defaults of its role may make a read wait for a safe snapshot, or set a timeout
+// that no statement meets. Each query is sent as one Query message, and so is one transaction: its settings end with it.
 const (
 	ourTerms = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE;" +
 		"SET LOCAL statement_timeout = 5000;SET LOCAL lock_timeout = 1000;"
-	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // PostgreSQL 17 and newer know it
+	ourTerms17 = "SET LOCAL transaction_timeout = 0;" + ourTerms // setting known since PostgreSQL 17
 
-	// askWhich asks for what tells a database from others that have had its name, and its schema pgtee from others. The process id is
-	// not that of the session's start where a pooler stands between. It is asked by each session, and costs its server process a fifth of what the next question does: no catalog is read by a query.
+	// askWhich returns what distinguishes a database from others that have had its name, and its schema pgtee from others. The process id differs
+	// from that in the session's start if a pooler stands in between. Every session sends this query, which costs its server process a fifth of the
+	// next one, because it reads no catalog table.
 	askWhich = "SELECT pg_catalog.format('%s %s %s',pg_catalog.pg_relation_filepath(1259),pg_catalog.to_regnamespace('pgtee')::pg_catalog.oid,pg_catalog.pg_backend_pid())" // 1259 is pg_class
 
-	// askOwner asks the catalog only: nothing of the schema may be called before its owner is known.
+	// askOwner reads only the catalog: no function of the schema may be called before its owner is known.
 	askOwner = "SELECT pg_catalog.format('%s %s %s %s %s %s', f.oids, f.whole, " +
 		"f.public AND pg_catalog.has_schema_privilege('public', f.oid, 'USAGE'), f.own AND pg_catalog.has_schema_privilege(f.oid, 'USAGE'), r.rolsuper, r.rolname) " +
 		"FROM (SELECT n.oid, n.nspowner, pg_catalog.string_agg(p.oid::pg_catalog.text, ',' ORDER BY p.oid) AS oids, " +
@@ -45,17 +46,17 @@ const (
 		"AND p.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace) END"
 )
 
-// A client's statement_timeout holds until the question has set its own: a busy machine may take longer for that than a
-// millisecond. Then it is asked again, so many times and for so long.
+// A client's statement_timeout applies until the query has set its own, which may take a busy machine longer than a millisecond. In that case the
+// query is repeated, up to maxTries times and for triesLast.
 const (
 	maxTries  = 10
 	triesLast = time.Second
 )
 
-// pooledWarning is logged once.
+// pooledWarning is logged only once.
 const pooledWarning = "a pooler answers for the server: notes cannot be verified (reason \"pooler\"); name the server itself, and let the pooler stand before pgtee"
 
-// prepareNotes finds out whether this session can have notes.
+// prepareNotes determines whether this session can have notes.
 func (s *session) prepareNotes() error {
 	p, t := s.proxy, s.terms
 	pid := s.started.pid()
@@ -92,7 +93,7 @@ func (s *session) prepareNotes() error {
 	return nil
 }
 
-// addressOf is the zero value for a Unix socket.
+// addressOf parses an address; it returns the zero value for a Unix socket.
 func addressOf(remote string) netip.AddrPort {
 	address, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -101,10 +102,10 @@ func addressOf(remote string) netip.AddrPort {
 	return address
 }
 
-// probe asks the server for the outbox, and returns why there are no notes. The client still waits for its first ReadyForQuery.
+// probe asks the server for the outbox, and returns why there are no notes. Meanwhile the client waits for its first ReadyForQuery.
 func (s *session) probe() (problem, error) {
 	problem, err := s.findOutbox()
-	if refused := refusal(""); errors.As(err, &refused) { // by something of this client's: that tells nothing of the outbox
+	if refused := refusal(""); errors.As(err, &refused) { // refused because of this client's settings or privileges, which says nothing about the outbox
 		s.log.Warn("the query for the outbox was refused", zap.String("finding", "outbox-question-refused"), zap.String("sqlstate", string(refused)), zap.String("database", s.started.database))
 		return "", nil
 	}
@@ -149,13 +150,13 @@ func (s *session) findOutbox() (problem, error) {
 		d.emits.Store(string(answer) == "t")
 		d.set(found, answer != nil, time.Now())
 	}
-	if !d.isReady() { // a copy of a database that has one
+	if !d.isReady() { // a copy of a database that has an outbox
 		return noOutbox, nil
 	}
 	return "", s.learnWords()
 }
 
-// findSchema returns schema pgtee, which has this OID, nil if there is none of ours.
+// findSchema returns schema pgtee, which has this OID, or nil if it is not one that pgtee created.
 func (s *session) findSchema(oid string) (*schema, error) {
 	d := s.database
 	if oid == "" {
@@ -174,20 +175,20 @@ func (s *session) findSchema(oid string) (*schema, error) {
 	return found, nil
 }
 
-// refusal is the SQLSTATE of the server's error in the place of an answer.
+// refusal is the SQLSTATE of an error that the server returned instead of an answer.
 type refusal string
 
 func (r refusal) Error() string {
 	return "the server refuses the question for the outbox: " + string(r)
 }
 
-// ask has the server answer a question on our terms.
+// ask returns the server's answer to a query, run with the proxy's settings.
 func (s *session) ask(question string) (value []byte, err error) {
 	err = s.askFor(question, func(v []byte) { value = bytes.Clone(v) })
 	return value, err
 }
 
-// askFor gives take each value of the answer's only column; nil is null.
+// askFor passes each value of the answer's only column to take; nil stands for NULL.
 func (s *session) askFor(question string, take func(value []byte)) (err error) {
 	terms := ourTerms
 	if s.pending.settings.Load().major >= 17 {
@@ -202,7 +203,7 @@ func (s *session) askFor(question string, take func(value []byte)) (err error) {
 	return err
 }
 
-// askOnce runs a Query. The client sees nothing of it, but what does not belong to it passes.
+// askOnce runs a Query. The client sees nothing of it, but messages that do not belong to it pass.
 func (s *session) askOnce(query string, take func(value []byte)) (refused error) {
 	text := func(dst []byte) []byte { return append(append(dst, query...), 0) }
 	if _, err := s.server.Write(appendMessage(nil, 'Q', text)); err != nil {
@@ -243,11 +244,11 @@ func (s *session) askOnce(query string, take func(value []byte)) (refused error)
 	}
 }
 
-// isOfOperator reports whether a notice is about the session or the server, not about what runs: class 57 of the SQLSTATEs.
-// The others come of settings that have the client told what its statements do, such as client_min_messages = log.
+// isOfOperator reports whether a notice is about the session or the server, not about a statement: class 57 of the SQLSTATEs. Other notices appear
+// because of settings that report what statements do, such as client_min_messages = log.
 func isOfOperator(body []byte) bool { return bytes.HasPrefix(errorField(body, 'C'), []byte("57")) }
 
-// onlyValue returns a DataRow's single column, a slice of it; nil if it is null.
+// onlyValue returns the single column of a DataRow as a slice of body, or nil if it is NULL.
 func onlyValue(body []byte) []byte {
 	if len(body) < 7 || body[2]&0x80 != 0 {
 		return nil

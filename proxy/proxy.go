@@ -1,6 +1,6 @@
-// Package proxy stands between PostgreSQL clients and their server. Each client has a server connection of its
-// own; what it sends passes unchanged, but for a note that goes in front of each write, inside the client's own
-// transaction. What is added, where, and what the client is not shown: see paths in inject.go.
+// Package proxy runs between PostgreSQL clients and their server. Each client has a server connection of its own, to which its messages pass
+// unchanged, except that a note goes in front of each write, inside the client's own transaction. For what is added, where, and what the client does
+// not see, refer to paths in inject.go.
 package proxy
 
 import (
@@ -20,22 +20,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is all that a proxy needs to know.
+// Config is the configuration of a proxy.
 type Config struct {
 	Servers        []Server   // tried in order
-	Target         Target     // which of them sessions are for
-	TLS            *ClientTLS // nil: clients are not offered TLS
+	Target         Target     // which of the servers sessions are for
+	TLS            *ClientTLS // nil: the proxy does not offer TLS to clients
 	Outbox         Outbox
 	Attribution    Attribution
-	Key            []byte   // 32 bytes that notes are signed with; not needed with OutboxOff
+	Key            []byte   // 32 bytes with which notes are signed; not needed with OutboxOff
 	SQLText        bool     // false: notes hold no SQL text
 	RequireOutbox  bool     // refuse sessions of databases without an outbox
 	TrustedOwners  []string // roles without superuser rights that may own schema pgtee; see access
 	ProxyHeader    bool     // each connection begins with a PROXY protocol header
 	Limits         Limits
-	KeepAlive      net.KeepAliveConfig // of TCP connections, on both sides
+	KeepAlive      net.KeepAliveConfig // for TCP connections, on both sides
 	ConnectTimeout time.Duration       // for one server; 0 means 10 seconds
-	Log            *zap.Logger         // nil: none
+	Log            *zap.Logger         // nil: no log
 }
 
 const (
@@ -48,20 +48,20 @@ var ErrProxyClosed = errors.New("the proxy has been shut down")
 
 // Proxy serves the clients of one PostgreSQL server.
 type Proxy struct {
-	terms      atomic.Pointer[terms] // of the sessions that begin now
+	terms      atomic.Pointer[terms] // for sessions that begin now
 	log        *zap.Logger
 	id         uint32
-	object     string // name of our prepared statement and portal: nobody else's
+	object     string // name of the proxy's prepared statement and portal, unique to it
 	counters   counters
 	outboxes   outboxes
 	loops      loops
 	strangers  *strangers
-	logins     *logins // that take place
-	cancels    *logins // ... and CancelRequests
+	logins     *logins // logins in progress
+	cancels    *logins // CancelRequests in progress
 	hosts      *hosts
 	dialer     func(ctx context.Context, address string) (net.Conn, error)
-	background func() // starts what runs beside the sessions, once
-	over       func() // ends it
+	background func() // starts the tasks beside the sessions, once
+	over       func() // ends those tasks
 	beside     sync.WaitGroup
 	closing    chan struct{} // closed when no more clients are accepted
 
@@ -70,13 +70,13 @@ type Proxy struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	usage     usage
-	owners    map[string]*session // BackendKeyData -> whose CancelRequests have it
-	number    uint32              // of sessions
-	pooled    sync.Once           // a pooler before the server has been told
+	owners    map[string]*session // BackendKeyData -> session whose CancelRequests contain it
+	number    uint32              // of the latest session
+	pooled    sync.Once           // the log has been told that there is a pooler before the server
 	running   sync.WaitGroup
 }
 
-// New checks the configuration.
+// New checks the configuration and returns a Proxy.
 func New(config Config) (*Proxy, error) {
 	t, err := newTerms(config)
 	if err != nil {
@@ -114,8 +114,7 @@ func New(config Config) (*Proxy, error) {
 	return p, nil
 }
 
-// Serve accepts clients from ln, which it closes, until ctx ends (then all sessions end at once), Shutdown is
-// called, or ln fails.
+// Serve accepts clients from ln, which it closes, until ctx ends (then all sessions end immediately), Shutdown is called, or ln fails.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	if !p.addListener(ln) {
 		ln.Close()
@@ -135,7 +134,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 			return ErrProxyClosed
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
-		default: // out of file descriptors, or a client that is gone: neither lasts
+		default: // out of file descriptors, or the client is gone: both are temporary
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 			p.log.Warn("accept failed", zap.String("finding", "accept-failed"), zap.Error(err), zap.Duration("retry", delay))
 			select {
@@ -146,7 +145,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// open starts a session, as soon as there is a place for one more stranger.
+// open starts a session as soon as there is room for another stranger.
 func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	t := p.terms.Load()
 	if conn, ok := client.(*net.TCPConn); ok {
@@ -167,7 +166,7 @@ func (p *Proxy) open(ctx context.Context, client net.Conn) {
 	}()
 }
 
-// add counts a session, unless no more are accepted.
+// add registers a session, unless no more are accepted.
 func (p *Proxy) add(s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -194,8 +193,8 @@ func (p *Proxy) forget(s *session) {
 	p.counters.open.Add(-1)
 }
 
-// Shutdown stops accepting, ends each session at its next idle point with 57P01, and waits. When ctx ends, the
-// sessions that are left are cut off.
+// Shutdown stops accepting clients, ends each session at its next idle point with 57P01, and waits. When ctx ends, the remaining sessions are cut
+// off.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	for _, s := range p.stop() {
 		s.drain()
@@ -218,7 +217,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// closeNow cuts all sessions off.
+// closeNow cuts off all sessions.
 func (p *Proxy) closeNow() {
 	p.over()
 	for _, s := range p.stop() {
@@ -226,7 +225,7 @@ func (p *Proxy) closeNow() {
 	}
 }
 
-// stop ends accepting and returns the sessions that are there.
+// stop stops accepting clients and returns the existing sessions.
 func (p *Proxy) stop() (sessions []*session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

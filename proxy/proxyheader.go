@@ -11,19 +11,17 @@ import (
 	"strings"
 )
 
-// The header that a load balancer puts in front of a connection to say whose it is: "The PROXY protocol,
-// versions 1 & 2", HAProxy.
+// The header with which a load balancer begins a connection, in order to name the client: "The PROXY protocol, versions 1 & 2", HAProxy.
 const (
 	headerSignature = "\r\n\r\n\x00\r\nQUIT\n" // of version 2
 	headerLine      = "PROXY "                 // of version 1
-	maxHeaderLine   = 107                      // with CR LF
-	maxHeaderBytes  = 4096                     // of version 2, extensions included
+	maxHeaderLine   = 107                      // of version 1, including CR LF
+	maxHeaderBytes  = 4096                     // of version 2, including extensions
 )
 
 var errProxyHeader = errors.New("the connection does not begin with a PROXY protocol header; --proxy-protocol asks for one")
 
-// readProxyHeader reads the header exactly. The address is not valid if the header names none: a health check of
-// the load balancer itself.
+// readProxyHeader reads exactly the header. The address is invalid if the header names no client: a health check by the load balancer itself.
 func readProxyHeader(from io.Reader) (client netip.AddrPort, err error) {
 	start := make([]byte, len(headerSignature), maxHeaderLine)
 	if _, err := io.ReadFull(from, start); err != nil {
@@ -38,7 +36,7 @@ func readProxyHeader(from io.Reader) (client netip.AddrPort, err error) {
 	return client, errProxyHeader
 }
 
-// readHeaderV1 reads "PROXY TCP4 192.0.2.1 192.0.2.2 56324 5432\r\n", of which start is there.
+// readHeaderV1 reads "PROXY TCP4 192.0.2.1 192.0.2.2 56324 5432\r\n", of which start has already been read.
 func readHeaderV1(from io.Reader, start []byte) (client netip.AddrPort, err error) {
 	line := start
 	for line[len(line)-1] != '\n' {

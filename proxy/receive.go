@@ -6,23 +6,23 @@ import (
 	"net"
 )
 
-// patient is a connection that waits for bytes without memory for them: most sessions are idle most of the time.
-// lend is called when there may be something to read, and unused when there was nothing yet.
+// patient is a connection that can wait for bytes without holding a buffer, because most sessions are idle most of the time. It calls lend when there
+// may be something to read, and unused if there was nothing after all.
 type patient interface {
 	readLate(lend func() []byte, unused func()) (int, error)
 }
 
-// waiting is how a buffer reads from such a connection.
+// waiting is what a buffer needs to read from such a connection.
 type waiting struct {
 	patient
 	lend   func() []byte
 	unused func()
 }
 
-// firstBytes of an encrypted connection are waited for with so much memory: TLS cannot be asked for less than a read.
+// firstBytes is the size of the buffer with which an encrypted connection waits: TLS offers no way to wait without a read.
 const firstBytes = 512
 
-// attach makes the buffer wait for conn with little memory or none. All later reads must be from conn.
+// attach makes the buffer wait for conn with little or no memory. All later reads must be from conn.
 func (b *buffer) attach(conn net.Conn) {
 	switch conn := conn.(type) {
 	case *tls.Conn:
@@ -37,7 +37,7 @@ func (b *buffer) lend() []byte {
 	return b.data
 }
 
-// receive reads behind what is kept of a message; in the middle of a long one, without a wait for memory.
+// receive reads after the part of a message that is kept; in the middle of a long message it does not wait without memory.
 func (b *buffer) receive(from io.Reader) (int, error) {
 	idle := b.relax()
 	switch {
@@ -51,8 +51,8 @@ func (b *buffer) receive(from io.Reader) (int, error) {
 	return from.Read(b.data[b.end:])
 }
 
-// relax gives the memory back between two messages, if the buffer waits without it, and reports whether this is so. What
-// was received has been flushed.
+// relax returns the memory between two messages, if the buffer can wait without it, and reports whether the buffer is between two messages.
+// Everything received must have been flushed.
 func (b *buffer) relax() (idle bool) {
 	idle = b.next == b.end && b.rest == 0
 	if idle && (b.waiting != nil || b.first != nil) {

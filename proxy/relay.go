@@ -7,15 +7,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// direction is one way of a session.
+// direction is one of the two directions of a session.
 type direction struct {
 	buffer  *buffer
 	process func() error // handles the buffered messages
-	read    func() error // more messages into the buffer
-	end     func(error)  // is told why there is no more
+	read    func() error // reads more messages into the buffer
+	end     func(error)  // called with the reason why there are no more messages
 }
 
-// repeat processes and reads until one side ends.
+// repeat processes and reads messages until one side ends.
 func (d *direction) repeat() {
 	err := d.process()
 	for err == nil {
@@ -49,8 +49,8 @@ func (s *session) upstream(ended chan<- error) direction {
 }
 
 // endRequests closes the server connection for writing: with a TLS close_notify, and by closing the TCP connection below, which is all that the
-// server checks while it works. After a Terminate there is no close_notify: PostgreSQL exits without reading it, its kernel resets a connection
-// with unread bytes, and replies in flight would be lost.
+// server checks while it works. After a Terminate there is no close_notify: PostgreSQL exits without reading it, the kernel resets a connection with
+// unread bytes, and replies in flight would be lost.
 func (s *session) endRequests() {
 	server := s.server
 	if encrypted, ok := server.(*tls.Conn); ok {
@@ -90,7 +90,7 @@ func (s *session) walkRequests() error {
 	}
 }
 
-// expect records a request that gets a reply.
+// expect records a request that will get a reply.
 func (s *session) expect(e entry) error {
 	if err := s.makeRoom(); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *session) expect(e entry) error {
 	return s.pending.push(e)
 }
 
-// makeRoom waits for replies while the queue is full. First it sends everything that is buffered.
+// makeRoom waits for replies while the queue is full. First it flushes everything that is buffered.
 func (s *session) makeRoom() error {
 	if s.pending.hasRoom() {
 		return nil
@@ -158,7 +158,7 @@ func (s *session) walkReplies() error {
 	}
 }
 
-// needsWhole reports whether what becomes of a server message depends on its body.
+// needsWhole reports whether the handling of a server message depends on its body.
 func needsWhole(kind byte) bool {
 	switch kind {
 	case 'T', 'C', 'Z', 'S', 'E', 'N':
@@ -174,7 +174,7 @@ func (s *session) learn(body []byte) {
 	}
 }
 
-// reply carries out the verdict on one message of the server.
+// reply carries out the verdict on one server message.
 func (s *session) reply(m message) error {
 	if s.replies.given {
 		s.down.pass(m)
@@ -201,7 +201,7 @@ func (s *session) reply(m message) error {
 	return nil
 }
 
-// inspect forwards an error or notice as the client would have seen it without our note.
+// inspect forwards an error or notice as the client would have received it without a note.
 func (s *session) inspect(m message) {
 	if isFatal(m.body) {
 		s.down.pass(m)
@@ -212,7 +212,7 @@ func (s *session) inspect(m message) {
 		return
 	}
 	ours, at := s.replies.blame(m.body)
-	if !m.whole() { // longer than the buffer: it cannot be written anew
+	if !m.whole() { // longer than the buffer: it cannot be rewritten
 		ours, at = false, position{}
 	}
 	finishing := s.replies.head.visibility == finish || s.replies.head.visibility == hush
@@ -231,9 +231,9 @@ func (s *session) inspect(m message) {
 	s.replies.fail()
 }
 
-// inspectNotice passes a notice about what is at the head.
+// inspectNotice passes a notice about the request at the head.
 func (s *session) inspectNotice(m message) {
-	if !m.whole() { // longer than the buffer: it cannot be written anew
+	if !m.whole() { // longer than the buffer: it cannot be rewritten
 		s.down.pass(m)
 		return
 	}
@@ -248,9 +248,9 @@ func (s *session) noteFailed(m message, hidden bool) {
 	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
 	switch kind := s.replies.head.kind; {
-	case kind == 'B' || kind == 'E': // a function of the client's may have made one of that name: only our text tells what is missing
+	case kind == 'B' || kind == 'E': // a function of the client may have created a statement of that name: only the proxy's own text shows what is missing
 		s.pending.unprepare()
-		if string(code) == "42501" { // pg_logical_emit_message() was taken from PUBLIC
+		if string(code) == "42501" { // PUBLIC has lost the privilege to call pg_logical_emit_message()
 			s.database.emits.Store(false)
 		}
 	case missesOutbox(code):
@@ -278,7 +278,7 @@ func (s *session) lose(m message) error {
 	return nil
 }
 
-// warn logs from the reply side. The log may block, so it lets other sessions continue.
+// warn logs from the reply side. Logging may block, so warn lets other sessions continue.
 func (s *session) warn(text string, fields ...zap.Field) {
 	if s.leaveLoop != nil {
 		s.leaveLoop()

@@ -2,55 +2,55 @@ package proxy
 
 import "bytes"
 
-// verdict is what happens to a message of the server.
+// verdict says what to do with a message of the server.
 type verdict byte
 
 const (
 	pass    verdict = iota
 	drop            // the client does not see it
 	keep            // the client sees it once the transaction has committed
-	inspect         // an error or notice about what is at the head
-	lost            // it answers nothing that was asked
+	inspect         // an error or notice about the request at the head
+	lost            // it matches no request
 )
 
 // replies matches messages of the server with the requests that expect them.
 type replies struct {
 	pending *pending
-	head    entry // of the queue, while known
+	head    entry // of the queue, if known
 	known   bool
 
-	results    int    // of the Query at the head: statements that have completed
-	spliced    int    // ... of these, ours
-	hiding     bool   // ... the result of one of ours is arriving
-	noted      bool   // ... and its row has: what fails now is the commit
-	behindOurs bool   // the last request of the group that has been answered is ours
-	completed  bool   // a statement of the group has
-	failed     bool   // ... and one has not: an error has come
-	ignored    int    // Syncs whose ReadyForQuery may come all the same: a copy has failed, and no other reply came since
-	last       uint32 // ... group of the last of these
-	given      bool   // up: nothing is matched any more
-	drained    bool   // the session ends now: the last ReadyForQuery found it idle and draining
+	results    int    // of the Query at the head: number of completed statements
+	spliced    int    // how many of these were spliced in
+	hiding     bool   // the result of a spliced-in statement is arriving
+	noted      bool   // its row has arrived: an error from here on is that of the commit
+	behindOurs bool   // the last request of the group that was answered is the proxy's
+	completed  bool   // a statement of the group has completed
+	failed     bool   // a statement of the group has failed
+	ignored    int    // number of Syncs whose ReadyForQuery may still come: a copy has failed, and no other reply has come since
+	last       uint32 // group of the last of these
+	given      bool   // matching has been given up
+	drained    bool   // the session ends now: it was idle and draining at the last ReadyForQuery
 
-	// One message that a Query's client gets later than it comes, and not if an error comes before; empty: none. A CommandComplete:
-	// of the last statement of a Query it stands behind the commit, which may fail; of one with a note behind it, before. A
-	// RowDescription: of CALL and EXPLAIN it stands behind what they have to say, of a Describe before.
+	// kept is one message that the client gets later than the proxy, and not at all if an error comes first; empty if there is none. It is either the
+	// CommandComplete of a statement with a note behind it, which without the note would come after the commit, which may fail; or the RowDescription
+	// of a Describe, which for a CALL or EXPLAIN sent as a Query would come after their notices.
 	kept []byte
 }
 
-// releases reports whether a message is to follow the one that is kept back.
+// releases reports whether this message must follow the kept one.
 func (r *replies) releases(kind byte) bool {
 	switch {
 	case len(r.kept) == 0:
 		return false
 	case kind == 'Z' || kind == 'S' || kind == 'A':
 		return true
-	case kind == 'N' && r.kept[0] == 'C': // how long the Query took: the commit is over
+	case kind == 'N' && r.kept[0] == 'C': // duration of the Query: the commit has ended
 		return r.head.kind == 'Q' && !r.isOurs()
 	}
 	return r.kept[0] == 'T' && (kind == 'D' || kind == 'C')
 }
 
-// next decides about one message; body is as much of it as the buffer holds.
+// next decides about one message; body is the part of it that the buffer holds.
 func (r *replies) next(kind byte, body []byte) verdict {
 	switch kind {
 	case '1', '2', '3', 'n', 't', 'T', 'D', 'C', 'I', 's', 'V', 'Z', 'G', 'H', 'W':
@@ -150,12 +150,12 @@ func matched(yes bool) verdict {
 	return lost
 }
 
-// hidden reports whether the request at the head is ours.
+// hidden reports whether the request at the head is the proxy's.
 func (r *replies) hidden() bool {
 	return r.head.visibility == swallow || r.head.visibility == finish || r.head.visibility == hush
 }
 
-// pop ends a request that has succeeded.
+// pop removes a request that has succeeded.
 func (r *replies) pop() verdict {
 	r.pending.pop()
 	r.known = false
@@ -231,7 +231,7 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	return pass
 }
 
-// result ends a statement of the Query at the head.
+// result handles the end of a statement of the Query at the head.
 func (r *replies) result(tag []byte) verdict {
 	ours := r.isOurs()
 	if ours != r.hiding {
@@ -257,12 +257,12 @@ func (r *replies) isOurs() bool {
 	return r.spliced < len(r.head.splices) && r.head.splices[r.spliced].result == r.results
 }
 
-// isNoteResult reports whether a RowDescription is that of SELECT pgtee.note(…) or pgtee.sign(…): one column of this name.
+// isNoteResult reports whether a RowDescription is that of SELECT pgtee.note(…) or pgtee.sign(…): one column with this name.
 func isNoteResult(body []byte) bool {
 	return bytes.HasPrefix(body, []byte("\x00\x01note\x00")) || bytes.HasPrefix(body, []byte("\x00\x01sign\x00"))
 }
 
-// ready handles the ReadyForQuery of the head.
+// ready handles the ReadyForQuery of the request at the head.
 func (r *replies) ready(body []byte) verdict {
 	if len(body) != 1 || r.hiding {
 		return lost
@@ -279,8 +279,8 @@ func (r *replies) ready(body []byte) verdict {
 	return pass
 }
 
-// revive takes the ReadyForQuery of a Sync that was taken for ignored: the copy had failed before the server read it. While a
-// Sync is at the head nobody can tell the two apart, and the last one is left over. A Query that has failed has its own first.
+// revive handles the ReadyForQuery of a Sync that was considered ignored, although the copy had failed before the server read it. While a Sync is at
+// the head the two cannot be distinguished, and the last one is left over. A Query that has failed gets its own ReadyForQuery first.
 func (r *replies) revive(body []byte) verdict {
 	if len(body) != 1 {
 		return lost
@@ -299,7 +299,7 @@ func (r *replies) fail() {
 	}
 	r.failed = true
 	switch r.head.kind {
-	case 'Q', 'F', 'S': // their ReadyForQuery follows
+	case 'Q', 'F', 'S': // a ReadyForQuery follows
 		r.hiding, r.noted = false, false
 		r.head.statement.fail()
 	default:
@@ -311,7 +311,7 @@ func (r *replies) fail() {
 // runsOurs reports whether the server is running a note.
 func (r *replies) runsOurs() bool { return r.head.visibility == swallow || r.isOurs() && !r.noted }
 
-// blame decides whose error the head has met: ours, or the client's, and where it points in the client's text.
+// blame decides whether the error for the request at the head is the proxy's or the client's, and where it points in the client's text.
 func (r *replies) blame(body []byte) (ours bool, at position) {
 	code := errorField(body, 'C')
 	if len(r.head.splices)+len(r.head.borrowed) > 0 {
@@ -326,6 +326,6 @@ func (r *replies) blame(body []byte) (ours bool, at position) {
 	return at.ours || r.isOurs() && !r.noted && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
 }
 
-// parsing reports whether the server may still be reading the text of the Query at the head, which it does before
-// anything else: some of its complaints point nowhere.
+// parsing reports whether the server may still be parsing the text of the Query at the head, which it does before anything else. Some errors of the
+// parser have no position.
 func (r *replies) parsing() bool { return r.results == 0 && !r.hiding }

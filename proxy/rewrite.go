@@ -7,33 +7,33 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// maxNotes is how many notes of one Query stand for a statement each. Behind them each stands for a stretch of the text, so
-// that many tiny statements do not become many times as long.
+// maxNotes is how many notes of one Query cover a single statement each. Any further note covers a stretch of the text, so that a Query of many tiny
+// statements does not become many times as long.
 const maxNotes = 1000
 
-// queryWriter writes a Query anew, with notes in front of the statements that need one.
+// queryWriter rewrites a Query, with notes for the statements that need one.
 type queryWriter struct {
 	session *session
 	set     *settings
 	message message
-	text    []byte // the client's, as far as it is there
-	ready   bool   // notes are welcome
-	carries bool   // a note brings the SQL along: current_query() cannot
+	text    []byte // the client's text, as far as it has been received
+	ready   bool   // notes can be written
+	carries bool   // notes carry the SQL: current_query() cannot provide it
 
-	start    int    // of the message in up.out
+	start    int    // offset of the message in up.out
 	copied   int    // bytes of text that have been copied
-	added    int    // bytes, and characters, of notes
+	added    int    // length of the notes: they are ASCII, so bytes equal characters
 	counted  int    // bytes of text whose characters have been counted
-	chars    int    // ... their number
+	chars    int    // number of those characters
 	covered  int    // end of the last stretch
 	cover    uint64 // hash of its text
 	splices  []splice
 	borrowed []borrowed
-	makes    *statement // what the text prepares
-	last     *statement // ... and last
+	makes    *statement // the first statement that the text prepares
+	last     *statement // the last one
 }
 
-// statement follows statement i of the text.
+// statement handles statement i of the text.
 func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	s := w.session
 	s.notes.statement++
@@ -80,25 +80,25 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	return nil
 }
 
-// form says where the note of statement i stands. Behind the only one of a Query outside a block it would make a block, and
-// behind a last one whose end is missing it would change what the server complains of.
+// form returns where the note of statement i goes. A note behind the only statement of a Query outside a block would create a block, and a note
+// behind an incomplete last statement would change the server's error.
 func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
 	s := w.session
 	switch {
 	case p.form != splicing || !w.ready:
 		return false, false
-	case s.tx.wants(p.when), p.when == inBlock && len(s.list) > 1 && !s.tx.failed: // several statements make a block anyway
+	case s.tx.wants(p.when), p.when == inBlock && len(s.list) > 1 && !s.tx.failed: // several statements form a block anyway
 		return true, false
 	case p.otherwise != trailing || !mayTrail(s.list[i].Tx) || s.tx.failed || len(s.list) == 1 && !s.tx.open && !s.tx.begun:
 		return false, false
-	case len(w.splices) >= maxNotes: // one in front can stand for several
+	case len(w.splices) >= maxNotes: // a note in front can cover several statements
 		return true, false
 	}
 	st := &s.list[i]
 	return false, i < len(s.list)-1 || parser.Parses(w.text[st.Start:st.End], w.set.lexis)
 }
 
-// borrow records an EXECUTE of what was prepared at another place.
+// borrow records an EXECUTE of a statement that was prepared elsewhere.
 func (w *queryWriter) borrow(i int, st *parser.Statement, source place) {
 	if own := w.place(st); source.to > 0 && own.shift+source.shift > 0 {
 		own = own.arguments(w.text[st.Start:st.End])
@@ -106,12 +106,12 @@ func (w *queryWriter) borrow(i int, st *parser.Statement, source place) {
 	}
 }
 
-// place is where a statement stands in the Query that the server gets.
+// place returns where a statement is in the Query that the server receives.
 func (w *queryWriter) place(st *parser.Statement) place {
 	return place{from: w.charsTo(st.Start) + w.added + 1, to: w.charsTo(st.End) + w.added, shift: w.added}
 }
 
-// charsTo returns the number of characters before an offset in the text, which never falls.
+// charsTo returns the number of characters before an offset in the text. Offsets must not decrease.
 func (w *queryWriter) charsTo(offset int) int {
 	if offset > w.counted {
 		w.chars += w.set.encoding.count(w.text[w.counted:offset])
@@ -120,7 +120,7 @@ func (w *queryWriter) charsTo(offset int) int {
 	return w.chars
 }
 
-// note writes a note in front of statement i, unless an earlier one stands for it.
+// note writes a note in front of statement i, unless an earlier one covers it.
 func (w *queryWriter) note(i int, st *parser.Statement) {
 	s := w.session
 	if st.End <= w.covered && w.cover != 0 && s.tx.last == w.cover {
@@ -140,8 +140,8 @@ func (w *queryWriter) note(i int, st *parser.Statement) {
 	}
 }
 
-// stretch returns where the statements end, from i on, that one note can stand for: in one transaction, together no longer
-// than what a note brings along.
+// stretch returns the end of the statements, starting with i, that one note can cover: those in one transaction, together no longer than the text
+// that a note carries.
 func (w *queryWriter) stretch(i int) (end int) {
 	list := w.session.list[i:]
 	end = list[0].To
@@ -155,7 +155,7 @@ func (w *queryWriter) stretch(i int) (end int) {
 	return end
 }
 
-// hash of the text up to end; 0 if what stands there has not been received whole.
+// hash returns the hash of the text up to end, or 0 if that text has not been received completely.
 func (w *queryWriter) hash(sql []byte, end int) uint64 {
 	if end == len(w.text) && !w.message.whole() {
 		return 0
@@ -163,7 +163,7 @@ func (w *queryWriter) hash(sql []byte, end int) uint64 {
 	return hashOf(sql)
 }
 
-// splice writes the text up to the statement, and the note for sql, which begins there or, if hints come first, before.
+// splice writes the text up to the statement, and the note for sql, which begins there or, if hints come first, earlier.
 func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
 	s := w.session
 	w.open()
@@ -173,15 +173,15 @@ func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool
 	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, "", spliceAfter)
 }
 
-// nobody writes the text up to statement i, and a note of no statement.
+// nobody writes the text up to statement i, followed by a note of no statement.
 func (w *queryWriter) nobody(i int, st *parser.Statement, of subject) {
 	w.open()
 	w.copyTo(st.Start)
 	w.write(splice{result: i + len(w.splices), at: w.charsTo(st.Start)}, of, w.session.tx.trail() || i > 0, "", trailAfter+";")
 }
 
-// write appends a note to the text, between what comes before and after its call. What a statement of the text runs can read in it the notes of
-// those behind it, and send them first: so all but that of the first statement bind.
+// write appends a note to the text, with before and after around its call. Statements of the text can read the notes behind them and send them first;
+// therefore all notes but that of the first statement bind their transaction.
 func (w *queryWriter) write(at splice, of subject, first bool, before, after string) {
 	s := w.session
 	out := &s.up.out
@@ -195,8 +195,8 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 	s.countNote(at.length)
 }
 
-// trail writes the text up to the end of the statement, and the note for it, which is for what has written. It stands behind the
-// client's own semicolon, which a complaint about the statement may point to, or has one of its own.
+// trail writes the text up to the end of the statement, and the note behind it, which applies only if the transaction has written. The note goes
+// after the client's own semicolon, since an error about the statement may point to it, or brings its own.
 func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
 	of := s.notes.carry(carriedText(w.text, st), st.Secret, w.set).behind()
@@ -211,8 +211,8 @@ func (w *queryWriter) trail(i int, st *parser.Statement) {
 	w.write(splice{result: i + 1 + len(w.splices), at: w.charsTo(offset), closes: last}, of, true, before, after)
 }
 
-// subject is a statement that starts at offset of the Query that the server gets. Its note says where it stands, or brings it
-// along, as it must where the note itself stands inside.
+// subject returns the subject for a statement that starts at offset of the Query that the server receives. Its note contains the position of the
+// statement, or carries its text, as it must if the note itself is inside the text.
 func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole bool, offset int) (of subject) {
 	n := w.session.notes
 	if !n.sqlText || w.carries || st.Secret || !whole {
@@ -230,7 +230,7 @@ func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole boo
 	return of
 }
 
-// open begins the message.
+// open begins the message, unless it has begun.
 func (w *queryWriter) open() {
 	if len(w.splices) > 0 {
 		return
@@ -246,7 +246,7 @@ func (w *queryWriter) copyTo(offset int) {
 	w.copied = offset
 }
 
-// finish writes what follows the last note, and the message's length.
+// finish writes the text after the last note, and the message's length.
 func (w *queryWriter) finish() {
 	b := &w.session.up
 	b.out = append(b.out, w.message.body[w.copied:]...)

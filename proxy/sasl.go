@@ -6,22 +6,22 @@ import (
 	"encoding/binary"
 )
 
-// SCRAM passes byte for byte, but for channel binding, which ties it to the TLS connection of one leg:
+// SCRAM messages pass unchanged, except for channel binding, which ties the exchange to one leg's TLS connection:
 //
 //	client leg  server leg  what happens
 //	plain       plain       the server offers no binding
 //	TLS         plain       the same; a client that could bind says "y", which a server without TLS accepts
-//	plain       TLS         the server's offer is taken out: the client could not take it
-//	TLS         TLS         with the server's own certificate on the proxy the offer stands, and holds from end to
-//	                        end, channel_binding=require included; with another one the offer is taken out, and
-//	                        a client that says "y" is told to set channel_binding=disable
+//	plain       TLS         the server's offer is removed, since the client could not accept it
+//	TLS         TLS         if the proxy has the server's own certificate, the offer stays, and the binding works end
+//	                        to end, including channel_binding=require; with another certificate the offer is removed,
+//	                        and a client that says "y" is told to set channel_binding=disable
 const (
 	authenticationSASL = 10 // "Message Formats", PostgreSQL documentation 55.7
 	bindingMechanism   = "SCRAM-SHA-256-PLUS"
 	scramMechanism     = "SCRAM-SHA-256"
 )
 
-// withoutBinding reports whether the server's offer of channel binding has to be taken out.
+// withoutBinding reports whether the server's offer of channel binding must be removed.
 func (s *session) withoutBinding() bool {
 	_, encrypted := s.server.(*tls.Conn)
 	return encrypted && !sameCertificate(s.clientTLS, s.server)
@@ -51,8 +51,8 @@ func appendOffer(dst, body []byte) []byte {
 	})
 }
 
-// missesBinding reports whether a SASLInitialResponse says "I can bind the channel, but the server cannot":
-// a server with TLS takes that for a downgrade and refuses (RFC 5802, section 6). Shape: mechanism, length of the data, data.
+// missesBinding reports whether a SASLInitialResponse says "I can bind the channel, but the server cannot", which a server with TLS treats as a
+// downgrade attack and refuses (RFC 5802, section 6). Format: mechanism, length of the data, data.
 func missesBinding(m message) bool {
 	mechanism, rest, ok := cutString(m.body)
 	return ok && string(mechanism) == scramMechanism && len(rest) > 4 && bytes.HasPrefix(rest[4:], []byte("y,"))

@@ -12,26 +12,25 @@ import (
 	"time"
 )
 
-// Server is one way to reach PostgreSQL. Where a server may be reached with TLS or without (sslmode prefer and
-// allow), two of them with the same address stand one after the other.
+// Server is one way to connect to PostgreSQL. If a server may be connected to with or without TLS (sslmode prefer and allow), it appears as two
+// consecutive entries with the same address.
 type Server struct {
 	Address string      // "host:port", or the path of a Unix socket: "/dir/.s.PGSQL.5432"
 	TLS     *tls.Config // nil: not encrypted
-	Direct  bool        // the TLS handshake begins at once: sslnegotiation=direct, PostgreSQL 17
-	Plain   bool        // goes on without TLS if the server offers none: sslmode=prefer
+	Direct  bool        // start with the TLS handshake: sslnegotiation=direct, PostgreSQL 17
+	Plain   bool        // continue without TLS if the server does not offer it: sslmode=prefer
 
-	// Role asks the server what it is, by a login of the proxy's own. Needed for each address if there is a Target.
+	// Role queries the server's role, with a login of the proxy's own. It is required for each address if there is a Target.
 	Role func(context.Context) (Role, error)
 }
 
-// alpn is the protocol name that PostgreSQL wants in a TLS handshake ("SSL Session Encryption", PostgreSQL
-// documentation 55.2.11).
+// alpn is the protocol name that PostgreSQL requires in a TLS handshake ("SSL Session Encryption", PostgreSQL documentation 55.2.11).
 const alpn = "postgresql"
 
-// errNoTLS is the answer N to an SSLRequest.
+// errNoTLS means that the server answered N to an SSLRequest.
 var errNoTLS = errors.New("the server does not offer TLS")
 
-// connect opens one connection and agrees on TLS.
+// connect opens one connection and negotiates TLS.
 func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.terms.Load().ConnectTimeout)
 	defer cancel()
@@ -66,7 +65,7 @@ func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 	return encrypted, nil
 }
 
-// requestTLS asks the server for TLS. Nothing is read beyond its one byte: what follows belongs to the handshake.
+// requestTLS asks the server for TLS. It reads only the one-byte answer, because anything after it belongs to the handshake.
 func requestTLS(conn net.Conn) error {
 	request := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, sslRequest)
 	if _, err := conn.Write(request); err != nil {
@@ -92,7 +91,7 @@ func (p *Proxy) dialPlain(ctx context.Context, address string) (net.Conn, error)
 	}
 	dialer := net.Dialer{KeepAliveConfig: p.terms.Load().KeepAlive}
 	if !dialer.KeepAliveConfig.Enable {
-		dialer.KeepAlive = -1 // not Go's own
+		dialer.KeepAlive = -1 // disable Go's default keep-alive
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

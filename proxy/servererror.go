@@ -6,15 +6,15 @@ import (
 	"strconv"
 )
 
-// splice is a statement of ours inside a Query.
+// splice is a statement that the proxy has inserted into a Query.
 type splice struct {
 	result int  // number of the Query's results before its own
 	at     int  // characters of the client's text before it
-	length int  // its own characters
-	closes bool // it stands behind the last statement of the client's
+	length int  // its own length in characters
+	closes bool // it stands behind the client's last statement
 }
 
-// errorField returns a field of an ErrorResponse or NoticeResponse, or nil. A slice of body.
+// errorField returns a field of an ErrorResponse or NoticeResponse as a slice of body, or nil.
 func errorField(body []byte, field byte) []byte {
 	for len(body) > 1 && body[0] != 0 {
 		value, rest, ok := cutString(body[1:])
@@ -38,21 +38,21 @@ func isFatal(body []byte) bool {
 	return string(severity) == "FATAL" || string(severity) == "PANIC"
 }
 
-// position is where in the client's text an error position points, after a look at what was spliced in.
+// position says where an error position points in the client's text, taking the inserted statements into account.
 type position struct {
-	value int  // as the client counts; 0 if there is none
-	ours  bool // it points into a statement of ours
+	value int  // in the client's text; 0 if there is none
+	ours  bool // it points into a statement of the proxy
 }
 
-// place is where a statement stands in the text that the server has got, in characters from 1.
+// place is the position of a statement in the text that the server received, in characters, starting at 1.
 type place struct {
 	from, to int // none if both are 0
-	shift    int // of these, ours before it
+	shift    int // characters of the proxy's notes before it
 }
 
 func (p place) holds(position int) bool { return p.from <= position && position <= p.to }
 
-// arguments is the part of an EXECUTE, whose text is sql, that an error may point to.
+// arguments returns the part of an EXECUTE, whose text is sql, to which an error may point.
 func (p place) arguments(sql []byte) place {
 	open := bytes.IndexByte(sql, '(')
 	if open < 0 {
@@ -62,13 +62,13 @@ func (p place) arguments(sql []byte) place {
 	return p
 }
 
-// borrowed is a statement that runs what was prepared at another place: an error may point there, or to its own arguments.
+// borrowed is a statement that runs one prepared elsewhere: an error may point into that one, or to its own arguments.
 type borrowed struct {
 	result      int // number of the Query's results before its own
 	own, source place
 }
 
-// borrow returns what an error in a message of the extended protocol may point to, if it has to be moved for that.
+// borrow returns the places to which an error of an extended-protocol message may point, if its position must be adjusted.
 func borrow(own, source place) []borrowed {
 	if source.shift == 0 {
 		return nil
@@ -76,11 +76,11 @@ func borrow(own, source place) []borrowed {
 	return []borrowed{{own: own, source: source}}
 }
 
-// syntaxError is met before anything runs: it points into the text of the Query.
+// syntaxError is raised before anything runs, so it points into the text of the Query.
 const syntaxError = "42601"
 
-// positionOf returns where an error points to that the statement with this number has met. Where two places could be meant it is
-// taken for one in the statement's own arguments.
+// positionOf returns where the error points that the statement with this number raised. If two places are possible, it assumes the statement's own
+// arguments.
 func (e *entry) positionOf(body []byte, result, done int) position {
 	given, err := strconv.Atoi(string(errorField(body, 'P')))
 	if err != nil || given <= 0 {
@@ -95,8 +95,8 @@ func (e *entry) positionOf(body []byte, result, done int) position {
 	return positionIn(given, e.splices, done)
 }
 
-// positionIn moves the position of an error by what was spliced in before it. Of the splices, done have run: an error
-// cannot point into one of these, but EXECUTE gives positions in the text of its PREPARE, which stay.
+// positionIn adjusts the position of an error for the notes that were inserted before it. The first done splices have already run, so the error
+// cannot point into one of them; but EXECUTE reports positions in the text of its PREPARE, which are not adjusted.
 func positionIn(given int, splices []splice, done int) (p position) {
 	value := given
 	for i, s := range splices {
@@ -114,10 +114,10 @@ func positionIn(given int, splices []splice, done int) (p position) {
 	return position{value: value}
 }
 
-// blamesClient lists the errors that a client would have met without a note as well: they stay as they are.
+// blamesClient reports whether a client would have received this error without a note as well: it is then forwarded unchanged.
 func blamesClient(code []byte) bool {
 	switch string(code) {
-	case "25P02", // the transaction has failed before
+	case "25P02", // the transaction had failed before
 		"22021", "22P05", // the text of the whole Query cannot be converted
 		"40001", "40P01": // serialization, deadlock: clients retry by the code
 		return true
@@ -125,7 +125,7 @@ func blamesClient(code []byte) bool {
 	return len(code) == 5 && string(code[:2]) == "57" // cancelled, timed out, shut down
 }
 
-// missesOutbox reports whether a note failed because the outbox is not there any more.
+// missesOutbox reports whether a note failed because the outbox no longer exists.
 func missesOutbox(code []byte) bool {
 	switch string(code) {
 	case "42883", "3F000", "42P01":
@@ -134,10 +134,10 @@ func missesOutbox(code []byte) bool {
 	return false
 }
 
-// refusesNote lists what a call of our function meets before it runs.
+// refusesNote reports whether an error is one that prevents a call of the proxy's function from running.
 func refusesNote(code []byte) bool { return missesOutbox(code) || string(code) == "42501" }
 
-// appendOurError appends the ErrorResponse of a note: marked as ours, without a position.
+// appendOurError appends the ErrorResponse of a note, marked as pgtee's and without a position.
 func appendOurError(dst, body []byte) []byte {
 	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
 		switch field {
@@ -152,8 +152,7 @@ func appendOurError(dst, body []byte) []byte {
 	})
 }
 
-// appendWithoutContext appends an ErrorResponse that has met a note in place of the client's statement: the context
-// would name our function.
+// appendWithoutContext appends an ErrorResponse that a note raised instead of the client's statement: its context would name pgtee's function.
 func appendWithoutContext(dst, body []byte) []byte {
 	return appendError(dst, 'E', body, func(dst []byte, field byte, value []byte) []byte {
 		if field == 'W' {
@@ -163,7 +162,7 @@ func appendWithoutContext(dst, body []byte) []byte {
 	})
 }
 
-// appendMoved appends the ErrorResponse or NoticeResponse with another position.
+// appendMoved appends an ErrorResponse or NoticeResponse with another position.
 func appendMoved(dst []byte, kind byte, body []byte, position int) []byte {
 	return appendError(dst, kind, body, func(dst []byte, field byte, value []byte) []byte {
 		dst = append(dst, field)

@@ -32,32 +32,32 @@ type session struct {
 
 	up, down buffer // client to server, server to client
 	pending  *pending
-	database *access // to its outbox; nil if that is of no interest
+	database *access // the session's access to the outbox; nil if no notes are possible
 	started  startup
 
-	unbound atomic.Bool               // the server's offer of channel binding has been taken out
-	owes    atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it does not
+	unbound atomic.Bool               // the server's offer of channel binding has been removed
+	owes    atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it owes none
 
-	introduced atomic.Pointer[SessionInfo] // for Sessions; nil until it has logged in
+	introduced atomic.Pointer[SessionInfo] // for Sessions; nil until the session has logged in
 
-	// Of the request side.
+	// Used by the request side only.
 	notes      *notes // nil: no note is ever sent in this session
 	tx         transaction
 	inGroup    bool // tx.group has begun
 	unsynced   bool // a group of the extended protocol has not ended by a Sync: the server may discard everything up to one
-	synced     bool // no copy data came since the last Sync
+	synced     bool // no copy data have been sent since the last Sync
 	statements *statements
 	executed   executed
-	parsed     struct{ group, generation uint32 } // where our own statement was parsed last
+	parsed     struct{ group, generation uint32 } // where the proxy's own statement was last parsed
 	list       []parser.Statement                 // scratch
-	doubted    []string                           // words of DDL whose transaction may be open
-	doubtsAll  bool                               // ... which were too many: every word counts
-	terminated bool                               // the client has said that it ends
-	watching   chan struct{}                      // closed when the client is not watched any more; nil: it is not
+	doubted    []string                           // words in DDL whose transaction may still be open
+	doubtsAll  bool                               // there were too many of them: every word counts
+	terminated bool                               // the client has sent Terminate
+	watching   chan struct{}                      // closed when the client is no longer watched; nil: it is not being watched
 
-	// Of the reply side.
+	// Used by the reply side only.
 	replies   replies
-	leaveLoop func() // nil: there is none
+	leaveLoop func() // nil: there is no loop
 }
 
 func newSession(p *Proxy, t *terms, client net.Conn) *session {
@@ -67,7 +67,7 @@ func newSession(p *Proxy, t *terms, client net.Conn) *session {
 	return s
 }
 
-// setAddress says where the client is.
+// setAddress records the client's address.
 func (s *session) setAddress(from netip.AddrPort) {
 	s.from = from
 	client := "Unix socket"
@@ -90,7 +90,7 @@ func (s *session) run(ctx context.Context) {
 	s.log.Debug("session ended", zap.Error(err))
 }
 
-// logIn is the start of a session: it reads the startup packet, waits for a free place, and handles the request.
+// logIn starts a session: it reads the startup packet, waits for its turn, and handles the request.
 func (s *session) logIn(ctx context.Context) error {
 	defer s.cancel()
 	login := s.terms.Limits.Login
@@ -109,7 +109,7 @@ func (s *session) logIn(ctx context.Context) error {
 	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
 }
 
-// listen returns the startup packet or CancelRequest of the client.
+// listen returns the client's startup packet or CancelRequest.
 func (s *session) listen(ctx context.Context, limit time.Duration) (packet []byte, err error) {
 	defer s.proxy.strangers.leave(s)
 	err = s.within(ctx, limit, errSilent, func(context.Context) (err error) {
@@ -146,7 +146,7 @@ func (s *session) relay() error {
 	return err
 }
 
-// moveByGoroutines moves both directions if no loop can.
+// moveByGoroutines moves both directions if no loop can do so.
 func (s *session) moveByGoroutines(up, down direction) {
 	s.up.attach(s.client)
 	s.down.attach(s.server)
@@ -155,7 +155,7 @@ func (s *session) moveByGoroutines(up, down direction) {
 	down.repeat()
 }
 
-// tellIfOurs tells the client why the proxy itself ends the session. Nobody else writes to it at that time.
+// tellIfOurs tells the client why the proxy itself ends the session. Nothing else writes to the client at that time.
 func (s *session) tellIfOurs(err error) {
 	var told *clientError
 	if !errors.As(err, &told) {
@@ -166,8 +166,8 @@ func (s *session) tellIfOurs(err error) {
 	closeWrite(s.client)
 }
 
-// drain ends the session at its next idle point. If that is now, it interrupts the reply side, which waits for the server. A client that has not
-// sent its startup packet is disconnected at once.
+// drain ends the session at its next idle point. If that is now, it interrupts the reply side, which waits for the server. A client that has not sent
+// its startup packet is disconnected immediately.
 func (s *session) drain() {
 	idle := s.pending.drain()
 	s.mu.Lock()
@@ -188,14 +188,14 @@ func (s *session) interrupt() {
 	s.server.SetReadDeadline(time.Unix(1, 0))
 }
 
-// close ends both connections.
+// close closes both connections.
 func (s *session) close() {
 	for _, conn := range s.end() {
 		conn.Close()
 	}
 }
 
-// cut ends both connections without a TLS close_notify, which could block on a peer that does not read.
+// cut closes both connections without a TLS close_notify, which could block on a peer that does not read.
 func (s *session) cut() {
 	for _, conn := range s.end() {
 		if encrypted, ok := conn.(*tls.Conn); ok {
@@ -205,7 +205,7 @@ func (s *session) cut() {
 	}
 }
 
-// end returns what is to be closed.
+// end returns the connections that must be closed.
 func (s *session) end() (open []net.Conn) {
 	s.cancel()
 	s.mu.Lock()
@@ -217,7 +217,7 @@ func (s *session) end() (open []net.Conn) {
 	return []net.Conn{s.client, s.server}
 }
 
-// encrypt puts TLS on the client's connection.
+// encrypt starts TLS on the client's connection.
 func (s *session) encrypt(direct bool) error {
 	encrypted, config, err := s.terms.tls.handshake(s.client, direct)
 	if err != nil {

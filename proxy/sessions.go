@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// SessionInfo is what an operator may know of a session.
+// SessionInfo is what an operator may see of a session.
 type SessionInfo struct {
-	ID          string // in this proxy
-	Session     string // as the records name it; "" if it has no notes
+	ID          string // within this proxy
+	Session     string // session id in the records; "" if the session has no notes
 	User        string
 	Database    string
-	Application string // as the client called itself when it connected
+	Application string // application name that the client gave when it connected
 	Client      string // address:port; "" for a Unix socket
-	PID         int32  // of the server process; 0 if it is not known
+	PID         int32  // of the server process; 0 if unknown
 	Since       time.Time
-	Encrypted   bool // between client and proxy
+	Encrypted   bool // whether the connection between client and proxy uses TLS
 	Replication bool
 	State       string // "active", "idle", "idle in transaction", "idle in failed transaction"
 }
 
-// introduce makes a session known to Sessions; it has logged in.
+// introduce adds a session that has logged in to Sessions.
 func (s *session) introduce() {
 	info := &SessionInfo{ID: strconv.FormatUint(uint64(s.number), 10), User: s.started.user, Database: s.started.database, Application: s.started.application,
 		PID: s.started.pid(), Since: time.Now(), Encrypted: s.clientTLS != nil, Replication: s.started.replication}
@@ -35,7 +35,7 @@ func (s *session) introduce() {
 	s.introduced.Store(info)
 }
 
-// Sessions lists those that have logged in, in no order. It may be called at any time.
+// Sessions lists the sessions that have logged in, in no particular order. It may be called at any time.
 func (p *Proxy) Sessions() []SessionInfo {
 	var list []SessionInfo
 	for _, s := range p.list() {
@@ -48,7 +48,7 @@ func (p *Proxy) Sessions() []SessionInfo {
 	return list
 }
 
-// state says in the words of pg_stat_activity what the session does.
+// state returns the session's state as pg_stat_activity would show it.
 func (p *pending) state() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,17 +63,17 @@ func (p *pending) state() string {
 	return "idle"
 }
 
-// terminateTimeout bounds the wait for the server to take the CancelRequest.
+// terminateTimeout bounds the wait for the server to accept the CancelRequest.
 const terminateTimeout = 5 * time.Second
 
-// Terminate ends a session, and what it runs; its transaction is rolled back, unless its COMMIT has been sent. It reports whether
-// there was such a session.
+// Terminate ends a session and cancels its running statement; its transaction is rolled back, unless its COMMIT has already been sent. It reports
+// whether the session existed.
 func (p *Proxy) Terminate(id string) bool {
 	for _, s := range p.list() {
 		if known := s.introduced.Load(); known == nil || known.ID != id {
 			continue
 		}
-		if key := s.started.key; key != nil { // the server would finish what runs for a client that is gone
+		if key := s.started.key; key != nil { // otherwise the server would complete the statement for a client that is gone
 			packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(key)))
 			packet = binary.BigEndian.AppendUint32(packet, cancelRequest)
 			ctx, cancel := context.WithTimeout(context.Background(), terminateTimeout)

@@ -7,8 +7,8 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// settings is what the server's ParameterStatus messages tell about a session. A value is never changed: the
-// replies replace it, the requests read it.
+// settings is what the server's ParameterStatus messages report about a session. A value is never modified: the reply side replaces it, the request
+// side reads it.
 type settings struct {
 	user     string // session_authorization
 	encoding encoding
@@ -16,10 +16,10 @@ type settings struct {
 	server   string // server_encoding
 	lexis    parser.Lexis
 	standby  bool // in_hot_standby
-	major    int  // of server_version; 0 if it is not known
+	major    int  // of server_version; 0 if unknown
 }
 
-// with returns the settings after a ParameterStatus, or s itself if they are the same.
+// with returns the settings after a ParameterStatus, or s itself if nothing has changed.
 func (s *settings) with(name, value string) *settings {
 	changed := *s
 	switch name {
@@ -43,12 +43,12 @@ func (s *settings) with(name, value string) *settings {
 	return &changed
 }
 
-// converts reports whether the server converts the client's text to an encoding of its own.
+// converts reports whether the server converts the client's text to another encoding.
 func (s *settings) converts() bool {
 	return s.client != s.server && s.client != "SQL_ASCII" && s.server != "SQL_ASCII"
 }
 
-// majorOf reads the number that a version such as "17.2 (Debian 17.2-1)" or "18beta1" begins with.
+// majorOf parses the number at the start of a version such as "17.2 (Debian 17.2-1)" or "18beta1".
 func majorOf(version string) (major int) {
 	for _, digit := range []byte(version) {
 		if digit < '0' || digit > '9' || major > 1000 {
@@ -59,7 +59,7 @@ func majorOf(version string) (major int) {
 	return major
 }
 
-// lexisFlags tell the publisher how the SQL of a note is to be read.
+// lexisFlags returns the flags that tell the publisher how to read the SQL of a note.
 func (s *settings) lexisFlags() (flags note.Flags) {
 	if !s.lexis.StandardConformingStrings {
 		flags |= note.FlagBackslash
@@ -70,7 +70,7 @@ func (s *settings) lexisFlags() (flags note.Flags) {
 	return flags
 }
 
-// parameterStatus reads the body of a ParameterStatus message.
+// parameterStatus parses the body of a ParameterStatus message.
 func parameterStatus(body []byte) (name, value string, ok bool) {
 	key, rest, ok := cutString(body)
 	if !ok {
@@ -80,7 +80,7 @@ func parameterStatus(body []byte) (name, value string, ok bool) {
 	return string(key), string(val), ok
 }
 
-// cutString splits the first string, which a zero byte ends, off a message's body. Slices of body.
+// cutString splits the first zero-terminated string off a message's body. It returns slices of body.
 func cutString(body []byte) (first, rest []byte, ok bool) {
 	return bytes.Cut(body, []byte{0})
 }

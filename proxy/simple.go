@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// keptStatements is how long a list an idle session may keep.
+	// keptStatements is the capacity up to which an idle session keeps its list.
 	keptStatements = 64
-	// longTextBytes take milliseconds to read.
+	// longTextBytes is the length from which a text takes milliseconds to parse.
 	longTextBytes = 16 << 10
 )
 
-// query is a Query message: one text, any number of statements.
+// query handles Query: one text with any number of statements.
 func (s *session) query(m message) error {
 	s.proxy.counters.queries.Add(1)
 	if err := s.settle(); err != nil {
@@ -66,14 +66,14 @@ func (s *session) query(m message) error {
 	return s.pending.push(e)
 }
 
-// forgetLongList lets the memory of a long text go: an idle session keeps little.
+// forgetLongList releases the memory used for a long text, so that an idle session keeps little.
 func (s *session) forgetLongList() {
 	if cap(s.list) > keptStatements {
 		s.list = nil
 	}
 }
 
-// read fills s.list with the statements of a text. What cannot be read, or has not been received, is one that writes.
+// read fills s.list with the statements of a text. Text that cannot be parsed, or has not been received, counts as a statement that writes.
 func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	if len(text) > longTextBytes {
 		s.pending.stepAside()
@@ -88,15 +88,15 @@ func (s *session) read(text []byte, whole bool, set *settings) (ok bool) {
 	}
 	for i := range s.list {
 		if name := s.list[i].Name; set.encoding.unsafe() && !isASCII(name) {
-			s.list[i].Name = "" // not the name that the server reads
+			s.list[i].Name = "" // not the name that the server will read
 		}
 	}
 	s.inform(readable, lexis)
 	return ok
 }
 
-// split fills s.list with the statements of a whole text. While something is unanswered that may change
-// standard_conforming_strings, a text that it matters for cannot be read.
+// split fills s.list with the statements of a complete text. While a reply is outstanding that may change standard_conforming_strings, a text whose
+// meaning depends on it cannot be parsed.
 func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
 	s.list, ok = parser.Split(s.list[:0], text, lexis)
 	if !ok {
@@ -113,9 +113,8 @@ func (s *session) split(text []byte, lexis parser.Lexis) (ok bool) {
 	return ok
 }
 
-// mayConvert reports whether current_query() may give a text in other bytes than the client's. Not every conversion has an
-// inverse (two codes of SJIS are one character), and what stands before a note in the text may change the encoding: SET, ROLLBACK,
-// set_config().
+// mayConvert reports whether current_query() may return a text in other bytes than the client sent. Not every conversion has an inverse (two codes of
+// SJIS map to one character), and statements before a note in the text may change the encoding: SET, ROLLBACK, set_config().
 func (s *session) mayConvert(text []byte, set *settings) bool {
 	return (set.converts() || len(s.list) > 1) && !isASCII(text)
 }
@@ -129,8 +128,8 @@ func isASCII[T string | []byte](text T) bool {
 	return true
 }
 
-// need returns when a statement with these effects gets a note: what EXECUTE does was told by its PREPARE. In a block the
-// server refuses what cannot run there; the forms that can, of ALTER SUBSCRIPTION say, write.
+// need returns when a statement with these effects gets a note. What EXECUTE does is known from its PREPARE. In a block the server refuses commands
+// that cannot run there; the forms that can, for example of ALTER SUBSCRIPTION, write.
 func (s *session) need(own parser.Need, e effects) parser.Need {
 	if e.tx == parser.Execute && own != parser.Always {
 		own = s.statements.run(e, s.tx.group).need
@@ -141,8 +140,8 @@ func (s *session) need(own parser.Need, e effects) parser.Need {
 	return own
 }
 
-// apply follows what a statement does to the transaction and to prepared statements, and returns what it prepares, if it
-// does: of is the subject of that.
+// apply tracks what a statement does to the transaction and to prepared statements. It returns the statement that it prepares, if any, with of as its
+// subject.
 func (s *session) apply(e effects, of subject) (prepared *statement) {
 	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
@@ -172,7 +171,7 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 	return prepared
 }
 
-// applyExecute follows what EXECUTE runs: of what the extended protocol has prepared it may be anything, COMMIT too.
+// applyExecute tracks what EXECUTE runs. A statement prepared in the extended protocol may be anything, including COMMIT.
 func (s *session) applyExecute(e effects) (prepared *statement) {
 	st := s.statements.run(e, s.tx.group)
 	if st.unreadable {
@@ -183,7 +182,7 @@ func (s *session) applyExecute(e effects) (prepared *statement) {
 	return s.apply(st.effects, st.subject)
 }
 
-// applyUnknown follows what cannot be read.
+// applyUnknown tracks a statement that cannot be parsed.
 func (s *session) applyUnknown() {
 	if s.notes != nil && s.tx.setUser {
 		s.notes.unsure = note.FlagAnyUser
@@ -192,14 +191,14 @@ func (s *session) applyUnknown() {
 	s.doubtNames()
 }
 
-// touch follows what a client does to a name: it may be that of our own statement.
+// touch tracks the client's use of a statement name, which may be that of the proxy's own statement.
 func (s *session) touch(name []byte) {
 	if string(name) == s.proxy.object {
 		s.pending.unprepare()
 	}
 }
 
-// doubtNames follows what may run DEALLOCATE ALL.
+// doubtNames tracks a statement that may run DEALLOCATE ALL.
 func (s *session) doubtNames() {
 	s.pending.unprepare()
 	s.statements.doubt()

@@ -9,36 +9,35 @@ import (
 	"unsafe"
 )
 
-// socket is a TCP or Unix connection whose reads and writes do not tell Go's scheduler that they enter the kernel.
-// They never block there; but a write takes as long as the kernel delivers it, the scheduler takes that for
-// blocking, and starts another thread: a quarter of a hop's processor time. Reads and writes belong to one goroutine
-// each, or to tls.Conn, which orders them.
+// socket is a TCP or Unix connection whose reads and writes do not notify Go's scheduler that they enter the kernel. They never block there, but a
+// write takes as long as the kernel needs for delivery, which the scheduler would mistake for blocking and start another thread: a quarter of a hop's
+// processor time. Reads must come from one goroutine and writes from one goroutine, or both from tls.Conn, which serializes them.
 type socket struct {
 	plain
 	raw      syscall.RawConn
 	in, out  transfer
 	readable func(fd uintptr) (done bool)
-	late     func(fd uintptr) (done bool) // readable, with memory that is lent
+	late     func(fd uintptr) (done bool) // like readable, with memory that is lent
 	lend     func() []byte
 	unused   func()
 	writable func(fd uintptr) (done bool)
 }
 
-// plain is what a TCP or Unix connection can do.
+// plain has the methods of a TCP or Unix connection.
 type plain interface {
 	net.Conn
 	syscall.Conn
 	CloseWrite() error
 }
 
-// transfer is what a read or write is about, and what has come of it.
+// transfer is the buffer and the result of a read or write.
 type transfer struct {
 	p   []byte
 	n   int
 	err error
 }
 
-// unscheduled returns conn as a socket, if it is plain.
+// unscheduled returns conn as a socket if it is a plain connection, otherwise conn itself.
 func unscheduled(conn net.Conn) net.Conn {
 	p, ok := conn.(plain)
 	if !ok {
@@ -102,7 +101,7 @@ func (s *socket) writeNow(fd uintptr) (done bool) {
 	return s.out.moveAll(syscall.SYS_SENDTO, fd)
 }
 
-// moveAll is move until nothing is left of p. It is not done if it would have to wait.
+// moveAll calls move until nothing of p remains. done is false if it would have to wait.
 func (t *transfer) moveAll(call, fd uintptr) (done bool) {
 	for t.n < len(t.p) && t.err == nil {
 		if !t.move(call, fd) {
@@ -112,8 +111,8 @@ func (t *transfer) moveAll(call, fd uintptr) (done bool) {
 	return true
 }
 
-// move calls recvfrom(2) or sendto(2) for what is left of p; read(2) and write(2) would do, but go by way of the file
-// system, which takes 4 % of a hop's processor time. It is not done if it would have to wait.
+// move calls recvfrom(2) or sendto(2) for the rest of p. read(2) and write(2) would work too, but go through the file system layer, which takes 4 %
+// of a hop's processor time. done is false if it would have to wait.
 func (t *transfer) move(call, fd uintptr) (done bool) {
 	for {
 		rest := t.p[t.n:]

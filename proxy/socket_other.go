@@ -4,10 +4,10 @@ package proxy
 
 import "net"
 
-// unscheduled changes nothing here (see socket_linux.go): the syscall package has no such calls, or no number for them.
+// unscheduled returns conn unchanged on these platforms (see socket_linux.go): the syscall package lacks these calls, or their numbers.
 func unscheduled(conn net.Conn) net.Conn { return conn }
 
-// loops are not known here.
+// loops do not exist on these platforms.
 type loops struct{}
 
 func (*loops) stop() {}
@@ -18,7 +18,7 @@ func (s *session) move(up, down direction) (release func()) {
 	return func() {}
 }
 
-// watchClient cannot tell here.
+// watchClient does nothing on these platforms, which offer no way to detect a hang-up.
 func (*session) watchClient() {}
 
 func (*session) stopWatching() {}

@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// Request codes in the place of a protocol version: "Message Formats", PostgreSQL documentation 55.7.
+// Request codes in place of a protocol version: "Message Formats", PostgreSQL documentation 55.7.
 const (
 	cancelRequest = 80877102
 	sslRequest    = 80877103
@@ -22,33 +22,33 @@ const (
 
 	tlsHandshake = 0x16 // first byte of a TLS connection (RFC 8446, 5.1)
 
-	maxStartupBytes = 10000 // as in Postgres
+	maxStartupBytes = 10000 // the same limit as in PostgreSQL
 )
 
-// startup is what the beginning of a session has told.
+// startup is what the start of a session has revealed.
 type startup struct {
 	user        string
 	database    string
 	application string
 	replication bool
-	key         []byte // body of BackendKeyData; nil if none came
+	key         []byte // body of BackendKeyData; nil if none was received
 	server      Server
 	at          net.Addr // of the server
-	entered     bool     // counted by the limits
+	entered     bool     // counted against the limits
 	status      byte     // of the first ReadyForQuery
 }
 
-// errLoginTimeout ends a session that has not begun in time. The client is not told, as by Postgres.
+// errLoginTimeout ends a session that has not begun in time. The client is not told, as with PostgreSQL.
 var errLoginTimeout = errors.New("the login took longer than --login-timeout")
 
-// errSilent ends a connection that has not said in time what it wants.
+// errSilent ends a connection that has not sent its first packet in time.
 var errSilent = errors.New("the client sends no startup packet in time")
 
-// errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as by Postgres:
-// it may speak anything.
+// errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as with PostgreSQL, since it may speak any
+// protocol.
 var errNoStartup = errors.New("the client sends no startup packet")
 
-// errCancelled ends a connection that only brought a CancelRequest.
+// errCancelled ends a connection that only carried a CancelRequest.
 var errCancelled = errors.New("cancel request forwarded")
 
 // readBeginning returns the startup packet or CancelRequest.
@@ -65,7 +65,7 @@ func (s *session) readBeginning() ([]byte, error) {
 	return s.readStartup()
 }
 
-// start lets client and server agree on everything, up to the first ReadyForQuery.
+// start lets client and server negotiate the session, up to the first ReadyForQuery.
 func (s *session) start(ctx context.Context, packet []byte) error {
 	if err := s.started.read(packet); err != nil {
 		return err
@@ -97,8 +97,8 @@ func (s *session) start(ctx context.Context, packet []byte) error {
 	return s.greet()
 }
 
-// connect sends the startup packet to the first server that takes the session. If none of those with the right role does,
-// it waits: that they have it is what they said up to a second ago.
+// connect sends the startup packet to the first server that accepts the session. If none of those with the right role does, connect waits, because
+// the known roles may be up to a second old.
 func (s *session) connect(ctx context.Context, packet []byte) error {
 	hosts, deadline := s.proxy.hosts, time.Now().Add(s.terms.ConnectTimeout)
 	for {
@@ -119,7 +119,7 @@ func (s *session) connect(ctx context.Context, packet []byte) error {
 	}
 }
 
-// try returns why each of the servers does not take the session, none if one does.
+// try returns the reason why each of the servers refuses the session, or none if one accepts it.
 func (s *session) try(ctx context.Context, packet []byte, servers []Server) (failures []error, err error) {
 	for i, server := range servers {
 		conn, err := s.proxy.connect(ctx, server)
@@ -141,7 +141,7 @@ func (s *session) try(ctx context.Context, packet []byte, servers []Server) (fai
 	return failures, nil
 }
 
-// way is how the session's server was reached: a name may lead to another machine by now.
+// way returns how the session's server was reached, with its address, since its name may resolve to another machine by now.
 func (st *startup) way() Server {
 	server := st.server
 	if at, ok := st.at.(*net.TCPAddr); ok {
@@ -150,9 +150,9 @@ func (st *startup) way() Server {
 	return server
 }
 
-// offer sends the startup packet, and returns why the next server is to be tried: this one does not answer, is not
-// ready for clients, or wants the other kind of connection, with TLS or without. What it has answered stays in the
-// buffer. With nothing left to try, and nothing to wait for, all of its answers go to the client.
+// offer sends the startup packet, and returns why the next server must be tried: this one does not answer, is not ready for clients, or requires the
+// other kind of connection, with or without TLS. Its answer stays in the buffer. If there is no other server to try and nothing to wait for, any
+// answer goes to the client.
 func (s *session) offer(packet []byte, others []Server) (declined error) {
 	_, err := s.server.Write(packet)
 	if len(others) == 0 && s.proxy.hosts.anyWill() || err != nil {
@@ -184,16 +184,16 @@ func (s *session) firstMessage() (message, error) {
 	}
 }
 
-// isCancel reports whether a packet at the beginning of a connection is a CancelRequest.
+// isCancel reports whether the first packet of a connection is a CancelRequest.
 func isCancel(packet []byte) bool { return binary.BigEndian.Uint32(packet[4:]) == cancelRequest }
 
-// forwardCancel is what a connection with a CancelRequest is for.
+// forwardCancel handles a connection with a CancelRequest.
 func (s *session) forwardCancel(ctx context.Context, packet []byte) error {
 	s.proxy.cancel(ctx, packet)
 	return errCancelled
 }
 
-// readStartup answers encryption requests and returns the packet that follows.
+// readStartup answers encryption requests and returns the packet after them.
 func (s *session) readStartup() ([]byte, error) {
 	if err := s.acceptDirectTLS(); err != nil {
 		return nil, err
@@ -221,13 +221,13 @@ func (s *session) readStartup() ([]byte, error) {
 	return nil, startupError("too many encryption requests")
 }
 
-// hearOut takes what else the client has sent, for its connection to end in order: with bytes unread it is reset.
+// hearOut reads what else the client has sent, so that its connection is closed normally: with unread bytes it would be reset.
 func hearOut(client net.Conn) {
 	client.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	client.Read(make([]byte, maxStartupBytes))
 }
 
-// readPacket reads a message without a kind, exactly.
+// readPacket reads exactly one message, which has no kind.
 func readPacket(from io.Reader) ([]byte, error) {
 	var header [8]byte
 	if _, err := io.ReadFull(from, header[:1]); err != nil {
@@ -249,7 +249,7 @@ func readPacket(from io.Reader) ([]byte, error) {
 	return packet, err
 }
 
-// read takes the parameters that matter here. The packet itself is forwarded as it is.
+// read extracts the parameters that the proxy needs. The packet itself is forwarded unchanged.
 func (st *startup) read(packet []byte) error {
 	for rest := packet[8:]; len(rest) > 0 && rest[0] != 0; {
 		name, after, ok := cutString(rest)
@@ -278,14 +278,14 @@ func (st *startup) read(packet []byte) error {
 	return nil
 }
 
-// isOff reads a boolean as Postgres does, prefixes included; "database" counts as on.
+// isOff parses a boolean as PostgreSQL does, including abbreviations; "database" counts as on.
 func isOff(value string) bool {
 	value = strings.ToLower(value)
 	return value == "0" || value == "of" || value == "off" ||
 		value != "" && (strings.HasPrefix("false", value) || strings.HasPrefix("no", value))
 }
 
-// authenticate moves messages both ways until the server is ready: any method passes byte for byte. The
+// authenticate moves messages in both directions until the server is ready: the messages of every authentication method pass unchanged. The
 // ReadyForQuery is kept for greet.
 func (s *session) authenticate() error {
 	answers := make(chan error, 1)
@@ -309,7 +309,7 @@ func (s *session) authenticate() error {
 	return nil
 }
 
-// relayPasswords moves passwords and tokens to the server. What else a client sends ahead stays in the buffer.
+// relayPasswords moves passwords and tokens to the server. Other messages that a client sends early stay in the buffer.
 func (s *session) relayPasswords() error {
 	for {
 		for {
@@ -378,7 +378,7 @@ func (s *session) relayQuestions() error {
 	}
 }
 
-// learn keeps what the server tells about the session.
+// learn records what the server reports about the session.
 func (st *startup) learn(s *session, m message) {
 	switch m.kind {
 	case 'S':
@@ -396,7 +396,7 @@ func (st *startup) learn(s *session, m message) {
 	}
 }
 
-// wantsAnswer reports whether an Authentication message waits for one: AuthenticationOk and SASLFinal do not.
+// wantsAnswer reports whether an Authentication message expects a reply: AuthenticationOk and SASLFinal do not.
 func wantsAnswer(body []byte) bool {
 	if len(body) < 4 {
 		return false
@@ -405,7 +405,7 @@ func wantsAnswer(body []byte) bool {
 	return kind != 0 && kind != 12
 }
 
-// pid returns the server process, 0 if it is not known.
+// pid returns the process id of the server process, or 0 if unknown.
 func (st *startup) pid() int32 {
 	if st.key == nil {
 		return 0

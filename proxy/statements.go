@@ -9,34 +9,34 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// statement is what a prepared statement does, learnt once from its Parse or PREPARE. Only what follows next changes.
+// statement says what a prepared statement does, determined once from its Parse or PREPARE. Only the fields from made on change later.
 type statement struct {
 	need       parser.Need
 	effects    effects
-	unreadable bool // anything may happen
-	copies     bool // COPY FROM STDIN, or what may be: then the server waits for copy data
-	looks      bool // at the session's prepared statements
-	alone      bool // either: one of the two is refused beside a note
+	unreadable bool // it may do anything
+	copies     bool // COPY FROM STDIN, or possibly so: then the server waits for copy data
+	looks      bool // it reads the session's prepared statements
+	alone      bool // result of either: the server refuses one of the two beside a note
 	subject    subject
-	hash       uint64 // of the text; 0 if it was not seen whole
+	hash       uint64 // of the text; 0 if the text was not seen completely
 	place      place
-	arguments  place      // of EXECUTE
-	group      uint32     // that it was sent in
-	next       *statement // that the same Query prepares
+	arguments  place      // arguments of an EXECUTE
+	group      uint32     // group in which it was sent
+	next       *statement // next statement that the same Query prepares
 
-	made     atomic.Bool // its ParseComplete, or the tag of its PREPARE, was seen
-	failed   atomic.Bool // it was refused or skipped: previous is still what the name means
+	made     atomic.Bool // its ParseComplete, or the command tag of its PREPARE, has been received
+	failed   atomic.Bool // it was refused or skipped: the name still refers to previous
 	previous *statement
-	closed   bool // its Close or DEALLOCATE was sent, which the server may have skipped
-	doubts   int  // of statements, when it was sent
+	closed   bool // its Close or DEALLOCATE has been sent, which the server may have skipped
+	doubts   int  // value of statements.doubts when it was sent
 }
 
-// effects is what a statement does besides reading and writing.
+// effects says what a statement does besides reading and writing rows.
 type effects struct {
 	tx    parser.Effect
-	name  string      // of what SQL PREPARE, EXECUTE and DEALLOCATE are about
-	inner parser.Need // of SQL PREPARE
-	calls bool        // functions of whoever made them, which may run DEALLOCATE ALL
+	name  string      // the name in an SQL PREPARE, EXECUTE or DEALLOCATE
+	inner parser.Need // need of the statement in an SQL PREPARE
+	calls bool        // it calls user-defined functions, which may run DEALLOCATE ALL
 }
 
 func effectsOf(st *parser.Statement) effects {
@@ -44,19 +44,19 @@ func effectsOf(st *parser.Statement) effects {
 	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls}
 }
 
-// reads reports whether a statement takes the text of a prepared one, to run or to explain it.
+// reads reports whether a statement reads the text of a prepared one, to run or to explain it.
 func (e *effects) reads() bool {
 	return e.name != "" && (e.tx == parser.Execute || e.tx == parser.NoEffect)
 }
 
-// fail tells that s, and what its Query prepares behind it, was refused or skipped. It may be called on nil.
+// fail records that s, and the statements that its Query prepares after it, were refused or skipped. It may be called on nil.
 func (s *statement) fail() {
 	for ; s != nil; s = s.next {
 		s.failed.Store(true)
 	}
 }
 
-// succeed may be called on nil.
+// succeed records that s was created. It may be called on nil.
 func (s *statement) succeed() {
 	if s != nil {
 		s.made.Store(true)
@@ -66,47 +66,47 @@ func (s *statement) succeed() {
 // portal is a bound statement.
 type portal struct {
 	statement *statement
-	before    *statement // what it may run in place of that, if the server has refused or skipped its Bind; nil: nothing
-	group     uint32     // that its Bind was sent in
-	done      bool       // its first Execute, or its Close, was sent
+	before    *statement // what it may run instead, if the server has refused or skipped its Bind; nil: nothing
+	group     uint32     // group in which its Bind was sent
+	done      bool       // its first Execute, or its Close, has been sent
 }
 
 const (
 	maxStatements     = 16 << 10
-	maxStatementBytes = 4 << 20 // texts of one session's statements
+	maxStatementBytes = 4 << 20 // size of the texts of one session's statements
 	maxPortals        = 4 << 10
-	maxMeanings       = 32 // that one name may have had while nothing was answered
-	maxExecutes       = 8  // of EXECUTE that run one another
-	maxName           = 63 // NAMEDATALEN-1: Postgres tells names apart by that many bytes
+	maxMeanings       = 32 // statements to which one name may refer while replies are outstanding
+	maxExecutes       = 8  // depth of EXECUTEs that run one another
+	maxName           = 63 // NAMEDATALEN-1: PostgreSQL distinguishes names by that many bytes
 )
 
-// unknown returns what stands for a statement of which nothing is known: it counts as a write.
+// unknown returns a statement about which nothing is known: it counts as a write.
 func unknown() *statement { return &statement{need: parser.Always, unreadable: true} }
 
-// unknownStatement stands for one that was not seen: a function has prepared it, or it did not fit in.
+// unknownStatement is used for a statement that the proxy has not seen, because a function prepared it or there was no room for it.
 var unknownStatement = unknown()
 
-// fetching stands for a portal whose Bind was not seen: a cursor.
+// fetching is used for a portal whose Bind the proxy has not seen: a cursor.
 var fetching = &statement{need: parser.IfNoted, unreadable: true}
 
-// statements holds the prepared statements and portals of a session, as its requests name them. One that does
-// not fit in counts as unknown.
+// statements holds the prepared statements and portals of a session by the names that its requests use. One for which there is no room counts as
+// unknown.
 type statements struct {
 	byName  map[string]*statement
 	portals map[string]portal
-	bytes   int  // of texts
-	doubts  int  // how often something ran that may have closed any of them
-	dropped bool // portals of this transaction are not known any more
+	bytes   int  // size of the texts
+	doubts  int  // how many statements have run that may have closed any of them
+	dropped bool // some portals of this transaction are no longer known
 }
 
 func newStatements() *statements {
 	return &statements{byName: map[string]*statement{}, portals: map[string]portal{}}
 }
 
-// cutName returns the part of a name that counts: names are kept, and a client may send long ones.
+// cutName returns the significant part of a name. Names are kept, and a client may send long ones.
 func cutName(name []byte) []byte { return name[:min(len(name), maxName)] }
 
-// prepare notes what a Parse or PREPARE gives a name to.
+// prepare records the statement to which a Parse or PREPARE gives a name.
 func (s *statements) prepare(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	old := s.byName[string(name)]
@@ -115,7 +115,7 @@ func (s *statements) prepare(name []byte, st *statement, group uint32) {
 		old = old.previous
 	}
 	if len(name) == 0 {
-		old.close() // its next Parse takes its place
+		old.close() // its next Parse replaces it
 	}
 	s.trim(old)
 	if len(s.byName) >= maxStatements || s.bytes+len(st.subject.sql) > maxStatementBytes {
@@ -132,8 +132,8 @@ func (s *statements) prepare(name []byte, st *statement, group uint32) {
 	s.byName[string(name)] = st
 }
 
-// trim forgets what a name can mean no more: what came before a statement that was made. Of too many meanings the oldest
-// become unknown.
+// trim forgets statements to which a name can no longer refer: those before a statement that was created. If too many remain, the oldest become
+// unknown.
 func (s *statements) trim(st *statement) {
 	for n := 1; st != nil; n++ {
 		switch {
@@ -148,14 +148,14 @@ func (s *statements) trim(st *statement) {
 	}
 }
 
-// drop no longer counts the texts of st and its predecessors.
+// drop subtracts the sizes of the texts of st and its predecessors.
 func (s *statements) drop(st *statement) {
 	for ; st != nil; st = st.previous {
 		s.bytes -= len(st.subject.sql)
 	}
 }
 
-// sweep makes room: what was closed is gone by now, and what was refused never came.
+// sweep makes room: closed statements no longer exist by now, and refused ones never did.
 func (s *statements) sweep() {
 	for name, st := range s.byName {
 		if st.closed || st.failed.Load() && st.previous == nil {
@@ -165,7 +165,7 @@ func (s *statements) sweep() {
 	}
 }
 
-// find returns what a name means to a request of this group.
+// find returns the statement to which a name refers in a request of this group.
 func (s *statements) find(name []byte, group uint32) *statement {
 	if st := s.byName[string(cutName(name))].meaning(group, s.doubts); st != nil {
 		return st
@@ -173,11 +173,11 @@ func (s *statements) find(name []byte, group uint32) *statement {
 	return unknownStatement
 }
 
-// run returns the statement that an EXECUTE comes to, of another EXECUTE at the end.
+// run returns the statement that an EXECUTE finally runs, if necessary through further EXECUTEs.
 func (s *statements) run(e effects, group uint32) *statement {
 	for range maxExecutes {
 		if e.name == "" {
-			break // it cannot be read
+			break // the name cannot be determined
 		}
 		st := s.find([]byte(e.name), group)
 		if st.effects.tx != parser.Execute {
@@ -188,9 +188,9 @@ func (s *statements) run(e effects, group uint32) *statement {
 	return unknownStatement
 }
 
-// meaning is what a name means whose last Parse or PREPARE is s; nil: nothing. One that was made keeps its name: until it is
-// closed the server refuses another of that name, whether that answer is here or not. What follows s in its own group runs
-// only if s was made. Otherwise, or if something may have closed the earlier one, it is either of them.
+// meaning returns the statement to which a name refers if its last Parse or PREPARE is s; nil means none. A statement that was created keeps its
+// name: until it is closed the server refuses another one of that name, whether the proxy has received that reply yet or not. Requests that follow s
+// in its own group run only if s was created. Otherwise, or if the earlier statement may have been closed, the name may refer to either of them.
 func (s *statement) meaning(group uint32, doubts int) *statement {
 	if s == nil || s.made.Load() || s.group == group {
 		return s
@@ -205,7 +205,7 @@ func (s *statement) meaning(group uint32, doubts int) *statement {
 	return either(before, s)
 }
 
-// either is what is known of a statement that is one of two: it costs a note too many, never one too few.
+// either returns what is known about a statement that is one of two. This may cost an unnecessary note, but never omits one.
 func either(a, b *statement) *statement {
 	if a.hash != 0 && a.hash == b.hash {
 		return b
@@ -216,7 +216,7 @@ func either(a, b *statement) *statement {
 // isAlone reports whether the server refuses to run s, or what s may be, beside a note.
 func (s *statement) isAlone() bool { return s.alone || s.need == parser.After }
 
-// stronger returns the one of two statements that needs a note more. a may be nil.
+// stronger returns the statement with the greater need for a note. a may be nil.
 func stronger(a, b *statement) *statement {
 	if a == nil || slices.Index(needs, a.need) < slices.Index(needs, b.need) {
 		return b
@@ -224,11 +224,11 @@ func stronger(a, b *statement) *statement {
 	return a
 }
 
-// needs are in the order of the notes that they cost.
+// needs is ordered by the cost of the notes.
 var needs = []parser.Need{parser.Never, parser.After, parser.IfNoted, parser.InBlock, parser.Always}
 
-// deallocate remembers that a statement was closed. Its name keeps its meaning until it is parsed again: if the
-// server skipped the Close it is still there, and otherwise its next Bind fails.
+// deallocate records that a statement was closed. Its name keeps its meaning until it is parsed again: if the server has skipped the Close the
+// statement still exists, and otherwise its next Bind fails.
 func (s *statements) deallocate(name []byte) {
 	s.byName[string(cutName(name))].close()
 }
@@ -239,17 +239,17 @@ func (s *statements) deallocateAll() {
 	}
 }
 
-// doubt says that something runs which may close any of them: a function, or what cannot be read.
+// doubt records that something runs which may close any of them: a function, or a statement that cannot be parsed.
 func (s *statements) doubt() { s.doubts++ }
 
-// close marks all that a name may mean.
+// close marks every statement to which a name may refer.
 func (s *statement) close() {
 	for ; s != nil; s = s.previous {
 		s.closed = true
 	}
 }
 
-// bind notes what a portal runs. The server refuses a second Bind to a named one, unless it was closed, by whatever means.
+// bind records what a portal runs. The server refuses a second Bind to a named portal unless the first was closed in some way.
 func (s *statements) bind(name []byte, st *statement, group uint32) {
 	name = cutName(name)
 	p, known := s.portals[string(name)]
@@ -262,8 +262,8 @@ func (s *statements) bind(name []byte, st *statement, group uint32) {
 	}
 }
 
-// execute returns what a portal runs for a request of this group, whether it begins to run now, and the group of its
-// Bind; 0 if unknown. What follows a Bind in its own group runs only if that has succeeded.
+// execute returns what a portal runs for a request of this group, whether it begins to run now, and the group of its Bind, or 0 if unknown. Requests
+// that follow a Bind in its own group run only if the Bind succeeded.
 func (s *statements) execute(name []byte, group uint32) (st *statement, first bool, bound uint32) {
 	name = cutName(name)
 	p, known := s.portals[string(name)]
@@ -283,7 +283,7 @@ func (s *statements) execute(name []byte, group uint32) (st *statement, first bo
 	return p.statement, first, p.group
 }
 
-// closePortal is a Close, which the server may skip.
+// closePortal handles a Close, which the server may skip.
 func (s *statements) closePortal(name []byte) {
 	name = cutName(name)
 	if p, known := s.portals[string(name)]; known {
@@ -292,7 +292,7 @@ func (s *statements) closePortal(name []byte) {
 	}
 }
 
-// closePortals is the end of a transaction.
+// closePortals handles the end of a transaction.
 func (s *statements) closePortals() {
 	clear(s.portals)
 	s.dropped = false

@@ -2,7 +2,7 @@ package proxy
 
 import "sync/atomic"
 
-// counters are those of all sessions of a proxy.
+// counters count the events of all sessions of a proxy.
 type counters struct {
 	total, open, unattributed, refused     atomic.Int64
 	queries, notes, injected               atomic.Int64
@@ -10,18 +10,18 @@ type counters struct {
 	cancels                                atomic.Int64
 }
 
-// Stats is what a proxy has done since its start.
+// Stats counts what a proxy has done since its start.
 type Stats struct {
 	SessionsOpen         int64
-	SessionsTotal        int64 // connections accepted, those of cancel requests included
-	SessionsUnattributed int64 // that began in a database without an outbox, or where notes are impossible
-	SessionsRefused      int64 // for want of an outbox
-	Queries              int64 // Query messages, and portals that began to run
-	Notes                int64 // sent
-	InjectedBytes        int64 // sent for notes
-	NoteErrors           int64 // errors of the server to a note
+	SessionsTotal        int64 // connections accepted, including those of cancel requests
+	SessionsUnattributed int64 // sessions in a database without an outbox, or where notes are impossible
+	SessionsRefused      int64 // sessions refused for lack of an outbox
+	Queries              int64 // Query messages, and portals that have begun to run
+	Notes                int64 // notes sent
+	InjectedBytes        int64 // bytes sent for notes
+	NoteErrors           int64 // server errors caused by a note
 	LostReplies          int64 // sessions whose replies matched no request: no notes from then on
-	OversizeTexts        int64 // SQL texts longer than the buffer: judged by their beginning
+	OversizeTexts        int64 // SQL texts longer than the buffer, of which only the beginning was parsed
 	UnreadableTexts      int64 // SQL texts that the lexer cannot read: no note
 	Cancels              int64
 }

@@ -9,16 +9,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// strangers bounds the connections that have not said what they want. A client says it at once, so one that does not is closed soon:
-// after strangerLasts, or as soon as others need its place and it has had its second to speak. An address has a part of the
-// places only. A CancelRequest or a login takes none any more.
+// strangers bounds the connections that have not sent their first packet yet. A client normally sends it immediately, so a silent connection is soon
+// closed: after strangerLasts, or as soon as others need its place and its courtesy period is over. One address may hold only a part of the places. A
+// CancelRequest or a login no longer occupies a place.
 type strangers struct {
 	log *zap.Logger
 
 	mu     sync.Mutex
 	moved  sync.Cond
-	list   []stranger // in the order of their coming
-	limit  int        // 0: none
+	list   []stranger // in order of arrival
+	limit  int        // 0: no limit
 	closed bool
 	told   time.Time
 }
@@ -38,8 +38,8 @@ func (o *stranger) name() string {
 
 const (
 	strangerLasts = 10 * time.Second
-	courtesy      = time.Second // encryption is agreed on in that time even with somebody far away
-	shareOfOne    = 4           // one address has a fourth of the places
+	courtesy      = time.Second // sufficient to negotiate encryption even with a distant client
+	shareOfOne    = 4           // one address may hold a fourth of the places
 )
 
 func newStrangers(limit int, log *zap.Logger) *strangers {
@@ -48,7 +48,7 @@ func newStrangers(limit int, log *zap.Logger) *strangers {
 	return l
 }
 
-// enter waits for a place, no longer than the courtesy takes. It is false if no more clients are served.
+// enter waits for a place, for no longer than courtesy. It returns false if no more clients are served.
 func (l *strangers) enter(s *session, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *strangers) wake() {
 	l.moved.Broadcast()
 }
 
-// network is what one client may have the addresses of: in IPv6 it is given a /64.
+// network returns the range of addresses that one client may have: in IPv6 a client is assigned a /64.
 func network(a netip.Addr) netip.Addr {
 	if prefix, err := a.Prefix(64); err == nil && a.Is6() && !a.Is4In6() {
 		return prefix.Addr()
@@ -94,7 +94,7 @@ func (l *strangers) countLocked(from netip.Addr) (count int) {
 	return count
 }
 
-// displaceLocked closes the first that is meant, if the courtesy is over.
+// displaceLocked closes the oldest connection for which meant is true, if its courtesy period is over.
 func (l *strangers) displaceLocked(now time.Time, meant func(stranger) bool) bool {
 	for i, o := range l.list {
 		if !meant(o) {
@@ -114,7 +114,7 @@ func (l *strangers) displaceLocked(now time.Time, meant func(stranger) bool) boo
 	return false
 }
 
-// leave is for one that has said what it wants, or is gone.
+// leave is called for a connection that has sent its first packet, or is gone.
 func (l *strangers) leave(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +135,7 @@ func (l *strangers) allow(limit int) {
 	l.moved.Broadcast()
 }
 
-// close lets nobody in any more.
+// close admits no more clients.
 func (l *strangers) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,11 +7,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// terms are the validated configuration that a session keeps for life. Only limits of time and number change while it lives: a
-// reload applies them to all sessions.
+// terms is the validated configuration that a session keeps until its end. Only the limits on time and number change meanwhile: a reload applies them
+// to all sessions.
 type terms struct {
 	Config
-	tls *certificates // nil: clients are not offered TLS
+	tls *certificates // nil: the proxy does not offer TLS to clients
 }
 
 func newTerms(config Config) (*terms, error) {
@@ -41,9 +41,9 @@ func newTerms(config Config) (*terms, error) {
 	return t, err
 }
 
-// Reload puts those parts of a configuration in force that may change while clients are served: Key, TLS, SQLText,
-// Attribution, RequireOutbox, TrustedOwners for the sessions that begin from now on, Limits for all. No Key leaves the one
-// in force. After an error nothing has changed.
+// Reload puts into effect those parts of a configuration that may change while clients are served: Key, TLS, SQLText, Attribution, RequireOutbox and
+// TrustedOwners for sessions that begin from now on, and Limits for all sessions. Without a Key, the present one stays in effect. After an error
+// nothing has changed.
 func (p *Proxy) Reload(config Config) error {
 	changed := p.terms.Load().Config
 	changed.TLS, changed.Limits = config.TLS, config.Limits

@@ -15,38 +15,38 @@ import (
 	"go.uber.org/zap"
 )
 
-// ClientTLS says how clients may encrypt. The files are read again when they have changed.
+// ClientTLS says how clients may encrypt their connections. The files are read again when they have changed.
 type ClientTLS struct {
 	CertFile, KeyFile string // PEM
-	CAFile            string // PEM; of client certificates: one that is shown must be signed by it. "": none is asked for
+	CAFile            string // PEM; CA that must have signed a client's certificate, if the client presents one; "": none is requested
 	Mode              TLSMode
 }
 
-// TLSMode says what is asked of a client, in the words of libpq's sslmode.
+// TLSMode says what is required of a client, with the values of libpq's sslmode.
 type TLSMode string
 
 const (
 	TLSPrefer     TLSMode = "prefer"      // a client may use TLS
-	TLSRequire    TLSMode = "require"     // it must
-	TLSVerifyCA   TLSMode = "verify-ca"   // it must show a certificate that the CA has signed
+	TLSRequire    TLSMode = "require"     // it must use TLS
+	TLSVerifyCA   TLSMode = "verify-ca"   // it must present a certificate signed by the CA
 	TLSVerifyFull TLSMode = "verify-full" // ... whose common name is the user
 )
 
 func (m TLSMode) verifies() bool { return m == TLSVerifyCA || m == TLSVerifyFull }
 
-// certificates are what ClientTLS names, as last read.
+// certificates hold the files named in ClientTLS, as last read.
 type certificates struct {
 	ClientTLS
 	log *zap.Logger
 
 	mu     sync.Mutex
 	read   [3]time.Time // modification times
-	tried  time.Time    // when they were read last
-	broken bool         // ... and could not be used
+	tried  time.Time    // when they were last read
+	broken bool         // whether they could not be used then
 	config *tls.Config
 }
 
-// brokenLasts is until files that could not be used are read again: it may be that only their permissions change.
+// brokenLasts is the time until unusable files are read again, because it may be that only their permissions change.
 const brokenLasts = time.Second
 
 func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {
@@ -67,8 +67,8 @@ func newCertificates(c ClientTLS, log *zap.Logger) (*certificates, error) {
 	return found, err
 }
 
-// current returns the configuration for a new handshake. The handshake that finds a change reads the files, and
-// others have the old one meanwhile. Files that cannot be read leave it in force.
+// current returns the configuration for a new handshake. The handshake that detects a change reads the files; others use the old configuration
+// meanwhile. If the files cannot be read, the old configuration stays in effect.
 func (c *certificates) current() *tls.Config {
 	modified := c.modified()
 	config, changed := c.claim(modified)
@@ -92,7 +92,7 @@ func (c *certificates) current() *tls.Config {
 	return c.config
 }
 
-// claim returns the configuration, and whether the caller has to read the files.
+// claim returns the configuration, and whether the caller must read the files.
 func (c *certificates) claim(modified [3]time.Time) (config *tls.Config, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +125,7 @@ func (c *certificates) load() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CA of client certificates: %w", err)
 	}
-	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven // as PostgreSQL with ssl_ca_file
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven // as PostgreSQL does with ssl_ca_file
 	if c.Mode.verifies() {
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
@@ -135,8 +135,8 @@ func (c *certificates) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// handshake encrypts the client's connection. A direct one must name the protocol, so that no other
-// protocol's client can be made to talk to us (ALPACA; PostgreSQL's ProcessSSLStartup does the same).
+// handshake encrypts the client's connection. A direct handshake must name the protocol, so that the client of another protocol cannot be tricked
+// into talking to the proxy (ALPACA; PostgreSQL's ProcessSSLStartup does the same).
 func (c *certificates) handshake(client net.Conn, direct bool) (*tls.Conn, *tls.Config, error) {
 	config := c.current()
 	encrypted := tls.Server(client, config)
@@ -149,7 +149,7 @@ func (c *certificates) handshake(client net.Conn, direct bool) (*tls.Conn, *tls.
 	return encrypted, config, nil
 }
 
-// admit refuses a session whose encryption is not what the mode asks for.
+// admit refuses a session whose encryption does not satisfy the mode.
 func (c *certificates) admit(client net.Conn, user string) error {
 	encrypted, ok := client.(*tls.Conn)
 	_, local := client.RemoteAddr().(*net.UnixAddr)
@@ -164,9 +164,8 @@ func (c *certificates) admit(client net.Conn, user string) error {
 	return nil
 }
 
-// answerEncryption answers a request for TLS, which is granted once, or for GSS encryption, which never is.
-// Nothing has been read behind the request: bytes that were sent before the answer are met by the handshake, as
-// bytes that are not TLS (CVE-2021-23214).
+// answerEncryption answers a request for TLS, which is granted once, or for GSS encryption, which is never granted. Nothing has been read beyond the
+// request: bytes that were sent before the answer reach the handshake, which rejects them because they are not TLS (CVE-2021-23214).
 func (s *session) answerEncryption(tls bool) error {
 	if !tls || s.terms.tls == nil || s.clientTLS != nil {
 		_, err := s.client.Write([]byte{'N'})
@@ -178,7 +177,7 @@ func (s *session) answerEncryption(tls bool) error {
 	return s.encrypt(false)
 }
 
-// acceptDirectTLS begins with TLS if the client does.
+// acceptDirectTLS starts TLS if the client begins with a handshake.
 func (s *session) acceptDirectTLS() error {
 	if s.terms.tls == nil {
 		return nil
@@ -194,7 +193,7 @@ func (s *session) acceptDirectTLS() error {
 	return s.encrypt(true)
 }
 
-// unreadConn is a connection whose first byte has been looked at.
+// unreadConn is a connection whose first byte has been examined.
 type unreadConn struct {
 	net.Conn
 	unread []byte
@@ -214,8 +213,8 @@ func (c *unreadConn) CloseWrite() error {
 	return nil
 }
 
-// sameCertificate reports whether the client is shown the very certificate that the server shows to us:
-// then channel binding, which signs a hash of it (RFC 5929, tls-server-end-point), holds from end to end.
+// sameCertificate reports whether the proxy presents to the client the same certificate that the server presents to the proxy: then channel binding,
+// which signs a hash of it (RFC 5929, tls-server-end-point), works end to end.
 func sameCertificate(client *tls.Config, server net.Conn) bool {
 	encrypted, ok := server.(*tls.Conn)
 	if client == nil || !ok {

@@ -2,33 +2,32 @@ package proxy
 
 import "github.com/pgtee/pgtee/parser"
 
-// transaction is what the request side assumes about the transaction that the next statement runs in. When unsure it errs toward an
-// extra note: never one too few, never a wrong name.
+// transaction is what the request side assumes about the transaction in which the next statement runs. When unsure it errs toward an extra note: it
+// never omits one and never attributes a row to a wrong statement.
 type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
-	ending  uint32 // last group that had a statement which ends a transaction, or may
-	revived uint32 // last group that had a statement which a failed block does not refuse, or may
-	unsure  uint32 // last group that changes settings which the next one needs
-	certain bool   // when this group began, all before it had been answered
-	begun   bool   // a block was begun and not ended, as far as what was sent tells
+	ending  uint32 // last group with a statement that ends a transaction, or may
+	revived uint32 // last group with a statement that a failed block does not refuse, or may not
+	unsure  uint32 // last group that changes settings on which the next one depends
+	certain bool   // when this group began, every earlier one had been answered
+	begun   bool   // according to the requests sent so far, a block is open
 	failed  bool   // the block has failed: everything up to its end is refused
 	open    bool   // an explicit block is known to be open
-	noted   bool   // it has a note: whatever may write gets one too
-	carried bool   // ... that no ROLLBACK TO can have taken back
-	last    uint64 // hash of the SQL that the last note was for; 0 for none
-	sent    int    // notes of it, or more
-	holds   bool   // it has a cursor whose query runs at COMMIT, or had
-	mayHold bool   // ... or may have made one by a statement that was not read
-	missed  bool   // something that may have written since the last note had none: a note behind would claim that
-	missing bool   // ... or had none before that, which ROLLBACK TO can make true again
-	binds   bool   // a Bind may have written, of the portal bound, and no note has claimed that yet
+	noted   bool   // it has a note: any statement that may write gets one too
+	carried bool   // it has a note that no ROLLBACK TO can have undone
+	last    uint64 // hash of the SQL of the last note; 0 if there is none
+	sent    int    // number of its notes, or more
+	holds   bool   // it has, or had, a cursor whose query runs at COMMIT
+	mayHold bool   // it may have such a cursor from a statement that was not parsed
+	missed  bool   // since the last note something without a note may have written, which a note behind would claim
+	missing bool   // the same before the last note, so that ROLLBACK TO can make it true again
+	binds   bool   // the Bind of the portal bound may have written, and no note has claimed that yet
 	bound   string
-	setUser bool // it has changed the session's user, which its end may undo
+	setUser bool // it has changed the session's user, which its end may revert
 }
 
-// next begins a group: a Query, or what goes up to a Sync. status and answered come from the last
-// ReadyForQuery; the answers to later groups may still be on their way. Unless a block is known to be open, the
-// group may begin a transaction, and its notes must be good for that, too.
+// next begins a group: a Query, or the messages up to a Sync. status and answered come from the last ReadyForQuery; the replies to later groups may
+// still be outstanding. Unless a block is known to be open, the group may begin a transaction, for which its notes must be valid as well.
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
 	t.open = status != 'I' && answered >= t.ending
@@ -48,16 +47,16 @@ func (t *transaction) next(status byte, answered uint32) {
 	}
 }
 
-// forget is what may be the end of a transaction.
+// forget handles the possible end of a transaction.
 func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 
-// end is the end of a transaction that is certain.
+// end handles the certain end of a transaction.
 func (t *transaction) end() {
 	t.forget()
 	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.binds, t.setUser = 0, false, false, false, false, false, false
 }
 
-// wants reports whether a statement gets a note here.
+// wants reports whether a statement with this condition gets a note here.
 func (t *transaction) wants(when condition) bool {
 	if t.failed {
 		return false
@@ -73,8 +72,7 @@ func (t *transaction) wants(when condition) bool {
 	return false
 }
 
-// note records that a note for the SQL with this hash is sent, and reports whether it is the first one that
-// the transaction is sure to keep.
+// note records that a note for the SQL with this hash is sent, and reports whether it is the first one that the transaction certainly keeps.
 func (t *transaction) note(hash uint64) (first bool) {
 	first = !t.carried
 	t.noted, t.carried, t.last = true, true, hash
@@ -82,15 +80,15 @@ func (t *transaction) note(hash uint64) (first bool) {
 	return first
 }
 
-// trail records that a note is sent behind a statement, for the case that it has written, and reports whether that may be the
-// first one of the transaction.
+// trail records that a note is sent behind a statement, in case that statement has written, and reports whether it may be the first one of the
+// transaction.
 func (t *transaction) trail() (first bool) {
 	t.last = 0
 	t.sent++
 	return !t.carried
 }
 
-// changesUser reports whether a statement with this effect may change the session's user, or take such a change back.
+// changesUser reports whether a statement with this effect may change the session's user, or revert such a change.
 func (t *transaction) changesUser(effect parser.Effect) bool {
 	switch effect {
 	case parser.SetUser, parser.DiscardAll:
@@ -101,7 +99,7 @@ func (t *transaction) changesUser(effect parser.Effect) bool {
 	return false
 }
 
-// apply follows what a statement does to the transaction, and reports what changesUser does.
+// apply tracks what a statement does to the transaction, and returns the result of changesUser.
 func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 	if changesUser = t.changesUser(effect); changesUser {
 		t.setUser, t.unsure = true, t.group
@@ -126,7 +124,7 @@ func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 	return changesUser
 }
 
-// keepsNote reports whether the last note stays good for what follows a statement with this effect.
+// keepsNote reports whether the last note remains valid for statements after one with this effect.
 func keepsNote(effect parser.Effect) bool {
 	switch effect {
 	case parser.NoEffect, parser.Fire, parser.Hold, parser.Begin, parser.Savepoint, parser.Release, parser.Prepare, parser.Execute, parser.Deallocate:
@@ -135,10 +133,10 @@ func keepsNote(effect parser.Effect) bool {
 	return false
 }
 
-// rearm follows a statement that may have ended the transaction, or have taken a note back.
+// rearm handles a statement that may have ended the transaction or undone a note.
 func (t *transaction) rearm() { t.carried, t.last = false, 0 }
 
-// miss records that something that may write gets no note.
+// miss records that a statement that may write gets no note.
 func (t *transaction) miss() { t.missed, t.missing = true, true }
 
 // bind records that the Bind of a portal may write.
@@ -149,7 +147,7 @@ func (t *transaction) bind(portal []byte) {
 	t.binds, t.bound = true, string(portal)
 }
 
-// run records that a portal runs, with a note behind it or without. That note is for what its own Bind has written, and for no other's.
+// run records that a portal runs, with or without a note behind it. Such a note covers only what the portal's own Bind has written.
 func (t *transaction) run(portal []byte, trails bool) {
 	if t.binds && (t.bound != string(portal) || !trails) {
 		t.miss()
@@ -157,7 +155,7 @@ func (t *transaction) run(portal []byte, trails bool) {
 	t.binds = false
 }
 
-// applyUnknown follows a statement that cannot be read: it may have ended the transaction.
+// applyUnknown handles a statement that cannot be parsed: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
 	if t.setUser {
 		t.unsure = t.group

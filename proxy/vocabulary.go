@@ -11,15 +11,15 @@ import (
 	"github.com/pgtee/pgtee/parser"
 )
 
-// What a query calls is not all in its text: views, policies, operators, casts and domains have functions of their own, which may
-// write. So the proxy asks the catalog for the names of those that may, and a query that has one of these words gets a note.
+// A query's text does not show everything that the query calls: views, policies, operators, casts and domains have functions of their own, which may
+// write. The proxy therefore reads from the catalog the names of those that may, and a query that contains one of these words gets a note.
 
-// askWords lists the names of functions that may write, and of what depends on one, each behind w. Those of C that are not
-// volatile cannot. Then come d, if a trigger of somebody's may wait for the commit; b, if a domain may call such a function, whose CHECK runs
-// when a parameter is bound; and a, if something without a name may call one: an implicit cast, or one to a type that has several names.
+// askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w. C functions that are not volatile
+// cannot write. Then follow d, if a user-defined trigger may wait for the commit; b, if a domain may call such a function, because its CHECK runs
+// when a parameter is bound; and a, if something without a name may call one: an implicit cast, or a cast to a type with several names.
 //
-// The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator
-// 2617, pg_rewrite 2618, pg_policy 3256; and of the types trigger and event_trigger.
+// The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
+// 2618, pg_policy 3256; and of the types trigger and event_trigger.
 const askWords = `WITH RECURSIVE unsure (class, object) AS (
 SELECT 1255::pg_catalog.oid, p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -49,41 +49,41 @@ UNION ALL SELECT 'a' WHERE EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN unsu
 WHERE c.castcontext OPERATOR(pg_catalog.=) 'i' OR c.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)`
 
 const (
-	wordsLast    = time.Minute      // a session that starts asks again after so long
-	wordsShare   = 100              // ... and after so many times what the question took
-	doubtsLast   = 10 * time.Second // ... and after so long, if DDL has passed
+	wordsLast    = time.Minute      // after this time a starting session queries the catalog again
+	wordsShare   = 100              // and after this many times the duration of the query
+	doubtsLast   = 10 * time.Second // the same instead of wordsLast if DDL has passed
 	maxWords     = 200_000
 	maxDoubtful  = 4096
 	everyWord    = "*" // in words: every query may write
 	deferredWord = "(" // in words: a trigger may wait for the commit
-	boundWord    = ")" // in words: a parameter may have something written when it is bound
+	boundWord    = ")" // in words: binding a parameter may write
 )
 
-// vocabulary is what the proxy knows about the words of one database. It may be used by any goroutine.
+// vocabulary is what the proxy knows about the words of one database. It is safe for concurrent use.
 type vocabulary struct {
-	known atomic.Pointer[map[string]struct{}] // the catalog's words; nil until a session has been told
-	fresh atomic.Pointer[map[string]struct{}] // those that DDL has had since, and may be such words now
+	known atomic.Pointer[map[string]struct{}] // words from the catalog; nil until a session has read them
+	fresh atomic.Pointer[map[string]struct{}] // words in DDL since then, which may be such words by now
 
 	mu      sync.Mutex
 	asked   time.Time
 	took    time.Duration
-	learnt  time.Time        // when it was asked what is known
-	doubted map[string]doubt // of fresh
+	learnt  time.Time        // when the catalog was queried for the known words
+	doubted map[string]doubt // the words in fresh
 }
 
-// doubt is about a word of DDL.
+// doubt describes a word in DDL.
 type doubt struct {
-	holders int // sessions whose transaction with that DDL may be open
+	holders int // sessions whose transaction with that DDL may still be open
 	last    time.Time
 }
 
-// mustAsk reports whether a session that starts asks the catalog, and keeps others from that.
+// mustAsk reports whether a starting session must query the catalog, and keeps others from doing so.
 func (v *vocabulary) mustAsk(now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	lasts := wordsLast
 	switch {
-	case v.known.Load() == nil: // another session asks, or was refused
+	case v.known.Load() == nil: // another session is querying, or was refused
 		lasts = time.Second
 	case len(v.doubted) > 0:
 		lasts = doubtsLast
@@ -95,11 +95,11 @@ func (v *vocabulary) mustAsk(now time.Time) bool {
 	return true
 }
 
-// learn takes the catalog's words, which were asked for at that time.
+// learn stores the words from the catalog, which was queried at that time.
 func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.took = now.Sub(asked); asked.Before(v.learnt) { // another session has asked since
+	if v.took = now.Sub(asked); asked.Before(v.learnt) { // another session has queried since
 		return
 	}
 	v.learnt = asked
@@ -108,14 +108,14 @@ func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	v.publishDoubts()
 }
 
-// refuse takes the server's refusal to answer, which a huge catalog has it take its time for.
+// refuse records that the server refused to answer, which it may do only after a long time if the catalog is huge.
 func (v *vocabulary) refuse(asked, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.took = now.Sub(asked)
 }
 
-// doubt adds words of DDL, which stay at least until release.
+// doubt adds words in DDL, which stay at least until release.
 func (v *vocabulary) doubt(words []string, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -132,7 +132,7 @@ func (v *vocabulary) doubt(words []string, now time.Time) {
 	v.publishDoubts()
 }
 
-// release says that the transaction with that DDL has ended.
+// release records that the transaction with that DDL has ended.
 func (v *vocabulary) release(words []string, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -153,9 +153,9 @@ func (v *vocabulary) publishDoubts() {
 	v.fresh.Store(&words)
 }
 
-// has reports whether a word is one of something that may write. Before the catalog's words are known all are.
+// has reports whether a word belongs to something that may write. Until the words of the catalog are known, every word does.
 func (v *vocabulary) has(word []byte) bool {
-	fresh := v.fresh.Load() // first: learn() stores it last
+	fresh := v.fresh.Load() // load fresh first: learn() stores it last
 	known := v.known.Load()
 	if known == nil {
 		return true
@@ -167,14 +167,14 @@ func (v *vocabulary) has(word []byte) bool {
 	return ok
 }
 
-// isEmpty reports whether there is no such word.
+// isEmpty reports whether no such word exists.
 func (v *vocabulary) isEmpty() bool {
 	fresh := v.fresh.Load()
 	known := v.known.Load()
 	return known != nil && len(*known) == 0 && (fresh == nil || len(*fresh) == 0)
 }
 
-// mayDefer reports whether something may be written at a commit.
+// mayDefer reports whether rows may be written at a commit.
 func (v *vocabulary) mayDefer() bool {
 	return !v.isEmpty() && (v.has([]byte(deferredWord)) || v.has([]byte(everyWord)))
 }
@@ -184,7 +184,7 @@ func (v *vocabulary) mayBind() bool {
 	return !v.isEmpty() && (v.has([]byte(boundWord)) || v.has([]byte(everyWord)))
 }
 
-// learnWords asks the catalog. A session whose question is refused leaves it to the next.
+// learnWords queries the catalog. If a session's query is refused, the next session tries again.
 func (s *session) learnWords() error {
 	v := &s.database.vocabulary
 	began := time.Now()
@@ -200,7 +200,7 @@ func (s *session) learnWords() error {
 			words[deferredWord] = struct{}{}
 		case value[0] == 'b':
 			words[boundWord] = struct{}{}
-		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are used without being written, too
+		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are also used implicitly
 			words[everyWord] = struct{}{}
 		default:
 			words[string(value[1:])] = struct{}{}
@@ -214,7 +214,7 @@ func (s *session) learnWords() error {
 	return nil
 }
 
-// inform corrects what the parser has read in a text, by the words of the database, and follows its DDL.
+// inform corrects the parser's result for a text, using the words of the database, and tracks its DDL.
 func (s *session) inform(text []byte, lexis parser.Lexis) {
 	if s.database == nil || !s.database.isReady() {
 		return
@@ -238,13 +238,13 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 	}
 }
 
-// callsForNote reports whether a text of the client's has what pgtee.note() and pgtee.sign() know our own by. CALL and DO must not bring
-// a note of another statement into a transaction that they end before theirs has come: in a block they cannot.
+// callsForNote reports whether a client's text contains the strings by which pgtee.note() and pgtee.sign() recognise the proxy's own calls. CALL and
+// DO must not put the note of another statement into a transaction that they end before their own note arrives: in a block they cannot.
 func callsForNote(text []byte) bool {
 	return bytes.Contains(text, []byte("pgtee.note(")) || bytes.Contains(text, []byte("pgtee.sign("))
 }
 
-// hasQuery reports whether a statement that writes nothing by its text may run a query, or prepares one.
+// hasQuery reports whether a statement whose text writes nothing may run a query, or prepares one.
 func hasQuery(st *parser.Statement) bool {
 	switch st.Verb {
 	case "SELECT", "EXPLAIN", "COPY":
@@ -253,7 +253,7 @@ func hasQuery(st *parser.Statement) bool {
 	return st.Tx == parser.Prepare && st.Inner == parser.Never
 }
 
-// mentionedIn reports whether a text has one of the words.
+// mentionedIn reports whether a text contains one of the words.
 func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis) bool {
 	if v.has([]byte(everyWord)) {
 		return true
@@ -267,7 +267,7 @@ func (v *vocabulary) mentionedIn(text []byte, lexis parser.Lexis) bool {
 	return !names.Readable()
 }
 
-// changesWords reports whether a statement may make something that may write, or give it another name.
+// changesWords reports whether a statement may create something that may write, or rename it.
 func changesWords(st *parser.Statement) bool {
 	first, kind, _ := strings.Cut(st.Verb, " ")
 	if first != "CREATE" && first != "ALTER" {
@@ -284,8 +284,8 @@ func changesWords(st *parser.Statement) bool {
 	return false
 }
 
-// followDDL has the words of a DDL statement count as those of something that may write, until the catalog is asked again. Of a
-// transaction with more than maxDoubtful words every word counts.
+// followDDL makes the words of a DDL statement count as those of something that may write, until the catalog is queried again. If a transaction has
+// more than maxDoubtful such words, every word counts.
 func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexis) {
 	words := wordsOfDDL(text, st, lexis)
 	switch {
@@ -298,10 +298,10 @@ func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexi
 	s.database.vocabulary.doubt(words, time.Now())
 }
 
-// wordsOfDDL are the names in a DDL statement, of ALTER TABLE only if it changes whose rows a policy filters, or a name.
+// wordsOfDDL returns the names in a DDL statement; for ALTER TABLE only if it changes row-level security or a name.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
 	switch st.Verb {
-	case "CREATE EXTENSION", "ALTER EXTENSION": // what is in it is not said
+	case "CREATE EXTENSION", "ALTER EXTENSION": // its contents are not in the text
 		return []string{everyWord, deferredWord, boundWord}
 	case "CREATE TRIGGER":
 		return []string{deferredWord}
@@ -325,7 +325,7 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 	return words
 }
 
-// releaseWords is called where no transaction is open.
+// releaseWords is called when no transaction is open.
 func (s *session) releaseWords() {
 	if len(s.doubted) > 0 {
 		s.database.vocabulary.release(s.doubted, time.Now())

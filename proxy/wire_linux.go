@@ -11,31 +11,31 @@ import (
 	"time"
 )
 
-// wire is a plain connection that a loop waits for in place of Go's scheduler. One direction reads from it, the other writes to it; any
-// goroutine may close it or end its reads.
+// wire is a plain connection for which a loop waits instead of Go's scheduler. One direction reads from it, the other writes to it; any goroutine may
+// close it or end its reads.
 type wire struct {
-	net.Conn // what it was, closed: it still knows its addresses
+	net.Conn // the original connection, closed: it still knows its addresses
 	loop     *loop
 	fd       int
 
-	hungUp        func() // is told that the peer has, while nobody reads; nil: that is of no interest
+	hungUp        func() // called when the peer hangs up while nothing reads from it; nil: not needed
 	reader        *turn
 	writer        *turn
 	writable      chan struct{}
 	writeDeadline time.Time
 
 	mu       sync.Mutex
-	events   uint32 // that the loop waits for; 0: none
-	ended    error  // why there is nothing more to read, if it is for us
-	released bool   // fd belongs to somebody else
+	events   uint32 // events for which the loop waits; 0: none
+	ended    error  // why reads have ended, if the proxy has ended them; nil: it has not
+	released bool   // fd has been closed and may be in use elsewhere
 }
 
-// replaceSockets puts wires of a loop in the place of both connections, if both are plain.
+// replaceSockets replaces both connections by wires of a loop, if both are plain.
 func (s *session) replaceSockets() (client, server *wire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, b := plainSocket(s.client), plainSocket(s.server)
-	if a == nil || b == nil || s.closed || s.pending.reason() != nil { // an end that has been told to them would be forgotten
+	if a == nil || b == nil || s.closed || s.pending.reason() != nil { // an end already signalled to them would be lost
 		return nil, nil
 	}
 	l, err := s.proxy.loops.choose()
@@ -54,7 +54,7 @@ func (s *session) replaceSockets() (client, server *wire) {
 	return client, server
 }
 
-// plainSocket returns what conn is made of, if that is a socket and all that was read of it has been taken.
+// plainSocket returns the socket under conn if there is one and no byte read from it is left in conn, otherwise nil.
 func plainSocket(conn net.Conn) *socket {
 	if read, ok := conn.(*unreadConn); ok && len(read.unread) == 0 {
 		conn = read.Conn
@@ -63,7 +63,7 @@ func plainSocket(conn net.Conn) *socket {
 	return s
 }
 
-// duplicate returns another descriptor of the connection, -1 with an error.
+// duplicate returns another descriptor of the connection, or -1 and an error.
 func (s *socket) duplicate() (fd int, err error) {
 	fd = -1
 	outer := s.raw.Control(func(old uintptr) {
@@ -86,8 +86,8 @@ func closeFile(fd int) {
 	}
 }
 
-// newWire makes a wire of the duplicate fd of a connection, which it closes: Go's scheduler would go on to look at each
-// byte that comes.
+// newWire makes a wire of the duplicate fd of a connection, and closes the original, because Go's scheduler would otherwise continue to handle each
+// byte that arrives.
 func (l *loop) newWire(of *socket, fd int) *wire {
 	of.Close()
 	w := &wire{Conn: of.plain, loop: l, fd: fd, writable: make(chan struct{}, 1)}
@@ -95,7 +95,7 @@ func (l *loop) newWire(of *socket, fd int) *wire {
 	return w
 }
 
-// move begins to move both directions, in a loop if both connections are plain. release is for when they have ended.
+// move starts to move both directions, in a loop if both connections are plain. release must be called when they have ended.
 func (s *session) move(up, down direction) (release func()) {
 	client, server := s.replaceSockets()
 	if client == nil {
@@ -110,7 +110,7 @@ func (s *session) move(up, down direction) (release func()) {
 	s.pending.leave, s.leaveLoop = requests.leave, replies.leave
 	client.hungUp = s.pending.hangUp
 	client.await(syscall.EPOLLRDHUP, 0)
-	go requests.begin() // what came with the login may have to wait for the replies, or for their end
+	go requests.begin() // requests sent with the login may have to wait for replies, or for their end
 	replies.begin()
 	return func() {
 		client.release()
@@ -118,7 +118,7 @@ func (s *session) move(up, down direction) (release func()) {
 	}
 }
 
-// happen is called by the goroutine that leads the loop, and reports whether it still does.
+// happen is called by the goroutine that leads the loop, and reports whether that goroutine still does.
 func (w *wire) happen(events uint32) bool {
 	const over = syscall.EPOLLERR | syscall.EPOLLHUP
 	w.mu.Lock()
@@ -143,7 +143,7 @@ func (w *wire) happen(events uint32) bool {
 	return !readable || w.reader.run()
 }
 
-// farewell is the event to wait for where nobody reads.
+// farewell returns the event to wait for while nothing reads from the wire.
 func (w *wire) farewell() uint32 {
 	if w.hungUp == nil {
 		return 0
@@ -151,7 +151,7 @@ func (w *wire) farewell() uint32 {
 	return syscall.EPOLLRDHUP
 }
 
-// await adds to the events that the loop waits for, and takes from them.
+// await adds to and removes from the events for which the loop waits.
 func (w *wire) await(more, less uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +175,7 @@ func (w *wire) awaitLocked(events uint32) (err error) {
 	return err
 }
 
-// readLate takes what has come, into memory that is lent. It does not wait: nothing is no error.
+// readLate reads what has arrived into memory that is lent. It does not wait: it is no error if nothing has.
 func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 	n, err := w.Read(lend())
 	if n == 0 {
@@ -184,11 +184,11 @@ func (w *wire) readLate(lend func() []byte, unused func()) (int, error) {
 	return n, err
 }
 
-// Read takes what has come. It does not wait: nothing is no error.
+// Read reads what has arrived. It does not wait: it is no error if nothing has.
 func (w *wire) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended != nil { // with the rest unread the peer is reset; read now, it would wait for a window that never opens
+	if w.ended != nil { // with unread data the peer is reset; if they were read now, it would wait for a window that never opens
 		return 0, w.ended
 	}
 	in := transfer{p: p}
@@ -201,7 +201,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return in.n, in.err
 }
 
-// Write waits, if need be, outside the loop.
+// Write waits outside the loop if necessary.
 func (w *wire) Write(p []byte) (int, error) {
 	out := transfer{p: p}
 	for !out.moveAll(syscall.SYS_SENDTO, uintptr(w.fd)) {
@@ -229,13 +229,13 @@ func (w *wire) awaitWritable() error {
 	}
 }
 
-// SetWriteDeadline is for the goroutine that writes.
+// SetWriteDeadline may be called only by the goroutine that writes.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	w.writeDeadline = t
 	return nil
 }
 
-// SetReadDeadline ends all reads, if t has passed; one in the future is not known.
+// SetReadDeadline ends all reads if t has passed; a deadline in the future is ignored.
 func (w *wire) SetReadDeadline(t time.Time) error {
 	if time.Now().After(t) && !t.IsZero() {
 		w.shutdown(syscall.SHUT_RD, os.ErrDeadlineExceeded)
@@ -245,7 +245,7 @@ func (w *wire) SetReadDeadline(t time.Time) error {
 
 func (w *wire) CloseWrite() error { return w.shutdown(syscall.SHUT_WR, nil) }
 
-// Close ends reads and writes. The descriptor is kept until release: a turn may use it.
+// Close ends reads and writes. The descriptor stays open until release, because a turn may use it.
 func (w *wire) Close() error { return w.shutdown(syscall.SHUT_RDWR, net.ErrClosed) }
 
 func (w *wire) shutdown(how int, reason error) error {
@@ -260,7 +260,7 @@ func (w *wire) shutdown(how int, reason error) error {
 	return syscall.Shutdown(w.fd, how)
 }
 
-// release closes the descriptor. Both directions have ended.
+// release closes the descriptor. Both directions must have ended.
 func (w *wire) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
