@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Check looks at one database and changes nothing. The report says what is missing and how to repair
-// it; an error means that it could not look.
+// Check inspects one database without changing anything. The report says what is missing and how to repair it; an error means that the inspection
+// failed.
 func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 	conn, server, err := visit(ctx, cfg)
 	if err != nil {
@@ -28,7 +28,7 @@ func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, nil
 }
 
-// visit connects, runs what is to come first, and looks around. The caller closes the connection.
+// visit connects, runs the commands in first, and inspects the server. The caller closes the connection.
 func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgConn, *serverState, error) {
 	conn, err := connect(ctx, cfg.ConnString)
 	if err != nil {
@@ -48,14 +48,14 @@ func visit(ctx context.Context, cfg SetupConfig, first ...string) (*pgconn.PgCon
 	return conn, server, nil
 }
 
-// serverState is what setup and check need to know of a server and one of its databases.
+// serverState is what setup and check need to know about a server and one of its databases.
 type serverState struct {
 	version     int // server_version_num
 	database    string
 	user        string
 	superuser   bool
-	replication bool  // may use slots: as its role says, or as the server lets it
-	refusal     error // what the server says of that; nil: it was not asked
+	replication bool  // may use slots: by an attribute of its role, or because the server permits it
+	refusal     error // the server's error if not; nil: the server was not asked
 	service
 	surroundings
 	creator      bool // may create schemas in this database
@@ -68,24 +68,24 @@ type serverState struct {
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee with meta
-	shut         bool   // the role may not read pgtee.meta
-	owner        string // of schema pgtee, if that is no superuser; ""
-	untrusted    string // other roles that own parts of schema pgtee, and could so act as us; "" if none
-	metaSlot     string // pgtee.meta.slot
-	ready        string // pgtee.ready()
-	secret       bool   // pgtee.meta has one
+	shut         bool   // the role lacks the privilege to read pgtee.meta
+	owner        string // owner of schema pgtee, if it is not a superuser; else ""
+	untrusted    string // other roles that own parts of schema pgtee, and could therefore act as pgtee; "" if none
+	metaSlot     string // value of pgtee.meta.slot
+	ready        string // result of pgtee.ready()
+	secret       bool   // pgtee.meta has a secret
 	publications []publication
 	slotPublications
-	narrowed      [][2]string // publication and table of memberships that are not what we make: see narrowedSQL
+	narrowed      [][2]string // publication and table of memberships that differ from those that setup creates: see narrowedSQL
 	metaPublished bool        // a publication names pgtee.meta
 	timescale     bool        // the extension is installed
-	replicators   []string    // publications of others that replicate our tables
+	replicators   []string    // publications of other users that replicate pgtee's tables
 	public        bool        // PUBLIC may execute pgtee.publish()
-	signallers    bool        // PUBLIC may ask for snapshots
+	signallers    bool        // PUBLIC may request snapshots
 	triggers      int
-	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or ought not to be
-	generated     []string       // tables whose key has a column that the log leaves out
-	unkeyed       []string       // tables that must have a key, and have none
+	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or should not be
+	generated     []string       // tables whose key has a column that is not in the WAL
+	unkeyed       []string       // tables that require a key and have none
 	slot          *slotState
 }
 
@@ -93,7 +93,7 @@ type serverState struct {
 type tableCapture struct {
 	name   string // quoted for SQL
 	listed bool
-	reason string // why its UPDATE and DELETE cannot be published; "": they can
+	reason string // why its UPDATE and DELETE cannot be published; "": they can be
 }
 
 type slotState struct {
@@ -101,10 +101,10 @@ type slotState struct {
 	active                                    bool
 }
 
-// lost reports whether the server has removed what the slot needs, or has given it up.
+// lost reports whether the server has removed WAL that the slot needs, or has invalidated the slot.
 func (s *slotState) lost() bool { return s.walStatus == "lost" || s.invalid != "" }
 
-// inspect reads the state; every query works without any of our objects.
+// inspect reads the state. Every query works even if none of pgtee's objects exists.
 func inspect(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) (*serverState, error) {
 	s := &serverState{}
 	for _, step := range []func(context.Context, *pgconn.PgConn, SetupConfig) error{s.inspectServer, s.inspectSlot, s.inspectKeys, s.inspectObjects} {
@@ -209,7 +209,7 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.metaSlot, s.ready, s.secret = got[0][0], got[0][1], got[0][2] == "t"
-	if s.ready != "" { // else they are those of another database
+	if s.ready != "" { // otherwise they are those of another database
 		s.slotPublications = strings.Fields(got[0][3])
 	}
 	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
@@ -229,10 +229,9 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	return err
 }
 
-// replicatorsSQL lists the publications of others that cover the tables of schema pgtee: those of all tables, of the schema,
-// and of a table by its name. It reads what is written down of them: pg_publication_tables opens each table, so that it waits
-// for a client's DDL and fails on a table that is dropped meanwhile. PostgreSQL 14 has no pg_publication_namespace, but pg_depend
-// has what stands in it.
+// replicatorsSQL returns the publications of other users that cover the tables of schema pgtee: those of all tables, of the schema, and of a table by
+// name. It reads only their definitions: pg_publication_tables would open each table, and so wait for a client's DDL and fail on a table that is
+// dropped meanwhile. PostgreSQL 14 has no pg_publication_namespace; therefore the query reads the dependencies in pg_depend.
 const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 	WHERE NOT (` + ourPublications + `) AND (p.puballtables
 		OR EXISTS (SELECT FROM pg_publication_rel AS l JOIN pg_class AS c ON c.oid = l.prrelid
@@ -241,8 +240,8 @@ const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 			WHERE s.classid = to_regclass('pg_publication_namespace') AND s.refclassid = 'pg_namespace'::regclass AND s.refobjid = to_regnamespace('pgtee')
 				AND d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid)) ORDER BY 1`
 
-// untrustedOwners names, to a superuser, the other roles that own parts of schema pgtee: a function or
-// trigger of theirs would run with the rights of whoever calls it.
+// untrustedOwners returns, for a superuser, the other roles that own parts of schema pgtee: their functions or triggers would run with the privileges
+// of the caller.
 func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	got, err := rows(ctx, conn, `
 		SELECT coalesce(string_agg(DISTINCT quote_ident(r.rolname), ', '), '')
@@ -257,7 +256,7 @@ func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	return got[0][0], nil
 }
 
-// report tells what setup needs from the server.
+// report says what the server lacks for setup.
 func (s *serverState) report(cfg SetupConfig) Report {
 	var r Report
 	if s.version < 140000 {
@@ -288,7 +287,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	}
 	s.reportSlot(cfg, &r)
 	for _, table := range s.generated {
-		if s.version < 180000 { // from then on setup publishes such columns
+		if s.version < 180000 { // since PostgreSQL 18 setup publishes such columns
 			r.warn("table-key-generated", "make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
 				"the replica identity of table %s has a generated column, which the log does not have: its records have no key", table)
 		}
@@ -331,7 +330,7 @@ func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 	}
 }
 
-// reportObjects tells what of setup's work is there.
+// reportObjects reports which of the objects that setup creates exist.
 func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	again := "run `pgtee setup`"
 	switch {
@@ -384,7 +383,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	}
 }
 
-// repair is what makes the UPDATE and DELETE of a table published.
+// repair says how to get the UPDATE and DELETE of a table published.
 func (t tableCapture) repair() string {
 	switch {
 	case strings.Contains(t.reason, "virtual generated column"):
@@ -397,7 +396,7 @@ func (t tableCapture) repair() string {
 	return fmt.Sprintf("ALTER TABLE %[1]s ADD PRIMARY KEY (...), or ALTER TABLE %[1]s REPLICA IDENTITY FULL", t.name)
 }
 
-// reportPublications tells what is wrong with the publications: their members are another matter.
+// reportPublications reports defects of the publications themselves, not of their members.
 func (s *serverState) reportPublications(again string, r *Report) {
 	for _, name := range publicationNames() {
 		p, found := s.publication(name)

@@ -14,18 +14,17 @@ import (
 )
 
 const (
-	// RowsPublication carries INSERT and TRUNCATE of all tables; it never makes a write fail. It is not via root: of a partition that
-	// DETACH CONCURRENTLY has not finished with, PostgreSQL looks up the root for a publication of all tables and crashes.
+	// RowsPublication publishes INSERT and TRUNCATE of all tables; it never makes a write fail. It does not publish via the root: for a partition
+	// whose DETACH CONCURRENTLY has not finished, PostgreSQL would look up the root for a publication of all tables and crash.
 	RowsPublication = "pgtee_rows"
-	// PartitionedPublication, and those with a number behind it, list the partitioned tables, so that the changes of a partition
-	// are published as the root's. They publish INSERT and TRUNCATE, which need no replica identity.
+	// PartitionedPublication and its numbered siblings list the partitioned tables, so that changes of a partition are published as changes of its
+	// root. They publish INSERT and TRUNCATE, which need no replica identity.
 	PartitionedPublication = "pgtee_partitioned"
-	// IdentityPublication, and those with a number behind it, carry UPDATE and DELETE of the tables with a
-	// usable replica identity. See sql/capture.sql.
+	// IdentityPublication and its numbered siblings publish UPDATE and DELETE of the tables with a usable replica identity. See sql/capture.sql.
 	IdentityPublication = "pgtee_identity"
 
-	// identityPublications is how many there are: setup and the publisher use the first, and as many sessions as there are others
-	// may each list tables in a transaction that it leaves open. listings() in sql/capture.sql has the same names.
+	// identityPublications and partitionedPublications are the numbers of these publications. Setup and the publisher use the first one of each; as
+	// many sessions as there are others can each list tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
 	identityPublications    = 16
 	partitionedPublications = 16
 
@@ -35,27 +34,27 @@ const (
 )
 
 var (
-	// ErrPublicationMissing is a publication that does not exist: rows may be missing from the stream.
+	// ErrPublicationMissing means that a publication does not exist: rows may be missing from the stream.
 	ErrPublicationMissing = errors.New("publication missing: " + cureSetup)
-	// ErrPublicationChanged is a publication that was re-created or altered: rows may be missing.
+	// ErrPublicationChanged means that a publication was recreated or altered: rows may be missing from the stream.
 	ErrPublicationChanged = errors.New("publication changed, rows may be missing from the stream: " + cureSetup)
 )
 
-// cureSetup is the one way out of whatever is wrong with publications or slot: setup makes right what there is, and a new slot
-// where the old one is of no use; repair has the publisher go on with it.
+// cureSetup is the repair for any defect of the publications or the slot: setup corrects the existing ones and creates a new slot if the old one
+// cannot be used; repair makes the publisher resume with it.
 const cureSetup = "run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table afresh"
 
-// publication is what one of ours publishes, and what it must publish.
+// publication describes what one of pgtee's publications publishes.
 type publication struct {
 	name      string
 	oid       string
 	allTables bool
 	actions   string // of pubinsert, pubupdate, pubdelete and pubtruncate: "tfft"
 	viaRoot   bool
-	generated string // pubgencols, PostgreSQL 18: "s" for stored ones
+	generated string // pubgencols, PostgreSQL 18: "s" for stored generated columns
 }
 
-// altered reports whether it publishes something else than setup has it publish.
+// altered reports whether the publication differs from what setup creates.
 func (p publication) altered() bool {
 	want := "tfft"
 	if p.identities() {
@@ -64,28 +63,28 @@ func (p publication) altered() bool {
 	return p.actions != want || p.viaRoot != (p.name != RowsPublication)
 }
 
-// identities reports whether it is one of UPDATE and DELETE.
+// identities reports whether the publication publishes UPDATE and DELETE.
 func (p publication) identities() bool { return strings.HasPrefix(p.name, IdentityPublication) }
 
-// lacksGenerated reports whether it leaves out stored generated columns, which PostgreSQL 18 can publish.
+// lacksGenerated reports whether the publication leaves out stored generated columns, which PostgreSQL 18 can publish.
 func (p publication) lacksGenerated(version int) bool {
 	return version >= 180000 && p.generated != "s"
 }
 
-// options stand behind WITH.
+// options returns the options for the clause WITH.
 func (p publication) options(version int) string {
 	actions := "insert, truncate"
 	if p.identities() {
 		actions = "update, delete"
 	}
 	options := fmt.Sprintf("publish = '%s', publish_via_partition_root = %t", actions, p.name != RowsPublication)
-	if version >= 180000 { // else REPLICA IDENTITY FULL of a table that has one would make its UPDATE fail
+	if version >= 180000 { // otherwise REPLICA IDENTITY FULL of a table with such a column would make its UPDATE fail
 		options += ", publish_generated_columns = stored"
 	}
 	return options
 }
 
-// readPublications lists those of ours that are there.
+// readPublications returns the existing publications of pgtee.
 func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, error) {
 	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.puballtables, concat(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate), p.pubviaroot, to_jsonb(p) ->> 'pubgencols', p.oid
 		FROM pg_publication AS p WHERE `+ourPublications+` ORDER BY length(p.pubname), p.pubname`)
@@ -99,11 +98,10 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 	return publications, nil
 }
 
-// publicationSQL makes the publications that are missing, and has those that are there publish what they must, in one
-// transaction: pgoutput refuses publications that disagree about generated columns.
+// publicationSQL returns the SQL that creates the missing publications and corrects the existing ones, in one transaction: pgoutput refuses
+// publications that disagree about generated columns.
 //
-// A publication that was altered has let changes pass by, which the publisher makes good as those of tables that were
-// listed late.
+// A publication that was altered has missed changes, for which the publisher compensates as it does for tables that were listed late.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
 	altered := false
@@ -117,7 +115,7 @@ func publicationSQL(server *serverState) string {
 			fmt.Fprintf(&sql, "ALTER PUBLICATION %s SET (%s);\n", name, p.options(server.version))
 		}
 	}
-	for _, m := range server.narrowed { // sweep() lists it again, as a whole
+	for _, m := range server.narrowed { // sweep() lists the table again, without a column list or row filter
 		fmt.Fprintf(&sql, "ALTER PUBLICATION %s DROP TABLE ONLY %s;\n", m[0], m[1])
 	}
 	if altered && server.slot != nil && !server.renewsSlot() {
@@ -127,17 +125,17 @@ func publicationSQL(server *serverState) string {
 	return sql.String()
 }
 
-// identitySQL names our publications and their OIDs, for pgtee.meta: pgoutput asks the catalog as of each row, so a slot is
-// of no use for publications that are younger than what it is to send.
+// identitySQL returns pgtee's publications with their OIDs, for pgtee.meta: pgoutput reads the catalog as of each row, so a slot cannot be used with
+// publications that are younger than the WAL it has to send.
 const identitySQL = `(SELECT pg_catalog.string_agg(p.pubname || '=' || p.oid, ' ' ORDER BY p.pubname COLLATE "C") FROM pg_catalog.pg_publication AS p WHERE ` + ourPublications + `)`
 
-// renewsSlot reports whether the slot, which an earlier setup made, cannot serve the publications that there are, or those
-// that this one makes.
+// renewsSlot reports whether the slot, which an earlier setup created, cannot be used with the existing publications or with those that this setup
+// creates.
 func (s *serverState) renewsSlot() bool {
 	return s.slot != nil && s.ready != "" && s.metaSlot != "" && (s.slot.lost() || len(s.missing()) > 0 || len(s.younger()) > 0)
 }
 
-// missing lists the publications that the slot needs and that are not there.
+// missing returns the publications that the slot needs and that do not exist.
 func (s *serverState) missing() (names []string) {
 	for _, name := range append(publicationNames(), s.slotPublications.names()...) {
 		if _, found := s.publication(name); !found && !slices.Contains(names, name) {
@@ -147,7 +145,7 @@ func (s *serverState) missing() (names []string) {
 	return names
 }
 
-// younger lists those that were made after the slot.
+// younger returns the publications that were created after the slot.
 func (s *serverState) younger() (names []string) {
 	for _, p := range s.publications {
 		if len(s.slotPublications) > 0 && !slices.Contains(s.slotPublications, p.name+"="+p.oid) {
@@ -157,7 +155,7 @@ func (s *serverState) younger() (names []string) {
 	return names
 }
 
-// slotPublications are those that the slot was made with, each with its OID, as identitySQL has them; none: not known.
+// slotPublications are the publications with which the slot was created, each with its OID, in the format of identitySQL; none if they are not known.
 type slotPublications []string
 
 func (l slotPublications) names() (names []string) {
@@ -168,7 +166,7 @@ func (l slotPublications) names() (names []string) {
 	return names
 }
 
-// publication returns the one of that name, if it is there.
+// publication returns the publication of this name, if it exists.
 func (s *serverState) publication(name string) (publication, bool) {
 	i := slices.IndexFunc(s.publications, func(p publication) bool { return p.name == name })
 	if i < 0 {
@@ -177,7 +175,7 @@ func (s *serverState) publication(name string) (publication, bool) {
 	return s.publications[i], true
 }
 
-// publicationNames are those that there must be.
+// publicationNames returns the publications that must exist.
 func publicationNames() []string {
 	names := []string{RowsPublication}
 	for _, family := range []struct {
@@ -192,7 +190,7 @@ func publicationNames() []string {
 	return names
 }
 
-// createSQL makes a publication. That of rows is of all tables, where the server lets us make such a one.
+// createSQL returns the SQL that creates a publication. The publication of rows is FOR ALL TABLES, if the server permits that.
 func createSQL(server *serverState, name string) string {
 	create := func(target string) string {
 		return fmt.Sprintf("CREATE PUBLICATION %s %s WITH (%s);\n", name, target, publication{name: name}.options(server.version))
@@ -207,12 +205,12 @@ func createSQL(server *serverState, name string) string {
 	return "DO $try$ BEGIN\n" + create(all) + "EXCEPTION WHEN insufficient_privilege THEN\n" + create("FOR TABLE ONLY "+strings.Join(outboxTables, ", ONLY ")) + "END $try$;\n"
 }
 
-// outboxTables carry the notes; a publication that lists tables must list them.
+// outboxTables contain the notes; a publication that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
-// narrowedSQL lists the members that are published with another column list or row filter (PostgreSQL 15) than in the
-// publication of rows, which has none unless somebody made it so: pgoutput refuses that. And the partitioned tables among
-// those of identities, where their leaves belong.
+// narrowedSQL returns the members that are published with another column list or row filter (PostgreSQL 15) than in the publication of rows, which
+// has none unless somebody added one: pgoutput refuses such a difference. It also returns partitioned tables in the identity publications, where
+// their leaf partitions belong.
 const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c.relname)
 	FROM pg_publication AS p JOIN pg_publication_rel AS m ON m.prpubid = p.oid
 	JOIN pg_class AS c ON c.oid = m.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -221,8 +219,8 @@ const narrowedSQL = `SELECT quote_ident(p.pubname), format('%I.%I', n.nspname, c
 	  AND (c.relkind = 'p' AND p.pubname ~ '^` + IdentityPublication + `' OR to_jsonb(m) ->> 'prattrs' IS DISTINCT FROM to_jsonb(r) ->> 'prattrs'
 		OR (to_jsonb(m) ->> 'prqual' IS NULL) <> (to_jsonb(r) ->> 'prqual' IS NULL))`
 
-// publicationHash names the publications that there are, and describes what they send, apart from their tables: the
-// first 16 hexadecimal digits of a SHA-256 over name, oid, operations, all tables, via root.
+// publicationHash returns the names of the existing publications and a hash of what they publish, apart from their tables: the first 16 hexadecimal
+// digits of a SHA-256 over name, oid, operations, all tables, via root.
 func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, names []string, err error) {
 	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.puballtables, p.pubviaroot
 		FROM pg_catalog.pg_publication AS p WHERE `+ourPublications+` ORDER BY p.pubname COLLATE "C"`)
@@ -236,7 +234,7 @@ func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, nam
 	return hash, names, err
 }
 
-// hashPublications takes rows that begin with the name.
+// hashPublications hashes rows that begin with the name.
 func hashPublications(publications [][]string) (string, error) {
 	h := sha256.New()
 	for _, publication := range publications {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The SQL objects, in the order of their creation.
+// The SQL objects, in the order in which they are created.
 var (
 	//go:embed sql/objects.sql
 	objectsSQL string
@@ -40,24 +40,23 @@ const (
 	dropTriggersSQL = "DROP EVENT TRIGGER IF EXISTS pgtee_ddl; DROP EVENT TRIGGER IF EXISTS pgtee_drop; DROP EVENT TRIGGER IF EXISTS pgtee_alter;\n"
 )
 
-// SetupConfig says what Setup, Check and Teardown work on.
+// SetupConfig configures Setup, Check and Teardown.
 type SetupConfig struct {
 	ConnString  string
 	Slot        string
 	SlotTimeout time.Duration // how long the slot may wait for older transactions to end; 0: 30 s
-	Publishers  []string      // roles that Setup lets publish: see demand_publisher() in sql/rotate.sql
-	Authors     []string      // roles that Setup lets execute pgtee.publish(), beside those that may already
-	Signallers  []string      // roles that Setup lets ask for snapshots, beside those that may already
+	Publishers  []string      // roles that Setup permits to publish: see demand_publisher() in sql/rotate.sql
+	Authors     []string      // roles that Setup permits to execute pgtee.publish(), in addition to those that already may
+	Signallers  []string      // roles that Setup permits to request snapshots, in addition to those that already may
 
-	OldTransaction time.Duration // Check warns of older ones; 0: an hour
+	OldTransaction time.Duration // age of a transaction from which Check warns about it; 0: an hour
 
-	// NeedsKey says which tables must have a key for their records; nil: none.
+	// NeedsKey reports whether the records of a table must have a key; nil: no table requires one.
 	NeedsKey func(schema, table string) bool
 }
 
-// Setup makes what the publisher and the proxy need in one database: schema pgtee, the publications, the event
-// triggers, the slot (in this order). It may be run again at any time. The report says what was made and what is
-// missing; an error means that it could not be finished.
+// Setup creates what the publisher and the proxy need in one database: schema pgtee, the publications, the event triggers and the slot, in this
+// order. It may be run again at any time. The report says what was created and what is missing; an error means that it could not be finished.
 func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	conn, server, err := visit(ctx, cfg, oneSetup)
 	if err != nil {
@@ -92,10 +91,10 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	return report, createSlot(ctx, conn, cfg, server, &report)
 }
 
-// oneSetup keeps two setups apart until the connection ends.
+// oneSetup makes a second setup wait until the connection ends.
 const oneSetup = "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('pgtee setup'))"
 
-// Plan is the SQL that Setup would run, in its order, and what it would report.
+// Plan returns the SQL that Setup would run, in order, and what Setup would report.
 func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err error) {
 	conn, server, err := visit(ctx, cfg)
 	if err != nil {
@@ -114,11 +113,11 @@ func Plan(ctx context.Context, cfg SetupConfig) (sql string, report Report, err 
 	return sql, report, err
 }
 
-// step is a part of setup, one transaction.
+// step is a part of setup that is one transaction.
 type step struct{ what, sql string }
 
-// plan is what Setup does before it lists the tables and makes the slot. The publications come before the slot:
-// pgoutput asks the catalog as of each row, so a publication that is younger than the slot fails on older rows.
+// plan returns what Setup runs before it lists the tables and creates the slot. The publications are created before the slot: pgoutput reads the
+// catalog as of each row, so a publication that is younger than the slot fails on older rows.
 func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	grants := ""
 	for _, g := range []struct {
@@ -139,9 +138,9 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	if server.ready != strconv.Itoa(objectsVersion) || !server.secret {
 		sql += metaSQL(server, fmt.Sprintf(ownMeta, objectsVersion))
 	}
-	// One transaction: no DDL of others slips by, and none of ours is recorded.
+	// All in one transaction: no DDL of other sessions is missed, and pgtee's own DDL is not recorded.
 	sql = server.ifLet(dropTriggersSQL) + sql + server.ifLet(triggersSQL)
-	// Nobody's DDL waits long for us.
+	// The lock timeout ensures that DDL of other sessions does not wait long for setup.
 	const begin = "BEGIN; SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '2s';\n"
 	steps := []step{{"create schema pgtee", begin + sql + "COMMIT;"}}
 	if sql := publicationSQL(server); sql != "" {
@@ -150,7 +149,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	return steps, nil
 }
 
-// ifLet is SQL that needs a superuser, or what a managed service has in its place: only the server knows whether it lets us.
+// ifLet wraps SQL that requires a superuser, or the corresponding role of a managed service: only the server knows whether it permits the SQL.
 func (s *serverState) ifLet(sql string) string {
 	if s.superuser {
 		return sql
@@ -158,8 +157,8 @@ func (s *serverState) ifLet(sql string) string {
 	return "DO $try$ BEGIN\n" + sql + "EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN NULL;\nEND $try$;\n"
 }
 
-// ownMeta makes the row of pgtee.meta this database's: that of a copy is of another. The secret is the key of HMAC, xored with
-// ipad and with opad (RFC 2104). The server makes it, for a text of ours may be logged.
+// ownMeta makes the row of pgtee.meta that of this database: in a copy it is the row of another database. The secret is the HMAC key, xored with ipad
+// and with opad (RFC 2104). The server generates it, because a secret in the text of a statement might be logged.
 const ownMeta = `DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
 INSERT INTO pgtee.meta (version, system_identifier, database_oid)
 SELECT %[1]d, c.system_identifier, d.oid
@@ -181,9 +180,9 @@ BEGIN
 END
 $secret$`
 
-// metaSQL writes to pgtee.meta while it is unlogged: then no row of it is in the log, where others who replicate all
-// tables would find a table that they do not know, and the secret. Its lock is held for that moment. A table that
-// somebody's publication names cannot become unlogged.
+// metaSQL writes to pgtee.meta while the table is unlogged. Its rows are then not in the WAL, from which other users' replication of all tables would
+// receive a table that it does not know, and the secret. The lock is held only for that moment. A table that is in somebody's publication cannot
+// become unlogged.
 func metaSQL(server *serverState, write string) string {
 	if server.metaPublished {
 		return write + ";\n"
@@ -191,7 +190,7 @@ func metaSQL(server *serverState, write string) string {
 	return "ALTER TABLE pgtee.meta SET UNLOGGED;\n" + write + ";\nALTER TABLE pgtee.meta SET LOGGED;\n"
 }
 
-// reportMade tells what the plan has made.
+// reportMade reports what the plan has created.
 func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Report) {
 	report.ok("schema pgtee with outbox, notes and DDL functions")
 	for _, g := range []struct {
@@ -222,8 +221,8 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 		"publication %s lists tables (the server does not let this role make one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 
-// Rotate truncates the outbox tables whose turn is over: notes stay for one to two hours. Their content is in the
-// log; publishing does not depend on it.
+// Rotate truncates the outbox tables whose turn has ended: notes stay for one to two hours. Their content is in the WAL, so publishing does not
+// depend on them.
 func Rotate(ctx context.Context, connString string) error {
 	conn, err := connect(ctx, connString)
 	if err != nil {
@@ -233,7 +232,7 @@ func Rotate(ctx context.Context, connString string) error {
 	return ourFunction(execute(ctx, conn, "SELECT pgtee.rotate()"))
 }
 
-// ourFunction says what to do where a function of ours cannot be called.
+// ourFunction says what to do if a function of pgtee cannot be called.
 func ourFunction(err error) error {
 	switch sqlState(err) {
 	case "42883", "3F000": // undefined_function, invalid_schema_name

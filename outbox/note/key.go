@@ -6,15 +6,14 @@ import (
 	"encoding/binary"
 )
 
-// MasterKey is what proxies and publishers share, 32 bytes. Each proxy signs with a key of its own that is
-// derived from it: what one of them signs, another cannot have signed.
+// MasterKey is the secret that proxies and publishers share, 32 bytes. Each proxy signs with its own key, derived from the master key: no other proxy
+// can have produced its signatures.
 type MasterKey []byte
 
-// ID is the key id in the notes: it tells two master keys apart while one takes the place of the other. It
-// says nothing about the key.
+// ID is the key id in the notes: it distinguishes two master keys during a key rotation. It reveals nothing about the key.
 func (m MasterKey) ID() byte { return m.derive("pgtee key id", 1)[0] }
 
-// Signer signs for a proxy.
+// Signer returns the Signer of a proxy.
 func (m MasterKey) Signer(proxy uint32) *Signer {
 	return NewSigner(m.ID(), m.derive("pgtee note key "+string(binary.BigEndian.AppendUint32(nil, proxy)), sha256.Size))
 }
@@ -27,7 +26,7 @@ func (m MasterKey) derive(purpose string, length int) []byte {
 	return key
 }
 
-// Verifier checks notes against the master keys that are valid.
+// Verifier checks notes against the valid master keys.
 type Verifier struct {
 	keys    []MasterKey
 	signers map[signerID]*Signer
@@ -38,23 +37,23 @@ type signerID struct {
 	proxy uint32
 }
 
-// maxSigners bounds what forged proxy ids can make us keep.
+// maxSigners bounds how many Signers forged proxy ids can make a Verifier keep.
 const maxSigners = 1024
 
 func NewVerifier(keys []MasterKey) *Verifier {
 	return &Verifier{keys, map[signerID]*Signer{}}
 }
 
-// HasKeys reports whether there is a key to check with.
+// HasKeys reports whether there is a key to verify with.
 func (v *Verifier) HasKeys() bool { return len(v.keys) > 0 }
 
-// Check reports whether a proxy with one of the keys has made the note.
+// Check reports whether a proxy with one of the keys made the note.
 func (v *Verifier) Check(n *Note) bool {
 	signer := v.signer(signerID{n.KeyID, n.ProxyID})
 	return signer != nil && signer.Check(n)
 }
 
-// signer returns nil if no key has that id.
+// signer returns the Signer for id, or nil if no key has that id.
 func (v *Verifier) signer(id signerID) *Signer {
 	if known, ok := v.signers[id]; ok {
 		return known

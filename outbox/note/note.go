@@ -1,4 +1,4 @@
-// Package note is what the proxy knows of the outbox: the bytes of a note, the keys that sign it, and whether one has come before.
+// Package note is the part of the outbox that the proxy knows: the bytes of a note, the keys that sign it, and the detection of replays.
 package note
 
 import (
@@ -14,43 +14,42 @@ import (
 	"time"
 )
 
-// Note is what the proxy knows about one write statement, and what the server added to it.
+// Note is what the proxy knows about one write statement, together with what the server added.
 //
-// The proxy sends Payload; Postgres stores it together with the names and the SQL, as a row of
-// pgtee.outbox or as a logical message with the prefix "pgtee". The byte slices of a decoded note
-// belong to its Transaction.
+// The proxy sends the Payload. PostgreSQL stores it, together with the names and the SQL, as a row of pgtee.outbox or as a logical message with the
+// prefix "pgtee". The byte slices of a decoded note belong to its Transaction.
 type Note struct {
 	Payload
 
 	User        []byte // session_user
-	Role        []byte // current_user where the note was called
+	Role        []byte // current_user when the note was called
 	PID         int32  // server process
 	Application []byte // application_name: the client's claim
-	SQL         []byte // the statement, in client_encoding; nil if SQL text is off or was too long
+	SQL         []byte // the statement, in client_encoding; nil if SQL text is off or the text was too long
 	Trust       Trust
 }
 
-// Trust reports whether a note is what a proxy wrote, about this transaction.
+// Trust says whether a note is one that a proxy wrote, for this transaction.
 type Trust uint8
 
 const (
-	Unverified  Trust = iota // there is no key to check with
-	Verified                 // a proxy made it, and the server wrote it, in this transaction
-	Forged                   // unknown key id, or the HMAC is wrong, or a note of another session: forged, altered or borrowed
-	Replayed                 // a proxy wrote it, but for another statement: it has come before
-	Pooled                   // as Verified, but the proxy cannot know which server process serves its session
-	UserChanged              // as Verified, but the server calls the user otherwise than the proxy did
-	Unbound                  // a proxy wrote it, and that it was for this transaction is not known
+	Unverified  Trust = iota // there is no key to verify with
+	Verified                 // a proxy made it, and the server wrote it in this transaction
+	Forged                   // unknown key id, wrong HMAC, or a note of another session: forged, altered or stolen
+	Replayed                 // a proxy wrote it, but for another statement: the note has been used before
+	Pooled                   // like Verified, but the proxy cannot know which server process serves its session
+	UserChanged              // like Verified, but the server's name of the user differs from the proxy's
+	Unbound                  // a proxy wrote it, but it is unknown whether for this transaction
 )
 
-// Reason says why a note is neither verified nor false; empty if it is one of these.
+// Reason says why a note is neither verified nor false; it is empty for notes that are one of the two.
 func (t Trust) Reason() string { return reasons[t] }
 
 var reasons = [...]string{
 	Unverified: "no key", Verified: "", Forged: "", Replayed: "", Pooled: "pooler", UserChanged: "user changed", Unbound: "unbound",
 }
 
-// And is what notes are worth together: the first of what is false, or not known, makes it so.
+// And returns the combined trust in two notes: false if one of them is false, otherwise unknown if one of them is.
 func (t Trust) And(other Trust) Trust {
 	if t.Lies() || t != Verified && !other.Lies() {
 		return t
@@ -58,16 +57,16 @@ func (t Trust) And(other Trust) Trust {
 	return other
 }
 
-// Nameless reports whether the note tells of a session only: which of its statements wrote the rows is not known.
+// Nameless reports whether the note identifies only a session: which of its statements wrote the rows is not known.
 func (n *Note) Nameless() bool { return n.Flags&FlagNameless != 0 }
 
-// Lies reports whether the note tells of what did not happen.
+// Lies reports whether the note makes a false claim.
 func (t Trust) Lies() bool { return t == Forged || t == Replayed }
 
 // Payload is the part of a note that the proxy makes: 94 bytes, then the optional SQL text.
 //
 //	offset size
-//	     0    1  version (3; version 2 has its HMAC at byte 66, and that covers user and pid, too; version 1 has it at byte 65)
+//	     0    1  version (3; version 2 has its HMAC at byte 66, which also covers user and pid; version 1 has it at byte 65)
 //	     1    1  flags, the lower eight
 //	     2    1  key id
 //	     3    4  offset of the statement in the Query message, bytes
@@ -83,12 +82,12 @@ func (t Trust) Lies() bool { return t == Forged || t == Replayed }
 //	    65    1  flags, the upper eight
 //	    66    4  server process
 //	    70    8  the session's user: see UserTag
-//	    78   16  HMAC-SHA256 over bytes 0-77 and SQL, cut to 16 bytes
+//	    78   16  HMAC-SHA256 over bytes 0-77 and SQL, truncated to 16 bytes
 //	    94       SQL text, with FlagSQL
 //
-// Integers are big-endian. It travels as base64, which no setting of the session can change.
+// Integers are big-endian. The payload is sent as base64, which no setting of the session can change.
 type Payload struct {
-	version     byte // 1 or 2 of one that an older proxy made, else 0
+	version     byte // 1 or 2 if an older proxy made it, else 0
 	Flags       Flags
 	KeyID       byte
 	Offset      uint32
@@ -100,8 +99,8 @@ type Payload struct {
 	Time        time.Time
 	Client      netip.AddrPort
 	Fingerprint uint64
-	Process     int32  // as the proxy knows the server process
-	UserTag     uint64 // ... and the user
+	Process     int32  // process id of the server process, as known to the proxy
+	UserTag     uint64 // user, as known to the proxy
 	MAC         [16]byte
 }
 
@@ -109,36 +108,36 @@ type Payload struct {
 type Flags uint16
 
 const (
-	FlagRow       Flags = 1 << iota // make this note a row of pgtee.outbox, not only a message
-	FlagQuery                       // the SQL is Offset, Length of current_query()
+	FlagRow       Flags = 1 << iota // store this note as a row of pgtee.outbox, not only as a message
+	FlagQuery                       // the SQL is the part of current_query() given by Offset and Length
 	FlagSQL                         // the SQL follows the payload
-	FlagRedacted                    // credentials were taken out of the SQL
+	FlagRedacted                    // credentials were removed from the SQL
 	FlagAfter                       // written after the success of a command that cannot run in a transaction block
-	FlagBackslash                   // standard_conforming_strings was off: in '…' a backslash escapes
+	FlagBackslash                   // standard_conforming_strings was off: a backslash is an escape character in '…'
 	FlagMultiByte                   // client_encoding has characters whose second byte may be ASCII
 	FlagDDL                         // event triggers fire for the statement
-	FlagBehind                      // the statement came before the note: what it has written since the last note, it has written
-	FlagNameless                    // of a session, and of no statement: which one wrote what comes behind it is not known
-	FlagSigned                      // pgtee.sign() makes a message of this note, and signs it
-	FlagAnyUser                     // UserTag may be of another user: SET SESSION AUTHORIZATION has not been answered yet
-	FlagPooled                      // Process is not that of the server: a pooler stands before it
+	FlagBehind                      // the statement precedes the note: what was written since the last note was written by this statement
+	FlagNameless                    // it identifies a session and no statement: which one wrote the changes after it is not known
+	FlagSigned                      // pgtee.sign() writes this note as a message and signs it
+	FlagAnyUser                     // UserTag may be that of another user: SET SESSION AUTHORIZATION has not been answered yet
+	FlagPooled                      // Process is not the server process: there is a pooler in front of the server
 )
 
-// UserTag is what a payload says of the session's user: the first eight bytes of the SHA-256 of the name.
+// UserTag identifies the session's user in a payload: the first eight bytes of the SHA-256 of the name.
 func UserTag(user []byte) uint64 {
 	sum := sha256.Sum256(user)
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// SessionID names a client session of a proxy; it grows with the time of its start.
+// SessionID identifies a client session of a proxy; it increases with the time of its start.
 type SessionID uint64
 
-// NewSessionID makes the id of session number n (of its proxy) that starts now.
+// NewSessionID returns the id of a session that starts now and is the proxy's nth.
 func NewSessionID(start time.Time, n uint32) SessionID {
 	return SessionID(uint64(start.UnixMilli())<<22 | uint64(n)&(1<<22-1))
 }
 
-// Start returns when the session began, to the millisecond.
+// Start returns the time at which the session began, in milliseconds.
 func (id SessionID) Start() time.Time { return time.UnixMilli(int64(id >> 22)).UTC() }
 
 func (id SessionID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
@@ -149,32 +148,31 @@ const (
 	// PayloadBytes is the length of a payload without SQL.
 	PayloadBytes = 94
 
-	// MessagePrefix is the prefix of our logical messages.
+	// MessagePrefix is the prefix of pgtee's logical messages.
 	MessagePrefix = "pgtee"
-	// MaxQueryBytes is the longest Query message whose text current_query() may bring: each note
-	// of a Query copies it whole.
+	// MaxQueryBytes is the maximum length of a Query message whose notes take the text from current_query(): each note of a Query copies the complete
+	// text.
 	MaxQueryBytes = 64 << 10
 )
 
-// ErrNote is a payload that cannot be read.
+// ErrNote means that a payload is malformed.
 var ErrNote = errors.New("malformed note")
 
-// Signer makes and checks the HMAC of notes. It may be used by one goroutine at a time.
+// Signer computes and checks the HMAC of notes. It may be used by one goroutine at a time.
 type Signer struct {
 	keyID byte
 	hash  hash.Hash
-	raw   []byte // of the last payload, reused
+	raw   []byte // the last payload; reused
 	who   []byte
 	sum   []byte
 }
 
-// NewSigner takes the 32 bytes of a key file.
+// NewSigner returns a Signer with the given 32-byte key.
 func NewSigner(keyID byte, key []byte) *Signer {
 	return &Signer{keyID: keyID, hash: hmac.New(sha256.New, key)}
 }
 
-// Append signs p and appends the base64 text that pgtee.note() takes. sql is the statement; it goes along only if
-// p.Flags has FlagSQL.
+// Append signs p and appends the base64 text that pgtee.note() takes. sql is the statement; it is included only if p.Flags has FlagSQL.
 func (s *Signer) Append(dst []byte, p *Payload, sql []byte) []byte {
 	p.KeyID = s.keyID
 	s.raw = p.appendSigned(s.raw[:0])
@@ -186,8 +184,7 @@ func (s *Signer) Append(dst []byte, p *Payload, sql []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, s.raw)
 }
 
-// Check reports whether the note is what a proxy with this key wrote. That of an older proxy names user and process only in
-// its HMAC.
+// Check reports whether a proxy with this key wrote the note. In a note of an older proxy, only the HMAC covers user and process.
 func (s *Signer) Check(n *Note) bool {
 	if n.KeyID != s.keyID {
 		return false
@@ -240,10 +237,10 @@ func (p *Payload) appendSigned(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(dst, p.UserTag)
 }
 
-// payloadBytes are the lengths of a payload without SQL, by its version.
+// payloadBytes is the length of a payload without SQL, by version.
 var payloadBytes = [...]int{1: 81, 2: 82, payloadVersion: PayloadBytes}
 
-// ParsePayload reads raw, decoded from base64. The returned SQL is a slice of raw.
+// ParsePayload parses raw, which has been decoded from base64. The returned SQL is a slice of raw.
 func ParsePayload(raw []byte) (p Payload, sql []byte, err error) {
 	if len(raw) == 0 || raw[0] == 0 {
 		return p, nil, ErrNote
@@ -287,13 +284,13 @@ func ParsePayload(raw []byte) (p Payload, sql []byte, err error) {
 	return p, sql, nil
 }
 
-// Known compares what the proxy knew of its session with what the server says. A note of an older proxy names neither, but its
-// HMAC covers both.
+// Known compares what the proxy knew about its session with what the server reports. A note of an older proxy contains neither value, but its HMAC
+// covers both.
 func (n *Note) Known() Trust {
 	switch {
 	case n.version != 0:
 		return Verified
-	case n.PID != n.Process && n.Flags&FlagPooled == 0: // in the hands of another session
+	case n.PID != n.Process && n.Flags&FlagPooled == 0: // used by another session
 		return Forged
 	case n.PID != n.Process:
 		return Pooled

@@ -1,35 +1,34 @@
 package note
 
-// A note is good once: whoever reads one (it stands in the text of the client's own Query) could call pgtee.note()
-// with it again in the same session, where its HMAC is right, and have rows told as another statement's.
+// A note may be used only once. A client could read a note, which is part of the text of its own Query, and call pgtee.note() with it again in the
+// same session, where its HMAC is valid, so that rows would be attributed to another statement.
 
-// Origin is what identifies the notes of one session: they are counted from 1, and no number comes twice before the
-// counter wraps around.
+// Origin identifies the notes of one session: they are numbered from 1, and no number occurs twice before the counter wraps around.
 type Origin struct {
 	proxy   uint32
 	session SessionID
 }
 
-// Origin is that of a note.
+// Origin returns the origin of a note.
 func (n *Note) Origin() Origin { return Origin{n.ProxyID, n.Session} }
 
-// newest is the latest counter of a session, and the transaction that brought it.
+// newest is the latest counter of a session, and the transaction in which it was used.
 type newest struct {
 	counter uint32
 	xid     uint32
 }
 
-// Replays remembers the sessions of late. It forgets those that have written least recently: after maxCounted
-// others, or with the stream.
+// Replays keeps the latest counters of recent sessions. It forgets the sessions that have not written for longest, after maxCounted others, or when
+// the stream ends.
 type Replays struct {
 	young, old map[Origin]newest
 }
 
-// maxCounted sessions are remembered at least, twice as many at most: 4 MB.
+// maxCounted is the minimum number of sessions that are kept; the maximum is twice as many, 4 MB.
 const maxCounted = 32 << 10
 
-// Seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do
-// their ids: a lower counter is genuine only in an older transaction, which was prepared and committed late.
+// Seen reports whether a verified note is a replay. The transactions of a session follow each other, and so do their ids: a lower counter is genuine
+// only in an older transaction, which was prepared and committed later.
 func (r *Replays) Seen(n *Note, xid uint32) bool {
 	key := n.Origin()
 	last, known := r.young[key]

@@ -23,7 +23,7 @@ func (l LSN) AppendTo(dst []byte) []byte {
 	return appendHex(append(appendHex(dst, uint32(l>>32)), '/'), uint32(l))
 }
 
-// appendHex appends upper case digits without leading zeros.
+// appendHex appends upper-case digits without leading zeros.
 func appendHex(dst []byte, n uint32) []byte {
 	shift := max(bits.Len32(n)-1, 0) / 4 * 4
 	for ; shift >= 0; shift -= 4 {
@@ -32,7 +32,7 @@ func appendHex(dst []byte, n uint32) []byte {
 	return dst
 }
 
-// ParseLSN reads the form that String returns.
+// ParseLSN parses the form that String returns.
 func ParseLSN(s string) (LSN, error) {
 	high, low, ok := strings.Cut(s, "/")
 	if !ok {
@@ -49,7 +49,7 @@ func ParseLSN(s string) (LSN, error) {
 	return LSN(h<<32 | l), nil
 }
 
-// MarshalText and UnmarshalText make LSN readable in JSON.
+// MarshalText and UnmarshalText use the form of String, also in JSON.
 func (l LSN) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 func (l *LSN) UnmarshalText(text []byte) error {

@@ -1,6 +1,5 @@
-// Package pgoutput decodes protocol version 1 of pgoutput, the logical decoding plugin of
-// PostgreSQL ("Logical Replication Message Formats" in its documentation). It is pure: bytes in,
-// values out, no allocation for a row.
+// Package pgoutput decodes protocol version 1 of pgoutput, PostgreSQL's logical decoding plugin ("Logical Replication Message Formats" in its
+// documentation). It is pure: bytes in, values out, no allocation for a row.
 package pgoutput
 
 import (
@@ -37,8 +36,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("%q", byte(k))
 }
 
-// Message is one decoded message. Only the field that Kind names holds something; Row serves Insert,
-// Update and Delete. Byte slices are slices of what was parsed; Relation owns its memory.
+// Message is one decoded message. Only the field for its Kind is set; Row is used for Insert, Update and Delete. Byte slices refer to the parsed
+// bytes; Relation owns its memory.
 type Message struct {
 	Kind     Kind
 	Begin    Begin
@@ -51,28 +50,28 @@ type Message struct {
 	Logical  Logical
 }
 
-// Begin opens a transaction. Its rows follow, and nothing of another transaction.
+// Begin opens a transaction. Its changes follow, without changes of other transactions in between.
 type Begin struct {
 	CommitLSN  LSN // where the commit record starts (final_lsn in the documentation)
 	CommitTime time.Time
 	XID        XID
 }
 
-// Commit closes the transaction.
+// Commit ends the transaction.
 type Commit struct {
 	CommitLSN  LSN // where the commit record starts
 	EndLSN     LSN // where it ends
 	CommitTime time.Time
 }
 
-// Origin names the replication origin of a transaction that came here from another server.
+// Origin names the replication origin of a transaction that was replicated from another server.
 type Origin struct {
-	CommitLSN LSN // on that server
+	CommitLSN LSN // LSN on that server
 	Name      []byte
 }
 
-// Type names a type that is not built in, before the first Relation that has it. For a domain, OID is
-// the domain's and the names are those of its base type.
+// Type names a type that is not built in, before the first Relation that uses it. For a domain, OID is that of the domain and the names are those of
+// its base type.
 type Type struct {
 	OID    uint32
 	Schema []byte
@@ -82,9 +81,9 @@ type Type struct {
 // Row is an inserted, updated or deleted row.
 type Row struct {
 	RelationOID uint32
-	OldKind     byte  // 'K' Old holds the replica identity only, 'O' the whole row, 0 there is no Old
-	Old         Tuple // of Update and Delete
-	New         Tuple // of Insert and Update
+	OldKind     byte  // 'K': Old holds the replica identity only; 'O': the whole row; 0: there is no Old
+	Old         Tuple // for Update and Delete
+	New         Tuple // for Insert and Update
 }
 
 // Truncated lists the tables of one TRUNCATE.
@@ -96,18 +95,18 @@ type Truncated struct {
 // Len returns the number of tables.
 func (t Truncated) Len() int { return len(t.oids) / 4 }
 
-// OID returns the table number i.
+// OID returns the OID of table number i.
 func (t Truncated) OID(i int) uint32 { return binary.BigEndian.Uint32(t.oids[4*i:]) }
 
-// Logical is what pg_logical_emit_message wrote.
+// Logical is a message written by pg_logical_emit_message.
 type Logical struct {
-	Transactional bool // false: sent at once, outside of Begin and Commit, committed or not
+	Transactional bool // false: sent immediately, outside of Begin and Commit, whether committed or not
 	LSN           LSN
 	Prefix        []byte
 	Content       []byte
-	Omitted       uint64 // length of Content, if that was too long to be held; else 0
+	Omitted       uint64 // length of Content, if it was too long to be kept in memory; else 0
 }
 
-// FlagOmitted is not of the protocol: a Logical message with it has OmittedBytes with the length of its
-// content instead of that.
+// FlagOmitted is not part of the protocol: a Logical message with this flag contains, instead of its content, the length of the content in
+// OmittedBytes.
 const FlagOmitted = 0x80

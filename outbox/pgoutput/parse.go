@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// ErrMalformed is a message that does not follow the protocol.
+// ErrMalformed means that a message violates the protocol.
 var ErrMalformed = errors.New("malformed pgoutput message")
 
-// Parse decodes data, one whole message, into m. A kind that protocol version 1 does not have is an
-// error that names it. Every length inside is checked here.
+// Parse decodes data, one complete message, into m. For a kind that protocol version 1 does not have, the error names the kind. Parse checks every
+// length in the message.
 func Parse(data []byte, m *Message) error {
 	if len(data) == 0 {
 		return fmt.Errorf("%w: empty", ErrMalformed)
@@ -46,8 +46,7 @@ func Parse(data []byte, m *Message) error {
 	return nil
 }
 
-// cursor reads a message from the front. The first read that finds too little sets failed; every
-// later one returns zero values.
+// cursor reads a message from its start. The first read that finds too few bytes sets failed; every later one returns a zero value.
 type cursor struct {
 	rest   []byte
 	failed bool
@@ -94,13 +93,13 @@ func (c *cursor) uint64() uint64 {
 
 func (c *cursor) lsn() LSN { return LSN(c.uint64()) }
 
-// time reads microseconds since 2000-01-01.
+// time reads a time in microseconds since 2000-01-01.
 func (c *cursor) time() time.Time {
 	const epoch = 946_684_800_000_000 // 2000-01-01 in microseconds since 1970
 	return time.UnixMicro(int64(c.uint64()) + epoch).UTC()
 }
 
-// text reads up to and over the next zero byte.
+// text reads a zero-terminated string.
 func (c *cursor) text() []byte {
 	end := bytes.IndexByte(c.rest, 0)
 	text := c.take(end)
@@ -108,7 +107,7 @@ func (c *cursor) text() []byte {
 	return text
 }
 
-// counted reads an int32 length and as many bytes.
+// counted reads an int32 length and that many bytes.
 func (c *cursor) counted() []byte {
 	return c.take(int(int32(c.uint32())))
 }
@@ -168,7 +167,7 @@ func (c *cursor) tuple() Tuple {
 func (c *cursor) relation() *Relation {
 	r := &Relation{OID: c.uint32(), Schema: string(c.text()), Name: string(c.text()), Identity: c.byte()}
 	if r.Schema == "" {
-		r.Schema = "pg_catalog" // the protocol sends its name as the empty string
+		r.Schema = "pg_catalog" // the protocol sends an empty string for it
 	}
 	const shortest = 1 + 1 + 4 + 4 // flags, empty name, type, modifier
 	n := int(c.uint16())

@@ -1,7 +1,7 @@
 package pgoutput
 
-// Relation is a table as the log described it when the change was made.
-// It is immutable: a later ALTER TABLE makes a new Relation, so a pointer to one is its version.
+// Relation is a table as the stream described it when the change was made. It is immutable: a later ALTER TABLE results in a new Relation, so a
+// pointer to a Relation identifies its version.
 type Relation struct {
 	OID      uint32
 	Schema   string
@@ -10,7 +10,7 @@ type Relation struct {
 	Columns  []Column
 }
 
-// KeyNames are the columns that tell the rows of the table apart; none: nothing does.
+// KeyNames returns the columns that identify the rows of the table, or none if nothing does.
 func (r *Relation) KeyNames() (names []string) {
 	for _, c := range r.Columns {
 		if c.Key {
@@ -27,7 +27,7 @@ type Column struct {
 	TypeMod int32  // pg_attribute.atttypmod, -1 for none
 	Key     bool   // part of the replica identity
 
-	// TypeSchema and TypeName name a type that is not built in (of a domain: its base type); else "".
-	// They come from Type messages, so whoever keeps those fills them in before the Relation is used.
+	// TypeSchema and TypeName name a type that is not built in (for a domain, its base type); else "". They come from Type messages and must be
+	// filled in from those before the Relation is used.
 	TypeSchema, TypeName string
 }

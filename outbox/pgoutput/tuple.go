@@ -2,21 +2,19 @@ package pgoutput
 
 import "encoding/binary"
 
-// Tuple is one row as pgoutput sends it (TupleData in the PostgreSQL documentation, "Logical
-// Replication Message Formats"): int16 count, then per column a kind byte and, for 't' and 'b', an
-// int32 length and the bytes. Parse has checked every length, so reading one cannot fail.
-// It is a slice of the transaction's buffer and lives as long as the transaction.
+// Tuple is one row as pgoutput sends it (TupleData in the PostgreSQL documentation, "Logical Replication Message Formats"): int16 count, then per
+// column a kind byte and, for 't' and 'b', an int32 length and the bytes. Parse has checked every length, so reading a Tuple cannot fail. It is a
+// slice of the transaction's buffer and valid as long as the transaction.
 type Tuple []byte
 
 // Kinds of a column in a Tuple.
 const (
 	Null      = 'n'
-	Unchanged = 'u' // a TOASTed value that the statement did not touch: not in the log
+	Unchanged = 'u' // a TOASTed value that the statement did not change: not in the WAL
 	Text      = 't'
 	Binary    = 'b'
 
-	// Omitted is not of the protocol: a value that was too long to be held, in its place OmittedBytes with
-	// its length.
+	// Omitted is not part of the protocol: it marks a value that was too long to be kept in memory and is replaced by its length in OmittedBytes.
 	Omitted = 'x'
 
 	OmittedBytes = 8
@@ -30,7 +28,7 @@ func (t Tuple) Len() int {
 	return int(binary.BigEndian.Uint16(t))
 }
 
-// Columns returns an iterator that stands before the first column:
+// Columns returns an iterator positioned before the first column:
 //
 //	for c := t.Columns(); c.Next(); {
 //		use(c.Kind(), c.Value())
@@ -42,7 +40,7 @@ func (t Tuple) Columns() Columns {
 	return Columns{rest: t[2:]}
 }
 
-// Columns walks over the columns of a Tuple, in the order of Relation.Columns.
+// Columns iterates over the columns of a Tuple, in the order of Relation.Columns.
 type Columns struct {
 	rest  []byte
 	kind  byte
@@ -68,6 +66,6 @@ func (c *Columns) Next() bool {
 // Kind returns Null, Unchanged, Text, Binary or Omitted.
 func (c *Columns) Kind() byte { return c.kind }
 
-// Value returns the bytes of a Text or Binary column, a slice of the Tuple; not nil even if empty.
-// For Null and Unchanged it is nil, for Omitted the length of the value, big-endian.
+// Value returns the bytes of a Text or Binary column as a slice of the Tuple, which is not nil even if empty. For Null and Unchanged it returns nil,
+// for Omitted the length of the value, big-endian.
 func (c *Columns) Value() []byte { return c.value }

@@ -1,11 +1,11 @@
--- Which changes are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. The others list tables:
---   pgtee_identity, pgtee_identity_1, ...        publish UPDATE and DELETE of each table, of each leaf of a partitioned one, that has a
+-- These publications determine which changes are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. The others list tables:
+--   pgtee_identity, pgtee_identity_1, ...        publish UPDATE and DELETE of each table, for partitioned tables of each leaf, that has a
 --                                                usable replica identity. A member without one would make its owner's next UPDATE fail.
---   pgtee_partitioned, pgtee_partitioned_1, ...  have the changes of partitions published as those of the partitioned table.
+--   pgtee_partitioned, pgtee_partitioned_1, ...  make the changes of partitions be published as those of the partitioned table.
 --
--- ALTER PUBLICATION locks its publication until the transaction ends. So there are several of each kind: setup and the
--- publisher use the first, clients' DDL the others. A session that finds one locked takes the next, and waits for nobody.
--- DESIGN.md beside the package tells what was measured.
+-- ALTER PUBLICATION locks its publication until the transaction ends. Therefore there are several publications of each kind: setup and the publisher
+-- use the first one, clients' DDL uses the others. A session that finds one locked takes the next one and waits for nobody. The measurements are in
+-- DESIGN.md beside the package.
 
 -- listings(kind) lists in their order the publications that list tables of a kind, as in pg_class: partitioned ones (p), others (r); null: both.
 -- A publication of such a name that somebody else has made is none.
@@ -32,8 +32,8 @@ BEGIN
 END
 $clients$;
 
--- unsent(table, columns) reports whether pgoutput does not send some of these columns: then old rows lack them, and nobody can say which
--- row was deleted.
+-- unsent(table, columns) reports whether pgoutput does not send some of these columns: then old rows lack them, and it is impossible to say which row
+-- was deleted.
 CREATE OR REPLACE FUNCTION pgtee.unsent(tbl oid, columns int2[]) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unsent$
 BEGIN
@@ -42,17 +42,17 @@ BEGIN
 END
 $unsent$;
 
--- tables(oids) tells of each of these tables, and of the partitions of the partitioned ones, whether it is listed, and why it
--- must not be: null if it must. Of a table that has rows that is why its UPDATE and DELETE cannot be published. It reads catalogs only, with the
--- conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc():
--- what opens a table fails if another session drops it meanwhile, and locks it until the transaction ends. In
--- PL/pgSQL, as all that runs in a client's DDL, for a session then plans it once.
+-- tables(oids) returns for each of these tables, and for the partitions of the partitioned ones, whether it is listed, and the reason why it must not
+-- be, or null if it must be. For a table with rows, this is the reason why its UPDATE and DELETE cannot be published. It reads only catalogs, with
+-- the conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc(): a function that opens a table
+-- fails if another session drops the table meanwhile, and locks it until the transaction ends. It is in PL/pgSQL, like everything that runs during a
+-- client's DDL, so that a session plans it only once.
 CREATE OR REPLACE FUNCTION pgtee.tables(oids oid[])
 RETURNS TABLE (tbl oid, root oid, name text, root_name text, topic text, listed boolean, identity "char", reason text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $tables$
 #variable_conflict use_column
 DECLARE
-    reached oid[] := oids; -- and the partitions, and the heirs that a command reaches through their parent
+    reached oid[] := oids; -- plus the partitions, and the child tables that a command reaches through their parent
     heirs   oid[] := oids;
     ours    oid[] := pgtee.listings(NULL);
 BEGIN
@@ -94,19 +94,19 @@ BEGIN
 END
 $tables$;
 
--- published() lists every table whose changes could be in the stream.
+-- published() returns every table whose changes could be in the stream.
 CREATE OR REPLACE FUNCTION pgtee.published() RETURNS oid[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
     SELECT coalesce(array_agg(oid), '{}') FROM pg_class WHERE relkind IN ('r', 'p', 'f') AND relpersistence <> 't' AND oid >= 16384
 $published$;
 
--- Tables that have REPLICA IDENTITY FULL from us, for they had lost their key: they get the default back with their
--- next key. Unlogged, so that nobody replicates it; should a crash empty it, such a table keeps FULL.
+-- Tables for which pgtee has set REPLICA IDENTITY FULL because they had lost their key: they get the default back with their next key. Unlogged, so
+-- that it is not replicated; if a crash empties it, such tables keep FULL.
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
--- alter(command) runs a command of ours without firing anybody's event trigger: no client sent it. PostgreSQL 17 can
--- silence event triggers. Before, those that are not ENABLE ALWAYS or REPLICA are silent in another role, which costs the
--- session its cached plans: so only where there are any. Ours are ALWAYS: they know by inside() that it is us.
+-- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. PostgreSQL 17 can disable event
+-- triggers. Earlier versions skip those that are not ENABLE ALWAYS or REPLICA if the session replication role is changed, which costs the session its
+-- cached plans and is therefore done only if there are any. pgtee's own are ALWAYS: they recognise pgtee's commands with inside().
 CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
 BEGIN
@@ -120,7 +120,7 @@ BEGIN
 END
 $alter$;
 
--- lock(table) takes the lock that ALTER PUBLICATION takes of a table, or fails at once.
+-- lock(table) takes the lock that ALTER PUBLICATION takes on a table, or fails immediately.
 CREATE OR REPLACE FUNCTION pgtee.lock(name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $lock$
 BEGIN
@@ -128,7 +128,7 @@ BEGIN
 END
 $lock$;
 
--- inside() reports whether alter() is at work. A client can set that setting, but does not know the value.
+-- inside() reports whether alter() is running. A client can set this setting, but does not know the value.
 CREATE OR REPLACE FUNCTION pgtee.inside() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $inside$
 BEGIN
@@ -136,7 +136,7 @@ BEGIN
 END
 $inside$;
 
--- token() is a value that only we can know, of this transaction; '' in a copy of the database, where nothing is recorded.
+-- token() returns a value of this transaction that only pgtee can know; '' in a copy of the database, where nothing is recorded.
 CREATE OR REPLACE FUNCTION pgtee.token() RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $token$
 BEGIN
@@ -152,7 +152,7 @@ END
 $alter$;
 
 DO $silence$
-BEGIN -- without a superuser there are no event triggers of ours either
+BEGIN -- without a superuser pgtee has no event triggers either
     IF NOT current_setting('is_superuser')::boolean THEN
         RETURN;
     ELSIF current_setting('server_version_num')::int >= 170000 THEN
@@ -163,14 +163,14 @@ BEGIN -- without a superuser there are no event triggers of ours either
 END
 $silence$;
 
--- enlist(table, publications) makes a table, whose name is quoted, a member of the first of these publications that nobody
--- has locked; false if all are locked.
+-- enlist(table, publications) adds a table, whose name is quoted, to the first of these publications that is not locked; it returns false if all are
+-- locked.
 CREATE OR REPLACE FUNCTION pgtee.enlist(name text, publications oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
     publication oid;
 BEGIN
-    BEGIN -- if the table itself is locked, no publication will do
+    BEGIN -- if the table itself is locked, no publication will work
         PERFORM pgtee.lock(name);
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
@@ -184,8 +184,8 @@ BEGIN
 END
 $enlist$;
 
--- delist(table) ends its memberships; false if one of those publications stays locked for a second: nothing else will do
--- in its place, and without it the client's command fails, which is worse than that it waits.
+-- delist(table) removes a table from its publications. It returns false if one of them stays locked for a second: there is no substitute, and without
+-- this the client's command fails, which is worse than a wait.
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
@@ -263,8 +263,8 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $member$;
 
--- identify(table, identity) sets its replica identity: FULL or DEFAULT. The command that took or gave the key holds
--- the table's lock already. False if the table is locked, or in use by a cursor or a trigger.
+-- identify(table, identity) sets the table's replica identity: FULL or DEFAULT. The command that removed or added the key already holds the table's
+-- lock. It returns false if the table is locked, or in use by a cursor or a trigger.
 CREATE OR REPLACE FUNCTION pgtee.identify(name text, identity text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $identify$
 BEGIN
@@ -275,16 +275,16 @@ EXCEPTION WHEN lock_not_available OR object_in_use THEN
 END
 $identify$;
 
--- capture(oids, by_client) brings these tables into one of the publications of their kind, or out of theirs, and returns what there
--- is to tell, a JSON array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without
--- quotes. A table of which nothing can be missing is not worth a word when it becomes a member. The states:
---   listed      it became a member: what was changed before is not in the stream
+-- capture(oids, by_client) adds these tables to one of the publications of their kind, or removes them, and returns what must be reported, as a JSON
+-- array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without quotes. A table that becomes a member and
+-- cannot have missed changes is not reported. The states:
+--   listed      it became a member: earlier changes are not in the stream
 --   widened     it lost its identity, and has REPLICA IDENTITY FULL now: nothing is missing
 --   restored    it has a key again, and the default identity
---   uncaptured  it is no member, and cannot be one for this reason
---   logged      besides, it was unlogged before: its rows are not in the stream (of on_ddl())
---   busy        it should become a member, and all publications are locked: the publisher has to do it
---   failing     it is a member, and ought not to be: its UPDATE fails until the publisher has seen to it
+--   uncaptured  it is not a member, and cannot be one for this reason
+--   logged      in addition, it was unlogged before: its rows are not in the stream (reported by on_ddl())
+--   busy        it should become a member, but all publications are locked: the publisher must add it
+--   failing     it is a member, but should not be: its UPDATE fails until the publisher has corrected this
 CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], by_client boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
@@ -342,9 +342,9 @@ BEGIN
 END
 $capture$;
 
--- follow(roots) has these partitioned tables say what their leaves have. The stream names the root's columns: if all leaves
--- have REPLICA IDENTITY FULL, and the root has no key, their old rows are whole only if the root has it too. A root that the
--- command has not locked stays as it is, for others would wait for our lock.
+-- follow(roots) adapts the replica identity of these partitioned tables to their leaves. The stream contains the root's columns: if all leaves have
+-- REPLICA IDENTITY FULL and the root has no key, their old rows are complete only if the root is FULL as well. A root that the command has not locked
+-- remains unchanged, since other sessions would have to wait for the lock.
 CREATE OR REPLACE FUNCTION pgtee.follow(roots oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $follow$
 DECLARE
@@ -370,7 +370,7 @@ BEGIN
 END
 $follow$;
 
--- virtual(table) reports whether REPLICA IDENTITY FULL is of no use: see tables().
+-- virtual(table) reports whether REPLICA IDENTITY FULL is impossible: see tables().
 CREATE OR REPLACE FUNCTION pgtee.virtual(tbl oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $virtual$
 BEGIN
@@ -418,8 +418,8 @@ EXCEPTION WHEN OTHERS THEN -- an id that no transaction can have any more
 END
 $new$;
 
--- tell_missed(states) asks the publisher to make the topics right of tables whose changes are captured only now. The
--- signal stands in the log exactly where that begins.
+-- tell_missed(states) asks the publisher to correct the topics of tables whose changes are captured only from now on. The signal is in the WAL
+-- exactly where capture begins.
 CREATE OR REPLACE FUNCTION pgtee.tell_missed(states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $missed$
 DECLARE

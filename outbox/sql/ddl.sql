@@ -1,6 +1,6 @@
--- on_ddl() keeps what is captured right, and records each DDL command in the transaction that ran it. It never makes
--- a user's command fail, or wait: what goes wrong is caught and told in the record. In a copy of the database nothing
--- is recorded, but identities are kept right all the same. DROP commands are on_drop()'s.
+-- on_ddl() keeps the capture correct, and records each DDL command in the transaction that ran it. It never makes a user's command fail or wait:
+-- errors are caught and reported in the record. In a copy of the database nothing is recorded, but identities are still maintained. on_drop() handles
+-- DROP commands.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $ddl$
 DECLARE
@@ -10,7 +10,7 @@ BEGIN
     IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- before PostgreSQL 17 REINDEX fired no event trigger
         RETURN;
     END IF;
-    BEGIN -- STABLE: this, and what it calls that is so, sees what was there before the command. Others see what is there now
+    BEGIN -- STABLE: this function and the STABLE functions it calls see the state before the command; the others see the present state
         touched := pgtee.touched();
         was := pgtee.before(touched, '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
@@ -25,7 +25,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $ddl$;
 
--- touched() lists the tables of a command that is no DROP.
+-- touched() returns the tables of a command other than DROP.
 CREATE OR REPLACE FUNCTION pgtee.touched() RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $touched$
 BEGIN
@@ -53,12 +53,12 @@ BEGIN
     INTO objects
     FROM pg_event_trigger_ddl_commands() AS c
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
-      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger's schema is null
+      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- the schema of a trigger is null
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
     objects := objects || moved;
-    BEGIN -- what cannot be told must not undo this
+    BEGIN -- an error in reporting must not undo this
         IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
-            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's word counts from now on
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's command takes precedence from now on
         END IF;
         states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
         IF tag = 'ALTER TABLE' AND was -> 'parts' <> parts AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
@@ -66,7 +66,7 @@ BEGIN
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
             PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
         END IF;
-        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- one that has a key is listed now
+        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- if it has a key, it is listed by now
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
         END IF;
     EXCEPTION WHEN OTHERS THEN
@@ -78,7 +78,7 @@ BEGIN
 END
 $after$;
 
--- moved_partitions(before, after), both of parts(), lists the partitions that were attached or detached as objects of a record.
+-- moved_partitions(before, after), both results of parts(), returns the partitions that were attached or detached, as objects of a record.
 CREATE OR REPLACE FUNCTION pgtee.moved_partitions(before jsonb, after jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $moved$
 BEGIN
@@ -144,7 +144,7 @@ BEGIN
                   AND NOT (tg_tag = 'ALTER TABLE' AND d.original)), -- its own table on_ddl() sees
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
-                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is text, whatever it was
+                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is always sent as text
     EXCEPTION WHEN OTHERS THEN
         RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
     END;
@@ -168,13 +168,13 @@ BEGIN
     WHERE (d.original OR d.object_type = 'table') AND NOT d.is_temporary
       AND d.object_type NOT IN ('publication relation', 'publication namespace')
       AND coalesce(d.schema_name, '') <> 'pgtee';
-    -- Any ALTER or DROP may have taken the index that was a table's identity: that of a constraint, whose table is named,
-    -- or one of REPLICA IDENTITY USING INDEX. DROP TABLE drops the indexes of tables that are gone, and what ALTER TABLE does to
-    -- its own table on_ddl() sees: these two matter only if they took a column of another table along.
+    -- Any ALTER or DROP may have dropped the index that was a table's identity: that of a constraint, which names the table, or one of REPLICA
+    -- IDENTITY USING INDEX. DROP TABLE drops indexes of tables that no longer exist, and on_ddl() handles what ALTER TABLE does to its own table:
+    -- these two matter only if they dropped a column of another table.
     IF tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW')
        AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary)
        OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'table column' AND NOT d.original) THEN
-        BEGIN -- what cannot be told must not undo this
+        BEGIN -- an error in reporting must not undo this
             states := pgtee.capture(ARRAY(
                 SELECT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid FROM pg_event_trigger_dropped_objects() AS d
                 WHERE d.object_type = 'table constraint'
@@ -190,7 +190,7 @@ BEGIN
         END;
     END IF;
     PERFORM pgtee.try_to_remember(tag, was);
-    IF tag LIKE 'DROP %' OR states IS NOT NULL THEN -- other commands are recorded by on_ddl(), once
+    IF tag LIKE 'DROP %' OR states IS NOT NULL THEN -- on_ddl() records other commands, once
         PERFORM pgtee.record_ddl(tag, CASE WHEN tag LIKE 'DROP %' THEN objects END, states);
     END IF;
 END
@@ -221,7 +221,7 @@ BEGIN
             PERFORM pg_catalog.set_config('pgtee.detaching', pgtee.detaching(query), false);
         END IF;
     END IF;
-EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- the client's own wait for its table
+EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- while waiting for the client's own table
     RAISE;
 WHEN OTHERS THEN
     RAISE LOG 'pgtee could not take tables out of its publications: %', sqlerrm;
@@ -278,8 +278,8 @@ BEGIN
 END
 $unlogged$;
 
--- release(tables) ends the memberships of these tables themselves, of those that the session's user may alter. The command's
--- own lock comes first: whoever waits for less, and then for that, deadlocks with those who wait in between.
+-- release(tables) removes these tables themselves from their publications, if the session's user may alter them. It first takes the lock that the
+-- command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between.
 CREATE OR REPLACE FUNCTION pgtee.release(oids oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE
@@ -309,9 +309,9 @@ BEGIN
 END
 $columns$;
 
--- record_ddl() tells the publisher of one DDL command: JSON, the fields of DDLRecord. The statement is the whole text
--- of the Query, which a script of many commands would repeat in each record: so it is cut. A command of so many objects
--- that the record would be too long to be read keeps their names.
+-- record_ddl() reports one DDL command to the publisher: JSON with the fields of DDLRecord. The statement is the text of the whole Query, which a
+-- script of many commands would repeat in each record; therefore it is cut. For a command with so many objects that the record would be too long to
+-- be read, only their names are kept.
 CREATE OR REPLACE FUNCTION pgtee.record_ddl(tag text, objects jsonb, states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
 DECLARE

@@ -1,9 +1,9 @@
--- What pgtee itself tells the publisher (DDL records, events, signals) travels as logical messages, in no table: a
--- table of ours that others replicate would be one more thing that can fail there. Any client can write such a message,
--- so these are signed with a secret that only the functions in here, and the publisher, can read.
+-- pgtee sends its own information for the publisher (DDL records, events, signals) as logical messages, not in a table: if others replicated a table
+-- of pgtee, that would be one more thing that can fail. Any client can write such a message, so these are signed with a secret that only the
+-- functions here and the publisher can read.
 
--- key() is the secret, null in a copy of the database, from which nothing is published. The subtransaction that
--- read it is rolled back, which gives back its lock on pgtee.meta: else the client would hold it.
+-- key() returns the secret, or null in a copy of the database, from which nothing is published. The subtransaction that reads the secret is rolled
+-- back, which releases its lock on pgtee.meta: otherwise the client would hold the lock.
 CREATE OR REPLACE FUNCTION pgtee.key() RETURNS bytea
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $key$
 DECLARE
@@ -18,8 +18,8 @@ EXCEPTION WHEN SQLSTATE 'PGTEE' THEN
 END
 $key$;
 
--- utf8(text) is a text's bytes in UTF-8; those of a database of SQL_ASCII, and of a text with a byte that stands for nothing in the
--- database's encoding, as they are: the publisher knows what to make of them.
+-- utf8(text) returns the bytes of a text in UTF-8. In a SQL_ASCII database, and for a text with a byte that is invalid in the database's encoding, it
+-- returns the bytes unchanged: the publisher knows how to handle them.
 CREATE OR REPLACE FUNCTION pgtee.utf8(text) RETURNS bytea
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $utf8$
 BEGIN
@@ -29,10 +29,9 @@ EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
 END
 $utf8$;
 
--- emit(kind, body, payload) writes one message; false in a copy. Kind is d (DDL record), e (event) or s (signal), body
--- JSON. The form: byte 1, HMAC-SHA256 of what follows, then record_send() of the row below. The transaction's id in it
--- makes the message worthless in any other transaction. The secret is the key of HMAC, padded and xored with ipad (64
--- bytes) and with opad (64 bytes), RFC 2104.
+-- emit(kind, body, payload) writes one message; it returns false in a copy. kind is d (DDL record), e (event) or s (signal); body is JSON. Format:
+-- byte 1, HMAC-SHA256 of the rest, then record_send() of the row below. The transaction id in it makes the message worthless in any other
+-- transaction. The secret is the HMAC key, padded and xored with ipad (64 bytes) and with opad (64 bytes), RFC 2104.
 CREATE OR REPLACE FUNCTION pgtee.emit(kind text, body text, payload bytea) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $emit$
 DECLARE

@@ -1,11 +1,11 @@
--- The SQL objects of pgtee, one version; run inside one transaction by `pgtee setup`.
--- Everything that runs in a client's session is schema-qualified, operators included.
+-- The SQL objects of pgtee, one version; `pgtee setup` runs this in one transaction. Everything that runs in a client's session is schema-qualified,
+-- including operators.
 
 CREATE SCHEMA IF NOT EXISTS pgtee;
 COMMENT ON SCHEMA pgtee IS 'pgtee: notes about writes; made by pgtee setup, removed by pgtee teardown';
 
--- One row: which server and database these objects were made for. A copy of the database (pg_dump,
--- template, clone) does not match, and nothing is written there.
+-- One row: the server and database for which these objects were created. In a copy of the database (pg_dump, template, clone) it does not match, and
+-- nothing is written there.
 CREATE TABLE IF NOT EXISTS pgtee.meta (
     one               boolean PRIMARY KEY DEFAULT true CHECK (one),
     version           integer NOT NULL,
@@ -16,23 +16,23 @@ CREATE TABLE IF NOT EXISTS pgtee.meta (
     generation        integer NOT NULL DEFAULT 1
 );
 DO $columns$
-BEGIN -- even IF NOT EXISTS takes a lock for which everybody's DDL waits
+BEGIN -- even IF NOT EXISTS takes a lock for which all DDL waits
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'first_xid') THEN
         ALTER TABLE pgtee.meta ADD COLUMN first_xid xid8;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'secret') THEN
-        ALTER TABLE pgtee.meta ADD COLUMN secret bytea; -- of emit(): whoever reads it can speak for pgtee
+        ALTER TABLE pgtee.meta ADD COLUMN secret bytea; -- of emit(): a role that can read it can sign for pgtee
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgtee.meta'::regclass AND attname = 'publications') THEN
-        ALTER TABLE pgtee.meta ADD COLUMN publications text; -- those that the slot was made with, and their OIDs
+        ALTER TABLE pgtee.meta ADD COLUMN publications text; -- those with which the slot was created, and their OIDs
     END IF;
 END
 $columns$;
 
--- No key and no index: a key triples the cost of a note. pgtee.outbox itself stays empty; its
--- children take turns by the hour and are truncated in turn by the publisher.
+-- There is no key and no index, because a key triples the cost of a note. pgtee.outbox itself stays empty; its children are used in turn, an hour
+-- each, and the publisher truncates them in turn.
 CREATE TABLE IF NOT EXISTS pgtee.outbox (
-    kind        "char"      NOT NULL, -- 'n' note; what else there is was written by an older pgtee
+    kind        "char"      NOT NULL, -- 'n' note; other kinds were written by an older pgtee
     at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     note        text,                 -- base64 of the payload
     user_name name,
@@ -45,24 +45,23 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_0 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_1 () INHERITS (pgtee.outbox);
 CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 
--- note(payload, role) writes one note about the statement that follows it: as a row if the payload's
--- flag says so, else as a logical message. Byte 1 of the payload holds the flags (1 row, 2 the SQL is
--- part of current_query()), bytes 3-10 offset and length of the statement. In a read-only transaction
--- it does nothing: there is no write to note, and no transaction id is spent. Everybody may call it, so it writes no
--- row that is longer than a proxy's can be, and none unless a statement of the proxy's calls it: what a function, DO or
--- CALL of the client's calls it with is a note of another statement. The stack tells these, a line each; of a portal with parameters
--- it has a line, too, where log_parameter_max_length_on_error is set.
+-- note(payload, role) writes one note about the statement that follows it: as a row if the payload's flag says so, otherwise as a logical message.
+-- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()), bytes 3-10 offset and length of the statement. In a
+-- read-only transaction it does nothing: there is no write to note, and no transaction id is assigned. Everybody may call it; therefore it writes no
+-- row that is longer than a proxy's can be, and none unless a statement of the proxy calls it: if a function, DO or CALL of the client calls it, the
+-- note is that of another statement. The stack shows these, one per line; for a portal with parameters it also has a line if
+-- log_parameter_max_length_on_error is set.
 --
--- In each transaction PL/pgSQL makes every expression ready anew, which costs more than to evaluate it: so the
--- expressions on each path are few, the fewest on that of a message which brings its SQL along.
+-- In each transaction PL/pgSQL prepares every expression again, which costs more than its evaluation. Therefore each path has few expressions, and
+-- the path of a message that carries its SQL has the fewest.
 CREATE OR REPLACE FUNCTION pgtee.note(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $note$
 DECLARE
-    raw   pg_catalog.bytea; -- what is read of the payload; null in a read-only transaction
+    raw   pg_catalog.bytea; -- the part of the payload that is read; null in a read-only transaction
     query pg_catalog.bytea;
     slice pg_catalog.int8;
     stack pg_catalog.text;
-    lsn   pg_catalog.pg_lsn; -- of no interest, but PERFORM would run a query where an assignment evaluates
+    lsn   pg_catalog.pg_lsn; -- not used, but PERFORM would run a query where an assignment only evaluates
 BEGIN
     IF (pg_catalog.get_byte(pg_catalog.decode(pg_catalog."left"(payload, 4), 'base64'), 1) OPERATOR(pg_catalog.&) 3)
         OPERATOR(pg_catalog.=) 0 THEN
@@ -114,9 +113,9 @@ BEGIN
 END
 $note$;
 
--- sign(payload, role) writes one note as a message that only it can have written, for this transaction: byte 2, HMAC-SHA256
--- of what follows with the secret of pgtee.meta, as emit() does it, then record_send() of the row below. Else it does as note()
--- does. The subtransaction that reads the secret is rolled back, which gives back its lock on pgtee.meta.
+-- sign(payload, role) writes one note as a message that only this function can have written, for this transaction: byte 2, HMAC-SHA256 of the rest
+-- with the secret of pgtee.meta, as in emit(), then record_send() of the row below. Otherwise it is the same as note(). The subtransaction that reads
+-- the secret is rolled back, which releases its lock on pgtee.meta.
 CREATE OR REPLACE FUNCTION pgtee.sign(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $sign$
 DECLARE
@@ -158,8 +157,8 @@ BEGIN
 END
 $sign$;
 
--- ready() answers the proxy's probe: the version of these objects if notes are welcome here, null if
--- they came from another server or database. It is asked once per database, not per note.
+-- ready() answers the proxy's query: the version of these objects if notes can be written here, null if the objects were created for another server
+-- or database. It is called once per database, not per note.
 CREATE OR REPLACE FUNCTION pgtee.ready() RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER AS $ready$
     SELECT m.version

@@ -1,10 +1,10 @@
--- What tables and types were. The publisher may read a change long after it was made: what the log does not say of its table (the key under REPLICA
--- IDENTITY FULL, the order of its columns, what a type is) it asks of the catalog, which may have moved on. So whatever DDL changes of that, or drops, is kept here as it
--- was, until the log before it is published.
+-- The former definitions of tables and types. The publisher may read a change long after it was made. For information that is not in the WAL (the key
+-- under REPLICA IDENTITY FULL, the order of its columns, the definition of a type) it reads the catalog, which may have changed since. Therefore any
+-- such definition that DDL changes or drops is kept here until the earlier WAL has been published.
 --
--- lsn is a place of the log inside of the transaction: what was written to the table before it is of the table as it was, for the command's lock keeps
--- others' writes apart. Unlogged, so that nobody replicates it; a crash or a failover empties it, and what was changed
--- before and is not published by then has to do with what the log says.
+-- lsn is a position in the WAL inside the transaction: rows that were written to the table before it have the former definition, because the
+-- command's lock excludes other writers. Unlogged, so that it is not replicated; a crash or a failover empties it, and then earlier changes that are
+-- not yet published have only the information in the WAL.
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.was (
     kind        "char" NOT NULL, -- r table, t type
     oid         oid    NOT NULL,
@@ -13,7 +13,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.was (
     PRIMARY KEY (kind, oid, lsn)
 );
 
--- expression(tree) is pg_get_expr(), null for one that names what is gone already.
+-- expression(tree) is pg_get_expr(), or null for an expression that refers to something already dropped.
 CREATE OR REPLACE FUNCTION pgtee.expression(tree pg_node_tree) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $expression$
 BEGIN
@@ -23,7 +23,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $expression$;
 
--- describe_table(oid) and describe_type(oid) are the publisher's own questions to the catalog; null: it is not there.
+-- describe_table(oid) and describe_type(oid) are the publisher's own catalog queries; null means that the object does not exist.
 CREATE OR REPLACE FUNCTION pgtee.describe_table(oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $describe$
 BEGIN
@@ -38,8 +38,8 @@ BEGIN
 END
 $describe$;
 
--- parts(tables, below) tells which of these tables are partitions, and if asked, which partitions are directly below: an object, by their OIDs. The
--- root is the partitioned table that the stream names.
+-- parts(tables, below) says which of these tables are partitions and, if below is true, which partitions they have directly: an object by OID. The
+-- root is the partitioned table that is named in the stream.
 CREATE OR REPLACE FUNCTION pgtee.parts(oids oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $parts$
 BEGIN
@@ -173,7 +173,7 @@ BEGIN
 END
 $changed$;
 
--- facts(description) is the part that a partitioned table's description is made of.
+-- facts(description) returns the part of a description that contributes to that of a partitioned table.
 CREATE OR REPLACE FUNCTION pgtee.facts(description jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $facts$
 BEGIN
@@ -181,7 +181,7 @@ BEGIN
 END
 $facts$;
 
--- remember(before) keeps what of before() is not so any more. In a copy of the database it keeps nothing.
+-- remember(before) stores those results of before() that no longer hold. In a copy of the database it stores nothing.
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
 BEGIN
@@ -201,7 +201,7 @@ BEGIN
 END
 $remember$;
 
--- past(kind, oid, lsn) is what a table or type was at a place of the log; null if it has not changed since.
+-- past(kind, oid, lsn) returns the definition of a table or type at a position in the WAL; null if it has not changed since.
 CREATE OR REPLACE FUNCTION pgtee.past(kind "char", object oid, place pg_lsn) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $past$
 BEGIN

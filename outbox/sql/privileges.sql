@@ -1,5 +1,5 @@
--- Who may do what with these objects, whatever the default privileges of the role that runs setup are: they must
--- neither open nor shut anything. What setup or an administrator granted to roles by name stays.
+-- The privileges on these objects do not depend on the default privileges of the role that runs setup: those must neither grant nor revoke anything
+-- here. Privileges that setup or an administrator has granted to roles by name stay.
 DO $privileges$
 DECLARE
     fresh constant boolean := NOT EXISTS (SELECT FROM pgtee.meta); -- nobody can have granted anything yet

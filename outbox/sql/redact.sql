@@ -1,11 +1,11 @@
--- redact(given) is what of a text of SQL may be kept: all of it if it mentions nothing that may be a credential, else without its
--- literals, and where these cannot be told from the rest (comments, backslashes, quotes that do not pair, bare words behind SET) nothing.
--- The publisher knows SQL better, but reads what is in the log already. The forms are those of package parser.
+-- redact(given) returns the part of an SQL text that may be kept: all of it if it contains nothing that may be a credential, otherwise the text
+-- without its literals, and nothing if the literals cannot be identified reliably (comments, backslashes, unpaired quotes, bare words after SET). The
+-- publisher can parse SQL better, but reads it only from the WAL, where it is already stored. The patterns are those of package parser.
 CREATE OR REPLACE FUNCTION pgtee.redact(given text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $redact$
 DECLARE
     hidden constant text := '''<redacted>''';
-    plain  text := regexp_replace(given, 'pgtee[.](note|sign)[(]''[^'']*''', '', 'g'); -- without what a proxy put into it
+    plain  text := regexp_replace(given, 'pgtee[.](note|sign)[(]''[^'']*''', '', 'g'); -- without the notes that a proxy inserted
 BEGIN
     IF plain !~* concat_ws('|', 'passw', 'passp', 'pwd', 'secret', 'token', 'credential', 'api_?key', 'access_key', 'private.key', 'jwt', 'bearer ', 'crypt', 'hmac', 'account_add',
         'dblink', 'conninfo', '_command', 'program', 'connection', '[[:<:]]options[[:>:]]', 'user[[:space:]]+mapping', 'akia', 'sk_live', 'xoxb-', 'ghp_', '://[^/@]*:[^/@]*@', 'u&["'']')
@@ -16,7 +16,7 @@ BEGIN
        OR given ~* '[[:<:]]set[[:space:]]+(local[[:space:]]+|session[[:space:]]+)?[^[:space:]=]+[[:space:]]*(=|[[:<:]]to[[:>:]])[[:space:]]*[^''[:space:]]' THEN
         RETURN '<redacted>';
     END IF;
-    plain := regexp_replace(given, concat('([$]([[:alpha:]_][[:alnum:]_]*)?[$]).*?', chr(92), '1'), hidden, 'g'); -- a reference to the first group
+    plain := regexp_replace(given, concat('([$]([[:alpha:]_][[:alnum:]_]*)?[$]).*?', chr(92), '1'), hidden, 'g'); -- a back-reference to the first group
     IF strpos(plain, '$$') > 0 OR length(replace(plain, '''', '')) % 2 <> length(plain) % 2 THEN
         RETURN '<redacted>';
     END IF;

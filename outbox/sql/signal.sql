@@ -1,6 +1,6 @@
--- Signals ask the running publisher for something: Debezium's, by their own names and with their own data. A
--- signal is a message of kind s, {"id","type","data"}: it is in the log at one place, comes to whichever
--- publisher holds the slot, and survives all of them. Setup grants them to roles by name.
+-- Signals are requests to the running publisher: those of Debezium, with the same names and data. A signal is a message of kind s,
+-- {"id","type","data"}: it has one position in the WAL, reaches whichever publisher holds the slot, and survives restarts of all of them. Setup
+-- grants them to roles by name.
 CREATE OR REPLACE FUNCTION pgtee.put_signal(id text, type text, data jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
@@ -31,9 +31,8 @@ BEGIN
 END
 $put$;
 
--- snapshot(tables, condition, id) asks for a copy of the tables' rows into their topics while the stream goes on, and
--- returns the id that names it from then on. The condition is in the language of the publisher's filters, and holds for each
--- of the tables.
+-- snapshot(tables, condition, id) requests a copy of the tables' rows into their topics while the stream continues, and returns the id that
+-- identifies the copy. The condition is in the language of the publisher's filters, and applies to each of the tables.
 CREATE OR REPLACE FUNCTION pgtee.snapshot(tables regclass[], condition text DEFAULT NULL, id text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $snapshot$
 DECLARE
@@ -69,7 +68,8 @@ BEGIN
 END
 $snapshot$;
 
--- These concern the snapshot with that id, or all without one. What was cancelled stays in Kafka as far as it came.
+-- These functions apply to the snapshot with this id, or to all snapshots without one. Rows of a cancelled snapshot that are already in Kafka stay
+-- there.
 CREATE OR REPLACE FUNCTION pgtee.snapshot_pause(id text DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pause$
     SELECT pgtee.put_signal(NULL, 'pause-snapshot', jsonb_build_object('id', $1))
@@ -83,7 +83,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cancel$
     SELECT pgtee.put_signal(NULL, 'stop-snapshot', jsonb_build_object('id', $1))
 $cancel$;
 
--- What writes rows into Debezium's signal table writes them into this one.
+-- Programs that write rows into Debezium's signal table write them into this view instead.
 CREATE OR REPLACE VIEW pgtee.signal AS SELECT NULL::text AS id, NULL::text AS type, NULL::text AS data WHERE false;
 CREATE OR REPLACE FUNCTION pgtee.on_signal() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $signal$
