@@ -1,4 +1,4 @@
-// Package halt names what stops a publisher for good, and what is tried again. Every error of the publisher has one of three fates.
+// Package halt defines which errors stop a publisher and which ones are retried. Every error of the publisher has one of three fates.
 package halt
 
 import (
@@ -9,8 +9,7 @@ import (
 )
 
 var (
-	// ErrFenced: another publisher took over the transactional id. It has the slot too, or will have
-	// it soon: stand by.
+	// ErrFenced means that another publisher has taken over the transactional id. It has the slot, too, or will have it soon: stand by.
 	ErrFenced = errors.New("another publisher has taken over")
 
 	ErrOtherSystem     = errors.New("the progress record is of another server")
@@ -36,14 +35,14 @@ var (
 	ErrSnapshotStopped = errors.New("the snapshot was stopped")
 )
 
-// Halt is a reason to stop that no retry cures: going on would skip, double or misplace events.
+// Halt is an error that no retry can cure: continuing would skip, duplicate or misplace events.
 type Halt struct {
 	Reason error  // one of the Err... of this package
 	Detail string // the numbers
 	Repair string // what to do: the command, or the setting
 }
 
-// New makes a Halt.
+// New returns a Halt.
 func New(reason error, detail, repair string) *Halt { return &Halt{reason, detail, repair} }
 
 func (h *Halt) Error() string {
@@ -56,16 +55,16 @@ func (h *Halt) Error() string {
 
 func (h *Halt) Unwrap() error { return h.Reason }
 
-// Fate is what the loop does after an error.
+// Fate says what the loop does after an error.
 type Fate int
 
 const (
-	Retry   Fate = iota // with bounded backoff, the slot kept
-	StandBy             // another publisher works: let the slot go and wait for it
-	Stop                // the operator must act
+	Retry   Fate = iota // retry with bounded backoff, keeping the slot
+	StandBy             // another publisher is active: release the slot and wait for it
+	Stop                // an operator must act
 )
 
-// halts are the errors of the stream that a retry would only repeat, or hide.
+// halts are the errors of the stream that a retry would only repeat or hide.
 var halts = []error{
 	outbox.ErrSlotMissing, outbox.ErrSlotLost, outbox.ErrPublicationMissing, outbox.ErrPublicationChanged,
 	outbox.ErrNotSetUp, outbox.ErrServerWarning, outbox.ErrUndecodable, outbox.ErrSourceEncoding,
