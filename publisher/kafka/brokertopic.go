@@ -16,18 +16,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// brokerTopic is what Kafka says about a topic. Settings are zero if the right DESCRIBE_CONFIGS is missing.
+// brokerTopic describes a topic as Kafka reports it. Settings are zero without the privilege DESCRIBE_CONFIGS.
 type brokerTopic struct {
-	refused    error // why no record can go there; nil: they can
+	refused    error // why no record can be written there; nil: records can
 	partitions int
 	replicas   int
-	compacted  bool // Kafka takes no record without a key
-	largest    int  // bytes of a batch
+	compacted  bool // Kafka accepts no record without a key
+	largest    int  // maximum size of a batch, in bytes
 	inSync     int  // min.insync.replicas
 	unclean    bool // unclean.leader.election.enable
 }
 
-// describe asks for the configuration of topics. Without the right DESCRIBE_CONFIGS it learns nothing.
+// describe queries the configuration of topics. Without the privilege DESCRIBE_CONFIGS it learns nothing.
 func (l *Log) describe(ctx context.Context, topics ...string) {
 	if len(topics) == 0 {
 		return
@@ -90,7 +90,7 @@ func (l *Log) takesLess(t *brokerTopic) bool {
 	return t.largest > 0 && t.largest < int(l.cfg.MaxRecordBytes)
 }
 
-// bound remembers the largest batch that a topic accepts.
+// bound records the largest batch that a topic accepts.
 func (l *Log) bound(topic string, t *brokerTopic) {
 	if l.takesLess(t) {
 		l.largest.Store(topic, int32(max(t.largest, minBatchBytes)))
@@ -102,8 +102,8 @@ func (l *Log) bound(topic string, t *brokerTopic) {
 // minBatchBytes is the smallest limit that Kafka's client accepts.
 const minBatchBytes = 512
 
-// recount checks the number of partitions of a topic, for records that go into every partition. If partitions were added, the client may
-// not know them yet, and has to be recreated.
+// recount checks the number of partitions of a topic, for records that go into every partition. If partitions were added, the client may not know
+// them yet and must be recreated.
 func (l *Log) recount(ctx context.Context, topic string) error {
 	found, err := findTopics(ctx, l.client, topic)
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *Log) recount(ctx context.Context, topic string) error {
 	}
 	now := found[topic]
 	if now == nil {
-		return nil // a broker may be told of a new topic a moment later
+		return nil // a broker may learn of a new topic a moment later
 	}
 	if known := l.known[topic]; known.partitions != now.partitions {
 		return fmt.Errorf("topic %s has %d partitions, it had %d: asked again", topic, now.partitions, known.partitions)
@@ -119,7 +119,7 @@ func (l *Log) recount(ctx context.Context, topic string) error {
 	return nil
 }
 
-// findTopics asks a broker for topics, bypassing the client's cache. Topics that do not exist, or that we may not see, are left out.
+// findTopics queries a broker for topics, bypassing the client's cache. Topics that do not exist, or that the user may not see, are left out.
 func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[string]*brokerTopic, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -154,12 +154,12 @@ func (l *Log) refusedRecords(ctx context.Context, topic string, err error) error
 		l.known[topic] = &now
 		l.describe(ctx, topic)
 		if now.largest == 0 || now.largest >= used {
-			now.largest = used / 2 // it cannot be asked, or another limit binds: less is tried
+			now.largest = used / 2 // the limit is unknown, or another limit applies: try less
 		}
 		l.largest.Store(topic, int32(max(now.largest, minBatchBytes)))
 		return l.small(topic, now.largest, err)
 	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
-		l.keyed[topic] = true // most likely: it has become compacted, or it cannot be asked
+		l.keyed[topic] = true // the most likely cause: it has become compacted, or its configuration is not visible
 		return fmt.Errorf("%w: tried again with a key in each record", err)
 	}
 	return classify(err)

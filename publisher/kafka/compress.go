@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// compressor is LZ4 for batches of about a megabyte. The client's own takes three buffers of four megabytes, and sums
-// up what Kafka's batch has a checksum for.
+// compressor compresses batches of about a megabyte with LZ4. The client's own compressor uses three buffers of four megabytes each, and computes a
+// checksum although Kafka's batch already has one.
 type compressor struct{ writers sync.Pool }
 
 func newCompressor() *compressor {
@@ -20,7 +20,7 @@ func newCompressor() *compressor {
 	}}}
 }
 
-// Compress implements kgo.Compressor. What cannot be compressed goes as it is.
+// Compress implements kgo.Compressor. It returns src unchanged if that cannot be compressed.
 func (c *compressor) Compress(dst *bytes.Buffer, src []byte, _ ...kgo.CompressFlag) ([]byte, kgo.CompressionCodecType) {
 	w := c.writers.Get().(*lz4.Writer)
 	defer c.writers.Put(w)

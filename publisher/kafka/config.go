@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Config says what a Publisher publishes, and to which cluster. Zero values have the meaning in brackets.
+// Config configures what a Publisher publishes and to which cluster. The meaning of a zero value is given in brackets.
 type Config struct {
 	publisher.Config
 
@@ -24,14 +24,14 @@ type Config struct {
 	Partitions        int32 // of topics that the publisher creates [1]
 	ReplicationFactor int16 // of topics that the publisher creates [the broker's default]
 
-	TransactionTimeout time.Duration // after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
+	TransactionTimeout time.Duration // time after which the broker aborts a transaction of a dead publisher [twice PartAfter, at least a minute]
 
 	Delivery Delivery // [Transactional]
 
-	RequireDurable bool // halt where Kafka's settings do not carry the promise [it is told]
+	RequireDurable bool // halt if Kafka's settings do not support the guarantee [warn]
 }
 
-// New makes a publisher that takes its slot with open, turns changes into records with format and puts them into a Kafka cluster.
+// New returns a Publisher that takes its slot with open, turns changes into records with format and writes them to a Kafka cluster.
 func New(cfg Config, open func(context.Context) (publisher.Source, error), format record.Format) (*publisher.Publisher, error) {
 	if len(cfg.Brokers) == 0 {
 		return nil, fmt.Errorf("no Kafka broker given: use --kafka HOST:PORT")
@@ -40,7 +40,7 @@ func New(cfg Config, open func(context.Context) (publisher.Source, error), forma
 	return publisher.New(cfg.Config, open, newLog(cfg), format)
 }
 
-// DefaultPartitions is what the zero value of Partitions stands for.
+// DefaultPartitions is the value used if Partitions is zero.
 const DefaultPartitions = 1
 
 func (c Config) withDefaults() Config {
@@ -57,12 +57,12 @@ type Delivery byte
 const (
 	// Transactional: events and position are one Kafka transaction. read_committed consumers see each event once.
 	Transactional Delivery = iota
-	// AtLeastOnce: events are visible at once, without a transaction; the position follows. After a failure those since
-	// the last position come again, with the same event ids.
+	// AtLeastOnce: events are visible immediately, without a transaction; the position follows. After a failure, events since the last position are
+	// published again, with the same event ids.
 	AtLeastOnce
 )
 
-// ParseDelivery reads "transactional", which "" is too, or "at-least-once".
+// ParseDelivery parses "transactional", for which "" also stands, or "at-least-once".
 func ParseDelivery(name string) (Delivery, error) {
 	switch name {
 	case "", "transactional":
@@ -73,8 +73,8 @@ func ParseDelivery(name string) (Delivery, error) {
 	return 0, fmt.Errorf("--delivery %q: want transactional or at-least-once", name)
 }
 
-// topicConfigs are those of a new topic: the broker's, save for larger records and what the shape says. A topic of pgtee's own
-// has a history, whatever the brokers do by default.
+// topicConfigs returns the settings of a new topic: the broker's defaults, except for larger records and settings of the shape. A topic of pgtee's
+// own keeps its history, whatever the brokers' defaults are.
 func (c Config) topicConfigs(topic string, own map[string]string) map[string]*string {
 	configs := map[string]*string{}
 	if record.IsInternal(c.Prefix, topic) {
@@ -89,12 +89,12 @@ func (c Config) topicConfigs(topic string, own map[string]string) map[string]*st
 	return configs
 }
 
-// alterTopic is what an operator runs to set configs of a topic.
+// alterTopic returns the command with which an operator changes settings of a topic.
 func (c Config) alterTopic(topic, configs string) string {
 	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(c.Brokers, ","), topic, configs)
 }
 
-// RepairDurable says what to do about a topic that may lose what it has confirmed.
+// RepairDurable returns the repair for a topic that may lose acknowledged records.
 func (c Config) RepairDurable(topic string) string {
 	return "give it 3 replicas with kafka-reassign-partitions.sh, and new topics with --replication-factor 3, then run " + c.alterTopic(topic, "min.insync.replicas=2,unclean.leader.election.enable=false")
 }

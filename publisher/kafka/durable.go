@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Exactly-once delivery requires that Kafka never loses acknowledged records: at least two replicas, min.insync.replicas of at least 2 and no
-// unclean leader election, both for our topics and for that of the transaction coordinator.
+// Exactly-once delivery requires that Kafka never loses acknowledged records: at least two replicas, min.insync.replicas of at least 2 and no unclean
+// leader election, both for pgtee's topics and for that of the transaction coordinator.
 
 const transactionState = "__transaction_state"
 
@@ -56,7 +56,7 @@ func (l *Log) checkDurableProgress(ctx context.Context) error {
 	}
 	topics, err := durability(ctx, l.client, l.topics.Progress, transactionState)
 	if err != nil {
-		l.cfg.Log.Debug("durability of the topics", zap.Error(err)) // whatever it is, it is met again
+		l.cfg.Log.Debug("durability of the topics", zap.Error(err)) // a lasting error will occur again elsewhere
 		return nil
 	}
 	l.looked = true
@@ -69,7 +69,7 @@ func (l *Log) checkDurableProgress(ctx context.Context) error {
 	return l.checkDurable(names)
 }
 
-// durability asks for the settings of topics. Topics that do not exist, or that we may not see, are left out.
+// durability queries the settings of topics. Topics that do not exist, or that the user may not see, are left out.
 func durability(ctx context.Context, client *kgo.Client, topics ...string) (map[string]*brokerTopic, error) {
 	known, err := findTopics(ctx, client, topics...)
 	if err != nil || len(known) == 0 {
@@ -87,8 +87,8 @@ func durability(ctx context.Context, client *kgo.Client, topics ...string) (map[
 // WeakTopic is a topic that may lose acknowledged records.
 type WeakTopic struct{ Name, Why string }
 
-// WeakTopics returns the topics of a prefix, and Kafka's own of transactions, that may lose acknowledged records, and how many topics the
-// prefix has.
+// WeakTopics returns the topics of a prefix, and Kafka's own topic of transactions, that may lose acknowledged records, and the number of topics with
+// the prefix.
 func WeakTopics(ctx context.Context, cfg Config) (weak []WeakTopic, topics int, err error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {

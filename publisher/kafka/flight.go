@@ -11,22 +11,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// flight is a batch that was handed to Kafka's client and may not be acknowledged by the brokers yet. Its memory is reused afterwards.
+// flight is a batch that was given to Kafka's client and may not be acknowledged by the brokers yet. Its memory is reused afterwards.
 type flight struct {
 	batch   record.Batch // memory of the records
 	records []kgo.Record
 	headers []kgo.RecordHeader // of the records, one after the other
 
-	done chan struct{} // closed by the last answer
+	done chan struct{} // closed by the last acknowledgement or error
 
 	mu      sync.Mutex
-	waiting int    // records without an answer
-	err     error  // the first
-	topic   string // of that
+	waiting int    // records not yet acknowledged or failed
+	err     error  // the first error
+	topic   string // topic of the first error
 }
 
-// fill takes over the records of a batch, then more. The batch receives the memory of f in exchange. topics is what is known of their
-// topics.
+// fill takes over the records of a batch, then more. The batch receives the memory of f in exchange. topics describes their topics.
 func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.Swap(b)
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
@@ -57,8 +56,8 @@ func (f *flight) copyHeaders(headers []record.Header) []kgo.RecordHeader {
 	return f.headers[first:len(f.headers):len(f.headers)]
 }
 
-// fillKeyless takes a record without a key. It goes to partition 0, or to every partition. In a compacted topic Kafka requires a key, so the
-// record gets one that no other record has.
+// fillKeyless adds a record without a key. It goes to partition 0, or to every partition. In a compacted topic Kafka requires a key, so the record
+// gets a unique one.
 func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
 	if topic == nil {
 		topic = &brokerTopic{}
@@ -102,7 +101,7 @@ func standInKey(standIn record.StandInKeys, eventID []byte) ([]byte, error) {
 	return key, nil
 }
 
-// eventIDOf returns the event id among the headers of a record; nil for none.
+// eventIDOf returns the event id among the headers of a record, or nil if there is none.
 func eventIDOf(headers []kgo.RecordHeader) []byte {
 	for _, h := range headers {
 		if h.Key == record.EventIDHeader {

@@ -31,19 +31,19 @@ const (
 type Log struct {
 	cfg    Config
 	topics record.Topics
-	client *kgo.Client                   // transactional; nil: to be fenced
-	events *kgo.Client                   // for events: the same, or one without transactions
+	client *kgo.Client                   // transactional; nil: not fenced
+	events *kgo.Client                   // for events: the same client, or one without transactions
 	begun  bool                          // a transaction is open
-	known  map[string]*brokerTopic       // since the last fence
-	others map[string]publisher.Position // of other slots with this prefix, by key of the progress record
-	stale  []string                      // keys of progress records that are to be deleted with the next position
+	known  map[string]*brokerTopic       // topics, as queried since the last fence
+	others map[string]publisher.Position // positions of other slots with this prefix, by key of the progress record
+	stale  []string                      // keys of progress records to delete with the next position
 
 	keyed    map[string]bool // topics that have refused records without a key
-	largest  sync.Map        // of topics, bytes that a batch may have, int32, if that is less than the configuration says
-	told     map[string]bool // what topics lack to be durable
-	looked   bool            // at the topics of positions and transactions
+	largest  sync.Map        // topic -> maximum bytes of a batch (int32), if less than configured
+	told     map[string]bool // weaknesses of topics that have been logged
+	looked   bool            // the topics of positions and transactions have been checked
 	inFlight []*flight       // sent and not acknowledged yet, oldest first
-	spare    []*flight       // acknowledged: to be used again
+	spare    []*flight       // acknowledged: available for reuse
 }
 
 func newLog(cfg Config) *Log {
@@ -77,7 +77,7 @@ func (l *Log) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RecordDeliveryTimeout(min(deliverTimeout, l.cfg.TransactionTimeout/2)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(20 * time.Millisecond),
-		kgo.MaxBufferedRecords(math.MaxInt32), // maxFlights bounds them
+		kgo.MaxBufferedRecords(math.MaxInt32), // maxFlights limits them instead
 		kgo.WithCompressor(newCompressor()),
 		kgo.ProducerBatchMaxBytesFn(l.batchBytes),
 		kgo.RecordPartitioner(partitioner()),
@@ -204,7 +204,7 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	if err != nil {
 		return err
 	}
-	if l.cfg.Delivery == AtLeastOnce { // the position must not be ahead of them
+	if l.cfg.Delivery == AtLeastOnce { // the position must not be ahead of the events
 		if err := l.deliver(ctx, l.events, b); err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	if err := l.deliver(ctx, l.client, b, more...); err != nil {
 		return err
 	}
-	// The records are sent: a shutdown must not leave open whether they are committed.
+	// The records have been sent: a shutdown must not leave it open whether they are committed.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if err := l.client.EndTransaction(ctx, kgo.TryCommit); err != nil {

@@ -2,8 +2,8 @@ package kafka
 
 import "github.com/twmb/franz-go/pkg/kgo"
 
-// partitioner puts a record where the Java client would by its key (murmur2). Records without a key
-// stay in partition 0, for their order counts too.
+// partitioner assigns a record with a key to the partition that the Java client would choose (murmur2). Records without a key go to partition 0,
+// because their order matters, too.
 func partitioner() kgo.Partitioner {
 	byKey := kgo.StickyKeyPartitioner(nil)
 	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
@@ -20,5 +20,5 @@ func partitioner() kgo.Partitioner {
 	})
 }
 
-// inPartition marks a record for a partition, whatever its key; the zero value of kgo.Record.Partition lets the key decide.
+// inPartition marks a record for a partition, independently of its key; with the zero value of kgo.Record.Partition the key decides.
 func inPartition(partition int) int32 { return ^int32(partition) }

@@ -50,7 +50,7 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 	return nil
 }
 
-// LastPosition reads the recorded position without fencing anybody; nil if there is none.
+// LastPosition reads the recorded position without fencing any publisher; nil if there is none.
 func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
@@ -74,7 +74,7 @@ func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) 
 	return own, err
 }
 
-// formerPosition returns our own position if it is recorded under the key of earlier versions; nil if it is not.
+// formerPosition returns this slot's position if it is recorded under the key of earlier versions; otherwise nil.
 func (c Config) formerPosition(others map[string]publisher.Position) *publisher.Position {
 	p, found := others[c.FormerTransactionalID()]
 	if !found || p.Database != c.Database || p.Slot != c.Slot {
@@ -116,17 +116,17 @@ type tailReader struct {
 	start, end int64 // first offset, high watermark
 }
 
-// readPositions returns the newest committed record with our key, nil if there is none, and records with other keys: all of them if there is
-// none of ours.
+// readPositions returns the newest committed record with this key, or nil if there is none, and records with other keys: all of them if there is none
+// with this key.
 //
-// It reads up to the current high watermark rather than to the last stable offset: an open transaction of another slot can hide our newest
-// record, so it waits until that transaction ends, or ctx does. It starts near the end, where our record almost always is, and goes further
+// It reads up to the current high watermark rather than to the last stable offset: an open transaction of another slot can hide the newest record, so
+// it waits until that transaction ends, or ctx does. It starts near the end, where the record almost always is, and goes further back only if needed.
 // back only if needed.
 func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
 	r := tailReader{client: client, topic: topic}
 	err = r.locate(ctx)
 	for errors.Is(err, kerr.UnknownTopicOrPartition) && publisher.Pause(ctx, hiddenPause) == nil {
-		err = r.locate(ctx) // it exists, but a broker may be told of a new topic a moment later
+		err = r.locate(ctx) // the topic exists, but a broker may learn of a new topic a moment later
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("locate %s: %w", topic, err)
@@ -187,15 +187,15 @@ func (r *tailReader) locate(ctx context.Context) error {
 	return nil
 }
 
-// newest returns the value of the last committed record of each key from an offset on.
+// newest returns the value of the last committed record of each key, starting at an offset.
 func (r *tailReader) newest(ctx context.Context, from int64) (values map[string][]byte, err error) {
 	values = map[string][]byte{}
 	err = r.each(ctx, from, r.end, func(record *kgo.Record) { values[string(record.Key)] = record.Value })
 	return values, err
 }
 
-// each calls use for each committed record between two offsets. It sends fetch requests itself, because it must know how far it has read,
-// aborted records and control records included.
+// each calls use for each committed record between two offsets. It sends fetch requests itself, because it must know how far it has read, including
+// aborted records and control records.
 func (r *tailReader) each(ctx context.Context, from, to int64, use func(*kgo.Record)) error {
 	for from < to {
 		records, next, err := r.fetch(ctx, from)

@@ -12,7 +12,7 @@ import (
 // Refusal is an error of Kafka that lasts until an operator changes something in Kafka. The publisher need not be restarted: it retries, and
 // logs what to do, for as long as the error lasts.
 type Refusal struct {
-	Err    error  // with the broker's own words
+	Err    error  // with the broker's error message
 	Repair string // what to do in Kafka
 }
 
@@ -36,10 +36,10 @@ func inWords(code error, text string) error {
 	return &spoken{code, text}
 }
 
-// answer is what an error code of Kafka means for the publisher and its operator.
+// answer says what an error code of Kafka means for the publisher and its operator.
 type answer struct {
 	fate   halt.Fate
-	repair string // "": nobody has to do anything
+	repair string // "": no action is required
 }
 
 const (
@@ -57,7 +57,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.InvalidProducerEpoch:     {halt.StandBy, ""},
 	kerr.InvalidProducerIDMapping: {halt.StandBy, ""},
 
-	// Credentials and rights can be corrected while the publisher retries.
+	// Credentials and privileges can be corrected while the publisher retries.
 	kerr.SaslAuthenticationFailed:           {halt.Retry, logIn},
 	kerr.IllegalSaslState:                   {halt.Retry, logIn},
 	kerr.UnsupportedSaslMechanism:           {halt.Retry, "enable the mechanism of --kafka-sasl in sasl.enabled.mechanisms of that listener, or start with another one"},
@@ -93,7 +93,7 @@ var answers = map[*kerr.Error]answer{
 	kerr.TopicAlreadyExists:           {halt.Retry, ""},
 	kerr.OperationNotAttempted:        {halt.Retry, ""},
 
-	// Only an operator, or a restart with other options, helps.
+	// These require an operator, or a restart with other options.
 	kerr.InvalidTransactionTimeout:   {halt.Stop, "raise transaction.max.timeout.ms of the brokers to twice --part-after, or lower that option"},
 	kerr.UnsupportedVersion:          {halt.Stop, "use brokers of Kafka 2.5 or newer"},
 	kerr.UnsupportedForMessageFormat: {halt.Stop, "remove log.message.format.version from the brokers and message.format.version from the topic"},
@@ -125,7 +125,7 @@ func classify(err error) error {
 	var h *halt.Halt
 	var r *Refusal
 	var unusable *publisher.UnusableTopic
-	var small *publisher.SmallTopic // for both the publisher knows what to do
+	var small *publisher.SmallTopic // for both of these the publisher knows the remedy
 	if errors.As(err, &h) || errors.As(err, &r) || errors.As(err, &unusable) || errors.As(err, &small) {
 		return err
 	}

@@ -100,7 +100,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 	}
 }
 
-// parseSignal parses a record. A value longer than any request may be is refused unread.
+// parseSignal parses a record. A value longer than any request can be is refused unread.
 func parseSignal(r *kgo.Record) *outbox.SignalRecord {
 	id := fmt.Sprintf("kafka-%d", r.Offset)
 	if len(r.Value) > snapshot.MaxPendingBytes {
@@ -138,7 +138,7 @@ func (t *signalTopic) Close() {
 	t.client.Close()
 }
 
-// SendSignal asks the publisher of cfg for something through cfg.SignalTopic, and returns the signal's id, a new one if it had none.
+// SendSignal sends a signal to the publisher of cfg through cfg.SignalTopic, and returns the signal's id, which is generated if it had none.
 func SendSignal(ctx context.Context, cfg Config, s *outbox.SignalRecord) (id string, err error) {
 	if s.ID == "" {
 		var random [6]byte

@@ -44,7 +44,7 @@ func (l *Log) ensureTopics(ctx context.Context, b *record.Batch) error {
 		if err != nil {
 			return l.unusable(b.Topic(i), err)
 		}
-		last, small = b.Topic(i), small || l.takesLess(l.known[b.Topic(i)]) // refuse may have moved it
+		last, small = b.Topic(i), small || l.takesLess(l.known[b.Topic(i)]) // refuse may have moved the event to another topic
 	}
 	if small {
 		return l.fit(b)
@@ -73,7 +73,7 @@ func (l *Log) refuse(ctx context.Context, b *record.Batch, i int, why error) err
 	return l.known[topic].refused
 }
 
-// maxKnownTopics bounds what is remembered of topics. Beyond it everything is asked again.
+// maxKnownTopics bounds the topics that are remembered. Beyond it, all topics are queried again.
 const maxKnownTopics = 10_000
 
 // unknownTopics returns the topics of the batch that may be missing, without duplicates.
@@ -99,8 +99,8 @@ func (l *Log) unknownTopics(b *record.Batch) []string {
 // createdAtOnce is how many topics are created concurrently: each takes Kafka's controller a few milliseconds.
 const createdAtOnce = 16
 
-// together returns how many of the first topics may be created concurrently. Of names that differ only in dots and underscores Kafka
-// accepts the first one: which one that is must not be a race.
+// together returns how many of the first topics may be created concurrently. If names differ only in dots and underscores, Kafka accepts only the
+// first one: which one that is must not depend on a race.
 func together(topics []string) int {
 	var folded []string
 	for _, topic := range topics[:min(len(topics), createdAtOnce)] {
@@ -189,7 +189,7 @@ func (l *Log) create(ctx context.Context, topic string) (*brokerTopic, error) {
 	return made, err
 }
 
-// ensureTopic creates a topic unless it exists. If it exists, no right to create topics is needed.
+// ensureTopic creates a topic unless it exists. If it exists, no privilege to create topics is needed.
 func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replicas int16, configs map[string]*string) (t *brokerTopic, created bool, err error) {
 	made, refused := kadm.NewClient(client).CreateTopic(ctx, partitions, replicas, configs, topic)
 	if refused == nil {
