@@ -8,12 +8,12 @@ import (
 	"github.com/pgtee/pgtee/publisher/filter"
 )
 
-// Judge says what becomes of the rows of a chunk, and what their table is to be called.
+// Judge decides what to do with the rows of a chunk, and returns the relation under which to publish them.
 func (c *Copier) Judge(chunk *HeldChunk) (Verdict, *pgoutput.Relation) {
 	return c.overlay.judge(chunk.Chunk)
 }
 
-// Merge calls use for each row of a chunk that is to be published, with its number. relation is what Judge has returned.
+// Merge calls use for each row of a chunk that must be published, with its number. relation is the result of Judge.
 func (c *Copier) Merge(chunk *HeldChunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
 	return c.overlay.merge(chunk.Chunk, relation, func(i int, row pgoutput.Tuple) error {
 		if chunk.pass.keys != nil && !c.listed(chunk, row) {
@@ -23,7 +23,7 @@ func (c *Copier) Merge(chunk *HeldChunk, relation *pgoutput.Relation, use func(i
 	})
 }
 
-// Filter makes the condition of the copy at work one of the chunk's table; nil: every row. It fitted when the chunk was read.
+// Filter returns the condition of the current copy for the chunk's table; nil means every row. The condition was valid when the chunk was read.
 func (c *Copier) Filter(chunk *HeldChunk) (*filter.Filter, error) {
 	work := c.Current()
 	t, known := c.tables[chunk.Table]
@@ -45,7 +45,7 @@ func (c *Copier) LastMark(chunk *HeldChunk) outbox.SnapshotMark {
 	return outbox.MarkLastOfTable
 }
 
-// Emptying are the tables whose topics are to be emptied now; nil: none.
+// Emptying returns the tables whose topics must be emptied now; nil if there are none.
 func (c *Copier) Emptying() []*pgoutput.Relation { return c.emptying }
 
 // Emptied is called when the records that empty those topics are composed. Recording restarts at this point: every transaction that precedes
@@ -59,33 +59,33 @@ func (c *Copier) Emptied() {
 // Dirty reports whether the state differs from the recorded one.
 func (c *Copier) Dirty() bool { return c.dirty }
 
-// Recorded is called when the state is in Kafka. It returns how many rows and tables were published since the last call.
+// Recorded is called when the state has been recorded in Kafka. It returns how many rows and tables were published since the last call.
 func (c *Copier) Recorded() (rows, tables int) {
 	rows, tables = c.rowsOut, c.tablesOut
 	c.dirty, c.rowsOut, c.tablesOut = false, 0, 0
 	return rows, tables
 }
 
-// State returns the part of the progress record; nil if there is nothing to record.
+// State returns the copies for the progress record; nil if there is nothing to record.
 func (c *Copier) State() *State { return c.state.orNil() }
 
-// Signals is how far the topic of signals is read; nil: none is.
+// Signals returns how far the topic of signals has been read; nil if none is read.
 func (c *Copier) Signals() *SignalPlace { return c.state.Signals }
 
-// SetSignals records how far the topic is read.
+// SetSignals records how far the topic of signals has been read.
 func (c *Copier) SetSignals(place SignalPlace) {
 	if c.state.Signals == nil || *c.state.Signals != place {
 		c.state.Signals, c.dirty = &place, true
 	}
 }
 
-// Begun reports whether rows of a table were published before.
+// Begun reports whether rows of a table have been published already.
 func (c *Copier) Begun(work *Copy, table uint32) bool {
 	w := work.of(table)
 	return w != nil && w.Last != nil
 }
 
-// closes reports whether a chunk is the last of its table.
+// closes reports whether a chunk is the last one of its table.
 func (c *Copier) closes(work *Copy, chunk *HeldChunk) bool {
 	w := work.of(chunk.Table)
 	return chunk.End && chunk.pass.keys == nil && (w == nil || len(w.Moved.Keys) == 0)
@@ -99,7 +99,7 @@ func (s *State) orNil() *State {
 	return s
 }
 
-// Stats describes the copy at work.
+// Stats describes the current copy.
 func (c *Copier) Stats() Stats {
 	work := c.Current()
 	if work == nil {

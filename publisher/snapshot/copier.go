@@ -1,5 +1,5 @@
-// Package snapshot copies tables while the stream runs: see ../SNAPSHOT.md. It decides what to read, and which of the rows that were read are
-// published. The publisher publishes them.
+// Package snapshot copies tables while the stream runs: see ../SNAPSHOT.md. It decides what to read, and which of the rows read are published. The
+// publisher publishes them.
 package snapshot
 
 import (
@@ -23,36 +23,36 @@ type Copier struct {
 	Host
 	cfg *Config
 
-	state *State // as the next progress record will have it
-	dirty bool   // state differs from the recorded one
+	state *State // as the next progress record will contain it
+	dirty bool   // state differs from the recorded state
 
-	rowsOut, tablesOut int // rows of chunks, and tables that are done, since the last Publish
+	rowsOut, tablesOut int // rows of chunks, and completed tables, since the last Publish
 
 	reader   TableReader // nil: nothing to copy
 	overlay  overlay
-	starting int             // task of the Begin that counts
-	latest   *outbox.Visible // a snapshot that is older than those of all passes to come; nil: Begin has not returned
-	task     int             // the last number given
+	starting int             // task of the latest Begin
+	latest   *outbox.Visible // a snapshot older than those of all future passes; nil: Begin has not returned
+	task     int             // the last task number assigned
 	passes   []*tablePass    // in flight: from Read until the last chunk is published
 	stash    []outbox.Reading
-	held     []HeldChunk // read and not published, in the order of their arrival
-	bytes    int         // of held
+	held     []HeldChunk // chunks read but not published, in order of arrival
+	bytes    int         // size of held
 
-	listing    int                           // the task; 0: none
-	describing int                           // the task; 0: none
-	emptying   []*pgoutput.Relation          // tables whose topics are to be emptied now; nil: not described yet
-	tables     map[uint32]outbox.ListedTable // of the copy at work; nil: not listed
-	todo       []outbox.ListedTable          // of those, not begun
-	reached    map[uint32][][]byte           // by table: up to where it is read
-	rows       int                           // that a pass may read
-	refused    map[uint32]refusal            // by table: it cannot be read now
+	listing    int                           // task of the current List; 0: none
+	describing int                           // task of the current Describe; 0: none
+	emptying   []*pgoutput.Relation          // tables whose topics must be emptied now; nil: not described yet
+	tables     map[uint32]outbox.ListedTable // tables of the current copy; nil: not listed
+	todo       []outbox.ListedTable          // those of them that have not begun
+	reached    map[uint32][][]byte           // by table: key up to which it has been read
+	rows       int                           // rows that a pass may read
+	refused    map[uint32]refusal            // by table: why it cannot be read at present
 
 	nudged  time.Time
 	retryAt time.Time // after a failure
 	backoff time.Duration
-	budget  float64   // rows that the throttle lets through
-	filled  time.Time // when it was last raised
-	why     string    // nothing is read now
+	budget  float64   // rows that the rate limit permits
+	filled  time.Time // when the budget was last raised
+	why     string    // why nothing is being read
 }
 
 type HeldChunk struct {
@@ -70,19 +70,19 @@ const (
 	firstReadPause  = 100 * time.Millisecond
 	longestPause    = 30 * time.Second
 	maxFinished     = 8
-	MaxPendingBytes = 128 << 10 // of requests in the progress record
+	MaxPendingBytes = 128 << 10 // of the requests in the progress record
 )
 
 // Host is what a Copier needs from its publisher.
 type Host struct {
 	Shape       *shape.Shape
-	EventTables []string // globs of the application's outbox tables: nothing repeats their rows
+	EventTables []string // globs of the application's outbox tables, whose rows are never repeated
 	Identity    func(*pgoutput.Relation, record.Place) (record.Identity, error)
 	Now         func() time.Time
 	Log         *zap.Logger
 }
 
-// New makes a Copier that resumes the copies of the progress record.
+// New returns a Copier that resumes the copies in the progress record.
 func New(cfg *Config, host Host, recorded *State) *Copier {
 	c := &Copier{Host: host, cfg: cfg, state: &State{}, rows: firstPassRows, backoff: firstReadPause}
 	if recorded != nil {
@@ -102,7 +102,7 @@ func New(cfg *Config, host Host, recorded *State) *Copier {
 	return c
 }
 
-// start begins to record, and only then asks for a snapshot: see overlay.
+// start begins to record changes, and only then requests a snapshot: see overlay.
 func (c *Copier) start() {
 	if c.reader == nil {
 		c.reader = c.cfg.Open()
@@ -125,7 +125,7 @@ func (c *Copier) Stop() {
 	c.latest, c.passes, c.stash = nil, nil, nil
 }
 
-// abandon forgets chunks that are read and not published, and how far reading has come.
+// abandon discards chunks that were read but not published, and the reading positions.
 func (c *Copier) abandon() {
 	c.held, c.bytes = nil, 0
 	c.tables, c.todo, c.reached, c.refused = nil, nil, nil, nil
@@ -168,7 +168,7 @@ func (c *Copier) Observe(tx *outbox.Transaction) error {
 	return nil
 }
 
-// Turn collects what was read and gives the readers more work. upTo is how far the stream has come.
+// Turn collects what has been read and gives the readers more work. upTo is the position of the stream.
 func (c *Copier) Turn(upTo outbox.LSN) {
 	work := c.Current()
 	if work == nil {
@@ -188,7 +188,7 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 		c.finish(work)
 		work = c.Current()
 	}
-	if work == nil { // nothing records what the stream does until the next copy is asked for
+	if work == nil { // changes of the stream are not recorded until the next copy is requested
 		c.Stop()
 		return
 	}
@@ -210,7 +210,7 @@ func (c *Copier) Turn(upTo outbox.LSN) {
 	c.nudge(upTo)
 }
 
-// collect takes results that have arrived, as long as there is room.
+// collect takes results that have arrived, as long as there is room for them.
 func (c *Copier) collect() {
 	for c.reader != nil && c.roomy() {
 		r, ok := c.arrival()
@@ -240,13 +240,13 @@ func (c *Copier) arrival() (r outbox.Reading, ok bool) {
 	}
 }
 
-// Wake calls arrived as soon as a result arrives. Until the returned function has returned, nobody else may use the Copier.
+// Wake calls arrived as soon as a result arrives. Until the returned function has returned, the Copier must not be used otherwise.
 func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
 	if c.reader == nil || !c.roomy() {
 		return func() {}
 	}
 	results, ended := c.reader.Results(), make(chan struct{})
-	go func() { // waited for by done
+	go func() { // done waits for it
 		defer close(ended)
 		select {
 		case r := <-results:
@@ -307,7 +307,7 @@ func (c *Copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	}
 }
 
-// failed starts over after a pause. Only the copy is delayed by that.
+// failed starts over after a pause, which delays only the copy.
 func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	if p != nil && p.stale {
 		return
@@ -336,7 +336,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	c.backoff = min(2*c.backoff, longestPause)
 }
 
-// nudge makes the server report the end of its log, if a chunk waits for that.
+// nudge makes the server report its current WAL position, if a chunk waits for that.
 func (c *Copier) nudge(upTo outbox.LSN) {
 	if len(c.held) == 0 || c.held[0].At <= upTo {
 		return
@@ -374,7 +374,7 @@ func (c *Copier) UntilDue(upTo outbox.LSN, longest time.Duration) time.Duration 
 	return min(longest, time.Second)
 }
 
-// allowed is the throttle: it lets a chunk through while the budget is not overdrawn.
+// allowed implements the rate limit: it permits a chunk while the budget is not overdrawn.
 func (c *Copier) allowed() bool {
 	rate := float64(c.cfg.RowsPerSecond)
 	if rate == 0 {
@@ -386,7 +386,7 @@ func (c *Copier) allowed() bool {
 	return c.budget >= 0
 }
 
-// Published removes a chunk whose records are composed, and records the progress.
+// Published removes a chunk whose records have been composed, and records the progress.
 func (c *Copier) Published(chunk *HeldChunk) {
 	work := c.Current()
 	c.dirty = true
@@ -415,7 +415,7 @@ func (w *TableCopy) advance(chunk *outbox.Chunk) {
 	w.Read = chunk.End
 }
 
-// Remember keeps how a copy ended, for the last few copies.
+// Remember records how a copy ended, for the last few copies.
 func (c *Copier) Remember(f FinishedCopy) {
 	f.shorten()
 	f.Finished = c.Now().UTC()

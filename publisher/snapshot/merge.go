@@ -5,14 +5,13 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// merge decides which rows of a chunk are published, and how: use is called for each with its number. A row that a transaction
-// touched which the chunk does not see is left to the stream; if the stream lacks values of it that the chunk has under the
-// same key, what both know together is published.
+// merge decides which rows of a chunk are published, and in which form: it calls use for each of them with its number. A row changed by a transaction
+// that the chunk does not see is left to the stream. If the stream lacks values of that row that the chunk has under the same key, merge publishes
+// the row with the values of both.
 //
-// Nothing is looked up as long as the stream has not touched the table.
+// As long as the stream has not changed the table, nothing is looked up.
 //
-// relation is what judge has returned: if it is newer than what the stream has told, and has other keys, the chunk sees all
-// that was recorded.
+// relation is the result of judge: if it is newer than the latest one in the stream and has another key, the chunk sees every recorded change.
 func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use func(i int, row pgoutput.Tuple) error) error {
 	t := o.tables[chunk.Relation.OID]
 	if t == nil || len(t.rows) == 0 || !t.tellsApart(relation) {
@@ -39,10 +38,10 @@ func (o *overlay) merge(chunk *outbox.Chunk, relation *pgoutput.Relation, use fu
 	return nil
 }
 
-// elsewhere reports whether the row has another key in what a snapshot sees.
+// elsewhere reports whether the row has another key in the state that a snapshot sees.
 func (row *overtaken) elsewhere(v *outbox.Visible) bool { return row.mover != 0 && !v.Sees(row.mover) }
 
-// tellsApart reports whether the rows of a relation have the columns that tell the table's rows apart, where the table has them.
+// tellsApart reports whether the rows of a relation have the table's identity columns at the same places.
 func (t *overtakenTable) tellsApart(relation *pgoutput.Relation) bool {
 	for _, i := range t.Columns {
 		if i >= len(relation.Columns) || relation.Columns[i].Name != t.relation.Columns[i].Name {

@@ -11,14 +11,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// MovedRows are rows whose key changed while their table was copied, by statements that did not touch TOASTed values. The stream has such a
-// row under its new key without those values, and the chunks may have it under neither key. So it is read by its key later. The list is part of
-// the progress record, because the recorded position is already past those transactions.
+// MovedRows are rows whose key changed while their table was copied, in statements that did not touch TOASTed values. The stream has such a row under
+// its new key without those values, and the chunks may have it under neither key. Therefore the row is read by its key later. The list is part of the
+// progress record, because the recorded position is already past those transactions.
 type MovedRows struct {
 	By   []string   `json:"by,omitempty"`   // columns of the identity
-	Keys [][][]byte `json:"keys,omitempty"` // values of those, as texts; ascending, no two the same
+	Keys [][][]byte `json:"keys,omitempty"` // their values, as texts; ascending, without duplicates
 
-	bytes int // that Keys takes in the progress record
+	bytes int // size of Keys in the progress record
 }
 
 // keySize returns the size of a key as JSON.
@@ -44,7 +44,7 @@ func (m *MovedRows) has(key [][]byte) bool {
 	return found
 }
 
-// remove reports whether the key was there.
+// remove removes a key, and reports whether it was in the list.
 func (m *MovedRows) remove(key [][]byte) bool {
 	i, found := slices.BinarySearchFunc(m.Keys, key, compareKeys)
 	if found {
@@ -54,7 +54,7 @@ func (m *MovedRows) remove(key [][]byte) bool {
 	return found
 }
 
-// sound reports whether each key has a value for each column: a progress record may be damaged.
+// sound reports whether each key has a value for each column, since a progress record may be damaged.
 func (m *MovedRows) sound() bool {
 	return !slices.ContainsFunc(m.Keys, func(key [][]byte) bool { return len(key) != len(m.By) }) && slices.IsSortedFunc(m.Keys, compareKeys)
 }
@@ -67,7 +67,7 @@ func (m *MovedRows) resume() {
 	}
 }
 
-// keyOf returns copies of the values of some columns, ascending, in a row. Where the row lacks them, they are in the old one, if that is not nil.
+// keyOf returns copies of the values of some columns, ascending, in a row. Values that the row lacks are taken from the old row, unless that is nil.
 func keyOf(columns []int, row, old pgoutput.Tuple) (key [][]byte) {
 	before := old.Columns()
 	i := 0
@@ -83,7 +83,7 @@ func keyOf(columns []int, row, old pgoutput.Tuple) (key [][]byte) {
 	return key
 }
 
-// namesOf are the names of some columns, placesOf where columns of these names are: fewer, if some are not there.
+// namesOf returns the names of some columns; placesOf returns the positions of columns with these names, fewer if some do not exist.
 func namesOf(relation *pgoutput.Relation, columns []int) (names []string) {
 	for _, i := range columns {
 		names = append(names, relation.Columns[i].Name)
@@ -100,7 +100,7 @@ func placesOf(relation *pgoutput.Relation, names []string) (columns []int) {
 	return columns
 }
 
-// note lists the row that a change moves, in every copy that has begun its table.
+// note adds the row that a change moves to the list of every copy that has begun its table.
 func (c *Copier) note(change *outbox.Change, id record.Identity) {
 	for i := range c.state.Copies {
 		working := c.state.Copies[i].Working
@@ -116,20 +116,20 @@ func (c *Copier) note(change *outbox.Change, id record.Identity) {
 	}
 }
 
-// within reports whether any part of a table was read, or is being read.
+// within reports whether any part of a table has been read, or is being read.
 func (c *Copier) within(w *TableCopy) bool {
 	return w.Last != nil || w.Read || slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && !p.stale })
 }
 
-// note returns false if the rows of the table are told apart by other columns than before.
+// note returns false if the identity columns of the table have changed.
 //
-// Once the table is read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
+// Once the table has been read to its end, a row that is not in the list has all of its values in the topic, under whatever key.
 func (w *TableCopy) note(c *outbox.Change, id record.Identity) bool {
 	if c.Op == outbox.Truncate {
 		w.Moved = MovedRows{}
 		return true
 	}
-	if c.Old == nil || id.Whole { // the key stays, or the log has all values
+	if c.Old == nil || id.Whole { // the key is unchanged, or the WAL has all values
 		return true
 	}
 	by := namesOf(c.Relation, id.Columns)
@@ -143,8 +143,8 @@ func (w *TableCopy) note(c *outbox.Change, id record.Identity) bool {
 	return true
 }
 
-// noteOvertaken lists the rows that have moved in the stream already, while the passes to come may see them elsewhere. It is
-// called before the first pass of a table, and returns false if there are too many.
+// noteOvertaken lists the rows that have already moved in the stream, while future passes may see them under another key. It is called before the
+// first pass of a table, and returns false if there are too many such rows.
 func (c *Copier) noteOvertaken(w *TableCopy) bool {
 	w.Moved = MovedRows{}
 	t := c.overlay.tables[w.Root]
@@ -187,18 +187,18 @@ func (c *Copier) restart(w *TableCopy) {
 	}
 }
 
-// restartTable is restart for the copy at work.
+// restartTable restarts a table of the current copy.
 func (c *Copier) restartTable(table uint32) {
 	if w := c.Current().of(table); w != nil {
 		c.restart(w)
 	}
 }
 
-// maxKeys bounds the rows that are read by their keys in one pass.
+// maxKeys bounds the number of rows read by key in one pass.
 const maxKeys = 256
 
-// wanted returns the rows to be read by their keys now, if any: at the end of the table, or when the list is long. Rows beyond what is read so
-// far are excluded: the rest of the table will bring them.
+// wanted returns the rows that must be read by key now, if any: at the end of the table, or when the list is long. Rows beyond the current reading
+// position are excluded, since reading the rest of the table will find them.
 func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	asked := slices.ContainsFunc(c.passes, func(p *tablePass) bool { return p.table == w.OID && p.keys != nil && !p.stale })
 	upTo := c.reached[w.OID]
@@ -208,8 +208,8 @@ func (c *Copier) wanted(w *TableCopy) (span outbox.Span, ok bool) {
 	return outbox.Span{Table: w.OID, By: w.Moved.By, Keys: slices.Clone(w.Moved.Keys[:min(len(w.Moved.Keys), maxKeys)]), UpTo: upTo}, true
 }
 
-// settle takes off the list what a chunk has brought, and at the end of a pass by keys what is not there any more, or is to
-// come. A row that the chunk sees under another key is neither.
+// settle removes from the list the rows that a chunk contains. At the end of a pass by keys it also removes those that no longer exist or will be
+// read later. A row that the chunk sees under another key is neither.
 func (c *Copier) settle(w *TableCopy, chunk *HeldChunk) {
 	if len(w.Moved.Keys) == 0 {
 		return
@@ -230,13 +230,13 @@ func (c *Copier) settle(w *TableCopy, chunk *HeldChunk) {
 	}
 }
 
-// listed reports whether a row that was asked for by its key is still wanted: no other chunk has brought it since.
+// listed reports whether a row that was read by its key is still wanted, because no other chunk has contained it since.
 func (c *Copier) listed(chunk *HeldChunk, row pgoutput.Tuple) bool {
 	w := c.Current().of(chunk.Table)
 	return w != nil && w.Moved.has(keyOf(placesOf(chunk.Relation, w.Moved.By), row, nil))
 }
 
-// elsewhere reports whether the row that has a key now, and lacks values, has another in what the chunk sees.
+// elsewhere reports whether the row that has this key now, and lacks values, has another key in the state that the chunk sees.
 func (o *overlay) elsewhere(chunk *outbox.Chunk, key [][]byte) bool {
 	t := o.tables[chunk.Relation.OID]
 	if t == nil {

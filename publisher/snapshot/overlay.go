@@ -11,40 +11,40 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// overlay remembers which rows the stream has changed, so that a chunk that was read earlier does not overwrite them. It holds at least the
-// changes of every transaction that some chunk in flight, or one still to come, does not see.
+// overlay records which rows the stream has changed, so that a chunk that was read earlier does not overwrite them. It contains at least the changes
+// of every transaction that some present or future chunk does not see.
 type overlay struct {
 	tables map[uint32]*overtakenTable // by OID of the Relation
-	bytes  int                        // about what it takes
+	bytes  int                        // approximate memory usage
 	key    []byte                     // scratch
 }
 
-// overtakenTable is what the stream did to a table.
+// overtakenTable records what the stream did to a table.
 type overtakenTable struct {
 	relation        *pgoutput.Relation
-	record.Identity            // no column: the stream has INSERT and TRUNCATE only, or nothing tells its rows apart
-	since           outbox.XID // first transaction that knew the table by relation
+	record.Identity            // no columns: the stream has only INSERT and TRUNCATE, or nothing identifies its rows
+	since           outbox.XID // first transaction that used this version of the table
 	emptied         bool
-	emptier         outbox.XID // the last transaction with TRUNCATE, if emptied
+	emptier         outbox.XID // the last transaction with a TRUNCATE, if emptied
 	rows            map[string]overtaken
 }
 
-// overtaken is what the stream did to the row with a key.
+// overtaken records what the stream did to the row with a key.
 type overtaken struct {
-	xid outbox.XID // of the last transaction that touched it
+	xid outbox.XID // last transaction that changed it
 
-	// lacking is the row after that, if no record of the stream since the recording began has all of its values: those
-	// that are Unchanged are TOAST that nobody touched. nil: nothing is lacking, or the row is gone.
+	// lacking is the resulting row, if no record in the stream since recording began has all of its values: those that are Unchanged are TOASTed
+	// values that no statement has touched. nil: nothing is lacking, or the row has been deleted.
 	lacking pgoutput.Tuple
-	mover   outbox.XID // of a lacking row: the last transaction that changed its key, 0 if none did
+	mover   outbox.XID // for a lacking row: the last transaction that changed its key, 0 if there is none
 	at      [][]byte   // the values of its key after that
 }
 
-const overtakenBytes = 128 // about what an entry takes beside key and row
+const overtakenBytes = 128 // approximate size of an entry in addition to key and row
 
 func (o *overlay) reset() { *o = overlay{tables: map[uint32]*overtakenTable{}} }
 
-// record notes a change of the transaction xid, in a table with that identity.
+// record records a change of the transaction xid, in a table with this identity.
 func (o *overlay) record(c *outbox.Change, xid outbox.XID, id record.Identity) {
 	t := o.table(c.Relation, xid, id)
 	switch c.Op {
@@ -60,7 +60,7 @@ func (o *overlay) record(c *outbox.Change, xid outbox.XID, id record.Identity) {
 	}
 }
 
-// table returns the record of a table. A new version of the table starts an empty one: chunks of older versions are read again.
+// table returns the record of a table. A new version of the table starts with an empty one: chunks of older versions are read again.
 func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id record.Identity) *overtakenTable {
 	t := o.tables[relation.OID]
 	if t != nil && t.relation == relation {
@@ -79,7 +79,7 @@ func (o *overlay) table(relation *pgoutput.Relation, xid outbox.XID, id record.I
 	return fresh
 }
 
-// forget drops the rows of a table.
+// forget removes the rows of a table.
 func (o *overlay) forget(t *overtakenTable) {
 	for key, row := range t.rows {
 		o.bytes -= row.size(key)
@@ -87,7 +87,7 @@ func (o *overlay) forget(t *overtakenTable) {
 	clear(t.rows)
 }
 
-// touch records that a row became new; nil: it was deleted. old is what the log has of the row before, if anything.
+// touch records that a row became new, or was deleted if new is nil. old is the part of the former row that is in the WAL, if any.
 func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tuple) {
 	if len(t.Columns) == 0 {
 		return
@@ -102,7 +102,7 @@ func (o *overlay) touch(t *overtakenTable, xid outbox.XID, new, old pgoutput.Tup
 	if new != nil && known {
 		after, known = o.identityOf(t, filledKey(t, new, old), false)
 	}
-	if !known { // nobody can say which row it is: chunks that do not see it are read again
+	if !known { // it is unknown which row it is: chunks that do not see the change are read again
 		o.forget(t)
 		t.since = xid
 		return
@@ -153,7 +153,7 @@ func (row overtaken) size(key string) int {
 	return n
 }
 
-// prune forgets the changes that every chunk sees.
+// prune removes the changes that every chunk sees.
 func (o *overlay) prune(seen func(outbox.XID) bool) {
 	for oid, t := range o.tables {
 		for key, row := range t.rows {
@@ -169,12 +169,12 @@ func (o *overlay) prune(seen func(outbox.XID) bool) {
 	}
 }
 
-// longestKey is the longest key that is kept as it is; of longer ones only a hash.
+// longestKey is the length up to which a key is stored unchanged; for a longer key only a hash is stored.
 const longestKey = 64
 
-// identityOf makes a map key of a tuple; false if the tuple lacks a value of its key: in an old tuple that is partial, NULL stands for a value
-// that the log does not have. Values are compared as the texts that PostgreSQL prints. Two texts that differ may be equal to PostgreSQL, but
-// then the log has both of them when a row changes from one to the other.
+// identityOf returns a map key for a tuple; false if the tuple lacks a value of its key. In an old tuple that is partial, NULL stands for a value
+// that is not in the WAL. Values are compared by the text that PostgreSQL prints. Two different texts may be equal to PostgreSQL, but then the WAL
+// has both of them when a row changes from one to the other.
 func (o *overlay) identityOf(t *overtakenTable, tuple pgoutput.Tuple, partial bool) (string, bool) {
 	o.key = o.key[:0]
 	next, column := 0, 0
@@ -200,7 +200,7 @@ func appendIdentity(dst []byte, kind byte, value []byte) []byte {
 	return append(dst, value...)
 }
 
-// shortened is a key, or a hash of a long one.
+// shortened returns the key, or a hash of a long key.
 func shortened(key []byte) string {
 	if len(key) > longestKey {
 		sum := sha256.Sum256(key)
@@ -219,7 +219,7 @@ func hasUnchanged(t pgoutput.Tuple) bool {
 	return false
 }
 
-// filled returns a tuple whose unchanged values are taken from another tuple of the same relation, where that has them.
+// filled returns a tuple whose Unchanged values are taken from another tuple of the same relation, if that has them.
 func filled(tuple, from pgoutput.Tuple) pgoutput.Tuple {
 	if from == nil || tuple.Len() != from.Len() || !hasUnchanged(tuple) {
 		return tuple
@@ -236,7 +236,7 @@ func filled(tuple, from pgoutput.Tuple) pgoutput.Tuple {
 	return dst
 }
 
-// filledKey is a tuple whose identity is complete if the old one has what it lacks.
+// filledKey returns a tuple whose identity is complete if the old tuple has the values it lacks.
 func filledKey(t *overtakenTable, tuple, old pgoutput.Tuple) pgoutput.Tuple {
 	if old == nil || !hasUnchanged(tuple) {
 		return tuple
@@ -246,23 +246,23 @@ func filledKey(t *overtakenTable, tuple, old pgoutput.Tuple) pgoutput.Tuple {
 
 func appendColumn(dst pgoutput.Tuple, kind byte, value []byte) pgoutput.Tuple {
 	dst = append(dst, kind)
-	if value != nil { // else Null or Unchanged
+	if value != nil { // otherwise it is Null or Unchanged
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		dst = append(dst, value...)
 	}
 	return dst
 }
 
-// Verdict is what becomes of a chunk.
+// Verdict says what to do with a chunk.
 type Verdict byte
 
 const (
 	Publish   Verdict = iota
-	Empty             // the table was emptied after it was read
-	ReadAgain         // the table is another one now
+	Empty             // the table was truncated after it was read
+	ReadAgain         // the table has changed since
 )
 
-// judge decides about a chunk. relation is the version of the table that its rows are encoded with.
+// judge decides about a chunk. relation is the version of the table with which its rows are encoded.
 func (o *overlay) judge(chunk *outbox.Chunk) (v Verdict, relation *pgoutput.Relation) {
 	t := o.tables[chunk.Relation.OID]
 	switch {
@@ -275,7 +275,7 @@ func (o *overlay) judge(chunk *outbox.Chunk) (v Verdict, relation *pgoutput.Rela
 	case !chunk.Visible.Sees(t.since):
 		return ReadAgain, nil
 	default:
-		relation = chunk.Relation // newer than what the stream has told
+		relation = chunk.Relation // newer than the latest version in the stream
 	}
 	return Publish, relation
 }

@@ -10,14 +10,14 @@ import (
 type tablePass struct {
 	task    int
 	table   uint32
-	visible *outbox.Visible // what it sees, or something older
-	read    bool            // its last chunk is here
-	held    int             // chunks of it that wait
-	stale   bool            // what it brings is not wanted any more
-	keys    [][][]byte      // of the rows that it reads; nil: it reads a range
+	visible *outbox.Visible // the snapshot of the pass, or an older one
+	read    bool            // its last chunk has arrived
+	held    int             // number of its chunks that wait
+	stale   bool            // its results are no longer wanted
+	keys    [][][]byte      // keys of the rows that it reads; nil: it reads a range
 }
 
-// seen reports whether all chunks in flight, and all to come, see a transaction.
+// seen reports whether all present and future chunks see a transaction.
 func (c *Copier) seen(xid outbox.XID) bool {
 	if c.latest == nil || !c.latest.Sees(xid) {
 		return false
@@ -41,7 +41,7 @@ func (c *Copier) pass(task int) *tablePass {
 	return nil
 }
 
-// dispatch gives work to idle readers, unless the stream is too far behind what they have read.
+// dispatch gives work to idle readers, unless the stream is too far behind the reads.
 func (c *Copier) dispatch(work *Copy, upTo outbox.LSN) {
 	c.why = ""
 	if n := len(c.held); n > 0 && c.cfg.MaxLagBytes > 0 && int64(c.held[n-1].At)-int64(upTo) > c.cfg.MaxLagBytes {
@@ -64,7 +64,7 @@ func (c *Copier) dispatch(work *Copy, upTo outbox.LSN) {
 	}
 }
 
-// reading counts the passes that use a connection.
+// reading returns the number of passes that use a connection.
 func (c *Copier) reading() int {
 	n := 0
 	for _, p := range c.passes {
@@ -75,7 +75,7 @@ func (c *Copier) reading() int {
 	return n
 }
 
-// choose returns what to read next: the rest of a table that is begun, or else the next table.
+// choose returns what to read next: the rest of a table that has begun, or else the next table.
 func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	for i := range work.Working {
 		w := &work.Working[i]
@@ -100,7 +100,7 @@ func (c *Copier) choose(work *Copy) (span outbox.Span, ok bool) {
 	return c.rangeOf(&work.Working[len(work.Working)-1], nil)
 }
 
-// rangeOf returns the rows of a table after a key. If that is none, and too many rows have moved, it waits until all see where they are.
+// rangeOf returns the span of a table's rows after a key. Without a key, if too many rows have moved, it waits until all passes see their new keys.
 func (c *Copier) rangeOf(w *TableCopy, after [][]byte) (span outbox.Span, ok bool) {
 	if after == nil && !c.noteOvertaken(w) {
 		c.abandon()

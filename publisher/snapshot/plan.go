@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// Begin requests the copy that the mode asks for. recorded reports whether Kafka holds a position: then all rows are published, or being
+// Begin requests the copy that the mode demands. recorded reports whether Kafka has a position: then all rows have been published, or are being
 // copied. needed reports that changes were lost.
 func (c *Copier) Begin(recorded, needed bool) {
 	s := c.cfg
@@ -41,7 +41,7 @@ func (c *Copier) only() {
 	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
 }
 
-// Knows reports whether a copy of this id is requested or finished.
+// Knows reports whether a copy with this id has been requested or finished.
 func (c *Copier) Knows(id string) bool {
 	return slices.ContainsFunc(c.state.Copies, func(r Copy) bool { return r.ID == id }) || c.ended(id)
 }
@@ -50,7 +50,7 @@ func (c *Copier) ended(id string) bool {
 	return slices.ContainsFunc(c.state.Finished, func(f FinishedCopy) bool { return f.ID == id })
 }
 
-// Taken returns how the copy of mode Only has ended; nil if it has not, or in another mode.
+// Taken returns how the copy of mode Only ended; nil if it has not ended, or in another mode.
 func (c *Copier) Taken() error {
 	if c.cfg.Mode != Only || !c.ended(c.cfg.run) {
 		return nil
@@ -70,7 +70,7 @@ func (c *Copier) request(request Copy) {
 	c.dirty = true
 }
 
-// Current is the copy at work, nil for none.
+// Current returns the current copy, or nil if there is none.
 func (c *Copier) Current() *Copy {
 	if c.cfg.Open == nil {
 		return nil
@@ -83,7 +83,7 @@ func (c *Copier) Current() *Copy {
 	return nil
 }
 
-// plan starts the copy at work with the list of tables.
+// plan starts the current copy with the list of tables.
 func (c *Copier) plan(listed []outbox.ListedTable) {
 	work := c.Current()
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
@@ -92,7 +92,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 		if !c.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
-		if work.Resync && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are not repeated
+		if work.Resync && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are never repeated
 			continue
 		}
 		c.tables[t.OID] = t
@@ -121,7 +121,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 		c.dirty = true
 		c.Log.Info("snapshot begins", zap.String("id", work.ID), zap.Int("tables", work.TablesTotal), zap.Int64("estimated rows", estimate))
 	}
-	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or not published any more
+	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool { // dropped, or no longer published
 		_, there := c.tables[w.OID]
 		c.dirty = c.dirty || !there
 		return !there
@@ -129,7 +129,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 	c.finish(work)
 }
 
-// unmatched lists the tables that a copy was asked of and that are not published.
+// unmatched returns the patterns of a copy that match no published table.
 func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
 	for _, glob := range work.Tables {
 		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
@@ -141,12 +141,12 @@ func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []str
 	return globs
 }
 
-// noTable says that there is nothing to copy.
+// noTable returns the message that there is nothing to copy.
 func noTable(globs []string) string {
 	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
 }
 
-// wants reports whether a copy includes a table. A table that is begun stays included if it is renamed.
+// wants reports whether a copy includes a table. A table that has begun stays included if it is renamed.
 func (r *Copy) wants(t *outbox.ListedTable) bool {
 	tables := r.Tables
 	if r.of(t.OID) != nil {
@@ -155,7 +155,7 @@ func (r *Copy) wants(t *outbox.ListedTable) bool {
 	return shape.Included(r.nameOf(t), tables, r.Except)
 }
 
-// nameOf returns the name that a copy knows a table by: the one that it had when it was begun.
+// nameOf returns the name under which a copy knows a table: the one that it had when it was begun.
 func (r *Copy) nameOf(t *outbox.ListedTable) string {
 	if w := r.of(t.OID); w != nil && w.Name != "" {
 		return w.Name
@@ -184,7 +184,7 @@ func (c *Copier) gone(table uint32) {
 	c.finish(work)
 }
 
-// finish removes the tables of the copy at work that are done, and ends the copy if none is left.
+// finish removes the completed tables of the current copy, and ends the copy if none is left.
 func (c *Copier) finish(work *Copy) {
 	work.Working = slices.DeleteFunc(work.Working, func(w TableCopy) bool {
 		if !w.Read || len(w.Moved.Keys) > 0 {
@@ -201,7 +201,7 @@ func (c *Copier) finish(work *Copy) {
 	c.end(work.ID, "")
 }
 
-// end removes a copy from the list. why is what stopped it; "": it is complete.
+// end removes a copy from the list. why is the reason why it was stopped; "" means that it is complete.
 func (c *Copier) end(id, why string) {
 	i := slices.IndexFunc(c.state.Copies, func(r Copy) bool { return r.ID == id })
 	if i < 0 {

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// refusal is why a table cannot be read, and when to try again.
+// refusal says why a table cannot be read, and when to try again.
 type refusal struct {
 	why     string
 	retryAt time.Time
@@ -17,10 +17,10 @@ type refusal struct {
 const (
 	refusedPause    = 5 * time.Second
 	maxToldRefusals = 4
-	maxRefused      = 64 // tables that wait; no further ones are begun
+	maxRefused      = 64 // tables that wait; beyond this number no further tables are begun
 )
 
-// setAside postpones a table and goes on with the others.
+// setAside postpones a table and continues with the others.
 func (c *Copier) setAside(table uint32, err error) {
 	name := c.tables[table].Schema + "." + c.tables[table].Name
 	r := refusal{name + ": " + err.Error(), c.Now().Add(refusedPause)}
@@ -40,7 +40,7 @@ func (c *Copier) setAside(table uint32, err error) {
 	c.waiting(c.refusals())
 }
 
-// refusals says why tables cannot be read.
+// refusals returns the reasons why tables cannot be read.
 func (c *Copier) refusals() string {
 	var all []string
 	for _, r := range c.refused {
@@ -50,7 +50,7 @@ func (c *Copier) refusals() string {
 	return strings.Join(all[:min(len(all), maxToldRefusals)], "; ")
 }
 
-// waiting records what the copy at work waits for.
+// waiting records what the current copy waits for.
 func (c *Copier) waiting(why string) {
 	if work := c.Current(); work != nil && work.Waiting != why {
 		work.Waiting = why

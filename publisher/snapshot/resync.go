@@ -30,7 +30,7 @@ func (c *Copier) joinResync(tables []string) bool {
 	return false
 }
 
-// describe asks for the tables of a resync, whose topics are to be emptied.
+// describe requests descriptions of the tables of a resync, whose topics must be emptied.
 func (c *Copier) describe(work *Copy) {
 	if c.describing != 0 || c.emptying != nil {
 		return

@@ -13,7 +13,7 @@ func AsksForRows(s *outbox.SignalRecord) bool {
 	return s.Type == outbox.ExecuteSnapshot || s.Type == outbox.Resync
 }
 
-// Obey carries out a signal. It returns why it cannot; "" if it can.
+// Obey executes a signal. It returns why it cannot; "" if it can.
 func (c *Copier) Obey(s *outbox.SignalRecord) (why string) {
 	if c.cfg.Open == nil {
 		return "this publisher takes no snapshots"
@@ -57,7 +57,7 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	return ""
 }
 
-// change pauses, resumes or stops a copy, or leaves tables out of it.
+// change pauses, resumes or stops a copy, or excludes tables from it.
 func (c *Copier) change(id string, s *outbox.SignalRecord) {
 	i := slices.IndexFunc(c.state.Copies, func(copy Copy) bool { return copy.ID == id })
 	copy := &c.state.Copies[i]
