@@ -15,7 +15,7 @@ const (
 	OIDVarchar = 1043
 )
 
-// ColumnIndex returns where the column of that name is, -1 if there is none.
+// ColumnIndex returns the index of the column with this name, or -1 if there is none.
 func ColumnIndex(r *pgoutput.Relation, name string) int {
 	return slices.IndexFunc(r.Columns, func(c pgoutput.Column) bool { return c.Name == name })
 }
@@ -23,7 +23,7 @@ func ColumnIndex(r *pgoutput.Relation, name string) int {
 // QuoteName quotes an identifier for SQL.
 func QuoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// IsCharacter reports whether the values of a column are text.
+// IsCharacter reports whether a column has a character type.
 func IsCharacter(c pgoutput.Column) bool {
 	switch classOf(c) {
 	case textClass, padClass, caselessClass:

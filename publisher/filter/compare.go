@@ -9,20 +9,20 @@ import (
 
 // decimal is a number as PostgreSQL prints it: -12.50, 1e+20, NaN, Infinity.
 type decimal struct {
-	special  int // 2 NaN, which is above all; 1 Infinity; -1 -Infinity; 0 a number
+	special  int // 2: NaN, which is greater than everything; 1: Infinity; -1: -Infinity; 0: a finite number
 	sign     int // -1, 0, 1
 	digits   []byte
-	point    int // of the digits, how many stand before the point once leading zeros are gone
+	point    int // number of digits before the decimal point, without leading zeros
 	exponent int
 }
 
-// isNumber reports whether compareNumbers can read a text.
+// isNumber reports whether compareNumbers can parse a text.
 func isNumber(text string) bool {
 	_, ok := readDecimal([]byte(text))
 	return ok
 }
 
-// readDecimal reads a number without allocating: digits is a part of text, with the point in it.
+// readDecimal parses a number without allocating: digits is a part of text that includes the decimal point.
 func readDecimal(text []byte) (d decimal, ok bool) {
 	switch string(text) {
 	case "NaN":
@@ -48,7 +48,7 @@ func readDecimal(text []byte) (d decimal, ok bool) {
 	return d.normalise(text)
 }
 
-// normalise takes the digits without zeros at their start and end.
+// normalise sets the digits, without zeros at their start and end.
 func (d decimal) normalise(text []byte) (decimal, bool) {
 	digits := 0
 	for i, c := range text {
@@ -67,7 +67,7 @@ func (d decimal) normalise(text []byte) (decimal, bool) {
 	d.digits = bytes.TrimLeft(text[:whole], "0")
 	d.point = len(d.digits)
 	d.digits = text[whole-d.point:]
-	if d.point == 0 { // 0.00123: the zeros behind the point count down
+	if d.point == 0 { // 0.00123: the zeros after the point count negatively
 		fraction := bytes.TrimLeft(bytes.TrimPrefix(d.digits, []byte(".")), "0")
 		d.point = len(fraction) - len(bytes.TrimPrefix(d.digits, []byte(".")))
 		d.digits = fraction
@@ -97,7 +97,7 @@ func readExponent(text []byte) (n int, ok bool) {
 	return sign * n, len(text) > 0
 }
 
-// compareNumbers orders two numbers by value, as PostgreSQL orders numeric. What is no number is below all.
+// compareNumbers compares two numbers by value, as PostgreSQL compares numeric. A text that is not a number is less than all numbers.
 func compareNumbers(a, b []byte) int {
 	x, okX := readDecimal(a)
 	y, okY := readDecimal(b)
@@ -127,7 +127,7 @@ func compareMagnitudes(x, y decimal) int {
 	return 0
 }
 
-// nextDigit returns the digit at i, behind the point if that stands there; zero behind the last.
+// nextDigit returns the digit at i, or after the decimal point if that is at i; zero after the last digit.
 func nextDigit(digits []byte, i int) (digit byte, next int) {
 	if i < len(digits) && digits[i] == '.' {
 		i++
@@ -138,7 +138,7 @@ func nextDigit(digits []byte, i int) (digit byte, next int) {
 	return digits[i], i + 1
 }
 
-// isTime reports whether a text has the form of a date or timestamp in ISO style.
+// isTime reports whether a text has the form of a date or timestamp in ISO format.
 func isTime(text string) bool {
 	if text == "infinity" || text == "-infinity" {
 		return true
@@ -157,8 +157,8 @@ func isTime(text string) bool {
 	return text[len(form)] == '.' && fraction == "" && len(text) > len(form)+1
 }
 
-// compareTimes orders two dates or timestamps in ISO style, of UTC if they have a zone. Years may have more
-// than four digits, or be BC; a date is the start of its day.
+// compareTimes compares two dates or timestamps in ISO format, in UTC if they have a time zone. Years may have more than four digits, or be BC; a
+// date is the start of its day.
 func compareTimes(a, b []byte) int {
 	yearA, restA := splitYear(a)
 	yearB, restB := splitYear(b)
@@ -170,7 +170,7 @@ func compareTimes(a, b []byte) int {
 
 const beyondYears = 1 << 30
 
-// splitYear returns the year, negative for BC, and what follows it, without midnight.
+// splitYear returns the year, negative for BC, and the rest of the text, without a time of midnight.
 func splitYear(text []byte) (year int, rest []byte) {
 	switch string(text) {
 	case "infinity":
@@ -189,8 +189,8 @@ func splitYear(text []byte) (year int, rest []byte) {
 	return year, bytes.TrimSuffix(rest, []byte(" 00:00:00"))
 }
 
-// likeMatches reports whether a text matches a pattern of LIKE: % is any run of characters, _ any one, and a
-// backslash takes the next one as it is.
+// likeMatches reports whether a text matches a LIKE pattern: % matches any run of characters, _ any single character, and a backslash makes the next
+// character literal.
 func likeMatches(pattern, text []byte) bool {
 	var star, resume []byte
 	starred := false
@@ -213,7 +213,7 @@ func likeMatches(pattern, text []byte) bool {
 	return len(bytes.TrimLeft(pattern, "%")) == 0
 }
 
-// likeStep matches the start of the pattern with that of text: how much of both it takes, 0 for no match.
+// likeStep matches the start of the pattern against the start of text, and returns the lengths consumed of both, 0 for no match.
 func likeStep(pattern, text []byte) (width, step int) {
 	switch {
 	case len(pattern) == 0:
@@ -229,7 +229,7 @@ func likeStep(pattern, text []byte) (width, step int) {
 	return 1, step + 1
 }
 
-// characterWidth is the number of bytes of the first UTF-8 character.
+// characterWidth returns the number of bytes of the first UTF-8 character.
 func characterWidth(text []byte) int {
 	_, width := utf8.DecodeRune(text)
 	return width

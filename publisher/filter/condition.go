@@ -7,13 +7,13 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Condition says which rows of a table a snapshot is of: those that satisfy all these filters. Who may ask for one gives the texts, and
-// the publisher's role reads the rows: so nothing that a user has made may run. What is said of columns of built-in types the
-// server decides while it reads; all of it is decided here, by what the rows print.
+// Condition says which rows of a table a snapshot includes: those that satisfy all these filters. The texts come from whoever requests a snapshot,
+// and the rows are read by the publisher's role; therefore no user-defined code may run. Filters on columns of built-in types are also evaluated by
+// the server while it reads; all filters are evaluated here, on the printed values of the rows.
 type Condition []string
 
-// SQL is for a WHERE clause: true for every row that satisfies the condition, "" for any row. It is an error if the condition does
-// not fit the table.
+// SQL returns an expression for a WHERE clause that is true for every row that satisfies the condition, or "" if it is true for all rows. It returns
+// an error if the condition does not fit the table.
 func (c Condition) SQL(r *pgoutput.Relation) (string, error) {
 	if _, err := Bind(r, c); err != nil {
 		return "", err
@@ -31,8 +31,8 @@ func (c Condition) SQL(r *pgoutput.Relation) (string, error) {
 	return strings.Join(parts, " AND "), nil
 }
 
-// conditionSQL is a filter as SQL of columns of built-in types, constants and built-in operators; "" if it has another column:
-// to compare one of those may call a cast, an operator or a check of its owner.
+// conditionSQL returns a filter as SQL that consists of columns of built-in types, constants and built-in operators, or "" if it has another column:
+// comparing such a column may call a cast, an operator or a check of its owner.
 func conditionSQL(text string, r *pgoutput.Relation) (string, error) {
 	tokens, err := tokenize(text)
 	if err != nil {
@@ -57,7 +57,7 @@ func conditionSQL(text string, r *pgoutput.Relation) (string, error) {
 	return strings.Join(parts, " "), nil
 }
 
-// pushed are built-in types whose values PostgreSQL compares as a Filter does, with what has to stand behind the column.
+// pushed has the built-in types whose values PostgreSQL compares as a Filter does, with the text that must follow the column.
 var pushed = map[uint32]string{
 	16: "", 20: "", 21: "", 23: "", 26: "", 1700: "", 1082: "", 1114: "", 1184: "", // bool, int8, int2, int4, oid, numeric, date, timestamp, timestamptz
 	OIDText: bytewise, OIDVarchar: bytewise, OIDBPChar: bytewise,
@@ -65,10 +65,10 @@ var pushed = map[uint32]string{
 
 const bytewise = ` COLLATE pg_catalog."C"`
 
-// isColumn reports whether the token is the name of a column.
+// isColumn reports whether the token is a column name.
 func (t token) isColumn() bool { return t.kind == name || t.kind == word && !keywords[t.text] }
 
-// sql is any other token as every session reads it, whatever its settings.
+// sql returns any other token in a form that every session parses alike, whatever its settings.
 func (t token) sql() string {
 	if t.kind == literal {
 		return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(t.text) + "'"
@@ -76,7 +76,7 @@ func (t token) sql() string {
 	return t.text
 }
 
-// TupleRow makes a row readable for a Filter.
+// TupleRow makes a row accessible to a Filter.
 type TupleRow struct {
 	kinds  []byte
 	values [][]byte
@@ -90,7 +90,7 @@ func (t *TupleRow) Read(row pgoutput.Tuple) *TupleRow {
 	return t
 }
 
-// Column is of a value that is too long to be held as of one that is not there.
+// Column returns a value that was too long to be kept in memory as if it did not exist.
 func (t *TupleRow) Column(i int) (kind byte, text []byte) {
 	if i >= len(t.kinds) {
 		return 0, nil

@@ -8,34 +8,33 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Filter says which rows of one version of a table are published. Its language is a part of SQL's:
+// Filter says which rows of one version of a table are published. Its language is a subset of SQL:
 //
 //	region = 'eu' AND (total >= 100 OR NOT paid) AND state IN ('new', 'sent')
 //	    AND note IS NOT NULL AND code LIKE 'A\_%'
 //
-// A column is compared with a constant: numbers by value, booleans as true and false, dates and timestamps
-// by time, other types by the text that PostgreSQL prints, bytewise. Names follow SQL's rules for
-// identifiers. NULL makes a comparison neither true nor false, and only a row for which the whole is true is
-// published, as with the row filters of PostgreSQL's publications.
+// A column is compared with a constant: numbers by value, booleans as true and false, dates and timestamps by time, other types by the text that
+// PostgreSQL prints, bytewise. Names follow SQL's rules for identifiers. A comparison with NULL is neither true nor false, and a row is published
+// only if the whole filter is true, as with the row filters of PostgreSQL's publications.
 type Filter struct{ root node }
 
-// Row is what a Filter reads: the columns of a row by their place in the Relation. Kind is one of a
-// Tuple's, or 0 for a value that is not in the log.
+// Row is the input of a Filter: the columns of a row by their index in the Relation. Kind is a kind of Tuple, or 0 for a value that is not in the
+// WAL.
 type Row interface {
 	Column(i int) (kind byte, text []byte)
 }
 
-// Truth is what a filter says about a row.
+// Truth is the result of a filter for a row.
 type Truth byte
 
 const (
 	False   Truth = iota
 	Neither       // a comparison with NULL
 	True          // publish the row
-	Unknown       // it depends on a value that is not in the log
+	Unknown       // it depends on a value that is not in the WAL
 )
 
-// Match reports whether the row is to be published. It does not allocate.
+// Match reports whether the row must be published. It does not allocate.
 func (f *Filter) Match(row Row) Truth { return f.root.eval(row) }
 
 // node is a part of a predicate.
@@ -68,20 +67,20 @@ type column struct {
 	class class
 }
 
-// class is how the values of a column compare.
+// class says how the values of a column are compared.
 type class byte
 
 const (
-	textClass     class = iota // bytewise, as in COLLATE "C"
-	padClass                   // char(n): without the blanks at the end
-	caselessClass              // citext: equal or not, whatever the case
+	textClass     class = iota // bytewise, as with COLLATE "C"
+	padClass                   // char(n): without trailing blanks
+	caselessClass              // citext: for equality only, case-insensitively
 	numberClass                // by value
 	timeClass                  // date, timestamp, timestamptz in UTC
 	boolClass
-	otherClass // equal or not: the order of the text is not that of the values
+	otherClass // for equality only: the order of the texts is not that of the values
 )
 
-// classes are those of built-in types, by OID and by name.
+// classes has the classes of built-in types, by OID, and of others by name.
 var classes = map[uint32]class{
 	18: textClass, OIDName: textClass, OIDText: textClass, OIDVarchar: textClass, OIDBPChar: padClass, // 18: "char"
 	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, 700: numberClass, 701: numberClass, 1700: numberClass,
@@ -94,7 +93,7 @@ var classNames = map[string]class{
 	"date": timeClass, "timestamp": timeClass, "timestamptz": timeClass, "bool": boolClass,
 }
 
-// classOf finds the class of a column; of a domain, the log names the base type.
+// classOf returns the class of a column; for a domain, the stream names the base type.
 func classOf(c pgoutput.Column) class {
 	if found, ok := classes[c.Type]; ok {
 		return found
@@ -243,7 +242,7 @@ func (c column) compare(value, constant []byte) int {
 	return bytes.Compare(value, constant)
 }
 
-// Bind parses filters for a version of a table; a row has to satisfy all of them.
+// Bind parses filters for a version of a table. A row must satisfy all of them.
 func Bind(r *pgoutput.Relation, texts []string) (*Filter, error) {
 	var root node
 	for _, text := range texts {
@@ -268,7 +267,7 @@ func Bind(r *pgoutput.Relation, texts []string) (*Filter, error) {
 	return &Filter{root}, nil
 }
 
-// Check tells what is wrong with a filter before any table is known: its syntax.
+// Check reports errors of a filter that can be found without a table: its syntax.
 func Check(text string) error {
 	_, err := parsePredicate(text, func(string) (column, error) { return column{class: anyClass}, nil })
 	if err != nil {

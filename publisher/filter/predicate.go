@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// anyClass is that of a column whose table is not known yet: every constant fits.
+// anyClass is the class of a column whose table is not known yet: every constant fits.
 const anyClass class = 255
 
-// These bound a filter, whose evaluation recurses.
+// These limits bound a filter, because its evaluation is recursive.
 const (
 	maxFilterBytes = 64 << 10
 	maxFilterDepth = 100
@@ -30,7 +30,7 @@ type predicates struct {
 	find   func(name string) (column, error)
 }
 
-// parsePredicate parses a text; find locates its columns. Errors name the position, from 1.
+// parsePredicate parses a text; find resolves its columns. Errors include the position, starting at 1.
 func parsePredicate(text string, find func(name string) (column, error)) (node, error) {
 	tokens, err := tokenize(text)
 	if err != nil {
@@ -49,7 +49,7 @@ func parsePredicate(text string, find func(name string) (column, error)) (node, 
 
 func (p *predicates) peek() token { return p.tokens[p.next] }
 
-// accept takes the next token if it is this keyword or sign.
+// accept consumes the next token if it is this keyword or sign.
 func (p *predicates) accept(text string) bool {
 	if t := p.peek(); (t.kind == word || t.kind == sign) && t.text == text {
 		p.next++
@@ -202,7 +202,7 @@ func (p *predicates) isNull(c column) (node, error) {
 	return isNull{c}, nil
 }
 
-// constant reads a constant that the column can be compared with.
+// constant parses a constant with which the column can be compared.
 func (p *predicates) constant(c column) ([]byte, error) {
 	t := p.peek()
 	p.next++
@@ -225,7 +225,7 @@ func (p *predicates) constant(c column) ([]byte, error) {
 	return nil, p.unexpected("a number, a text in single quotes, TRUE or FALSE")
 }
 
-// quoted is the text of a literal in the form that PostgreSQL prints for the column.
+// quoted returns the text of a literal in the form in which PostgreSQL prints it for the column.
 func (t token) quoted(c column) ([]byte, error) {
 	switch c.class {
 	case numberClass:
@@ -236,7 +236,7 @@ func (t token) quoted(c column) ([]byte, error) {
 		if !isTime(t.text) {
 			return nil, t.errorf("'%s': want YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC if the column has a time zone", t.text)
 		}
-		if whole, fraction, ok := strings.Cut(strings.TrimSuffix(t.text, "+00"), "."); ok { // printed without zeros at its end
+		if whole, fraction, ok := strings.Cut(strings.TrimSuffix(t.text, "+00"), "."); ok { // printed without trailing zeros
 			return []byte(strings.TrimRight(whole+"."+fraction, "0")), nil
 		}
 	case boolClass:

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// token is a piece of a filter.
+// token is a lexical element of a filter.
 type token struct {
 	kind     tokenKind
 	text     string
-	position int // in bytes, from 1
+	position int // in bytes, starting at 1
 }
 
 type tokenKind byte
@@ -34,7 +34,7 @@ var keywords = map[string]bool{
 
 var errUnclosed = errors.New("a quote is not closed")
 
-// tokenize splits a filter. The last token is the end.
+// tokenize splits a filter into tokens. The last token marks the end.
 func tokenize(text string) ([]token, error) {
 	if len(text) > maxFilterBytes {
 		return nil, fmt.Errorf("of %d bytes: want no more than %d", len(text), maxFilterBytes)
@@ -57,7 +57,7 @@ func tokenize(text string) ([]token, error) {
 	}
 }
 
-// scan reads the token that text begins with and returns its width.
+// scan reads the token at the start of text and returns its width.
 func (t *token) scan(text string) (width int, err error) {
 	switch c := text[0]; {
 	case c == '\'' || c == '"':
@@ -97,7 +97,7 @@ func isWordStart(c byte) bool {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// foldName makes ASCII letters small, as PostgreSQL does with names in UTF-8.
+// foldName converts ASCII letters to lower case, as PostgreSQL does with names in UTF-8.
 func foldName(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -107,7 +107,7 @@ func foldName(s string) string {
 	}, s)
 }
 
-// unquote reads a text in quotes, in which a doubled quote is one.
+// unquote reads a quoted text, in which a doubled quote stands for one.
 func unquote(text string) (content string, width int, err error) {
 	quote := text[:1]
 	for width = 1; ; {
