@@ -1,5 +1,5 @@
-// Package record makes the bytes of Kafka records: their keys, values and headers, the batch that collects them, the schemas that
-// describe them and the contract of the formats that turn changes into them. It knows no Kafka client and no SQL parser.
+// Package record builds the bytes of Kafka records: their keys, values and headers, the batch that collects them, the schemas that describe them, and
+// the contract of the formats that turn changes into them. It imports no Kafka client and no SQL parser.
 package record
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Null stands for the start of a key or value that a record does not have.
+// Null takes the place of the offset of a key or value that a record does not have.
 const Null = -1
 
 // Batch collects the records of one Kafka transaction. An encoder appends the bytes of a key to Buf,
@@ -28,20 +28,20 @@ type Batch struct {
 	Buf []byte
 
 	Timeline int32                   // of the server
-	Cuts     int                     // repairs that went back on it
+	Cuts     int                     // number of repairs that went back on this timeline
 	History  []outbox.TimelineSwitch // of the server, oldest first
-	StandIn  StandInKeys             // nil: the event id itself
-	Authors  Authors                 // nil: nobody is known, every change bypassed the proxy
+	StandIn  StandInKeys             // nil: the event id itself is used
+	Authors  Authors                 // nil: the authors are unknown, and every change has bypassed the proxy
 
-	Part        int // Kafka transactions that hold earlier records of the transaction being appended
-	Refused     int // records that Refuse was called for
-	DeadLetters int // records that tell of a change whose own was too large
+	Part        int // number of Kafka transactions that hold earlier records of the transaction being appended
+	Refused     int // number of records for which Refuse was called
+	DeadLetters int // number of records about a change whose own record was too large
 
 	identity []byte              // system identifier and slot: "7300015402116915253/pgtee"
 	tx       *outbox.Transaction // being appended
-	prefix   []byte              // of the ids of its events: identity, timeline and commit LSN, with a slash at the end
+	prefix   []byte              // of its event ids: identity, timeline and commit LSN, with a slash at the end
 	ordinal  []byte              // number of the change being appended
-	repeat   int                 // records that this change has made
+	repeat   int                 // number of records that this change has produced
 
 	entries []entry
 	headers []headerEntry // in the order of their records
@@ -55,9 +55,9 @@ type entry struct {
 	topic      string
 	key, value span
 	event      bool   // of the application: its topic may be one of several sources
-	everywhere bool   // in each partition
-	asked, why string // of an event that was refused: where it was to go, and the reason
-	leftOut    int    // values of a row that was too large
+	everywhere bool   // goes to every partition
+	asked, why string // for a refused event: the topic that it was meant for, and the reason
+	leftOut    int    // number of values missing from a row that was too large
 }
 
 type headerEntry struct {
@@ -66,12 +66,12 @@ type headerEntry struct {
 	value  span
 }
 
-// NewBatch makes a batch for the events of one slot.
+// NewBatch returns a batch for the events of one slot.
 func NewBatch(system, slot string) *Batch {
 	return &Batch{identity: []byte(system + "/" + slot)}
 }
 
-// Reset empties the batch and keeps its memory, except what a giant needed. Slices that Records returned become invalid.
+// Reset empties the batch and keeps its memory, except for what only a giant needed. Slices returned by Records become invalid.
 func (b *Batch) Reset() {
 	b.Buf = Recycle(b.Buf)
 	b.entries, b.headers = Recycle(b.entries), Recycle(b.headers)
@@ -79,7 +79,7 @@ func (b *Batch) Reset() {
 	b.Refused, b.DeadLetters = 0, 0
 }
 
-// maxKeptBytes is the longest slice that is kept for the next batch.
+// maxKeptBytes is the size up to which a slice is kept for the next batch.
 const maxKeptBytes = 4 << 20
 
 func Recycle[T any](s []T) []T {
@@ -90,7 +90,7 @@ func Recycle[T any](s []T) []T {
 	return s[:0]
 }
 
-// Swap exchanges the records, and the memory that they are in, with those of another batch.
+// Swap exchanges the records and their memory with those of another batch.
 func (b *Batch) Swap(other *Batch) {
 	b.Buf, other.Buf = other.Buf, b.Buf
 	b.entries, other.entries = other.entries, b.entries
@@ -99,11 +99,11 @@ func (b *Batch) Swap(other *Batch) {
 	b.resolve, other.resolve = other.resolve, b.resolve
 }
 
-// Len returns the number of records, Bytes the memory that keys, values and headers take.
+// Len returns the number of records; Bytes returns the size of their keys, values and headers.
 func (b *Batch) Len() int   { return len(b.entries) }
 func (b *Batch) Bytes() int { return len(b.Buf) }
 
-// Begin says that the next records belong to tx, and At that they belong to its change i.
+// Begin declares that the next records belong to tx; At declares that they belong to its change i.
 func (b *Batch) Begin(tx *outbox.Transaction) {
 	b.prefix = append(append(b.prefix[:0], b.identity...), '/')
 	b.prefix = strconv.AppendInt(b.prefix, int64(timelineAt(b.History, b.Timeline, tx.CommitLSN)), 10)
@@ -122,7 +122,7 @@ func (b *Batch) At(tx *outbox.Transaction, i int) {
 	b.repeat = 0
 }
 
-// AtRead says that the next record is of a row that a snapshot has read.
+// AtRead declares that the next record is that of a row read by a snapshot.
 func (b *Batch) AtRead(id []byte) { b.ordinal, b.repeat = append(b.ordinal[:0], id...), 0 }
 
 // Cursor is a position between two records. The zero value is before the first.
@@ -156,7 +156,7 @@ func (b *Batch) TopicAt(c Cursor) string {
 	return b.entries[c.entries].topic
 }
 
-// LeaveOut adds a header to the records after a position: how many values of their row they lack.
+// LeaveOut adds a header to the records after a position that says how many values of their row they lack.
 func (b *Batch) LeaveOut(c Cursor, values int) {
 	for i := c.entries; i < len(b.entries); i++ {
 		b.entries[i].leftOut = values
@@ -176,25 +176,25 @@ func (b *Batch) EachSize(from Cursor, use func(i, size int)) {
 	}
 }
 
-// Topic, Value, IsEvent and IsEverywhere return what record i was added with.
+// Topic, Value, IsEvent and IsEverywhere return properties of record i.
 func (b *Batch) Topic(i int) string      { return b.entries[i].topic }
 func (b *Batch) Value(i int) []byte      { return b.slice(b.entries[i].value) }
 func (b *Batch) IsEvent(i int) bool      { return b.entries[i].event }
 func (b *Batch) IsEverywhere(i int) bool { return b.entries[i].everywhere }
 
-// Mark says that the next records belong to the transaction itself rather than to a change: "begin", "end", "audit".
+// Mark declares that the next records belong to the transaction itself rather than to a change: "begin", "end", "audit".
 func (b *Batch) Mark(name string) {
 	b.ordinal, b.repeat = append(b.ordinal[:0], name...), 0
 }
 
-// Add makes a record of Buf[key:value] and Buf[value:]. Null for key: no key. Null for value: no
-// value, the key ends with Buf.
+// Add adds a record with the key Buf[key:value] and the value Buf[value:]. If key is Null it has no key. If value is Null it has no value, and the
+// key extends to the end of Buf.
 func (b *Batch) Add(topic string, key, value int) {
 	b.AddWithoutID(topic, key, value)
 	b.addEventID()
 }
 
-// AddWithoutID is Add for a record that belongs to no transaction.
+// AddWithoutID is like Add, for a record that belongs to no transaction.
 func (b *Batch) AddWithoutID(topic string, key, value int) {
 	end := len(b.Buf)
 	e := entry{topic: topic, key: span{Null, Null}, value: span{Null, Null}}
@@ -208,16 +208,17 @@ func (b *Batch) AddWithoutID(topic string, key, value int) {
 	b.entries = append(b.entries, e)
 }
 
-// AddEvent is Add for an event of the application. Its topic may have other writers, but may not be that of a table.
+// AddEvent is like Add, for an event of the application. Its topic may have other writers, but may not be that of a table.
 func (b *Batch) AddEvent(topic string, key, value int) {
 	b.Add(topic, key, value)
 	b.entries[len(b.entries)-1].event = true
 }
 
-// Everywhere sends the last record to every partition of its topic. It has no key and, like TRUNCATE, ends what each partition holds.
+// Everywhere sends the last record to every partition of its topic. The record has no key and, like TRUNCATE, invalidates the earlier records of each
+// partition.
 func (b *Batch) Everywhere() { b.entries[len(b.entries)-1].everywhere = true }
 
-// Refuse redirects record i, an event, to the topic refused. Headers say which topic was asked for, and why it is refused.
+// Refuse redirects record i, an event, to the topic refused. Headers contain the topic that was requested and the reason for the refusal.
 func (b *Batch) Refuse(i int, refused, asked string, why error) {
 	e := &b.entries[i]
 	e.topic, e.asked, e.why = refused, asked, why.Error()
@@ -256,7 +257,7 @@ func (b *Batch) AppendEventID(dst []byte) []byte {
 	return dst
 }
 
-// Ordinal names the change being appended.
+// Ordinal returns the number of the change being appended.
 func (b *Batch) Ordinal() string { return string(b.ordinal) }
 
 // Authors knows who wrote the changes of a transaction.
@@ -269,8 +270,8 @@ type Authors interface {
 	Trace(tx *outbox.Transaction, i int) (parent, state []byte)
 }
 
-// AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which
-// statement. It needs Begin, or calls it. PgteeSchema describes it.
+// AppendPgtee appends the value of the "pgtee" field of tx.Changes[i]: who wrote it, with which statement. It calls Begin if that has not been
+// called. PgteeSchema describes the field.
 //
 //	{"session":{"id","user","role","application","client","pid","start","proxy","actor"},
 //	 "statement":{"number","command","fingerprint","text","text_cut","rows"},
@@ -291,7 +292,7 @@ func (b *Batch) AppendPgtee(dst []byte, tx *outbox.Transaction, i int) []byte {
 	return b.Authors.AppendPgtee(dst, tx, i)
 }
 
-// AddTrace adds the trace context that the SQL of tx.Changes[i] names, if any, to the headers of the last record. It is the client's claim.
+// AddTrace adds the trace context in the SQL of tx.Changes[i], if any, to the headers of the last record. It is the client's claim.
 func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	b.begun(tx)
 	if b.Authors == nil {
@@ -307,20 +308,20 @@ func (b *Batch) AddTrace(tx *outbox.Transaction, i int) {
 	}
 }
 
-// begun calls Begin, unless tx was begun already.
+// begun calls Begin unless it has already been called for tx.
 func (b *Batch) begun(tx *outbox.Transaction) {
 	if b.tx != tx {
 		b.Begin(tx)
 	}
 }
 
-// direct is the block of a change that no note precedes: the write bypassed the proxy.
+// direct is the block of a change without a preceding note: the write bypassed the proxy.
 const direct = `{"session":null,"statement":null,"via":"direct","verified":null,"reason":"no note"}`
 
-// copied is the block of a row that a snapshot has read: who wrote it is not known.
+// copied is the block of a row read by a snapshot: its author is not known.
 const copied = `{"session":null,"statement":null,"via":"snapshot","verified":null,"reason":"no note"}`
 
-// AppendUnknownAuthor appends the block of a change that no note precedes.
+// AppendUnknownAuthor appends the block of a change without a preceding note.
 func AppendUnknownAuthor(dst []byte, op outbox.Op) []byte {
 	if op == outbox.Read {
 		return append(dst, copied...)

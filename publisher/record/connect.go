@@ -2,14 +2,14 @@ package record
 
 import "strconv"
 
-// ConnectJSON is the Framing of Kafka Connect's JsonConverter with schemas.enable=true: the payload with its
-// schema before it, {"schema":{…},"payload":{…}}. Its zero value is ready.
+// ConnectJSON is the Framing of Kafka Connect's JsonConverter with schemas.enable=true: the payload preceded by its schema,
+// {"schema":{…},"payload":{…}}. Its zero value is ready to use.
 type ConnectJSON struct {
-	schemas map[*Schema][]byte // their JSON
+	schemas map[*Schema][]byte // their JSON, cached
 	bytes   int
 }
 
-// maxSchemaBytes bounds the JSON that is remembered; beyond it, all is made again.
+// maxSchemaBytes bounds the cached JSON; beyond it, the cache is cleared.
 const maxSchemaBytes = 64 << 20
 
 // Append implements Framing.
@@ -32,10 +32,10 @@ func (c *ConnectJSON) json(schema *Schema) []byte {
 	return text
 }
 
-// AppendSchema appends the JSON that JsonConverter makes of a schema, its fields in the same order.
+// AppendSchema appends the JSON that JsonConverter produces for a schema, with the fields in the same order.
 func AppendSchema(dst []byte, s *Schema) []byte { return append(appendSchema(dst, s), '}') }
 
-// appendSchema leaves the closing brace out: a field of a struct has its name there.
+// appendSchema omits the closing brace, because a field of a struct has its name there.
 func appendSchema(dst []byte, s *Schema) []byte {
 	dst = AppendJSONString(append(dst, `{"type":`...), string(s.Type))
 	switch s.Type {

@@ -12,7 +12,7 @@ type Record struct {
 	Value   []byte
 	Headers []Header
 
-	Everywhere bool // in each partition of the topic, where its event id ends in the number of the partition, save for 0
+	Everywhere bool // goes to every partition of the topic, where its event id ends in the partition's number, except in partition 0
 }
 
 // Header is a header of a Kafka record.
@@ -24,27 +24,27 @@ type Header struct {
 // Format turns the changes of a transaction into records. It never skips a change: if it cannot encode one, it returns an error, and the
 // publisher halts. It is used by one goroutine at a time.
 type Format interface {
-	// Begin and End append the records, if any, for the begin and the end of a transaction: Begin before its first Append, End after its
-	// last. A transaction without changes has neither. In between, tx may be the parts of a giant in turn. A Begin that is not followed by
-	// its End belongs to a transaction that could not be published; it will be composed again from its start.
+	// Begin and End append the records, if any, for the begin and the end of a transaction. Begin is called before its first Append, End after its
+	// last. For a transaction without changes neither is called. In between, tx may be the parts of a giant in turn. If no End follows a Begin, the
+	// transaction could not be published; it will be composed again from its start.
 	Begin(b *Batch, tx *outbox.Transaction) error
 	End(b *Batch, tx *outbox.Transaction) error
 
-	// Append appends the records of tx.Changes[i] to b. One change may make several records (a key
-	// change makes a delete, a tombstone and a create), or none (a table that is filtered out).
+	// Append appends the records of tx.Changes[i] to b. One change may result in several records (a key change produces a delete, a tombstone and a
+	// create), or none (for a table that is filtered out).
 	Append(b *Batch, tx *outbox.Transaction, i int) error
 
-	// Identity returns what the log contains of old rows of a table, as of a place in the log. Its errors are like those of Append.
+	// Identity returns which columns of old rows of a table are in the WAL, as of a place in the WAL. Its errors are like those of Append.
 	Identity(relation *pgoutput.Relation, at Place) (Identity, error)
 }
 
-// StandInKeys is a Format that makes keys for records without one: Kafka requires them in compacted topics.
+// StandInKeys is a Format that generates keys for records without one: Kafka requires keys in compacted topics.
 type StandInKeys interface {
 	// AppendStandInKey appends a key that is unique to the record with this event id.
 	AppendStandInKey(dst []byte, eventID []byte) ([]byte, error)
 }
 
-// Heartbeats is a Format with a record that says "the publisher is alive", for consumers of tables that rarely change.
+// Heartbeats is a Format with a record that shows that the publisher is alive, for consumers of tables that rarely change.
 type Heartbeats interface {
 	// AppendHeartbeat appends the record with AddWithoutID: it belongs to no transaction.
 	AppendHeartbeat(b *Batch) error

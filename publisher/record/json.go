@@ -8,8 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// AppendJSONString appends s as a JSON string with its quotes. A byte that is not UTF-8 becomes a character of private
-// use, U+F700 above it, so the result is valid JSON for any input. <, > and & stay as they are.
+// AppendJSONString appends s as a quoted JSON string. A byte that is not part of valid UTF-8 becomes a private-use character, U+F700 plus the byte,
+// so the result is valid JSON for any input. <, > and & are not escaped.
 func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -37,7 +37,7 @@ func AppendJSONString[T string | []byte](dst []byte, s T) []byte {
 	return append(append(dst, s[from:]...), '"')
 }
 
-// runeLength returns the bytes of the character at s[i:], 0 if they are not UTF-8.
+// runeLength returns the number of bytes of the character at s[i:], or 0 if they are not valid UTF-8.
 func runeLength[T string | []byte](s T, i int) int {
 	var head [utf8.UTFMax]byte
 	n := copy(head[:], s[i:])
@@ -62,7 +62,7 @@ func appendEscape(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// AppendJSONBase64 appends raw as a JSON string of standard base64, as Debezium writes bytes.
+// AppendJSONBase64 appends raw as a JSON string of standard base64, as Debezium encodes bytes.
 func AppendJSONBase64(dst, raw []byte) []byte {
 	dst = append(dst, '"')
 	dst = base64.StdEncoding.AppendEncode(dst, raw)
@@ -84,7 +84,7 @@ func AppendHex16(dst []byte, v uint64) []byte {
 	return dst
 }
 
-// Cut returns the first maxBytes of text, less if a character would be split.
+// Cut returns the first maxBytes bytes of text, or fewer if a character would be split.
 func Cut(text []byte, maxBytes int) []byte {
 	if len(text) <= maxBytes {
 		return text

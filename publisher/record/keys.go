@@ -7,10 +7,10 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does
-// not mark one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) must not change the choice. It is part of the position. It
-// is used by one goroutine at a time.
-type Keys struct{ chosen map[uint32][]string } // columns, by OID of the table. A map is never changed once a Position has it
+// Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does not mark
+// one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) must not change the choice. Keys is part of the position. It is used by one
+// goroutine at a time.
+type Keys struct{ chosen map[uint32][]string } // columns, by OID of the table. A map is never modified once a Position refers to it
 
 // maxChosenKeys bounds the size of the progress record. Tables beyond it use their oldest index.
 const maxChosenKeys = 500
@@ -30,7 +30,7 @@ func (k *Keys) Choose(table uint32, candidates [][]string) []string {
 	return candidates[0]
 }
 
-// Forget removes a table that has no such key any more, or was dropped.
+// Forget removes a table that no longer has such a key, or was dropped.
 func (k *Keys) Forget(table uint32) {
 	if k == nil || k.chosen[table] == nil {
 		return
@@ -48,7 +48,7 @@ func (k *Keys) set(table uint32, names []string) {
 	k.chosen = next
 }
 
-// Resume adds the keys of the progress record. Keys that this process has chosen already are in use, and stay.
+// Resume adds the keys in the progress record. Keys that this process has already chosen are in use and stay.
 func (k *Keys) Resume(recorded map[uint32][]string) {
 	if k == nil {
 		return
@@ -68,7 +68,7 @@ func (k *Keys) Recorded() map[uint32][]string {
 	return k.chosen
 }
 
-// DDL forgets the tables that a command has dropped.
+// DDL forgets the tables that a command dropped.
 func (k *Keys) DDL(d *outbox.DDLRecord) {
 	for _, o := range d.Objects {
 		if o.Dropped && o.Type == "table" {

@@ -1,8 +1,8 @@
 package record
 
-// PgteeSchema describes the field "pgtee" of a record: what AppendPgtee appends, and after it the field
-// "values", a map of the columns whose value their Connect type cannot carry ("after.price") to PostgreSQL's
-// text of it, null for NULL. All of it may be null, so that readers of the records without it go on.
+// PgteeSchema describes the field "pgtee" of a record: the output of AppendPgtee, followed by the field "values", a map from columns whose value
+// their Connect type cannot represent ("after.price") to the text that PostgreSQL prints for it, null for NULL. The whole field may be null, so that
+// readers of records without it are not affected.
 func PgteeSchema() *Schema { return pgteeSchema }
 
 var pgteeSchema = &Schema{

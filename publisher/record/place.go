@@ -5,13 +5,13 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Place is the position of a change in the log: its record is encoded with the table as it was there.
+// Place is the position of a change in the WAL: its record is encoded with the definition that the table had there.
 type Place struct {
-	LSN outbox.LSN // of the change's own record; 0: now
-	XID outbox.XID // of its transaction, which others may not see yet; 0: they do
+	LSN outbox.LSN // LSN of the change's own WAL record; 0: now
+	XID outbox.XID // its transaction, which may not be visible to others yet; 0: it is visible
 }
 
-// PlaceOf is the place of a change of a transaction. The rows that a snapshot has read are of transactions that it saw.
+// PlaceOf returns the place of a change of a transaction. Rows read by a snapshot belong to transactions that the snapshot saw.
 func PlaceOf(tx *outbox.Transaction, c *outbox.Change) Place {
 	if c.Op == outbox.Read {
 		return Place{LSN: c.LSN}
@@ -19,16 +19,16 @@ func PlaceOf(tx *outbox.Transaction, c *outbox.Change) Place {
 	return Place{c.LSN, tx.XID}
 }
 
-// Identity is what the log contains of the old rows of a table.
+// Identity says which values of the old rows of a table are in the WAL.
 type Identity struct {
-	Columns []int // of the Relation, ascending: those that every old row has; none: no old row says which row it was
+	Columns []int // indexes in the Relation, ascending, of the columns that every old row has; none: old rows cannot be identified
 
-	// Whole says that old rows have all columns: NULL in one is NULL. Else it may be a value that the log does not have. The kind of an old row
-	// does not tell: those of a partition are called what the partitioned table's replica identity says.
+	// Whole says that old rows have all columns, so that NULL in one is NULL. Otherwise NULL may stand for a value that is not in the WAL. The kind
+	// of an old row does not reveal this: for a partition it follows the partitioned table's replica identity.
 	Whole bool
 }
 
-// LoggedIdentity is the Identity of a table that is not partitioned, from the log alone.
+// LoggedIdentity returns the Identity of a table that is not partitioned, from the stream alone.
 func LoggedIdentity(r *pgoutput.Relation) Identity {
 	id := Identity{Whole: r.Identity == 'f'}
 	for i, c := range r.Columns {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The topics of a prefix that pgtee itself writes: <prefix>.audit and so on.
+// The topics of a prefix to which pgtee itself writes: <prefix>.audit and so on.
 const (
 	auditTopic       = "audit"
 	ddlTopic         = "ddl"
@@ -18,10 +18,10 @@ const (
 
 var internal = []string{auditTopic, ddlTopic, deadLetterTopic, messageTopic, progressTopic, refusedTopic, transactionTopic}
 
-// Topics are the topics of a prefix that pgtee itself writes.
+// Topics are the topics of a prefix to which pgtee itself writes.
 type Topics struct{ Audit, DDL, DeadLetter, Message, Progress, Refused, Transaction string }
 
-// TopicsOf names those of a prefix.
+// TopicsOf returns the topics of a prefix.
 func TopicsOf(prefix string) Topics {
 	return Topics{
 		Audit: TopicName(prefix, auditTopic), DDL: TopicName(prefix, ddlTopic), DeadLetter: TopicName(prefix, deadLetterTopic),
@@ -30,14 +30,14 @@ func TopicsOf(prefix string) Topics {
 	}
 }
 
-// IsInternal reports whether pgtee itself writes a topic of a prefix.
+// IsInternal reports whether pgtee itself writes to this topic of a prefix.
 func IsInternal(prefix, topic string) bool {
 	name, ours := strings.CutPrefix(topic, TopicName(prefix)+".")
 	return ours && slices.Contains(internal, name)
 }
 
-// TopicName joins parts with dots. Characters that Kafka does not take become underscores; that two
-// names may become the same one is caught when they are published.
+// TopicName joins parts with dots. Characters that Kafka does not accept become underscores; if two names become the same one, this is detected when
+// they are published.
 func TopicName(parts ...string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -48,10 +48,10 @@ func TopicName(parts ...string) string {
 	}, strings.Join(parts, "."))
 }
 
-// ValidTopic reports whether Kafka takes a name that TopicName made (org.apache.kafka.common.internals.Topic).
+// ValidTopic reports whether Kafka accepts a name made by TopicName (org.apache.kafka.common.internals.Topic).
 func ValidTopic(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= MaxTopicBytes
 }
 
-// MaxTopicBytes is the longest name that Kafka takes.
+// MaxTopicBytes is the maximum length of a name that Kafka accepts.
 const MaxTopicBytes = 249
