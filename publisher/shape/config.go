@@ -9,28 +9,27 @@ import (
 	"github.com/pgtee/pgtee/publisher/filter"
 )
 
-// Config says what of the stream is published, under which topics and keys. Its zero value publishes
-// everything as Debezium does.
+// Config says which part of the stream is published, and to which topics and with which keys. Its zero value publishes everything as Debezium does.
 //
-// Globs match whole names, case-sensitively: * is any run of characters, ? is any one. A regular expression between
-// slashes may stand for one, which does not mind the case. Tables are "schema.table", columns "schema.table.column".
+// Globs match whole names, case-sensitively: * matches any run of characters, ? any single character. A regular expression between slashes can take
+// the place of a glob and is not case-sensitive. Tables are "schema.table", columns "schema.table.column".
 type Config struct {
 	Topic    string // template [DebeziumTopics]
 	Prefix   string // {prefix} of the template
 	Database string // {database} of the template
 
-	IncludeTables, ExcludeTables     []string // globs; none: all, none; exclusion wins
-	IncludeMessages, ExcludeMessages []string // globs of the prefixes of logical messages; likewise
+	IncludeTables, ExcludeTables     []string // globs; empty: include all, exclude none; exclusion takes precedence
+	IncludeMessages, ExcludeMessages []string // globs of the prefixes of logical messages, with the same rules
 
-	// Tables are settings of tables. All that match a table apply, in their order: a later one replaces the
-	// topic, partitions, key of an earlier one where it has its own; columns add up; filters must all hold.
+	// Tables are settings for tables. All entries that match a table apply, in order: a later entry overrides topic, partitions and key of an earlier
+	// one if it sets them; columns accumulate; all filters must be true.
 	Tables []TableConfig
 
-	Salt          []byte // of hashed columns
-	RefuseUnkeyed bool   // halt at a table whose records would have no key
+	Salt          []byte // for hashed columns
+	RefuseUnkeyed bool   // halt if the records of a table would have no key
 }
 
-// TableConfig is what is said about the tables that match. Zero values say nothing.
+// TableConfig contains settings for the tables that match. Zero values set nothing.
 type TableConfig struct {
 	Match string // glob "schema.table"
 
@@ -41,10 +40,10 @@ type TableConfig struct {
 	TopicConfig       map[string]string
 
 	Key            []string     // columns of the record key, in this order
-	IncludeColumns []string     // globs of the columns that are published, beside those of the key; none: all. A regular expression has to match schema.table.column
+	IncludeColumns []string     // globs of the columns that are published in addition to those of the key; none: all. A regular expression must match schema.table.column
 	ExcludeColumns []string     // globs; a column of the key stays in the key
-	Masks          []MaskConfig // of those that match a column, the one that hides most counts, of equals the last
-	Where          string       // rows that are published: see Filter
+	Masks          []MaskConfig // if several match a column, the one that hides most applies; of equal ones, the last
+	Where          string       // filter for the rows that are published: see Filter
 }
 
 func (c *Config) validate() error {

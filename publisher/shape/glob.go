@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Patterns that match whole names are globs, in which * is any run of characters and ? any one, or regular expressions
-// between slashes, /public\.(orders|items)/, which do not mind upper and lower case: those of Debezium's lists.
+// A pattern for a whole name is either a glob, in which * matches any run of characters and ? any single character, or a regular expression between
+// slashes, /public\.(orders|items)/, which is not case-sensitive, as in Debezium's lists.
 
 // isGlob reports whether a pattern may match more than one name.
 func isGlob(pattern string) bool {
@@ -18,7 +18,7 @@ func isGlob(pattern string) bool {
 	return regex || strings.ContainsAny(pattern, "*?")
 }
 
-// CheckPattern tells what is wrong with a regular expression.
+// CheckPattern returns an error if a regular expression is invalid.
 func CheckPattern(pattern string) error {
 	text, regex := cutRegex(pattern)
 	if !regex {
@@ -54,14 +54,14 @@ func Matches(pattern, name string) bool {
 	if !ok {
 		r, err := compile(text)
 		if err != nil {
-			return false // CheckPattern has refused it
+			return false // CheckPattern has already refused it
 		}
 		compiled, _ = regexes.LoadOrStore(text, r)
 	}
 	return compiled.(*regexp.Regexp).MatchString(name)
 }
 
-// regexes keeps the expressions of the configuration compiled.
+// regexes caches the compiled expressions of the configuration.
 var regexes sync.Map
 
 func compile(text string) (*regexp.Regexp, error) {
@@ -71,7 +71,7 @@ func compile(text string) (*regexp.Regexp, error) {
 	return regexp.Compile(`^(?is:` + text + `)$`)
 }
 
-// cutRegex returns what stands between the slashes.
+// cutRegex returns the text between the slashes.
 func cutRegex(pattern string) (text string, regex bool) {
 	if len(pattern) < 2 || pattern[0] != '/' || pattern[len(pattern)-1] != '/' {
 		return "", false
@@ -79,7 +79,7 @@ func cutRegex(pattern string) (text string, regex bool) {
 	return pattern[1 : len(pattern)-1], true
 }
 
-// matchesGlob goes back to the last star only, so it takes len(pattern)*len(name) steps at most.
+// matchesGlob backtracks to the last star only, so it takes at most len(pattern)*len(name) steps.
 func matchesGlob(pattern, name string) bool {
 	star, resume := "", ""
 	starred := false

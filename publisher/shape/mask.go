@@ -13,22 +13,20 @@ import (
 	"github.com/pgtee/pgtee/publisher/filter"
 )
 
-// MaskKind is what happens to the values of a column. The lower one hides more.
+// MaskKind says what happens to the values of a column. A lower one hides more.
 type MaskKind byte
 
 const (
-	// Asterisks replaces every value, and NULL too, by Length asterisks.
+	// Asterisks replaces every value, including NULL, by Length asterisks.
 	Asterisks MaskKind = iota
-	// Hash replaces a value by the SHA-256 of salt and text, in hexadecimal, cut to the length of a
-	// varchar(n) or char(n). Equal values stay equal; NULL stays NULL.
+	// Hash replaces a value by the SHA-256 of salt and text, in hexadecimal, cut to the length of a varchar(n) or char(n). Equal values stay equal;
+	// NULL stays NULL.
 	Hash
-	// Truncate keeps Length characters of text, or bytes of bytea. Columns of other types that a glob
-	// matches stay whole.
+	// Truncate keeps Length characters of a text, or bytes of a bytea. Columns of other types that match a glob are not truncated.
 	Truncate
 )
 
-// MaskConfig masks the columns of a table that match. A masked or hashed column is published as a string, of
-// whatever type it is.
+// MaskConfig masks the columns of a table that match. A column masked with asterisks or a hash is published as a string, whatever its type.
 type MaskConfig struct {
 	Column string // glob
 	Kind   MaskKind
@@ -53,8 +51,8 @@ func (m MaskConfig) validate(salt []byte) error {
 type Mask struct {
 	kind   MaskKind
 	fixed  string // Asterisks: the JSON of every value
-	length int    // Truncate: what is kept; Hash: what the column holds, -1 for no limit
-	raw    bool   // Truncate: of bytea
+	length int    // Truncate: characters or bytes kept; Hash: length of the column, -1 for no limit
+	raw    bool   // Truncate: the column is bytea
 
 	salt   []byte
 	hash   hash.Hash
@@ -64,7 +62,7 @@ type Mask struct {
 
 const oidBytea = 17 // of pg_type.dat
 
-// newMask returns nil for a column that is not masked after all.
+// newMask returns nil for a column that needs no mask after all.
 func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 	m := &Mask{kind: config.Kind, length: config.Length}
 	switch config.Kind {
@@ -86,7 +84,7 @@ func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 	return m, nil
 }
 
-// declaredLength is n of varchar(n) and char(n), else -1.
+// declaredLength returns n of varchar(n) and char(n), otherwise -1.
 func declaredLength(c pgoutput.Column) int {
 	const header = 4 // VARHDRSZ, part of the type modifier
 	if (c.Type == filter.OIDVarchar || c.Type == filter.OIDBPChar) && c.TypeMod >= header {
@@ -95,14 +93,14 @@ func declaredLength(c pgoutput.Column) int {
 	return -1
 }
 
-// Kind says what the mask does, Length how many characters it keeps or puts (Hash: -1 for all).
+// Kind says what the mask does; Length says how many characters it keeps or inserts (Hash: -1 for all).
 func (m *Mask) Kind() MaskKind { return m.kind }
 func (m *Mask) Length() int    { return m.length }
 
-// Fixed is the JSON that stands for every value, and for NULL; "" if there is none.
+// Fixed returns the JSON that replaces every value, including NULL; "" if there is none.
 func (m *Mask) Fixed() string { return m.fixed }
 
-// Text returns what stands for a value, in place of its text. It is valid until the next call.
+// Text returns the replacement for a value, given its text. It is valid until the next call.
 func (m *Mask) Text(text []byte) []byte {
 	switch m.kind {
 	case Asterisks:

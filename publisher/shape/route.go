@@ -8,17 +8,15 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// The application names the topics of its events, so nothing that it may ask for can halt the publisher
-// or reach a topic of pgtee's own: what is refused goes to <prefix>.outbox.refused, with the topic that
-// was asked for and the reason in headers.
-// Router decides to which topics events of the application may go.
+// Router decides to which topics events of the application may go. The application names their topics, so no topic that it can request may halt the
+// publisher or reach a topic of pgtee's own: refused events go to <prefix>.outbox.refused, with the requested topic and the reason in headers.
 type Router struct {
 	prefix  string
 	allowed []string // globs
 }
 
-// NewRouter makes the Router of a prefix. allowed are globs of topics, in which * is any run of characters;
-// none: those of the prefix, <prefix>.outbox.*.
+// NewRouter returns the Router of a prefix. allowed are globs of topics, in which * matches any run of characters; if there are none, only topics of
+// the prefix are allowed, <prefix>.outbox.*.
 func NewRouter(prefix string, allowed []string) (*Router, error) {
 	r := &Router{prefix, allowed}
 	if len(allowed) == 0 {
@@ -38,8 +36,8 @@ func NewRouter(prefix string, allowed []string) (*Router, error) {
 	return r, nil
 }
 
-// Topic returns where an event for the given topic goes: there if the list allows it, else to
-// <prefix>.outbox.<topic> if the list allows that. The error says why it may not.
+// Topic returns the topic for an event that requests the given topic: that one if the list allows it, else <prefix>.outbox.<topic> if the list allows
+// that. The error says why neither is allowed.
 func (r *Router) Topic(given string) (string, error) {
 	if given == "" {
 		return "", errors.New("no topic given")
@@ -56,16 +54,15 @@ func (r *Router) Topic(given string) (string, error) {
 	return "", errors.New("not among the topics that --event-topics allows")
 }
 
-// Refused is the topic of the events that may not go where they were to go.
+// Refused returns the topic of events that may not go to the requested topic.
 func (r *Router) Refused() string { return record.TopicsOf(r.prefix).Refused }
 
-// inPrefix reports whether a topic is of this prefix and not for events.
+// inPrefix reports whether a topic belongs to this prefix and is not for events.
 func (r *Router) inPrefix(topic string) bool {
 	return strings.HasPrefix(topic, r.prefix+".") && !strings.HasPrefix(topic, r.prefix+".outbox.")
 }
 
-// Check returns why no event of the application may be in a topic, whatever the configuration allows; nil
-// if it may.
+// Check returns why no event of the application may be in a topic, whatever the configuration allows; nil if it may.
 func (r *Router) Check(topic string) error {
 	switch {
 	case topic != record.TopicName(topic) || !record.ValidTopic(topic):

@@ -1,4 +1,4 @@
-// Package shape decides in which form a table is published: its topic, key, columns, masks and filter.
+// Package shape determines in which form a table is published: its topic, key, columns, masks and filter.
 package shape
 
 import (
@@ -10,43 +10,43 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// Shape answers, for each version of a table, how it is published. It is used by one goroutine at a time.
+// Shape says how each version of a table is published. It is used by one goroutine at a time.
 type Shape struct {
 	config Config
 	known  map[string]Topic // settings of the topics of tables, by name
-	given  map[string]int   // by "schema.table", how often it was given another topic than the template's
+	given  map[string]int   // by "schema.table": how often it was assigned another topic than that of the template
 	Tell   func(table, topic string, why error)
 
 	version int // see Version
 }
 
-// Topic is how a topic is made, if the publisher has to make it. Zero values: the publisher's own.
+// Topic contains the settings of a topic, in case the publisher creates it. Zero values stand for the publisher's own settings.
 type Topic struct {
 	Partitions        int32
 	ReplicationFactor int16
 	Config            map[string]string
-	Shared            bool   // several tables are published to it
-	Own               string // what its table has instead if this one is not to be had; "": that is not known, or there is none
+	Shared            bool   // several tables may be published to it
+	Own               string // topic that its table uses instead if this one is unavailable; "": unknown, or there is none
 }
 
-// Table is how one version of a table is published.
+// Table says how one version of a table is published.
 type Table struct {
-	Excluded bool // no record at all
+	Excluded bool // no records at all
 	Topic    string
-	Columns  []Column       // as Relation.Columns
-	Key      []int          // columns of the record key, in its order; nil: as the table's own keys say
+	Columns  []Column       // in the order of Relation.Columns
+	Key      []int          // columns of the record key, in order; nil: determined by the table's own keys
 	Filter   *filter.Filter // nil: every row
 
-	InsertOnly error // why UPDATE and DELETE have no record with this key; nil: they have
+	InsertOnly error // why UPDATE and DELETE have no records with this key; nil: they have
 }
 
-// Column is how one column is published.
+// Column says how one column is published.
 type Column struct {
-	Hidden bool  // in no row; in the key if it is part of that
-	Mask   *Mask // in rows and key; nil: as it is
+	Hidden bool  // not in rows, but in the key if it is part of that
+	Mask   *Mask // for rows and key; nil: unchanged
 }
 
-// New checks the configuration.
+// New checks the configuration and returns a Shape.
 func New(config Config) (*Shape, error) {
 	if config.Topic == "" {
 		config.Topic = DebeziumTopics
@@ -62,8 +62,8 @@ func (s *Shape) Includes(schema, table string) bool {
 	return Included(schema+"."+table, s.config.IncludeTables, s.config.ExcludeTables)
 }
 
-// Unmatched returns the globs of the configuration that match none of these tables: perhaps they are misspelt,
-// and what they were to hide is not hidden.
+// Unmatched returns the patterns of the configuration that match none of these tables: they may be misspelt, and then the data that they should hide
+// are not hidden.
 func (s *Shape) Unmatched(tables []string) []string {
 	globs := slices.Concat(s.config.IncludeTables, s.config.ExcludeTables)
 	for _, t := range s.config.Tables {
@@ -84,8 +84,8 @@ func Included(name string, include, exclude []string) bool {
 	return (len(include) == 0 || MatchesAny(include, name)) && !MatchesAny(exclude, name)
 }
 
-// Table returns how this version of a table is published. An error needs the operator: it names the table's
-// trouble and what to do, but not the table.
+// Table returns how this version of a table is published. An error requires an operator: it describes the table's problem and the remedy, but does
+// not name the table.
 func (s *Shape) Table(r *pgoutput.Relation) (*Table, error) {
 	if !s.Includes(r.Schema, r.Name) {
 		return &Table{Excluded: true}, nil
@@ -106,7 +106,7 @@ func (s *Shape) Table(r *pgoutput.Relation) (*Table, error) {
 	return shape, nil
 }
 
-// settings are those of all entries that match a table.
+// settings are the combined settings of all entries that match a table.
 type settings struct {
 	TableConfig
 	filters []string
@@ -144,7 +144,7 @@ func override[T comparable](v *T, value T) {
 	}
 }
 
-// union returns the entries of both, those of b where both have one.
+// union returns the entries of both maps; for a name in both, that of b.
 func union(a, b map[string]string) map[string]string {
 	if len(b) == 0 {
 		return a
@@ -158,11 +158,11 @@ func union(a, b map[string]string) map[string]string {
 	return all
 }
 
-// TopicSettings returns how a topic is made.
+// TopicSettings returns the settings of a topic.
 func (s *Shape) TopicSettings(topic string) Topic { return s.known[topic] }
 
-// setKey locates the columns that the configuration makes the key. An update that changes one that is not in
-// the replica identity does not tell its old key, so only rows that stay as they are can have such a key.
+// setKey finds the columns that the configuration uses as the key. An update that changes a column outside the replica identity does not reveal the
+// old key, so only rows that never change can have such a key.
 func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 	identity := slices.ContainsFunc(r.Columns, func(c pgoutput.Column) bool { return c.Key })
 	for _, name := range names {
@@ -181,7 +181,7 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 	return nil
 }
 
-// misfit is a table that the configuration does not fit.
+// misfit returns the error for a table that the configuration does not fit.
 func misfit(repair, format string, args ...any) error {
 	return halt.New(halt.ErrShape, fmt.Sprintf(format, args...), repair)
 }
@@ -199,7 +199,7 @@ func (s *Shape) NeedsKey(schema, table string) bool {
 	return s.config.RefuseUnkeyed && !given && s.Includes(schema, table)
 }
 
-// CheckKey is an error if records without a key are refused and this table's would have none.
+// CheckKey returns an error if records without a key are refused and this table's records would have none.
 func (s *Shape) CheckKey(r *pgoutput.Relation, keyed bool) error {
 	if keyed || !s.config.RefuseUnkeyed {
 		return nil
@@ -208,8 +208,8 @@ func (s *Shape) CheckKey(r *pgoutput.Relation, keyed bool) error {
 		"it has no key, and --no-allow-unkeyed refuses such tables")
 }
 
-// shapeColumns decides what becomes of each column. A column that is named without a glob must be there: a
-// renamed one would be published in the clear.
+// shapeColumns decides how each column is published. A column that is named without a glob must exist: if it was renamed, it would be published
+// unmasked.
 func (s *Shape) shapeColumns(shape *Table, r *pgoutput.Relation, merged *settings) error {
 	if err := namesMissing(r, merged); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (s *Shape) shapeColumns(shape *Table, r *pgoutput.Relation, merged *setting
 	return nil
 }
 
-// Hides reports whether readers may not see a column of a table, or not as it is.
+// Hides reports whether readers may not see a column of a table, or only in another form.
 func (s *Shape) Hides(schema, table, column string) bool {
 	r := &pgoutput.Relation{Schema: schema, Name: table}
 	merged := s.merge(r)
@@ -241,14 +241,14 @@ func (s *Shape) Hides(schema, table, column string) bool {
 		slices.ContainsFunc(merged.Masks, func(m MaskConfig) bool { return columnMatches([]string{m.Column}, r, column) })
 }
 
-// HidesAny reports whether that may be so of some column of a table.
+// HidesAny reports whether Hides may be true for some column of a table.
 func (s *Shape) HidesAny(schema, table string) bool {
 	merged := s.merge(&pgoutput.Relation{Schema: schema, Name: table})
 	return len(merged.IncludeColumns)+len(merged.ExcludeColumns)+len(merged.Masks) > 0
 }
 
-// columnMatches reports whether one of the patterns matches a column: its name, or, if it is a regular expression, the name with
-// those of its table and schema.
+// columnMatches reports whether one of the patterns matches a column: its name, or, for a regular expression, its name with those of its schema and
+// table.
 func columnMatches(patterns []string, r *pgoutput.Relation, column string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if _, regex := cutRegex(p); regex {

@@ -7,13 +7,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// The presets of topic templates.
+// Presets of topic templates.
 const (
 	DebeziumTopics    = "{prefix}.{schema}.{table}"
 	BottledWaterTopic = "bottledwater" // {prefix}.{schema}.{table}, without public.
 )
 
-// checkTemplate refuses a template that names something unknown.
+// checkTemplate refuses a template with an unknown placeholder.
 func checkTemplate(template string) error {
 	if template == "debezium" || template == BottledWaterTopic {
 		return nil
@@ -29,7 +29,7 @@ func templateNames(prefix, database, schema, table string) *strings.Replacer {
 	return strings.NewReplacer("{prefix}", prefix, "{database}", database, "{schema}", schema, "{table}", table)
 }
 
-// expand makes the name of a topic. Characters that Kafka does not take become underscores.
+// expand returns the name of a topic. Characters that Kafka does not accept become underscores.
 func expand(template, prefix, database, schema, table string) string {
 	switch {
 	case template == "debezium", template == BottledWaterTopic && schema != "public":

@@ -11,21 +11,20 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// A table has the topic that the template makes of its name. Where that one is not to be had (it is another table's or has
-// another use, Kafka takes it for another name, it is too long), the table has one of its own, with a hash of the table's name
-// at the end: the stream goes on, and no two tables ever meet under one key. A topic of its own, once made, is kept: that it is
-// there says so.
+// A table is published to the topic that the template makes of its name. If that topic is unavailable (another table uses it, it has another purpose,
+// Kafka considers its name equal to another one, or the name is too long), the table gets a topic of its own, with a hash of the table's name at the
+// end: the stream continues, and two tables never share a key. Once created, such a topic is kept: its existence shows that it is in use.
 
-// errReserved: pgtee, Kafka or the application's events write there.
+// errReserved means that pgtee, Kafka or the application's events use the topic.
 var errReserved = errors.New("it has another use")
 
-// errTopicName: see validTopic.
+// errTopicName means that a name is invalid: see ValidTopic.
 var errTopicName = errors.New("Kafka takes names of 1 to 249 characters, other than . and ..")
 
-// maxGiven bounds the topics that a table is given in turn. Each time somebody else has the one before.
+// maxGiven bounds the topics that a table is assigned in turn, each because the previous one is taken.
 const maxGiven = 16
 
-// TopicOf names the topic of a table, and remembers how it is made. Shares says whether others may have the same one.
+// TopicOf returns the topic of a table, and remembers its settings. Shares says whether other tables may use the same topic.
 func (s *Shape) TopicOf(r *pgoutput.Relation) string {
 	merged := s.merge(r)
 	return s.topic(r, &merged)
@@ -33,7 +32,7 @@ func (s *Shape) TopicOf(r *pgoutput.Relation) string {
 
 func (s *Shape) Shares(r *pgoutput.Relation) bool { return s.merge(r).Shared }
 
-// topic names the topic of a table and remembers how it is made.
+// topic returns the topic of a table and remembers its settings.
 func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	table := r.Schema + "." + r.Name
 	plain := expand(merged.Topic, s.config.Prefix, s.config.Database, r.Schema, r.Name)
@@ -51,7 +50,7 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	return name
 }
 
-// unfit says why a name can be that of no table's topic; nil if it can.
+// unfit returns why a name cannot be that of a table's topic; nil if it can.
 func (s *Shape) unfit(topic string) error {
 	switch {
 	case s.reserved(topic):
@@ -69,7 +68,7 @@ func (s *Shape) give(table, plain string, why error) {
 	}
 }
 
-// Rename gives a table another topic than the one that it has, for a reason.
+// Rename assigns another topic to a table, for a reason.
 func (s *Shape) Rename(r *pgoutput.Relation, why error) error {
 	table := r.Schema + "." + r.Name
 	if s.given[table] >= maxGiven {
@@ -81,20 +80,20 @@ func (s *Shape) Rename(r *pgoutput.Relation, why error) error {
 	return nil
 }
 
-// Version rises whenever a table that may have been asked for has another topic.
+// Version increases whenever a table for which a topic may have been requested gets another one.
 func (s *Shape) Version() int { return s.version }
 
-// OwnTopic is the topic that a table is given the n-th time, from 1 on.
+// OwnTopic returns the nth topic of its own that a table is assigned, starting at 1.
 func OwnTopic(plain, table string, n int) string {
 	if n > 1 {
 		table += fmt.Sprint("#", n)
 	}
 	sum := sha256.Sum256([]byte(table))
-	plain = strings.TrimLeft(plain, "_") // names that begin with them are Kafka's own
+	plain = strings.TrimLeft(plain, "_") // names that begin with underscores are reserved for Kafka
 	return plain[:min(len(plain), record.MaxTopicBytes-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
-// reserved reports whether a topic is for something else than the rows of a table.
+// reserved reports whether a topic has another purpose than the rows of a table.
 func (s *Shape) reserved(topic string) bool {
 	return record.IsInternal(s.config.Prefix, topic) || strings.HasPrefix(topic, "__")
 }
