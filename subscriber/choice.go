@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Choice picks transactions of the audit stream, or rows, by who wrote them and how. What is empty picks all.
+// Choice selects transactions of the audit stream, or rows, by author and kind. An empty field selects everything.
 type Choice struct {
 	User        string
 	Application string
@@ -15,10 +15,10 @@ type Choice struct {
 	Command     string // of a statement, such as DELETE
 }
 
-// IsAny reports whether everything is picked.
+// IsAny reports whether everything is selected.
 func (c Choice) IsAny() bool { return c == Choice{} }
 
-// Audit reports whether a transaction is picked. Command and table have to be those of one statement, where statements are known.
+// Audit reports whether a transaction is selected. If the statements are known, command and table must be those of the same statement.
 func (c Choice) Audit(a *Audit) bool {
 	if !c.session(a.Session) {
 		return false
@@ -36,7 +36,7 @@ func (c Choice) Audit(a *Audit) bool {
 	return c.Table == ""
 }
 
-// Row reports whether a change is picked.
+// Row reports whether a change is selected.
 func (c Choice) Row(r *Row) bool {
 	return c.session(r.Pgtee.Session) && (c.Command == "" || strings.EqualFold(r.Pgtee.Statement.Command, c.Command)) &&
 		(c.Table == "" || c.isTable(r.Source.Schema+"."+r.Source.Table))
@@ -53,7 +53,7 @@ func (c Choice) isTable(name string) bool {
 	return name == c.Table || !strings.Contains(c.Table, ".") && name == "public."+c.Table
 }
 
-// isClient compares a client, which is address:port, with what was asked for.
+// isClient reports whether a client, which is address:port, matches the selected one.
 func (c Choice) isClient(client string) bool {
 	if client == c.Client {
 		return true

@@ -13,8 +13,8 @@ var (
 	rowColumns   = []string{"time", "operation", "table", "key", "before", "after", "xid", "user", "application", "client", "verified", "command", "sql"}
 )
 
-// printCSV writes a line per statement of a transaction, or per row. A cell never begins with what a spreadsheet takes for a
-// formula: SQL and names came from strangers.
+// printCSV writes one line per statement of a transaction, or per row. A cell never begins with a character that a spreadsheet would interpret as a
+// formula, because SQL and names are untrusted.
 func (p *Printer) printCSV(e Event) error {
 	lines, err := p.cells(e)
 	if err != nil {
@@ -45,7 +45,7 @@ func (p *Printer) cells(e Event) ([][]string, error) {
 		return a.cells(), err
 	}
 	if e.Value == nil {
-		return nil, nil // the tombstone after a delete says nothing new
+		return nil, nil // the tombstone after a delete contains nothing new
 	}
 	r, err := ParseRow(e)
 	return r.cells(e), err
@@ -73,7 +73,7 @@ func (r Row) cells(e Event) [][]string {
 	return [][]string{append(line, r.Pgtee.Statement.Command, r.Pgtee.Statement.Text)}
 }
 
-// value is empty for null.
+// value returns the value as text, which is empty for null.
 func value(row json.RawMessage) string {
 	if string(row) == "null" {
 		return ""
@@ -95,7 +95,7 @@ func verifiedCell(verified *bool) string {
 	return strconv.FormatBool(*verified)
 }
 
-// harmless takes out what could act on a terminal, and puts an apostrophe in front of what a spreadsheet would compute.
+// harmless removes characters that could control a terminal, and prefixes an apostrophe to a cell that a spreadsheet would evaluate.
 func harmless(cell string) string {
 	lines := strings.Split(cell, "\n")
 	for i, line := range lines {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// difference is an updated row with what changed in it: the columns that stayed as they are, the others as before -> after.
-// What is no object of JSON is shown as it came.
+// difference returns an updated row with its changes: unchanged columns as they are, the others as before -> after. A value that is not a JSON object
+// is returned as it is.
 func (p *Printer) difference(before, after json.RawMessage) string {
 	var old, now map[string]json.RawMessage
 	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil || old == nil || now == nil {
@@ -24,7 +24,7 @@ func (p *Printer) difference(before, after json.RawMessage) string {
 			same = append(same, clean(name)+": "+value)
 		case known:
 			changed = append(changed, clean(name)+": "+p.paint(red, clean(string(was)))+" -> "+p.paint(green, value))
-		default: // before has the key only
+		default: // before contains only the key
 			changed = append(changed, clean(name)+": "+p.paint(green, value))
 		}
 	}

@@ -15,9 +15,9 @@ type Audit struct {
 	CommitLSN  string      `json:"commit_lsn"`
 	EndLSN     string      `json:"end_lsn"`
 	CommitTime time.Time   `json:"commit_time"`
-	Parts      int         `json:"parts"`    // Kafka transactions in which it became visible; 0: one
+	Parts      int         `json:"parts"`    // number of Kafka transactions in which it became visible; 0: one
 	Via        string      `json:"via"`      // "proxy", or "direct" for a write that bypassed it
-	Verified   *bool       `json:"verified"` // null: not known, for this reason
+	Verified   *bool       `json:"verified"` // null: unknown, for the given reason
 	Reason     string      `json:"reason"`
 	Session    *Session    `json:"session"` // nil: direct
 	Statements []Statement `json:"statements"`
@@ -30,11 +30,11 @@ type Audit struct {
 		Truncated int    `json:"truncated"`
 	} `json:"tables"`
 	TablesOmitted int `json:"tables_omitted"`
-	DirectRows    int `json:"direct_rows"` // written by no statement that the proxy saw
-	DDL           int `json:"ddl"`         // records of <prefix>.ddl
+	DirectRows    int `json:"direct_rows"` // rows written by no statement that the proxy saw
+	DDL           int `json:"ddl"`         // number of records in <prefix>.ddl
 }
 
-// Session is who wrote. Application and actor are the client's own claims; the rest is what the proxy saw.
+// Session identifies the author. Application and actor are the client's own claims; the proxy observed the rest.
 type Session struct {
 	ID          string    `json:"id"`
 	User        string    `json:"user"`
@@ -43,21 +43,21 @@ type Session struct {
 	Client      string    `json:"client"` // address:port; "" for a Unix socket
 	PID         int       `json:"pid"`    // of the server process
 	Start       time.Time `json:"start"`
-	Actor       string    `json:"actor"` // the person behind a shared login
+	Actor       string    `json:"actor"` // the person using a shared login
 }
 
-// Statement is one statement of a transaction, with what it wrote.
+// Statement is one statement of a transaction and what it wrote.
 type Statement struct {
 	Number      uint32   `json:"number"`
 	Command     string   `json:"command"`
 	Fingerprint string   `json:"fingerprint"`
 	Text        string   `json:"text"`
-	TextCut     bool     `json:"text_cut"` // Text is its beginning
+	TextCut     bool     `json:"text_cut"` // Text is only the beginning of the statement
 	Rows        int      `json:"rows"`
 	Tables      []string `json:"tables"`
 }
 
-// Row is a record of a table's topic, in Debezium's shape.
+// Row is a record of a table's topic, in Debezium's format.
 type Row struct {
 	Op     string          `json:"op"` // c, u, d, r, t
 	Before json.RawMessage `json:"before"`
@@ -75,10 +75,10 @@ type Row struct {
 	} `json:"pgtee"`
 }
 
-// newestAudit is the version of audit records that this program reads; it refuses newer ones.
+// newestAudit is the newest version of audit records that this program can read; it refuses newer ones.
 const newestAudit = 1
 
-// ParseAudit reads the value of an audit record.
+// ParseAudit parses the value of an audit record.
 func ParseAudit(e Event) (a Audit, err error) {
 	if err := json.Unmarshal(e.Value, &a); err != nil {
 		return a, fmt.Errorf("audit record %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)
@@ -90,7 +90,7 @@ func ParseAudit(e Event) (a Audit, err error) {
 	return a, nil
 }
 
-// ParseRow reads the value of a row event.
+// ParseRow parses the value of a row event.
 func ParseRow(e Event) (r Row, err error) {
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return r, fmt.Errorf("event %s, partition %d, offset %d: %w", e.Topic, e.Partition, e.Offset, err)

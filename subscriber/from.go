@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// From is where to start in topics that are there already. The zero value is the end.
+// From says where to start in topics that already exist. The zero value means the end.
 type From struct {
 	beginning bool
 	time      time.Time
@@ -16,7 +16,7 @@ type From struct {
 // Beginning starts with the oldest event that Kafka keeps.
 var Beginning = From{beginning: true}
 
-// UnmarshalText reads "beginning", "end", a time as in RFC 3339, or how long ago: "10m".
+// UnmarshalText parses "beginning", "end", a time as in RFC 3339, or a duration before now: "10m".
 func (f *From) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "beginning":
@@ -38,7 +38,7 @@ func (f *From) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Time is the moment that f names: now for the end. Of the beginning there is none.
+// Time returns the time that f stands for; for the end this is the present. The beginning has none.
 func (f From) Time() (at time.Time, found bool) {
 	if f.time.IsZero() {
 		return time.Now(), !f.beginning

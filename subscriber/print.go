@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Printer writes events for people, or as JSON lines. It is used by one goroutine at a time.
+// Printer writes events in readable form, or as JSON lines. It is used by one goroutine at a time.
 type Printer struct {
 	Out   io.Writer
 	JSON  bool // one JSON object per event and line
@@ -19,14 +19,14 @@ type Printer struct {
 	Color bool // for terminals; not with JSON or CSV
 	Audit bool // the events are audit records, not rows
 
-	Header bool // of CSV comes before the next event
+	Header bool // the CSV header must precede the next event
 
 	line bytes.Buffer
 }
 
 const (
-	maxSQL        = 120 // characters of a statement on a line
-	maxStatements = 8   // lines of one transaction
+	maxSQL        = 120 // characters of a statement per line
+	maxStatements = 8   // lines per transaction
 )
 
 // Print writes one event.
@@ -64,7 +64,7 @@ func (p *Printer) printJSON(e Event) error {
 	}{e.Topic, e.Partition, e.Offset, e.Time.UTC(), e.ID, embedded(e.Key), embedded(e.Value)})
 }
 
-// embedded is a JSON object as it is, and anything else as a string: a session id may look like a number.
+// embedded returns a JSON object as it is, and anything else as a string, because a session id may look like a number.
 func embedded(text []byte) any {
 	if text == nil {
 		return nil
@@ -75,7 +75,7 @@ func embedded(text []byte) any {
 	return string(text)
 }
 
-// printAudit writes a line per statement; only the first tells who.
+// printAudit writes one line per statement; only the first one names the author.
 //
 //	12:00:01.234 alice  webshop  127.0.0.1:51234  1 orders  INSERT INTO orders …
 func (p *Printer) printAudit(e Event) error {
@@ -113,10 +113,10 @@ func (p *Printer) audited(at time.Time, who string, first bool, rows int, tables
 		p.paint(green, fmt.Sprintf("%3d %-22s", rows, strings.Join(tables, ","))), what)
 }
 
-// printRow writes one line: when, operation, table, the row, who.
+// printRow writes one line: time, operation, table, row, author.
 func (p *Printer) printRow(e Event) error {
 	if e.Value == nil {
-		return nil // the tombstone after a delete says nothing new
+		return nil // the tombstone after a delete contains nothing new
 	}
 	r, err := ParseRow(e)
 	if err != nil {
@@ -136,7 +136,7 @@ func (p *Printer) printRow(e Event) error {
 	return nil
 }
 
-// who is user, application and client in columns: user! if the note is false, user? if that is not known.
+// who returns user, application and client in columns: user! if the note is false, user? if that is not known.
 func who(s *Session, verified *bool) string {
 	if s == nil {
 		return fmt.Sprintf("%-10s %-14s %-21s", "(direct)", "", "")
@@ -151,7 +151,7 @@ func who(s *Session, verified *bool) string {
 	return fmt.Sprintf("%-10s %-14s %-21s", clean(user), clean(s.Application), clean(s.Client))
 }
 
-// describe is the SQL, or what is known of it if SQL text is off.
+// describe returns the SQL, or what is known about the statement if SQL text is off.
 func (s Statement) describe() string {
 	if s.Text != "" {
 		return s.Text
@@ -159,7 +159,7 @@ func (s Statement) describe() string {
 	return strings.TrimSpace(s.Command + " (fingerprint " + s.Fingerprint + ")")
 }
 
-// shorten puts SQL on one line of bounded length.
+// shorten returns SQL on one line of limited length.
 func shorten(sql string) string {
 	sql = clean(strings.Join(strings.Fields(sql), " "))
 	if runes := []rune(sql); len(runes) > maxSQL {
@@ -168,7 +168,7 @@ func shorten(sql string) string {
 	return sql
 }
 
-// clean takes out what could act on a terminal: the text came from strangers.
+// clean removes characters that could control a terminal, because the text is untrusted.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -178,7 +178,7 @@ func clean(text string) string {
 	}, text)
 }
 
-// Colours of ECMA-48 terminals.
+// Text attributes and colours of ECMA-48 terminals.
 const (
 	bold  = "1"
 	dim   = "2"

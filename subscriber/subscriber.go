@@ -1,4 +1,4 @@
-// Package subscriber is the other end: it reads committed events back from Kafka and prints them.
+// Package subscriber reads committed events back from Kafka and prints them.
 package subscriber
 
 import (
@@ -15,50 +15,49 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Config says what to follow. Without Tables it is the audit stream.
+// Config says what to follow. Without Tables it follows the audit stream.
 type Config struct {
 	Brokers []string // host:port
 	Prefix  string   // first part of every topic
 	Tables  []string // "schema.table"; "table" means public.table
 	From    From
-	Until   time.Time // read up to this moment, which has passed, and end; zero: go on
+	Until   time.Time // read up to this time, which must have passed, and end; zero: do not end
 
-	// Missing is told once of topics that are not there, and of the prefixes that are. nil: nobody is.
+	// Missing is called once with the topics that do not exist, and the prefixes that do; may be nil.
 	Missing func(topics, prefixes []string)
 
 	KafkaOptions []kgo.Opt // TLS, SASL
 }
 
-// Event is one committed record. Key and Value are valid during the call that hands it out.
+// Event is one committed record. Key and Value are valid only during the callback.
 type Event struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 	Time      time.Time
-	ID        string // stays the same if the event is ever published again
+	ID        string // stays the same if the event is published again
 	Key       []byte
 	Value     []byte // nil: a tombstone
 }
 
-// topicPatience is how often Follow looks for topics that are not there yet: the publisher makes a
-// topic when it has the first record for it.
+// topicPatience is how often Follow looks for topics that do not exist yet: the publisher creates a topic when it has the first record for it.
 const topicPatience = 500 * time.Millisecond
 
-// ErrNoTopics: what is to be read up to a moment is not there.
+// ErrNoTopics means that none of the topics to be read up to a given time exists.
 var ErrNoTopics = errors.New("there are no such topics")
 
-// Follow calls f for each committed event, in order within a partition, until ctx ends (which is no
-// error), cfg.Until is reached, or f returns an error. A topic that appears later is read from its beginning.
+// Follow calls f for each committed event, in order within a partition, until ctx ends (which is not an error), cfg.Until is reached, or f returns an
+// error. A topic that appears later is read from its beginning.
 func Follow(ctx context.Context, cfg Config, f func(Event) error) error {
 	options := append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.MetadataMinAge(topicPatience / 2), // a topic that has just been made is read soon,
-		kgo.FetchMaxWait(topicPatience),       // also while the others have nothing new
+		kgo.MetadataMinAge(topicPatience / 2), // a newly created topic is read soon,
+		kgo.FetchMaxWait(topicPatience),       // even if the others have no new records
 	}, cfg.KafkaOptions...)
 	read := follow
 	if !cfg.Until.IsZero() {
-		read, options = readUntil, append(options, kgo.KeepControlRecords()) // a partition may end with one
+		read, options = readUntil, append(options, kgo.KeepControlRecords()) // a partition may end with a control record
 	}
 	client, err := kgo.NewClient(options...)
 	if err != nil {
@@ -95,7 +94,7 @@ func follow(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) e
 	}
 }
 
-// poll hands out what one fetch brings; it does not wait long while topics are missing.
+// poll passes the records of one fetch to f; it does not wait long while topics are missing.
 func poll(ctx context.Context, client *kgo.Client, missing bool, f func(Event) error) error {
 	wait := ctx
 	if missing {
@@ -115,7 +114,7 @@ func poll(ctx context.Context, client *kgo.Client, missing bool, f func(Event) e
 	return nil
 }
 
-// failure is the first error of a fetch; that time is up is none.
+// failure returns the first error of a fetch; a timeout is not an error.
 func failure(fetches kgo.Fetches) error {
 	for _, failed := range fetches.Errors() {
 		if !errors.Is(failed.Err, context.DeadlineExceeded) {
@@ -125,7 +124,7 @@ func failure(fetches kgo.Fetches) error {
 	return nil
 }
 
-// Prefixes lists those under which a publisher has written.
+// Prefixes returns the prefixes under which a publisher has written.
 func Prefixes(ctx context.Context, client *kgo.Client) (prefixes []string, err error) {
 	all, err := kadm.NewClient(client).ListTopics(ctx)
 	if err != nil {
@@ -139,7 +138,7 @@ func Prefixes(ctx context.Context, client *kgo.Client) (prefixes []string, err e
 	return prefixes, nil
 }
 
-// consume starts to read the topics that are there, and returns the others.
+// consume starts to read the existing topics, and returns the others.
 func consume(ctx context.Context, client *kgo.Client, topics []string, from kgo.Offset) (missing []string, err error) {
 	details, err := kadm.NewClient(client).ListTopics(ctx, topics...)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// stretch is the part of a partition that is left to read.
+// stretch is the part of a partition that remains to be read.
 type stretch struct{ next, end int64 }
 
-// stretches are by topic and partition.
+// stretches are keyed by topic and partition.
 type stretches map[string]map[int32]stretch
 
-// readUntil hands out what committed up to a moment. It reads all that is decided: Kafka finds offsets by time, but the times
-// of its own markers are later than those of the records before them.
+// readUntil passes on the events that were committed up to a given time. It reads every decided transaction: Kafka finds offsets by time, but the
+// times of its own markers are later than those of the records before them.
 func readUntil(ctx context.Context, client *kgo.Client, cfg Config, f func(Event) error) error {
 	left, err := findStretches(ctx, client, cfg)
 	if err != nil {
@@ -49,7 +49,7 @@ func readUntil(ctx context.Context, client *kgo.Client, cfg Config, f func(Event
 	return nil
 }
 
-// take notes that a record was read, and reports whether it is an event of the stretch.
+// take records that a record was read, and reports whether it is an event within the stretch.
 func (left stretches) take(record *kgo.Record) bool {
 	s, open := left[record.Topic][record.Partition]
 	if !open {
@@ -63,7 +63,7 @@ func (left stretches) take(record *kgo.Record) bool {
 	return record.Offset < s.end && !record.Attrs.IsControl()
 }
 
-// findStretches finds where each partition is to begin and to end.
+// findStretches determines where reading begins and ends in each partition.
 func findStretches(ctx context.Context, client *kgo.Client, cfg Config) (stretches, error) {
 	admin := kadm.NewClient(client)
 	topics, err := existing(ctx, admin, cfg.topics())
@@ -102,7 +102,7 @@ func findStretches(ctx context.Context, client *kgo.Client, cfg Config) (stretch
 	return found, decided.Error()
 }
 
-// list finds where to start in each partition.
+// list determines the offset at which to start in each partition.
 func (f From) list(ctx context.Context, admin *kadm.Client, topics []string) (kadm.ListedOffsets, error) {
 	switch {
 	case f.beginning:
@@ -113,7 +113,7 @@ func (f From) list(ctx context.Context, admin *kadm.Client, topics []string) (ka
 	return admin.ListOffsetsAfterMilli(ctx, f.time.UnixMilli(), topics...)
 }
 
-// existing leaves out topics that are not there.
+// existing returns those of the topics that exist.
 func existing(ctx context.Context, admin *kadm.Client, topics []string) (found []string, err error) {
 	details, err := admin.ListTopics(ctx, topics...)
 	if err != nil {

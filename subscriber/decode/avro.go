@@ -18,14 +18,13 @@ import (
 	"time"
 )
 
-// Avro turns records in Confluent's wire format back into the JSON payload that they were made from. It asks a schema registry
-// for each schema once.
+// Avro turns records in Confluent's wire format back into the JSON payload from which they were made. It requests each schema from the registry once.
 type Avro struct {
 	URLs      []string
 	Client    *http.Client
 	Authorize func(*http.Request) error
 
-	// Readable writes dates, times, decimals and bytes as PostgreSQL reads them. Otherwise numbers stay numbers, and bytes are base64.
+	// Readable writes dates, times, decimals and bytes in a form that PostgreSQL can read. Otherwise numbers remain numbers, and bytes are base64.
 	Readable bool
 
 	mu      sync.Mutex
@@ -36,11 +35,11 @@ type Avro struct {
 type avroType struct {
 	kind   string
 	fields []avroField
-	items  *avroType   // of an array or a map
+	items  *avroType   // for an array or a map
 	union  []*avroType // branches
 
-	symbols [][]byte // of an enum, as JSON
-	size    int64    // of a fixed
+	symbols [][]byte // for an enum, as JSON
+	size    int64    // for a fixed
 	logical Logical
 }
 
@@ -68,10 +67,10 @@ func (a *Avro) JSON(ctx context.Context, framed []byte) ([]byte, error) {
 	return r.out, nil
 }
 
-// Column is what a schema says of a field, with the type of PostgreSQL that holds it.
+// Column is a field of a schema, with the PostgreSQL type that can hold it.
 type Column struct{ Name, Type string }
 
-// Columns are the fields of the record that framed is.
+// Columns returns the fields of the framed record.
 func (a *Avro) Columns(ctx context.Context, framed []byte) (columns []Column, err error) {
 	if len(framed) < 5 || framed[0] != 0 {
 		return nil, ErrAvro
@@ -86,7 +85,7 @@ func (a *Avro) Columns(ctx context.Context, framed []byte) (columns []Column, er
 	return columns, nil
 }
 
-// column is the type of PostgreSQL for values of t. Of a union the first branch counts that is not null.
+// column returns the PostgreSQL type for values of t. For a union it is the type of the first branch other than null.
 func (t *avroType) column() string {
 	switch {
 	case t.logical != (Logical{}):
@@ -115,7 +114,7 @@ func (t *avroType) column() string {
 	return "text"
 }
 
-// SchemaError is a schema of the registry that cannot be read.
+// SchemaError means that a schema of the registry cannot be read.
 type SchemaError struct {
 	ID  uint32
 	Err error
@@ -124,10 +123,10 @@ type SchemaError struct {
 func (e SchemaError) Error() string { return fmt.Sprintf("schema %d of the registry: %v", e.ID, e.Err) }
 func (e SchemaError) Unwrap() error { return e.Err }
 
-// ErrNoSchema is the error of a schema that the registry does not have.
+// ErrNoSchema means that the registry does not have the schema.
 var ErrNoSchema = errors.New("the registry has no such schema")
 
-// ErrAvro is the error of bytes that are not what their schema says.
+// ErrAvro means that the bytes do not match their schema.
 var ErrAvro = errors.New("no Avro in Confluent's wire format")
 
 func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
@@ -158,7 +157,7 @@ func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 
 const maxSchemaBytes = 16 << 20
 
-// fetch asks the registries in turn.
+// fetch queries the registries in turn.
 func (a *Avro) fetch(ctx context.Context, id uint32) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -208,7 +207,7 @@ func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, er
 	return answer.Schema, err
 }
 
-// avroParser reads a schema; records have names by which they come again.
+// avroParser parses a schema; records have names by which they can be referred to again.
 type avroParser struct{ named map[string]*avroType }
 
 func (p *avroParser) parse(raw any, namespace string, depth int) (*avroType, error) {
@@ -296,7 +295,7 @@ func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *
 	return t, err
 }
 
-// logicalOf is the logical type that a schema names, as Avro or as Kafka Connect does.
+// logicalOf returns the logical type that a schema names, as in Avro or in Kafka Connect.
 func logicalOf(s map[string]any) Logical {
 	scale, _ := s["scale"].(float64)
 	for _, attribute := range []string{"connect.name", "logicalType"} {
@@ -315,7 +314,7 @@ func fullName(name, namespace string) string {
 	return namespace + "." + name
 }
 
-// avroReader reads a body. Every length is checked: the bytes come from strangers.
+// avroReader reads a message body. Every length is checked, because the bytes are untrusted.
 type avroReader struct {
 	in  []byte
 	out []byte
@@ -422,7 +421,7 @@ func (r *avroReader) read(t *avroType, depth int) error {
 	return nil
 }
 
-// binary writes bytes: a decimal as a number, others as JSON can carry them.
+// binary writes bytes: decimals as numbers, others in a form that JSON can represent.
 func (r *avroReader) binary(t *avroType, b []byte) (err error) {
 	switch {
 	case r.readable && t.logical.IsDecimal():
@@ -465,7 +464,7 @@ func (r *avroReader) record(t *avroType, depth int) error {
 	return nil
 }
 
-// maxAvroText is how long the JSON of a record may be that has arrays or maps.
+// maxAvroText is the maximum length of the JSON of a record with arrays or maps.
 const maxAvroText = 64 << 20
 
 // blocks reads an array or a map (Avro specification, "Binary Encoding", Arrays and Maps).
@@ -485,7 +484,7 @@ func (r *avroReader) blocks(t *avroType, depth int) error {
 			r.out = append(r.out, end)
 			return nil
 		}
-		if n < 0 { // its size in bytes follows
+		if n < 0 { // the block's size in bytes follows
 			if n = -n; n < 0 {
 				return ErrAvro
 			}
@@ -506,7 +505,7 @@ func (r *avroReader) blocks(t *avroType, depth int) error {
 				r.out = append(appendQuoted(r.out, key), ':')
 			}
 			if len(r.out) > maxAvroText {
-				return ErrAvro // items may take no bytes: nothing else bounds their number
+				return ErrAvro // items may take no bytes, so nothing else limits their number
 			}
 			if err := r.read(t.items, depth+1); err != nil {
 				return err

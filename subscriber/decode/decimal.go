@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	maxScale        = 16383    // of a stranger's decimal: that of PostgreSQL's numeric
+	maxScale        = 16383    // of an untrusted decimal: the limit of PostgreSQL's numeric
 	maxDecimalBytes = 64 << 10 // more digits than numeric can have
 )
 
-// AppendDecimal appends the number whose big-endian two's complement is its value times 10^scale.
+// AppendDecimal appends the number raw * 10^-scale, where raw is a big-endian two's complement.
 func AppendDecimal(dst, raw []byte, scale int) ([]byte, error) {
 	if scale > maxScale || scale < -maxScale || len(raw) > maxDecimalBytes {
 		return dst, fmt.Errorf("decimal: %d bytes, scale %d", len(raw), scale)
@@ -39,7 +39,7 @@ func signed(raw []byte) int64 {
 	return int64(binary.BigEndian.Uint64(wide[:]))
 }
 
-// appendScaled appends digits, perhaps with a sign, with the point put so many digits from their end.
+// appendScaled appends digits, which may have a sign, with the decimal point scale digits before their end.
 func appendScaled(dst, digits []byte, scale int) []byte {
 	if digits[0] == '-' {
 		dst, digits = append(dst, '-'), digits[1:]

@@ -1,5 +1,5 @@
-// Package decode reads what stands in records: JSON, without making anything of it, and Avro in Confluent's wire format. The bytes
-// come from strangers: every step is checked.
+// Package decode reads the contents of records: JSON, without building values from it, and Avro in Confluent's wire format. The bytes are untrusted:
+// every step is checked.
 package decode
 
 import (
@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// Scanner walks over JSON. What it hands out are slices of the text.
+// Scanner walks over JSON. The results are slices of the text.
 type Scanner struct {
 	Text []byte
 	At   int
 }
 
-// ErrJSON is the error of a text that is no JSON.
+// ErrJSON means that a text is not valid JSON.
 var ErrJSON = errors.New("no valid JSON")
 
-// Next skips white space and returns the byte behind it, 0 at the end.
+// Next skips white space and returns the next byte, 0 at the end.
 func (s *Scanner) Next() byte {
 	for s.At < len(s.Text) {
 		switch c := s.Text[s.At]; c {
@@ -32,7 +32,7 @@ func (s *Scanner) Next() byte {
 	return 0
 }
 
-// Take skips white space and the byte c, if that is what follows.
+// Take skips white space and then the byte c, if that is the next one.
 func (s *Scanner) Take(c byte) bool {
 	if s.Next() != c {
 		return false
@@ -64,7 +64,7 @@ func (s *Scanner) Quoted() ([]byte, error) {
 	}
 }
 
-// maxNesting bounds objects in objects.
+// maxNesting bounds the nesting of objects and arrays.
 const maxNesting = 512
 
 // Value reads any value and returns its text.
@@ -89,7 +89,7 @@ func (s *Scanner) Value() ([]byte, error) {
 	return s.Text[start:], nil
 }
 
-// nested reads an object or an array by its brackets.
+// nested reads an object or an array by matching its brackets.
 func (s *Scanner) nested() ([]byte, error) {
 	start, depth := s.At, 0
 	for s.At < len(s.Text) {
@@ -114,8 +114,7 @@ func (s *Scanner) nested() ([]byte, error) {
 	return nil, ErrJSON
 }
 
-// Fields calls use with the name, without quotes and as it is escaped, and the value of each field of an object. use may end the
-// walk with ErrStop.
+// Fields calls use for each field of an object, with the name, without quotes and still escaped, and the value. use may end the walk with ErrStop.
 func Fields(object []byte, use func(name, value []byte) error) error {
 	s := Scanner{Text: object}
 	if !s.Take('{') {
@@ -154,7 +153,7 @@ func Fields(object []byte, use func(name, value []byte) error) error {
 // ErrStop ends Fields without an error.
 var ErrStop = errors.New("stop")
 
-// Field returns the value of one field, nil if there is none.
+// Field returns the value of one field, or nil if there is none.
 func Field(object []byte, wanted string) (found []byte) {
 	_ = Fields(object, func(name, value []byte) error {
 		if string(name) == wanted {
@@ -166,7 +165,7 @@ func Field(object []byte, wanted string) (found []byte) {
 	return found
 }
 
-// Unquoted returns what a JSON string says, "" for anything else.
+// Unquoted returns the content of a JSON string, or "" for anything else.
 func Unquoted(value []byte) string {
 	if len(value) < 2 || value[0] != '"' {
 		return ""
@@ -178,7 +177,7 @@ func Unquoted(value []byte) string {
 	return string(text)
 }
 
-// AppendUnquoted appends what a JSON string, given with its quotes, says.
+// AppendUnquoted appends the content of a JSON string, which is given with its quotes.
 func AppendUnquoted(dst, quoted []byte) ([]byte, error) {
 	if len(quoted) < 2 {
 		return dst, ErrJSON
@@ -220,7 +219,7 @@ func AppendUnquoted(dst, quoted []byte) ([]byte, error) {
 	}
 }
 
-// unicodeEscape reads what stands behind \u, with the second half of a pair.
+// unicodeEscape reads the digits after \u, including the second half of a surrogate pair.
 func unicodeEscape(text []byte) (rune, []byte, error) {
 	if len(text) < 4 {
 		return 0, nil, ErrJSON
@@ -245,7 +244,7 @@ var (
 	schemaField  = []byte(`{"schema":`)
 )
 
-// Payload takes a schema off that stands beside the payload.
+// Payload removes a schema that accompanies the payload.
 func Payload(value []byte) []byte {
 	if !bytes.HasPrefix(value, schemaField) {
 		return value

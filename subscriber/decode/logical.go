@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Logical is what a schema says that a number or bytes stand for: a date, a time, a decimal. The zero value is nothing.
+// Logical is the logical type of a number or of bytes in a schema: a date, a time, a decimal. The zero value means none.
 type Logical struct {
 	kind  logicalKind
-	unit  time.Duration // of times and timestamps
-	zone  bool          // a timestamp is a moment, not the time on some clock
-	Scale int           // of a decimal
+	unit  time.Duration // for times and timestamps
+	zone  bool          // a timestamp with a time zone
+	Scale int           // for a decimal
 }
 
 type logicalKind uint8
@@ -23,7 +23,7 @@ const (
 	decimal
 )
 
-// logicals by their names in Avro (specification, Logical Types), Kafka Connect and Debezium.
+// logicals has the logical types by their names in Avro (specification, Logical Types), Kafka Connect and Debezium.
 var logicals = map[string]Logical{
 	"date":                   {kind: date},
 	"time-millis":            {kind: clock, unit: time.Millisecond},
@@ -50,17 +50,17 @@ var logicals = map[string]Logical{
 	"io.debezium.time.NanoTimestamp":  {kind: timestamp, unit: time.Nanosecond},
 }
 
-// LogicalOf knows a logical type by its name; scale is that of a decimal.
+// LogicalOf returns the logical type with this name; scale is that of a decimal.
 func LogicalOf(name string, scale int) (l Logical, known bool) {
 	l, known = logicals[name]
 	l.Scale = scale
 	return l, known
 }
 
-// IsDecimal reports whether bytes are to be read.
+// IsDecimal reports whether the bytes are a decimal.
 func (l Logical) IsDecimal() bool { return l.kind == decimal }
 
-// Type is the type of PostgreSQL for it.
+// Type returns the corresponding PostgreSQL type.
 func (l Logical) Type() string {
 	switch l.kind {
 	case date:
@@ -76,7 +76,7 @@ func (l Logical) Type() string {
 	return "timestamp"
 }
 
-// AppendNumber writes what a number stands for, in ISO 8601.
+// AppendNumber appends the value that a number represents, in ISO 8601.
 func (l Logical) AppendNumber(dst []byte, n int64) []byte {
 	switch l.kind {
 	case date:

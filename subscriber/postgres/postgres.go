@@ -1,4 +1,4 @@
-// Package postgres is what those who write into a database have in common: how they ask it, how text gets into COPY, what its errors mean.
+// Package postgres contains what the programs that write into a database share: queries, escaping for COPY, and the meaning of the server's errors.
 package postgres
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Settings are those of a session that writes what comes out of Kafka.
+// Settings are the settings of a session that writes records from Kafka.
 var Settings = map[string]string{
 	"client_encoding":                     "UTF8",
 	"search_path":                         "pg_catalog",
@@ -24,13 +24,13 @@ var Settings = map[string]string{
 	"idle_in_transaction_session_timeout": "10min", // a giant may wait for Kafka
 	"tcp_keepalives_idle":                 "10",
 	"tcp_keepalives_interval":             "5",
-	"tcp_keepalives_count":                "3", // who has lost its power or network leaves its locks soon
+	"tcp_keepalives_count":                "3", // a client that has lost power or network soon releases its locks
 	"tcp_user_timeout":                    "30s",
 	"statement_timeout":                   "0",
 }
 
-// EqualOperator is an expression of SQL: the operator, with its schema, that says whether values of type t, a row of pg_type, are
-// equal; ” if there is none.
+// EqualOperator is an SQL expression for the operator, with its schema, that compares values of type t, a row of pg_type, for equality; an empty
+// string if there is none.
 const EqualOperator = `coalesce((SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || p.oprname || ')'
     FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_am AS m ON m.oid = o.opcmethod
     JOIN pg_catalog.pg_amop AS a ON a.amopfamily = o.opcfamily AND a.amoplefttype = t.oid AND a.amoprighttype = t.oid AND a.amopstrategy = CASE m.amname WHEN 'btree' THEN 3 ELSE 1 END
@@ -57,7 +57,7 @@ func Query(ctx context.Context, conn *pgconn.PgConn, sql string, args ...string)
 	return rows, nil
 }
 
-// Results ends a pipeline and returns the numbers of rows of its statements.
+// Results ends a pipeline and returns the row counts of its statements.
 func Results(conn *pgconn.PgConn, pipeline *pgconn.Pipeline) (counts []int64, err error) {
 	if err := pipeline.Sync(); err != nil {
 		return nil, errors.Join(err, pipeline.Close())
@@ -89,7 +89,7 @@ func Results(conn *pgconn.PgConn, pipeline *pgconn.Pipeline) (counts []int64, er
 	return counts, errors.Join(err, pipeline.Close())
 }
 
-// State is the SQLSTATE of an error that the server has answered, "" of another one.
+// State returns the SQLSTATE of an error reported by the server, or "" for any other error.
 func State(err error) string {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
@@ -98,7 +98,7 @@ func State(err error) string {
 	return ""
 }
 
-// Retriable reports whether another try may succeed without a human.
+// Retriable reports whether another attempt may succeed without human intervention.
 func Retriable(err error) bool {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
@@ -115,10 +115,10 @@ func Retriable(err error) bool {
 	return true
 }
 
-// QuoteIdentifier is a name as SQL writes it.
+// QuoteIdentifier quotes an identifier for SQL.
 func QuoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// AppendCopyText escapes what COPY's text format takes for something else.
+// AppendCopyText escapes the characters that have a special meaning in COPY's text format.
 func AppendCopyText(dst, text []byte) []byte {
 	from := 0
 	for i, c := range text {
