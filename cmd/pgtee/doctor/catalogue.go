@@ -1,5 +1,5 @@
-// Package doctor knows what can be wrong with pgtee and around it. Each finding has an id that stays: pgtee check, a halt, a
-// warning of the log and an alert name it, and docs/findings.md has a section of that name.
+// Package doctor is the catalogue of what can be wrong with pgtee and around it. Each finding has a stable id: pgtee check, halts, warnings in the
+// log and alerts use it, and docs/findings.md has a section with that name.
 package doctor
 
 import (
@@ -16,10 +16,10 @@ type Entry struct {
 	Repair   string
 }
 
-// Docs is where an id is explained.
+// Docs returns where an id is explained.
 func Docs(id string) string { return "docs/findings.md#" + id }
 
-// Lookup finds an entry by its id.
+// Lookup returns the entry with this id.
 func Lookup(id string) (Entry, bool) {
 	for _, area := range Catalogue {
 		if i := slices.IndexFunc(area.Entries, func(e Entry) bool { return e.ID == id }); i >= 0 {
@@ -29,7 +29,7 @@ func Lookup(id string) (Entry, bool) {
 	return Entry{}, false
 }
 
-// Area is a part of the catalogue, as docs/findings.md shows it.
+// Area is a section of the catalogue, as in docs/findings.md.
 type Area struct {
 	Name    string
 	Entries []Entry
@@ -40,7 +40,7 @@ const (
 	problem = outbox.Problem
 )
 
-// Catalogue is every finding there is, each once.
+// Catalogue contains every finding once.
 var Catalogue = []Area{
 	{"Server", []Entry{
 		{"postgres-unreachable", problem, "PostgreSQL does not answer, or refuses the login.", "See whether it runs, and whether host, port, user and password of --postgres and pg_hba.conf are right."},

@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// byError says which finding an error is. What stops a publisher is in it.
+// byError maps errors to findings. Every error that stops a publisher is in it.
 var byError = []struct {
 	err error
 	id  string
@@ -51,7 +51,7 @@ var byError = []struct {
 	{outbox.ErrPooler, "postgres-pooler"},
 }
 
-// IDs are the findings that an error is about; none if it is no finding.
+// IDs returns the findings that an error is about; none if it is not a finding.
 func IDs(err error) (ids []string) {
 	var problems outbox.Problems
 	if errors.As(err, &problems) {

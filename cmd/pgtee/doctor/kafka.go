@@ -18,10 +18,10 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// histories are the topics of which every record counts, whatever its key.
+// histories are the topics in which every record counts, whatever its key.
 var histories = []string{"audit", "ddl", "transaction", "dead-letter"}
 
-// Kafka looks at the topics of a prefix, and whether the publisher of cfg may do its work. It changes nothing.
+// Kafka checks the topics of a prefix, and whether the publisher of cfg has the privileges it needs. It changes nothing.
 func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
@@ -50,7 +50,7 @@ func (k *kafkaCheck) add(id, repair, format string, args ...any) {
 	k.findings = append(k.findings, outbox.Finding{ID: id, Severity: entry.Severity, Text: fmt.Sprintf(format, args...), Repair: repair})
 }
 
-// alter is the command that sets a topic's configs.
+// alter returns the command that sets configs of a topic.
 func (k *kafkaCheck) alter(topic, configs string) string {
 	return fmt.Sprintf("`kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s`", strings.Join(k.cfg.Brokers, ","), topic, configs)
 }
@@ -69,7 +69,7 @@ func (k *kafkaCheck) durability(ctx context.Context) error {
 	return nil
 }
 
-// topics looks at how the topics of the prefix are configured.
+// topics checks the configuration of the topics of the prefix.
 func (k *kafkaCheck) topics(ctx context.Context) error {
 	all, err := k.admin.ListTopics(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (k *kafkaCheck) topics(ctx context.Context) error {
 	for _, topic := range configs {
 		if errors.Is(topic.Err, kerr.TopicAuthorizationFailed) {
 			k.add("kafka-privilege", "grant DESCRIBE_CONFIGS on topics "+k.cfg.Prefix+".*", "the configuration of topic %s cannot be read", topic.Name)
-			return nil // it is the same for the others
+			return nil // the others have the same result
 		}
 		k.topic(topic, progress)
 	}
@@ -116,10 +116,10 @@ func (k *kafkaCheck) topic(topic kadm.ResourceConfig, progress string) {
 	}
 }
 
-// recordRoom is more than the header of a batch takes beside a record.
+// recordRoom is more than the header of a batch adds to a record.
 const recordRoom = 64 << 10
 
-// transactions looks whether the publisher may have transactions, and as long ones as it asks for.
+// transactions checks whether the publisher may use transactions, and with the timeout that it requests.
 func (k *kafkaCheck) transactions(ctx context.Context) error {
 	found := k.admin.FindTxnCoordinators(ctx, k.cfg.TransactionalID())
 	if coordinator := found[k.cfg.TransactionalID()]; errors.Is(coordinator.Err, kerr.TransactionalIDAuthorizationFailed) {
@@ -131,7 +131,7 @@ func (k *kafkaCheck) transactions(ctx context.Context) error {
 	}
 	configs, err := k.admin.DescribeBrokerConfigs(ctx, brokers[0].NodeID)
 	if err != nil || len(configs) == 0 || configs[0].Err != nil {
-		return nil // it needs a right that a publisher does not
+		return nil // this requires a privilege that a publisher does not need
 	}
 	for _, c := range configs[0].Configs {
 		most, _ := strconv.ParseInt(c.MaybeValue(), 10, 64)

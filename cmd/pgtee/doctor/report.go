@@ -11,24 +11,24 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// Finding is one thing that was looked at, with what the catalogue knows of it.
+// Finding is one checked item, with its entry in the catalogue.
 type Finding struct {
-	ID       string `json:"id,omitempty"` // absent: it is well
+	ID       string `json:"id,omitempty"` // absent: it is in order
 	Severity string `json:"severity"`     // ok, warning or problem
-	Place    string `json:"place"`        // the database, "kafka", or what else was looked at
+	Place    string `json:"place"`        // the database, "kafka", or another checked item
 	Text     string `json:"text"`
 	Meaning  string `json:"meaning,omitempty"`
 	Repair   string `json:"repair,omitempty"`
 	Docs     string `json:"docs,omitempty"`
 }
 
-// Report is what a check has found, in the order of looking.
+// Report contains the findings of a check, in the order of checking.
 type Report struct {
 	Findings []Finding
 	Ignored  []string // ids that do not count
 }
 
-// Add takes findings of a place.
+// Add adds findings of a place.
 func (r *Report) Add(place string, findings ...outbox.Finding) {
 	for _, f := range findings {
 		if slices.Contains(r.Ignored, f.ID) {
@@ -42,8 +42,7 @@ func (r *Report) Add(place string, findings ...outbox.Finding) {
 	}
 }
 
-// Fail takes an error that kept something from being looked at, and how to print it: as the finding that it is, or as
-// check-incomplete.
+// Fail adds an error that prevented a check, and its text: as the finding that it is, or as check-incomplete.
 func (r *Report) Fail(place, text string, err error) {
 	entry, _ := Lookup("check-incomplete")
 	if ids := IDs(err); len(ids) > 0 {
@@ -54,15 +53,15 @@ func (r *Report) Fail(place, text string, err error) {
 	r.Add(place, outbox.Finding{ID: entry.ID, Severity: problem, Text: text, Repair: entry.Repair})
 }
 
-// Severities of a whole report. They are the exit codes of pgtee check, and those of Nagios and its like.
+// Severities of a whole report. They are the exit codes of pgtee check, and those of Nagios and similar programs.
 const (
 	Well     = 0
 	Warnings = 1
 	Problems = 2
-	Unknown  = 3 // something could not be looked at
+	Unknown  = 3 // something could not be checked
 )
 
-// Status is the gravest severity.
+// Status returns the highest severity.
 func (r *Report) Status() int {
 	status := Well
 	for _, f := range r.Findings {
@@ -78,7 +77,7 @@ func (r *Report) Status() int {
 	return status
 }
 
-// count is how many findings have a severity.
+// count returns the number of findings with a severity.
 func (r *Report) count(severity outbox.Severity) (n int) {
 	for _, f := range r.Findings {
 		if f.Severity == severity.String() {
@@ -88,7 +87,7 @@ func (r *Report) count(severity outbox.Severity) (n int) {
 	return n
 }
 
-// Summary counts in words: "1 problem, 2 warnings".
+// Summary returns the counts in words: "1 problem, 2 warnings".
 func (r *Report) Summary() string {
 	if r.Status() == Well {
 		return "all is well"
@@ -107,7 +106,7 @@ func (r *Report) Summary() string {
 	return strings.Join(parts, ", ")
 }
 
-// Write writes the report in a form: text, json or nagios.
+// Write writes the report in a format: text, json or nagios.
 func (r *Report) Write(out io.Writer, form string) error {
 	switch form {
 	case "json":
@@ -118,7 +117,7 @@ func (r *Report) Write(out io.Writer, form string) error {
 	return r.writeText(out)
 }
 
-// writeText writes a line per finding, and one below it with what to do.
+// writeText writes a line per finding, followed by a line with the remedy.
 func (r *Report) writeText(out io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -156,8 +155,8 @@ func (r *Report) writeJSON(out io.Writer) error {
 	}{[]string{"ok", "warning", "problem", "unknown"}[r.Status()], r.count(problem), r.count(warning), findings})
 }
 
-// writeNagios writes a line with performance data, then one per finding, as the Monitoring Plugins' guidelines want it: the bar
-// stands for nothing else.
+// writeNagios writes a line with performance data, then one per finding, as the Monitoring Plugins guidelines require: the vertical bar may have no
+// other use.
 func (r *Report) writeNagios(out io.Writer) error {
 	var b strings.Builder
 	status := []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[r.Status()]
