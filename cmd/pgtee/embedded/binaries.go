@@ -13,14 +13,13 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// oldestMajor is the oldest PostgreSQL that pgtee works with, newestMajor the one fetched if the
-// caller does not care.
+// oldestMajor is the oldest PostgreSQL version that pgtee supports; newestMajor is the one that is downloaded if the caller has no preference.
 const (
 	oldestMajor = 14
 	newestMajor = 18
 )
 
-// fetchable are the builds that the embedded-postgres library can fetch, by major version.
+// fetchable contains the builds that the embedded-postgres library can download, by major version.
 var fetchable = map[int]embeddedpostgres.PostgresVersion{
 	14: embeddedpostgres.V14,
 	15: embeddedpostgres.V15,
@@ -29,7 +28,7 @@ var fetchable = map[int]embeddedpostgres.PostgresVersion{
 	18: embeddedpostgres.V18,
 }
 
-// binaries is one set of server programs: initdb and postgres are all that we need.
+// binaries is one set of server programs: only initdb and postgres are needed.
 type binaries struct {
 	dir   string
 	major int
@@ -37,8 +36,8 @@ type binaries struct {
 
 func (b binaries) path(program string) string { return filepath.Join(b.dir, program) }
 
-// findBinaries returns the installed programs of that major version or fetches them. Major 0 takes the
-// newest installed version from 14 on, and fetches only if there is none.
+// findBinaries returns the installed programs of a major version, or downloads them. Major 0 means the newest installed version, 14 or newer; it
+// downloads only if there is none.
 func findBinaries(ctx context.Context, major int) (binaries, error) {
 	if major != 0 && fetchable[major] == "" {
 		return binaries{}, fmt.Errorf("PostgreSQL %d is not known: choose %d to %d", major, oldestMajor, newestMajor)
@@ -62,7 +61,7 @@ func findBinaries(ctx context.Context, major int) (binaries, error) {
 	return fetch(major)
 }
 
-// installedDirs lists where packages and pg_config say that server programs are.
+// installedDirs returns the directories in which packages and pg_config place server programs.
 func installedDirs(ctx context.Context) []string {
 	var dirs []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/opt/postgresql@*/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
@@ -78,7 +77,7 @@ func installedDirs(ctx context.Context) []string {
 	return dirs
 }
 
-// inspect reports the programs in dir: a client-only installation has no postgres and no initdb.
+// inspect reports whether dir contains the programs: a client-only installation has neither postgres nor initdb.
 func inspect(ctx context.Context, dir string) (binaries, bool) {
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return binaries{}, false
@@ -91,7 +90,7 @@ func inspect(ctx context.Context, dir string) (binaries, bool) {
 	return binaries{dir: dir, major: major}, ok
 }
 
-// parseMajor reads "postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)".
+// parseMajor parses "postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)".
 func parseMajor(version string) (int, bool) {
 	_, rest, ok := strings.Cut(version, "(PostgreSQL) ")
 	if !ok {
@@ -105,7 +104,7 @@ func parseMajor(version string) (int, bool) {
 	return major, err == nil
 }
 
-// fetch downloads the library's build of that major version, once per machine user.
+// fetch downloads the library's build of a major version, once per user of the machine.
 func fetch(major int) (binaries, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -117,7 +116,7 @@ func fetch(major int) (binaries, error) {
 	if _, err := os.Stat(found.path("postgres")); err == nil {
 		return found, nil
 	}
-	// The server may run as another user than us: it must be able to read the programs.
+	// The server may run as another user, who must be able to read the programs.
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return binaries{}, fmt.Errorf("make the cache folder: %w", err)
 	}
@@ -130,7 +129,7 @@ func fetch(major int) (binaries, error) {
 	if err := download(version, cache, scratch, extracted); err != nil {
 		return binaries{}, err
 	}
-	// Another process may have been faster; its programs are as good as ours.
+	// Another process may have been faster; its programs are equivalent.
 	if err := os.Rename(extracted, final); err != nil && !errors.Is(err, os.ErrExist) {
 		if _, statErr := os.Stat(found.path("postgres")); statErr != nil {
 			return binaries{}, fmt.Errorf("keep the PostgreSQL programs: %w", err)
@@ -139,9 +138,8 @@ func fetch(major int) (binaries, error) {
 	return found, nil
 }
 
-// download lets the library fetch and extract its archive. The library does that only on the way to a
-// running server of its own, which refuses root and outlives us; an encoding that initdb refuses
-// makes it return in between.
+// download makes the library download and extract its archive. The library does that only while starting a server of its own, which refuses root and
+// would outlive this process; an encoding that initdb rejects makes it return in between.
 func download(version embeddedpostgres.PostgresVersion, cache, scratch, extracted string) error {
 	port, err := freePort()
 	if err != nil {
@@ -160,8 +158,7 @@ func download(version embeddedpostgres.PostgresVersion, cache, scratch, extracte
 	return nil
 }
 
-// cacheDir is where fetched programs stay. Root's own cache cannot be read by the user that the
-// server runs as.
+// cacheDir returns where downloaded programs are kept. The user as which the server runs cannot read root's own cache.
 func cacheDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return "/var/cache/pgtee", nil

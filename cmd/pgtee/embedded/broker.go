@@ -9,18 +9,18 @@ import (
 
 // BrokerConfig says where a broker listens and keeps its data.
 type BrokerConfig struct {
-	Dir  string // its data outlives Close and a kill; "": in memory
-	Port int    // on 127.0.0.1; 0: a free one
+	Dir  string // its data survive Close and a kill; "": in memory
+	Port int    // on 127.0.0.1; 0: any free port
 }
 
-// Broker speaks the Kafka protocol in this process: transactions, read_committed, consumer groups. It is
-// one node, for demonstrations and tests; its fencing is weaker than Kafka's.
+// Broker implements the Kafka protocol in this process: transactions, read_committed, consumer groups. It is a single node, for demos and tests; its
+// fencing is weaker than Kafka's.
 type Broker struct {
 	cluster *kfake.Cluster
 	address string
 }
 
-// StartBroker starts a broker with the topics that Dir holds.
+// StartBroker starts a broker with the topics in Dir.
 func StartBroker(config BrokerConfig) (*Broker, error) {
 	options := []kfake.Opt{kfake.Ports(config.Port), kfake.DefaultNumPartitions(1)}
 	if config.Dir != "" {
@@ -33,7 +33,7 @@ func StartBroker(config BrokerConfig) (*Broker, error) {
 	return &Broker{cluster, strings.Join(cluster.ListenAddrs(), ",")}, nil
 }
 
-// Address is the bootstrap host:port.
+// Address returns the bootstrap host:port.
 func (b *Broker) Address() string { return b.address }
 
 // Close stops the broker.

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// owner is the user that a server process runs as, if it is not ourselves. PostgreSQL refuses root,
-// and initdb refuses a uid without a passwd entry.
+// owner is the user as which a server process runs, if it is not the current one. PostgreSQL refuses root, and initdb refuses a uid without a passwd
+// entry.
 type owner struct {
 	uid, gid int
 }
 
-// unprivilegedOwner returns nil for a normal user, and for root the first of postgres and nobody.
+// unprivilegedOwner returns nil for a normal user, and for root the first existing one of postgres and nobody.
 func unprivilegedOwner() (*owner, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -41,7 +41,7 @@ func (o *owner) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)}
 }
 
-// own gives path to the owner.
+// own makes the owner the owner of path.
 func (o *owner) own(path string) error {
 	if o == nil {
 		return nil
@@ -49,7 +49,7 @@ func (o *owner) own(path string) error {
 	return os.Chown(path, o.uid, o.gid)
 }
 
-// reach checks that the owner may enter every folder above path.
+// reach checks that the owner may traverse every directory above path.
 func (o *owner) reach(path string) error {
 	if o == nil {
 		return nil

@@ -1,5 +1,4 @@
-// Package embedded runs a private PostgreSQL server and a Kafka-protocol broker: the demo's two ends,
-// and the integration tests' databases.
+// Package embedded runs a private PostgreSQL server and a Kafka-protocol broker, for the demo and for integration tests.
 package embedded
 
 import (
@@ -16,17 +15,17 @@ import (
 	"syscall"
 )
 
-// PostgresConfig says which server to run and where. The zero value is the newest installed version
-// (or a fetched one) on a free port in a temporary folder.
+// PostgresConfig says which server to run and where. The zero value means the newest installed version (or a downloaded one) on a free port in a
+// temporary folder.
 type PostgresConfig struct {
-	Major    int               // 14 to 18; 0: the newest installed, else fetched
-	Dir      string            // the server's folder: data/ and postgres.log; "": a temporary one
-	Port     int               // on 127.0.0.1; 0: a free one
-	Settings map[string]string // over those of defaultSettings
-	Password string            // of the superuser postgres; "": everyone on this machine is trusted
+	Major    int               // 14 to 18; 0: the newest installed, otherwise downloaded
+	Dir      string            // the server's folder: data/ and postgres.log; "": a temporary folder
+	Port     int               // on 127.0.0.1; 0: any free port
+	Settings map[string]string // override defaultSettings
+	Password string            // of the superuser postgres; "": every user of this machine is trusted
 }
 
-// defaultSettings are what pgtee needs of a server, and little memory.
+// defaultSettings are the settings that pgtee requires of a server, with low memory usage.
 var defaultSettings = map[string]string{
 	"wal_level":                 "logical",
 	"max_wal_senders":           "20",
@@ -35,23 +34,22 @@ var defaultSettings = map[string]string{
 	"max_slot_wal_keep_size":    "1GB",
 	"shared_buffers":            "32MB",
 	"listen_addresses":          "127.0.0.1",
-	"unix_socket_directories":   "", // the path of a temporary folder may be too long for one
+	"unix_socket_directories":   "", // the path of a temporary folder may be too long for a socket
 	"log_min_messages":          "log",
 }
 
-// Postgres is one private server. Its methods are for one goroutine at a time.
+// Postgres is one private server. Its methods may be called by one goroutine at a time.
 type Postgres struct {
 	config   PostgresConfig
 	programs binaries
 	owner    *owner
-	process  *process // nil while it does not run
+	process  *process // nil while it is not running
 	settings map[string]string
-	tempDir  bool // we made Dir, Remove may delete it
-	anyPort  bool // we chose the port and nobody has heard of it yet
+	tempDir  bool // Dir is temporary: Remove may delete it
+	anyPort  bool // the port was chosen here and has not been used yet
 }
 
-// NewPostgres finds or fetches the programs and makes the data folder, unless it is there already.
-// It does not start the server.
+// NewPostgres finds or downloads the programs, and creates the data folder unless it exists. It does not start the server.
 func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 	p, err := newServer(ctx, config)
 	if err != nil {
@@ -66,7 +64,7 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	return p, nil
 }
 
-// newServer prepares everything but the contents of the data folder.
+// newServer prepares everything except the contents of the data folder.
 func newServer(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 	programs, err := findBinaries(ctx, config.Major)
 	if err != nil {
@@ -134,7 +132,7 @@ func (p *Postgres) initialise(ctx context.Context) error {
 	return p.run(ctx, "initdb", append(args, "--auth=scram-sha-256", "--pwfile="+secret)...)
 }
 
-// Set changes a setting from the next Start on.
+// Set changes a setting, with effect from the next Start.
 func (p *Postgres) Set(name, value string) { p.settings[name] = value }
 
 // Start starts the server and returns when it accepts connections.
@@ -170,7 +168,7 @@ func (p *Postgres) start(ctx context.Context) error {
 	return nil
 }
 
-// StopMode is how a server stops: https://www.postgresql.org/docs/current/server-shutdown.html
+// StopMode says how a server stops: https://www.postgresql.org/docs/current/server-shutdown.html
 type StopMode syscall.Signal
 
 const (
@@ -179,8 +177,7 @@ const (
 	Immediate = StopMode(syscall.SIGQUIT) // as after a crash
 )
 
-// Stop stops the server and waits until it is gone, or kills it when ctx ends. Stopping a server that
-// does not run is no error.
+// Stop stops the server and waits until it has ended, or kills it when ctx ends. Stopping a server that is not running is not an error.
 func (p *Postgres) Stop(ctx context.Context, mode StopMode) error {
 	if p.process == nil {
 		return nil
@@ -197,8 +194,7 @@ func (p *Postgres) Stop(ctx context.Context, mode StopMode) error {
 	}
 }
 
-// Kill ends all of the server's processes at once, as a failing machine would, and waits until they
-// are gone.
+// Kill ends all of the server's processes immediately, as a failing machine would, and waits until they have ended.
 func (p *Postgres) Kill() {
 	if p.process != nil {
 		p.process.kill()
@@ -206,7 +202,7 @@ func (p *Postgres) Kill() {
 	}
 }
 
-// Restart stops the server (fast) and starts it with the present settings.
+// Restart stops the server (fast) and starts it with the current settings.
 func (p *Postgres) Restart(ctx context.Context) error {
 	if err := p.Stop(ctx, Fast); err != nil {
 		return err
@@ -214,7 +210,7 @@ func (p *Postgres) Restart(ctx context.Context) error {
 	return p.Start(ctx)
 }
 
-// Remove kills the server if it runs, and deletes its folder if it is a temporary one.
+// Remove kills the server if it is running, and deletes its folder if that is temporary.
 func (p *Postgres) Remove() error {
 	p.Kill()
 	if !p.tempDir {
@@ -223,7 +219,7 @@ func (p *Postgres) Remove() error {
 	return os.RemoveAll(p.config.Dir)
 }
 
-// URL is the connection string of the superuser. It holds the password.
+// URL returns the connection string of the superuser, including the password.
 func (p *Postgres) URL(database string) string {
 	user := url.User("postgres")
 	if p.config.Password != "" {
@@ -233,19 +229,19 @@ func (p *Postgres) URL(database string) string {
 	return address.String()
 }
 
-// Address is the host:port that the server listens on.
+// Address returns the host:port on which the server listens.
 func (p *Postgres) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port())) }
 
-// Port is the server's TCP port.
+// Port returns the server's TCP port.
 func (p *Postgres) Port() int { return p.config.Port }
 
-// Major is the server's major version.
+// Major returns the server's major version.
 func (p *Postgres) Major() int { return p.programs.major }
 
-// DataDir is the server's PGDATA.
+// DataDir returns the server's PGDATA.
 func (p *Postgres) DataDir() string { return filepath.Join(p.config.Dir, "data") }
 
-// LogFile is where the server writes its log.
+// LogFile returns the file to which the server writes its log.
 func (p *Postgres) LogFile() string { return filepath.Join(p.config.Dir, "postgres.log") }
 
 func freePort() (int, error) {

@@ -19,11 +19,11 @@ import (
 // process is a running postmaster.
 type process struct {
 	pid  int
-	gone chan struct{} // closed once it has ended and was waited for
+	gone chan struct{} // closed once it has ended and has been waited for
 }
 
-// command prepares one of the server's programs, as the server's user and with nothing of our
-// environment (PGDATA, PGPORT and the like would mislead it).
+// command prepares one of the server's programs, as the server's user and without the environment of this process (PGDATA, PGPORT and the like would
+// mislead it).
 func (p *Postgres) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.programs.path(program), args...)
 	cmd.Dir = p.DataDir()
@@ -32,7 +32,7 @@ func (p *Postgres) command(ctx context.Context, program string, args ...string) 
 	return cmd
 }
 
-// run runs a program to its end; the error carries the last line that it said.
+// run runs a program to its end; the error contains its last line of output.
 func (p *Postgres) run(ctx context.Context, program string, args ...string) error {
 	out, err := p.command(ctx, program, args...).CombinedOutput()
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *Postgres) run(ctx context.Context, program string, args ...string) erro
 	return nil
 }
 
-// startProcess starts the postmaster. One goroutine starts it and waits for it, on a thread of its
-// own: the kernel takes the end of the starting thread for the end of the parent.
+// startProcess starts the postmaster. One goroutine starts it and waits for it, on a thread of its own, because the kernel considers the end of the
+// starting thread as the end of the parent.
 func (p *Postgres) startProcess(args []string) (*process, error) {
 	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -62,7 +62,7 @@ func (p *Postgres) startProcess(args []string) (*process, error) {
 		}
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // its exit status says nothing that its log does not say better
+			_ = cmd.Wait() // the log says more than the exit status
 		}
 	}()
 	if err := <-started; err != nil {
@@ -71,7 +71,7 @@ func (p *Postgres) startProcess(args []string) (*process, error) {
 	return proc, nil
 }
 
-// awaitReady waits for the postmaster to say in its pid file that it accepts connections.
+// awaitReady waits until the postmaster's pid file says that it accepts connections.
 func (p *Postgres) awaitReady(ctx context.Context, proc *process) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -87,10 +87,10 @@ func (p *Postgres) awaitReady(ctx context.Context, proc *process) error {
 	return nil
 }
 
-// errPortTaken is a server that found its port in use.
+// errPortTaken means that the server found its port in use.
 var errPortTaken = errors.New("the port is in use")
 
-// startError tells in the server's own words why it did not start.
+// startError returns the server's own message about why it did not start.
 func (p *Postgres) startError() error {
 	log, _ := os.ReadFile(p.LogFile())
 	why := complaint(log)
@@ -116,14 +116,13 @@ func (p *Postgres) ready(pid int) bool {
 
 func (proc *process) signal(s syscall.Signal) {
 	select {
-	case <-proc.gone: // the pid may be another's by now
+	case <-proc.gone: // the pid may belong to another process by now
 	default:
 		_ = syscall.Kill(proc.pid, s)
 	}
 }
 
-// kill ends the postmaster first, so that it does not restart its children, then those, which run in
-// sessions of their own.
+// kill ends the postmaster first, so that it does not restart its children, and then the children, which run in sessions of their own.
 func (proc *process) kill() {
 	children := childrenOf(proc.pid)
 	proc.signal(syscall.SIGKILL)
@@ -133,12 +132,11 @@ func (proc *process) kill() {
 	}
 	deadline := time.Now().Add(5 * time.Second)
 	for slices.ContainsFunc(children, isRunning) && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond) // they are not our children: nobody tells us
+		time.Sleep(time.Millisecond) // they are not children of this process, so their end is not signalled
 	}
 }
 
-// Signal sends a signal to the postmaster, then to each of its children: SIGSTOP makes a server that
-// hangs, SIGCONT wakes it up.
+// Signal sends a signal to the postmaster, then to each of its children: SIGSTOP simulates a server that hangs, SIGCONT resumes it.
 func (p *Postgres) Signal(s syscall.Signal) {
 	if p.process == nil {
 		return
@@ -149,8 +147,8 @@ func (p *Postgres) Signal(s syscall.Signal) {
 	}
 }
 
-// childrenOf reads Linux's list of child processes; elsewhere it is empty, and the children leave by
-// themselves when they see that the postmaster is gone.
+// childrenOf reads Linux's list of child processes. Elsewhere it is empty, and the children end by themselves when they notice that the postmaster
+// has ended.
 func childrenOf(pid int) []int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
@@ -165,8 +163,7 @@ func childrenOf(pid int) []int {
 	return children
 }
 
-// isRunning reads the state in /proc/PID/stat, behind the name in parentheses: Z is a process that has
-// ended and was not yet waited for.
+// isRunning reads the state in /proc/PID/stat, after the name in parentheses: Z is a process that has ended and has not been waited for.
 func isRunning(pid int) bool {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -176,7 +173,7 @@ func isRunning(pid int) bool {
 	return !bytes.HasPrefix(state, []byte(" Z")) && !bytes.HasPrefix(state, []byte(" X"))
 }
 
-// complaint is the last line of a program's output that names an error, or the last line.
+// complaint returns the last line of a program's output that contains an error, or the last line.
 func complaint(output []byte) string {
 	lines := bytes.Split(bytes.TrimSpace(output), []byte("\n"))
 	for i := len(lines) - 1; i >= 0; i-- {

@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Standby makes a hot standby of a running server that streams from it: same version and password, a
-// folder and a port of its own. It is not started. (pg_basebackup is not among the fetched programs.)
+// Standby creates a hot standby that streams from a running server: same version and password, with its own folder and port. It is not started.
+// (pg_basebackup is not among the downloaded programs.)
 func (p *Postgres) Standby(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 	config.Major, config.Password = p.Major(), p.config.Password
 	standby, err := newServer(ctx, config)
@@ -27,7 +27,7 @@ func (p *Postgres) Standby(ctx context.Context, config PostgresConfig) (*Postgre
 	return standby, nil
 }
 
-// Promote makes a standby a primary, and returns when it is one.
+// Promote promotes a standby, and returns when it is a primary.
 func (p *Postgres) Promote(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.URL("postgres"))
 	if err != nil {
@@ -44,8 +44,7 @@ func (p *Postgres) Promote(ctx context.Context) error {
 	return nil
 }
 
-// backup is a low-level base backup:
-// https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
+// backup takes a low-level base backup: https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
 func (p *Postgres) backup(ctx context.Context, to *Postgres) error {
 	conn, err := pgx.Connect(ctx, p.URL("postgres"))
 	if err != nil {
@@ -79,7 +78,7 @@ func (p *Postgres) backup(ctx context.Context, to *Postgres) error {
 	return nil
 }
 
-// writeData appends to a file of the data folder, as its owner.
+// writeData appends to a file in the data folder, as its owner.
 func (p *Postgres) writeData(name, text string) error {
 	path := filepath.Join(p.DataDir(), name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -90,12 +89,11 @@ func (p *Postgres) writeData(name, text string) error {
 	return errors.Join(err, f.Close(), p.owner.own(path))
 }
 
-// copyData copies a data folder that is being written to. WAL and slots are not taken: the standby
-// streams the one and must not have the other.
+// copyData copies a data folder that is being written to, without WAL and slots: the standby streams the WAL and must not have the slots.
 func copyData(from, to string, o *owner) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // dropped in the meantime
+			return nil // dropped meanwhile
 		}
 		if err != nil {
 			return err
