@@ -14,16 +14,16 @@ import (
 //go:embed compare.sql
 var compareSQL string
 
-// Result is what the comparison of tables and topics found.
+// Result is the outcome of comparing tables and topics.
 type Result struct {
 	Transactions int // committed transactions that wrote into the shop's tables
 	Events       int // row events in their topics
-	Lost         int // committed row changes, or transactions of the audit topic, that the topics lack
+	Lost         int // committed row changes, or transactions in the audit topic, that are missing from the topics
 	Duplicated   int // events beyond what was committed
-	Unattributed int // events that name nobody, or not the one who wrote them
+	Unattributed int // events that name no author, or a wrong one
 }
 
-// Good tells whether the topics hold exactly what was committed.
+// Good reports whether the topics contain exactly what was committed.
 func (r Result) Good() bool { return r.Lost == 0 && r.Duplicated == 0 && r.Unattributed == 0 }
 
 func (r Result) String() string {
@@ -31,9 +31,8 @@ func (r Result) String() string {
 		r.Transactions, r.Events, r.Lost, r.Duplicated, r.Unattributed)
 }
 
-// Compare reads the topics of the shop's tables, read_committed and up to their ends, into the ledger,
-// and compares both there. The publisher must have published everything. brokers and prefix say where
-// the topics are; superuser is the server's own connection string.
+// Compare reads the topics of the shop's tables, read_committed and up to their ends, into the ledger, and compares both there. The publisher must
+// have published everything. brokers and prefix identify the topics; superuser is the connection string of the server itself.
 func Compare(ctx context.Context, superuser string, brokers []string, prefix string) (Result, error) {
 	conn, err := pgx.Connect(ctx, superuser)
 	if err != nil {
@@ -76,8 +75,7 @@ func load(ctx context.Context, conn *pgx.Conn, brokers []string, topic, table st
 	return nil
 }
 
-// compareAudit: the committed transactions of the ledger against the audit topic, which has those of
-// DDL too.
+// compareAudit compares the committed transactions in the ledger with the audit topic, which also has those of DDL.
 const compareAudit = `
 	SELECT (SELECT count(DISTINCT xid) FROM ledger.history),
 	       (SELECT count(*) FROM (SELECT xid::text FROM ledger.history EXCEPT SELECT xid FROM ledger.audit) AS lost),
@@ -106,7 +104,7 @@ func compare(ctx context.Context, conn *pgx.Conn) (total Result, err error) {
 	return total, nil
 }
 
-// event is what the comparison needs of a Debezium-shaped record.
+// event has the fields of a Debezium record that the comparison needs.
 type event struct {
 	Op     string          `json:"op"`
 	Before json.RawMessage `json:"before"`
@@ -120,7 +118,7 @@ type event struct {
 	} `json:"pgtee"`
 }
 
-// eventRow is an event as ledger.events takes it. Of a deleted row only the id counts, as in the history.
+// eventRow returns an event as a row of ledger.events. For a deleted row only the id counts, as in the history.
 func eventRow(table string, value []byte) ([]any, error) {
 	var e event
 	if err := json.Unmarshal(value, &e); err != nil {
@@ -142,7 +140,7 @@ func eventRow(table string, value []byte) ([]any, error) {
 	return []any{table, e.Op, image, nil, nil}, nil
 }
 
-// auditRow is an audit record as ledger.audit takes it.
+// auditRow returns an audit record as a row of ledger.audit.
 func auditRow(value []byte) ([]any, error) {
 	var a struct {
 		XID      json.Number `json:"xid"`

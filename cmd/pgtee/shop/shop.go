@@ -1,5 +1,5 @@
-// Package shop is the demo's application: an order system with named users and programs, which writes
-// through the proxy, and the comparison of what it wrote with what the topics say.
+// Package shop is the demo's application: an order system with named users and programs, which writes through the proxy, and the comparison of what
+// it wrote with the topics.
 package shop
 
 import (
@@ -11,16 +11,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Database is the name of the shop's database, Owner the role that its schema belongs to.
+// Database is the name of the shop's database; Owner is the role that owns its schema.
 const (
 	Database = "shop"
 	Owner    = "olivia"
 )
 
-// Tables are the shop's tables; each has a primary key "id" and a trigger that keeps the ledger.
+// Tables are the shop's tables; each has a primary key "id" and a trigger that maintains the ledger.
 var Tables = []string{"customers", "products", "cart_items", "orders", "order_lines", "payments"}
 
-// Users are the people who work in the shop, beside its owner.
+// Users are the people who work in the shop, apart from its owner.
 var Users = []string{"alice", "bob", "carol", "dave"}
 
 var (
@@ -30,20 +30,19 @@ var (
 	schemaSQL string
 )
 
-// Address says how to reach the shop's database through the proxy, as any of its users.
+// Address says how to connect to the shop's database through the proxy, as any of its users.
 type Address struct {
 	HostPort string
-	Password string // one for all users: it is a demo
+	Password string // the same for all users, since it is a demo
 }
 
-// URL is the connection string of a user. It holds the password.
+// URL returns the connection string of a user, including the password.
 func (a Address) URL(user string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, a.Password), Host: a.HostPort, Path: "/" + Database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
-// Create makes the database, its roles and the ledger. superuser is a connection string of the server
-// itself, for the database to connect to of that name.
+// Create creates the database, its roles and the ledger. superuser returns a connection string of the server itself for a database.
 func Create(ctx context.Context, superuser func(database string) string, password string) error {
 	if err := script(ctx, superuser("postgres"), "CREATE DATABASE "+Database); err != nil {
 		return err
@@ -56,7 +55,7 @@ func Create(ctx context.Context, superuser func(database string) string, passwor
 	return script(ctx, superuser(Database), sql)
 }
 
-// Exists tells whether the server has the shop's database.
+// Exists reports whether the server has the shop's database.
 func Exists(ctx context.Context, superuser func(database string) string) (found bool, err error) {
 	conn, err := pgx.Connect(ctx, superuser("postgres"))
 	if err != nil {
@@ -67,8 +66,7 @@ func Exists(ctx context.Context, superuser func(database string) string) (found 
 	return found, err
 }
 
-// Migrate makes the schema if it is not there, as its owner and through the proxy: its DDL is in the
-// stream too.
+// Migrate creates the schema if it does not exist, as its owner and through the proxy, so that its DDL is in the stream, too.
 func Migrate(ctx context.Context, address Address) error {
 	conn, err := pgx.Connect(ctx, address.URL(Owner)+"&application_name=migrations")
 	if err != nil {

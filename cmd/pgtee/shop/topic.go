@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// readTopic calls f for every committed record with a value, partition by partition in order, up to the
-// offset that was the end when it began. A topic that is not there has no records.
+// readTopic calls f for every committed record with a value, partition by partition in order, up to the end offset at the time of the call. A topic
+// that does not exist has no records.
 func readTopic(ctx context.Context, brokers []string, topic string, f func(*kgo.Record) error) error {
 	admin, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
@@ -31,7 +31,7 @@ func readTopic(ctx context.Context, brokers []string, topic string, f func(*kgo.
 	return nil
 }
 
-// readPartition asks for the control records too: the last record before the end is one.
+// readPartition also requests control records, because the last record before the end is one.
 func readPartition(ctx context.Context, brokers []string, topic string, partition int32, end int64, f func(*kgo.Record) error) error {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(brokers...),

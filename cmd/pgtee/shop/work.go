@@ -12,11 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// clerk is a person at a program: one session that does one of its tasks after the other.
+// clerk is a user of one program: a session that runs its tasks one after another.
 type clerk struct {
 	user, application string
 	protocol          pgx.QueryExecMode
-	pause             time.Duration // between tasks, more or less
+	pause             time.Duration // approximate pause between tasks
 	tasks             []task
 }
 
@@ -33,7 +33,7 @@ var staff = []clerk{
 	{Owner, "migrations", pgx.QueryExecModeSimpleProtocol, 5 * time.Second, []task{alterSchema}},
 }
 
-// Work lets everybody work until ctx ends; each finishes the task at hand. The first failure ends it.
+// Work runs all users until ctx ends; each completes its current task. The first failure ends it.
 func Work(ctx context.Context, address Address) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,7 +57,7 @@ func (c clerk) work(ctx context.Context, address Address, random *rand.Rand) err
 	}
 	config.RuntimeParams["application_name"] = c.application
 	config.DefaultQueryExecMode = c.protocol
-	whole := context.WithoutCancel(ctx) // a task is not cut short
+	whole := context.WithoutCancel(ctx) // a task is not interrupted
 	conn, err := pgx.ConnectConfig(whole, config)
 	if err != nil {
 		return fmt.Errorf("%s at %s: %w", c.user, c.application, err)
@@ -78,7 +78,7 @@ func (c clerk) work(ctx context.Context, address Address, random *rand.Rand) err
 	}
 }
 
-// isConflict tells whether others were in the way, as in any busy shop.
+// isConflict reports whether a concurrent transaction caused the failure, as in any busy shop.
 func isConflict(err error) bool {
 	var pgErr *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) {
