@@ -15,8 +15,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// tell shows how far an applier is: on a terminal one line that changes, else a line in the log now and then; and it serves
-// metrics. stop ends all that.
+// tell shows the progress of an applier, on a terminal as one line that changes, otherwise as a log line now and then, and serves metrics. stop ends
+// both.
 func (c *applyCommand) tell(ctx context.Context, config apply.Config, term terminal) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var server *http.Server
@@ -44,7 +44,7 @@ func (c *applyCommand) tell(ctx context.Context, config apply.Config, term termi
 	}, nil
 }
 
-// showApplied prints until ctx ends.
+// showApplied prints the progress until ctx ends.
 func showApplied(ctx context.Context, config apply.Config, term terminal) {
 	terminal := isTerminal(term.err)
 	var changes rate
@@ -73,7 +73,7 @@ func showApplied(ctx context.Context, config apply.Config, term terminal) {
 	}
 }
 
-// bytesOf is a number of bytes for people.
+// bytesOf formats a number of bytes.
 func bytesOf(n uint64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%d kB", n>>10)
@@ -81,7 +81,7 @@ func bytesOf(n uint64) string {
 	return fmt.Sprintf("%d MB", n>>20)
 }
 
-// appliedMetrics are those of an applier.
+// appliedMetrics returns the metrics of an applier.
 func appliedMetrics(config apply.Config) []metric {
 	labels := prometheus.Labels{"prefix": config.Prefix}
 	number := func(name, help string, kind prometheus.ValueType, read func(apply.Values) float64) metric {
@@ -99,7 +99,7 @@ func appliedMetrics(config apply.Config) []metric {
 	}
 }
 
-// servePage serves metrics and states; ready reports whether the state is the one that is wished for.
+// servePage serves metrics and states; ready reports whether the state is the desired one.
 func servePage(address string, metrics []metric, ready func() (state string, ok bool), log *zap.Logger) (*http.Server, error) {
 	registry := prometheus.NewRegistry()
 	for _, m := range metrics {

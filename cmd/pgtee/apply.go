@@ -11,7 +11,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/archive"
 )
 
-// applyCommand turns the stream of a publisher back into the tables of another database.
+// applyCommand applies the stream of a publisher to the tables of another database.
 type applyCommand struct {
 	logged
 	Kafka         []string `help:"Brokers to ask first; not with --from DIR." placeholder:"HOST:PORT" group:"Kafka"`
@@ -44,7 +44,7 @@ type applyCommand struct {
 	to *apply.Until
 }
 
-// open makes the configuration, once Kafka has answered or the archive is found.
+// open returns the configuration, once Kafka has responded or the archive has been found.
 func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, error) {
 	config, err := c.config(term)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *applyCommand) Run(ctx context.Context, term terminal) error {
 	return c.apply(ctx, config, term)
 }
 
-// verify prints a line for each table; a difference is a failure.
+// verify prints a line for each table; a difference is an error.
 func (c *applyCommand) verify(ctx context.Context, config apply.Config, term terminal) error {
 	if c.Source == "" {
 		return usage(errors.New("--verify needs the source: add --source postgres://user@host:5432/database"))
@@ -109,7 +109,7 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 	return nil
 }
 
-// apply runs the applier, and tells meanwhile how far it is.
+// apply runs the applier and shows its progress meanwhile.
 func (c *applyCommand) apply(ctx context.Context, config apply.Config, term terminal) error {
 	stop, err := c.tell(ctx, config, term)
 	if err != nil {
@@ -120,7 +120,7 @@ func (c *applyCommand) apply(ctx context.Context, config apply.Config, term term
 	return err
 }
 
-// check prints what it finds; a problem is a failure.
+// check prints its findings; a problem is an error.
 func (c *applyCommand) check(ctx context.Context, config apply.Config, term terminal) error {
 	findings, err := apply.Check(ctx, config)
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *applyCommand) check(ctx context.Context, config apply.Config, term term
 	return nil
 }
 
-// exitOf gives the error of an applier its exit code.
+// exitOf returns the error of an applier with its exit code.
 func exitOf(err error) error {
 	if err == nil {
 		return nil
@@ -197,7 +197,7 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	return config, nil
 }
 
-// useArchive has an archive applied, if --from names one.
+// useArchive configures the applier to read an archive, if --from names one.
 func (c *applyCommand) useArchive(config *apply.Config) error {
 	if c.From == "beginning" || c.From == "end" {
 		return nil
@@ -214,7 +214,7 @@ func (c *applyCommand) useArchive(config *apply.Config) error {
 	return nil
 }
 
-// decoder turns Avro into JSON; nil: there is no registry.
+// decoder returns a function that turns Avro into JSON; nil if there is no registry.
 func (f registryFlags) decoder() (func(context.Context, []byte) ([]byte, error), error) {
 	avro, err := f.reader()
 	if avro == nil || err != nil {
@@ -223,7 +223,7 @@ func (f registryFlags) decoder() (func(context.Context, []byte) ([]byte, error),
 	return avro.JSON, nil
 }
 
-// splitSQL takes a text of several statements apart.
+// splitSQL splits a text into its statements.
 func splitSQL(sql string) []apply.Statement {
 	statements, ok := parser.Split(nil, []byte(sql), parser.Lexis{StandardConformingStrings: true})
 	if !ok {

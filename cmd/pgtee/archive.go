@@ -13,7 +13,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/archive"
 )
 
-// archiveCommand keeps the stream of a publisher as files.
+// archiveCommand stores the stream of a publisher in files.
 type archiveCommand struct {
 	logged
 	Kafka         []string `help:"Brokers to ask first." placeholder:"HOST:PORT" group:"Kafka"`
@@ -36,10 +36,10 @@ type archiveCommand struct {
 	Head   string `help:"With --verify: the hash of a line that the manifest has to have, from an earlier --verify: so a tail that was cut together with its files is found." placeholder:"HASH"`
 }
 
-// byteSize is a size as PostgreSQL writes it.
+// byteSize is a size in PostgreSQL's notation.
 type byteSize int64
 
-// UnmarshalText reads 256MB.
+// UnmarshalText parses a size such as 256MB.
 func (s *byteSize) UnmarshalText(text []byte) error {
 	n, err := parseSize(string(text))
 	*s = byteSize(n)
@@ -97,7 +97,7 @@ func (c *archiveCommand) config(ctx context.Context, term terminal) (config arch
 	}, nil
 }
 
-// verify prints what it finds; damage is a failure.
+// verify prints its findings; damage is an error.
 func (c *archiveCommand) verify(term terminal) error {
 	report, err := archive.Verify(c.Verify, strings.ToLower(c.Head))
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *archiveCommand) verify(term terminal) error {
 	return nil
 }
 
-// archiveMetrics are those of an archive that is written.
+// archiveMetrics returns the metrics of an archive being written.
 func archiveMetrics(config archive.Config) []metric {
 	labels := prometheus.Labels{"prefix": config.Source.Prefix}
 	number := func(name, help string, kind prometheus.ValueType, read func(archive.Values) float64) metric {

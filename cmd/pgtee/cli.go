@@ -15,8 +15,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// commandLine is every flag and command of pgtee. Each flag is also PGTEE_<NAME> in the environment
-// and a key of the YAML file; the command line wins over the environment, that over the file.
+// commandLine has every flag and command of pgtee. Each flag is also an environment variable PGTEE_<NAME> and a key of the YAML file; the command
+// line takes precedence over the environment, and that over the file.
 type commandLine struct {
 	Config      configFile       `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
 	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and end."`
@@ -53,12 +53,12 @@ lets sessions end at their next idle point, the publisher finishes or aborts its
 Exit codes: 0 done; 1 it ran and failed; 2 it could not start (flag, configuration, unreachable or refusing server); 3 halted so that
 nothing is lost or doubled (a gap, another history): the message names the repair.`
 
-// runner is a command with its flags filled in.
+// runner is a command whose flags have been set.
 type runner interface {
 	Run(ctx context.Context, term terminal) error
 }
 
-// parse returns the command that args ask for, nil if help was asked for and given.
+// parse returns the command in args, or nil if help was requested and has been printed.
 func parse(args []string, term terminal) (runner, error) {
 	command, values, err := parseFlags(args, term)
 	if r, ok := command.(interface {
@@ -72,7 +72,7 @@ func parse(args []string, term terminal) (runner, error) {
 	return command, err
 }
 
-// packageDefaults are the defaults of flags that stand in the packages which the flags configure.
+// packageDefaults are those defaults of flags that are defined in the packages which the flags configure.
 var packageDefaults = kong.Vars{
 	"partitions":       strconv.Itoa(kafka.DefaultPartitions),
 	"part_bytes":       strconv.Itoa(outbox.DefaultPartBytes),
@@ -95,7 +95,7 @@ func newParser(flags *commandLine, term terminal) (*kong.Kong, error) {
 	)
 }
 
-// parseFlags returns the values of the command's flags as well.
+// parseFlags is like parse, and also returns the values of the command's flags.
 func parseFlags(args []string, term terminal) (command runner, values map[string]flagValue, err error) {
 	var flags commandLine
 	app, err := newParser(&flags, term)
@@ -131,7 +131,7 @@ func parseFlags(args []string, term terminal) (command runner, values map[string
 // helpGiven unwinds kong, which expects the process to end after it has printed the help.
 type helpGiven struct{}
 
-// explain adds to a message of kong what to do next.
+// explain adds to an error of kong what to do next.
 func explain(err error) error {
 	var parse *kong.ParseError
 	see := "pgtee --help"

@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completionCommand prints what a shell needs to complete commands, flags and their values.
+// completionCommand prints a script with which a shell completes commands, flags and their values.
 type completionCommand struct {
 	Shell string `arg:"" help:"${enum}" enum:"bash,zsh,fish"`
 }
@@ -37,20 +37,20 @@ func (c *completionCommand) Run(_ context.Context, term terminal) error {
 	return nil
 }
 
-// completed is a command with what may follow it.
+// completed is a command and the words that may follow it.
 type completed struct {
 	name, help string
 	flags      []completedFlag
-	arguments  []string // values of its argument
+	arguments  []string // values of its positional argument
 }
 
 type completedFlag struct {
 	name, help string
-	values     []string // if there are few
+	values     []string // if there are few of them
 	bool, file bool
 }
 
-// vocabulary lists the commands, each with the flags of all in front.
+// vocabulary returns the commands, preceded by one for the flags that all commands share.
 func vocabulary(root *kong.Node) (commands []completed) {
 	for _, node := range root.Children {
 		c := completed{name: node.Name, help: node.Help}

@@ -10,11 +10,11 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// configFile is the value of --config. The file is a YAML mapping from flag names to values; one file
-// may serve several commands, so a key has to be a flag of some command.
+// configFile is the value of --config. The file is a YAML mapping from flag names to values. One file may be used for several commands, so each key
+// must be a flag of some command.
 type configFile string
 
-// BeforeResolve is kong's hook to bring in a source of flag values.
+// BeforeResolve is the kong hook that adds a source of flag values.
 func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	path := string(ctx.FlagValue(trace.Flag).(configFile))
 	if path == "" {
@@ -33,8 +33,8 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	return nil
 }
 
-// suited is the value for a flag, nil if it is meant for another command: tables are names for subscribe and
-// settings for the publisher, and a format is one of records or of lines.
+// suited returns the value for a flag, or nil if it is meant for another command: tables are names for subscribe and settings for the publisher, and
+// format may be that of records or that of lines.
 func suited(flag *kong.Flag, value any) any {
 	list, _ := value.([]any)
 	nested := slices.ContainsFunc(list, func(item any) bool { _, is := item.(map[string]any); return is })
@@ -64,13 +64,13 @@ func readConfig(path string, known []string) (map[string]any, error) {
 	return values, nil
 }
 
-// firstLine leaves out the source lines that the YAML library quotes: they may hold a password.
+// firstLine drops the source lines that the YAML library quotes, because they may contain a password.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
 }
 
-// flagNames lists the flags of a command and of those below it.
+// flagNames returns the flags of a command and of its subcommands.
 func flagNames(node *kong.Node) []string {
 	var names []string
 	for _, flag := range node.Flags {

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// AfterApply takes the variables of libpq where --postgres is not given.
-// https://www.postgresql.org/docs/current/libpq-envars.html
+// AfterApply uses libpq's environment variables if --postgres is not given. https://www.postgresql.org/docs/current/libpq-envars.html
 func (f *postgresFlags) AfterApply() error {
 	if len(f.Postgres) > 0 {
 		return nil
@@ -24,7 +23,7 @@ func (f *postgresFlags) AfterApply() error {
 	return err
 }
 
-// parsePostgres reads a URL, or a connection string of keywords: host=h dbname=d.
+// parsePostgres parses a URL, or a keyword/value connection string: host=h dbname=d.
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 func parsePostgres(text string) (*url.URL, error) {
 	if !strings.Contains(text, "://") {
@@ -49,7 +48,7 @@ func hasHost(u *url.URL) bool {
 	return u.Host != "" || u.Query().Get("host") != "" || os.Getenv("PGHOST") != ""
 }
 
-// urlOf is the URL that says what keywords of a connection string say.
+// urlOf returns the URL that is equivalent to the keywords of a connection string.
 func urlOf(keywords map[string]string) (*url.URL, error) {
 	u := &url.URL{Scheme: "postgres", Path: "/" + orElse(keywords["dbname"], os.Getenv("PGDATABASE"))}
 	if user, given := keywords["user"]; given {
@@ -75,7 +74,7 @@ func urlOf(keywords map[string]string) (*url.URL, error) {
 	if host == "" && query.Get("service") == "" {
 		return nil, errPostgresURL
 	}
-	if strings.HasPrefix(host, "/") { // the folder of a socket
+	if strings.HasPrefix(host, "/") { // the directory of a Unix socket
 		query.Set("host", host)
 		if port != "" {
 			query.Set("port", port)
@@ -86,7 +85,7 @@ func urlOf(keywords map[string]string) (*url.URL, error) {
 	return u, nil
 }
 
-// joinHosts joins host1,host2 and port1,port2; one port is that of all hosts.
+// joinHosts joins host1,host2 and port1,port2; a single port applies to all hosts.
 func joinHosts(hosts, ports string) string {
 	if hosts == "" || ports == "" {
 		return hosts
@@ -102,7 +101,7 @@ func joinHosts(hosts, ports string) string {
 	return strings.Join(list, ",")
 }
 
-// parseKeywords reads name = value pairs; a value may be quoted, and a backslash takes the next character as it is.
+// parseKeywords parses name = value pairs; a value may be quoted, and a backslash makes the next character literal.
 func parseKeywords(text string) (map[string]string, error) {
 	keywords := map[string]string{}
 	rest := strings.TrimSpace(text)
@@ -124,7 +123,7 @@ func parseKeywords(text string) (map[string]string, error) {
 	return keywords, nil
 }
 
-// cutValue takes a value off the beginning.
+// cutValue splits a value off the start of text.
 func cutValue(text string) (value, rest string, err error) {
 	quoted := strings.HasPrefix(text, "'")
 	if quoted {

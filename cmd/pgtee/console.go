@@ -15,14 +15,14 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// consoleFlags say who may see the console, and by which name.
+// consoleFlags say who may see the console, and under which host names it is served.
 type consoleFlags struct {
 	ConsoleLogins string   `name:"console-logins" help:"File of those who may log in to the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the page may read, so it must listen on loopback." type:"path" placeholder:"FILE"`
 	ConsoleHost   []string `name:"console-host" help:"Name by which browsers call the console, if that is not its address; other names are refused. May be given several times." placeholder:"NAME"`
 	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: let a proxy with TLS stand before it then." type:"path" placeholder:"FILE"`
 	ConsoleKey    string   `name:"console-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
 
-	shown map[string]string // every flag of the command, for the page of the configuration
+	shown map[string]string // every flag of the command, for the configuration page
 }
 
 func (f *consoleFlags) setShown(values map[string]flagValue) {
@@ -32,7 +32,7 @@ func (f *consoleFlags) setShown(values map[string]flagValue) {
 	}
 }
 
-// config is what the flags say, with role for everybody where nobody logs in.
+// config returns the configuration that the flags describe, with role for everybody if there are no logins.
 func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
 	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, CertFile: f.ConsoleCert, KeyFile: f.ConsoleKey, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
 	if (f.ConsoleCert == "") != (f.ConsoleKey == "") {
@@ -48,7 +48,7 @@ func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Co
 
 var secretNames = regexp.MustCompile(`password|secret|token|salt`)
 
-// withoutSecrets are the values of flags as a page may show them. Those that name a file do.
+// withoutSecrets returns the values of flags as a page may show them. Flags that name a file with a secret are shown.
 func withoutSecrets(values map[string]string) map[string]string {
 	shown := map[string]string{}
 	for name, value := range values {
@@ -66,7 +66,7 @@ func withoutSecrets(values map[string]string) map[string]string {
 	return shown
 }
 
-// addConsole adds the actor that serves --console, if it is given. proxy is nil where there is none.
+// addConsole adds the actor that serves --console, if it is given. proxy is nil if there is none.
 func (f serviceFlags) addConsole(actors []actor, proxy *listeningProxy, publishers []databasePublisher, kafka cluster, log *zap.Logger) ([]actor, error) {
 	if f.Console == "" {
 		return actors, nil
@@ -94,10 +94,10 @@ func openConsole(address string, cfg console.Config, proxy *listeningProxy, publ
 	return console.Open(address, cfg)
 }
 
-// consoleConnections are how many connections to PostgreSQL the pages of one publisher may take at a time.
+// consoleConnections is how many connections to PostgreSQL the pages of one publisher may use at a time.
 const consoleConnections = 2
 
-// shown is what the console shows of a publisher.
+// shown returns what the console shows of a publisher.
 func (p databasePublisher) shown() console.Stream {
 	turns := make(chan struct{}, consoleConnections)
 	return console.Stream{
@@ -124,7 +124,7 @@ func (p databasePublisher) shown() console.Stream {
 	}
 }
 
-// inTurn has f wait for one of these turns.
+// inTurn makes f wait for one of these turns.
 func inTurn[T any](turns chan struct{}, f func(context.Context) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (value T, err error) {
 		select {

@@ -10,25 +10,25 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// coverage watches of which tables UPDATE and DELETE are captured, and tells what changes.
+// coverage monitors for which tables UPDATE and DELETE are captured, and logs changes.
 type coverage struct {
 	outbox.Coverage
 	database string
 	log      *zap.Logger
 
-	known  map[outbox.Capture]bool // the uncaptured tables that were told of; nil before the first look
-	stuck  time.Time               // when it was last told that a table could not be brought in or out
-	tables atomic.Int64            // uncaptured now
+	known  map[outbox.Capture]bool // uncaptured tables that have been logged; nil before the first check
+	stuck  time.Time               // when it was last logged that a table could not be added or removed
+	tables atomic.Int64            // number of uncaptured tables
 }
 
 const (
 	coverageInterval = time.Second
-	coverageShare    = 50 // a look at thousands of tables takes no more than this fraction of the time
+	coverageShare    = 50 // checking thousands of tables takes no more than this fraction of the time
 	stuckInterval    = time.Minute
 	maxToldTables    = 20
 )
 
-// watch looks until ctx ends.
+// watch checks periodically until ctx ends.
 func (c *coverage) watch(ctx context.Context) error {
 	defer c.Close(context.WithoutCancel(ctx))
 	pause := time.NewTimer(coverageInterval)
@@ -65,7 +65,7 @@ func (c *coverage) look(ctx context.Context) error {
 	return nil
 }
 
-// tellDone tells what was done late, and once a minute what could not be done.
+// tellDone logs what was done late and, once a minute, what could not be done.
 func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 	mayTell := time.Since(c.stuck) >= stuckInterval
 	for _, d := range done {
@@ -89,7 +89,7 @@ func (c *coverage) tellDone(done []outbox.Capture, holders []string) {
 	}
 }
 
-// tellUncaptured tells of the tables that have become uncaptured since the last look, and at first of all.
+// tellUncaptured logs the tables that have become uncaptured since the last check; the first time, all uncaptured tables.
 func (c *coverage) tellUncaptured(uncaptured []outbox.Capture) {
 	first := c.known == nil
 	known := make(map[outbox.Capture]bool, len(uncaptured))

@@ -42,7 +42,7 @@ const (
 
 func (c *demoCommand) Run(ctx context.Context, term terminal) (err error) {
 	log := c.logger(term.err)
-	if c.settings.level == "info" { // the audit lines are what is to be seen
+	if c.settings.level == "info" { // the demo's output is the audit lines
 		log = log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
 	}
 	d := &demo{demoCommand: c, term: term, log: log}
@@ -65,7 +65,7 @@ func (c *demoCommand) Run(ctx context.Context, term terminal) (err error) {
 	return nil
 }
 
-// demo is the running demonstration.
+// demo is the running demo.
 type demo struct {
 	*demoCommand
 	term terminal
@@ -81,7 +81,7 @@ type demo struct {
 	temporary  bool
 }
 
-// open starts everything, in the order of the picture from the middle outwards.
+// open starts everything, in the order of the diagram from the middle outwards.
 func (d *demo) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.openFolder, d.openPostgres, d.openBroker, d.openShop, d.openPublisher, d.openProxy, d.openConsole,
@@ -93,7 +93,7 @@ func (d *demo) open(ctx context.Context) error {
 	return nil
 }
 
-// openFolder makes the folder and reads or makes the one password of the demo.
+// openFolder creates the folder, and reads or creates the only password of the demo.
 func (d *demo) openFolder(context.Context) (err error) {
 	if d.Dir == "" {
 		d.temporary = true
@@ -118,7 +118,7 @@ func (d *demo) openFolder(context.Context) (err error) {
 }
 
 func (d *demo) openPostgres(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // it may have to be fetched
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // PostgreSQL may have to be downloaded
 	defer cancel()
 	fmt.Fprintln(d.term.err, "starting PostgreSQL …")
 	config := embedded.PostgresConfig{Major: d.Major, Dir: filepath.Join(d.Dir, "postgres"), Password: d.password}
@@ -136,7 +136,7 @@ func (d *demo) openBroker(context.Context) (err error) {
 	return nil
 }
 
-// actors: the shop and the proxy that it works through stop first, then the topics are compared.
+// actors returns the actors: the shop and the proxy through which it works stop first, then the topics are compared.
 func (d *demo) actors() []actor {
 	working := actor{"demo", func(ctx context.Context) error {
 		if err := runGroup(ctx, demoDrain, actor{"workload", d.work}, d.proxy.actor(demoDrain)); err != nil {
@@ -164,7 +164,7 @@ func (d *demo) address() shop.Address {
 	return shop.Address{HostPort: d.proxy.listeners[0].Addr().String(), Password: d.password}
 }
 
-// introduce prints how to take part.
+// introduce prints how to try out the demo.
 func (d *demo) introduce() {
 	broker := d.broker.Address()
 	page := "nobody asked for the console"
@@ -183,7 +183,7 @@ What is committed (rows, tables, statement), and who did it:
 `, d.postgres.Major(), d.postgres.Address(), broker, d.Dir, page, d.address().URL("alice"), broker, demoPrefix, broker, demoPrefix)
 }
 
-// close stops the servers and removes the folder, unless it is the user's.
+// close stops the servers and removes the folder, unless it is one given by the user.
 func (d *demo) close() error {
 	var errs []error
 	if d.broker != nil {

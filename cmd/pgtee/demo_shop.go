@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// openShop makes the shop's database and runs setup in it, unless the folder has both already.
+// openShop creates the shop's database and runs setup in it, unless the folder already contains both.
 func (d *demo) openShop(ctx context.Context) error {
 	known, err := shop.Exists(ctx, d.postgres.URL)
 	if err != nil || known {
@@ -58,8 +58,7 @@ func (d *demo) openProxy(ctx context.Context) error {
 
 func (d *demo) key() keyFlags { return keyFlags{filepath.Join(d.Dir, "key")} }
 
-// work makes the shop's schema through the proxy if it is not there, and lets the staff work until ctx
-// ends.
+// work creates the shop's schema through the proxy if it does not exist, and runs the shop's users until ctx ends.
 func (d *demo) work(ctx context.Context) error {
 	if err := shop.Migrate(ctx, d.address()); err != nil {
 		return err
@@ -72,7 +71,7 @@ func (d *demo) work(ctx context.Context) error {
 	return shop.Work(ctx, d.address())
 }
 
-// compare waits until what is committed by now is published, and compares.
+// compare waits until everything committed so far has been published, and compares.
 func (d *demo) compare(ctx context.Context) error {
 	superuser := d.postgres.URL(shop.Database)
 	target, err := currentLSN(ctx, superuser)

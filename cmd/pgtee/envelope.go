@@ -8,7 +8,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/debezium"
 )
 
-// envelopeFlags choose what the values of rows look like.
+// envelopeFlags determine the form of row values.
 type envelopeFlags struct {
 	Envelope    string   `help:"What the value of a row's record is: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
 	FlatDeletes string   `help:"With --envelope flat, what becomes of a delete: ${enum}. rewrite is the row before it with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
@@ -38,7 +38,7 @@ func (f envelopeFlags) envelope() (debezium.Envelope, debezium.FlatConfig, error
 	return envelope, flat, nil
 }
 
-// checkEnvelope tells what is wrong with the flags before anything is asked.
+// checkEnvelope validates the flags before any connection is made.
 func (f envelopeFlags) checkEnvelope(framing framingFlags) error {
 	envelope, flat, err := f.envelope()
 	switch {

@@ -12,14 +12,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// eventFlags say where events of the application go, those of pgtee.publish() and those of its own outbox tables.
+// eventFlags say where events of the application go: those of pgtee.publish() and those of its own outbox tables.
 type eventFlags struct {
 	EventTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put behind PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
 	EventTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * is any run of characters." placeholder:"SCHEMA.TABLE"`
 	EventOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one of them, with it in front: SCHEMA.TABLE/NAME=VALUE. May repeat." placeholder:"NAME=VALUE" sep:"none"`
 }
 
-// routeEvents says to the records of one database where events go.
+// routeEvents configures the destinations of events in the record settings of one database.
 func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Logger) (err error) {
 	if records.Router, err = shape.NewRouter(s.prefix, f.EventTopics); err != nil {
 		return fmt.Errorf("--event-topics: %w", err)
@@ -31,7 +31,7 @@ func (f eventFlags) routeEvents(s source, records *debezium.Config, log *zap.Log
 	return err
 }
 
-// validate tells what is wrong with the flags before anything is asked.
+// validate validates the flags before any connection is made.
 func (f publisherFlags) validate(sources []source, text textFlags) error {
 	if err := f.recordFlags.validate(sources, text); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (f publisherFlags) validate(sources []source, text textFlags) error {
 	return nil
 }
 
-// outboxes are the tables with their options.
+// outboxes returns the outbox tables with their options.
 func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 	tables := make([]debezium.OutboxTable, len(f.EventTable))
 	for i, name := range f.EventTable {
@@ -76,7 +76,7 @@ func (f eventFlags) outboxes() ([]debezium.OutboxTable, error) {
 	return tables, nil
 }
 
-// unmatched returns the outbox tables that are not among these, or not published: their rows make no event.
+// unmatched returns the outbox tables that are not among these tables, or not published: their rows produce no events.
 func (f eventFlags) unmatched(form *shape.Shape, tables []string) []string {
 	return slices.DeleteFunc(slices.Clone(f.EventTable), func(glob string) bool {
 		return slices.ContainsFunc(tables, func(name string) bool {
@@ -86,7 +86,7 @@ func (f eventFlags) unmatched(form *shape.Shape, tables []string) []string {
 	})
 }
 
-// setOption sets an option of one table, or of all.
+// setOption sets an option of one table, or of all tables.
 func setOption(tables []debezium.OutboxTable, option string) error {
 	name, value, given := strings.Cut(option, "=")
 	if !given {
@@ -109,7 +109,7 @@ func setOption(tables []debezium.OutboxTable, option string) error {
 	return nil
 }
 
-// cutTable takes the table, which may have slashes itself, off the name of an option.
+// cutTable splits the table, whose name may contain slashes, off the name of an option.
 func cutTable(name string) (table, option string, found bool) {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
 		return name[:i], name[i+1:], true

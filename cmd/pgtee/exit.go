@@ -8,15 +8,15 @@ import (
 	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 )
 
-// The exit codes, as `pgtee --help` lists them.
+// The exit codes, as printed by `pgtee --help`.
 const (
 	exitOK      = 0
 	exitFailure = 1 // it ran and failed
-	exitUsage   = 2 // it could not start: flags, configuration, what it connects to
-	exitHalted  = 3 // it stopped for good so that nothing is lost or doubled: the message names the repair
+	exitUsage   = 2 // it could not start: flags, configuration, or a server that it connects to
+	exitHalted  = 3 // it stopped for good, so that nothing is lost or duplicated: the message names the repair
 )
 
-// exitError is an error with an exit code of its own; other errors mean exitFailure.
+// exitError is an error with its own exit code; other errors mean exitFailure.
 type exitError struct {
 	code int
 	error
@@ -24,7 +24,7 @@ type exitError struct {
 
 func (e exitError) Unwrap() error { return e.error }
 
-// usage marks what keeps a command from starting.
+// usage marks an error that prevents a command from starting.
 func usage(err error) error {
 	if err == nil {
 		return nil
@@ -32,10 +32,10 @@ func usage(err error) error {
 	return exitError{exitUsage, err}
 }
 
-// errSaid is the error of a command that has printed what there is to say, and has an exit code of its own.
+// errSaid is the error of a command that has already printed everything, and has an exit code of its own.
 var errSaid = errors.New("see above")
 
-// status is the exit code of such a command.
+// status returns the error for the exit code of such a command.
 func status(code int) error {
 	if code == exitOK {
 		return nil
@@ -43,7 +43,7 @@ func status(code int) error {
 	return exitError{code, errSaid}
 }
 
-// explained is the line of an error, with the ids of the findings that it is about: pgtee explain tells more of them.
+// explained returns the text of an error on one line, with the ids of its findings, about which pgtee explain says more.
 func explained(err error) string {
 	text := oneLine(err)
 	if ids := doctor.IDs(err); len(ids) > 0 {
@@ -52,7 +52,7 @@ func explained(err error) string {
 	return text
 }
 
-// findingOf is the id of the finding that an error is first of all about; otherwise if it is none.
+// findingOf returns the id of the main finding of an error, or otherwise if there is none.
 func findingOf(err error, otherwise string) string {
 	if ids := doctor.IDs(err); len(ids) > 0 {
 		return ids[0]
@@ -60,7 +60,7 @@ func findingOf(err error, otherwise string) string {
 	return otherwise
 }
 
-// exitCode is the gravest code in err: of several actors that failed, the halted one needs the human.
+// exitCode returns the most serious code in err: if several actors failed, the halted one needs human action.
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK
@@ -78,7 +78,7 @@ func exitCode(err error) int {
 	return code
 }
 
-// oneLine is what the user sees of an error: one line, no password.
+// oneLine returns an error as the user sees it: one line, without passwords.
 func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	for i, line := range lines {
@@ -89,7 +89,7 @@ func oneLine(err error) string {
 
 var secrets = regexp.MustCompile(`(://[^:/@\s]*:)[^/\s]*(@)|(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)`)
 
-// maskSecrets hides the passwords of URLs and connection strings.
+// maskSecrets masks the passwords in URLs and connection strings.
 func maskSecrets(text string) string {
 	return secrets.ReplaceAllString(text, "${1}${3}xxxxx${2}")
 }

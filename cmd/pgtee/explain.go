@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/cmd/pgtee/doctor"
 )
 
-// explainCommand tells what an id of a finding means, which check, halts, the log and alerts name.
+// explainCommand explains the id of a finding, as printed by check, halts, the log and alerts.
 type explainCommand struct {
 	ID string `arg:"" optional:"" help:"Such as slot-lost; without one, all are listed."`
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// framingFlags say how the records of rows and messages stand in Kafka.
+// framingFlags determine the encoding of records of rows and messages.
 type framingFlags struct {
 	Format    string `help:"Form of values: ${enum}. json-schema puts the Kafka Connect schema beside each payload; avro needs --schema-registry." enum:"json,json-schema,avro" default:"json"`
 	KeyFormat string `help:"Form of keys: ${enum}." enum:"same,json,json-schema,avro" default:"same"`
@@ -22,7 +22,7 @@ type framingFlags struct {
 	SchemaNameAdjustmentMode string `help:"How Avro names replace what Avro does not allow in names, by _ or by _uXXXX: ${enum}." enum:"avro,avro_unicode" default:"avro"`
 }
 
-// framing is nil for the bare payload.
+// framing returns the Framing, or nil for the bare payload.
 func (f framingFlags) framing(log *zap.Logger) (record.Framing, error) {
 	keys := f.KeyFormat
 	if keys == "" || keys == "same" {
@@ -62,7 +62,7 @@ func (f framingFlags) avro(log *zap.Logger) (record.Framing, error) {
 	return avro.NewFraming(registry, subjects, names), nil
 }
 
-// usesAvro reports whether a registry is asked at all.
+// usesAvro reports whether a registry is needed.
 func (f framingFlags) usesAvro() bool { return f.Format == "avro" || f.KeyFormat == "avro" }
 
 // hasSchemas reports whether keys or values are more than the bare payload.
@@ -70,7 +70,7 @@ func (f framingFlags) hasSchemas() bool {
 	return orElse(f.Format, "json") != "json" || f.KeyFormat == "json-schema" || f.KeyFormat == "avro"
 }
 
-// checkFraming tells what is wrong with the flags before anything is asked.
+// checkFraming validates the flags before any connection is made.
 func (f framingFlags) checkFraming() error {
 	if !f.usesAvro() {
 		if len(f.SchemaRegistry) > 0 {
@@ -82,7 +82,7 @@ func (f framingFlags) checkFraming() error {
 	return err
 }
 
-// pingRegistry is for those who can do nothing without the registry.
+// pingRegistry checks the registry, for commands that cannot work without it.
 func (f framingFlags) pingRegistry(ctx context.Context) error {
 	if !f.usesAvro() {
 		return nil
@@ -97,12 +97,12 @@ func (f framingFlags) pingRegistry(ctx context.Context) error {
 	return nil
 }
 
-// framings frames keys and values in two ways; nil is the bare payload.
+// framings frames keys and values differently; nil stands for the bare payload.
 type framings struct {
 	key, value record.Framing
 }
 
-// ContentType is that of values, for CloudEvents.
+// ContentType returns the content type of values, for CloudEvents.
 func (f framings) ContentType() string {
 	if typer, ok := f.value.(interface{ ContentType() string }); ok {
 		return typer.ContentType()

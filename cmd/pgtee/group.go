@@ -13,9 +13,8 @@ type actor struct {
 	run  func(context.Context) error
 }
 
-// runGroup runs the actors until ctx ends or one of them returns, then stops them one after the other
-// in the order given, waits for each, and joins their errors. What is not over after the drain time is
-// abandoned: the process is about to end.
+// runGroup runs the actors until ctx ends or one of them returns, then stops them one after another in the given order, waits for each, and joins
+// their errors. Actors that have not ended after the drain time are abandoned, because the process is about to end.
 func runGroup(ctx context.Context, drain time.Duration, actors ...actor) error {
 	type running struct {
 		cancel context.CancelFunc

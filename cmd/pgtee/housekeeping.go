@@ -17,10 +17,10 @@ import (
 // retainedLimit is the value of --max-retained-wal; zero: not given.
 type retainedLimit struct {
 	bytes int64
-	drop  bool // the slot, and not only warn
+	drop  bool // drop the slot instead of only warning
 }
 
-// UnmarshalText reads "50GB:warn" or "50GB:drop_slot".
+// UnmarshalText parses "50GB:warn" or "50GB:drop_slot".
 func (l *retainedLimit) UnmarshalText(text []byte) error {
 	size, action, _ := strings.Cut(string(text), ":")
 	if action != "warn" && action != "drop_slot" {
@@ -34,7 +34,7 @@ func (l *retainedLimit) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parseSize reads a size as PostgreSQL writes it: 512MB, 50GB; units of 1024.
+// parseSize parses a size in PostgreSQL's notation: 512MB, 50GB; units are multiples of 1024.
 func parseSize(text string) (int64, error) {
 	for i, unit := range []string{"kB", "MB", "GB", "TB"} {
 		number, found := strings.CutSuffix(text, unit)
@@ -51,7 +51,7 @@ func parseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("%q is no size: want a number and kB, MB, GB or TB", text)
 }
 
-// check refuses a server whose log would grow without bound while Kafka is away, and asks for the server's own limit: ours ends
+// check refuses a server whose WAL would grow without bound while Kafka is away, and recommends the server's own limit, because that of pgtee ends
 // with this process.
 func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) error {
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
@@ -69,9 +69,8 @@ func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) err
 	return nil
 }
 
-// keepHouse looks at the slot every ten seconds; every minute it records what is
-// confirmed; every hour it truncates old parts of the outbox. What goes wrong is logged: publishing does not
-// depend on it.
+// keepHouse checks the slot every ten seconds, records every minute what is confirmed, and truncates old parts of the outbox every hour. Errors are
+// logged: publishing does not depend on it.
 func (p databasePublisher) keepHouse(ctx context.Context) error {
 	var horizon outbox.Horizon
 	confirm := func(ctx context.Context) (err error) {
@@ -105,10 +104,10 @@ func (p databasePublisher) keepHouse(ctx context.Context) error {
 	}
 }
 
-// turnTimeout bounds one turn: the network may have swallowed an answer.
+// turnTimeout bounds one turn, because the network may have lost a reply.
 const turnTimeout = time.Minute
 
-// turn does some tasks.
+// turn runs some tasks.
 func turn(ctx context.Context, tasks ...func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
@@ -119,7 +118,7 @@ func turn(ctx context.Context, tasks ...func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-// watchRetained warns from half of the limit on, which is ours or max_slot_wal_keep_size.
+// watchRetained warns when half of the limit is reached, which is that of --max-retained-wal or max_slot_wal_keep_size.
 func (p databasePublisher) watchRetained(ctx context.Context) error {
 	slot, err := outbox.ReadSlotStatus(ctx, p.connString, p.slot)
 	if err != nil {

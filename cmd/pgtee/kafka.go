@@ -15,26 +15,25 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
-// kafkaFlags say where the topics are, and how to be let in.
+// kafkaFlags say where the topics are, and how to log in.
 type kafkaFlags struct {
 	Kafka      []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
 	topicFlags `group:"Kafka"`
 }
 
-// topicFlags are those of kafkaFlags that have defaults.
+// topicFlags are the kafkaFlags that have defaults.
 type topicFlags struct {
 	Prefix string `help:"First part of every topic's name." default:"pgtee"`
 	loginFlags
 }
 
-// brokerFlags are for those who name a topic in full.
+// brokerFlags are for commands that take complete topic names.
 type brokerFlags struct {
 	Kafka []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
 	loginFlags
 }
 
-// loginFlags say how to be let in. Passwords and tokens come from files or the environment, where nobody lists them with the
-// processes.
+// loginFlags say how to log in. Passwords and tokens come from files or the environment, where they do not appear in process listings.
 type loginFlags struct {
 	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
 	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default those of the system." type:"path" placeholder:"FILE"`
@@ -46,7 +45,7 @@ type loginFlags struct {
 	KafkaPasswordFile string `help:"File that holds the password, or for oauthbearer the token; it is read at each login. Without it PGTEE_KAFKA_PASSWORD holds it." type:"path" placeholder:"FILE"`
 }
 
-// options are those of every client of Kafka.
+// options returns the options of every Kafka client.
 func (f loginFlags) options() ([]kgo.Opt, error) {
 	var options []kgo.Opt
 	if f.KafkaTLS {
@@ -68,8 +67,8 @@ func (f loginFlags) options() ([]kgo.Opt, error) {
 	return options, nil
 }
 
-// mechanism is nil if there is nothing to log in with. The secret is read now, so that a missing one is told
-// at once, and again at each login, so that it may be changed.
+// mechanism returns nil if no login is configured. The secret is read now, so that a missing one is reported immediately, and again at each login, so
+// that it may be changed.
 func (f loginFlags) mechanism() (sasl.Mechanism, error) {
 	if f.KafkaSASL == "none" || f.KafkaSASL == "" {
 		if f.KafkaUser != "" || f.KafkaPasswordFile != "" {
@@ -119,7 +118,7 @@ func (f loginFlags) secret() (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
-// kafka is how to reach the brokers.
+// cluster says how to connect to the brokers.
 type cluster struct {
 	brokers []string
 	options []kgo.Opt
@@ -132,7 +131,7 @@ func (f brokerFlags) open() (cluster, error) {
 
 func (f kafkaFlags) open() (cluster, error) { return brokerFlags{f.Kafka, f.loginFlags}.open() }
 
-// ping asks the brokers for a sign of life.
+// ping checks that the brokers respond.
 func (k cluster) ping(ctx context.Context) error {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DialTimeout(5 * time.Second), kgo.RetryTimeout(10 * time.Second)}, k.options...)...)
 	if err != nil {
@@ -147,7 +146,7 @@ func (k cluster) ping(ctx context.Context) error {
 	return nil
 }
 
-// openAndPing is for those who can do nothing without Kafka.
+// openAndPing is for commands that cannot work without Kafka.
 func (f brokerFlags) openAndPing(ctx context.Context) (cluster, error) {
 	k, err := f.open()
 	if err == nil {

@@ -16,12 +16,12 @@ import (
 
 const keyBytes = 32
 
-// keyFlags say where the master keys of the notes are.
+// keyFlags say where the master keys for the notes are.
 type keyFlags struct {
 	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is a key that is valid as well, while one takes the place of the other. run makes the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE" reload:""`
 }
 
-// read returns the keys, that to sign with first; the file has to be there.
+// read returns the keys, the signing key first; the file must exist.
 func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 	text, err := os.ReadFile(f.Key)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,7 +40,7 @@ func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 	return keys, nil
 }
 
-// parseKeys reads one or two lines of 64 hex digits.
+// parseKeys parses one or two lines of 64 hex digits.
 func parseKeys(text []byte) ([]note.MasterKey, error) {
 	lines := bytes.Fields(text)
 	if len(lines) == 0 || len(lines) > 2 {
@@ -63,7 +63,7 @@ func parseKeys(text []byte) ([]note.MasterKey, error) {
 	return keys, nil
 }
 
-// readOrMake makes the file with mode 0600 if it is missing.
+// readOrMake is like read, but creates the file with mode 0600 if it does not exist.
 func (f keyFlags) readOrMake(log *zap.Logger) ([]note.MasterKey, error) {
 	file, err := os.OpenFile(f.Key, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {

@@ -8,22 +8,22 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// lag remembers where the server wrote at which time, to tell for how long something has waited to be published.
+// lag records when the server had reached which WAL position, in order to determine for how long something has been waiting to be published.
 type lag struct {
 	mu     sync.Mutex
-	status outbox.SlotStatus // the last answer
+	status outbox.SlotStatus // the latest status
 	marks  []mark            // not published yet, oldest first
 	warned time.Time
-	kept   []kept // how much log the slot kept, oldest first
+	kept   []kept // size of the WAL retained by the slot, oldest first
 }
 
-// kept is how much log a slot kept at a time.
+// kept is the size of the WAL that a slot retained at a given time.
 type kept struct {
 	bytes int64
 	at    time.Time
 }
 
-// keptSpan is over how long the growth of what a slot keeps is measured.
+// keptSpan is the period over which the growth of the retained WAL is measured.
 const keptSpan = 10 * time.Minute
 
 type mark struct {
@@ -31,10 +31,10 @@ type mark struct {
 	at  time.Time
 }
 
-// maxMarks bounds the memory of an outage: of more, every second one is forgotten.
+// maxMarks bounds the memory needed during an outage: beyond it, every second mark is dropped.
 const maxMarks = 1024
 
-// observe takes an answer of the server.
+// observe takes a status of the server.
 func (l *lag) observe(s outbox.SlotStatus, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,8 +56,8 @@ func (l *lag) observe(s outbox.SlotStatus, now time.Time) {
 	l.marks = append(l.marks, mark{s.Server, now})
 }
 
-// behind returns how far published is behind the server: bytes of log, and the time since the server first
-// wrote something that is not published, to the precision of the observations.
+// behind returns how far published is behind the server: bytes of WAL, and the time since the server first wrote something that is not published,
+// within the precision of the observations.
 func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,9 +70,9 @@ func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time
 	return max(0, int64(l.status.Server)-int64(published)), age
 }
 
-// safe returns how much of the log that the slot may keep is left, from 1 to 0, and in how many seconds none is, if what it keeps
-// grows as it did over the last minutes. limit in bytes is that of --max-retained-wal; 0: the server's. Without any, both are NaN;
-// seconds are infinite if it does not grow.
+// safe returns the remaining fraction of the WAL that the slot may retain, from 1 to 0, and the number of seconds until it is used up, if the
+// retained WAL grows as it did during the last minutes. limit is that of --max-retained-wal in bytes; 0 means the server's limit. Without any limit
+// both results are NaN; seconds are infinite if the WAL does not grow.
 func (l *lag) safe(limit int64) (ratio, seconds float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +93,7 @@ func (l *lag) safe(limit int64) (ratio, seconds float64) {
 	return float64(left) / float64(limit), seconds
 }
 
-// mayWarn is true once a minute.
+// mayWarn returns true once a minute.
 func (l *lag) mayWarn(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *lag) mayWarn(now time.Time) bool {
 	return true
 }
 
-// slot returns the last answer of the server.
+// slot returns the latest status of the server.
 func (l *lag) slot() outbox.SlotStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,12 +7,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// logSettings are --log-level and --log-format; kong has checked them.
+// logSettings are --log-level and --log-format; kong has validated them.
 type logSettings struct {
 	level, format string
 }
 
-// severity is the level; an enum of the command line.
+// severity returns the level, which is an enum on the command line.
 func (l logSettings) severity() (level zapcore.Level) {
 	_ = level.Set(l.level)
 	return level
@@ -26,7 +26,7 @@ type logged struct {
 
 func (l *logged) setLog(settings logSettings) { l.settings = settings }
 
-// logger writes to w, one line per entry.
+// logger returns a logger that writes to w, one line per entry.
 func (l *logged) logger(w io.Writer) *zap.Logger {
 	l.level = zap.NewAtomicLevelAt(l.settings.severity())
 	encoding := zap.NewProductionEncoderConfig()

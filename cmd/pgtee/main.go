@@ -1,4 +1,4 @@
-// Command pgtee puts committed PostgreSQL writes, with who made them, into Kafka: `pgtee --help`.
+// Command pgtee publishes committed PostgreSQL writes to Kafka, with their authors: `pgtee --help`.
 package main
 
 import (
@@ -13,12 +13,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code, and writes nothing but to stdout and stderr. The
-// end of ctx is the first signal.
+// run is the whole program: it returns the exit code, and writes only to stdout and stderr. The end of ctx corresponds to the first signal.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := execute(ctx, args, terminal{stdout, stderr})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -30,12 +29,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitCode(err)
 }
 
-// terminal is where a command writes: stdout what was asked for, stderr what went wrong and the log.
+// terminal is where a command writes: its results to stdout, errors and the log to stderr.
 type terminal struct {
 	out, err io.Writer
 }
 
-// execute finds the command that args name and runs it.
+// execute runs the command that args name.
 func execute(ctx context.Context, args []string, term terminal) error {
 	command, err := parse(args, term)
 	if err != nil || command == nil {

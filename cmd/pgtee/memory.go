@@ -5,25 +5,25 @@ import (
 	"runtime/debug"
 )
 
-// boundGarbage lowers GOGC to 35, unless it is set: the heap may grow by a third between collections instead of doubling. The publisher
-// makes little garbage, so this costs hardly any CPU time, and most of its memory is queues.
+// boundGarbage lowers GOGC to 35, unless it is set: the heap may grow by a third between collections instead of doubling. The publisher produces
+// little garbage, so this costs hardly any CPU time, and most of its memory is queues.
 func boundGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(35)
 	}
 }
 
-// collectorBytes is above what one publisher has in use while it copies tables (SNAPSHOT.md: chunks that wait, what the stream
-// has overtaken), and a third as much garbage. A limit below what is in use would have garbage collected all the time.
+// collectorBytes is more than the memory that one publisher uses while it copies tables (SNAPSHOT.md: waiting chunks, the overlay), plus a third of
+// that as garbage. A limit below the memory in use would cause permanent garbage collection.
 const collectorBytes = 256 << 20
 
 const (
 	largeRecordBytes = 4 << 20
-	// largeGarbage is the percentage of garbage where records are large: they are few, so it costs little to look at them.
+	// largeGarbage is GOGC if records are large: there are few objects, so collecting them costs little.
 	largeGarbage = 20
 )
 
-// boundMemory bounds the garbage of that many publishers, unless GOMEMLIMIT or GOGC say otherwise.
+// boundMemory bounds the garbage for this number of publishers, unless GOMEMLIMIT or GOGC are set.
 func (f publisherFlags) boundMemory(publishers int) {
 	if os.Getenv("GOGC") == "" && f.MaxRecord > largeRecordBytes {
 		debug.SetGCPercent(largeGarbage)
@@ -33,8 +33,8 @@ func (f publisherFlags) boundMemory(publishers int) {
 	}
 }
 
-// memoryLimit is the memory of one publisher near which garbage is collected more often. It grows with what one part of a
-// transaction, and one record on its way from a row to Kafka, may take.
+// memoryLimit returns the memory of one publisher above which garbage is collected more often. It increases with the size of one part of a
+// transaction, and of one record on its way from a row to Kafka.
 func (f publisherFlags) memoryLimit() int64 {
 	return collectorBytes + 4*int64(f.PartBytes) + 12*int64(f.MaxRecord)
 }

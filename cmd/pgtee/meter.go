@@ -14,12 +14,12 @@ import (
 
 const (
 	meterInterval = 500 * time.Millisecond
-	meterLog      = 10 * time.Second // between the lines where there is no terminal
+	meterLog      = 10 * time.Second // interval between log lines if there is no terminal
 	meterWidth    = 24
 )
 
-// watchSnapshot shows how far a snapshot is until it has ended: on a terminal one line that changes, else a line now and
-// then. One that was stopped is an error. One that ended by before is another of the same id.
+// watchSnapshot shows the progress of a snapshot until it has ended: on a terminal as one line that changes, otherwise as a line now and then. If the
+// snapshot was stopped, it returns an error. A snapshot that ended at or before the time before is another one with the same id.
 func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Time, read func() (*snapshot.State, error)) error {
 	terminal := isTerminal(out)
 	var observed rate
@@ -41,7 +41,7 @@ func watchSnapshot(ctx context.Context, out io.Writer, id string, before time.Ti
 		}
 		switch {
 		case terminal:
-			fmt.Fprintf(out, "\r%s\x1b[K", line) // and erase the rest of the line
+			fmt.Fprintf(out, "\r%s\x1b[K", line) // then erase the rest of the line
 		case now.Sub(said) >= meterLog:
 			fmt.Fprintln(out, line)
 			said = now
@@ -65,7 +65,8 @@ func ended(out io.Writer, terminal bool, f snapshot.FinishedCopy) error {
 	return nil
 }
 
-// meter is a snapshot in one line: bar, percent, rows, tables, and rate and time to go if the rate in rows per second is known.
+// meter returns the state of a snapshot on one line: bar, percentage, rows, tables, and rate and remaining time if the rate in rows per second is
+// known.
 //
 //	4f2a [############------------]  50% 1,000,000 of about 2,000,000 rows, 0 of 1 tables, 310,000 rows/s, 3s to go
 func meter(c *snapshot.Copy, perSecond float64) string {
@@ -92,13 +93,13 @@ func meter(c *snapshot.Copy, perSecond float64) string {
 	return line + fmt.Sprintf(", %s rows/s, %s to go", grouped(int64(perSecond)), left.Round(time.Second))
 }
 
-// rate is that of a number over the last observations, ten seconds of them.
+// rate computes the rate of change of a number over the observations of the last ten seconds.
 type rate struct {
 	at   []time.Time
 	rows []int64
 }
 
-// add takes an observation and returns the rate, 0 while it is not known.
+// add adds an observation and returns the rate, or 0 while it is unknown.
 func (r *rate) add(rows int64, now time.Time) float64 {
 	for len(r.at) > 1 && now.Sub(r.at[0]) > 10*time.Second {
 		r.at, r.rows = r.at[1:], r.rows[1:]
@@ -111,7 +112,7 @@ func (r *rate) add(rows int64, now time.Time) float64 {
 	return float64(rows-r.rows[0]) / passed
 }
 
-// grouped writes a number with commas between thousands.
+// grouped formats a number with commas between thousands.
 func grouped(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {

@@ -19,7 +19,7 @@ import (
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// metric is one number that is read when somebody asks.
+// metric is one number that is read when the metrics are requested.
 type metric struct {
 	name, help string
 	kind       prometheus.ValueType
@@ -35,13 +35,13 @@ func (m metric) register(registry *prometheus.Registry) {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help, ConstLabels: m.labels}, m.read))
 }
 
-// buildInfo is 1; its labels say which program this is.
+// buildInfo is always 1; its labels identify the program.
 func buildInfo() metric {
 	labels := prometheus.Labels{"version": version(), "goversion": runtime.Version()}
 	return metric{"pgtee_build_info", "1; the labels say which version this is, and of which commit.", prometheus.GaugeValue, func() float64 { return 1 }, labels}
 }
 
-// publisherMetrics are those of one database.
+// publisherMetrics returns the metrics of one database.
 func publisherMetrics(p databasePublisher) []metric {
 	labels := prometheus.Labels{"database": p.database, "slot": p.slot}
 	gauge := func(name, help string, read func() float64) metric {
@@ -85,7 +85,7 @@ func publisherMetrics(p databasePublisher) []metric {
 	}...)
 }
 
-// snapshotMetrics tell of the copies of tables.
+// snapshotMetrics returns the metrics of copies of tables.
 func snapshotMetrics(p databasePublisher, labels prometheus.Labels) []metric {
 	metrics := []metric{
 		{"pgtee_snapshot_rows_total", "Rows that snapshots have read and published, those that the stream has overtaken included.", prometheus.CounterValue,
@@ -109,10 +109,10 @@ func boolMetric(b bool) float64 {
 	return 0
 }
 
-// publishing reports whether the publisher is at work or rightly waits as a standby.
+// publishing reports whether the publisher is publishing; a publisher that stands by is not.
 func (p databasePublisher) publishing() bool { return p.Stats().State == "publishing" }
 
-// addMetrics adds the actor that serves --metrics, if it is given. proxy is nil where there is none.
+// addMetrics adds the actor that serves --metrics, if it is given. proxy is nil if there is none.
 func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishers []databasePublisher) ([]actor, error) {
 	if f.Metrics == "" {
 		return actors, nil
@@ -143,8 +143,8 @@ func (f serviceFlags) addMetrics(actors []actor, proxy *listeningProxy, publishe
 	return append(actors, metricsActor(listener, mux)), nil
 }
 
-// ready answers 503 with the reason while a proxy drains, or, where there is none, a publisher does not publish:
-// clients keep their database while Kafka is away.
+// ready responds with 503 and the reason while a proxy drains or, if there is no proxy, while a publisher does not publish: clients keep their
+// database while Kafka is away.
 func ready(w http.ResponseWriter, proxy *listeningProxy, publishers []databasePublisher) {
 	draining := proxy != nil && proxy.draining.Load()
 	stopped := slices.ContainsFunc(publishers, func(p databasePublisher) bool { return !p.publishing() })

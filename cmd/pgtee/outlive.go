@@ -12,9 +12,9 @@ const (
 	longestAgain = 30 * time.Second
 )
 
-// outlive publishes until ctx ends, whatever stops it meanwhile or keeps it from starting: it says why, waits, and begins when
-// it can. In `pgtee run` clients are served all the while; the guard of --max-retained-wal stays. What stopped it last, if it
-// did not go on, decides the exit code.
+// outlive publishes until ctx ends, whatever stops it meanwhile or prevents it from starting: it logs why, waits, and starts again when it can. In
+// `pgtee run` clients are served all the time; the limit of --max-retained-wal stays in effect. The last error determines the exit code, if the
+// publisher has not resumed since.
 func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	wait, said := firstAgain, ""
@@ -31,7 +31,7 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 		if ctx.Err() != nil {
 			return halted(last)
 		}
-		if last = err; time.Since(began) > 2*firstAgain { // it has worked meanwhile
+		if last = err; time.Since(began) > 2*firstAgain { // it has worked in between
 			wait, said = firstAgain, ""
 		}
 		p.Halted(err)
@@ -48,7 +48,7 @@ func (p databasePublisher) outlive(ctx context.Context, meanwhile string) error 
 	}
 }
 
-// halted is the exit of a publisher that somebody has to act for; nil: nobody has to.
+// halted returns the exit error of a publisher that requires human action; nil if none is required.
 func halted(err error) error {
 	if err == nil {
 		return nil

@@ -17,12 +17,12 @@ import (
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// postgresFlags name the server, as the hosts that it may be found at, and the databases.
+// postgresFlags name the server, by the hosts where it may be, and the databases.
 type postgresFlags struct {
 	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database, or 'host=… dbname=…' as libpq takes it; may be given several times for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq say where; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
 }
 
-// databaseFlags choose databases other than that of the URL.
+// databaseFlags choose databases other than the one in the URL.
 type databaseFlags struct {
 	Database []string `help:"Work on this database in place of that in the URL; may be given several times: each then has the slot SLOT_DATABASE and the topic prefix PREFIX.DATABASE." placeholder:"NAME"`
 }
@@ -30,12 +30,12 @@ type databaseFlags struct {
 // postgresURL is a value of --postgres. It prints without its password.
 type postgresURL struct{ url *url.URL }
 
-// postgresURLs decodes itself: kong's own messages would quote what it cannot read, passwords included.
+// postgresURLs implements its own decoding, because kong's messages would quote a value that cannot be parsed, including passwords.
 type postgresURLs []postgresURL
 
 var errPostgresURL = errors.New("want postgres://user@host:5432/database, with special characters of a password as %XX, or host=… dbname=…")
 
-// Decode takes one value of the command line or the environment, or one or a list of them of the file.
+// Decode takes one value of the command line or the environment, or one value or a list of them from the file.
 func (p *postgresURLs) Decode(ctx *kong.DecodeContext) error {
 	value := ctx.Scan.Pop().Value
 	values, isList := value.([]any)
@@ -65,8 +65,7 @@ func (p postgresURL) String() string {
 	return shown.Redacted()
 }
 
-// servers lists, for the proxy, the hosts of every URL, with TLS or without as its sslmode, sslrootcert, sslcert,
-// sslkey and sslnegotiation say.
+// servers returns, for the proxy, the hosts of every URL, with or without TLS according to sslmode, sslrootcert, sslcert, sslkey and sslnegotiation.
 func (f postgresFlags) servers() ([]proxy.Server, error) {
 	var list []proxy.Server
 	for _, p := range f.Postgres {
@@ -89,7 +88,7 @@ func (f postgresFlags) servers() ([]proxy.Server, error) {
 	return list, nil
 }
 
-// target is target_session_attrs, of the URLs or the environment.
+// target returns target_session_attrs of the URLs or the environment.
 func (f postgresFlags) target() proxy.Target {
 	for _, p := range f.Postgres {
 		if target := p.url.Query().Get("target_session_attrs"); target != "" {
@@ -99,7 +98,7 @@ func (f postgresFlags) target() proxy.Target {
 	return proxy.Target(os.Getenv("PGTARGETSESSIONATTRS"))
 }
 
-// roleOf asks a server for its role, over a connection that is kept between the questions.
+// roleOf returns a function that queries a server's role, over a connection that is kept between queries.
 func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Context) (proxy.Role, error) {
 	own := config.Copy()
 	own.Host, own.Port, own.TLSConfig = way.Host, way.Port, way.TLSConfig
@@ -108,7 +107,7 @@ func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Cont
 		return other.Host != way.Host || other.Port != way.Port
 	})
 	outbox.OwnSettings(own)
-	delete(own.RuntimeParams, "default_transaction_read_only") // it is asked for
+	delete(own.RuntimeParams, "default_transaction_read_only") // the query asks for this setting
 	own.RuntimeParams["application_name"] = "pgtee proxy"
 	var conn *pgconn.PgConn
 	return func(ctx context.Context) (role proxy.Role, err error) {
@@ -128,7 +127,7 @@ func roleOf(config *pgconn.Config, way *pgconn.FallbackConfig) func(context.Cont
 	}
 }
 
-// problemOf is what the library says is wrong with a URL, without the URL: some of its errors hold no other.
+// problemOf returns what the library reports as wrong with a URL, without the URL. Some of its errors contain nothing else.
 func problemOf(err error) string {
 	text := err.Error()
 	if i := strings.LastIndex(text, "`: "); i >= 0 {
@@ -142,7 +141,7 @@ func server(host string, port uint16, config *tls.Config, direct bool) proxy.Ser
 	return proxy.Server{Address: address, TLS: config, Direct: direct && config != nil}
 }
 
-// connString returns one connection string for all hosts; "" takes the database of the URL.
+// connString returns one connection string for all hosts; "" stands for the database of the URL.
 func (f postgresFlags) connString(database string) (string, error) {
 	merged := *f.Postgres[0].url
 	hosts := []string{}
@@ -169,13 +168,13 @@ func (f postgresFlags) connString(database string) (string, error) {
 	return merged.String(), nil
 }
 
-// source is one database with its slot and the prefix of its topics.
+// source is one database with its slot and its topic prefix.
 type source struct {
 	connString, database, slot, prefix string
 }
 
-// sources lists the databases to work on. Slots belong to the whole cluster and topics to the whole
-// Kafka: several databases get names of their own.
+// sources returns the databases to work on. Slots belong to the whole server and topics to the whole Kafka cluster: with several databases, each gets
+// names of its own.
 func (f postgresFlags) sources(databases []string, slot, prefix string) ([]source, error) {
 	if len(databases) == 0 {
 		databases = []string{""}
@@ -198,7 +197,7 @@ func (f postgresFlags) sources(databases []string, slot, prefix string) ([]sourc
 	return list, nil
 }
 
-// slotName maps a database name to the characters that a slot's name may have.
+// slotName maps a database name to the characters that are allowed in the name of a slot.
 func slotName(database string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// outboxFlags choose how notes travel.
+// outboxFlags choose the form of notes.
 type outboxFlags struct {
 	Outbox string `help:"Where notes travel to the log: ${enum}; off only forwards." enum:"table,message,off" default:"table"`
 }
@@ -68,7 +68,7 @@ func (c *proxyCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
 }
 
-// keys are needed where there are notes.
+// keys returns the keys, which are needed only if there are notes.
 func (f outboxFlags) keys(key keyFlags, log *zap.Logger) ([]note.MasterKey, error) {
 	if f.Outbox == "off" {
 		return nil, nil
@@ -80,12 +80,12 @@ func (f outboxFlags) keys(key keyFlags, log *zap.Logger) ([]note.MasterKey, erro
 type listeningProxy struct {
 	*proxy.Proxy
 	listeners []net.Listener
-	delay     time.Duration // between SIGTERM and the end of accepting
+	delay     time.Duration // between SIGTERM and the moment when no more clients are accepted
 	draining  atomic.Bool
 	log       *zap.Logger
 }
 
-// open checks that a server answers, and takes the socket.
+// open checks that a server responds, and opens the sockets.
 func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (*listeningProxy, error) {
 	config, err := f.config(postgres, travel, text, keys, log)
 	if err != nil {
@@ -105,7 +105,7 @@ func (f proxyFlags) open(ctx context.Context, postgres postgresFlags, travel out
 	return &listeningProxy{Proxy: p, listeners: listeners, delay: f.DrainDelay, log: log}, nil
 }
 
-// config is all that the flags say of the proxy.
+// config returns the proxy's configuration that the flags describe.
 func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text textFlags, keys []note.MasterKey, log *zap.Logger) (proxy.Config, error) {
 	servers, err := postgres.servers()
 	if err != nil {
@@ -136,7 +136,7 @@ func (f proxyFlags) config(postgres postgresFlags, travel outboxFlags, text text
 	return config, nil
 }
 
-// dialAny succeeds as soon as one server takes a connection.
+// dialAny succeeds as soon as one server accepts a connection.
 func dialAny(ctx context.Context, servers []proxy.Server) error {
 	var last error
 	for _, server := range servers {
@@ -155,8 +155,8 @@ func dialAny(ctx context.Context, servers []proxy.Server) error {
 	return last
 }
 
-// actor serves until its context ends, then goes on accepting for the delay, and lets the sessions end at their
-// next idle point for most of the rest of the drain time.
+// actor serves until its context ends, then continues to accept clients for the delay, and lets the sessions end at their next idle point for most of
+// the remaining drain time.
 func (p *listeningProxy) actor(drain time.Duration) actor {
 	return actor{"proxy", func(ctx context.Context) error {
 		serving := make(chan error, len(p.listeners))

@@ -11,7 +11,7 @@ import (
 	"github.com/pgtee/pgtee/proxy"
 )
 
-// proxyFlags are those of the proxy alone.
+// proxyFlags are the flags of the proxy alone.
 type proxyFlags struct {
 	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by custom DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
 	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement" reload:""`
@@ -25,7 +25,7 @@ type proxyFlags struct {
 	DrainDelay     time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
 }
 
-// tlsFlags say how clients may encrypt.
+// tlsFlags say how clients may encrypt their connections.
 type tlsFlags struct {
 	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE" reload:""`
 	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE" reload:""`
@@ -33,7 +33,7 @@ type tlsFlags struct {
 	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer" reload:""`
 }
 
-// config is nil if clients are not offered TLS.
+// config returns nil if TLS is not offered to clients.
 func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 	switch {
 	case (f.TLSCert == "") != (f.TLSKey == ""):
@@ -46,7 +46,7 @@ func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 	return &proxy.ClientTLS{CertFile: f.TLSCert, KeyFile: f.TLSKey, CAFile: f.TLSClientCA, Mode: proxy.TLSMode(f.TLSMode)}, nil
 }
 
-// limitFlags bound what clients may hold.
+// limitFlags bound the resources that clients may use.
 type limitFlags struct {
 	MaxSessions            int `help:"Sessions of all clients; more are refused with SQLSTATE 53300. 0 is no limit." reload:""`
 	MaxSessionsPerUser     int `help:"Sessions of one user." reload:""`
@@ -74,7 +74,7 @@ func (f limitFlags) config() proxy.Limits {
 	}
 }
 
-// keepAliveFlags find out that the other side of an idle connection is gone, on both sides of the proxy.
+// keepAliveFlags control the detection of dead peers on idle connections, on both sides of the proxy.
 type keepAliveFlags struct {
 	KeepaliveIdle     time.Duration `help:"Ask over an idle TCP connection whether the other side is there after so long; negative: never." default:"15s"`
 	KeepaliveInterval time.Duration `help:"Ask again after so long." default:"15s"`
@@ -85,7 +85,7 @@ func (f keepAliveFlags) config() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: f.KeepaliveIdle >= 0, Idle: f.KeepaliveIdle, Interval: f.KeepaliveInterval, Count: f.KeepaliveCount}
 }
 
-// listen takes every socket of --listen, or none.
+// listen opens every socket of --listen, or none.
 func (f proxyFlags) listen() (listeners []net.Listener, err error) {
 	for _, address := range f.Listen {
 		listener, err := listenAt(address)
@@ -100,8 +100,8 @@ func (f proxyFlags) listen() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
-// listenAt opens a Unix socket for everybody, as PostgreSQL does: its passwords and pg_hba.conf decide. A
-// socket file that nobody answers at is the rest of a process that was killed.
+// listenAt opens a Unix socket with access for everybody, as PostgreSQL does, because passwords and pg_hba.conf control access. A socket file on
+// which nothing listens was left by a process that was killed.
 func listenAt(address string) (net.Listener, error) {
 	if !strings.HasPrefix(address, "/") {
 		return net.Listen("tcp", address)

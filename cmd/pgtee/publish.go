@@ -18,7 +18,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// publisherFlags are those of the publisher alone.
+// publisherFlags are the flags of the publisher alone.
 type publisherFlags struct {
 	recordFlags   `group:"Records"`
 	eventFlags    `group:"Events of the application"`
@@ -79,7 +79,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	}
 	c.boundMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
-	if c.MaxRetainedWAL.drop { // who else would drop the slot?
+	if c.MaxRetainedWAL.drop { // no other process would drop the slot
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
 			return p.outlive(ctx, "this process stays to drop the slot, should it hold back more log than --max-retained-wal allows")
 		}
@@ -102,7 +102,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 type databasePublisher struct {
 	source
 	*publisher.Publisher
-	check    func(context.Context) error // whether it can begin
+	check    func(context.Context) error // returns why it cannot start
 	catalog  *debezium.Database
 	retained retainedLimit
 	confirms bool // for pgtee.confirmed(): there are outbox tables
@@ -112,7 +112,7 @@ type databasePublisher struct {
 	log      *zap.Logger
 }
 
-// open also checks the databases, so that what a human has to repair is told at once.
+// open also checks the databases, so that problems that require human action are reported immediately.
 func (f publisherFlags) open(ctx context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	for _, s := range sources {
 		if err := f.checkSource(ctx, s, log); err != nil {
@@ -122,7 +122,7 @@ func (f publisherFlags) open(ctx context.Context, sources []source, cluster clus
 	return f.make(ctx, sources, cluster, text, keys, log)
 }
 
-// make makes the publishers, and asks nobody.
+// make creates the publishers without connecting to anything.
 func (f publisherFlags) make(_ context.Context, sources []source, cluster cluster, text textFlags, keys []note.MasterKey, log *zap.Logger) ([]databasePublisher, error) {
 	var list []databasePublisher
 	for _, s := range sources {
@@ -139,10 +139,10 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 	return list, nil
 }
 
-// checkTimeout bounds that look, the wait for the slot included: the network may have swallowed an answer.
+// checkTimeout bounds that check, including the wait for the slot, because the network may have lost a reply.
 const checkTimeout = 30 * time.Second
 
-// checkSource looks at the database as `pgtee check` does, at the slot, and at what bounds its log.
+// checkSource checks the database as `pgtee check` does, the slot, and the limit of its WAL.
 func (f publisherFlags) checkSource(ctx context.Context, s source, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -232,10 +232,10 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	}, open, format)
 }
 
-// rowBytes is what of a row is held, above what may become a record.
+// rowBytes is how much of a row is kept in memory, which is more than a record may have.
 func (f publisherFlags) rowBytes() int { return max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)) }
 
-// runID is a random UUID, version 4: records of one run of the publisher share it.
+// runID returns a random UUID, version 4, which the records of one run of the publisher share.
 func runID() string {
 	var id [16]byte
 	rand.Read(id[:])
@@ -243,8 +243,8 @@ func runID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// publisherActors are three per database: the publisher, the one that looks after its slot and outbox, and the one that
-// looks after its publications. run is what the first one does.
+// publisherActors returns three actors per database: the publisher, one that maintains its slot and outbox, and one that maintains its publications.
+// run is what the first one does.
 func publisherActors(publishers []databasePublisher, run func(databasePublisher, context.Context) error) []actor {
 	var actors []actor
 	for _, p := range publishers {
@@ -255,7 +255,7 @@ func publisherActors(publishers []databasePublisher, run func(databasePublisher,
 	return actors
 }
 
-// run publishes until ctx ends. What another try can cure, the publisher has tried.
+// run publishes until ctx ends. The publisher itself has retried whatever a retry can cure.
 func (p databasePublisher) run(ctx context.Context) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	return halted(p.Run(ctx))

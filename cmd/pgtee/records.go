@@ -15,8 +15,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/shape"
 )
 
-// recordFlags say what is published and what records look like, by the names of Debezium's settings where it
-// has them. Every command that publishes has them all.
+// recordFlags say what is published and what records look like, with the names of Debezium's settings if it has them. Every command that publishes
+// has all of them.
 type recordFlags struct {
 	shapeFlags                  `group:"Shape of the stream"`
 	valueFlags                  `group:"Forms of values"`
@@ -32,7 +32,7 @@ type recordFlags struct {
 	DatatypePropagateSourceType []string `help:"The same for the columns of these types: patterns of SCHEMA.TABLE.TYPE, such as public.*.varchar." placeholder:"GLOB"`
 }
 
-// valueFlags choose the forms of values.
+// valueFlags determine the forms of values.
 type valueFlags struct {
 	DecimalHandlingMode  string `help:"Form of numeric and money: precise, double, string." default:"precise" placeholder:"MODE"`
 	MoneyFractionDigits  string `help:"Digits of money after the point." default:"2" placeholder:"N"`
@@ -44,7 +44,7 @@ type valueFlags struct {
 	UnavailableValue     string `name:"unavailable-value-placeholder" help:"What stands for a TOAST value that is not in the log." default:"__debezium_unavailable_value" placeholder:"TEXT"`
 }
 
-// modes are the flags as the encoder takes them.
+// modes returns the flags in the form that the encoder takes.
 func (f valueFlags) modes() (debezium.Modes, error) {
 	var modes debezium.Modes
 	for _, setting := range [][2]string{
@@ -64,7 +64,7 @@ func (f valueFlags) modes() (debezium.Modes, error) {
 	return modes, nil
 }
 
-// validate tells what is wrong with the flags before anything is asked.
+// validate validates the flags before any connection is made.
 func (f recordFlags) validate(sources []source, text textFlags) error {
 	if err := f.checkText(text); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (f recordFlags) validate(sources []source, text textFlags) error {
 	return err
 }
 
-// skipped are the operations without a record.
+// skipped returns the operations that produce no records.
 func (f recordFlags) skipped() (debezium.Operations, error) {
 	set, err := debezium.ParseOperations(f.SkippedOperations)
 	if err != nil {
@@ -110,7 +110,7 @@ func (f recordFlags) skipped() (debezium.Operations, error) {
 	return set, nil
 }
 
-// altered reports whether records differ from what they are by default.
+// altered reports whether records differ from those with default settings.
 func (f recordFlags) altered() bool {
 	var defaults struct{ recordFlags }
 	parser, err := kong.New(&defaults)
@@ -120,7 +120,7 @@ func (f recordFlags) altered() bool {
 	return err != nil || !reflect.DeepEqual(f, defaults.recordFlags)
 }
 
-// format makes the records of one database.
+// format returns the Format for the records of one database.
 func (f recordFlags) format(config debezium.Config, log *zap.Logger) (record.Format, error) {
 	modes, err := f.modes()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/decode"
 )
 
-// registryFlags say where the schema registry is, and how to be let in. Secrets come from a file or the
-// environment, where nobody lists them with the processes.
+// registryFlags say where the schema registry is, and how to log in. Secrets come from a file or the environment, where they do not appear in process
+// listings.
 type registryFlags struct {
 	SchemaRegistry         []string `help:"Schema registry that speaks Confluent's REST interface; more than one, if they serve the same schemas. Of Apicurio: http://HOST:PORT/apis/ccompat/v7." placeholder:"URL"`
 	SchemaRegistryAuthFile string   `help:"File with one line, USER:PASSWORD or Bearer TOKEN, that is read before each request. Without it PGTEE_SCHEMA_REGISTRY_AUTH may hold the line." type:"path" placeholder:"FILE"`
@@ -24,7 +24,7 @@ type registryFlags struct {
 	AutoRegister           bool     `help:"Register the schemas of tables; else they have to be in the registry." default:"true" negatable:""`
 }
 
-// reader reads what is in Avro; nil: there is no registry.
+// reader returns a reader for Avro; nil if there is no registry.
 func (f registryFlags) reader() (*decode.Avro, error) {
 	if len(f.SchemaRegistry) == 0 {
 		return nil, nil
@@ -37,7 +37,7 @@ func (f registryFlags) reader() (*decode.Avro, error) {
 	return &decode.Avro{URLs: f.SchemaRegistry, Client: client, Authorize: f.authorize}, nil
 }
 
-// registry does not connect yet.
+// registry returns the Registry without connecting to it.
 func (f registryFlags) registry(log *zap.Logger) (*avro.Registry, error) {
 	if len(f.SchemaRegistry) == 0 {
 		return nil, errors.New("avro needs a schema registry: add --schema-registry http://HOST:PORT")
@@ -66,7 +66,7 @@ func (f registryFlags) registry(log *zap.Logger) (*avro.Registry, error) {
 	return registry, nil
 }
 
-// authorize gives a request the credentials as they are now.
+// authorize adds the current credentials to a request.
 func (f registryFlags) authorize(r *http.Request) error {
 	line, err := f.secret()
 	if err != nil {
@@ -75,7 +75,7 @@ func (f registryFlags) authorize(r *http.Request) error {
 	return authorize(r, line)
 }
 
-// secret is empty if there are no credentials.
+// secret returns the credentials; empty if there are none.
 func (f registryFlags) secret() (string, error) {
 	if f.SchemaRegistryAuthFile == "" {
 		return strings.TrimSpace(os.Getenv("PGTEE_SCHEMA_REGISTRY_AUTH")), nil
@@ -87,7 +87,7 @@ func (f registryFlags) secret() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// authorize never quotes the line: it is a secret.
+// authorize never quotes the line in errors, because it is a secret.
 func authorize(r *http.Request, line string) error {
 	if line == "" {
 		return nil

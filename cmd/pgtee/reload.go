@@ -14,26 +14,26 @@ import (
 	"github.com/pgtee/pgtee/outbox/note"
 )
 
-// reloadable is embedded by the commands that read their flags, environment and files again at SIGHUP.
+// reloadable is embedded by the commands that read their flags, environment and files again on SIGHUP.
 type reloadable struct {
 	values  map[string]flagValue
 	again   func() (runner, map[string]flagValue, error)
 	hangups chan os.Signal
 }
 
-// setAgain has a SIGHUP wait from now on: one that comes before reloading must not end the process.
+// setAgain queues SIGHUP from now on: a signal that arrives before reloading runs must not end the process.
 func (r *reloadable) setAgain(values map[string]flagValue, again func() (runner, map[string]flagValue, error)) {
 	r.values, r.again, r.hangups = values, again, make(chan os.Signal, 1)
 	signal.Notify(r.hangups, syscall.SIGHUP)
 }
 
-// flagValue is what a flag was given, as text.
+// flagValue is the value of a flag, as text.
 type flagValue struct {
 	text    string
-	reloads bool // a proxy takes it on without a restart: the flag is declared with the tag reload
+	reloads bool // a proxy can change it without a restart: the flag is declared with the tag reload
 }
 
-// proxyParts are what a command says of its proxy.
+// proxyParts are a command's flags for its proxy.
 type proxyParts struct {
 	proxyFlags `group:"Clients"`
 	postgres   postgresFlags
@@ -43,8 +43,7 @@ type proxyParts struct {
 	log        logSettings
 }
 
-// reloading is the actor that waits for SIGHUP. known are the keys that the publisher of this process believes, nil
-// if it has none.
+// reloading is the actor that waits for SIGHUP. known are the keys that the publisher of this process accepts, nil if there is no publisher.
 func (r *reloadable) reloading(p *listeningProxy, known []note.MasterKey, level zap.AtomicLevel, log *zap.Logger) actor {
 	return actor{"reload", func(ctx context.Context) error {
 		defer signal.Stop(r.hangups)
@@ -61,7 +60,7 @@ func (r *reloadable) reloading(p *listeningProxy, known []note.MasterKey, level 
 	}}
 }
 
-// reload reads everything again. What cannot change stays, and is named.
+// reload reads everything again. Settings that cannot change remain, and are logged.
 func (r *reloadable) reload(p *listeningProxy, known []note.MasterKey, level zap.AtomicLevel, log *zap.Logger) error {
 	command, values, err := r.again()
 	if err != nil {
@@ -95,8 +94,8 @@ func isKnown(known []note.MasterKey, key note.MasterKey) bool {
 	return slices.ContainsFunc(known, func(k note.MasterKey) bool { return slices.Equal(k, key) })
 }
 
-// compare lists the flags whose values differ from those at the start or the last reload: what is in force now, and
-// what would be after a restart. A publisher keeps the --sql-text that it began with, and so does the proxy beside it.
+// compare returns the flags whose values differ from those at startup or at the last reload: those that are in effect now, and those that require a
+// restart. A publisher keeps the --sql-text with which it began, and so does the proxy beside it.
 func (r *reloadable) compare(values map[string]flagValue, publishes bool) (changed, restart []string) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch {

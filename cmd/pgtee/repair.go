@@ -9,8 +9,7 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// repairCommand records a new position after the publisher has halted because Kafka and the database
-// differ in a way that only a human can accept.
+// repairCommand records a new position after the publisher has halted because Kafka and the database differ in a way that only a human can accept.
 type repairCommand struct {
 	logged
 	postgresFlags    `group:"Connection"`

@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber/apply"
 )
 
-// replayCommand makes a database as it was at a moment.
+// replayCommand rebuilds a database as it was at a given time.
 type replayCommand struct {
 	applyCommand
 	To string `help:"The moment: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction, or before:EVENT-ID; it lies between two commits." required:"" placeholder:"MOMENT"`

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// rotatedFile is a file of events that nobody but its owner can read. From a size on it is renamed, and another one begun.
+// rotatedFile is a file of events that only its owner can read. When it reaches a certain size it is renamed, and a new one is begun.
 type rotatedFile struct {
 	path  string
-	limit int64 // 0: none
+	limit int64 // 0: no limit
 	file  *os.File
 	size  int64
 }
@@ -38,7 +38,7 @@ func (f *rotatedFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// next begins another file if this one is large enough, and reports whether nothing is in it yet.
+// next begins another file if this one is large enough, and reports whether the current file is empty.
 func (f *rotatedFile) next() (empty bool, err error) {
 	if f.limit > 0 && f.size >= f.limit {
 		err = f.rotate()

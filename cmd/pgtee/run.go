@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// runCommand is proxy and publisher in one process: they meet only in the database, as they do apart.
+// runCommand runs proxy and publisher in one process: they meet only in the database, as they do in separate processes.
 type runCommand struct {
 	logged
 	reloadable
@@ -39,7 +39,7 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return usage(err)
 	}
-	go func() { // clients do not wait for what Kafka says
+	go func() { // clients do not wait for Kafka
 		if err := cluster.ping(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("clients are served all the same; what they write is published once Kafka answers", zap.String("finding", "kafka-unreachable"), zap.Error(err))
 		}

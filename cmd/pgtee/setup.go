@@ -46,8 +46,7 @@ func (c *setupCommand) Run(ctx context.Context, term terminal) error {
 	return c.forEach(ctx, term, setup, c.selectionFlags, c.SlotTimeout)
 }
 
-// forEach does work on each database and prints what it reports. Problems are the error; the rest is
-// printed.
+// forEach calls work for each database and prints its report. Problems are returned as the error; other findings are printed.
 func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(context.Context, outbox.SetupConfig) (outbox.Report, error), selection selectionFlags, slotTimeout time.Duration) error {
 	sources, err := f.sources(f.Database, f.Slot, "")
 	if err != nil {
@@ -70,7 +69,7 @@ func (f *setupFlags) forEach(ctx context.Context, term terminal, work func(conte
 	return nil
 }
 
-// printReport prints a line per finding, and the command that repairs it on a second one.
+// printReport prints a line per finding, and the command that repairs it on a second line.
 func printReport(term terminal, database string, report outbox.Report) {
 	for _, f := range report.Findings {
 		fmt.Fprintf(term.out, "%-8s %s: %s\n", f.Severity, database, f.Text)

@@ -26,7 +26,7 @@ type selectionFlags struct {
 	AllowUnkeyed  bool          `help:"Publish tables without a key: their records have none and stay in partition 0." default:"true" negatable:""`
 }
 
-// shapeFlags choose what of the stream is published, under which topics.
+// shapeFlags choose which part of the stream is published, and to which topics.
 type shapeFlags struct {
 	selectionFlags  `group:"Shape of the stream"`
 	TopicTemplate   string   `help:"Topics of tables: debezium ({prefix}.{schema}.{table}), bottledwater (the same without public), or a text with these names and {database}." default:"debezium" placeholder:"TEMPLATE"`
@@ -43,7 +43,7 @@ type shapeFlags struct {
 
 const defaultAsterisks = "5"
 
-// config is the selection for one database; what is not selected here is as Debezium does it.
+// config returns the selection for one database; anything not selected here is as in Debezium.
 func (f selectionFlags) config(s source) (shape.Config, error) {
 	config := shape.Config{
 		Prefix: s.prefix, Database: s.database,
@@ -59,7 +59,7 @@ func (f selectionFlags) config(s source) (shape.Config, error) {
 	return config, nil
 }
 
-// needsKey says which tables of a database must have a key; nil: none.
+// needsKey returns a function that says which tables of a database must have a key; nil if none must.
 func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, error) {
 	if f.AllowUnkeyed {
 		return nil, nil
@@ -68,7 +68,7 @@ func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, err
 	if err != nil {
 		return nil, err
 	}
-	for i := range config.Tables { // what only a publisher needs
+	for i := range config.Tables { // used only by a publisher
 		config.Tables[i].Masks = nil
 	}
 	shape, err := shape.New(config)
@@ -78,7 +78,7 @@ func (f selectionFlags) needsKey(s source) (func(schema, table string) bool, err
 	return shape.NeedsKey, nil
 }
 
-// shape is that of one database.
+// shape returns the Shape of one database.
 func (f shapeFlags) shape(s source) (*shape.Shape, error) {
 	config, err := f.selectionFlags.config(s)
 	if err != nil {
@@ -96,7 +96,7 @@ func (f shapeFlags) shape(s source) (*shape.Shape, error) {
 	return shape.New(config)
 }
 
-// warnUnmatched tells of globs that match no table: a misspelt one hides nothing, and makes no event.
+// warnUnmatched logs patterns that match no table: a misspelt pattern hides nothing, and produces no events.
 func (f publisherFlags) warnUnmatched(ctx context.Context, s source, log *zap.Logger) error {
 	shape, err := f.shape(s)
 	if err != nil {
@@ -115,7 +115,7 @@ func (f publisherFlags) warnUnmatched(ctx context.Context, s source, log *zap.Lo
 	return nil
 }
 
-// salt reads the salt, if there is one. A line end is no part of it.
+// salt reads the salt, if there is one, without the line end.
 func (f shapeFlags) salt() ([]byte, error) {
 	if f.HashSaltFile == "" {
 		return []byte(os.Getenv("PGTEE_HASH_SALT")), nil
@@ -130,7 +130,7 @@ func (f shapeFlags) salt() ([]byte, error) {
 	return salt, nil
 }
 
-// columnConfigs are the flags that name columns, in the form of the settings of their tables.
+// columnConfigs returns the flags that name columns, in the form of table settings.
 func (f shapeFlags) columnConfigs() (list []shape.TableConfig, err error) {
 	for _, flag := range []struct {
 		name   string
@@ -150,7 +150,7 @@ func (f shapeFlags) columnConfigs() (list []shape.TableConfig, err error) {
 		{"--truncate-column", f.TruncateColumn, addMask(shape.Truncate)},
 	} {
 		for _, value := range flag.values {
-			if strings.HasPrefix(value, "/") { // of whole names
+			if strings.HasPrefix(value, "/") { // a regular expression for whole names
 				t := shape.TableConfig{Match: "*.*"}
 				if err := flag.set(&t, value); err != nil {
 					return nil, fmt.Errorf("%s %q: %w", flag.name, value, err)
@@ -180,7 +180,7 @@ func addMask(kind shape.MaskKind) func(*shape.TableConfig, string) error {
 	}
 }
 
-// parseMask reads COLUMN for a hash, COLUMN:N for the others; asterisks have a default.
+// parseMask parses COLUMN for a hash, COLUMN:N for the others; asterisks have a default.
 func parseMask(kind shape.MaskKind, text string) (shape.MaskConfig, error) {
 	mask := shape.MaskConfig{Column: text, Kind: kind}
 	if kind == shape.Hash {
@@ -198,7 +198,7 @@ func parseMask(kind shape.MaskKind, text string) (shape.MaskConfig, error) {
 	return mask, nil
 }
 
-// cutLength cuts COLUMN:N, where the column may be a regular expression with colons of its own.
+// cutLength splits COLUMN:N, where the column may be a regular expression that contains colons.
 func cutLength(text string) (column, length string, given bool) {
 	end := max(strings.LastIndex(text, "/"), 0)
 	if !strings.HasPrefix(text, "/") {
@@ -211,7 +211,7 @@ func cutLength(text string) (column, length string, given bool) {
 	return text[:end+colon], text[end+colon+1:], true
 }
 
-// hides reports whether something of a row is kept from readers that its SQL would show.
+// hides reports whether readers are denied a part of a row that its SQL would show.
 func (f shapeFlags) hides() bool {
 	for _, t := range f.Tables {
 		if len(t.Columns)+len(t.ExcludeColumns)+len(t.Mask)+len(t.Hash)+len(t.Truncate) > 0 {
@@ -221,7 +221,7 @@ func (f shapeFlags) hides() bool {
 	return len(f.IncludeColumns)+len(f.ExcludeColumns)+len(f.Mask)+len(f.Hash)+len(f.TruncateColumn) > 0
 }
 
-// sharesTopics reports whether topics do not tell the databases apart.
+// sharesTopics reports whether databases cannot be distinguished by their topics.
 func (f shapeFlags) sharesTopics() bool {
 	switch f.TopicTemplate {
 	case "", "debezium", "bottledwater":
@@ -230,7 +230,7 @@ func (f shapeFlags) sharesTopics() bool {
 	return !strings.Contains(f.TopicTemplate, "{prefix}") && !strings.Contains(f.TopicTemplate, "{database}")
 }
 
-// checkText refuses SQL text with literals that are hidden in the rows.
+// checkText refuses SQL text with literals if they are hidden in the rows.
 func (f shapeFlags) checkText(text textFlags) error {
 	if text.SQLText != "full" || !f.hides() || f.UnmaskedSQLText {
 		return nil
@@ -238,7 +238,7 @@ func (f shapeFlags) checkText(text textFlags) error {
 	return errors.New("--sql-text full would show what the hidden and masked columns hide: use normalised, or allow it with --unmasked-sql-text")
 }
 
-// tableSetting is an entry of the key tables of the configuration file.
+// tableSetting is an entry of the key "tables" in the configuration file.
 type tableSetting struct {
 	Match             string            `yaml:"match"`
 	Topic             string            `yaml:"topic"`
@@ -276,10 +276,10 @@ func (t tableSetting) config() (shape.TableConfig, error) {
 	return config, nil
 }
 
-// tableSettings decode themselves, for they are nested: from the file, or as YAML from anywhere else.
+// tableSettings implement their own decoding because they are nested: from the file, or as YAML from another source.
 type tableSettings []tableSetting
 
-// Decode is kong's hook.
+// Decode is the kong hook.
 func (t *tableSettings) Decode(ctx *kong.DecodeContext) error {
 	value := ctx.Scan.Pop().Value
 	text, given := value.(string)

@@ -12,11 +12,10 @@ import (
 	"github.com/pgtee/pgtee/outbox"
 )
 
-// slotPatience is how long a slot may stay in use at start: the server needs a moment to see that the
-// publisher before us is dead.
+// slotPatience is how long a slot may stay in use at startup: the server needs a moment to notice that the previous publisher is dead.
 const slotPatience = 10 * time.Second
 
-// awaitSlot waits until nobody holds the slot. A standby does not wait here: the publisher does that.
+// awaitSlot waits until the slot is free. A standby does not wait here: its publisher does that.
 func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) error {
 	if standby {
 		return nil
@@ -26,7 +25,7 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 		return fmt.Errorf("look at slot %s: %w", s.slot, err)
 	}
 	outbox.OwnSettings(&config.Config)
-	config.RuntimeParams["search_path"] = "pg_catalog" // else functions of others may be called
+	config.RuntimeParams["search_path"] = "pg_catalog" // otherwise functions of other users might be called
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("look at slot %s: %w", s.slot, err)
@@ -54,7 +53,7 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 	}
 }
 
-// slotHolder names the server process that uses the slot, "" if none does.
+// slotHolder returns the server process that uses the slot, or "" if none does.
 func slotHolder(ctx context.Context, conn *pgx.Conn, slot string) (string, error) {
 	var holder string
 	err := conn.QueryRow(ctx, `

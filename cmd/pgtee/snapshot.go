@@ -17,8 +17,8 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// snapshotCommand asks the running publisher for copies of tables, and tells how far they are. Its commands speak to the database
-// and to Kafka, not to the publisher.
+// snapshotCommand requests copies of tables from the running publisher, and shows their progress. Its subcommands communicate with the database and
+// with Kafka, not with the publisher.
 type snapshotCommand struct {
 	Start  snapshotStart  `cmd:"" help:"Have the running publisher copy the rows of tables into their topics."`
 	Pause  snapshotPause  `cmd:"" help:"Pause a snapshot."`
@@ -27,7 +27,7 @@ type snapshotCommand struct {
 	Status snapshotStatus `cmd:"" help:"Tell what is copied and what was."`
 }
 
-// snapshotFrom says whose snapshots a command is about.
+// snapshotFrom identifies the publisher whose snapshots a command is about.
 type snapshotFrom struct {
 	logged
 	postgresFlags `group:"Connection"`
@@ -36,7 +36,7 @@ type snapshotFrom struct {
 	kafkaFlags    `group:"Kafka"`
 }
 
-// snapshotAsk is how a request gets to the publisher.
+// snapshotAsk has the flags for sending a request to the publisher.
 type snapshotAsk struct {
 	snapshotFrom
 	SignalTopic string `help:"Ask through this topic, which the publisher reads (its own --signal-topic): then nothing is written into the database, nor is it connected to." placeholder:"TOPIC"`
@@ -50,7 +50,7 @@ type snapshotStart struct {
 	Wait  bool     `help:"Wait until the copy is finished, and show how far it is."`
 }
 
-// snapshotOf is one that is under way.
+// snapshotOf identifies a snapshot in progress.
 type snapshotOf struct {
 	snapshotAsk
 	ID string `arg:"" help:"The snapshot; * means all."`
@@ -123,7 +123,7 @@ func (c *snapshotStatus) Run(ctx context.Context, term terminal) error {
 	return nil
 }
 
-// open returns the one database that a request is for.
+// open returns the only database that a request is for.
 func (c *snapshotAsk) open(ctx context.Context) (s source, cluster cluster, err error) {
 	sources, err := c.sources(c.Database, c.Slot, c.Prefix)
 	if err != nil {
@@ -136,7 +136,7 @@ func (c *snapshotAsk) open(ctx context.Context) (s source, cluster cluster, err 
 	return sources[0], cluster, err
 }
 
-// ask sends a request that the publisher will understand. before is when the last snapshot of the same id has ended.
+// ask sends a request that the publisher will understand. before is the time at which the last snapshot with the same id ended.
 func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.SignalRecord, s source, cluster cluster) (id string, before time.Time, err error) {
 	if before, err = c.known(ctx, signal, s, cluster); err != nil {
 		return "", before, usage(err)
@@ -152,7 +152,7 @@ func (c *snapshotAsk) ask(ctx context.Context, term terminal, signal *outbox.Sig
 	return id, before, nil
 }
 
-// send asks through the topic of signals, or else through the database.
+// send sends a request through the topic of signals, or otherwise through the database.
 func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (id string, err error) {
 	if c.SignalTopic == "" {
 		return outbox.SendSignal(ctx, s.connString, signal)
@@ -162,7 +162,7 @@ func (c *snapshotAsk) send(ctx context.Context, signal *outbox.SignalRecord, s s
 	return kafka.SendSignal(ctx, config, signal)
 }
 
-// signal is what the flags ask for.
+// signal returns the request that the flags describe.
 func (c *snapshotStart) signal() (*outbox.SignalRecord, error) {
 	s := &outbox.SignalRecord{ID: c.ID, Type: outbox.ExecuteSnapshot, Tables: c.Table}
 	if c.Where == "" {
@@ -177,9 +177,9 @@ func (c *snapshotStart) signal() (*outbox.SignalRecord, error) {
 	return s, nil
 }
 
-// matchTables tells of a misspelt name before it is too late.
+// matchTables reports a misspelt name before the request is sent.
 func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
-	if c.SignalTopic != "" { // then the publisher tells
+	if c.SignalTopic != "" { // otherwise the publisher reports it
 		return nil
 	}
 	tables, err := outbox.PublishedTables(ctx, s.connString)
@@ -197,8 +197,8 @@ func (c *snapshotStart) matchTables(ctx context.Context, s source) error {
 // knownPatience is how long the publisher may take to see a request.
 const knownPatience = 5 * time.Second
 
-// known tells of an id that says nothing to the publisher, or something else; and when the last one has ended that had the id of
-// a new snapshot.
+// known returns an error if the publisher does not know an id, or knows it as something else. For a new snapshot it returns when the last one with
+// its id ended.
 func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s source, cluster cluster) (before time.Time, err error) {
 	for until := time.Now().Add(knownPatience); ; {
 		snapshots, err := snapshotsOf(ctx, s, cluster)
@@ -229,7 +229,7 @@ func (c *snapshotAsk) known(ctx context.Context, signal *outbox.SignalRecord, s 
 	}
 }
 
-// snapshotsOf is what the progress record says; never nil.
+// snapshotsOf returns the copies in the progress record; never nil.
 func snapshotsOf(ctx context.Context, s source, cluster cluster) (*snapshot.State, error) {
 	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster))
 	if err != nil {
@@ -241,12 +241,12 @@ func snapshotsOf(ctx context.Context, s source, cluster cluster) (*snapshot.Stat
 	return position.Snapshots, nil
 }
 
-// publisherConfig is enough of it to find the progress record.
+// publisherConfig returns the settings needed to find the progress record.
 func (s source) publisherConfig(cluster cluster) kafka.Config {
 	return kafka.Config{Brokers: cluster.brokers, KafkaOptions: cluster.options, Config: publisher.Config{Prefix: s.prefix, Database: s.database, Slot: s.slot}}
 }
 
-// printSnapshots prints a line for each that is not finished, and for the last ones that are.
+// printSnapshots prints a line for each unfinished snapshot, and for the last finished ones.
 func printSnapshots(out io.Writer, s *snapshot.State) {
 	if len(s.Copies)+len(s.Finished) == 0 {
 		fmt.Fprintln(out, "  snapshots  none")

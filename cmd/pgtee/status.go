@@ -17,7 +17,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// statusCommand asks the server and Kafka, not the publisher: it works as well while none runs.
+// statusCommand queries the server and Kafka, not the publisher: it works even if no publisher runs.
 type statusCommand struct {
 	logged
 	postgresFlags `group:"Connection"`
@@ -34,27 +34,27 @@ func (*statusCommand) Help() string {
 
 const watchInterval = 2 * time.Second
 
-// statusReport is where one database stands. Acked <= Published <= Received, all ends of transactions.
+// statusReport is the state of one database. Acked <= Published <= Received, all end LSNs of transactions.
 type statusReport struct {
 	Verdict       string     `json:"verdict"`  // ok, warning or problem
-	Findings      []string   `json:"findings"` // their ids, the gravest first
+	Findings      []string   `json:"findings"` // their ids, the most serious first
 	Database      string     `json:"database"`
 	Slot          string     `json:"slot"`
-	PID           int32      `json:"active_pid"` // of the walsender; 0: nobody holds the slot
+	PID           int32      `json:"active_pid"` // of the walsender; 0: the slot is free
 	Server        outbox.LSN `json:"server_lsn"`
 	Received      outbox.LSN `json:"received_lsn"`
 	Published     outbox.LSN `json:"published_lsn"`
 	Acked         outbox.LSN `json:"acked_lsn"`
-	LagBytes      int64      `json:"lag_bytes"` // from published to server
+	LagBytes      int64      `json:"lag_bytes"` // between published and server
 	LastCommit    *time.Time `json:"last_commit_time"`
 	WALStatus     string     `json:"wal_status"`
 	RetainedBytes int64      `json:"retained_wal_bytes"`
 	KeepBytes     int64      `json:"max_slot_wal_keep_bytes"` // -1: no limit
 
-	DeadLetters int64             `json:"dead_letter_records"` // in PREFIX.dead-letter, about
+	DeadLetters int64             `json:"dead_letter_records"` // in PREFIX.dead-letter, approximately
 	Problems    []string          `json:"problems"`            // why nothing can be published, each with its repair
-	Uncaptured  []uncapturedTable `json:"uncaptured"`          // tables of which UPDATE and DELETE are not published
-	Snapshots   *snapshot.State   `json:"snapshots"`           // null: there was none
+	Uncaptured  []uncapturedTable `json:"uncaptured"`          // tables whose UPDATE and DELETE are not published
+	Snapshots   *snapshot.State   `json:"snapshots"`           // null: no snapshots
 }
 
 type uncapturedTable struct {
@@ -81,7 +81,7 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 			return err
 		}
 		if c.Watch && !c.JSON && isTerminal(term.out) {
-			fmt.Fprint(term.out, "\x1b[H\x1b[2J") // ECMA-48: home, and erase the screen
+			fmt.Fprint(term.out, "\x1b[H\x1b[2J") // ECMA-48: cursor home, and erase the screen
 		}
 		if _, err := screen.WriteTo(term.out); err != nil || !c.Watch {
 			return errors.Join(err, status(code))
@@ -94,7 +94,7 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 	}
 }
 
-// look writes where the databases stand, and returns the exit code of the one that is worst off.
+// look writes the state of the databases, and returns the exit code of the worst one.
 func (c *statusCommand) look(ctx context.Context, sources []source, cluster cluster, out io.Writer) (code int, err error) {
 	for _, s := range sources {
 		report, err := statusOf(ctx, s, cluster)
@@ -113,10 +113,10 @@ func (c *statusCommand) look(ctx context.Context, sources []source, cluster clus
 	return code, nil
 }
 
-// verdicts are the exit codes in words.
+// verdicts are the names of the exit codes.
 var verdicts = []string{"ok", "warning", "problem"}
 
-// judge sets the verdict. problems are the ids of what keeps anything from being published.
+// judge sets the verdict. problems are the ids of problems that prevent publishing.
 func (r *statusReport) judge(problems []string) {
 	r.Findings = problems
 	if r.PID == 0 && !slices.Contains(problems, "slot-missing") {
@@ -145,7 +145,7 @@ func (r *statusReport) judge(problems []string) {
 }
 
 func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, error) {
-	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's own, which it is never behind
+	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's position, which it is never behind
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -154,7 +154,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		return statusReport{}, err
 	}
 	slot, err := outbox.ReadSlotStatus(ctx, s.connString, s.slot)
-	missing := errors.Is(err, outbox.ErrSlotMissing) // which is among the problems
+	missing := errors.Is(err, outbox.ErrSlotMissing) // which is one of the problems
 	if err != nil && !missing {
 		return statusReport{}, err
 	}
@@ -171,7 +171,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		return statusReport{}, err
 	}
 	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
-		// A publisher may have worked between both answers. It does not now.
+		// A publisher may have been active between the two queries. It is not active now.
 		if position, err = kafka.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
 			return statusReport{}, err
 		}
@@ -193,7 +193,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 	return report, nil
 }
 
-// problemsOf lists what `pgtee check` would call a problem, and the ids of that.
+// problemsOf returns what `pgtee check` would report as problems, and their ids.
 func problemsOf(ctx context.Context, s source) (problems, ids []string, err error) {
 	report, err := outbox.Check(ctx, outbox.SetupConfig{ConnString: s.connString, Slot: s.slot})
 	if err != nil {
@@ -208,7 +208,7 @@ func problemsOf(ctx context.Context, s source) (problems, ids []string, err erro
 	return problems, ids, nil
 }
 
-// sentence is the verdict in words.
+// sentence returns the verdict in words.
 func (r statusReport) sentence() string {
 	switch r.Verdict {
 	case "ok":
@@ -256,7 +256,7 @@ func (r statusReport) print(out io.Writer) {
 	}
 }
 
-// sizeText writes a size as PostgreSQL does.
+// sizeText formats a size as PostgreSQL does.
 func sizeText(bytes int64) string {
 	size, unit := float64(bytes), "B"
 	for _, next := range []string{"kB", "MB", "GB", "TB"} {

@@ -66,7 +66,7 @@ func (c *subscribeCommand) Run(ctx context.Context, term terminal) error {
 	return err
 }
 
-// config is what is to be read, without the way to Kafka.
+// config returns what to read, without the options for connecting to Kafka.
 func (c *subscribeCommand) config(term terminal) (subscriber.Config, error) {
 	config := subscriber.Config{Prefix: c.Prefix, Tables: c.Tables, From: c.From, Missing: func(topics, prefixes []string) {
 		fmt.Fprintf(term.err, "pgtee: waiting for %s, which is not there yet: are --prefix and --tables right? %s\n", strings.Join(topics, ", "), listPrefixes(prefixes))
@@ -108,7 +108,7 @@ func listPrefixes(prefixes []string) string {
 	return "Prefixes that are there: " + strings.Join(prefixes, ", ") + "."
 }
 
-// print returns what prints the events that are chosen. next comes before each, and reports whether a new file begins.
+// print returns a function that prints the selected events. next is called before each event, and reports whether a new file begins.
 func (c *subscribeCommand) print(out io.Writer, next func() (bool, error)) func(subscriber.Event) error {
 	choice := subscriber.Choice{User: c.User, Application: c.App, Client: c.Client, Table: c.Table, Command: c.Command}
 	format := c.Format
@@ -139,13 +139,13 @@ func chosen(choice subscriber.Choice, audit bool, e subscriber.Event) (bool, err
 		return err == nil && choice.Audit(&a), err
 	}
 	if e.Value == nil {
-		return false, nil // the tombstone after a delete names nobody
+		return false, nil // the tombstone after a delete has no author
 	}
 	r, err := subscriber.ParseRow(e)
 	return err == nil && choice.Row(&r), err
 }
 
-// isTerminal reports whether colours make sense: https://no-color.org
+// isTerminal reports whether colours should be used: https://no-color.org
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// clientTLS is how we speak TLS to a server: whom we believe, and what we show. Its files, each "" if there is
+// clientTLS returns the configuration for TLS connections to a server: the trusted CA and the client certificate. Its files, each "" if there is
 // none, are those of the flags <flag>-ca, <flag>-cert and <flag>-key.
 func clientTLS(flag, ca, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}

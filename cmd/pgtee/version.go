@@ -14,14 +14,14 @@ func (*versionCommand) Run(_ context.Context, term terminal) error {
 	return nil
 }
 
-// commit is set by the linker (-X main.commit=…) where the Go tool finds no repository, as in an image.
+// commit is set by the linker (-X main.commit=…) if the Go tool finds no repository, as in an image.
 var commit string
 
 func versionLine() string {
 	return fmt.Sprintf("pgtee %s, %s, %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// version is the module's version and the commit that it was built from, as the Go tool recorded them.
+// version returns the module's version and the commit from which it was built, as recorded by the Go tool.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -14,8 +14,8 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// watcher measures one publisher from outside: it sees what its source brings and what it acknowledges, which is what Kafka has,
-// and the requests of its client of Kafka.
+// watcher measures one publisher from outside: it sees what its source delivers and what it acknowledges, which is what Kafka has, and the requests
+// of its Kafka client.
 type watcher struct {
 	visible prometheus.Histogram
 	kafka   prometheus.Histogram
@@ -23,13 +23,13 @@ type watcher struct {
 	lies    prometheus.Counter
 
 	mu    sync.Mutex
-	sums  [len(whoLabels)]float64 // of rows
+	sums  [len(whoLabels)]float64 // rows per label
 	acked outbox.LSN
 	due   []dueTransaction // not acknowledged yet, in the order of the stream
-	began time.Time        // when the open Kafka transaction got its first record; zero: none is open
+	began time.Time        // when the open Kafka transaction got its first record; zero: no transaction is open
 }
 
-// dueTransaction is what is counted of a transaction, or of a part of one, once Kafka has it.
+// dueTransaction contains the counts of a transaction, or of a part of one, that are added once Kafka has it.
 type dueTransaction struct {
 	through outbox.LSN
 	commit  time.Time
@@ -37,12 +37,12 @@ type dueTransaction struct {
 	lies    int
 }
 
-// How well a row says who wrote it.
+// How well the author of a row is known.
 const (
 	rowVerified = iota
-	rowUnknown  // a note that nobody can verify
+	rowUnknown  // a note that cannot be verified
 	rowDirect   // no note
-	rowFalse    // a note that is forged
+	rowFalse    // a forged note
 )
 
 var whoLabels = [...]string{"verified", "unknown", "direct", "false"}
@@ -62,7 +62,7 @@ func newWatcher(database, slot string) *watcher {
 	}
 }
 
-// collectors are those of the page of metrics.
+// collectors returns the collectors for the metrics page.
 func (o *watcher) collectors() []prometheus.Collector {
 	for _, who := range whoLabels {
 		o.rows.WithLabelValues(who) // present from the start
@@ -70,7 +70,7 @@ func (o *watcher) collectors() []prometheus.Collector {
 	return []prometheus.Collector{o.visible, o.kafka, o.rows, o.lies}
 }
 
-// attribution is the share of rows whose note is verified; 1 before the first row.
+// attribution returns the share of rows whose note is verified; 1 before the first row.
 func (o *watcher) attribution() float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,11 +84,11 @@ func (o *watcher) attribution() float64 {
 	return o.sums[rowVerified] / all
 }
 
-// watch returns the source, watched.
+// watch returns the source with this watcher attached.
 func (o *watcher) watch(source publisher.Source) publisher.Source {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.due = o.due[:0] // it comes again
+	o.due = o.due[:0] // the stream sends them again
 	return watchedSource{source, o}
 }
 
@@ -107,7 +107,7 @@ func (s watchedSource) Ack(upTo outbox.LSN) {
 	s.Source.Ack(upTo)
 }
 
-// drop notes transactions that the publisher has composed.
+// drop records transactions that the publisher has composed.
 func (o *watcher) drop(head []*outbox.Transaction) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -167,7 +167,7 @@ var (
 	endTxnKey  = (&kmsg.EndTxnRequest{}).Key()
 )
 
-// OnBrokerWrite is a hook of Kafka's client: a first record opens the transaction.
+// OnBrokerWrite is a hook of the Kafka client: the first record opens the transaction.
 func (o *watcher) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, timeToWrite time.Duration, err error) {
 	if key != produceKey || err != nil {
 		return
@@ -179,7 +179,7 @@ func (o *watcher) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, timeT
 	}
 }
 
-// OnBrokerE2E is a hook of Kafka's client: the answer to EndTxn ends the transaction.
+// OnBrokerE2E is a hook of the Kafka client: the reply to EndTxn ends the transaction.
 func (o *watcher) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	if key != endTxnKey || e2e.Err() != nil {
 		return
@@ -192,7 +192,7 @@ func (o *watcher) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E
 	o.began = time.Time{}
 }
 
-// OnBrokerDisconnect is a hook of Kafka's client: what was open is measured no more.
+// OnBrokerDisconnect is a hook of the Kafka client: an open transaction is no longer measured.
 func (o *watcher) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
