@@ -15,7 +15,7 @@ import (
 //go:embed assets/*.js assets/*.css assets/*.svg
 var assetFiles embed.FS
 
-// asset is a file for browsers. Its URL has its hash, so that a browser asks once and a new version at once.
+// asset is a file for browsers. Its URL contains its hash, so that a browser requests it only once, and a new version immediately.
 type asset struct {
 	body, packed []byte
 	kind, hash   string
@@ -45,7 +45,7 @@ func loadAssets() map[string]asset {
 	return list
 }
 
-// assetPath is the URL of an asset.
+// assetPath returns the URL of an asset.
 func assetPath(name string) (string, error) {
 	a, known := loadedAssets[name]
 	if !known {
@@ -54,7 +54,7 @@ func assetPath(name string) (string, error) {
 	return "/assets/" + name + "?" + a.hash, nil
 }
 
-// assets serves them. They are public: they say nothing of anybody.
+// assets serves the assets. They are public, since they contain no data.
 func assets() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, known := loadedAssets[r.PathValue("name")]

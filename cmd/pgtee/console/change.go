@@ -20,15 +20,15 @@ type change struct {
 	Record    *kgo.Record
 	Key       []byte // without its schema
 	ID        string
-	Ordinal   int // of the change in its transaction
+	Ordinal   int // number of the change within its transaction
 	Broken    string
-	Derived   bool // before is the row after the change before this one: the log does not have it
+	Derived   bool // before is taken from the previous change of the row, because it is not in the WAL
 	before    []field
 	after     []field
 	unchanged int
 }
 
-// changeOf reads a record. One in another form than Debezium's JSON is shown as what it is.
+// changeOf parses a record. A record in another format than Debezium's JSON is shown as it is.
 func changeOf(r *kgo.Record) *change {
 	c := &change{Record: r, Key: payloadOf(r.Key), ID: header(r, published.EventIDHeader)}
 	_, ordinal, _ := cutLast(c.ID, "/")
@@ -58,13 +58,13 @@ func (c *change) read(value []byte) (err error) {
 	return err
 }
 
-// Table is SCHEMA.TABLE.
+// Table returns SCHEMA.TABLE.
 func (c *change) Table() string { return c.Source.Schema + "." + c.Source.Table }
 
-// KeyText is the key as it stands in Kafka.
+// KeyText returns the key as it is in Kafka.
 func (c *change) KeyText() string { return string(c.Key) }
 
-// Name is the key for people: "id 7".
+// Name returns the key in readable form: "id 7".
 func (c *change) Name() string {
 	list, err := fieldsOf(c.Key)
 	if err != nil || len(list) == 0 {
@@ -85,7 +85,7 @@ type column struct {
 	Key           bool
 }
 
-// Columns compares before and after: what has changed first comes first, what has not is left out, but for the key.
+// Columns compares before and after: changed columns come first, and unchanged ones are left out, except for the key.
 func (c *change) Columns() []column {
 	keys, _ := fieldsOf(c.Key)
 	var list []column
@@ -101,9 +101,9 @@ func (c *change) Columns() []column {
 			col.After = value{None: true}
 			col.Changed = !col.Before.Null && !col.Before.Absent
 		default:
-			isNew := c.Derived && before == nil && col.After.Null // the column
+			isNew := c.Derived && before == nil && col.After.Null // the column is new
 			col.Changed = !col.After.Absent && c.before != nil && !bytes.Equal(before, after) && !isNew
-			if c.before == nil && !col.Key { // whether it has changed is not known
+			if c.before == nil && !col.Key { // it is not known whether it has changed
 				list = append(list, col)
 				continue
 			}
@@ -117,18 +117,18 @@ func (c *change) Columns() []column {
 	return list
 }
 
-// Unchanged counts the columns that Columns has left out: unchanged, not in the log, or null in a row that came or went.
+// Unchanged returns the number of columns that Columns has left out: unchanged, not in the WAL, or null in a row that was inserted or deleted.
 func (c *change) Unchanged() int { return c.unchanged }
 
-// follows has an update whose row before the log does not have take it from the change before. What that one does not have either
-// stays unknown.
+// follows completes an update whose former row is not in the WAL with the row of the previous change. Values that are missing there as well remain
+// unknown.
 func (c *change) follows(last *change) {
 	if c.NoBefore() && last != nil && last.after != nil {
 		c.before, c.Derived = last.after, true
 	}
 }
 
-// NoBefore reports whether the log does not have the row as it was before: a table with the default replica identity.
+// NoBefore reports whether the former row is not in the WAL, because the table has the default replica identity.
 func (c *change) NoBefore() bool { return c.Op == "u" && c.before == nil }
 
 func (c *change) names() (names []string) {
@@ -140,7 +140,7 @@ func (c *change) names() (names []string) {
 	return names
 }
 
-// sameKey compares keys by what they mean: {"id": 7} is {"id":7}.
+// sameKey compares keys by content: {"id": 7} equals {"id":7}.
 func sameKey(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -1,6 +1,6 @@
-// Package console is the web page of pgtee: who changed this row, is the stream alive, why is the disk filling. Its pages are
-// rendered on the server and work without JavaScript; small modules add what moves. It only reads what everybody with access to
-// the topics can read, always in bounds, and what it shows of a row is what was published of it: masked stays masked.
+// Package console is pgtee's web page. It answers: who changed this row, is the stream alive, why is the disk filling up? Its pages are rendered on
+// the server and work without JavaScript; small modules add dynamic parts. It reads only what everybody with access to the topics can read, always
+// within limits, and shows of a row only what was published: masked values stay masked.
 package console
 
 import (
@@ -21,15 +21,15 @@ import (
 	published "github.com/pgtee/pgtee/publisher/record"
 )
 
-// Config says what there is to see, and who may see it.
+// Config says what the console shows, and to whom.
 type Config struct {
-	Logins   []Login  // who may log in; none: whoever reaches the page has the role Open
-	Open     Role     // of everybody, where nobody logs in; only on loopback
-	Hosts    []string // names by which browsers may call it, beside those of loopback and the address that it listens on
-	CertFile string   // with KeyFile: it speaks TLS
+	Logins   []Login  // users who may log in; none: everybody who reaches the page has the role Open
+	Open     Role     // role of everybody if there are no logins; only on loopback
+	Hosts    []string // host names that browsers may use, in addition to those of loopback and the listening address
+	CertFile string   // with KeyFile: use TLS
 	KeyFile  string
 
-	Brokers      []string // none: a proxy alone, of which there are sessions and settings to see
+	Brokers      []string // none: a proxy alone, with only sessions and settings to show
 	KafkaOptions []kgo.Opt
 	Streams      []Stream
 	Sessions     Sessions          // nil: there is no proxy in this process
@@ -38,22 +38,22 @@ type Config struct {
 	Log          *zap.Logger
 }
 
-// Stream is one database and what the publisher of this process tells of it.
+// Stream is one database and the state of its publisher in this process.
 type Stream struct {
 	Prefix, Database, Slot string
 
 	Stats      func() publisher.Stats
 	Lag        func() (bytes int64, age time.Duration)
-	Retained   func() (slot outbox.SlotStatus, limit int64) // as of some seconds ago; limit is in bytes, 0: none
+	Retained   func() (slot outbox.SlotStatus, limit int64) // as of a few seconds ago; limit is in bytes, 0: no limit
 	Check      func(context.Context) (outbox.Report, error)
 	Tables     func(context.Context) ([]outbox.Table, error)
 	Uncaptured func(context.Context) ([]outbox.Capture, error)
 }
 
-// Sessions are those of a proxy.
+// Sessions gives access to the sessions of a proxy.
 type Sessions interface {
 	Sessions() []proxy.SessionInfo
-	Terminate(id string) bool // reports whether there was such a session
+	Terminate(id string) bool // reports whether the session existed
 }
 
 // Console serves the pages.
@@ -62,16 +62,16 @@ type Console struct {
 	log      *zap.Logger
 	listener net.Listener
 	guard    *guard
-	topics   *topics // nil: without Kafka
+	topics   *topics // nil: no Kafka
 	tails    map[string]*tail
 	series   map[string]*series
-	viewers  chan struct{} // of live streams
+	viewers  chan struct{} // limits the live streams
 }
 
 // maxViewers bounds the open live streams.
 const maxViewers = 50
 
-// Open takes the address. Run serves it.
+// Open starts to listen on the address. Run serves it.
 func Open(address string, cfg Config) (*Console, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -103,7 +103,7 @@ func newConsole(listener net.Listener, cfg Config) (*Console, error) {
 	return c, nil
 }
 
-// URL is where a browser on this machine finds it.
+// URL returns the URL for a browser on this machine.
 func (c *Console) URL() string {
 	scheme := "http"
 	if c.cfg.CertFile != "" {
@@ -155,7 +155,7 @@ func (c *Console) close() {
 	}
 }
 
-// handler is every page behind the guard.
+// handler returns the handler for all pages, behind the guard.
 func (c *Console) handler() http.Handler {
 	mux := http.NewServeMux()
 	c.guard.routes(mux)

@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/subscriber"
 )
 
-// event is an audit record as the pages show it: one committed transaction.
+// event is an audit record as shown on the pages: one committed transaction.
 type event struct {
 	subscriber.Audit
 	Stream    string // prefix of its topics
@@ -21,11 +21,11 @@ type event struct {
 	Offset    int64
 	At        time.Time // when it was published
 	ID        string
-	Broken    string // why the record cannot be read; then nothing else of it is known
+	Broken    string // why the record cannot be read; then nothing else about it is known
 	bytes     int
 }
 
-// eventOf reads a record. One that cannot be read is shown as that: a page that stopped there would hide what follows.
+// eventOf parses a record. A record that cannot be read is shown as such: a page that stopped there would hide the following ones.
 func eventOf(stream string, r *kgo.Record) *event {
 	e := &event{Stream: stream, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, At: r.Timestamp,
 		ID: header(r, published.EventIDHeader), bytes: len(r.Key) + len(r.Value)}
@@ -36,14 +36,14 @@ func eventOf(stream string, r *kgo.Record) *event {
 		return e
 	}
 	e.Audit = audit
-	e.Statements = slices.DeleteFunc(e.Statements, func(s subscriber.Statement) bool { return s.Command == "" && s.Rows == 0 }) // what wrote nothing and has no name says nothing
+	e.Statements = slices.DeleteFunc(e.Statements, func(s subscriber.Statement) bool { return s.Command == "" && s.Rows == 0 }) // a statement without rows and command has nothing to show
 	return e
 }
 
-// Place names the record in a URL: "0.124".
+// Place identifies the record in a URL: "0.124".
 func (e *event) Place() string { return fmt.Sprintf("%d.%d", e.Partition, e.Offset) }
 
-// transactionID is the event id without what follows the commit's place: all records of a transaction share it.
+// transactionID returns the event id without the part after the commit's LSN: all records of a transaction share it.
 func transactionID(eventID string) string {
 	if i := strings.LastIndexByte(eventID, '/'); i >= 0 {
 		return eventID[:i]
@@ -51,10 +51,10 @@ func transactionID(eventID string) string {
 	return ""
 }
 
-// Direct reports whether some of it was written past the proxy.
+// Direct reports whether a part of it was written without the proxy.
 func (e *event) Direct() bool { return e.Session == nil || e.DirectRows > 0 }
 
-// Trust says whether who wrote it is proven: "verified", "false" for an alarm, "direct", or "unknown".
+// Trust says how well the author is known: "verified", "false" for an alarm, "direct", or "unknown".
 func (e *event) Trust() string {
 	switch {
 	case e.Session == nil:
@@ -67,7 +67,7 @@ func (e *event) Trust() string {
 	return "verified"
 }
 
-// Rows are those of all tables.
+// Rows returns the number of rows in all tables.
 func (e *event) Rows() (rows int) {
 	for _, t := range e.Tables {
 		rows += t.Inserted + t.Updated + t.Deleted
@@ -77,10 +77,10 @@ func (e *event) Rows() (rows int) {
 
 const shownStatements = 3
 
-// Shown are the statements on a line of a list.
+// Shown returns the statements that are shown in a line of a list.
 func (e *event) Shown() []subscriber.Statement {
 	return e.Statements[:min(len(e.Statements), shownStatements)]
 }
 
-// Hidden counts those that are not.
+// Hidden returns the number of the other statements.
 func (e *event) Hidden() int { return len(e.Statements) - len(e.Shown()) + e.Omitted }

@@ -8,12 +8,12 @@ import (
 	"github.com/pgtee/pgtee/subscriber"
 )
 
-// filter chooses events. It lives in the URL, so that a link shows the same; it works on the server, so that it finds what no
-// page has loaded.
+// filter selects events. It is part of the URL, so that a link shows the same selection; it is applied on the server, so that it also finds events
+// that no page has loaded.
 type filter struct {
 	User, Application, Client, Session, Table, Command, Text string
-	Unattributed                                             bool // only what was written past the proxy, in part or as a whole
-	Unverified                                               bool // only what is not proven
+	Unattributed                                             bool // only transactions written, partly or completely, without the proxy
+	Unverified                                               bool // only transactions that are not verified
 }
 
 // maxFilterBytes bounds each value of a filter.
@@ -31,7 +31,7 @@ func parseFilter(q url.Values) filter {
 	}
 }
 
-// values is what parseFilter reads.
+// values returns the URL parameters that parseFilter reads.
 func (f filter) values() url.Values {
 	q := url.Values{}
 	for name, value := range map[string]string{"user": f.User, "application": f.Application, "client": f.Client, "session": f.Session,
@@ -49,10 +49,10 @@ func (f filter) values() url.Values {
 	return q
 }
 
-// Empty reports whether everything passes.
+// Empty reports whether the filter selects everything.
 func (f filter) Empty() bool { return f == filter{} }
 
-// matches reports whether an event is to be shown. What cannot be read always is.
+// matches reports whether an event is selected. An event that cannot be read always is.
 func (f filter) matches(e *event) bool {
 	if e.Broken != "" || f.Empty() {
 		return true
@@ -78,12 +78,12 @@ func (f filter) matchesStatements(e *event) bool {
 	return (f.Table == "" || f.wrote(e)) && (f.Command == "" || f.ran(e)) && (f.Text == "" || f.says(e))
 }
 
-// ran reports whether the command is among the transaction's statements.
+// ran reports whether one of the transaction's statements has the command.
 func (f filter) ran(e *event) bool {
 	return slices.ContainsFunc(e.Statements, func(s subscriber.Statement) bool { return strings.EqualFold(s.Command, f.Command) })
 }
 
-// wrote reports whether the transaction wrote to the table. A name without a schema is one of any schema.
+// wrote reports whether the transaction wrote to the table. A name without a schema matches a table in any schema.
 func (f filter) wrote(e *event) bool {
 	for _, t := range e.Tables {
 		if t.Table == f.Table || !strings.Contains(f.Table, ".") && strings.HasSuffix(t.Table, "."+f.Table) {

@@ -23,31 +23,31 @@ import (
 	"go.uber.org/zap"
 )
 
-// Role is what somebody may do. The zero value may do nothing.
+// Role says what a user may do. The zero value permits nothing.
 type Role int
 
 const (
-	reader Role = iota + 1 // may look
+	reader Role = iota + 1 // may read
 	Admin                  // may also end sessions
 )
 
-// Reader may look at everything.
+// Reader may read everything.
 const Reader = reader
 
 func (r Role) String() string { return [...]string{"nobody", "reader", "admin"}[r] }
 
-// Login is somebody who may log in.
+// Login is a user who may log in.
 type Login struct {
 	Name string
 	Role Role
 	hash [sha256.Size]byte // of the secret
 }
 
-// minSecret is the least length of a secret: it is compared by a fast hash, so it must not be guessable.
+// minSecret is the minimum length of a secret: it is compared by a fast hash, so it must not be guessable.
 const minSecret = 16
 
-// ReadLogins reads a file of lines NAME ROLE SECRET, the role reader or admin, the secret itself or sha256:HEX of it. Lines that
-// begin with # are comments.
+// ReadLogins reads a file with lines NAME ROLE SECRET. The role is reader or admin; the secret is given as it is or as sha256:HEX. Lines that begin
+// with # are comments.
 func ReadLogins(path string) ([]Login, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -100,18 +100,18 @@ func parseLogin(fields []string) (l Login, err error) {
 	return l, nil
 }
 
-// guard decides who may come in.
+// guard controls access.
 type guard struct {
 	logins  []Login
 	open    Role
 	hosts   []string // without ports, in lower case
-	secure  bool     // cookies are for TLS only
-	key     [32]byte // of this process, which signs cookies
+	secure  bool     // cookies are sent over TLS only
+	key     [32]byte // of this process; signs cookies
 	foreign *http.CrossOriginProtection
 	log     *zap.Logger
 
 	mu       sync.Mutex
-	failures int // logins that failed lately: each makes the next one wait
+	failures int // recent failed logins: each delays the next one
 }
 
 const (
@@ -144,7 +144,7 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	return g, nil
 }
 
-// around refuses what no page of ours asks for, and tells browsers what our pages need.
+// around refuses requests that do not come from pages of the console, and sets the headers that its pages require.
 func (g *guard) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -152,7 +152,7 @@ func (g *guard) around(next http.Handler) http.Handler {
 			"require-trusted-types-for 'script'; trusted-types pgtee")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "same-origin") // with no-referrer a browser sends the forms of our own pages with the Origin "null"
+		h.Set("Referrer-Policy", "same-origin") // with no-referrer, a browser sends the console's own forms with the Origin "null"
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
@@ -169,7 +169,7 @@ func (g *guard) around(next http.Handler) http.Handler {
 	})
 }
 
-// knows reports whether a Host header names this server: a foreign name that leads here is another site's (DNS rebinding).
+// knows reports whether a Host header names this server: any other name that resolves to it belongs to another site (DNS rebinding).
 func (g *guard) knows(host string) bool { return slices.Contains(g.hosts, hostOf(host)) }
 
 func hostOf(host string) string {
@@ -179,7 +179,7 @@ func hostOf(host string) string {
 	return strings.ToLower(strings.Trim(host, "[]"))
 }
 
-// sameOrigin reports whether a request can come from a page of ours, or from an address that somebody has typed or followed.
+// sameOrigin reports whether a request can come from a page of the console, or from an address that the user typed or followed.
 func sameOrigin(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" {
 		u, err := url.Parse(origin)
@@ -194,13 +194,13 @@ func sameOrigin(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
-// person is who asks.
+// person is the user who makes a request.
 type person struct {
 	Name string
 	Role Role
 }
 
-// who says who asks; a person of no role may only log in.
+// who returns the user who makes a request; a user without a role may only log in.
 func (g *guard) who(r *http.Request) person {
 	if len(g.logins) == 0 {
 		return person{"", g.open}
@@ -214,7 +214,7 @@ func (g *guard) who(r *http.Request) person {
 	return person{}
 }
 
-// login finds whose secret it is; with a name, only that one's will do. Every login is compared, in constant time.
+// login returns the user with this secret; if a name is given, the secret must be that user's. Every login is compared, in constant time.
 func (g *guard) login(name, secret string) (found person) {
 	hash := sha256.Sum256([]byte(secret))
 	for _, l := range g.logins {
@@ -225,7 +225,7 @@ func (g *guard) login(name, secret string) (found person) {
 	return found
 }
 
-// cookie is name, role and end, signed with the key of this process: a restart ends it, and so does the removal of the login.
+// cookie consists of name, role and expiry, signed with the key of this process: it becomes invalid with a restart, or when the login is removed.
 func (g *guard) cookie(p person, until time.Time) string {
 	text := fmt.Sprintf("%s\n%d\n%d", p.Name, p.Role, until.Unix())
 	return base64.RawURLEncoding.EncodeToString(append([]byte(text+"\n"), g.sign(text)...))
@@ -258,7 +258,7 @@ func (g *guard) readCookie(value string, now time.Time) person {
 	return person{parts[0], Role(role)}
 }
 
-// allow lets only people of a role in; whoever has none is asked to log in.
+// allow admits only users with a role; users without one are asked to log in.
 func (g *guard) allow(role Role, next func(http.ResponseWriter, *http.Request, person)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who := g.who(r)
@@ -277,7 +277,7 @@ func (g *guard) allow(role Role, next func(http.ResponseWriter, *http.Request, p
 	}
 }
 
-// routes are those that need no role.
+// routes registers the pages that require no role.
 func (g *guard) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
 		g.loginPage(w, r, http.StatusOK, "")
@@ -310,7 +310,7 @@ func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, localPath(r.PostFormValue("to")), http.StatusSeeOther)
 }
 
-// slow has a failed login wait, the longer the more have failed.
+// slow delays a failed login; the delay increases with the number of failures.
 func (g *guard) slow(r *http.Request) {
 	g.mu.Lock()
 	g.failures++
@@ -322,7 +322,7 @@ func (g *guard) slow(r *http.Request) {
 	}
 }
 
-// localPath is a path of ours, "/" for anything else.
+// localPath returns a path on this server, or "/" for anything else.
 func localPath(to string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, `\`) {

@@ -18,11 +18,11 @@ import (
 	published "github.com/pgtee/pgtee/publisher/record"
 )
 
-// tableState is one table on the page of tables.
+// tableState is the state of one table on the page of tables.
 type tableState struct {
 	Table, Topic string
 	Partitions   int
-	Records      int64 // about: places in the topic
+	Records      int64 // approximate: number of offsets in the topic
 	Key          []string
 	Newest       time.Time
 	Uncaptured   string // why UPDATE and DELETE are not published
@@ -37,7 +37,7 @@ type tablesPage struct {
 	More    int
 }
 
-// shownTables bounds what the page asks Kafka about.
+// shownTables bounds the tables that the page queries in Kafka.
 const shownTables = 300
 
 func (c *Console) tables(r *http.Request, _ person) (any, error) {
@@ -87,7 +87,7 @@ func (c *Console) tables(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// sizes are the bounds of many topics at once. A topic that is not there has none.
+// sizes returns the bounds of many topics at once. A topic that does not exist has none.
 func (t *topics) sizes(ctx context.Context, names []string) (starts, ends map[string]position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -117,7 +117,7 @@ func (t *topics) sizes(ctx context.Context, names []string) (starts, ends map[st
 	return starts, ends, nil
 }
 
-// groupState is one consumer group and how far it is in our topics.
+// groupState is one consumer group and its progress in the topics of the prefix.
 type groupState struct {
 	Group, State string
 	Members      int
@@ -135,7 +135,7 @@ type groupsPage struct {
 	Prefix string
 }
 
-// maxGroups bounds the page.
+// maxGroups bounds the groups on the page.
 const maxGroups = 500
 
 func (c *Console) groups(r *http.Request, _ person) (any, error) {
@@ -164,7 +164,7 @@ func (c *Console) groups(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// groupOf is what of a group concerns the topics of a prefix.
+// groupOf returns the part of a group that concerns the topics of a prefix.
 func groupOf(lag kadm.DescribedGroupLag, prefix string) (state groupState, ours bool) {
 	state = groupState{Group: lag.Group, State: lag.State, Members: len(lag.Members)}
 	for _, topic := range slices.Sorted(maps.Keys(lag.Lag)) {
@@ -198,7 +198,7 @@ type ddlPage struct {
 	Older    string
 }
 
-// shownRecords are those of a list of records.
+// shownRecords is the maximum number of records in a list.
 const shownRecords = 100
 
 func (c *Console) ddl(r *http.Request, _ person) (any, error) {
@@ -234,7 +234,7 @@ func (c *Console) ddlOf(s *Stream, record *kgo.Record) ddlState {
 	return state
 }
 
-// newest returns the newest records of one of the stream's own topics, and the URL of what is before; none if there is no such topic.
+// newest returns the newest records of one of the stream's own topics, and the URL of the older ones; none if the topic does not exist.
 func (c *Console) newest(r *http.Request, path, name string) (records []*kgo.Record, older string, s *Stream, err error) {
 	if s, err = c.stream(r); err != nil {
 		return nil, "", nil, err
@@ -263,7 +263,7 @@ func (c *Console) newest(r *http.Request, path, name string) (records []*kgo.Rec
 	return records, older, s, err
 }
 
-// letterState is a dead letter, or an event of the application that was refused.
+// letterState is a dead letter, or a refused event of the application.
 type letterState struct {
 	At      time.Time
 	Source  string
@@ -271,7 +271,7 @@ type letterState struct {
 	Reason  string
 	Size    int64
 	Pieces  int
-	Partial bool // the row's record is in its topic, without what is too large
+	Partial bool // the row's record is in its topic, without its largest values
 	User    string
 	Record  string // URL
 }
@@ -330,7 +330,7 @@ func (c *Console) letterOf(s *Stream, record *kgo.Record) letterState {
 	return state
 }
 
-// setting is a flag as it was loaded.
+// setting is a flag and the value with which it was loaded.
 type setting struct{ Name, Value string }
 
 type configurationPage struct{ Settings []setting }

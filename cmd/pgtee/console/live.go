@@ -11,28 +11,28 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Bounds of a live stream: what a browser can show, and a person read.
+// Limits of a live stream: what a browser can show, and a person can read.
 const (
-	liveRows     = 100                    // of a page as it is first shown
-	frameRows    = 40                     // of one frame
-	frameEvery   = 200 * time.Millisecond // at most
-	maxBacklog   = 1000                   // events that wait to be shown; more are skipped, the oldest first
-	maxResume    = 5000                   // offsets of a partition that a viewer who comes back may be behind
+	liveRows     = 100                    // of a page when it is first shown
+	frameRows    = 40                     // per frame
+	frameEvery   = 200 * time.Millisecond // minimum interval between frames
+	maxBacklog   = 1000                   // events waiting to be shown; beyond this number the oldest are skipped
+	maxResume    = 5000                   // offsets of a partition that a returning viewer may be behind
 	aliveEvery   = 10 * time.Second
-	writeTimeout = 10 * time.Second // of a browser that does not read
+	writeTimeout = 10 * time.Second // for a browser that does not read
 	joinTimeout  = 5 * time.Second
 )
 
-// livePage is the audit stream.
+// livePage shows the audit stream.
 type livePage struct {
 	Filter filter
 	Events []*item
-	After  string // position behind the newest event
-	Older  string // URL of what is before; "" if there is nothing
+	After  string // position after the newest event
+	Older  string // URL of older events; "" if there are none
 	Base   string // URL of the page without a filter
 	Stream string
-	Empty  bool // nothing was ever published
-	Paged  bool // it shows what was before a position, and does not move
+	Empty  bool // nothing has been published yet
+	Paged  bool // it shows the events before a position, and is not updated
 }
 
 func (p livePage) refresh() int {
@@ -52,7 +52,7 @@ func (i *item) Link() string {
 	return i.c.link("/transaction", i.Stream, "id", transactionID(i.ID), "at", i.Place())
 }
 
-// By is the URL of all events with one value.
+// By returns the URL of all events with this value.
 func (i *item) By(name, value string) string { return i.c.link("/live", i.Stream, name, value) }
 
 func (c *Console) live(r *http.Request, _ person) (any, error) {
@@ -93,7 +93,7 @@ func (c *Console) live(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// within makes of a position that a browser sent one of the topic.
+// within restricts a position received from a browser to the bounds of the topic.
 func within(asked, starts, ends position) position {
 	p := position{}
 	for partition, end := range ends {
@@ -105,7 +105,7 @@ func within(asked, starts, ends position) position {
 	return p
 }
 
-// events returns the newest events before a position that pass the filter, and where to go on; nil: there are none.
+// events returns the newest events before a position that match the filter, and the position to continue from; nil: there are no more.
 func (c *Console) events(ctx context.Context, s *Stream, starts, before position, want int, f filter) (events []*event, more position, err error) {
 	read := map[*kgo.Record]*event{}
 	records, more, err := c.topics.find(ctx, c.tails[s.Prefix].topic, starts, before, want, func(r *kgo.Record) bool {
@@ -119,7 +119,7 @@ func (c *Console) events(ctx context.Context, s *Stream, starts, before position
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(records) > want { // the next page begins with the first that is not on this one
+	if len(records) > want { // the next page begins with the first record that is not on this one
 		if more == nil {
 			more = clonePosition(starts)
 		}
@@ -134,8 +134,8 @@ func (c *Console) events(ctx context.Context, s *Stream, starts, before position
 	return events, more, nil
 }
 
-// liveEvents sends what is published to one browser, as server-sent events whose id is the position: a browser that comes back
-// goes on behind the last one that it has.
+// liveEvents sends published events to one browser, as server-sent events whose id is the position: a browser that reconnects continues after the
+// last one that it has received.
 func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person) {
 	s, err := c.stream(r)
 	if err != nil {
@@ -171,14 +171,14 @@ type viewer struct {
 	to     *http.ResponseController
 	w      http.ResponseWriter
 
-	at      position // behind what was sent or passed over
-	waiting []*event // to be sent
-	skipped int      // events that pass the filter and are not shown
-	unread  int64    // offsets that were not even looked at
+	at      position // after the events that were sent or skipped
+	waiting []*event // events to be sent
+	skipped int      // events that match the filter and are not shown
+	unread  int64    // offsets that were not read
 	trouble string
 }
 
-// serve sends until the browser is gone or does not read.
+// serve sends frames until the browser is gone or no longer reads.
 func (v *viewer) serve(ctx context.Context, after position) {
 	defer v.tail.leave()
 	joining, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -220,9 +220,9 @@ func (v *viewer) serve(ctx context.Context, after position) {
 			return
 		}
 		if len(v.waiting) > 0 {
-			news = nil // the tick is enough
+			news = nil // wait for the tick only
 		}
-		select { // at most one frame for each tick
+		select { // at most one frame per tick
 		case <-ctx.Done():
 			return
 		case <-tick.C:
@@ -242,7 +242,7 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	}
 }
 
-// resume takes what stands between the position that the browser has and the tail's.
+// resume reads the events between the browser's position and that of the tail.
 func (v *viewer) resume(ctx context.Context, after, end position) error {
 	from := position{}
 	for partition, to := range end {
@@ -269,7 +269,7 @@ func (v *viewer) resume(ctx context.Context, after, end position) error {
 	return err
 }
 
-// take adds an event to what waits, if it passes.
+// take adds an event to the waiting ones, if it matches.
 func (v *viewer) take(e *event) {
 	v.at[e.Partition] = e.Offset + 1
 	if !v.filter.matches(e) {
@@ -282,12 +282,12 @@ func (v *viewer) take(e *event) {
 	}
 }
 
-// frameOfRows is what a browser gets: rows, the newest first, and how many events were not shown before them.
+// frameOfRows is sent to a browser: rows, newest first, and the number of preceding events that are not shown.
 type frameOfRows struct {
 	HTML    string `json:"html"`
 	Rows    int    `json:"rows"`
-	Skipped int    `json:"skipped"` // they pass the filter
-	Unread  int64  `json:"unread"`  // places of the topic that were not looked at
+	Skipped int    `json:"skipped"` // events that match the filter
+	Unread  int64  `json:"unread"`  // offsets that were not read
 }
 
 func (v *viewer) sendFrame() error {
@@ -306,7 +306,7 @@ func (v *viewer) sendFrame() error {
 		html.WriteString(row)
 	}
 	at := v.at
-	if len(v.waiting) > 0 { // a browser that comes back begins with the first that it has not got
+	if len(v.waiting) > 0 { // a browser that reconnects begins with the first event that it has not received
 		at = clonePosition(v.at)
 		for i := len(v.waiting) - 1; i >= 0; i-- {
 			at[v.waiting[i].Partition] = v.waiting[i].Offset
@@ -333,7 +333,7 @@ func (v *viewer) sendAt(at position, kind string, data any) error {
 	return v.write(message.Bytes())
 }
 
-// write gives up on a browser that does not read.
+// write fails if the browser does not read.
 func (v *viewer) write(text []byte) error {
 	if err := v.to.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err

@@ -16,15 +16,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// page is one kind of page.
+// page describes one kind of page.
 type page struct {
 	Path, Title string
-	Menu        bool // it stands in the menu
+	Menu        bool // it is listed in the menu
 	template    string
 	data        func(*http.Request, person) (any, error)
 }
 
-// pages are all of them, those of the menu in its order. Which there are depends on what runs in this process.
+// pages returns all of them, those in the menu in its order. They depend on what runs in this process.
 func (c *Console) pages() (list []page) {
 	if c.topics != nil {
 		list = append(list,
@@ -50,21 +50,21 @@ func (c *Console) pages() (list []page) {
 	return append(list, page{"/configuration", "Configuration", true, "configuration", c.configuration})
 }
 
-// frame is what stands around a page.
+// frame contains what is around a page.
 type frame struct {
 	Title   string
 	Path    string
 	Menu    []page
 	Streams []Stream
-	Stream  string // "" where there is only one: URLs then name none
+	Stream  string // "" if there is only one stream: URLs then name none
 	Who     person
 	Version string
 	Page    any
-	Problem string // in place of the page
-	Refresh int    // seconds, without JavaScript; 0: never
+	Problem string // shown instead of the page
+	Refresh int    // interval in seconds, without JavaScript; 0: never
 }
 
-// shownError is an error with the status that the browser gets.
+// shownError is an error with the HTTP status that the browser gets.
 type shownError struct {
 	status int
 	text   string
@@ -80,10 +80,10 @@ func badRequest(format string, args ...any) error {
 	return shownError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// pageTime bounds the making of a page.
+// pageTime bounds the time for building a page.
 const pageTime = 25 * time.Second
 
-// showing makes the handler of a page. Who looked at what is logged.
+// showing returns the handler of a page. Each access is logged with its user.
 func (c *Console) showing(p page) func(http.ResponseWriter, *http.Request, person) {
 	return func(w http.ResponseWriter, r *http.Request, who person) {
 		ctx, cancel := context.WithTimeout(r.Context(), pageTime)
@@ -111,8 +111,8 @@ func (c *Console) showing(p page) func(http.ResponseWriter, *http.Request, perso
 	}
 }
 
-// looked logs who looked at what. Values of rows and SQL do not belong into the log: a key is told by its hash, which
-// `printf %s KEY | sha256sum` makes of a key that one asks for.
+// looked logs which user looked at what. Row values and SQL must not be in the log: a key is logged as its hash, which `printf %s KEY | sha256sum`
+// computes for a known key.
 func (c *Console) looked(r *http.Request, who person) {
 	fields := []zap.Field{zap.String("who", who.Name), zap.Stringer("role", who.Role), zap.String("from", r.RemoteAddr), zap.String("page", r.URL.Path)}
 	for name, values := range r.URL.Query() {
@@ -143,7 +143,7 @@ func (c *Console) frame(r *http.Request, who person, p page) frame {
 	return f
 }
 
-// link makes a URL of a page: pairs of name and value, those without a value left out.
+// link returns the URL of a page with pairs of name and value; pairs without a value are left out.
 func (c *Console) link(path, stream string, pairs ...string) string {
 	q := url.Values{}
 	if len(c.cfg.Streams) > 1 && stream != "" {
@@ -165,7 +165,7 @@ var pageFiles embed.FS
 
 var templates = loadTemplates()
 
-// loadTemplates makes one set for each page: the layout, what pages share, and the page.
+// loadTemplates returns one set for each page: the layout, the shared parts, and the page.
 func loadTemplates() map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(functions).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html"))
 	sets := map[string]*template.Template{"": shared}
@@ -183,7 +183,7 @@ func loadTemplates() map[string]*template.Template {
 	return sets
 }
 
-// render writes a page as a whole or an error: half a page would be a lie.
+// render writes a complete page or an error, never a part of a page, which would be misleading.
 func render(w http.ResponseWriter, status int, name string, f frame) {
 	var page bytes.Buffer
 	if err := templates[name].ExecuteTemplate(&page, "layout", f); err != nil {
@@ -195,7 +195,7 @@ func render(w http.ResponseWriter, status int, name string, f frame) {
 	w.Write(page.Bytes())
 }
 
-// part renders a named piece.
+// part renders a named part.
 func part(name string, data any) (string, error) {
 	var text bytes.Buffer
 	err := templates[""].ExecuteTemplate(&text, name, data)

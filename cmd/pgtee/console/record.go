@@ -13,22 +13,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Bounds of what a page shows of one value and of one record; a link leads to all of it.
+// Limits of what a page shows of one value and of one record; a link leads to the complete record.
 const (
 	shownValueBytes  = 2 << 10
 	shownRecordBytes = 1 << 20
 )
 
-// field is a member of a JSON object, in its order.
+// field is a member of a JSON object, in its original order.
 type field struct {
 	Name string
 	Raw  json.RawMessage
 }
 
-// errNoObject: the bytes are no JSON object.
+// errNoObject means that the bytes are not a JSON object.
 var errNoObject = errors.New("it is no JSON object")
 
-// fieldsOf reads an object; nil for null and for nothing.
+// fieldsOf parses an object; nil for null and for an empty text.
 func fieldsOf(raw []byte) ([]field, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
@@ -62,7 +62,7 @@ func get(list []field, name string) json.RawMessage {
 	return nil
 }
 
-// payloadOf takes the payload out of the form of Kafka Connect's JsonConverter; anything else it returns as it is.
+// payloadOf extracts the payload from the format of Kafka Connect's JsonConverter; it returns anything else as it is.
 func payloadOf(raw []byte) []byte {
 	if list, err := fieldsOf(raw); err == nil && len(list) == 2 && list[0].Name == "schema" && list[1].Name == "payload" {
 		return list[1].Raw
@@ -70,16 +70,16 @@ func payloadOf(raw []byte) []byte {
 	return raw
 }
 
-// value is one value of a row for people.
+// value is one value of a row in readable form.
 type value struct {
 	Text   string
 	Null   bool
-	Absent bool // the log does not have it
-	None   bool // there is no such row: before an insert, after a delete
-	Cut    bool // there is more of it in the record
+	Absent bool // it is not in the WAL
+	None   bool // the row does not exist: before an insert, after a delete
+	Cut    bool // the record contains more of it
 }
 
-// unavailable is what Debezium's form has in place of a long value that the statement did not touch.
+// unavailable is the placeholder in Debezium's format for a long value that the statement did not change.
 const unavailable = `"__debezium_unavailable_value"`
 
 func valueOf(raw json.RawMessage) value {
@@ -99,7 +99,7 @@ func valueOf(raw json.RawMessage) value {
 	return value{Text: text}
 }
 
-// recordPage shows one record as it stands in Kafka.
+// recordPage shows one record as it is in Kafka.
 type recordPage struct {
 	Topic     string
 	Partition int32
@@ -114,7 +114,7 @@ type recordPage struct {
 	Binary    bool
 }
 
-// record shows a record of a topic of a stream, and of no other topic: others are none of the console's business.
+// record shows a record in one of a stream's topics. Other topics are not accessible through the console.
 func (c *Console) record(r *http.Request, _ person) (any, error) {
 	s, err := c.stream(r)
 	if err != nil {
@@ -152,7 +152,7 @@ func recordOf(r *kgo.Record) recordPage {
 	return p
 }
 
-// pretty indents JSON; binary: the bytes are not even text.
+// pretty indents JSON; binary reports that the bytes are not text.
 func pretty(raw []byte) (text string, binary bool) {
 	var indented bytes.Buffer
 	if len(raw) > 0 && (raw[0] == '{' || raw[0] == '[') && json.Indent(&indented, raw, "", "  ") == nil {

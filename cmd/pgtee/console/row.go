@@ -13,7 +13,7 @@ import (
 	published "github.com/pgtee/pgtee/publisher/record"
 )
 
-// rowPage is every change of one row, with who and by which statement, and who wrote what stands in each column.
+// rowPage shows every change of one row, with its author and statement, and who wrote the current value of each column.
 type rowPage struct {
 	Stream  string
 	Table   string
@@ -21,25 +21,25 @@ type rowPage struct {
 	Asked   bool
 	Topic   string
 	Tables  []string // to choose from
-	Example string   // a key of the table
+	Example string   // an example key of the table
 	Changes []*change
 	Blame   []blame
-	Deleted *change // the row is gone by this one
-	Older   string  // URL of what is before
-	Whole   bool    // nothing is before
+	Deleted *change // the change that deleted the row
+	Older   string  // URL of older changes
+	Whole   bool    // there are no older changes
 	Recent  []*change
 	c       *Console
 }
 
-// shownChanges are those of one row on a page.
+// shownChanges is the maximum number of changes of one row on a page.
 const shownChanges = 200
 
-// blame says who wrote what stands in a column.
+// blame says who wrote the current value of a column.
 type blame struct {
 	Column string
 	Value  value
-	By     *change // nil: before what was looked at
-	Times  int     // it was changed, in what was looked at
+	By     *change // nil: written before the changes that were read
+	Times  int     // number of times it was changed, in the changes that were read
 }
 
 func (c *Console) row(r *http.Request, _ person) (any, error) {
@@ -49,7 +49,7 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	}
 	p := &rowPage{Stream: s.Prefix, Table: strings.TrimSpace(r.FormValue("table")), Key: strings.TrimSpace(r.FormValue("key")), c: c}
 	if s.Tables != nil {
-		if list, err := s.Tables(r.Context()); err == nil { // it only helps to choose
+		if list, err := s.Tables(r.Context()); err == nil { // the list only helps to choose
 			for _, t := range list {
 				p.Tables = append(p.Tables, t.Schema+"."+t.Name)
 			}
@@ -80,7 +80,7 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	return p, p.history(r, key, starts, ends)
 }
 
-// recent are the last changes of the table: they show what its keys look like, and are links to rows.
+// recent reads the last changes of the table: they show the form of its keys, and are links to rows.
 func (p *rowPage) recent(ctx context.Context, starts, ends position) error {
 	records, _, err := p.c.topics.find(ctx, p.Topic, starts, ends, 12, func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil })
 	for _, r := range records[:min(len(records), 12)] {
@@ -92,8 +92,8 @@ func (p *rowPage) recent(ctx context.Context, starts, ends position) error {
 	return err
 }
 
-// keyBytes makes the key of what somebody has typed: a JSON object, NAME=VALUE, or for a key of one column its value. It is then
-// written as the keys of the topic are: to the byte, for the bytes choose the partition.
+// keyBytes builds the key from the user's input: a JSON object, NAME=VALUE, or only the value of a single-column key. It is then written exactly like
+// the keys in the topic, byte for byte, because the bytes determine the partition.
 func (p *rowPage) keyBytes() ([]byte, error) {
 	given, err := fieldsOf([]byte(p.Key))
 	isObject := err == nil && len(given) > 0
@@ -129,7 +129,7 @@ func (p *rowPage) keyBytes() ([]byte, error) {
 	return []byte(p.Key), nil
 }
 
-// typedKey reads NAME=VALUE, or a value alone. A value is text where the column's are in the topic.
+// typedKey parses NAME=VALUE, or a value alone. A value is text if the column's values in the topic are.
 func typedKey(typed string, columns []field) (given []field) {
 	named := strings.Contains(typed, "=")
 	if len(columns) == 1 && !named {
@@ -153,13 +153,13 @@ func (p *rowPage) example() string {
 	return p.Example
 }
 
-// history reads backwards through the partition that the key belongs to.
+// history reads backwards through the partition of the key.
 func (p *rowPage) history(r *http.Request, key []byte, starts, ends position) error {
 	before := ends
 	if asked := parsePosition(r.FormValue("before")); asked != nil {
 		before = within(asked, starts, ends)
 	}
-	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) { // it has no schema: these are the bytes of all its records
+	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) { // without a schema, these are the bytes of the key in all of the row's records
 		partition := partitionOf(p.Topic, key, len(ends))
 		before, starts = position{partition: before[partition]}, position{partition: starts[partition]}
 	}
@@ -180,14 +180,14 @@ func (p *rowPage) history(r *http.Request, key []byte, starts, ends position) er
 	return nil
 }
 
-// partitionOf is where the publisher puts a key: as Kafka's Java client does.
+// partitionOf returns the partition to which the publisher assigns a key, as Kafka's Java client does.
 func partitionOf(topic string, key []byte, partitions int) int32 {
 	byKey := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
 	return int32(byKey.Partition(&kgo.Record{Topic: topic, Key: key}, partitions))
 }
 
-// blame finds for each column the change that wrote what stands in it. Where the log does not have the row before an update, a
-// column counts as changed if it differs from the change before that one.
+// blame determines for each column the change that wrote its current value. If the row before an update is not in the WAL, a column counts as changed
+// if it differs from the previous change.
 func (p *rowPage) blame() {
 	var last *change
 	for i := len(p.Changes) - 1; i >= 0; i-- {
@@ -220,14 +220,14 @@ func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {
 		at = len(p.Blame) - 1
 	}
 	b := &p.Blame[at]
-	if now.Absent { // the statement did not touch it
+	if now.Absent { // the statement did not change it
 		if b.By == nil {
 			b.Value = now
 		}
 		return
 	}
 	if b.By != nil && !b.Value.Absent && before == nil {
-		before = f.Raw // a log that does not have it
+		before = f.Raw // the WAL does not have it
 	}
 	b.Value = now
 	if wrote := c.Op == "c" || c.Op == "r" || before != nil && string(before) != string(f.Raw); wrote {
@@ -235,22 +235,22 @@ func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {
 	}
 }
 
-// TransactionURL is the page of the transaction that made a change.
+// TransactionURL returns the page of the transaction that made a change.
 func (p *rowPage) TransactionURL(c *change) string {
 	return p.c.link("/transaction", p.Stream, "id", transactionID(c.ID))
 }
 
-// RowURL is the page of another row of the table.
+// RowURL returns the page of another row of the table.
 func (p *rowPage) RowURL(c *change) string {
 	return p.c.link("/row", p.Stream, "table", p.Table, "key", c.KeyText())
 }
 
-// RecordURL is the page of a record.
+// RecordURL returns the page of a record.
 func (p *rowPage) RecordURL(c *change) string {
 	return p.c.recordURL(p.Stream, c.Record.Topic, c.Record.Partition, c.Record.Offset)
 }
 
-// Looked says what the page is about.
+// Looked says which changes the page covers.
 func (p *rowPage) Looked() string {
 	if p.Whole {
 		return fmt.Sprintf("every change that topic %s keeps", p.Topic)

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Samples are kept in memory, for an hour.
+// Samples are kept in memory for an hour.
 const (
 	sampleEvery = 5 * time.Second
 	keptSamples = 720
 )
 
-// sampleOf is a stream at one time.
+// sampleOf is the state of a stream at one time.
 type sampleOf struct {
 	at           time.Time
 	lagBytes     int64
@@ -46,7 +46,7 @@ func (s *series) all() []sampleOf {
 	return append([]sampleOf(nil), s.list...)
 }
 
-// sample looks at every stream until ctx ends.
+// sample samples every stream until ctx ends.
 func (c *Console) sample(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
@@ -69,7 +69,7 @@ func sampleNow(s Stream, now time.Time) sampleOf {
 	return sampleOf{now, bytes, age.Seconds(), slot.Retained, stats.Events, stats.Transactions, stats.Batches}
 }
 
-// seriesJSON is what charts are drawn of: columns of numbers, times in seconds since 1970.
+// seriesJSON returns the data for charts: columns of numbers, with times in seconds since 1970.
 func (c *Console) seriesJSON(w http.ResponseWriter, r *http.Request, _ person) {
 	s, err := c.stream(r)
 	if err != nil {

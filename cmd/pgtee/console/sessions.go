@@ -17,13 +17,13 @@ type sessionsPage struct {
 
 func (sessionsPage) refresh() int { return 5 }
 
-// sessionState is a session with the URL of what it wrote.
+// sessionState is a session, with the URL of what it has written.
 type sessionState struct {
 	proxy.SessionInfo
-	Wrote string // "" where no stream of this process has it
+	Wrote string // "" if no stream of this process has it
 }
 
-// shownSessions bounds the page.
+// shownSessions bounds the sessions on the page.
 const shownSessions = 1000
 
 func (c *Console) sessions(_ *http.Request, who person) (any, error) {

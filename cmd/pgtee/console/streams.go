@@ -10,33 +10,33 @@ import (
 	"github.com/pgtee/pgtee/publisher"
 )
 
-// streamState is one stream on the page of streams.
+// streamState is the state of one stream on the page of streams.
 type streamState struct {
 	Stream
 	Now        publisher.Stats
 	LagBytes   int64
 	LagAge     time.Duration
 	SlotNow    outbox.SlotStatus
-	Limit      int64 // of the log that the slot keeps; 0: none
+	Limit      int64 // of the WAL that the slot retains; 0: no limit
 	Full       float64
-	Lost       time.Duration // until the slot is lost, as it grew in the last minutes; 0: not in sight
+	Lost       time.Duration // predicted time until the slot is lost, from the growth in the last minutes; 0: not in sight
 	Proven     attribution
 	SeriesURL  string
-	BatchSize  float64 // events of one Kafka transaction
+	BatchSize  float64 // events per Kafka transaction
 	KafkaError string
 }
 
-// attribution is how much of what was written lately is proven to be somebody's.
+// attribution says for how many of the recently written rows the author is verified.
 type attribution struct {
 	Transactions                        int
-	Verified, False, Unknown, DirectRow int // rows
+	Verified, False, Unknown, DirectRow int // numbers of rows
 	Since                               time.Time
 }
 
-// Rows are all of them.
+// Rows returns the number of all of these rows.
 func (a attribution) Rows() int { return a.Verified + a.False + a.Unknown + a.DirectRow }
 
-// Share is that of the verified ones.
+// Share returns the share of verified rows.
 func (a attribution) Share() float64 {
 	if a.Rows() == 0 {
 		return 1
@@ -48,7 +48,7 @@ type streamsPage struct{ States []streamState }
 
 func (streamsPage) refresh() int { return 5 }
 
-// lately is how many transactions the share of attributed rows is of.
+// lately is the number of transactions from which the share of attributed rows is computed.
 const lately = 500
 
 func (c *Console) streams(r *http.Request, _ person) (any, error) {
@@ -73,7 +73,7 @@ func (c *Console) streams(r *http.Request, _ person) (any, error) {
 	return p, nil
 }
 
-// untilFull predicts when the slot's log reaches its limit, from how it grew in the last ten minutes.
+// untilFull predicts when the slot's WAL reaches its limit, from its growth in the last ten minutes.
 func untilFull(list []sampleOf, limit int64) time.Duration {
 	const trend = 120
 	if len(list) < 6 {
@@ -81,7 +81,7 @@ func untilFull(list []sampleOf, limit int64) time.Duration {
 	}
 	first, last := list[max(0, len(list)-trend)], list[len(list)-1]
 	grown, passed := last.retained-first.retained, last.at.Sub(first.at)
-	if grown <= 0 || last.retained < limit/20 { // what comes and goes with each checkpoint is no trend
+	if grown <= 0 || last.retained < limit/20 { // variation within each checkpoint cycle is not a trend
 		return 0
 	}
 	return time.Duration(float64(limit-last.retained) / float64(grown) * float64(passed))

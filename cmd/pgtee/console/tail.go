@@ -10,16 +10,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Bounds of what is held for those who watch a stream.
+// Limits of what is kept for viewers of a stream.
 const (
 	maxTailEvents = 10_000
-	maxTailBytes  = 16 << 20 // of the records that the events were read from
+	maxTailBytes  = 16 << 20 // size of the records from which the events were read
 	tailLingers   = 30 * time.Second
 	tailRetries   = time.Second
 )
 
-// tail follows the audit topic of a stream while somebody watches, reads each record once for all of them, and keeps the newest.
-// A viewer that falls behind misses events, and is told how many; it slows nobody.
+// tail follows the audit topic of a stream while there are viewers, reads each record once for all of them, and keeps the newest. A viewer that falls
+// behind misses events, and learns how many; it does not slow down others.
 type tail struct {
 	topics        *topics
 	stream, topic string
@@ -27,13 +27,13 @@ type tail struct {
 	mu      sync.Mutex
 	viewers int
 	linger  *time.Timer
-	stop    context.CancelFunc // nil: it does not run
-	ready   chan struct{}      // closed when it is known where it began
+	stop    context.CancelFunc // nil: it is not running
+	ready   chan struct{}      // closed when its start position is known
 	events  []*event           // oldest first
 	first   int64              // number of events[0]
 	bytes   int
 	next    position
-	trouble string        // why Kafka gives nothing at the moment
+	trouble string        // why Kafka delivers nothing at present
 	news    chan struct{} // closed at the next event or change of trouble
 }
 
@@ -41,8 +41,8 @@ func newTail(t *topics, stream, topic string) *tail {
 	return &tail{topics: t, stream: stream, topic: topic, news: make(chan struct{})}
 }
 
-// join starts to watch: from the event with this number on the tail has all, and what is before stands before the position. Each
-// join needs a leave, also one that fails.
+// join starts to watch: the tail has all events from this number on, and older ones are before the position. Each join requires a leave, even if it
+// fails.
 func (t *tail) join(ctx context.Context) (number int64, at position, err error) {
 	t.mu.Lock()
 	t.viewers++
@@ -53,7 +53,7 @@ func (t *tail) join(ctx context.Context) (number int64, at position, err error) 
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		t.stop, t.ready = cancel, make(chan struct{})
 		t.events, t.bytes, t.next, t.trouble = nil, 0, nil, ""
-		go t.run(own, t.ready) // ends when nobody has watched for a while, or with close
+		go t.run(own, t.ready) // ends when there have been no viewers for a while, or with close
 	}
 	ready := t.ready
 	t.mu.Unlock()
@@ -98,7 +98,7 @@ func (t *tail) stopLocked() {
 	}
 }
 
-// since returns the events from a number on, and how many of those are gone already. news is closed when there are more.
+// since returns the events from a number on, and how many of them are no longer available. news is closed when there are more.
 func (t *tail) since(number int64) (events []*event, missed int64, trouble string, news <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,7 +107,7 @@ func (t *tail) since(number int64) (events []*event, missed int64, trouble strin
 	return slices.Clone(t.events[at:]), missed, t.trouble, t.news
 }
 
-// run follows the topic until ctx ends. What goes wrong is told to who watches, and tried again.
+// run follows the topic until ctx ends. Errors are reported to the viewers, and reading is retried.
 func (t *tail) run(ctx context.Context, ready chan struct{}) {
 	told := false
 	for ctx.Err() == nil {
@@ -122,7 +122,7 @@ func (t *tail) run(ctx context.Context, ready chan struct{}) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, errNoTopic) {
 			t.tell(err.Error())
 		}
-		if errors.Is(err, errNoTopic) && !told { // what comes is all new
+		if errors.Is(err, errNoTopic) && !told { // all events will be new
 			told = true
 			t.mu.Lock()
 			t.next = position{}
@@ -136,7 +136,7 @@ func (t *tail) run(ctx context.Context, ready chan struct{}) {
 	}
 }
 
-// begin finds out where to start; a second time it goes on where it was.
+// begin determines where to start; when called again, it continues at its last position.
 func (t *tail) begin(ctx context.Context) error {
 	starts, ends, err := t.topics.bounds(ctx, t.topic)
 	if err != nil {
@@ -150,7 +150,7 @@ func (t *tail) begin(ctx context.Context) error {
 	}
 	for partition, start := range starts {
 		at := t.next[partition]
-		if t.next[partition] = max(at, start); at > ends[partition] { // the topic was made anew
+		if t.next[partition] = max(at, start); at > ends[partition] { // the topic was recreated
 			t.next[partition] = start
 		}
 	}
@@ -185,7 +185,7 @@ func (t *tail) follow(ctx context.Context) error {
 	}
 }
 
-// add takes events, and lets the oldest go.
+// add adds events, and drops the oldest ones.
 func (t *tail) add(ctx context.Context, list []*event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

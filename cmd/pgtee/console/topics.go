@@ -16,23 +16,23 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Bounds of what one request reads from Kafka, whoever asks.
+// Limits of what one request reads from Kafka.
 const (
-	maxReads       = 4                // at a time, of all requests; more wait
-	maxReadTime    = 8 * time.Second  // the page then shows what was found by that time, and says so
-	maxReadBytes   = 64 << 20         // of keys and values that one request looks at
-	maxReadRecords = 200_000          // ... and records
-	maxFetchBytes  = 4 << 20          // of one answer of a broker
-	adminTimeout   = 10 * time.Second // of a question about topics and groups
+	maxReads       = 4                // concurrently, for all requests; further ones wait
+	maxReadTime    = 8 * time.Second  // the page then shows what was found so far, and says so
+	maxReadBytes   = 64 << 20         // of keys and values that one request reads
+	maxReadRecords = 200_000          // records that one request reads
+	maxFetchBytes  = 4 << 20          // of one response of a broker
+	adminTimeout   = 10 * time.Second // of a query about topics and groups
 )
 
-// errNoTopic: Kafka has no such topic. The publisher makes a topic when it has the first record for it.
+// errNoTopic means that Kafka does not have the topic. The publisher creates a topic when it has the first record for it.
 var errNoTopic = errors.New("there is no such topic yet")
 
-// topics reads the topics of one Kafka cluster: committed records only, always in bounds.
+// topics reads the topics of one Kafka cluster: committed records only, always within limits.
 type topics struct {
 	options []kgo.Opt
-	client  *kgo.Client // of questions; each read has a client of its own
+	client  *kgo.Client // for queries; each read has a client of its own
 	admin   *kadm.Client
 	turns   chan struct{}
 }
@@ -51,10 +51,10 @@ func openTopics(brokers []string, options []kgo.Opt) (*topics, error) {
 
 func (t *topics) close() { t.client.Close() }
 
-// position is, for each partition of a topic, the offset of the next record.
+// position contains, for each partition of a topic, the offset of the next record.
 type position map[int32]int64
 
-// String writes a position as the id of a server-sent event: "0:124,1:57".
+// String returns a position as the id of a server-sent event: "0:124,1:57".
 func (p position) String() string {
 	var text []byte
 	for _, partition := range slices.Sorted(maps.Keys(p)) {
@@ -66,10 +66,10 @@ func (p position) String() string {
 	return string(text)
 }
 
-// maxPositionBytes bounds a position that a browser sends.
+// maxPositionBytes bounds a position received from a browser.
 const maxPositionBytes = 16 << 10
 
-// parsePosition reads what String has written; nil if it is nothing of ours.
+// parsePosition parses the result of String; nil if the text is anything else.
 func parsePosition(text string) position {
 	if text == "" || len(text) > maxPositionBytes {
 		return nil
@@ -87,7 +87,7 @@ func parsePosition(text string) position {
 	return p
 }
 
-// bounds are the first offsets of a topic and those behind its last decided records.
+// bounds returns the first offsets of a topic and the offsets after its last decided records.
 func (t *topics) bounds(ctx context.Context, topic string) (starts, ends position, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -123,7 +123,7 @@ func offsetsOf(listed map[int32]kadm.ListedOffset) (position, error) {
 	return p, nil
 }
 
-// at is the position of the first records that were written at a time or later.
+// at returns the position of the first records that were written at a given time or later.
 func (t *topics) at(ctx context.Context, topic string, when time.Time) (position, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
@@ -134,7 +134,7 @@ func (t *topics) at(ctx context.Context, topic string, when time.Time) (position
 	return offsetsOf(listed[topic])
 }
 
-// kafkaError is an error in words for a page.
+// kafkaError returns the text of an error for a page.
 func kafkaError(err error) error {
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return errNoTopic
@@ -142,8 +142,8 @@ func kafkaError(err error) error {
 	return fmt.Errorf("Kafka does not answer as it should: %w", err)
 }
 
-// read hands out the committed records from one position up to another, in order within a partition, until f returns false
-// or a bound is reached: then it is cut. Records stay valid.
+// read passes on the committed records from one position to another, in order within a partition, until f returns false or a limit is reached: then
+// cut is true. The records remain valid.
 func (t *topics) read(ctx context.Context, topic string, from, to position, f func(*kgo.Record) bool) (cut bool, err error) {
 	left := map[int32]kgo.Offset{}
 	for partition, end := range to {
@@ -201,12 +201,12 @@ func (t *topics) read(ctx context.Context, topic string, from, to position, f fu
 	return false, nil
 }
 
-// minWindow is how many offsets of a partition are read at least, unless their records are too large together.
+// minWindow is the minimum number of offsets that are read of a partition, unless their records are too large together.
 const minWindow = 16
 
-// find looks for the newest records before a position that keep takes, newest first: about want of them. It reads windows
-// backwards, each twice as wide as the one behind it, until it has enough, the beginning is reached (then more is nil), or a
-// bound: more is then the position to go on before.
+// find finds the newest records before a position for which keep is true, newest first: about want of them. It reads windows backwards, each twice as
+// wide as the previous one, until it has enough, the beginning is reached (then more is nil), or a limit is reached: then more is the position to
+// continue from.
 func (t *topics) find(ctx context.Context, topic string, starts, before position, want int, keep func(*kgo.Record) bool) (found []*kgo.Record, more position, err error) {
 	window, looked, deadline := max(int64(4*want), minWindow), int64(0), time.Now().Add(maxReadTime)
 	end := before
@@ -230,7 +230,7 @@ func (t *topics) find(ctx context.Context, topic string, starts, before position
 			return found, end, err
 		}
 		looked += width
-		if cut && window > 1 { // what it has not come to are the newest of the window
+		if cut && window > 1 { // the records that it did not reach are the newest of the window
 			if time.Now().After(deadline) {
 				return found, end, nil
 			}
@@ -266,7 +266,7 @@ func newestFirst(a, b *kgo.Record) int {
 	return b.Timestamp.Compare(a.Timestamp)
 }
 
-// one returns the record at an offset, nil if there is none.
+// one returns the record at an offset, or nil if there is none.
 func (t *topics) one(ctx context.Context, topic string, partition int32, offset int64) (one *kgo.Record, err error) {
 	starts, ends, err := t.bounds(ctx, topic)
 	if err != nil || offset < starts[partition] || offset >= ends[partition] {
@@ -281,7 +281,7 @@ func (t *topics) one(ctx context.Context, topic string, partition int32, offset 
 	return one, err
 }
 
-// header returns the value of a record's header, "" if it has none.
+// header returns the value of a record's header, or "" if it has none.
 func header(r *kgo.Record, key string) string {
 	for _, h := range r.Headers {
 		if h.Key == key {

@@ -15,36 +15,36 @@ import (
 	"github.com/pgtee/pgtee/subscriber"
 )
 
-// Bounds of a transaction's page.
+// Limits of a transaction's page.
 const (
-	shownRows   = 200             // of all tables together; the rest page by page
-	nearby      = 2 * time.Second // a transaction's records are written together: this far before its audit record they are looked for
-	far         = 2 * time.Hour   // ... and so far if they are not there, or it became visible in parts
+	shownRows   = 200             // of all tables together; the rest is on further pages
+	nearby      = 2 * time.Second // a transaction's records are written together: they are searched this far before its audit record
+	far         = 2 * time.Hour   // and this far if they are not found there, or if it became visible in parts
 	searchSteps = 40
 )
 
-// transactionPage is one transaction: who, its statements in order, the rows of each, and where they stand in Kafka.
+// transactionPage shows one transaction: its author, its statements in order, the rows of each, and where they are in Kafka.
 type transactionPage struct {
 	*item
 	Found      bool
 	Steps      []*step
 	Tables     []tableRows
-	Beyond     bool   // there are more rows than are shown
-	Wider      string // URL that looks further back for rows that were not found
+	Beyond     bool   // there are more rows than shown
+	Wider      string // URL that searches further back for rows that were not found
 	MoreRows   string // URL of the next rows; "" if there are none
 	SkipRows   int    // rows before those shown
 	SessionURL string
 }
 
-// step is a statement with its rows.
+// step is a statement and its rows.
 type step struct {
 	subscriber.Statement
-	Known   bool // false: rows that no known statement wrote
+	Known   bool // false: rows that were written by no known statement
 	Changes []*change
-	Hidden  int // rows of it that the page does not show
+	Hidden  int // number of its rows that are not shown
 }
 
-// tableRows says where the rows of one table stand.
+// tableRows says where the rows of one table are.
 type tableRows struct {
 	Table                                 string
 	Inserted, Updated, Deleted, Truncated int
@@ -91,8 +91,8 @@ func atoi(text string) int {
 	return n
 }
 
-// findTransaction returns the audit record with an id. Where it stood is a hint; without it the id tells, for in a partition
-// transactions stand in the order of their commits.
+// findTransaction returns the audit record with an id. Its former position is a hint; without it, the id is used to search, because the transactions
+// in a partition are in the order of their commits.
 func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string) (*kgo.Record, error) {
 	topic := c.tails[s.Prefix].topic
 	p, o, _ := strings.Cut(at, ".")
@@ -113,7 +113,7 @@ func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string)
 	return c.searchTransaction(ctx, topic, id)
 }
 
-// searchTransaction halves each partition until it is at the id.
+// searchTransaction does a binary search for the id in each partition.
 func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo.Record, error) {
 	wanted, ok := commitOf(id)
 	if !ok {
@@ -124,7 +124,7 @@ func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo
 		return nil, err
 	}
 	for partition := range ends {
-		low, high := starts[partition], ends[partition] // the wanted one is not before low and not at or behind high
+		low, high := starts[partition], ends[partition] // the record is not before low, and before high
 		for range searchSteps {
 			if low >= high {
 				break
@@ -152,7 +152,7 @@ func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo
 	return nil, nil
 }
 
-// commitOf is the place of a commit in the log, as a transaction id ends in: "…/0/16B3748".
+// commitOf returns the LSN of a commit, with which a transaction id ends: "…/0/16B3748".
 func commitOf(id string) (lsn uint64, ok bool) {
 	parts := strings.Split(id, "/")
 	if len(parts) < 2 {
@@ -163,7 +163,7 @@ func commitOf(id string) (lsn uint64, ok bool) {
 	return high<<32 | low, err == nil && err2 == nil
 }
 
-// next returns the first record at or behind an offset and before another, nil if there is none.
+// next returns the first record at or after an offset and before another, or nil if there is none.
 func (t *topics) next(ctx context.Context, topic string, partition int32, from, to int64) (one *kgo.Record, err error) {
 	_, err = t.read(ctx, topic, position{partition: from}, position{partition: to}, func(r *kgo.Record) bool {
 		one = r
@@ -172,7 +172,7 @@ func (t *topics) next(ctx context.Context, topic string, partition int32, from, 
 	return one, err
 }
 
-// readRows finds the rows in the topics of the tables, and puts them under their statements.
+// readRows finds the rows in the topics of the tables, and assigns them to their statements.
 func (p *transactionPage) readRows(ctx context.Context, c *Console, s *Stream, back time.Duration) error {
 	for i := range p.Statements {
 		p.Steps = append(p.Steps, &step{Statement: p.Statements[i], Known: p.Statements[i].Command != ""})
@@ -203,7 +203,7 @@ func (p *transactionPage) readRows(ctx context.Context, c *Console, s *Stream, b
 	return nil
 }
 
-// changes are the rows of the transaction in one topic.
+// changes returns the rows of the transaction in one topic.
 func (p *transactionPage) changes(ctx context.Context, c *Console, topic string, back time.Duration) (list []*change, err error) {
 	_, ends, err := c.topics.bounds(ctx, topic)
 	if err != nil {
@@ -223,20 +223,20 @@ func (p *transactionPage) changes(ctx context.Context, c *Console, topic string,
 				list = append(list, changeOf(r))
 			}
 		} else if at, ok := commitOf(have); ok && at > commit && r.Timestamp.After(p.At) {
-			delete(left, r.Partition) // nothing of it can follow there
+			delete(left, r.Partition) // no further rows of the transaction can follow there
 		}
 		return len(left) > 0 && len(list) < maxReadRecords/10
 	})
 	return list, err
 }
 
-// Bounds of the search for the rows before.
+// Limits of the search for former rows.
 const (
-	maxBeforeRows    = 100    // of one topic
-	maxBeforeRecords = 20_000 // that are looked at
+	maxBeforeRows    = 100    // per topic
+	maxBeforeRecords = 20_000 // records that are read
 )
 
-// findBefore looks, for updates of which the log does not have the row before, for the record before theirs.
+// findBefore searches the preceding record of updates whose former row is not in the WAL.
 func (c *Console) findBefore(ctx context.Context, changes []*change) error {
 	last := map[string]*change{} // by key, in this transaction
 	first := map[string]*change{}
@@ -265,7 +265,7 @@ func (c *Console) findBefore(ctx context.Context, changes []*change) error {
 		of := first[string(payloadOf(r.Key))]
 		return of != nil && r.Value != nil && r.Offset < of.Record.Offset
 	})
-	for _, r := range records { // the newest first
+	for _, r := range records { // newest first
 		if of := first[string(payloadOf(r.Key))]; of.NoBefore() {
 			of.follows(changeOf(r))
 		}
@@ -273,7 +273,7 @@ func (c *Console) findBefore(ctx context.Context, changes []*change) error {
 	return err
 }
 
-// put puts a row under its statement.
+// put assigns a row to its statement.
 func (p *transactionPage) put(change *change, show bool) {
 	i := -1
 	if change.Pgtee.Statement.Command != "" {
@@ -293,7 +293,7 @@ func (p *transactionPage) put(change *change, show bool) {
 	}
 }
 
-// links are those to what the page does not show.
+// links sets the links to what the page does not show.
 func (p *transactionPage) links(back time.Duration) {
 	wanted, found := 0, 0
 	for _, t := range p.Tables {
@@ -311,17 +311,17 @@ func (p *transactionPage) links(back time.Duration) {
 	}
 }
 
-// RowURL is the page of a row's history.
+// RowURL returns the page of a row's history.
 func (p *transactionPage) RowURL(change *change) string {
 	return p.c.link("/row", p.Stream, "table", change.Table(), "key", change.KeyText())
 }
 
-// RecordURL is the page of a record.
+// RecordURL returns the page of a record.
 func (p *transactionPage) RecordURL(change *change) string {
 	return p.c.recordURL(p.Stream, change.Record.Topic, change.Record.Partition, change.Record.Offset)
 }
 
-// AuditURL is that of the audit record.
+// AuditURL returns the page of the audit record.
 func (p *transactionPage) AuditURL() string {
 	return p.c.recordURL(p.Stream, p.Topic, p.Partition, p.Offset)
 }

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// functions are those of the templates.
+// functions are the functions available in the templates.
 var functions = template.FuncMap{
 	"bytes":    sizeText,
 	"count":    countText,
@@ -32,7 +32,7 @@ var functions = template.FuncMap{
 	"operator": func(op string) string { return operations[op] },
 }
 
-// sizeText writes a size as PostgreSQL does.
+// sizeText formats a size as PostgreSQL does.
 func sizeText(bytes int64) string {
 	size, unit := float64(bytes), "B"
 	for _, next := range []string{"kB", "MB", "GB", "TB"} {
@@ -47,7 +47,7 @@ func sizeText(bytes int64) string {
 	return fmt.Sprintf("%.1f %s", size, unit)
 }
 
-// countText writes a number with thin spaces between thousands.
+// countText formats a number with thin spaces between thousands.
 func countText(n any) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
@@ -81,7 +81,7 @@ func plural(n int, one, many string) string {
 	return countText(n) + " " + many
 }
 
-// cut shortens a text to so many bytes, and says so.
+// cut shortens a text to n bytes, and marks it as shortened.
 func cut(text string, n int) string {
 	if len(text) <= n {
 		return text

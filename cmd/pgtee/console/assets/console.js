@@ -1,4 +1,4 @@
-// Every page: times in the reader's zone, with UTC on hover; a question before what cannot be undone.
+// For every page: times in the reader's time zone, with UTC on hover; confirmation of what cannot be undone.
 
 import {localise} from "./markup.js";
 

@@ -1,17 +1,17 @@
-// The live page: what is published comes in by server-sent events, whose id is the position in the topic.
+// The live page: published events arrive as server-sent events, whose id is the position in the topic.
 
 import {fragment, localise} from "./markup.js";
 
-const maxRows = 1000; // that the page keeps
+const maxRows = 1000; // kept on the page
 const list = document.getElementById("events");
 const state = document.getElementById("state");
 const news = document.getElementById("news");
 const trouble = document.getElementById("trouble");
 const pauseButton = document.getElementById("pause");
 
-let shown = list.dataset.after;  // position behind the newest row that is on the page
+let shown = list.dataset.after;  // position after the newest row on the page
 let paused = false;
-let waiting = 0, passed = 0;     // since the pause: events that pass the filter; of those, ones that the server no longer sends
+let waiting = 0, passed = 0;     // since the pause: events that match the filter; how many of them the server no longer sends
 let source = null;
 let retry = 0;
 
@@ -25,7 +25,7 @@ if (shown !== undefined) {
   addEventListener("scroll", scrolled, {passive: true});
   pauseButton.addEventListener("click", () => paused ? resume() : pause());
 }
-if (matchMedia("(max-width: 40rem)").matches && !document.querySelector(".filter a")) document.getElementById("filter").open = false; // room for what it is about
+if (matchMedia("(max-width: 40rem)").matches && !document.querySelector(".filter a")) document.getElementById("filter").open = false; // leave room for the events
 document.getElementById("help")?.addEventListener("click", () => document.getElementById("keys").showModal());
 document.addEventListener("keydown", key);
 document.addEventListener("click", filterBy);
@@ -45,7 +45,7 @@ function connect() {
   });
   source.addEventListener("error", () => {
     if (!source || source.readyState !== EventSource.CLOSED) { tell("not connected; trying again"); return; }
-    disconnect("not connected; trying again"); // the browser has given up: the server has refused
+    disconnect("not connected; trying again"); // the browser has given up: the server refused the connection
     setTimeout(connect, Math.min(1000 * 2 ** retry++, 15000));
   });
 }
@@ -67,8 +67,8 @@ function take(event) {
   shown = event.lastEventId;
   const rows = fragment(frame.html);
   localise(rows);
-  if (frame.rows <= 10) for (const row of rows.querySelectorAll(".event")) row.classList.add("fresh"); // in a flood nothing stands out
-  if (frame.skipped || frame.unread) rows.append(gap(frame)); // what was left out is older than these
+  if (frame.rows <= 10) for (const row of rows.querySelectorAll(".event")) row.classList.add("fresh"); // only if few are new
+  if (frame.skipped || frame.unread) rows.append(gap(frame)); // skipped events are older than these rows
   list.prepend(rows);
   while (list.childElementCount > maxRows) list.lastElementChild.remove();
   document.getElementById("empty")?.remove();
@@ -89,7 +89,7 @@ function pause() {
   tell();
 }
 
-// resume begins behind the last row that is on the page: nothing is lost that the server can still read at once.
+// resume continues after the last row on the page: nothing is lost that the server can still read.
 function resume() {
   paused = false;
   scrollTo({top: 0});
@@ -119,7 +119,7 @@ function tell(why) {
   button.textContent = `${waiting.toLocaleString()} new: show them` + (passed ? ` (about ${passed.toLocaleString()} more not looked at)` : "");
 }
 
-// A value that is clicked joins the filter that is there.
+// Clicking a value adds it to the present filter.
 function filterBy(event) {
   const link = event.target.closest?.("a[data-filter]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -147,7 +147,7 @@ function key(event) {
 function choose(step) {
   const rows = [...list.querySelectorAll(".event")];
   if (!rows.length) return;
-  if (shown !== undefined && !paused) pause(); // it would run away
+  if (shown !== undefined && !paused) pause(); // otherwise it would scroll away
   const at = rows.findIndex(row => row.classList.contains("chosen"));
   const next = rows[Math.max(0, Math.min(rows.length - 1, at + step))];
   rows[at]?.classList.remove("chosen");

@@ -1,4 +1,4 @@
-// What every page and the live one share. It is imported by one name, for a second policy of the same name is refused.
+// Shared by all pages. It is imported under one name only, because a second policy with the same name would be refused.
 
 const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false});
 const day = new Intl.DateTimeFormat("sv-SE", {year: "numeric", month: "2-digit", day: "2-digit"});
@@ -11,7 +11,7 @@ export function localise(root) {
   }
 }
 
-// Markup comes from this server alone, which has escaped what others wrote: the browser takes it by this policy only.
+// Markup comes only from this server, which has escaped foreign text: the browser accepts it only through this policy.
 const policy = window.trustedTypes ? trustedTypes.createPolicy("pgtee", {createHTML: text => text}) : {createHTML: text => text};
 
 export function fragment(markup) {

@@ -1,4 +1,4 @@
-// Charts of the last hour, drawn from what the server keeps; the figures of the page are renewed with them.
+// Charts of the last hour, drawn from the server's samples; the page's figures are updated with them.
 
 const every = 5000;
 const charts = [
@@ -20,7 +20,7 @@ function size(bytes) {
 
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 
-// resolved makes of a light-dark() the colour that holds now: a canvas knows no other.
+// resolved returns the current colour of a light-dark(), because a canvas knows no other.
 function resolved(name) {
   const probe = document.createElement("i");
   probe.style.color = colour(name);
@@ -70,10 +70,10 @@ async function follow(place) {
     try {
       const answer = await fetch(place.dataset.series);
       if (answer.ok) { const data = await answer.json(); drawn.forEach(chart => chart.draw(data)); }
-    } catch { /* the server is away: the next turn tries again */ }
+    } catch { /* the server is away: retry next time */ }
   }
   await look();
   setInterval(look, every);
 }
 
-document.querySelectorAll(".charts").forEach(follow); // uPlot stands before this in the page
+document.querySelectorAll(".charts").forEach(follow); // uPlot precedes this script in the page
