@@ -1,6 +1,5 @@
--- One table of the shop, %[1]s: the ledger against the events, then the rows themselves against the
--- events folded by key. Both sides go through the table's present row type, so that columns that came
--- later compare as null.
+-- For one table of the shop, %[1]s: compares the ledger with the events, then the rows with the events folded by key. Both sides are converted to the
+-- table's present row type, so that columns that were added later compare as null.
 WITH history AS (
     SELECT op, to_jsonb(jsonb_populate_record(null::public.%[1]s, image)) AS image, user_name, application
     FROM ledger.history WHERE tab = '%[1]s'

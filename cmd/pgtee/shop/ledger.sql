@@ -1,15 +1,15 @@
--- What the demo compares the topics with, made before pgtee setup by the superuser. All tables are
--- unlogged, so they are not in the stream themselves.
+-- Tables with which the demo compares the topics; the superuser creates them before pgtee setup. All are unlogged, so they are not in the stream
+-- themselves.
 
 CREATE SCHEMA ledger;
 
--- One row per row change that committed: a rolled-back change takes its entry along.
+-- One row per committed row change; when a change is rolled back, its entry is rolled back, too.
 CREATE UNLOGGED TABLE ledger.history (
     at          bigint GENERATED ALWAYS AS IDENTITY,
     xid         xid8  NOT NULL,
     tab         text  NOT NULL,
-    op          text  NOT NULL, -- as Debezium calls it: c, u, d
-    image       jsonb NOT NULL, -- the new row; of a deleted one its id
+    op          text  NOT NULL, -- as in Debezium: c, u, d
+    image       jsonb NOT NULL, -- the new row; for a deleted row its id
     user_name   text  NOT NULL,
     application text  NOT NULL
 );
@@ -20,7 +20,7 @@ CREATE UNLOGGED TABLE ledger.events (
     tab         text  NOT NULL,
     op          text  NOT NULL,
     image       jsonb NOT NULL,
-    user_name   text, -- null: published without a note that could be verified
+    user_name   text, -- null: published without a verified note
     application text
 );
 
