@@ -11,7 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Archived is a record of an archive of JSON lines, read by this package's own eyes.
+// Archived is a record of an archive of JSON lines, read by this package's own code.
 type Archived struct {
 	Number    int64           `json:"n"`
 	ID        string          `json:"id"`
@@ -22,7 +22,7 @@ type Archived struct {
 	Value     json.RawMessage `json:"value"`
 }
 
-// EachArchived reads what the manifest of an archive names.
+// EachArchived reads the records of the files that the manifest of an archive names.
 func EachArchived(dir string, use func(*Archived) error) error {
 	manifest, err := os.ReadFile(filepath.Join(dir, "manifest.jsonl"))
 	if err != nil {

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// Verdict counts what is wrong with the topics of one scenario.
+// Verdict counts the errors in the topics of one scenario.
 type Verdict struct {
 	Transactions, Events int // in the truth
 
-	Lost          int // committed, not in the topic
+	Lost          int // committed, but not in the topic
 	Duplicated    int // more than once in the topic
 	Reordered     int // not in commit order
-	Misattributed int // says another session, user or SQL than the one that wrote it
-	Unattributed  int // went through the proxy, says "direct"
-	Invented      int // never committed: rolled-back or altered
+	Misattributed int // names another session, user or SQL than the one that wrote it
+	Unattributed  int // went through the proxy, but is "direct"
+	Invented      int // never committed: rolled back or altered
 
 	Details []string // the first few of them
 }
 
-// Clean tells whether nothing is wrong.
+// Clean reports whether there are no errors.
 func (v *Verdict) Clean() bool {
 	return v.Lost+v.Duplicated+v.Reordered+v.Misattributed+v.Unattributed+v.Invented == 0
 }
@@ -38,17 +38,16 @@ func (v *Verdict) detail(format string, args ...any) {
 	}
 }
 
-// Direct marks sessions that bypass the proxy, or whose writes it cannot note: their
-// application_name begins with it.
+// Direct is the prefix of the application_name of sessions that bypass the proxy, or for whose writes it cannot write notes.
 const Direct = "direct"
 
-// expected is an event that the truth asks for.
+// expected is an event that the truth requires.
 type expected struct {
 	content string
 	change  *RowChange
 }
 
-// place is where the events of one transaction for one key stand in a topic.
+// place identifies the events of one transaction for one key in a topic.
 type place struct {
 	commit, key string
 }
@@ -57,12 +56,12 @@ type place struct {
 type checker struct {
 	Verdict
 	truth    *Truth
-	order    map[string]int // LSN of the commit record: place in commit order
+	order    map[string]int // LSN of the commit record -> place in commit order
 	sessions map[string]int32
 	backends map[backend]string
 }
 
-// backend is a server process; after a crash of the server another client's may have the same pid.
+// backend is a server process; after a crash of the server, another client's process may have the same pid.
 type backend struct {
 	pid         int32
 	application string
@@ -76,7 +75,7 @@ func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
 		c.order[commit.LSN] = i
 	}
 	want := c.expect()
-	for _, table := range slices.Sorted(maps.Keys(topics)) { // one verdict for one run: sessions are learned on the way
+	for _, table := range slices.Sorted(maps.Keys(topics)) { // a fixed order, because sessions are learned on the way: one verdict per run
 		if want[table] == nil {
 			want[table] = map[place][]expected{}
 		}
@@ -94,8 +93,7 @@ func Check(truth *Truth, topics map[string][]Record) (*Verdict, error) {
 	return &c.Verdict, nil
 }
 
-// expect lists the events that the truth asks for. A delete is followed by a tombstone; an update of
-// the key is a delete, a tombstone and a create.
+// expect returns the events that the truth requires. A delete is followed by a tombstone; an update of the key is a delete, a tombstone and a create.
 func (c *checker) expect() map[string]map[place][]expected {
 	all := map[string]map[place][]expected{}
 	for _, commit := range c.truth.Commits {
@@ -139,7 +137,7 @@ func (c *checker) keyOf(table string, row Row) string {
 
 func (c *checker) checkTable(table string, want map[place][]expected, records []Record) error {
 	got := map[place][]*Event{}
-	var places []place // those of got, as the log first names them
+	var places []place // those of got, in the order in which the log first names them
 	ids := map[string]bool{}
 	latest := map[int32]int{} // place in commit order, by partition
 	for _, r := range records {
@@ -151,7 +149,7 @@ func (c *checker) checkTable(table string, want map[place][]expected, records []
 		if at.key, err = e.keyText(); err != nil {
 			return err
 		}
-		if e.Op != "t" || e.Partition == 0 { // TRUNCATE stands in each partition
+		if e.Op != "t" || e.Partition == 0 { // TRUNCATE is in each partition
 			if got[at] == nil {
 				places = append(places, at)
 			}
@@ -199,7 +197,7 @@ func (c *checker) checkGroup(table string, at place, want []expected, got []*Eve
 			c.Invented++
 			c.detail("invented: %s commit %s key %s: %s", table, at.commit, at.key, e.content())
 		}
-		inOrder = true // it is counted already
+		inOrder = true // already counted
 	}
 	c.Lost += len(left)
 	for _, x := range left {
@@ -211,7 +209,7 @@ func (c *checker) checkGroup(table string, at place, want []expected, got []*Eve
 	}
 }
 
-// checkAuthor compares who and what an event names with what the backend itself recorded.
+// checkAuthor compares the author and the statement that an event names with what the backend itself recorded.
 func (c *checker) checkAuthor(table string, e *Event, change *RowChange) {
 	if e.Tombstone {
 		return
@@ -232,7 +230,7 @@ func (c *checker) checkAuthor(table string, e *Event, change *RowChange) {
 	}
 }
 
-// authorComplaint says what is wrong with an attribution; "" if nothing is.
+// authorComplaint says what is wrong with an attribution; "" if it is correct.
 func (c *checker) authorComplaint(table string, said *Attribution, change *RowChange, direct bool) string {
 	session, text := &said.Session, said.Statement.Text
 	author := backend{change.PID, change.Application}
@@ -260,7 +258,7 @@ func (c *checker) authorComplaint(table string, said *Attribution, change *RowCh
 	return ""
 }
 
-// CheckAudit adds what is wrong with the audit topic: it holds one record per commit, in commit order.
+// CheckAudit adds the errors of the audit topic, which must have one record per commit, in commit order.
 func (v *Verdict) CheckAudit(truth *Truth, records []Record) error {
 	order := map[string]int{}
 	for i, commit := range truth.Commits {

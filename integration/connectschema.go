@@ -34,7 +34,7 @@ func (s *connectSchema) byName() map[string]connectSchema {
 	return fields
 }
 
-// agree is an error unless a schema tells a reader that a column has this form.
+// agree returns an error unless a schema describes this form of a column to a reader.
 func (f *form) agree(s connectSchema) error {
 	want := connectSchema{Name: f.name}
 	switch f.name {
@@ -69,14 +69,14 @@ func (f *form) agree(s connectSchema) error {
 	return nil
 }
 
-// plain is an error if a schema says that more has to be known about a value than what its JSON shows.
+// plain returns an error if a schema requires a reader to know more about a value than its JSON shows.
 func plain(s connectSchema) error {
 	switch s.Type {
 	case "string", "boolean", "int16", "int32", "int64", "float", "double":
 	default:
 		return fmt.Errorf("its schema has type %s, want a scalar", s.Type)
 	}
-	if s.Name == "io.debezium.time.ZonedTime" { // PostgreSQL reads it
+	if s.Name == "io.debezium.time.ZonedTime" { // PostgreSQL can read it
 		return nil
 	}
 	if strings.HasPrefix(s.Name, "io.debezium.time.") || strings.HasPrefix(s.Name, "org.apache.kafka.") {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Event is a record of a table's topic, read by this package's own eyes.
+// Event is a record of a table's topic, read by this package's own code.
 type Event struct {
 	Record
 	ID        string // header pgtee-event-id
-	Commit    string // the LSN of the commit record in it
+	Commit    string // LSN of the commit record, from the ID
 	Tombstone bool   // no value: the fields below are empty
 
 	Op            string `json:"op"` // c, u, d, r, t
@@ -45,7 +45,7 @@ type Attribution struct {
 	Context map[string]string `json:"context"`
 
 	Via      string `json:"via"`
-	Verified bool   `json:"verified"` // false for null, too, which has a reason
+	Verified bool   `json:"verified"` // false also for null, which has a reason
 	Reason   string `json:"reason"`
 }
 
@@ -69,7 +69,7 @@ func parseEvent(r Record) (Event, error) {
 	return e, err
 }
 
-// orNil takes JSON null for no value.
+// orNil returns nil for JSON null.
 func orNil(text json.RawMessage) []byte {
 	if bytes.Equal(text, []byte("null")) {
 		return nil
@@ -77,9 +77,8 @@ func orNil(text json.RawMessage) []byte {
 	return text
 }
 
-// placeOf reads the LSN of the commit record and the number of the change in an event id:
-// system/slot/timeline/0/16B3748/ordinal. What belongs to a transaction as a whole stands behind its changes,
-// save its BEGIN. A row that a snapshot has read has the LSN at which that was.
+// placeOf extracts the LSN of the commit record and the number of the change from an event id: system/slot/timeline/0/16B3748/ordinal. Records of a
+// transaction as a whole are ordered after its changes, except for BEGIN. A row read by a snapshot has the LSN at which it was read.
 func placeOf(id string) (commit string, ordinal int, err error) {
 	parts := strings.Split(id, "/")
 	if len(parts) != 6 {
@@ -97,7 +96,7 @@ func placeOf(id string) (commit string, ordinal int, err error) {
 	return commit, ordinal, err
 }
 
-// content is what makes two events the same work on the same row.
+// content returns what two events have in common if they are the same change of the same row.
 func (e *Event) content() string {
 	if e.Tombstone {
 		return "tombstone"
@@ -108,7 +107,7 @@ func (e *Event) content() string {
 	return e.Op + e.After.Text()
 }
 
-// keyText is the record's key in one form that can be compared; "" if there is none.
+// keyText returns the record's key in a form that can be compared; "" if there is none.
 func (e *Event) keyText() (string, error) {
 	key, err := parseRow(e.Key)
 	if err != nil || key == nil {

@@ -10,29 +10,28 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// unavailable stands in a record for a value that the log does not repeat.
+// unavailable is the placeholder in a record for a value that is not in the WAL.
 const unavailable = "__debezium_unavailable_value"
 
-// Fold is what a consumer holds of a table after it has read the topic, of one partition, from its start: the last row of
-// each key.
+// Fold is the state of a table for a consumer that has read its topic, of one partition, from the start: the last row of each key.
 type Fold struct {
 	Rows     map[string]Row // by the text of the key columns
 	Copied   int            // records of op r
-	Repeated []string       // what stands in the topic twice and must not
+	Repeated []string       // what is in the topic twice and must not be
 
 	table string
 	key   []string
-	gone  map[string]Row // last row of the keys that were deleted: a row under a new key takes its values from there
+	gone  map[string]Row // last row of each deleted key: a row under a new key takes its missing values from there
 	seen  map[string]bool
-	moved map[string]bool // keys that rows have got since they were last read
+	moved map[string]bool // keys that rows have been moved to since they were last read
 }
 
-// NewFold makes an empty one. The columns of key tell the rows of the table apart.
+// NewFold returns an empty Fold. The key columns identify the rows of the table.
 func NewFold(table string, key []string) *Fold {
 	return &Fold{Rows: map[string]Row{}, table: table, key: key, gone: map[string]Row{}, seen: map[string]bool{}, moved: map[string]bool{}}
 }
 
-// Add takes the next committed record.
+// Add adds the next committed record.
 func (f *Fold) Add(r Record) error {
 	e, err := parseEvent(r)
 	if err != nil {
@@ -66,7 +65,7 @@ func (f *Fold) Add(r Record) error {
 	return nil
 }
 
-// put takes a row. Values that are not in the record are those of the row as it was, under the old key if that has changed.
+// put stores a row. Values that are missing from the record are taken from the former row, under the old key if the key has changed.
 func (f *Fold) put(e *Event) error {
 	id := e.After.only(f.key).Text()
 	before := f.Rows[id]
@@ -87,9 +86,8 @@ func (f *Fold) put(e *Event) error {
 	return nil
 }
 
-// read counts a row that a snapshot has read. Its event id ends in "snapshot.ID.NUMBER", the number of the row in that snapshot,
-// by whose order each key comes once, and again if a row got it by a change of its key; rows without a key may be met again after
-// they moved.
+// read counts a row read by a snapshot. Its event id ends in "snapshot.ID.NUMBER", where NUMBER is that of the row within the snapshot. In that order
+// each key occurs once, and again if a row was moved to it; a row without a key may occur again after it was moved on disk.
 func (f *Fold) read(e *Event) {
 	f.Copied++
 	row := e.ID[strings.LastIndex(e.ID, "/")+1:]
@@ -111,7 +109,7 @@ func (f *Fold) once(id string) {
 	f.seen[id] = true
 }
 
-// Compare says what differs from the rows of the table: lines for people, none if all is well.
+// Compare returns the differences from the rows of the table, as lines of text; none if there are no differences.
 func (f *Fold) Compare(rows map[string]Row) (wrong []string) {
 	for _, id := range slices.Sorted(maps.Keys(rows)) {
 		got, want := f.Rows[id], rows[id].Text()

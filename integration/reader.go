@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// form is how a reader of a topic understands the JSON of a column: by the name of its Connect schema,
-// which the documentation of Debezium gives for each PostgreSQL type. It shares no code with the encoder.
+// form says how a reader of a topic interprets the JSON of a column: by the name of its Connect schema, which Debezium's documentation gives for each
+// PostgreSQL type. It shares no code with the encoder.
 type form struct {
-	name      string // "io.debezium.time.Date"; "": the JSON value is what it seems to be
-	scale     int    // of a Decimal
-	length    int    // of Bits; 0: not known
-	items     *form  // of an array
+	name      string // "io.debezium.time.Date"; "": the JSON value as it is
+	scale     int    // for a Decimal
+	length    int    // for Bits; 0: unknown
+	items     *form  // for an array
 	delimiter byte   // between the items of a PostgreSQL array of them
 }
 
-// Names of forms: those of schemas, and short ones for what a reader knows by the catalog or the mode.
+// Names of forms: those of schemas, and short ones for forms that a reader knows from the catalog or the mode.
 const (
 	formBytes         = "bytes"
 	formHstore        = "hstore"
 	formArray         = "array"
-	formBit           = "bit"          // of one bit: its schema says boolean
-	formHex           = "hex"          // of binary.handling.mode
-	formDecimalText   = "decimal text" // of decimal.handling.mode=string
+	formBit           = "bit"          // of a single bit: its schema is boolean
+	formHex           = "hex"          // with binary.handling.mode
+	formDecimalText   = "decimal text" // with decimal.handling.mode=string
 	formBits          = "io.debezium.data.Bits"
 	formDecimal       = "org.apache.kafka.connect.data.Decimal"
 	formVariable      = "io.debezium.data.VariableScaleDecimal"
@@ -49,8 +49,8 @@ const (
 	formGeometry      = "io.debezium.data.geometry.Geometry"
 )
 
-// asText is the form in the modes that write text instead of numbers: decimals, intervals and times as
-// strings, bytes in hexadecimal, hstore as a map.
+// asText returns the form in the modes that write text instead of numbers: decimals, intervals and times as strings, bytes in hexadecimal, hstore as
+// a map.
 func (f *form) asText() *form {
 	switch f.name {
 	case formArray:
@@ -69,9 +69,8 @@ func (f *form) asText() *form {
 	return f
 }
 
-// text turns a JSON value, decoded with UseNumber and not null, into what PostgreSQL's input function
-// of the column's type takes. A string where the form has none is PostgreSQL's own text: what Debezium's
-// type cannot carry.
+// text turns a JSON value, decoded with UseNumber and not null, into input for the input function of the column's PostgreSQL type. A string in a form
+// that has no strings is PostgreSQL's own text, for a value that Debezium's type cannot represent.
 func (f *form) text(value any) (string, error) {
 	switch v := value.(type) {
 	case bool:
@@ -138,7 +137,7 @@ func (f *form) string(s string) (string, error) {
 		return fmt.Sprintf(`\x%x`, raw), err
 	case formHex:
 		return `\x` + s, nil
-	case formDecimalText: // as Java's Debezium names them
+	case formDecimalText: // as Debezium names them in Java
 		if special, ok := map[string]string{"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}[s]; ok {
 			return special, nil
 		}
@@ -146,7 +145,7 @@ func (f *form) string(s string) (string, error) {
 		raw, err := base64.StdEncoding.DecodeString(s)
 		return bitText(raw, f.length), err
 	case formDecimal:
-		if s == "NaN" { // no base64: that has four characters at least
+		if s == "NaN" { // not base64, which has at least four characters
 			return s, nil
 		}
 		return decimalText(s, f.scale)
@@ -181,7 +180,7 @@ func (f *form) object(o map[string]any) (string, error) {
 	return "", fmt.Errorf("an object where form %q has none", f.name)
 }
 
-// array writes an array literal; arrays in arrays are dimensions.
+// array returns an array literal; nested arrays are dimensions.
 func (f *form) array(list []any) (string, error) {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -212,9 +211,9 @@ func (f *form) array(list []any) (string, error) {
 	return b.String(), nil
 }
 
-// bitText reads little-endian bytes.
+// bitText decodes little-endian bytes.
 func bitText(raw []byte, length int) string {
-	if length == 0 { // the zeros before the first one are not known
+	if length == 0 { // the number of leading zeros is unknown
 		length = 8 * len(raw)
 	}
 	text := make([]byte, length)
@@ -228,7 +227,7 @@ func bitText(raw []byte, length int) string {
 	return string(text)
 }
 
-// decimalText reads base64 of a big-endian two's complement number times 10^scale.
+// decimalText decodes base64 of a big-endian two's complement number times 10^scale.
 func decimalText(s string, scale int) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
@@ -250,7 +249,7 @@ func decimalText(s string, scale int) (string, error) {
 	return sign + digits[:len(digits)-scale] + "." + digits[len(digits)-scale:], nil
 }
 
-// hstoreText reads a JSON object in a string.
+// hstoreText decodes a JSON object in a string.
 func hstoreText(s string) (string, error) {
 	var pairs map[string]*string
 	if err := json.Unmarshal([]byte(s), &pairs); err != nil {
@@ -269,8 +268,7 @@ func hstoreText(s string) (string, error) {
 	return strings.Join(items, ","), nil
 }
 
-// geometryText reads well-known binary of OGC 06-103r4; which of PostgreSQL's types it was, and whether
-// a path is closed, stands in the extensions.
+// geometryText decodes well-known binary of OGC 06-103r4; the extensions say which PostgreSQL type it was, and whether a path is closed.
 func geometryText(o map[string]any) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(o["wkb"].(string))
 	if err != nil {
@@ -292,7 +290,7 @@ func geometryText(o map[string]any) (string, error) {
 		return "[" + list + "]", nil
 	case "box": // corners 0 and 2 of the ring are opposite
 		return points[0] + "," + points[2], nil
-	case "polygon": // the last point of the ring is the first
+	case "polygon": // the last point of the ring equals the first
 		if last := len(points) - 1; last > 0 && points[last] == points[0] {
 			list = strings.Join(points[:last], ",")
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// dateText knows the infinities: the days of pgjdbc's constants, cut to 32 bits.
+// dateText handles the infinities: the days of pgjdbc's constants, truncated to 32 bits.
 func dateText(days int64) string {
 	switch days {
 	case 2146033979:
@@ -36,7 +36,7 @@ func stampText(count, infinity, minusInfinity int64, from func(int64) time.Time)
 	return date + t.Format(" 15:04:05.000000") + era
 }
 
-// calendar writes the year as PostgreSQL reads it: there is no year 0, the one before 1 is 1 BC.
+// calendar returns the year as PostgreSQL reads it: there is no year 0, and the year before 1 is 1 BC.
 func calendar(t time.Time) (date, era string) {
 	year := t.Year()
 	if year <= 0 {
@@ -45,7 +45,7 @@ func calendar(t time.Time) (date, era string) {
 	return fmt.Sprintf("%04d-%02d-%02d", year, t.Month(), t.Day()), era
 }
 
-// zonedText reads "-0043-03-15T12:00:00Z": ISO 8601 with a year 0 and a sign before long or negative years.
+// zonedText parses "-0043-03-15T12:00:00Z": ISO 8601 with a year 0 and a sign before long or negative years.
 func zonedText(s string) (string, error) {
 	date, clock, found := strings.Cut(s, "T")
 	if !found { // infinity, -infinity
@@ -59,7 +59,7 @@ func zonedText(s string) (string, error) {
 	return date + " " + clock + era, nil
 }
 
-// isoDateText reads "-0043-03-15Z".
+// isoDateText parses "-0043-03-15Z".
 func isoDateText(s string) (string, error) {
 	t, err := isoDate(strings.TrimSuffix(s, "Z"))
 	return dateText(t.Unix() / (24 * 3600)), err

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// step is one committed record of the progress topic: its Kafka transaction took the position from
-// that of the step before to end, and to the first changes of the transaction whose commit record begins there.
+// step is one committed record of the progress topic: its Kafka transaction moved the position from that of the previous step to end, and to the
+// first changes of the transaction whose commit record begins there.
 type step struct {
 	end      uint64
 	ordinal  int
 	producer int64
 	epoch    int16
-	written  time.Time // the record, as the producer says
-	decided  time.Time // the marker, as the broker says
+	written  time.Time // time of the record, from the producer
+	decided  time.Time // time of the marker, from the broker
 }
 
-// tears knows which Kafka transactions have been seen where. Since markers stand in each partition for
-// themselves, Kafka transactions are told apart by marker within a partition, and across them by producer
-// and time: all records of one were written before any marker of it. All clocks are this machine's.
+// tears records which Kafka transactions were seen where. Since each partition has its own markers, Kafka transactions are distinguished by marker
+// within a partition, and across partitions by producer and time: all records of a transaction were written before any of its markers. All times come
+// from this machine's clock.
 type tears struct {
 	steps    []step
-	stepOf   map[decision]int  // the step whose events a marker has decided
-	markerOf map[section]int64 // the marker that has decided the events of a step
+	stepOf   map[decision]int  // the step whose events a marker decided
+	markerOf map[section]int64 // the marker that decided the events of a step
 }
 
 // decision is one control marker.
@@ -34,7 +34,7 @@ type decision struct {
 	marker int64
 }
 
-// section is what stands in one partition of the events that one step covers.
+// section identifies the events of one step in one partition.
 type section struct {
 	partition
 	step int
@@ -45,9 +45,8 @@ func (s step) compare(end uint64, ordinal int) int {
 	return cmp.Or(cmp.Compare(s.end, end), cmp.Compare(s.ordinal, ordinal))
 }
 
-// Torn counts the events that do not stand in Kafka in one with the position that covers them, given the
-// records of the progress topic and of the others: the Kafka transaction that moves the position past
-// a change of a source transaction has to hold all of its events up to there.
+// Torn counts the events that are not in the same Kafka transaction as the position that covers them, given the records of the progress topic and of
+// the other topics: the Kafka transaction that moves the position past a change of a source transaction must contain all of its events up to there.
 func Torn(progress []Record, topics map[string][]Record) (torn int, details []string, err error) {
 	t := tears{stepOf: map[decision]int{}, markerOf: map[section]int64{}}
 	if t.steps, err = stepsOf(progress); err != nil {
@@ -71,7 +70,7 @@ func Torn(progress []Record, topics map[string][]Record) (torn int, details []st
 	return torn, details, nil
 }
 
-// complaint says what is wrong with where an event stands; "" if nothing is.
+// complaint says what is wrong with the place of an event; "" if it is correct.
 func (t *tears) complaint(r Record) (string, error) {
 	commit, ordinal, err := placeOf(r.Headers["pgtee-event-id"])
 	if err != nil {
@@ -83,7 +82,7 @@ func (t *tears) complaint(r Record) (string, error) {
 	}
 	at, there := slices.BinarySearchFunc(t.steps, position, func(s step, p uint64) int { return s.compare(p, ordinal) })
 	if there {
-		at++ // a position begins behind what it covers
+		at++ // a position begins after the changes that it covers
 	}
 	if at == len(t.steps) {
 		return "no position covers it", nil
@@ -107,7 +106,7 @@ func (t *tears) complaint(r Record) (string, error) {
 	return "", nil
 }
 
-// stepsOf reads the positions, which rise; those that do not move it (a new timeline) are no steps.
+// stepsOf returns the positions, which increase; records that do not move the position (a new timeline) are not steps.
 func stepsOf(progress []Record) ([]step, error) {
 	var steps []step
 	for _, r := range progress {

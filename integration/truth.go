@@ -15,16 +15,16 @@ import (
 //go:embed truth.sql
 var truthSQL string
 
-// Truth is what Postgres itself says about the committed transactions that changed watched tables.
+// Truth is PostgreSQL's own record of the committed transactions that changed watched tables.
 type Truth struct {
-	Commits []Commit            // in the order of the log
-	Keys    map[string][]string // columns of the primary key, by table; none: the table is not in there
+	Commits []Commit            // in the order of the WAL
+	Keys    map[string][]string // primary key columns, by table; a table without a key is missing
 }
 
 // Commit is one committed transaction.
 type Commit struct {
 	XID     uint32
-	LSN     string // of its commit record, as Postgres prints it
+	LSN     string // of its commit record, as PostgreSQL prints it
 	Changes []RowChange
 }
 
@@ -39,10 +39,10 @@ type RowChange struct {
 	Query       string // current_query() of the backend
 }
 
-// Row is a row as JSON, in the representation of the topics: a timestamp counts microseconds.
+// Row is a row as JSON, in the representation of the topics: timestamps are in microseconds.
 type Row map[string]any
 
-// Text is the row in one form that can be compared.
+// Text returns the row in a form that can be compared.
 func (r Row) Text() string {
 	text, err := json.Marshal(r) // sorts the keys
 	if err != nil {
@@ -51,7 +51,7 @@ func (r Row) Text() string {
 	return string(text)
 }
 
-// only returns the row with these columns alone.
+// only returns the row with only these columns.
 func (r Row) only(columns []string) Row {
 	part := Row{}
 	for _, column := range columns {
@@ -73,7 +73,7 @@ func parseRow(text []byte) (Row, error) {
 	return row, nil
 }
 
-// Watch makes the triggers on tables; their changes from here on are part of the truth.
+// Watch creates the triggers on tables; changes of the tables from then on are part of the truth.
 func Watch(ctx context.Context, conn *pgx.Conn, tables ...string) error {
 	if _, err := conn.Exec(ctx, truthSQL); err != nil {
 		return fmt.Errorf("watch tables: %w", err)
@@ -86,8 +86,8 @@ func Watch(ctx context.Context, conn *pgx.Conn, tables ...string) error {
 	return nil
 }
 
-// LoadTruth reads the history and the commit records since the log position from. It fails if a
-// transaction of the history has no commit record or several: then the ground is not firm.
+// LoadTruth reads the history, and the commit records starting at the WAL position from. It fails if a transaction of the history has no commit
+// record or several, since the truth is then unreliable.
 func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error) {
 	truth := &Truth{Keys: map[string][]string{}}
 	if err := truth.loadKeys(ctx, conn); err != nil {
@@ -112,8 +112,8 @@ func LoadTruth(ctx context.Context, conn *pgx.Conn, from string) (*Truth, error)
 	return truth, nil
 }
 
-// loadCommits calls each with every commit record of the log since a position, in pieces: the server
-// holds all records of a piece in memory, with their descriptions.
+// loadCommits calls each for every commit record of the WAL since a position, piece by piece, because the server keeps all records of a piece in
+// memory, with their descriptions.
 func loadCommits(ctx context.Context, conn *pgx.Conn, from string, each func(xid uint32, lsn string)) error {
 	const piece = 64 << 20
 	var flushed string
@@ -186,7 +186,7 @@ func loadHistory(ctx context.Context, conn *pgx.Conn) (map[uint32][]RowChange, e
 	return changes, err
 }
 
-// historyRow brings to_jsonb()'s timestamps into the form of the topics.
+// historyRow converts the timestamps of to_jsonb() to the form of the topics.
 func historyRow(text []byte) (Row, error) {
 	row, err := parseRow(text)
 	for column, value := range row {

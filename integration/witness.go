@@ -1,6 +1,6 @@
-// Package integration drives the built binary against real PostgreSQL and a real Apache Kafka broker.
-// What it believes never comes from the program under test: commit order comes from the WAL itself,
-// contents from history triggers, attribution from nonces in the rows, the topics from raw batches.
+// Package integration drives the built binary against real PostgreSQL and a real Apache Kafka broker. Expected results never come from the program
+// under test: commit order comes from the WAL itself, contents from history triggers, attribution from nonces in the rows, and topics from raw
+// batches.
 package integration
 
 import (
@@ -15,39 +15,38 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-// Record is one record as it stands in a partition.
+// Record is one record in a partition.
 type Record struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 	Producer  int64 // id
 	Epoch     int16
-	Time      time.Time // as its producer says
+	Time      time.Time // set by its producer
 	Fate      Fate
 	Marker    int64     // offset of the control record that decided it; 0 if there is none
-	Decided   time.Time // when the broker wrote that
-	Key       []byte    // nil: none
+	Decided   time.Time // when the broker wrote the control record
+	Key       []byte    // nil: no key
 	Value     []byte    // nil: a tombstone
 	Headers   map[string]string
 }
 
-// Fate is what became of the Kafka transaction of a record.
+// Fate is the outcome of the Kafka transaction of a record.
 type Fate byte
 
 const (
-	Committed Fate = iota // or written outside a transaction
+	Committed Fate = iota // or written outside of a transaction
 	Aborted
 	Open // no marker follows: a read_committed reader does not see it yet
 )
 
-// Witness reads topics with nothing but the Fetch request, batch by batch. It decides by the control
-// batches of each partition which records a read_committed reader sees: a transactional batch has the
-// fate of its producer's next marker (Kafka protocol guide, "Control Batch"). It shares no code with
-// the client under test.
+// Witness reads topics only with Fetch requests, batch by batch. It determines from the control batches of each partition which records a
+// read_committed reader sees: a transactional batch has the fate of its producer's next marker (Kafka protocol guide, "Control Batch"). It shares no
+// code with the client under test.
 type Witness struct {
-	first   *protocol.Conn           // to the broker that was named
+	first   *protocol.Conn           // to the broker given to NewWitness
 	brokers map[int32]*protocol.Conn // by id
-	leaders map[partition]int32      // as Topics saw them last
+	leaders map[partition]int32      // as last seen by Topics
 }
 
 type partition struct {
@@ -55,10 +54,10 @@ type partition struct {
 	number int32
 }
 
-// The versions that kafka-go encodes and Kafka 4 still speaks.
+// The versions that kafka-go can encode and Kafka 4 still supports.
 var witnessVersions = map[protocol.ApiKey]int16{protocol.Fetch: 11, protocol.Metadata: 8}
 
-// NewWitness connects to one broker of the cluster, and later to the others as they are needed.
+// NewWitness connects to one broker of the cluster, and later to the others as needed.
 func NewWitness(address string) (*Witness, error) {
 	first, err := dialBroker(address)
 	if err != nil {
@@ -112,7 +111,7 @@ func (w *Witness) Topics() (map[string][]int32, error) {
 	return topics, nil
 }
 
-// leader is the connection to ask for a partition.
+// leader returns the connection to the leader of a partition.
 func (w *Witness) leader(topic string, number int32) *protocol.Conn {
 	if broker := w.brokers[w.leaders[partition{topic, number}]]; broker != nil {
 		return broker
@@ -120,8 +119,7 @@ func (w *Witness) leader(topic string, number int32) *protocol.Conn {
 	return w.first
 }
 
-// Read returns what stands in a topic from its start up to the high watermark of this moment, by
-// partition, then by offset, whatever its fate.
+// Read returns the records of a topic from its start up to the current high watermark, by partition, then by offset, whatever their fate.
 func (w *Witness) Read(topic string, partitions []int32) ([]Record, error) {
 	var records []Record
 	for _, partition := range partitions {
@@ -142,7 +140,7 @@ func (w *Witness) readPartition(topic string, partition int32) ([]Record, error)
 	for end < 0 || log.next < end {
 		answer, err := w.fetch(topic, partition, log.next)
 		if settling(err) && time.Since(began) < patience {
-			if _, err := w.Topics(); err != nil { // another leader, maybe
+			if _, err := w.Topics(); err != nil { // the leader may have changed
 				return nil, err
 			}
 			continue
@@ -192,8 +190,8 @@ func (e fetchError) Error() string {
 	return fmt.Sprintf("the broker answers with error code %d", int16(e))
 }
 
-// settling tells whether the topic has only just been made: unknown topic or partition, leader not
-// available, not the leader yet.
+// settling reports whether an error means that the topic has only just been created: unknown topic or partition, leader not available, not yet the
+// leader.
 func settling(err error) bool {
 	var code fetchError
 	return errors.As(err, &code) && (code == 3 || code == 5 || code == 6)
@@ -210,7 +208,7 @@ func ask(broker *protocol.Conn, request protocol.Message) (protocol.Message, err
 type partitionLog struct {
 	topic     string
 	partition int32
-	next      int64 // offset after the last record, markers included
+	next      int64 // offset after the last record, including markers
 	records   []Record
 	open      map[int64][]int // indexes of the records that await a marker, by producer id
 }
@@ -269,7 +267,7 @@ func (l *partitionLog) appendBatch(b *protocol.RecordBatch) error {
 		if err := r.fill(read); err != nil {
 			return fmt.Errorf("record at offset %d: %w", read.Offset, err)
 		}
-		if read.Offset < l.next { // the first batch may begin before the offset asked for
+		if read.Offset < l.next { // the first batch may begin before the requested offset
 			continue
 		}
 		if b.Attributes.Transactional() {
