@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 )
 
-// Bench is what every measurement needs: the program, a server, and a folder for logs and the key.
+// Bench contains what every measurement needs: the program, a server, and a folder for logs and the key.
 type Bench struct {
 	World  *World
 	Server *embedded.Postgres
@@ -21,7 +21,7 @@ type Bench struct {
 	binary string
 }
 
-// NewBench starts a server of that major version and settings. binary is the program to measure; "": one that is built now.
+// NewBench starts a server of a major version with settings. binary is the program to measure; "" builds it now.
 func (w *World) NewBench(binary string, major int, settings map[string]string) (b *Bench, err error) {
 	b = &Bench{World: w, binary: binary}
 	if binary == "" {
@@ -39,15 +39,15 @@ func (w *World) NewBench(binary string, major int, settings map[string]string) (
 	return b, err
 }
 
-// KeyFile is the key of proxy and publisher.
+// KeyFile returns the key file of proxy and publisher.
 func (b *Bench) KeyFile() string { return b.Dir + "/key" }
 
-// Start starts a command of the program; it ends with the world.
+// Start starts a command of the program; it ends together with the World.
 func (b *Bench) Start(args ...string) (*Process, error) {
 	return b.StartCommand(Command{Name: args[0], Args: append([]string{b.binary}, args...)})
 }
 
-// StartCommand starts another program; it ends with the world.
+// StartCommand starts another program; it ends together with the World.
 func (b *Bench) StartCommand(c Command) (*Process, error) {
 	p, err := Start(b.Dir, c)
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *Bench) Query(ctx context.Context, database, sql string) error {
 // BenchPatience bounds one measurement.
 const BenchPatience = 20 * time.Minute
 
-// AwaitPublished waits until the slot is acknowledged up to the end of the log.
+// AwaitPublished waits until the slot has been acknowledged up to the end of the WAL.
 func (b *Bench) AwaitPublished(ctx context.Context, database, slot string) error {
 	conn, err := pgx.Connect(ctx, b.Server.URL(database))
 	if err != nil {

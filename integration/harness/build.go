@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Bug is a fault planted into a copy of the program: in File, which is relative to the repository's
-// root, the text Old, which must stand there exactly once, becomes New.
+// Bug is a fault planted into a copy of the program: in File, which is relative to the repository's root, the text Old, which must occur there
+// exactly once, is replaced by New.
 type Bug struct {
 	File string
 	Old  string
 	New  string
 }
 
-// Build builds the program with the bugs planted into it and returns the binary's path.
+// Build builds the program with the planted bugs and returns the path of the binary.
 func (w *World) Build(bugs ...Bug) (string, error) {
 	dir, err := w.Sub("binary")
 	if err != nil {
@@ -36,8 +36,8 @@ func (w *World) Build(bugs ...Bug) (string, error) {
 	return binary, nil
 }
 
-// Overlay writes the changed copies and the file that -overlay of the go command takes: it maps each
-// source file to its copy (go help build). The work tree stays as it is.
+// Overlay writes the changed copies and the file for the go command's -overlay, which maps each source file to its copy (go help build). The work
+// tree is not changed.
 func (w *World) Overlay(bugs ...Bug) (string, error) {
 	dir, err := w.Sub("overlay")
 	if err != nil {
@@ -71,7 +71,7 @@ func (w *World) Overlay(bugs ...Bug) (string, error) {
 	return name, os.WriteFile(name, text, 0o644)
 }
 
-// GoTest runs tests of one package with the bugs planted, and returns their output and whether they passed.
+// GoTest runs tests of one package with the planted bugs, and returns their output and whether they passed.
 func (w *World) GoTest(pkg, run string, bugs ...Bug) (output string, passed bool, err error) {
 	overlay, err := w.Overlay(bugs...)
 	if err != nil {

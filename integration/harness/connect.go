@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const connectVersion = "3.3.1.Final" // of Debezium, as integration/connect/pom.xml pins it
+const connectVersion = "3.3.1.Final" // of Debezium, as pinned by integration/connect/pom.xml
 
 // Connect is a Kafka Connect worker, standalone, with Debezium's sink and transformations.
 type Connect struct {
@@ -19,8 +19,8 @@ type Connect struct {
 	process *Process
 }
 
-// Without replace.null.with.default=false a NULL of a column with a default is read as that default: the
-// converter's schemas have defaults, as Debezium's have.
+// Without replace.null.with.default=false, a NULL in a column with a default would be read as that default, because the converter's schemas have
+// defaults, as Debezium's do.
 const workerConfig = `bootstrap.servers=%[1]s
 listeners=http://%[2]s
 offset.storage.file.filename=%[3]s
@@ -33,8 +33,8 @@ consumer.auto.offset.reset=earliest
 consumer.max.poll.records=500
 `
 
-// StartConnect starts a worker with connectors, each a set of properties with a name, and waits until
-// all of their tasks run. Records have JSON with Connect schemas.
+// StartConnect starts a worker with connectors, each a set of properties with a name, and waits until all of their tasks run. Records are JSON with
+// Connect schemas.
 func (w *World) StartConnect(k *Kafka, connectors ...map[string]string) (*Connect, error) {
 	lib, err := fromMaven(w.Source, "connect", connectVersion, "copy-dependencies")
 	if err != nil {
@@ -75,7 +75,7 @@ func (w *World) StartConnect(k *Kafka, connectors ...map[string]string) (*Connec
 	})
 }
 
-// properties is the text of a Java properties file; a backslash is written twice there.
+// properties returns the text of a Java properties file, in which a backslash is doubled.
 func properties(settings map[string]string) string {
 	var b strings.Builder
 	for name, value := range settings {
@@ -84,7 +84,7 @@ func properties(settings map[string]string) string {
 	return b.String()
 }
 
-// Check is an error unless a connector and its tasks run (Kafka Connect, "REST API").
+// Check returns an error unless a connector and its tasks are running (Kafka Connect, "REST API").
 func (c *Connect) Check(ctx context.Context, connector string) error {
 	if err := c.process.Alive(); err != nil {
 		return err
@@ -118,5 +118,5 @@ func (c *Connect) Check(ctx context.Context, connector string) error {
 // Kill ends the worker.
 func (c *Connect) Kill() { c.process.Kill() }
 
-// Tail returns the last n lines of what the worker has written.
+// Tail returns the last n lines of the worker's output.
 func (c *Connect) Tail(n int) string { return c.process.Tail(n) }

@@ -15,20 +15,20 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 )
 
-const kafkaVersion = "4.1.0" // as integration/kafka/pom.xml pins it
+const kafkaVersion = "4.1.0" // as pinned by integration/kafka/pom.xml
 
-// Kafka is a real Apache Kafka broker, alone or one of a cluster: KRaft, no topic made by itself.
+// Kafka is a real Apache Kafka broker, alone or in a cluster: KRaft, without automatic topic creation.
 type Kafka struct {
 	Address string // HOST:PORT
-	Node    int32  // id, from 1
+	Node    int32  // id, starting at 1
 
-	controller string // HOST:PORT of its share in the quorum
+	controller string // HOST:PORT of its controller listener
 	command    Command
 	process    *Process
 	dir        string
 }
 
-// A topic has as many replicas as there are brokers, and is written to while one of them is away.
+// A topic has as many replicas as there are brokers, and can be written to while one of them is away.
 const brokerConfig = `process.roles=broker,controller
 node.id=%[1]d
 controller.quorum.voters=%[2]s
@@ -50,8 +50,8 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 `
 
-// StartKafka starts a broker and waits until it answers. Whoever connects by way of one of the relays
-// stays on it: each has a listener of its own, which the broker advertises by the relay's address.
+// StartKafka starts a broker and waits until it responds. A client that connects through one of the relays stays on it: each has a listener of its
+// own, which the broker advertises with the relay's address.
 func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
 	extra, err := relayed(relays)
 	if err != nil {
@@ -60,13 +60,13 @@ func (w *World) StartKafka(relays ...*Relay) (*Kafka, error) {
 	return w.startOne(extra)
 }
 
-// StartShippedKafka starts a broker for measurements: with the settings of the JVM that Kafka's own scripts give it.
+// StartShippedKafka starts a broker for measurements, with the JVM settings of Kafka's own scripts.
 func (w *World) StartShippedKafka() (*Kafka, error) { return w.startOne(listeners{jvm: shippedJVM}) }
 
 var (
-	// quickJVM is ready soon and takes little memory.
+	// quickJVM starts quickly and uses little memory.
 	quickJVM = []string{"-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"}
-	// shippedJVM is that of kafka-server-start.sh and kafka-run-class.sh.
+	// shippedJVM has the settings of kafka-server-start.sh and kafka-run-class.sh.
 	shippedJVM = []string{"-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"}
 )
 
@@ -78,15 +78,15 @@ func (w *World) startOne(extra listeners) (*Kafka, error) {
 	return brokers[0], nil
 }
 
-// listeners are what a broker's configuration says of those beside its own two.
+// listeners are the settings of a broker's listeners beside its own two.
 type listeners struct {
 	listen, advertised, protocols string // ",NAME://HOST:PORT", ",NAME:PROTOCOL"
 	properties                    string
 	format                        []string // arguments of the storage tool
-	jvm                           []string // options of the JVM; nil: quickJVM
+	jvm                           []string // JVM options; nil: quickJVM
 }
 
-// StartCluster starts that many brokers and waits until they answer.
+// StartCluster starts a number of brokers and waits until they respond.
 func (w *World) StartCluster(brokers int) ([]*Kafka, error) {
 	return w.startCluster(brokers, listeners{})
 }
@@ -115,7 +115,7 @@ func (w *World) startCluster(n int, extra listeners) ([]*Kafka, error) {
 		if n > 1 { // the last ones would wait for a quorum
 			end = func() error { k.Kill(); return nil }
 		}
-		if err := k.launch(); err != nil { // none answers before most of them run
+		if err := k.launch(); err != nil { // none responds before most of them are running
 			return nil, err
 		}
 		w.OnClose(end)
@@ -164,8 +164,7 @@ func (k *Kafka) configure(java []string, cluster []*Kafka, extra listeners) erro
 	return nil
 }
 
-// relayed starts the relays before listeners that are free to take, and returns what the broker's
-// configuration says of them.
+// relayed starts the relays in front of listeners on free ports, and returns the broker settings for them.
 func relayed(relays []*Relay) (l listeners, err error) {
 	for i, relay := range relays {
 		address, err := FreeAddress()
@@ -180,7 +179,7 @@ func relayed(relays []*Relay) (l listeners, err error) {
 	return l, nil
 }
 
-// Start starts a stopped broker on its old address and data.
+// Start starts a stopped broker with its old address and data.
 func (k *Kafka) Start() error {
 	if err := k.launch(); err != nil {
 		return err
@@ -197,7 +196,7 @@ func (k *Kafka) launch() (err error) {
 	return err
 }
 
-// startPatience is long: a broker that recovers its log on a machine that is busy takes minutes.
+// startPatience is long, because a broker that recovers its log on a busy machine takes minutes.
 const startPatience = 4 * time.Minute
 
 func (k *Kafka) awaitAnswer() error {
@@ -209,8 +208,8 @@ func (k *Kafka) awaitAnswer() error {
 	})
 }
 
-// ping asks for the cluster's brokers on a connection of its own. kafka-go's clients would go on asking in the
-// background after the broker has stopped, and believe whoever has its port by then.
+// ping queries the cluster's brokers on a connection of its own. The clients of kafka-go would continue to query in the background after the broker
+// has stopped, and trust whatever uses its port by then.
 func (k *Kafka) ping(ctx context.Context) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", k.Address)
 	if err != nil {
@@ -234,7 +233,7 @@ func (k *Kafka) ping(ctx context.Context) error {
 	return fmt.Errorf("Kafka at %s is not registered", k.Address)
 }
 
-// Stop ends the broker, as its own stop script does.
+// Stop stops the broker, as its own stop script does.
 func (k *Kafka) Stop() error {
 	if k.process == nil {
 		return nil
@@ -242,10 +241,10 @@ func (k *Kafka) Stop() error {
 	return k.process.Stop(syscall.SIGTERM, 20*time.Second)
 }
 
-// Kill ends the broker as a power loss of the process would.
+// Kill ends the broker as a power loss would.
 func (k *Kafka) Kill() { k.process.Kill() }
 
-// CPUSoFar is the processor time that the running broker has taken.
+// CPUSoFar returns the processor time that the running broker has used.
 func (k *Kafka) CPUSoFar() (time.Duration, error) { return k.process.CPUSoFar() }
 
 // Signal sends a signal to the broker's process.

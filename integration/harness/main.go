@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Main is that of a command: run ends with its context at SIGINT and SIGTERM, and its error ends the process with exit code 1. The name
-// stands in front of the error.
+// Main is the main function of a command: run's context ends on SIGINT and SIGTERM, and an error of run ends the process with exit code 1. The error
+// is printed with the name in front.
 func Main(name string, run func(context.Context) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

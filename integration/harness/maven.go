@@ -10,8 +10,8 @@ import (
 
 const mavenDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:"
 
-// fromMaven returns a folder with what integration/<name>/pom.xml names, fetched once into the cache folder by a
-// goal of Maven's dependency plugin.
+// fromMaven returns a folder with the artifacts that integration/<name>/pom.xml names, downloaded once into the cache folder by a goal of Maven's
+// dependency plugin.
 func fromMaven(source, name, version, goal string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Noted counts the transactions of a slot that changed rows: all, those without any note, and those whose notes are not all verified.
+// Noted counts the transactions of a slot that changed rows: all of them, those without any note, and those whose notes are not all verified.
 type Noted struct{ Writes, Without, Unverified int }
 
 func (n Noted) String() string {
 	return fmt.Sprintf("write transactions=%d without_note=%d (%.2f %%) unverified=%d", n.Writes, n.Without, 100*float64(n.Without)/float64(max(n.Writes, 1)), n.Unverified)
 }
 
-// CountNotes reads what a slot has up to now.
+// CountNotes reads what is in a slot up to now.
 func CountNotes(ctx context.Context, url, slot string, key note.MasterKey) (n Noted, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -41,7 +41,7 @@ func CountNotes(ctx context.Context, url, slot string, key note.MasterKey) (n No
 		return n, err
 	}
 	defer stream.Close()
-	var wrote, noted, unverified bool // by the parts of a transaction so far
+	var wrote, noted, unverified bool // according to the parts of a transaction so far
 	for {
 		transactions, err := stream.Next(ctx, 1<<20)
 		if err != nil {

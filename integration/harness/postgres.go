@@ -9,8 +9,8 @@ import (
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 )
 
-// testSettings keep the whole log, so that commit order can be read from it afterwards, and spare the
-// disk: the tests kill our processes, never the machine.
+// testSettings retain the whole WAL, so that commit order can be read from it afterwards, and spare the disk: the tests kill processes, never the
+// machine.
 var testSettings = map[string]string{
 	"wal_keep_size":          "4GB",
 	"max_slot_wal_keep_size": "8GB",
@@ -21,7 +21,7 @@ var testSettings = map[string]string{
 	"wal_receiver_timeout":   "5s",
 }
 
-// StartPostgres starts a server of that major version with settings over those of the tests.
+// StartPostgres starts a server of a major version with settings that override those of the tests.
 func (w *World) StartPostgres(major int, settings map[string]string) (*embedded.Postgres, error) {
 	dir, err := w.Sub(fmt.Sprintf("postgres-%d", major))
 	if err != nil {
@@ -32,9 +32,9 @@ func (w *World) StartPostgres(major int, settings map[string]string) (*embedded.
 	return w.AdoptPostgres(embedded.PostgresConfig{Major: major, Dir: dir, Settings: all})
 }
 
-// AdoptPostgres starts a server as config says, on the data folder that is there or a new one.
+// AdoptPostgres starts a server as described by config, on an existing or a new data folder.
 func (w *World) AdoptPostgres(config embedded.PostgresConfig) (*embedded.Postgres, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // it may have to be fetched
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // PostgreSQL may have to be downloaded
 	defer cancel()
 	p, err := embedded.NewPostgres(ctx, config)
 	if err != nil {
@@ -43,7 +43,7 @@ func (w *World) AdoptPostgres(config embedded.PostgresConfig) (*embedded.Postgre
 	return p, w.run(ctx, p)
 }
 
-// StartStandby starts an asynchronous standby of a server of StartPostgres without settings.
+// StartStandby starts an asynchronous standby of a server started by StartPostgres without settings.
 func (w *World) StartStandby(primary *embedded.Postgres) (*embedded.Postgres, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

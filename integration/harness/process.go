@@ -16,19 +16,19 @@ import (
 
 // Command says how to start a Process.
 type Command struct {
-	Name string   // of the log: "proxy", "kafka"
+	Name string   // of the log file: "proxy", "kafka"
 	Args []string // the program and its arguments
-	Env  []string // beside the environment of the tests
-	Dir  string   // working directory; "" for that of the tests
+	Env  []string // in addition to the environment of the tests
+	Dir  string   // working directory; "": that of the tests
 
-	// User starts it as another user than that of the tests; nil does not.
+	// User is the user as which it is started; nil: that of the tests.
 	User *syscall.Credential
-	// Death is the signal that it gets when the tests die without ending it; 0 is SIGKILL.
+	// Death is the signal sent to it when the tests die without stopping it; 0 means SIGKILL.
 	Death syscall.Signal
 }
 
-// Process is a child process of the tests. It leads a process group of its own, writes stdout and
-// stderr to one log file, and gets Command.Death from the kernel when the tests die.
+// Process is a child process of the tests. It leads a process group of its own, writes stdout and stderr to one log file, and gets Command.Death from
+// the kernel when the tests die.
 type Process struct {
 	Name    string
 	Started time.Time
@@ -37,10 +37,10 @@ type Process struct {
 	log  string
 	done chan struct{} // closed when the process has ended and err is set
 	err  error
-	peak atomic.Int64 // bytes of memory
+	peak atomic.Int64 // of memory, in bytes
 }
 
-// Start starts c with its log in the folder dir.
+// Start starts c, with its log in the folder dir.
 func Start(dir string, c Command) (*Process, error) {
 	log, err := os.CreateTemp(dir, c.Name+"-*.log")
 	if err != nil {
@@ -68,8 +68,8 @@ func Start(dir string, c Command) (*Process, error) {
 	return p, nil
 }
 
-// watchMemory follows the process's high-water mark until it ends. That of getrusage(2) begins with what the tests
-// themselves had when they started it.
+// watchMemory tracks the process's peak memory until it ends. The value of getrusage(2) begins with the memory of the tests themselves when they
+// started the process.
 func (p *Process) watchMemory() {
 	for {
 		p.lookAtMemory()
@@ -94,8 +94,8 @@ func (p *Process) lookAtMemory() {
 	}
 }
 
-// The kernel sends the parent death signal when the *thread* that started the child ends
-// (prctl(2), PR_SET_PDEATHSIG). So one goroutine starts every child, on a thread that it keeps.
+// The kernel sends the parent death signal when the *thread* that started the child ends (prctl(2), PR_SET_PDEATHSIG). Therefore one goroutine starts
+// every child, on a thread that it keeps.
 var (
 	spawner  sync.Once
 	commands = make(chan func())
@@ -103,7 +103,7 @@ var (
 
 func spawn(cmd *exec.Cmd) error {
 	spawner.Do(func() {
-		go func() { // lives as long as the tests
+		go func() { // runs as long as the tests
 			runtime.LockOSThread()
 			for start := range commands {
 				start()
@@ -118,7 +118,7 @@ func spawn(cmd *exec.Cmd) error {
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running tells whether the process has not ended yet.
+// Running reports whether the process has not ended yet.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -128,7 +128,7 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Alive is an error once the process has ended: waiting for what it does is vain. A process that was never started is no error.
+// Alive returns an error once the process has ended: waiting for its effects is then pointless. For a process that was never started it returns nil.
 func (p *Process) Alive() error {
 	if p == nil || p.Running() {
 		return nil
@@ -136,7 +136,7 @@ func (p *Process) Alive() error {
 	return fmt.Errorf("%s has ended; its log ends with\n%s", p.Name, p.Tail(20))
 }
 
-// StopWell asks the process to end, and fails unless it does so in time and with exit code 0.
+// StopWell asks the process to end, and returns an error unless it does so in time and with exit code 0.
 func (p *Process) StopWell() error {
 	if err := p.Stop(syscall.SIGTERM, 40*time.Second); err != nil {
 		return err
@@ -147,10 +147,10 @@ func (p *Process) StopWell() error {
 	return nil
 }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends one signal to the process, not to its group.
+// Signal sends a signal to the process, but not to its group.
 func (p *Process) Signal(s syscall.Signal) error {
 	p.lookAtMemory()
 	return p.cmd.Process.Signal(s)
@@ -164,7 +164,7 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Stop sends s and waits for the end; after the timeout it kills the group and says so.
+// Stop sends s and waits for the end; after the timeout it kills the group and returns an error.
 func (p *Process) Stop(s syscall.Signal, timeout time.Duration) error {
 	if !p.Running() {
 		return nil
@@ -181,7 +181,7 @@ func (p *Process) Stop(s syscall.Signal, timeout time.Duration) error {
 	}
 }
 
-// Wait waits for the end and returns the exit code; -1 stands for the end by a signal.
+// Wait waits for the end and returns the exit code; -1 means that a signal ended the process.
 func (p *Process) Wait(timeout time.Duration) (int, error) {
 	select {
 	case <-p.done:
@@ -191,26 +191,25 @@ func (p *Process) Wait(timeout time.Duration) (int, error) {
 	}
 }
 
-// CPU is the processor time that the ended process and its children took.
+// CPU returns the processor time used by the ended process and its children.
 func (p *Process) CPU() time.Duration {
 	<-p.done
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// PeakRSS is the most memory, in bytes, that the process had at a time, as far as it was seen twenty times a second.
+// PeakRSS returns the maximum memory of the process, in bytes, as sampled twenty times a second.
 func (p *Process) PeakRSS() int64 {
 	<-p.done
 	return p.peak.Load()
 }
 
-// CPUSoFar is the processor time that the running process itself has taken.
+// CPUSoFar returns the processor time used by the running process itself.
 func (p *Process) CPUSoFar() (time.Duration, error) { return cpuOf(p.PID(), 2) }
 
-// TreeCPU is the processor time of a running process and of those of its children that have ended.
+// TreeCPU returns the processor time of a running process and of those of its children that have ended.
 func TreeCPU(pid int) (time.Duration, error) { return cpuOf(pid, 4) }
 
-// cpuOf adds up that many fields of /proc/PID/stat from the 14th on, in hundredths of a second (proc(5)): utime, stime,
-// cutime, cstime.
+// cpuOf adds up a number of fields of /proc/PID/stat, starting with the 14th, in hundredths of a second (proc(5)): utime, stime, cutime, cstime.
 func cpuOf(pid, fields int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -231,7 +230,7 @@ func cpuOf(pid, fields int) (time.Duration, error) {
 	return ticks * 10 * time.Millisecond, nil
 }
 
-// Log returns all that the process has written.
+// Log returns everything that the process has written.
 func (p *Process) Log() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Python returns an interpreter that has the packages of integration/requirements.txt, fetched once.
+// Python returns an interpreter with the packages in integration/requirements.txt, which are downloaded once.
 func (w *World) Python() (string, error) {
 	cmd := exec.Command(filepath.Join(w.Source, "integration", "python.sh"))
 	var stderr bytes.Buffer

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const registryVersion = "2.6.13.Final" // as integration/registry/pom.xml pins it
+const registryVersion = "2.6.13.Final" // as pinned by integration/registry/pom.xml
 
 // Registry is a real schema registry, Apicurio, which keeps its schemas in memory.
 type Registry struct {
@@ -23,8 +23,8 @@ type Registry struct {
 	dir     string
 }
 
-// StartRegistry starts a schema registry and waits until it answers. As in Confluent's, a new schema of a subject
-// has to be backward compatible.
+// StartRegistry starts a schema registry and waits until it responds. As in Confluent's registry, a new schema of a subject must be backward
+// compatible.
 func (w *World) StartRegistry() (*Registry, error) {
 	files, err := fromMaven(w.Source, "registry", registryVersion, "unpack-dependencies")
 	if err != nil {
@@ -38,7 +38,7 @@ func (w *World) StartRegistry() (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, port, _ := net.SplitHostPort(address) // of a listener
+	host, port, _ := net.SplitHostPort(address) // for a listener
 	r := &Registry{Address: address, dir: dir, command: Command{
 		Name: "registry",
 		Args: []string{"java", "-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
@@ -50,10 +50,10 @@ func (w *World) StartRegistry() (*Registry, error) {
 	return r, r.Start()
 }
 
-// URL is the root of Confluent's REST interface.
+// URL returns the root of Confluent's REST interface.
 func (r *Registry) URL() string { return "http://" + r.Address + "/apis/ccompat/v7" }
 
-// Start starts a stopped registry. It has forgotten its schemas.
+// Start starts a stopped registry. Its schemas are lost.
 func (r *Registry) Start() error {
 	p, err := Start(r.dir, r.command)
 	if err != nil {
@@ -76,7 +76,7 @@ func (r *Registry) Stop() error {
 	return r.process.Stop(syscall.SIGTERM, 20*time.Second)
 }
 
-// SetCompatibility says what the registry takes as a new version of a subject; "" is every subject.
+// SetCompatibility sets which new versions of a subject the registry accepts; "" stands for every subject.
 func (r *Registry) SetCompatibility(ctx context.Context, subject, level string) error {
 	url := strings.TrimSuffix(r.URL()+"/config/"+subject, "/")
 	request, err := http.NewRequestWithContext(ctx, http.MethodPut, url, strings.NewReader(`{"compatibility":"`+level+`"}`))

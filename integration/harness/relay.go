@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Direction is one of the two of a Relay.
+// Direction is one of the two directions of a Relay.
 type Direction int
 
 const (
-	Upstream   Direction = iota // from who connects to the target
-	Downstream                  // back
+	Upstream   Direction = iota // from the client to the target
+	Downstream                  // from the target to the client
 )
 
-// Relay is a TCP hop on loopback that plays a faulty network. It forwards bytes until one of its
-// faults says otherwise; Heal ends those that last.
+// Relay is a TCP hop on loopback that simulates a faulty network. It forwards bytes unless one of its faults is in effect; Heal ends the lasting
+// ones.
 type Relay struct {
 	Address string // HOST:PORT to connect to
 
@@ -30,20 +30,20 @@ type Relay struct {
 	mu     sync.Mutex
 	links  map[*link]bool
 	delay  time.Duration
-	frozen [2]chan struct{} // by Direction; nil: bytes flow, else until it is closed
+	frozen [2]chan struct{} // by Direction; nil: bytes pass, otherwise closed when they pass again
 }
 
 // link is one connection through the relay.
 type link struct {
-	ends [2]*net.TCPConn // who connected, the target
+	ends [2]*net.TCPConn // the client, the target
 
 	mu     sync.Mutex
-	cutIn  int  // bytes until the link is cut
-	doomed bool // cutIn counts
-	lost   bool // nothing passes any more, and nobody is told
+	cutIn  int  // number of bytes until the link is cut
+	doomed bool // cutIn is in effect
+	lost   bool // nothing passes any more, and neither side is notified
 }
 
-// NewRelay listens; Serve says where to.
+// NewRelay opens the listener; Serve sets the target.
 func NewRelay() (*Relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -92,8 +92,7 @@ func (r *Relay) connect(client *net.TCPConn) {
 	r.mu.Unlock()
 }
 
-// forward copies one direction to its end. Whatever is seen there, the end included, waits while the
-// direction is frozen.
+// forward copies one direction to its end. While the direction is frozen, everything waits, including the end.
 func (r *Relay) forward(l *link, d Direction) {
 	from, to := l.ends[d], l.ends[1-d]
 	buffer := make([]byte, 16<<10)
@@ -123,7 +122,7 @@ func (r *Relay) forward(l *link, d Direction) {
 	}
 }
 
-// wait returns when the direction is not frozen, after the delay.
+// wait returns when the direction is not frozen, and after the delay.
 func (r *Relay) wait(d Direction) {
 	for {
 		r.mu.Lock()
@@ -152,7 +151,7 @@ func (r *Relay) sleep(d time.Duration) {
 	}
 }
 
-// allow says how many of n bytes may still pass, and whether the link is to be cut after them.
+// allow returns how many of n bytes may still pass, and whether the link must be cut after them.
 func (l *link) allow(n int) (int, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,13 +174,13 @@ func (l *link) reset() {
 	reset(l.ends[1])
 }
 
-// reset closes a connection so that the peer gets a reset (tcp(7), SO_LINGER of 0).
+// reset closes a connection so that the peer receives a reset (tcp(7), SO_LINGER of 0).
 func reset(c *net.TCPConn) {
 	_ = c.SetLinger(0)
 	_ = c.Close()
 }
 
-// Cut resets every open link after that many more bytes, in whatever message they end; 0: at once.
+// Cut resets every open link after that many more bytes, even in the middle of a message; 0: immediately.
 func (r *Relay) Cut(after int) {
 	r.each(func(l *link) {
 		l.mu.Lock()
@@ -193,8 +192,7 @@ func (r *Relay) Cut(after int) {
 	})
 }
 
-// Freeze makes a black hole of these directions until Heal: connections stay, new ones are accepted,
-// nothing arrives.
+// Freeze turns these directions into a black hole until Heal: connections stay, new ones are accepted, nothing arrives.
 func (r *Relay) Freeze(directions ...Direction) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,15 +203,15 @@ func (r *Relay) Freeze(directions ...Direction) {
 	}
 }
 
-// Vanish ends the connections of one side, as if its machine had lost power: the other side hears
-// nothing of it until Heal. Upstream: those who connected vanish; Downstream: the target does.
+// Vanish ends the connections of one side as if its machine had lost power: the other side is not notified until Heal. Upstream: the clients vanish;
+// Downstream: the target does.
 func (r *Relay) Vanish(side Direction) {
 	r.Freeze(Upstream, Downstream)
 	r.each(func(l *link) { reset(l.ends[side]) })
 }
 
-// Forget loses every open link for good, as a firewall does that forgets its state: both ends stay open
-// and hear nothing any more, not even each other's end. New connections work.
+// Forget loses every open link for good, like a firewall that loses its state: both ends stay open and receive nothing any more, not even each
+// other's end. New connections work.
 func (r *Relay) Forget() {
 	r.each(func(l *link) {
 		l.mu.Lock()
@@ -222,7 +220,7 @@ func (r *Relay) Forget() {
 	})
 }
 
-// Delay holds back every piece of data for that long until Heal.
+// Delay delays all data by this time until Heal.
 func (r *Relay) Delay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -250,7 +248,7 @@ func (r *Relay) each(f func(*link)) {
 	}
 }
 
-// Close ends every connection and waits until nothing runs any more.
+// Close ends every connection and waits for all goroutines.
 func (r *Relay) Close() (err error) {
 	r.closing.Do(func() {
 		close(r.done)

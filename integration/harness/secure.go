@@ -2,11 +2,10 @@ package harness
 
 import "fmt"
 
-// SecureListener is one more listener of a broker: TLS, and SASL by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and
-// unsigned OAUTHBEARER tokens.
+// SecureListener is an additional listener of a broker: TLS, and SASL with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and unsigned OAUTHBEARER tokens.
 type SecureListener struct {
 	Address        string // HOST:PORT
-	Cert, Key, CA  string // of the broker, and what signed it: PEM, with \n written for each end of line
+	Cert, Key, CA  string // of the broker, and the CA that signed it: PEM, with \n for each end of line
 	User, Password string
 }
 
@@ -24,13 +23,13 @@ listener.name.secure.ssl.truststore.certificates=%[5]s
 listener.name.secure.ssl.client.auth=requested
 `
 
-// StartSecureKafka starts a broker that has this listener as well.
+// StartSecureKafka starts a broker with this additional listener.
 func (w *World) StartSecureKafka(l *SecureListener) (*Kafka, error) {
 	extra := listeners{
 		listen: ",SECURE://" + l.Address, advertised: ",SECURE://" + l.Address, protocols: ",SECURE:SASL_SSL",
 		properties: fmt.Sprintf(secureConfig, l.User, l.Password, l.Cert, l.Key, l.CA),
 	}
-	for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} { // in the metadata from the start
+	for _, mechanism := range []string{"SCRAM-SHA-256", "SCRAM-SHA-512"} { // stored in the metadata from the start
 		extra.format = append(extra.format, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", mechanism, l.User, l.Password))
 	}
 	return w.startOne(extra)

@@ -8,8 +8,7 @@ import (
 	"syscall"
 )
 
-// Unprivileged is whom a program that refuses root is started as; nil, the tests' own user, if that
-// is not root.
+// Unprivileged returns the user as which a program that refuses root is started; nil, meaning the tests' own user, if that is not root.
 func Unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

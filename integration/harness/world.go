@@ -1,6 +1,5 @@
-// Package harness starts what the integration tests and the benchmarks drive: the built binary, real
-// PostgreSQL servers, a real Apache Kafka broker. Everything listens on loopback, on free ports, keeps
-// its data in one temporary folder, and is gone when the process ends, however it ends.
+// Package harness starts what the integration tests and the benchmarks drive: the built binary, real PostgreSQL servers, a real Apache Kafka broker.
+// Everything listens on loopback, on free ports, keeps its data in one temporary folder, and is removed when the process ends, however it ends.
 package harness
 
 import (
@@ -16,17 +15,17 @@ import (
 	"time"
 )
 
-// World is the temporary folder and what runs in it.
+// World is the temporary folder and everything that runs in it.
 type World struct {
-	Dir    string // temporary, removed at the end
+	Dir    string // temporary; removed at the end
 	Source string // the repository's root
 
 	mu      sync.Mutex
-	closers []func() error // in the order of their starts
+	closers []func() error // in starting order
 	janitor *os.File
 }
 
-// Open makes the temporary folder. A small janitor process removes it even if the tests are killed.
+// Open creates the temporary folder. A small janitor process removes it even if the tests are killed.
 func Open() (*World, error) {
 	source, err := sourceRoot()
 	if err != nil {
@@ -36,7 +35,7 @@ func Open() (*World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the temporary folder: %w", err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL runs as another user
 		return nil, fmt.Errorf("make the temporary folder: %w", err)
 	}
 	w := &World{Dir: dir, Source: source}
@@ -46,8 +45,8 @@ func Open() (*World, error) {
 	return w, nil
 }
 
-// startJanitor starts a shell that waits for the end of its standard input, which the kernel closes
-// when this process dies, and then removes the folder; servers need a moment to die in.
+// startJanitor starts a shell that waits for the end of its standard input, which the kernel closes when this process dies, and then removes the
+// folder, after giving the servers a moment to end.
 func (w *World) startJanitor() error {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -64,7 +63,7 @@ func (w *World) startJanitor() error {
 	return nil
 }
 
-// OnClose has Close call f, the last registered first.
+// OnClose makes Close call f, in reverse order of registration.
 func (w *World) OnClose(f func() error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +83,7 @@ func (w *World) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(w.Dir), w.janitor.Close())...)
 }
 
-// Sub makes the folder name, or one with a number behind it, in the temporary folder.
+// Sub creates the folder name, or name with a number appended, in the temporary folder.
 func (w *World) Sub(name string) (string, error) {
 	dir, err := os.MkdirTemp(w.Dir, name+"-")
 	if err != nil {
@@ -107,7 +106,7 @@ func sourceRoot() (string, error) {
 	return "", errors.New("no go.mod above the working directory: run the tests inside the repository")
 }
 
-// FreeAddress returns a loopback address that nothing listened on a moment ago.
+// FreeAddress returns a loopback address on which nothing was listening a moment ago.
 func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,7 +116,7 @@ func FreeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// DeadAddress returns a loopback address where connections are refused, and stays so until closed.
+// DeadAddress returns a loopback address that refuses connections, and continues to do so until it is released.
 func DeadAddress() (address string, release func() error, err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -132,7 +131,7 @@ func DeadAddress() (address string, release func() error, err error) {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(in4.Port)), func() error { return syscall.Close(fd) }, nil
 }
 
-// Eventually calls f until it returns nil, and gives up with its last error at the deadline.
+// Eventually calls f until it returns nil, and at the deadline gives up with its last error.
 func Eventually(timeout time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
