@@ -15,21 +15,21 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// appliers is a run that has the stream applied to a second server.
+// appliers is a run in which the stream is applied to a second server.
 type appliers struct {
 	*chaos
-	name     string // of the run, for its output
+	name     string // name of the run, for its output
 	binary   string
 	target   *embedded.Postgres
-	way      *harness.Relay // of the first applier to the target
+	way      *harness.Relay // between the first applier and the target
 	services []*service     // of the appliers
-	marks    int            // quiesced points so far
+	marks    int            // number of quiesced points so far
 	unequal  []string       // tables that differed at one of them
 	compared int
-	shown    int // rows of the source that were compared, at the last point
+	shown    int // number of source rows that were compared at the last point
 }
 
-// applySchema is what both servers begin with, beside the schema of the other runs.
+// applySchema is the initial schema of both servers, in addition to that of the other runs.
 const applySchema = `
 CREATE SCHEMA truth; CREATE PROCEDURE truth.watch(t regclass) LANGUAGE sql AS 'SELECT 1'; -- what the scripts call after CREATE TABLE
 GRANT USAGE ON SCHEMA truth TO PUBLIC;
@@ -44,7 +44,7 @@ CREATE TABLE work.part_b PARTITION OF work.part FOR VALUES WITH (MODULUS 2, REMA
 CREATE TABLE work.child (id bigint PRIMARY KEY, item bigint REFERENCES work.part ON DELETE CASCADE, stmt text);
 GRANT ALL ON ALL TABLES IN SCHEMA work TO PUBLIC;`
 
-const rounds = 4 // quiesced points of a run
+const rounds = 4 // number of quiesced points of a run
 
 func runAppliers(ctx context.Context, c *chaos) error {
 	a := &appliers{chaos: c, name: "chaos-apply"}
@@ -66,7 +66,7 @@ func runAppliers(ctx context.Context, c *chaos) error {
 	return a.report(ctx)
 }
 
-// prepareServers starts everything but what reads the topics.
+// prepareServers starts everything except the programs that read the topics.
 func (a *appliers) prepareServers(ctx context.Context) (err error) {
 	if a.binary, err = a.build(); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (a *appliers) onTarget(ctx context.Context, database, sql string) error {
 	return err
 }
 
-// round lets load and faults meet for a while.
+// round runs load and faults together for a while.
 func (a *appliers) round(ctx context.Context, lanes []lane, rounds int) error {
 	storm, cancel := context.WithTimeout(ctx, a.length/time.Duration(rounds))
 	defer cancel()
@@ -148,7 +148,7 @@ func (a *appliers) round(ctx context.Context, lanes []lane, rounds int) error {
 	return errors.Join(ctx.Err(), a.failure())
 }
 
-// lanes kill what takes part, the appliers most often.
+// lanes returns faults that kill all participants, the appliers most often.
 func (a *appliers) lanes() []lane {
 	return a.chosen([]lane{
 		{"applier-1", 2 * time.Second, serviceFaults(a.services[0])},
@@ -165,7 +165,7 @@ func (a *appliers) lanes() []lane {
 	})
 }
 
-// usurp starts a third applier, which takes the stream from the others, and kills it.
+// usurp starts a third applier, which takes over the stream from the others, and kills it.
 func (a *appliers) usurp(_ *rand.Rand, draw between) {
 	lives := draw(500*time.Millisecond, 4*time.Second)
 	p, err := harness.Start(a.dir, harness.Command{Name: "usurper", Args: a.applyArgs(a.target.Address(), a.brokers[0].Address)})
@@ -182,7 +182,7 @@ func (a *appliers) usurp(_ *rand.Rand, draw between) {
 	}
 }
 
-// quiesce writes the mark behind everything that the round has committed.
+// quiesce writes the mark after everything that the round has committed.
 func (a *appliers) quiesce(ctx context.Context) error {
 	a.marks++
 	a.note("quiesced point %d", a.marks)
@@ -193,7 +193,7 @@ func (a *appliers) quiesce(ctx context.Context) error {
 	return harness.Eventually(time.Minute, func(ctx context.Context) error { return a.exec(ctx, database, mark) })
 }
 
-// compare waits until the target has all that has committed, and compares every table.
+// compare waits until the target has everything that was committed, and compares every table.
 func (a *appliers) compare(ctx context.Context) error {
 	if err := a.quiesce(ctx); err != nil {
 		return err
@@ -241,7 +241,7 @@ func (a *appliers) compareTables(ctx context.Context) error {
 	}
 	a.compared, a.shown = len(tables), 0
 	for _, table := range tables {
-		// Of the same rows, each as often: EXCEPT ALL both ways, on two servers.
+		// The same rows, each as often: EXCEPT ALL in both directions, across two servers.
 		digest := fmt.Sprintf("SELECT count(*), coalesce(md5(string_agg(h, '' ORDER BY h)), '') FROM (SELECT md5(t::text) AS h FROM work.%s AS t) AS t", table)
 		var rows, other int
 		var one, two string
@@ -262,7 +262,7 @@ func (a *appliers) compareTables(ctx context.Context) error {
 	return nil
 }
 
-// report prints the faults made and the closing line.
+// report prints the injected faults and the closing line.
 func (a *appliers) report(ctx context.Context) error {
 	for _, s := range append([]*service{a.proxy}, append(a.publishers, a.services...)...) {
 		s.stop()

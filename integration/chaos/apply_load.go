@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// load is that of the other runs, and sessions that write what is hard to apply. Each round goes on with ids of its own.
+// load returns the load of the other runs, plus sessions whose changes are hard to apply. Each round continues with ids of its own.
 func (a *appliers) load() []actor {
 	actors := a.actorsFrom(a.marks*20, append(scripts[:len(scripts):len(scripts)], hard...))
 	return actors
 }
 
-// hard are changes that an applier may get wrong: keys that move, values that the log does not repeat, rows without a key, unique
-// values that go from row to row, cascades.
+// hard are changes that an applier may get wrong: keys that move, values that are not in the WAL, rows without a key, unique values that pass from
+// row to row, cascades.
 var hard = []script{
-	func(s *session, ctx context.Context) error { // TOAST that is left alone, under the same key and under another
+	func(s *session, ctx context.Context) error { // unchanged TOASTed values, under the same key and under another
 		id, stmt := s.next()
 		_, touch := s.next()
 		_, moved := s.next()
@@ -29,14 +29,14 @@ var hard = []script{
 		}
 		return s.simple(ctx, texts...)
 	},
-	func(s *session, ctx context.Context) error { // rows without a key, many of them alike
+	func(s *session, ctx context.Context) error { // rows without a key, many of them equal
 		_, stmt := s.next()
 		n := s.random.Intn(20)
 		return s.simple(ctx, fmt.Sprintf("INSERT INTO work.bare SELECT %d, '' FROM generate_series(1, 3)", n),
 			fmt.Sprintf("UPDATE work.bare SET stmt = '%s' WHERE ctid = (SELECT ctid FROM work.bare WHERE a = %d LIMIT 1)", stmt, n),
 			fmt.Sprintf("DELETE FROM work.bare WHERE ctid IN (SELECT ctid FROM work.bare WHERE a = %d LIMIT 2)", n))
 	},
-	func(s *session, ctx context.Context) error { // a unique value that goes from row to row
+	func(s *session, ctx context.Context) error { // a unique value that passes from row to row
 		id, stmt := s.next()
 		return s.simple(ctx, "BEGIN", fmt.Sprintf("INSERT INTO work.named VALUES ('a%[1]d', %[1]d, '%[2]s'), ('b%[1]d', -%[1]d, '%[2]s')", id, stmt),
 			fmt.Sprintf("UPDATE work.named SET slot = NULL WHERE name = 'a%d'", id),
@@ -53,7 +53,7 @@ var hard = []script{
 			fmt.Sprintf("UPDATE work.part SET n = n + 1 WHERE id BETWEEN %d AND %d", id-50, id),
 			fmt.Sprintf("DELETE FROM work.part WHERE id = %d", id))
 	},
-	func(s *session, ctx context.Context) error { // a row that comes and goes, and comes again
+	func(s *session, ctx context.Context) error { // a row that is inserted, deleted, and inserted again
 		id, stmt := s.next()
 		return s.simple(ctx, "BEGIN", fmt.Sprintf("INSERT INTO work.part VALUES (%d, '%s', 0)", id, stmt), fmt.Sprintf("DELETE FROM work.part WHERE id = %d", id),
 			fmt.Sprintf("INSERT INTO work.part VALUES (%d, '%s', 1)", id, stmt), "COMMIT",

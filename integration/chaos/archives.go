@@ -15,16 +15,16 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// archives is a run that keeps the stream as files; a second server is made of them.
+// archives is a run in which the stream is stored in files, from which a second server is built.
 type archives struct {
 	*appliers
 	archiver *service
 	folder   string
 	records  int
-	lost     int // of the topics' events those that the archive lacks
-	repeated int // it has twice
-	foreign  int // it has and the topics have not
-	found    int // damages that were made and named
+	lost     int // events of the topics that are missing from the archive
+	repeated int // events that are in the archive twice
+	foreign  int // events in the archive that are not in the topics
+	found    int // damage that was inflicted and reported
 }
 
 const archiveRounds = 2
@@ -70,8 +70,7 @@ func (a *archives) archiverLanes() []lane {
 	})
 }
 
-// compareArchive has the archiver come to the end of the stream, and compares what it has kept with the topics and, applied, with
-// the tables.
+// compareArchive lets the archiver reach the end of the stream, and compares the archive with the topics and, after applying it, with the tables.
 func (a *archives) compareArchive(ctx context.Context) error {
 	if err := a.quiesce(ctx); err != nil {
 		return err
@@ -161,7 +160,7 @@ func (a *archives) compareEvents() error {
 	return nil
 }
 
-// damage flips a byte, removes a file and cuts a tail: each has to be found and named.
+// damage flips a byte, removes a file and truncates a file: each must be detected and reported.
 func (a *archives) damage(context.Context) error {
 	files, err := filepath.Glob(filepath.Join(a.folder, "*.jsonl.zst"))
 	if err != nil || len(files) < 3 {
@@ -208,7 +207,7 @@ func (a *archives) expectNamed(path, what string, broken []byte) error {
 	return nil
 }
 
-// reportArchive prints the faults made and the closing line.
+// reportArchive prints the injected faults and the closing line.
 func (a *archives) reportArchive() error {
 	for _, s := range append([]*service{a.proxy}, a.publishers...) {
 		s.stop()

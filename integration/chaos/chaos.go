@@ -22,7 +22,7 @@ const (
 
 	transactionalID = "pgtee-" + prefix + "-" + database + "-" + slot
 
-	maxLogBytes = 8 << 30 // of WAL; then the storm ends early
+	maxLogBytes = 8 << 30 // of WAL; beyond it, the storm ends early
 )
 
 // chaos is one run.
@@ -30,36 +30,36 @@ type chaos struct {
 	options
 	world *harness.World
 	began time.Time
-	dir   string // of logs and key
-	start string // log position from which on the truth is compared
+	dir   string // for logs and key
+	start string // WAL position from which the truth is compared
 
 	server     *embedded.Postgres
 	brokers    []*harness.Kafka
 	proxy      *service
 	publishers []*service
 
-	clients      *harness.Relay   // clients and proxy
-	backends     *harness.Relay   // proxy and Postgres
-	decoders     []*harness.Relay // each publisher and Postgres
-	producers    []*harness.Relay // each publisher and Kafka
+	clients      *harness.Relay   // between clients and proxy
+	backends     *harness.Relay   // between proxy and PostgreSQL
+	decoders     []*harness.Relay // between each publisher and PostgreSQL
+	producers    []*harness.Relay // between each publisher and Kafka
 	proxyAddress string
 
-	aborted int // records of aborted Kafka transactions, as the last look at the topics saw
+	aborted int // records of aborted Kafka transactions, when the topics were last read
 
 	mu     sync.Mutex
-	faults map[string]int // made, by name
+	faults map[string]int // number of injected faults, by name
 	log    *os.File       // of the faults
-	wrong  []string       // what must not happen whatever is killed
+	wrong  []string       // errors that no fault excuses
 	giveUp func()         // ends the storm
 	giant  chan struct{}  // closed when the next giant transaction has committed
 }
 
-// storm lets load and faults meet, and waits for the end of both. It fails with what no fault excuses.
+// storm runs load and faults together, and waits for the end of both. It fails with an error that no fault excuses.
 func (c *chaos) storm(ctx context.Context) error {
 	return c.meet(ctx, append([]*service{c.proxy}, c.publishers...), c.actors(), c.lanes())
 }
 
-// actor is a part of the load; it ends with its context.
+// actor is a part of the load; it ends when its context ends.
 type actor func(context.Context, *rand.Rand)
 
 func (c *chaos) meet(ctx context.Context, services []*service, actors []actor, lanes []lane) error {
@@ -81,11 +81,11 @@ func (c *chaos) meet(ctx context.Context, services []*service, actors []actor, l
 	return errors.Join(ctx.Err(), c.failure())
 }
 
-// boundLog ends the storm before the log of the server fills the disk.
+// boundLog ends the storm before the server's WAL fills the disk.
 func (c *chaos) boundLog(ctx context.Context, end func()) {
 	for ctx.Err() == nil {
 		sleep(ctx, 5*time.Second)
-		conn, err := pgx.Connect(ctx, c.server.URL(database)) // it may be down
+		conn, err := pgx.Connect(ctx, c.server.URL(database)) // the server may be down
 		if err != nil {
 			continue
 		}
@@ -98,14 +98,14 @@ func (c *chaos) boundLog(ctx context.Context, end func()) {
 	}
 }
 
-// note writes a line into the log of the faults.
+// note writes a line to the log of faults.
 func (c *chaos) note(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fmt.Fprintf(c.log, "%s %8.3f %s\n", time.Now().Format(time.RFC3339Nano), time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// complain remembers what no fault excuses, and ends the storm.
+// complain records an error that no fault excuses, and ends the storm.
 func (c *chaos) complain(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	c.note("WRONG %s", text)
@@ -115,7 +115,7 @@ func (c *chaos) complain(format string, args ...any) {
 	c.giveUp()
 }
 
-// failure is the first complaint.
+// failure returns the first complaint.
 func (c *chaos) failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +125,7 @@ func (c *chaos) failure() error {
 	return errors.New(c.wrong[0])
 }
 
-// nextGiant returns what is closed when the next giant transaction has committed.
+// nextGiant returns a channel that is closed when the next giant transaction has committed.
 func (c *chaos) nextGiant() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *chaos) count(fault string) {
 	c.faults[fault]++
 }
 
-// keepArtefacts copies the logs out of the folder that is about to be removed.
+// keepArtefacts copies the logs from the folder that is about to be removed.
 func (c *chaos) keepArtefacts() error {
 	kept, err := c.world.KeepLogs("pgtee-chaos-")
 	fmt.Printf("chaos logs=%s\n", kept)

@@ -15,9 +15,8 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// clusterFaults kill, in turn, the leader of each partition and the coordinator of the publishers'
-// transactions. The next follows when every partition has all of its replicas again: of three
-// brokers two must be there for Kafka to take anything.
+// clusterFaults kills, in turn, the leader of each partition and the coordinator of the publishers' transactions. The next one follows when every
+// partition has all of its replicas again: of three brokers, two must be running for Kafka to accept records.
 func (c *chaos) clusterFaults() []fault {
 	turn := 0
 	return []fault{{kill, 1, func(_ *rand.Rand, draw between) {
@@ -38,7 +37,7 @@ func (c *chaos) clusterFaults() []fault {
 	}}}
 }
 
-// nextBroker finds whose turn it is, and what for.
+// nextBroker returns the broker whose turn it is, and its role.
 func (c *chaos) nextBroker(turn int) (what string, broker *harness.Kafka, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -75,7 +74,7 @@ func (c *chaos) nextBroker(turn int) (what string, broker *harness.Kafka, err er
 	return what, broker, err
 }
 
-// allInSync is an error while a replica lags behind.
+// allInSync returns an error while a replica lags behind.
 func (c *chaos) allInSync(ctx context.Context) error {
 	return c.askCluster(func(admin *kadm.Client) error {
 		topics, err := admin.ListTopicsWithInternal(ctx)

@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// consumers is a run that has topics of strangers written into tables, good records and poison.
+// consumers is a run in which foreign topics, with good records and poison, are written into tables.
 type consumers struct {
 	*chaos
 	binary   string
@@ -24,13 +24,13 @@ type consumers struct {
 	services []*service
 }
 
-// feed is a topic with the table that it goes into.
+// feed is a topic and the table into which it is written.
 type feed struct {
 	name       string // of topic and table
 	partitions int32
-	members    int // consumers of its group
+	members    int // number of consumers in its group
 	flags      []string
-	keyed      bool // the table holds the last record of each key; else every record
+	keyed      bool // the table has the last record of each key; otherwise every record
 }
 
 var feeds = []feed{
@@ -39,13 +39,13 @@ var feeds = []feed{
 	{"keyed", 2, 1, []string{"--key", "id", "--offset", "o", "--partition", "p"}, true},
 }
 
-// A record that is written twice must show: where it came from is not unique.
+// A record that is written twice must be detected: its origin is not a unique key.
 const consumeSchema = `
 CREATE TABLE plain (p int, o bigint, id bigint NOT NULL, v varchar(20), n int CHECK (n >= 0));
 CREATE TABLE avro (p int, o bigint, id bigint NOT NULL, v varchar(20), n int CHECK (n >= 0));
 CREATE TABLE keyed (id bigint PRIMARY KEY, p int, o bigint, v varchar(20), n int CHECK (n >= 0));`
 
-// avroSchema is that of the records of the topic avro.
+// avroSchema is the schema of the records of the topic avro.
 const avroSchema = `{"type":"record","name":"row","fields":[{"name":"id","type":"long"},{"name":"v","type":"string"},{"name":"n","type":"int"}]}`
 
 func runConsumers(ctx context.Context, c *chaos) error {
@@ -92,7 +92,7 @@ func (r *consumers) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// logPosition is where the log of the server ends.
+// logPosition returns the server's current WAL position.
 func (r *chaos) logPosition(ctx context.Context) (lsn string, err error) {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *consumers) lanes() []lane {
 	return r.chosen(lanes)
 }
 
-// failTransaction ends the connection of a consumer on the server's side, best in the middle of a transaction.
+// failTransaction ends a consumer's connection on the server's side, preferably in the middle of a transaction.
 func (r *consumers) failTransaction(random *rand.Rand, _ between) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -149,7 +149,7 @@ func (r *consumers) failTransaction(random *rand.Rand, _ between) {
 ORDER BY xact_start IS NULL, hashint4(pid + %d) LIMIT 1`, random.Intn(1000))) // the server may be down
 }
 
-// lockTable keeps consumers waiting, and by lock_timeout fails their transactions if that is long.
+// lockTable makes consumers wait; if that lasts long, lock_timeout fails their transactions.
 func (r *consumers) lockTable(random *rand.Rand, draw between) {
 	held := draw(100*time.Millisecond, 8*time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

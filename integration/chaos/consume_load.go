@@ -11,16 +11,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// poison is a record that cannot become a row. Its header says so.
+// poison is the header of a record that cannot become a row.
 const poison = "poison"
 
 const (
-	poisonShare = 40 // one of so many
-	abortShare  = 5  // of so many transactions
+	poisonShare = 40 // one record of this many
+	abortShare  = 5  // one transaction of this many
 	keySpace    = 300
 )
 
-// actors produce into each feed, in transactions of which some are aborted; and one outside of any.
+// actors produce into each feed, in transactions some of which are aborted, and one of them without transactions.
 func (r *consumers) actors() []actor {
 	var actors []actor
 	var ids atomic.Int64
@@ -49,7 +49,7 @@ type producer struct {
 	transactional bool
 }
 
-// run produces until something fails. What has become of the last records then is Kafka's to say.
+// run produces records until something fails. Only Kafka knows the outcome of the last records then.
 func (p *producer) run(ctx context.Context) error {
 	options := []kgo.Opt{kgo.SeedBrokers(p.brokers[0].Address), kgo.RecordDeliveryTimeout(20 * time.Second)}
 	if p.transactional {
@@ -85,7 +85,7 @@ func (p *producer) run(ctx context.Context) error {
 	return nil
 }
 
-// record is a good one or poison.
+// record returns a good record or poison.
 func (p *producer) record() *kgo.Record {
 	id := p.ids.Add(1)
 	record := &kgo.Record{Topic: p.feed.name}
@@ -103,7 +103,7 @@ func (p *producer) record() *kgo.Record {
 	}
 	kinds := [][]byte{
 		good[:len(good)-1],
-		p.feed.encode(p.schemaID, id, "row", -1), // a constraint
+		p.feed.encode(p.schemaID, id, "row", -1), // violates a constraint
 		p.feed.encode(p.schemaID, id, "a value that does not fit into its column", 1),
 		p.feed.encode(p.schemaID, id, "nul\x00byte", 1),
 		[]byte("neither"), {},
@@ -118,7 +118,7 @@ func (p *producer) record() *kgo.Record {
 	return record
 }
 
-// encode writes a record as JSON, or as Avro in Confluent's wire format.
+// encode encodes a record as JSON, or as Avro in Confluent's wire format.
 func (f feed) encode(schemaID int, id int64, v string, n int64) []byte {
 	if f.name != "avro" {
 		return fmt.Appendf(nil, `{"id":%d,"n":%d,"v":%s}`, id, n, jsonText(v))

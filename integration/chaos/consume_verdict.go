@@ -20,20 +20,20 @@ func jsonText(s string) string {
 	return string(text)
 }
 
-// recordAt is the place of a record.
+// recordAt identifies a record by its position.
 type recordAt struct {
 	topic     string
 	partition int32
 	offset    int64
 }
 
-// consumed is what has become of the records.
+// consumed is the outcome of the records.
 type consumed struct {
 	records, rows, dead, lost, duplicated int
 	wrong                                 []string
 }
 
-// judge waits until everything is consumed, and compares the tables with the topics.
+// judge waits until everything has been consumed, and compares the tables with the topics.
 func (r *consumers) judge(ctx context.Context) error {
 	r.note("calm")
 	var topics map[string][]integration.Record
@@ -114,7 +114,7 @@ func (c *chaos) readCommitted(names ...string) (map[string][]integration.Record,
 	return topics, nil
 }
 
-// caughtUp is an error while a record is behind the offsets in the database.
+// caughtUp returns an error while a record is after the offsets in the database.
 func (r *consumers) caughtUp(ctx context.Context, topics map[string][]integration.Record) error {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {
@@ -157,7 +157,7 @@ func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []
 	}
 	wanted := map[recordAt]bool{} // rows
 	last := map[string]recordAt{}
-	newest := map[string]int64{} // offset of the last record of a key: one before it is perhaps never tried
+	newest := map[string]int64{} // offset of the last record of each key: earlier ones may never have been tried
 	for _, record := range records {
 		if f.keyed {
 			newest[string(record.Key)] = record.Offset
@@ -200,7 +200,7 @@ func (v *consumed) judge(ctx context.Context, conn *pgx.Conn, f feed, records []
 	return nil
 }
 
-// compare counts rows that are missing, stand twice, or should not be there.
+// compare counts rows that are missing, duplicated, or should not exist.
 func (v *consumed) compare(f feed, wanted map[recordAt]bool, rows map[recordAt]int) {
 	for at := range wanted {
 		switch n := rows[at]; {
@@ -220,7 +220,7 @@ func (v *consumed) compare(f feed, wanted map[recordAt]bool, rows map[recordAt]i
 	}
 }
 
-// places counts the rows that a query has for each record.
+// places counts the rows returned by a query for each record.
 func places(ctx context.Context, conn *pgx.Conn, topic, sql string) (map[recordAt]int, error) {
 	rows, err := conn.Query(ctx, sql)
 	if err != nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// lane makes one fault after the other; lanes run beside each other, so faults meet.
+// lane injects one fault after another; lanes run concurrently, so that faults coincide.
 type lane struct {
 	name   string
-	every  time.Duration // between the end of one and the start of the next, on average
+	every  time.Duration // average time between the end of one fault and the start of the next
 	faults []fault
 }
 
-// fault breaks something and mends it before it returns.
+// fault breaks something and repairs it before it returns.
 type fault struct {
 	name   string
 	weight int
 	make   func(*rand.Rand, between)
 }
 
-// between draws a time within the bounds, and returns what waits that long or until the storm is over.
+// between draws a time within the bounds, and returns a function that waits for this time or until the storm has ended.
 type between func(low, high time.Duration) (wait func())
 
 func (c *chaos) lanes() []lane {
@@ -50,7 +50,7 @@ func (c *chaos) lanes() []lane {
 	return c.chosen(lanes)
 }
 
-// chosen leaves out the lanes that the options do not name.
+// chosen returns the lanes that the options name.
 func (c *chaos) chosen(lanes []lane) []lane {
 	return slices.DeleteFunc(lanes, func(l lane) bool {
 		named := func(name string) bool { return strings.HasPrefix(l.name, name) }
@@ -58,8 +58,8 @@ func (c *chaos) chosen(lanes []lane) []lane {
 	})
 }
 
-// drive makes the faults of a lane until ctx ends. Now and then it rests, so that what is killed all the
-// time has to live with the faults of others, too.
+// drive injects the faults of a lane until ctx ends. Now and then it rests, so that a process that is killed often is also exposed to the faults of
+// others.
 func (c *chaos) drive(ctx context.Context, l lane, random *rand.Rand) {
 	draw := func(low, high time.Duration) func() {
 		d := low + time.Duration(random.Int63n(int64(high-low)))
@@ -117,7 +117,7 @@ func serviceFaults(s *service) []fault {
 	}
 }
 
-// publisherFaults also kill in the middle of a giant transaction, where by chance alone few would.
+// publisherFaults include kills in the middle of a giant transaction, which would rarely happen by chance.
 func (c *chaos) publisherFaults(s *service) []fault {
 	return append(serviceFaults(s), fault{"giant-" + kill, 3, func(_ *rand.Rand, draw between) {
 		progress := draw(0, 2*time.Second)
@@ -170,7 +170,7 @@ func (c *chaos) brokerFaults() []fault {
 	}
 }
 
-// restart tries until it succeeds: what was killed may need a moment to be gone.
+// restart tries until it succeeds, because a killed process may take a moment to end.
 func (c *chaos) restart(name string, start func() error) {
 	var err error
 	for range 5 {
@@ -183,7 +183,7 @@ func (c *chaos) restart(name string, start func() error) {
 	c.complain("%s does not start again: %v", name, err)
 }
 
-// networkFaults are those of one relay.
+// networkFaults returns the faults of one relay.
 func networkFaults(r *harness.Relay) []fault {
 	lasting := func(begin func(*rand.Rand)) func(*rand.Rand, between) {
 		return func(random *rand.Rand, draw between) {

@@ -1,6 +1,6 @@
-// Command chaos writes a mixed workload through the proxy while it kills, stops and cuts off proxy,
-// publishers, PostgreSQL and Kafka at random; then the witness compares what stands in Kafka with the
-// truth of the database. The seed fixes every choice, though not the moment at which it meets the load.
+// Command chaos writes a mixed workload through the proxy while it kills, stops and disconnects proxy, publishers, PostgreSQL and Kafka at random;
+// then the witness compares the contents of Kafka with the truth of the database. The seed determines every choice, but not the moment at which it
+// coincides with the load.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// options say what a run does.
+// options configure a run.
 type options struct {
 	length     time.Duration
 	seed       int64
@@ -28,7 +28,7 @@ type options struct {
 	lanes      string
 }
 
-// mode is a run with a judge of its own.
+// mode is a run with its own judge.
 type mode struct {
 	flag, title, usage string
 	run                func(context.Context, *chaos) error

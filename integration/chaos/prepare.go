@@ -18,8 +18,8 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// settings keep the whole log of a run, which is the truth, and let no session that the network has
-// forgotten hold its locks for long, nor the last place.
+// settings retain the whole WAL of a run, which is the truth. They also ensure that sessions whose network connection was lost do not hold their
+// locks for long, nor occupy the last connection slot.
 var settings = map[string]string{
 	"wal_keep_size":                       "12GB",
 	"max_slot_wal_keep_size":              "16GB",
@@ -31,7 +31,7 @@ var settings = map[string]string{
 	"idle_in_transaction_session_timeout": "15s",
 }
 
-// prepare starts everything, with the faulty network between it.
+// prepare starts everything, with the faulty network in between.
 func (c *chaos) prepare(ctx context.Context) error {
 	binary, err := c.begin()
 	if err != nil {
@@ -53,7 +53,7 @@ func (c *chaos) prepare(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the program, and starts the server and the faulty network before it and Kafka.
+// begin builds the program, and starts the server and the faulty network in front of it and of Kafka.
 func (c *chaos) begin() (binary string, err error) {
 	if binary, err = c.build(); err != nil {
 		return "", err
@@ -64,7 +64,7 @@ func (c *chaos) begin() (binary string, err error) {
 	return binary, c.startNetwork()
 }
 
-// build makes the folder, the logs and the program, with the bug in it that the run is to find.
+// build creates the folder, the logs and the program, with the bug that the run must find.
 func (c *chaos) build() (binary string, err error) {
 	c.faults, c.giveUp, c.giant = map[string]int{}, func() {}, make(chan struct{})
 	if c.dir, err = c.world.Sub("chaos"); err != nil {
@@ -86,8 +86,7 @@ func (c *chaos) build() (binary string, err error) {
 
 func (c *chaos) keyFile() string { return filepath.Join(c.dir, "key") }
 
-// startNetwork makes a relay for each pair that speaks, and the broker behind those of the publishers.
-// Brokers of a cluster are not cut off.
+// startNetwork creates a relay for each pair of peers, and the broker behind those of the publishers. Brokers of a cluster are not disconnected.
 func (c *chaos) startNetwork() (err error) {
 	relay := func(target string) *harness.Relay {
 		r, problem := harness.NewRelay()
@@ -109,7 +108,7 @@ func (c *chaos) startNetwork() (err error) {
 	for range 2 {
 		c.decoders = append(c.decoders, relay(c.server.Address()))
 		if c.cluster == 1 {
-			c.producers = append(c.producers, relay("")) // the broker serves it
+			c.producers = append(c.producers, relay("")) // the broker sets its target
 		}
 	}
 	if err != nil {
@@ -131,7 +130,7 @@ func (c *chaos) makeDatabase(ctx context.Context, schema string) error {
 	return c.exec(ctx, database, schema)
 }
 
-// watch makes the history of the tables, which has to outlive a crash of the server.
+// watch creates the history of the tables, which must survive a crash of the server.
 func (c *chaos) watch(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, c.server.URL(database))
 	if err != nil {
@@ -145,8 +144,7 @@ func (c *chaos) watch(ctx context.Context) error {
 	return err
 }
 
-// makeProgressTopic makes the topic before the publisher does, so that nothing is compacted before
-// the witness has read it.
+// makeProgressTopic creates the topic before the publisher does, so that nothing is compacted before the witness has read it.
 func (c *chaos) makeProgressTopic(ctx context.Context) error {
 	configs := map[string]*string{"cleanup.policy": kadm.StringPtr("compact"), "min.compaction.lag.ms": kadm.StringPtr("86400000")}
 	return c.askCluster(func(admin *kadm.Client) error {
@@ -155,7 +153,7 @@ func (c *chaos) makeProgressTopic(ctx context.Context) error {
 	})
 }
 
-// setup runs pgtee setup. From here on committed rows have to appear in Kafka.
+// setup runs pgtee setup. From then on committed rows must appear in Kafka.
 func (c *chaos) setup(ctx context.Context, binary string) error {
 	conn, err := pgx.Connect(ctx, c.server.URL(database))
 	if err != nil {
@@ -189,7 +187,7 @@ func (c *chaos) startServices(binary string) {
 	}
 }
 
-// postgresAt is the connection string of a user of the database by way of an address.
+// postgresAt returns the connection string of a database user for an address.
 func (c *chaos) postgresAt(address, user, application string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(user), Host: address, Path: "/" + database}
 	query := url.Values{"sslmode": {"disable"}}
@@ -200,7 +198,7 @@ func (c *chaos) postgresAt(address, user, application string) string {
 	return u.String()
 }
 
-// exec runs SQL straight on the server.
+// exec runs SQL directly on the server.
 func (c *chaos) exec(ctx context.Context, database, sql string) error {
 	conn, err := pgx.Connect(ctx, c.server.URL(database)+"&application_name="+integration.Direct)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// queries is a run that publishes a query's changes while its table is written to.
+// queries is a run that publishes the changes of a query while its table is written to.
 type queries struct {
 	*chaos
 	service *service
@@ -28,7 +28,7 @@ const (
 	fewestRuns   = 5
 )
 
-// The total never changes, and rows come and go: a run that shows a part of a moment has another total, or another number of rows.
+// The total never changes, and rows are added and removed: a run that shows an inconsistent state has another total, or another number of rows.
 const querySchema = `
 CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL);
 INSERT INTO account SELECT i, 1000 FROM generate_series(1, %d) AS i;`
@@ -56,7 +56,7 @@ func (q *queries) prepare(ctx context.Context) error {
 		return err
 	}
 	err = q.askCluster(func(admin *kadm.Client) error {
-		_, err := admin.CreateTopic(ctx, 1, -1, nil, queryTopic) // one partition: runs stand one behind the other
+		_, err := admin.CreateTopic(ctx, 1, -1, nil, queryTopic) // one partition: runs follow each other
 		return err
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func (q *queries) lanes() []lane {
 	})
 }
 
-// transfer moves money, also to accounts that are opened for it, and from those that are closed.
+// transfer moves money between accounts, including accounts that it opens or closes.
 func (q *queries) transfer(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
 		conn, err := pgx.Connect(ctx, q.server.URL(database))
@@ -89,7 +89,7 @@ func (q *queries) transfer(ctx context.Context, random *rand.Rand) {
 			from, to := 1+random.Intn(accounts), 1+random.Intn(accounts)
 			amount := fmt.Sprintf("(SELECT least(balance, %d) FROM account WHERE id = %d)", random.Intn(100), from)
 			if random.Intn(10) == 0 {
-				amount = fmt.Sprintf("(SELECT balance FROM account WHERE id = %d)", from) // it is closed then
+				amount = fmt.Sprintf("(SELECT balance FROM account WHERE id = %d)", from) // this closes the account
 			}
 			_, err = conn.Exec(ctx, fmt.Sprintf(`BEGIN; SELECT FROM account WHERE id IN (%[1]d, %[2]d) ORDER BY id FOR UPDATE;
 INSERT INTO account SELECT %[2]d, %[3]s WHERE %[1]d <> %[2]d AND %[3]s IS NOT NULL ON CONFLICT (id) DO UPDATE SET balance = account.balance + excluded.balance;
@@ -100,7 +100,7 @@ UPDATE account SET balance = balance - %[4]s WHERE id = %[1]d AND %[1]d <> %[2]d
 	}
 }
 
-// judge waits for a run behind the last write, and folds the topic run by run.
+// judge waits for a run after the last write, and folds the topic run by run.
 func (q *queries) judge(ctx context.Context) error {
 	q.note("calm")
 	var want map[string]string
@@ -186,8 +186,8 @@ func sameRows(got, want map[string]string) error {
 	return nil
 }
 
-// tornRuns folds the topic, and looks at the end of each run whether that was one moment of the table: the number of rows is that of
-// its headers, and no money is missing.
+// tornRuns folds the topic, and checks at the end of each run whether the result was a consistent state of the table: the number of rows equals that
+// in its headers, and no money is missing.
 func (q *queries) tornRuns(records []integration.Record) (runs int, torn []string) {
 	rows := map[string]string{}
 	ended := map[string]bool{}

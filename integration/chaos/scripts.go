@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// scripts are what an ordinary session does, in an order drawn by chance.
+// scripts are the work of an ordinary session, in random order.
 var scripts = []script{
 	func(s *session, ctx context.Context) error { // autocommit
 		return s.simple(ctx, s.insert("item"), s.touch(), s.insert("wide"))
@@ -90,7 +90,7 @@ func (s *session) copy(ctx context.Context) error {
 	return err
 }
 
-// prepare leaves a transaction in the first of two phases; the resolver, or itself, ends it later.
+// prepare leaves a transaction in the first phase of two-phase commit; the resolver, or the session itself, ends it later.
 func (s *session) prepare(ctx context.Context) error {
 	_, gid := s.next()
 	if err := s.simple(ctx, "BEGIN", s.insert("item"), s.insert("wide"), s.insert("item"), fmt.Sprintf("PREPARE TRANSACTION '%s'", gid)); err != nil {
@@ -105,7 +105,7 @@ func (s *session) prepare(ctx context.Context) error {
 	return s.simple(ctx, s.insert("item"))
 }
 
-// finish is the second phase; the resolver may have been there before.
+// finish runs the second phase; the resolver may already have done so.
 func (s *session) finish(ctx context.Context, verb, gid string) error {
 	err := s.simple(ctx, fmt.Sprintf("%s PREPARED '%s'", verb, gid))
 	if err == nil || refused(err, "42704") == nil || refused(err, "55000") == nil { // undefined_object, "is busy"
@@ -114,7 +114,7 @@ func (s *session) finish(ctx context.Context, verb, gid string) error {
 	return err
 }
 
-// resolve ends some of the transactions that are prepared.
+// resolve ends some of the prepared transactions.
 func (s *session) resolve(ctx context.Context) error {
 	rows, err := s.conn.Query(ctx, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared")
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *session) resolve(ctx context.Context) error {
 		return err
 	}
 	for i, gid := range gids {
-		if s.random.Intn(2) == 0 && len(gids)-i < 20 { // the server has room for 40
+		if s.random.Intn(2) == 0 && len(gids)-i < 20 { // the server has slots for 40
 			continue
 		}
 		verb := []string{"COMMIT", "COMMIT", "ROLLBACK"}[s.random.Intn(3)]
@@ -136,7 +136,7 @@ func (s *session) resolve(ctx context.Context) error {
 	return nil
 }
 
-// giants are transactions of some ten thousand rows.
+// giants are transactions of about ten thousand rows or more.
 var giants = []script{
 	func(s *session, ctx context.Context) error {
 		_, first := s.next()
@@ -158,11 +158,10 @@ var giants = []script{
 	},
 }
 
-// definitions change the tables in the middle of it all. There is one session of them: two would
-// wait for each other's locks on the publication.
+// definitions change the tables during the run. There is only one session for them: two would wait for each other's locks on the publication.
 var definitions = []script{(*session).alter, (*session).alter, (*session).create, (*session).drop}
 
-// alter adds, renames and drops columns of work.wide, which the others fill.
+// alter adds, renames and drops columns of work.wide, which other sessions write to.
 func (s *session) alter(ctx context.Context) error {
 	columns, err := s.names(ctx, "SELECT attname FROM pg_attribute WHERE attrelid = 'work.wide'::regclass AND attnum > 2 AND NOT attisdropped")
 	if err != nil {
@@ -183,7 +182,7 @@ func (s *session) alter(ctx context.Context) error {
 	return s.simple(ctx, "BEGIN", s.insert("wide"), "ALTER TABLE work.wide "+change, s.insert("wide"), end)
 }
 
-// create makes a table and fills it in the same transaction.
+// create creates a table and fills it in the same transaction.
 func (s *session) create(ctx context.Context) error {
 	id, _ := s.next()
 	table := fmt.Sprintf("made_%d", id)

@@ -9,20 +9,20 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// restartPause is that of systemd's RestartSec, shortened.
+// restartPause is the RestartSec of the systemd unit, shortened.
 const restartPause = 300 * time.Millisecond
 
-// service is a process of ours that is started again whenever it ends, as its unit file would.
+// service is a pgtee process that is restarted whenever it ends, as its unit file would do.
 type service struct {
 	chaos   *chaos
 	command harness.Command
 
-	excused string // in the log of a process that may end with a code of its own; "": none may
+	excused string // text in the log of a process that may end with an exit code of its own; "": no process may
 
 	mu      sync.Mutex
-	process *harness.Process // nil between two
-	victim  *harness.Process // the last one that we killed
-	ended   bool             // it is not to be started again
+	process *harness.Process // nil between two processes
+	victim  *harness.Process // the last process that was killed deliberately
+	ended   bool             // it must not be restarted
 	kept    sync.WaitGroup
 }
 
@@ -32,7 +32,7 @@ func (c *chaos) newService(name string, args ...string) *service {
 	return s
 }
 
-// keep starts the service, again and again until end.
+// keep starts the service again and again until end.
 func (s *service) keep() {
 	s.kept.Go(func() {
 		for {
@@ -51,7 +51,7 @@ func (s *service) keep() {
 	})
 }
 
-// start returns nil if the service has to end.
+// start returns nil if the service must end.
 func (s *service) start() (*harness.Process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *service) start() (*harness.Process, error) {
 	return p, err
 }
 
-// examine complains of an end that neither we nor a peer out of reach has caused.
+// examine complains about an end that was caused neither by the run nor by an unreachable peer.
 func (s *service) examine(p *harness.Process) {
 	s.mu.Lock()
 	killed := s.victim == p || s.ended
@@ -84,19 +84,19 @@ func (s *service) examine(p *harness.Process) {
 	}
 	code, _ := p.Wait(time.Second)
 	s.chaos.note("%s exits with %d: %s", s.command.Name, code, p.Tail(1))
-	if code != 2 || strings.Contains(p.Log(), "--help") { // 2: a peer could not be reached at the start, or the flags are wrong
+	if code != 2 || strings.Contains(p.Log(), "--help") { // 2: a peer was unreachable at startup, or the flags are wrong
 		s.chaos.complain("%s exits with %d: %s", s.command.Name, code, p.Tail(3))
 	}
 }
 
-// kill kills what runs; what is about to be started, it waits for.
+// kill kills the running process; it waits for one that is about to be started.
 func (s *service) kill() {
 	for !s.killed() {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// killed kills what runs, and reports whether something did, or never will again.
+// killed kills the running process, and reports whether there was one, or never will be again.
 func (s *service) killed() bool {
 	s.mu.Lock()
 	p, ended := s.process, s.ended
@@ -109,7 +109,7 @@ func (s *service) killed() bool {
 	return true
 }
 
-// pause stops what runs for a while.
+// pause stops the running process for a while.
 func (s *service) pause(wait func()) {
 	s.mu.Lock()
 	p := s.process
@@ -121,7 +121,7 @@ func (s *service) pause(wait func()) {
 	_ = p.Signal(syscall.SIGCONT)
 }
 
-// end kills it for good.
+// end kills the service for good.
 func (s *service) end() {
 	s.mu.Lock()
 	s.ended = true
@@ -130,7 +130,7 @@ func (s *service) end() {
 	s.kept.Wait()
 }
 
-// stop asks it to end, and complains unless it does so well.
+// stop asks the process to end, and complains if it does not do so properly.
 func (s *service) stop() {
 	s.mu.Lock()
 	s.ended = true

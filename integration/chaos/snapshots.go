@@ -14,22 +14,22 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// snapshots is a run that has tables copied under load while everything is killed: those of the first set by the initial
-// snapshot, those of each other set by one request. What one copy loses no later one mends.
+// snapshots is a run in which tables are copied under load while everything is killed: those of the first set by the initial snapshot, those of each
+// further set by one request. What one copy loses is not repaired by a later one.
 type snapshots struct {
 	*chaos
-	hot   atomic.Int32 // set that is being copied; most of the load meets it
-	asked int          // sets whose copy was asked for
+	hot   atomic.Int32 // set being copied; most of the load writes to it
+	asked int          // number of sets whose copy has been requested
 }
 
 const (
-	sets     = 10    // the first is that of the initial snapshot
-	setRows  = 24000 // of the largest table of a set
+	sets     = 10    // the first is for the initial snapshot
+	setRows  = 24000 // in the largest table of a set
 	copyRate = "8000"
 )
 
-// setSchema makes the tables of set %[1]d. Values of big are too long for a row, and an update that leaves them alone does
-// not put them into the log.
+// setSchema creates the tables of set %[1]d. Values of big are too long for a row, and an update that does not touch them does not write them to the
+// WAL.
 const setSchema = `
 CREATE SCHEMA IF NOT EXISTS work;
 CREATE TABLE work.plain_%[1]d (id bigint PRIMARY KEY, stmt text, n int);
@@ -51,7 +51,7 @@ INSERT INTO work.full_%[1]d SELECT id, 'old', 0, CASE WHEN id %% 7 = 0 THEN repe
 INSERT INTO work.part_%[1]d SELECT id, 'old', 0 FROM generate_series(1, %[2]d / 2) AS id;
 CREATE INDEX ON work.full_%[1]d (id);`
 
-// kinds are the tables of a set, with the columns that tell their rows apart.
+// kinds are the tables of a set, with the columns that identify their rows.
 var kinds = map[string][]string{
 	"plain": {"id"}, "wide": {"id"}, "named": {"area", "id"}, "cut": {"id"}, "full": {"id"}, "part": {"id"},
 }
@@ -101,7 +101,7 @@ func (s *snapshots) prepare(ctx context.Context) error {
 	return nil
 }
 
-// lanes kill what takes part in the copy, the publisher most often.
+// lanes returns faults that kill all participants of the copy, the publisher most often.
 func (s *snapshots) lanes() []lane {
 	return s.chosen([]lane{
 		{"publisher", 3 * time.Second, serviceFaults(s.publishers[0])},
@@ -110,8 +110,7 @@ func (s *snapshots) lanes() []lane {
 	})
 }
 
-// ask requests the copy of one set after the other, each when the one before it is finished, and pauses and resumes
-// them on the way.
+// ask requests the copy of one set after another, each when the previous one has finished, and pauses and resumes some of them.
 func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
 	s.asked = 1 // by the initial snapshot
 	for set := 1; set < sets; set++ {
@@ -131,7 +130,7 @@ func (s *snapshots) ask(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// request tries until it has an answer, even if the storm is over by then; a request that is repeated has the same id.
+// request tries until it gets an answer, even if the storm has ended by then; a repeated request has the same id.
 func (s *snapshots) request(ctx context.Context, sql string) {
 	answer := func(context.Context) error { return s.exec(context.WithoutCancel(ctx), database, sql) }
 	if err := harness.Eventually(time.Minute, answer); err != nil {
@@ -140,7 +139,7 @@ func (s *snapshots) request(ctx context.Context, sql string) {
 	s.note("%s", sql)
 }
 
-// await waits until no copy is left.
+// await waits until no copy is in progress.
 func (s *snapshots) await(ctx context.Context) {
 	for ctx.Err() == nil {
 		if progress, err := s.progress(); err == nil && progress.idle() {
@@ -151,13 +150,13 @@ func (s *snapshots) await(ctx context.Context) {
 	}
 }
 
-// progress is what the progress records say of snapshots: what is left, and all that were finished, with what went wrong.
+// progress is the state of snapshots in the progress records: those in progress, and all that have finished, with errors.
 type progress struct {
 	left     []json.RawMessage
-	finished map[string]string // why, by id
+	finished map[string]string // error by id
 }
 
-// idle says whether the initial snapshot, and all others that were asked for, are finished.
+// idle reports whether the initial snapshot, and all others that were requested, have finished.
 func (p progress) idle() bool { return len(p.left) == 0 && len(p.finished) > 0 }
 
 func (s *snapshots) progress() (progress, error) {
@@ -181,7 +180,7 @@ func (s *snapshots) progress() (progress, error) {
 	return p, err
 }
 
-// calm resumes what is paused, and waits until all copies are finished and Kafka holds the last write.
+// calm resumes paused copies, and waits until all copies have finished and Kafka has the last write.
 func (s *snapshots) calm(ctx context.Context) error {
 	s.note("calm")
 	if err := s.endPrepared(ctx); err != nil {
@@ -215,7 +214,7 @@ func (s *snapshots) calm(ctx context.Context) error {
 	return s.drain(ctx)
 }
 
-// drain waits until what has committed is in Kafka, and stops the publisher.
+// drain waits until everything committed is in Kafka, and stops the publisher.
 func (s *snapshots) drain(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.server.URL(database))
 	if err != nil {

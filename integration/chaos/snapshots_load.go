@@ -14,7 +14,7 @@ type copier struct {
 	snapshots *snapshots
 }
 
-// actors are the sessions of the load, and who asks for the copies.
+// actors are the sessions of the load, and one that requests the copies.
 func (s *snapshots) actors() []actor {
 	actors := []actor{s.ask}
 	for i := range 5 {
@@ -38,7 +38,7 @@ func (s *snapshots) actors() []actor {
 	})
 }
 
-// table names one of a kind, most often of the set that is being copied.
+// table returns the name of a table of a kind, most often one of the set being copied.
 func (c *copier) table(kind string) string {
 	set := int(c.snapshots.hot.Load())
 	if c.random.Intn(4) == 0 {
@@ -47,7 +47,7 @@ func (c *copier) table(kind string) string {
 	return fmt.Sprintf("work.%s_%d", kind, set)
 }
 
-// keyed is a table of one of the kinds whose key is id.
+// keyed returns a table of one of the kinds with the key id.
 func (c *copier) keyed() string {
 	return c.table([]string{"plain", "wide", "cut", "part", "full"}[c.random.Intn(5)])
 }
@@ -63,7 +63,7 @@ func (c *copier) insertText(table string) string {
 	return fmt.Sprintf("INSERT INTO %s VALUES (%d, '%s', 0)", table, id, stmt)
 }
 
-// updateText changes old rows, and leaves big alone.
+// updateText changes old rows without touching big.
 func (c *copier) updateText(table string, rows int) string {
 	_, stmt := c.next()
 	first := 1 + c.random.Intn(setRows/2)
@@ -97,7 +97,7 @@ func (c *copier) remove(ctx context.Context) error {
 		fmt.Sprintf("DELETE FROM %s WHERE id = %d", c.table("named"), 1+c.random.Intn(setRows/2)))
 }
 
-// move gives a row another key, before or behind where the copy is, and another one its old key.
+// move gives a row another key, before or after the position of the copy, and another row the old key.
 func (c *copier) move(ctx context.Context) error {
 	table := c.table([]string{"plain", "part", "cut"}[c.random.Intn(3)])
 	old := 1 + c.random.Intn(setRows/2)
@@ -109,7 +109,7 @@ func (c *copier) move(ctx context.Context) error {
 	return c.simple(ctx, append(texts, "COMMIT")...)
 }
 
-// moveWide gives a row whose big value the log does not repeat another key, before or behind all that are copied.
+// moveWide gives a row with a big value, which is then not in the WAL, another key, before or after all rows being copied.
 func (c *copier) moveWide(ctx context.Context) error {
 	id, stmt := c.next()
 	return c.simple(ctx, fmt.Sprintf("UPDATE %s SET id = %d, stmt = '%s' WHERE id = %d", c.table("wide"), c.sign()*id, stmt, 1+c.random.Intn(setRows/6)))
@@ -144,7 +144,7 @@ func (c *copier) slow(ctx context.Context) error {
 	return c.simple(ctx, c.insertText(c.table("wide")), "COMMIT")
 }
 
-// prepared ends a transaction in two phases, with time for chunks to be read between them.
+// prepared ends a transaction in two phases, with time in between for chunks to be read.
 func (c *copier) prepared(ctx context.Context) error {
 	_, gid := c.next()
 	err := c.simple(ctx, "BEGIN", c.insertText(c.keyed()), c.updateText(c.table("wide"), 1), c.insertText(c.table("wide")), fmt.Sprintf("PREPARE TRANSACTION '%s'", gid))

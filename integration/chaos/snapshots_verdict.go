@@ -16,7 +16,7 @@ import (
 	"github.com/pgtee/pgtee/integration"
 )
 
-// judge folds the topics of the tables that were to be copied, compares them with the tables, and prints the verdict.
+// judge folds the topics of the tables that should have been copied, compares them with the tables, and prints the verdict.
 func (s *snapshots) judge(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.server.URL(database))
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *snapshots) compare(ctx context.Context, conn *pgx.Conn, table string, k
 	return fold, fold.Compare(rows), nil
 }
 
-// report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
+// report prints the injected faults, the errors, and the closing line. It fails if there are errors.
 func (s *snapshots) report(snapshots, rows int, lost, repeated []string) error {
 	line, kills := s.tally()
 	closing := fmt.Sprintf("chaos-snapshot kills=%d snapshots=%d rows=%d lost=%d duplicated=%d", kills, snapshots, rows, len(lost), len(repeated))

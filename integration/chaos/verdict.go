@@ -20,10 +20,10 @@ import (
 
 const (
 	settleTime = 4 * time.Minute
-	made       = "work.made_" // begins the names of the tables that are made on the way
+	made       = "work.made_" // prefix of the names of tables created during the run
 )
 
-// calm ends what is left half done, and waits until Kafka holds it all.
+// calm ends unfinished work, and waits until Kafka has everything.
 func (c *chaos) calm(ctx context.Context) error {
 	c.note("calm")
 	if err := c.endPrepared(ctx); err != nil {
@@ -34,7 +34,7 @@ func (c *chaos) calm(ctx context.Context) error {
 	}
 	err := harness.Eventually(settleTime, func(context.Context) error {
 		if c.failure() != nil {
-			return nil // no use to wait
+			return nil // waiting is pointless
 		}
 		records, err := c.read("work.mark")
 		if err == nil && len(records) == 0 {
@@ -74,13 +74,13 @@ func (c *chaos) endPrepared(ctx context.Context) error {
 	return nil
 }
 
-// read returns the committed records of one topic, named without the prefix. It fails if one is undecided.
+// read returns the committed records of one topic, named without the prefix. It fails if a record is undecided.
 func (c *chaos) read(name string) ([]integration.Record, error) {
 	topics, err := c.readAll(func(topic string) bool { return topic == name })
 	return topics[name], err
 }
 
-// readAll returns the committed records of the topics that are wanted.
+// readAll returns the committed records of the wanted topics.
 func (c *chaos) readAll(wanted func(string) bool) (map[string][]integration.Record, error) {
 	w, err := integration.NewWitness(c.brokers[0].Address)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *chaos) readAll(wanted func(string) bool) (map[string][]integration.Reco
 	return topics, nil
 }
 
-// judge compares what stands in Kafka with the truth, and prints the verdict.
+// judge compares the contents of Kafka with the truth, and prints the verdict.
 func (c *chaos) judge(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, c.server.URL(database))
 	if err != nil {
@@ -124,13 +124,13 @@ func (c *chaos) judge(ctx context.Context) error {
 	}
 	for _, commit := range truth.Commits {
 		for _, change := range commit.Changes {
-			if strings.HasPrefix(change.Table, made) { // it may be gone
+			if strings.HasPrefix(change.Table, made) { // it may have been dropped
 				truth.Keys[change.Table] = []string{"id"}
 			}
 		}
 	}
 	var topics map[string][]integration.Record
-	err = harness.Eventually(time.Minute, func(context.Context) (err error) { // markers follow the answer to EndTxn
+	err = harness.Eventually(time.Minute, func(context.Context) (err error) { // markers follow the reply to EndTxn
 		topics, err = c.readAll(func(string) bool { return true })
 		return err
 	})
@@ -159,8 +159,7 @@ func (c *chaos) judge(ctx context.Context) error {
 	return c.report(verdict, torn, details, silence(topics["progress"]))
 }
 
-// silence says how long no progress record was written, at most, and when that was; an idle publisher writes one
-// every ten seconds.
+// silence says for how long, at most, no progress record was written, and when that was; an idle publisher writes one every ten seconds.
 func silence(progress []integration.Record) string {
 	var longest time.Duration
 	var since time.Time
@@ -178,7 +177,7 @@ func without(topics map[string][]integration.Record, name string) map[string][]i
 	return rest
 }
 
-// checkHistory counts the events of the history itself: it is a table like others.
+// checkHistory counts the events of the history itself, which is a table like others.
 func (c *chaos) checkHistory(ctx context.Context, conn *pgx.Conn, v *integration.Verdict, records []integration.Record) error {
 	var rows int
 	if err := conn.QueryRow(ctx, "SELECT count(*) FROM truth.history").Scan(&rows); err != nil {
@@ -193,7 +192,7 @@ func (c *chaos) checkHistory(ctx context.Context, conn *pgx.Conn, v *integration
 	return nil
 }
 
-// checkDefinitions looks for the creation of every table that was made on the way and written to.
+// checkDefinitions looks for the creation of every table that was created and written to during the run.
 func checkDefinitions(v *integration.Verdict, truth *integration.Truth, records []integration.Record) error {
 	checkRepeats(v, records)
 	created := map[string]bool{}
@@ -218,7 +217,7 @@ func checkDefinitions(v *integration.Verdict, truth *integration.Truth, records 
 	return nil
 }
 
-// checkRepeats counts the event ids that a topic holds more than once.
+// checkRepeats counts the event ids that occur more than once in a topic.
 func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats int) {
 	seen := map[string]bool{}
 	for _, r := range records {
@@ -233,7 +232,7 @@ func checkRepeats(v *integration.Verdict, records []integration.Record) (repeats
 	return repeats
 }
 
-// report prints the faults made, what is wrong, and the closing line. It fails if anything is wrong.
+// report prints the injected faults, the errors, and the closing line. It fails if there are errors.
 func (c *chaos) report(v *integration.Verdict, torn int, details []string, silence string) error {
 	line, kills := c.tally()
 	closing := fmt.Sprintf("chaos kills=%d transactions=%d lost=%d duplicated=%d reordered=%d torn=%d unattributed=%d misattributed=%d",
@@ -252,7 +251,7 @@ func (c *chaos) report(v *integration.Verdict, torn int, details []string, silen
 	return errors.Join(errors.New("what stands in Kafka is not what the database says"), os.WriteFile(filepath.Join(c.dir, "verdict.log"), []byte(text), 0o644))
 }
 
-// tally says which faults were made, in a line, and how many of them were kills.
+// tally returns one line with the injected faults, and the number of kills among them.
 func (c *chaos) tally() (line string, kills int) {
 	line = "chaos faults"
 	for _, name := range slices.Sorted(maps.Keys(c.faults)) {

@@ -31,15 +31,14 @@ GRANT ALL ON ALL TABLES IN SCHEMA work TO PUBLIC;`
 
 var watched = []string{"work.item", "work.log", "work.shared", "work.scratch", "work.giant", "work.wide", "work.mark"}
 
-// patience is how long a session waits for one script before it takes its connection for dead.
+// patience is how long a session waits for one script before it considers its connection dead.
 const patience = 15 * time.Second
 
-// session is one client. It connects again after each fault; what became of the transaction that met
-// it, it does not ask: the truth is in the log. Every statement that writes carries a nonce, stmt, in
-// its text and in its rows, and no id or nonce is used twice.
+// session is one client. It reconnects after each fault, without asking for the outcome of the transaction that the fault interrupted: the truth is
+// in the WAL. Every statement that writes has a nonce, stmt, in its text and in its rows, and no id or nonce is used twice.
 type session struct {
 	user, name string
-	address    string // to connect to
+	address    string // address to connect to
 	pace       time.Duration
 	scripts    []script
 
@@ -48,17 +47,17 @@ type session struct {
 	conn   *pgx.Conn
 	base   int // its ids are base+1, base+2, ...
 	count  int
-	tries  int    // connections so far
+	tries  int    // number of connections so far
 	client string // application_name of this connection
 }
 
-// script is a piece of work that leaves the session idle, or an error.
+// script is a piece of work that leaves the session idle, or returns an error.
 type script func(*session, context.Context) error
 
-// actors are the sessions of the load.
+// actors returns the sessions of the load.
 func (c *chaos) actors() []actor { return c.actorsFrom(0, scripts) }
 
-// actorsFrom are the same, with ids behind those of that many sessions, and with other scripts of the ordinary ones.
+// actorsFrom is like actors, but with ids after those of that many sessions, and with other scripts instead of the ordinary ones.
 func (c *chaos) actorsFrom(first int, scripts []script) []actor {
 	var actors []actor
 	add := func(s session) {
@@ -116,13 +115,13 @@ func (s *session) do(ctx context.Context, f script) error {
 	return f(s, ctx)
 }
 
-// excused are the SQLSTATEs (or their classes) that faults and the meeting of sessions explain.
+// excused are the SQLSTATEs (or classes of them) that can result from faults and from conflicts between sessions.
 var excused = []string{
-	"08", "57P", "57014", "53", "25P03", // connection; server goes or comes; too many; idle too long
+	"08", "57P", "57014", "53", "25P03", // connection; server stops or starts; too many; idle too long
 	"40", "55P03", // deadlock, lock timeout
 }
 
-// examine complains of an answer of the server that no fault explains.
+// examine complains about an error of the server that no fault explains.
 func (s *session) examine(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
 		return
@@ -162,7 +161,7 @@ func (s *session) touch() string {
 	return fmt.Sprintf("UPDATE work.shared SET stmt = '%s', n = n + 1 WHERE id = %d", stmt, 1+s.random.Intn(5))
 }
 
-// refused is an error unless err came from the server with that SQLSTATE.
+// refused returns an error unless err came from the server with this SQLSTATE.
 func refused(err error, code string) error {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && answer.Code == code {
