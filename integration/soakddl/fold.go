@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	settleTime = 4 * time.Minute // until the last commit is in Kafka
-	resyncTime = 2 * time.Minute // and until what is copied afresh is, too
+	settleTime = 4 * time.Minute // time limit until the last commit is in Kafka
+	resyncTime = 2 * time.Minute // and until resynced tables are, too
 )
 
-// folded is a table whose topic has to fold to its rows, by these columns; the first is the key.
+// folded is a table whose topic must fold to its rows, by these columns; the first one is the key.
 type folded struct {
 	name    string
 	columns []string
 }
 
-// folds are the tables whose topics are compared.
+// folds returns the tables whose topics are compared.
 func folds(generators []*generator) []folded {
 	tables := []folded{{"history.ddl", []string{"id", "tag", "object"}}}
 	for _, g := range generators {
@@ -36,14 +36,14 @@ func folds(generators []*generator) []folded {
 	return tables
 }
 
-// awaitMark waits until what has committed is in Kafka.
+// awaitMark waits until everything committed is in Kafka.
 func (s *soak) awaitMark(ctx context.Context) error {
 	if err := s.bench.Query(ctx, capturedName, "INSERT INTO work.mark VALUES (1)"); err != nil {
 		return err
 	}
 	return harness.Eventually(settleTime, func(context.Context) error {
 		if !s.publisher.Running() {
-			return nil // no use to wait
+			return nil // waiting is pointless
 		}
 		records, err := s.read("work.mark")
 		if err == nil && len(records) == 0 {
@@ -53,7 +53,7 @@ func (s *soak) awaitMark(ctx context.Context) error {
 	})
 }
 
-// unequal counts the tables that there are, and says for those whose topics do not fold to them what differs.
+// unequal counts the existing tables, and returns the differences of those whose topics do not fold to them.
 func (s *soak) unequal(ctx context.Context, all []folded) (tables int, wrong map[string][]string, err error) {
 	conn, err := pgx.Connect(ctx, s.bench.Server.URL(capturedName))
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *soak) compare(ctx context.Context, conn *pgx.Conn, t folded) ([]string,
 			return []string{err.Error()}, nil
 		}
 	}
-	for _, row := range fold.Rows { // other columns come and go, and what fills them is no change of a row
+	for _, row := range fold.Rows { // other columns are added and dropped, and filling them changes no row
 		maps.DeleteFunc(row, func(column string, _ any) bool { return !slices.Contains(t.columns, column) })
 	}
 	return fold.Compare(rows), nil

@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// generator makes the script of one session, a pure function of the seed and the session's number. It keeps a model of the
-// session's tables, so that each statement is valid whatever other sessions do.
+// generator produces the script of one session, as a pure function of the seed and the session's number. It keeps a model of the session's tables, so
+// that each statement is valid whatever other sessions do.
 type generator struct {
 	random   *rand.Rand
-	name     string // begins the names of the session's schemas
-	base     int    // its rows have ids from here on
-	writer   bool   // it writes rows more than it migrates, also into the tables of the others
+	name     string // prefix of the names of the session's schemas
+	base     int    // ids of its rows start here
+	writer   bool   // it writes rows more often than it migrates, also into the tables of others
 	extended bool   // it uses the extended protocol: one statement at a time
 
 	clock   time.Duration
-	hold    time.Duration // think time before the next statement, beside the usual
+	hold    time.Duration // think time before the next statement, in addition to the usual one
 	made    episode
-	reach   reach // of the statements to come
+	reach   reach // of the following statements
 	tables  []*table
-	inside  bool // a transaction
-	count   int  // of names and ids
+	inside  bool // in a transaction
+	count   int  // used for names and ids
 	pures   []*table
 	pending *forgotten
-	strange map[string][]int // ids that it has put into the tables of others
-	names   int              // of tables in this episode
+	strange map[string][]int // ids of its rows in the tables of others
+	names   int              // number of tables named in this episode
 }
 
-// forgotten is a prepared transaction that nobody ends for a while.
+// forgotten is a prepared transaction that is not ended for a while.
 type forgotten struct {
 	gid string
 	end string
@@ -41,11 +41,11 @@ const (
 	migrators = 8
 	writers   = 4
 
-	statementCost = 15 * time.Millisecond // about
+	statementCost = 15 * time.Millisecond // approximate
 	forgottenFor  = time.Minute
 )
 
-// newGenerator makes that of a session: those of the migrations come first, then those of the writers.
+// newGenerator returns the generator of a session: sessions that migrate come first, then those that write.
 func newGenerator(seed int64, session int) *generator {
 	g := &generator{
 		random: rand.New(rand.NewSource(seed*1000 + int64(session))), name: sessionName(session), base: (session + 1) * 1_000_000,
@@ -115,7 +115,7 @@ func (g *generator) upTo(d time.Duration) time.Duration {
 func (g *generator) fresh() int { g.count++; return g.count }
 
 func (g *generator) text() string {
-	if g.chance(15) { // too long for a row: an update that leaves it alone does not put it into the log
+	if g.chance(15) { // too long for a row: an update that does not touch it does not write it to the WAL
 		return fmt.Sprintf("repeat(md5('%d'), 120)", g.fresh())
 	}
 	return fmt.Sprintf("'v%d'", g.fresh())
@@ -123,7 +123,7 @@ func (g *generator) text() string {
 
 func pick[T any](g *generator, from ...T) T { return from[g.random.Intn(len(from))] }
 
-// limited runs an episode with the time limits that migrations like to set.
+// limited runs an episode with the timeouts that migrations typically set.
 func (g *generator) limited(work func()) {
 	limits := map[string][]string{"lock_timeout": {"200ms", "1s"}, "statement_timeout": {"1s", "5s"}}
 	var set []string
@@ -140,7 +140,7 @@ func (g *generator) limited(work func()) {
 	}
 }
 
-// scratch works on tables that live for the episode, and may do anything to them.
+// scratch works on tables that exist only during the episode, and may do anything to them.
 func (g *generator) scratch() {
 	g.tables, g.names = nil, 0
 	g.do("DROP SCHEMA", "DROP SCHEMA IF EXISTS %[1]s_x, %[1]s_y, %[1]s_z CASCADE", g.name)
@@ -158,7 +158,7 @@ func (g *generator) scratch() {
 	}
 }
 
-// unit is one statement or one transaction, about.
+// unit adds approximately one statement or one transaction.
 func (g *generator) unit() {
 	if g.chance(35) {
 		g.transaction()
@@ -167,7 +167,7 @@ func (g *generator) unit() {
 	g.operate()
 }
 
-// operate does one thing to one of the tables.
+// operate applies one operation to one of the tables.
 func (g *generator) operate() {
 	t := g.tables[g.random.Intn(len(g.tables))]
 	total := 0
@@ -192,7 +192,7 @@ func (g *generator) operate() {
 	}
 }
 
-// transaction does several things; one in three is rolled back or ends in two phases, and some are held open.
+// transaction applies several operations; one in three is rolled back or ends in two phases, and some are kept open.
 func (g *generator) transaction() {
 	before := g.remember()
 	g.reach = g.tables[0].reach
@@ -246,7 +246,7 @@ func (g *generator) savepoint() {
 	g.restore(before)
 }
 
-// refused is a statement that fails, and the way back from it.
+// refused adds a statement that fails, and the recovery from it.
 func (g *generator) refused() {
 	t := g.tables[g.random.Intn(len(g.tables))]
 	g.reach = t.reach
@@ -259,7 +259,7 @@ func (g *generator) refused() {
 	g.do("ROLLBACK TO", "ROLLBACK TO wrong")
 }
 
-// memory is the model as it was.
+// memory is a saved state of the model.
 type memory struct {
 	tables []*table
 	as     []table

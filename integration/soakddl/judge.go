@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// judge compares how the statements of the two legs ended and how long they took.
+// judge compares the outcomes and durations of the statements in the two legs.
 type judge struct {
 	statements int
-	wrong      []string           // errors that captured has and virgin has not
-	met        map[string]*chance // errors that depend on the moment
-	odd        []string           // errors of virgin that the scripts have not foreseen
+	wrong      []string           // errors in captured that are not in virgin
+	met        map[string]*chance // errors that depend on timing
+	odd        []string           // errors in virgin that the scripts did not expect
 	took       map[string]*pair   // by kind
 }
 
 // chance counts errors of one class in the two legs.
 type chance struct {
 	virgin, captured int
-	examples         []string // of captured
+	examples         []string // in captured
 }
 
-// pair is how long the statements of one kind took that succeeded in both legs.
+// pair contains the durations of the statements of one kind that succeeded in both legs.
 type pair struct{ virgin, captured []time.Duration }
 
 func newJudge() *judge { return &judge{met: map[string]*chance{}, took: map[string]*pair{}} }
 
-// add takes a piece of a session's script and what became of it.
+// add adds a piece of a session's script and its outcomes.
 func (j *judge) add(session int, steps []step, virgin, captured []outcome) {
 	for i := range steps {
 		s, v, c := &steps[i], virgin[i], captured[i]
@@ -69,12 +69,12 @@ var (
 	existences = []string{"42P01", "42703", "3F000"}          // of other sessions' tables
 )
 
-// byChance reports whether what other sessions do at that moment can explain the error.
+// byChance reports whether concurrent statements of other sessions can explain the error.
 func (s *step) byChance(code string) bool {
 	return slices.Contains(moments, code) || s.reach == foreign && slices.Contains(existences, code)
 }
 
-// chance is the class of an error. In tables of others it depends on the kind of the statement how many there are.
+// chance returns the class of an error. In tables of others, the number of errors depends on the kind of statement.
 func (j *judge) chance(s *step, code string) *chance {
 	name := code + []string{quiet: " in quiet tables", open: " in open tables", foreign: " in tables of others, " + s.kind}[s.reach]
 	if j.met[name] == nil {
@@ -83,7 +83,7 @@ func (j *judge) chance(s *step, code string) *chance {
 	return j.met[name]
 }
 
-// beyond are the errors of captured that virgin does not have: those of the same statements, and what is too much of a class.
+// beyond returns the errors of captured that virgin does not have: those of the same statements, and those that exceed the number in their class.
 func (j *judge) beyond() (n int, lines []string) {
 	n, lines = len(j.wrong), slices.Clone(j.wrong)
 	for _, name := range slices.Sorted(maps.Keys(j.met)) {
@@ -100,19 +100,19 @@ func (j *judge) beyond() (n int, lines []string) {
 const (
 	slowBy = 50 * time.Millisecond
 
-	forMedian = 5 // samples, and for the 95th percentile
+	forMedian = 5 // minimum number of samples for the median, and for the 95th percentile
 	forTail   = 20
 )
 
-// slower are the kinds that take longer in captured, with a line of figures for each kind. The two halves of virgin say how much
-// the 95th percentile moves by itself.
+// slower returns the kinds that take longer in captured, with a line of figures for each kind. The two halves of virgin show how much the 95th
+// percentile varies by itself.
 func (j *judge) slower() (n int, table []string) {
 	table = append(table, fmt.Sprintf("%-34s %6s %21s %21s %21s", "kind: virgin, captured [ms]", "n", "p50", "p95", "max"))
 	for _, kind := range slices.Sorted(maps.Keys(j.took)) {
 		p := j.took[kind]
 		half := len(p.virgin) / 2
 		floor := (percentile(p.virgin[:half], 95) - percentile(p.virgin[half:], 95)).Abs()
-		waits := strings.Contains(kind, "CONCURRENTLY") // for the transactions of everybody: see waits.go
+		waits := strings.Contains(kind, "CONCURRENTLY") // it waits for all transactions: see waits.go
 		slow := !waits && (len(p.virgin) >= forMedian && percentile(p.captured, 50) > percentile(p.virgin, 50)+slowBy ||
 			len(p.virgin) >= forTail && percentile(p.captured, 95) > percentile(p.virgin, 95)+slowBy+floor)
 		line := fmt.Sprintf("%-34s %6d", kind, len(p.virgin))
@@ -130,7 +130,7 @@ func (j *judge) slower() (n int, table []string) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// percentile is the least value that so many percent do not exceed; 0 of none.
+// percentile returns the smallest value that this percentage does not exceed; 0 if there are no values.
 func percentile(values []time.Duration, percent int) time.Duration {
 	if len(values) == 0 {
 		return 0

@@ -1,5 +1,5 @@
-// Command soakddl migrates the tables of two databases at random, with the same scripts: one is as PostgreSQL made it, the other
-// one is captured by pgtee. No statement may fail or take longer because of pgtee, and the topics have to fold to the tables.
+// Command soakddl migrates the tables of two databases at random, with the same scripts: one is a plain PostgreSQL database, the other one is
+// captured by pgtee. No statement may fail or take longer because of pgtee, and the topics must fold to the tables.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// options say what a run does.
+// options configure a run.
 type options struct {
 	length time.Duration
 	seed   int64
@@ -61,7 +61,7 @@ func run(ctx context.Context, o options) (err error) {
 	return s.verdict(ctx, generators)
 }
 
-// keepLogs copies the logs out of the folder that is about to be removed.
+// keepLogs copies the logs from the folder that is about to be removed.
 func (s *soak) keepLogs() error {
 	kept, err := s.world.KeepLogs("pgtee-soak-ddl-")
 	fmt.Printf("soak-ddl logs=%s\n", kept)

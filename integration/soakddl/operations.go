@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// operation is something to do to a table; it leaves the model as the statements leave the table.
+// operation is an operation on a table; it leaves the model in the same state as the statements leave the table.
 type operation struct {
 	weight int
 	run    func(*generator, *table)
-	pure   bool // a topic still folds to its table afterwards
-	alone  bool // not in a transaction
+	pure   bool // the topic still folds to the table afterwards
+	alone  bool // cannot run in a transaction
 	fits   func(*generator, *table) bool
 }
 
 var operations []operation
 
-func init() { // the operations call what reads them
+func init() { // set in init because operations call functions that read them
 	inTables := func(_ *generator, t *table) bool { return t.shape == whole }
 	hasRows := func(_ *generator, t *table) bool { return t.pure || t.shape != byRange || len(t.parts) > 0 }
 	keyed := func(_ *generator, t *table) bool { return t.key != nil }
@@ -92,7 +92,7 @@ func (g *generator) nextID(t *table) int {
 	return t.serial
 }
 
-// someID is that of a row that may be there.
+// someID returns the id of a row that may exist.
 func (g *generator) someID(t *table) int {
 	if t.pure {
 		return pick(g, t.ids...)
@@ -173,7 +173,7 @@ func (t *table) serialColumn() bool {
 	return slices.ContainsFunc(t.columns, func(c column) bool { return c.typ == serialType })
 }
 
-// dropColumn may take the key with it.
+// dropColumn may drop the key, too.
 func (g *generator) dropColumn(t *table) {
 	i := g.random.Intn(len(t.columns))
 	name := t.columns[i].name
@@ -195,7 +195,7 @@ func (g *generator) renameColumn(t *table) {
 	g.do("ALTER TABLE RENAME COLUMN", "ALTER TABLE %s RENAME COLUMN %s TO %s", t, old, c.name)
 }
 
-// changeable is the number of a column whose type can become another one; -1: there is none.
+// changeable returns the number of a column whose type can be changed; -1 if there is none.
 func (t *table) changeable() int {
 	return slices.IndexFunc(t.columns, func(c column) bool { return !c.generated && c.typ != "text" })
 }
@@ -221,7 +221,7 @@ func (g *generator) dropKey(t *table) {
 	g.do("ALTER TABLE DROP PRIMARY KEY", "ALTER TABLE %s DROP CONSTRAINT %s", t, t.keyName)
 }
 
-// chooseKey names the columns of a new key and its constraint.
+// chooseKey chooses the columns of a new key and the name of its constraint.
 func (g *generator) chooseKey(t *table) {
 	if t.pure {
 		t.key = t.usual
@@ -259,14 +259,14 @@ func (g *generator) changeKey(t *table) {
 	g.do("ALTER TABLE CHANGE PRIMARY KEY", "ALTER TABLE %s DROP CONSTRAINT %s, ADD %s", t, old, t.keyText())
 }
 
-// block takes the key away, writes, and puts a key back, all in code that the server runs.
+// block drops the key, writes, and adds a key again, all in code that runs on the server.
 func (g *generator) block(t *table) {
 	old, id := t.keyName, g.someID(t)
 	g.chooseKey(t)
 	g.do("DO", "DO $$ BEGIN ALTER TABLE %[1]s DROP CONSTRAINT %[2]s; UPDATE %[1]s SET v = 'block' WHERE id = %[3]d; ALTER TABLE %[1]s ADD %[4]s; END $$", t, old, id, t.keyText())
 }
 
-// concurrently is a word for statements that can be run alone and so.
+// concurrently returns CONCURRENTLY for statements that can be run alone and concurrently, or nothing.
 func (g *generator) concurrently() string {
 	if g.inside || g.chance(50) {
 		return ""
@@ -312,7 +312,7 @@ func (g *generator) createIndex(t *table) {
 	g.do("CREATE INDEX"+how, "CREATE INDEX%s %s ON %s (n)", how, name, t)
 }
 
-// dropIndex may take the identity, too.
+// dropIndex may drop the identity, too.
 func (g *generator) dropIndex(t *table) {
 	name := pick(g, t.indexes...)
 	t.forgetIndex(name)
@@ -326,7 +326,7 @@ func (t *table) forgetIndex(name string) {
 	}
 }
 
-// spareIndex is one that is not the identity.
+// spareIndex returns an index that is not the identity.
 func (t *table) spareIndex() string {
 	for _, name := range t.indexes {
 		if name != t.identity {
@@ -367,12 +367,12 @@ func (g *generator) reindexConcurrently(t *table) {
 
 // partitions
 
-// spareParts reports whether one can go.
+// spareParts reports whether a partition can be removed.
 func (t *table) spareParts() bool {
 	return t.shape == byRange && (len(t.parts) > 1 || t.pure && len(t.parts) > 0)
 }
 
-// newPart chooses bounds: those of a pure table are out of reach, so its parts come and go without rows.
+// newPart chooses bounds: those of a pure table are out of reach of its rows, so its partitions are added and removed without rows.
 func (g *generator) newPart(t *table) part {
 	n := g.fresh()
 	p := part{t.named(fmt.Sprintf("p%d", n)), n * partRows}
@@ -416,7 +416,7 @@ func (g *generator) takePart(t *table) part {
 	return p
 }
 
-// detach takes a part away; it comes back, goes for good, or stays as a table that nobody minds.
+// detach detaches a partition; it is attached again, dropped, or remains as an unused table.
 func (g *generator) detach(t *table) {
 	p, how := g.takePart(t), g.concurrently()
 	g.do("DETACH PARTITION"+how, "ALTER TABLE %s DETACH PARTITION %s%s", t, p.name, how)
@@ -436,13 +436,13 @@ func (g *generator) dropPart(t *table) { g.do("DROP TABLE", "DROP TABLE %s", g.t
 
 // whole tables
 
-// newName is one that the episode has not used; episodes use the same ones.
+// newName returns a name that the episode has not used; different episodes use the same names.
 func (g *generator) newName(letter string) string {
 	g.names++
 	return fmt.Sprintf("%s%d", letter, g.names-1)
 }
 
-// create makes a table, maybe out of another one.
+// create creates a table, possibly from another one.
 func (g *generator) create(from *table) {
 	t := &table{schema: g.name + "_x", name: g.newName("t"), identity: "DEFAULT", serial: 20}
 	switch kind := g.random.Intn(7); {
@@ -503,7 +503,7 @@ func (g *generator) renameTable(t *table) {
 	g.do("ALTER TABLE RENAME", "ALTER TABLE %s RENAME TO %s", old, t.name)
 }
 
-// changeSchema moves a table through a schema that gets another name, and back.
+// changeSchema moves a table through a schema that is renamed, and back.
 func (g *generator) changeSchema(t *table) {
 	g.do("CREATE SCHEMA", "CREATE SCHEMA %s_y", g.name)
 	g.do("ALTER TABLE SET SCHEMA", "ALTER TABLE %s SET SCHEMA %s_y", t, g.name)
@@ -543,7 +543,7 @@ func (g *generator) temporary(*table) {
 	g.do("DROP TEMP TABLE", "DROP TABLE %s", name)
 }
 
-// script is several statements in one message: one transaction, unless there is one already.
+// script sends several statements in one message: one transaction, unless there is one already.
 func (g *generator) script(t *table) {
 	name := fmt.Sprintf("c%d", g.fresh())
 	g.do("SCRIPT", "ALTER TABLE %[1]s ADD COLUMN %[2]s int DEFAULT 5; UPDATE %[1]s SET v = 'script' WHERE id = %[3]d; ALTER TABLE %[1]s DROP COLUMN %[2]s", t, name, g.someID(t))

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// forget prepares a transaction that nobody ends for a minute, with a new table in it or with one whose key it changes.
+// forget prepares a transaction that is not ended for a minute, and that creates a table or changes the key of one.
 func (g *generator) forget() {
 	t := g.forgettable()
 	t.busy = true
@@ -25,7 +25,7 @@ func (g *generator) forget() {
 	g.pending = &forgotten{gid: gid, end: pick(g, "COMMIT PREPARED", "COMMIT PREPARED", "ROLLBACK PREPARED"), due: g.clock + forgottenFor, of: t}
 }
 
-// forgettable is a table that no other session would wait for.
+// forgettable returns a table for which no other session would wait.
 func (g *generator) forgettable() *table {
 	if old := g.pures[g.random.Intn(len(g.pures))]; old.reach == quiet && g.chance(60) {
 		return old
@@ -35,7 +35,7 @@ func (g *generator) forgettable() *table {
 	return t
 }
 
-// settle ends what was forgotten.
+// settle ends the forgotten transaction.
 func (g *generator) settle() {
 	f := g.pending
 	g.pending = nil
@@ -43,7 +43,7 @@ func (g *generator) settle() {
 	f.of.busy = false
 }
 
-// elsewhere writes rows into tables of the sessions that migrate, and gives up soon if they are locked.
+// elsewhere writes rows into tables of the sessions that migrate, and soon gives up if they are locked.
 func (g *generator) elsewhere() {
 	g.do("SET", "SET lock_timeout = '200ms'")
 	g.reach = foreign
@@ -66,7 +66,7 @@ func (g *generator) elsewhere() {
 	g.do("RESET", "RESET lock_timeout")
 }
 
-// writeOpen writes a row of its own into an open table: the keys of different sessions never meet.
+// writeOpen writes the session's own row into an open table: the keys of different sessions never collide.
 func (g *generator) writeOpen() {
 	t := fmt.Sprintf("%s.open%d", sessionName(g.random.Intn(migrators)), g.random.Intn(2))
 	ids := g.strange[t]
@@ -83,7 +83,7 @@ func (g *generator) writeOpen() {
 	g.do("UPDATE", "UPDATE %s SET n = n + 1 WHERE id = %d", t, pick(g, ids...))
 }
 
-// poke writes into a table of which nobody knows whether it is there, without changing what its owner builds on.
+// poke writes into a table that may not exist, without changing anything on which its owner relies.
 func (g *generator) poke() {
 	t := fmt.Sprintf("%s_x.t0", sessionName(g.random.Intn(migrators)))
 	if g.chance(50) {
@@ -93,7 +93,7 @@ func (g *generator) poke() {
 	g.do("DELETE", "DELETE FROM %s WHERE id = -7", t)
 }
 
-// roleOf is who a session logs in as: migrations are run by a superuser or by the owner of their tables alone.
+// roleOf returns the role as which a session logs in: migrations are run by a superuser or by a role that only owns their tables.
 func roleOf(session int) string {
 	switch {
 	case session >= migrators:
@@ -108,7 +108,7 @@ const rolesSQL = `
 CREATE ROLE migrator LOGIN;
 CREATE ROLE app LOGIN IN ROLE pg_read_all_data, pg_write_all_data;`
 
-// schemaSQL is what a database has before the scripts begin.
+// schemaSQL creates the objects of a database before the scripts begin.
 const schemaSQL = `
 CREATE SCHEMA shared;
 GRANT ALL ON SCHEMA shared TO PUBLIC;
@@ -126,8 +126,8 @@ BEGIN
     INSERT INTO history.ddl (tag, object) SELECT tg_tag, object_identity FROM pg_event_trigger_dropped_objects() WHERE original;
 END $$;`
 
-// triggersSQL comes after pgtee setup, as the rows of the history are compared from the first one on: from then on nobody
-// alters a publication.
+// triggersSQL runs after pgtee setup, because the rows of the history are compared from the first one on; from then on no session alters a
+// publication.
 const triggersSQL = `
 CREATE EVENT TRIGGER history_made ON ddl_command_end EXECUTE FUNCTION history.made();
 CREATE EVENT TRIGGER history_dropped ON sql_drop EXECUTE FUNCTION history.dropped();
@@ -138,7 +138,7 @@ END $$;
 CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('ALTER PUBLICATION', 'CREATE PUBLICATION', 'DROP PUBLICATION')
 EXECUTE FUNCTION history.guard();`
 
-// groundSQL makes the schema of a session and the tables that its script begins with.
+// groundSQL creates the schema of a session and the tables with which its script begins.
 func groundSQL(session int) string {
 	g := newGenerator(0, session)
 	sql := fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s; SET ROLE %s;\n", g.name, roleOf(session), roleOf(session))

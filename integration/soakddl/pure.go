@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// A table is pure if its topic folds to its rows by construction: it is never renamed, no part with rows is ever attached or
-// detached, its key is id or nothing, and rows change only while a consumer may expect to be told. Keys and identities come
-// and go. Every episode leaves such a table as it is usually.
+// A table is pure if its topic folds to its rows by construction: it is never renamed, no partition with rows is ever attached or detached, its key
+// is id or nothing, and its rows change only while their changes can be captured. Keys and identities are added and dropped. Every episode leaves
+// such a table in its usual state.
 
-// flavour says what identifies the rows of a pure table usually.
+// flavour says what usually identifies the rows of a pure table.
 type flavour int
 
 const (
 	keyed   flavour = iota // a primary key
-	copied                 // the same, added to what CREATE TABLE AS has made
-	parted                 // the same, of a partitioned table
+	copied                 // the same, added to the result of CREATE TABLE AS
+	parted                 // the same, for a partitioned table
 	full                   // REPLICA IDENTITY FULL, no key
 	indexed                // a unique index, no key
 	flavours
 )
 
-const farRows = 1_000_000_000 // beyond all ids
+const farRows = 1_000_000_000 // greater than all ids
 
 func (g *generator) newPure(name string, f flavour, r reach) *table {
 	t := &table{schema: g.name, name: name, reach: r, pure: true, keyName: name + "_pkey", usual: []string{"id"}, usualIndent: "DEFAULT"}
@@ -37,7 +37,7 @@ func (g *generator) newPure(name string, f flavour, r reach) *table {
 	return t
 }
 
-// ground is what makes a pure table, if it is not there.
+// ground returns the statements that create a pure table, unless it exists.
 func (t *table) ground() (statements []string) {
 	add := func(format string, args ...any) { statements = append(statements, fmt.Sprintf(format, args...)) }
 	switch {
@@ -107,7 +107,7 @@ func (g *generator) choosePure() (t *table, isNew bool) {
 	}
 }
 
-// layInside makes the table in a transaction that takes its time, and sometimes in vain first.
+// layInside creates the table in a transaction that takes some time, sometimes after a first one that is rolled back.
 func (g *generator) layInside(t *table) {
 	for _, end := range []string{pick(g, "ROLLBACK", "COMMIT"), "COMMIT"} {
 		g.do("BEGIN", "BEGIN")
@@ -122,7 +122,7 @@ func (g *generator) layInside(t *table) {
 	}
 }
 
-// copy makes the table out of rows, which have no key before they are all there.
+// copy creates the table from rows, and adds the key when all of them exist.
 func (g *generator) copy(t *table) {
 	g.do("CREATE TABLE AS", "CREATE TABLE %s AS SELECT %d + i AS id, 'copied'::text AS v, 0 AS n FROM generate_series(1, 5) AS i", t, g.base+farRows/2+10*g.fresh())
 	g.do("ALTER TABLE ALTER TYPE", "ALTER TABLE %s ALTER COLUMN id TYPE bigint", t)
@@ -130,7 +130,7 @@ func (g *generator) copy(t *table) {
 	g.do("ALTER TABLE ADD PRIMARY KEY", "ALTER TABLE %s ADD %s", t, t.keyText())
 }
 
-// makeUsual ends what the episode has left of its doings.
+// makeUsual restores the table to its usual state at the end of the episode.
 func (g *generator) makeUsual(t *table) {
 	if t.key == nil && t.usual != nil {
 		t.key = t.usual
@@ -158,7 +158,7 @@ func (t *table) identityText() string {
 	return t.usualIndent
 }
 
-// mendUsual is what makeUsual comes to if the episode was given up anywhere.
+// mendUsual does the same if the episode was given up at any point.
 func (g *generator) mendUsual(t *table) {
 	if t.usual != nil {
 		g.mend("ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %s, ADD %s, REPLICA IDENTITY DEFAULT", t, t.keyName, t.keyText())

@@ -21,8 +21,8 @@ const (
 	prefix       = "shop"
 )
 
-// settings keep autovacuum away from the tables of the scripts, whose locks it would wait for and lose: by chance, in either leg.
-// The server's log tells who waits for whom.
+// settings disable autovacuum for the tables of the scripts, whose locks it would wait for and lose at random, in either leg. The server's log shows
+// which process waits for which.
 var settings = map[string]string{
 	"max_connections":                    "200",
 	"max_prepared_transactions":          "100",
@@ -32,7 +32,7 @@ var settings = map[string]string{
 	"autovacuum_vacuum_insert_threshold": "5000",
 	"deadlock_timeout":                   "100ms",
 	"log_lock_waits":                     "on",
-	"log_connections":                    "on", // so that it is known which processes are pgtee's
+	"log_connections":                    "on", // so that pgtee's processes can be identified
 	"log_line_prefix":                    "%m [%p] %d %a ",
 }
 
@@ -49,10 +49,10 @@ type soak struct {
 	judge     *judge
 
 	mu  sync.Mutex
-	log *os.File // of errors that the scripts have not foreseen
+	log *os.File // of errors that the scripts did not expect
 }
 
-// prepare starts the server and what captures one of its databases.
+// prepare starts the server and the processes that capture one of its databases.
 func (s *soak) prepare(ctx context.Context) (err error) {
 	if s.bench, err = s.world.NewBench(s.binary, s.major, settings); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// addLeg makes a database and the sessions that will work in it.
+// addLeg creates a database and the sessions that will work in it.
 func (s *soak) addLeg(ctx context.Context, database string) error {
 	l := &leg{database: database, address: s.bench.Server.Address(), note: s.note}
 	if err := s.bench.Query(ctx, "postgres", "CREATE DATABASE "+database); err != nil {
@@ -101,7 +101,7 @@ func (s *soak) addLeg(ctx context.Context, database string) error {
 	return nil
 }
 
-// capture has pgtee publish the database of a leg, and the sessions of the leg go through the proxy.
+// capture makes pgtee publish the database of a leg, and the sessions of the leg use the proxy.
 func (s *soak) capture(l *leg) (err error) {
 	if s.broker, err = s.world.StartKafka(); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (s *soak) capture(l *leg) (err error) {
 	})
 }
 
-// soak plays the scripts, piece by piece in one leg and then in the other, so that the noise of the machine meets both.
+// soak plays the scripts, alternating piece by piece between the two legs, so that both are exposed to the noise of the machine.
 func (s *soak) soak(ctx context.Context) ([]*generator, error) {
 	generators := make([]*generator, migrators+writers)
 	for i := range generators {
@@ -179,7 +179,7 @@ func (s *soak) playBoth(ctx context.Context, pieces [][]episode, turn int) {
 	}
 }
 
-// endPrepared ends what scripts that were given up have left.
+// endPrepared ends transactions left behind by scripts that were given up.
 func (s *soak) endPrepared(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.bench.Server.URL(capturedName))
 	if err != nil {
@@ -198,7 +198,7 @@ func (s *soak) endPrepared(ctx context.Context) error {
 	return err
 }
 
-// note writes a line into the log.
+// note writes a line to the log.
 func (s *soak) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

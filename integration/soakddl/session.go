@@ -15,7 +15,7 @@ import (
 // leg is one of the two databases and the sessions that work in it.
 type leg struct {
 	database string
-	address  string // to connect to
+	address  string // address to connect to
 	note     func(format string, args ...any)
 
 	executed atomic.Int64
@@ -30,7 +30,7 @@ type session struct {
 	conn     *pgconn.PgConn
 }
 
-// outcome is what became of a statement.
+// outcome is the outcome of a statement.
 type outcome struct {
 	ran  bool
 	code string // SQLSTATE; "": it succeeded
@@ -39,7 +39,7 @@ type outcome struct {
 }
 
 const (
-	broken  = "broken" // in place of a SQLSTATE: the server did not answer
+	broken  = "broken" // instead of a SQLSTATE: the server did not respond
 	aborted = "25P02"  // follows another error
 
 	patience = 2 * time.Minute // for one statement
@@ -60,7 +60,7 @@ func (l *leg) play(ctx context.Context, pieces [][]episode) [][]outcome {
 	return outcomes
 }
 
-// play runs an episode up to its end or its first error that is not foreseen.
+// play runs an episode up to its end or its first unexpected error.
 func (s *session) play(ctx context.Context, e episode) []outcome {
 	outcomes := make([]outcome, len(e.steps))
 	for i, step := range e.steps {
@@ -79,7 +79,7 @@ func (s *session) play(ctx context.Context, e episode) []outcome {
 	return outcomes
 }
 
-// unforeseen reports whether the script has not counted on that end of its statement.
+// unforeseen reports whether the script did not expect this outcome.
 func (s *step) unforeseen(o outcome) bool {
 	return o.ran && o.code != s.want && (o.code == "" || o.code != s.late)
 }
@@ -115,12 +115,12 @@ func (s *session) send(ctx context.Context, sql string) (err error) {
 	return err
 }
 
-// giveUp leaves the transaction and puts right what the next episodes build on, however long it takes.
+// giveUp leaves the transaction and repairs what the next episodes rely on, however long it takes.
 func (s *session) giveUp(ctx context.Context, repair []string) {
 	for _, sql := range append([]string{"ROLLBACK", "RESET lock_timeout", "RESET statement_timeout"}, repair...) {
 		for try := 1; ; try++ {
 			o := s.execute(ctx, sql)
-			if o.code == "" || o.code == "42704" || o.code == "42P01" || o.code == "3F000" || ctx.Err() != nil { // there is nothing to repair
+			if o.code == "" || o.code == "42704" || o.code == "42P01" || o.code == "3F000" || ctx.Err() != nil { // nothing to repair
 				break
 			}
 			s.leg.note("%s %s: repair: %s: %s: %.300s", s.leg.database, sessionName(s.number), o.code, o.text, sql)

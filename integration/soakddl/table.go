@@ -5,23 +5,23 @@ import (
 	"slices"
 )
 
-// table is what a script knows of a table. Each has the columns id, v and n, which stay.
+// table is a script's model of a table. Each has the columns id, v and n, which stay.
 type table struct {
 	schema, name string
 	reach        reach
 	pure         bool     // its topic folds to its rows: see pure.go
-	columns      []column // beside id, v and n
-	key          []string // columns of the primary key; nil: there is none
-	keyName      string   // name of that constraint
-	identity     string   // DEFAULT, FULL, NOTHING, the name of an index, or lost: that of an index that is gone
-	indexes      []string // that nothing else needs
+	columns      []column // in addition to id, v and n
+	key          []string // columns of the primary key; nil: no key
+	keyName      string   // name of the key's constraint
+	identity     string   // DEFAULT, FULL, NOTHING, the name of an index, or lost: the index was dropped
+	indexes      []string // indexes that nothing else needs
 	shape        shape
 	parts        []part
-	ids          []int // of rows that are there, unless an episode was given up
+	ids          []int // of existing rows, unless an episode was given up
 	serial       int   // of the last row, in tables that are not pure
-	busy         bool  // a prepared transaction that lasts has it
+	busy         bool  // a long-lived prepared transaction uses it
 
-	usual       []string // of a pure table: its key, as every episode leaves it
+	usual       []string // for a pure table: its key at the end of every episode
 	usualIndent string   // and its identity
 }
 
@@ -32,7 +32,7 @@ type column struct {
 	generated bool
 }
 
-// shape says how a table is cut into parts.
+// shape says how a table is partitioned.
 type shape int
 
 const (
@@ -41,7 +41,7 @@ const (
 	byList
 )
 
-// part is a partition, of ids from low on, or below the default one.
+// part is a partition, for ids from low on, or below it for the default partition.
 type part struct {
 	name string
 	low  int
@@ -51,7 +51,7 @@ const partRows = 1000
 
 func (t *table) String() string { return t.schema + "." + t.name }
 
-// clone shares nothing with t.
+// clone returns a copy that shares nothing with t.
 func (t *table) clone() table {
 	c := *t
 	c.columns, c.key, c.indexes = slices.Clone(t.columns), slices.Clone(t.key), slices.Clone(t.indexes)
@@ -59,13 +59,13 @@ func (t *table) clone() table {
 	return c
 }
 
-// identityIndex reports whether the identity is an index by itself.
+// identityIndex reports whether the identity is a separate index.
 func (t *table) identityIndex() bool {
 	return !slices.Contains([]string{"DEFAULT", "FULL", "NOTHING", lost}, t.identity)
 }
 
-// published reports whether a consumer may expect updates: always, unless somebody has said NOTHING.
+// published reports whether the stream has updates: always, unless the identity is NOTHING.
 func (t *table) published() bool { return t.identity != "NOTHING" }
 
-// named is the name of a part.
+// named returns the name of a partition.
 func (t *table) named(suffix string) string { return fmt.Sprintf("%s.%s_%s", t.schema, t.name, suffix) }

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-const shownLines = 60 // of what is wrong; the log has it all
+const shownLines = 60 // of errors; the log has all of them
 
-// verdict prints what is wrong and the closing line. It fails if anything is.
+// verdict prints the errors and the closing line. It fails if there are errors.
 func (s *soak) verdict(ctx context.Context, generators []*generator) error {
 	beyond, lines := s.judge.beyond()
 	slower, table := s.judge.slower()
@@ -37,7 +37,7 @@ func (s *soak) verdict(ctx context.Context, generators []*generator) error {
 	for _, name := range slices.Sorted(maps.Keys(s.judge.met)) {
 		table = append(table, fmt.Sprintf("by chance: %s virgin=%d captured=%d", name, s.judge.met[name].virgin, s.judge.met[name].captured))
 	}
-	for _, text := range s.judge.odd { // the generator is wrong there
+	for _, text := range s.judge.odd { // a bug of the generator
 		table = append(table, "virgin: "+text)
 	}
 	closing := fmt.Sprintf("soak-ddl statements=%d errors_beyond_virgin=%d slower=%d tables=%d unequal=%d", s.judge.statements, beyond, slower, tables, unequal)
@@ -50,7 +50,7 @@ func (s *soak) verdict(ctx context.Context, generators []*generator) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(s.bench.Dir, "verdict.log"), []byte(text), 0o644))
 }
 
-// fold waits until all is published, compares the topics with the tables, and stops the publisher.
+// fold waits until everything has been published, compares the topics with the tables, and stops the publisher.
 func (s *soak) fold(ctx context.Context, all []folded) (tables int, wrong map[string][]string, err error) {
 	if err := s.awaitMark(ctx); err != nil {
 		return 0, nil, errors.Join(err, s.publisher.Alive())

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// The server's log says of each wait of deadlock_timeout who waited and for whose lock. A client that waits for another
-// client would do so without pgtee, too; nobody may wait for a process of pgtee.
+// For each wait of deadlock_timeout the server's log says which process waited, and for whose lock. A client that waits for another client would do
+// so without pgtee, too; no client may wait for a process of pgtee.
 
 var (
 	connected = regexp.MustCompile(`\[(\d+)\] .*connection authorized: .*application_name=(pgtee[^ ]*(?: [a-z]+)?)`)
 	holding   = regexp.MustCompile(`DETAIL:  Process(?:es)? holding the lock: ([0-9, ]+)\. Wait queue`)
 )
 
-// waitsForUs lists the waits of captured's sessions for processes of pgtee, with the statement that waited.
+// waitsForUs returns the waits of captured's sessions for processes of pgtee, with the waiting statement.
 func waitsForUs(dir string) (waits []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() != "postgres.log" {
@@ -37,7 +37,7 @@ func waitsForUs(dir string) (waits []string, err error) {
 }
 
 func readWaits(lines *bufio.Scanner) (waits []string, err error) {
-	ours := map[string]string{} // application by process
+	ours := map[string]string{} // application name by process id
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
@@ -45,7 +45,7 @@ func readWaits(lines *bufio.Scanner) (waits []string, err error) {
 			ours[found[1]] = found[2]
 		}
 		found := holding.FindStringSubmatch(line)
-		if found == nil || strings.Contains(line, " pgtee") { // who waits is of pgtee itself
+		if found == nil || strings.Contains(line, " pgtee") { // the waiting process is pgtee's own
 			continue
 		}
 		for pid := range strings.SplitSeq(found[1], ", ") {
