@@ -1,6 +1,6 @@
 package main
 
-// fits reports whether a form can stand where the generator is.
+// fits reports whether a form can be used in the generator's present place.
 func (g *generator) fits(f *form) bool {
 	w := g.made.way
 	switch {
@@ -14,7 +14,7 @@ func (g *generator) fits(f *form) bool {
 	return true
 }
 
-// choose picks a form by its weight.
+// choose returns a random form, by weight.
 func (g *generator) choose() *form {
 	total := 0
 	for i := range forms {
@@ -34,7 +34,7 @@ func (g *generator) choose() *form {
 	panic("the weights have changed")
 }
 
-// plain picks a form of one statement that writes.
+// plain returns a random form of one statement that writes.
 func (g *generator) plain() *form {
 	for {
 		if f := g.choose(); f.plain {
@@ -43,7 +43,7 @@ func (g *generator) plain() *form {
 	}
 }
 
-// place is where the next statement stands.
+// place returns the place of the next statement.
 func (g *generator) place() place {
 	switch g.at {
 	case alone:
@@ -60,7 +60,7 @@ func (g *generator) place() place {
 	return opening
 }
 
-// failing are the forms that do nothing else.
+// failing are the forms that only fail.
 var failing = func() (list []*form) {
 	for i := range forms {
 		if forms[i].broken {

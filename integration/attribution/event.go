@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// event is what the judge reads of the record of a row.
+// event has the fields of a row's record that the judge reads.
 type event struct {
 	Op     string `json:"op"`
 	Before *row   `json:"before"`
@@ -27,14 +27,14 @@ type event struct {
 	} `json:"pgtee"`
 }
 
-// row are the columns that tell a nonce.
+// row has the columns that identify a nonce.
 type row struct {
 	N    *int64 `json:"n"`
 	K    *int64 `json:"k"`
 	Late bool   `json:"late"`
 }
 
-// read decodes the value of a record of a table's topic.
+// read decodes the value of a record in a table's topic.
 func read(value []byte) (e event, err error) {
 	if err := json.Unmarshal(value, &e); err != nil {
 		return e, fmt.Errorf("the record %.300s: %w", value, err)
@@ -42,8 +42,8 @@ func read(value []byte) (e event, err error) {
 	return e, nil
 }
 
-// nonce is that of the statement that wrote the row, as the row says. What is left of a row that got another key tells none: the
-// row with the new key does.
+// nonce returns the nonce of the statement that wrote the row, according to the row. The old row of one that was moved to another key has none: the
+// row with the new key has it.
 func (e *event) nonce() (n nonce, told bool) {
 	switch {
 	case e.Op == "d" && e.Source.Table == "parent":
@@ -62,12 +62,12 @@ func (e *event) nonce() (n nonce, told bool) {
 
 func (e *event) late() bool { return e.After != nil && e.After.Late }
 
-// alarm reports whether the event takes the note of its row for forged.
+// alarm reports whether the event considers the note of its row forged.
 func (e *event) alarm() bool {
 	return e.Pgtee.Session != nil && e.Pgtee.Verified != nil && !*e.Pgtee.Verified
 }
 
-// finding is what an event says of its row's statement.
+// finding is the result of comparing an event's statement with its row's.
 type finding int
 
 const (
@@ -77,8 +77,8 @@ const (
 	findings
 )
 
-// judge compares the statement that an event names with the one that the row names. An event that names a session must name
-// the right one in any case.
+// judge compares the statement that an event names with the one that the row names. If an event names a session, it must be the right one in any
+// case.
 func (e *event) judge(n nonce) (f finding, why string) {
 	p := &e.Pgtee
 	if p.Session != nil && p.Session.Application != sessionName(n.session()) {

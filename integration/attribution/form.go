@@ -6,12 +6,12 @@ type form struct {
 	weight int
 	steps  []step
 
-	places place // where it is tried
-	hold   bool  // it leaves a cursor behind its transaction, which therefore cannot be prepared
-	plain  bool  // one statement of which nobody can doubt that it writes: good between others
-	broken bool  // it fails: what follows in a block has to be a ROLLBACK
+	places place // places where it is used
+	hold   bool  // it leaves open a cursor WITH HOLD, so its transaction cannot be prepared
+	plain  bool  // one statement that certainly writes: suitable between others
+	broken bool  // it fails: in a block a ROLLBACK must follow
 
-	// mayBeUnknown says where its rows may have no statement.
+	// mayBeUnknown are the places where its rows may have no statement.
 	mayBeUnknown place
 }
 
@@ -19,38 +19,38 @@ type form struct {
 type step struct {
 	kind  kind
 	sql   string
-	rows  int    // that it writes
-	late  int    // that its transaction writes for it later: they may have no statement
+	rows  int    // number of rows that it writes
+	late  int    // number of rows that its transaction writes for it later: they may have no statement
 	odd   bool   // it writes only if its nonce is odd
 	bound bool   // {n} may be a parameter
 	data  bool   // lines for COPY follow
-	code  string // SQLSTATE that it ends with; "": none
+	code  string // SQLSTATE of its error; "": none
 }
 
 // kind says how a step is sent.
 type kind int
 
 const (
-	asWay      kind = iota // as all statements of its unit
-	gap                    // not at all: another statement stands here
+	asWay      kind = iota // like all statements of its unit
+	gap                    // not at all: another statement takes its place
 	call                   // a FunctionCall message
-	openPortal             // Parse, Bind and Execute of one row of a portal with a name
-	morePortal             // Execute of one row more
-	bindPortal             // Parse and Bind of a portal with a name
-	runPortal              // Execute of it, to its end
-	openNamed              // Parse, Bind and Execute of a statement with a name
-	moreNamed              // Bind and Execute of it
+	openPortal             // Parse, Bind and Execute of one row of a named portal
+	morePortal             // Execute of one more row
+	bindPortal             // Parse and Bind of a named portal
+	runPortal              // Execute of that portal, to its end
+	openNamed              // Parse, Bind and Execute of a named statement
+	moreNamed              // Bind and Execute of that statement
 )
 
-// place is where in a transaction a statement stands.
+// place says where in a transaction a statement is.
 type place int
 
 const (
-	alone     place = 1 << iota // an autocommit
+	alone     place = 1 << iota // in autocommit mode
 	first                       // in a block that has not written yet
-	behind                      // in a block behind what another statement has written
+	behind                      // in a block, after rows written by another statement
 	opening                     // in the transaction of one Query or Sync, which has not written yet
-	following                   // there, behind what another statement has written
+	following                   // in such a transaction, after rows written by another statement
 
 	anywhere   = alone | first | behind | opening | following
 	autocommit = alone | opening
@@ -61,7 +61,7 @@ var placeNames = map[place]string{alone: "alone", first: "first in block", behin
 
 func (p place) String() string { return placeNames[p] }
 
-// special reports whether a step cannot be one of several in a Query.
+// special reports whether a step cannot be one of several statements in a Query.
 func (f *form) special() bool {
 	for _, s := range f.steps {
 		if s.kind > gap {

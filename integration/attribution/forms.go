@@ -1,7 +1,7 @@
 package main
 
-// forms are all that is tried. Where no text tells that a statement writes, none may be named: mayBeUnknown. The same holds of
-// the first write of an autocommit by a function, a procedure or a block of code, and of what is written at COMMIT.
+// forms are all forms that are used. If no text shows that a statement writes, its rows may have no statement: mayBeUnknown. The same applies to the
+// first write of an autocommit by a function, a procedure or a code block, and to rows written at COMMIT.
 var forms = []form{
 	{name: "INSERT", weight: 8, plain: true, places: anywhere, steps: []step{{sql: "INSERT INTO work.entry VALUES ({n})", rows: 1, bound: true}}},
 	{name: "INSERT SELECT", weight: 4, plain: true, places: anywhere, steps: []step{{sql: "INSERT INTO work.entry SELECT {n} FROM generate_series(1, 3)", rows: 3, bound: true}}},
@@ -118,5 +118,5 @@ var forms = []form{
 	}},
 }
 
-// setNonce hands the nonce over to what is written behind the text of the next statement.
+// setNonce stores the nonce for rows that are written without the text of the next statement.
 var setNonce = step{sql: "SET attribution.nonce = '{s}'"}

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// generator makes the script of one session, unit by unit: a pure function of the seed and the session's number. It knows of
-// each statement how many rows will be committed.
+// generator produces the script of one session, unit by unit, as a pure function of the seed and the session's number. It knows for each statement
+// how many rows will be committed.
 type generator struct {
 	random *rand.Rand
 	latest nonce
 	made   unit
-	at     place // of the transaction that the next statement stands in: alone, inBlock, or opening and following
+	at     place // place of the next statement in its transaction: alone, inBlock, or opening and following
 	wrote  bool  // in this transaction
 
-	statements int // that have a nonce
+	statements int // number of statements with a nonce
 }
 
 func newGenerator(seed int64, session int) *generator {
 	return &generator{random: rand.New(rand.NewSource(seed*1000 + int64(session))), latest: firstNonce + nonce(session)*perSession}
 }
 
-// next makes a unit.
+// next returns a unit.
 func (g *generator) next() unit {
 	g.made, g.wrote = unit{}, false
 	switch part := g.random.Intn(100); {
@@ -37,7 +37,7 @@ func (g *generator) next() unit {
 	return g.made
 }
 
-// loose makes autocommits, several if they are sent in one write.
+// loose generates autocommits, several if they are sent in one write.
 func (g *generator) loose() {
 	g.at = alone
 	g.made.way = pick(g, simple, unnamed, named, queries, bursts)
@@ -51,7 +51,7 @@ func (g *generator) loose() {
 	g.closeHeld()
 }
 
-// block makes a transaction with BEGIN, or several with AND CHAIN.
+// block generates a transaction with BEGIN, or several with AND CHAIN.
 func (g *generator) block() {
 	g.at = inBlock
 	g.made.way = way(g.random.Intn(int(ways)))
@@ -77,7 +77,7 @@ func (g *generator) block() {
 	g.closeHeld()
 }
 
-// items makes what stands in a block.
+// items generates the statements of a block.
 func (g *generator) items() {
 	for range 1 + g.random.Intn(5) {
 		if g.chance(20) {
@@ -88,7 +88,7 @@ func (g *generator) items() {
 	}
 }
 
-// savepoint makes statements that may be taken back, and may be written again then, word for word.
+// savepoint generates statements that may be rolled back, and may then be repeated word for word.
 func (g *generator) savepoint() {
 	begin, wrote := len(g.made.expected), g.wrote
 	g.control("SAVEPOINT a")
@@ -114,7 +114,7 @@ func (g *generator) savepoint() {
 	}
 }
 
-// fail makes a statement that fails, and maybe one that the failed block refuses.
+// fail generates a statement that fails, and possibly one that the failed block refuses.
 func (g *generator) fail() {
 	f := pick(g, failing...)
 	g.form(f)
@@ -123,7 +123,7 @@ func (g *generator) fail() {
 	}
 }
 
-// twoPhases ends a block by PREPARE TRANSACTION, writes something else, and ends that.
+// twoPhases ends a block with PREPARE TRANSACTION, writes something else, and ends the prepared transaction.
 func (g *generator) twoPhases(begin int) {
 	gid := g.nonce().key()
 	g.control("PREPARE TRANSACTION 'g%d'", gid)
@@ -140,7 +140,7 @@ func (g *generator) twoPhases(begin int) {
 	undo(g.made.expected[begin:end])
 }
 
-// together makes statements that are one transaction because they are sent together.
+// together generates statements that form one transaction because they are sent together.
 func (g *generator) together() {
 	g.at = opening | following
 	g.made.way = pick(g, script, group, flushed)
@@ -160,7 +160,7 @@ func (g *generator) closeHeld() {
 	}
 }
 
-// held reports whether one of the statements makes a cursor WITH HOLD.
+// held reports whether one of the statements opens a cursor WITH HOLD.
 func held(expected []expectation) bool {
 	return slices.ContainsFunc(expected, func(e expectation) bool { return e.form.hold })
 }
@@ -169,7 +169,7 @@ func (g *generator) control(format string, args ...any) {
 	g.made.statements = append(g.made.statements, statement{step: step{sql: fmt.Sprintf(format, args...)}})
 }
 
-// undo forgets what was expected from there on: it is rolled back.
+// undo removes the expectations from there on, because the statements are rolled back.
 func (g *generator) undo(from int) { undo(g.made.expected[from:]) }
 
 func undo(expected []expectation) {
@@ -197,7 +197,7 @@ func (g *generator) form(f *form) {
 	}
 }
 
-// add adds a statement and what is expected of it.
+// add adds a statement and its expected rows.
 func (g *generator) add(f *form, s statement) {
 	g.made.statements = append(g.made.statements, s)
 	n := s.nonce()

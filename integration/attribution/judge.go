@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// judge knows what the sessions of one leg have written, and compares each row event with that. It keeps a line for each nonce.
+// judge knows what the sessions of one leg have written, and compares each row event with that. It keeps an entry for each nonce.
 type judge struct {
 	leg   string
 	tally *tally
 
-	mu     sync.Mutex // the sessions add to what is expected
+	mu     sync.Mutex // protects want while sessions add expectations
 	wanted map[nonce]*want
-	broken []string // units that did not end as their scripts say
+	broken []string // units whose outcome differed from their scripts
 }
 
-// want is an expectation and what has been found of it.
+// want is an expectation and what has been found for it.
 type want struct {
 	expectation
 	found, foundLate int
@@ -26,7 +26,7 @@ func newJudge(leg string) *judge {
 	return &judge{leg: leg, tally: newTally(), wanted: map[nonce]*want{}}
 }
 
-// expect tells what a unit that is about to be played will write.
+// expect announces what a unit will write that is about to be played.
 func (j *judge) expect(expected []expectation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -35,7 +35,7 @@ func (j *judge) expect(expected []expectation) {
 	}
 }
 
-// giveUp tells that nobody knows what a unit has written.
+// giveUp records that it is unknown what a unit has written.
 func (j *judge) giveUp(expected []expectation, why string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *want) allowed(late bool) bool { return late || w.form.mayBeUnknown&w.pl
 
 func (w *want) describe() string { return fmt.Sprintf("%s %s, %s", w.form.name, w.place, w.way) }
 
-// finish counts what is missing.
+// finish counts missing rows.
 func (j *judge) finish() {
 	for _, w := range j.wanted {
 		if missing := w.rows + w.late - w.found - w.foundLate; missing > 0 && !w.anything {

@@ -12,25 +12,25 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// leg is a database behind a proxy and a publisher of its own, with one kind of outbox.
+// leg is a database with its own proxy and publisher, and one kind of outbox.
 type leg struct {
 	options
 	bench  *harness.Bench
 	broker *harness.Kafka
-	outbox string // table, message
+	outbox string // table or message
 	judge  *judge
 
-	address   string // of the proxy
+	address   string // address of the proxy
 	proxy     *harness.Process
 	publisher *harness.Process
 }
 
-// name is that of the leg's database, slot and prefix.
+// name returns the name of the leg's database, slot and prefix.
 func (l *leg) name() string {
 	return fmt.Sprintf("attribution_%d_%s", l.bench.Server.Major(), l.outbox)
 }
 
-// run prepares the database, plays all scripts, and judges what stands in Kafka in the end.
+// run prepares the database, plays all scripts, and finally judges the contents of Kafka.
 func (l *leg) run(ctx context.Context, statements int) error {
 	began := time.Now()
 	if err := l.prepare(ctx); err != nil {
@@ -79,7 +79,7 @@ func (l *leg) prepare(ctx context.Context) (err error) {
 	})
 }
 
-// play runs all sessions at once, each up to its share of the statements.
+// play runs all sessions concurrently, each up to its share of the statements.
 func (l *leg) play(ctx context.Context, statements int) error {
 	put, err := l.oid(ctx, "work.put(bigint)")
 	if err != nil {
@@ -105,7 +105,7 @@ func (l *leg) oid(ctx context.Context, function string) (oid uint32, err error) 
 	return oid, err
 }
 
-// read judges all rows, once the last one is in Kafka.
+// read judges all rows when the last one is in Kafka.
 func (l *leg) read(ctx context.Context) error {
 	if err := l.bench.Query(ctx, l.name(), "INSERT INTO work.mark VALUES (1)"); err != nil {
 		return err

@@ -1,6 +1,5 @@
-// Command attribution writes rows in every way that there is, at random, through the proxy, and compares the statement that each
-// row event names with the one that the row itself names by its nonce. An event may have no statement where the table of forms
-// says so; it may never have another one.
+// Command attribution writes rows through the proxy in every possible way, at random, and compares the statement that each row event names with the
+// one that the row itself names by its nonce. An event may have no statement if the table of forms permits that; it may never have a wrong one.
 package main
 
 import (
@@ -17,7 +16,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// options say what a run does.
+// options configure a run.
 type options struct {
 	statements int
 	seed       int64
@@ -62,7 +61,7 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(all.verdict(), os.WriteFile(filepath.Join(world.Dir, "verdict.log"), []byte(text), 0o644))
 }
 
-// runLegs plays one leg after the other, and counts in one tally.
+// runLegs plays one leg after another, and counts in one tally.
 func runLegs(ctx context.Context, o options, world *harness.World, all *tally) (err error) {
 	if o.binary == "" {
 		if o.binary, err = world.Build(); err != nil {

@@ -1,11 +1,11 @@
 package main
 
-// rolesSQL makes the role of all sessions: an ordinary one, to which policies apply.
+// rolesSQL creates the role of all sessions: an ordinary one, to which policies apply.
 const rolesSQL = `
 CREATE ROLE app LOGIN;
 ALTER ROLE app SET search_path = work, public;`
 
-// schemaSQL makes the tables, and whatever else may write. A row tells its statement's nonce by n, or by its key.
+// schemaSQL creates the tables, and all other objects that may write. A row identifies its statement's nonce by n or by its key.
 const schemaSQL = `
 CREATE SCHEMA made AUTHORIZATION app;
 CREATE SCHEMA work;

@@ -15,21 +15,21 @@ import (
 // patience is how long a unit may take.
 const patience = time.Minute
 
-// session plays a script on the wire, by way of the proxy.
+// session plays a script at the protocol level, through the proxy.
 type session struct {
 	number int
 	url    string
-	put    uint32 // OID of the function that FunctionCall calls
+	put    uint32 // OID of the function for FunctionCall
 	judge  *judge
 
-	conn net.Conn // nil: none
+	conn net.Conn // nil: not connected
 	wire *pgproto3.Frontend
 }
 
 // sessionName is the application_name of a session.
 func sessionName(number int) string { return fmt.Sprintf("s%d", number) }
 
-// play plays statements of a generator, up to about that many. What a unit that ends unlike its script leaves is not judged.
+// play plays approximately this number of statements of a generator. If a unit does not end as in its script, its rows are not judged.
 func (s *session) play(ctx context.Context, g *generator, statements int) error {
 	defer s.close()
 	for g.statements < statements {
@@ -61,7 +61,7 @@ func (s *session) playUnit(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// connect begins a session, unless there is one.
+// connect opens a session unless there is one.
 func (s *session) connect(ctx context.Context) error {
 	if s.conn != nil {
 		return nil
@@ -85,7 +85,7 @@ func (s *session) close() {
 	}
 }
 
-// take plays a turn. It fails if the errors among the answers are others than the turn says.
+// take plays a turn. It fails if the errors among the replies differ from those expected.
 func (s *session) take(t *turn) error {
 	for _, m := range t.messages {
 		s.wire.Send(m)
@@ -94,7 +94,7 @@ func (s *session) take(t *turn) error {
 		return err
 	}
 	var codes []string
-	var last string // text of an error
+	var last string // text of the latest error
 	for ready, done := 0, 0; ready < t.ready || done < t.done; {
 		message, err := s.wire.Receive()
 		if err != nil {
@@ -120,7 +120,7 @@ func (s *session) take(t *turn) error {
 	return nil
 }
 
-// urlOf is the connection string of a session.
+// urlOf returns the connection string of a session.
 func urlOf(address, database string, number int) string {
 	query := url.Values{"sslmode": {"disable"}, "application_name": {sessionName(number)}}
 	u := url.URL{Scheme: "postgres", User: url.User("app"), Host: address, Path: "/" + database, RawQuery: query.Encode()}

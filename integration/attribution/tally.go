@@ -6,31 +6,31 @@ import (
 	"strings"
 )
 
-// cell is a line of the table: a form in a place.
+// cell is a row of the table: a form in a place.
 type cell struct {
 	form  string
 	place place
-	late  bool // what is written for it later in its transaction
+	late  bool // rows that its transaction writes for it later
 }
 
-// figures are the rows of a cell, by what was found.
+// figures are the numbers of rows of a cell, by finding.
 type figures struct {
 	rows     [findings]int
-	forbade  int      // of those without a statement, where there must be one
-	examples []string // of wrong ones, and of forbidden ones
+	forbade  int      // rows without a statement where there must be one
+	examples []string // of wrong and of forbidden rows
 }
 
-// tally counts what the judge of a leg finds, or those of all legs.
+// tally counts the findings of the judge of one leg, or of all legs.
 type tally struct {
 	cells   map[cell]*figures
 	absent  int
 	extra   int
-	alarms  int      // rows of notes that are taken for forged
-	details []string // of what is missing, too much or not verified
-	broken  []string // units that did not end as their scripts say
+	alarms  int      // rows whose notes are considered forged
+	details []string // of missing, surplus and unverified rows
+	broken  []string // units whose outcome differed from their scripts
 }
 
-const shown = 3 // examples
+const shown = 3 // number of examples
 
 func newTally() *tally { return &tally{cells: map[cell]*figures{}} }
 
@@ -46,7 +46,7 @@ func (t *tally) count(c cell, mayBeUnknown bool, f finding, example string) {
 	}
 }
 
-// merge adds what another leg's judge has found.
+// merge adds the findings of another leg's judge.
 func (t *tally) merge(other *tally) {
 	for c, figures := range other.cells {
 		in := t.cell(c)
@@ -104,7 +104,7 @@ func (t *tally) total() (sum figures) {
 
 func (f *figures) all() int { return f.rows[right] + f.rows[unknown] + f.rows[wrong] }
 
-// table has a line for each form and place in the order of forms, with examples of what is wrong below.
+// table returns a line for each form and place, in the order of the forms, followed by examples of errors.
 func (t *tally) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-50s %7s %7s %8s %10s %6s\n", "form", "rows", "right", "unknown", "forbidden", "wrong")
@@ -131,18 +131,18 @@ func (c cell) String() string {
 	return c.form + ", " + c.place.String()
 }
 
-// closing is the last line of a run.
+// closing returns the last line of a run.
 func (t *tally) closing() string {
 	return "attribution " + t.figures()
 }
 
-// figures are the sums in words.
+// figures returns the sums in words.
 func (t *tally) figures() string {
 	sum := t.total()
 	return fmt.Sprintf("rows=%d right=%d unknown=%d wrong=%d", sum.all(), sum.rows[right], sum.rows[unknown], sum.rows[wrong])
 }
 
-// verdict is an error if anything is not as it should be.
+// verdict returns an error if there are any errors.
 func (t *tally) verdict() error {
 	sum := t.total()
 	if sum.rows[wrong]+sum.forbade+t.absent+t.extra+t.alarms+len(t.broken) == 0 {

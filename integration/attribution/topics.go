@@ -17,14 +17,14 @@ import (
 // settleTime is how long the last commit may take into Kafka.
 const settleTime = 4 * time.Minute
 
-// topics reads those of one leg.
+// topics reads the topics of one leg.
 type topics struct {
 	broker string
 	prefix string
 }
 
-// ends are the offsets behind the last records of the tables' topics. Those behind the last committed ones would be too low: the broker
-// tells a producer that its transaction has committed before all partitions say so.
+// ends returns the offsets after the last records of the tables' topics. Those after the last committed records would be too low: the broker tells a
+// producer that its transaction has committed before all partitions show it.
 func (t *topics) ends(ctx context.Context) (kadm.ListedOffsets, error) {
 	return t.list(ctx, (*kadm.Client).ListEndOffsets)
 }
@@ -45,11 +45,12 @@ func (t *topics) list(ctx context.Context, list func(*kadm.Client, context.Conte
 	return ends, ends.Error()
 }
 
-// await waits until a table's topic has a committed record, as long as the publisher runs: then all that its transaction has written is there.
+// await waits until a table's topic has a committed record, as long as the publisher runs: then everything that the record's transaction has written
+// is in Kafka.
 func (t *topics) await(table string, publisher *harness.Process) error {
 	return harness.Eventually(settleTime, func(ctx context.Context) error {
 		if !publisher.Running() {
-			return nil // the caller sees to that
+			return nil // the caller handles this
 		}
 		ends, err := t.list(ctx, (*kadm.Client).ListCommittedOffsets)
 		if end, there := ends.Lookup(t.prefix+"."+table, 0); err == nil && (!there || end.Offset == 0) {
@@ -59,7 +60,7 @@ func (t *topics) await(table string, publisher *harness.Process) error {
 	})
 }
 
-// each calls f for every row of the tables' topics, one partition after the other.
+// each calls f for every row in the tables' topics, one partition after another.
 func (t *topics) each(ctx context.Context, f func(*event)) error {
 	ends, err := t.ends(ctx)
 	if err != nil {
@@ -78,7 +79,7 @@ func (t *topics) each(ctx context.Context, f func(*event)) error {
 	return nil
 }
 
-// eachOf asks for the control records, too: the last record before the end is one.
+// eachOf also requests control records, because the last record before the end is one.
 func (t *topics) eachOf(ctx context.Context, topic string, partition int32, end int64, f func(*event)) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.broker), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}))

@@ -8,15 +8,15 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// turn is what a session sends in one write before it reads, and what it reads then.
+// turn is what a session sends in one write before it reads, and the replies it then expects.
 type turn struct {
 	messages []pgproto3.FrontendMessage
-	ready    int      // ReadyForQuery messages to await
-	done     int      // or, where there is no Sync, statements that end or are suspended
-	codes    []string // SQLSTATE of the errors among the answers
+	ready    int      // number of ReadyForQuery messages to await
+	done     int      // without a Sync: number of statements that complete or are suspended
+	codes    []string // SQLSTATEs of the errors among the replies
 }
 
-// turns encodes a unit. put is the OID of the function that a FunctionCall calls.
+// turns encodes a unit. put is the OID of the function that FunctionCall calls.
 func (u *unit) turns(put uint32) []turn {
 	switch u.way {
 	case script:
@@ -36,7 +36,7 @@ func (u *unit) turns(put uint32) []turn {
 	return all
 }
 
-// merge makes one write of several.
+// merge combines several writes into one.
 func merge(turns []turn) (one turn) {
 	for _, t := range turns {
 		one.messages = append(one.messages, t.messages...)
@@ -46,7 +46,7 @@ func merge(turns []turn) (one turn) {
 	return one
 }
 
-// asScript makes one Query of all statements.
+// asScript sends all statements in one Query.
 func (u *unit) asScript() turn {
 	var texts []string
 	var data []pgproto3.FrontendMessage
@@ -57,7 +57,7 @@ func (u *unit) asScript() turn {
 	return turn{messages: append([]pgproto3.FrontendMessage{&pgproto3.Query{String: strings.Join(texts, "; ")}}, data...), ready: 1}
 }
 
-// asGroup puts one Sync behind all statements.
+// asGroup sends one Sync after all statements.
 func (u *unit) asGroup() turn {
 	t := turn{ready: 1}
 	for i := range u.statements {
@@ -67,7 +67,7 @@ func (u *unit) asGroup() turn {
 	return t
 }
 
-// asFlushed awaits each statement's end without a Sync.
+// asFlushed awaits the end of each statement without a Sync.
 func (u *unit) asFlushed() (all []turn) {
 	for i := range u.statements {
 		t := turn{messages: append(u.statements[i].extended(), &pgproto3.Flush{}), done: 1}
@@ -101,7 +101,7 @@ func (s *statement) turns(w way, put uint32) []turn {
 	return []turn{one(append(s.extended(), &pgproto3.Sync{})...)}
 }
 
-// extended encodes a statement by the extended protocol, without a Sync.
+// extended encodes a statement in the extended protocol, without a Sync.
 func (s *statement) extended() []pgproto3.FrontendMessage {
 	parse := &pgproto3.Parse{Query: s.text()}
 	portal, name := fmt.Sprintf("p%d", s.n.key()), fmt.Sprintf("q%d", s.n.key())
@@ -124,7 +124,7 @@ func (s *statement) extended() []pgproto3.FrontendMessage {
 	return slices.Concat(all, s.run("", "", 0), s.copied())
 }
 
-// run binds a prepared statement to a portal and executes it up to that many rows; 0: to its end.
+// run binds a prepared statement to a portal and executes it for up to this number of rows; 0: to its end.
 func (s *statement) run(portal, name string, rows uint32) []pgproto3.FrontendMessage {
 	return []pgproto3.FrontendMessage{s.bind(portal, name), &pgproto3.Describe{ObjectType: 'P', Name: portal}, &pgproto3.Execute{Portal: portal, MaxRows: rows}}
 }
@@ -137,7 +137,7 @@ func (s *statement) bind(portal, name string) *pgproto3.Bind {
 	return bind
 }
 
-// copied are the lines that a COPY reads, which need not wait for the server to ask for them.
+// copied returns the lines that a COPY reads, which can be sent before the server requests them.
 func (s *statement) copied() []pgproto3.FrontendMessage {
 	if !s.data {
 		return nil

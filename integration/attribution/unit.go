@@ -13,14 +13,14 @@ type unit struct {
 type way int
 
 const (
-	simple  way = iota // a Query each
-	unnamed            // Parse, Bind, Execute and Sync each
-	named              // the same with a name, which is parsed first
-	queries            // a Query each, all in one write
-	bursts             // as unnamed, all in one write
-	script             // one Query for all of them
+	simple  way = iota // one Query each
+	unnamed            // Parse, Bind, Execute and Sync for each
+	named              // the same with a named statement, which is parsed first
+	queries            // one Query each, all in one write
+	bursts             // like unnamed, all in one write
+	script             // one Query with all of them
 	group              // one Sync for all of them
-	flushed            // the same, but a Flush behind each one
+	flushed            // the same, with a Flush after each
 	ways
 )
 
@@ -31,17 +31,17 @@ func (w way) String() string { return wayNames[w] }
 // extended reports whether statements can have parameters.
 func (w way) extended() bool { return w != simple && w != queries && w != script }
 
-// joined reports whether the statements make one transaction unless they say otherwise, and the first error ends them all.
+// joined reports whether the statements form one transaction unless they contain transaction control, so that the first error ends all of them.
 func (w way) joined() bool { return w >= script }
 
-// statement is a step of a form with its nonces, or what controls the transaction around it.
+// statement is a step of a form with its nonces, or a transaction control statement around it.
 type statement struct {
 	step
 	n, m  nonce
 	bound bool // the nonce is a parameter
 }
 
-// text is the statement's SQL. Where the nonce is a parameter it stands in a comment, too.
+// text returns the statement's SQL. If the nonce is a parameter, it is also in a comment.
 func (s *statement) text() string {
 	if !s.bound {
 		return fill(s.sql, s.n, s.m)
@@ -50,7 +50,7 @@ func (s *statement) text() string {
 	return fill(verb+" /* n={n} */ "+rest, s.n, s.m)
 }
 
-// nonce is the one that stands in the statement's text; 0: none.
+// nonce returns the nonce in the statement's text; 0 if there is none.
 func (s *statement) nonce() nonce {
 	switch {
 	case strings.Contains(s.sql, "{m}"):
@@ -61,7 +61,7 @@ func (s *statement) nonce() nonce {
 	return 0
 }
 
-// rowsNow is how many rows the statement itself writes.
+// rowsNow returns the number of rows that the statement itself writes.
 func (s *statement) rowsNow() int {
 	if s.odd && s.n%2 == 0 {
 		return 0
@@ -69,12 +69,12 @@ func (s *statement) rowsNow() int {
 	return s.rows
 }
 
-// expectation is what is to be found of the statements with one nonce.
+// expectation says what must be found for the statements with one nonce.
 type expectation struct {
 	nonce nonce
 	form  *form
 	place place  // of the first of them that writes
-	sql   string // of that one
+	sql   string // of that statement
 	way   way
 	rows  int
 	late  int
