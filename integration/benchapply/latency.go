@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// latency is a TCP hop that brings everything later by the same time, and takes no bandwidth away.
+// latency is a TCP hop that delays all data by the same time without reducing the bandwidth.
 type latency struct {
 	address  string
 	listener net.Listener
@@ -36,7 +36,7 @@ func newLatency(target string, oneWay time.Duration) (*latency, error) {
 
 func (l *latency) close() { l.listener.Close() }
 
-// piece is data on its way.
+// piece is data in transit.
 type piece struct {
 	due  time.Time
 	data []byte

@@ -1,5 +1,5 @@
-// Command benchapply measures how fast `pgtee apply` writes a backlog into a second server, beside PostgreSQL's own logical
-// replication of the same backlog on the same machine, in the same run.
+// Command benchapply measures how fast `pgtee apply` writes a backlog into a second server, compared with PostgreSQL's own logical replication of the
+// same backlog on the same machine, in the same run.
 package main
 
 import (
@@ -71,12 +71,12 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// work is a backlog, and what is there before it.
+// work is a backlog, and the data that exist before it.
 type work struct {
 	rows   int // at 100 percent
 	schema string
 	write  string // SQL that writes %d rows
-	table  string // whose rows are counted in the end
+	table  string // table whose rows are counted at the end
 }
 
 const orders = `CREATE TABLE orders (id bigint PRIMARY KEY, customer int NOT NULL, item text NOT NULL, quantity int NOT NULL, price numeric(10,2) NOT NULL, placed timestamptz NOT NULL);
@@ -113,7 +113,7 @@ BEGIN
 END $$`, "pgbench_history"},
 }
 
-// measure makes a backlog once, and has it applied by each way in turn.
+// measure creates a backlog once, and applies it in each way in turn.
 func (b *bench) measure(name string) error {
 	w, known := works[name]
 	if !known {
@@ -160,7 +160,7 @@ func (b *bench) measure(name string) error {
 	return nil
 }
 
-// prepare makes the databases: the source, that of the native worker, and those of the applier.
+// prepare creates the databases: the source, that of the native worker, and those of the applier.
 func (b *bench) prepare(name string, w work) error {
 	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+name); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 
 const patience = harness.BenchPatience
 
-// replicate has PostgreSQL's own worker apply the backlog.
+// replicate applies the backlog with PostgreSQL's own worker.
 func (b *bench) replicate(name string) (time.Duration, error) {
 	database := databaseOf(name, "native")
 	began := time.Now()
@@ -39,7 +39,7 @@ func (b *bench) replicate(name string) (time.Duration, error) {
 	return took, b.onTarget(database, fmt.Sprintf("ALTER SUBSCRIPTION %s DISABLE", name))
 }
 
-// apply has pgtee apply the backlog by way of an address, and prints a line.
+// apply applies the backlog with pgtee through an address, and prints a line.
 func (b *bench) apply(name, way, address string, rows int, native time.Duration) error {
 	database := databaseOf(name, way)
 	to := url.URL{Scheme: "postgres", User: url.User("postgres"), Host: address, Path: "/" + database, RawQuery: "sslmode=disable"}

@@ -1,4 +1,4 @@
-// Command bencharchive measures how fast `pgtee archive` keeps a backlog as files.
+// Command bencharchive measures how fast `pgtee archive` stores a backlog in files.
 package main
 
 import (
@@ -65,7 +65,7 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// publish makes the backlog in Kafka.
+// publish creates the backlog in Kafka.
 func publish(ctx context.Context, b *harness.Bench, broker *harness.Kafka, rows int) error {
 	if err := b.Query(ctx, "postgres", "CREATE DATABASE "+database); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Command benchconsume measures how fast `pgtee consume` writes a topic into a table, beside kcat piped into psql's COPY, on the same
-// machine, in the same run.
+// Command benchconsume measures how fast `pgtee consume` writes a topic into a table, compared with kcat piped into psql's COPY, on the same machine,
+// in the same run.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 	harness.Main("bench-consume", func(ctx context.Context) error { return run(ctx, o) })
 }
 
-// bench is one run: a server, a broker, and a topic in it.
+// bench is one run: a server, a broker, and a topic.
 type bench struct {
 	*harness.Bench
 	options
@@ -70,7 +70,7 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// produce fills the topic with small JSON, each key three times.
+// produce fills the topic with small JSON records, three for each key.
 func (b *bench) produce() error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.broker.Address), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(100_000))
 	if err != nil {
@@ -93,19 +93,19 @@ func (b *bench) produce() error {
 	return errors.Join(client.Flush(b.ctx), failed)
 }
 
-// way is one of getting the topic into a table.
+// way is a way to get the topic into a table.
 type way struct {
 	name   string
 	schema string
 	args   []string // of pgtee consume; nil: shell
 	shell  string   // %[1]s is the broker, %[2]s the database
-	rows   string   // SQL that counts what is there in the end
+	rows   string   // SQL that counts the resulting rows
 	want   func(records int) int
 }
 
 const orders = "CREATE TABLE orders (id bigint%s, customer int, item text, price numeric)"
 
-// kcat writes a line a record; with characters that JSON cannot hold as quote and delimiter each line is one value.
+// kcat writes one line per record; with characters that JSON cannot contain as quote and delimiter, each line is one value.
 const kcat = `kcat -C -b %[1]s -t orders -o beginning -e -q | psql -q -v ON_ERROR_STOP=1 -d '%[2]s' -c "COPY lines FROM STDIN WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')"`
 
 func all(records int) int { return records }
@@ -119,7 +119,7 @@ var ways = []way{
 	{name: "consume-text", schema: "CREATE TABLE orders (doc jsonb)", args: []string{"--format", "text", "--map", "doc=$"}, rows: "SELECT count(*) FROM orders", want: all},
 }
 
-// measure has one way fill a database of its own, counts the rows, and prints a line.
+// measure fills a database of its own in one way, counts the rows, and prints a line.
 func (b *bench) measure(w way) error {
 	database := strings.ReplaceAll(w.name, "-", "_")
 	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+database); err != nil {

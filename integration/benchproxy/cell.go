@@ -17,11 +17,11 @@ type cell struct {
 // sample is one measurement.
 type sample struct {
 	tps      float64
-	cpu      float64 // of the hop, microseconds per transaction
-	p50, p99 float64 // latency, microseconds; at a fixed rate only
+	cpu      float64 // of the hop, in microseconds per transaction
+	p50, p99 float64 // latency in microseconds, at a fixed rate only
 }
 
-// measures tells how a cell of each work is measured.
+// measures has the function that measures a cell, for each work.
 var measures = map[string]func(*bench, way, cell) (sample, error){
 	"select":   (*bench).runPgbench,
 	"tpcb":     (*bench).runPgbench,
@@ -29,7 +29,7 @@ var measures = map[string]func(*bench, way, cell) (sample, error){
 	"latency":  (*bench).runAtRate,
 }
 
-// measureWork measures all cells of a work, and prints the lines of each as soon as it is known.
+// measureWork measures all cells of a work, and prints the lines of each as soon as it is complete.
 func (b *bench) measureWork(work string) error {
 	if measures[work] == nil {
 		return fmt.Errorf("there is no such work")
@@ -52,7 +52,7 @@ func (b *bench) measureWork(work string) error {
 	return nil
 }
 
-// readers leaves out what differs from another variant in writes only.
+// readers returns the variants without those that differ from another one only in writes.
 func readers(ways []way) (kept []way) {
 	for _, w := range ways {
 		if !w.writes {
@@ -87,7 +87,7 @@ func (b *bench) measureCell(c cell, ways []way) ([][]sample, error) {
 	samples := make([][]sample, len(ways))
 	for round := range b.rounds {
 		for i := range ways {
-			i := (i + round) % len(ways) // nobody is always first
+			i := (i + round) % len(ways) // rotate, so that no variant is always first
 			s, err := measures[c.work](b, ways[i], c)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", ways[i].variant, err)
@@ -101,7 +101,7 @@ func (b *bench) measureCell(c cell, ways []way) ([][]sample, error) {
 	return samples, nil
 }
 
-// tidy takes away what the updates of a round have left behind.
+// tidy removes what the updates of a round have left behind.
 func (b *bench) tidy(work string) error {
 	if work != "tpcb" {
 		return nil

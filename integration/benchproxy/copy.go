@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// copyOut has psql read a whole table by COPY. Each copy is a transaction.
+// copyOut reads a whole table with psql's COPY. Each copy is a transaction.
 func (b *bench) copyOut(w way, _ cell) (s sample, err error) {
 	var copies int
 	var took time.Duration

@@ -1,6 +1,6 @@
-// Command benchproxy measures what a hop through pgtee costs a client, beside no hop and beside PgBouncer.
-// Everything runs on this machine at the same time, so the ratios within one round tell more than the absolute
-// numbers, and the processor time of the hop is steadier than either.
+// Command benchproxy measures what a hop through pgtee costs a client, compared with no hop and with PgBouncer. Everything runs on this machine at
+// the same time, so the ratios within one round are more meaningful than the absolute numbers, and the processor time of the hop is more stable than
+// either.
 package main
 
 import (
@@ -72,12 +72,12 @@ type bench struct {
 	*harness.Bench
 	options
 	ctx  context.Context
-	ways []way // the first is direct
+	ways []way // the first one is direct
 }
 
 const database = "bench"
 
-// settings leave the disk out of it: what is measured is processor time.
+// settings exclude the disk: only processor time is measured.
 var settings = map[string]string{
 	"fsync": "off", "synchronous_commit": "off", "shared_buffers": "512MB",
 	"max_wal_size": "4GB", "checkpoint_timeout": "1h", "autovacuum": "off",
@@ -100,7 +100,7 @@ func (b *bench) prepare(world *harness.World) (err error) {
 	return b.startWays()
 }
 
-// setup makes the outbox. Nobody reads the log, so there is no slot to keep it.
+// setup creates the outbox. Nothing reads the WAL, so there is no slot to retain it.
 func (b *bench) setup() error {
 	if err := b.Run("setup", "--postgres", b.Server.URL(database), "--slot", "pgtee"); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// rate of transactions at which latencies are compared, per second.
+// rate is the number of transactions per second at which latencies are compared.
 const rate = 1000
 
 var (
@@ -23,7 +23,7 @@ var (
 	tpsLine       = regexp.MustCompile(`tps = ([0-9.]+)`)
 )
 
-// runPgbench measures how much goes through when clients do not wait.
+// runPgbench measures the throughput when clients do not pause.
 func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
 	args := []string{"-n", "-c", fmt.Sprint(c.clients), "-T", fmt.Sprint(int(b.cell.Seconds())), "-M", c.mode}
 	if c.work == "select" {
@@ -38,7 +38,7 @@ func (b *bench) runPgbench(w way, c cell) (s sample, err error) {
 	return sample{tps: tps, cpu: float64(cpu.Microseconds()) / float64(done)}, err
 }
 
-// runAtRate measures latencies at a rate that leaves every process idle most of the time.
+// runAtRate measures latencies at a rate at which every process is idle most of the time.
 func (b *bench) runAtRate(w way, c cell) (s sample, err error) {
 	dir, err := os.MkdirTemp(b.Dir, "latency-")
 	if err != nil {
@@ -72,8 +72,8 @@ func (b *bench) runAtRate(w way, c cell) (s sample, err error) {
 	}, nil
 }
 
-// readLatencies reads the logs of pgbench: "client number time script epoch us lag", time and lag in microseconds; the
-// time counts from when the transaction was due, the lag is how late it began.
+// readLatencies reads the logs of pgbench: "client number time script epoch us lag", with time and lag in microseconds; time starts when the
+// transaction was due, and lag is its delay in starting.
 func readLatencies(dir string) (list []float64, err error) {
 	logs, err := filepath.Glob(filepath.Join(dir, "log*"))
 	if err != nil {
@@ -118,7 +118,7 @@ func (b *bench) pgbench(address string, args ...string) (string, error) {
 	return b.client(address, "pgbench", args...)
 }
 
-// client runs a program of PostgreSQL's and returns what it prints.
+// client runs a PostgreSQL client program and returns its output.
 func (b *bench) client(address, program string, args ...string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

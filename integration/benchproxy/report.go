@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// report prints a line per variant: medians over the rounds. Ratios and what a hop adds are taken within a round;
-// of_off compares with the bare hop, so that it tells what notes cost.
+// report prints a line per variant: medians over the rounds. Ratios and the cost of a hop are computed within a round; of_off compares with the bare
+// hop, and so shows the cost of notes.
 func report(c cell, ways []way, samples [][]sample) {
 	direct := samples[0]
 	off := slices.IndexFunc(ways, func(w way) bool { return w.variant == "off" })
@@ -40,7 +40,7 @@ func values(samples []sample, of func(sample) float64) (list []float64) {
 	return list
 }
 
-// against divides by what another variant did in the same round.
+// against divides by the result of another variant in the same round.
 func against(samples, base []sample, of func(sample) float64) (list []float64) {
 	for round := range samples {
 		list = append(list, of(samples[round])/of(base[round]))

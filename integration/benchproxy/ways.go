@@ -20,8 +20,8 @@ import (
 type way struct {
 	variant string
 	address string
-	hop     *harness.Process // nil: none
-	writes  bool             // it differs from another variant in writes only
+	hop     *harness.Process // nil: no hop
+	writes  bool             // it differs from another variant only in writes
 }
 
 func (b *bench) startWays() error {
@@ -78,7 +78,7 @@ func (w way) ping(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// cpu is what the hop has used so far.
+// cpu returns the processor time that the hop has used so far.
 func (w way) cpu() (time.Duration, error) {
 	if w.hop == nil {
 		return 0, nil
@@ -86,7 +86,7 @@ func (w way) cpu() (time.Duration, error) {
 	return w.hop.CPUSoFar()
 }
 
-// startPgBouncer starts it in session mode. It refuses root, so it runs as the server's user.
+// startPgBouncer starts PgBouncer in session mode. PgBouncer refuses root, so it runs as the server's user.
 func (b *bench) startPgBouncer() error {
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {

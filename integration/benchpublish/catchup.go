@@ -12,19 +12,19 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// backlog is a work that stands in the log, and the slot from which it can be read again and again.
+// backlog is a work that is in the WAL, and the slot from which it can be read repeatedly.
 type backlog struct {
 	name     string // of the work, its database and the publisher's slot
 	rows     int
-	end      string // LSN behind the work; one more row follows it
+	end      string // LSN after the work; one more row follows it
 	conn     *pgx.Conn
-	original string // slot as old as the publisher's, which each round copies
+	original string // slot as old as the publisher's, which is copied in each round
 }
 
-// effort is what one process needed for a backlog.
+// effort is what one process used for a backlog.
 type effort struct {
 	took, cpu time.Duration
-	rss       int64 // peak, bytes
+	rss       int64 // peak, in bytes
 }
 
 func (e effort) rate(rows int) float64 { return float64(rows) / e.took.Seconds() }
@@ -33,7 +33,7 @@ func (e effort) cpuPerRow(rows int) float64 {
 	return float64(e.cpu.Nanoseconds()) / 1000 / float64(rows)
 }
 
-// measureWork has pg_recvlogical and the publisher work off the same log in turn, and prints a line.
+// measureWork processes the same WAL with pg_recvlogical and with the publisher in turn, and prints a line.
 func (b *bench) measureWork(name string) error {
 	w, known := works[name]
 	if !known {
@@ -51,7 +51,7 @@ func (b *bench) measureWork(name string) error {
 			func() error { e, err := b.publishOnce(l, round); ours = append(ours, e); return err },
 		}
 		for i := range turns {
-			if err := turns[(i+round)%2](); err != nil { // nobody is always first
+			if err := turns[(i+round)%2](); err != nil { // alternate, so that neither is always first
 				return err
 			}
 		}
@@ -81,12 +81,12 @@ func (b *bench) writeBacklog(name string, w work) (*backlog, error) {
 	if err := conn.QueryRow(b.ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&l.end); err != nil {
 		return nil, err
 	}
-	// A row behind the end: a position without events would be recorded late.
+	// A row after the end, because a position without events would be recorded late.
 	_, err = conn.Exec(b.ctx, "SET synchronous_commit = on; CREATE TABLE mark AS SELECT 1; CHECKPOINT")
 	return l, err
 }
 
-// dropBacklog lets the server remove the log.
+// dropBacklog lets the server remove the WAL.
 func (b *bench) dropBacklog(l *backlog) error {
 	for _, slot := range []string{l.name, l.original} {
 		if _, err := l.conn.Exec(b.ctx, "SELECT pg_drop_replication_slot($1)", slot); err != nil {
@@ -124,7 +124,7 @@ func (b *bench) receiveOnce(l *backlog, round int) (effort, error) {
 	return effort{took, p.CPU(), p.PeakRSS()}, err
 }
 
-// publishOnce starts a publisher on a slot made afresh and waits until that is confirmed up to the end.
+// publishOnce starts a publisher on a new copy of the slot and waits until the slot is confirmed up to the end.
 func (b *bench) publishOnce(l *backlog, round int) (effort, error) {
 	if _, err := l.conn.Exec(b.ctx, "SELECT pg_drop_replication_slot($1)", l.name); err != nil {
 		return effort{}, err

@@ -1,7 +1,7 @@
-// Command benchpublish measures the publisher: how fast it works off a backlog beside pg_recvlogical, which
-// throws the bytes away and so is the limit of the server; how long after its commit a transaction is visible
-// to a read_committed consumer; for how long nothing is visible after a publisher was killed. Everything runs
-// on this machine at the same time, so ratios within one round tell more than absolute numbers.
+// Command benchpublish measures the publisher: how fast it processes a backlog compared with pg_recvlogical, which discards the bytes and so is the
+// limit of the server; how long after its commit a transaction is visible to a read_committed consumer; and for how long nothing becomes visible
+// after a publisher was killed. Everything runs on this machine at the same time, so ratios within one round are more meaningful than absolute
+// numbers.
 package main
 
 import (
@@ -94,7 +94,7 @@ func (b *bench) prepare(world *harness.World) (err error) {
 	return err
 }
 
-// createDatabase makes a database, what schema says in it, and our objects with a slot of the database's name.
+// createDatabase creates a database, the objects in schema, and pgtee's objects with a slot of the database's name.
 func (b *bench) createDatabase(name string, schema func(database string) error) error {
 	if err := b.Query(b.ctx, "postgres", "CREATE DATABASE "+name); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (b *bench) createDatabase(name string, schema func(database string) error) 
 	return b.Run("setup", "--postgres", b.Server.URL(name), "--slot", name)
 }
 
-// publish starts a publisher of a database into topics with that prefix.
+// publish starts a publisher of a database for topics with this prefix.
 func (b *bench) publish(database, prefix string, more ...string) (*harness.Process, error) {
 	args := append([]string{"publish", "--postgres", b.Server.URL(database), "--slot", database, "--kafka", b.broker.Address,
 		"--prefix", prefix, "--key", b.KeyFile()}, more...)

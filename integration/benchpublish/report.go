@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// printWork prints medians over the rounds, of the ratio also its range.
+// printWork prints medians over the rounds, and for the ratio also its range.
 func printWork(l *backlog, limits, ours []effort) {
 	var rate, ratio, cpu, rss, limitRate, limitCPU []float64
 	for i := range ours {
@@ -23,7 +23,7 @@ func printWork(l *backlog, limits, ours []effort) {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// quantile returns the smallest value that no less than that share of the values is at or below.
+// quantile returns the smallest value such that at least this share of the values is at or below it.
 func quantile(values []float64, share float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]

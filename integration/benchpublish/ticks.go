@@ -18,14 +18,14 @@ const tickTable = "CREATE TABLE ticks (id bigint, part int, note text NOT NULL, 
 // tick is a small transaction: three rows.
 const tick = "INSERT INTO ticks SELECT $1, i, 'tick' FROM generate_series(1, 3) AS i"
 
-// watcher is a read_committed consumer that remembers when it saw which tick first.
+// watcher is a read_committed consumer that records when it first saw each tick.
 type watcher struct {
 	client   *kgo.Client
 	progress string // topic that gets one record per Kafka transaction
 
 	mu           sync.Mutex
 	seen         map[int64]time.Time
-	transactions int // of Kafka
+	transactions int // number of Kafka transactions
 }
 
 func (b *bench) watch(prefix string) (*watcher, error) {
@@ -70,7 +70,7 @@ func (w *watcher) kafkaTransactions() int {
 	return w.transactions
 }
 
-// ticks is a stretch of them at a steady rate: when they were committed, and seen.
+// ticks is a series of ticks at a steady rate: when they were committed, and seen.
 type ticks struct {
 	rate      int
 	first     int64
@@ -78,8 +78,8 @@ type ticks struct {
 	seen      []time.Time
 }
 
-// writeTicks writes n ticks at that rate, each at its time whether those before are done or not, as far as the
-// connections reach, and waits until all are visible.
+// writeTicks writes n ticks at this rate, each at its time even if earlier ones have not completed, as far as there are connections, and waits until
+// all are visible.
 func (b *bench) writeTicks(w *watcher, rate, n int) (*ticks, error) {
 	t := &ticks{rate: rate, first: b.nextTick, committed: make([]time.Time, n), seen: make([]time.Time, n)}
 	b.nextTick += int64(n)
@@ -97,7 +97,7 @@ func (b *bench) writeTicks(w *watcher, rate, n int) (*ticks, error) {
 	return t, harness.Eventually(time.Minute, func(context.Context) error { return w.fill(t) })
 }
 
-// writeShare writes every so many ticks from one on.
+// writeShare writes every step-th tick, starting with from.
 func (b *bench) writeShare(t *ticks, start time.Time, from, step int) error {
 	conn, err := pgx.Connect(b.ctx, b.Server.URL(ticksDatabase))
 	if err != nil {
@@ -114,7 +114,7 @@ func (b *bench) writeShare(t *ticks, start time.Time, from, step int) error {
 	return nil
 }
 
-// fill notes when the ticks were seen; an error if some were not.
+// fill records when the ticks were seen; it returns an error if some were not.
 func (w *watcher) fill(t *ticks) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,7 +128,7 @@ func (w *watcher) fill(t *ticks) error {
 	return nil
 }
 
-// delays are the milliseconds from commit to visible, from a tick on. A consumer may be told before the client is.
+// delays returns the milliseconds from commit to visible, starting with a tick. A consumer may see a tick before the client learns of the commit.
 func (t *ticks) delays(from int) []float64 {
 	var delays []float64
 	for i := from; i < len(t.seen); i++ {
@@ -137,7 +137,7 @@ func (t *ticks) delays(from int) []float64 {
 	return delays
 }
 
-// silence is the longest time in which no further tick became visible.
+// silence returns the longest time in which no further tick became visible.
 func (t *ticks) silence() time.Duration {
 	var longest time.Duration
 	for i := 1; i < len(t.seen); i++ {

@@ -15,11 +15,10 @@ const (
 	ticksDatabase = "ticks"
 	ticksPrefix   = "ticks"
 
-	takeoverRate = 100 // ticks per second
+	takeoverRate = 100 // in ticks per second
 )
 
-// measureVisibility measures what a consumer sees of small transactions: how late, and how long nothing when
-// the publisher is killed.
+// measureVisibility measures how late a consumer sees small transactions, and for how long it sees none when the publisher is killed.
 func (b *bench) measureVisibility() error {
 	rates, err := b.rateList()
 	if err != nil {
@@ -36,7 +35,7 @@ func (b *bench) measureVisibility() error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.writeTicks(w, 200, 2000); err != nil { // topics are made, and the broker's compiler has seen small transactions
+	if _, err := b.writeTicks(w, 200, 2000); err != nil { // creates the topics, and warms up the broker's JIT compiler for small transactions
 		return fmt.Errorf("%w; the publisher's log: %s", err, p.Tail(5))
 	}
 	for _, rate := range rates {
@@ -77,7 +76,7 @@ func (b *bench) measureLatency(p *harness.Process, w *watcher, rate int) error {
 	return nil
 }
 
-// measureTakeover kills the publisher again and again under load, has a successor take over, and returns the last one.
+// measureTakeover kills the publisher again and again under load, lets a successor take over, and returns the last one.
 func (b *bench) measureTakeover(p *harness.Process, w *watcher, kind string, prepare func() (successor, error)) (*harness.Process, error) {
 	var silent []float64
 	for range b.takeovers {
@@ -104,15 +103,15 @@ func (b *bench) measureTakeover(p *harness.Process, w *watcher, kind string, pre
 	return p, nil
 }
 
-// successor returns who takes over, right after the publisher was killed.
+// successor returns the publisher that takes over, right after the previous one was killed.
 type successor func() (*harness.Process, error)
 
-// restart is a supervisor that starts another publisher at once.
+// restart acts as a supervisor that immediately starts another publisher.
 func (b *bench) restart() (successor, error) {
 	return func() (*harness.Process, error) { return b.publish(ticksDatabase, ticksPrefix) }, nil
 }
 
-// standby is another publisher that already waits.
+// standby starts another publisher that is already waiting when it is needed.
 func (b *bench) standby() (successor, error) {
 	p, err := b.publish(ticksDatabase, ticksPrefix, "--standby")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"os/exec"
 )
 
-// work is a backlog: what is written before the clock runs.
+// work is a backlog: the data that are written before the measurement starts.
 type work struct {
 	rows   int // at 100 percent
 	schema func(b *bench, database string) error

@@ -16,14 +16,14 @@ import (
 	"github.com/pgtee/pgtee/publisher/kafka"
 )
 
-// effort is what the copy of a table took.
+// effort is what the copy of a table used.
 type effort struct {
 	took                 time.Duration
 	cpu, postgres, kafka time.Duration // of the program (or psql), the server, the broker
-	rss                  int64         // peak, bytes
+	rss                  int64         // peak, in bytes
 }
 
-// measure has COPY and the publisher read the same table in turn, and prints a line.
+// measure reads the same table with COPY and with the publisher in turn, and prints a line.
 func (b *bench) measure(name string) error {
 	w, known := works[name]
 	if !known {
@@ -65,7 +65,7 @@ func (b *bench) count(database, table string) (rows int, err error) {
 	return rows, err
 }
 
-// around adds what server and broker did meanwhile.
+// around adds what server and broker used meanwhile.
 func (b *bench) around(work func() (effort, error)) (e effort, err error) {
 	postgres, kafka, err := b.servers()
 	if err != nil {
@@ -79,7 +79,7 @@ func (b *bench) around(work func() (effort, error)) (e effort, err error) {
 	return e, err
 }
 
-// readOnce is COPY … TO STDOUT > /dev/null.
+// readOnce runs COPY … TO STDOUT > /dev/null.
 func (b *bench) readOnce(database, table string) (effort, error) {
 	p, err := b.StartCommand(harness.Command{Name: "psql", Args: []string{"psql", "-XqAt", "-o", "/dev/null", "-c", "COPY " + table + " TO STDOUT", b.Server.URL(database)}})
 	if err != nil {
@@ -93,7 +93,7 @@ func (b *bench) readOnce(database, table string) (effort, error) {
 	return effort{took: took, cpu: p.CPU(), rss: p.PeakRSS()}, nil
 }
 
-// copyOnce starts a publisher on a slot made afresh and waits until the initial snapshot has ended.
+// copyOnce starts a publisher on a new slot and waits until the initial snapshot has ended.
 func (b *bench) copyOnce(database, table string, round int) (effort, error) {
 	if round > 0 {
 		if err := b.Run("teardown", "--postgres", b.Server.URL(database), "--slot", database); err != nil {

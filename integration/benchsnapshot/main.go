@@ -1,6 +1,5 @@
-// Command benchsnapshot measures how fast tables are copied into Kafka, exactly once, beside COPY … TO STDOUT, which
-// throws the rows away and so is the limit of the server. Everything runs on this machine at the same time, so ratios within
-// one round tell more than absolute numbers.
+// Command benchsnapshot measures how fast tables are copied into Kafka, exactly once, compared with COPY … TO STDOUT, which discards the rows and so
+// is the limit of the server. Everything runs on this machine at the same time, so ratios within one round are more meaningful than absolute numbers.
 package main
 
 import (
@@ -76,7 +75,7 @@ func (b *bench) prepare(world *harness.World) (err error) {
 	return err
 }
 
-// works are the tables, each made in a database of its own.
+// works are the tables, each created in a database of its own.
 var works = map[string]struct {
 	table string
 	make  func(*bench, string) error
@@ -98,14 +97,14 @@ func (b *bench) makeAccounts(database string) error {
 	return b.Query(b.ctx, database, "VACUUM ANALYZE")
 }
 
-// makeWide makes rows of 10 MB.
+// makeWide creates rows of 10 MB.
 func (b *bench) makeWide(database string) error {
 	return b.Query(b.ctx, database, fmt.Sprintf(`CREATE TABLE wide (id int PRIMARY KEY, big text);
 		ALTER TABLE wide ALTER COLUMN big SET STORAGE EXTERNAL;
 		INSERT INTO wide SELECT id, repeat(md5(id::text), 327680) FROM generate_series(1, %d) AS id; ANALYZE`, b.scale))
 }
 
-// makeHuge makes rows of 300 and 900 MB between small ones: they need -args "--record-too-large dead-letter".
+// makeHuge creates rows of 300 and 900 MB between small ones: they require -args "--record-too-large dead-letter".
 func (b *bench) makeHuge(database string) error {
 	return b.Query(b.ctx, database, `CREATE TABLE huge (id int PRIMARY KEY, big text, v text);
 		ALTER TABLE huge ALTER COLUMN big SET STORAGE EXTERNAL;

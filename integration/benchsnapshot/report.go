@@ -12,7 +12,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// servers returns the processor time that the server with its ended backends, and the broker, have taken.
+// servers returns the processor time used by the server, including ended backends, and by the broker.
 func (b *bench) servers() (postgres, kafka time.Duration, err error) {
 	pid, err := os.ReadFile(filepath.Join(b.Server.DataDir(), "postmaster.pid"))
 	if err != nil {
@@ -30,7 +30,7 @@ func (b *bench) servers() (postgres, kafka time.Duration, err error) {
 	return postgres, kafka, err
 }
 
-// printWork prints medians over the rounds, of the ratio also its range.
+// printWork prints medians over the rounds, and for the ratio also its range.
 func printWork(name string, rows int, limits, ours []effort) {
 	var rate, ratio, cpu, rss, postgres, kafka, limitRate, limitCPU []float64
 	perRow := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / float64(rows) }
