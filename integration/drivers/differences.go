@@ -2,8 +2,8 @@ package main
 
 import "slices"
 
-// reasons are those for which a test of a suite ends otherwise than without pgtee, by suite and test. docs/client-visible.md says the
-// same. What has no entry here is a defect.
+// reasons says why a test of a suite has another outcome than without pgtee, by suite and test. docs/client-visible.md says the same. A difference
+// without an entry here is a defect.
 var reasons = map[string]map[string]string{
 	"pgjdbc": {
 		"org.postgresql.test.jdbc2.DatabaseMetaDataTest tables": "it asks for the tables of every schema, and takes the first for its own: schema pgtee has some",
@@ -17,7 +17,7 @@ var reasons = map[string]map[string]string{
 
 const eventTriggerInvoke = "with client_min_messages = debug1 PostgreSQL tells the client of every event trigger that it calls"
 
-// explain takes the tests that have a reason out of those that differ, and counts them.
+// explain removes the tests with a reason from those that differ, and counts them.
 func explain(suite string, different []string) (left []string, explained int) {
 	left = slices.DeleteFunc(slices.Clone(different), func(name string) bool { return reasons[suite][name] != "" })
 	return left, len(different) - len(left)

@@ -1,6 +1,6 @@
-// Command drivers runs the test suites of PostgreSQL drivers in databases without pgtee, after setup, and with the
-// proxy between driver and server, and compares the results test by test. A difference is a defect of pgtee, and makes
-// the command fail; what fails without pgtee too is none of its business.
+// Command drivers runs the test suites of PostgreSQL drivers in databases without pgtee, after setup, and with the proxy between driver and server,
+// and compares the results test by test. A difference is a defect of pgtee, and makes the command fail; a test that also fails without pgtee is
+// ignored.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// options are what a run covers.
+// options say what a run covers.
 type options struct {
 	suites  string
 	modes   string
@@ -101,8 +101,8 @@ type bench struct {
 	binary string
 }
 
-// compare runs s without pgtee and in every mode, and prints a line for each. When something differs it runs s without
-// pgtee once more: a test that these two runs disagree about says nothing of pgtee.
+// compare runs s without pgtee and in every mode, and prints a line for each. If there is a difference, it runs s without pgtee again: a test for
+// which these two runs differ says nothing about pgtee.
 func (b *bench) compare(s suite) (differences int, err error) {
 	folder, err := s.install(b.world.Source, filepath.Join(b.logs, s.name+"-install.log"))
 	if err != nil {
@@ -129,7 +129,7 @@ func (b *bench) compare(s suite) (differences int, err error) {
 	return differences, nil
 }
 
-// findUnstable runs s without pgtee again and returns the tests that end otherwise.
+// findUnstable runs s without pgtee again and returns the tests with a different outcome.
 func (b *bench) findUnstable(s suite, folder string, first results) (map[string]bool, error) {
 	const again = virgin + "-again"
 	got, err := b.measure(s, folder, again)
@@ -144,7 +144,7 @@ func (b *bench) findUnstable(s suite, folder string, first results) (map[string]
 	return unstable, nil
 }
 
-// print prints the line of a run and the tests that ended otherwise than in the first one, and counts these.
+// print prints the line of a run and the tests with another outcome than in the first one, and counts these.
 func (r results) print(suite, mode string, unstable map[string]bool, first results) (differences int) {
 	different, explained := explain(suite, first.differences(r, unstable))
 	fmt.Printf("drivers suite=%s mode=%s tests=%d passed=%d failed=%d skipped=%d unstable=%d explained=%d differences=%d\n",

@@ -21,8 +21,8 @@ const (
 	direct = "direct" // after setup, without a proxy; every other mode is a value of --outbox
 )
 
-// place is where one run of a suite happens: a server of its own, databases that were set up unless the mode is
-// virgin, and, unless the mode is direct, a proxy before it.
+// place is where one run of a suite takes place: a server of its own, databases in which setup has run unless the mode is virgin, and a proxy in
+// front of it unless the mode is direct.
 type place struct {
 	*bench
 	mode    string
@@ -31,11 +31,11 @@ type place struct {
 	server  *embedded.Postgres
 	sockets string // folder of the server's Unix socket
 	proxy   *harness.Process
-	address string // where the driver connects: host:port
-	listens string // folder of the Unix socket where the driver connects
+	address string // to which the driver connects: host:port
+	listens string // folder of the Unix socket to which the driver connects
 }
 
-// measure runs the suite once in that mode.
+// measure runs the suite once in this mode.
 func (b *bench) measure(s suite, folder, mode string) (r results, err error) {
 	log := func(what string) string { return filepath.Join(b.logs, s.name+"-"+mode+"-"+what) }
 	p := &place{bench: b, mode: mode, suite: s, folder: folder}
@@ -55,7 +55,7 @@ func (b *bench) measure(s suite, folder, mode string) (r results, err error) {
 	if err := os.RemoveAll(report); err != nil {
 		return nil, err
 	}
-	// Tests that fail make most suites fail; what counts is the report.
+	// Most suites fail if a test fails; only the report counts.
 	ended := s.call(b.world.Source, folder, "tests", log("tests.log"), b.timeout, append(p.env(p.address, p.listens), "REPORT="+report))
 	if errors.Is(ended, errTooLong) {
 		return nil, ended
@@ -105,7 +105,7 @@ func (p *place) startServer(log string) (err error) {
 	return p.server.Restart(ctx)
 }
 
-// socketDir makes a folder whose name is short enough for a Unix socket in it, and open to the server's user.
+// socketDir creates a folder whose name is short enough for a Unix socket in it, and which the server's user may access.
 func (p *place) socketDir() (string, error) {
 	dir, err := p.world.Sub("s")
 	if err != nil {
@@ -137,7 +137,7 @@ func (p *place) makeDatabase(name string) error {
 	if code, err := setup.Wait(time.Minute); err != nil || code != 0 {
 		return fmt.Errorf("setup exits with %d (%v): %s", code, err, setup.Log())
 	}
-	// Nobody reads the slot, and a database with a slot cannot be dropped.
+	// Nothing reads the slot, and a database with a slot cannot be dropped.
 	_, err = conn.Exec(ctx, "SELECT pg_catalog.pg_drop_replication_slot($1)", "pgtee_"+name)
 	return err
 }
@@ -176,13 +176,13 @@ func (p *place) startProxy(mode string) (err error) {
 	})
 }
 
-// env is how libpq and those who follow it learn where to connect.
+// env returns the variables that tell libpq and compatible drivers where to connect.
 func (p *place) env(address, sockets string) []string {
 	host, port, _ := net.SplitHostPort(address) // ours
 	return []string{"PGHOST=" + host, "PGPORT=" + port, "PGUSER=postgres", "PGDATABASE=" + p.suite.databases[0], "SOCKETS=" + sockets}
 }
 
-// close ends the proxy and the server, and keeps the proxy's log.
+// close stops the proxy and the server, and keeps the proxy's log.
 func (p *place) close(log string) error {
 	var errs []error
 	if p.proxy != nil {

@@ -10,14 +10,14 @@ import (
 	"slices"
 )
 
-// outcome is how a test ended.
+// outcome is the outcome of a test.
 type outcome string
 
 const (
 	passed  outcome = "passed"
 	failed  outcome = "failed"
 	skipped outcome = "skipped"
-	missing outcome = "missing" // the suite did not get there
+	missing outcome = "missing" // the suite did not reach it
 )
 
 // results are the outcomes of one run of a suite by the tests' full names.
@@ -46,7 +46,7 @@ func (r results) count(o outcome) (n int) {
 	return n
 }
 
-// differences lists the tests that ended otherwise in other, without those of except.
+// differences returns the tests with another outcome in other, except for those in except.
 func (r results) differences(other results, except map[string]bool) (names []string) {
 	for name := range r {
 		if r[name] != other.outcome(name) && !except[name] {
@@ -62,10 +62,10 @@ func (r results) differences(other results, except map[string]bool) (names []str
 	return names
 }
 
-// temporary is a folder that some tests have in their names.
+// temporary matches a folder that some tests have in their names.
 var temporary = regexp.MustCompile(`/tmp/[^/]+/`)
 
-// readGoTest reads what go test -json or test2json writes: https://pkg.go.dev/cmd/test2json
+// readGoTest parses the output of go test -json or test2json: https://pkg.go.dev/cmd/test2json
 func readGoTest(report io.Reader) (results, error) {
 	outcomes := map[string]outcome{"pass": passed, "fail": failed, "skip": skipped}
 	r := results{}
@@ -82,8 +82,7 @@ func readGoTest(report io.Reader) (results, error) {
 	}
 }
 
-// readJUnit reads the XML of JUnit, of which pytest, Maven's surefire and others write dialects. Several
-// documents may follow each other.
+// readJUnit parses JUnit's XML, of which pytest, Maven's surefire and others write dialects. Several documents may follow each other.
 func readJUnit(report io.Reader) (results, error) {
 	r := results{}
 	decoder := xml.NewDecoder(report)
@@ -119,8 +118,8 @@ func readJUnit(report io.Reader) (results, error) {
 	}
 }
 
-// readTranscript reads what a script says that it has seen: each line is a test by itself, which passes where it
-// stands and is missing where something else was seen.
+// readTranscript parses the output of a script: each line is a separate test, which passes if it is present in its place and is missing if the output
+// differs.
 func readTranscript(report io.Reader) (results, error) {
 	r := results{}
 	lines := bufio.NewScanner(report)

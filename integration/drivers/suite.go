@@ -13,21 +13,20 @@ import (
 	"time"
 )
 
-// suite is the test suite of a driver: a script of its name beside this file and what its server must have.
-// The script has two or three functions, run with the suite's folder in the cache as working directory:
-// install fetches and builds everything, once; prepare, if hasPrepare, readies a new server (PGDATA, PG*),
-// which is restarted after it; tests runs the suite and writes the file REPORT.
+// suite is the test suite of a driver: a script with its name beside this file, and the requirements for its server. The script has two or three
+// functions, which run with the suite's folder in the cache as working directory: install downloads and builds everything, once; prepare, if
+// hasPrepare, prepares a new server (PGDATA, PG*), which is restarted afterwards; tests runs the suite and writes the file REPORT.
 type suite struct {
 	name       string
-	language   string            // another script with what the suites in that language share; "" for none
-	databases  []string          // that have an outbox before the tests begin; the first is PGDATABASE
+	language   string            // another script shared by the suites in this language; "" for none
+	databases  []string          // databases in which setup runs before the tests; the first one is PGDATABASE
 	settings   map[string]string // of the server; $DIR is the suite's folder
 	hasPrepare bool
-	tls        [3]string // certificate and key that the proxy shows, and the CA of those of clients, in the folder of the suite; "" for none
+	tls        [3]string // the proxy's certificate and key, and the CA for client certificates, in the suite's folder; "" for none
 	read       func(report io.Reader) (results, error)
 }
 
-// cacheDir is where installed suites stay.
+// cacheDir returns where installed suites are kept.
 func cacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -38,7 +37,7 @@ func cacheDir() (string, error) {
 
 func scriptDir(source string) string { return filepath.Join(source, "integration", "drivers") }
 
-// scripts are those of the language and of the suite.
+// scripts returns the scripts of the language and of the suite.
 func (s suite) scripts(source string) []string {
 	dir := scriptDir(source)
 	if s.language == "" {
@@ -47,7 +46,7 @@ func (s suite) scripts(source string) []string {
 	return []string{filepath.Join(dir, s.language+".sh"), filepath.Join(dir, s.name+".sh")}
 }
 
-// install returns the suite's folder in the cache. Other scripts get another folder.
+// install returns the suite's folder in the cache. If the scripts change, it is another folder.
 func (s suite) install(source, log string) (dir string, err error) {
 	digest := sha256.New()
 	for _, script := range s.scripts(source) {
@@ -75,10 +74,10 @@ func (s suite) install(source, log string) (dir string, err error) {
 	return dir, os.WriteFile(complete, nil, 0o644)
 }
 
-// errTooLong means that what was reported is not all.
+// errTooLong means that the report is incomplete.
 var errTooLong = errors.New("not done within the limit")
 
-// call runs a function of the scripts with its output in the file log, and ends whatever it leaves behind.
+// call runs a function of the scripts with its output in the file log, and ends any processes that it leaves behind.
 func (s suite) call(source, dir, function, log string, timeout time.Duration, env []string) error {
 	output, err := os.Create(log)
 	if err != nil {

@@ -14,5 +14,5 @@ var suites = []suite{
 	{name: "django", language: "python", databases: []string{"test_django", "test_django2"}, read: readJUnit},
 }
 
-// tlsSettings are for servers whose data folder has been given the files.
+// tlsSettings are for servers to whose data folder the files have been copied.
 var tlsSettings = map[string]string{"ssl": "on", "ssl_ca_file": "root.crt"}
