@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// comparison is how a suite's output in a leg differs from that of the leg virgin.
+// comparison says how a suite's output in a leg differs from that of the leg virgin.
 type comparison struct {
 	suite, leg         string
 	tests, failed      int
-	differ             []string // tests, each with the number of its lines
+	differ             []string // tests that differ, each with the number of its lines
 	lines, unexplained int
-	reasons            map[string]int // lines that have this reason
+	reasons            map[string]int // number of lines with this reason
 	unexplainedFile    string
 	unexplainedHunks   strings.Builder
 }
@@ -27,7 +27,7 @@ func compare(suite, leg, virginDir, dir string, known reasons) (*comparison, err
 	if err != nil {
 		return nil, err
 	}
-	// Where the server ends, the suite may end early: what should have run counts.
+	// If the server crashes, the suite may end early: the tests that should have run count.
 	expected, _, err := outcomes(virginDir)
 	if err != nil {
 		return nil, fmt.Errorf("run the leg %s first: %w", virgin, err)
@@ -46,7 +46,7 @@ func compare(suite, leg, virginDir, dir string, known reasons) (*comparison, err
 	return c, os.WriteFile(c.unexplainedFile, []byte(c.unexplainedHunks.String()), 0o644)
 }
 
-// diff returns the hunks of a unified diff. A file that is not there, as when the server ended, counts as empty.
+// diff returns the hunks of a unified diff. A missing file, as after a crash of the server, counts as empty.
 func diff(old, new string) (hunks []string, err error) {
 	out, err := exec.Command("diff", "-N", "-U3", old, new).Output()
 	var exit *exec.ExitError
@@ -54,7 +54,7 @@ func diff(old, new string) (hunks []string, err error) {
 		err = nil
 	}
 	parts := strings.Split(string(out), "\n@@ ")
-	for _, hunk := range parts[1:] { // before the first one stand the files' names
+	for _, hunk := range parts[1:] { // the file names precede the first one
 		hunks = append(hunks, "@@ "+strings.TrimSuffix(hunk, "\n")+"\n")
 	}
 	return hunks, err
@@ -85,7 +85,7 @@ func (c *comparison) judge(test string, hunks []string, known reasons) {
 	c.differ = append(c.differ, fmt.Sprintf("%s lines=%d unexplained=%d", test, lines, unexplained))
 }
 
-// print ends with the line that sums up.
+// print prints the result, with a summary in the last line.
 func (c *comparison) print() {
 	for _, test := range c.differ {
 		fmt.Printf("\t%s\n", test)

@@ -1,6 +1,6 @@
-// Command regress runs PostgreSQL's own regression and isolation suites against a database without pgtee, against one
-// where pgtee setup has run, and through the proxy, and compares what they print line by line. A line that differs is a
-// defect of ours unless differences.txt has a reason for it, and makes the command fail.
+// Command regress runs PostgreSQL's own regression and isolation suites against a database without pgtee, against one in which pgtee setup has run,
+// and through the proxy, and compares their output line by line. A line that differs is a defect of pgtee unless differences.txt has a reason for it,
+// and makes the command fail.
 package main
 
 import (
@@ -23,10 +23,10 @@ import (
 type leg struct {
 	name   string
 	setup  bool   // pgtee setup has run there
-	outbox string // of the proxy; "": directly
+	outbox string // outbox of the proxy; "": no proxy
 }
 
-// virgin is the leg that the others are compared with. again is the same once more: what differs then, differs by chance.
+// virgin is the leg with which the others are compared. again is a repetition of it: differences between the two occur by chance.
 const virgin = "virgin"
 
 var legs = []leg{
@@ -37,9 +37,9 @@ var legs = []leg{
 	{name: "message", setup: true, outbox: "message"},
 }
 
-// options are what a run covers.
+// options say what a run covers.
 type options struct {
-	suites, legs string // by comma
+	suites, legs string // comma-separated
 	work         string
 	timeout      time.Duration
 	judge        bool
@@ -101,11 +101,11 @@ type bench struct {
 	options
 	world    *harness.World
 	binary   string
-	postgres string              // the folder of source.sh
-	owner    *syscall.Credential // whom servers and suites run as; nil: ourselves
+	postgres string              // the folder of PostgreSQL's source, see source.sh
+	owner    *syscall.Credential // user as which servers and suites run; nil: the current user
 }
 
-// open makes what every leg needs. The caller closes the world.
+// open creates what every leg needs. The caller closes the World.
 func (b *bench) open() (err error) {
 	if b.world, err = harness.Open(); err != nil {
 		return err
@@ -135,7 +135,7 @@ func source(root string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// try runs a suite in a leg, prints how that differs from the leg virgin, and returns the number of lines without a reason.
+// try runs a suite in a leg, prints the differences from the leg virgin, and returns the number of lines without a reason.
 func (b *bench) try(s suite, l leg, known reasons) (unexplained int, err error) {
 	dir := filepath.Join(b.work, s.name+"-"+l.name)
 	if !b.judge {

@@ -21,14 +21,14 @@ const slot = "regress"
 
 var masterKey = strings.Repeat("5e", 32)
 
-// settings are the same in every leg: what pgtee and the suites need, else PostgreSQL's defaults, which the plans in
-// the expected output depend on.
+// settings are the same in every leg: those that pgtee and the suites need, otherwise PostgreSQL's defaults, on which the plans in the expected
+// output depend.
 var settings = []string{
 	"wal_level=logical", "max_slot_wal_keep_size=8GB", "max_prepared_transactions=10", "fsync=off",
 	"listen_addresses=127.0.0.1", "unix_socket_directories=", "log_line_prefix=%m [%p] %q%a ",
 }
 
-// prepare is how pg_regress makes the database (create_database() in pg_regress.c), so that all legs can be given one.
+// prepare creates the database as pg_regress does (create_database() in pg_regress.c), so that all legs have the same one.
 const prepare = `
 	CREATE DATABASE %[1]s TEMPLATE=template0;
 	ALTER DATABASE %[1]s SET lc_messages TO 'C';
@@ -38,15 +38,15 @@ const prepare = `
 	ALTER DATABASE %[1]s SET bytea_output TO 'hex';
 	ALTER DATABASE %[1]s SET timezone_abbreviations TO 'Default'`
 
-// place is where a suite runs once: a new server and, if the leg has one, a proxy before it.
+// place is where a suite runs once: a new server and, if the leg has one, a proxy in front of it.
 type place struct {
 	*bench
 	server, proxy *harness.Process
 	address       string   // of the server
-	folders       []string // deleted at the end: a data folder may take gigabytes
+	folders       []string // deleted at the end, because a data folder may have gigabytes
 }
 
-// measure runs a suite in a leg and leaves in dir what it printed and the logs.
+// measure runs a suite in a leg and leaves its output and the logs in dir.
 func (b *bench) measure(s suite, l leg, dir string) (err error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return err
@@ -65,14 +65,14 @@ func (b *bench) measure(s suite, l leg, dir string) (err error) {
 			return err
 		}
 	}
-	// The suite runs as a user who may not be allowed to enter dir.
+	// The suite runs as a user who may not have access to dir.
 	out, err := p.own("out")
 	if err != nil {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(address) // ours
 	printed, err := p.call(s, port, out)
-	// Not of the isolation suite: it writes into a partition whose DETACH CONCURRENTLY was interrupted, and decoding that crashes PostgreSQL.
+	// Not for the isolation suite: it writes into a partition whose DETACH CONCURRENTLY was interrupted, and decoding that crashes PostgreSQL.
 	if err == nil && l.outbox != "" && s.name == "regress" {
 		key, _ := hex.DecodeString(masterKey) // ours
 		var noted harness.Noted
@@ -83,12 +83,12 @@ func (b *bench) measure(s suite, l leg, dir string) (err error) {
 	return errors.Join(err, os.CopyFS(dir, os.DirFS(out)), os.WriteFile(filepath.Join(dir, "printed"), []byte(printed), 0o644))
 }
 
-// program is the path of a program that source.sh has installed.
+// program returns the path of a program installed by source.sh.
 func (b *bench) program(name string) string {
 	return filepath.Join(b.postgres, "installed", "bin", name)
 }
 
-// own makes a temporary folder that belongs to the server's user.
+// own creates a temporary folder that belongs to the server's user.
 func (p *place) own(name string) (dir string, err error) {
 	if dir, err = p.world.Sub(name); err != nil {
 		return "", err
@@ -140,7 +140,7 @@ func (p *place) makeDatabase(name string, l leg) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	for statement := range strings.SplitSeq(fmt.Sprintf(prepare, name), ";") { // CREATE DATABASE must stand alone
+	for statement := range strings.SplitSeq(fmt.Sprintf(prepare, name), ";") { // CREATE DATABASE must be sent alone
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (p *place) startProxy(outbox string) (address string, err error) {
 	return address, p.await(p.proxy, address)
 }
 
-// await waits until one can log in at that address.
+// await waits until a login at this address succeeds.
 func (p *place) await(process *harness.Process, address string) error {
 	return harness.Eventually(20*time.Second, func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, url(address, "postgres"))
@@ -188,7 +188,7 @@ func url(address, database string) string {
 	return "postgres://postgres@" + address + "/" + database + "?sslmode=disable"
 }
 
-// close ends proxy and server, keeps their logs but not their folders, and says if one was gone already.
+// close stops proxy and server, keeps their logs but not their folders, and returns an error if one of them had already ended.
 func (p *place) close(dir string) error {
 	var errs []error
 	for _, process := range []*harness.Process{p.proxy, p.server} {

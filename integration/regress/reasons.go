@@ -13,13 +13,13 @@ var differencesText string
 
 // reason says why some lines differ.
 type reason struct {
-	tests, leg string // patterns of path.Match, of SUITE/TEST and of the leg
+	tests, leg string // patterns for path.Match, of SUITE/TEST and of the leg
 	line       *regexp.Regexp
 	why        string
 	used       bool
 }
 
-// reasons are those of differences.txt, which says how they are written.
+// reasons are the entries of differences.txt, which describes their format.
 type reasons []*reason
 
 func readReasons(text string) (known reasons, err error) {
@@ -47,7 +47,7 @@ func readReasons(text string) (known reasons, err error) {
 	return known, nil
 }
 
-// find returns why that line, which begins with + or -, differs in a test; "" if nothing says so.
+// find returns why this line, which begins with + or -, differs in a test; "" if there is no reason.
 func (k reasons) find(test, leg, line string) string {
 	for _, r := range k {
 		if matches(r.tests, test) && matches(r.leg, leg) && r.line.MatchString(line) {
@@ -63,7 +63,7 @@ func matches(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// printStale names the entries that no line has needed.
+// printStale prints the entries that no line has needed.
 func (k reasons) printStale() {
 	for _, r := range k {
 		if !r.used {

@@ -10,12 +10,12 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// suite is one of PostgreSQL's (https://www.postgresql.org/docs/15/regress-run.html).
+// suite is one of PostgreSQL's suites (https://www.postgresql.org/docs/15/regress-run.html).
 type suite struct {
 	name     string
 	database string
-	folder   string   // of PostgreSQL's source
-	command  []string // run there
+	folder   string   // in PostgreSQL's source
+	command  []string // run in that folder
 }
 
 // The arguments are those of PostgreSQL's makefiles. Isolation tests of prepared transactions are not in the schedule, since
@@ -27,8 +27,7 @@ var suites = []suite{
 		command: []string{"./pg_isolation_regress", "--schedule=isolation_schedule", "prepared-transactions", "prepared-transactions-cic"}},
 }
 
-// call runs the suite at a port, with its output in the folder out. Tests that fail make it fail, too; what counts is
-// what it has printed.
+// call runs the suite at a port, with its output in the folder out. It also fails if a test fails; only the output counts.
 func (b *bench) call(s suite, port, out string) (printed string, err error) {
 	args := append(s.command[:len(s.command):len(s.command)], "--inputdir=.", "--outputdir="+out, "--bindir="+b.program(""),
 		"--use-existing", "--dbname="+s.database, "--host=127.0.0.1", "--port="+port, "--user=postgres")
@@ -41,10 +40,10 @@ func (b *bench) call(s suite, port, out string) (printed string, err error) {
 	return p.Log(), err
 }
 
-// Both forms of a line that pg_regress prints of a test: alone and in a parallel group.
+// The two forms of a line that pg_regress prints for a test: alone and in a parallel group.
 var ended = regexp.MustCompile(`(?m)^(?:test|    ) (\S+) +\.\.\. (ok|FAILED|failed \(ignored\))`)
 
-// outcomes are the tests in their order, and those that did not print what PostgreSQL expects.
+// outcomes returns the tests in order, and those whose output differed from PostgreSQL's expected output.
 func outcomes(dir string) (tests, failed []string, err error) {
 	printed, err := os.ReadFile(filepath.Join(dir, "printed"))
 	if err != nil {
