@@ -1,5 +1,5 @@
-// Command schemas makes tables of all kinds at random, writes and changes them while the publisher is killed and copies them, and
-// compares what the topics fold to, key by key, with the tables.
+// Command schemas creates tables of all kinds at random, writes and alters them while the publisher is killed and copies them, and compares the
+// folded topics, key by key, with the tables.
 package main
 
 import (
@@ -69,7 +69,7 @@ func run(ctx context.Context, tables int, seed int64, binary string, majors []st
 	if err != nil {
 		return all, err
 	}
-	if err := registry.SetCompatibility(ctx, "", "NONE"); err != nil { // tables change as nobody would let them
+	if err := registry.SetCompatibility(ctx, "", "NONE"); err != nil { // tables are altered in ways that no compatibility level permits
 		return all, err
 	}
 	for _, text := range majors {

@@ -12,8 +12,8 @@ import (
 	"strconv"
 )
 
-// avroReader decodes Confluent's wire format with the schemas of a registry (Avro 1.12 specification, "Binary Encoding"). It
-// shares no code with the encoder. Values are those of JSON; bytes are strings of base64.
+// avroReader decodes Confluent's wire format with the schemas of a registry (Avro 1.12 specification, "Binary Encoding"). It shares no code with the
+// encoder. Values are as in JSON; bytes are base64 strings.
 type avroReader struct {
 	registry string // URL
 	schemas  map[uint32]*avroSchema
@@ -24,7 +24,7 @@ type avroSchema struct {
 	named map[string]map[string]any
 }
 
-// name finds the named types in a schema, which later parts of it refer to.
+// name collects the named types in a schema, to which later parts refer.
 func (s *avroSchema) name(part any) {
 	switch p := part.(type) {
 	case []any:
@@ -181,7 +181,7 @@ func (c *avroCursor) blocks(item func()) {
 	for n := c.long(); n != 0 && c.err == nil; n = c.long() {
 		if n < 0 {
 			n = -n
-			c.long() // bytes of the block
+			c.long() // size of the block in bytes
 		}
 		for ; n > 0 && c.err == nil; n-- {
 			item()

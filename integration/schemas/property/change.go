@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// change does some DDL to a table.
+// change runs some DDL on a table.
 func (s *script) change(ctx context.Context, t *table) error {
-	if t.detached() { // what is out of the table stays as it is, or could not be put back
+	if t.detached() { // a detached partition must not be changed, or it could not be attached again
 		return s.ddl(ctx, t, s.detach(t))
 	}
 	changes := []func(*table) []string{s.add, s.add, s.rename, s.remove, s.retype, s.retype, s.rekey, s.rekey, s.detach, s.index, s.drop}
@@ -43,7 +43,7 @@ func (s *script) ddl(ctx context.Context, t *table, commands []string) error {
 	return nil
 }
 
-// create makes the table, and gives one of three many rows.
+// create creates the table, and fills every third one with many rows.
 func (s *script) create(ctx context.Context, t *table) error {
 	if err := s.ddl(ctx, t, t.create()); err != nil || s.r.IntN(3) > 0 {
 		return err
@@ -59,7 +59,7 @@ func (s *script) add(t *table) []string {
 	for _, c := range t.columns {
 		next = max(next, c.number+1)
 	}
-	next += len(t.history) // of columns that are gone
+	next += len(t.history) // including dropped columns
 	c := t.addColumn(s.place, s.r, next)
 	sql := "ALTER TABLE " + t.String() + " ADD " + t.define(c)
 	if c.filled = c.notNull || s.r.IntN(3) == 0; c.filled {
@@ -75,7 +75,7 @@ func (s *script) add(t *table) []string {
 	return []string{sql}
 }
 
-// some returns one of the columns that are satisfy, nil if none does.
+// some returns one of the columns that satisfy a condition, or nil if none does.
 func (s *script) some(t *table, satisfy func(*column) bool) *column {
 	for _, n := range s.r.Perm(len(t.columns)) {
 		if c := t.columns[n]; satisfy(c) {
@@ -120,7 +120,7 @@ func (s *script) retype(t *table) []string {
 		return c.kind.wider != nil && c.generated == "" && c.number != columnFilter && c.number != columnID && c.number != columnPart
 	})
 	if c != nil && c.number == columnCode && t.style.leafKey != "" && s.major >= 18 {
-		return nil // PostgreSQL 18 refuses it by itself: "cannot create not-null constraint"
+		return nil // PostgreSQL 18 itself refuses this: "cannot create not-null constraint"
 	}
 	if c == nil || slices.ContainsFunc(t.columns, func(c *column) bool { return c.generated != "" }) && c.number <= columnCode {
 		return nil
@@ -128,7 +128,7 @@ func (s *script) retype(t *table) []string {
 	return s.widen(t, c)
 }
 
-// widen changes the type of a column, and drops that which it had if that is the table's own.
+// widen changes the type of a column, and drops its former type if that belongs to the table.
 func (s *script) widen(t *table, c *column) []string {
 	old := c.kind
 	c.kind, c.kinds = old.wider, c.kinds+1
@@ -137,24 +137,24 @@ func (s *script) widen(t *table, c *column) []string {
 	if old.using == "" {
 		commands[0] = sql
 	}
-	if c.filled { // it may have a default of the old type
+	if c.filled { // its default may have the old type
 		commands = append([]string{"ALTER TABLE " + t.String() + " ALTER " + quote(c.name) + " DROP DEFAULT"}, commands...)
 	}
 	return append(commands, s.dropType(t, old)...)
 }
 
-// rekey drops the key, and makes another one or the same.
+// rekey drops the key, and creates another one or the same.
 func (s *script) rekey(t *table) []string {
 	if !t.style.dropKey || t.split != nil {
 		return nil
 	}
 	old := t.fill("ALTER TABLE %t DROP CONSTRAINT %k", t.String())
-	t.epochs += 2 // between them it has none, in the log
+	t.epochs += 2 // in between, it has no key in the WAL
 	t.style = styles[s.r.IntN(3)]
 	return []string{old, "ALTER TABLE " + t.String() + " ADD " + t.fill(t.style.key, "")}
 }
 
-// detach takes a partition out, or puts it back.
+// detach detaches a partition, or attaches it again.
 func (s *script) detach(t *table) []string {
 	if t.split == nil || t.split.name != "range" && t.split.name != "list" {
 		return nil
@@ -170,7 +170,7 @@ func (s *script) detach(t *table) []string {
 	return []string{"ALTER TABLE " + t.String() + " DETACH PARTITION " + l.name}
 }
 
-// index makes an index that nobody's key stands on.
+// index creates an index on which no key depends.
 func (s *script) index(t *table) []string {
 	if t.split != nil || len(t.style.columns) == 0 {
 		return nil

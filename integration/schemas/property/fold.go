@@ -7,36 +7,36 @@ import (
 	"strings"
 )
 
-// event is a record of a topic of a table.
+// event is a record in the topic of a table.
 type event struct {
-	place         string // in Kafka, for people
+	place         string // position in Kafka, in readable form
 	op            string // c, u, d, r, t; "": a tombstone
 	key           row    // nil: null
 	before, after row
-	kinds         map[int]string // of the values in after
+	kinds         map[int]string // kinds of JSON of the values in after
 	resync        bool
-	text          string // for people
+	text          string // readable form
 }
 
-// fold is what a consumer makes of a topic: the last row under each key. Where the key of the records becomes another one, the consumer
-// finds its rows by the new columns; rows without a key are told apart by all of their values.
+// fold is what a consumer makes of a topic: the last row under each key. When the key of the records changes, the consumer finds its rows by the new
+// columns; rows without a key are identified by all of their values.
 type fold struct {
 	rows   map[string]row // by key
-	gone   map[int]row    // by id: the last version of rows that were deleted
-	newest map[int]int    // by id: highest version that was there
-	keys   [][]int        // columns of the keys in their turn, as the stream has them
-	by     string         // columns by which rows are kept now
+	gone   map[int]row    // by id: the last version of deleted rows
+	newest map[int]int    // by id: highest version seen
+	keys   [][]int        // columns of the successive keys, in the order of the stream
+	by     string         // columns by which rows are currently stored
 
-	kinds  map[int][]string // by column: kinds of JSON in their turn, as the stream has them
+	kinds  map[int][]string // by column: the successive kinds of JSON, in the order of the stream
 	stale  []string
-	strays []string // keys of snapshot records that are not those of the stream
+	strays []string // keys of snapshot records that differ from those of the stream
 }
 
 func newFold() *fold {
 	return &fold{rows: map[string]row{}, gone: map[int]row{}, newest: map[int]int{}, kinds: map[int][]string{}}
 }
 
-// keyless is the key under which rows are kept that have none.
+// keyless is the prefix of the key under which rows without a key are stored.
 const keyless = "id "
 
 func (f *fold) add(e *event) {
@@ -48,7 +48,7 @@ func (f *fold) add(e *event) {
 			f.gone[r.id()] = r
 		}
 		clear(f.rows)
-		if e.resync { // the rows themselves are still there
+		if e.resync { // the rows themselves still exist
 			clear(f.gone)
 			clear(f.newest)
 		}
@@ -64,7 +64,7 @@ func (f *fold) add(e *event) {
 	}
 }
 
-// turn notices when the keys of the records become others.
+// turn detects that the key of the records has changed.
 func (f *fold) turn(e *event) {
 	columns := slices.Sorted(maps.Keys(e.key))
 	by := fmt.Sprint(columns)
@@ -132,7 +132,7 @@ func (f *fold) find(before row) string {
 	return ""
 }
 
-// put takes a row. What is not in the record is as it was.
+// put stores a row. Values that are missing from the record are unchanged.
 func (f *fold) put(e *event) {
 	id := e.after.id()
 	if version := e.after.version(); e.op == "r" && version < f.newest[id] {

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Verdict is what a run has found.
+// Verdict is the result of a run.
 type Verdict struct {
 	Tables, Records, Unequal, Stale, KeysChanged int
-	Findings                                     []string // for people
+	Findings                                     []string // in readable form
 }
 
 func (v *Verdict) String() string {
 	return fmt.Sprintf("schemas tables=%d records=%d unequal=%d stale=%d keys_changed=%d", v.Tables, v.Records, v.Unequal, v.Stale, v.KeysChanged)
 }
 
-// Clean reports whether all is as it has to be.
+// Clean reports whether there are no errors.
 func (v *Verdict) Clean() bool { return v.Unequal+v.Stale+v.KeysChanged == 0 }
 
-// Add adds another run's.
+// Add adds the verdict of another run.
 func (v *Verdict) Add(other *Verdict) {
 	v.Tables += other.Tables
 	v.Records += other.Records
@@ -35,12 +35,12 @@ func (v *Verdict) Add(other *Verdict) {
 type judged struct {
 	table    *table
 	fold     *fold
-	held     map[string]row // what the table holds, or held when it was dropped
+	held     map[string]row // rows of the table, now or when it was dropped
 	filtered bool
 	major    int
 }
 
-// unequal says what differs between the table and what its topic folds to.
+// unequal returns the differences between the table and its folded topic.
 func (j *judged) unequal() (wrong []string) {
 	byID := map[string]row{}
 	for _, r := range j.fold.rows {
@@ -67,7 +67,7 @@ func (j *judged) unequal() (wrong []string) {
 	return append(wrong, j.kinds()...)
 }
 
-// passes reports whether a row passes the filter "c2 >= 0".
+// passes reports whether a row satisfies the filter "c2 >= 0".
 func passes(r row) bool {
 	n, err := strconv.ParseFloat(r[columnFilter], 64)
 	return err == nil && n >= 0
@@ -87,7 +87,7 @@ func (j *judged) differences(got, want row) (wrong []string) {
 	return wrong
 }
 
-// kinds says which columns have changed the form of their values more often than their type.
+// kinds returns the columns whose values have changed form more often than the column has changed type.
 func (j *judged) kinds() (wrong []string) {
 	for _, c := range j.table.columns {
 		if turns := j.fold.kinds[c.number]; len(turns) > c.kinds {
@@ -97,10 +97,10 @@ func (j *judged) kinds() (wrong []string) {
 	return wrong
 }
 
-// keysChanged says where the columns of the key became others, though what they stand on stayed.
+// keysChanged returns where the key columns changed although the table's keys did not.
 func (j *judged) keysChanged() (wrong []string) {
 	for _, stray := range j.fold.strays {
-		if j.table.epochs > 0 { // nothing was written under the new key
+		if j.table.epochs > 0 { // no row may have been written under the new key
 			break
 		}
 		wrong = append(wrong, "a copied row has another key than the stream: "+stray)

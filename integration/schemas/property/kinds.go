@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// kind is a type that columns have.
+// kind is a column type.
 type kind struct {
-	name   string // in SQL; %s is the number of the table, of types that each table has for itself
-	create string // of such a type
+	name   string // in SQL; %s is the number of the table, for types that each table has for itself
+	create string // SQL that creates such a type
 	value  func(*rand.Rand) string
-	text   string // in SQL, what a reader of the topic should see of a column %s; "": as JSON has it
-	wider  *kind  // to which ALTER TABLE changes it
-	using  string // by this expression; "": a cast
+	text   string // SQL expression for what a reader of the topic should see of a column %s; "": its JSON form
+	wider  *kind  // type to which ALTER TABLE changes it
+	using  string // USING expression for that; "": a cast
 }
 
-// sql is the type's name in a table.
+// sql returns the type's name in a table.
 func (k *kind) sql(table int) string { return strings.ReplaceAll(k.name, "%s", fmt.Sprint(table)) }
 
-// seen is the expression of what a reader should see.
+// seen returns the expression for what a reader should see.
 func (k *kind) seen(column string) string {
 	if k.text == "" {
 		return "to_json(" + column + ") #>> '{}'"

@@ -12,13 +12,13 @@ import (
 type place struct {
 	database string
 	encoding string // of the database
-	declared string // what pgtee is told that its text is; "": nothing
+	declared string // encoding that pgtee is told; "": none
 	tables   []*table
 
-	extensionGone bool // hstore is dropped
+	extensionGone bool // hstore has been dropped
 }
 
-// has reports whether the database can hold a text.
+// has reports whether the database can store a text.
 func (p *place) has(text string) bool {
 	for _, r := range text {
 		switch {
@@ -31,7 +31,7 @@ func (p *place) has(text string) bool {
 	return true
 }
 
-// encode is what a client sends: the clients of SQL_ASCII write Latin-1, all others UTF-8.
+// encode returns the bytes that a client sends: clients of SQL_ASCII write Latin-1, all others UTF-8.
 func (p *place) encode(text string) string {
 	if p.encoding != "SQL_ASCII" {
 		return text
@@ -74,7 +74,7 @@ func (p *place) connect(ctx context.Context, url string) (*session, error) {
 	return &session{p, conn}, err
 }
 
-// do runs SQL, several statements as one transaction.
+// do runs SQL; several statements are one transaction.
 func (s *session) do(ctx context.Context, sql string) error {
 	if _, err := s.conn.Exec(ctx, s.place.encode(sql)).ReadAll(); err != nil {
 		return fmt.Errorf("%w: %.600s", err, sql)
@@ -82,7 +82,7 @@ func (s *session) do(ctx context.Context, sql string) error {
 	return nil
 }
 
-// rows returns the rows of the last query of several; nil for null.
+// rows returns the rows of the last of several queries; nil stands for null.
 func (s *session) rows(ctx context.Context, sql string) ([][]*string, error) {
 	results, err := s.conn.Exec(ctx, s.place.encode(sql)).ReadAll()
 	if err != nil {

@@ -16,19 +16,19 @@ import (
 	"github.com/pgtee/pgtee/integration/harness"
 )
 
-// pass is one publication of a place's log, from its start.
+// pass is one publication of a place's WAL, from its start.
 type pass struct {
 	run      *Run
 	place    *place
 	topics   topics
 	flags    []string
-	filtered bool // the tables whose own flag is the same have a filter
+	filtered bool // tables whose own flag has the same value have a filter
 
 	publisher *harness.Process
-	halted    map[int]string // what the publisher said when it halted at a table, by its number
+	halted    map[int]string // the publisher's error when it halted at a table, by table number
 }
 
-const maxHalted = 10 // tables, after which the run gives up
+const maxHalted = 10 // number of tables after which the run gives up
 
 // newPass writes the configuration of the filters.
 func (r *Run) newPass(p *place, name string, filtered bool, flags ...string) (*pass, error) {
@@ -57,8 +57,8 @@ func (s *pass) start() (err error) {
 
 var halt = regexp.MustCompile(`pgtee: publisher of .*?[.]t(\d+)_.*`)
 
-// alive restarts a publisher that has halted at a table, without that table, which is a finding. It is an error if the publisher has
-// ended for another reason.
+// alive restarts a publisher that has halted at a table, without that table, and records a finding. It returns an error if the publisher has ended
+// for another reason.
 func (s *pass) alive() error {
 	if s.publisher.Running() {
 		return nil
@@ -78,10 +78,10 @@ func (s *pass) stop() error {
 	if err := s.alive(); err != nil {
 		return err
 	}
-	return s.publisher.Stop(syscall.SIGTERM, 30*time.Second) // its exit code is 1 if it was not up yet
+	return s.publisher.Stop(syscall.SIGTERM, 30*time.Second) // its exit code is 1 if it had not started completely
 }
 
-// copied reports whether one of the publishers of this pass has ended its copy.
+// copied reports whether one of the publishers of this pass has completed its copy.
 func (s *pass) copied() bool {
 	logs, _ := filepath.Glob(filepath.Join(s.run.dir, "publish-"+s.topics.prefix+"-*.log"))
 	return slices.ContainsFunc(logs, func(name string) bool {
@@ -90,7 +90,7 @@ func (s *pass) copied() bool {
 	})
 }
 
-// whileCopied has the players act until the copy has ended.
+// whileCopied makes the players act until the copy has ended.
 func (s *pass) whileCopied(ctx context.Context, players []*script) error {
 	for began := time.Now(); !s.copied() && time.Since(began) < copyTime; time.Sleep(250 * time.Millisecond) {
 		if err := acts(ctx, s.place, players, 1, 3, 0, len(s.place.tables)); err != nil {

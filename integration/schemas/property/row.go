@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// row is a row by the numbers of its columns, each value in one form that both sides can be brought into.
+// row contains a row's values by column number, in a form into which both sides can be converted.
 type row map[int]string
 
 const (
@@ -28,7 +28,7 @@ func (r row) String() string {
 	return strings.TrimSpace(b.String())
 }
 
-// id is what the row is known by for ever.
+// id returns the permanent identifier of the row.
 func (r row) id() int {
 	id, _ := strconv.Atoi(r[columnID])
 	return id
@@ -39,8 +39,8 @@ func (r row) version() int {
 	return version
 }
 
-// form brings a text into the form that is compared: numbers as one would write them, JSON with its keys in order, times in
-// microseconds. A change of a column's type brings old and new values into the same form.
+// form converts a text into the form that is compared: numbers in plain notation, JSON with sorted keys, times in microseconds. When a column's type
+// changes, old and new values have the same form.
 func form(text string) string {
 	if text == "" {
 		return ""
@@ -67,7 +67,7 @@ func form(text string) string {
 	return text
 }
 
-// formOf is the form of a JSON value.
+// formOf returns the form of a JSON value.
 func formOf(value any) string {
 	switch v := value.(type) {
 	case nil:
@@ -94,7 +94,7 @@ func formOf(value any) string {
 	return fmt.Sprint(value)
 }
 
-// load reads what a table holds, with what of it is detached: nobody has deleted that.
+// load reads the rows of a table, including those of detached partitions, which have not been deleted.
 func (s *session) load(ctx context.Context, t *table) (map[string]row, error) {
 	var columns []string
 	for _, c := range t.columns {
@@ -125,7 +125,7 @@ func (s *session) load(ctx context.Context, t *table) (map[string]row, error) {
 	return held, nil
 }
 
-// parseRow reads a row of a record, nil for null. raw are the kinds of JSON that its values have.
+// parseRow parses a row of a record, nil for null. raw contains the kinds of JSON of its values.
 func parseRow(value any) (r row, raw map[int]string) {
 	fields, ok := value.(map[string]any)
 	if !ok {

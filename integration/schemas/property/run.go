@@ -1,5 +1,5 @@
-// Package property makes tables of all kinds at random, writes and changes them while the publisher is killed, and compares what the
-// topics fold to with the tables.
+// Package property creates tables of all kinds at random, writes and alters them while the publisher is killed, and compares the folded topics with
+// the tables.
 package property
 
 import (
@@ -27,25 +27,25 @@ type Run struct {
 	Broker   *harness.Kafka
 	Registry *harness.Registry
 	Tables   int
-	CopyRows int // that are copied per second: the fewer, the more is written meanwhile
+	CopyRows int // rows copied per second: the fewer, the more is written meanwhile
 	Seed     int64
 	Name     string               // of its databases and topics
-	Log      func(string, ...any) // of how far it is
+	Log      func(string, ...any) // for progress messages
 
 	dir     string
 	verdict Verdict
 }
 
 const (
-	scripts     = 2 // sessions that write at the same time
+	scripts     = 2 // number of concurrent sessions that write
 	actsOfTable = 12
 
-	copyTime  = 20 * time.Second // how long people write while tables are copied, at most
-	markTime  = 3 * time.Minute  // until the last commit is in Kafka
-	equalTime = 15 * time.Second // and until what is copied is, too
+	copyTime  = 20 * time.Second // maximum time of writing while tables are copied
+	markTime  = 3 * time.Minute  // time limit until the last commit is in Kafka
+	equalTime = 15 * time.Second // and until copied rows are, too
 )
 
-// Do plays it. What differs is in the verdict; an error is a run that could not be judged.
+// Do plays the run. Differences are in the verdict; an error means that the run could not be judged.
 func (r *Run) Do(ctx context.Context) (*Verdict, error) {
 	var err error
 	if r.dir, err = r.World.Sub("schemas-" + r.Name); err != nil {
@@ -95,7 +95,7 @@ func (r *Run) play(ctx context.Context, p *place, count int) error {
 	return r.second(ctx, p, players)
 }
 
-// prepare makes the database and takes the slot, and a copy of it for the second pass.
+// prepare creates the database and the slot, and a copy of the slot for the second pass.
 func (r *Run) prepare(ctx context.Context, p *place) error {
 	admin, err := (&place{}).connect(ctx, r.Server.URL("postgres"))
 	if err != nil {
@@ -124,7 +124,7 @@ func (r *Run) prepare(ctx context.Context, p *place) error {
 	return s.do(ctx, fmt.Sprintf("SELECT pg_copy_logical_replication_slot('%s', '%[1]s_kept')", p.database))
 }
 
-// players share the tables.
+// players returns the players, which share the tables.
 func (r *Run) players(ctx context.Context, p *place, seed uint64) (players []*script, err error) {
 	for n := range scripts {
 		s, err := p.connect(ctx, r.Server.URL(p.database))
@@ -137,7 +137,7 @@ func (r *Run) players(ctx context.Context, p *place, seed uint64) (players []*sc
 	return players, nil
 }
 
-// acts has each player do so many things to its tables, with a percentage of DDL.
+// acts makes each player act this number of times on its tables, with a percentage of DDL.
 func acts(ctx context.Context, p *place, players []*script, perTable, ddl int, from, to int) error {
 	var running sync.WaitGroup
 	failures := make([]error, len(players))
@@ -169,7 +169,7 @@ func create(ctx context.Context, p *place, players []*script, from, to int) erro
 	return nil
 }
 
-// first is the pass of a publisher that starts while people write, is killed, and is away while they drop what it has not yet read.
+// first is the pass of a publisher that starts while the players write, is killed, and is down while they drop objects that it has not read yet.
 func (r *Run) first(ctx context.Context, p *place, players []*script, random *rand.Rand) error {
 	half := (len(p.tables) + 1) / 2
 	s, err := r.newPass(p, "_json", true)
@@ -220,7 +220,7 @@ func (r *Run) first(ctx context.Context, p *place, players []*script, random *ra
 	return s.stop()
 }
 
-// second reads the same log again, late: the catalog has moved on, and people write while it copies.
+// second reads the same WAL again, later: the catalog has changed since, and the players write while it copies.
 func (r *Run) second(ctx context.Context, p *place, players []*script) error {
 	err := players[0].do(ctx, fmt.Sprintf("SELECT pg_drop_replication_slot('%s'); SELECT pg_copy_logical_replication_slot('%[1]s_kept', '%[1]s'); SELECT pg_drop_replication_slot('%[1]s_kept')", p.database))
 	if err != nil {
@@ -247,7 +247,7 @@ func (r *Run) second(ctx context.Context, p *place, players []*script) error {
 	return players[0].do(ctx, fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", p.database))
 }
 
-// endExtension changes the columns of hstore and drops the extension.
+// endExtension changes the columns of type hstore and drops the extension.
 func (r *Run) endExtension(ctx context.Context, p *place, players []*script) error {
 	p.extensionGone = true
 	for i, t := range p.tables {
@@ -280,7 +280,7 @@ func (s *pass) beside(ctx context.Context, random *rand.Rand, f func() error) er
 	return errors.Join(err, <-done)
 }
 
-// judge waits until what has committed is in Kafka, and compares.
+// judge waits until everything committed is in Kafka, and compares.
 func (s *pass) judge(ctx context.Context, player *script) error {
 	mark := player.version()
 	if err := player.do(ctx, fmt.Sprintf("INSERT INTO mark.mark VALUES (%d)", mark)); err != nil {
@@ -288,7 +288,7 @@ func (s *pass) judge(ctx context.Context, player *script) error {
 	}
 	err := harness.Eventually(markTime, func(ctx context.Context) error {
 		if err := s.alive(); err != nil {
-			return nil // it is told below
+			return nil // reported below
 		}
 		there, err := s.topics.marked(ctx, mark)
 		if err == nil && !there {
@@ -352,7 +352,7 @@ const (
 	toldRecords = 12
 )
 
-// tell says what is wrong with a table, with what somebody needs who wants to know why.
+// tell describes the errors of a table, with the information needed to find the cause.
 func (s *pass) tell(j *judged, events []*event, wrong []string) string {
 	var b strings.Builder
 	t := j.table

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// script works on the tables of a place, one after the other and at random.
+// script works on the tables of a place, one after another and at random.
 type script struct {
 	*session
 	r     *rand.Rand
-	next  *int // last number that was given to a row or a code
+	next  *int // last number assigned to a row or a code
 	major int
 }
 
@@ -67,18 +67,18 @@ func (s *script) statement(t *table, rows *[]int) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE %s = %d", t, t.sql(columnID), id)
 }
 
-// captures reports whether UPDATE and DELETE of a table are captured. Before PostgreSQL 18 the log lacks generated columns of a key.
+// captures reports whether UPDATE and DELETE of a table are captured. Before PostgreSQL 18 the WAL lacks generated columns of a key.
 func (s *script) captures(t *table) bool {
 	return t.style.updates && !(t.style.generate && s.major < 18)
 }
 
-// version is a number that no row and no code has yet.
+// version returns a number that no row and no code has yet.
 func (s *script) version() int {
 	*s.next++
 	return *s.next
 }
 
-// insert writes one to five rows, which are those of their first versions.
+// insert writes one to five rows in their first version.
 func (s *script) insert(t *table, rows *[]int) string {
 	var names, lists []string
 	for _, c := range t.columns {
@@ -100,7 +100,7 @@ func (s *script) insert(t *table, rows *[]int) string {
 	return "INSERT INTO " + t.String() + " (" + strings.Join(names, ", ") + ") VALUES " + strings.Join(lists, ", ")
 }
 
-// value is a literal for a column of the row id.
+// value returns a literal for a column of the row id.
 func (s *script) value(t *table, c *column, id int) string {
 	switch c.number {
 	case columnID:
@@ -123,7 +123,7 @@ func (s *script) value(t *table, c *column, id int) string {
 	return c.kind.value(s.r)
 }
 
-// part is a value of the column by which a table is partitioned, for a partition that is attached.
+// part returns a value of the partitioning column for a partition that is attached.
 func (s *script) part(t *table) int {
 	if t.split == nil {
 		return s.r.IntN(90)
@@ -138,19 +138,19 @@ func (s *script) part(t *table) int {
 			places = append(places, []int{1, 6, 50}[i])
 		}
 	}
-	if len(places) == 0 { // hash, and multi-level: none of them is ever detached
+	if len(places) == 0 { // hash and multi-level: their partitions are never detached
 		return s.r.IntN(90)
 	}
 	return places[s.r.IntN(len(places))]
 }
 
-// next is the assignment that makes a row newer.
+// next returns the assignment that increases a row's version.
 func (t *table) next() string {
 	version := t.sql(columnVersion)
 	return version + " = " + version + " + 1"
 }
 
-// bulk inserts many rows, so that to copy the table takes a while.
+// bulk inserts many rows, so that copying the table takes a while.
 func (s *script) bulk(t *table) string {
 	const rows = 80
 	first := *s.next + 1

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// table is a table that the scripts write, and what is known of it.
+// table is a table to which the scripts write, and what is known about it.
 type table struct {
 	number  int
 	schema  string
@@ -15,17 +15,17 @@ type table struct {
 	columns []*column
 	style   *style
 	split   *split  // nil: not partitioned
-	leaves  []*leaf // of a partitioned table
-	rows    []int   // c0 of those that are there
+	leaves  []*leaf // for a partitioned table
+	rows    []int   // c0 of the existing rows
 
-	filtered bool // by rows in the even passes, else in the odd ones
-	epochs   int  // how often what its key stands on has changed
+	filtered bool // it has a row filter in the even passes, otherwise in the odd ones
+	epochs   int  // how often its key columns have changed
 	dropped  bool
-	last     map[string]row // what it held when it was dropped
-	history  []string       // its DDL, for people
+	last     map[string]row // rows when it was dropped
+	history  []string       // its DDL, in readable form
 }
 
-// column is a column. Its number stays through all renames.
+// column is a column. Its number stays the same when it is renamed.
 type column struct {
 	number    int
 	name      string
@@ -33,8 +33,8 @@ type column struct {
 	notNull   bool
 	generated string // expression; "": none
 	virtual   bool
-	filled    bool // its default has filled rows, which is no change of them
-	kinds     int  // how many it has had
+	filled    bool // its default has filled rows, which does not change them
+	kinds     int  // number of types that it has had
 }
 
 type leaf struct {
@@ -45,23 +45,23 @@ type leaf struct {
 
 // The first columns of each table.
 const (
-	columnID      = 0 // int, of the row for ever
-	columnVersion = 1 // bigint, rises with every write
+	columnID      = 0 // int, permanent identifier of the row
+	columnVersion = 1 // bigint, increases with every write
 	columnFilter  = 2 // int
-	columnPart    = 3 // int, by which it may be partitioned
+	columnPart    = 3 // int, by which the table may be partitioned
 	columnCode    = 4 // unique text
 )
 
-// style is what tells the rows of a table apart, and how the log does.
+// style says what identifies the rows of a table, and how the WAL identifies them.
 type style struct {
 	name     string
-	key      string // constraints in CREATE TABLE, of the columns %0, %3, %4
-	leafKey  string // in each leaf
+	key      string // constraints in CREATE TABLE, on the columns %0, %3, %4
+	leafKey  string // constraints in each leaf
 	after    string // commands after CREATE TABLE; %t is the table
 	leafs    string // commands for each leaf; %t is the leaf
 	updates  bool   // UPDATE and DELETE are captured
-	columns  []int  // of the record key; nil: it has none
-	dropKey  bool   // its key can be dropped and made again
+	columns  []int  // columns of the record key; nil: no key
+	dropKey  bool   // its key can be dropped and created again
 	split    bool   // for partitioned tables
 	whole    bool   // for others
 	generate bool   // the key is a stored generated column
@@ -91,12 +91,12 @@ var styles = []*style{
 	{name: "FULL of the leaves", leafs: "ALTER TABLE %t REPLICA IDENTITY FULL", updates: true, split: true},
 }
 
-// split is how a table is partitioned by its column 3, whose values are below 90.
+// split says how a table is partitioned by its column 3, whose values are below 90.
 type split struct {
 	name   string
 	by     string
 	bounds []string
-	deeper *split // of its first partition
+	deeper *split // how its first partition is partitioned
 }
 
 var splits = []*split{
@@ -107,20 +107,20 @@ var splits = []*split{
 		deeper: &split{by: "HASH (%3)", bounds: []string{"FOR VALUES WITH (MODULUS 2, REMAINDER 0)", "FOR VALUES WITH (MODULUS 2, REMAINDER 1)"}}},
 }
 
-// fill puts the names of a table into a piece of SQL; %t is target.
+// fill inserts the names of a table into a piece of SQL; %t is target.
 func (t *table) fill(sql, target string) string {
 	return strings.NewReplacer("%t", target, "%k", quote(fmt.Sprintf("k%d_%d", t.number, t.epochs)), "%i", quote(fmt.Sprintf("i%d_%d", t.number, t.epochs)),
 		"%0", t.sql(columnID), "%1", t.sql(columnVersion), "%2", t.sql(columnFilter), "%3", t.sql(columnPart), "%4", t.sql(columnCode)).Replace(sql)
 }
 
-// detached reports whether a partition is out of the table.
+// detached reports whether a partition is detached.
 func (t *table) detached() bool {
 	return slices.ContainsFunc(t.leaves, func(l *leaf) bool { return l.detached })
 }
 
 func (t *table) String() string { return quote(t.schema) + "." + quote(t.name) }
 
-// column returns the one with that number, nil if it is gone.
+// column returns the column with this number, or nil if it was dropped.
 func (t *table) column(number int) *column {
 	for _, c := range t.columns {
 		if c.number == number {
@@ -132,7 +132,7 @@ func (t *table) column(number int) *column {
 
 func (t *table) sql(number int) string { return quote(t.column(number).name) }
 
-// newTable makes one of a place. c2 keeps its name: filters name it.
+// newTable returns a new table of a place. c2 keeps its name, because filters use it.
 func newTable(p *place, number int, r *rand.Rand, major int) *table {
 	t := &table{number: number, filtered: r.IntN(2) == 0, schema: []string{"public", "Sch.ema", `sch"ëma`}[r.IntN(3)]}
 	t.name = p.oddName(r, fmt.Sprintf("t%d_", number))
@@ -169,7 +169,7 @@ func newTable(p *place, number int, r *rand.Rand, major int) *table {
 
 func (t *table) addColumn(p *place, r *rand.Rand, number int) *column {
 	k := kinds[r.IntN(len(kinds))]
-	for k.create != "" && t.has(k) || k == kindHstore && p.extensionGone { // a type of its own once
+	for k.create != "" && t.has(k) || k == kindHstore && p.extensionGone { // a type of the table's own is used only once
 		k = kinds[r.IntN(len(kinds))]
 	}
 	c := &column{number: number, name: p.oddName(r, fmt.Sprintf("c%d", number)), kind: k, kinds: 1, notNull: r.IntN(4) == 0}
@@ -186,7 +186,7 @@ func (t *table) has(k *kind) bool {
 	return false
 }
 
-// create is the SQL that makes the table.
+// create returns the SQL that creates the table.
 func (t *table) create() []string {
 	var commands, columns []string
 	for _, c := range t.columns {

@@ -9,13 +9,13 @@ import (
 	"github.com/pgtee/pgtee/integration"
 )
 
-// topics are the records of a pass, read with the eyes of the integration tests.
+// topics are the records of a pass, read by the code of the integration tests.
 type topics struct {
 	broker, prefix string
 	avro           *avroReader // nil: JSON
 }
 
-// read returns the committed events by the number of the table.
+// read returns the committed events by table number.
 func (t *topics) read(ctx context.Context) (events map[int][]*event, err error) {
 	w, err := integration.NewWitness(t.broker)
 	if err != nil {
@@ -56,7 +56,7 @@ func (t *topics) read(ctx context.Context) (events map[int][]*event, err error) 
 	return events, nil
 }
 
-// marked reports whether the mark n has come.
+// marked reports whether the mark n has arrived.
 func (t *topics) marked(ctx context.Context, n int) (bool, error) {
 	w, err := integration.NewWitness(t.broker)
 	if err != nil {
@@ -94,7 +94,7 @@ func (t *topics) decode(ctx context.Context, data []byte) (any, error) {
 	return decodeJSON(data)
 }
 
-// event reads a record and the name of the table that it is of; "" of a tombstone.
+// event parses a record, and returns it with the name of its table; "" for a tombstone.
 func (t *topics) event(ctx context.Context, r *integration.Record) (*event, string, error) {
 	e := &event{place: fmt.Sprintf("%s offset %d", r.Topic, r.Offset), resync: r.Headers["pgtee-resync"] != ""}
 	key, err := t.decode(ctx, r.Key)
