@@ -1,4 +1,4 @@
--- Tables of all kinds, for the copy: what is in them before setup is copied, and then written again.
+-- Tables of all kinds for the test of snapshots: their rows from before setup are copied, and later written again.
 CREATE SCHEMA odd;
 CREATE TABLE odd.empty (id int PRIMARY KEY, v text);
 CREATE TABLE odd.nothing ();

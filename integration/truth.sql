@@ -1,5 +1,5 @@
--- The ground truth about contents and authors: each row change of a watched table, as a trigger saw
--- it. The history is unlogged, so that it is no part of what is published.
+-- The ground truth about contents and authors: each row change of a watched table, as a trigger saw it. The history table is unlogged, so that it is not
+-- published.
 CREATE SCHEMA truth;
 CREATE UNLOGGED TABLE truth.history (
     seq         bigserial,
@@ -39,9 +39,8 @@ BEGIN
 END
 $$;
 
--- commits(start, stop) lists the commit records of a piece of the log, in their order, by where they begin, and where the
--- piece ended: no record stretches over that. Of a prepared transaction the record carries no xid, its
--- description begins with it.
+-- commits(start, stop) lists the commit records in a range of the WAL in their order: their xids and start LSNs. last is the end of the range, which is a
+-- record boundary. The commit record of a prepared transaction has no xid; its description begins with the xid.
 CREATE EXTENSION pg_walinspect;
 CREATE FUNCTION truth.commits(start pg_lsn, stop pg_lsn, OUT last pg_lsn, OUT xids bigint[], OUT starts pg_lsn[]) LANGUAGE sql AS $$
     WITH records AS MATERIALIZED (
