@@ -5,7 +5,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
-// snapshotFlags say when the publisher copies tables.
+// snapshotFlags configure when and how the publisher copies tables.
 type snapshotFlags struct {
 	Snapshot              string   `help:"What is copied at the start: initial (every table, the first time), never, only (every table, then end), when-needed (as initial, and after changes were lost): ${enum}." enum:"initial,never,only,when-needed" default:"never"`
 	SnapshotTables        []string `help:"Globs of schema.table that are copied at the start." placeholder:"GLOB"`
