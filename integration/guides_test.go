@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,21 +67,27 @@ func (s *strangers) RunGuide(path string, env ...string) {
 	s.must(os.Mkdir(bin, 0o755))
 	s.must(os.Symlink(s.binary, filepath.Join(bin, "pgtee")))
 	python := must(s.t, world.Python)
+	url, _, _ := strings.Cut(s.URL(), "?") // as a reader writes it
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
 	const mark = "=== end of block"
 	for _, b := range blocks {
 		fmt.Fprintf(&script, "%s\necho '%s'\n", b.commands, mark)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
 	shell.Dir = s.dir
-	shell.Env = append(append(os.Environ(), "PATH="+bin+":"+filepath.Dir(python)+":"+os.Getenv("PATH"), "KAFKA="+s.broker.Address, "POSTGRES="+s.URL()), env...)
+	shell.Env = append(append(os.Environ(), "PATH="+bin+":"+filepath.Dir(python)+":"+os.Getenv("PATH"), "KAFKA="+s.broker.Address, "POSTGRES="+url), env...)
 	shell.WaitDelay = 5 * time.Second
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what the guide leaves running
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	var problems strings.Builder
 	shell.Stderr = &problems
 	out, err := shell.Output()
+	if shell.Process != nil {
+		syscall.Kill(-shell.Process.Pid, syscall.SIGKILL)
+	}
 	parts := strings.Split(string(out), mark+"\n")
 	for i, b := range blocks {
 		if i >= len(parts)-1 {
