@@ -15,6 +15,7 @@ var Settings = map[string]string{
 	"search_path":                         "pg_catalog",
 	"datestyle":                           "ISO, MDY",
 	"intervalstyle":                       "postgres",
+	"lc_monetary":                         "C", // money is written with a decimal point
 	"extra_float_digits":                  "1",
 	"bytea_output":                        "hex",
 	"xmloption":                           "content",
