@@ -165,7 +165,7 @@ func (p *Publisher) redactedDDL(d outbox.DDLRecord) (clean outbox.DDLRecord, hid
 	d.Objects = slices.Clone(d.Objects)
 	for i := range d.Objects {
 		o := &d.Objects[i]
-		parts := identityParts(o.Name)
+		parts := outbox.IdentityParts(o.Name)
 		if o.Type != "table" && o.Type != "table column" || len(parts) < 2 {
 			continue
 		}
@@ -187,29 +187,4 @@ func (p *Publisher) redactedDefault(c *outbox.DDLColumn, hidden bool) string {
 		return "'<redacted>'"
 	}
 	return string(redact(nil, []byte(c.Default)))
-}
-
-// identityParts splits the output of pg_identify_object(): public."My table".column.
-func identityParts(identity string) (parts []string) {
-	for rest := identity; rest != ""; {
-		part, quoted := strings.CutPrefix(rest, `"`)
-		if !quoted {
-			part, rest, _ = strings.Cut(rest, ".")
-			parts = append(parts, part)
-			continue
-		}
-		end := 0
-		for end < len(part) && (part[end] != '"' || strings.HasPrefix(part[end+1:], `"`)) {
-			if part[end] == '"' {
-				end++
-			}
-			end++
-		}
-		if end >= len(part) {
-			return nil // unterminated quote: not from PostgreSQL
-		}
-		parts = append(parts, strings.ReplaceAll(part[:end], `""`, `"`))
-		rest = strings.TrimPrefix(part[end+1:], ".")
-	}
-	return parts
 }

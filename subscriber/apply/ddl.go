@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/subscriber/decode"
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
@@ -77,8 +79,8 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 		return Halt{fmt.Sprintf("%s of the source in the transaction that commits at %s: `%s`, run by %s", d.Command, e.commit, d.Statement, d.User),
 			"run it on the target and start with --ddl ignore until it is passed, or start with --ddl apply"}
 	}
-	if schema := d.schemaOf(); a.cfg.Map[schema] != "" {
-		return Halt{fmt.Sprintf("%s of schema %s, which has another name in the target: `%s`, run by %s", d.Command, schema, d.Statement, d.User),
+	if name := a.cfg.renames(&d); name != "" {
+		return Halt{fmt.Sprintf("%s concerns %s, which has another name in the target (--map): `%s`, run by %s", d.Command, name, d.Statement, d.User),
 			"run it there under that name, and start with --ddl ignore until it is passed"}
 	}
 	if !a.batch.empty() {
@@ -128,11 +130,42 @@ func (c *Config) concerns(o *ddlObject) bool {
 	if o.Schema == "pgtee" || o.Schema == "" && o.Type != "schema" && len(c.Tables) > 0 {
 		return false
 	}
-	if o.Type != "table" && o.Type != "table column" {
-		return len(c.Tables) == 0
+	if table := o.table(); table != "" {
+		return c.includes(table)
 	}
-	name := strings.TrimPrefix(strings.TrimPrefix(o.Name, postgres.QuoteIdentifier(o.Schema)), o.Schema)
-	return c.includes(o.Schema + "." + strings.ReplaceAll(strings.Trim(strings.TrimPrefix(name, "."), `"`), `""`, `"`))
+	return len(c.Tables) == 0
+}
+
+// table returns schema.table of an object that is a table or a column; "" for another one.
+func (o *ddlObject) table() string {
+	parts := outbox.IdentityParts(o.Name)
+	if o.Type != "table" && o.Type != "table column" || len(parts) < 2 {
+		return ""
+	}
+	return parts[0] + "." + parts[1]
+}
+
+// renames returns the schema or table that a command concerns and that has another name in the target; "" if there is none. The objects do not tell
+// of which table an index is, or how a table was called before it was renamed: the text counts, too.
+func (c *Config) renames(d *ddlRecord) string {
+	for _, name := range slices.Sorted(maps.Keys(c.Map)) {
+		_, table, ofTable := strings.Cut(name, ".")
+		if ofTable && mentions(d.Statement, table) {
+			return name
+		}
+		for i := range d.Objects {
+			if o := &d.Objects[i]; o.table() == name || o.Schema == name || o.Type == "schema" && slices.Equal(outbox.IdentityParts(o.Name), []string{name}) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// mentions reports whether a name occurs in SQL as a word.
+func mentions(sql, name string) bool {
+	const end = `(?:$|[^\pL\pN_$])`
+	return regexp.MustCompile(`(?i)(?:^|[^\pL\pN_$])` + regexp.QuoteMeta(strings.ReplaceAll(name, `"`, `""`)) + end).MatchString(sql)
 }
 
 // numberOf counts the records with one text and tag in a transaction: each command of a Query has a record with the text of the whole Query.

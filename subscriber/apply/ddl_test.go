@@ -1,0 +1,46 @@
+package apply
+
+import "testing"
+
+func TestConcerns(t *testing.T) {
+	for _, c := range []struct {
+		cfg    Config
+		object ddlObject
+		want   bool
+	}{
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.t"}, true},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, true},
+		{Config{Tables: []string{"public.My t"}}, ddlObject{Type: "table column", Schema: "public", Name: `public."My t"."b.c"`}, true},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.other.t"}, false},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "index", Schema: "public", Name: "public.t"}, false},
+		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, false},
+		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.b"}, true},
+		{Config{}, ddlObject{Type: "table", Schema: "pgtee", Name: "pgtee.outbox"}, false},
+	} {
+		if got := c.cfg.concerns(&c.object); got != c.want {
+			t.Errorf("--tables %q --exclude-tables %q: %s %s: %v", c.cfg.Tables, c.cfg.ExcludeTables, c.object.Type, c.object.Name, got)
+		}
+	}
+}
+
+func TestRenames(t *testing.T) {
+	cfg := Config{Map: map[string]string{"public.orders": "public.orders_eu", "a b": "c"}}
+	for _, c := range []struct {
+		statement string
+		object    ddlObject
+		want      string
+	}{
+		{"DROP TABLE orders", ddlObject{Type: "table", Schema: "public", Name: "public.orders"}, "public.orders"},
+		{"SELECT f()", ddlObject{Type: "table", Schema: "public", Name: "public.orders"}, "public.orders"},
+		{"SELECT f()", ddlObject{Type: "table column", Schema: "public", Name: "public.orders.id"}, "public.orders"},
+		{"ALTER TABLE Orders RENAME TO old", ddlObject{Type: "table", Schema: "public", Name: "public.old"}, "public.orders"},
+		{`CREATE INDEX ON public."orders" (id)`, ddlObject{Type: "index", Schema: "public", Name: "public.orders_id_idx"}, "public.orders"},
+		{"CREATE TABLE orders_2 (id int)", ddlObject{Type: "table", Schema: "public", Name: "public.orders_2"}, ""},
+		{`ALTER TABLE "a b".t ADD n int`, ddlObject{Type: "table", Schema: "a b", Name: `"a b".t`}, "a b"},
+		{`DROP SCHEMA "a b"`, ddlObject{Type: "schema", Name: `"a b"`}, "a b"},
+	} {
+		if got := cfg.renames(&ddlRecord{Statement: c.statement, Objects: []ddlObject{c.object}}); got != c.want {
+			t.Errorf("%s: %q, want %q", c.statement, got, c.want)
+		}
+	}
+}
