@@ -29,7 +29,7 @@ type applyCommand struct {
 	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
 
 	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
-	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
+	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last that matches counts. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
 	FireTriggers  bool     `help:"Go on although triggers of the target fire: its user may not set session_replication_role."`
 	Origin        string   `help:"Whether what is applied carries a replication origin, by which a publisher of the target with --skip-applied leaves it out: ${enum}. auto: if the user may set one." enum:"auto,require,off" default:"auto"`
 	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply in place of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
@@ -177,7 +177,6 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	if err := c.useArchive(&config); err != nil {
 		return config, err
 	}
-	config.Conflicts = map[string]apply.Policy{}
 	for _, text := range c.OnConflict {
 		glob, policy, found := strings.Cut(text, "=")
 		if !found {
@@ -191,7 +190,7 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 		if glob == "" {
 			config.Conflict = apply.Policy(policy)
 		} else {
-			config.Conflicts[glob] = apply.Policy(policy)
+			config.Conflicts = append(config.Conflicts, apply.TablePolicy{Glob: glob, Policy: apply.Policy(policy)})
 		}
 	}
 	return config, nil

@@ -212,7 +212,7 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	}
 	value, err := a.cfg.payloadOf(ctx, e.record.Value)
 	if err != nil {
-		return err
+		return placed(e.record, err)
 	}
 	if err := a.envelope.read(value, &e.from.table); err != nil {
 		return unreadable(e, err)
@@ -337,7 +337,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	if keyed {
 		json, err := a.cfg.payloadOf(ctx, e.record.Key)
 		if err != nil {
-			return err
+			return placed(e.record, err)
 		}
 		if key, err = d.keyOf(b, t, json); err != nil {
 			return unreadable(e, err)

@@ -25,6 +25,12 @@ const (
 	PolicyOverwrite Policy = "overwrite" // the stream wins
 )
 
+// TablePolicy is the Policy of the tables that match a glob for schema.table.
+type TablePolicy struct {
+	Glob   string
+	Policy Policy
+}
+
 // DDLPolicy says what happens to DDL in the stream.
 type DDLPolicy string
 
@@ -64,7 +70,7 @@ type Config struct {
 
 	DDL           DDLPolicy
 	SplitSQL      func(sql string) []Statement // nil: a text is a single statement
-	Conflicts     map[string]Policy            // by glob for schema.table
+	Conflicts     []TablePolicy                // the last that matches a table counts
 	Conflict      Policy                       // of all other tables
 	FireTriggers  bool                         // continue although triggers fire because session_replication_role cannot be set
 	Origin        OriginPolicy
@@ -161,10 +167,11 @@ func (c *Config) mapped(schema, table string) (string, string) {
 	return schema, table
 }
 
+// policyOf returns the policy of a table of the stream.
 func (c *Config) policyOf(name string) Policy {
-	for glob, policy := range c.Conflicts {
-		if matches(glob, name) {
-			return policy
+	for _, p := range slices.Backward(c.Conflicts) {
+		if matches(p.Glob, name) {
+			return p.Policy
 		}
 	}
 	if c.Conflict == "" {
@@ -180,8 +187,11 @@ func (c *Config) payloadOf(ctx context.Context, framed []byte) ([]byte, error) {
 			return nil, Halt{"the records are Avro", "add --schema-registry URL"}
 		}
 		text, err := c.Avro(ctx, framed)
-		if unreadable := (decode.SchemaError{}); errors.As(err, &unreadable) {
-			return nil, Halt{unreadable.Error(), "see whether --schema-registry is that of the publisher"}
+		switch unreadable := (decode.SchemaError{}); {
+		case errors.As(err, &unreadable), errors.Is(err, decode.ErrNoSchema):
+			return nil, Halt{err.Error(), "see whether --schema-registry is that of the publisher"}
+		case errors.Is(err, decode.ErrAvro):
+			return nil, Halt{err.Error(), "see who wrote that record, and whether --schema-registry is that of the publisher"}
 		}
 		return text, err
 	}

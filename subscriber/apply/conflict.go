@@ -47,8 +47,13 @@ func conflictOf(c *change, refused *pgconn.PgError) *conflict {
 
 // settle handles a conflict according to the policy of its table. The savepoint of the change is open and has been rolled back to.
 func (t *target) settle(ctx context.Context, b *batch, c *change, found *conflict) error {
-	if found.kind == "update_missing" && c.table.loading {
-		return t.mend(ctx, b, c)
+	if c.table.loading {
+		switch found.kind {
+		case "update_missing":
+			return t.mend(ctx, b, c)
+		case "delete_missing":
+			return nil // the snapshot reads the table without the row
+		}
 	}
 	if err := t.lookAt(ctx, b, c, found); err != nil {
 		return err

@@ -132,12 +132,12 @@ func (e *Events) event(ctx context.Context) (next Event, err error) {
 	record := e.head.record
 	next = Event{Record: record, ID: headerOf(record, headerEventID), Commit: e.head.commit, Snapshot: e.head.snapshot != nil}
 	if next.Value, err = e.cfg.payloadOf(ctx, record.Value); err != nil {
-		return next, err
+		return next, placed(record, err)
 	}
 	if record.Key != nil {
 		next.Key, err = e.cfg.payloadOf(ctx, record.Key)
 	}
-	return next, err
+	return next, placed(record, err)
 }
 
 // Whole reports whether everything before the newest watermark was taken.

@@ -1,6 +1,10 @@
 package apply
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
 
 // Halt is an error on which an operator must decide: what happened, and what to do about it.
 type Halt struct{ What, Repair string }
@@ -20,6 +24,15 @@ type haltAt struct {
 }
 
 func (h haltAt) Unwrap() error { return h.Halt }
+
+// placed adds the place of a record to a Halt about what the record holds.
+func placed(record *kgo.Record, err error) error {
+	var halt Halt
+	if errors.As(err, &halt) {
+		return Halt{placeOf(record) + ": " + halt.What, halt.Repair}
+	}
+	return err
+}
 
 // before turns a Halt into a haltAt before the transaction of an event. It returns any other error unchanged.
 func before(e event, err error) error {
