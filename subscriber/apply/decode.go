@@ -155,6 +155,9 @@ func (d *decoder) keyOf(b *batch, t *table, object []byte) (key span, err error)
 		binary.BigEndian.PutUint32(b.arena[at:], uint32(len(b.arena)-at-4))
 		return nil
 	})
+	if err == nil && n < len(t.keys.columns) { // the key has lost its last columns
+		t.setKeys(slices.Clone(t.keys.columns[:n]))
+	}
 	return span{uint32(start), uint32(len(b.arena))}, err
 }
 
@@ -166,7 +169,11 @@ func (t *table) learnKey(n int, escaped []byte) error {
 		return Halt{fmt.Sprintf("table %s of the target has no column %s, which is part of the key in the stream", t.plain, name),
 			fmt.Sprintf("ALTER TABLE %s ADD COLUMN it there as the source has it", t.name)}
 	}
-	columns := append(slices.Clone(t.keys.columns[:n]), i)
-	t.keys = keyLayout{columns: columns, arbiter: slices.ContainsFunc(t.unique, func(u uniqueIndex) bool { return !u.deferred && sameColumns(u.columns, columns) })}
+	t.setKeys(append(slices.Clone(t.keys.columns[:n]), i))
 	return nil
+}
+
+// setKeys sets the columns of a key. Batches keep the lists that they have got.
+func (t *table) setKeys(columns []int) {
+	t.keys = keyLayout{columns: columns, arbiter: slices.ContainsFunc(t.unique, func(u uniqueIndex) bool { return !u.deferred && sameColumns(u.columns, columns) })}
 }

@@ -1,0 +1,46 @@
+package apply
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pgtee/pgtee/publisher/debezium"
+)
+
+// tableOf makes a table with columns of type text.
+func tableOf(columns ...string) *table {
+	forms := newForms(debezium.Modes{})
+	t := &table{source: "public.t", name: "public.t", plain: "public.t", byName: map[string]int{}}
+	for i, name := range columns {
+		t.byName[name] = i
+		t.columns = append(t.columns, column{name: name, quoted: name, typ: "pg_catalog.text", form: forms.of(&pgType{name: "text"}, -1)})
+	}
+	return t
+}
+
+// The columns of a key are those of the last record, also if it has fewer than the one before.
+func TestKeyShrinks(t *testing.T) {
+	var d decoder
+	tbl := tableOf("a", "b", "c")
+	tbl.unique = []uniqueIndex{{columns: []int{0}}}
+	for _, c := range []struct {
+		key     string
+		columns []int
+		arbiter bool
+	}{
+		{`{"a":"1","b":"2"}`, []int{0, 1}, false}, {`{"a":"1"}`, []int{0}, true}, {`{"b":"2"}`, []int{1}, false}, {`{"a":"1","b":"2","c":"3"}`, []int{0, 1, 2}, false},
+	} {
+		b := newBatch()
+		before := tbl.keys.columns
+		kept := slices.Clone(before)
+		key, err := d.keyOf(b, tbl, []byte(c.key))
+		parts := 0
+		keyParts(b.arena[key.start:key.end], func([]byte) { parts++ })
+		if err != nil || !slices.Equal(tbl.keys.columns, c.columns) || tbl.keys.arbiter != c.arbiter || parts != len(c.columns) {
+			t.Errorf("%s: columns %v, arbiter %v, %d parts (%v)", c.key, tbl.keys.columns, tbl.keys.arbiter, parts, err)
+		}
+		if !slices.Equal(before, kept) {
+			t.Errorf("%s: the list that a batch keeps has become %v", c.key, before)
+		}
+	}
+}
