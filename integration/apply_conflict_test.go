@@ -210,3 +210,60 @@ func TestApplyMissesDeletedRecords(t *testing.T) {
 		t.Errorf("exits with %d:\n%s", code, out)
 	}
 }
+
+const incompleteSchema = `CREATE TABLE doc (id int PRIMARY KEY, title text NOT NULL, body text DEFAULT 'none');
+CREATE TABLE bodies (body text);
+CREATE TABLE notes (body text); ALTER TABLE notes REPLICA IDENTITY FULL;
+CREATE TABLE m (a int, b int, v text) PARTITION BY LIST (b); CREATE TABLE m1 PARTITION OF m FOR VALUES IN (1); CREATE TABLE m2 PARTITION OF m FOR VALUES IN (2);
+ALTER TABLE m1 ADD PRIMARY KEY (a); ALTER TABLE m2 ADD PRIMARY KEY (a, b);`
+
+// A change whose record lacks values is not written as if it had them, and a change of an unknown row writes none.
+func TestApplyIncompleteChanges(t *testing.T) {
+	const long = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 60000) AS i)" // does not compress well
+	for _, c := range []struct {
+		name, before, change, table string
+		overwritten                 string // lengths of the rows' texts
+		says                        string
+	}{
+		{"insert", "", "INSERT INTO doc VALUES (1, 'a', " + long + ")", "doc", "(1,a,none)", "dead-letter"},
+		{"update", "INSERT INTO doc VALUES (1, 'a', 'old')", "UPDATE doc SET title = 'b', body = " + long, "doc", "(1,b,old)", "dead-letter"},
+		{"moved", "INSERT INTO doc VALUES (1, 'a', 'old')", "UPDATE doc SET id = 2, body = " + long, "doc", "(2,a,old)", "dead-letter"},
+		{"nothing left", "INSERT INTO bodies VALUES ('first')", "INSERT INTO bodies SELECT " + long + " FROM generate_series(1, 2)", "bodies", "()\n()\n(first)", "dead-letter"},
+		{"delete without a key", "INSERT INTO notes VALUES ('small')", "INSERT INTO notes SELECT " + long + "; DELETE FROM notes WHERE length(body) > 1000000", "notes", "()\n(small)", "dead-letter"},
+		{"update of a partition without a key", "INSERT INTO m VALUES (1, 1, 'one'), (5, 1, 'five')", "UPDATE m SET v = 'x' WHERE a = 5", "m", "(1,1,one)\n(5,1,five)", "REPLICA IDENTITY FULL"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApplied(t, incompleteSchema)
+			if c.before != "" {
+				a.Write(c.before)
+			}
+			a.ExpectApplied()
+			before := a.rows(a.targetURL(), c.table)
+			a.Write(c.change)
+			out, code := a.Apply()
+			if code != 3 || !strings.Contains(out, "conflict incomplete: ") || !strings.Contains(out, c.says) || !strings.Contains(out, "--on-conflict public."+c.table+"=skip") {
+				t.Errorf("apply exits with %d:\n%s", code, out)
+			}
+			if now := a.rows(a.targetURL(), c.table); now != before {
+				t.Errorf("the target has %.300q, want %q", now, before)
+			}
+			a.ExpectApplied("--on-conflict", "overwrite")
+			if now := a.rows(a.targetURL(), c.table); now != c.overwritten {
+				t.Errorf("overwritten: %.300q, want %q", now, c.overwritten)
+			}
+		})
+	}
+}
+
+// Of the values that a record lacks a DELETE by key needs none, nor does a target without the column.
+func TestApplyNeedsNoLongValues(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE doc (id int PRIMARY KEY, body text); ALTER TABLE doc REPLICA IDENTITY FULL;")
+	a.Write("INSERT INTO doc SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 60000) AS i", "INSERT INTO doc VALUES (2, 'short')")
+	a.ExecTarget("ALTER TABLE doc DROP COLUMN body")
+	a.ExpectApplied("--ignore-columns", "public.doc.body")
+	a.Write("DELETE FROM doc WHERE id = 1")
+	a.ExpectApplied("--ignore-columns", "public.doc.body")
+	if got := a.rows(a.targetURL(), "doc"); got != "(2)" {
+		t.Errorf("the target has %q", got)
+	}
+}

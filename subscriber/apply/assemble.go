@@ -358,7 +358,7 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		d.row = slices.Grow(d.row[:0], len(t.columns))[:len(t.columns)]
 		clear(d.row)
 	}
-	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || len(b.changes) > 0 {
+	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || a.cut(t, e) || len(b.changes) > 0 {
 		return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 	}
 	var keys []int
@@ -389,6 +389,11 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 }
 
+// cut reports whether the row that has been decoded lacks values that were too large for its record. A DELETE needs none.
+func (a *assembler) cut(t *table, e event) bool {
+	return a.envelope.op != 'd' && headerOf(e.record, headerLeftOut) != nil && !t.described(a.decoder.row)
+}
+
 // addChange adds a change that is written by itself, after everything already in the batch.
 func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old span, keyed, moved bool) error {
 	b := a.batch
@@ -399,7 +404,7 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 		a.batch.events++
 		return a.addAlone(ctx, t, e)
 	}
-	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, row: slices.Clone(a.decoder.row)}
+	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, cut: a.cut(t, e), row: slices.Clone(a.decoder.row)}
 	if moved {
 		c.op, c.key = 'u', old
 	}
@@ -410,7 +415,9 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 		if a.decoder.old, err = a.decoder.rowOf(b, t, a.envelope.before, a.envelope.values, "before", a.decoder.old); err != nil {
 			return unreadable(e, err)
 		}
-		c.old = slices.Clone(a.decoder.old)
+		if t.described(a.decoder.old) {
+			c.old = slices.Clone(a.decoder.old)
+		}
 	}
 	b.changes = append(b.changes, c)
 	return nil

@@ -67,7 +67,8 @@ type change struct {
 	keys     []int
 	key      span // key before the change
 	moved    bool
-	row, old []value // old is only used for a table without a key
+	cut      bool    // row lacks values that were too large for the record
+	row, old []value // old is the row before the change, for a table without a key; nil: not known, or not all of it
 	record   *kgo.Record
 	place    place
 }

@@ -56,6 +56,20 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 	return []statement{insert}
 }
 
+// lack says what the record of a change does not have and the target would need; "": nothing.
+func (c *change) lack() string {
+	switch {
+	case c.cut || !c.finds() && headerOf(c.record, headerLeftOut) != nil:
+		return "lacks values that were too large for its record"
+	case !c.finds():
+		return "has neither a key nor the whole row before the change"
+	}
+	return ""
+}
+
+// finds reports whether it is known which row a change is of.
+func (c *change) finds() bool { return c.keys != nil || c.old != nil || c.op != 'u' && c.op != 'd' }
+
 // presentColumns returns the columns for which a row has values, except those that only the server may set.
 func presentColumns(t *table, row []value) (columns []int) {
 	for i := range row {
@@ -121,6 +135,9 @@ func (t *target) changes(ctx context.Context, b *batch) error {
 	}
 	var list []statement
 	for i := range b.changes {
+		if lack := b.changes[i].lack(); lack != "" {
+			return suspicion{fmt.Errorf("a change of table %s %s", b.changes[i].table.plain, lack)}
+		}
 		for _, s := range t.statementsOf(b, &b.changes[i]) {
 			if _, err := t.prepare(ctx, s.sql); err != nil {
 				return suspect(err)
@@ -211,7 +228,11 @@ func (t *target) carefully(ctx context.Context, b *batch) error {
 // one writes a change and resolves its conflict, if any. It releases the savepoint of the preceding change and sets its own in the same round trip;
 // its own stays until the next change.
 func (t *target) one(ctx context.Context, b *batch, c *change) error {
-	list := t.statementsOf(b, c)
+	var list []statement
+	lack := c.lack()
+	if lack == "" {
+		list = t.statementsOf(b, c)
+	}
 	for _, s := range list {
 		if _, err := t.prepare(ctx, s.sql); err != nil {
 			return t.unprepared(c, err)
@@ -230,6 +251,9 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	counts, err := postgres.Results(t.conn, pipeline)
 	t.saved = true
 	found, err := t.judge(c, list, counts, first, err)
+	if err == nil && lack != "" {
+		found = &conflict{kind: "incomplete", message: lack}
+	}
 	if err != nil || found == nil {
 		return err
 	}
@@ -286,12 +310,15 @@ func (t *target) run(ctx context.Context, s statement) (int64, error) {
 	return result.CommandTag.RowsAffected(), result.Err
 }
 
-// missing returns the conflict of an UPDATE or DELETE that found no row.
+// missing returns the conflict of a change that has written no row.
 func (t *target) missing(c *change) *conflict {
-	if c.op == 'd' {
-		return &conflict{kind: "delete_missing"}
+	switch c.op {
+	case 'd':
+		return &conflict{kind: "delete_missing", message: "found no row"}
+	case 'u':
+		return &conflict{kind: "update_missing", message: "found no row"}
 	}
-	return &conflict{kind: "update_missing"}
+	return &conflict{kind: "refused", message: "was suppressed by a trigger or rule of the target"}
 }
 
 // overwrite changes the target to match the stream, if possible, and returns what it did.
@@ -299,6 +326,15 @@ func (t *target) overwrite(ctx context.Context, b *batch, c *change, found *conf
 	switch found.kind {
 	case "delete_missing":
 		return "nothing to delete", nil
+	case "incomplete":
+		if !c.finds() {
+			return "skipped: the stream does not say which row", nil
+		}
+		again, err := t.try(ctx, c, t.statementsOf(b, c))
+		if err != nil || again == nil {
+			return "written without the values that the record lacks", err
+		}
+		return t.overwrite(ctx, b, c, again)
 	case "update_missing":
 		if !c.table.complete(c.row) {
 			return "skipped: the stream does not have the whole row", nil

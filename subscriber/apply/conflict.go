@@ -17,7 +17,7 @@ type conflict struct {
 	kind       string
 	code       string // SQLSTATE; "": the server did not report an error
 	constraint string
-	message    string // error message of the server
+	message    string // error message of the server or, without a code, what happened to the change: "found no row"
 	existing   string // JSON of the conflicting row; "": none
 }
 
@@ -114,8 +114,8 @@ var operations = map[byte]string{'c': "INSERT", 'u': "UPDATE", 'd': "DELETE", 'r
 // line describes a conflict for an operator.
 func (f *conflict) line(c *change, cfg *Config) string {
 	_, block := c.envelope(context.Background(), cfg)
-	what := "found no row"
-	if f.message != "" {
+	what := f.message
+	if f.code != "" {
 		what = "was refused: " + f.message
 	}
 	return fmt.Sprintf("conflict %s: %s of %s, key %s, %s; it was written by %s (event %s)", f.kind, operations[c.op], c.table.plain, c.keyText(cfg), what, whoOf(block), headerOf(c.record, headerEventID))
@@ -125,6 +125,11 @@ func (f *conflict) line(c *change, cfg *Config) string {
 func (t *target) unsettled(c *change, found *conflict) error {
 	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
+	case found.kind == "incomplete" && headerOf(c.record, headerLeftOut) != nil:
+		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %s, and start with --on-conflict %s=skip until the event is passed; a larger --max-record-bytes of the publisher avoids this",
+			topicName(t.cfg.Prefix, "dead-letter"), c.table.source)
+	case found.kind == "incomplete":
+		repair = fmt.Sprintf("make the change in the target by hand and start with --on-conflict %s=skip until the event is passed; a primary key or REPLICA IDENTITY FULL at the source avoids this", c.table.source)
 	case found.code == "42501":
 		repair = fmt.Sprintf("GRANT it to %s in the target, and start again; `pgtee apply --check` lists what is needed", postgres.QuoteIdentifier(t.user))
 	case found.kind == "refused", found.kind == "not_null_violated":

@@ -39,6 +39,7 @@ func (d *decoder) rowOf(b *batch, t *table, object, texts []byte, side string, r
 		row[i] = v
 		return nil
 	})
+	t.names, t.layout = t.names[:n], t.layout[:n] // the table may have lost its last columns
 	if err != nil || texts == nil {
 		return row, err
 	}

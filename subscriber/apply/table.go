@@ -68,6 +68,11 @@ func (t *table) complete(row []value) bool {
 	return true
 }
 
+// described reports whether a row has a value for every column that the last record has of the table.
+func (t *table) described(row []value) bool {
+	return !slices.ContainsFunc(t.layout, func(i int) bool { return i >= 0 && row[i].kind == absent && !t.columns[i].generated })
+}
+
 // pgType is a row of pg_type, with its base or element type.
 type pgType struct {
 	name      string

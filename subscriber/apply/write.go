@@ -240,7 +240,7 @@ func (t *target) sendGroup(pipeline *pgconn.Pipeline, b *batch, p phase, g *grou
 		for _, sql := range t.sqlOf(p, g) {
 			e := expectation{p, g.part.table, -1}
 			switch p {
-			case deletes, updates:
+			case deletes, updates, inserts:
 				e.rows = int64(len(rows))
 			case ghosts:
 				e.rows = 0
