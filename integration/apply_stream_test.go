@@ -151,3 +151,19 @@ func (a *applied) awaitInTarget(sql string) {
 		return nil
 	}))
 }
+
+// A table and those that inherit from it have rows of their own: what the source does to one is not done to the others.
+func TestApplyInheritance(t *testing.T) {
+	a := newApplied(t, `CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE c (PRIMARY KEY (id)) INHERITS (p);
+		CREATE TABLE bare (v text); ALTER TABLE bare REPLICA IDENTITY FULL; CREATE TABLE bare_c () INHERITS (bare); ALTER TABLE bare_c REPLICA IDENTITY FULL;`)
+	tables := []string{"ONLY p", "c", "ONLY bare", "bare_c"}
+	a.Write("INSERT INTO p SELECT i, 'p' FROM generate_series(1, 4) AS i", "INSERT INTO c SELECT i, 'c' FROM generate_series(1, 4) AS i",
+		"INSERT INTO bare_c VALUES ('x')", "INSERT INTO bare VALUES ('x'), ('y')")
+	a.ExpectApplied()
+	a.Write("UPDATE ONLY p SET v = 'q' WHERE id = 1", "DELETE FROM ONLY p WHERE id = 2", "UPDATE c SET v = 'd' WHERE id = 3", "DELETE FROM c WHERE id = 4", "DELETE FROM ONLY bare WHERE v = 'x'")
+	a.ExpectApplied()
+	a.ExpectEqual(tables...)
+	a.Write("TRUNCATE ONLY p", "TRUNCATE ONLY bare")
+	a.ExpectApplied()
+	a.ExpectEqual(tables...)
+}

@@ -120,12 +120,12 @@ func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 	if len(params) > 0 {
 		list = unnested(len(params))
 	}
-	found := fmt.Sprintf("(SELECT o.tableoid AS r, o.ctid AS p FROM %s AS o, %s WHERE %s LIMIT 1) AS f", c.table.name, list, strings.Join(append(conditions, "true"), " AND "))
+	found := fmt.Sprintf("(SELECT o.tableoid AS r, o.ctid AS p FROM %s AS o, %s WHERE %s LIMIT 1) AS f", c.table.own, list, strings.Join(append(conditions, "true"), " AND "))
 	where := " WHERE t.ctid = f.p AND t.tableoid = f.r"
 	if verb == "DELETE" {
-		return statement{fmt.Sprintf("DELETE FROM %s AS t USING %s%s", c.table.name, found, where), params[:compared], 1}
+		return statement{fmt.Sprintf("DELETE FROM %s AS t USING %s%s", c.table.own, found, where), params[:compared], 1}
 	}
-	return statement{fmt.Sprintf("UPDATE %s AS t SET %s FROM %s, %s%s", c.table.name, strings.Join(set, ", "), found, strings.Replace(list, " AS x(", " AS n(", 1), where), params, 1}
+	return statement{fmt.Sprintf("UPDATE %s AS t SET %s FROM %s, %s%s", c.table.own, strings.Join(set, ", "), found, strings.Replace(list, " AS x(", " AS n(", 1), where), params, 1}
 }
 
 // changes writes changes one after another, without determining which of them causes an error.

@@ -100,7 +100,7 @@ func (t *target) lookAt(ctx context.Context, b *batch, c *change, found *conflic
 	if index == nil || !hasAll(c.row, index.columns) {
 		return nil
 	}
-	sql := fmt.Sprintf("SELECT pg_catalog.to_jsonb(t)::pg_catalog.text FROM %s AS t, %s WHERE %s LIMIT 1", c.table.name, unnested(len(index.columns)), sameKey(c.table, index.columns))
+	sql := fmt.Sprintf("SELECT pg_catalog.to_jsonb(t)::pg_catalog.text FROM %s AS t, %s WHERE %s LIMIT 1", c.table.own, unnested(len(index.columns)), sameKey(c.table, index.columns))
 	params := rowParams(b, nil, c.row, index.columns)
 	result := t.conn.ExecParams(ctx, sql, params, nil, binaryFormat, nil).Read()
 	if result.Err == nil && len(result.Rows) == 1 {

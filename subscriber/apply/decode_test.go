@@ -10,7 +10,7 @@ import (
 // tableOf makes a table with columns of type text.
 func tableOf(columns ...string) *table {
 	forms := newForms(debezium.Modes{})
-	t := &table{source: "public.t", name: "public.t", plain: "public.t", byName: map[string]int{}}
+	t := &table{source: "public.t", name: "public.t", own: "ONLY public.t", plain: "public.t", byName: map[string]int{}}
 	for i, name := range columns {
 		t.byName[name] = i
 		t.columns = append(t.columns, column{name: name, quoted: name, typ: "pg_catalog.text", form: forms.of(&pgType{name: "text"}, -1)})
@@ -41,6 +41,23 @@ func TestKeyShrinks(t *testing.T) {
 		}
 		if !slices.Equal(before, kept) {
 			t.Errorf("%s: the list that a batch keeps has become %v", c.key, before)
+		}
+	}
+}
+
+// A row is described if it has all columns of its record: the target may have more.
+func TestDescribed(t *testing.T) {
+	d := decoder{}
+	tbl := tableOf("a", "b", "own")
+	for _, c := range []struct {
+		before string
+		want   bool
+	}{
+		{`{"a":"1","b":null}`, true}, {`{"a":"1","b":"__debezium_unavailable_value"}`, false}, {`{"a":"1"}`, true},
+	} {
+		row, err := d.rowOf(newBatch(), tbl, []byte(c.before), nil, "before", nil)
+		if err != nil || tbl.described(row) != c.want {
+			t.Errorf("%s: %v (%v)", c.before, !c.want, err)
 		}
 	}
 }

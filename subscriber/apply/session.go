@@ -320,7 +320,7 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 	}
 	var names []string
 	for _, table := range b.truncate {
-		names = append(names, table.name)
+		names = append(names, table.own)
 	}
 	if b.resync == "" {
 		err := t.exec(ctx, "TRUNCATE "+strings.Join(names, ", "))

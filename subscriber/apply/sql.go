@@ -52,7 +52,7 @@ func sameKey(t *table, keys []int) string {
 }
 
 func deleteSQL(t *table, keys []int) string {
-	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.name, unnested(len(keys)), sameKey(t, keys))
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.own, unnested(len(keys)), sameKey(t, keys))
 }
 
 func updateSQL(t *table, keys, columns []int, moved bool) string {
@@ -61,7 +61,7 @@ func updateSQL(t *table, keys, columns []int, moved bool) string {
 	for i, c := range set {
 		parts = append(parts, fmt.Sprintf("%s = %s", t.columns[c].quoted, t.columns[c].cast(fmt.Sprintf("x.c%d", len(keys)+i))))
 	}
-	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", t.name, strings.Join(parts, ", "), unnested(len(keys)+len(set)), sameKey(t, keys))
+	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", t.own, strings.Join(parts, ", "), unnested(len(keys)+len(set)), sameKey(t, keys))
 }
 
 func insertSQL(t *table, columns []int) string {

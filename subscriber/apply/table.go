@@ -17,6 +17,7 @@ type table struct {
 	source  string // schema.table in the stream
 	oid     string
 	name    string // quoted for SQL
+	own     string // name, without the tables that inherit from it: they have records of their own
 	schema  string
 	plain   string // name without quotes
 	columns []column
@@ -168,6 +169,10 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 	}
 	if rows[0][2] == "f" || rows[0][2] == "v" {
 		return nil, Halt{fmt.Sprintf("%s of the target is no table", t.plain), "rename it, or map the table of the stream to another name with --map"}
+	}
+	t.own = t.name
+	if rows[0][2] == "r" {
+		t.own = "ONLY " + t.name
 	}
 	numbers := map[string]int{}
 	if rows, err = postgres.Query(ctx, c.conn, columnsQuery, oid); err != nil {
