@@ -112,3 +112,14 @@ func TestApplyLeavesUnchangedValues(t *testing.T) {
 	a.ExpectApplied()
 	a.ExpectEqual("wide")
 }
+
+// Money is written with a decimal point, whatever the target's locale.
+func TestApplyWritesMoneyInLocaleC(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, price money);")
+	a.ExecTarget("ALTER DATABASE "+a.target+" SET lc_monetary = 'POSIX'", "ALTER TABLE t ADD COLUMN locale text DEFAULT current_setting('lc_monetary')")
+	a.Write("INSERT INTO t VALUES (1, 12.34)")
+	a.ExpectApplied()
+	if got := a.rows(a.targetURL(), "t"); got != "(1,$12.34,C)" {
+		t.Errorf("the target has %q", got)
+	}
+}
