@@ -123,3 +123,30 @@ func TestApplyWritesMoneyInLocaleC(t *testing.T) {
 		t.Errorf("the target has %q", got)
 	}
 }
+
+// A new value of a column that no UPDATE can set comes through: with a key, in the key, and without one.
+func TestApplySetsIdentityColumns(t *testing.T) {
+	const big = ", big text); ALTER TABLE %[1]s ALTER COLUMN big SET STORAGE EXTERNAL;"
+	schema := fmt.Sprintf("CREATE TABLE %[1]s (id int PRIMARY KEY, rev int GENERATED ALWAYS AS IDENTITY, v text"+big, "keyed") +
+		fmt.Sprintf("CREATE TABLE %[1]s (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text"+big, "key") +
+		"CREATE TABLE bare (rev int GENERATED ALWAYS AS IDENTITY, v text); ALTER TABLE bare REPLICA IDENTITY FULL; CREATE TABLE alone (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);"
+	tables := []string{"keyed", "key", "bare", "alone"}
+	a := newApplied(t, schema)
+	a.ExecTarget("ALTER TABLE keyed ADD COLUMN own text DEFAULT 'own'")
+	a.Write("INSERT INTO keyed (id, v, big) SELECT i, 'v', repeat('x', 9000) FROM generate_series(1, 5) AS i", "INSERT INTO key (v, big) SELECT 'v', repeat('x', 9000) FROM generate_series(1, 5)",
+		"INSERT INTO bare (v) SELECT 'v' FROM generate_series(1, 5)", "INSERT INTO alone DEFAULT VALUES")
+	a.ExpectApplied()
+	a.ExecTarget("UPDATE keyed SET own = 'kept'")
+	a.Write("UPDATE keyed SET v = 'w', rev = DEFAULT WHERE id = 1", "UPDATE keyed SET v = 'x' WHERE id = 2", "UPDATE keyed SET id = -3, rev = DEFAULT, big = 'small' WHERE id = 3",
+		"UPDATE key SET id = DEFAULT WHERE id = 1", "UPDATE key SET id = DEFAULT, v = 'x', big = 'small' WHERE id = 2", "UPDATE key SET v = 'y' WHERE id = 3",
+		"UPDATE bare SET rev = DEFAULT WHERE rev = 1", "UPDATE bare SET rev = DEFAULT, v = 'w' WHERE rev = 2", "UPDATE bare SET v = 'x' WHERE rev = 3", "UPDATE alone SET id = DEFAULT")
+	a.ExpectApplied()
+	if got := a.valueAt(a.targetURL(), "SELECT own FROM keyed WHERE id = 1"); got != "kept" {
+		t.Errorf("the target's own column has become %q", got)
+	}
+	a.ExecTarget("ALTER TABLE keyed DROP COLUMN own")
+	a.ExpectEqual(tables...)
+	if got := a.rows(a.targetURL(), "pgtee.conflicts"); got != "" {
+		t.Errorf("conflicts: %s", got)
+	}
+}

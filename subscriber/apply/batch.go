@@ -174,8 +174,11 @@ func (t *tableBatch) put(b *batch, op byte, key span, row []value) bool {
 		f := map[byte]fate{'c': inserted, 'u': updated, 'd': deleted, 'r': upserted}[op]
 		if loading {
 			f = map[byte]fate{'c': upserted, 'u': corrected, 'd': forgotten, 'r': upserted}[op]
-			if op == 'u' && t.table.complete(row) {
+			switch {
+			case op == 'u' && t.table.complete(row):
 				f = upserted
+			case op == 'u' && t.table.fixed(t.keys): // whether an UPDATE finds the row says nothing
+				return false
 			}
 		}
 		t.index.insert(b.arena, slot, key, t.add(f, key, row))

@@ -26,6 +26,9 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 	if c.keys == nil {
 		switch c.op {
 		case 'u':
+			if c.renumbers(b) {
+				return []statement{t.rewrite(b, c)}
+			}
 			return []statement{t.wholeRow(b, c, "UPDATE")}
 		case 'd':
 			return []statement{t.wholeRow(b, c, "DELETE")}
@@ -47,7 +50,7 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 		}
 		return []statement{{updateSQL(c.table, c.keys, known, c.moved), rowParams(b, key, c.row, set), 1}}
 	case c.op == 'r' || c.table.loading:
-		if c.table.keys.arbiter {
+		if c.table.upserts(c.keys) {
 			return []statement{{upsertSQL(c.table, c.keys, known), rowParams(b, nil, c.row, known), -1}}
 		}
 		remove.rows = -1
@@ -112,6 +115,9 @@ func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 	if verb == "UPDATE" {
 		for _, i := range settable(c.table, nil, presentColumns(c.table, c.row), true) {
 			column := &c.table.columns[i]
+			if column.identity { // has its value: see renumbers
+				continue
+			}
 			set = append(set, fmt.Sprintf("%s = %s", column.quoted, column.cast(fmt.Sprintf("n.c%d", len(params)))))
 			params = append(params, appendValue(beginArray(nil, 1), b, c.row[i]))
 		}
@@ -126,6 +132,29 @@ func (t *target) wholeRow(b *batch, c *change, verb string) statement {
 		return statement{fmt.Sprintf("DELETE FROM %s AS t USING %s%s", c.table.own, found, where), params[:compared], 1}
 	}
 	return statement{fmt.Sprintf("UPDATE %s AS t SET %s FROM %s, %s%s", c.table.own, strings.Join(set, ", "), found, strings.Replace(list, " AS x(", " AS n(", 1), where), params, 1}
+}
+
+// rewrite returns a statement for an UPDATE of a column GENERATED ALWAYS AS IDENTITY: it deletes the row and inserts the new one.
+func (t *target) rewrite(b *batch, c *change) statement {
+	var remove statement
+	if c.keys == nil {
+		remove = t.wholeRow(b, c, "DELETE")
+	} else {
+		remove = statement{deleteSQL(c.table, c.keys), rowParams(b, b.arena[c.key.start:c.key.end], nil, nil), 1}
+	}
+	known := presentColumns(c.table, c.row)
+	return statement{rewriteSQL(c.table, remove, known), append(slices.Clone(remove.params), rowParams(b, nil, c.row, known)...), 1}
+}
+
+// renumbers reports whether an UPDATE of a table without a key sets a column GENERATED ALWAYS AS IDENTITY to another value.
+func (c *change) renumbers(b *batch) bool {
+	for i := range c.table.columns {
+		before, after := c.old[i], c.row[i]
+		if c.table.columns[i].identity && after.kind != absent && string(b.arena[before.start:before.end]) != string(b.arena[after.start:after.end]) {
+			return true
+		}
+	}
+	return false
 }
 
 // changes writes changes one after another, without determining which of them causes an error.
@@ -259,6 +288,14 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	}
 	if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
 		return err
+	}
+	if found.kind == "update_missing" && c.keys != nil && (c.table.fixed(c.keys) || c.moved && c.table.fixed(nil)) {
+		if found, err = t.try(ctx, c, []statement{t.rewrite(b, c)}); err != nil || found == nil {
+			return err
+		}
+		if err := t.exec(ctx, "ROLLBACK TO SAVEPOINT change"); err != nil {
+			return err
+		}
 	}
 	return t.settle(ctx, b, c, found)
 }

@@ -6,12 +6,25 @@ import (
 	"strings"
 )
 
-// settable returns the columns that an UPDATE sets: no key columns unless the key has changed, and no columns that only the server may set.
+// settable returns the columns whose values an UPDATE changes: no key columns unless the key has changed, and no generated columns.
 func settable(t *table, keys, columns []int, moved bool) []int {
 	return slices.DeleteFunc(slices.Clone(columns), func(c int) bool {
-		return t.columns[c].identity || t.columns[c].generated || !moved && slices.Contains(keys, c)
+		return t.columns[c].generated || !moved && slices.Contains(keys, c)
 	})
 }
+
+// fixed reports whether a table has a column besides these that no UPDATE can set: GENERATED ALWAYS AS IDENTITY.
+func (t *table) fixed(keys []int) bool {
+	for i := range t.columns {
+		if t.columns[i].identity && !slices.Contains(keys, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// upserts reports whether INSERT … ON CONFLICT can replace the values of a row.
+func (t *table) upserts(keys []int) bool { return t.keys.arbiter && !t.fixed(keys) }
 
 // cast returns a text parameter converted to the column's type.
 func (c *column) cast(parameter string) string {
@@ -55,13 +68,42 @@ func deleteSQL(t *table, keys []int) string {
 	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.own, unnested(len(keys)), sameKey(t, keys))
 }
 
+// updateSQL finds no row whose columns GENERATED ALWAYS AS IDENTITY do not have the new values yet, because it cannot set them: see rewrite.
 func updateSQL(t *table, keys, columns []int, moved bool) string {
 	set := settable(t, keys, columns, moved)
 	var parts []string
+	where := sameKey(t, keys)
 	for i, c := range set {
-		parts = append(parts, fmt.Sprintf("%s = %s", t.columns[c].quoted, t.columns[c].cast(fmt.Sprintf("x.c%d", len(keys)+i))))
+		column, x := &t.columns[c], fmt.Sprintf("x.c%d", len(keys)+i)
+		if column.identity {
+			where += " AND " + column.sameAs("t", x)
+		} else {
+			parts = append(parts, fmt.Sprintf("%s = %s", column.quoted, column.cast(x)))
+		}
 	}
-	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", t.own, strings.Join(parts, ", "), unnested(len(keys)+len(set)), sameKey(t, keys))
+	list := unnested(len(keys) + len(set))
+	if len(parts) == 0 {
+		return fmt.Sprintf("SELECT FROM %s AS t, %s WHERE %s", t.own, list, where)
+	}
+	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s", t.own, strings.Join(parts, ", "), list, where)
+}
+
+// rewriteSQL replaces the row that a DELETE finds: the columns get the parameters that follow those of the DELETE, the others keep their values.
+func rewriteSQL(t *table, remove statement, columns []int) string {
+	var into, values []string
+	for i := range t.columns {
+		column := &t.columns[i]
+		if !column.writable() {
+			continue
+		}
+		value := "gone." + column.quoted
+		if n := slices.Index(columns, i); n >= 0 {
+			value = column.cast(fmt.Sprintf("x.c%d", len(remove.params)+n))
+		}
+		into, values = append(into, column.quoted), append(values, value)
+	}
+	return fmt.Sprintf("WITH gone AS (%s RETURNING t.*) INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM gone, %s",
+		remove.sql, t.name, strings.Join(into, ", "), strings.Join(values, ", "), unnested(len(remove.params)+len(columns)))
 }
 
 func insertSQL(t *table, columns []int) string {

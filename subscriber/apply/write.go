@@ -204,7 +204,7 @@ func (t *target) sqlOf(p phase, g *group) []string {
 		if keys == nil {
 			return []string{insertSQL(table, g.columns)}
 		}
-		if !table.keys.arbiter {
+		if !table.upserts(keys) {
 			return []string{deleteSQL(table, keys), insertSQL(table, g.columns)}
 		}
 		return []string{upsertSQL(table, keys, g.columns)}
