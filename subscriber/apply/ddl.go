@@ -266,6 +266,10 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	} else if t.inside {
 		return fmt.Errorf("%s meets an open transaction", d.Command)
 	}
+	last, err := t.lastColumns(ctx, d)
+	if err != nil {
+		return err
+	}
 	if err := t.exec(ctx, fmt.Sprintf("SET search_path = %s, public, pg_catalog", postgres.QuoteIdentifier(d.schemaOf()))); err != nil {
 		return err
 	}
@@ -280,6 +284,12 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 		}
 		return err
 	}
+	if err := t.exec(ctx, "SET search_path = pg_catalog"); err != nil {
+		return err
+	}
+	if err := t.checkFilled(ctx, d, text, last); err != nil {
+		return err
+	}
 	t.cfg.Log.Info("DDL is applied", zap.String("command", d.Command), zap.String("user", d.User))
-	return t.exec(ctx, "SET search_path = pg_catalog")
+	return nil
 }
