@@ -349,7 +349,8 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 			return unreadable(e, err)
 		}
 	}
-	d.whole = op == 'c' && oldKey == nil && headerOf(e.record, headerLeftOut) == nil
+	left := headerOf(e.record, headerLeftOut) != nil
+	d.whole = op == 'c' && oldKey == nil && !left
 	if a.envelope.after != nil {
 		if d.row, err = d.rowOf(b, t, a.envelope.after, a.envelope.values, "after", d.row); err != nil {
 			return unreadable(e, err)
@@ -358,7 +359,8 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		d.row = slices.Grow(d.row[:0], len(t.columns))[:len(t.columns)]
 		clear(d.row)
 	}
-	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || a.cut(t, e) || len(b.changes) > 0 {
+	d.cut = left && op != 'd' && !t.described(d.row) // a DELETE needs no values
+	if b.last <= a.carefulUntil || !keyed && (op == 'u' || op == 'd') || d.cut || len(b.changes) > 0 {
 		return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 	}
 	var keys []int
@@ -389,11 +391,6 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 	return a.addChange(ctx, t, e, key, old, keyed, oldKey != nil)
 }
 
-// cut reports whether the row that has been decoded lacks values that were too large for its record. A DELETE needs none.
-func (a *assembler) cut(t *table, e event) bool {
-	return a.envelope.op != 'd' && headerOf(e.record, headerLeftOut) != nil && !t.described(a.decoder.row)
-}
-
 // addChange adds a change that is written by itself, after everything already in the batch.
 func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old span, keyed, moved bool) error {
 	b := a.batch
@@ -404,7 +401,7 @@ func (a *assembler) addChange(ctx context.Context, t *table, e event, key, old s
 		a.batch.events++
 		return a.addAlone(ctx, t, e)
 	}
-	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, cut: a.cut(t, e), row: slices.Clone(a.decoder.row)}
+	c := change{table: t, op: a.envelope.op, record: e.record, place: e.place, key: key, moved: moved, cut: a.decoder.cut, row: slices.Clone(a.decoder.row)}
 	if moved {
 		c.op, c.key = 'u', old
 	}

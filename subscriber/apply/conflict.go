@@ -125,11 +125,11 @@ func (f *conflict) line(c *change, cfg *Config) string {
 func (t *target) unsettled(c *change, found *conflict) error {
 	repair := fmt.Sprintf("put the row right in the target and start again, or start with --on-conflict %s=skip or =overwrite; pgtee.conflicts in the target has both rows", c.table.source)
 	switch {
-	case found.kind == "incomplete" && headerOf(c.record, headerLeftOut) != nil:
-		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %s, and start with --on-conflict %s=skip until the event is passed; a larger --max-record-bytes of the publisher avoids this",
+	case found.kind == "incomplete" && c.finds():
+		repair = fmt.Sprintf("copy the row from the source, or from its pieces in topic %[1]s, and start with --on-conflict %[2]s=skip until the event is passed; or start with --on-conflict %[2]s=overwrite, which writes the row without those values, and complete those that pgtee.conflicts then has",
 			topicName(t.cfg.Prefix, "dead-letter"), c.table.source)
 	case found.kind == "incomplete":
-		repair = fmt.Sprintf("make the change in the target by hand and start with --on-conflict %s=skip until the event is passed; a primary key or REPLICA IDENTITY FULL at the source avoids this", c.table.source)
+		repair = fmt.Sprintf("make the change in the target by hand and start with --on-conflict %s=skip until the event is passed; a primary key at the source avoids this, and so does REPLICA IDENTITY FULL for rows that fit a record", c.table.source)
 	case found.code == "42501":
 		repair = fmt.Sprintf("GRANT it to %s in the target, and start again; `pgtee apply --check` lists what is needed", postgres.QuoteIdentifier(t.user))
 	case found.kind == "refused", found.kind == "not_null_violated":

@@ -13,6 +13,7 @@ import (
 type decoder struct {
 	row, old []value
 	whole    bool // the record has every value: a placeholder in it is ordinary text
+	cut      bool // row lacks values that were too large for the record
 	ignore   func(table, column string) bool
 }
 
