@@ -68,7 +68,9 @@ func TestApplyOtherKeys(t *testing.T) {
 	a.Write("INSERT INTO t SELECT i, 100 + i, 'v' FROM generate_series(1, 20) AS i", "UPDATE t SET v = 'w' WHERE id < 5", "DELETE FROM t WHERE id = 9",
 		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u)", "UPDATE t SET v = 'x' WHERE u > 110", "UPDATE t SET id = -id WHERE u = 112", "DELETE FROM t WHERE u = 113",
 		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t REPLICA IDENTITY FULL", "UPDATE t SET v = 'y' WHERE u > 115", "DELETE FROM t WHERE u = 116", "INSERT INTO t VALUES (50, 500, 'z')",
-		"ALTER TABLE t ADD PRIMARY KEY (id)", "UPDATE t SET v = 'last' WHERE id = 50")
+		"ALTER TABLE t ADD PRIMARY KEY (id)", "UPDATE t SET v = 'last' WHERE id = 50",
+		"ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u, id)", "UPDATE t SET v = 'two' WHERE u = 500", "ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (u)",
+		"UPDATE t SET v = 'one' WHERE u = 500", "DELETE FROM t WHERE u = 101")
 	a.ExpectApplied("--ddl", "ignore")
 	a.ExpectEqual("t")
 }
