@@ -124,3 +124,27 @@ func TestReplayBeforeADelete(t *testing.T) {
 		t.Errorf("a moment that is not there yet: exits with %d: %s", code, out)
 	}
 }
+
+// The batch with the transaction of --to is refused, for a unique value goes from row to row, and is written a second time: what comes before the
+// transaction is not taken for what follows it.
+func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE);")
+	a.Write("INSERT INTO t VALUES (1, 1), (2, 2)")
+	a.ExpectApplied()
+	a.Write("INSERT INTO t VALUES (5, 5)")
+	conn := a.dial(a.ProxyURL("postgres", "writer"))
+	defer conn.Close(a.ctx)
+	var xid string
+	_, err := conn.Exec(a.ctx, "BEGIN; UPDATE t SET u = 3 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1", pgx.QueryExecModeSimpleProtocol)
+	a.must(err)
+	a.must(conn.QueryRow(a.ctx, "SELECT pg_current_xact_id()::xid::text", pgx.QueryExecModeSimpleProtocol).Scan(&xid))
+	_, err = conn.Exec(a.ctx, "COMMIT")
+	a.must(err)
+	want := a.rows(a.URL(), "t")
+	a.Write("DELETE FROM t")
+	a.Drain()
+	out, code := a.Pgtee("replay", "--to", xid, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
+	if got := a.rows(a.targetURL(), "t"); code != 0 || got != want || !strings.Contains(out, "one by one") {
+		t.Errorf("exits with %d, t is %q and was %q:\n%s", code, got, want, out)
+	}
+}

@@ -95,6 +95,9 @@ func TestApplyAvro(t *testing.T) {
 		t.Fatalf("apply exits with %d: %s", code, out)
 	}
 	a.ExpectEqual("plain", "two", "odd", "bare")
+	if got := a.valueAt(a.targetURL(), "SELECT (commit_time > now() - interval '1 hour')::text FROM pgtee.applied"); got != "true" {
+		t.Errorf("the last transaction committed within the last hour: %q", got)
+	}
 	if out, code := a.Pgtee(a.applyArgs("--once", "--stream", "other")...); code != 3 || !strings.Contains(out, "add --schema-registry") {
 		t.Errorf("without a registry apply exits with %d: %s", code, out)
 	}

@@ -77,7 +77,7 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 		b.topics = maps.Clone(a.source.topics())
 		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
 		if a.latest.record != nil {
-			b.commitTime, _, _ = commitOf(a.latest)
+			b.commitTime, _, _ = a.cfg.commitOf(ctx, a.latest)
 		}
 		a.fenced = time.Now()
 	}
@@ -166,7 +166,7 @@ func (a *assembler) advance(ctx context.Context) error {
 func (a *assembler) boundary(ctx context.Context, next event) error {
 	b := a.batch
 	if a.until != nil {
-		reached, err := a.until.reached(next)
+		reached, err := a.until.reached(ctx, a.cfg, next)
 		if err != nil {
 			return err
 		}

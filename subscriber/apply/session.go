@@ -39,7 +39,7 @@ func (r *runner) run(ctx context.Context) error {
 		if done && err == nil {
 			v := cfg.Stats.Values()
 			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
-			if u := cfg.Until; r.halted == nil && u != nil && u.XID != 0 && !u.passed {
+			if u := cfg.Until; r.halted == nil && u != nil && u.XID != 0 && u.last == 0 {
 				return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that %s holds is applied", u.XID, cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`)"}
 			}
 			return r.halted

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type Until struct {
 	Time   time.Time // the last transaction committed at or before it
 	XID    uint32    // id of the last transaction
 	Before LSN       // commit LSN of the first transaction that is not applied
-	passed bool
+	last   LSN       // commit LSN of transaction XID; 0: it was not read yet
 }
 
 // ParseUntil reads a time (RFC 3339), an LSN, a transaction id, or before:EVENT-ID.
@@ -43,44 +44,49 @@ func ParseUntil(text string) (*Until, error) {
 }
 
 // reached reports whether the transaction of an event, its first one, is after the cut.
-func (u *Until) reached(e event) (bool, error) {
+func (u *Until) reached(ctx context.Context, cfg *Config, e event) (bool, error) {
 	switch {
 	case u.Before != 0:
 		return e.commit >= u.Before, nil
 	case u.LSN != 0:
 		return e.commit >= u.LSN, nil
+	case u.last != 0: // a later session reads transactions before it again, or only those after it
+		return e.commit > u.last, nil
 	}
-	at, xid, err := commitOf(e)
+	at, xid, err := cfg.commitOf(ctx, e)
 	if err != nil {
 		return false, err
 	}
-	if u.XID != 0 {
-		if u.passed {
-			return xid != u.XID, nil
-		}
-		u.passed = xid == u.XID
-		return false, nil
+	switch {
+	case u.XID == 0:
+		return at.After(u.Time), nil
+	case xid == u.XID:
+		u.last = e.commit
 	}
-	return at.After(u.Time), nil
+	return false, nil
 }
 
 // commitOf returns the commit time and transaction id in a record.
-func commitOf(e event) (at time.Time, xid uint32, err error) {
-	value := decode.Payload(e.record.Value)
-	if e.from.ddl {
-		if at, err = time.Parse(time.RFC3339Nano, decode.Unquoted(decode.Field(value, "commit_time"))); err != nil {
-			return at, 0, err
-		}
-		n, err := strconv.ParseUint(string(decode.Field(value, "xid")), 10, 32)
-		return at, uint32(n), err
-	}
-	source := decode.Field(value, "source")
-	micros, err := strconv.ParseInt(string(decode.Field(source, "ts_us")), 10, 64)
+func (c *Config) commitOf(ctx context.Context, e event) (at time.Time, xid uint32, err error) {
+	value, err := c.payloadOf(ctx, e.record.Value)
 	if err != nil {
-		return at, 0, fmt.Errorf("%s: source.ts_us: %w", placeOf(e.record), err)
+		return at, 0, err
 	}
-	n, _ := strconv.ParseUint(string(decode.Field(source, "txId")), 10, 32)
-	return time.UnixMicro(micros), uint32(n), nil
+	id := decode.Field(value, "xid")
+	if e.from.ddl {
+		at, err = time.Parse(time.RFC3339Nano, decode.Unquoted(decode.Field(value, "commit_time")))
+	} else {
+		source := decode.Field(value, "source")
+		id = decode.Field(source, "txId")
+		var micros int64
+		micros, err = strconv.ParseInt(string(decode.Field(source, "ts_us")), 10, 64)
+		at = time.UnixMicro(micros)
+	}
+	if err != nil {
+		return at, 0, Halt{fmt.Sprintf("%s has no commit time: %v", placeOf(e.record), err), "see who wrote that record; the publisher has to write Debezium's envelope (its default)"}
+	}
+	n, _ := strconv.ParseUint(string(id), 10, 32) // null for a row of a snapshot
+	return at, uint32(n), nil
 }
 
 // before reports whether a position is after the cut, as far as that is known without records.

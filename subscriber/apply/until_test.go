@@ -1,0 +1,57 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// transactionAt returns an event of a transaction.
+func transactionAt(commit LSN, xid int) event {
+	value := fmt.Sprintf(`{"source":{"ts_us":%d,"txId":%d}}`, int(commit)*1000, xid)
+	return event{place: place{commit: commit}, record: &kgo.Record{Value: []byte(value)}, from: &partition{}}
+}
+
+// A session that fails is followed by one that reads earlier transactions again, or only later ones: the cut stays behind the transaction.
+func TestUntilATransactionOverSessions(t *testing.T) {
+	for name, sessions := range map[string][][]LSN{
+		"one session":         {{100, 200, 300}},
+		"nothing was written": {{100, 200}, {100, 200, 300}},
+		"it was written":      {{100, 200}, {300}},
+	} {
+		u := &Until{XID: 2}
+		for _, commits := range sessions {
+			for _, commit := range commits {
+				reached, err := u.reached(context.Background(), &Config{}, transactionAt(commit, int(commit/100)))
+				if err != nil || reached != (commit == 300) {
+					t.Errorf("%s: reached at %d: %v, %v", name, commit, reached, err)
+				}
+			}
+		}
+	}
+}
+
+// A moment is looked for in what Avro records say, too; a record that says nothing of its commit is no reason to try again.
+func TestCommitOf(t *testing.T) {
+	cfg := &Config{Avro: func(_ context.Context, framed []byte) ([]byte, error) { return framed[5:], nil }}
+	for value, halts := range map[string]bool{
+		`{"source":{"ts_us":1735689600000000,"txId":7}}`:                          false,
+		"\x00\x00\x00\x00\x01" + `{"source":{"ts_us":1735689600000000,"txId":7}}`: false,
+		`{"source":{"ts_us":null}}`:                                               true,
+	} {
+		e := event{record: &kgo.Record{Topic: "shop.t", Offset: 5, Value: []byte(value)}, from: &partition{}}
+		at, xid, err := cfg.commitOf(context.Background(), e)
+		switch {
+		case halts:
+			if !isHalt(err) || !strings.Contains(err.Error(), "topic shop.t, partition 0, offset 5") {
+				t.Errorf("%q: %v", value, err)
+			}
+		case err != nil || xid != 7 || !at.Equal(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)):
+			t.Errorf("%q: %v, %d, %v", value, at, xid, err)
+		}
+	}
+}
