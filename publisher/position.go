@@ -26,8 +26,11 @@ type Position struct {
 
 	XID        outbox.XID `json:"xid"` // of the last completely published transaction: see retelling
 	CommitTime time.Time  `json:"commit_time"`
-	LastLSN    outbox.LSN `json:"last_lsn"`       // end LSN of that transaction, or the slot's position before the first one; 0: not known
-	Cuts       int        `json:"cuts,omitempty"` // number of repairs that went back on the same timeline; part of the event ids
+	LastLSN    outbox.LSN `json:"last_lsn"` // end LSN of that transaction, or the slot's position before the first one; 0: not known
+
+	// Cuts are the positions to which repairs have set the stream back, oldest first. The event ids have their number. Of what was published before a
+	// cut, the database has lost the transactions that commit at or after it; their records stay in the topics.
+	Cuts []outbox.LSN `json:"cuts,omitempty"`
 
 	SystemID        string `json:"system_id"`
 	DatabaseOID     uint32 `json:"database_oid"`

@@ -278,7 +278,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		return Position{}, err
 	}
 	p.batch.Reset()
-	p.batch.Cuts = position.Cuts
+	p.batch.Cuts = len(position.Cuts)
 	p.composer.columns.forget()
 	p.since, p.giant = tally{}, giant{}
 	if position.Timeline != s.Timeline {

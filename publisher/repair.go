@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -214,8 +215,8 @@ func (p *Publisher) accept(recorded *Position, c parting) Position {
 	switch {
 	case !c.diverged && to.EndLSN == recorded.EndLSN:
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
-	case c.diverged && recorded.Timeline == s.Timeline: // another transaction may end where a lost one ended
-		to.Cuts++
+	case c.diverged:
+		to.Cuts = append(slices.Clone(recorded.Cuts), c.end)
 	}
 	return to
 }
@@ -240,7 +241,7 @@ func (p *Publisher) appendRepair(r *Repaired) error {
 		return err
 	}
 	b := p.batch
-	b.Cuts = r.To.Cuts
+	b.Cuts = len(r.To.Cuts)
 	b.Begin(&outbox.Transaction{CommitLSN: r.To.EndLSN})
 	b.Mark("repair")
 	start := len(b.Buf)

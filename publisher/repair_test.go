@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -42,6 +43,10 @@ func TestRepair(t *testing.T) {
 			}
 			if err := check(system, log.recorded, nil); err != nil {
 				t.Errorf("the publisher would halt again: %v", err)
+			}
+			diverged := name == "promoted with less" || name == "another line of timelines" || name == "set back"
+			if want := []outbox.LSN{test.want}; diverged != slices.Equal(to.Cuts, want) || !diverged && to.Cuts != nil {
+				t.Errorf("cuts %v, want %v: %v", to.Cuts, want, diverged)
 			}
 		})
 	}

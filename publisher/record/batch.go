@@ -28,7 +28,7 @@ type Batch struct {
 	Buf []byte
 
 	Timeline int32                   // of the server
-	Cuts     int                     // number of repairs that went back on this timeline
+	Cuts     int                     // number of repairs that have set the stream back
 	History  []outbox.TimelineSwitch // of the server, oldest first
 	StandIn  StandInKeys             // nil: the event id itself is used
 	Authors  Authors                 // nil: the authors are unknown, and every change has bypassed the proxy
