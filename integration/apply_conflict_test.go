@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -174,27 +175,29 @@ func TestApplyCheck(t *testing.T) {
 	a.ExpectEqual("t", "p")
 }
 
-// A topic that does not hold its beginning any more, or not what was not applied yet, is told, and nothing is applied.
+// A topic that does not hold its beginning any more, or not what was not applied yet, is told, and nothing is applied. What was applied, or archived,
+// may be deleted to the last record.
 func TestApplyMissesDeletedRecords(t *testing.T) {
 	a := newApplied(t, conflictSchema)
-	a.Write("INSERT INTO t VALUES (1, 1, 'one')")
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')", "INSERT INTO p VALUES (1, 1)")
 	a.Drain()
 	client, err := kgo.NewClient(kgo.SeedBrokers(a.broker.Address))
 	a.must(err)
 	defer client.Close()
-	forget := func() {
+	forget := func(topic string) {
 		admin := kadm.NewClient(client)
-		ends, err := admin.ListEndOffsets(a.ctx, a.prefix+".public.t")
+		ends, err := admin.ListEndOffsets(a.ctx, a.prefix+"."+topic)
 		a.must(err)
 		_, err = admin.DeleteRecords(a.ctx, ends.Offsets())
 		a.must(err)
 	}
-	forget()
+	forget("public.t")
 	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the beginning of topic "+a.prefix+".public.t is gone") || !strings.Contains(out, "resync") {
 		t.Errorf("exits with %d:\n%s", code, out)
 	}
 	a.Write("INSERT INTO t VALUES (2, 2, 'two')")
 	a.Drain()
+	forget("public.p")
 	if out, code := a.Pgtee(a.applyArgs("--once", "--from", "end")...); code != 0 {
 		t.Fatalf("--from end exits with %d:\n%s", code, out)
 	}
@@ -203,9 +206,18 @@ func TestApplyMissesDeletedRecords(t *testing.T) {
 	if got := a.rows(a.targetURL(), "t"); got != "(3,3,three)" {
 		t.Errorf("t is %q", got)
 	}
+	dir := filepath.Join(t.TempDir(), "files")
+	a.Archive(dir, "--from", "end")
 	a.Write("INSERT INTO t VALUES (4, 4, 'four')")
+	a.Archive(dir)
+	a.ExpectApplied()
+	forget("public.t")
+	a.Write("INSERT INTO p VALUES (2, 1)") // another topic goes on
+	a.ExpectApplied()
+	a.Archive(dir)
+	a.Write("INSERT INTO t VALUES (5, 5, 'five')")
 	a.Drain()
-	forget()
+	forget("public.t")
 	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "records were deleted before they were applied") {
 		t.Errorf("exits with %d:\n%s", code, out)
 	}

@@ -97,7 +97,7 @@ func (e *Events) Next(ctx context.Context) (next Event, ok bool, err error) {
 		case mark := <-e.feed.marks:
 			e.told = e.told && mark.EndLSN == e.mark.EndLSN
 			e.mark = &mark.progress
-			err = s.advance(&mark)
+			err = s.advance(ctx, &mark)
 		case fetches := <-e.feed.fetched:
 			err = s.add(fetches)
 		case <-e.tick.C:

@@ -227,7 +227,7 @@ func (a *assembler) run(ctx context.Context) error {
 		case mark := <-a.topics.newMarks():
 			a.mark = &mark.progress
 			a.cfg.Stats.published(mark.EndLSN)
-			if err := a.topics.source.advance(&mark); err != nil {
+			if err := a.topics.source.advance(ctx, &mark); err != nil {
 				return err
 			}
 		case fetches := <-a.topics.newRecords():

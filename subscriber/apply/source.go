@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -111,7 +112,11 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 }
 
 // advance sets the watermark up to which records may be taken once they are read.
-func (s *source) advance(mark *watermark) error {
+func (s *source) advance(ctx context.Context, mark *watermark) error {
+	starts, err := s.starts(ctx, mark)
+	if err != nil {
+		return err
+	}
 	added := map[string]map[int32]kgo.Offset{}
 	for topic, id := range mark.ids {
 		if known := s.ids[topic]; known != "" && known != id {
@@ -131,7 +136,8 @@ func (s *source) advance(mark *watermark) error {
 					added[topic] = map[int32]kgo.Offset{}
 				}
 				added[topic][number] = kgo.NewOffset().At(p.position)
-				if s.fromStart {
+				if start, listed := starts.Lookup(topic, number); listed {
+					p.position, p.taken = start.Offset, start.Offset
 					added[topic][number] = kgo.NewOffset().AtStart()
 				}
 			}
@@ -148,6 +154,24 @@ func (s *source) advance(mark *watermark) error {
 		s.client.AddConsumePartitions(added)
 	}
 	return nil
+}
+
+// starts returns where new topics begin now, if records that were deleted are not missed.
+func (s *source) starts(ctx context.Context, mark *watermark) (kadm.ListedOffsets, error) {
+	var added []string
+	for topic, ends := range mark.targets {
+		if s.fromStart && len(s.partitions[topic]) < len(ends) {
+			added = append(added, topic)
+		}
+	}
+	if len(added) == 0 {
+		return nil, nil
+	}
+	starts, err := kadm.NewClient(s.client).ListStartOffsets(ctx, added...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, fmt.Errorf("where the topics of %s begin: %w", s.cfg.Prefix, err)
+	}
+	return starts, nil
 }
 
 func (s *source) begin(topic string, number int32) *partition {
@@ -371,6 +395,14 @@ func (s *source) drained() bool {
 	return !more && s.lacking == 0
 }
 
+// next returns the offset from which the partition has to be read again.
+func (p *partition) next() int64 {
+	if p.head == len(p.queue) { // what was read after the last record is none to take: retention may delete all of it
+		return p.position
+	}
+	return p.taken
+}
+
 // taken returns, by topic, the offset of the next record to be taken from each partition.
 func (s *source) taken() map[string][]int64 {
 	offsets := map[string][]int64{}
@@ -381,7 +413,7 @@ func (s *source) taken() map[string][]int64 {
 		for len(offsets[p.topic]) <= int(p.number) {
 			offsets[p.topic] = append(offsets[p.topic], 0)
 		}
-		offsets[p.topic][p.number] = p.taken
+		offsets[p.topic][p.number] = p.next()
 	})
 	return offsets
 }
