@@ -301,6 +301,9 @@ func (a *assembler) forgetLoading(name string) {
 
 func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 	resync := string(headerOf(e.record, headerResync))
+	if resync != "" && a.loading[t.source] == resync {
+		return nil // each partition has such a record, and rows may have come in between
+	}
 	b := a.batch
 	if len(b.tables) > 0 || len(b.changes) > 0 || b.ddl != nil || len(b.truncate) > 0 && resync != b.resync {
 		if err := a.hand(ctx, true); err != nil {

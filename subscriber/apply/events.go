@@ -48,7 +48,7 @@ func Read(ctx context.Context, cfg Config, from Mark) (*Events, error) {
 		w.client.Close()
 		return nil, err
 	}
-	s, err := cfg.open(first.Slot, &p)
+	s, err := cfg.open(first, &p)
 	if err != nil {
 		w.client.Close()
 		return nil, err
@@ -70,7 +70,7 @@ func Newest(ctx context.Context, cfg Config) (Mark, error) {
 		return Mark{}, err
 	}
 	w.client.Close()
-	return Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot}, nil
+	return Mark{EndLSN: first.EndLSN, Timeline: first.Timeline, SystemID: first.SystemID, Database: first.Database, Slot: first.Slot, Cuts: first.Cuts}, nil
 }
 
 // idleTick is how often Next returns without an event while there is none.

@@ -9,6 +9,7 @@ type Mark struct {
 	SystemID string `json:"system_id"`
 	Database string `json:"database"`
 	Slot     string `json:"slot"`
+	Cuts     []LSN  `json:"cuts,omitempty"` // where repairs have set the stream back to, oldest first
 
 	Offsets map[string][]int64 `json:"offsets"` // of the next record, by topic and partition
 	Topics  map[string]string  `json:"topics"`  // topic ids
@@ -21,7 +22,7 @@ type Mark struct {
 // markOf returns the mark at the position of a publisher.
 func markOf(p *progress, source stream) Mark {
 	m := Mark{
-		EndLSN: p.EndLSN, Timeline: p.Timeline, SystemID: p.SystemID, Database: p.Database, Slot: p.Slot,
+		EndLSN: p.EndLSN, Timeline: p.Timeline, SystemID: p.SystemID, Database: p.Database, Slot: p.Slot, Cuts: p.Cuts,
 		Offsets: source.taken(), Topics: maps.Clone(source.topics()), Exact: true,
 		Copied: p.hasCopied(),
 	}
@@ -33,12 +34,12 @@ func markOf(p *progress, source stream) Mark {
 
 // position returns the position of a stream that continues at the mark.
 func (m *Mark) position() position {
-	return position{end: m.EndLSN, systemID: m.SystemID, timeline: m.Timeline, offsets: maps.Clone(m.Offsets), topics: maps.Clone(m.Topics), fresh: m.SystemID == ""}
+	return position{end: m.EndLSN, systemID: m.SystemID, slot: m.Slot, timeline: m.Timeline, cuts: len(m.Cuts), offsets: maps.Clone(m.Offsets), topics: maps.Clone(m.Topics), fresh: m.SystemID == ""}
 }
 
 // progress returns the mark in the form in which a publisher would have recorded it.
 func (m *Mark) progress() *progress {
-	p := &progress{Version: newestProgress, Timeline: m.Timeline, EndLSN: m.EndLSN, SystemID: m.SystemID, Database: m.Database, Slot: m.Slot, copied: m.Copied || !m.Exact, inexact: !m.Exact}
+	p := &progress{Version: newestProgress, Timeline: m.Timeline, EndLSN: m.EndLSN, SystemID: m.SystemID, Database: m.Database, Slot: m.Slot, Cuts: m.Cuts, copied: m.Copied || !m.Exact, inexact: !m.Exact}
 	for _, id := range m.Copies {
 		p.Snapshots.Copies = append(p.Snapshots.Copies, copyID{id})
 	}

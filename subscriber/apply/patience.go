@@ -13,23 +13,28 @@ import (
 // Patience decides which errors are retried, and when.
 type Patience struct {
 	failures int
-	rewinds  int // how often a topic ended before the position that was read
+	doubts   int // how often a Halt was doubted
 }
 
-// maxRewinds is how often a topic may end before the position that was read before this is taken as true.
-const maxRewinds = 10
+// doubted is a Halt that counts only if it does not go away: it follows from what Kafka or the publisher may say for a moment.
+type doubted struct{ Halt }
+
+func (d doubted) Unwrap() error { return d.Halt }
+
+// maxDoubts is how often a Halt is doubted.
+const maxDoubts = 10
 
 // Again waits before the next attempt, or returns the error that ends the run. lasted is how long the last attempt worked.
 func (p *Patience) Again(ctx context.Context, err error, lasted time.Duration, log *zap.Logger) error {
-	if again := (rewound{}); errors.As(err, &again) && p.rewinds < maxRewinds {
-		p.rewinds++
-		err = errors.New(again.What)
+	if lasted > time.Minute {
+		*p = Patience{}
+	}
+	if doubt := (doubted{}); errors.As(err, &doubt) && p.doubts < maxDoubts {
+		p.doubts++
+		err = errors.New(doubt.What)
 	}
 	if isHalt(err) || !postgres.Retriable(err) {
 		return explain(err)
-	}
-	if lasted > time.Minute {
-		p.failures = 0
 	}
 	p.failures++
 	wait := min(time.Duration(1<<min(p.failures, 6))*50*time.Millisecond, 3*time.Second)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"strconv"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -33,23 +32,25 @@ func (p place) less(other place) bool {
 // behind is the ordinal of records that follow all changes of a transaction.
 const behind = math.MaxUint32
 
-// eventID is the event id header of a record: system/slot/timeline/LSN/number. The LSN itself contains a slash.
+// eventID is the event id header of a record: system/slot/timeline[.cuts]/LSN/number. The LSN itself contains a slash.
 type eventID struct {
 	place
 	slot     []byte
 	timeline int32
+	cuts     int    // how often repairs had set the stream back
 	snapshot []byte // id of the copy that has read the row; nil: the record is a change from the WAL
 }
 
 var (
 	snapshotMark = []byte("snapshot.")
 	slash        = []byte("/")
+	dot          = []byte(".")
 )
 
 // parseEventID parses an event id. The slices of id are parts of header.
 func parseEventID(header []byte) (id eventID, err error) {
 	malformed := func() (eventID, error) {
-		return eventID{}, fmt.Errorf("event id %q: want system/slot/timeline/LSN/number", header)
+		return eventID{}, fmt.Errorf("event id %q: want system/slot/timeline[.cuts]/LSN/number", header)
 	}
 	rest, found := header, false
 	var parts [5][]byte
@@ -59,33 +60,41 @@ func parseEventID(header []byte) (id eventID, err error) {
 		}
 	}
 	id.slot = parts[1]
-	timeline, err := strconv.ParseInt(string(parts[2]), 10, 32)
-	if err != nil {
+	timeline, cuts, cut := bytes.Cut(parts[2], dot)
+	number, ok := parseDecimal(timeline)
+	if !ok {
 		return malformed()
+	}
+	id.timeline = int32(number)
+	if cut {
+		if number, ok = parseDecimal(cuts); !ok {
+			return malformed()
+		}
+		id.cuts = int(number)
 	}
 	high, ok := parseHex(parts[3])
 	low, fits := parseHex(parts[4])
 	if !ok || !fits {
 		return malformed()
 	}
-	id.timeline, id.commit = int32(timeline), LSN(uint64(high)<<32|uint64(low))
+	id.commit = LSN(uint64(high)<<32 | uint64(low))
 	if after, is := bytes.CutPrefix(rest, snapshotMark); is {
-		dot := bytes.LastIndexByte(after, '.')
-		if dot < 0 {
+		end := bytes.LastIndex(after, dot)
+		if end < 0 {
 			return malformed()
 		}
-		id.snapshot, id.ordinal = after[:dot], behind
+		id.snapshot, id.ordinal = after[:end], behind
 		return id, nil
 	}
-	number, repeat, repeated := bytes.Cut(rest, []byte("."))
-	switch string(number) {
+	ordinal, repeat, repeated := bytes.Cut(rest, dot)
+	switch string(ordinal) {
 	case "begin":
 		return id, nil
 	case "end", "audit":
 		id.ordinal = behind
 		return id, nil
 	}
-	if id.ordinal, ok = parseDecimal(number); !ok {
+	if id.ordinal, ok = parseDecimal(ordinal); !ok {
 		return malformed()
 	}
 	if repeated {

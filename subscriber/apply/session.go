@@ -112,7 +112,7 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 		w.client.Close()
 		return false, err
 	}
-	s, err := r.cfg.open(first.Slot, &p)
+	s, err := r.cfg.open(first, &p)
 	if err != nil {
 		w.client.Close()
 		return false, err
@@ -180,11 +180,15 @@ func (c *Config) check(p *position, first *progress) error {
 		return Halt{fmt.Sprintf("the target is at %s, behind the moment", p.end), "restore into an empty database"}
 	case p.systemID != "" && first.SystemID != p.systemID:
 		return Halt{fmt.Sprintf("the stream comes from server %s now, %s was made from %s", first.SystemID, into, p.systemID), c.afresh()}
+	case p.slot != "" && first.Slot != p.slot:
+		return Halt{fmt.Sprintf("the stream comes from slot %s now, %s was made from slot %s: changes between them may be missing", first.Slot, into, p.slot), "name the slot of before with --slot; if there is a new one, " + c.afresh()}
+	case p.end > first.kept(p.cuts):
+		return Halt{fmt.Sprintf("`pgtee repair` has set the stream back to %s, %s holds it up to %s: some of that the source has lost", first.kept(p.cuts), into, p.end), c.afresh()}
 	case p.end > first.EndLSN:
 		return Halt{fmt.Sprintf("%s is ahead: it holds everything up to %s, %s up to %s", into, p.end, from, first.EndLSN),
 			"see whether the brokers, --prefix and --from are those of before; if records were lost, " + c.afresh()}
-	case first.Timeline < p.timeline:
-		return Halt{fmt.Sprintf("the stream is on timeline %d, %s on %d", first.Timeline, into, p.timeline), "see whether the brokers, --prefix and --from are those of before"}
+	case len(first.Cuts) < p.cuts || len(first.Cuts) == p.cuts && first.Timeline < p.timeline:
+		return Halt{fmt.Sprintf("the stream is on timeline %d and was set back %d times, %s on %d and %d times", first.Timeline, len(first.Cuts), into, p.timeline, p.cuts), "see whether the brokers, --prefix and --from are those of before"}
 	}
 	return nil
 }
@@ -307,7 +311,7 @@ func (t *target) write(ctx context.Context, b *batch, first *progress) (err erro
 	if err != nil || b.more {
 		return err
 	}
-	if err = t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {
+	if err = t.commit(ctx, b, first); err != nil {
 		return suspect(err) // deferred constraints are checked now
 	}
 	return nil

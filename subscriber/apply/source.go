@@ -55,8 +55,8 @@ type partition struct {
 type source struct {
 	cfg        *Config
 	client     *kgo.Client
-	slot       string
-	floor      LSN // transactions that committed before it were applied by an earlier run
+	known      progress // newest position of the publisher
+	floor      LSN      // transactions that committed before it were applied by an earlier run
 	offsets    map[string][]int64
 	ids        map[string]string // ids of the topics that the offsets belong to
 	partitions map[string]map[int32]*partition
@@ -75,13 +75,8 @@ const (
 	fetchWait      = 100 * time.Millisecond // a resumed partition waits for the running fetch that does not include it
 )
 
-// rewound means that a topic ends before what was already applied. A newly elected leader may report that for a moment.
-type rewound struct{ Halt }
-
-func (r rewound) Unwrap() error { return r.Halt }
-
-// open returns a source that continues at the offsets in the target.
-func (c *Config) open(slot string, p *position) (*source, error) {
+// open returns a source that continues at the offsets in the target. first is the position of the publisher.
+func (c *Config) open(first *progress, p *position) (*source, error) {
 	client, err := c.newClient(kgo.KeepControlRecords(), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchBytes/4), kgo.FetchMaxWait(fetchWait))
 	if err != nil {
 		return nil, err
@@ -93,7 +88,7 @@ func (c *Config) open(slot string, p *position) (*source, error) {
 	if ids == nil {
 		ids = map[string]string{}
 	}
-	return &source{cfg: c, client: client, slot: slot, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
+	return &source{cfg: c, client: client, known: *first, floor: p.end, offsets: offsets, ids: ids, partitions: map[string]map[int32]*partition{}, strangers: map[string]bool{}}, nil
 }
 
 // poll sends fetches to out until ctx ends.
@@ -111,8 +106,13 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 	}
 }
 
-// advance sets the watermark up to which records may be taken once they are read.
+// advance sets the watermark up to which records may be taken once they are read. A position of another history ends the session: the next one
+// compares it with the target.
 func (s *source) advance(ctx context.Context, mark *watermark) error {
+	if !mark.follows(&s.known) {
+		return doubted{Halt{fmt.Sprintf("the publisher's position %s does not follow %s", mark.where(), s.known.where()), "see whether several publishers write with this prefix"}}
+	}
+	s.known = mark.progress
 	starts, err := s.starts(ctx, mark)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 				}
 			}
 			if end < p.taken {
-				return rewound{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, %s holds it up to %d", topic, number, end, s.cfg.into(), p.taken),
+				return doubted{Halt{fmt.Sprintf("topic %s, partition %d ends at offset %d, %s holds it up to %d", topic, number, end, s.cfg.into(), p.taken),
 					"Kafka has lost records: restore it, or " + s.cfg.afresh()}}
 			}
 			p.target = max(p.target, end)
@@ -255,14 +255,22 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	if err != nil {
 		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "see who wrote that record"}
 	}
-	if !found || string(id.slot) != s.slot {
+	if !found || string(id.slot) != s.known.Slot {
 		s.strange(p.topic)
 		return nil
 	}
+	if id.cuts > len(s.known.Cuts) {
+		return doubted{Halt{fmt.Sprintf("%s was written after the stream had been set back %d times, and the publisher's position says %d", placeOf(record), id.cuts, len(s.known.Cuts)),
+			"see whether somebody has written to " + topicName(s.cfg.Prefix, "progress") + "; else " + s.cfg.afresh()}}
+	}
+	kept := s.known.kept(id.cuts)
 	e := event{place: id.place, snapshot: id.snapshot, record: record, from: p}
 	if e.snapshot != nil {
-		e.commit = max(e.commit, p.last.commit)
+		e.commit = max(min(e.commit, kept), p.last.commit) // the row may still be what it was; a resync follows if it is not
 	} else {
+		if e.commit >= kept {
+			return nil
+		}
 		if p.resumed && e.commit < s.floor || p.seen && !p.last.less(e.place) {
 			return nil // a duplicate from a publisher with --delivery at-least-once
 		}
@@ -287,7 +295,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 func (s *source) strange(topic string) {
 	if !s.strangers[topic] {
 		s.strangers[topic] = true
-		s.cfg.Log.Warn("records that are not of slot " + s.slot + " are left out of topic " + topic)
+		s.cfg.Log.Warn("records that are not of slot " + s.known.Slot + " are left out of topic " + topic)
 	}
 }
 

@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"fmt"
+	"math"
 	"reflect"
 	"testing"
 
@@ -39,7 +41,7 @@ func commits(s *source) (list []LSN) {
 
 // Retention may delete the end of Kafka's transaction behind the last record that was taken.
 func TestWhatFollowsTheLastRecordIsTakenToo(t *testing.T) {
-	s := &source{cfg: &Config{Log: zap.NewNop()}, slot: "s", mark: 150}
+	s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s"}, mark: 150}
 	readTo(t, s, "shop.a", kept("shop.a", 10, "1/s/1/0/64/1"), &kgo.Record{Topic: "shop.a", Offset: 11})
 	readTo(t, s, "shop.b", kept("shop.b", 3, "1/s/1/0/64/2"), kept("shop.b", 5, "1/s/1/0/C8/1"))
 	want := func(offsets map[string][]int64) {
@@ -51,4 +53,88 @@ func TestWhatFollowsTheLastRecordIsTakenToo(t *testing.T) {
 	want(map[string][]int64{"shop.a": {0}, "shop.b": {0}})
 	commits(s)
 	want(map[string][]int64{"shop.a": {12}, "shop.b": {4}})
+}
+
+// A repair has set the stream back to 150. What was published before and commits later is lost; what takes its place counts. A row that was read
+// later stays, behind what committed before the cut.
+func TestTheSourceHasLostTransactions(t *testing.T) {
+	s := &source{cfg: &Config{Log: zap.NewNop()}, known: progress{Slot: "s", Cuts: []LSN{150}}, mark: math.MaxUint64}
+	readTo(t, s, "shop.a",
+		kept("shop.a", 0, "1/s/1/0/64/1"), // 100
+		kept("shop.a", 1, "1/s/1/0/C8/1"), // 200, lost
+		kept("shop.a", 2, "1/s/1/0/C8/snapshot.x.1"),
+		kept("shop.a", 3, "1/s/1.1/0/A0/1"), // 160
+		kept("shop.a", 4, "1/s/1.1/0/C8/1")) // 200
+	readTo(t, s, "shop.b", kept("shop.b", 0, "1/s/1/0/12C/1"), kept("shop.b", 1, "1/s/1.1/0/96/snapshot.repair.t1"))
+	if got, want := commits(s), []LSN{100, 150, 150, 160, 200}; !reflect.DeepEqual(got, want) {
+		t.Errorf("committed at %v, want %v", got, want)
+	}
+	if err := s.put(s.partitions["shop.a"][0], kept("shop.a", 9, "1/s/1.2/0/C8/1")); !isHalt(err) {
+		t.Errorf("a record that is ahead of the publisher's position: %v", err)
+	}
+}
+
+// Positions of another history end the session, and the next one halts if the target has what the source has lost.
+func TestHistories(t *testing.T) {
+	was := progress{SystemID: "1", Slot: "s", Timeline: 2, EndLSN: 300}
+	target := position{end: 250, systemID: "1", slot: "s", timeline: 2}
+	behind := target
+	behind.end = 120
+	for name, c := range map[string]struct {
+		now     progress
+		follows bool
+		halts   bool // where the target is
+		behind  bool // where it is behind the cut
+	}{
+		"the same":           {progress{SystemID: "1", Slot: "s", Timeline: 2, EndLSN: 400}, true, false, false},
+		"promoted":           {progress{SystemID: "1", Slot: "s", Timeline: 3, EndLSN: 400}, false, false, false},
+		"repaired":           {progress{SystemID: "1", Slot: "s", Timeline: 2, EndLSN: 400, Cuts: []LSN{150}}, false, true, false},
+		"repaired elsewhere": {progress{SystemID: "1", Slot: "s", Timeline: 1, EndLSN: 400, Cuts: []LSN{100}}, false, true, true},
+		"set back":           {progress{SystemID: "1", Slot: "s", Timeline: 2, EndLSN: 200}, false, true, false},
+		"an older timeline":  {progress{SystemID: "1", Slot: "s", Timeline: 1, EndLSN: 400}, false, true, true},
+		"another server":     {progress{SystemID: "2", Slot: "s", Timeline: 2, EndLSN: 400}, false, true, true},
+		"another slot":       {progress{SystemID: "1", Slot: "other", Timeline: 2, EndLSN: 400}, true, true, true}, // the watcher finds it first
+	} {
+		if got := c.now.follows(&was); got != c.follows {
+			t.Errorf("%s: follows %v", name, got)
+		}
+		if err := (&Config{}).check(&target, &c.now); isHalt(err) != c.halts {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := (&Config{}).check(&behind, &c.now); isHalt(err) != c.behind {
+			t.Errorf("%s, the target is behind: %v", name, err)
+		}
+	}
+}
+
+// A slot that comes later is not followed.
+func TestPositionsOfTwoSlots(t *testing.T) {
+	record := func(slot string) *kgo.Record {
+		return &kgo.Record{Value: fmt.Appendf(nil, `{"v":2,"timeline":1,"end_lsn":"0/64","slot":%q}`, slot)}
+	}
+	for named, halts := range map[string]bool{"": true, "a": false} {
+		w := &watcher{cfg: &Config{Prefix: "shop", Slot: named}}
+		if p, err := w.parse(record("a")); err != nil || p == nil || p.Slot != "a" {
+			t.Errorf("--slot %q: %+v, %v", named, p, err)
+		}
+		if p, err := w.parse(record("b")); p != nil || isHalt(err) != halts {
+			t.Errorf("--slot %q: %+v, %v", named, p, err)
+		}
+	}
+}
+
+// A table is emptied once for a resync, although each partition of its topic says so.
+func TestATableIsEmptiedOncePerResync(t *testing.T) {
+	a := assembler{cfg: &Config{}, batch: newBatch(), loading: map[string]string{}}
+	table := &table{source: "public.t"}
+	for _, id := range []string{"one", "one", "two"} {
+		e := event{record: &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerResync, Value: []byte(id)}}}}
+		a.batch.resync = id
+		if err := a.addTruncate(t.Context(), table, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(a.batch.truncate) != 2 || a.loading["public.t"] != "two" {
+		t.Errorf("emptied %d times, loading %v", len(a.batch.truncate), a.loading)
+	}
 }

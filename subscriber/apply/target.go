@@ -37,7 +37,9 @@ type target struct {
 type position struct {
 	end      LSN // everything that committed before it is applied; 0: nothing yet
 	systemID string
+	slot     string
 	timeline int32
+	cuts     int // how often repairs had set the stream back
 	offsets  map[string][]int64
 	topics   map[string]string // topic ids
 	loading  map[string]string
@@ -119,12 +121,13 @@ const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
   epoch pg_catalog.int8 NOT NULL,            -- of the applier that may write
   end_lsn pg_catalog.pg_lsn,                 -- everything that committed before it is applied
   commit_time pg_catalog.timestamptz,        -- of the last transaction
-  system_id pg_catalog.text, timeline pg_catalog.int4,
+  system_id pg_catalog.text, slot pg_catalog.text, timeline pg_catalog.int4, cuts pg_catalog.int4,
   transactions pg_catalog.int8 NOT NULL DEFAULT 0, changes pg_catalog.int8 NOT NULL DEFAULT 0,
   offsets pg_catalog.jsonb NOT NULL DEFAULT '{}', topics pg_catalog.jsonb NOT NULL DEFAULT '{}', -- next offset of each partition, ids
   loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows are still to come from a snapshot
   applied_at pg_catalog.timestamptz
 ) WITH (fillfactor = 20);
+ALTER TABLE pgtee.applied ADD COLUMN IF NOT EXISTS slot pg_catalog.text, ADD COLUMN IF NOT EXISTS cuts pg_catalog.int4; -- of an earlier build
 CREATE TABLE IF NOT EXISTS pgtee.conflicts (
   stream pg_catalog.text NOT NULL, event_id pg_catalog.text NOT NULL, conflict pg_catalog.text NOT NULL,
   policy pg_catalog.text NOT NULL, action pg_catalog.text NOT NULL, "table" pg_catalog.text NOT NULL, key pg_catalog.jsonb,
@@ -136,17 +139,19 @@ CREATE TABLE IF NOT EXISTS pgtee.conflicts (
 
 // ensure creates pgtee's tables unless they exist.
 func (t *target) ensure(ctx context.Context) error {
-	rows, err := postgres.Query(ctx, t.conn, "SELECT coalesce(pg_catalog.to_regclass('pgtee.applied')::pg_catalog.text, ''), coalesce(pg_catalog.to_regclass('pgtee.conflicts')::pg_catalog.text, ''), coalesce(pg_catalog.to_regnamespace('pgtee')::pg_catalog.text, '')")
+	const made = `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('pgtee.applied') AND attname = 'cuts')::pg_catalog.text,
+  (pg_catalog.to_regclass('pgtee.conflicts') IS NOT NULL)::pg_catalog.text, (pg_catalog.to_regnamespace('pgtee') IS NOT NULL)::pg_catalog.text`
+	rows, err := postgres.Query(ctx, t.conn, made)
 	if postgres.State(err) == "42501" {
 		return t.noSchema(err)
 	}
 	if err != nil {
 		return err
 	}
-	if rows[0][0] != "" && rows[0][1] != "" {
+	if rows[0][0] == "true" && rows[0][1] == "true" {
 		return nil
 	}
-	if rows[0][2] == "" {
+	if rows[0][2] == "false" {
 		if err = t.exec(ctx, "CREATE SCHEMA IF NOT EXISTS pgtee"); postgres.State(err) == "23505" { // another applier created it concurrently
 			err = nil
 		}
@@ -166,7 +171,8 @@ func (t *target) noSchema(err error) error {
 }
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
-RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(timeline, 0)::pg_catalog.text, offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text`
+RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(slot, ''), coalesce(timeline, 0)::pg_catalog.text, coalesce(cuts, 0)::pg_catalog.text,
+  offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text`
 
 // The applier of a stream holds an advisory lock with the stream's name. The lock makes others wait; the fence is what excludes them.
 const (
@@ -271,14 +277,14 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 			return p, err
 		}
 	}
-	p.systemID, p.timeline = row[2], int32(integer(row[3]))
-	return p, errors.Join(json.Unmarshal([]byte(row[4]), &p.offsets), json.Unmarshal([]byte(row[5]), &p.loading), json.Unmarshal([]byte(row[6]), &p.topics))
+	p.systemID, p.slot, p.timeline, p.cuts = row[2], row[3], int32(integer(row[4])), int(integer(row[5]))
+	return p, errors.Join(json.Unmarshal([]byte(row[6]), &p.offsets), json.Unmarshal([]byte(row[7]), &p.loading), json.Unmarshal([]byte(row[8]), &p.topics))
 }
 
 // advanceFence is the last statement of each transaction. It fails with a division by zero unless this applier still holds the fence and the position
 // does not move backwards.
 const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catalog.pg_lsn, commit_time = coalesce($4::pg_catalog.timestamptz, commit_time), system_id = $5, timeline = $6::pg_catalog.int4,
-  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, applied_at = pg_catalog.clock_timestamp()
+  transactions = transactions + $7::pg_catalog.int8, changes = changes + $8::pg_catalog.int8, offsets = $9::pg_catalog.jsonb, loading = $10::pg_catalog.jsonb, topics = $11::pg_catalog.jsonb, slot = $12, cuts = $13::pg_catalog.int4, applied_at = pg_catalog.clock_timestamp()
   WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
 SELECT 1 / count(*) FROM f`
 
@@ -286,8 +292,8 @@ SELECT 1 / count(*) FROM f`
 var errFenced = Halt{"fenced off: another applier has taken over the stream, or the target is ahead of this one",
 	"run one applier for each stream (--standby waits for the other); SELECT * FROM pgtee.applied on the target tells"}
 
-// commit advances the fence row and commits.
-func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline int32) error {
+// commit advances the fence row and commits. The history that the position belongs to is that of stream.
+func (t *target) commit(ctx context.Context, b *batch, stream *progress) error {
 	name, err := t.prepare(ctx, advanceFence)
 	if err != nil {
 		return err
@@ -313,8 +319,9 @@ func (t *target) commit(ctx context.Context, b *batch, systemID string, timeline
 		pipeline.SendQueryParams("BEGIN", nil, nil, nil, nil)
 	}
 	pipeline.SendQueryPrepared(name, [][]byte{
-		[]byte(t.cfg.stream()), strconv.AppendInt(nil, t.epoch, 10), []byte(b.end.String()), commitTime, []byte(systemID), strconv.AppendInt(nil, int64(timeline), 10),
+		[]byte(t.cfg.stream()), strconv.AppendInt(nil, t.epoch, 10), []byte(b.end.String()), commitTime, []byte(stream.SystemID), strconv.AppendInt(nil, int64(stream.Timeline), 10),
 		strconv.AppendInt(nil, int64(b.transactions), 10), strconv.AppendInt(nil, int64(b.events), 10), offsets, loading, topics,
+		[]byte(stream.Slot), strconv.AppendInt(nil, int64(len(stream.Cuts)), 10),
 	}, nil, nil)
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	_, err = postgres.Results(t.conn, pipeline)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type progress struct {
 	SystemID string `json:"system_id"`
 	Database string `json:"database"`
 	Slot     string `json:"slot"`
+	Cuts     []LSN  `json:"cuts"` // where repairs have set the stream back to, oldest first
 
 	CommitTime time.Time `json:"commit_time"`
 
@@ -43,6 +45,26 @@ func (p *progress) copying(id string) bool {
 // hasCopied reports whether the stream may contain rows of a snapshot.
 func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
+}
+
+// kept returns the position before which transactions still count if they were published after some number of cuts: the source has lost the others,
+// which stay in the topics.
+func (p *progress) kept(cuts int) LSN {
+	limit := LSN(math.MaxUint64)
+	for _, cut := range p.Cuts[min(cuts, len(p.Cuts)):] {
+		limit = min(limit, cut)
+	}
+	return limit
+}
+
+// follows reports whether a position continues the same history of the source after an earlier one.
+func (p *progress) follows(earlier *progress) bool {
+	return p.SystemID == earlier.SystemID && p.Timeline == earlier.Timeline && len(p.Cuts) == len(earlier.Cuts) && p.EndLSN >= earlier.EndLSN
+}
+
+// where describes a position and its history, for messages.
+func (p *progress) where() string {
+	return fmt.Sprintf("%s (server %s, timeline %d, set back %d times)", p.EndLSN, p.SystemID, p.Timeline, len(p.Cuts))
 }
 
 // newestProgress is the newest version of progress records that this program reads.
@@ -66,6 +88,7 @@ type watcher struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	out    chan watermark
+	slot   string // of the records seen so far
 }
 
 // tailRecords is how many of the newest records of the progress topic are read at the start.
@@ -141,7 +164,6 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 	w.client.RemoveConsumePartitions(map[string][]int32{w.topic(): {0}})
 	w.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{w.topic(): {0: kgo.NewOffset().At(from)}})
 	var newest *progress
-	slots := map[string]bool{}
 	ctx, cancel := context.WithTimeout(ctx, beginPatience)
 	defer cancel()
 	for at := from; at < end; {
@@ -160,13 +182,9 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 				return nil, err
 			}
 			if p != nil {
-				slots[p.Slot] = true
 				newest = p
 			}
 		}
-	}
-	if len(slots) > 1 {
-		return nil, Halt{fmt.Sprintf("topic %s holds positions of several slots", w.topic()), "name the one to follow with --slot"}
 	}
 	return newest, nil
 }
@@ -174,7 +192,7 @@ func (w *watcher) newest(ctx context.Context, from, end int64) (*progress, error
 // beginPatience bounds the search for the newest progress record.
 const beginPatience = 30 * time.Second
 
-// parse returns nil for a record of another slot.
+// parse returns nil for a record of another slot than the one of the configuration. If that names none, the topic must have only one.
 func (w *watcher) parse(record *kgo.Record) (*progress, error) {
 	if record.Value == nil || record.Attrs.IsControl() {
 		return nil, nil
@@ -189,6 +207,10 @@ func (w *watcher) parse(record *kgo.Record) (*progress, error) {
 	if w.cfg.Slot != "" && p.Slot != w.cfg.Slot {
 		return nil, nil
 	}
+	if w.slot != "" && p.Slot != w.slot {
+		return nil, Halt{fmt.Sprintf("topic %s holds positions of several slots: %s and %s", w.topic(), w.slot, p.Slot), "name the one to follow with --slot"}
+	}
+	w.slot = p.Slot
 	return &p, nil
 }
 
