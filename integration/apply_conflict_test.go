@@ -141,15 +141,16 @@ func TestApplyRefuses(t *testing.T) {
 
 // --check tells what is missing with the command that repairs it; when that is run, nothing is missing.
 func TestApplyCheck(t *testing.T) {
-	a := newApplied(t, conflictSchema)
-	a.Write("INSERT INTO t VALUES (1, 1, 'one')", "INSERT INTO p VALUES (1, 1)")
+	a := newApplied(t, conflictSchema+"CREATE TABLE s (id serial PRIMARY KEY);")
+	a.Write("INSERT INTO t VALUES (1, 1, 'one')", "INSERT INTO p VALUES (1, 1)", "INSERT INTO s SELECT FROM generate_series(1, 7)")
 	a.Drain()
 	a.ExecTarget("CREATE ROLE checked LOGIN", "CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "ALTER TABLE t DISABLE TRIGGER mine")
 	t.Cleanup(func() { a.Exec("DROP OWNED BY checked"); a.ExecTarget("DROP OWNED BY checked", "DROP ROLE checked") })
 	url := strings.Replace(a.targetURL(), "postgres@", "checked@", 1)
 	check := []string{"apply", "--check", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", url}
 	out, code := a.Pgtee(check...)
-	for _, part := range []string{"GRANT USAGE ON SCHEMA mark TO", "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON public.t TO \"checked\"", "GRANT SET ON PARAMETER session_replication_role TO checked", "pg_replication_origin_create"} {
+	for _, part := range []string{"GRANT USAGE ON SCHEMA mark TO", "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON public.t TO \"checked\"", "GRANT SET ON PARAMETER session_replication_role TO checked", "pg_replication_origin_create",
+		"GRANT SELECT, UPDATE ON SEQUENCE public.s_id_seq TO \"checked\""} {
 		if !strings.Contains(out, part) {
 			t.Errorf("does not tell %q", part)
 		}
@@ -162,7 +163,7 @@ func TestApplyCheck(t *testing.T) {
 	}
 	a.ExecTarget(`CREATE SCHEMA pgtee AUTHORIZATION "checked"`, "GRANT SET ON PARAMETER session_replication_role TO checked")
 	for line := range strings.Lines(out) {
-		if grant := strings.TrimSpace(line); strings.HasPrefix(grant, "GRANT ") && (strings.Contains(grant, " ON public.") || strings.Contains(grant, " mark")) {
+		if grant := strings.TrimSpace(line); strings.HasPrefix(grant, "GRANT ") && (strings.Contains(grant, " ON public.") || strings.Contains(grant, " ON SEQUENCE ") || strings.Contains(grant, " mark")) {
 			a.ExecTarget(grant)
 		}
 	}
@@ -172,7 +173,10 @@ func TestApplyCheck(t *testing.T) {
 	if out, code := a.Pgtee("apply", "--once", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", url); code != 0 {
 		t.Errorf("apply exits with %d:\n%s", code, out)
 	}
-	a.ExpectEqual("t", "p")
+	a.ExpectEqual("t", "p", "s")
+	if got := a.valueAt(a.targetURL(), "SELECT last_value::text FROM s_id_seq"); got != "7" {
+		t.Errorf("the sequence of the target is at %s, want 7", got)
+	}
 }
 
 // A topic that does not hold its beginning any more, or not what was not applied yet, is told, and nothing is applied. What was applied, or archived,

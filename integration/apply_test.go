@@ -150,6 +150,11 @@ func TestApply(t *testing.T) {
 	if got := a.valueAt(a.targetURL(), "SELECT last_value::text FROM made_id_seq"); got != "10" {
 		t.Errorf("the sequence of the target is at %s, want 10", got)
 	}
+	a.ExecTarget("SELECT setval('made_id_seq', 1)", "ALTER TABLE pgtee.applied DROP COLUMN slot, DROP COLUMN cuts") // as a run that was killed, of an earlier build, leaves them
+	a.ExpectApplied()
+	if got := a.valueAt(a.targetURL(), "SELECT last_value::text FROM made_id_seq"); got != "10" {
+		t.Errorf("the sequence of the target is at %s after a run that wrote no row, want 10", got)
+	}
 	a.Write(`UPDATE two SET c = 'again'`, `UPDATE two SET b = b + 1000 WHERE b % 5 = 1`, `TRUNCATE only_key`, `INSERT INTO only_key VALUES (9)`,
 		`BEGIN; INSERT INTO plain (id) VALUES (5000); TRUNCATE plain; INSERT INTO plain (id, name) VALUES (5001, 'last'); COMMIT`,
 		`DELETE FROM bare WHERE a = 1`, `UPDATE bare SET a = a + 1`)

@@ -50,12 +50,17 @@ func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 	if err := c.origin(ctx, t); err != nil {
 		return nil, err
 	}
-	return c.findings, c.topics(ctx, t, w, fresh)
+	if c.sequences, err = t.sequences(ctx); err != nil {
+		return nil, err
+	}
+	err = c.topics(ctx, t, w, fresh)
+	return c.findings, err
 }
 
 type checker struct {
-	cfg      *Config
-	findings []Finding
+	cfg       *Config
+	findings  []Finding
+	sequences []sequence // of the target
 }
 
 func (c *checker) ok(format string, args ...any) {
@@ -222,6 +227,11 @@ func (c *checker) table(ctx context.Context, t *target, name, schema, plain stri
 		c.warn("give it the primary key of the source", "table %s has no unique index: each UPDATE and DELETE reads all of it", table.plain)
 	default:
 		c.ok("table %s", table.plain)
+	}
+	for _, s := range c.sequences {
+		if s.oid == table.oid && !s.granted {
+			c.warn(fmt.Sprintf("GRANT SELECT, UPDATE ON SEQUENCE %s TO %s", s.name, postgres.QuoteIdentifier(t.user)), "user %s may not move sequence %s on past the rows that are applied", t.user, s.name)
+		}
 	}
 	if err := t.checkTriggers(ctx, table); isHalt(err) {
 		c.halted(err)

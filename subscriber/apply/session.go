@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,7 @@ type runner struct {
 	once    LSN // with Config.Once: the position of Kafka at the start
 
 	touched map[string]string // tables of the target that were written: names by OID
+	topics  map[string]string // of the stream: ids by name
 
 	epoch int64 // epoch held last; 0: none
 
@@ -147,7 +149,9 @@ func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progr
 	r.cfg.Log.Info("applying", zap.String("stream", r.cfg.stream()), zap.Int64("epoch", t.epoch), zap.Stringer("from", a.end), zap.Stringer("published", first.EndLSN))
 	t.warnTriggers(r.cfg.Log)
 	r.cfg.Stats.state("applying")
-	if err = a.run(ctx); err == nil {
+	err = a.run(ctx)
+	r.topics = maps.Clone(a.source.topics())
+	if err == nil {
 		return true, nil
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
