@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Both sides are compared at one moment, while the source is being written to; what differs is named by its key.
+// Both sides are compared at one moment, while the source is being written to and appliers run; what differs is named by its key.
 func TestApplyVerify(t *testing.T) {
 	a := newApplied(t, applySchema)
 	a.Write("INSERT INTO plain SELECT i, 'name', i / 3.0, now(), '{\"a\": 1}', '{a,b}' FROM generate_series(1, 510) AS i", "INSERT INTO bare VALUES (1, 'x'), (1, 'x')", "INSERT INTO made (v) VALUES (1), (2)")
 	a.Drain()
+	applier := a.process("apply", a.applyArgs()...)
+	a.awaitMark()
+	standby := a.process("apply", a.applyArgs("--standby")...)
 	writing, stop := context.WithCancel(a.ctx)
 	written := make(chan error, 1)
 	go func() {
@@ -28,13 +32,17 @@ func TestApplyVerify(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "equal    public.plain: 510 rows") || !strings.Contains(out, "equal    public.bare: ") {
 		t.Errorf("while it is written to verify exits with %d:\n%s", code, out)
 	}
+	if code, err := applier.Wait(20 * time.Second); err != nil || code != 3 {
+		t.Errorf("the applier that was running exits with %d (%v): %s", code, err, applier.Tail(3))
+	}
+	a.Stop(standby)
 	stop()
 	if err := <-written; writing.Err() == nil {
 		t.Fatal(err)
 	}
-	a.ExecTarget("DELETE FROM plain WHERE id = 507", "UPDATE plain SET name = 'drifted' WHERE id = 505", "INSERT INTO plain (id) VALUES (1000)")
+	a.ExecTarget("DELETE FROM plain WHERE id = 507", "UPDATE plain SET name = 'drifted' WHERE id = 505", "INSERT INTO plain (id) VALUES (1000)", "DROP TABLE only_key")
 	out, code = a.Pgtee(append(verify, "--on-conflict", "skip")...)
-	for _, part := range []string{"DIFFERS  public.plain: 510 rows in the source, 510 in the target", "(507) is missing in the target", "(505) differs", "(1000) is in the target only", "equal    public.bare"} {
+	for _, part := range []string{"DIFFERS  public.plain: 510 rows in the source, 510 in the target", "(507) is missing in the target", "(505) differs", "(1000) is in the target only", "MISSING  public.only_key: the target has no such table", "equal    public.bare"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("does not tell %q", part)
 		}

@@ -87,8 +87,9 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 	different := 0
 	err := apply.Verify(ctx, config, c.Source, func(t apply.Comparison) error {
 		switch {
-		case t.Skipped != "":
-			fmt.Fprintf(term.out, "skipped  %s: %s\n", t.Table, t.Skipped)
+		case t.Missing:
+			different++
+			fmt.Fprintf(term.out, "MISSING  %s: the target has no such table\n", t.Table)
 		case t.Equal:
 			fmt.Fprintf(term.out, "equal    %s: %d rows\n", t.Table, t.Source)
 		default:

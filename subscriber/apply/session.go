@@ -72,7 +72,8 @@ type runner struct {
 	touched map[string]string // tables of the target that were written: names by OID
 	topics  map[string]string // of the stream: ids by name
 
-	epoch int64 // epoch held last; 0: none
+	hasTurn bool  // the caller holds the lock of the stream
+	epoch   int64 // epoch held last; 0: none
 
 	stop   *Until // just before the transaction that halts
 	halted error  // reason of the halt, returned once everything before it is applied
@@ -91,8 +92,10 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	if err := r.checkFenced(ctx, t); err != nil {
 		return false, err
 	}
-	if err := t.takeTurn(ctx); err != nil {
-		return false, err
+	if !r.hasTurn {
+		if err := t.takeTurn(ctx); err != nil {
+			return false, err
+		}
 	}
 	if err := t.setOrigin(ctx); err != nil {
 		return false, err
@@ -165,11 +168,20 @@ func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	if r.epoch == 0 || r.cfg.Standby {
 		return nil
 	}
-	rows, err := postgres.Query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", r.cfg.stream())
-	if err == nil && len(rows) == 1 && integer(rows[0][0]) > r.epoch {
+	now, err := t.epochNow(ctx)
+	if err == nil && now > r.epoch {
 		return errFenced
 	}
 	return err
+}
+
+// epochNow returns the epoch of the applier that may write; 0: there was none.
+func (t *target) epochNow(ctx context.Context) (int64, error) {
+	rows, err := postgres.Query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", t.cfg.stream())
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	return integer(rows[0][0]), nil
 }
 
 // check compares the position of the target, or of an archive, with the position of the stream.

@@ -20,7 +20,7 @@ type Comparison struct {
 	Source, Target int64  // number of rows
 	Equal          bool
 	Differences    []string // keys of the first few rows that differ
-	Skipped        string   // why the table was not compared; "": it was
+	Missing        bool     // the target has no such table
 }
 
 // moment is a position in the history of the source, with a connection whose snapshot sees exactly that.
@@ -29,9 +29,20 @@ type moment struct {
 	conn *pgconn.PgConn
 }
 
-// Verify applies up to a position for which it has a snapshot of the source, and compares all tables there. It takes over the stream: nothing else
-// may write to the target meanwhile.
+// Verify applies up to a position for which it has a snapshot of the source, and compares all tables there. It takes over the stream before it chooses
+// the position, and holds it until the tables are compared: no other applier writes to the target meanwhile.
 func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison) error) error {
+	t, err := cfg.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.takeTurn(ctx); err != nil {
+		return err
+	}
+	if _, err := t.fence(ctx); err != nil {
+		return err
+	}
 	m, err := lookAt(ctx, source)
 	if err != nil {
 		return err
@@ -41,14 +52,13 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 		return err
 	}
 	cfg.Until, cfg.Once = &Until{LSN: m.lsn}, true
-	if err := Run(ctx, cfg); err != nil || ctx.Err() != nil {
+	r := runner{cfg: &cfg, touched: map[string]string{}, hasTurn: true}
+	if err := r.run(ctx); err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	t, err := cfg.connect(ctx)
-	if err != nil {
+	if err := t.look(ctx, r.epoch); err != nil {
 		return err
 	}
-	defer t.close()
 	tables, err := postgres.Query(ctx, m.conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema') ORDER BY 1, 2`)
 	if err != nil {
@@ -67,6 +77,18 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartitio
 		}
 	}
 	return nil
+}
+
+// look opens a transaction in the target that sees what an applier has written, unless another one has taken over from it.
+func (t *target) look(ctx context.Context, epoch int64) error {
+	if err := t.exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+		return err
+	}
+	now, err := t.epochNow(ctx)
+	if err == nil && now != epoch {
+		return errFenced
+	}
+	return err
 }
 
 // lookAt opens a transaction in the source that sees exactly what committed before a position: creating a logical slot exports such a snapshot.
@@ -142,8 +164,8 @@ func compare(ctx context.Context, cfg *Config, source *pgconn.PgConn, t *target,
 	if err != nil {
 		return c, err
 	}
-	if from == nil || to == nil {
-		c.Skipped = "the target has no such table"
+	if to == nil {
+		c.Missing = true
 		return c, nil
 	}
 	var shared []string
