@@ -1,13 +1,17 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"math/rand"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 // moment is one at which the tables of the source were looked at.
@@ -146,5 +150,70 @@ func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {
 	out, code := a.Pgtee("replay", "--to", xid, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
 	if got := a.rows(a.targetURL(), "t"); code != 0 || got != want || !strings.Contains(out, "one by one") {
 		t.Errorf("exits with %d, t is %q and was %q:\n%s", code, got, want, out)
+	}
+}
+
+// The target is never said to be what the source was while that is not certain: Kafka may lack transactions before the moment, or the target has later
+// ones already.
+func TestReplayToAMomentThatIsNotCertain(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	before := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	a.Write("INSERT INTO t VALUES (1, 'one')")
+	a.Drain()
+	replay := func(to, says string) {
+		t.Helper()
+		out, code := a.Pgtee("replay", "--to", to, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
+		if code != 3 || !strings.Contains(out, says) || strings.Contains(out, "the target is as the source was") {
+			t.Errorf("replay --to %s exits with %d:\n%s", to, code, out)
+		}
+	}
+	replay(time.Now().Add(time.Hour).UTC().Format(time.RFC3339), "others may follow before the moment")
+	a.ExpectEqual("t")
+	replay(before, "the target is past the moment")
+}
+
+// Before the end of a copy the source had rows that are published later.
+func TestReplayIntoACopy(t *testing.T) {
+	a := newTarget(t)
+	const schema = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"
+	a.Exec(schema, "INSERT INTO t SELECT i, repeat('v', 2000) FROM generate_series(1, 3000) AS i") // several chunks
+	a.ExecTarget(schema)
+	a.Setup()
+	a.StartProxy()
+	before := a.Query("SELECT pg_current_wal_insert_lsn()::text")
+	a.publisher = a.process("publish", append(a.publishArgs(), "--snapshot", "initial", "--snapshot-rows-per-second", "500")...)
+	a.must(harness.Eventually(30*time.Second, func(context.Context) error {
+		if n := len(a.Topic("public.t")); n == 0 || n > 2500 {
+			return fmt.Errorf("%d rows are copied", n)
+		}
+		return nil
+	}))
+	a.Exec("SELECT pgtee.snapshot_pause('initial')") // what was read and not published is read again, later
+	a.Drain()
+	a.Write("UPDATE t SET v = 'meanwhile' WHERE id = 1")
+	inside := a.Query("SELECT pg_current_wal_insert_lsn()::text")
+	a.Exec("SELECT pgtee.snapshot_resume('initial')")
+	a.awaitSnapshot()
+	after := a.Query("SELECT pg_current_wal_insert_lsn()::text")
+	want := a.rows(a.URL(), "t")
+	a.Write("UPDATE t SET v = 'after' WHERE id = 2")
+	dir := filepath.Join(t.TempDir(), "files")
+	a.Archive(dir)
+	for _, from := range [][]string{{"--kafka", a.broker.Address, "--prefix", a.prefix}, {"--from", dir}} {
+		replay := func(to string) (string, int) {
+			return a.Pgtee(append([]string{"replay", "--postgres", a.targetURL(), "--origin", "off", "--to", to}, from...)...)
+		}
+		a.ExecTarget("TRUNCATE t; DROP SCHEMA IF EXISTS pgtee CASCADE")
+		for _, to := range []string{before, inside} {
+			if out, code := replay(to); code != 3 || !strings.Contains(out, "the moment lies before the end of the copy initial") {
+				t.Errorf("%s: replay to a moment before the end of the copy exits with %d:\n%s", from[0], code, out)
+			}
+		}
+		if out, code := replay(after); code != 0 || !strings.Contains(out, "the target is as the source was before") {
+			t.Errorf("%s: replay to a moment behind the copy exits with %d:\n%s", from[0], code, out)
+		}
+		if got := a.rows(a.targetURL(), "t"); got != want {
+			t.Errorf("%s: replayed is\n%.500s\nand was\n%.500s", from[0], got, want)
+		}
 	}
 }

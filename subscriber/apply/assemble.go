@@ -35,7 +35,8 @@ type assembler struct {
 	tables  map[string]*table
 	absent  map[string]bool // tables that are not applied
 	loading map[string]string
-	touched map[string]string // table names by OID
+	touched map[string]string   // table names by OID
+	copies  map[string][]string // snapshots that have brought rows: their tables by id
 	name    []byte
 
 	batch  *batch
@@ -55,9 +56,10 @@ type assembler struct {
 	skipTo       LSN // transactions that committed before it are skipped
 	once         LSN // stop once everything before it is applied; 0: do not stop
 
-	latest  event // the event added last
-	ddlOf   LSN   // the transaction whose DDL ddlSeen counts
-	ddlSeen map[string]int
+	latest     event     // the change from the WAL that was added last
+	commitTime time.Time // of the last transaction that was handed over up to a boundary
+	ddlOf      LSN       // the transaction whose DDL ddlSeen counts
+	ddlSeen    map[string]int
 }
 
 // everything is the key in loading that means all tables.
@@ -78,6 +80,7 @@ func (a *assembler) hand(ctx context.Context, more bool) error {
 		b.offsets, b.loading = a.source.taken(), maps.Clone(a.loading)
 		if a.latest.record != nil {
 			b.commitTime, _, _ = a.cfg.commitOf(ctx, a.latest)
+			a.commitTime = later(a.commitTime, b.commitTime)
 		}
 		a.fenced = time.Now()
 	}
@@ -199,9 +202,10 @@ func (a *assembler) add(ctx context.Context, e event) error {
 			return err
 		}
 	}
-	a.latest = e
 	a.past = max(a.past, e.commit)
-	if e.snapshot == nil { // a transaction may have committed exactly at the position that a snapshot has read
+	if e.snapshot == nil {
+		a.latest = e
+		// a transaction may have committed exactly at the position that a snapshot has read
 		a.past = max(a.past, e.commit+1)
 	}
 	if e.commit < a.skipTo {
@@ -220,6 +224,9 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	t, err := a.table(ctx)
 	if err != nil || t == nil {
 		return err
+	}
+	if e.snapshot != nil {
+		a.copied(e.snapshot, t)
 	}
 	a.batch.events++
 	if a.envelope.op == 't' {

@@ -147,7 +147,7 @@ func (e *Events) Whole() bool { return e.mark != nil && !e.headed && e.feed.sour
 func (e *Events) Mark() Mark {
 	m := markOf(e.mark, e.feed.source)
 	if e.headed {
-		m.EndLSN, m.Exact, m.Copies = e.head.commit, false, nil
+		m.EndLSN, m.Exact, m.Copies, m.CommitTime = e.head.commit, false, nil, time.Time{}
 	}
 	return m
 }

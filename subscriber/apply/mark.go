@@ -1,6 +1,9 @@
 package apply
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // Mark is a cut through a stream between two commits: the records of everything that committed before EndLSN precede the offsets.
 type Mark struct {
@@ -14,9 +17,12 @@ type Mark struct {
 	Offsets map[string][]int64 `json:"offsets"` // of the next record, by topic and partition
 	Topics  map[string]string  `json:"topics"`  // topic ids
 
-	Exact  bool     `json:"exact"`  // whether Copies is known
+	Exact  bool     `json:"exact"`  // whether Copies and CommitTime are known
 	Copies []string `json:"copies"` // ids of the running snapshots
 	Copied bool     `json:"copied"` // there has been a snapshot
+
+	CommitTime time.Time `json:"commit_time,omitzero"` // of the last transaction
+	Finished   []copyID  `json:"finished,omitempty"`   // the last snapshots that have ended, newest last
 }
 
 // markOf returns the mark at the position of a publisher.
@@ -24,7 +30,7 @@ func markOf(p *progress, source stream) Mark {
 	m := Mark{
 		EndLSN: p.EndLSN, Timeline: p.Timeline, SystemID: p.SystemID, Database: p.Database, Slot: p.Slot, Cuts: p.Cuts,
 		Offsets: source.taken(), Topics: maps.Clone(source.topics()), Exact: true,
-		Copied: p.hasCopied(),
+		Copied: p.hasCopied(), CommitTime: p.CommitTime, Finished: p.Snapshots.Finished,
 	}
 	for _, c := range p.Snapshots.Copies {
 		m.Copies = append(m.Copies, c.ID)
@@ -39,12 +45,16 @@ func (m *Mark) position() position {
 
 // progress returns the mark in the form in which a publisher would have recorded it.
 func (m *Mark) progress() *progress {
-	p := &progress{Version: newestProgress, Timeline: m.Timeline, EndLSN: m.EndLSN, SystemID: m.SystemID, Database: m.Database, Slot: m.Slot, Cuts: m.Cuts, copied: m.Copied || !m.Exact, inexact: !m.Exact}
+	p := &progress{Version: newestProgress, Timeline: m.Timeline, EndLSN: m.EndLSN, SystemID: m.SystemID, Database: m.Database, Slot: m.Slot, Cuts: m.Cuts, CommitTime: m.CommitTime, copied: m.Copied || !m.Exact, inexact: !m.Exact}
+	p.Snapshots.Finished = m.Finished
 	for _, id := range m.Copies {
-		p.Snapshots.Copies = append(p.Snapshots.Copies, copyID{id})
+		p.Snapshots.Copies = append(p.Snapshots.Copies, copyID{ID: id})
 	}
 	return p
 }
 
-// copyID identifies a snapshot.
-type copyID struct{ ID string }
+// copyID identifies a snapshot, and says when it ended, by the clock of the publisher.
+type copyID struct {
+	ID       string    `json:"id"`
+	Finished time.Time `json:"finished,omitzero"`
+}

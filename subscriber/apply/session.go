@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,12 +21,16 @@ import (
 // Run applies until ctx ends, which is not an error, until the requested end is reached, or until an operator must act, in which case the error is a
 // Halt. After any other error it retries from the position in the target.
 func Run(ctx context.Context, cfg Config) error {
-	r := runner{cfg: &cfg, touched: map[string]string{}}
+	r := newRunner(&cfg)
 	err := r.run(ctx)
 	if err == nil {
 		r.moveSequences(ctx)
 	}
 	return err
+}
+
+func newRunner(cfg *Config) *runner {
+	return &runner{cfg: cfg, touched: map[string]string{}, copies: map[string][]string{}}
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -40,9 +45,6 @@ func (r *runner) run(ctx context.Context) error {
 		if done && err == nil {
 			v := cfg.Stats.Values()
 			cfg.Log.Info("applied", zap.Stringer("lsn", v.Applied), zap.Int64("transactions", v.Transactions), zap.Int64("changes", v.Changes), zap.Int64("commits", v.Commits), zap.Int64("conflicts", v.Conflicts))
-			if u := cfg.Until; r.halted == nil && u != nil && u.XID != 0 && u.last == 0 {
-				return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that %s holds is applied", u.XID, cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`)"}
-			}
 			return r.halted
 		}
 		var suspected suspicion
@@ -69,8 +71,9 @@ type runner struct {
 	suspect LSN // last transaction of the batch that failed
 	once    LSN // with Config.Once: the position of Kafka at the start
 
-	touched map[string]string // tables of the target that were written: names by OID
-	topics  map[string]string // of the stream: ids by name
+	touched map[string]string   // tables of the target that were written: names by OID
+	copies  map[string][]string // snapshots that have brought rows: their tables by id
+	topics  map[string]string   // of the stream: ids by name
 
 	hasTurn bool  // the caller holds the lock of the stream
 	epoch   int64 // epoch held last; 0: none
@@ -193,7 +196,9 @@ func (c *Config) check(p *position, first *progress) error {
 	case p.fresh:
 		return nil
 	case until.before(p.end):
-		return Halt{fmt.Sprintf("the target is at %s, behind the moment", p.end), "restore into an empty database"}
+		return Halt{fmt.Sprintf("the target is at %s, past the moment", p.end), "restore into an empty database"}
+	case until != nil && !until.Time.IsZero() && p.at.After(until.Time):
+		return Halt{fmt.Sprintf("the target is past the moment: it has a transaction that committed at %s", p.at.UTC().Format(time.RFC3339Nano)), "restore into an empty database"}
 	case p.systemID != "" && first.SystemID != p.systemID:
 		return Halt{fmt.Sprintf("the stream comes from server %s now, %s was made from %s", first.SystemID, into, p.systemID), c.afresh()}
 	case p.slot != "" && first.Slot != p.slot:
@@ -217,12 +222,20 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 	if p.fresh && first.hasCopied() {
 		loading[everything] = ""
 	}
+	if _, all := loading[everything]; all {
+		first.begins(r.copies)
+	}
+	for table, id := range loading {
+		if id != "" && !slices.Contains(r.copies[id], table) {
+			r.copies[id] = append(r.copies[id], table)
+		}
+	}
 	if r.cfg.Once && r.once == 0 {
 		r.once = first.EndLSN
 	}
 	a := &assembler{
 		cfg: r.cfg, log: r.cfg.Log, source: s, target: t, tables: map[string]*table{}, absent: map[string]bool{}, loading: loading,
-		batch: newBatch(), spare: newBatch(), touched: r.touched, work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
+		batch: newBatch(), spare: newBatch(), touched: r.touched, copies: r.copies, commitTime: p.at, work: make(chan *batch), free: make(chan *batch, 2), until: cmp.Or(r.stop, r.cfg.Until), once: r.once,
 		end: p.end, pace: pacer{perSecond: r.cfg.RowsPerSecond}, carefulUntil: r.careful, fenced: time.Now(),
 	}
 	a.batch.last, a.batch.end = p.end, p.end
@@ -277,10 +290,16 @@ func (a *assembler) step(ctx context.Context) (done bool, err error) {
 	if a.topics != nil {
 		a.topics.source.throttle()
 	}
-	if a.done || a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once {
-		return true, a.settle(ctx) // wait until everything is written
+	switch {
+	case a.done:
+		done, err = a.passOver(ctx)
+	case a.once > 0 && a.source.drained() && a.mark.EndLSN >= a.once && a.batch.empty() && !a.inside && a.end >= a.once:
+		done, err = true, a.arrived()
 	}
-	return false, nil
+	if done || err != nil { // everything is to be written
+		err = cmp.Or(a.settle(ctx), err)
+	}
+	return done && err == nil, err
 }
 
 // freed returns the channel of written batches while one is being written.

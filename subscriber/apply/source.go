@@ -29,6 +29,9 @@ type event struct {
 	from     *partition
 }
 
+// isFrom reports whether an event belongs behind a position. A row that was read there shows what committed before it.
+func (e *event) isFrom(at LSN) bool { return e.commit > at || e.commit == at && e.snapshot == nil }
+
 // partition is read in order. Records that were read but not taken yet wait in its queue.
 type partition struct {
 	topic    string
@@ -365,10 +368,10 @@ func (s *source) peek() (event, bool) {
 	}
 	p := s.heap[0]
 	e := p.queue[p.head]
-	if e.commit < s.mark || e.snapshot != nil && e.commit <= s.mark {
-		return e, true
+	if e.isFrom(s.mark) {
+		return event{}, false
 	}
-	return event{}, false
+	return e, true
 }
 
 // take removes the record that peek has returned.

@@ -35,7 +35,8 @@ type target struct {
 
 // position is the content of the fence row.
 type position struct {
-	end      LSN // everything that committed before it is applied; 0: nothing yet
+	end      LSN       // everything that committed before it is applied; 0: nothing yet
+	at       time.Time // commit time of the last transaction; zero: not known
 	systemID string
 	slot     string
 	timeline int32
@@ -172,7 +173,7 @@ func (t *target) noSchema(err error) error {
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
 RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(slot, ''), coalesce(timeline, 0)::pg_catalog.text, coalesce(cuts, 0)::pg_catalog.text,
-  offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text`
+  offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text, coalesce((extract(epoch FROM commit_time) * 1000000)::pg_catalog.int8, 0)::pg_catalog.text`
 
 // The applier of a stream holds an advisory lock with the stream's name. The lock makes others wait; the fence is what excludes them.
 const (
@@ -278,6 +279,9 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 		}
 	}
 	p.systemID, p.slot, p.timeline, p.cuts = row[2], row[3], int32(integer(row[4])), int(integer(row[5]))
+	if at := integer(row[9]); at != 0 {
+		p.at = time.UnixMicro(at)
+	}
 	return p, errors.Join(json.Unmarshal([]byte(row[6]), &p.offsets), json.Unmarshal([]byte(row[7]), &p.loading), json.Unmarshal([]byte(row[8]), &p.topics))
 }
 

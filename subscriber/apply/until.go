@@ -49,7 +49,7 @@ func (u *Until) reached(ctx context.Context, cfg *Config, e event) (bool, error)
 	case u.Before != 0:
 		return e.commit >= u.Before, nil
 	case u.LSN != 0:
-		return e.commit >= u.LSN, nil
+		return e.isFrom(u.LSN), nil
 	case u.last != 0: // a later session reads transactions before it again, or only those after it
 		return e.commit > u.last, nil
 	}

@@ -55,3 +55,16 @@ func TestCommitOf(t *testing.T) {
 		}
 	}
 }
+
+// A row that a snapshot has read at the cut shows what committed before it.
+func TestUntilWhereASnapshotHasRead(t *testing.T) {
+	u := &Until{LSN: 100}
+	e := transactionAt(100, 1)
+	if reached, err := u.reached(t.Context(), &Config{}, e); err != nil || !reached {
+		t.Errorf("a transaction that commits there is before it (%v)", err)
+	}
+	e.snapshot = []byte("x")
+	if reached, err := u.reached(t.Context(), &Config{}, e); err != nil || reached {
+		t.Errorf("a row that was read there is not before it (%v)", err)
+	}
+}

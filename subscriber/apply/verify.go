@@ -52,7 +52,8 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 		return err
 	}
 	cfg.Until, cfg.Once = &Until{LSN: m.lsn}, true
-	r := runner{cfg: &cfg, touched: map[string]string{}, hasTurn: true}
+	r := newRunner(&cfg)
+	r.hasTurn = true
 	if err := r.run(ctx); err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}

@@ -1,0 +1,132 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A target that has come to the cut of Until is what the source was there only if no transaction before the cut is still to be published, and no copy of
+// tables was under way.
+
+// arrived is called when everything is applied and nothing of it is after the cut.
+func (a *assembler) arrived() error {
+	u := a.cfg.Until
+	if u == nil || a.until != u {
+		return nil
+	}
+	switch {
+	case u.XID != 0 && u.last == 0:
+		return Halt{fmt.Sprintf("transaction %d is not in the stream: everything that %s holds is applied", u.XID, a.cfg.from()), "take its id from the audit topic (`pgtee subscribe --json`)"}
+	case u.Time.After(a.mark.CommitTime) && u.Time.After(a.commitTime):
+		return Halt{fmt.Sprintf("the last transaction that %s holds committed at %s: others may follow before the moment", a.cfg.from(), later(a.mark.CommitTime, a.commitTime).UTC().Format(time.RFC3339Nano)),
+			"let the publisher catch up, name an earlier moment or an LSN, or take all that is there with `pgtee apply --once`"}
+	}
+	for id, tables := range a.copies {
+		if _, ended := a.mark.copyEnd(id); !ended {
+			return within(id, tables)
+		}
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// within is the error for a cut before the end of a copy.
+func within(id string, tables []string) error {
+	if len(tables) > 0 {
+		id += " of " + strings.Join(tables, ", ")
+	}
+	return Halt{"the moment lies before the end of the copy " + id + ": rows that the source had then are missing", "name a later moment, or one before the copy if the topics had the rows before"}
+}
+
+// initialCopy is the id of the copy with which the topics of a publisher begin, if it was started with --snapshot initial.
+const initialCopy = "initial"
+
+// begins says that the topics are applied from their beginning: the rows of an initial copy belong to every moment.
+func (p *progress) begins(copies map[string][]string) {
+	if p.hasCopy(initialCopy) || len(p.Snapshots.Finished) >= maxFinished {
+		copies[initialCopy] = nil
+	}
+}
+
+// copied remembers that a copy has brought something of a table before the cut.
+func (a *assembler) copied(id []byte, t *table) {
+	if tables := a.copies[string(id)]; !slices.Contains(tables, t.source) {
+		a.copies[string(id)] = append(tables, t.source)
+	}
+}
+
+// passOver looks behind the cut for rows of copies that have brought rows before it. It takes records, but does not apply them.
+func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
+	if a.until != a.cfg.Until || len(a.copies) == 0 {
+		return true, nil
+	}
+	var last time.Time
+	for _, id := range slices.Sorted(maps.Keys(a.copies)) {
+		end, ended := a.mark.copyEnd(id)
+		if !ended {
+			return false, within(id, a.copies[id])
+		}
+		last = later(last, end)
+	}
+	for {
+		e, more := a.source.peek()
+		switch {
+		case !more && a.source.broken() != nil:
+			return false, a.source.broken()
+		case !more:
+			return a.source.drained() && a.mark.EndLSN >= a.once, nil
+		case e.record.Timestamp.After(last.Add(copySlack)):
+			return true, nil
+		}
+		if tables, ours := a.copies[string(e.snapshot)]; ours {
+			value, err := a.cfg.payloadOf(ctx, e.record.Value)
+			if err == nil {
+				err = a.envelope.read(value, &e.from.table)
+			}
+			if err != nil {
+				return false, unreadable(e, err)
+			}
+			if a.name = a.envelope.name(a.name[:0]); a.cfg.includes(string(a.name)) {
+				return false, within(string(e.snapshot), tables)
+			}
+		}
+		a.source.take()
+	}
+}
+
+const (
+	copySlack   = 10 * time.Minute // how much later than its end was recorded a row of a copy may have been written
+	maxFinished = 8                // copies that the publisher remembers
+)
+
+var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// hasCopy reports whether a copy runs or has ended lately.
+func (p *progress) hasCopy(id string) bool {
+	is := func(c copyID) bool { return c.ID == id }
+	return slices.ContainsFunc(p.Snapshots.Copies, is) || slices.ContainsFunc(p.Snapshots.Finished, is)
+}
+
+// copyEnd returns when all rows of a copy were published; false: they are not, or that is not known.
+func (p *progress) copyEnd(id string) (end time.Time, ended bool) {
+	finished := p.Snapshots.Finished
+	if len(finished) >= maxFinished && !p.hasCopy(id) {
+		return finished[0].Finished, true // it was forgotten before
+	}
+	for _, c := range finished {
+		if c.ID == id {
+			return c.Finished, true
+		}
+	}
+	return endOfTime, !p.copying(id)
+}
