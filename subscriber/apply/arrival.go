@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -25,9 +24,9 @@ func (a *assembler) arrived() error {
 		return Halt{fmt.Sprintf("the last transaction that %s holds committed at %s: others may follow before the moment", a.cfg.from(), later(a.mark.CommitTime, a.commitTime).UTC().Format(time.RFC3339Nano)),
 			"let the publisher catch up, name an earlier moment or an LSN, or take all that is there with `pgtee apply --once`"}
 	}
-	for id, tables := range a.copies {
+	for id, table := range a.copies {
 		if _, ended := a.mark.copyEnd(id); !ended {
-			return within(id, tables)
+			return within(id, table)
 		}
 	}
 	return nil
@@ -40,28 +39,28 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// within is the error for a cut before the end of a copy.
-func within(id string, tables []string) error {
-	if len(tables) > 0 {
-		id += " of " + strings.Join(tables, ", ")
+// within is the error for a cut before the end of a copy, which has rows of a table, if that is known.
+func within(id, table string) error {
+	if table != "" {
+		table = ", such as those of " + table + ","
 	}
-	return Halt{"the moment lies before the end of the copy " + id + ": rows that the source had then are missing", "name a later moment, or one before the copy if the topics had the rows before"}
+	return Halt{fmt.Sprintf("the moment lies before the end of the copy %s: rows that the source had then%s are missing", id, table), "name a later moment, or one before the copy if the topics had the rows before"}
 }
 
 // initialCopy is the id of the copy with which the topics of a publisher begin, if it was started with --snapshot initial.
 const initialCopy = "initial"
 
 // begins says that the topics are applied from their beginning: the rows of an initial copy belong to every moment.
-func (p *progress) begins(copies map[string][]string) {
-	if p.hasCopy(initialCopy) || len(p.Snapshots.Finished) >= maxFinished {
-		copies[initialCopy] = nil
+func (p *progress) begins(copies map[string]string) {
+	if _, known := copies[initialCopy]; !known && (p.hasCopy(initialCopy) || len(p.Snapshots.Finished) >= maxFinished) {
+		copies[initialCopy] = ""
 	}
 }
 
 // copied remembers that a copy has brought something of a table before the cut.
 func (a *assembler) copied(id []byte, t *table) {
-	if tables := a.copies[string(id)]; !slices.Contains(tables, t.source) {
-		a.copies[string(id)] = append(tables, t.source)
+	if a.copies[string(id)] != t.source {
+		a.copies[string(id)] = t.source
 	}
 }
 
@@ -88,7 +87,7 @@ func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 		case e.record.Timestamp.After(last.Add(copySlack)):
 			return true, nil
 		}
-		if tables, ours := a.copies[string(e.snapshot)]; ours {
+		if _, ours := a.copies[string(e.snapshot)]; ours {
 			value, err := a.cfg.payloadOf(ctx, e.record.Value)
 			if err == nil {
 				err = a.envelope.read(value, &e.from.table)
@@ -97,7 +96,7 @@ func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 				return false, unreadable(e, err)
 			}
 			if a.name = a.envelope.name(a.name[:0]); a.cfg.includes(string(a.name)) {
-				return false, within(string(e.snapshot), tables)
+				return false, within(string(e.snapshot), string(a.name))
 			}
 		}
 		a.source.take()

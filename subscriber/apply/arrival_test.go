@@ -61,13 +61,13 @@ func TestPassOver(t *testing.T) {
 		"nobody remembers it":   {[]event{copiedRow("", "t", 5000), copiedRow("x", "t", 5000)}, nil, nil, false, true},
 	} {
 		u := &Until{LSN: 100}
-		a := assembler{cfg: &Config{Until: u, ExcludeTables: []string{"left"}}, until: u, mark: &progress{inexact: c.inexact}, source: &eventList{events: c.behind}, copies: map[string][]string{"x": {"public.t"}}}
+		a := assembler{cfg: &Config{Until: u, ExcludeTables: []string{"left"}}, until: u, mark: &progress{inexact: c.inexact}, source: &eventList{events: c.behind}, copies: map[string]string{"x": "public.t"}}
 		a.mark.Snapshots.Finished, a.mark.Snapshots.Copies = c.finished, c.running
 		done, err := a.passOver(t.Context())
 		if isHalt(err) != c.withinOne || done == c.withinOne {
 			t.Errorf("%s: %v, %v", name, done, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), "the copy x of public.t") {
+		if err != nil && !strings.Contains(err.Error(), "the copy x: rows that the source had then, such as those of public.t, are missing") {
 			t.Errorf("%s: %v", name, err)
 		}
 		a.until = &Until{Before: 50} // a transaction before the cut halts
@@ -89,7 +89,7 @@ func TestTheTopicsBeginWithACopy(t *testing.T) {
 		"another copy":   {[]copyID{{ID: "x"}}, nil, false},
 		"it may be gone": {make([]copyID, maxFinished), nil, true},
 	} {
-		p, copies := &progress{}, map[string][]string{}
+		p, copies := &progress{}, map[string]string{}
 		p.Snapshots.Finished, p.Snapshots.Copies = c.finished, c.running
 		p.begins(copies)
 		if _, got := copies[initialCopy]; got != c.want {

@@ -35,8 +35,8 @@ type assembler struct {
 	tables  map[string]*table
 	absent  map[string]bool // tables that are not applied
 	loading map[string]string
-	touched map[string]string   // table names by OID
-	copies  map[string][]string // snapshots that have brought rows: their tables by id
+	touched map[string]string // table names by OID
+	copies  map[string]string // ids of snapshots that have brought something: of which table last
 	name    []byte
 
 	batch  *batch

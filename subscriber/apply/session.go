@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +29,7 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 func newRunner(cfg *Config) *runner {
-	return &runner{cfg: cfg, touched: map[string]string{}, copies: map[string][]string{}}
+	return &runner{cfg: cfg, touched: map[string]string{}, copies: map[string]string{}}
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -71,9 +70,9 @@ type runner struct {
 	suspect LSN // last transaction of the batch that failed
 	once    LSN // with Config.Once: the position of Kafka at the start
 
-	touched map[string]string   // tables of the target that were written: names by OID
-	copies  map[string][]string // snapshots that have brought rows: their tables by id
-	topics  map[string]string   // of the stream: ids by name
+	touched map[string]string // tables of the target that were written: names by OID
+	copies  map[string]string // ids of snapshots that have brought something: of which table last
+	topics  map[string]string // of the stream: ids by name
 
 	hasTurn bool  // the caller holds the lock of the stream
 	epoch   int64 // epoch held last; 0: none
@@ -226,8 +225,8 @@ func (r *runner) assembler(s stream, t *target, p *position, first *progress) *a
 		first.begins(r.copies)
 	}
 	for table, id := range loading {
-		if id != "" && !slices.Contains(r.copies[id], table) {
-			r.copies[id] = append(r.copies[id], table)
+		if id != "" {
+			r.copies[id] = table
 		}
 	}
 	if r.cfg.Once && r.once == 0 {

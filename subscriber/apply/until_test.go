@@ -68,3 +68,9 @@ func TestUntilWhereASnapshotHasRead(t *testing.T) {
 		t.Errorf("a row that was read there is not before it (%v)", err)
 	}
 }
+
+func TestParseUntilAnEventAfterARepair(t *testing.T) {
+	if u, err := ParseUntil("before:1/pgtee/2.1/0/64/12"); err != nil || u.Before != 100 {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
