@@ -85,6 +85,15 @@ func TestCapture(t *testing.T) {
 				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "INSERT INTO p VALUES (1)",
 				"ALTER TABLE p DETACH PARTITION p_a CONCURRENTLY", "INSERT INTO p_a VALUES (2)", "DELETE FROM p_a"},
 				map[string]string{"public.p": "c", "public.p_a": "cdd"}},
+			{"SET UNLOGGED in a script", 0, []string{
+				"CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int PRIMARY KEY)",
+				"BEGIN; ALTER TABLE a ADD COLUMN v int; COMMIT; ALTER TABLE b SET UNLOGGED",
+				"/* ALTER TABLE x */ INSERT INTO a VALUES (1, 1); SELECT 'alter table y'; /* z */ ALTER TABLE a ADD COLUMN w int; ALTER TABLE c SET UNLOGGED",
+				"DO $do$ BEGIN EXECUTE 'ALTER TABLE a ADD COLUMN x int; ALTER TABLE d SET UNLOGGED'; END $do$", "INSERT INTO b VALUES (1)"},
+				map[string]string{"public.a": "c"}},
+			{"a column of children that is dropped through the parent", 0, []string{
+				"CREATE TABLE parent (id int, v text); CREATE TABLE child (PRIMARY KEY (id)) INHERITS (parent)", "INSERT INTO child VALUES (1, 'a')",
+				"ALTER TABLE parent DROP COLUMN id", "UPDATE child SET v = 'b'"}, map[string]string{"public.child": "cu"}},
 			{"partitions that come and go", 0, []string{
 				"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "CREATE TABLE s (id int PRIMARY KEY)",
 				"INSERT INTO p VALUES (1)", "INSERT INTO s VALUES (101)",

@@ -109,7 +109,7 @@ func TestDefaultPrivileges(t *testing.T) {
 			}
 			ann := r.dial(r.DirectURL("ann", "app"))
 			defer ann.Close(r.ctx)
-			for _, sql := range []string{"SELECT secret FROM pgtee.meta", "SELECT pgtee.key()", "SELECT pgtee.emit('d', '{}', NULL)", "SELECT * FROM pgtee.outbox_0", "SELECT pgtee.sweep(1)", "SELECT pgtee.rotate()",
+			for _, sql := range []string{"SELECT secret FROM pgtee.meta", "SELECT pgtee.key()", "SELECT pgtee.emit('d', '{}', NULL)", "SELECT * FROM pgtee.outbox_0", "SELECT pgtee.wrong()", "SELECT pgtee.sweep('{}')", "SELECT pgtee.rotate()",
 				"SELECT pgtee.confirm('1')", "SELECT setval('pgtee.horizon', 1)", "SELECT pgtee.alter('DROP TABLE t')", "SELECT pgtee.publish('a', 'b', 'c')", "DELETE FROM pgtee.widened"} {
 				if err := refused(runSQL(r, ann, sql), "42501"); err != nil {
 					t.Errorf("%s: %v", sql, err)

@@ -77,7 +77,7 @@ func listRows(ctx context.Context, conn *pgconn.PgConn) (locked []string, err er
 		switch sqlState(err) {
 		case "55P03", "40P01": // lock_not_available, deadlock_detected
 			locked = append(locked, name)
-		case "42P01", "3F000": // undefined_table, invalid_schema_name: dropped meanwhile
+		case "42P01", "3F000", "42710": // undefined_table, invalid_schema_name: dropped meanwhile; duplicate_object: listed meanwhile
 		default:
 			if err != nil {
 				return locked, fmt.Errorf("list tables in publication %s: run pgtee setup as its owner: %w", RowsPublication, err)

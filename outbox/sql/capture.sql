@@ -237,17 +237,17 @@ BEGIN
         END LOOP;
         RETURN;
     END IF;
-    FOR name, publication IN
-        SELECT format('%I.%I', n.nspname, c.relname), (SELECT m.prpubid FROM pg_publication_rel AS m WHERE m.prrelid = c.oid AND m.prpubid = ANY (pgtee.listings(NULL)) LIMIT 1)
-        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.oid = schema AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+    FOR name IN
+        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.oid = schema AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' LIMIT 1000 -- each takes a lock until the transaction ends
     LOOP
-        IF publication IS NULL THEN
-            publication := (pgtee.listings('p'))[1];
-            PERFORM pgtee.alter_member(publication, 'ADD', name) AND pgtee.alter_member(publication, 'DROP', name);
-        ELSE
-            PERFORM pgtee.alter_member(publication, 'DROP', name) AND pgtee.alter_member(publication, 'ADD', name);
-        END IF;
+        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
+            IF EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = to_regclass(name)) THEN
+                EXIT WHEN pgtee.alter_member(publication, 'DROP', name) AND pgtee.alter_member(publication, 'ADD', name);
+            ELSE
+                EXIT WHEN pgtee.alter_member(publication, 'ADD', name) AND pgtee.alter_member(publication, 'DROP', name);
+            END IF;
+        END LOOP;
     END LOOP;
 END
 $rename$;
@@ -294,7 +294,8 @@ DECLARE
     family  "char"; -- of publications
     roots   oid[]; -- partitioned tables of which a leaf got another identity
 BEGIN
-    FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl LOOP
+    FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
+        WHERE by_client OR m.tbl = ANY (oids) LOOP -- a sweep names each
         BEGIN
             outcome := NULL;
             family := CASE t.kind WHEN 'p' THEN 'p' ELSE 'r' END;

@@ -205,18 +205,16 @@ LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
     stack pg_catalog.text;
     query pg_catalog.text := pg_catalog.current_query();
-    place pg_catalog.int4;
+    place pg_catalog.int4; -- null: not known
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT; -- SQL statement "ALTER TABLE ...", of a function
     IF pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.>) 0 THEN
         query := pg_catalog.substr(stack, pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.+) 15);
-        place := 1;
+    ELSIF query OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND query OPERATOR(pg_catalog.!~) '[$][[:alpha:]_]*[$]' THEN -- no code that may hold commands, too
+        place := pgtee.count_alter();
     END IF;
     IF query OPERATOR(pg_catalog.~*) '[[:<:]](unlogged|concurrently)[[:>:]]' AND NOT pgtee.inside() THEN
-        IF place IS NULL THEN
-            place := pgtee.count_alter();
-        END IF;
-        PERFORM pgtee.release(pgtee.made_unlogged(query, place));
+        PERFORM pgtee.release(pgtee.made_unlogged(query, place), place IS NULL);
         IF query OPERATOR(pg_catalog.~*) '[[:<:]]concurrently[[:>:]]' THEN
             PERFORM pg_catalog.set_config('pgtee.detaching', pgtee.detaching(query), false);
         END IF;
@@ -236,7 +234,7 @@ DECLARE
     was   text[] := string_to_array(current_setting('pgtee.alters', true), ' ');
     place integer := CASE WHEN was[1] = query AND was[2] ~ '^[0-9]{1,6}$' THEN was[2]::integer ELSE 0 END + 1;
 BEGIN
-    PERFORM set_config('pgtee.alters', query || ' ' || place, true);
+    PERFORM set_config('pgtee.alters', query || ' ' || place, false); -- a Query may have a COMMIT in it
     RETURN place;
 END
 $count$;
@@ -253,34 +251,36 @@ BEGIN
 END
 $detaching$;
 
--- made_unlogged(query, place) lists the table that the ALTER TABLE at this place of the query makes unlogged: to lock that of a later one would keep others
--- waiting for what comes in between. Names are looked up in the client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: what it means
--- depends on the session's standard_conforming_strings.
+-- made_unlogged(query, place) returns the table that the ALTER TABLE at this place of the query makes unlogged; if the place is not known, all that the
+-- query does. Names are looked up in the client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: its
+-- meaning depends on the session's standard_conforming_strings.
 CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text, place integer) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $unlogged$
 DECLARE
     found  pg_catalog._text;
-    place_now pg_catalog.int4 := 0;
+    tables pg_catalog._oid := '{}';
+    n      pg_catalog.int4 := 0;
     plain  pg_catalog.text := pg_catalog.regexp_replace(pg_catalog."left"(query, 65536),
-        pg_catalog.concat('/[*].*?[*]/|''[^'']*''|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments and literals
+        pg_catalog.concat('/[*]([^*]|[*]+[^*/])*[*]+/|''[^'']*''|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments and literals
 BEGIN
     FOR found IN
         SELECT pg_catalog.regexp_matches(plain,
             '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
             '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))([^;]*)', 'gi')
     LOOP
-        place_now := place_now OPERATOR(pg_catalog.+) 1;
-        IF place_now OPERATOR(pg_catalog.=) place AND found[2] OPERATOR(pg_catalog.~*) '[[:<:]]set[[:space:]]+unlogged[[:>:]]' THEN
-            RETURN ARRAY[pg_catalog.to_regclass(found[1])::pg_catalog.oid];
+        n := n OPERATOR(pg_catalog.+) 1;
+        IF found[2] OPERATOR(pg_catalog.~*) '[[:<:]]set[[:space:]]+unlogged[[:>:]]' AND (place IS NULL OR place OPERATOR(pg_catalog.=) n) THEN
+            tables := pg_catalog.array_append(tables, pg_catalog.to_regclass(found[1])::pg_catalog.oid);
         END IF;
     END LOOP;
-    RETURN '{}';
+    RETURN tables;
 END
 $unlogged$;
 
--- release(tables) removes these tables themselves from their publications, if the session's user may alter them. It first takes the lock that the
--- command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between.
-CREATE OR REPLACE FUNCTION pgtee.release(oids oid[]) RETURNS void
+-- release(tables, maybe) removes these tables themselves from their publications, if the session's user may alter them. It first takes the lock that the
+-- command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between. If maybe only some of the
+-- tables are those of this command, it does not wait: others would wait for what comes before theirs.
+CREATE OR REPLACE FUNCTION pgtee.release(oids oid[], maybe boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE
     t record;
@@ -288,7 +288,14 @@ BEGIN
     FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
         WHERE m.listed AND m.tbl = ANY (oids) AND pg_has_role(session_user, c.relowner, 'MEMBER')
     LOOP
-        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', t.name);
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE %s', t.name, CASE WHEN maybe AND cardinality(oids) > 1 THEN 'NOWAIT' END);
+        EXCEPTION WHEN lock_not_available THEN
+            IF maybe AND cardinality(oids) > 1 THEN
+                CONTINUE;
+            END IF;
+            RAISE;
+        END;
         PERFORM pgtee.delist(t.name, t.tbl);
         PERFORM set_config('pgtee.released', concat_ws(' ', current_setting('pgtee.released', true), t.tbl), true);
     END LOOP;

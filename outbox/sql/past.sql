@@ -68,7 +68,7 @@ $parts$;
 CREATE OR REPLACE FUNCTION pgtee.outline(tbl oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $outline$
 BEGIN
-    RETURN (SELECT CASE WHEN c.relispartition OR c.relkind = 'p' THEN 'partition' ELSE concat_ws('|', c.relkind, c.relreplident, c.relpersistence,
+    RETURN (SELECT CASE WHEN c.relispartition OR c.relhassubclass OR c.relkind = 'p' THEN 'partition' ELSE concat_ws('|', c.relkind, c.relreplident, c.relpersistence,
         (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indkey, i.indnkeyatts, i.indisprimary, i.indisreplident, i.indisvalid, i.indislive, i.indimmediate), ';' ORDER BY i.indexrelid)
             FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisunique),
         (SELECT string_agg(concat_ws(' ', x.oid, x.contype, x.conindid, x.conkey, x.convalidated), ';' ORDER BY x.oid)
