@@ -257,6 +257,20 @@ func TestCaptureOfAPendingDetach(t *testing.T) {
 	}
 }
 
+// PostgreSQL lets partitions of an unlogged table be logged until 17: they are published as their own, in the stream and in a copy.
+func TestCaptureOfAnUnloggedRoot(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY)", "CREATE UNLOGGED TABLE u (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE m PARTITION OF u FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id)",
+		"CREATE TABLE l PARTITION OF m FOR VALUES FROM (0) TO (50)", "CREATE TABLE k PARTITION OF u FOR VALUES FROM (100) TO (200)", "INSERT INTO u VALUES (1), (101)")
+	r.Setup()
+	r.StartSnapshot()
+	r.Exec("INSERT INTO u VALUES (2), (102)", "DELETE FROM u")
+	r.Drain()
+	if m, k, l, u := r.ops("public.m"), r.ops("public.k"), r.ops("public.l"), r.ops("public.u"); m != "rcdd" || k != "rcdd" || l+u != "" {
+		t.Errorf("m %s, k %s, l %s, u %s; want rcdd, rcdd and nothing", m, k, l, u)
+	}
+}
+
 // Nothing of ours stays locked by a session that has run DDL, and nothing of ours is written, save for what a table was: a row that nobody waits for.
 func TestDDLTakesNoLockOfOurs(t *testing.T) {
 	for _, major := range []int{15, 18} {

@@ -20,7 +20,8 @@ const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p O
 	  AND (NOT c.relispartition OR ` + rootSQL + ` = c.oid)`
 
 // rootSQL is the table as which pg_class AS c is published.
-const rootSQL = `coalesce((SELECT r.oid FROM pg_class AS r WHERE r.oid = pg_partition_root(c.oid) AND r.relpersistence = 'p'), c.oid)`
+const rootSQL = `coalesce((SELECT r.oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, place) JOIN pg_class AS r ON r.oid = a.relid AND r.relpersistence = 'p'
+	ORDER BY a.place DESC LIMIT 1), c.oid)`
 
 // listSQL lists the tables published by pgtee_rows, each leaf partition by itself.
 const listSQL = `WITH RECURSIVE tree AS (

@@ -84,8 +84,9 @@ BEGIN
                   WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
         END
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition -- a partition of an unlogged table is published as its own
-        THEN coalesce((SELECT a.oid FROM pg_class AS a WHERE a.oid = pg_partition_root(c.oid) AND a.relpersistence = 'p'), c.oid) ELSE c.oid END AS oid) AS top
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition -- those of an unlogged table are published as their own
+        THEN coalesce((SELECT p.oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, place) JOIN pg_class AS p ON p.oid = a.relid AND p.relpersistence = 'p'
+            ORDER BY a.place DESC LIMIT 1), c.oid) ELSE c.oid END AS oid) AS top
     JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
     WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
       AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
