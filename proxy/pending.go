@@ -15,8 +15,8 @@ type visibility byte
 const (
 	forward  visibility = iota // all: the request is the client's own
 	swallow                    // errors only: the request is the proxy's
-	withhold                   // everything but the ReadyForQuery after success, when a note follows
-	finish                     // only the ReadyForQuery, no errors: the note that follows
+	withhold                   // everything; but after success the ReadyForQuery is held back, because a note follows
+	finish                     // the note that follows: only its ReadyForQuery, no errors
 	mute                       // rows and errors: the client sent the request as a Query
 	hush                       // nothing
 )
@@ -28,11 +28,11 @@ type entry struct {
 	group      uint32     // number of the Sync, Query or FunctionCall that ends its group
 	generation uint32     // of the proxy's own Parse: see prepared; ofUnnamed: it creates the unnamed statement
 	more       uint32     // for a Sync or copyEnd: how many more follow it directly
-	passed     uint32     // for a Sync: how many of it and those are followed by copy data
+	passed     uint32     // how many of this Sync and the `more` after it precede copy data
 	splices    []splice   // for a Query: the statements inserted by the proxy
-	borrowed   []borrowed // statements that it runs but that were prepared elsewhere
+	borrowed   []borrowed // for a Query: prepared statements it executes that another request prepared
 	keeps      bool       // for a Describe or Execute: see replies.kept
-	statement  *statement // the statement that it creates, or the first one that a Query creates; it learns whether it was created
+	statement  *statement // the statement that the request prepares (for a Query, the first); told whether that succeeded
 }
 
 // joins reports whether e can be counted in the last entry. The server may leave any number of Syncs and ends of copy data without a reply: as
@@ -42,8 +42,8 @@ func (last *entry) joins(e entry) bool {
 }
 
 const (
-	// The server buffers up to 8 KiB of replies until a Flush or Sync, and the shortest reply has 5 bytes: the queue must hold more requests
-	// than fit into that buffer.
+	// The server buffers up to 8 KiB of replies until a Flush or Sync. The shortest reply has 5 bytes, so up to 1638 may be outstanding: the limit
+	// must be higher.
 	maxPending   = 4096
 	firstPending = 8
 
@@ -58,22 +58,22 @@ var errDrained = drainError()
 // errEnded ends the requests of a session whose replies have ended.
 var errEnded = errors.New("the server's side of the session has ended")
 
-// pending is the state that both goroutines of a session share: the request side pushes the replies that it expects, the reply side pops them
-// and records what the request side must know. One mutex guards all of it.
+// pending is the state shared by the request and the reply side of a session: the request side pushes the replies that it expects, the reply side
+// pops them and records what the request side must know. mu guards everything below it; copyingIn may be read without it by the reply side.
 type pending struct {
 	settings atomic.Pointer[settings]
 
 	leave func() // leaves the loop, which other sessions need as well; nil: there is no loop
-	watch func() // arranges for hangUp to be called when the client hangs up, until its next read; nil: the loop does this
+	watch func() // watches for the client's hang-up until the proxy next reads from it; nil: the loop does this
 
 	mu    sync.Mutex
 	moved sync.Cond // entries have been removed, the outcome is known, or the session has ended
 
 	queue
-	outcome  outcome
-	deadline deadline
-	cancels  cancelRequests
-	ours     ourStatement
+	outcome outcome
+	clock   clock
+	cancels cancelRequests
+	ours    ourStatement
 
 	status   byte   // of the last ReadyForQuery
 	answered uint32 // group that it answered
@@ -90,19 +90,19 @@ type queue struct {
 	ring       []entry // length is a power of two
 	head, size int
 	skipping   bool // the server discards everything up to the next Sync, which has not been sent
-	copyingIn  bool // the head receives copy data; only the replies write it, which need no lock to read it
+	copyingIn  bool // the head receives copy data; written only by the reply side, which may read it without the lock
 	lost       bool // a reply matched nothing: bytes pass untouched from now on
 }
 
-// outcome is the result of the withheld request, for which its note waits.
+// outcome is the result of the withheld request; its note waits for this.
 type outcome struct {
 	settled   bool // the outcome is known
 	succeeded bool
-	finishing bool // after a success: until the ReadyForQuery only the note runs
+	finishing bool // after success, until the note's ReadyForQuery
 }
 
-// deadline measures how long the session has been idle, or its request has been running.
-type deadline struct {
+// clock measures how long the session has been idle, or its request running.
+type clock struct {
 	exempt bool      // from time limits: replication, whose streams are requests that never end
 	timed  bool      // time limits apply
 	since  time.Time // time of the last ReadyForQuery, or of the first request after it
@@ -154,13 +154,13 @@ func (p *pending) push(e entry) error {
 	p.skipping = false
 	if p.ready {
 		p.ready = false
-		p.deadline.touch()
+		p.clock.touch()
 	}
 	p.append(e)
 	return nil
 }
 
-// hasRoom must be checked before a push. If there is no room, everything must be written to the server before awaitRoom.
+// hasRoom must be checked before a push. If there is no room, flush everything to the server, then call awaitRoom.
 func (p *pending) hasRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,9 +220,9 @@ func (p *pending) awaitRoom() {
 	}
 }
 
-// hangUp is called when the client has closed its connection. The server must learn of that while it works, since it may then cancel the work
-// (client_connection_check_interval). But once the proxy has closed its sending side no note can follow, so the proxy gives up a note after success
-// only some time later.
+// hangUp is called when the client has closed its connection. The server must notice at once, since it may cancel the work
+// (client_connection_check_interval). But after the proxy has shut down its sending side it cannot send the note of a request that succeeds, so it
+// waits outcomeLasts for that first.
 func (p *pending) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -352,13 +352,13 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
-	p.deadline.touch()
+	p.clock.touch()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()
 }
 
-// settle records the outcome of the withheld request at the head, and reports whether its note follows. It does after a success, and the session is
-// not ready until the note has run.
+// settle records the outcome of the withheld request at the head, and reports whether its note follows. The note follows if the request succeeded;
+// the session is not ready until it has run.
 func (p *pending) settle(succeeded bool) (noteFollows bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -378,7 +378,7 @@ func (p *pending) begin(status byte) (drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status, p.ready = status, true
-	p.deadline.touch()
+	p.clock.touch()
 	return p.endIfIdleLocked()
 }
 
@@ -402,30 +402,30 @@ func (p *pending) endIfIdleLocked() bool {
 func (p *pending) exempts(exempt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deadline.exempt = exempt
+	p.clock.exempt = exempt
 }
 
 // keepTime sets whether time limits apply from now on.
 func (p *pending) keepTime(timed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if timed = timed && !p.deadline.exempt; timed == p.deadline.timed || p.status == 0 {
+	if timed = timed && !p.clock.exempt; timed == p.clock.timed || p.status == 0 {
 		return // unchanged, or the session has not begun
 	}
-	p.deadline.timed, p.deadline.since = timed, time.Time{}
-	p.deadline.touch()
+	p.clock.timed, p.clock.since = timed, time.Time{}
+	p.clock.touch()
 }
 
 // touch restarts the measurement.
-func (d *deadline) touch() {
-	if d.timed {
-		d.since = time.Now()
+func (c *clock) touch() {
+	if c.timed {
+		c.since = time.Now()
 	}
 }
 
 // over reports whether a limit is exceeded; 0 means no limit.
-func (d *deadline) over(limit time.Duration, now time.Time) bool {
-	return limit > 0 && now.Sub(d.since) > limit
+func (c *clock) over(limit time.Duration, now time.Time) bool {
+	return limit > 0 && now.Sub(c.since) > limit
 }
 
 // expire reports whether the session ends because it has been idle for too long, or whether its request is slow: then the caller must send a
@@ -433,14 +433,14 @@ func (d *deadline) over(limit time.Duration, now time.Time) bool {
 func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended != nil || p.lost || p.cancels.overdue || p.deadline.since.IsZero() {
+	if p.ended != nil || p.lost || p.cancels.overdue || p.clock.since.IsZero() {
 		return false, false
 	}
-	over := func(limit time.Duration) bool { return p.deadline.over(limit, now) }
+	over := func(limit time.Duration) bool { return p.clock.over(limit, now) }
 	switch {
 	case !p.ready:
 		if slow = over(l.Query) && !p.outcome.finishing; slow {
-			p.deadline.since, p.cancels.overdue = now, true
+			p.clock.since, p.cancels.overdue = now, true
 		}
 		return false, slow
 	case p.status == 'I' && over(l.Idle):
@@ -451,7 +451,7 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	return p.ended != nil, false
 }
 
-// startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be canceled: the query
+// startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be cancelled: the query
 // for the outbox before the session begins, or the note after the client's request has succeeded.
 func (p *pending) startCancel() bool {
 	p.mu.Lock()

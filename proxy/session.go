@@ -19,7 +19,7 @@ import (
 type session struct {
 	proxy     *Proxy
 	terms     *terms
-	cancel    context.CancelFunc // cancels the login's waits, except those on the two connections
+	cancel    context.CancelFunc // cancels everything the login waits for except reads and writes on the two connections
 	number    uint32
 	log       *zap.Logger
 	from      netip.AddrPort // of the client; not valid for a Unix socket
@@ -44,13 +44,13 @@ type session struct {
 	notes      *notes // nil: no note is ever sent in this session
 	tx         transaction
 	inGroup    bool // tx.group has begun
-	unsynced   bool // a group of the extended protocol has not ended by a Sync: the server may discard everything up to one
-	synced     bool // no copy data have been sent since the last Sync
+	unsynced   bool // an extended-query group ended without a Sync: after an error the server discards everything up to the next Sync
+	synced     bool // no CopyData has been sent since the last Sync
 	statements *statements
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where the proxy's own statement was last parsed
 	list       []parser.Statement                 // scratch
-	doubted    []string                           // words in DDL whose transaction may still be open
+	doubted    []string                           // words of DDL statements whose transaction may still be open
 	doubtsAll  bool                               // there were too many of them: every word counts
 	terminated bool                               // the client has sent Terminate
 	watching   chan struct{}                      // closed when the client is no longer watched; nil: it is not being watched
@@ -205,7 +205,7 @@ func (s *session) cut() {
 	}
 }
 
-// end returns the connections that must be closed.
+// end cancels the login, marks the session closed, and returns the connections to close.
 func (s *session) end() (open []net.Conn) {
 	s.cancel()
 	s.mu.Lock()
@@ -234,7 +234,8 @@ func (s *session) setClient(client net.Conn) {
 	s.client = client
 }
 
-// adopt sets the server connection, replacing one to a server that declined the session. It fails if the session was closed in the meantime.
+// adopt sets the server connection, replacing the connection to a server that declined the session. It fails if the session was closed in the
+// meantime.
 func (s *session) adopt(server net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
