@@ -99,7 +99,7 @@ func TestProgressOfAnotherCluster(t *testing.T) {
 	second.database, second.prefix, second.slot = first.database, first.prefix, first.slot
 	second.Setup()
 	output, code := second.Pgtee(second.publishArgs()...)
-	expectComplaint(t, output, code, `progress record is of another server.*--prefix`)
+	expectComplaint(t, output, code, `progress record belongs to another server.*--prefix`)
 
 	first.Exec("INSERT INTO work.item VALUES (2, '', 0)")
 	first.StartPublisher()

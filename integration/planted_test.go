@@ -51,7 +51,7 @@ var (
 	trustTimeline = []harness.Bug{
 		{File: "publisher/check.go", Old: "if p.Timeline == s.Timeline {", New: "if true {"},
 		{File: "publisher/check.go", Old: "if p.isBefore(s.Generation) {", New: "if false {"},
-		{File: "publisher/retelling.go", Old: "r.over = true\n\treturn r.judge()", New: "r.over = true\n\treturn nil"},
+		{File: "publisher/resend.go", Old: "r.over = true\n\treturn r.judge()", New: "r.over = true\n\treturn nil"},
 	}
 	listTablesOnly = []harness.Bug{
 		{File: "outbox/publication.go", Old: "const all = \"FOR ALL TABLES\"", New: "const all = \"FOR TABLE ONLY pgtee.outbox, ONLY pgtee.outbox_0, ONLY pgtee.outbox_1, ONLY pgtee.outbox_2\""},

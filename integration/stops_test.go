@@ -42,18 +42,18 @@ var stops = map[string]stop{
 
 	"schema dropped":     {row: "slot lost / missing", cause: []string{"DROP SCHEMA pgtee CASCADE", write}, says: "schema pgtee is not there", once: true, apart: true},
 	"progress lost":      {row: "the progress record is lost", prior: func(r *runner) { r.prefix += "x" }, cause: []string{write}, says: "progress record is lost", once: true},
-	"database made anew": {row: "another server / database", prior: (*runner).makeDatabaseAnew, cause: []string{write}, says: "of another database", once: true, apart: true},
+	"database made anew": {row: "another server / database", prior: (*runner).makeDatabaseAnew, cause: []string{write}, says: "belongs to another database", once: true, apart: true},
 	"changes missed": {row: "changes of tables are not in the stream", cause: []string{"ALTER EVENT TRIGGER pgtee_ddl DISABLE", "ALTER EVENT TRIGGER pgtee_drop DISABLE",
 		"DROP TABLE item", "CREATE TABLE item (id int PRIMARY KEY, v text)", write, "ALTER EVENT TRIGGER pgtee_ddl ENABLE ALWAYS", "ALTER EVENT TRIGGER pgtee_drop ENABLE ALWAYS"},
 		flags: []string{"--on-missed", "halt"}, says: "changes of tables are not in the stream", mends: []string{"--on-missed", "resync"}, once: true},
 	"large row": {row: "a record is too large", cause: []string{"INSERT INTO item VALUES (1, repeat('x', 2000000))"}, flags: []string{"--record-too-large", "halt"},
-		says: "larger than Kafka takes", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
+		says: "larger than Kafka accepts", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
 	"large message": {row: "of logical messages", cause: []string{"SELECT pg_logical_emit_message(true, 'x', repeat('x', 2000000))"}, flags: []string{"--record-too-large", "halt"},
-		says: "larger than Kafka takes", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
+		says: "larger than Kafka accepts", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
 	"nothing to copy": {row: "the snapshot was stopped", flags: []string{"--snapshot", "only", "--snapshot-tables", "public.nothing"}, says: "snapshot was stopped",
 		mends: []string{"--snapshot", "never"}, once: true, apart: true},
-	"signals in partitions": {row: "topic of signals does not fit", prior: (*runner).makeSignalTopic, flags: []string{"--signal-topic", "two.signal"},
-		says: "topic of signals does not fit", mends: []string{"--signal-topic", "one.signal"}, once: true, apart: true},
+	"signals in partitions": {row: "signal topic is unusable", prior: (*runner).makeSignalTopic, flags: []string{"--signal-topic", "two.signal"},
+		says: "signal topic is unusable", mends: []string{"--signal-topic", "one.signal"}, once: true, apart: true},
 }
 
 // elsewhere are the rows that tests of their own are about.
@@ -64,7 +64,7 @@ var elsewhere = map[string]func(*testing.T){
 	"slot in use":                    TestSecondPublisher,
 	"belongs to another database":    TestPrefixAndPromise,
 	"may lose what it has confirmed": TestPrefixAndPromise,
-	"Kafka refuses":                  TestKafkaTakesItOtherwise,
+	"Kafka refused":                  TestKafkaTakesItOtherwise,
 	"text is not what the database":  TestTextOfSQLASCII,
 	"cannot send a value":            TestTextOfEUCJP,
 }

@@ -26,8 +26,8 @@ type StreamConfig struct {
 	// Keys are the master keys that may have signed the notes, two during a key rotation. Without keys, notes stay Unverified.
 	Keys []note.MasterKey
 
-	// SkipApplied leaves out transactions that `pgtee apply` has written here: of databases that apply each other's streams, each publishes only its
-	// own changes.
+	// SkipApplied leaves out transactions written here by `pgtee apply`. If databases apply each other's streams, each then publishes only its own
+	// changes.
 	SkipApplied bool
 
 	answerTimeout time.Duration // 0: the constant
@@ -37,7 +37,7 @@ const (
 	defaultMaxQueueBytes = 16 << 20
 
 	statusInterval = time.Second // a tenth of walSenderTimeout
-	statusPing     = 10          // every so many status updates ask the server for a reply
+	statusPing     = 10          // every tenth status update asks the server for a reply
 	writeTimeout   = 10 * time.Second
 	answerTimeout  = 10 * time.Second // of a request on a new connection, including the time to connect: the network may have dropped the packets
 	closeGrace     = 2 * time.Second
@@ -151,9 +151,9 @@ func startStream(f *frames, cfg StreamConfig, system System) *Stream {
 func (s *Stream) System() System { return s.system }
 
 // Next waits until the queue holds something and returns its head: at least one transaction or part of a giant, more if together they hold no more
-// than maxBytes, in commit order. They stay in the queue, and the next call returns them again, until Drop; only a marker at the end may come back
-// with a higher EndLSN. The slice belongs to the caller; the transactions must not be changed. A publisher that wants to record a marker later drops
-// it, remembers its EndLSN, and waits for more.
+// than maxBytes, in commit order. Transactions stay in the queue and are returned again until Drop; only a marker at the end may then have a higher
+// EndLSN. The slice belongs to the caller; the transactions must not be changed. A publisher that wants to record a marker later drops it, remembers
+// its EndLSN, and waits for more.
 //
 // When the stream has failed, Next returns everything that precedes the failure, then the error. Next may be called by one goroutine at a time.
 func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error) {
@@ -163,9 +163,9 @@ func (s *Stream) Next(ctx context.Context, maxBytes int) ([]*Transaction, error)
 // Drop removes the transactions that Next returned last, or the first of them.
 func (s *Stream) Drop(head []*Transaction) { s.queue.drop(head) }
 
-// Ack lets the server discard the WAL up to a position, which must be recorded in Kafka. It is sent immediately, without waiting for it, and again
-// with each status update. A position below an acknowledged one, or above what was received, is a bug and panics: after a restart, wait until the
-// stream has reached the recorded position. Ack may be called by one goroutine at a time.
+// Ack lets the server discard the WAL up to a position, which must be recorded in Kafka. Ack does not block: another goroutine sends the position
+// immediately, and repeats it in each status update. A position below an acknowledged one, or above what was received, is a bug and panics: after a
+// restart, wait until the stream has reached the recorded position. Ack may be called by one goroutine at a time.
 func (s *Stream) Ack(upTo LSN) {
 	acked, received := s.Acked(), s.Received()
 	if upTo < acked || upTo > received {
@@ -184,7 +184,7 @@ func (s *Stream) Acked() LSN { return LSN(s.acked.Load()) }
 // Queued returns the number of waiting transactions and the memory they hold.
 func (s *Stream) Queued() (transactions, bytes int) { return s.queue.held() }
 
-// TimelineHistory queries over a separate connection where each timeline before this one ended, oldest first.
+// TimelineHistory asks, over a separate connection, at which LSN each earlier timeline ended, oldest first.
 func (s *Stream) TimelineHistory(ctx context.Context, timeline int32) ([]TimelineSwitch, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.answerTimeout)
 	defer cancel()
@@ -215,7 +215,7 @@ func (s *Stream) CheckPublications(ctx context.Context) error {
 		return err
 	}
 	if hash != s.system.PublicationHash {
-		return fmt.Errorf("%w (%s, %s and its siblings: %s at the start, %s now)", ErrPublicationChanged,
+		return fmt.Errorf("%w (hash of %s, %s and its siblings: was %s, is %s)", ErrPublicationChanged,
 			RowsPublication, IdentityPublication, s.system.PublicationHash, hash)
 	}
 	return nil
@@ -303,7 +303,7 @@ func (s *Stream) answer() error {
 	}
 	s.asked = now
 	if now.Sub(s.askedSince) > stopPatience {
-		return fmt.Errorf("the server is stopping and has waited %s for an acknowledgement: the slot is let go", stopPatience)
+		return fmt.Errorf("the server is stopping and has waited %s for an acknowledgement: the slot is released", stopPatience)
 	}
 	signal(s.wake)
 	return nil
@@ -360,7 +360,7 @@ func (s *Stream) sendStatus() {
 // status appends a CopyData message with a standby status update: written, flushed and applied LSN,
 // clock in microseconds since 2000-01-01, reply requested.
 func (s *Stream) status(dst []byte, ping bool) []byte {
-	acked := s.Acked() // read first, because Ack never exceeds what was received at that time
+	acked := s.Acked() // loaded before received: both only grow, so acked <= received holds in the message
 	received := s.Received()
 	dst = append(dst, 'd', 0, 0, 0, 4+34, 'r')
 	dst = binary.BigEndian.AppendUint64(dst, uint64(received))

@@ -21,18 +21,17 @@ type composer struct {
 	columns knownColumns // of tables, as last described in the stream
 }
 
-// compose appends the records of the transactions that position, the position in Kafka, does not cover yet. It returns next, advanced past the last
-// transaction.
+// compose appends the records of the transactions after position, which Kafka already covers. It returns next, advanced past the last transaction.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
-		if err := p.retelling.see(tx); err != nil {
+		if err := p.resendCheck.see(tx); err != nil {
 			return next, err
 		}
 		if position.holds(tx) {
 			continue
 		}
 		if next.Ordinal > 0 && !tx.IsMarker() && tx.CommitLSN != next.EndLSN {
-			return next, halt.New(halt.ErrDiverged, fmt.Sprintf("%d changes of the transaction that commits at %s are published, the server sends the one at %s", next.Ordinal, next.EndLSN, tx.CommitLSN), repairDiverged)
+			return next, halt.New(halt.ErrDiverged, fmt.Sprintf("%d changes of the transaction that commits at %s are in Kafka, but the server sends the transaction that commits at %s", next.Ordinal, next.EndLSN, tx.CommitLSN), repairDiverged)
 		}
 		p.urgent = p.urgent || tx.Urgent
 		if p.wanted(tx) {
@@ -48,9 +47,9 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 	return next, nil
 }
 
-// wanted reports whether a transaction is published. Markers are not, and neither are transactions with notes but no rows, with two exceptions where
-// the note is the only trace of who ran the command: a command that cannot run in a transaction block, and TRUNCATE, which may affect only a
-// partition. A giant is always published.
+// wanted reports whether a transaction is published. Markers are not published. A transaction with notes but no rows is published only with
+// AuditEmpty, or if the note is the only trace of its command: one that cannot run in a block, or TRUNCATE (which may affect only a partition). A
+// giant is always published.
 func (p *Publisher) wanted(tx *outbox.Transaction) bool {
 	return !tx.Whole() || len(tx.Changes) > 0 || len(tx.Notes) > 0 && p.cfg.AuditEmpty ||
 		slices.ContainsFunc(tx.Notes, func(n note.Note) bool { return isAfter(n) || p.composer.notes.command(&n) == "TRUNCATE" })
@@ -128,7 +127,7 @@ func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*re
 // isEvent reports whether a change counts as an event in the transaction metadata (BEGIN and END).
 func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event && op != outbox.Signal }
 
-// appendChange appends the records of a change, unless it is among the first out changes, which are already published.
+// appendChange appends the records of a change, unless it is among the first `out` changes, which are already published.
 func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	c, start := &tx.Changes[i], p.batch.Here()
 	if !p.giant.beginWritten && isEvent(c.Op) {

@@ -24,7 +24,7 @@ type Position struct {
 	Ordinal  int        `json:"ordinal"`        // 0: no part of a transaction
 	Part     int        `json:"part,omitempty"` // number of Kafka transactions that hold those changes
 
-	XID        outbox.XID `json:"xid"` // of the last completely published transaction: see retelling
+	XID        outbox.XID `json:"xid"` // of the last completely published transaction: see resendCheck
 	CommitTime time.Time  `json:"commit_time"`
 	LastLSN    outbox.LSN `json:"last_lsn"` // end LSN of that transaction, or the slot's position before the first one; 0: not known
 

@@ -29,13 +29,13 @@ type Publisher struct {
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
-	source    Source                  // nil: the slot is not held
-	history   []outbox.TimelineSwitch // timeline switches of its server, oldest first
-	acked     outbox.LSN              // position acknowledged on this source
-	dropped   outbox.LSN              // position up to which transactions of this source were dropped from its queue
-	retelling *retelling              // of this source; nil: not fenced since the source was opened
-	checked   time.Time               // when the publications were last compared
-	doubted   *Position               // the recorded position when the last check failed
+	source      Source                  // nil: the slot is not held
+	history     []outbox.TimelineSwitch // timeline switches of its server, oldest first
+	acked       outbox.LSN              // position acknowledged on this source
+	dropped     outbox.LSN              // position up to which transactions of this source were dropped from its queue
+	resendCheck *resendCheck            // checks what the slot sends again; nil: no fence since the source was opened
+	checked     time.Time               // when the publications were last compared
+	doubted     *Position               // the recorded position when the last check failed
 
 	batch    *record.Batch // of this source
 	composer composer
@@ -58,7 +58,7 @@ type Publisher struct {
 type giant struct {
 	beginWritten bool      // its BEGIN record has been appended
 	goesOn       bool      // further parts follow
-	opened       time.Time // when its first part since the last Publish was composed; zero: no part was
+	opened       time.Time // when its first part since the last Publish was composed; zero: none was composed
 	torn         bool      // earlier parts of an unpublished giant have left the queue
 }
 
@@ -179,8 +179,8 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 }
 
-// due reports whether to publish now. A giant waits for its last part, but no longer than PartAfter, since Kafka would abort the transaction: then
-// its changes so far become visible, and the position records their number.
+// due reports whether to publish now. A giant is published once its last part has arrived. After PartAfter its changes so far are published as a
+// part, and the position records their number, because Kafka aborts transactions that stay open too long.
 func (p *Publisher) due(position, next Position) bool {
 	if !p.giant.opened.IsZero() {
 		return p.now().Sub(p.giant.opened) >= p.cfg.PartAfter
@@ -211,7 +211,7 @@ func (p *Publisher) hold(ctx context.Context) error {
 		return fmt.Errorf("slot %s: %w", p.cfg.Slot, err)
 	}
 	s := source.System()
-	p.source, p.acked, p.checked, p.retelling, p.dropped = source, 0, p.now(), nil, 0
+	p.source, p.acked, p.checked, p.resendCheck, p.dropped = source, 0, p.now(), nil, 0
 	if p.history, err = historyOf(ctx, source); err != nil {
 		p.release()
 		return err
@@ -251,7 +251,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	if p.giant.torn { // only checked here, so that the slot stays held while Kafka is unavailable
 		p.release()
-		return Position{}, errors.New("a giant transaction has to come again from its start")
+		return Position{}, errors.New("a giant transaction was interrupted: reopening the slot to receive it from its start")
 	}
 	if err := p.checkPrefix(p.source.System(), recorded == nil); err != nil {
 		p.release()
@@ -308,20 +308,20 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 // compareHistory starts comparing the stream with the recorded position. Transactions that this source delivered before Kafka failed are not
 // delivered again.
 func (p *Publisher) compareHistory(position Position) error {
-	r := p.retelling
+	r := p.resendCheck
 	switch {
 	case r == nil || r.over:
-		p.retelling = newRetelling(position, max(p.source.System().ConfirmedFlush, p.dropped))
+		p.resendCheck = newResendCheck(position, max(p.source.System().ConfirmedFlush, p.dropped))
 	case r.recorded.EndLSN != position.EndLSN || r.recorded.XID != position.XID:
 		p.release()
-		return errors.New("the position has changed while what was published came again: once more over a new connection")
+		return errors.New("the recorded position changed while transactions already in Kafka were being received again; starting over on a new connection")
 	}
 	return nil
 }
 
 // check compares the recorded position with the source. Since another publisher may have published after the connection was made, a failed check
-// counts only if it fails again on a connection that was opened after the position was read. needed reports whether changes were lost that a snapshot
-// of every table makes up for.
+// counts only if it fails again on a connection that was opened after the position was read. needed reports that changes were lost and that every
+// table must be copied again.
 func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
@@ -337,7 +337,7 @@ func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	if p.doubted == nil || p.doubted.EndLSN != recorded.EndLSN {
 		p.release()
 		p.doubted = recorded
-		return false, fmt.Errorf("to be checked again over a new connection: %v", err)
+		return false, fmt.Errorf("position check failed, repeating it on a new connection: %v", err)
 	}
 	if p.cfg.Snapshot.Mends(err) {
 		p.cfg.Log.Warn("changes were lost: every table is copied again; rows that were deleted meanwhile stay in the topics", zap.String("finding", "changes-resynced"), zap.Error(err))
@@ -430,8 +430,8 @@ func (p *Publisher) warnRefused() {
 		zap.String("finding", "events-refused"), zap.String("topic", p.cfg.Router.Refused()))
 }
 
-// ack lets PostgreSQL discard the WAL up to a position that Kafka holds and that this source has delivered. After a restart the slot sends everything
-// again that was not acknowledged.
+// ack lets PostgreSQL discard the WAL up to a position that Kafka holds and that this source has delivered. After a restart the slot resends
+// everything that was not acknowledged.
 func (p *Publisher) ack(upTo outbox.LSN) {
 	if upTo <= p.acked {
 		return

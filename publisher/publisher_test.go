@@ -239,7 +239,7 @@ func TestHalts(t *testing.T) {
 		"undecodable text":    {log: &memoryLog{}, lost: outbox.ErrUndecodable, want: outbox.ErrUndecodable},
 		"publication changed": {log: &memoryLog{}, changed: outbox.ErrPublicationChanged, want: outbox.ErrPublicationChanged},
 		"database behind":     {log: &memoryLog{recorded: ahead}, want: halt.ErrDatabaseBehind},
-		"Kafka refuses":       {log: &memoryLog{fail: []error{&halt.Halt{Reason: halt.ErrKafkaRefused}}}, want: halt.ErrKafkaRefused},
+		"Kafka refused":       {log: &memoryLog{fail: []error{&halt.Halt{Reason: halt.ErrKafkaRefused}}}, want: halt.ErrKafkaRefused},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			sources := []*listSource{listOf(), listOf()}

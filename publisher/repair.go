@@ -173,7 +173,7 @@ const (
 func (p *Publisher) follow(ctx context.Context, recorded *Position, upTo outbox.LSN, t *Trail) (last shared, parted bool, err error) {
 	start := p.source.System().ConfirmedFlush
 	last = shared{end: start}
-	again := newRetelling(*recorded, start)
+	again := newResendCheck(*recorded, start)
 	for heard := p.now(); start < upTo; {
 		wait, cancel := context.WithTimeout(ctx, followPause)
 		transactions, err := p.source.Next(wait, p.cfg.MaxBatchBytes)

@@ -326,5 +326,5 @@ func TestRefusals(t *testing.T) {
 		t.Fatalf("setup: %+v", got)
 	}
 	pgtee(t, "publish", "--postgres", other.postgres.URL("postgres"), "--kafka", c.broker.Address(), "--key", c.key).
-		expectError(t, exitHalted, "the progress record is of another server")
+		expectError(t, exitHalted, "the progress record belongs to another server")
 }

@@ -34,7 +34,7 @@ const (
 	Unknown       // it depends on a value that is not in the WAL
 )
 
-// Match reports whether the row must be published. It does not allocate.
+// Match evaluates the filter for a row; only True means publish. It does not allocate.
 func (f *Filter) Match(row Row) Truth { return f.root.eval(row) }
 
 // node is a part of a predicate.
@@ -80,7 +80,7 @@ const (
 	otherClass // for equality only: the order of the texts is not that of the values
 )
 
-// classes has the classes of built-in types, by OID, and of others by name.
+// classes by OID of built-in types, classNames by name.
 var classes = map[uint32]class{
 	18: textClass, OIDName: textClass, OIDText: textClass, OIDVarchar: textClass, OIDBPChar: padClass, // 18: "char"
 	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, 700: numberClass, 701: numberClass, 1700: numberClass,

@@ -51,7 +51,7 @@ func (l *Log) checkDurable(topics []string) error {
 
 // checkDurableProgress checks, once, the topics of the position and of Kafka's transactions.
 func (l *Log) checkDurableProgress(ctx context.Context) error {
-	if l.looked {
+	if l.checkedTopics {
 		return nil
 	}
 	topics, err := durability(ctx, l.client, l.topics.Progress, transactionState)
@@ -59,7 +59,7 @@ func (l *Log) checkDurableProgress(ctx context.Context) error {
 		l.cfg.Log.Debug("durability of the topics", zap.Error(err)) // a lasting error will occur again elsewhere
 		return nil
 	}
-	l.looked = true
+	l.checkedTopics = true
 	var names []string
 	for name, topic := range topics {
 		l.known[name] = topic

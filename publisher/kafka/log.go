@@ -27,7 +27,7 @@ const (
 // transaction failed is never used again.
 //
 // With AtLeastOnce, events go through a second client without transactions. The position follows, alone in its transaction, once they are
-// acknowledged. So the position is fenced, and all that a predecessor can still write are events that are published again anyway.
+// acknowledged. A predecessor can no longer write a position; events that it still writes are published again anyway.
 type Log struct {
 	cfg    Config
 	topics record.Topics
@@ -38,12 +38,12 @@ type Log struct {
 	others map[string]publisher.Position // positions of other slots with this prefix, by key of the progress record
 	stale  []string                      // keys of progress records to delete with the next position
 
-	keyed    map[string]bool // topics that have refused records without a key
-	largest  sync.Map        // topic -> maximum bytes of a batch (int32), if less than configured
-	told     map[string]bool // weaknesses of topics that have been logged
-	looked   bool            // the topics of positions and transactions have been checked
-	inFlight []*flight       // sent and not acknowledged yet, oldest first
-	spare    []*flight       // acknowledged: available for reuse
+	keyed         map[string]bool // topics that have refused records without a key
+	largest       sync.Map        // topic -> maximum bytes of a batch (int32), if less than configured
+	told          map[string]bool // warnings about topics without durability that have been logged
+	checkedTopics bool            // the topics of positions and transactions have been checked
+	inFlight      []*flight       // sent and not acknowledged yet, oldest first
+	spare         []*flight       // acknowledged: available for reuse
 }
 
 func newLog(cfg Config) *Log {
@@ -51,10 +51,6 @@ func newLog(cfg Config) *Log {
 }
 
 // connect creates the client for the position and, unless AtLeastOnce is chosen, the events.
-//
-// Two settings were chosen by measurement: a linger, which Flush ignores, so that records which arrive one by one from the decoder are
-// batched; and the transaction protocol before KIP-890 with a short backoff, because with the newer one each transaction waits up to 20 ms
-// for the one before it.
 func (l *Log) connect() (*kgo.Client, error) {
 	return l.connectWith(
 		kgo.TransactionalID(l.cfg.TransactionalID()),
@@ -70,6 +66,9 @@ func (l *Log) connectEvents(client *kgo.Client) (*kgo.Client, error) {
 	return client, nil
 }
 
+// connectWith creates a client. Two settings were chosen by measurement: a linger, which Flush ignores, so that records which arrive one by one from
+// the decoder are batched; and the transaction protocol before KIP-890 (V3_9_0, with the short backoff of connect), because with the newer one each
+// transaction waits up to 20 ms for the one before it.
 func (l *Log) connectWith(own ...kgo.Opt) (*kgo.Client, error) {
 	options := append([]kgo.Opt{
 		kgo.SeedBrokers(l.cfg.Brokers...),
@@ -158,7 +157,7 @@ func (l *Log) Evict(keys []string) { l.stale = append(l.stale, keys...) }
 // follow, so with only two the client would have nothing to send in between.
 const maxFlights = 4
 
-// maxInFlightBytes bounds the records in flight, unless a single batch exceeds it: one record may have 90 MB.
+// maxInFlightBytes bounds the records in flight, unless a single batch exceeds it: one record may be 90 MB.
 const maxInFlightBytes = 16 << 20
 
 // Send implements Log.
@@ -181,7 +180,7 @@ func (l *Log) inFlightBytes() (n int) {
 	return n
 }
 
-// deliver sends the batch and more, and waits until Kafka has acknowledged everything in flight.
+// deliver sends the batch and the records in more, and waits until Kafka has acknowledged everything in flight.
 func (l *Log) deliver(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
 	if err := l.send(ctx, client, b, more...); err != nil {
 		return err

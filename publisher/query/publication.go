@@ -84,7 +84,7 @@ func (p *publication) begin(ctx context.Context) error {
 		}
 	}
 	if _, _, err := p.client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("shut out former publishers: %w", err)
+		return fmt.Errorf("fence former publishers: %w", err)
 	}
 	if !p.cfg.Changes {
 		return nil

@@ -112,7 +112,7 @@ func final(err error) error {
 	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
 		return errFenced
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		return Halt{"Kafka refuses: " + err.Error(), "grant WRITE and READ on the topics, and WRITE on transactional ids pgtee-query-*"}
+		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and READ on the topics, and WRITE on transactional ids pgtee-query-*"}
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return Halt{"a row is larger than the topic takes", "raise its max.message.bytes, or select less"}
 	case errors.As(err, &answer) && len(answer.Code) == 5:

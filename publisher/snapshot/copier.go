@@ -159,7 +159,7 @@ func (c *Copier) Observe(tx *outbox.Transaction) error {
 		c.overlay.prune(c.seen)
 	}
 	if c.overlay.bytes > c.cfg.MaxOverlayBytes {
-		c.Log.Warn("the stream overtakes the snapshot with more rows than memory may take; what was read ahead is read again in smaller parts",
+		c.Log.Warn("the stream changes more rows than the snapshot's memory limit allows; discarding what was read ahead and reading smaller parts",
 			zap.String("finding", "snapshot-slow"), zap.Int("bytes", c.overlay.bytes))
 		c.rows = max(c.rows/2, leastPassRows)
 		c.abandon()
@@ -240,7 +240,7 @@ func (c *Copier) arrival() (r outbox.Reading, ok bool) {
 	}
 }
 
-// Wake calls arrived as soon as a result arrives. Until the returned function has returned, the Copier must not be used otherwise.
+// Wake calls arrived as soon as a result arrives. Between this call and the return of done, use the Copier for nothing else.
 func (c *Copier) Wake(ctx context.Context, arrived func()) (done func()) {
 	if c.reader == nil || !c.roomy() {
 		return func() {}
@@ -307,7 +307,8 @@ func (c *Copier) hold(p *tablePass, chunk *outbox.Chunk) {
 	}
 }
 
-// failed starts over after a pause, which delays only the copy.
+// failed handles a failed read. Errors of one table concern only that table or copy; any other stops the readers and restarts them after a pause,
+// while the stream goes on.
 func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	if p != nil && p.stale {
 		return
@@ -336,7 +337,7 @@ func (c *Copier) failed(p *tablePass, r *outbox.Reading) {
 	c.backoff = min(2*c.backoff, longestPause)
 }
 
-// nudge makes the server report its current WAL position, if a chunk waits for that.
+// nudge makes the server report its current WAL position, if a held chunk waits for the stream to reach it.
 func (c *Copier) nudge(upTo outbox.LSN) {
 	if len(c.held) == 0 || c.held[0].At <= upTo {
 		return

@@ -1,6 +1,6 @@
 // Package console is pgtee's web page. It answers: who changed this row, is the stream alive, why is the disk filling up? Its pages are rendered on
-// the server and work without JavaScript; small modules add dynamic parts. It reads only what everybody with access to the topics can read, always
-// within limits, and shows of a row only what was published: masked values stay masked.
+// the server and work without JavaScript; small modules add dynamic parts. Reads are always limited. Of the data it shows only what was published:
+// masked values stay masked. Sessions, settings and checks come from this process and the database.
 package console
 
 import (

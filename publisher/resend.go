@@ -9,13 +9,13 @@ import (
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
-// retelling verifies that the transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume rolled back
-// to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
+// resendCheck verifies that the transactions which the slot sends again are those that Kafka holds. A restored data directory, or a volume rolled
+// back to a snapshot, has the system identifier and timeline of the original server: only its transactions reveal the difference.
 //
 // The slot sends every transaction again that ends after the slot's own start. If the last transaction of the recorded position ends after that
 // start, it must therefore come again with the same id and commit time, and no other transaction with rows may follow it up to the recorded position.
 // Nothing is published until both have been checked.
-type retelling struct {
+type resendCheck struct {
 	recorded Position
 	start    outbox.LSN // of the slot: transactions that end up to here are not sent again
 
@@ -24,12 +24,12 @@ type retelling struct {
 	over   bool
 }
 
-func newRetelling(recorded Position, start outbox.LSN) *retelling {
-	return &retelling{recorded: recorded, start: start}
+func newResendCheck(recorded Position, start outbox.LSN) *resendCheck {
+	return &resendCheck{recorded: recorded, start: start}
 }
 
 // see handles the next transaction of the stream. Its error is a *halt.Halt.
-func (r *retelling) see(tx *outbox.Transaction) error {
+func (r *resendCheck) see(tx *outbox.Transaction) error {
 	if r == nil || r.over {
 		return nil
 	}
@@ -50,16 +50,16 @@ func (r *retelling) see(tx *outbox.Transaction) error {
 }
 
 // judge returns the error, if any, once the stream has reached the recorded position.
-func (r *retelling) judge() error {
+func (r *resendCheck) judge() error {
 	p := &r.recorded
 	lost := p.XID != 0 && p.LastLSN > r.start && !r.found
 	switch {
 	case p.XID == 0 && p.LastLSN == 0: // the position does not name its last transaction
 	case lost:
-		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the log of the server: was it restored, or set back?",
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the server's WAL: was the server restored, or rolled back?",
 			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged)
 	case r.strays != nil && (p.LastLSN != 0 || !r.found):
-		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, up to where Kafka holds all: was the server restored, or set back?",
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, and is not in Kafka, which covers everything up to there: was the server restored, or rolled back?",
 			r.strays.XID, r.strays.EndLSN, p.EndLSN), repairDiverged)
 	}
 	return nil

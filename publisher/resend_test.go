@@ -10,7 +10,7 @@ import (
 )
 
 // The recorded position is at 500, its last transaction is number 7, which ended at 460; the slot starts at 300.
-func TestRetelling(t *testing.T) {
+func TestResendCheck(t *testing.T) {
 	at := time.Unix(1e9, 5000).UTC()
 	row := func(end outbox.LSN, xid outbox.XID) *outbox.Transaction {
 		return &outbox.Transaction{XID: xid, CommitLSN: end - 48, EndLSN: end, CommitTime: at, Changes: []outbox.Change{{Op: outbox.Insert, Relation: simTable}}}
@@ -58,7 +58,7 @@ func TestRetelling(t *testing.T) {
 	} {
 		p := Position{Version: positionVersion, Timeline: 1, EndLSN: 500, XID: 7, CommitTime: at, LastLSN: 460}
 		c.change(&p)
-		r := newRetelling(p, 300)
+		r := newResendCheck(p, 300)
 		var err error
 		for _, tx := range c.stream {
 			if err = r.see(tx); err != nil {
