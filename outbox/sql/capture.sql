@@ -7,8 +7,8 @@
 -- use the first one, clients' DDL uses the others. A session that finds one locked takes the next one and waits for nobody. The measurements are in
 -- DESIGN.md beside the package.
 
--- listings(kind) lists in their order the publications that list tables of a kind, as in pg_class: partitioned ones (p), others (r); null: both.
--- A publication of such a name that somebody else has made is none.
+-- listings(kind) returns pgtee's publications that list tables, in order. kind is 'p' (partitioned), 'r' (others) or NULL (both). A publication with
+-- such a name but another owner is ignored.
 CREATE OR REPLACE FUNCTION pgtee.listings(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $listings$
 BEGIN
@@ -20,8 +20,8 @@ BEGIN
 END
 $listings$;
 
--- for_clients(kind) lists those of tables (r) or partitioned tables (p) in the order in which this session's DDL tries them: the first, which is for the publisher, comes
--- last, and the others from the same one on each time, or a transaction that makes many tables would lock them all.
+-- for_clients(kind) returns the publications in the order in which client DDL tries them: the publisher's own last, the others starting at one
+-- derived from the pid. A session keeps that order, so a transaction that creates many tables locks one publication, not all.
 CREATE OR REPLACE FUNCTION pgtee.for_clients(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
 DECLARE
@@ -32,8 +32,8 @@ BEGIN
 END
 $clients$;
 
--- unsent(table, columns) reports whether pgoutput does not send some of these columns: then old rows lack them, and it is impossible to say which row
--- was deleted.
+-- unsent(table, columns) reports whether pgoutput leaves out some of these columns; if so, old rows lack them, and a DELETE does not identify its
+-- row.
 CREATE OR REPLACE FUNCTION pgtee.unsent(tbl oid, columns int2[]) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unsent$
 BEGIN
@@ -42,11 +42,10 @@ BEGIN
 END
 $unsent$;
 
--- tables(oids) returns for each of these tables, and for the partitions of the partitioned ones, whether it is listed, and the reason why it must not
--- be, or null if it must be. For a table with rows, this is the reason why its UPDATE and DELETE cannot be published. It reads only catalogs, with
--- the conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc(): a function that opens a table
--- fails if another session drops the table meanwhile, and locks it until the transaction ends. It is in PL/pgSQL, like everything that runs during a
--- client's DDL, so that a session plans it only once.
+-- tables(oids) returns, for each table and partition, whether it is a member, and why it must not be (null: it must). For a table with rows, that is
+-- also why its UPDATE and DELETE cannot be published. It reads only catalogs, with the conditions of RelationGetIndexList() in relcache.c and, for
+-- generated columns, of RelationBuildPublicationDesc(): a function that opens a table fails if another session drops the table meanwhile, and locks
+-- it until the transaction ends. It is in PL/pgSQL, like everything that runs during a client's DDL, so that a session plans it only once.
 CREATE OR REPLACE FUNCTION pgtee.tables(oids oid[])
 RETURNS TABLE (tbl oid, root oid, name text, root_name text, topic text, listed boolean, identity "char", reason text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $tables$
@@ -68,14 +67,14 @@ BEGIN
         CASE
             WHEN c.relkind = 'p' AND c.relpersistence = 'u' THEN 'it is unlogged: changes of its partitions are published as their own'
             WHEN c.relkind = 'p' THEN NULL
-            WHEN c.relkind = 'f' THEN 'it is a foreign table: what changes in it is not in the log of this server'
-            WHEN c.relpersistence = 'u' THEN 'it is unlogged: what changes in it is not in the log'
+            WHEN c.relkind = 'f' THEN 'it is a foreign table: its changes are not in this server''s WAL'
+            WHEN c.relpersistence = 'u' THEN 'it is unlogged: its changes are not in the WAL'
             WHEN c.relreplident = 'f' AND pgtee.virtual(c.oid)
-                THEN 'it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL lets nobody publish'
+                THEN 'it has REPLICA IDENTITY FULL and a virtual generated column, which PostgreSQL cannot publish'
             WHEN c.relreplident = 'f' THEN NULL
             WHEN c.relreplident = 'n' THEN 'it has REPLICA IDENTITY NOTHING'
             ELSE (SELECT CASE
-                    WHEN bool_or(pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN 'its key has a generated column, whose value is in the log from PostgreSQL 18 on: REPLICA IDENTITY FULL captures it'
+                    WHEN bool_or(pgtee.unsent(i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1])) THEN 'its key has a generated column, which PostgreSQL publishes only from version 18 on; REPLICA IDENTITY FULL captures the table'
                     WHEN bool_or(i.indislive AND i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL) THEN NULL
                     WHEN c.relreplident = 'i' THEN 'the index of its REPLICA IDENTITY is gone or not usable'
                     WHEN count(*) > 0 THEN 'its primary key is DEFERRABLE or not valid'
@@ -106,8 +105,8 @@ $published$;
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
 -- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. PostgreSQL 17 can disable event
--- triggers. Earlier versions skip those that are not ENABLE ALWAYS or REPLICA if the session replication role is changed, which costs the session its
--- cached plans and is therefore done only if there are any. pgtee's own are ALWAYS: they recognise pgtee's commands with inside().
+-- triggers. Before 17, session_replication_role = replica skips triggers that are neither ALWAYS nor REPLICA. It discards the session's cached plans,
+-- so it is set only if such triggers exist. pgtee's own are ALWAYS: they recognise pgtee's commands with inside().
 CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
 BEGIN
@@ -185,8 +184,8 @@ BEGIN
 END
 $enlist$;
 
--- delist(table) removes a table from its publications. It returns false if one of them stays locked for a second: there is no substitute, and without
--- this the client's command fails, which is worse than a wait.
+-- delist(table) removes a table from its publications; false if one stays locked. A delisting cannot be given to another publication, and if it is
+-- left out, the client's UPDATE fails; so this waits for up to a second.
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
@@ -205,8 +204,9 @@ BEGIN
 END
 $delist$;
 
--- relist(tables) has pgoutput look anew at the partitions of these partitioned tables, by a change to the members of a publication. It remembers as what it
--- publishes a partition, and that it has told that name: 14 forgets neither when the partition is attached or detached, no version does when the partitioned table is renamed.
+-- relist(tables) makes pgoutput re-evaluate partitions, by changing the members of a publication. pgoutput caches as which table it publishes a
+-- partition, and that it has already sent that table's name. PostgreSQL 14 keeps both when a partition is attached or detached; all versions keep
+-- them when the partitioned table is renamed.
 CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
 DECLARE
@@ -224,8 +224,8 @@ BEGIN
 END
 $relist$;
 
--- rename_schema(schema) has pgoutput tell the new name of a schema, which it does by itself from PostgreSQL 18 on. From 15 on any change to the members of a
--- publication does for all tables, before that each table takes one.
+-- rename_schema(schema) makes pgoutput send the new schema name (automatic from 18). From 15 one membership change refreshes all tables; on 14 each
+-- table needs its own.
 CREATE OR REPLACE FUNCTION pgtee.rename_schema(schema oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rename$
 DECLARE
@@ -380,8 +380,8 @@ BEGIN
 END
 $virtual$;
 
--- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was made: this
--- transaction made it and did neither, or it has no block, has never been vacuumed (reltuples), and is in its first file.
+-- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was created: this transaction created it and did
+-- neither, or it has no block, has never been vacuumed (reltuples), and was never rewritten.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
 BEGIN
@@ -390,8 +390,8 @@ BEGIN
 END
 $untouched$;
 
--- is_published_already(table) reports whether a partitioned table that becomes a member has no changes that were published as those of
--- partitions: this transaction made it, or took it out of its publication, or a table that it is a part of is a member.
+-- is_published_already(table) reports, of a partitioned table that becomes a member, that none of its changes were published under the partitions'
+-- names: this transaction created it, or took it out of its publication, or a table that it is a part of is a member.
 CREATE OR REPLACE FUNCTION pgtee.is_published_already(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $published$
 BEGIN
@@ -401,8 +401,8 @@ BEGIN
 END
 $published$;
 
--- is_new(table) reports whether this transaction made a table. The row of a system column is never updated, so it tells the transaction; a
--- subtransaction's id is later than that of its transaction.
+-- is_new(table) reports whether this transaction created a table. The pg_attribute row of a system column is never updated, so its xmin is the
+-- transaction (or a subtransaction) that created the table. The id of a subtransaction is later than that of its transaction.
 CREATE OR REPLACE FUNCTION pgtee.is_new(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $new$
 DECLARE
@@ -434,8 +434,8 @@ BEGIN
 END
 $missed$;
 
--- wrong() lists the tables that are to become members, or must not be any longer, these first: the event triggers were off, or all publications were
--- locked. The order is left to chance, so that tables that somebody has locked keep no others waiting.
+-- wrong() lists tables whose membership is wrong, those to be removed first: the event triggers were off, or all publications were locked. Otherwise
+-- the order is random, so that locked tables do not delay the others.
 CREATE OR REPLACE FUNCTION pgtee.wrong() RETURNS oid[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $wrong$
 BEGIN
@@ -447,8 +447,8 @@ BEGIN
 END
 $wrong$;
 
--- sweep(tables) makes these right, and tells what it did, or could not do. The publisher calls it once a second for what is wrong, setup
--- calls it, too, both for some tables at a time: each transaction holds their locks.
+-- sweep(tables) corrects the given tables and reports the result. The publisher (once a second) and setup call it for a few tables at a time, because
+-- the transaction keeps their locks.
 CREATE OR REPLACE FUNCTION pgtee.sweep(oids oid[]) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE
