@@ -266,7 +266,7 @@ func TestAvroSchemaEvolves(t *testing.T) {
 	}
 
 	r.Exec(`ALTER TABLE "Odd-1"."2 t" ALTER COLUMN "a-b" TYPE int USING 7`, `INSERT INTO "Odd-1"."2 t" VALUES (3, 3, 3)`)
-	if wrong := r.expectHalt("the schema registry refuses a schema", subject, "topic "+r.prefix+"."+table, "set the compatibility of subject"); wrong != "" {
+	if wrong := r.expectHalt("the schema registry rejected a schema", subject, "topic "+r.prefix+"."+table, "set the compatibility of subject"); wrong != "" {
 		t.Fatal(wrong)
 	}
 	if got := len(r.Topic(table)); got != 4 {

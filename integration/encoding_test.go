@@ -148,7 +148,7 @@ func TestTextOfEUCJP(t *testing.T) {
 	r.in(conn, "CREATE TABLE n (id int PRIMARY KEY, v text)", "INSERT INTO n VALUES (1, '\xb0\xa1')")
 	r.Drain()
 	r.in(conn, "INSERT INTO n VALUES (2, '\xfc\xfe')")
-	if fault := r.expectHalt("cannot send a value of the log as UTF-8", "correct the row", "pg_drop_replication_slot()", "pgtee setup", "pgtee repair --accept-divergence"); fault != "" {
+	if fault := r.expectHalt("cannot send a value in the WAL as UTF-8", "correct the row", "pg_drop_replication_slot()", "pgtee setup", "pgtee repair --accept-divergence"); fault != "" {
 		t.Fatal(fault)
 	}
 	r.in(conn, "UPDATE n SET v = '\xb0\xa2' WHERE id = 2", "SELECT pg_drop_replication_slot('"+r.slot+"')")

@@ -60,7 +60,7 @@ var stops = map[string]stop{
 var elsewhere = map[string]func(*testing.T){
 	"the database is behind Kafka":   TestRestoredDataFolder,
 	"does not fit the configuration": TestShapeHalts,
-	"registry refuses a schema":      TestAvroSchemaEvolves,
+	"registry rejected a schema":     TestAvroSchemaEvolves,
 	"slot in use":                    TestSecondPublisher,
 	"belongs to another database":    TestPrefixAndPromise,
 	"may lose what it has confirmed": TestPrefixAndPromise,

@@ -289,7 +289,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	for _, table := range s.generated {
 		if s.version < 180000 { // since PostgreSQL 18 setup publishes such columns
 			r.warn("table-key-generated", "make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
-				"the replica identity of table %s has a generated column, which the log does not have: its records have no key", table)
+				"the replica identity of table %s has a generated column, which is not in the WAL: its records have no key", table)
 		}
 	}
 	for _, table := range s.unkeyed {

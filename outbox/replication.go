@@ -24,7 +24,7 @@ var (
 	// ErrNotSetUp means that the database lacks pgtee's objects, or has those of another server or database.
 	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
 	// ErrUndecodable means that the WAL has a value that the server cannot convert to UTF-8, in a database with a multi-byte encoding.
-	ErrUndecodable = errors.New("the server cannot send a value of the log as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
+	ErrUndecodable = errors.New("the server cannot send a value in the WAL as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 reports only in this way that it skips committed rows.
 	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
 )

@@ -1,6 +1,6 @@
 package parser
 
-// classify determines from its first words what a statement does.
+// classify determines what a statement does from its first words.
 //
 // Text alone cannot show everything: operators, casts, views, policies and t.f for f(t) may call functions that write, and a search_path may replace
 // a built-in function.
@@ -39,13 +39,13 @@ func classify(s *Statement, text []byte, lexis Lexis) {
 	}
 }
 
-// command is a statement that its first word classifies completely.
+// command is a statement whose first word is enough to classify it.
 type command struct {
 	verb string
 	need Need
 }
 
-// commands has the statements that their first word classifies completely.
+// commands has the statements whose first word is enough to classify them.
 var commands = map[string]command{
 	"INSERT":   {"INSERT", Always},
 	"UPDATE":   {"UPDATE", Always},

@@ -180,7 +180,7 @@ func TestRefusals(t *testing.T) {
 		reason error
 		words  []string
 	}{
-		{409, `{"error_code":409,"message":"Schema being registered is\nincompatible"}`, ErrIncompatible, []string{"subject t-value, topic t", "is incompatible", "nothing of it is published", "compatibility of subject t-value"}},
+		{409, `{"error_code":409,"message":"Schema being registered is\nincompatible"}`, ErrIncompatible, []string{"subject t-value, topic t", "is incompatible", "nothing of the transaction was published", "compatibility of subject t-value"}},
 		{409, fmt.Sprintf(`{"error_code":409,"message":%q}`, long), ErrIncompatible, []string{"because because", "…"}},
 		{422, `{"error_code":42201,"message":"invalid"}`, ErrIncompatible, []string{"42201"}},
 		{401, `{"error_code":401,"message":"Unauthorized"}`, ErrRegistryRefuses, []string{"--schema-registry-auth-file"}},

@@ -104,7 +104,7 @@ func (w *writer) event(op outbox.Op) error {
 	switch op {
 	case outbox.Insert, outbox.Read: // rows found by a snapshot in an outbox were never published
 		if slices.ContainsFunc(w.after.values, func(v value) bool { return v.kind == pgoutput.Unchanged }) {
-			return errors.New("the log does not have the whole row, which was inserted")
+			return errors.New("the WAL does not have the whole inserted row")
 		}
 	case outbox.Update:
 		return w.updated()

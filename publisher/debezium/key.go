@@ -103,7 +103,7 @@ func (e *Encoder) warnOfKey(t *table, known *Table, found bool) {
 	switch {
 	case before != nil && t.keyNames() == before.keyNames():
 	case generated != "" && t.key == nil:
-		e.config.Warn("table-key-generated", fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which the log does not have "+
+		e.config.Warn("table-key-generated", fmt.Sprintf("records of table %s have no key: its replica identity has the generated column %s, which is not in the WAL "+
 			"(on PostgreSQL 18 run pgtee setup; before, make it a plain column, or give the table another unique index and REPLICA IDENTITY USING INDEX)", name, generated))
 	case !found && r.Identity == 'f':
 		e.config.Warn("table-key-changed", fmt.Sprintf("records of table %s have no key: it was dropped before they were read, and what it was is not known any more; take a new snapshot of the table if there is one of that name", name))

@@ -56,8 +56,8 @@ func (r *row) Column(i int) (kind byte, text []byte) { return r.values[i].kind, 
 func undecided(t *table) error {
 	return &halt.Halt{
 		Reason: halt.ErrShape,
-		Detail: fmt.Sprintf("the filter of %s.%s depends on a value that the log does not have, for the statement did not touch it", t.relation.Schema, t.relation.Name),
-		Repair: "filter by another column; with REPLICA IDENTITY FULL later statements tell the value",
+		Detail: fmt.Sprintf("the filter of %s.%s depends on a value that is not in the WAL, because the statement did not change it", t.relation.Schema, t.relation.Name),
+		Repair: "filter by another column; with REPLICA IDENTITY FULL the WAL has the value from then on",
 	}
 }
 

@@ -24,10 +24,10 @@ type table struct {
 	columns  []column
 	key      []int // columns of the record key in key order; nil: null key
 	identity record.Identity
-	missing  byte  // meaning of NULL in a partial old row: absent, or Unchanged as for a TOAST value that the statement did not touch
+	missing  byte  // what NULL means in a partial old row: absent, or Unchanged as for a TOAST value that the statement did not touch
 	texts    []int // columns whose values must be UTF-8
 
-	insertOnly error // why UPDATE and DELETE have no records; nil: they have
+	insertOnly error // why UPDATE and DELETE have no records; nil: they do
 	schemas    tableSchemas
 	router     *router // for an outbox table of the application; nil for any other table
 	events     *collection
@@ -138,9 +138,8 @@ func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape
 	return planned, nil
 }
 
-// leaveOut sets how a value is written that the old row of a leaf partition does not have. If the record may lack the field, it is left out;
-// otherwise the value is written like other values that are not in the WAL. A table with a replica identity of its own keeps what Debezium writes:
-// null, or zero.
+// leaveOut sets how a column is written if the old row of a leaf partition lacks it. If the record may lack the field, it is left out; otherwise the
+// value is written like other values that are not in the WAL. A table with a replica identity of its own keeps what Debezium writes: null, or zero.
 func (t *table) leaveOut(known *Table, framed bool) {
 	if own := record.LoggedIdentity(t.relation); !known.Partitioned || len(own.Columns) > 0 && !own.Whole {
 		return
@@ -301,7 +300,7 @@ func (t *table) appendKey(dst []byte, r *row, lost *lost) ([]byte, error) {
 	for n, i := range t.key {
 		c, v := &t.columns[i], r.values[i]
 		if v.kind == pgoutput.Unchanged || v.kind == absent {
-			return dst, fmt.Errorf("%s.%s: the log does not have key column %s of this row: give every partition the same replica identity as the table, and take a new snapshot of it",
+			return dst, fmt.Errorf("%s.%s: the WAL lacks key column %s of this row: give every partition the same replica identity as the table, then resync the table",
 				t.relation.Schema, t.relation.Name, t.relation.Columns[i].Name)
 		}
 		if n > 0 {

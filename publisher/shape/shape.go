@@ -173,7 +173,7 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 		case slices.Contains(t.Key, i):
 			return misfit("correct its key in the configuration", "key column %s is there twice", name)
 		case identity && !r.Columns[i].Key:
-			t.InsertOnly = misfit(fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY FULL and choose another key until what is in the log is published", quoteTable(r)),
+			t.InsertOnly = misfit(fmt.Sprintf("run ALTER TABLE %s REPLICA IDENTITY FULL and choose another key until everything already in the WAL is published", quoteTable(r)),
 				"key column %s is not in the replica identity, so UPDATE and DELETE do not tell the old key", name)
 		}
 		t.Key = append(t.Key, i)

@@ -12,9 +12,9 @@ import (
 )
 
 var (
-	ErrIncompatible    = errors.New("the schema registry refuses a schema")
+	ErrIncompatible    = errors.New("the schema registry rejected a schema")
 	ErrSchemaMissing   = errors.New("the schema registry does not have a schema")
-	ErrRegistryRefuses = errors.New("the schema registry refuses")
+	ErrRegistryRefuses = errors.New("the schema registry rejected the request")
 )
 
 // Outage means that the registry did not respond, or responded that it is unavailable.
@@ -43,17 +43,17 @@ func classify(err error, r request) error {
 	case answer.StatusCode == http.StatusConflict || answer.StatusCode == http.StatusUnprocessableEntity:
 		return &halt.Halt{Reason: ErrIncompatible,
 			Detail: fmt.Sprintf("subject %s, topic %s: %s", r.subject, r.topic, said),
-			Repair: "nothing of it is published; the log holds rows of this schema whatever becomes of the table: set the compatibility of subject " + r.subject + " to NONE in the registry, start pgtee again, then set it back"}
+			Repair: "nothing of the transaction was published; the WAL holds rows of this schema even if the table has changed since: set the compatibility of subject " + r.subject + " to NONE in the registry, restart pgtee, then restore it"}
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
-		return &halt.Halt{Reason: ErrRegistryRefuses, Detail: "the credentials: " + said,
-			Repair: "check --schema-registry-auth-file and what that user may do, then start pgtee again"}
+		return &halt.Halt{Reason: ErrRegistryRefuses, Detail: "credentials rejected: " + said,
+			Repair: "check --schema-registry-auth-file and the privileges of that user, then restart pgtee"}
 	case answer.StatusCode == http.StatusNotFound && r.lookUp && isRegistryCode(answer.ErrorCode):
 		return &halt.Halt{Reason: ErrSchemaMissing,
 			Detail: fmt.Sprintf("subject %s, topic %s: %s", r.subject, r.topic, said),
-			Repair: "register the schema of the table as it is now, or start pgtee without --no-auto-register"}
+			Repair: "register the schema of the table as it is now, or restart pgtee without --no-auto-register"}
 	}
 	return &halt.Halt{Reason: ErrRegistryRefuses, Detail: said,
-		Repair: "check that --schema-registry is the root of Confluent's REST interface (Apicurio: /apis/ccompat/v7), then start pgtee again"}
+		Repair: "check that --schema-registry is the root of Confluent's REST interface (Apicurio: /apis/ccompat/v7), then restart pgtee"}
 }
 
 // isRegistryCode reports whether an error code is a registry's 404 (40401 subject, 40402 version, 40403 schema), not that of a web server.
