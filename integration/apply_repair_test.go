@@ -67,7 +67,7 @@ func TestApplyAfterARepair(t *testing.T) {
 	r.Drain()
 	r.awaitProgress(`"finished":[{"id":"repair-`)
 
-	if code, err := applier.Wait(30 * time.Second); err != nil || code != 3 || !strings.Contains(applier.Tail(1), "`pgtee repair` has set the stream back to") {
+	if code, err := applier.Wait(30 * time.Second); err != nil || code != 3 || !strings.Contains(applier.Tail(1), "`pgtee repair` cut the stream at") {
 		t.Errorf("an applier of what was lost exits with %d (%v): %s", code, err, applier.Tail(3))
 	}
 	once(behind)
@@ -116,7 +116,7 @@ func TestApplyHaltsAtAnotherSlot(t *testing.T) {
 	if code, err := applier.Wait(time.Second); err != nil || code != 3 || !strings.Contains(applier.Tail(1), "several slots: "+first+" and "+a.slot) {
 		t.Errorf("exits with %d (%v): %s", code, err, applier.Tail(3))
 	}
-	if out, code := a.Pgtee(a.applyArgs("--once", "--slot", a.slot)...); code != 3 || !strings.Contains(out, "comes from slot "+a.slot+" now, the target was made from slot "+first) {
+	if out, code := a.Pgtee(a.applyArgs("--once", "--slot", a.slot)...); code != 3 || !strings.Contains(out, "now comes from slot "+a.slot+", but the target was made from slot "+first) {
 		t.Errorf("with the slot that is not the target's: exits with %d:\n%s", code, out)
 	}
 }

@@ -124,8 +124,8 @@ func TestReplayBeforeADelete(t *testing.T) {
 		t.Fatalf("subscribe --command delete prints %q", p.Log())
 	}
 	a.replayed("before", moment{found, want}, schema)
-	if out, code := a.Pgtee("replay", "--to", "FFFFFFFF/0", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL()); code != 3 || !strings.Contains(out, "the moment is not there yet") {
-		t.Errorf("a moment that is not there yet: exits with %d: %s", code, out)
+	if out, code := a.Pgtee("replay", "--to", "FFFFFFFF/0", "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL()); code != 3 || !strings.Contains(out, "before the requested moment") {
+		t.Errorf("a moment after what Kafka covers: exits with %d: %s", code, out)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {
 	a.Write("DELETE FROM t")
 	a.Drain()
 	out, code := a.Pgtee("replay", "--to", xid, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
-	if got := a.rows(a.targetURL(), "t"); code != 0 || got != want || !strings.Contains(out, "one by one") {
+	if got := a.rows(a.targetURL(), "t"); code != 0 || got != want || !strings.Contains(out, "change by change") {
 		t.Errorf("exits with %d, t is %q and was %q:\n%s", code, got, want, out)
 	}
 }
@@ -169,7 +169,7 @@ func TestReplayToAMomentThatIsNotCertain(t *testing.T) {
 	}
 	replay(time.Now().Add(time.Hour).UTC().Format(time.RFC3339), "others may follow before the moment")
 	a.ExpectEqual("t")
-	replay(before, "the target is past the moment")
+	replay(before, "the target is already past the moment")
 }
 
 // Before the end of a copy the source had rows that are published later.

@@ -28,8 +28,8 @@ var planted = map[string]harness.Bug{
 		New: "listed {"},
 	"fence-first": {File: "subscriber/apply/session.go", // -apply: the position moves before the rows are written
 		Old: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n",
-		New: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n\tif !b.more && !t.inside {\n\t\tif err := t.commit(ctx, b, first.SystemID, first.Timeline); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n"},
-	"offsets-late": {File: "subscriber/apply/target.go", // -apply: rows are committed first, then the position
+		New: "func (t *target) write(ctx context.Context, b *batch, first *progress) (err error) {\n\tif !b.more && !t.inside {\n\t\tif err := t.commit(ctx, b, first); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n"},
+	"offsets-late": {File: "subscriber/apply/fence.go", // -apply: rows are committed first, then the position
 		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\"",
 		New: "\tif t.inside {\n\t\tif err := t.exec(ctx, \"COMMIT; SELECT pg_catalog.pg_sleep(0.05)\"); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tt.inside = false\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\""},
 	"placeholder-written": {File: "subscriber/apply/decode.go", // -apply: the placeholder for a value that is not in the WAL is written as a value

@@ -64,7 +64,7 @@ func reaches(p *position, begins, ends *Mark, whole bool) error {
 	}
 	for topic, id := range ends.Topics {
 		if known := p.topics[topic]; known != "" && known != id {
-			return Halt{fmt.Sprintf("topic %s of the archive is not the one that was applied: it was made anew", topic), "apply the archive into an empty target"}
+			return Halt{fmt.Sprintf("topic %s of the archive is not the one that was applied: it was re-created", topic), "apply the archive into an empty target"}
 		}
 	}
 	return nil

@@ -94,10 +94,10 @@ func (c *checker) fence(ctx context.Context, t *target) (fresh bool, err error) 
 	switch {
 	case applied:
 	case schema && !mayUse:
-		c.problem("GRANT USAGE, CREATE ON SCHEMA pgtee TO "+user, "user %s may not make the table pgtee.applied", t.user)
+		c.problem("GRANT USAGE, CREATE ON SCHEMA pgtee TO "+user, "user %s lacks the privilege to create the table pgtee.applied", t.user)
 		return true, nil
 	case !schema && !mayCreate:
-		c.problem("CREATE SCHEMA pgtee AUTHORIZATION "+user, "user %s may not make schema pgtee", t.user)
+		c.problem("CREATE SCHEMA pgtee AUTHORIZATION "+user, "user %s lacks the privilege to create schema pgtee", t.user)
 		return true, nil
 	default:
 		c.ok("pgtee.applied is made at the start")
@@ -177,7 +177,7 @@ func (c *checker) history(topic string, configs kadm.ResourceConfigs, starts kad
 	}
 	for _, partition := range starts[topic] {
 		if partition.Offset > 0 {
-			c.problem("ask the publisher for the table afresh with a resync, and start with --from end", "topic %s, partition %d begins at offset %d: its retention has deleted what was before", topic, partition.Partition, partition.Offset)
+			c.problem("have the publisher resync the table, and start with --from end", "topic %s, partition %d begins at offset %d: its retention has deleted what was before", topic, partition.Partition, partition.Offset)
 			return
 		}
 	}

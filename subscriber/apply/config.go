@@ -119,7 +119,7 @@ func (c *Config) afresh() string {
 	if c.archiving {
 		return "begin another archive in an empty folder"
 	}
-	return "apply into an empty target, or ask the publisher for the table afresh with a resync and start with --from end under another --stream"
+	return "apply into an empty target, or have the publisher resync the tables and start with --from end under another --stream"
 }
 
 // Statement is one statement of a SQL text.

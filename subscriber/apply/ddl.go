@@ -279,7 +279,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 	}
 	if refused := (*pgconn.PgError)(nil); err != nil {
 		if asPgError(err, &refused) && !postgres.Retriable(err) {
-			return Halt{fmt.Sprintf("the target refuses %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
+			return Halt{fmt.Sprintf("the target refused %s, run by %s at the source: %s: `%s`", d.Command, d.User, refused.Message, text),
 				"make the target as the statement asks for and start with --ddl ignore until it is passed"}
 		}
 		return err

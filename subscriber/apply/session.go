@@ -49,7 +49,7 @@ func (r *runner) run(ctx context.Context) error {
 		var suspected suspicion
 		if errors.As(err, &suspected) && r.careful < r.suspect {
 			r.careful = r.suspect
-			cfg.Log.Warn("something does not fit: the changes are written one by one to see what", zap.Error(suspected.error), zap.Stringer("until", r.careful))
+			cfg.Log.Warn("a batch could not be applied: applying its transactions change by change to find the cause", zap.Error(suspected.error), zap.Stringer("until", r.careful))
 			continue
 		}
 		if at := (haltAt{}); errors.As(err, &at) && r.stop == nil {
@@ -71,7 +71,7 @@ type runner struct {
 	once    LSN // with Config.Once: the position of Kafka at the start
 
 	touched map[string]string // tables of the target that were written: names by OID
-	copies  map[string]string // ids of snapshots that have brought something: of which table last
+	copies  map[string]string // ids of snapshots of which rows have arrived: the table of the latest row
 	topics  map[string]string // of the stream: ids by name
 
 	hasTurn bool  // the caller holds the lock of the stream
@@ -165,7 +165,8 @@ func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progr
 	return false, err
 }
 
-// checkFenced ends an applier whose stream another one has taken over, because it must not take the stream back. A standby waits for its turn again.
+// checkFenced reports errFenced if another applier has raised the epoch; a fenced applier must not take the stream back. A standby waits for its turn
+// again.
 func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	if r.epoch == 0 || r.cfg.Standby {
 		return nil
@@ -177,38 +178,29 @@ func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	return err
 }
 
-// epochNow returns the epoch of the applier that may write; 0: there was none.
-func (t *target) epochNow(ctx context.Context) (int64, error) {
-	rows, err := postgres.Query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", t.cfg.stream())
-	if err != nil || len(rows) == 0 {
-		return 0, err
-	}
-	return integer(rows[0][0]), nil
-}
-
 // check compares the position of the target, or of an archive, with the position of the stream.
 func (c *Config) check(p *position, first *progress) error {
 	from, into, until := c.from(), c.into(), c.Until
 	switch {
 	case until != nil && until.LSN > first.EndLSN || until != nil && until.Before > first.EndLSN:
-		return Halt{fmt.Sprintf("%s holds the source up to %s: the moment is not there yet", from, first.EndLSN), "let the publisher catch up, or name an earlier moment"}
+		return Halt{fmt.Sprintf("%s covers the source only up to %s, before the requested moment", from, first.EndLSN), "let the publisher catch up, or name an earlier moment"}
 	case p.fresh:
 		return nil
 	case until.before(p.end):
-		return Halt{fmt.Sprintf("the target is at %s, past the moment", p.end), "restore into an empty database"}
+		return Halt{fmt.Sprintf("the target is already past the moment: it is at %s", p.end), "restore into an empty database"}
 	case until != nil && !until.Time.IsZero() && p.at.After(until.Time):
-		return Halt{fmt.Sprintf("the target is past the moment: it has a transaction that committed at %s", p.at.UTC().Format(time.RFC3339Nano)), "restore into an empty database"}
+		return Halt{fmt.Sprintf("the target is already past the moment: it has a transaction that committed at %s", p.at.UTC().Format(time.RFC3339Nano)), "restore into an empty database"}
 	case p.systemID != "" && first.SystemID != p.systemID:
-		return Halt{fmt.Sprintf("the stream comes from server %s now, %s was made from %s", first.SystemID, into, p.systemID), c.afresh()}
+		return Halt{fmt.Sprintf("the stream now comes from server %s, but %s was made from server %s", first.SystemID, into, p.systemID), c.afresh()}
 	case p.slot != "" && first.Slot != p.slot:
-		return Halt{fmt.Sprintf("the stream comes from slot %s now, %s was made from slot %s: changes between them may be missing", first.Slot, into, p.slot), "name the slot of before with --slot; if there is a new one, " + c.afresh()}
+		return Halt{fmt.Sprintf("the stream now comes from slot %s, but %s was made from slot %s: changes between them may be missing", first.Slot, into, p.slot), "pass the former slot with --slot; if the slot was replaced, " + c.afresh()}
 	case p.end > first.kept(p.cuts):
-		return Halt{fmt.Sprintf("`pgtee repair` has set the stream back to %s, %s holds it up to %s: some of that the source has lost", first.kept(p.cuts), into, p.end), c.afresh()}
+		return Halt{fmt.Sprintf("`pgtee repair` cut the stream at %s, but %s has it up to %s, including transactions that the source has lost", first.kept(p.cuts), into, p.end), c.afresh()}
 	case p.end > first.EndLSN:
-		return Halt{fmt.Sprintf("%s is ahead: it holds everything up to %s, %s up to %s", into, p.end, from, first.EndLSN),
-			"see whether the brokers, --prefix and --from are those of before; if records were lost, " + c.afresh()}
+		return Halt{fmt.Sprintf("%s is ahead of %[3]s: it has everything up to %[2]s, but %[3]s only up to %[4]s", into, p.end, from, first.EndLSN),
+			"check that the brokers, --prefix and --from are the former ones; if records were lost, " + c.afresh()}
 	case len(first.Cuts) < p.cuts || len(first.Cuts) == p.cuts && first.Timeline < p.timeline:
-		return Halt{fmt.Sprintf("the stream is on timeline %d and was set back %d times, %s on %d and %d times", first.Timeline, len(first.Cuts), into, p.timeline, p.cuts), "see whether the brokers, --prefix and --from are those of before"}
+		return Halt{fmt.Sprintf("the stream has timeline %d and %d cuts, but %s has timeline %d and %d cuts", first.Timeline, len(first.Cuts), into, p.timeline, p.cuts), "check that the brokers, --prefix and --from are the former ones"}
 	}
 	return nil
 }
@@ -378,7 +370,7 @@ func (t *target) refused(err error, what string) error {
 	if err == nil || postgres.Retriable(err) || !asPgError(err, &answer) {
 		return err
 	}
-	return Halt{fmt.Sprintf("the target refuses %s: %s", what, answer.Message), "see the message; GRANT what is missing to the user of --postgres, or drop what is in the way"}
+	return Halt{fmt.Sprintf("the target refused %s: %s", what, answer.Message), "grant the missing privilege to the user of --postgres, or remove the conflicting object"}
 }
 
 func asPgError(err error, answer **pgconn.PgError) bool { return errors.As(err, answer) }

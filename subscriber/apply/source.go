@@ -123,7 +123,7 @@ func (s *source) advance(ctx context.Context, mark *watermark) error {
 	added := map[string]map[int32]kgo.Offset{}
 	for topic, id := range mark.ids {
 		if known := s.ids[topic]; known != "" && known != id {
-			return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that was read before", topic), s.cfg.afresh()}
+			return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that was read before", topic), s.cfg.afresh()}
 		}
 		s.ids[topic] = id
 	}
