@@ -243,7 +243,7 @@ func TestConsumeHalts(t *testing.T) {
 	s.must(err)
 	defer again.Close()
 	s.must(again.ProduceSync(s.ctx, pair(topic, `{"id":6}`)).FirstErr())
-	s.halts(s.args(topic, "t", "--once"), "made anew", "DELETE FROM pgtee.consumed")
+	s.halts(s.args(topic, "t", "--once"), "was re-created", "DELETE FROM pgtee.consumed")
 	s.halts(s.args(topic, "none", "--once"), "there is no table public.none", "--create-table")
 	s.halts(s.args(s.prefix+".none", "t", "--once"), "there is no topic", "--topic")
 	s.halts(s.args(topic, "gone", "--once", "--key", "id"), "no unique index", "CREATE UNIQUE INDEX")

@@ -274,7 +274,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 		write(t, s.path(name), string(whole[:len(whole)-1]))
-		if found := s.damage(""); !strings.Contains(found, name) || !strings.Contains(found, "tail is cut") {
+		if found := s.damage(""); !strings.Contains(found, name) || !strings.Contains(found, "truncated") {
 			t.Errorf("the tail of %s is cut, found is %q", name, found)
 		}
 		write(t, s.path(name), string(whole))
@@ -292,7 +292,7 @@ func TestVerify(t *testing.T) {
 	lines := strings.SplitAfter(string(must(os.ReadFile(s.path(manifestName)))), "\n")
 	write(t, s.path(manifestName), strings.Join(lines[:len(lines)-2], ""))
 	last := names[len(names)-1]
-	if found := s.damage(""); !strings.Contains(found, "file "+last+" is not in the manifest: its tail is cut") {
+	if found := s.damage(""); !strings.Contains(found, "file "+last+" is not in the manifest: the manifest is truncated") {
 		t.Errorf("the last line is gone, found is %q", found)
 	}
 	if err := os.Remove(s.path(last)); err != nil {

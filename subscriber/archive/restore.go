@@ -28,7 +28,7 @@ func Open(dir string) (*Archive, error) {
 		return nil, err
 	}
 	if m.header == nil {
-		return nil, Halt{What: fmt.Sprintf("%s holds no archive: there is no %s", dir, manifestName), Repair: "name the folder that `pgtee archive --out` has written"}
+		return nil, Halt{What: fmt.Sprintf("%s contains no archive: there is no %s", dir, manifestName), Repair: "name the folder that `pgtee archive --out` has written"}
 	}
 	return &Archive{m}, nil
 }
@@ -134,7 +134,7 @@ func (f *File) compare(file *os.File) error {
 	case err != nil:
 		return err
 	case n < f.Bytes:
-		return fmt.Errorf("its tail is cut: it has %d of %d bytes", n, f.Bytes)
+		return fmt.Errorf("it is truncated: it has %d of %d bytes", n, f.Bytes)
 	case n > f.Bytes:
 		return fmt.Errorf("it has %d bytes, %d were written", n, f.Bytes)
 	case hex.EncodeToString(hash.Sum(nil)) != f.SHA256:

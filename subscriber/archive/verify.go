@@ -52,7 +52,7 @@ func (v *verifier) damage(format string, args ...any) {
 func (v *verifier) lines() error {
 	file, err := os.Open(v.folder.join(manifestName))
 	if err != nil {
-		return Halt{What: fmt.Sprintf("%s holds no archive: %v", v.folder.path, err), Repair: "name the folder that `pgtee archive --out` has written"}
+		return Halt{What: fmt.Sprintf("%s contains no archive: %v", v.folder.path, err), Repair: "name the folder that `pgtee archive --out` has written"}
 	}
 	defer file.Close()
 	lines, found := bufio.NewReaderSize(file, 64<<10), v.head == ""
@@ -60,7 +60,7 @@ func (v *verifier) lines() error {
 		text, err := readLine(lines)
 		if errors.Is(err, io.EOF) {
 			if len(text) > 0 {
-				v.damage("%s, line %d: its tail is cut", manifestName, number)
+				v.damage("%s, line %d: the manifest is truncated", manifestName, number)
 				v.lost = true
 			}
 			break
@@ -86,7 +86,7 @@ func (v *verifier) lines() error {
 		v.damage("%s is empty", manifestName)
 	}
 	if !found {
-		v.damage("%s has no line with hash %s: its tail is cut, or it is another archive", manifestName, v.head)
+		v.damage("%s has no line with hash %s: the manifest is truncated, or it is another archive", manifestName, v.head)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (v *verifier) follows(line *Line) error {
 		return nil
 	}
 	if f.From != m.mark.EndLSN || f.First != m.records+1 {
-		return fmt.Errorf("file %s begins at %s with record %d, the archive ended at %s with record %d", f.Name, f.From, f.First, m.mark.EndLSN, m.records)
+		return fmt.Errorf("file %s begins at %s with record %d, but the archive ended at %s before record %d", f.Name, f.From, f.First, m.mark.EndLSN, m.records+1)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (v *verifier) files() error {
 		if strings.HasSuffix(name, temporary) || m.names[name] || v.lost {
 			continue // it is being written, or a damaged manifest might name it
 		}
-		v.damage("file %s is not in the manifest: its tail is cut, or a crash has left the file there and the next start removes it", name)
+		v.damage("file %s is not in the manifest: the manifest is truncated, or a crash has left the file there and the next start removes it", name)
 	}
 	return nil
 }

@@ -16,9 +16,9 @@ import (
 // continue there: the one that raised it last.
 const ourTables = `CREATE TABLE IF NOT EXISTS pgtee.consumed (
   "group" text, topic text, partition int4,
-  topic_id text NOT NULL,             -- a topic made anew under its old name has another one
+  topic_id text NOT NULL,             -- a topic re-created under its old name has another id
   next_offset int8 NOT NULL,          -- everything before it is in the table or in pgtee.dead_letters
-  leader_epoch int4 NOT NULL,         -- of the last record: by it Kafka tells whether it has lost records since
+  leader_epoch int4 NOT NULL,         -- leader epoch of the last record, by which Kafka detects truncation
   epoch int8 NOT NULL,
   records int8 NOT NULL DEFAULT 0, dead int8 NOT NULL DEFAULT 0, consumed_at timestamptz,
   PRIMARY KEY ("group", topic, partition)
@@ -94,7 +94,7 @@ func (t *target) ensure(ctx context.Context) error {
 		}
 	}
 	if postgres.State(err) == "42501" {
-		return Halt{fmt.Sprintf("user %s may not make the tables pgtee.consumed and pgtee.dead_letters: %v", t.user, err),
+		return Halt{fmt.Sprintf("user %s lacks the privilege to create the tables pgtee.consumed and pgtee.dead_letters: %v", t.user, err),
 			fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
 	}
 	return err
@@ -110,7 +110,7 @@ func (t *target) register(ctx context.Context, topic *topic, start func(fresh bo
 	missing := slices.Clone(topic.partitions)
 	for _, row := range rows {
 		if row[1] != topic.id {
-			return topicAnew(topic.name, t.cfg.group())
+			return topicRecreated(topic.name, t.cfg.group())
 		}
 		number, _ := strconv.Atoi(row[0])
 		missing = slices.DeleteFunc(missing, func(p int32) bool { return int(p) == number })
@@ -131,9 +131,9 @@ func (t *target) register(ctx context.Context, topic *topic, start func(fresh bo
 	return err
 }
 
-func topicAnew(topic, group string) error {
-	return Halt{fmt.Sprintf("topic %s was made anew: it is not the one that group %s has consumed", topic, group),
-		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = '%s' AND topic = '%s'; or give it another --group`, group, topic)}
+func topicRecreated(topic, group string) error {
+	return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that group %s has consumed", topic, group),
+		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = '%s' AND topic = '%s'; or use another --group`, group, topic)}
 }
 
 // offsets returns the positions of the group, whichever consumers hold the partitions.
@@ -169,7 +169,7 @@ RETURNING epoch::text, next_offset::text, leader_epoch::text, topic_id`, t.cfg.g
 		return s, fmt.Errorf("the fence row of partition %d in pgtee.consumed is gone", partition)
 	}
 	if rows[0][3] != topic.id {
-		return s, topicAnew(topic.name, t.cfg.group())
+		return s, topicRecreated(topic.name, t.cfg.group())
 	}
 	var numbers [3]int64
 	for i := range numbers {

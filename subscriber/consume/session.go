@@ -175,7 +175,7 @@ func (r *runner) watchTopic(ctx context.Context, admin *kadm.Client, was *topic)
 		switch {
 		case err != nil: // the readers of the topic will report the error
 		case is.id != was.id:
-			return topicAnew(was.name, r.cfg.group())
+			return topicRecreated(was.name, r.cfg.group())
 		case len(is.partitions) > len(was.partitions):
 			return errShared
 		}

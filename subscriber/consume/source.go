@@ -169,7 +169,7 @@ func (s *source) add(ctx context.Context, b *batch, fetches kgo.Fetches) error {
 		for i := range f.Topics {
 			t := &f.Topics[i]
 			if t.TopicID != [16]byte{} && kadm.TopicID(t.TopicID).String() != s.topic.id {
-				return topicAnew(s.topic.name, s.cfg.group())
+				return topicRecreated(s.topic.name, s.cfg.group())
 			}
 			for j := range t.Partitions {
 				if err := s.addPartition(ctx, b, &t.Partitions[j]); err != nil {
