@@ -14,7 +14,7 @@ import (
 // applyCommand applies the stream of a publisher to the tables of another database.
 type applyCommand struct {
 	logged
-	Kafka         []string `help:"Brokers to ask first; not with --from DIR." placeholder:"HOST:PORT" group:"Kafka"`
+	Kafka         []string `help:"Brokers to contact first; not with --from DIR." placeholder:"HOST:PORT" group:"Kafka"`
 	topicFlags    `group:"Kafka"`
 	valueFlags    `group:"Forms of values"`
 	registryFlags `group:"Kafka"`
@@ -24,22 +24,22 @@ type applyCommand struct {
 	Stream        string            `help:"Name of this stream in pgtee.applied of the target; by default the prefix." placeholder:"NAME"`
 	Topics        []string          `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
 	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB"`
-	ExcludeTables []string          `help:"Leave these tables out." placeholder:"GLOB"`
-	IgnoreColumns []string          `help:"Leave these columns out, which the target does not have: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
+	ExcludeTables []string          `help:"Leave out these tables." placeholder:"GLOB"`
+	IgnoreColumns []string          `help:"Leave out these columns, which the target lacks: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
 	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
 
 	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
-	OnConflict    []string `help:"What to do with a change that does not fit to the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last that matches counts. pgtee.conflicts in the target tells of each." placeholder:"POLICY" default:"error"`
-	FireTriggers  bool     `help:"Go on although triggers of the target fire: its user may not set session_replication_role."`
-	Origin        string   `help:"Whether what is applied carries a replication origin, by which a publisher of the target with --skip-applied leaves it out: ${enum}. auto: if the user may set one." enum:"auto,require,off" default:"auto"`
-	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply in place of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
+	OnConflict    []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
+	FireTriggers  bool     `help:"Continue even if triggers of the target fire because its user lacks the privilege to set session_replication_role."`
+	Origin        string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
+	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`
 	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
 	Verify        bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
 	Source        string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
-	Check         bool     `help:"Tell what is missing in stream and target, with the command that repairs it; change nothing."`
-	Metrics       string   `help:"Serve /metrics, /livez and /readyz there." placeholder:"HOST:PORT"`
-	RowsPerSecond int      `help:"Most changes that are written in a second; 0: as fast as it goes." default:"0" placeholder:"N"`
+	Check         bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
+	Metrics       string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT"`
+	RowsPerSecond int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
 
 	to *apply.Until
 }

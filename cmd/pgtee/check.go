@@ -21,17 +21,17 @@ type checkCommand struct {
 	topicFlags     `embed:"" group:"Kafka"`
 	registryFlags  `embed:"" group:"Records"`
 
-	Kafka          []string      `help:"Look at Kafka, too: whether it keeps what is promised, and lets the publisher work." placeholder:"HOST:PORT"`
-	Key            string        `help:"Look at the file with the key of the notes, too." placeholder:"FILE"`
-	MaxRecord      int32         `name:"max-record-bytes" help:"As the publisher has it: topics should take such records." default:"1000012"`
-	PartAfter      time.Duration `name:"part-after" help:"As the publisher has it: brokers should allow transactions of twice that." default:"5m" placeholder:"TIME"`
-	OldTransaction time.Duration `name:"old-transaction" help:"Tell of transactions that are older." default:"1h" placeholder:"TIME"`
-	Ignore         []string      `help:"Leave out findings of these ids: they are known and meant." placeholder:"ID"`
-	Output         string        `help:"How to write the findings: ${enum}." enum:"text,json,nagios" default:"text"`
+	Kafka          []string      `help:"Also check Kafka: its durability settings, and the privileges of the publisher." placeholder:"HOST:PORT"`
+	Key            string        `help:"Also check the file with the key of the notes." placeholder:"FILE"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"The publisher's value: topics should accept records of this size." default:"1000012"`
+	PartAfter      time.Duration `name:"part-after" help:"The publisher's value: brokers should allow transactions of twice that." default:"5m" placeholder:"TIME"`
+	OldTransaction time.Duration `name:"old-transaction" help:"Report transactions older than this." default:"1h" placeholder:"TIME"`
+	Ignore         []string      `help:"Ignore findings with these ids." placeholder:"ID"`
+	Output         string        `help:"Output format of the findings: ${enum}." enum:"text,json,nagios" default:"text"`
 }
 
 func (*checkCommand) Help() string {
-	return "Exit codes: 0 all is well; 1 warnings; 2 problems; 3 something could not be looked at. With --output nagios it is a plugin of Nagios, Icinga and their like. `pgtee explain ID` tells more of a finding."
+	return "Exit codes: 0 all is well; 1 warnings; 2 problems; 3 something could not be checked. With --output nagios it is a plugin for Nagios, Icinga and the like. `pgtee explain ID` explains a finding."
 }
 
 func (c *checkCommand) Run(ctx context.Context, term terminal) error {

@@ -18,29 +18,29 @@ import (
 // commandLine has every flag and command of pgtee. Each flag is also an environment variable PGTEE_<NAME> and a key of the YAML file; the command
 // line takes precedence over the environment, and that over the file.
 type commandLine struct {
-	Config      configFile       `help:"Read flags from this YAML file: their names, without the dashes." placeholder:"FILE"`
-	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and end."`
-	LogLevel    string           `help:"Least severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
-	LogFormat   string           `help:"How the log is written to stderr: ${enum}." enum:"console,json" default:"console"`
+	Config      configFile       `help:"Read flags from this YAML file, by their names without the dashes." placeholder:"FILE"`
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the version and exit."`
+	LogLevel    string           `help:"Lowest severity that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" reload:""`
+	LogFormat   string           `help:"Format of the log on stderr: ${enum}." enum:"console,json" default:"console"`
 
 	Run        runCommand        `cmd:"" help:"Run proxy and publisher in one process."`
-	Proxy      proxyCommand      `cmd:"" help:"Run the proxy alone: clients connect to it in place of PostgreSQL."`
+	Proxy      proxyCommand      `cmd:"" help:"Run the proxy alone: clients connect to it instead of PostgreSQL."`
 	Publish    publishCommand    `cmd:"" help:"Run the publisher alone: from the replication slot into Kafka."`
-	Setup      setupCommand      `cmd:"" help:"Make schema pgtee, publications, event triggers and slot in a database."`
-	Status     statusCommand     `cmd:"" help:"Tell how far the publisher is, and what the slot keeps."`
+	Setup      setupCommand      `cmd:"" help:"Create schema pgtee, publications, event triggers and slot in a database."`
+	Status     statusCommand     `cmd:"" help:"Show how far the publisher is, and what the slot retains."`
 	Snapshot   snapshotCommand   `cmd:"" help:"Snapshots of the running publisher: start, pause, resume, cancel, status."`
 	Repair     repairCommand     `cmd:"" help:"After a halt: let Kafka follow the database from where the slot stands now."`
-	Teardown   teardownCommand   `cmd:"" help:"Drop what setup made."`
-	Check      checkCommand      `cmd:"" help:"Tell what is missing in a database and how to repair it; change nothing."`
-	Explain    explainCommand    `cmd:"" help:"Tell what an id means that check, a halt, the log or an alert names."`
+	Teardown   teardownCommand   `cmd:"" help:"Drop what setup created."`
+	Check      checkCommand      `cmd:"" help:"Show what is missing in a database and how to repair it; change nothing."`
+	Explain    explainCommand    `cmd:"" help:"Explain an id that check, a halt, the log or an alert names."`
 	Apply      applyCommand      `cmd:"" help:"Write the stream into the tables of another PostgreSQL, each transaction exactly once."`
-	Replay     replayCommand     `cmd:"" help:"Make an empty database as the source was at a moment: a time, an LSN, a transaction, before an event."`
-	Archive    archiveCommand    `cmd:"" help:"Keep the stream as files, each event once; look at such files with --verify."`
+	Replay     replayCommand     `cmd:"" help:"Fill an empty database with the state of the source at a moment: a time, an LSN, a transaction, before an event."`
+	Archive    archiveCommand    `cmd:"" help:"Store the stream in files, each event once; check such files with --verify."`
 	Consume    consumeCommand    `cmd:"" help:"Write the records of any topic into a table, each exactly once."`
-	Query      queryCommand      `cmd:"" help:"Publish the rows of a query to a topic, once or again and again; only what has changed, if asked to."`
+	Query      queryCommand      `cmd:"" help:"Publish the rows of a query to a topic, once or repeatedly; with --changes only what has changed."`
 	Subscribe  subscribeCommand  `cmd:"" help:"Follow the audit stream, or tables, and print the events."`
-	Demo       demoCommand       `cmd:"" help:"Show it all, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
-	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Demo       demoCommand       `cmd:"" help:"Show everything, with nothing installed: PostgreSQL, broker, proxy, publisher, a workload."`
+	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes commands and flags."`
 	Man        manCommand        `cmd:"" help:"Print the manual page: pgtee man | man -l -."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }

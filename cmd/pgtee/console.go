@@ -17,9 +17,9 @@ import (
 
 // consoleFlags say who may see the console, and under which host names it is served.
 type consoleFlags struct {
-	ConsoleLogins string   `name:"console-logins" help:"File of those who may log in to the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the page may read, so it must listen on loopback." type:"path" placeholder:"FILE"`
-	ConsoleHost   []string `name:"console-host" help:"Name by which browsers call the console, if that is not its address; other names are refused. May be given several times." placeholder:"NAME"`
-	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: let a proxy with TLS stand before it then." type:"path" placeholder:"FILE"`
+	ConsoleLogins string   `name:"console-logins" help:"File with the logins of the console, lines of NAME ROLE SECRET: the role is reader or admin, the secret may be given as sha256:HEX. Without it everybody who reaches the console can read, so it must listen on loopback." type:"path" placeholder:"FILE"`
+	ConsoleHost   []string `name:"console-host" help:"Host name by which browsers reach the console, if that is not its address; other names are refused. May be repeated." placeholder:"NAME"`
+	ConsoleCert   string   `name:"console-cert" help:"Certificate of the console, PEM; without one it speaks plain HTTP: then put a proxy with TLS in front of it." type:"path" placeholder:"FILE"`
 	ConsoleKey    string   `name:"console-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
 
 	shown map[string]string // every flag of the command, for the configuration page

@@ -20,21 +20,21 @@ type consumeCommand struct {
 	Postgres postgresURLs `help:"The database to write to, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
 	Into     string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
-	Group    string       `help:"Consumers of a group share the partitions of the topic; the group's place is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
-	Format   string       `help:"What values are: ${enum}. JSON may have a Connect schema beside it; CSV, and TSV as COPY writes it, are one line a record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json"`
+	Group    string       `help:"Consumers of a group share the partitions of the topic; the group's position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
+	Format   string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json"`
 
-	Map         map[string]string `help:"Fill a column with what a path in the value leads to: total=$.sum.gross; $ is the whole value. Other columns have the field of their name." placeholder:"COLUMN=PATH" mapsep:","`
-	Columns     []string          `help:"Columns that the value fills: in the order of the fields of a line of CSV or TSV, or those of an object by name; by default those of the table." placeholder:"COLUMN"`
-	Key         []string          `help:"Columns that the record's key fills, perhaps by a path in it. A record replaces the row of its key, a tombstone deletes it; a unique index has to have these columns. Without it rows are added." placeholder:"COLUMN[=PATH]"`
+	Map         map[string]string `help:"Fill a column from a path in the value: total=$.sum.gross; $ is the whole value. Other columns get the field of the same name." placeholder:"COLUMN=PATH" mapsep:","`
+	Columns     []string          `help:"Columns filled from the value: for CSV and TSV in the order of the fields, for an object by name; by default the columns of the table." placeholder:"COLUMN"`
+	Key         []string          `help:"Columns filled from the record's key, optionally by a path in it. A record replaces the row with its key, a tombstone deletes it; these columns need a unique index. Without this flag rows are only added." placeholder:"COLUMN[=PATH]"`
 	Header      map[string]string `help:"Fill a column with a header." placeholder:"COLUMN=HEADER" mapsep:","`
 	Offset      string            `help:"Column for the record's offset." placeholder:"COLUMN"`
 	Partition   string            `help:"Column for its partition." placeholder:"COLUMN"`
 	Timestamp   string            `help:"Column for its time." placeholder:"COLUMN"`
-	CreateTable bool              `help:"Make the table if it is not there: from the schema of the records, or from what the first hundred hold."`
+	CreateTable bool              `help:"Create the table if it does not exist: from the schema of the records, or from the contents of the first hundred."`
 
 	From      consume.Start `help:"Where a new group begins: beginning, end, a time (2025-01-31T12:00:00Z), how long ago (10m), or offsets of partitions (0:1200,1:1180)." default:"beginning"`
 	Once      bool          `help:"End when the table holds what Kafka holds now."`
-	RetryDead bool          `help:"Try the records in pgtee.dead_letters again, and end."`
+	RetryDead bool          `help:"Try the records in pgtee.dead_letters again, and exit."`
 }
 
 func (c *consumeCommand) Run(ctx context.Context, term terminal) error {

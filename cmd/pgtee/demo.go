@@ -21,13 +21,13 @@ import (
 // demoCommand runs everything in this process and in one folder; PostgreSQL is the only other process.
 type demoCommand struct {
 	logged
-	For         time.Duration `help:"End by itself after this time. The last line tells what the comparison of tables and topics found." placeholder:"DURATION"`
-	Dir         string        `help:"Keep everything in this folder and go on with it the next time; a temporary one otherwise, removed at the end." placeholder:"DIR"`
+	For         time.Duration `help:"End after this time. The last line shows the result of comparing tables with topics." placeholder:"DURATION"`
+	Dir         string        `help:"Keep everything in this folder and continue with it next time; by default a temporary folder, removed at the end." placeholder:"DIR"`
 	Listen      string        `help:"Where clients of the proxy connect; port 0 is a free one (${default})." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	KafkaPort   int           `help:"Port of the broker on 127.0.0.1; by default a free one." default:"0" placeholder:"PORT"`
-	Major       int           `help:"Version of PostgreSQL, 14 to 18; by default the newest installed, else one is fetched." default:"0" placeholder:"N"`
-	Outbox      string        `help:"Where notes travel to the log: ${enum}." enum:"table,message" default:"table"`
-	Console     string        `help:"Where a browser finds the console; off is nowhere (${default})." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+	Major       int           `help:"Version of PostgreSQL, 14 to 18; by default the newest installed; if none is installed, one is downloaded." default:"0" placeholder:"N"`
+	Outbox      string        `help:"How notes are written to the WAL: ${enum}." enum:"table,message" default:"table"`
+	Console     string        `help:"Where the console listens; off: nowhere (${default})." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	textFlags   `group:"Notes"`
 	recordFlags `group:"Records"`
 

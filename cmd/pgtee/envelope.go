@@ -10,10 +10,10 @@ import (
 
 // envelopeFlags determine the form of row values.
 type envelopeFlags struct {
-	Envelope    string   `help:"What the value of a row's record is: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
-	FlatDeletes string   `help:"With --envelope flat, what becomes of a delete: ${enum}. rewrite is the row before it with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
-	FlatHeaders []string `help:"With --envelope flat, the same (but pgtee) as headers." placeholder:"FIELD"`
-	FlatPrefix  string   `help:"What stands in front of the names of --flat-fields and --flat-headers." default:"__" placeholder:"TEXT"`
+	Envelope    string   `help:"Form of the value of a row's record: ${enum}. flat is the row alone, plain is JSON for people, cloudevents has its attributes in the value, cloudevents-binary in headers." enum:"debezium,flat,plain,cloudevents,cloudevents-binary" default:"debezium"`
+	FlatDeletes string   `help:"With --envelope flat, what a delete becomes: ${enum}. rewrite is the old row with __deleted." enum:"tombstone,drop,rewrite,rewrite-with-tombstone" default:"tombstone"`
+	FlatHeaders []string `help:"With --envelope flat, the same fields (except pgtee) as headers." placeholder:"FIELD"`
+	FlatPrefix  string   `help:"Prefix of the names of --flat-fields and --flat-headers." default:"__" placeholder:"TEXT"`
 	FlatFields  []string `help:"With --envelope flat, fields beside the row: op, ts_ms, pgtee, or one of the source or transaction, such as table, source.ts_ms, lsn:position." placeholder:"FIELD"`
 }
 

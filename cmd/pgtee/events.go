@@ -14,9 +14,9 @@ import (
 
 // eventFlags say where events of the application go: those of pgtee.publish() and those of its own outbox tables.
 type eventFlags struct {
-	EventTopics []string `help:"Topics that pgtee.publish() may name; * is any run of characters. A name that is not listed is put behind PREFIX.outbox., if that is listed; what is not allowed goes to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
-	EventTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * is any run of characters." placeholder:"SCHEMA.TABLE"`
-	EventOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one of them, with it in front: SCHEMA.TABLE/NAME=VALUE. May repeat." placeholder:"NAME=VALUE" sep:"none"`
+	EventTopics []string `help:"Topics that pgtee.publish() may name; * stands for any characters. A name that is not listed gets PREFIX.outbox. in front, if that is listed; events for other topics go to PREFIX.outbox.refused. By default PREFIX.outbox.*" placeholder:"TOPIC"`
+	EventTable  []string `help:"Tables of the application whose inserted rows are events, with the columns of Debezium's outbox; * stands for any characters." placeholder:"SCHEMA.TABLE"`
+	EventOption []string `help:"Option of Debezium's EventRouter for the outbox tables, by its own name: table.expand.json.payload=true. For one table: SCHEMA.TABLE/NAME=VALUE. May be repeated." placeholder:"NAME=VALUE" sep:"none"`
 }
 
 // routeEvents configures the destinations of events in the record settings of one database.

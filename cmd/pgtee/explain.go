@@ -9,7 +9,7 @@ import (
 
 // explainCommand explains the id of a finding, as printed by check, halts, the log and alerts.
 type explainCommand struct {
-	ID string `arg:"" optional:"" help:"Such as slot-lost; without one, all are listed."`
+	ID string `arg:"" optional:"" help:"An id such as slot-lost; without one, all ids are listed."`
 }
 
 func (c *explainCommand) Run(_ context.Context, term terminal) error {

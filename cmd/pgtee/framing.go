@@ -19,7 +19,7 @@ type framingFlags struct {
 
 	registryFlags            `group:"Kafka"`
 	SubjectNameStrategy      string `help:"Name of a schema's subject: ${enum}." enum:"topic,record,topic-record" default:"topic"`
-	SchemaNameAdjustmentMode string `help:"How Avro names replace what Avro does not allow in names, by _ or by _uXXXX: ${enum}." enum:"avro,avro_unicode" default:"avro"`
+	SchemaNameAdjustmentMode string `help:"How characters that Avro does not allow in names are replaced, by _ or by _uXXXX: ${enum}." enum:"avro,avro_unicode" default:"avro"`
 }
 
 // framing returns the Framing, or nil for the bare payload.

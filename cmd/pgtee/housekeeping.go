@@ -63,7 +63,7 @@ func (l retainedLimit) check(ctx context.Context, s source, log *zap.Logger) err
 			strconv.FormatInt(l.bytes>>20+1, 10)+"MB' and SELECT pg_reload_conf()", zap.String("finding", "wal-unbounded"), zap.String("database", s.database))
 	}
 	if slot.KeepBytes < 0 && l.bytes == 0 {
-		return errors.New("max_slot_wal_keep_size is -1, so the log may grow until the disk is full: " +
+		return errors.New("max_slot_wal_keep_size is -1, so the WAL may grow until the disk is full: " +
 			"run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' and SELECT pg_reload_conf(), or give --max-retained-wal SIZE:warn|drop_slot")
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 
 // kafkaFlags say where the topics are, and how to log in.
 type kafkaFlags struct {
-	Kafka      []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	Kafka      []string `help:"Brokers to contact first." required:"" placeholder:"HOST:PORT"`
 	topicFlags `group:"Kafka"`
 }
 
@@ -29,20 +29,20 @@ type topicFlags struct {
 
 // brokerFlags are for commands that take complete topic names.
 type brokerFlags struct {
-	Kafka []string `help:"Brokers to ask first." required:"" placeholder:"HOST:PORT"`
+	Kafka []string `help:"Brokers to contact first." required:"" placeholder:"HOST:PORT"`
 	loginFlags
 }
 
 // loginFlags say how to log in. Passwords and tokens come from files or the environment, where they do not appear in process listings.
 type loginFlags struct {
 	KafkaTLS  bool   `name:"kafka-tls" help:"Encrypt the connections to the brokers."`
-	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default those of the system." type:"path" placeholder:"FILE"`
-	KafkaCert string `name:"kafka-cert" help:"Certificate that we show to the brokers, PEM." type:"path" placeholder:"FILE"`
+	KafkaCA   string `name:"kafka-ca" help:"CA of the brokers' certificates, PEM; by default the system's." type:"path" placeholder:"FILE"`
+	KafkaCert string `name:"kafka-cert" help:"Client certificate for the brokers, PEM." type:"path" placeholder:"FILE"`
 	KafkaKey  string `name:"kafka-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
 
 	KafkaSASL         string `name:"kafka-sasl" help:"How to log in: ${enum}." enum:"none,plain,scram-sha-256,scram-sha-512,oauthbearer" default:"none"`
 	KafkaUser         string `help:"User of plain and scram." placeholder:"NAME"`
-	KafkaPasswordFile string `help:"File that holds the password, or for oauthbearer the token; it is read at each login. Without it PGTEE_KAFKA_PASSWORD holds it." type:"path" placeholder:"FILE"`
+	KafkaPasswordFile string `help:"File with the password, or for oauthbearer the token; read at each login. Without this flag PGTEE_KAFKA_PASSWORD is used." type:"path" placeholder:"FILE"`
 }
 
 // options returns the options of every Kafka client.

@@ -18,7 +18,7 @@ const keyBytes = 32
 
 // keyFlags say where the master keys for the notes are.
 type keyFlags struct {
-	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is a key that is valid as well, while one takes the place of the other. run makes the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE" reload:""`
+	Key string `help:"File with the key of the notes, 64 hex digits: the same for proxy and publisher. A second line is another valid key, during a key rotation. run creates the file if it is missing (${default})." default:"pgtee.key" placeholder:"FILE" reload:""`
 }
 
 // read returns the keys, the signing key first; the file must exist.

@@ -19,12 +19,12 @@ import (
 
 // postgresFlags name the server, by the hosts where it may be, and the databases.
 type postgresFlags struct {
-	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database, or 'host=… dbname=…' as libpq takes it; may be given several times for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq say where; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
+	Postgres postgresURLs `help:"Such as postgres://user@host:5432/database, or a libpq string 'host=… dbname=…'; may be repeated for the hosts of one cluster. Without it PGHOST, PGDATABASE and the other variables of libpq apply; PGPASSWORD and ~/.pgpass work too." sep:"none" placeholder:"URL"`
 }
 
 // databaseFlags choose databases other than the one in the URL.
 type databaseFlags struct {
-	Database []string `help:"Work on this database in place of that in the URL; may be given several times: each then has the slot SLOT_DATABASE and the topic prefix PREFIX.DATABASE." placeholder:"NAME"`
+	Database []string `help:"Use this database instead of the one in the URL; may be repeated: then each has the slot SLOT_DATABASE and the topic prefix PREFIX.DATABASE." placeholder:"NAME"`
 }
 
 // postgresURL is a value of --postgres. It prints without its password.

@@ -17,7 +17,7 @@ import (
 
 // outboxFlags choose the form of notes.
 type outboxFlags struct {
-	Outbox string `help:"Where notes travel to the log: ${enum}; off only forwards." enum:"table,message,off" default:"table"`
+	Outbox string `help:"How notes are written to the WAL: ${enum}; off only forwards." enum:"table,message,off" default:"table"`
 }
 
 // textFlags choose how much SQL is published.
@@ -27,9 +27,9 @@ type textFlags struct {
 
 // serviceFlags are shared by the commands that run until they are stopped.
 type serviceFlags struct {
-	Metrics      string        `help:"Serve /metrics, /livez, /readyz and /startupz there." placeholder:"HOST:PORT"`
-	Drain        time.Duration `help:"Longest time that stopping takes." default:"30s"`
-	Console      string        `help:"Serve the console, a web page of what is written by whom, there." placeholder:"HOST:PORT" group:"Console"`
+	Metrics      string        `help:"Serve /metrics, /livez, /readyz and /startupz at this address." placeholder:"HOST:PORT"`
+	Drain        time.Duration `help:"Maximum time that stopping may take." default:"30s"`
+	Console      string        `help:"Serve the console, a web page that shows who writes what, at this address." placeholder:"HOST:PORT" group:"Console"`
 	consoleFlags `group:"Console"`
 }
 

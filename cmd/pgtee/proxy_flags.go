@@ -13,24 +13,24 @@ import (
 
 // proxyFlags are the flags of the proxy alone.
 type proxyFlags struct {
-	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by custom DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
-	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, its rows name the session only." enum:"statement,transaction" default:"statement" reload:""`
+	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by convention DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
+	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, but its rows name only the session." enum:"statement,transaction" default:"statement" reload:""`
 	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed." reload:""`
-	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Whoever they are, their code runs in everybody's sessions." placeholder:"ROLE,…" reload:""`
-	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Let nobody but the load balancer connect then."`
+	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Their code runs in everybody's sessions." placeholder:"ROLE,…" reload:""`
+	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Only the load balancer must be able to connect."`
 
 	tlsFlags       `group:"TLS of clients"`
 	limitFlags     `group:"Limits of clients"`
 	keepAliveFlags `group:"Limits of clients"`
-	DrainDelay     time.Duration `help:"After SIGTERM go on accepting for so long, while /readyz says no: load balancers take their time. Part of --drain."`
+	DrainDelay     time.Duration `help:"After SIGTERM continue to accept connections for this time while /readyz fails, so that load balancers notice. Part of --drain."`
 }
 
 // tlsFlags say how clients may encrypt their connections.
 type tlsFlags struct {
-	TLSCert     string `name:"tls-cert" help:"Certificate, PEM, that clients are shown; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE" reload:""`
+	TLSCert     string `name:"tls-cert" help:"Certificate for clients, PEM; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE" reload:""`
 	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE" reload:""`
-	TLSClientCA string `name:"tls-client-ca" help:"CA, PEM, of client certificates." type:"path" placeholder:"FILE" reload:""`
-	TLSMode     string `name:"tls-mode" help:"What is asked of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer" reload:""`
+	TLSClientCA string `name:"tls-client-ca" help:"CA of client certificates, PEM." type:"path" placeholder:"FILE" reload:""`
+	TLSMode     string `name:"tls-mode" help:"What is required of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer" reload:""`
 }
 
 // config returns nil if TLS is not offered to clients.
@@ -48,16 +48,16 @@ func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 
 // limitFlags bound the resources that clients may use.
 type limitFlags struct {
-	MaxSessions            int `help:"Sessions of all clients; more are refused with SQLSTATE 53300. 0 is no limit." reload:""`
-	MaxSessionsPerUser     int `help:"Sessions of one user." reload:""`
-	MaxSessionsPerDatabase int `help:"Sessions of one database." reload:""`
+	MaxSessions            int `help:"Maximum number of sessions of all clients; more are refused with SQLSTATE 53300. 0: no limit." reload:""`
+	MaxSessionsPerUser     int `help:"Maximum number of sessions of one user." reload:""`
+	MaxSessionsPerDatabase int `help:"Maximum number of sessions of one database." reload:""`
 
-	MaxLogins int `help:"Logins that take place at a time; more wait." default:"1000" reload:""`
+	MaxLogins int `help:"Maximum number of simultaneous logins; more wait." default:"1000" reload:""`
 
-	LoginTimeout             time.Duration `help:"Longest time until a session has begun, password included." default:"1m" reload:""`
-	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for so long (57P05). 0 is never." reload:""`
-	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for so long (25P03)." reload:""`
-	QueryTimeout             time.Duration `help:"Cancel what runs for so long (57014)." reload:""`
+	LoginTimeout             time.Duration `help:"Maximum time until a session has begun, password included." default:"1m" reload:""`
+	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for this long (57P05). 0: never." reload:""`
+	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for this long (25P03)." reload:""`
+	QueryTimeout             time.Duration `help:"Cancel a request that runs for this long (57014)." reload:""`
 
 	AllowDatabases  []string `help:"Serve these databases only; * and ? stand for other characters." placeholder:"NAME,…" reload:""`
 	RefuseDatabases []string `help:"Do not serve these databases." placeholder:"NAME,…" reload:""`
@@ -76,9 +76,9 @@ func (f limitFlags) config() proxy.Limits {
 
 // keepAliveFlags control the detection of dead peers on idle connections, on both sides of the proxy.
 type keepAliveFlags struct {
-	KeepaliveIdle     time.Duration `help:"Ask over an idle TCP connection whether the other side is there after so long; negative: never." default:"15s"`
-	KeepaliveInterval time.Duration `help:"Ask again after so long." default:"15s"`
-	KeepaliveCount    int           `help:"Give the connection up after so many questions without an answer." default:"9"`
+	KeepaliveIdle     time.Duration `help:"Send the first TCP keepalive probe on a connection that has been idle for this long; negative: never." default:"15s"`
+	KeepaliveInterval time.Duration `help:"Time between TCP keepalive probes." default:"15s"`
+	KeepaliveCount    int           `help:"Close the connection after this many unanswered TCP keepalive probes." default:"9"`
 }
 
 func (f keepAliveFlags) config() net.KeepAliveConfig {

@@ -24,21 +24,21 @@ type publisherFlags struct {
 	eventFlags    `group:"Events of the application"`
 	snapshotFlags `group:"Snapshots"`
 
-	Partitions     uint16        `help:"Partitions of a topic that the publisher makes." default:"${partitions}"`
-	Replication    uint8         `name:"replication-factor" help:"Replicas of such a topic; 0: as the broker has it by default." default:"0"`
-	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (a record of op t empties its topic, then every row comes afresh), halt, or warn." enum:"resync,halt,warn" default:"resync"`
-	AuditEmpty     bool          `help:"Audit records of transactions that wrote no row, too."`
-	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot holds back that much log: warn, or drop the slot (what it held is then lost to the stream). A warning comes at half of it. Needed if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
-	PartBytes      int           `name:"part-bytes" help:"Memory of a transaction above which the publisher takes it in parts while it comes." default:"${part_bytes}"`
-	PartAfter      time.Duration `name:"part-after" help:"How long a transaction may take to send before what is sent becomes visible as a part of it; Kafka's own limit is twice that." default:"${part_after}" placeholder:"TIME"`
-	MaxRecord      int32         `name:"max-record-bytes" help:"Largest record; see --record-too-large. Topics that exist need max.message.bytes above it." default:"${max_record_bytes}"`
-	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event comes once. at-least-once: events are visible at once and may come again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
-	TooLarge       string        `name:"record-too-large" help:"What becomes of a row, message or event whose record is larger than that, or than its topic takes: dead-letter (PREFIX.dead-letter has it in pieces, the row's record goes without its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
-	RequireDurable bool          `name:"require-durable-topics" help:"Halt where topics may lose what Kafka has confirmed (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); without it the log tells of them."`
-	SQLTextBytes   int           `name:"sql-text-bytes" help:"Longest SQL text in the record of a row; a longer one is cut." default:"${sql_text_bytes}"`
-	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if that is SQL_ASCII or not what its bytes are: UTF8, LATIN1, WIN1252, or another one of one byte per character. A byte that has no character in it is published as one of private use, U+F700 above it." placeholder:"NAME"`
+	Partitions     uint16        `help:"Partitions of topics that the publisher creates." default:"${partitions}"`
+	Replication    uint8         `name:"replication-factor" help:"Replication factor of those topics; 0: the broker's default." default:"0"`
+	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (truncates the topic's table with a record of op t and publishes every row again), halt, or warn." enum:"resync,halt,warn" default:"resync"`
+	AuditEmpty     bool          `help:"Also write audit records for transactions that changed no row."`
+	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot retains that much WAL: warn, or drop the slot (unpublished changes are lost to the stream). Warns at half of it. Required if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
+	PartBytes      int           `name:"part-bytes" help:"Transaction size in memory above which it is processed in parts as it arrives." default:"${part_bytes}"`
+	PartAfter      time.Duration `name:"part-after" help:"How long sending one transaction may take before the part sent so far becomes visible; Kafka's transaction timeout is twice that." default:"${part_after}" placeholder:"TIME"`
+	MaxRecord      int32         `name:"max-record-bytes" help:"Maximum record size; see --record-too-large. Existing topics need a larger max.message.bytes." default:"${max_record_bytes}"`
+	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event is published once. at-least-once: events are visible immediately and may be repeated after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
+	TooLarge       string        `name:"record-too-large" help:"What to do with a row, message or event whose record is larger than --max-record-bytes or the topic's limit: dead-letter (PREFIX.dead-letter has it in pieces, and the row's record lacks its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
+	RequireDurable bool          `name:"require-durable-topics" help:"Halt if topics may lose what Kafka has confirmed (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); otherwise a warning is logged."`
+	SQLTextBytes   int           `name:"sql-text-bytes" help:"Maximum length of the SQL text in the record of a row; longer text is truncated." default:"${sql_text_bytes}"`
+	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if the database is SQL_ASCII or its bytes are in another encoding than it says: UTF8, LATIN1, WIN1252, or another single-byte encoding. Bytes without a character are published as private-use code points (U+F700 + byte)." placeholder:"NAME"`
 	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
-	SkipApplied    bool          `help:"Do not publish what pgtee apply has written here, with a replication origin: for databases that apply each other's streams."`
+	SkipApplied    bool          `help:"Do not publish what pgtee apply has written here (with a replication origin): for databases that apply each other's streams."`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -81,7 +81,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	open, run := c.publisherFlags.open, databasePublisher.run
 	if c.MaxRetainedWAL.drop { // no other process would drop the slot
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
-			return p.outlive(ctx, "this process stays to drop the slot, should it hold back more log than --max-retained-wal allows")
+			return p.outlive(ctx, "this process keeps running so that it can drop the slot if it retains more WAL than --max-retained-wal")
 		}
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
@@ -102,7 +102,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 type databasePublisher struct {
 	source
 	*publisher.Publisher
-	check    func(context.Context) error // returns why it cannot start
+	check    func(context.Context) error // why the publisher cannot start; nil: it can
 	catalog  *debezium.Database
 	retained retainedLimit
 	confirms bool // for pgtee.confirmed(): there are outbox tables
@@ -139,7 +139,7 @@ func (f publisherFlags) make(_ context.Context, sources []source, cluster cluste
 	return list, nil
 }
 
-// checkTimeout bounds that check, including the wait for the slot, because the network may have lost a reply.
+// checkTimeout bounds checkSource, including the wait for the slot, because the network may have lost a reply.
 const checkTimeout = 30 * time.Second
 
 // checkSource checks the database as `pgtee check` does, the slot, and the limit of its WAL.

@@ -15,16 +15,16 @@ type queryCommand struct {
 	logged
 	brokerFlags `group:"Kafka"`
 
-	Postgres   postgresURLs  `help:"The database to ask, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
+	Postgres   postgresURLs  `help:"The database to query, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	SQL        string        `name:"sql" help:"The query. It runs in a read-only transaction." placeholder:"SELECT"`
-	SQLFile    string        `name:"sql-file" help:"File that holds the query." type:"path" placeholder:"FILE"`
+	SQLFile    string        `name:"sql-file" help:"File with the query." type:"path" placeholder:"FILE"`
 	Key        string        `help:"Key of a record: an expression over the columns of the query, such as id, or jsonb_build_object('id', id)." placeholder:"EXPRESSION"`
-	Topic      string        `help:"The topic to publish to; it is made if it is not there." required:"" placeholder:"TOPIC"`
-	Every      time.Duration `help:"Run again and again, so often; else once." placeholder:"30s"`
+	Topic      string        `help:"The topic to publish to; created if it does not exist." required:"" placeholder:"TOPIC"`
+	Every      time.Duration `help:"Run repeatedly, at this interval; by default once." placeholder:"30s"`
 	Cron       string        `help:"Run at these times: minute hour day month weekday, in the local time zone." placeholder:"'0 6 * * 1-5'"`
-	Changes    bool          `help:"Publish only rows that are not as they were in the last run, and a tombstone for each key that has vanished. Needs --key."`
+	Changes    bool          `help:"Publish only rows that have changed since the last run, and a tombstone for each key that is gone. Needs --key."`
 	StateTopic string        `help:"Compacted topic in which --changes remembers a hash of each row; by default TOPIC.state." placeholder:"TOPIC"`
-	Name       string        `help:"Of two queries with the same name the later shuts the other out; by default the topic." placeholder:"NAME"`
+	Name       string        `help:"Of two processes with the same name, the later one fences the other; by default the topic." placeholder:"NAME"`
 }
 
 func (c *queryCommand) Run(ctx context.Context, term terminal) error {

@@ -22,26 +22,26 @@ type recordFlags struct {
 	valueFlags                  `group:"Forms of values"`
 	envelopeFlags               `group:"Records"`
 	framingFlags                `group:"Records"`
-	ProvideTransactionMetadata  bool     `help:"A record in PREFIX.transaction at the start and end of each transaction, and its number in the records of rows."`
-	ExtendedHeaders             bool     `help:"The headers __debezium.context.*, which name the connector, in records of rows." default:"true" negatable:""`
-	Tombstones                  bool     `help:"A record without a value after that of a delete, for compaction." default:"true" negatable:""`
-	SkipTruncate                bool     `help:"No records of TRUNCATE: as --skipped-operations t."`
-	SkippedOperations           []string `help:"No records of these operations: c (INSERT), u, d, t (TRUNCATE), or none." default:"none" placeholder:"OP"`
-	SkipMessagesWithoutChange   bool     `help:"No records of UPDATEs that leave the published columns as they were. Needs the old row: REPLICA IDENTITY FULL."`
-	ColumnPropagateSourceType   []string `help:"Tell the PostgreSQL type, length and scale of these columns in the parameters of their schemas: patterns of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
+	ProvideTransactionMetadata  bool     `help:"Publish a record in PREFIX.transaction at the start and end of each transaction, and a transaction block in the records of rows."`
+	ExtendedHeaders             bool     `help:"Add the headers __debezium.context.*, which name the connector, to records of rows." default:"true" negatable:""`
+	Tombstones                  bool     `help:"Publish a record without a value after that of a delete, for compaction." default:"true" negatable:""`
+	SkipTruncate                bool     `help:"Publish no records of TRUNCATE, like --skipped-operations t."`
+	SkippedOperations           []string `help:"Publish no records of these operations: c (INSERT), u, d, t (TRUNCATE), or none." default:"none" placeholder:"OP"`
+	SkipMessagesWithoutChange   bool     `help:"Publish no records of UPDATEs that leave the published columns unchanged. Needs the old row: REPLICA IDENTITY FULL."`
+	ColumnPropagateSourceType   []string `help:"Put the PostgreSQL type, length and scale of these columns into the parameters of their schemas: patterns of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
 	DatatypePropagateSourceType []string `help:"The same for the columns of these types: patterns of SCHEMA.TABLE.TYPE, such as public.*.varchar." placeholder:"GLOB"`
 }
 
 // valueFlags determine the forms of values.
 type valueFlags struct {
 	DecimalHandlingMode  string `help:"Form of numeric and money: precise, double, string." default:"precise" placeholder:"MODE"`
-	MoneyFractionDigits  string `help:"Digits of money after the point." default:"2" placeholder:"N"`
+	MoneyFractionDigits  string `help:"Digits of money after the decimal point." default:"2" placeholder:"N"`
 	TimePrecisionMode    string `help:"Form of dates and times: adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds, structured." default:"adaptive" placeholder:"MODE"`
 	BinaryHandlingMode   string `help:"Form of bytea: bytes, base64, base64-url-safe, hex." default:"bytes" placeholder:"MODE"`
 	IntervalHandlingMode string `help:"Form of interval: numeric, string." default:"numeric" placeholder:"MODE"`
 	HstoreHandlingMode   string `help:"Form of hstore: json, map." default:"json" placeholder:"MODE"`
 	UnknownDatatypes     string `help:"Form of types that Debezium does not know: text, bytes (of the text), omit." default:"text" placeholder:"MODE"`
-	UnavailableValue     string `name:"unavailable-value-placeholder" help:"What stands for a TOAST value that is not in the log." default:"__debezium_unavailable_value" placeholder:"TEXT"`
+	UnavailableValue     string `name:"unavailable-value-placeholder" help:"Placeholder for a TOAST value that is not in the WAL." default:"__debezium_unavailable_value" placeholder:"TEXT"`
 }
 
 // modes returns the flags in the form that the encoder takes.

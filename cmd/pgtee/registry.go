@@ -16,12 +16,12 @@ import (
 // registryFlags say where the schema registry is, and how to log in. Secrets come from a file or the environment, where they do not appear in process
 // listings.
 type registryFlags struct {
-	SchemaRegistry         []string `help:"Schema registry that speaks Confluent's REST interface; more than one, if they serve the same schemas. Of Apicurio: http://HOST:PORT/apis/ccompat/v7." placeholder:"URL"`
-	SchemaRegistryAuthFile string   `help:"File with one line, USER:PASSWORD or Bearer TOKEN, that is read before each request. Without it PGTEE_SCHEMA_REGISTRY_AUTH may hold the line." type:"path" placeholder:"FILE"`
-	SchemaRegistryCA       string   `name:"schema-registry-ca" help:"CA of the registry's certificate, PEM; by default those of the system." type:"path" placeholder:"FILE"`
-	SchemaRegistryCert     string   `name:"schema-registry-cert" help:"Certificate that we show to the registry, PEM." type:"path" placeholder:"FILE"`
+	SchemaRegistry         []string `help:"Schema registry with Confluent's REST interface; several, if they serve the same schemas. For Apicurio: http://HOST:PORT/apis/ccompat/v7." placeholder:"URL"`
+	SchemaRegistryAuthFile string   `help:"File with one line, USER:PASSWORD or Bearer TOKEN, read before each request. Without this flag PGTEE_SCHEMA_REGISTRY_AUTH is used." type:"path" placeholder:"FILE"`
+	SchemaRegistryCA       string   `name:"schema-registry-ca" help:"CA of the registry's certificate, PEM; by default the system's." type:"path" placeholder:"FILE"`
+	SchemaRegistryCert     string   `name:"schema-registry-cert" help:"Client certificate for the registry, PEM." type:"path" placeholder:"FILE"`
 	SchemaRegistryKey      string   `name:"schema-registry-key" help:"Its private key, PEM." type:"path" placeholder:"FILE"`
-	AutoRegister           bool     `help:"Register the schemas of tables; else they have to be in the registry." default:"true" negatable:""`
+	AutoRegister           bool     `help:"Register the schemas of tables; otherwise they must already be in the registry." default:"true" negatable:""`
 }
 
 // reader returns a reader for Avro; nil if there is no registry.

@@ -16,8 +16,8 @@ type repairCommand struct {
 	databaseFlags    `group:"Connection"`
 	slotFlags        `group:"Connection"`
 	kafkaFlags       `group:"Kafka"`
-	AcceptDivergence bool   `help:"Go on after the last transaction that Kafka and the database share, or from where the slot stands. Events of transactions that the database has lost stay in the topics." required:""`
-	Resync           string `help:"Tables to publish afresh, once a publisher runs (a record of op t empties the topic, then every row comes): lost (those whose rows Kafka may have wrong, all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
+	AcceptDivergence bool   `help:"Continue after the last transaction that Kafka and the database share, or from where the slot stands. Events of transactions that the database has lost stay in the topics." required:""`
+	Resync           string `help:"Tables to publish again once a publisher runs (a record of op t truncates the topic's table, then every row follows): lost (those whose rows may be wrong in Kafka, or all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
 }
 
 func (c *repairCommand) Run(ctx context.Context, term terminal) error {

@@ -23,11 +23,11 @@ type setupFlags struct {
 type setupCommand struct {
 	setupFlags     `embed:""`
 	selectionFlags `embed:""`
-	GrantPublisher []string      `help:"Roles that the publisher may log in as, beside those that may already. They need REPLICATION, too." placeholder:"ROLE"`
-	GrantPublish   []string      `help:"Roles that may execute pgtee.publish(), beside those that may already; never PUBLIC." placeholder:"ROLE"`
-	GrantSnapshot  []string      `help:"Roles that may ask for snapshots by pgtee.snapshot() and its siblings, beside those that may already; never PUBLIC." placeholder:"ROLE"`
-	SlotTimeout    time.Duration `help:"How long to wait for older transactions to end before the slot can be made." default:"30s"`
-	DryRun         bool          `help:"Change nothing: print the SQL that setup would run, and what there is to know before it is run."`
+	GrantPublisher []string      `help:"Roles as which the publisher may log in, in addition to the present ones. They also need REPLICATION." placeholder:"ROLE"`
+	GrantPublish   []string      `help:"Roles that may execute pgtee.publish(), in addition to the present ones; never PUBLIC." placeholder:"ROLE"`
+	GrantSnapshot  []string      `help:"Roles that may request snapshots with pgtee.snapshot() and its siblings, in addition to the present ones; never PUBLIC." placeholder:"ROLE"`
+	SlotTimeout    time.Duration `help:"How long to wait for older transactions, which must end before the slot can be created." default:"30s"`
+	DryRun         bool          `help:"Change nothing: print the SQL that setup would run, and what to know before running it."`
 }
 
 func (c *setupCommand) Run(ctx context.Context, term terminal) error {

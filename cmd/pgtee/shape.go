@@ -21,7 +21,7 @@ import (
 // selectionFlags choose tables and their keys.
 type selectionFlags struct {
 	IncludeTables []string      `help:"Publish rows of these tables only: globs of SCHEMA.TABLE, such as public.*." placeholder:"GLOB"`
-	ExcludeTables []string      `help:"Publish no rows of these tables; their writes are counted in the audit records all the same." placeholder:"GLOB"`
+	ExcludeTables []string      `help:"Publish no rows of these tables; the audit records still count their writes." placeholder:"GLOB"`
 	Tables        tableSettings `help:"Settings of tables, as YAML; normally in the file of --config. See deploy/pgtee.yaml." placeholder:"YAML"`
 	AllowUnkeyed  bool          `help:"Publish tables without a key: their records have none and stay in partition 0." default:"true" negatable:""`
 }
@@ -30,13 +30,13 @@ type selectionFlags struct {
 type shapeFlags struct {
 	selectionFlags  `group:"Shape of the stream"`
 	TopicTemplate   string   `help:"Topics of tables: debezium ({prefix}.{schema}.{table}), bottledwater (the same without public), or a text with these names and {database}." default:"debezium" placeholder:"TEMPLATE"`
-	IncludeColumns  []string `help:"Publish these columns only, of the tables that are named: globs of SCHEMA.TABLE.COLUMN. A key keeps its columns." placeholder:"GLOB"`
-	ExcludeColumns  []string `help:"Leave these columns out. A key keeps its columns." placeholder:"GLOB"`
-	Mask            []string `help:"Put N asterisks (5 if none is given) in place of every value of these columns." placeholder:"GLOB[:N]"`
-	Hash            []string `help:"Put the salted SHA-256 in place of the values of these columns. The salt is in --hash-salt-file or PGTEE_HASH_SALT." placeholder:"GLOB"`
-	HashSaltFile    string   `help:"File that holds the salt of --hash." type:"path" placeholder:"FILE"`
-	TruncateColumn  []string `help:"Cut the values of these text columns to N characters." placeholder:"GLOB:N"`
-	UnmaskedSQLText bool     `name:"unmasked-sql-text" help:"Allow --sql-text full although columns are hidden or masked: the SQL shows what is written into them."`
+	IncludeColumns  []string `help:"Of the tables named, publish only these columns: globs of SCHEMA.TABLE.COLUMN. A key keeps its columns." placeholder:"GLOB"`
+	ExcludeColumns  []string `help:"Leave out these columns. A key keeps its columns." placeholder:"GLOB"`
+	Mask            []string `help:"Replace every value of these columns by N asterisks (default 5)." placeholder:"GLOB[:N]"`
+	Hash            []string `help:"Replace the values of these columns by their salted SHA-256. The salt is in --hash-salt-file or PGTEE_HASH_SALT." placeholder:"GLOB"`
+	HashSaltFile    string   `help:"File with the salt of --hash." type:"path" placeholder:"FILE"`
+	TruncateColumn  []string `help:"Truncate the values of these text columns to N characters." placeholder:"GLOB:N"`
+	UnmaskedSQLText bool     `name:"unmasked-sql-text" help:"Allow --sql-text full even if columns are hidden or masked: the SQL shows what is written into them."`
 	IncludeMessages []string `help:"Publish logical messages with these prefixes only: globs." placeholder:"GLOB"`
 	ExcludeMessages []string `help:"Publish no logical messages with these prefixes." placeholder:"GLOB"`
 }

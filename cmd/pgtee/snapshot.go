@@ -22,9 +22,9 @@ import (
 type snapshotCommand struct {
 	Start  snapshotStart  `cmd:"" help:"Have the running publisher copy the rows of tables into their topics."`
 	Pause  snapshotPause  `cmd:"" help:"Pause a snapshot."`
-	Resume snapshotResume `cmd:"" help:"Go on with a snapshot."`
-	Cancel snapshotCancel `cmd:"" help:"Leave the rest of a snapshot out."`
-	Status snapshotStatus `cmd:"" help:"Tell what is copied and what was."`
+	Resume snapshotResume `cmd:"" help:"Resume a snapshot."`
+	Cancel snapshotCancel `cmd:"" help:"Cancel the rest of a snapshot."`
+	Status snapshotStatus `cmd:"" help:"Show what is being copied and what has been."`
 }
 
 // snapshotFrom identifies the publisher whose snapshots a command is about.
@@ -39,15 +39,15 @@ type snapshotFrom struct {
 // snapshotAsk has the flags for sending a request to the publisher.
 type snapshotAsk struct {
 	snapshotFrom
-	SignalTopic string `help:"Ask through this topic, which the publisher reads (its own --signal-topic): then nothing is written into the database, nor is it connected to." placeholder:"TOPIC"`
+	SignalTopic string `help:"Send the request through this topic, which the publisher reads (its --signal-topic), without connecting to the database." placeholder:"TOPIC"`
 }
 
 type snapshotStart struct {
 	snapshotAsk
-	Table []string `help:"Copy the rows of these tables into their topics, as schema.table; * is any run of characters. May repeat." placeholder:"TABLE" required:""`
+	Table []string `help:"Copy the rows of these tables into their topics, as schema.table; * stands for any characters. May be repeated." placeholder:"TABLE" required:""`
 	Where string   `help:"Only the rows for which this holds: columns and constants, in the language of the filters (where: of tables)." placeholder:"CONDITION"`
-	ID    string   `name:"id" help:"Name of the snapshot; else it gets one." placeholder:"ID"`
-	Wait  bool     `help:"Wait until the copy is finished, and show how far it is."`
+	ID    string   `name:"id" help:"Name of the snapshot; by default one is generated." placeholder:"ID"`
+	Wait  bool     `help:"Wait until the copy is finished, and show its progress."`
 }
 
 // snapshotOf identifies a snapshot in progress.

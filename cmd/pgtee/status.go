@@ -25,11 +25,11 @@ type statusCommand struct {
 	slotFlags     `group:"Connection"`
 	kafkaFlags    `group:"Kafka"`
 	JSON          bool `help:"Print a JSON line for each database."`
-	Watch         bool `short:"w" help:"Look again every two seconds, until it is stopped."`
+	Watch         bool `short:"w" help:"Repeat every two seconds until stopped."`
 }
 
 func (*statusCommand) Help() string {
-	return "The first line of a database is the verdict. Exit codes: 0 all is published; 1 it is, and there is something to look after; 2 it is not."
+	return "The first line for a database is the verdict. Exit codes: 0 everything is published; 1 it is, but something needs attention; 2 it is not."
 }
 
 const watchInterval = 2 * time.Second

@@ -15,11 +15,11 @@ import (
 
 type subscribeCommand struct {
 	kafkaFlags `group:"Kafka"`
-	Tables     []string        `help:"Follow these tables, such as public.orders, in place of the audit stream." placeholder:"TABLE"`
+	Tables     []string        `help:"Follow these tables, such as public.orders, instead of the audit stream." placeholder:"TABLE"`
 	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end" aliases:"since"`
-	Until      string          `help:"Read up to this moment and end: now, a time, or how long ago. Starts at the beginning unless --from is given." placeholder:"TIME"`
+	Until      string          `help:"Read up to this moment and exit: now, a time, or how long ago. Starts at the beginning unless --from is given." placeholder:"TIME"`
 
-	User    string `help:"Print what this user wrote only. Of the audit stream each has the moment before it, for --to of pgtee replay." placeholder:"NAME"`
+	User    string `help:"Print only what this user wrote. In the audit stream each event has the moment before it, for --to of pgtee replay." placeholder:"NAME"`
 	App     string `help:"... with this application_name." placeholder:"NAME"`
 	Client  string `help:"... from this address, address:port or network (10.1.0.0/16)." placeholder:"ADDRESS"`
 	Table   string `help:"... into this table." placeholder:"TABLE"`
@@ -27,8 +27,8 @@ type subscribeCommand struct {
 
 	Format     string     `help:"How to print: ${enum}. csv has a line per statement or row." enum:"pretty,json,csv" default:"pretty" env:"-"`
 	JSON       bool       `help:"The same as --format json."`
-	Output     string     `help:"Append to this file in place of printing." type:"path" placeholder:"FILE"`
-	OutputSize sizeOption `name:"output-size" help:"When the file is that large, it gets the time as a suffix and another one is begun." placeholder:"SIZE"`
+	Output     string     `help:"Append to this file instead of printing." type:"path" placeholder:"FILE"`
+	OutputSize sizeOption `name:"output-size" help:"When the file is this large, rename it with the time as a suffix and begin another." placeholder:"SIZE"`
 }
 
 // sizeOption is a size such as 100MB; zero: not given.
