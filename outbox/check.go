@@ -417,6 +417,6 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem("publication-narrowed", again+", which has the publisher publish it afresh", "publication %s publishes table %s with a column list or a row filter, or by its root", m[0], m[1])
+		r.problem("publication-narrowed", again+", which has the publisher publish it afresh", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
 	}
 }

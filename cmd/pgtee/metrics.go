@@ -51,13 +51,13 @@ func publisherMetrics(p databasePublisher) []metric {
 		return metric{name, help, prometheus.CounterValue, func() float64 { return float64(read()) }, labels}
 	}
 	return append(snapshotMetrics(p, labels), []metric{
-		gauge("pgtee_acked_lsn", "PostgreSQL may discard the log up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
+		gauge("pgtee_acked_lsn", "PostgreSQL may discard the WAL up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
 		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
 		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
 		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published.", func() float64 { bytes, _ := p.lag.behind(p.Stats().Published, time.Now()); return float64(bytes) }),
 		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds.", func() float64 { _, age := p.lag.behind(p.Stats().Published, time.Now()); return age.Seconds() }),
 		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
-		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the log that the slot may keep (max_slot_wal_keep_size or --max-retained-wal): at 0 the slot is lost. NaN without a limit.", func() float64 {
+		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the WAL that the slot may retain (max_slot_wal_keep_size or --max-retained-wal): at 0 the slot is lost. NaN without a limit.", func() float64 {
 			ratio, _ := p.lag.safe(p.retained.bytes)
 			return ratio
 		}),
@@ -71,8 +71,8 @@ func publisherMetrics(p databasePublisher) []metric {
 			return boolMetric(status == "lost" || status == "unreserved")
 		}),
 		gauge("pgtee_uncaptured_tables", "Tables whose UPDATE and DELETE are not published: pgtee check says why.", func() float64 { return float64(p.coverage.tables.Load()) }),
-		gauge("pgtee_own_topic_tables", "Tables whose topic is not that of the template, for that was not to be had: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
-		gauge("pgtee_publisher_halted", "1 while the publisher waits for somebody to act: the log and /readyz say why.", func() float64 { return boolMetric(p.Stats().State == "halted") }),
+		gauge("pgtee_own_topic_tables", "Tables whose topic is not the template's, because that was not available: the log says why.", func() float64 { return float64(p.Stats().OwnTopics) }),
+		gauge("pgtee_publisher_halted", "1 while the publisher has halted and needs an operator: the log and /readyz say why.", func() float64 { return boolMetric(p.Stats().State == "halted") }),
 		gauge("pgtee_publishing", "1 while the slot is held and Kafka takes events.", func() float64 { return boolMetric(p.publishing()) }),
 		counter("pgtee_published_transactions_total", "Source transactions published.", func() int64 { return p.Stats().Transactions }),
 		counter("pgtee_published_events_total", "Records published, without progress records.", func() int64 { return p.Stats().Events }),
