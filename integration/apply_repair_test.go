@@ -56,7 +56,7 @@ func TestApplyAfterARepair(t *testing.T) {
 	back()
 	r.Exec("UPDATE item SET v = 'new' WHERE id < 20", "INSERT INTO item SELECT g, repeat('new', 100) FROM generate_series(96, 3000) AS g")
 	r.StartPublisher()
-	if fault := r.expectHalt("restored, or set back", "pgtee repair --accept-divergence"); fault != "" {
+	if fault := r.expectHalt("restored, or rolled back", "pgtee repair --accept-divergence"); fault != "" {
 		t.Fatal(fault)
 	}
 	if out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {

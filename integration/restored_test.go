@@ -24,9 +24,9 @@ func TestRestoredDataFolder(t *testing.T) {
 			again string // what clients write after the restore
 			says  string
 		}{
-			"written past Kafka": {"INSERT INTO item SELECT g, repeat('new', 100) FROM generate_series(96, 3000) AS g", "restored, or set back"},
+			"written past Kafka": {"INSERT INTO item SELECT g, repeat('new', 100) FROM generate_series(96, 3000) AS g", "restored, or rolled back"},
 			"written less":       {"INSERT INTO item VALUES (96, 'new')", "Kafka"}, // behind it, unless the server itself has written meanwhile
-			"others write":       {"CREATE DATABASE other", "restored, or set back"},
+			"others write":       {"CREATE DATABASE other", "restored, or rolled back"},
 		} {
 			if major == 15 && name != "written past Kafka" {
 				continue // one of them, to spare time
