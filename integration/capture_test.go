@@ -304,7 +304,7 @@ func TestMissedChangesAreMadeGood(t *testing.T) {
 			r.Exec("UPDATE late SET v = 'after' WHERE id < 10", "DELETE FROM late WHERE id > 400")
 			r.Drain()
 			r.ExpectFolded("late", []string{"id"})
-			for _, line := range []string{"from now on", "public.late", "published afresh"} {
+			for _, line := range []string{"from now on", "public.late", "published again"} {
 				if !strings.Contains(r.publisher.Tail(200), line) {
 					t.Errorf("the log does not say %q", line)
 				}

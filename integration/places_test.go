@@ -49,7 +49,7 @@ func TestReplicationByMembership(t *testing.T) {
 			t.Cleanup(func() {
 				r.Exec("DROP OWNED BY rds_app, rds_other; DROP ROLE rds_app; DROP ROLE rds_other; DROP ROLE rds_replication")
 			})
-			if out, _ := r.Pgtee("check", "--postgres", r.DirectURL("rds_app", "pgtee"), "--slot", r.slot); strings.Contains(out, "may not use replication slots") {
+			if out, _ := r.Pgtee("check", "--postgres", r.DirectURL("rds_app", "pgtee"), "--slot", r.slot); strings.Contains(out, "lacks the privilege to use replication slots") {
 				t.Errorf("check judges by the role's attributes:\n%s", out)
 			}
 			out, code := r.Pgtee("check", "--postgres", r.DirectURL("rds_other", "pgtee"), "--slot", r.slot)

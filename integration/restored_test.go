@@ -57,7 +57,7 @@ func TestRestoredDataFolder(t *testing.T) {
 					t.Fatal(fault)
 				}
 				out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot)
-				if code != 0 || !strings.Contains(out, "13 transactions") || !strings.Contains(out, "published afresh once the publisher runs: mark.mark, public.item: resync repair-") {
+				if code != 0 || !strings.Contains(out, "13 transactions") || !strings.Contains(out, "published again once the publisher runs: mark.mark, public.item: resync repair-") {
 					t.Fatalf("repair exits with %d:\n%s", code, out)
 				}
 				r.write("INSERT INTO item VALUES (%d, 'later')", 3001, 3010)

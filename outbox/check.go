@@ -273,10 +273,10 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.problem("wal-level", s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, logical decoding needs logical", s.walLevel)
 	}
 	if !s.replication {
-		r.problem("replication-privilege", s.letReplicate(s.user), "role %s may not use replication slots: %v", s.user, s.refusal)
+		r.problem("replication-privilege", s.letReplicate(s.user), "role %s lacks the privilege to use replication slots: %v", s.user, s.refusal)
 	}
 	if !s.creator && !s.installed {
-		r.problem("create-privilege", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s may not create schema pgtee", s.user)
+		r.problem("create-privilege", fmt.Sprintf("run GRANT CREATE ON DATABASE %s TO %s as the database's owner", s.database, s.user), "role %s lacks the privilege to create schema pgtee", s.user)
 	}
 	if s.slot == nil && s.usedSlots >= s.maxSlots {
 		r.problem("slots-exhausted", s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
@@ -298,7 +298,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	}
 	if s.keepSize == "-1" {
 		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
-			"max_slot_wal_keep_size is -1: while the publisher is away the log grows until the disk is full")
+			"max_slot_wal_keep_size is -1: while the publisher is down the WAL grows until the disk is full")
 	}
 	if s.timescale {
 		r.warn("timescaledb", "take the table out of "+IdentityPublication+" in the same transaction, before the call: see docs/client-visible.md",
@@ -341,7 +341,7 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 		return
 	case s.shut:
 		r.problem("meta-privilege", "run `pgtee setup --grant-publisher "+quoteIfNeeded(s.user)+"` as the role that ran setup, or run this as that role",
-			"role %s may not read pgtee.meta, and so neither publish nor tell what is there", s.user)
+			"role %s lacks the privilege to read pgtee.meta, so it can neither publish nor check what is there", s.user)
 		return
 	case s.ready == "":
 		r.problem("schema-copied", again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
@@ -408,7 +408,7 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		case slices.Contains(s.younger(), name):
 			r.problem("publication-younger", cureSetup, "publication %s was made after slot %s, which cannot be read with it", name, s.metaSlot)
 		case p.altered():
-			r.problem("publication-altered", again+", which has the publisher publish every table afresh", "publication %s was altered: it publishes something else than setup has it publish", name)
+			r.problem("publication-altered", again+", after which the publisher publishes every table again", "publication %s was altered: it no longer publishes what setup configured", name)
 		case p.lacksGenerated(s.version):
 			r.warn("publication-generated", again, "publication %s leaves out generated columns: UPDATE of a table with REPLICA IDENTITY FULL and a stored generated column fails", name)
 		case name == RowsPublication && !p.allTables && s.superuser:
@@ -417,6 +417,6 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem("publication-narrowed", again+", which has the publisher publish it afresh", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
+		r.problem("publication-narrowed", again+", after which the publisher publishes it again", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
 	}
 }

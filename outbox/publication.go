@@ -42,7 +42,7 @@ var (
 
 // cureSetup is the repair for any defect of the publications or the slot: setup corrects the existing ones and creates a new slot if the old one
 // cannot be used; repair makes the publisher resume with it.
-const cureSetup = "run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table afresh"
+const cureSetup = "run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again"
 
 // publication describes what one of pgtee's publications publishes.
 type publication struct {

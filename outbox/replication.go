@@ -142,7 +142,7 @@ func checkYounger(ctx context.Context, conn *pgconn.PgConn) error {
 		name, oid, _ := strings.Cut(name, "=")
 		s.publications = append(s.publications, publication{name: name, oid: oid})
 	}
-	return fmt.Errorf("%w (since the slot was made, missing: %q, made anew: %q)", ErrPublicationChanged, s.missing(), s.younger())
+	return fmt.Errorf("%w (since the slot was created, missing: %q, re-created: %q)", ErrPublicationChanged, s.missing(), s.younger())
 }
 
 func readMeta(ctx context.Context, conn *pgconn.PgConn, slot string, system *System) error {

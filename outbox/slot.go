@@ -23,7 +23,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		if err := dropSlot(ctx, conn, cfg.Slot); err != nil {
 			return err
 		}
-		report.warn("slot-anew", "run `pgtee repair --accept-divergence`, then start the publisher: every table is published afresh", "slot %s is made anew: %s", cfg.Slot, server.whyAnew())
+		report.warn("slot-anew", "run `pgtee repair --accept-divergence`, then start the publisher: every table is published again", "slot %s is re-created: %s", cfg.Slot, server.whyAnew())
 	case server.slot != nil:
 		// pgtee.meta may be younger than the slot. Without a consistent point the publisher would mistake a lost progress topic for a first start.
 		report.ok("slot %s was there", cfg.Slot)

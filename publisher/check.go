@@ -10,9 +10,9 @@ import (
 // Repairs that an operator can make after a halt.
 const (
 	repairSystem   = "use another --prefix for this server, or run `pgtee repair --accept-divergence` to follow it from here on"
-	repairDiverged = "run `pgtee repair --accept-divergence`, which goes on after the last transaction that both share and publishes the tables afresh that the others changed"
-	repairLost     = "run `pgtee repair --accept-divergence`, which goes on from where the slot stands and publishes every table afresh (--resync none: no table)"
-	repairPublish  = "run `pgtee setup` to make the publications right, then `pgtee repair --accept-divergence`, which publishes every table afresh (--resync none: no table)"
+	repairDiverged = "run `pgtee repair --accept-divergence`, which continues after the last transaction that both share and publishes again the tables that the others changed"
+	repairLost     = "run `pgtee repair --accept-divergence`, which continues from where the slot stands and publishes every table again (--resync none: no table)"
+	repairPublish  = "run `pgtee setup` to correct the publications, then `pgtee repair --accept-divergence`, which publishes every table again (--resync none: no table)"
 )
 
 // check compares the recorded position (nil: no record) with the server and slot described by s. history lists the timeline switches that led to

@@ -113,7 +113,7 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	s.Tables = tables
 	text := "changes of tables are not in the stream up to here, from here on they are"
 	if resync {
-		text += "; the tables are published afresh"
+		text += "; the tables are published again"
 	}
 	p.cfg.Log.Warn(text, zap.String("finding", "changes-resynced"), zap.Strings("tables", tables), zap.String("id", s.ID))
 	return resync, nil

@@ -59,10 +59,10 @@ func printRepaired(out io.Writer, s source, r publisher.Repaired) {
 	}
 	switch {
 	case r.ID == "":
-		fmt.Fprintf(out, "%s: no table is published afresh; --resync all does that, if topics and tables may differ\n", s.database)
+		fmt.Fprintf(out, "%s: no table is published again; --resync all does that, if topics and tables may differ\n", s.database)
 	case len(r.Only) == 0:
-		fmt.Fprintf(out, "%s: every table is published afresh once the publisher runs: resync %s\n", s.database, r.ID)
+		fmt.Fprintf(out, "%s: every table is published again once the publisher runs: resync %s\n", s.database, r.ID)
 	default:
-		fmt.Fprintf(out, "%s: published afresh once the publisher runs: %s: resync %s\n", s.database, strings.Join(r.Only, ", "), r.ID)
+		fmt.Fprintf(out, "%s: published again once the publisher runs: %s: resync %s\n", s.database, strings.Join(r.Only, ", "), r.ID)
 	}
 }

@@ -123,7 +123,7 @@ const recordRoom = 64 << 10
 func (k *kafkaCheck) transactions(ctx context.Context) error {
 	found := k.admin.FindTxnCoordinators(ctx, k.cfg.TransactionalID())
 	if coordinator := found[k.cfg.TransactionalID()]; errors.Is(coordinator.Err, kerr.TransactionalIDAuthorizationFailed) {
-		k.add("kafka-privilege", "grant DESCRIBE and WRITE on transactional ids pgtee-*", "transactional id %s may not be used", k.cfg.TransactionalID())
+		k.add("kafka-privilege", "grant DESCRIBE and WRITE on transactional ids pgtee-*", "the user lacks the privilege to use transactional id %s", k.cfg.TransactionalID())
 	}
 	brokers, err := k.admin.ListBrokers(ctx)
 	if err != nil || len(brokers) == 0 {
