@@ -54,7 +54,7 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	for _, c := range done {
 		switch {
 		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
-			report.warn("table-late", "nothing: the publisher publishes it afresh (--on-missed)", "table %s was in no publication of its kind: of its changes some are not in the stream", c.Table)
+			report.warn("table-late", "nothing: the publisher publishes it again (--on-missed)", "table %s was in no publication of its kind: some of its changes are not in the stream", c.Table)
 		case c.stuck():
 			report.warn("table-locked", "nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of a publication: it is locked %s", c.Table, c.Reason)
 		}

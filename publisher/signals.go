@@ -107,11 +107,11 @@ func (p *Publisher) tellMissed(s *outbox.SignalRecord) (resync bool, err error) 
 	p.since.missed += len(tables)
 	resync = p.cfg.OnMissed == MissedResync && p.cfg.Snapshot.Open != nil
 	if p.cfg.OnMissed == MissedHalt {
-		return false, halt.New(halt.ErrMissed, "of "+strings.Join(tables, ", ")+" some UPDATE and DELETE are missing up to here",
-			"start with --on-missed resync, which publishes these tables afresh, or with --on-missed warn, which goes on without")
+		return false, halt.New(halt.ErrMissed, "some UPDATEs and DELETEs of "+strings.Join(tables, ", ")+" are missing up to here",
+			"start with --on-missed resync, which publishes these tables again, or with --on-missed warn, which continues without them")
 	}
 	s.Tables = tables
-	text := "changes of tables are not in the stream up to here, from here on they are"
+	text := "changes of tables are missing from the stream up to here, but not from here on"
 	if resync {
 		text += "; the tables are published again"
 	}

@@ -56,7 +56,7 @@ func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, las
 		}
 		if rows[0][0] == "true" {
 			return Halt{fmt.Sprintf("%s, run by %s at the source, would fill %s of table %s with other values than there: `%s`", d.Command, d.User, columns, name, text),
-				fmt.Sprintf("run it on the target, start with --ddl ignore until it is passed, and ask the publisher for the rows afresh (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"%s\"]}')`)", name)}
+				fmt.Sprintf("run it on the target, start with --ddl ignore until it is passed, and request the rows from the publisher again (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"%s\"]}')`)", name)}
 		}
 	}
 	return nil

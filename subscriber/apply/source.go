@@ -240,7 +240,7 @@ func (s *source) failed(topic string, number int32, err error) error {
 	at := s.partitions[topic][number].position
 	if at == 0 {
 		return Halt{fmt.Sprintf("the beginning of topic %s is gone: its retention has deleted it", topic),
-			"ask the publisher for all rows afresh (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty " + s.cfg.kind()}
+			"request all rows from the publisher again (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty " + s.cfg.kind()}
 	}
 	return Halt{fmt.Sprintf("topic %s does not hold offset %d of partition %d any more: records were deleted before they were %s", topic, at, number, s.cfg.done()),
 		"raise the retention of the topic; " + s.cfg.afresh()}
