@@ -29,7 +29,7 @@ type Position struct {
 	LastLSN    outbox.LSN `json:"last_lsn"` // end LSN of that transaction, or the slot's position before the first one; 0: not known
 
 	// Cuts are the positions to which repairs have set the stream back, oldest first. The event ids have their number. Of what was published before a
-	// cut, the database has lost the transactions that commit at or after it; their records stay in the topics.
+	// cut, the database has lost the transactions that commit at or after it, or they are those of another database; their records stay in the topics.
 	Cuts []outbox.LSN `json:"cuts,omitempty"`
 
 	SystemID        string `json:"system_id"`

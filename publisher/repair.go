@@ -208,15 +208,26 @@ func (p *Publisher) accept(recorded *Position, c parting) Position {
 	s := p.source.System()
 	to := startPosition(s, p.cfg.Slot)
 	to.EndLSN, to.LastLSN, to.XID, to.CommitTime = c.end, c.shared.end, c.shared.xid, c.shared.time
-	if recorded == nil || recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID {
+	if recorded == nil {
 		return to
 	}
-	to.Snapshots, to.Cuts = recorded.Snapshots, recorded.Cuts
-	switch {
-	case !c.diverged && to.EndLSN == recorded.EndLSN:
+	// The topics keep their event ids, also those of another server or database: the number of cuts never becomes smaller, and what is published from
+	// here on must not look older than what they hold.
+	to.Cuts = recorded.Cuts
+	sameServer := recorded.SystemID == s.ID
+	if c.diverged || to.EndLSN < recorded.EndLSN {
+		cut := c.end
+		if left, known := leftAt(p.history, recorded.Timeline); known && sameServer {
+			cut = min(cut, left) // a slot made after the switch starts behind what the database has lost
+		}
+		to.Cuts = append(slices.Clone(recorded.Cuts), cut)
+	}
+	if !sameServer || recorded.DatabaseOID != s.DatabaseOID {
+		return to
+	}
+	to.Snapshots = recorded.Snapshots
+	if !c.diverged && to.EndLSN == recorded.EndLSN {
 		to.Ordinal, to.Part = recorded.Ordinal, recorded.Part
-	case c.diverged:
-		to.Cuts = append(slices.Clone(recorded.Cuts), c.end)
 	}
 	return to
 }
