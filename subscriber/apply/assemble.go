@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,7 +35,7 @@ type assembler struct {
 
 	tables  map[string]*table
 	absent  map[string]bool // tables that are not applied
-	loading map[string]string
+	loading map[string]load
 	touched map[string]string // table names by OID
 	copies  map[string]string // ids of snapshots that have brought something: of which table last
 	name    []byte
@@ -60,6 +61,21 @@ type assembler struct {
 	commitTime time.Time // of the last transaction that was handed over up to a boundary
 	ddlOf      LSN       // the transaction whose DDL ddlSeen counts
 	ddlSeen    map[string]int
+}
+
+// load is a copy that has not brought all rows of a table yet.
+type load struct {
+	ID      string `json:"id"`               // "": any copy
+	Emptied LSN    `json:"emptied,omitzero"` // place of the records with which a resync empties the table: an id may be used again
+}
+
+// UnmarshalJSON also reads the mere id that an earlier build has written.
+func (l *load) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		return json.Unmarshal(text, &l.ID)
+	}
+	type plain load
+	return json.Unmarshal(text, (*plain)(l))
 }
 
 // everything is the key in loading that means all tables.
@@ -288,8 +304,8 @@ func (a *assembler) forget() {
 
 // endLoading ends the loading of tables whose snapshots have finished. Everything before the watermark must have been taken.
 func (a *assembler) endLoading() {
-	for name, id := range a.loading {
-		if !a.mark.copying(id) {
+	for name, l := range a.loading {
+		if !a.mark.copying(l.ID) {
 			delete(a.loading, name)
 			a.forgetLoading(name)
 		}
@@ -308,8 +324,16 @@ func (a *assembler) forgetLoading(name string) {
 
 func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 	resync := string(headerOf(e.record, headerResync))
-	if resync != "" && a.loading[t.source] == resync {
-		return nil // each partition has such a record, and rows may have come in between
+	var l load
+	if resync != "" {
+		id, _, err := idOf(e.record)
+		if err != nil {
+			return unreadable(e, err)
+		}
+		l = load{resync, id.commit}
+		if was := a.loading[t.source]; was == l || was == (load{ID: resync}) {
+			return nil // each partition has such a record, and rows may have come in between
+		}
 	}
 	b := a.batch
 	if len(b.tables) > 0 || len(b.changes) > 0 || b.ddl != nil || len(b.truncate) > 0 && resync != b.resync {
@@ -321,7 +345,7 @@ func (a *assembler) addTruncate(ctx context.Context, t *table, e event) error {
 	}
 	b.truncate, b.resync = append(b.truncate, t), resync
 	if resync != "" {
-		a.loading[t.source] = resync
+		a.loading[t.source] = l
 		t.loading = true
 	}
 	return nil

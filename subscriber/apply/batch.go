@@ -89,7 +89,7 @@ type batch struct {
 	end     LSN  // with this batch, everything that committed before it is applied
 	offsets map[string][]int64
 	topics  map[string]string
-	loading map[string]string
+	loading map[string]load
 
 	last         LSN // commit LSN of the last transaction
 	commitTime   time.Time

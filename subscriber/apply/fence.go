@@ -21,7 +21,7 @@ type position struct {
 	cuts     int // how often repairs had set the stream back
 	offsets  map[string][]int64
 	topics   map[string]string // topic ids
-	loading  map[string]string
+	loading  map[string]load
 	fresh    bool
 }
 

@@ -208,17 +208,17 @@ func (c *Config) check(p *position, first *progress) error {
 func (r *runner) assembler(s stream, t *target, p *position, first *progress) *assembler {
 	loading := p.loading
 	if loading == nil {
-		loading = map[string]string{}
+		loading = map[string]load{}
 	}
 	if p.fresh && first.hasCopied() {
-		loading[everything] = ""
+		loading[everything] = load{}
 	}
 	if _, all := loading[everything]; all {
 		first.begins(r.copies)
 	}
-	for table, id := range loading {
-		if id != "" {
-			r.copies[id] = table
+	for table, l := range loading {
+		if l.ID != "" {
+			r.copies[l.ID] = table
 		}
 	}
 	if r.cfg.Once && r.once == 0 {

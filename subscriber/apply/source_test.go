@@ -1,7 +1,9 @@
 package apply
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"testing"
@@ -123,18 +125,34 @@ func TestPositionsOfTwoSlots(t *testing.T) {
 	}
 }
 
-// A table is emptied once for a resync, although each partition of its topic says so.
+// A table is emptied once for a resync, although each partition of its topic says so, and again for a later one, also if that has the same id.
 func TestATableIsEmptiedOncePerResync(t *testing.T) {
-	a := assembler{cfg: &Config{}, batch: newBatch(), loading: map[string]string{}}
+	a := assembler{cfg: &Config{}, batch: newBatch(), loading: map[string]load{}}
 	table := &table{source: "public.t"}
-	for _, id := range []string{"one", "one", "two"} {
-		e := event{record: &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerResync, Value: []byte(id)}}}}
-		a.batch.resync = id
+	for _, c := range []struct{ at, id string }{{"64", "one"}, {"64", "one"}, {"96", "one"}, {"96", "one"}, {"C8", "two"}} {
+		id := "1/s/1/0/" + c.at + "/snapshot." + c.id + ".t16384"
+		e := event{record: &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerResync, Value: []byte(c.id)}, {Key: headerEventID, Value: []byte(id)}}}}
+		a.batch.resync = c.id
 		if err := a.addTruncate(t.Context(), table, e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(a.batch.truncate) != 2 || a.loading["public.t"] != "two" {
+	if len(a.batch.truncate) != 3 || a.loading["public.t"] != (load{"two", 200}) {
 		t.Errorf("emptied %d times, loading %v", len(a.batch.truncate), a.loading)
+	}
+}
+
+// What is still to come outlives the applier, also one of an earlier build.
+func TestLoadingIsRead(t *testing.T) {
+	want := map[string]load{"*": {}, "public.t": {"mine", 150}, "public.u": {ID: "mine"}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(text), `{"*":"","public.t":{"id":"mine","emptied":"0/96"},"public.u":"mine"}`} {
+		var got map[string]load
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
 	}
 }
