@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
 
@@ -28,9 +29,7 @@ type Position struct {
 	CommitTime time.Time  `json:"commit_time"`
 	LastLSN    outbox.LSN `json:"last_lsn"` // end LSN of that transaction, or the slot's position before the first one; 0: not known
 
-	// Cuts are the positions to which repairs have set the stream back, oldest first. The event ids have their number. Of what was published before a
-	// cut, the database has lost the transactions that commit at or after it, or they are those of another database; their records stay in the topics.
-	Cuts []outbox.LSN `json:"cuts,omitempty"`
+	Cuts record.Cuts `json:"cuts,omitempty"`
 
 	SystemID        string `json:"system_id"`
 	DatabaseOID     uint32 `json:"database_oid"`

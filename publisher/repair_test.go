@@ -88,6 +88,14 @@ func TestRepairCuts(t *testing.T) {
 	}
 }
 
+// A build that only counted the repairs has left positions.
+func TestPositionWithNumberOfCuts(t *testing.T) {
+	p, err := ParsePosition([]byte(`{"v":2,"timeline":1,"end_lsn":"0/64","cuts":1}`))
+	if err != nil || len(p.Cuts) != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // A repair that goes on at a giant which is partly out goes on within it, whatever timeline that was recorded on.
 func TestRepairWithinGiant(t *testing.T) {
 	system := outbox.System{ID: "7300", DatabaseOID: 5, Timeline: 3, Server: 1000, ConfirmedFlush: 100, PublicationHash: "new"}

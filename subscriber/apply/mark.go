@@ -3,16 +3,18 @@ package apply
 import (
 	"maps"
 	"time"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // Mark is a cut through a stream between two commits: the records of everything that committed before EndLSN precede the offsets.
 type Mark struct {
-	EndLSN   LSN    `json:"end_lsn"`
-	Timeline int32  `json:"timeline"`
-	SystemID string `json:"system_id"`
-	Database string `json:"database"`
-	Slot     string `json:"slot"`
-	Cuts     []LSN  `json:"cuts,omitempty"` // where repairs have set the stream back to, oldest first
+	EndLSN   LSN         `json:"end_lsn"`
+	Timeline int32       `json:"timeline"`
+	SystemID string      `json:"system_id"`
+	Database string      `json:"database"`
+	Slot     string      `json:"slot"`
+	Cuts     record.Cuts `json:"cuts,omitempty"`
 
 	Offsets map[string][]int64 `json:"offsets"` // of the next record, by topic and partition
 	Topics  map[string]string  `json:"topics"`  // topic ids

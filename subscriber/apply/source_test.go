@@ -109,6 +109,15 @@ func TestHistories(t *testing.T) {
 	}
 }
 
+// An earlier build of the publisher only counted the repairs: where they were is not known.
+func TestPositionWithNumberOfCuts(t *testing.T) {
+	w := &watcher{cfg: &Config{Prefix: "shop"}}
+	p, err := w.parse(&kgo.Record{Value: []byte(`{"v":2,"timeline":1,"end_lsn":"0/64","slot":"s","cuts":1}`)})
+	if err != nil || len(p.Cuts) != 1 || p.kept(0) != math.MaxUint64 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // A slot that comes later is not followed.
 func TestPositionsOfTwoSlots(t *testing.T) {
 	record := func(slot string) *kgo.Record {

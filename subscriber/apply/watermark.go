@@ -15,17 +15,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 // progress is the part of a progress record that is needed here: Kafka holds everything committed up to EndLSN.
 type progress struct {
-	Version  int    `json:"v"`
-	Timeline int32  `json:"timeline"`
-	EndLSN   LSN    `json:"end_lsn"`
-	SystemID string `json:"system_id"`
-	Database string `json:"database"`
-	Slot     string `json:"slot"`
-	Cuts     []LSN  `json:"cuts"` // where repairs have set the stream back to, oldest first
+	Version  int         `json:"v"`
+	Timeline int32       `json:"timeline"`
+	EndLSN   LSN         `json:"end_lsn"`
+	SystemID string      `json:"system_id"`
+	Database string      `json:"database"`
+	Slot     string      `json:"slot"`
+	Cuts     record.Cuts `json:"cuts"`
 
 	CommitTime time.Time `json:"commit_time"`
 
