@@ -21,6 +21,8 @@ func TestApplyDDL(t *testing.T) {
 		"CREATE TABLE copied AS SELECT id, w FROM t", "CREATE TABLE a (x int PRIMARY KEY); CREATE TABLE b (y int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (2)",
 		"CREATE FUNCTION make() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE by_function (id int PRIMARY KEY, t text NOT NULL); END $$", "SELECT make()", "INSERT INTO by_function VALUES (1, 'x')",
 		"CREATE TABLE gone (id int PRIMARY KEY)", "INSERT INTO gone VALUES (1)", "DROP TABLE gone", "CREATE INDEX CONCURRENTLY ON t (w)",
+		"CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)", "CREATE TABLE p_a PARTITION OF p FOR VALUES FROM (0) TO (100)", "INSERT INTO p VALUES (1)",
+		"ALTER TABLE p DETACH PARTITION p_a CONCURRENTLY", "INSERT INTO p_a VALUES (2)",
 		"BEGIN; ALTER TABLE t ALTER COLUMN n TYPE bigint; INSERT INTO t VALUES (3, 'three', 9000000000); COMMIT")
 	out, code := a.Apply()
 	if code != 3 || !strings.Contains(out, "ALTER TABLE of the source") || !strings.Contains(out, "ADD COLUMN n int") || !strings.Contains(out, "--ddl apply") {
@@ -30,7 +32,7 @@ func TestApplyDDL(t *testing.T) {
 		t.Errorf("before the DDL t is %q", got)
 	}
 	a.ExpectApplied("--ddl", "apply")
-	a.ExpectEqual("t", "s.made", "copied", "a", "b", "by_function")
+	a.ExpectEqual("t", "s.made", "copied", "a", "b", "by_function", "p", "p_a")
 	if got := a.valueAt(a.targetURL(), "SELECT (to_regclass('gone') IS NULL)::text || ' ' || (SELECT count(*) FROM pg_indexes WHERE tablename = 't')"); got != "true 2" {
 		t.Errorf("the dropped table is gone, and the index is there: %q", got)
 	}

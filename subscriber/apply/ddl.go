@@ -101,16 +101,22 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	return nil
 }
 
-var concurrently = regexp.MustCompile(`(?i)\bconcurrently\b`)
+var (
+	concurrently       = regexp.MustCompile(`(?i)\bconcurrently\b`)
+	detachConcurrently = regexp.MustCompile(`(?is)\bdetach\s+partition\s.*\bconcurrently\b`)
+)
 
 // outsideTransaction reports whether the command of a DDL record cannot run in a transaction block.
 func outsideTransaction(record []byte) bool {
 	if string(decode.Field(record, "atomic")) == "false" {
 		return true
 	}
+	statement := decode.Unquoted(decode.Field(record, "statement"))
 	switch decode.Unquoted(decode.Field(record, "command")) {
 	case "CREATE INDEX", "DROP INDEX", "REINDEX":
-		return concurrently.Match(decode.Field(record, "statement"))
+		return concurrently.MatchString(statement)
+	case "ALTER TABLE":
+		return detachConcurrently.MatchString(statement)
 	}
 	return false
 }

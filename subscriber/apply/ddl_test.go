@@ -1,6 +1,30 @@
 package apply
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
+
+func TestOutsideTransaction(t *testing.T) {
+	for _, c := range []struct {
+		command, statement string
+		want               bool
+	}{
+		{"CREATE INDEX", "CREATE INDEX concurrently ON t (id)", true},
+		{"CREATE INDEX", "CREATE INDEX\nCONCURRENTLY ON t (id)", true},
+		{"CREATE INDEX", "CREATE INDEX ON t (id)", false},
+		{"ALTER TABLE", "ALTER TABLE p DETACH PARTITION p_a CONCURRENTLY", true},
+		{"ALTER TABLE", "alter table p\n\tdetach\n\tpartition \"p a\"\n\tconcurrently;", true},
+		{"ALTER TABLE", "ALTER TABLE p DETACH PARTITION p_a", false},
+		{"ALTER TABLE", "ALTER TABLE p DETACH PARTITION p_a FINALIZE", false},
+		{"ALTER TABLE", "ALTER TABLE p ADD concurrently int", false},
+	} {
+		record, err := json.Marshal(map[string]string{"command": c.command, "statement": c.statement})
+		if got := outsideTransaction(record); err != nil || got != c.want {
+			t.Errorf("%s: %v (%v)", c.statement, got, err)
+		}
+	}
+}
 
 func TestConcerns(t *testing.T) {
 	for _, c := range []struct {
