@@ -47,8 +47,11 @@ func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]stri
 func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, last map[string]string) error {
 	for name, number := range last {
 		rows, err := postgres.Query(ctx, t.conn, filledQuery, name, number)
-		if err != nil || rows[0][0] == "" {
+		if err != nil {
 			return err
+		}
+		if rows[0][0] == "" {
+			continue
 		}
 		columns := rows[0][0]
 		if rows, err = postgres.Query(ctx, t.conn, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s)::pg_catalog.text", name)); err != nil {
