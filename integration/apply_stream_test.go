@@ -118,6 +118,30 @@ func TestApplySnapshot(t *testing.T) {
 	}
 }
 
+// The id of a resync may be used again: each empties the table for the rows that follow.
+func TestApplyResyncsOfOneID(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (v int);")
+	for n := range 2 {
+		a.Write("INSERT INTO t VALUES (1)")
+		a.Exec(`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{"data-collections": ["public.t"]}')`)
+		a.must(harness.Eventually(30*time.Second, func(context.Context) error {
+			read := 0
+			for _, e := range a.Events("public.t") {
+				if e.Op == "r" {
+					read++
+				}
+			}
+			if read != 1+2*n {
+				return fmt.Errorf("resync %d: %d rows are read", n, read)
+			}
+			return nil
+		}))
+	}
+	a.awaitSnapshot()
+	a.ExpectApplied()
+	a.ExpectEqual("t")
+}
+
 // awaitSnapshot waits until the publisher has finished its copies.
 func (a *applied) awaitSnapshot() {
 	a.t.Helper()
