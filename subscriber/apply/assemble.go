@@ -241,7 +241,10 @@ func (a *assembler) add(ctx context.Context, e event) error {
 	if err != nil || t == nil {
 		return err
 	}
-	if e.snapshot != nil {
+	switch resync := headerOf(e.record, headerResync); {
+	case resync != nil: // of the records that empty a table, the id names the partition, too
+		a.copied(resync, t)
+	case e.snapshot != nil:
 		a.copied(e.snapshot, t)
 	}
 	a.batch.events++
