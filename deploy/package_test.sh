@@ -10,7 +10,7 @@ trap 'dpkg --purge pgtee >/dev/null 2>&1 || true' EXIT
 
 dpkg --install "$old"
 pgtee --version
-pgtee man | grep -q '^\.SS pgtee setup' || fail "the manual has no commands"
+grep -q '^\.SS pgtee setup' <<<"$(pgtee man)" || fail "the manual has no commands"
 [ -s /usr/share/man/man1/pgtee.1.gz ] || fail "no manual page"
 bash -c 'source /usr/share/bash-completion/completions/pgtee && complete -p pgtee' >/dev/null || fail "no completion"
 for unit in pgtee pgtee-proxy pgtee-publish; do
@@ -25,9 +25,8 @@ said=$(cd /tmp && PGTEE_KEY=/tmp/package_test.key pgtee publish --config /etc/pg
 rm -f /tmp/package_test.key
 
 echo '# mine' >>/etc/pgtee/pgtee.yaml
-before=$(pgtee --version)
 dpkg --install "$new"
-[ "$before" != "" ] && dpkg --status pgtee | grep -q "^Version: $(dpkg-deb --field "$new" Version)$" || fail "not upgraded"
+grep -q "^Version: $(dpkg-deb --field "$new" Version)$" <<<"$(dpkg --status pgtee)" || fail "not upgraded"
 tail -1 /etc/pgtee/pgtee.yaml | grep -q mine || fail "the upgrade has replaced the configuration"
 
 dpkg --remove pgtee
