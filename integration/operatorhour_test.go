@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/pgtee/pgtee/cmd/pgtee/embedded"
 	"github.com/pgtee/pgtee/integration/harness"
@@ -71,16 +70,6 @@ var accidents = []accident{
 		r.must(r.broker.Start())
 		r.awaitReadyz("SASL_AUTHENTICATION_FAILED")
 		r.must(os.WriteFile(password, []byte("pw"), 0o600))
-	}},
-	{name: "too few replicas", alone: true, happen: func(r *runner) {
-		replicas := func(least string) {
-			altered, err := r.admin().AlterTopicConfigs(r.ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "min.insync.replicas", Value: &least}}, r.prefix+".public.item")
-			r.must(err)
-			r.must(altered[0].Err)
-		}
-		replicas("2")
-		r.awaitReadyz("NOT_ENOUGH_REPLICAS")
-		replicas("1")
 	}},
 }
 
