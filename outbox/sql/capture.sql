@@ -83,9 +83,7 @@ BEGIN
                   WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
         END
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition -- those of an unlogged table are published as their own
-        THEN coalesce((SELECT p.oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, place) JOIN pg_class AS p ON p.oid = a.relid AND p.relpersistence = 'p'
-            ORDER BY a.place DESC LIMIT 1), c.oid) ELSE c.oid END AS oid) AS top
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.relispartition THEN {{root}} ELSE c.oid END AS oid) AS top
     JOIN pg_class AS r ON r.oid = top.oid JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
     WHERE c.oid = ANY (reached) AND c.oid >= 16384 AND n.nspname NOT IN ('pgtee', 'pg_catalog', 'information_schema')
       AND (c.relkind = 'p' AND c.relpersistence <> 't' OR c.relkind = 'r' AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND (c.relispartition AND r.relpersistence = 'p'
@@ -209,18 +207,8 @@ $delist$;
 -- them when the partitioned table is renamed.
 CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
-DECLARE
-    t           record;
-    publication oid;
 BEGIN
-    FOR t IN SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE c.oid = ANY (tables) AND c.relkind = 'p' AND c.relpersistence = 'p'
-    LOOP
-        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP -- any will do: the one where it is a member may be locked
-            EXIT WHEN (NOT EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = t.oid)
-                OR pgtee.alter_member(publication, 'DROP', t.name)) AND pgtee.alter_member(publication, 'ADD', t.name);
-        END LOOP;
-    END LOOP;
+    PERFORM pgtee.refresh(c.oid) FROM pg_class AS c WHERE c.oid = ANY (tables) AND c.relkind = 'p' AND c.relpersistence = 'p';
 END
 $relist$;
 
@@ -228,30 +216,31 @@ $relist$;
 -- table needs its own.
 CREATE OR REPLACE FUNCTION pgtee.rename_schema(schema oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rename$
-DECLARE
-    name        text;
-    publication oid;
 BEGIN
     IF current_setting('server_version_num')::int >= 150000 THEN
-        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
-            EXIT WHEN pgtee.alter_member(publication, 'ADD', 'pgtee.outbox') AND pgtee.alter_member(publication, 'DROP', 'pgtee.outbox');
-        END LOOP;
-        RETURN;
+        PERFORM pgtee.refresh('pgtee.outbox'::regclass);
+    ELSE
+        PERFORM pgtee.refresh(c.oid) FROM (
+            SELECT oid FROM pg_class WHERE relnamespace = schema AND relkind IN ('r', 'p') AND relpersistence = 'p' LIMIT 1000) AS c; -- each takes a lock until the transaction ends
     END IF;
-    FOR name IN
-        SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.oid = schema AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' LIMIT 1000 -- each takes a lock until the transaction ends
-    LOOP
-        FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
-            IF EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = to_regclass(name)) THEN
-                EXIT WHEN pgtee.alter_member(publication, 'DROP', name) AND pgtee.alter_member(publication, 'ADD', name);
-            ELSE
-                EXIT WHEN pgtee.alter_member(publication, 'ADD', name) AND pgtee.alter_member(publication, 'DROP', name);
-            END IF;
-        END LOOP;
-    END LOOP;
 END
 $rename$;
+
+-- refresh(table) changes the members of a publication and undoes it, which pgoutput takes as a change to the table. Any publication will do: that of which
+-- the table is a member may be locked.
+CREATE OR REPLACE FUNCTION pgtee.refresh(tbl oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $refresh$
+DECLARE
+    publication oid;
+    actions     text[];
+    name        text := (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = tbl);
+BEGIN
+    FOREACH publication IN ARRAY pgtee.for_clients('p') LOOP
+        actions := CASE WHEN EXISTS (SELECT FROM pg_publication_rel AS m WHERE m.prpubid = publication AND m.prrelid = tbl) THEN '{DROP,ADD}' ELSE '{ADD,DROP}' END;
+        EXIT WHEN pgtee.alter_member(publication, actions[1], name) AND pgtee.alter_member(publication, actions[2], name);
+    END LOOP;
+END
+$refresh$;
 
 -- alter_member(publication, action, table) does ADD or DROP; false if the publication or the table is locked.
 CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean

@@ -41,9 +41,10 @@ DECLARE
     objects jsonb;
     states  jsonb;
     parts   jsonb := was -> 'now';
+    altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
     moved   jsonb := '[]'; -- partitions that were attached or detached: the command names the partitioned table only
 BEGIN
-    IF tag = 'ALTER TABLE' AND was -> 'parts' <> parts THEN
+    IF altered THEN
         moved := pgtee.moved_partitions(was -> 'parts', parts);
     END IF;
     SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
@@ -61,7 +62,7 @@ BEGIN
             DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's command takes precedence from now on
         END IF;
         states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
-        IF tag = 'ALTER TABLE' AND was -> 'parts' <> parts AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
+        IF altered AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
             PERFORM pgtee.relist(touched);
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
             PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
@@ -244,12 +245,18 @@ CREATE OR REPLACE FUNCTION pgtee.detaching(query text) RETURNS text
 LANGUAGE plpgsql STABLE AS $detaching$
 DECLARE
     found pg_catalog._text := pg_catalog.regexp_match(pg_catalog."left"(query, 65536),
-        '[[:<:]]detach[[:space:]]+partition[[:space:]]+((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))[[:space:]]+concurrently[[:>:]]', 'i');
+        pg_catalog.concat('[[:<:]]detach[[:space:]]+partition[[:space:]]+', pgtee.name_pattern(), '[[:space:]]+concurrently[[:>:]]'), 'i');
     part  pg_catalog.oid := pg_catalog.to_regclass(found[1]);
 BEGIN
     RETURN pg_catalog.concat(part, ' ', (SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) part));
 END
 $detaching$;
+
+-- name_pattern() matches the name of a table, perhaps with its schema, and captures it.
+CREATE OR REPLACE FUNCTION pgtee.name_pattern() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $pattern$
+    SELECT '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))'
+$pattern$;
 
 -- made_unlogged(query, place) returns the table that the ALTER TABLE at this place of the query makes unlogged; if the place is not known, all that the
 -- query does. Names are looked up in the client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: its
@@ -264,9 +271,8 @@ DECLARE
         pg_catalog.concat('/[*]([^*]|[*]+[^*/])*[*]+/|''[^'']*''|--[^', pg_catalog.chr(10), ']*'), ' ', 'g'); -- without comments and literals
 BEGIN
     FOR found IN
-        SELECT pg_catalog.regexp_matches(plain,
-            '[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?'
-            '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))([^;]*)', 'gi')
+        SELECT pg_catalog.regexp_matches(plain, pg_catalog.concat('[[:<:]]alter[[:space:]]+table[[:space:]]+(?:if[[:space:]]+exists[[:space:]]+)?(?:only[[:space:]]+)?',
+            pgtee.name_pattern(), '([^;]*)'), 'gi')
     LOOP
         n := n OPERATOR(pg_catalog.+) 1;
         IF found[2] OPERATOR(pg_catalog.~*) '[[:<:]]set[[:space:]]+unlogged[[:>:]]' AND (place IS NULL OR place OPERATOR(pg_catalog.=) n) THEN
@@ -283,18 +289,19 @@ $unlogged$;
 CREATE OR REPLACE FUNCTION pgtee.release(oids oid[], maybe boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE
-    t record;
+    waits boolean := NOT maybe OR cardinality(oids) = 1;
+    t     record;
 BEGIN
     FOR t IN SELECT m.name, m.tbl FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
         WHERE m.listed AND m.tbl = ANY (oids) AND pg_has_role(session_user, c.relowner, 'MEMBER')
     LOOP
         BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE %s', t.name, CASE WHEN maybe AND cardinality(oids) > 1 THEN 'NOWAIT' END);
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE %s', t.name, CASE WHEN NOT waits THEN 'NOWAIT' END);
         EXCEPTION WHEN lock_not_available THEN
-            IF maybe AND cardinality(oids) > 1 THEN
-                CONTINUE;
+            IF waits THEN
+                RAISE;
             END IF;
-            RAISE;
+            CONTINUE;
         END;
         PERFORM pgtee.delist(t.name, t.tbl);
         PERFORM set_config('pgtee.released', concat_ws(' ', current_setting('pgtee.released', true), t.tbl), true);
