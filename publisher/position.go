@@ -31,6 +31,8 @@ type Position struct {
 
 	Cuts record.Cuts `json:"cuts,omitempty"`
 
+	record.ChosenKeys // of tables without a primary key: see record.Keys
+
 	SystemID        string `json:"system_id"`
 	DatabaseOID     uint32 `json:"database_oid"`
 	Database        string `json:"database"`
@@ -38,8 +40,7 @@ type Position struct {
 	Generation      int    `json:"generation,omitempty"` // of the slot: differs for each slot of the same name; 0: not known
 	PublicationHash string `json:"publication_hash"`
 
-	Snapshots *snapshot.State     `json:"snapshots,omitempty"` // nil: there were no snapshots
-	Keys      map[uint32][]string `json:"keys,omitempty"`      // see record.Keys
+	Snapshots *snapshot.State `json:"snapshots,omitempty"` // nil: there were no snapshots
 }
 
 // startPosition is the position of a slot from which nothing has been published yet.

@@ -165,7 +165,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if next, err = p.appendChunks(ctx, next); err != nil {
 			return err
 		}
-		next.Keys = p.cfg.Keys.Recorded()
+		next.ChosenKeys = p.cfg.Keys.Recorded()
 		if p.due(position, next) {
 			p.since.sent += p.batch.Len()
 			if err := p.log.Publish(ctx, p.batch, next); err != nil {
@@ -287,7 +287,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 			return Position{}, unpublished(position, err)
 		}
 	}
-	p.cfg.Keys.Resume(position.Keys)
+	p.cfg.Keys.Resume(position.ChosenKeys)
 	p.copier = p.newCopier(position.Snapshots)
 	p.copier.Begin(recorded != nil, needed)
 	if err := p.readSignals(ctx); err != nil {

@@ -2,6 +2,7 @@
 --   keys         unique indexes on whole columns that cannot be null: the primary key, the replica identity, then the oldest; for a
 --                partitioned table also those that all of its leaves have. INCLUDE columns are payload. An index that belongs to a
 --                constraint is as old as the constraint, because REINDEX CONCURRENTLY creates a new index
+--   numbers      attribute numbers of the columns in keys, by name: what stays when a column is renamed
 --   primary      whether the first of them is the primary key
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
 --   partitioned  the rows are those of leaves, and old rows have the columns of the leaf's replica identity
@@ -39,6 +40,7 @@ WITH RECURSIVE tree AS (
 )
 SELECT jsonb_build_object(
     'keys', (SELECT jsonb_agg(k.columns ORDER BY k.rank, k.first DESC, k.second DESC, k.age) FROM keys AS k),
+    'numbers', (SELECT jsonb_object_agg(a.attname, a.attnum) FROM attributes AS a WHERE EXISTS (SELECT FROM keys AS k WHERE k.columns ? a.attname::text)),
     'primary', EXISTS (SELECT FROM indexes AS i WHERE i.oid = $1::oid AND i.indisprimary),
     'identity', CASE WHEN NOT EXISTS (SELECT FROM identities) AND EXISTS (SELECT FROM tree AS t WHERE t.relkind = 'r' AND t.relreplident = 'f') THEN NULL
         ELSE coalesce((SELECT jsonb_agg(c.name ORDER BY c.name) FROM (

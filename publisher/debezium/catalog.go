@@ -50,6 +50,8 @@ type Table struct {
 	// Keys are the unique indexes on whole columns that cannot be null: first the primary key, then the replica identity, then the others, oldest
 	// first. Columns are in index order. For a partitioned table, the indexes that all leaf partitions share follow its own.
 	Keys [][]string `json:"keys,omitempty"`
+	// Numbers are the attribute numbers of the columns in Keys, by name. A column that is renamed keeps its number.
+	Numbers map[string]int `json:"numbers,omitempty"`
 	// Primary reports whether the first of Keys is the primary key.
 	Primary bool `json:"primary,omitempty"`
 	// Identity names the columns that the WAL holds for every old row: those of the replica identity, for a partitioned table those that the replica

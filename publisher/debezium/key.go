@@ -37,7 +37,7 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 }
 
 // chooseKey returns the columns of the record key: the first of the table's keys whose values the WAL has for every old row. A table without a
-// primary key keeps its previous key if that still exists. If the catalog lists no usable key, the columns of the replica identity in the Relation
+// primary key keeps its previous key if that still exists, also if columns of it were renamed. If the catalog lists no usable key, the columns of the replica identity in the Relation
 // are the key. nil means that the records have no key.
 //
 // Stream and snapshot both use chooseKey, for every version of the table, so the same table always has the same key.
@@ -48,7 +48,7 @@ func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {
 	case known.Primary || len(usable) == 0:
 		e.config.Keys.Forget(r.OID)
 	default:
-		return locate(r, e.config.Keys.Choose(r.OID, usable), id.Columns)
+		return locate(r, e.config.Keys.Choose(r.OID, usable, known.Numbers), id.Columns)
 	}
 	switch {
 	case len(usable) > 0:

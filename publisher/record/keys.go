@@ -8,62 +8,106 @@ import (
 )
 
 // Keys remembers which unique index serves as the key of each table without a primary key. There may be several candidates, the catalog does not mark
-// one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) must not change the choice. Keys is part of the position. It is used by one
-// goroutine at a time.
-type Keys struct{ chosen map[uint32][]string } // columns, by OID of the table. A map is never modified once a Position refers to it
+// one, and recreating an index (REINDEX CONCURRENTLY, ALTER COLUMN TYPE) or renaming a column must not change the choice. Keys is part of the position.
+// It is used by one goroutine at a time.
+type Keys struct{ chosen ChosenKeys }
 
-// maxChosenKeys bounds the size of the progress record. Tables beyond it use their oldest index.
-const maxChosenKeys = 500
+// ChosenKeys holds keys by OID of the table, in the form of the progress record. Its maps are never modified once a Position refers to them.
+type ChosenKeys struct {
+	Names   map[uint32][]string `json:"keys,omitempty"`        // of the columns
+	Numbers map[uint32][]int    `json:"key_numbers,omitempty"` // of the columns (pg_attribute.attnum), which stay when a column is renamed; where they are known
+}
 
-// Choose returns the key of a table: the remembered one if it is still a candidate, else the first candidate. There is at least one.
-func (k *Keys) Choose(table uint32, candidates [][]string) []string {
+// Tables beyond these limits, which bound the size of the progress record, use their oldest index.
+const (
+	maxChosenKeys  = 500
+	maxChosenBytes = 128 << 10 // of names, with every character escaped
+)
+
+// Choose returns the key of a table: the remembered one if it is still a candidate, else the first candidate. There is at least one. numbers has the
+// attribute numbers of the columns, by name.
+func (k *Keys) Choose(table uint32, candidates [][]string, numbers map[string]int) []string {
 	if k == nil {
 		return candidates[0]
 	}
-	had := k.chosen[table]
-	if slices.ContainsFunc(candidates, func(names []string) bool { return slices.Equal(names, had) }) {
-		return had
+	names, remembered := k.chosen.Names[table]
+	chosen := candidates[0]
+	for _, candidate := range candidates {
+		if had := k.chosen.Numbers[table]; had != nil && numbers != nil && slices.Equal(had, numbersOf(candidate, numbers)) || (had == nil || numbers == nil) && slices.Equal(names, candidate) {
+			chosen = candidate
+		}
 	}
-	if had != nil || len(k.chosen) < maxChosenKeys {
-		k.set(table, candidates[0])
+	if !slices.Equal(names, chosen) || !slices.Equal(k.chosen.Numbers[table], numbersOf(chosen, numbers)) {
+		k.set(table, chosen, numbersOf(chosen, numbers), remembered)
 	}
-	return candidates[0]
+	return chosen
+}
+
+// numbersOf returns nil if the numbers are not known.
+func numbersOf(names []string, numbers map[string]int) (list []int) {
+	for _, name := range names {
+		n, known := numbers[name]
+		if !known {
+			return nil
+		}
+		list = append(list, n)
+	}
+	return list
 }
 
 // Forget removes a table that no longer has such a key, or was dropped.
 func (k *Keys) Forget(table uint32) {
-	if k == nil || k.chosen[table] == nil {
+	if k == nil || k.chosen.Names[table] == nil {
 		return
 	}
-	k.chosen = maps.Clone(k.chosen)
-	delete(k.chosen, table)
+	k.chosen = ChosenKeys{maps.Clone(k.chosen.Names), maps.Clone(k.chosen.Numbers)}
+	delete(k.chosen.Names, table)
+	delete(k.chosen.Numbers, table)
 }
 
-func (k *Keys) set(table uint32, names []string) {
-	next := maps.Clone(k.chosen)
-	if next == nil {
-		next = map[uint32][]string{}
+func (k *Keys) set(table uint32, names []string, numbers []int, anew bool) {
+	k.Forget(table)
+	bytes := escapedBytes(names)
+	for _, others := range k.chosen.Names {
+		bytes += escapedBytes(others)
 	}
-	next[table] = names
+	if !anew && len(k.chosen.Names) >= maxChosenKeys || bytes > maxChosenBytes {
+		return
+	}
+	next := ChosenKeys{maps.Clone(k.chosen.Names), maps.Clone(k.chosen.Numbers)}
+	if next.Names == nil {
+		next = ChosenKeys{map[uint32][]string{}, map[uint32][]int{}}
+	}
+	next.Names[table] = names
+	if numbers != nil {
+		next.Numbers[table] = numbers
+	}
 	k.chosen = next
 }
 
+func escapedBytes(names []string) (n int) {
+	for _, name := range names {
+		n += 6*len(name) + len(`"",`)
+	}
+	return n
+}
+
 // Resume adds the keys in the progress record. Keys that this process has already chosen are in use and stay.
-func (k *Keys) Resume(recorded map[uint32][]string) {
+func (k *Keys) Resume(recorded ChosenKeys) {
 	if k == nil {
 		return
 	}
-	for table, names := range recorded {
-		if k.chosen[table] == nil && len(names) > 0 && len(k.chosen) < maxChosenKeys {
-			k.set(table, names)
+	for table, names := range recorded.Names {
+		if k.chosen.Names[table] == nil && len(names) > 0 {
+			k.set(table, names, recorded.Numbers[table], false)
 		}
 	}
 }
 
 // Recorded returns the keys for the next position.
-func (k *Keys) Recorded() map[uint32][]string {
-	if k == nil || len(k.chosen) == 0 {
-		return nil
+func (k *Keys) Recorded() ChosenKeys {
+	if k == nil {
+		return ChosenKeys{}
 	}
 	return k.chosen
 }
