@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -328,11 +329,13 @@ func refusalIn(f *frames) error {
 // streamError decodes an ErrorResponse received while streaming.
 func streamError(body []byte) error {
 	err := serverError(body)
-	switch sqlState(err) {
-	case "42704": // undefined_object: we hold the slot, so it is a publication
+	switch state := sqlState(err); {
+	case state == "42704": // undefined_object: we hold the slot, so it is a publication
 		return fmt.Errorf("%w: %w", ErrPublicationMissing, err)
-	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+	case state == "22021", state == "22P05": // character_not_in_repertoire, untranslatable_character
 		return fmt.Errorf("%w: %w", ErrUndecodable, err)
+	case strings.HasPrefix(state, "XX"):
+		return fmt.Errorf("%w: %w", ErrDecoding, err)
 	}
 	return err
 }

@@ -168,6 +168,7 @@ func TestStreamFails(t *testing.T) {
 		want    string
 	}{
 		{"warning", warning, ErrServerWarning, "skipped loading publication"},
+		{"internal error", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "unexpected duplicate for tablespace 0, relfilenode 59453"}, ErrDecoding, "59453"},
 		{"undecodable", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "22P05", Message: "no equivalent"}, ErrUndecodable, "no equivalent"},
 		{"publication missing", &pgproto3.ErrorResponse{Severity: "ERROR", Code: "42704", Message: `publication "pgtee_rows" does not exist`}, ErrPublicationMissing, "pgtee_rows"},
 		{"shutdown", &pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01", Message: "terminating connection"}, nil, "57P01"},

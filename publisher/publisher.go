@@ -50,6 +50,7 @@ type Publisher struct {
 	recorded      time.Time // when a position was last recorded in Kafka
 	lastHeartbeat time.Time
 	failures      int     // consecutive failures
+	decoding      undecodable
 	trouble       trouble // the failure logged last
 	stats         stats
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"go.uber.org/zap"
 )
@@ -86,8 +87,31 @@ func (p *Publisher) heed(err error) error {
 		delete(p.owners, unusable.Topic)
 	case errors.As(err, &small):
 		return p.limit(small, err)
+	case errors.Is(err, outbox.ErrDecoding):
+		return p.decoding.judge(err, p.now())
 	}
 	return err
+}
+
+// decodingPatience is how long the server may fail to decode the same transaction in the same way. An error that passes, such as a lookup that
+// meets concurrent DDL, does not last.
+const decodingPatience = time.Minute
+
+// undecodable is the latest failure of the server's decoding.
+type undecodable struct {
+	text  string // with its position in the WAL
+	since time.Time
+}
+
+// judge turns a failure that persists into a halt. Retries would only keep the WAL until the disk is full.
+func (u *undecodable) judge(err error, now time.Time) error {
+	if text := err.Error(); u.text != text {
+		*u = undecodable{text, now}
+	}
+	if now.Sub(u.since) < decodingPatience {
+		return err
+	}
+	return halt.New(halt.ErrUndecodable, err.Error(), repairUndecodable)
 }
 
 // tellTopic logs that a table does not have the topic of the template.

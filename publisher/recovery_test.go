@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox"
+	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
@@ -86,3 +88,29 @@ type saying struct {
 
 func (s saying) Error() string { return s.code.Error() + " (" + s.text + ")" }
 func (s saying) Unwrap() error { return s.code }
+
+// What the server cannot decode for a minute, at one place and in one way, no retry will cure; anything else may pass.
+func TestUndecodableTransaction(t *testing.T) {
+	now := time.Unix(0, 0)
+	var decoding undecodable
+	at := func(lsn, message string) error {
+		return fmt.Errorf("slot s, after %s: %w: %s", lsn, outbox.ErrDecoding, message)
+	}
+	for i, test := range []struct {
+		after time.Duration
+		err   error
+		halts bool
+	}{
+		{0, at("0/1", "unexpected duplicate"), false},
+		{50 * time.Second, at("0/1", "unexpected duplicate"), false},
+		{20 * time.Second, at("0/1", "cache lookup failed"), false},
+		{50 * time.Second, at("0/2", "cache lookup failed"), false},
+		{50 * time.Second, at("0/2", "cache lookup failed"), false},
+		{20 * time.Second, at("0/2", "cache lookup failed"), true},
+	} {
+		now = now.Add(test.after)
+		if err := decoding.judge(test.err, now); errors.Is(err, halt.ErrUndecodable) != test.halts || (halt.FateOf(err) == halt.Stop) != test.halts {
+			t.Errorf("%d: %v, halts: want %t", i, err, test.halts)
+		}
+	}
+}

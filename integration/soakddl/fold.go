@@ -41,9 +41,11 @@ func (s *soak) awaitMark(ctx context.Context) error {
 	if err := s.bench.Query(ctx, capturedName, "INSERT INTO work.mark VALUES (1)"); err != nil {
 		return err
 	}
-	return harness.Eventually(settleTime, func(context.Context) error {
+	return harness.Eventually(settleTime, func(ctx context.Context) error {
 		if !s.publisher.Running() {
-			return nil // waiting is pointless
+			if cured, err := s.cure(ctx); !cured || err != nil {
+				return err // waiting is pointless
+			}
 		}
 		records, err := s.read("work.mark")
 		if err == nil && len(records) == 0 {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtee/pgtee/integration/harness"
+	"github.com/pgtee/pgtee/publisher/halt"
 )
 
 const (
@@ -116,9 +118,7 @@ func (s *soak) capture(l *leg) (err error) {
 	if s.proxy, err = s.bench.Start("proxy", "--listen", l.address, "--postgres", postgres, "--key", s.bench.KeyFile()); err != nil {
 		return err
 	}
-	s.publisher, err = s.bench.Start("publish", "--postgres", postgres, "--kafka", s.broker.Address, "--prefix", prefix, "--slot", slot,
-		"--key", s.bench.KeyFile(), "--partitions", "1", "--sql-text", "full")
-	if err != nil {
+	if err := s.publish(); err != nil {
 		return err
 	}
 	return harness.Eventually(time.Minute, func(ctx context.Context) error {
@@ -128,6 +128,33 @@ func (s *soak) capture(l *leg) (err error) {
 		}
 		return err
 	})
+}
+
+// stream are the flags that name the stream.
+func (s *soak) stream() []string {
+	return []string{"--postgres", s.bench.Server.URL(capturedName), "--kafka", s.broker.Address, "--prefix", prefix, "--slot", slot}
+}
+
+func (s *soak) publish() (err error) {
+	s.publisher, err = s.bench.Start(append([]string{"publish", "--key", s.bench.KeyFile(), "--partitions", "1", "--sql-text", "full"}, s.stream()...)...)
+	return err
+}
+
+// cure does what the publisher's halt asks for if PostgreSQL could not decode a transaction. The scripts make such transactions at times: see
+// docs/operating.md. It reports whether that was the reason why the publisher has ended.
+func (s *soak) cure(ctx context.Context) (bool, error) {
+	if !strings.Contains(s.publisher.Tail(1), halt.ErrUndecodable.Error()) {
+		return false, nil
+	}
+	fmt.Println("soak-ddl: " + s.publisher.Tail(1))
+	err := s.bench.Query(ctx, capturedName, "SELECT pg_drop_replication_slot('"+slot+"')")
+	if err == nil {
+		err = s.bench.Run("setup", "--postgres", s.bench.Server.URL(capturedName), "--slot", slot)
+	}
+	if err == nil {
+		err = s.bench.Run(append([]string{"repair", "--accept-divergence"}, s.stream()...)...)
+	}
+	return true, errors.Join(err, s.publish())
 }
 
 // soak plays the scripts, alternating piece by piece between the two legs, so that both are exposed to the noise of the machine.

@@ -32,6 +32,7 @@ var (
 	ErrNotDurable      = errors.New("Kafka may lose what it has confirmed")
 	ErrPrefixTaken     = errors.New("the prefix belongs to another database")
 	ErrMissed          = errors.New("changes of tables are not in the stream")
+	ErrUndecodable     = errors.New("PostgreSQL cannot decode a transaction")
 	ErrSnapshotStopped = errors.New("the snapshot was stopped")
 )
 

@@ -117,6 +117,7 @@ var Catalogue = []Area{
 		{"coverage-unknown", warning, "The publisher cannot read the publications, so uncaptured tables are not reported.", "See the error; the publisher tries again."},
 		{"text-encoding", problem, "A row has bytes that are no character in the encoding of the database.", "Start with --source-encoding and the encoding that the text is in."},
 		{"source-encoding", problem, "--source-encoding does not fit the database.", "Name the encoding that SHOW server_encoding prints or, for SQL_ASCII, that of the text."},
+		{"transaction-undecodable", problem, "PostgreSQL cannot decode a transaction.", "Drop the slot, run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again. Report the error to PostgreSQL."},
 		{"value-undecodable", problem, "The server cannot send a value in the WAL as UTF-8.", "Correct the row, drop the slot, run `pgtee setup`, `pgtee repair --accept-divergence`, then copy what is missing."},
 		{"change-unencodable", problem, "A change cannot be encoded.", "Exclude the table, or report the defect."},
 		{"outbox-row-updated", warning, "A row of an outbox table was updated. Its event is in Kafka as it was inserted.", "Insert a new row for a new event."},

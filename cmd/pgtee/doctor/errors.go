@@ -33,6 +33,7 @@ var byError = []struct {
 	{halt.ErrNotDurable, "topic-not-durable"},
 	{halt.ErrPrefixTaken, "prefix-taken"},
 	{halt.ErrMissed, "changes-missed"},
+	{halt.ErrUndecodable, "transaction-undecodable"},
 	{halt.ErrSnapshotStopped, "snapshot-stopped"},
 	{halt.ErrFenced, "fenced"},
 	{avro.ErrIncompatible, "registry-incompatible"},
