@@ -23,7 +23,7 @@ func (p *Publisher) appendChunks(ctx context.Context, next Position) (Position, 
 		return next, err
 	}
 	c.Turn(next.EndLSN)
-	if err := p.appendEmptying(next); err != nil {
+	if err := p.appendEmptying(ctx, next); err != nil {
 		return next, err
 	}
 	bytes := 0
@@ -128,7 +128,7 @@ func (r *chunkRows) flush(mark outbox.SnapshotMark) error {
 	r.done++
 	r.id = strconv.AppendInt(r.id[:r.fixed], r.copy.RowsDone+int64(r.number), 10)
 	r.batch.AtRead(r.id)
-	if err := r.appendFitting(&r.tx, 0); err != nil {
+	if err := r.appendFitting(r.ctx, &r.tx, 0); err != nil {
 		return err
 	}
 	if r.batch.Bytes() < r.part {
@@ -153,7 +153,7 @@ func (r *chunkRows) mark(mark outbox.SnapshotMark) outbox.SnapshotMark {
 }
 
 // appendEmptying appends the records that empty the topics of a resync, once its tables are known.
-func (p *Publisher) appendEmptying(next Position) error {
+func (p *Publisher) appendEmptying(ctx context.Context, next Position) error {
 	c := p.copier
 	if c.Emptying() == nil || p.giant.goesOn {
 		return nil
@@ -165,7 +165,7 @@ func (p *Publisher) appendEmptying(next Position) error {
 		tx.Changes[0] = outbox.Change{Op: outbox.Truncate, Note: -1, LSN: next.EndLSN, Relation: relation, Mark: outbox.MarkIncremental}
 		p.batch.AtRead(strconv.AppendUint([]byte("snapshot."+work.ID+".t"), uint64(relation.OID), 10))
 		first := p.batch.Len()
-		if err := p.appendFitting(&tx, 0); err != nil {
+		if err := p.appendFitting(ctx, &tx, 0); err != nil {
 			return fmt.Errorf("empty the topic of table %s.%s: %w", relation.Schema, relation.Name, err)
 		}
 		for i := first; i < p.batch.Len(); i++ {

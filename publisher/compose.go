@@ -35,7 +35,7 @@ func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transact
 		}
 		p.urgent = p.urgent || tx.Urgent
 		if p.wanted(tx) {
-			if err := p.copier.Observe(tx); err != nil {
+			if err := p.copier.Observe(ctx, tx); err != nil {
 				return next, err
 			}
 			if err := p.append(ctx, tx, position); err != nil {
@@ -75,7 +75,7 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 	p.composer.audit.add(tx, p.composer.notes)
 	p.composer.order = arrange(p.composer.order[:0], tx)
 	for _, i := range p.composer.order {
-		if err := p.appendChange(tx, i, out); err != nil {
+		if err := p.appendChange(ctx, tx, i, out); err != nil {
 			return err
 		}
 		if p.batch.Bytes() < p.part {
@@ -88,13 +88,13 @@ func (p *Publisher) append(ctx context.Context, tx *outbox.Transaction, position
 	if tx.More {
 		return nil
 	}
-	return p.finish(tx, parts)
+	return p.finish(ctx, tx, parts)
 }
 
 // finish appends END and the audit record. parts is the number of Kafka transactions that hold earlier changes of the transaction.
-func (p *Publisher) finish(tx *outbox.Transaction, parts int) error {
+func (p *Publisher) finish(ctx context.Context, tx *outbox.Transaction, parts int) error {
 	if p.giant.beginWritten {
-		if err := p.bracket(tx, "end", p.format.End); err != nil {
+		if err := p.bracket(ctx, tx, "end", p.format.End); err != nil {
 			return err
 		}
 	}
@@ -116,9 +116,9 @@ func (p *Publisher) sendPart(ctx context.Context) error {
 }
 
 // bracket appends the format's BEGIN or END record, if it has one.
-func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*record.Batch, *outbox.Transaction) error) error {
+func (p *Publisher) bracket(ctx context.Context, tx *outbox.Transaction, name string, append func(context.Context, *record.Batch, *outbox.Transaction) error) error {
 	p.batch.Mark(name)
-	if err := append(p.batch, tx); err != nil {
+	if err := append(ctx, p.batch, tx); err != nil {
 		return record.Unencoded("the "+name+" of the transaction", err)
 	}
 	return nil
@@ -128,11 +128,11 @@ func (p *Publisher) bracket(tx *outbox.Transaction, name string, append func(*re
 func isEvent(op outbox.Op) bool { return op != outbox.DDL && op != outbox.Event && op != outbox.Signal }
 
 // appendChange appends the records of a change, unless it is among the first `out` changes, which are already published.
-func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
+func (p *Publisher) appendChange(ctx context.Context, tx *outbox.Transaction, i, out int) error {
 	c, start := &tx.Changes[i], p.batch.Here()
 	if !p.giant.beginWritten && isEvent(c.Op) {
 		p.giant.beginWritten = true
-		if err := p.bracket(tx, "begin", p.format.Begin); err != nil {
+		if err := p.bracket(ctx, tx, "begin", p.format.Begin); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 		return nil
 	}
 	first := p.batch.Len()
-	if err := p.appendFitting(tx, i); err != nil {
+	if err := p.appendFitting(ctx, tx, i); err != nil {
 		return err
 	}
 	switch {
@@ -156,7 +156,7 @@ func (p *Publisher) appendChange(tx *outbox.Transaction, i, out int) error {
 	return nil
 }
 
-func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
+func (p *Publisher) appendRecords(ctx context.Context, tx *outbox.Transaction, i int) error {
 	c, first, start := &tx.Changes[i], p.batch.Len(), p.batch.Here()
 	switch c.Op {
 	case outbox.DDL:
@@ -165,7 +165,7 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 		p.appendEvent(tx, i)
 	default:
 		p.composer.columns.row(c.Relation)
-		if err := p.format.Append(p.batch, tx, i); err != nil {
+		if err := p.format.Append(ctx, p.batch, tx, i); err != nil {
 			return record.Unencoded(record.SourceName(c), err)
 		}
 	}
@@ -180,7 +180,7 @@ func (p *Publisher) appendRecords(tx *outbox.Transaction, i int) error {
 		return err
 	}
 	p.batch.Cut(start)
-	return p.appendRecords(tx, i)
+	return p.appendRecords(ctx, tx, i)
 }
 
 // arrange appends the indexes of the changes in publishing order. That is WAL order, except that the DDL record that creates a table precedes the

@@ -43,14 +43,14 @@ func composed(t *testing.T, cfg Config, tx *outbox.Transaction) []record.Record 
 // tableFormat writes the pgtee block to the topic of the table.
 type tableFormat struct{}
 
-func (tableFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
-func (tableFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
+func (tableFormat) Begin(context.Context, *record.Batch, *outbox.Transaction) error { return nil }
+func (tableFormat) End(context.Context, *record.Batch, *outbox.Transaction) error   { return nil }
 
-func (tableFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+func (tableFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	return record.LoggedIdentity(r), nil
 }
 
-func (tableFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (tableFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	topic := "shop.message"
 	if r := tx.Changes[i].Relation; r != nil {
 		topic = record.TopicName("shop", r.Schema, r.Name)
@@ -357,10 +357,10 @@ type shapedFormat struct {
 	shape *shape.Shape
 }
 
-func (f shapedFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (f shapedFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
-		return f.tableFormat.Append(b, tx, i)
+		return f.tableFormat.Append(ctx, b, tx, i)
 	}
 	table, err := f.shape.Table(c.Relation)
 	if err == nil {
@@ -371,7 +371,7 @@ func (f shapedFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) err
 
 type brokenFormat struct{ tableFormat }
 
-func (brokenFormat) Append(*record.Batch, *outbox.Transaction, int) error {
+func (brokenFormat) Append(context.Context, *record.Batch, *outbox.Transaction, int) error {
 	return errors.New("no such type")
 }
 
@@ -394,7 +394,7 @@ func (outage) Temporary() bool { return true }
 
 type formatWithoutCatalog struct{ tableFormat }
 
-func (formatWithoutCatalog) Append(*record.Batch, *outbox.Transaction, int) error {
+func (formatWithoutCatalog) Append(context.Context, *record.Batch, *outbox.Transaction, int) error {
 	return fmt.Errorf("type 4711: %w", outage{errors.New("connection refused")})
 }
 

@@ -33,7 +33,7 @@ func TestDefaultsInDDL(t *testing.T) {
 	} {
 		config := testConfig()
 		config.SQLText, config.Shape = test.text, shape
-		p := newPublisher(config, nil, nil, nil)
+		p := newPublisher(config, nil, nil, tableFormat{})
 		given := outbox.DDLRecord{Objects: []outbox.DDLObject{{Type: "table", Name: test.name, Columns: columns}}}
 		clean, hides := p.redactedDDL(given)
 		var got []string

@@ -20,7 +20,7 @@ func TestDDLStatement(t *testing.T) {
 	} {
 		config := testConfig()
 		config.SQLText = test.text
-		p := newPublisher(config, nil, nil, nil)
+		p := newPublisher(config, nil, nil, tableFormat{})
 		if got := p.ddlStatement(test.sql, false); got != test.want {
 			t.Errorf("%d, %s:\n%s, want\n%s", test.text, test.sql, got, test.want)
 		}

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -33,7 +34,7 @@ type deadLetter struct {
 }
 
 // appendDeadLetter replaces the records after start by a dead letter and, if that helps, the records of the row without its longest values.
-func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start record.Cursor, large *record.TooLarge) error {
+func (p *Publisher) appendDeadLetter(ctx context.Context, tx *outbox.Transaction, i int, start record.Cursor, large *record.TooLarge) error {
 	c, b := &tx.Changes[i], p.batch
 	pieces := p.pieces(c, start, large)
 	letter := deadLetter{
@@ -50,7 +51,7 @@ func (p *Publisher) appendDeadLetter(tx *outbox.Transaction, i int, start record
 	}
 	b.Cut(start)
 	var err error
-	if letter.LeftOut, err = p.appendIncomplete(tx, i, start, letter.Topic); err != nil {
+	if letter.LeftOut, err = p.appendIncomplete(ctx, tx, i, start, letter.Topic); err != nil {
 		return err
 	}
 	if letter.Published = len(letter.LeftOut) > 0; letter.Published {

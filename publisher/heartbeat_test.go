@@ -14,7 +14,7 @@ import (
 
 type beatingFormat struct{ tableFormat }
 
-func (beatingFormat) AppendHeartbeat(b *record.Batch) error {
+func (beatingFormat) AppendHeartbeat(ctx context.Context, b *record.Batch) error {
 	start := len(b.Buf)
 	b.Buf = append(b.Buf, "alive"...)
 	b.AddWithoutID("heartbeat", record.Null, start)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
-	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
 	"github.com/pgtee/pgtee/publisher/snapshot"
@@ -50,8 +49,8 @@ type Publisher struct {
 	recorded      time.Time // when a position was last recorded in Kafka
 	lastHeartbeat time.Time
 	failures      int     // consecutive failures
-	decoding      undecodable
 	trouble       trouble // the failure logged last
+	decoding      undecodable
 	stats         stats
 }
 
@@ -99,7 +98,7 @@ func newPublisher(cfg Config, open func(context.Context) (Source, error), log Lo
 func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 	host := snapshot.Host{
 		Shape: p.cfg.Shape, EventTables: p.cfg.EventTables, Log: p.cfg.Log,
-		Identity: func(r *pgoutput.Relation, at record.Place) (record.Identity, error) { return p.format.Identity(r, at) },
+		Identity: p.format.Identity,
 		Now:      func() time.Time { return p.now() },
 	}
 	return snapshot.New(&p.cfg.Snapshot, host, recorded)
@@ -160,7 +159,7 @@ func (p *Publisher) publish(ctx context.Context) error {
 		if next, err = p.compose(ctx, transactions, position, next); err != nil {
 			return err
 		}
-		if err := p.heartbeat(); err != nil {
+		if err := p.heartbeat(ctx); err != nil {
 			return err
 		}
 		if next, err = p.appendChunks(ctx, next); err != nil {

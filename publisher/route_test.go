@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -130,14 +131,14 @@ func TestEventInTheTopicOfATableIsRefused(t *testing.T) {
 // topicFormat writes everything to one topic.
 type topicFormat string
 
-func (topicFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
-func (topicFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
+func (topicFormat) Begin(context.Context, *record.Batch, *outbox.Transaction) error { return nil }
+func (topicFormat) End(context.Context, *record.Batch, *outbox.Transaction) error   { return nil }
 
-func (topicFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+func (topicFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	return record.LoggedIdentity(r), nil
 }
 
-func (f topicFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (f topicFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	b.Add(string(f), record.Null, len(b.Buf))
 	return nil
 }

@@ -534,20 +534,20 @@ func (w *world) showAudit(tx *outbox.Transaction, records []record.Record) {
 // simFormat writes which row of which transaction a change is, and counts them.
 type simFormat struct{ rows int }
 
-func (f *simFormat) Begin(b *record.Batch, _ *outbox.Transaction) error {
+func (f *simFormat) Begin(ctx context.Context, b *record.Batch, _ *outbox.Transaction) error {
 	f.rows = 0
 	return f.add(b, []byte("begin"))
 }
 
-func (f *simFormat) End(b *record.Batch, _ *outbox.Transaction) error {
+func (f *simFormat) End(ctx context.Context, b *record.Batch, _ *outbox.Transaction) error {
 	return f.add(b, fmt.Appendf(nil, "end of %d", f.rows))
 }
 
-func (*simFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+func (*simFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	return record.LoggedIdentity(r), nil
 }
 
-func (f *simFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (f *simFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	f.rows++
 	return f.add(b, simValue(nil, tx, i))
 }

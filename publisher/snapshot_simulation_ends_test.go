@@ -265,17 +265,17 @@ func (l *shopLog) Close() {}
 // shopFormat writes shopRecords.
 type shopFormat struct{ believes bool }
 
-func (shopFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
-func (shopFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
+func (shopFormat) Begin(context.Context, *record.Batch, *outbox.Transaction) error { return nil }
+func (shopFormat) End(context.Context, *record.Batch, *outbox.Transaction) error   { return nil }
 
-func (f shopFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+func (f shopFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	if f.believes {
 		return record.LoggedIdentity(r), nil
 	}
 	return record.Identity{Columns: []int{0}}, nil
 }
 
-func (shopFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (shopFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	var v shopRecord
 	switch c.Op {

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,9 +42,9 @@ func ParseTooLargePolicy(name string) (TooLargePolicy, error) {
 const maxToldKeyBytes = 256
 
 // appendFitting appends the records of a change if Kafka accepts their size, and otherwise does what the policy says.
-func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
+func (p *Publisher) appendFitting(ctx context.Context, tx *outbox.Transaction, i int) error {
 	start := p.batch.Here()
-	err := p.appendRecords(tx, i)
+	err := p.appendRecords(ctx, tx, i)
 	var large *record.TooLarge
 	switch {
 	case errors.As(err, &large):
@@ -59,7 +60,7 @@ func (p *Publisher) appendFitting(tx *outbox.Transaction, i int) error {
 		return halt.New(halt.ErrRecordTooLarge, fmt.Sprintf("%s, key %q, topic %s: %v, a record may have %d", record.SourceName(c), key, topic, large, p.largest(topic)),
 			"raise max.message.bytes of the topic and --max-record-bytes, or publish it without its longest values by --record-too-large dead-letter; nothing is skipped meanwhile")
 	}
-	return p.appendDeadLetter(tx, i, start, large)
+	return p.appendDeadLetter(ctx, tx, i, start, large)
 }
 
 // tooLarge returns what is too large in the records after from, nil if nothing is.
@@ -131,7 +132,7 @@ type leftOut struct {
 
 // appendIncomplete appends the records of a row without its longest values. It leaves out as few as necessary, lowering the maximum length by powers
 // of four, and returns the columns left out. It returns none, and appends nothing, if no record fits.
-func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start record.Cursor, topic string) ([]leftOut, error) {
+func (p *Publisher) appendIncomplete(ctx context.Context, tx *outbox.Transaction, i int, start record.Cursor, topic string) ([]leftOut, error) {
 	c := &tx.Changes[i]
 	if c.Relation == nil || c.Op == outbox.Truncate {
 		return nil, nil
@@ -141,7 +142,7 @@ func (p *Publisher) appendIncomplete(tx *outbox.Transaction, i int, start record
 	for longest := p.largest(topic) / 2; longest > 0; longest /= 4 {
 		var left []leftOut
 		c.Old, c.New, left = withoutLong(&whole, longest)
-		err := p.appendRecords(tx, i)
+		err := p.appendRecords(ctx, tx, i)
 		var outage interface{ Temporary() bool }
 		if errors.As(err, &outage) && outage.Temporary() {
 			return nil, err

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -18,10 +19,10 @@ import (
 // valuesFormat writes the values of a row, and ? for one that is not there; its key is the first.
 type valuesFormat struct{ tableFormat }
 
-func (valuesFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (valuesFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
-		return tableFormat{}.Append(b, tx, i)
+		return tableFormat{}.Append(ctx, b, tx, i)
 	}
 	key, value := len(b.Buf), record.Null
 	for n, columns := 0, c.New.Columns(); columns.Next(); n++ {

@@ -111,7 +111,7 @@ func (f framings) ContentType() string {
 }
 
 // Append implements publisher.Framing.
-func (f framings) Append(dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
+func (f framings) Append(ctx context.Context, dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	framing := f.value
 	if part == record.KeyPart {
 		framing = f.key
@@ -119,5 +119,5 @@ func (f framings) Append(dst []byte, part record.Part, topic string, schema *rec
 	if framing == nil {
 		return append(dst, payload...), nil
 	}
-	return framing.Append(dst, part, topic, schema, payload)
+	return framing.Append(ctx, dst, part, topic, schema, payload)
 }

@@ -27,8 +27,8 @@ func TestFramings(t *testing.T) {
 		if framing == nil {
 			framing = framings{}
 		}
-		key, err1 := framing.Append(nil, record.KeyPart, "t", schema, []byte("1"))
-		value, err2 := framing.Append(nil, record.ValuePart, "t", schema, []byte("1"))
+		key, err1 := framing.Append(t.Context(), nil, record.KeyPart, "t", schema, []byte("1"))
+		value, err2 := framing.Append(t.Context(), nil, record.ValuePart, "t", schema, []byte("1"))
 		if err1 != nil || err2 != nil || string(key) != c.wantKey || string(value) != c.wantValue {
 			t.Errorf("%s, keys %s: %s and %s, errors %v and %v", c.value, c.key, key, value, err1, err2)
 		}

@@ -3,6 +3,7 @@
 package avro
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -51,12 +52,12 @@ func NewFraming(r *Registry, subjects SubjectNames, names NameAdjustment) *Frami
 
 // Append implements record.Framing. The first use of a schema waits for the registry's response. An outage of the registry is a temporary error, a
 // refusal is a *halt.Halt.
-func (f *Framing) Append(dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
+func (f *Framing) Append(ctx context.Context, dst []byte, part record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	u := use{weak.Make(schema), part, topic}
 	how := f.known[u]
 	if how == nil {
 		var err error
-		if how, err = f.learn(u, schema); err != nil {
+		if how, err = f.learn(ctx, u, schema); err != nil {
 			return dst, err
 		}
 		put(f.known, u, how)
@@ -74,7 +75,7 @@ func (u use) fail(err error) error {
 }
 
 // learn returns how a schema's records are written. If its version is new, learn registers it and uses the id that the registry assigns.
-func (f *Framing) learn(u use, schema *record.Schema) (*framed, error) {
+func (f *Framing) learn(ctx context.Context, u use, schema *record.Schema) (*framed, error) {
 	v, err := f.version(u, schema)
 	if err != nil {
 		return nil, u.fail(err)
@@ -86,7 +87,7 @@ func (f *Framing) learn(u use, schema *record.Schema) (*framed, error) {
 	if err != nil {
 		return nil, u.fail(err)
 	}
-	id, err := f.registry.id(v, u.topic)
+	id, err := f.registry.id(ctx, v, u.topic)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func TestCapturedRecords(t *testing.T) {
 				schema = parseSchema(t, c.Schema)
 				schemas[string(c.Schema)] = schema
 			}
-			framed, err := framing.Append(nil, part, r.Topic, schema, c.Payload)
+			framed, err := framing.Append(t.Context(), nil, part, r.Topic, schema, c.Payload)
 			if err != nil {
 				t.Fatal(err)
 			}

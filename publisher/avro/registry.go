@@ -83,8 +83,8 @@ func (r *Registry) Ping(ctx context.Context) error {
 }
 
 // id returns the id of a version, and registers the version if necessary. The topic is for error messages.
-func (r *Registry) id(v version, topic string) (uint32, error) {
-	id, err := r.ask(context.Background(), v)
+func (r *Registry) id(ctx context.Context, v version, topic string) (uint32, error) {
+	id, err := r.ask(ctx, v)
 	if err != nil {
 		return 0, classify(err, request{v.subject, topic, r.lookUp})
 	}

@@ -61,7 +61,7 @@ func TestSubjects(t *testing.T) {
 		}
 		framing := NewFraming(openRegistry(t, fake, RegistryConfig{}), subjects, Underscore)
 		for part, s := range map[record.Part]*record.Schema{record.KeyPart: row("p.s.t-1.Key", "id"), record.ValuePart: row("p.s.t-1.Value", "id")} {
-			if _, err := framing.Append(nil, part, "p.s.t", s, payload(s)); err != nil {
+			if _, err := framing.Append(t.Context(), nil, part, "p.s.t", s, payload(s)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -76,16 +76,16 @@ func TestSubjects(t *testing.T) {
 func TestSubjectsThatCannotBe(t *testing.T) {
 	framing := NewFraming(openRegistry(t, newFake(t), RegistryConfig{}), RecordName, Underscore)
 	first, second, anonymous := row("p.t-1.Value"), row("p.t_1.Value"), row("")
-	if _, err := framing.Append(nil, record.ValuePart, "a", first, payload(first)); err != nil {
+	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "a", first, payload(first)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := framing.Append(nil, record.ValuePart, "b", second, payload(second)); err == nil || !strings.Contains(err.Error(), "would share the subject p.t_1.Value") {
+	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "b", second, payload(second)); err == nil || !strings.Contains(err.Error(), "would share the subject p.t_1.Value") {
 		t.Errorf("two tables in one subject: %v", err)
 	}
-	if _, err := framing.Append(nil, record.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "no named record") {
+	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "no named record") {
 		t.Errorf("a subject without a name: %v", err)
 	}
-	if _, err := framing.Append(nil, record.ValuePart, "d", nil, []byte("{}")); err == nil {
+	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "d", nil, []byte("{}")); err == nil {
 		t.Error("a payload without a schema is framed")
 	}
 }
@@ -99,7 +99,7 @@ func TestRegistryIsAskedOnce(t *testing.T) {
 	var ids []uint32
 	for _, s := range []*record.Schema{row("p.t.Value", "a"), row("p.t.Value", "a"), row("p.t.Value", "a", "b"), row("p.t.Value", "a")} {
 		for range 3 {
-			framed, err := framing.Append(nil, record.ValuePart, "t", s, payload(s))
+			framed, err := framing.Append(t.Context(), nil, record.ValuePart, "t", s, payload(s))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestLookUp(t *testing.T) {
 	fake := newFake(t)
 	s := row("p.t.Value", "a")
 	looking := NewFraming(openRegistry(t, fake, RegistryConfig{LookUp: true}), TopicName, Underscore)
-	_, err := looking.Append(nil, record.ValuePart, "t", s, payload(s))
+	_, err := looking.Append(t.Context(), nil, record.ValuePart, "t", s, payload(s))
 	expectHalt(t, err, ErrSchemaMissing, "subject t-value", "topic t", "without --no-auto-register")
 	if fake.SubjectExists("t-value") {
 		t.Error("the schema is registered all the same")
@@ -128,7 +128,7 @@ func TestLookUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	framed, err := looking.Append(nil, record.ValuePart, "t", s, payload(s))
+	framed, err := looking.Append(t.Context(), nil, record.ValuePart, "t", s, payload(s))
 	if err != nil || int(binary.BigEndian.Uint32(framed[1:])) != id {
 		t.Errorf("%x, error %v, want id %d", framed, err, id)
 	}
@@ -168,8 +168,28 @@ func ask(t *testing.T, cfg RegistryConfig) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.id(version{"t-value", `"int"`}, "t")
+	_, err = r.id(t.Context(), version{"t-value", `"int"`}, "t")
 	return err
+}
+
+// A stop of the publisher does not wait for a registry that does not answer.
+func TestRegistryCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server would not notice that the client has gone
+		cancel()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	r, err := NewRegistry(RegistryConfig{URLs: []string{server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.id(ctx, version{"t-value", `"int"`}, "t")
+	var outage *Outage
+	if !errors.As(err, &outage) || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want an outage by a cancelled context", err)
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -271,7 +291,7 @@ func TestSchemasAreNotKept(t *testing.T) {
 	for range 50 {
 		s := row("p.t.Value", "a")
 		runtime.AddCleanup(s, func(struct{}) { collected.Add(1) }, struct{}{})
-		if _, err := framing.Append(nil, record.ValuePart, "t", s, payload(s)); err != nil {
+		if _, err := framing.Append(t.Context(), nil, record.ValuePart, "t", s, payload(s)); err != nil {
 			t.Fatal(err)
 		}
 	}

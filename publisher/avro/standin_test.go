@@ -26,11 +26,11 @@ func TestRecordsOutsideOfTheTablesSchemas(t *testing.T) {
 	b.Begin(tx)
 	for i := range tx.Changes {
 		b.At(tx, i)
-		if err := e.Append(&b, tx, i); err != nil {
+		if err := e.Append(t.Context(), &b, tx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	key, err := e.AppendStandInKey(nil, []byte("7300/pgtee/1/0/16B3748/12"))
+	key, err := e.AppendStandInKey(t.Context(), nil, []byte("7300/pgtee/1/0/16B3748/12"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func TestFramingAllocatesNothing(t *testing.T) {
 	framing, schema, payload := benchmarked(t)
 	dst := make([]byte, 0, 1<<16)
 	allocations := testing.AllocsPerRun(100, func() {
-		if _, err := framing.Append(dst, record.ValuePart, "t", schema, payload); err != nil {
+		if _, err := framing.Append(t.Context(), dst, record.ValuePart, "t", schema, payload); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -156,7 +156,7 @@ func BenchmarkFraming(b *testing.B) {
 	b.SetBytes(int64(len(payload)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := framing.Append(dst, record.ValuePart, "t", schema, payload); err != nil {
+		if _, err := framing.Append(b.Context(), dst, record.ValuePart, "t", schema, payload); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package debezium
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -142,7 +143,7 @@ type fixedCatalog struct {
 // builtIn has the names of built-in types, which the captured catalogs lack.
 var builtIn = pgtype.NewMap()
 
-func (c *fixedCatalog) Type(oid uint32, _ record.Place) (Type, bool, error) {
+func (c *fixedCatalog) Type(_ context.Context, oid uint32, _ record.Place) (Type, bool, error) {
 	if t, ok := c.Types[oid]; ok {
 		return t, true, nil
 	}
@@ -153,7 +154,7 @@ func (c *fixedCatalog) Type(oid uint32, _ record.Place) (Type, bool, error) {
 	return Type{Name: name, Kind: KindBase}, ok, nil
 }
 
-func (c *fixedCatalog) Table(oid uint32, _ record.Place) (Table, bool, error) {
+func (c *fixedCatalog) Table(_ context.Context, oid uint32, _ record.Place) (Table, bool, error) {
 	t, ok := c.Tables[oid]
 	return t, ok, nil
 }

@@ -20,9 +20,9 @@ import (
 // differ.
 type Catalog interface {
 	// Type describes a type that is not built in. It returns false if the type is no longer known.
-	Type(oid uint32, at record.Place) (Type, bool, error)
+	Type(ctx context.Context, oid uint32, at record.Place) (Type, bool, error)
 	// Table describes the table with the OID of a Relation. It returns false if the table is no longer known.
-	Table(oid uint32, at record.Place) (Table, bool, error)
+	Table(ctx context.Context, oid uint32, at record.Place) (Table, bool, error)
 }
 
 // Kinds of a Type: pg_type.typtype.
@@ -84,8 +84,12 @@ func lookupError(what string, oid uint32, err error) error {
 // emptyCatalog is a Catalog without types and tables.
 type emptyCatalog struct{}
 
-func (emptyCatalog) Type(uint32, record.Place) (Type, bool, error)   { return Type{}, false, nil }
-func (emptyCatalog) Table(uint32, record.Place) (Table, bool, error) { return Table{}, false, nil }
+func (emptyCatalog) Type(context.Context, uint32, record.Place) (Type, bool, error) {
+	return Type{}, false, nil
+}
+func (emptyCatalog) Table(context.Context, uint32, record.Place) (Table, bool, error) {
+	return Table{}, false, nil
+}
 
 // Database is the Catalog of a running database. It connects on the first lookup and reconnects when the connection is broken. It caches types, since
 // the type of an OID does not change. It must be used by one goroutine at a time.
@@ -118,12 +122,12 @@ const (
 	lookupPause    = 20 * time.Millisecond
 )
 
-func (d *Database) Type(oid uint32, at record.Place) (Type, bool, error) {
+func (d *Database) Type(ctx context.Context, oid uint32, at record.Place) (Type, bool, error) {
 	if t, ok := d.types[oid]; ok {
 		return t, true, nil
 	}
 	var t Type
-	found, err := d.describe('t', oid, at, &t)
+	found, err := d.describe(ctx, 't', oid, at, &t)
 	if err != nil {
 		return Type{}, false, lookupError("type", oid, err)
 	}
@@ -133,9 +137,9 @@ func (d *Database) Type(oid uint32, at record.Place) (Type, bool, error) {
 	return t, found, nil
 }
 
-func (d *Database) Table(oid uint32, at record.Place) (Table, bool, error) {
+func (d *Database) Table(ctx context.Context, oid uint32, at record.Place) (Table, bool, error) {
 	var t Table
-	found, err := d.describe('r', oid, at, &t)
+	found, err := d.describe(ctx, 'r', oid, at, &t)
 	if err != nil {
 		return Table{}, false, lookupError("table", oid, err)
 	}
@@ -143,8 +147,8 @@ func (d *Database) Table(oid uint32, at record.Place) (Table, bool, error) {
 }
 
 // describe reads the description of a table or type as it was at a place in the WAL. It returns false if there is none.
-func (d *Database) describe(kind byte, oid uint32, at record.Place, description any) (bool, error) {
-	text, err := d.ask(kind, oid, at)
+func (d *Database) describe(ctx context.Context, kind byte, oid uint32, at record.Place, description any) (bool, error) {
+	text, err := d.ask(ctx, kind, oid, at)
 	if err != nil || text == nil {
 		return false, err
 	}
@@ -168,8 +172,8 @@ func questionFor(kind byte, history bool) string {
 // ask runs the query, once more on a new connection if the old one is broken. It repeats the query, holding no snapshot in between, until the
 // change's transaction is visible: with a synchronous standby the WAL can be read before the commit is visible to other sessions. Before that the
 // catalog describes another version of the table, or none.
-func (d *Database) ask(kind byte, oid uint32, at record.Place) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Place) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	fresh := d.conn == nil || d.conn.IsClosed()
 	if fresh {
@@ -186,7 +190,7 @@ func (d *Database) ask(kind byte, oid uint32, at record.Place) ([]byte, error) {
 		result := d.conn.ExecParams(ctx, questionFor(kind, history), parameters, nil, nil, nil).Read()
 		switch {
 		case result.Err != nil && !fresh && d.conn.IsClosed():
-			return d.ask(kind, oid, at)
+			return d.ask(ctx, kind, oid, at)
 		case isLocked(result.Err):
 		case result.Err != nil:
 			return nil, result.Err

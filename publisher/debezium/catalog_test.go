@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -132,7 +133,7 @@ func TestDatabase(t *testing.T) {
 		20003: {Name: "price", Kind: 'd', Base: 1700, TypeMod: 655366, Delimiter: ','},
 	} {
 		for range 2 { // the second answer is remembered, save that for an enum
-			if got, ok, err := d.Type(oid, at); err != nil || !ok || got != want {
+			if got, ok, err := d.Type(t.Context(), oid, at); err != nil || !ok || got != want {
 				t.Errorf("type %d: %+v %t %v, want %+v", oid, got, ok, err, want)
 			}
 		}
@@ -140,14 +141,14 @@ func TestDatabase(t *testing.T) {
 	if got := server.questions.Load(); got != 5 {
 		t.Errorf("%d questions, want 3, one again, and the enum's twice", got)
 	}
-	if _, ok, err := d.Type(20009, at); ok || err != nil {
+	if _, ok, err := d.Type(t.Context(), 20009, at); ok || err != nil {
 		t.Errorf("unknown type: %t %v", ok, err)
 	}
 	for oid, want := range map[uint32]Table{
 		30001: {NotNull: []string{"id", "tenant"}, Keys: [][]string{{"tenant", "id"}, {"id"}}, Defaults: map[string]string{"id": "0", "note": "'x'::text"}},
 		30002: {Identity: []string{}, Partitioned: true, Generated: []string{"g"}},
 	} {
-		if got, ok, err := d.Table(oid, at); err != nil || !ok || !reflect.DeepEqual(got, want) {
+		if got, ok, err := d.Table(t.Context(), oid, at); err != nil || !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("table: %+v %t %v, want %+v", got, ok, err, want)
 		}
 	}
@@ -159,7 +160,7 @@ func TestDatabaseWaits(t *testing.T) {
 		server, address := startCatalogServer(t, 0)
 		server.running.Store(3)
 		d := NewDatabase(address, "")
-		_, ok, err := d.Table(30001, record.Place{LSN: 16, XID: xid})
+		_, ok, err := d.Table(t.Context(), 30001, record.Place{LSN: 16, XID: xid})
 		if asked := server.questions.Load(); err != nil || ok != (waits > 0) || asked != waits+1 {
 			t.Errorf("transaction %d: found %t, %d questions, error %v; want %d", xid, ok, asked, err, waits+1)
 		}
@@ -173,7 +174,7 @@ func TestDatabaseBlind(t *testing.T) {
 	server.running.Store(1 << 30)
 	d := NewDatabase(address, "")
 	t.Cleanup(func() { _ = d.Close(t.Context()) })
-	_, _, err := d.Table(30001, record.Place{LSN: 16, XID: 500})
+	_, _, err := d.Table(t.Context(), 30001, record.Place{LSN: 16, XID: 500})
 	var lookup *LookupError
 	if !errors.As(err, &lookup) || !lookup.Temporary() || !strings.Contains(err.Error(), "synchronous_standby_names") {
 		t.Errorf("error %v, want a LookupError that names the standby", err)
@@ -183,9 +184,31 @@ func TestDatabaseBlind(t *testing.T) {
 func TestDatabaseAway(t *testing.T) {
 	server, address := startCatalogServer(t, 0)
 	server.listener.Close()
-	_, _, err := NewDatabase(address, "").Table(1, record.Place{})
+	_, _, err := NewDatabase(address, "").Table(t.Context(), 1, record.Place{})
 	var lookup *LookupError
 	if !errors.As(err, &lookup) || !lookup.Temporary() {
 		t.Errorf("error %v, want a LookupError", err)
+	}
+}
+
+// A stop of the publisher does not wait for a database that does not answer.
+func TestDatabaseCancelled(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		cancel()
+	}()
+	_, _, err = NewDatabase(fmt.Sprintf("postgres://u@%s/d?sslmode=disable", listener.Addr()), "").Table(ctx, 1, record.Place{})
+	var lookup *LookupError
+	if !errors.As(err, &lookup) || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want a LookupError of a cancelled context", err)
 	}
 }

@@ -41,7 +41,7 @@ func (w *writer) structured(op byte, before, after *row) error {
 	b.Buf = append(b.Buf, `,"data":`...)
 	start := len(b.Buf)
 	w.data(before, after)
-	if err := w.frame(b, start, record.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
+	if err := w.frame(start, record.ValuePart, w.table.topic, w.table.schemas.value); err != nil {
 		return err
 	}
 	if w.contentType() != jsonContent {

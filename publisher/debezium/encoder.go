@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -98,17 +99,17 @@ func contextHeaders(c *Config) []record.Header {
 
 // Append appends the records of tx.Changes[i]: two for a delete, three for a change of the key (delete, tombstone, create), otherwise one. DDL is not
 // a row, so a DDL change is an error.
-func (e *Encoder) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	e.now = e.config.Now()
 	e.transaction.encode(tx, c.Ordinal)
 	var err error
 	switch c.Op {
 	case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate, outbox.Read:
-		err = e.appendChange(b, tx, i)
+		err = e.appendChange(ctx, b, tx, i)
 	case outbox.Message:
 		if e.config.Shape.IncludesMessage(c.Prefix) {
-			err = e.appendMessage(b, tx, i)
+			err = e.appendMessage(ctx, b, tx, i)
 		}
 	default:
 		err = fmt.Errorf("operation %q has no Debezium record", c.Op)
@@ -119,9 +120,9 @@ func (e *Encoder) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
 	return nil
 }
 
-func (e *Encoder) appendChange(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) appendChange(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
-	t, err := e.table(c.Relation, record.PlaceOf(tx, c))
+	t, err := e.table(ctx, c.Relation, record.PlaceOf(tx, c))
 	if err != nil || t.excluded || c.Op == outbox.Truncate && e.config.Skip.has('t') && c.Mark == outbox.NoMark {
 		return err
 	}
@@ -149,7 +150,7 @@ func (e *Encoder) appendChange(b *record.Batch, tx *outbox.Transaction, i int) e
 			}
 		}
 	}
-	w := writer{e, b, tx, i, t}
+	w := writer{e, ctx, b, tx, i, t}
 	if t.router != nil && op != 0 {
 		return w.event(c.Op)
 	}
@@ -182,12 +183,12 @@ func hasRows(op outbox.Op, before, after bool) bool {
 }
 
 // appendMessage appends a logical message of the application to <prefix>.message. A message that was not transactional has no transaction id.
-func (e *Encoder) appendMessage(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (e *Encoder) appendMessage(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	key := len(b.Buf)
 	b.Buf = record.AppendJSONString(append(b.Buf, `{"prefix":`...), c.Prefix)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, key, record.KeyPart, e.topics.messages, messageKeySchema); err != nil {
+	if err := e.frame(ctx, b, key, record.KeyPart, e.topics.messages, messageKeySchema); err != nil {
 		return err
 	}
 	value := len(b.Buf)
@@ -204,7 +205,7 @@ func (e *Encoder) appendMessage(b *record.Batch, tx *outbox.Transaction, i int) 
 	b.Buf = append(b.Buf, `},"pgtee":`...)
 	b.Buf = e.appendPgtee(b, tx, i, nil)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, value, record.ValuePart, e.topics.messages, e.messages.schema); err != nil {
+	if err := e.frame(ctx, b, value, record.ValuePart, e.topics.messages, e.messages.schema); err != nil {
 		return err
 	}
 	b.Add(e.topics.messages, key, value)
@@ -223,12 +224,12 @@ func (e *Encoder) appendPgtee(b *record.Batch, tx *outbox.Transaction, i int, va
 }
 
 // frame frames the payload that reaches from start to the end of the buffer.
-func (e *Encoder) frame(b *record.Batch, start int, part record.Part, topic string, schema *record.Schema) error {
+func (e *Encoder) frame(ctx context.Context, b *record.Batch, start int, part record.Part, topic string, schema *record.Schema) error {
 	if e.config.Framing == nil {
 		return nil
 	}
 	e.payload = append(e.payload[:0], b.Buf[start:]...)
-	framed, err := e.config.Framing.Append(b.Buf[:start], part, topic, schema, e.payload)
+	framed, err := e.config.Framing.Append(ctx, b.Buf[:start], part, topic, schema, e.payload)
 	if err != nil {
 		return err
 	}
@@ -247,8 +248,8 @@ func (e *Encoder) collection(name string) *collection {
 }
 
 // Identity returns the identity from the table's plan.
-func (e *Encoder) Identity(relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
-	t, err := e.table(relation, at)
+func (e *Encoder) Identity(ctx context.Context, relation *pgoutput.Relation, at record.Place) (record.Identity, error) {
+	t, err := e.table(ctx, relation, at)
 	if err != nil {
 		return record.Identity{}, err
 	}
@@ -257,11 +258,11 @@ func (e *Encoder) Identity(relation *pgoutput.Relation, at record.Place) (record
 
 // table returns the plan of a Relation for a change at a place in the WAL. It makes a new plan if the Relation is a new pointer, which means a new
 // version of the table, or if the shape has a new version, which may change the topic.
-func (e *Encoder) table(relation *pgoutput.Relation, at record.Place) (*table, error) {
+func (e *Encoder) table(ctx context.Context, relation *pgoutput.Relation, at record.Place) (*table, error) {
 	if t := e.tables[relation.OID]; t != nil && t.relation == relation && t.version == e.config.Shape.Version() {
 		return t, nil
 	}
-	t, err := e.plan(relation, at)
+	t, err := e.plan(ctx, relation, at)
 	if err != nil {
 		return nil, fmt.Errorf("table %s.%s: %w", relation.Schema, relation.Name, err)
 	}

@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -110,7 +111,7 @@ func TestTrace(t *testing.T) {
 	tx := sampleTransaction()
 	tx.Notes[0].SQL = []byte("UPDATE orders SET id = 2 /*traceparent='" + trace + "',tracestate='a%3Db'*/")
 	batch := testBatch()
-	if err := encodeAll(newSampleEncoder(), &batch, tx); err != nil {
+	if err := encodeAll(t.Context(), newSampleEncoder(), &batch, tx); err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range batch.Records() {
@@ -134,7 +135,7 @@ func TestOptions(t *testing.T) {
 	encoder := New(Config{NoTombstones: true, Skip: SkipTruncate})
 	batch := testBatch()
 	for i := range tx.Changes {
-		if err := encoder.Append(&batch, tx, i); err != nil {
+		if err := encoder.Append(t.Context(), &batch, tx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +155,7 @@ func TestErrors(t *testing.T) {
 		"key column id":      {Op: outbox.Delete, Relation: orders, OldKind: 'K', Old: identity(isNull)},
 	} {
 		tx := &outbox.Transaction{Changes: []outbox.Change{c}}
-		err := newSampleEncoder().Append(&record.Batch{}, tx, 0)
+		err := newSampleEncoder().Append(t.Context(), &record.Batch{}, tx, 0)
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one with %q", err, name)
 		}
@@ -165,14 +166,14 @@ type brokenCatalog struct{ emptyCatalog }
 
 var errCatalog = errors.New("connection refused")
 
-func (brokenCatalog) Table(uint32, record.Place) (Table, bool, error) {
+func (brokenCatalog) Table(context.Context, uint32, record.Place) (Table, bool, error) {
 	return Table{}, false, errCatalog
 }
 
 // TestBrokenCatalog: a catalog that cannot be asked must not change the record.
 func TestBrokenCatalog(t *testing.T) {
 	encoder := New(Config{Catalog: brokenCatalog{}})
-	if err := encoder.Append(&record.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
+	if err := encoder.Append(t.Context(), &record.Batch{}, sampleTransaction(), 0); !errors.Is(err, errCatalog) {
 		t.Errorf("error %v, want %v", err, errCatalog)
 	}
 }
@@ -188,7 +189,7 @@ func TestUnchanged(t *testing.T) {
 	} {
 		c.Op, c.Relation, c.Note = outbox.Update, orders, -1
 		batch := testBatch()
-		if err := newSampleEncoder().Append(&batch, &outbox.Transaction{Changes: []outbox.Change{c}}, 0); err != nil {
+		if err := newSampleEncoder().Append(t.Context(), &batch, &outbox.Transaction{Changes: []outbox.Change{c}}, 0); err != nil {
 			t.Fatal(err)
 		}
 		if value := batch.Records()[0].Value; !bytes.Contains(value, []byte(want)) {
@@ -207,7 +208,7 @@ func benchmarkAppend(b *testing.B, i int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		batch.Reset()
-		if err := encoder.Append(&batch, tx, i); err != nil {
+		if err := encoder.Append(b.Context(), &batch, tx, i); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -221,7 +222,7 @@ func TestAllocations(t *testing.T) {
 	allocations := testing.AllocsPerRun(100, func() {
 		batch.Reset()
 		for i := range tx.Changes {
-			if err := encoder.Append(&batch, tx, i); err != nil {
+			if err := encoder.Append(t.Context(), &batch, tx, i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -237,18 +238,18 @@ func TestCountedOnce(t *testing.T) {
 	config.TransactionMetadata = true
 	encode := func(times int) string {
 		e, b, tx := New(config), &record.Batch{Authors: publisher.NewAuthors(publisher.Normalised)}, sampleTransaction()
-		if err := e.Begin(b, tx); err != nil {
+		if err := e.Begin(t.Context(), b, tx); err != nil {
 			t.Fatal(err)
 		}
 		for i := range tx.Changes {
 			for range times {
 				b.Reset()
-				if err := e.Append(b, tx, i); err != nil {
+				if err := e.Append(t.Context(), b, tx, i); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		if err := e.End(b, tx); err != nil {
+		if err := e.End(t.Context(), b, tx); err != nil {
 			t.Fatal(err)
 		}
 		text := ""

@@ -57,7 +57,7 @@ func (w *writer) value(op byte, key int, before, after *row) error {
 	default:
 		w.change(op, before, after)
 	}
-	return w.frame(b, start, record.ValuePart, w.table.topic, w.table.schemas.value)
+	return w.frame(start, record.ValuePart, w.table.topic, w.table.schemas.value)
 }
 
 // change appends Debezium's envelope.

@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -41,14 +42,14 @@ type upperFraming struct{}
 
 func (upperFraming) ContentType() string { return "application/avro" }
 
-func (upperFraming) Append(dst []byte, _ record.Part, _ string, schema *record.Schema, payload []byte) ([]byte, error) {
+func (upperFraming) Append(_ context.Context, dst []byte, _ record.Part, _ string, schema *record.Schema, payload []byte) ([]byte, error) {
 	return append(append(dst, schema.Name...), bytes.ToUpper(payload[:min(len(payload), 20)])...), nil
 }
 
 // sampleRecords encodes the sample transaction and prints its records.
 func sampleRecords(t *testing.T, e *Encoder) []byte {
 	batch := testBatch()
-	if err := encodeAll(e, &batch, sampleTransaction()); err != nil {
+	if err := encodeAll(t.Context(), e, &batch, sampleTransaction()); err != nil {
 		t.Fatal(err)
 	}
 	var got bytes.Buffer
@@ -84,7 +85,7 @@ type checkedFraming struct {
 	payloads int
 }
 
-func (f *checkedFraming) Append(dst []byte, _ record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
+func (f *checkedFraming) Append(_ context.Context, dst []byte, _ record.Part, topic string, schema *record.Schema, payload []byte) ([]byte, error) {
 	f.payloads++
 	n, err := parseJSON(payload)
 	if err != nil {
@@ -211,7 +212,7 @@ func TestCapturedPayloads(t *testing.T) {
 				batch := testBatch()
 				for _, tx := range file.transactions(t) {
 					batch.Reset()
-					if err := encodeAll(encoder, &batch, tx); err != nil {
+					if err := encodeAll(t.Context(), encoder, &batch, tx); err != nil {
 						t.Error(err)
 					}
 				}

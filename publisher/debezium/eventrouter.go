@@ -179,7 +179,7 @@ func (w *writer) eventKey(topic string) (int, error) {
 	if err := w.field(r.key); err != nil {
 		return 0, err
 	}
-	return start, w.frame(b, start, record.KeyPart, topic, w.table.columns[r.key].schema)
+	return start, w.frame(start, record.KeyPart, topic, w.table.columns[r.key].schema)
 }
 
 // field appends a column as JSON. A value that its schema cannot carry is an error, since an event has no block pgtee to hold it.
@@ -209,7 +209,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 		if err := w.payloadField(); err != nil {
 			return 0, err
 		}
-		return start, w.frame(b, start, record.ValuePart, topic, schema)
+		return start, w.frame(start, record.ValuePart, topic, schema)
 	}
 	b.Buf = append(b.Buf, `{"payload":`...)
 	if err := w.payloadField(); err != nil {
@@ -224,7 +224,7 @@ func (w *writer) eventValue(topic string) (int, error) {
 		}
 	}
 	b.Buf = append(b.Buf, '}')
-	return start, w.frame(b, start, record.ValuePart, topic, r.schema)
+	return start, w.frame(start, record.ValuePart, topic, r.schema)
 }
 
 // payloadField appends the payload as JSON.

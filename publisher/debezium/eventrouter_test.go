@@ -45,7 +45,7 @@ func routed(t *testing.T, config Config, op outbox.Op, options []string, values 
 	b := testBatch()
 	b.Begin(tx)
 	b.At(tx, 0)
-	if err := New(config).Append(&b, tx, 0); err != nil {
+	if err := New(config).Append(t.Context(), &b, tx, 0); err != nil {
 		return "error: " + err.Error()
 	}
 	var text strings.Builder
@@ -189,7 +189,7 @@ func TestEventOfPartOfARow(t *testing.T) {
 	}}
 	for _, envelope := range []Envelope{Change, Plain} {
 		e := New(Config{Prefix: "shop", Envelope: envelope, Outboxes: []OutboxTable{NewOutboxTable("public.*")}})
-		if err := e.Append(&record.Batch{}, tx, 0); err == nil {
+		if err := e.Append(t.Context(), &record.Batch{}, tx, 0); err == nil {
 			t.Errorf("envelope %s: no error", envelopes[envelope])
 		}
 	}

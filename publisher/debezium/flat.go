@@ -233,3 +233,31 @@ func appendField(dst, object []byte, field string) []byte {
 	})
 	return append(dst, found...)
 }
+
+// opField holds the operation of a flat record without a row, whatever additional fields are configured.
+const opField = FlatFieldPrefix + "op"
+
+// flatTruncate appends the flat record of a TRUNCATE: {"__op":"t"} and the configured additional fields. It has a schema and a subject of its own, like a
+// stand-in key.
+func (w *writer) flatTruncate() error {
+	b, start, lost := w.batch, len(w.batch.Buf), w.losing()
+	b.Buf = append(b.Buf, `{"`+opField+`":"t"`...)
+	for _, f := range w.config.Flat.Fields {
+		if f.as != opField {
+			w.addField(f, 't', lost)
+		}
+	}
+	b.Buf = append(b.Buf, '}')
+	return w.frame(start, record.ValuePart, w.topics.truncate, w.truncation)
+}
+
+// truncateSchema describes the output of flatTruncate.
+func (c *FlatConfig) truncateSchema(prefix string) *record.Schema {
+	s := &record.Schema{Type: record.Struct, Name: prefix + ".Truncate", Fields: []record.Field{{Name: opField, Schema: &record.Schema{Type: record.String}}}}
+	for _, f := range c.Fields {
+		if f.as != opField {
+			s.Fields = append(s.Fields, record.Field{Name: f.as, Schema: f.schema()})
+		}
+	}
+	return s
+}

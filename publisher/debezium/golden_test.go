@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -258,23 +259,23 @@ func (f *captured) encoded(t *testing.T, heartbeats int) map[string][]line {
 		batch.Reset()
 	}
 	for _, tx := range f.transactions(t) {
-		keep(encodeAll(encoder, &batch, tx))
+		keep(encodeAll(t.Context(), encoder, &batch, tx))
 	}
 	for range heartbeats {
-		keep(encoder.AppendHeartbeat(&batch))
+		keep(encoder.AppendHeartbeat(t.Context(), &batch))
 	}
 	return records
 }
 
 // encodeAll does what the publisher does with a transaction.
-func encodeAll(e *Encoder, b *record.Batch, tx *outbox.Transaction) error {
+func encodeAll(ctx context.Context, e *Encoder, b *record.Batch, tx *outbox.Transaction) error {
 	b.Begin(tx)
-	err := e.Begin(b, tx)
+	err := e.Begin(ctx, b, tx)
 	for i := range tx.Changes {
 		b.At(tx, i)
-		err = errors.Join(err, e.Append(b, tx, i))
+		err = errors.Join(err, e.Append(ctx, b, tx, i))
 	}
-	return errors.Join(err, e.End(b, tx))
+	return errors.Join(err, e.End(ctx, b, tx))
 }
 
 func lineOf(t *testing.T, r record.Record, volatile []string) line {

@@ -1,23 +1,27 @@
 package debezium
 
-import "github.com/pgtee/pgtee/publisher/record"
+import (
+	"context"
+
+	"github.com/pgtee/pgtee/publisher/record"
+)
 
 var _ record.Heartbeats = (*Encoder)(nil)
 
 func heartbeatTopic(prefix string) string { return record.TopicName("__debezium-heartbeat", prefix) }
 
 // AppendHeartbeat appends a record to __debezium-heartbeat.<prefix>: key {"serverName"}, value {"ts_ms"}.
-func (e *Encoder) AppendHeartbeat(b *record.Batch) error {
+func (e *Encoder) AppendHeartbeat(ctx context.Context, b *record.Batch) error {
 	topic := e.topics.heartbeat
 	key := len(b.Buf)
 	b.Buf = record.AppendJSONString(append(b.Buf, `{"serverName":`...), e.config.Prefix)
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, key, record.KeyPart, topic, heartbeatKeySchema); err != nil {
+	if err := e.frame(ctx, b, key, record.KeyPart, topic, heartbeatKeySchema); err != nil {
 		return err
 	}
 	value := len(b.Buf)
 	b.Buf = append(appendInt(append(b.Buf, `{"ts_ms":`...), e.config.Now().UnixMilli()), '}')
-	if err := e.frame(b, value, record.ValuePart, topic, heartbeatSchema); err != nil {
+	if err := e.frame(ctx, b, value, record.ValuePart, topic, heartbeatSchema); err != nil {
 		return err
 	}
 	b.AddWithoutID(topic, key, value)

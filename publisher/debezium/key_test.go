@@ -108,7 +108,7 @@ func TestOldRowsOfPartitions(t *testing.T) {
 		b := testBatch()
 		tx := &outbox.Transaction{Changes: []outbox.Change{test.change}}
 		b.Begin(tx)
-		if err := New(config).Append(&b, tx, 0); err != nil {
+		if err := New(config).Append(t.Context(), &b, tx, 0); err != nil {
 			t.Errorf("%s: %v", test.what, err)
 			continue
 		}
@@ -138,7 +138,7 @@ func TestTypesByName(t *testing.T) {
 			value = "7"
 		}
 		c := newCodecs(&Config{Catalog: emptyCatalog{}})
-		found, err := c.of(&pgoutput.Column{Type: 20000, TypeMod: -1, TypeSchema: schema, TypeName: base}, record.Place{})
+		found, err := c.of(t.Context(), &pgoutput.Column{Type: 20000, TypeMod: -1, TypeSchema: schema, TypeName: base}, record.Place{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestWarnOfKey(t *testing.T) {
 		if known != nil {
 			catalog.Tables[7] = *known
 		}
-		if _, err := e.table(flagged('f', "kkk"), record.Place{}); err != nil {
+		if _, err := e.table(t.Context(), flagged('f', "kkk"), record.Place{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +172,7 @@ func TestWarnOfKey(t *testing.T) {
 	}
 	e = New(Config{Catalog: catalog, Warn: func(_, text string) { told = append(told, text) }})
 	catalog.Tables[7] = Table{Keys: [][]string{{"a", "g"}}, Identity: names("a g"), Generated: names("g")}
-	if _, err := e.table(flagged('d', "k.."), record.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
+	if _, err := e.table(t.Context(), flagged('d', "k.."), record.Place{}); err != nil || len(told) != 3 || !strings.Contains(told[2], "generated column g") {
 		t.Errorf("told %q, error %v", told, err)
 	}
 }

@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func modesOf(t testing.TB, settings string) Modes {
 // unframed is a Framing that makes values fit their schemas, and leaves them as they are.
 type unframed struct{}
 
-func (unframed) Append(dst []byte, _ record.Part, _ string, _ *record.Schema, payload []byte) ([]byte, error) {
+func (unframed) Append(_ context.Context, dst []byte, _ record.Part, _ string, _ *record.Schema, payload []byte) ([]byte, error) {
 	return append(dst, payload...), nil
 }
 
@@ -233,7 +234,7 @@ func TestOmit(t *testing.T) {
 		{Name: "id", Type: 3220, TypeMod: -1, Key: true}, {Name: "c", Type: compositeOID, TypeMod: -1}, {Name: "v", Type: oidInt4, TypeMod: -1},
 	}}
 	encoder := New(Config{Catalog: typeCatalog, Modes: Modes{Unknown: UnknownOmit}})
-	plan, err := encoder.plan(relation, record.Place{})
+	plan, err := encoder.plan(t.Context(), relation, record.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

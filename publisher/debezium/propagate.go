@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"math"
 	"strconv"
 	"strings"
@@ -22,13 +23,13 @@ type Propagation struct {
 const unlimited = math.MaxInt32
 
 // propagate adds the type parameters to the schema that a column has in rows, if the configuration selects the column.
-func (e *Encoder) propagate(c *column, relation *pgoutput.Relation, i int, defaultExpression string, at record.Place) error {
+func (e *Encoder) propagate(ctx context.Context, c *column, relation *pgoutput.Relation, i int, defaultExpression string, at record.Place) error {
 	p := &e.config.Propagate
 	if len(p.Columns)+len(p.Datatypes) == 0 {
 		return nil
 	}
 	from := &relation.Columns[i]
-	t, found, err := e.config.Catalog.Type(from.Type, at)
+	t, found, err := e.config.Catalog.Type(ctx, from.Type, at)
 	if err != nil || !found {
 		return err
 	}

@@ -54,7 +54,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 			c.change.Note = -1
 			tx := &outbox.Transaction{XID: 751, CommitLSN: 1234, Changes: []outbox.Change{c.change}}
 			batch := testBatch()
-			err = New(Config{Prefix: "shop", Shape: shape}).Append(&batch, tx, 0)
+			err = New(Config{Prefix: "shop", Shape: shape}).Append(t.Context(), &batch, tx, 0)
 			if c.want == nil {
 				if err != nil {
 					t.Fatal(err)

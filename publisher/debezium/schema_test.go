@@ -67,7 +67,7 @@ func newestPlans(t *testing.T, files capture, modes Modes) map[string]*table {
 			if c.Relation == nil {
 				continue
 			}
-			plan, err := encoder.plan(c.Relation, record.Place{})
+			plan, err := encoder.plan(t.Context(), c.Relation, record.Place{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -52,7 +52,7 @@ func recordsOf(t *testing.T, e *Encoder, transactions []*outbox.Transaction, alt
 				continue
 			}
 			c.Old, c.New = alter(c.Relation, c.Old), alter(c.Relation, c.New)
-			if err := e.Append(&batch, &changed, i); err != nil {
+			if err := e.Append(t.Context(), &batch, &changed, i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -111,7 +111,7 @@ func TestHiddenColumns(t *testing.T) {
 			if c.Relation == nil {
 				continue
 			}
-			plan, err := planner.table(c.Relation, record.Place{})
+			plan, err := planner.table(t.Context(), c.Relation, record.Place{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +187,7 @@ func summaryOf(t *testing.T, e *Encoder, c outbox.Change) string {
 	batch := testBatch()
 	c.Note = -1
 	tx := &outbox.Transaction{XID: 1, EndLSN: 2, Changes: []outbox.Change{c}}
-	if err := e.Append(&batch, tx, 0); err != nil {
+	if err := e.Append(t.Context(), &batch, tx, 0); err != nil {
 		return "error: " + err.Error()
 	}
 	var parts []string
@@ -338,7 +338,7 @@ func TestShapedAllocations(t *testing.T) {
 	allocations := testing.AllocsPerRun(100, func() {
 		batch.Reset()
 		for i := range tx.Changes {
-			if err := encoder.Append(&batch, tx, i); err != nil {
+			if err := encoder.Append(t.Context(), &batch, tx, i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -353,7 +353,7 @@ func TestMaskedSchemas(t *testing.T) {
 	e := shaped(t, Config{Prefix: "shop", Catalog: memberKeys}, shape.Config{Salt: []byte("s"), Tables: []shape.TableConfig{
 		{Match: "public.guests", ExcludeColumns: []string{"email"}, Masks: []shape.MaskConfig{{Column: "id", Kind: shape.Hash}, {Column: "region", Kind: shape.Truncate, Length: 3}}},
 	}})
-	plan, err := e.plan(guests, record.Place{})
+	plan, err := e.plan(t.Context(), guests, record.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

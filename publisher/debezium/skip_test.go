@@ -55,7 +55,7 @@ func TestSkippedRecords(t *testing.T) {
 		test.config.TransactionMetadata = true
 		encoder := New(test.config)
 		batch := testBatch()
-		if err := encodeAll(encoder, &batch, &outbox.Transaction{XID: 731, CommitTime: time.UnixMicro(1), Changes: changes}); err != nil {
+		if err := encodeAll(t.Context(), encoder, &batch, &outbox.Transaction{XID: 731, CommitTime: time.UnixMicro(1), Changes: changes}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string

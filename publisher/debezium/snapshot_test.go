@@ -28,7 +28,7 @@ func TestSnapshotSource(t *testing.T) {
 		}
 		b := testBatch()
 		e := New(Config{Prefix: "p", Database: "d", TransactionMetadata: true})
-		if err := e.Append(&b, tx, 0); err != nil {
+		if err := e.Append(t.Context(), &b, tx, 0); err != nil {
 			t.Fatal(err)
 		}
 		var value struct {

@@ -20,7 +20,7 @@ func TestStandInKeys(t *testing.T) {
 			`"payload":{"pgtee_event_id":"` + id + `"}}`,
 	} {
 		e := New(Config{Prefix: "shop", Framing: framing})
-		got, err := e.AppendStandInKey([]byte("x"), []byte(id))
+		got, err := e.AppendStandInKey(t.Context(), []byte("x"), []byte(id))
 		if err != nil || string(got) != "x"+want {
 			t.Errorf("%s, %v; want %s", got, err, want)
 		}
@@ -40,7 +40,7 @@ func TestTruncateGoesEverywhere(t *testing.T) {
 			b := testBatch()
 			b.Begin(tx)
 			b.At(tx, 0)
-			if err := e.Append(&b, tx, 0); err != nil {
+			if err := e.Append(t.Context(), &b, tx, 0); err != nil {
 				t.Fatal(err)
 			}
 			if records := b.Records(); len(records) != test.want || test.want == 1 && (!records[0].Everywhere || records[0].Key != nil || records[0].Value == nil) {
@@ -60,7 +60,7 @@ func TestOutboxTableInASchemaNamedOutbox(t *testing.T) {
 		b := testBatch()
 		b.Begin(tx)
 		b.At(tx, 0)
-		if err := e.Append(&b, tx, 0); err != nil {
+		if err := e.Append(t.Context(), &b, tx, 0); err != nil {
 			t.Fatal(err)
 		}
 		if got := b.Records()[0].Topic; got != want {
@@ -82,7 +82,7 @@ func TestRenamedTopicIsPlannedAgain(t *testing.T) {
 	b.Begin(tx)
 	for range 2 {
 		b.At(tx, 0)
-		if err := e.Append(&b, tx, 0); err != nil {
+		if err := e.Append(t.Context(), &b, tx, 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := shape.Rename(relation, nil); err != nil {

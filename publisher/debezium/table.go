@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -63,7 +64,7 @@ type row struct {
 }
 
 // plan makes the plan of a table. It reads the catalog once per version of the table.
-func (e *Encoder) plan(relation *pgoutput.Relation, at record.Place) (*table, error) {
+func (e *Encoder) plan(ctx context.Context, relation *pgoutput.Relation, at record.Place) (*table, error) {
 	shape, err := e.config.Shape.Table(relation)
 	version := e.config.Shape.Version()
 	if err != nil || shape.Excluded {
@@ -85,13 +86,13 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at record.Place) (*table, er
 		columns: make([]column, len(relation.Columns)),
 		events:  e.collection(relation.Schema + "." + relation.Name),
 	}
-	known, found, err := e.config.Catalog.Table(relation.OID, at)
+	known, found, err := e.config.Catalog.Table(ctx, relation.OID, at)
 	if err != nil {
 		return nil, err
 	}
 	t.identity = identityOf(relation, &known)
 	for i := range relation.Columns {
-		if t.columns[i], err = e.column(relation, i, &known, shape.Columns[i], at); err != nil {
+		if t.columns[i], err = e.column(ctx, relation, i, &known, shape.Columns[i], at); err != nil {
 			return nil, err
 		}
 	}
@@ -111,9 +112,9 @@ func (e *Encoder) plan(relation *pgoutput.Relation, at record.Place) (*table, er
 }
 
 // column plans one column.
-func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape shape.Column, at record.Place) (column, error) {
+func (e *Encoder) column(ctx context.Context, relation *pgoutput.Relation, i int, known *Table, shape shape.Column, at record.Place) (column, error) {
 	c := &relation.Columns[i]
-	found, err := e.codecs.of(c, at)
+	found, err := e.codecs.of(ctx, c, at)
 	if err == nil {
 		found, err = e.codecs.masked(found, shape.Mask, *c)
 	}
@@ -127,7 +128,7 @@ func (e *Encoder) column(relation *pgoutput.Relation, i int, known *Table, shape
 	planned := newColumn(*c, found, slices.Contains(known.NotNull, c.Name), expression)
 	planned.placeholder = e.codecs.placeholders.raw
 	if shape.Mask == nil { // Debezium's mask takes the parameters' place, too
-		if err := e.propagate(&planned, relation, i, known.Defaults[c.Name], at); err != nil {
+		if err := e.propagate(ctx, &planned, relation, i, known.Defaults[c.Name], at); err != nil {
 			return column{}, fmt.Errorf("column %s: %w", c.Name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strconv"
 
@@ -93,28 +94,28 @@ func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection)
 }
 
 // Begin appends the BEGIN record of a transaction to <prefix>.transaction.
-func (e *Encoder) Begin(b *record.Batch, tx *outbox.Transaction) error {
+func (e *Encoder) Begin(ctx context.Context, b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
 	}
 	e.transaction.begin(tx)
-	return e.appendStatus(b, tx, "BEGIN")
+	return e.appendStatus(ctx, b, tx, "BEGIN")
 }
 
 // End appends the END record, with the number of events of the transaction in total and per table.
-func (e *Encoder) End(b *record.Batch, tx *outbox.Transaction) error {
+func (e *Encoder) End(ctx context.Context, b *record.Batch, tx *outbox.Transaction) error {
 	if !e.config.TransactionMetadata {
 		return nil
 	}
-	return e.appendStatus(b, tx, "END")
+	return e.appendStatus(ctx, b, tx, "END")
 }
 
-func (e *Encoder) appendStatus(b *record.Batch, tx *outbox.Transaction, status string) error {
+func (e *Encoder) appendStatus(ctx context.Context, b *record.Batch, tx *outbox.Transaction, status string) error {
 	t := &e.transaction
 	key := len(b.Buf)
 	b.Buf = append(append(b.Buf, `{"id":"`...), t.id...)
 	b.Buf = append(b.Buf, `"}`...)
-	if err := e.frame(b, key, record.KeyPart, e.topics.transaction, transactionKeySchema); err != nil {
+	if err := e.frame(ctx, b, key, record.KeyPart, e.topics.transaction, transactionKeySchema); err != nil {
 		return err
 	}
 	value := len(b.Buf)
@@ -127,7 +128,7 @@ func (e *Encoder) appendStatus(b *record.Batch, tx *outbox.Transaction, status s
 	}
 	b.Buf = appendInt(append(b.Buf, `,"ts_ms":`...), tx.CommitTime.UnixMilli())
 	b.Buf = append(b.Buf, '}')
-	if err := e.frame(b, value, record.ValuePart, e.topics.transaction, transactionSchema); err != nil {
+	if err := e.frame(ctx, b, value, record.ValuePart, e.topics.transaction, transactionSchema); err != nil {
 		return err
 	}
 	b.Add(e.topics.transaction, key, value)

@@ -1,6 +1,7 @@
 package debezium
 
 import (
+	"context"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -33,6 +34,7 @@ type codec struct {
 type codecs struct {
 	catalog      Catalog
 	modes        Modes
+	ctx          context.Context  // of the plan that is being made
 	at           record.Place     // place of the change whose table is being planned
 	column       *pgoutput.Column // column being planned
 	typed        bool             // values must fit their schema: arrays have one dimension, and elements of the element type
@@ -57,8 +59,8 @@ func newCodecs(config *Config) codecs {
 }
 
 // of returns the codec of a column as it was at a place in the WAL.
-func (c *codecs) of(column *pgoutput.Column, at record.Place) (codec, error) {
-	c.column, c.at = column, at
+func (c *codecs) of(ctx context.Context, column *pgoutput.Column, at record.Place) (codec, error) {
+	c.ctx, c.column, c.at = ctx, column, at
 	return c.find(column.Type, column.TypeMod)
 }
 
@@ -215,12 +217,12 @@ func (c *codecs) catalogType(oid uint32) (Type, bool, error) {
 	if oid < firstUserOID {
 		return Type{}, false, nil
 	}
-	return c.catalog.Type(oid, c.at)
+	return c.catalog.Type(c.ctx, oid, c.at)
 }
 
 // look asks the catalog for a type that is not built in. For a type that no longer exists it falls back to the name in pgoutput.
 func (c *codecs) look(oid uint32, typmod int32) (codec, error) {
-	t, ok, err := c.catalog.Type(oid, c.at)
+	t, ok, err := c.catalog.Type(c.ctx, oid, c.at)
 	switch {
 	case err != nil:
 		return codec{}, err

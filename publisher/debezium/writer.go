@@ -2,6 +2,7 @@ package debezium
 
 import (
 	"bytes"
+	"context"
 
 	"github.com/pgtee/pgtee/outbox"
 
@@ -11,6 +12,7 @@ import (
 // writer appends the records of one change.
 type writer struct {
 	*Encoder
+	ctx   context.Context
 	batch *record.Batch
 	tx    *outbox.Transaction
 	index int
@@ -24,6 +26,11 @@ type move struct {
 }
 
 var stays = move{}
+
+// frame frames the payload that reaches from start to the end of the batch's buffer.
+func (w *writer) frame(start int, part record.Part, topic string, schema *record.Schema) error {
+	return w.Encoder.frame(w.ctx, w.batch, start, part, topic, schema)
+}
 
 // update appends an update. A change of the key becomes a delete of the old key and a create of the new one.
 func (w *writer) update() error {
@@ -152,5 +159,5 @@ func (w *writer) key(r *row) (int, error) {
 		return 0, err
 	}
 	w.batch.Buf = buf
-	return start, w.frame(w.batch, start, record.KeyPart, w.table.topic, w.table.schemas.key)
+	return start, w.frame(start, record.KeyPart, w.table.topic, w.table.schemas.key)
 }

@@ -72,7 +72,7 @@ func mustCreate(t *testing.T, brokers []string, topic string, partitions int32, 
 // keylessFormat has a record without a key for each change; that of TRUNCATE goes everywhere.
 type keylessFormat struct{ blockFormat }
 
-func (keylessFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (keylessFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	from := len(b.Buf)
 	b.Buf = append(b.Buf, byte(tx.Changes[i].Op))
 	b.Add("shop.public.docs", record.Null, from)

@@ -56,14 +56,14 @@ func rowEnding(end outbox.LSN) *outbox.Transaction {
 // blockFormat writes the pgtee block to the topic of the table.
 type blockFormat struct{}
 
-func (blockFormat) Begin(*record.Batch, *outbox.Transaction) error { return nil }
-func (blockFormat) End(*record.Batch, *outbox.Transaction) error   { return nil }
+func (blockFormat) Begin(context.Context, *record.Batch, *outbox.Transaction) error { return nil }
+func (blockFormat) End(context.Context, *record.Batch, *outbox.Transaction) error   { return nil }
 
-func (blockFormat) Identity(r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
+func (blockFormat) Identity(_ context.Context, r *pgoutput.Relation, _ record.Place) (record.Identity, error) {
 	return record.LoggedIdentity(r), nil
 }
 
-func (blockFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (blockFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	topic := "shop.message"
 	if r := tx.Changes[i].Relation; r != nil {
 		topic = record.TopicName("shop", r.Schema, r.Name)
@@ -80,10 +80,10 @@ type shapedTopics struct {
 	shape *shape.Shape
 }
 
-func (f shapedTopics) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (f shapedTopics) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
-		return f.blockFormat.Append(b, tx, i)
+		return f.blockFormat.Append(ctx, b, tx, i)
 	}
 	table, err := f.shape.Table(c.Relation)
 	if err == nil {
@@ -95,10 +95,10 @@ func (f shapedTopics) Append(b *record.Batch, tx *outbox.Transaction, i int) err
 // tupleFormat writes the values of a row, and ? for one that is not there; its key is the first.
 type tupleFormat struct{ blockFormat }
 
-func (tupleFormat) Append(b *record.Batch, tx *outbox.Transaction, i int) error {
+func (tupleFormat) Append(ctx context.Context, b *record.Batch, tx *outbox.Transaction, i int) error {
 	c := &tx.Changes[i]
 	if c.Relation == nil {
-		return blockFormat{}.Append(b, tx, i)
+		return blockFormat{}.Append(ctx, b, tx, i)
 	}
 	key, value := len(b.Buf), record.Null
 	for n, columns := 0, c.New.Columns(); columns.Next(); n++ {

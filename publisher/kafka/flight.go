@@ -26,7 +26,7 @@ type flight struct {
 }
 
 // fill takes over the records of a batch, then more. The batch receives the memory of f in exchange. topics describes their topics.
-func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
+func (f *flight) fill(ctx context.Context, b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.Swap(b)
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)
 	for _, r := range f.batch.Records() {
@@ -35,7 +35,7 @@ func (f *flight) fill(b *record.Batch, topics map[string]*brokerTopic, more []kg
 			f.records = append(f.records, out)
 			continue
 		}
-		if err := f.fillKeyless(out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
+		if err := f.fillKeyless(ctx, out, r.Everywhere, topics[r.Topic], b.StandIn); err != nil {
 			return err
 		}
 	}
@@ -58,7 +58,7 @@ func (f *flight) copyHeaders(headers []record.Header) []kgo.RecordHeader {
 
 // fillKeyless adds a record without a key. It goes to partition 0, or to every partition. In a compacted topic Kafka requires a key, so the record
 // gets a unique one.
-func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
+func (f *flight) fillKeyless(ctx context.Context, r kgo.Record, everywhere bool, topic *brokerTopic, standIn record.StandInKeys) error {
 	if topic == nil {
 		topic = &brokerTopic{}
 	}
@@ -81,7 +81,7 @@ func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, 
 		}
 		if topic.compacted {
 			var err error
-			if part.Key, err = standInKey(standIn, id); err != nil {
+			if part.Key, err = standInKey(ctx, standIn, id); err != nil {
 				return err
 			}
 		}
@@ -90,11 +90,11 @@ func (f *flight) fillKeyless(r kgo.Record, everywhere bool, topic *brokerTopic, 
 	return nil
 }
 
-func standInKey(standIn record.StandInKeys, eventID []byte) ([]byte, error) {
+func standInKey(ctx context.Context, standIn record.StandInKeys, eventID []byte) ([]byte, error) {
 	if standIn == nil {
 		return eventID, nil
 	}
-	key, err := standIn.AppendStandInKey(nil, eventID)
+	key, err := standIn.AppendStandInKey(ctx, nil, eventID)
 	if err != nil {
 		return nil, record.Unencoded("the key of a record without one", err)
 	}

@@ -20,7 +20,7 @@ func TestFlightsReuseTheirMemory(t *testing.T) {
 				b.Buf = append(b.Buf, "key and value"...)
 				b.Add("t", key, key+3)
 			}
-			if err := f.fill(&b, nil, nil); err != nil {
+			if err := f.fill(t.Context(), &b, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,6 +1,9 @@
 package record
 
-import "strconv"
+import (
+	"context"
+	"strconv"
+)
 
 // ConnectJSON is the Framing of Kafka Connect's JsonConverter with schemas.enable=true: the payload preceded by its schema,
 // {"schema":{…},"payload":{…}}. Its zero value is ready to use.
@@ -13,7 +16,7 @@ type ConnectJSON struct {
 const maxSchemaBytes = 64 << 20
 
 // Append implements Framing.
-func (c *ConnectJSON) Append(dst []byte, _ Part, _ string, schema *Schema, payload []byte) ([]byte, error) {
+func (c *ConnectJSON) Append(_ context.Context, dst []byte, _ Part, _ string, schema *Schema, payload []byte) ([]byte, error) {
 	dst = append(append(dst, `{"schema":`...), c.json(schema)...)
 	dst = append(append(dst, `,"payload":`...), payload...)
 	return append(dst, '}'), nil

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"context"
+
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
@@ -22,30 +24,31 @@ type Header struct {
 }
 
 // Format turns the changes of a transaction into records. It never skips a change: if it cannot encode one, it returns an error, and the
-// publisher halts. It is used by one goroutine at a time.
+// publisher halts. It is used by one goroutine at a time. It may wait for the catalog or the schema registry, once per version of a table; a cancelled
+// context ends the wait.
 type Format interface {
 	// Begin and End append the records, if any, for the begin and the end of a transaction. Begin is called before its first Append, End after its
 	// last. For a transaction without changes neither is called. In between, tx may be the parts of a giant in turn. If no End follows a Begin, the
 	// transaction could not be published; it will be composed again from its start.
-	Begin(b *Batch, tx *outbox.Transaction) error
-	End(b *Batch, tx *outbox.Transaction) error
+	Begin(ctx context.Context, b *Batch, tx *outbox.Transaction) error
+	End(ctx context.Context, b *Batch, tx *outbox.Transaction) error
 
 	// Append appends the records of tx.Changes[i] to b. One change may result in several records (a key change produces a delete, a tombstone and a
 	// create), or none (for a table that is filtered out).
-	Append(b *Batch, tx *outbox.Transaction, i int) error
+	Append(ctx context.Context, b *Batch, tx *outbox.Transaction, i int) error
 
 	// Identity returns which columns of old rows of a table are in the WAL, as of a place in the WAL. Its errors are like those of Append.
-	Identity(relation *pgoutput.Relation, at Place) (Identity, error)
+	Identity(ctx context.Context, relation *pgoutput.Relation, at Place) (Identity, error)
 }
 
 // StandInKeys is a Format that generates keys for records without one: Kafka requires keys in compacted topics.
 type StandInKeys interface {
 	// AppendStandInKey appends a key that is unique to the record with this event id.
-	AppendStandInKey(dst []byte, eventID []byte) ([]byte, error)
+	AppendStandInKey(ctx context.Context, dst []byte, eventID []byte) ([]byte, error)
 }
 
 // Heartbeats is a Format with a record that shows that the publisher is alive, for consumers of tables that rarely change.
 type Heartbeats interface {
 	// AppendHeartbeat appends the record with AddWithoutID: it belongs to no transaction.
-	AppendHeartbeat(b *Batch) error
+	AppendHeartbeat(ctx context.Context, b *Batch) error
 }

@@ -1,5 +1,7 @@
 package record
 
+import "context"
+
 // Schema describes a JSON payload, as a Kafka Connect schema does (org.apache.kafka.connect.data.Schema). It is created once for each version of a
 // table and never modified afterwards: framings may cache what they derive from it by its pointer.
 type Schema struct {
@@ -61,7 +63,7 @@ const (
 type Framing interface {
 	// Append appends the framed payload to dst. The payload contains all fields of the schema in its order, except for those missing from a sparse
 	// struct, and nothing else; it is valid only during the call.
-	Append(dst []byte, part Part, topic string, schema *Schema, payload []byte) ([]byte, error)
+	Append(ctx context.Context, dst []byte, part Part, topic string, schema *Schema, payload []byte) ([]byte, error)
 }
 
 // Required and Nullable return the schema of a type without a name.

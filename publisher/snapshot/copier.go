@@ -77,7 +77,7 @@ const (
 type Host struct {
 	Shape       *shape.Shape
 	EventTables []string // globs of the application's outbox tables, whose rows are never repeated
-	Identity    func(*pgoutput.Relation, record.Place) (record.Identity, error)
+	Identity    func(context.Context, *pgoutput.Relation, record.Place) (record.Identity, error)
 	Now         func() time.Time
 	Log         *zap.Logger
 }
@@ -136,7 +136,7 @@ func (c *Copier) abandon() {
 }
 
 // Observe records the changes of a transaction of the stream. It must be called before anything after that transaction is published.
-func (c *Copier) Observe(tx *outbox.Transaction) error {
+func (c *Copier) Observe(ctx context.Context, tx *outbox.Transaction) error {
 	if len(c.state.Copies) == 0 {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (c *Copier) Observe(tx *outbox.Transaction) error {
 		change := &tx.Changes[i]
 		switch change.Op {
 		case outbox.Insert, outbox.Update, outbox.Delete, outbox.Truncate:
-			id, err := c.Identity(change.Relation, record.PlaceOf(tx, change))
+			id, err := c.Identity(ctx, change.Relation, record.PlaceOf(tx, change))
 			if err != nil {
 				return record.Unencoded(record.SourceName(change), err)
 			}

@@ -300,23 +300,6 @@ func (t *target) one(ctx context.Context, b *batch, c *change) error {
 	return t.settle(ctx, b, c, found)
 }
 
-// judge distinguishes a conflict from an error that a retry may cure.
-func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
-	if err != nil {
-		var refused *pgconn.PgError
-		if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
-			return nil, err
-		}
-		return conflictOf(c, refused), nil
-	}
-	for i, s := range list {
-		if s.rows >= 0 && counts[first+i] != s.rows {
-			return t.missing(c), nil
-		}
-	}
-	return nil, nil
-}
-
 // unprepared is the error for a statement that the target refuses to prepare. The transaction has failed as well.
 func (t *target) unprepared(c *change, err error) error {
 	var refused *pgconn.PgError
@@ -345,17 +328,6 @@ func (t *target) run(ctx context.Context, s statement) (int64, error) {
 	}
 	result := t.conn.ExecPrepared(ctx, name, s.params, formatOf(s.params), nil).Read()
 	return result.CommandTag.RowsAffected(), result.Err
-}
-
-// missing returns the conflict of a change that has written no row.
-func (t *target) missing(c *change) *conflict {
-	switch c.op {
-	case 'd':
-		return &conflict{kind: "delete_missing", message: "found no row"}
-	case 'u':
-		return &conflict{kind: "update_missing", message: "found no row"}
-	}
-	return &conflict{kind: "refused", message: "was suppressed by a trigger or rule of the target"}
 }
 
 // overwrite changes the target to match the stream, if possible, and returns what it did.

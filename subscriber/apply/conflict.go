@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -188,4 +189,32 @@ func (c *change) keyText(cfg *Config) string {
 		return "none"
 	}
 	return string(key)
+}
+
+// judge distinguishes a conflict from an error that a retry may cure.
+func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
+	if err != nil {
+		var refused *pgconn.PgError
+		if suspected := (suspicion{}); !errors.As(suspect(err), &suspected) || !errors.As(err, &refused) {
+			return nil, err
+		}
+		return conflictOf(c, refused), nil
+	}
+	for i, s := range list {
+		if s.rows >= 0 && counts[first+i] != s.rows {
+			return t.missing(c), nil
+		}
+	}
+	return nil, nil
+}
+
+// missing returns the conflict of a change that has written no row.
+func (t *target) missing(c *change) *conflict {
+	switch c.op {
+	case 'd':
+		return &conflict{kind: "delete_missing", message: "found no row"}
+	case 'u':
+		return &conflict{kind: "update_missing", message: "found no row"}
+	}
+	return &conflict{kind: "refused", message: "was suppressed by a trigger or rule of the target"}
 }

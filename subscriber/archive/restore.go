@@ -1,8 +1,6 @@
 package archive
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -124,23 +122,6 @@ func (r *records) Close() error {
 	r.decoder.close()
 	r.decoder = nil
 	return r.current.Close()
-}
-
-// compare returns an error unless a file has the bytes that were written.
-func (f *File) compare(file *os.File) error {
-	hash := sha256.New()
-	n, err := io.Copy(hash, file)
-	switch {
-	case err != nil:
-		return err
-	case n < f.Bytes:
-		return fmt.Errorf("it is truncated: it has %d of %d bytes", n, f.Bytes)
-	case n > f.Bytes:
-		return fmt.Errorf("it has %d bytes, %d were written", n, f.Bytes)
-	case hex.EncodeToString(hash.Sum(nil)) != f.SHA256:
-		return errors.New("bytes in it were changed")
-	}
-	return nil
 }
 
 // missing reports whether an error means that a file does not exist.

@@ -2,6 +2,8 @@ package archive
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -133,6 +135,23 @@ func (v *verifier) files() error {
 			continue // it is being written, or a damaged manifest might name it
 		}
 		v.damage("file %s is not in the manifest: the manifest is truncated, or a crash has left the file there and the next start removes it", name)
+	}
+	return nil
+}
+
+// compare returns an error unless a file has the bytes that were written.
+func (f *File) compare(file *os.File) error {
+	hash := sha256.New()
+	n, err := io.Copy(hash, file)
+	switch {
+	case err != nil:
+		return err
+	case n < f.Bytes:
+		return fmt.Errorf("it is truncated: it has %d of %d bytes", n, f.Bytes)
+	case n > f.Bytes:
+		return fmt.Errorf("it has %d bytes, %d were written", n, f.Bytes)
+	case hex.EncodeToString(hash.Sum(nil)) != f.SHA256:
+		return errors.New("bytes in it were changed")
 	}
 	return nil
 }
