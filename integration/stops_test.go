@@ -67,6 +67,7 @@ var elsewhere = map[string]func(*testing.T){
 	"Kafka refused":                  TestKafkaTakesItOtherwise,
 	"text is not what the database":  TestTextOfSQLASCII,
 	"cannot send a value":            TestTextOfEUCJP,
+	"cannot decode a transaction":    TestTransactionThatPostgreSQLCannotDecode,
 }
 
 // makeDatabaseAnew drops the database and makes another of its name.

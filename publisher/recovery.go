@@ -95,7 +95,7 @@ func (p *Publisher) heed(err error) error {
 
 // decodingPatience is how long the server may fail to decode the same transaction in the same way. An error that passes, such as a lookup that
 // meets concurrent DDL, does not last.
-const decodingPatience = time.Minute
+const decodingPatience = 30 * time.Second
 
 // undecodable is the latest failure of the server's decoding.
 type undecodable struct {

@@ -89,7 +89,7 @@ type saying struct {
 func (s saying) Error() string { return s.code.Error() + " (" + s.text + ")" }
 func (s saying) Unwrap() error { return s.code }
 
-// What the server cannot decode for a minute, at one place and in one way, no retry will cure; anything else may pass.
+// What the server cannot decode for half a minute, at one place and in one way, no retry will cure; anything else may pass.
 func TestUndecodableTransaction(t *testing.T) {
 	now := time.Unix(0, 0)
 	var decoding undecodable
@@ -102,11 +102,11 @@ func TestUndecodableTransaction(t *testing.T) {
 		halts bool
 	}{
 		{0, at("0/1", "unexpected duplicate"), false},
-		{50 * time.Second, at("0/1", "unexpected duplicate"), false},
-		{20 * time.Second, at("0/1", "cache lookup failed"), false},
-		{50 * time.Second, at("0/2", "cache lookup failed"), false},
-		{50 * time.Second, at("0/2", "cache lookup failed"), false},
-		{20 * time.Second, at("0/2", "cache lookup failed"), true},
+		{25 * time.Second, at("0/1", "unexpected duplicate"), false},
+		{10 * time.Second, at("0/1", "cache lookup failed"), false},
+		{25 * time.Second, at("0/2", "cache lookup failed"), false},
+		{25 * time.Second, at("0/2", "cache lookup failed"), false},
+		{10 * time.Second, at("0/2", "cache lookup failed"), true},
 	} {
 		now = now.Add(test.after)
 		if err := decoding.judge(test.err, now); errors.Is(err, halt.ErrUndecodable) != test.halts || (halt.FateOf(err) == halt.Stop) != test.halts {
