@@ -91,6 +91,31 @@ func (s *strangers) queryHalts(topic, sql string, more []string, words ...string
 	s.halts(s.queryArgs(topic, sql, more...), words...)
 }
 
+// A row that does not change is published once: its topic keeps it.
+func TestQueryKeepsUnchangedRows(t *testing.T) {
+	s := newStrangers(t, "CREATE TABLE item (id int); INSERT INTO item VALUES (1)")
+	changes := []string{"--key", "id", "--changes"}
+	kept := s.prefix + ".kept"
+	if out := s.RunQuery(kept, "SELECT * FROM item", changes...); strings.Contains(out, "query-topic-retention") {
+		t.Errorf("a topic of its own: %s", out)
+	}
+	resources, err := s.admin().DescribeTopicConfigs(s.ctx, kept)
+	s.must(err)
+	for _, config := range resources[0].Configs {
+		if config.Key == "cleanup.policy" && config.MaybeValue() != "compact" {
+			t.Errorf("topic %s has cleanup.policy=%s", kept, config.MaybeValue())
+		}
+	}
+	forgetful := s.NewTopic("forgetful", 1)
+	if out := s.RunQuery(forgetful, "SELECT * FROM item", changes...); !strings.Contains(out, "query-topic-retention") || !strings.Contains(out, "retention.ms=604800000") ||
+		!strings.Contains(out, "--topic "+forgetful+" --add-config cleanup.policy=compact") {
+		t.Errorf("a topic that deletes rows: %s", out)
+	}
+	if out := s.RunQuery(forgetful, "SELECT * FROM item"); strings.Contains(out, "query-topic-retention") {
+		t.Errorf("each run publishes all rows: %s", out)
+	}
+}
+
 // One that is killed in the middle goes on from what readers have seen; one that is shut out ends.
 func TestQueryAgain(t *testing.T) {
 	s := newStrangers(t, `CREATE TABLE big (id int, n int); INSERT INTO big SELECT i, 0 FROM generate_series(1, 20000) AS i`)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
 )
 
 const (
@@ -72,16 +73,8 @@ func (p *publication) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	admin := kadm.NewClient(p.client)
-	topic, err := ensureTopic(ctx, admin, p.cfg.Topic, -1, nil)
-	if err != nil {
+	if err := p.ensureTopics(ctx, admin); err != nil {
 		return err
-	}
-	p.topicID = topic.ID.String()
-	if p.cfg.Changes {
-		compact := "compact"
-		if _, err := ensureTopic(ctx, admin, p.cfg.stateTopic(), 1, map[string]*string{"cleanup.policy": &compact}); err != nil {
-			return err
-		}
 	}
 	if _, _, err := p.client.ProducerID(ctx); err != nil {
 		return fmt.Errorf("fence former publishers: %w", err)
@@ -90,6 +83,31 @@ func (p *publication) begin(ctx context.Context) error {
 		return nil
 	}
 	return p.readState(ctx, admin)
+}
+
+// ensureTopics creates the topics that do not exist. With Config.Changes an unchanged row is published only once, so its topic should keep it.
+func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) error {
+	var configs map[string]*string
+	if p.cfg.Changes {
+		configs = compacted()
+	}
+	topic, err := ensureTopic(ctx, admin, p.cfg.Topic, -1, configs)
+	if err != nil {
+		return err
+	}
+	p.topicID = topic.ID.String()
+	if !p.cfg.Changes {
+		return nil
+	}
+	limit, err := retention(ctx, admin, p.cfg.Topic)
+	if err != nil {
+		return err
+	}
+	if limit != "" {
+		p.cfg.Log.Warn("the topic deletes rows that do not change, and --changes does not publish them again", zap.String("finding", "query-topic-retention"),
+			zap.String("topic", p.cfg.Topic), zap.String("setting", limit), zap.String("repair", compact(p.cfg.Topic)))
+	}
+	return p.ensureState(ctx, admin)
 }
 
 // run publishes the current rows of the query.

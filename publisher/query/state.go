@@ -18,7 +18,13 @@ const (
 	runKey = "run"
 )
 
-// ensureTopic creates a topic unless it exists.
+// compacted is the configuration of a topic whose latest record of each key stays.
+func compacted() map[string]*string {
+	policy := "compact"
+	return map[string]*string{"cleanup.policy": &policy}
+}
+
+// ensureTopic creates a topic unless it exists. configs are those of a new one.
 func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partitions int32, configs map[string]*string) (kadm.TopicDetail, error) {
 	details, err := admin.ListTopics(ctx, name)
 	if err == nil && errors.Is(details[name].Err, kerr.UnknownTopicOrPartition) {
@@ -32,25 +38,57 @@ func ensureTopic(ctx context.Context, admin *kadm.Client, name string, partition
 	if err != nil {
 		return kadm.TopicDetail{}, fmt.Errorf("topic %s: %w", name, err)
 	}
-	if configs == nil {
-		return details[name], nil
-	}
-	if len(details[name].Partitions) != int(partitions) {
-		return kadm.TopicDetail{}, Halt{fmt.Sprintf("topic %s has %d partitions, and needs one", name, len(details[name].Partitions)), "name another one with --state-topic"}
-	}
-	found, err := admin.DescribeTopicConfigs(ctx, name)
+	return details[name], nil
+}
+
+// ensureState creates the state topic unless it exists, and halts if another one would lose rows.
+func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error {
+	name := p.cfg.stateTopic()
+	topic, err := ensureTopic(ctx, admin, name, 1, compacted())
 	if err != nil {
-		return kadm.TopicDetail{}, fmt.Errorf("topic %s: %w", name, err)
+		return err
 	}
-	for _, resource := range found {
+	if n := len(topic.Partitions); n != 1 {
+		return Halt{fmt.Sprintf("topic %s has %d partitions, and needs one", name, n), "name another one with --state-topic"}
+	}
+	limit, err := retention(ctx, admin, name)
+	if err == nil && limit != "" {
+		return Halt{fmt.Sprintf("topic %s is not compacted (%s): it would forget rows", name, limit), compact(name) + ", or name another one with --state-topic"}
+	}
+	return err
+}
+
+// retention returns the setting by which a topic deletes even the latest record of a key, such as retention.ms=604800000; "" if it keeps them.
+func retention(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
+	resources, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return "", fmt.Errorf("topic %s: %w", topic, err)
+	}
+	deletes, limit := false, ""
+	for _, resource := range resources {
+		if resource.Err != nil {
+			return "", fmt.Errorf("topic %s: %w", topic, resource.Err)
+		}
 		for _, config := range resource.Configs {
-			if config.Key == "cleanup.policy" && config.MaybeValue() != "compact" {
-				return kadm.TopicDetail{}, Halt{fmt.Sprintf("topic %s is not compacted: it would forget rows", name),
-					fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact, or name another one with --state-topic", name)}
+			switch value := config.MaybeValue(); config.Key {
+			case "cleanup.policy":
+				deletes = strings.Contains(value, "delete")
+			case "retention.ms", "retention.bytes":
+				if value != "-1" {
+					limit = config.Key + "=" + value
+				}
 			}
 		}
 	}
-	return details[name], nil
+	if !deletes {
+		return "", nil
+	}
+	return limit, nil
+}
+
+// compact is the command that makes a topic compacted.
+func compact(topic string) string {
+	return fmt.Sprintf("kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact", topic)
 }
 
 // readState reads the state topic up to its end. Every record there is decided, because former publishers are fenced.

@@ -155,6 +155,7 @@ var Catalogue = []Area{
 		{"fenced", warning, "Another publisher has taken over.", "Nothing if that was intended; otherwise stop one of the two."},
 		{"publisher-retries", warning, "The publisher failed and tries again.", "See the error; nothing is lost meanwhile."},
 		{"query-retries", warning, "`pgtee query` failed and tries again.", "See the error; a run is published whole or not at all."},
+		{"query-topic-retention", warning, "The topic of `pgtee query --changes` deletes old records. A row that does not change is published once, and vanishes with them.", "Give the topic cleanup.policy=compact. If rows have vanished already, delete the topic: the next run publishes all rows."},
 		{"registry-unreachable", problem, "The schema registry does not answer, or refuses the login.", "Check --schema-registry and its credentials."},
 		{"registry-refuses", problem, "The schema registry rejected a request.", "Do what the message says."},
 		{"registry-incompatible", problem, "The schema registry rejected a schema as incompatible.", "Set the compatibility of the subject to NONE, start, restore it."},
