@@ -116,6 +116,18 @@ func TestQueryKeepsUnchangedRows(t *testing.T) {
 	}
 }
 
+// Queries of different names may share a topic, but none buries the keys of another.
+func TestQueriesShareATopic(t *testing.T) {
+	s := newStrangers(t, "")
+	topic := s.prefix + ".shared"
+	changes := []string{"--key", "id", "--changes"}
+	s.RunQuery(topic, "SELECT 1 AS id", append(changes, "--name", s.prefix+"-one")...)
+	s.queryHalts(topic, "SELECT 2 AS id", append(changes, "--name", s.prefix+"-two"), "remembers the rows of query "+s.prefix+"-one", "--state-topic")
+	s.RunQuery(topic, "SELECT 2 AS id", append(changes, "--name", s.prefix+"-two", "--state-topic", topic+".two")...)
+	s.RunQuery(topic, "SELECT 3 AS id", append(changes, "--name", s.prefix+"-one")...)
+	s.expectPairs("shared", `1={"id":1}`, `2={"id":2}`, "1=", `3={"id":3}`)
+}
+
 // One that is killed in the middle goes on from what readers have seen; one that is shut out ends.
 func TestQueryAgain(t *testing.T) {
 	s := newStrangers(t, `CREATE TABLE big (id int, n int); INSERT INTO big SELECT i, 0 FROM generate_series(1, 20000) AS i`)

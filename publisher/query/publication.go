@@ -114,7 +114,7 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 func (p *publication) run(ctx context.Context) (run Run, err error) {
 	p.number++
 	p.begun, p.failed = false, nil
-	run = Run{ID: rand.Text()[:16], TopicID: p.topicID}
+	run = Run{ID: rand.Text()[:16], TopicID: p.topicID, Query: p.cfg.name()}
 	err = p.ask(ctx, &run)
 	if err == nil && p.cfg.Changes {
 		err = p.bury(ctx, &run)

@@ -43,6 +43,7 @@ type Run struct {
 	Gone    int       `json:"gone"` // number of keys that got a tombstone
 
 	TopicID string `json:"topic_id"`
+	Query   string `json:"query"` // name of the query
 }
 
 // Headers of the records of a run.

@@ -151,9 +151,21 @@ func (p *publication) learn(record *kgo.Record, last *Run) error {
 		delete(p.seen, key)
 	case isRow && len(record.Value) == len(hash{}):
 		p.seen[key] = seen{hash: hash(record.Value)}
-	case string(record.Key) == runKey && json.Unmarshal(record.Value, last) == nil:
+	case string(record.Key) == runKey:
+		*last = Run{}
+		if json.Unmarshal(record.Value, last) != nil {
+			return foreign(record)
+		}
+		if last.Query != "" && last.Query != p.cfg.name() { // an earlier build has not written the name
+			return Halt{fmt.Sprintf("topic %s remembers the rows of query %s: this one, %s, would publish tombstones for them", record.Topic, last.Query, p.cfg.name()),
+				"name another topic with --state-topic; if the query was renamed, give it its former --name"}
+		}
 	default:
-		return Halt{fmt.Sprintf("topic %s, offset %d is no record of pgtee query", record.Topic, record.Offset), "name another topic with --state-topic"}
+		return foreign(record)
 	}
 	return nil
+}
+
+func foreign(record *kgo.Record) error {
+	return Halt{fmt.Sprintf("topic %s, offset %d is no record of pgtee query", record.Topic, record.Offset), "name another topic with --state-topic"}
 }
