@@ -128,6 +128,17 @@ func TestQueriesShareATopic(t *testing.T) {
 	s.expectPairs("shared", `1={"id":1}`, `2={"id":2}`, "1=", `3={"id":3}`)
 }
 
+// The brokers abort a run that takes too long: the line says so, and does not blame another process.
+func TestQueryTakesTooLong(t *testing.T) {
+	s := newStrangers(t, "")
+	topic := s.prefix + ".slow"
+	s.queryHalts(topic, "SELECT 1", []string{"--transaction-timeout", "24h"}, "--transaction-timeout", "transaction.max.timeout.ms")
+	slow := []string{"--transaction-timeout", "1s", "--key", "id || pg_sleep(1)::text"} // for each row, which the server sends at once, because it is long
+	s.queryHalts(topic, "SELECT i AS id, repeat('x', 10000) FROM generate_series(1, 40) AS i", slow, "the brokers abort it after 1s", "raise --transaction-timeout")
+	s.RunQuery(topic, "SELECT 1 AS id")
+	s.expectPairs("slow", `={"id":1}`)
+}
+
 // One that is killed in the middle goes on from what readers have seen; one that is shut out ends.
 func TestQueryAgain(t *testing.T) {
 	s := newStrangers(t, `CREATE TABLE big (id int, n int); INSERT INTO big SELECT i, 0 FROM generate_series(1, 20000) AS i`)

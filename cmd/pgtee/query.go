@@ -25,6 +25,8 @@ type queryCommand struct {
 	Changes    bool          `help:"Publish only rows that have changed since the last run, and a tombstone for each key that is gone. Needs --key."`
 	StateTopic string        `help:"Compacted topic in which --changes remembers a hash of each row; by default TOPIC.state." placeholder:"TOPIC"`
 	Name       string        `help:"Of two processes with the same name, the later one fences the other; by default the topic." placeholder:"NAME"`
+
+	TransactionTimeout time.Duration `help:"Longest time from the first row of a run to its last; at most transaction.max.timeout.ms of the brokers, 15 minutes by default. The brokers abort a run that takes longer." default:"5m" placeholder:"TIME"`
 }
 
 func (c *queryCommand) Run(ctx context.Context, term terminal) error {
@@ -51,7 +53,10 @@ func (c *queryCommand) config(term terminal) (config query.Config, err error) {
 	if err != nil {
 		return config, err
 	}
-	config = query.Config{ConnString: conn, SQL: c.SQL, Key: c.Key, Topic: c.Topic, Changes: c.Changes, StateTopic: c.StateTopic, Name: c.Name, Log: c.logger(term.err).Named("query")}
+	config = query.Config{
+		ConnString: conn, SQL: c.SQL, Key: c.Key, Topic: c.Topic, Changes: c.Changes, StateTopic: c.StateTopic, Name: c.Name, TransactionTimeout: c.TransactionTimeout,
+		Log: c.logger(term.err).Named("query"),
+	}
 	if c.SQLFile != "" {
 		text, err := os.ReadFile(c.SQLFile)
 		if err != nil {
@@ -64,6 +69,8 @@ func (c *queryCommand) config(term terminal) (config query.Config, err error) {
 		return config, errors.New("give the query in --sql or in --sql-file")
 	case c.Changes && c.Key == "":
 		return config, errors.New("--changes needs --key: by it a row is known again")
+	case c.TransactionTimeout < time.Second:
+		return config, errors.New("--transaction-timeout: want a time such as 10m")
 	case c.Every != 0 && c.Cron != "":
 		return config, errors.New("give --every or --cron, not both")
 	case c.Every < 0:

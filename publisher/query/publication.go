@@ -19,10 +19,9 @@ import (
 )
 
 const (
-	transactionTimeout = 5 * time.Minute // starts with the first row, when PostgreSQL has computed all of them
-	askPatience        = 30 * time.Second
-	maxBuffered        = 20_000 // records waiting for Kafka
-	maxBufferedBytes   = 64 << 20
+	askPatience      = 30 * time.Second
+	maxBuffered      = 20_000 // records waiting for Kafka
+	maxBufferedBytes = 64 << 20
 )
 
 // publication is a producer together with the state of what it has published. It must be used by one goroutine at a time.
@@ -33,7 +32,7 @@ type publication struct {
 	seen    map[string]seen // with Config.Changes: the rows in the topic, by key
 	number  uint64          // number of the run
 
-	begun  bool
+	begun  time.Time // of the transaction, with the first row, when PostgreSQL has computed all of them; zero: there is none
 	mu     sync.Mutex
 	failed error // error of the first record that Kafka refused
 }
@@ -55,7 +54,7 @@ func hashOf(value []byte) hash {
 func (c *Config) open(ctx context.Context) (*publication, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(transactionTimeout),
+		kgo.TransactionalID("pgtee-query-" + c.name()), kgo.TransactionTimeout(c.transactionTimeout()),
 		kgo.MaxBufferedRecords(maxBuffered), kgo.MaxBufferedBytes(maxBufferedBytes), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(time.Minute),
 	}, c.KafkaOptions...)...)
 	if err != nil {
@@ -113,29 +112,37 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 // run publishes the current rows of the query.
 func (p *publication) run(ctx context.Context) (run Run, err error) {
 	p.number++
-	p.begun, p.failed = false, nil
+	p.begun, p.failed = time.Time{}, nil
 	run = Run{ID: rand.Text()[:16], TopicID: p.topicID, Query: p.cfg.name()}
 	err = p.ask(ctx, &run)
 	if err == nil && p.cfg.Changes {
 		err = p.bury(ctx, &run)
 	}
-	if err == nil && p.begun {
+	if err == nil && !p.begun.IsZero() {
 		err = p.client.Flush(ctx)
 	}
 	p.mu.Lock()
 	err = errors.Join(p.failed, err)
 	p.mu.Unlock()
-	if !p.begun {
+	if p.begun.IsZero() {
 		return run, err
 	}
 	if err != nil {
 		p.abort(ctx)
-		return run, err
+	} else if err = p.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		err = fmt.Errorf("commit a run: %w", err)
 	}
-	if err := p.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return run, fmt.Errorf("commit a run: %w", err)
+	return run, p.overdue(err)
+}
+
+// overdue distinguishes a producer whose transaction has taken too long from one that another has fenced. The brokers answer both alike.
+func (p *publication) overdue(err error) error {
+	lasted, limit := time.Since(p.begun), p.cfg.transactionTimeout()
+	if !fenced(err) || lasted < limit {
+		return err
 	}
-	return run, nil
+	return Halt{fmt.Sprintf("the run has taken %s since its first row, and the brokers abort it after %s", lasted.Round(time.Second), limit),
+		"raise --transaction-timeout, up to transaction.max.timeout.ms of the brokers (15 minutes by default), or select less"}
 }
 
 func (p *publication) abort(ctx context.Context) {
@@ -244,7 +251,7 @@ func (p *publication) bury(ctx context.Context, run *Run) error {
 			return err
 		}
 	}
-	if !p.begun {
+	if p.begun.IsZero() {
 		return nil
 	}
 	text, err := json.Marshal(run)
@@ -256,11 +263,11 @@ func (p *publication) bury(ctx context.Context, run *Run) error {
 
 // produce passes a record to Kafka; the first record begins the transaction.
 func (p *publication) produce(ctx context.Context, run *Run, topic string, key, value []byte) error {
-	if !p.begun {
+	if p.begun.IsZero() {
 		if err := p.client.BeginTransaction(); err != nil {
 			return err
 		}
-		p.begun = true
+		p.begun = time.Now()
 	}
 	p.client.Produce(ctx, &kgo.Record{Topic: topic, Key: key, Value: value, Headers: []kgo.RecordHeader{
 		{Key: RunHeader, Value: []byte(run.ID)}, {Key: TimeHeader, Value: []byte(run.Time.Format(time.RFC3339Nano))}, {Key: RowsHeader, Value: strconv.AppendInt(nil, int64(run.Rows), 10)},

@@ -3,6 +3,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type Config struct {
 	Changes    bool
 	StateTopic string // for Changes; "": Topic and ".state"
 	Name       string // of two queries with one name, the later one fences the other; "": the topic
+
+	TransactionTimeout time.Duration // from the first row of a run to its last: the brokers abort a longer run; 0: 5 minutes
 
 	Next  func(after time.Time) time.Time // time of the next run; nil: run once
 	Later bool                            // the first run is scheduled by Next too
@@ -65,6 +68,10 @@ func (c *Config) name() string {
 		return c.Name
 	}
 	return c.Topic
+}
+
+func (c *Config) transactionTimeout() time.Duration {
+	return cmp.Or(c.TransactionTimeout, 5*time.Minute)
 }
 
 func (c *Config) stateTopic() string {
@@ -110,8 +117,10 @@ func final(err error) error {
 	switch {
 	case errors.As(err, &halt):
 		return err
-	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
+	case fenced(err):
 		return errFenced
+	case errors.Is(err, kerr.InvalidTransactionTimeout):
+		return Halt{"the brokers allow no transaction as long as --transaction-timeout", "lower it, or raise transaction.max.timeout.ms of the brokers"}
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and READ on the topics, and WRITE on transactional ids pgtee-query-*"}
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
@@ -124,6 +133,11 @@ func final(err error) error {
 		return Halt{fmt.Sprintf("PostgreSQL refuses the query: %s (SQLSTATE %s)", answer.Message, answer.Code), "correct --sql or --key: the query is run as a subquery, in a read-only transaction"}
 	}
 	return nil
+}
+
+// fenced reports whether the brokers have given the name of the query to another producer, or have aborted its transaction.
+func fenced(err error) bool {
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
 
 // session is the single path for start and recovery: fence, read what was published, run the query whenever it is due.
