@@ -3,10 +3,14 @@ package integration
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/pgtee/pgtee/integration/harness"
 )
@@ -137,6 +141,26 @@ func TestQueryTakesTooLong(t *testing.T) {
 	s.queryHalts(topic, "SELECT i AS id, repeat('x', 10000) FROM generate_series(1, 40) AS i", slow, "the brokers abort it after 1s", "raise --transaction-timeout")
 	s.RunQuery(topic, "SELECT 1 AS id")
 	s.expectPairs("slow", `={"id":1}`)
+}
+
+// The privileges in docs/query.md are enough.
+func TestQueryNeedsFewPrivileges(t *testing.T) {
+	dir := t.TempDir()
+	kafka, secure, ca := startSecureKafka(t, dir)
+	s := newStrangers(t, "")
+	s.broker = kafka
+	password := filepath.Join(dir, "password")
+	s.must(os.WriteFile(password, []byte("pw"), 0o600))
+	_, err := s.admin().CreateACLs(s.ctx, kadm.NewACLs().Topics("*").ResourcePatternType(kadm.ACLPatternLiteral).Allow("User:pgtee").AllowHosts("*").Operations(kadm.OpRead, kadm.OpWrite, kadm.OpCreate))
+	s.must(err)
+	login := []string{"query", "--kafka", secure.Address, "--kafka-tls", "--kafka-ca", ca.file, "--kafka-sasl", "plain", "--kafka-user", "pgtee", "--kafka-password-file", password}
+	for _, sql := range []string{"SELECT 1 AS id", "SELECT 2 AS id"} {
+		out, code := s.Pgtee(append(login, "--postgres", s.URL(), "--topic", s.prefix+".few", "--sql", sql, "--key", "id", "--changes")...)
+		if code != 0 || !strings.Contains(out, "without DESCRIBE_CONFIGS") {
+			t.Errorf("exits with %d: %s", code, out)
+		}
+	}
+	s.expectPairs("few", `1={"id":1}`, "1=", `2={"id":2}`)
 }
 
 // One that is killed in the middle goes on from what readers have seen; one that is shut out ends.

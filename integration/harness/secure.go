@@ -2,7 +2,8 @@ package harness
 
 import "fmt"
 
-// SecureListener is an additional listener of a broker: TLS, and SASL with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and unsigned OAUTHBEARER tokens.
+// SecureListener is an additional listener of a broker: TLS, and SASL with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and unsigned OAUTHBEARER tokens. Its user
+// may do everything until there is an ACL; those who do not log in always may.
 type SecureListener struct {
 	Address        string // HOST:PORT
 	Cert, Key, CA  string // of the broker, and the CA that signed it: PEM, with \n for each end of line
@@ -21,6 +22,9 @@ listener.name.secure.ssl.keystore.key=%[4]s
 listener.name.secure.ssl.truststore.type=PEM
 listener.name.secure.ssl.truststore.certificates=%[5]s
 listener.name.secure.ssl.client.auth=requested
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 `
 
 // StartSecureKafka starts a broker with this additional listener.

@@ -98,7 +98,7 @@ func (p *publication) ensureTopics(ctx context.Context, admin *kadm.Client) erro
 	if !p.cfg.Changes {
 		return nil
 	}
-	limit, err := retention(ctx, admin, p.cfg.Topic)
+	limit, err := p.retention(ctx, admin, p.cfg.Topic)
 	if err != nil {
 		return err
 	}

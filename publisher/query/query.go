@@ -122,7 +122,7 @@ func final(err error) error {
 	case errors.Is(err, kerr.InvalidTransactionTimeout):
 		return Halt{"the brokers allow no transaction as long as --transaction-timeout", "lower it, or raise transaction.max.timeout.ms of the brokers"}
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
-		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and READ on the topics, and WRITE on transactional ids pgtee-query-*"}
+		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and DESCRIBE on the topic, READ and WRITE on the state topic, CREATE unless they exist, and WRITE on transactional ids pgtee-query-*"}
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return Halt{"a row is larger than the topic takes", "raise its max.message.bytes, or select less"}
 	case errors.As(err, &answer) && len(answer.Code) == 5:
