@@ -77,6 +77,28 @@ func TestApplyOtherKeys(t *testing.T) {
 	a.ExpectEqual("t")
 }
 
+// A client may write what Debezium writes for an unchanged value; real unchanged values are beside it.
+func TestApplyPlaceholdersOfClients(t *testing.T) {
+	const schema = `CREATE TABLE %[1]s (id int PRIMARY KEY, v text, b bytea, tags text[], n int[], doc json, big text);
+ALTER TABLE %[1]s ALTER COLUMN big SET STORAGE EXTERNAL; ALTER TABLE %[1]s ALTER COLUMN v SET STORAGE EXTERNAL;
+`
+	for _, format := range []string{"json", "json-schema"} {
+		t.Run(format, func(t *testing.T) {
+			a := newApplied(t, fmt.Sprintf(schema, "t")+fmt.Sprintf(schema, "bare")+"ALTER TABLE bare DROP CONSTRAINT bare_pkey; ALTER TABLE bare REPLICA IDENTITY FULL;", "--format", format)
+			for _, table := range []string{"t", "bare"} {
+				a.Write("INSERT INTO "+table+" SELECT i, repeat('v', 10000), 'b', '{x}', '{1}', '{}', repeat('x', 10000) FROM generate_series(1, 4) AS i",
+					"INSERT INTO "+table+" (id, v) VALUES (5, '__debezium_unavailable_value')",
+					"UPDATE "+table+" SET b = '__debezium_unavailable_value', tags = '{__debezium_unavailable_value}' WHERE id = 1",
+					"UPDATE "+table+" SET v = '__debezium_unavailable_value' WHERE id = 2", "UPDATE "+table+" SET v = 'X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==' WHERE id = 3",
+					"UPDATE "+table+` SET doc = '{"__debezium_unavailable_value":"__debezium_unavailable_value"}', n = (SELECT array_agg(ascii(c)) FROM regexp_split_to_table('__debezium_unavailable_value', '') AS c) WHERE id = 4`,
+					"UPDATE "+table+" SET id = 6 WHERE id = 5", "UPDATE "+table+" SET tags = '{y}' WHERE id = 2")
+			}
+			a.ExpectApplied()
+			a.ExpectEqual("t", "bare")
+		})
+	}
+}
+
 // The rows of a snapshot, and what the stream does to them meanwhile.
 func TestApplySnapshot(t *testing.T) {
 	const schema = `CREATE TABLE t (id int PRIMARY KEY, v text, big text); ALTER TABLE t ALTER COLUMN big SET STORAGE EXTERNAL; CREATE TABLE bare (a int);`

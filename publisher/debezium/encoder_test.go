@@ -3,9 +3,11 @@ package debezium
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +196,31 @@ func TestUnchanged(t *testing.T) {
 		}
 		if value := batch.Records()[0].Value; !bytes.Contains(value, []byte(want)) {
 			t.Errorf("value %s, want %s", value, want)
+		}
+	}
+}
+
+// TestMistakable: a text that looks like the placeholder for an unchanged value is told in the block pgtee, with and without a schema.
+func TestMistakable(t *testing.T) {
+	const placeholder = "__debezium_unavailable_value"
+	row := func(customer string) pgoutput.Tuple {
+		whole := order("1")
+		start := 2 + 5 + 1
+		changed := append(slices.Clone(whole[:start]), 't')
+		changed = append(binary.BigEndian.AppendUint32(changed, uint32(len(customer))), customer...)
+		return append(changed, whole[start+1+4+len(`Zoë "Z"`):]...)
+	}
+	for _, framing := range []record.Framing{nil, unframed{}} {
+		encoder := New(Config{Prefix: "shop", Database: "shop", Framing: framing})
+		for text, told := range map[string]bool{placeholder: true, base64.StdEncoding.EncodeToString([]byte(placeholder)): true, "__debezium_unavailable_valu": false} {
+			tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Update, Relation: orders, Note: -1, New: row(text)}}}
+			batch := testBatch()
+			if err := encoder.Append(t.Context(), &batch, tx, 0); err != nil {
+				t.Fatal(err)
+			}
+			if value := batch.Records()[0].Value; bytes.Contains(value, []byte(`"values":{"after.customer":"`+text+`"}`)) != told || !bytes.Contains(value, []byte(`"customer":"`+text+`"`)) {
+				t.Errorf("%s: %s", text, value)
+			}
 		}
 	}
 }

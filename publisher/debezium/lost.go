@@ -1,16 +1,21 @@
 package debezium
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// lost collects the values of one record that its schema cannot carry, for the field "values" of the block pgtee: {"after.price":"NaN"}.
+// lost collects the values of one record that its row cannot show, for the field "values" of the block pgtee: {"after.price":"NaN"}.
 type lost struct {
 	side string // "before" or "after"
 	json []byte // without the closing brace; empty: no value is lost
-	bare bool   // there is no schema: only values that are not in the WAL, and whose type has no placeholder, are lost
+	bare bool   // there is no schema: of values that do not fit, only those that are not in the WAL are lost
+
+	placeholders [][]byte // a text that looks like one of them is told, too; nil: it is not
 }
 
 // losing returns e.lost, emptied for the next record. It returns nil if no value can be lost because there is no schema.
@@ -18,17 +23,20 @@ func (e *Encoder) losing() *lost {
 	if e.config.Framing == nil {
 		return nil
 	}
-	e.lost.json, e.lost.bare = e.lost.json[:0], false
+	e.lost = lost{json: e.lost.json[:0]}
 	return &e.lost
 }
 
-// telling is like losing, for a record whose block pgtee distinguishes an unchanged TOAST value from NULL even without a schema.
+// telling is like losing, for a record whose block pgtee distinguishes an unchanged TOAST value from NULL, even without a schema, and from a text that
+// looks like its placeholder.
 func (e *Encoder) telling() *lost {
-	if l := e.losing(); l != nil {
-		return l
-	}
-	e.lost.json, e.lost.bare = e.lost.json[:0], true
+	e.lost = lost{json: e.lost.json[:0], bare: e.config.Framing == nil, placeholders: e.codecs.placeholders.all}
 	return &e.lost
+}
+
+// mistakable reports whether the JSON of a value looks like a placeholder.
+func (l *lost) mistakable(json []byte) bool {
+	return l != nil && slices.ContainsFunc(l.placeholders, func(p []byte) bool { return bytes.Equal(p, json) })
 }
 
 // add records a value as PostgreSQL's text: null for NULL, the placeholder for a value that is not in the WAL. Masked columns are never recorded.

@@ -18,7 +18,11 @@ type placeholders struct {
 	codes string // [112]: the bytes of p, signed as in Java
 	uuids string // ["..."]: the name-based UUID of p
 	pair  string // {"p":"p"}
+	all   [][]byte
 }
+
+// Placeholders returns every JSON that may stand for an unchanged TOAST value.
+func (m *Modes) Placeholders() [][]byte { return m.placeholders().all }
 
 func (m *Modes) placeholders() placeholders {
 	raw := m.placeholder()
@@ -30,6 +34,10 @@ func (m *Modes) placeholders() placeholders {
 	p.codes = "[" + signedCodes(raw) + "]"
 	p.uuids = `["` + nameUUID(raw) + `"]`
 	p.pair = "{" + p.text + ":" + p.text + "}"
+	pairText := string(record.AppendJSONString(nil, p.pair))
+	for _, json := range []string{p.text, p.bytes, p.texts, "[" + p.bytes + "]", p.codes, p.uuids, p.pair, pairText} {
+		p.all = append(p.all, []byte(json))
+	}
 	return p
 }
 

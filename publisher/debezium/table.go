@@ -252,7 +252,12 @@ func (t *table) appendRow(dst []byte, r *row, lost *lost) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = c.append(append(dst, c.name...), r.values[i], lost)
+		dst = append(dst, c.name...)
+		start := len(dst)
+		dst = c.append(dst, r.values[i], lost)
+		if r.values[i].kind == pgoutput.Text && lost.mistakable(dst[start:]) {
+			lost.add(c, r.values[i])
+		}
 	}
 	return append(dst, '}')
 }

@@ -387,7 +387,6 @@ func (a *assembler) addRow(ctx context.Context, t *table, e event) (err error) {
 		}
 	}
 	left := headerOf(e.record, headerLeftOut) != nil
-	d.whole = op == 'c' && oldKey == nil && !left
 	if a.envelope.after != nil {
 		if d.row, err = d.rowOf(b, t, a.envelope.after, a.envelope.values, "after", d.row); err != nil {
 			return unreadable(e, err)

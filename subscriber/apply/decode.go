@@ -12,7 +12,6 @@ import (
 // decoder converts the JSON of rows and keys to values in a batch's arena. It must be used by one goroutine at a time.
 type decoder struct {
 	row, old []value
-	whole    bool // the record has every value: a placeholder in it is ordinary text
 	cut      bool // row lacks values that were too large for the record
 	ignore   func(table, column string) bool
 }
@@ -101,7 +100,7 @@ func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 	switch {
 	case len(json) == 4 && string(json) == "null":
 		return value{kind: isNull}, nil
-	case !d.whole && c.form.isUnavailable(json):
+	case c.form.isUnavailable(json):
 		return value{}, nil
 	}
 	start := len(b.arena)
@@ -112,7 +111,8 @@ func (d *decoder) valueOf(b *batch, c *column, json []byte) (value, error) {
 	return value{uint32(start), uint32(len(b.arena)), isText}, nil
 }
 
-// outside sets the values that the record could not carry in their form: PostgreSQL's text, or unchanged for the placeholder.
+// outside sets the values that the row does not show, from PostgreSQL's text. The placeholder means an unchanged value if the row has null in its place,
+// and is the text itself if the row has the placeholder, too.
 func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []value) error {
 	return decode.Fields(texts, func(name, json []byte) error {
 		text := decode.Unquoted(slices.Concat([]byte{'"'}, name, []byte{'"'}))
@@ -125,7 +125,7 @@ func (d *decoder) outside(b *batch, t *table, texts []byte, side string, row []v
 			row[i] = value{kind: isNull}
 			return nil
 		}
-		if t.columns[i].form.isUnavailable(json) {
+		if row[i].kind != absent && t.columns[i].form.isUnavailable(json) {
 			row[i] = value{}
 			return nil
 		}

@@ -61,3 +61,29 @@ func TestDescribed(t *testing.T) {
 		}
 	}
 }
+
+// A text of a client that looks like the placeholder is no unchanged value: the record tells it.
+func TestPlaceholders(t *testing.T) {
+	const placeholder = `"__debezium_unavailable_value"`
+	d := decoder{}
+	tbl := tableOf("a")
+	for _, c := range []struct {
+		row, values string
+		want        byte
+	}{
+		{placeholder, "", absent}, {placeholder, placeholder, isText}, {"null", placeholder, absent}, {"null", "", isNull}, {`"x"`, "", isText},
+	} {
+		var values []byte
+		if c.values != "" {
+			values = []byte(`{"after.a":` + c.values + `}`)
+		}
+		b := newBatch()
+		row, err := d.rowOf(b, tbl, []byte(`{"a":`+c.row+`}`), values, "after", nil)
+		if err != nil || row[0].kind != c.want {
+			t.Errorf("%s, told %s: kind %d (%v)", c.row, c.values, row[0].kind, err)
+		}
+		if c.values != "" && c.want == isText && string(b.arena[row[0].start:row[0].end]) != "__debezium_unavailable_value" {
+			t.Errorf("%s, told %s: %s", c.row, c.values, b.arena)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package apply
 
 import (
 	"bytes"
-	"crypto/md5"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -26,7 +25,7 @@ type form struct {
 	placeholder [][]byte
 }
 
-// isUnavailable reports whether a value is the placeholder for one that is not in the WAL.
+// isUnavailable reports whether a value looks like the placeholder for one that is not in the WAL.
 func (f *form) isUnavailable(json []byte) bool {
 	for _, p := range f.placeholder {
 		if len(p) == len(json) && bytes.Equal(p, json) {
@@ -42,44 +41,7 @@ type forms struct {
 	placeholders [][]byte
 }
 
-const defaultPlaceholder = "__debezium_unavailable_value"
-
-func newForms(modes debezium.Modes) *forms {
-	raw := modes.UnavailablePlaceholder
-	if raw == "" {
-		raw = defaultPlaceholder
-	}
-	text := strconv.Quote(raw) // must be printable, otherwise the publisher's JSON would differ
-	codes := []byte{'['}
-	for i := range len(raw) {
-		if i > 0 {
-			codes = append(codes, ',')
-		}
-		codes = strconv.AppendInt(codes, int64(int8(raw[i])), 10)
-	}
-	binary := strconv.Quote(base64.StdEncoding.EncodeToString([]byte(raw)))
-	switch modes.Binary {
-	case debezium.BinaryHex:
-		binary = strconv.Quote(hex.EncodeToString([]byte(raw)))
-	case debezium.BinaryBase64URL:
-		binary = strconv.Quote(base64.URLEncoding.EncodeToString([]byte(raw)))
-	}
-	pair := "{" + text + ":" + text + "}"
-	var all [][]byte
-	for _, json := range []string{text, binary, "[" + text + "]", "[" + binary + "]", string(codes) + "]", `["` + nameUUID(raw) + `"]`, pair, strconv.Quote(pair)} {
-		all = append(all, []byte(json))
-	}
-	return &forms{modes, all}
-}
-
-// nameUUID is java.util.UUID.nameUUIDFromBytes.
-func nameUUID(s string) string {
-	sum := md5.Sum([]byte(s))
-	sum[6] = sum[6]&0x0F | 0x30
-	sum[8] = sum[8]&0x3F | 0x80
-	h := hex.EncodeToString(sum[:])
-	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
-}
+func newForms(modes debezium.Modes) *forms { return &forms{modes, modes.Placeholders()} }
 
 // of returns the form of a type with a type modifier.
 func (f *forms) of(t *pgType, typmod int32) *form {
