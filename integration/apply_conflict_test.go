@@ -106,6 +106,8 @@ func TestApplyRefuses(t *testing.T) {
 		{"no table", "ALTER TABLE t RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO t", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no table public.t", "--exclude-tables public.t"}},
 		{"no column", "ALTER TABLE t RENAME v TO w", "ALTER TABLE t RENAME w TO v", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no column v", "--ignore-columns public.t.v"}},
 		{"other type", "ALTER TABLE t DROP v; ALTER TABLE t ADD v int", "ALTER TABLE t DROP v; ALTER TABLE t ADD v text", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"conflict refused", "make table public.t of the target as the source has it"}},
+		{"a trigger that always fires", "CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); ALTER TABLE t ENABLE ALWAYS TRIGGER mine", "DROP TRIGGER mine ON t",
+			[]string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"trigger mine (ENABLE ALWAYS or REPLICA)", "ALTER TABLE public.t ENABLE trigger mine", "--fire-triggers"}},
 		{"no privilege for the fence", "", "", []string{"--prefix", a.prefix, "--postgres", as("nobody_much")}, 3, []string{"pgtee.applied", `CREATE SCHEMA pgtee AUTHORIZATION "nobody_much"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,6 +169,11 @@ func TestApplyCheck(t *testing.T) {
 			a.ExecTarget(grant)
 		}
 	}
+	a.ExecTarget("ALTER TABLE t ENABLE REPLICA TRIGGER mine")
+	if out, code := a.Pgtee(check...); code != 2 || !strings.Contains(out, "trigger mine (ENABLE ALWAYS or REPLICA) of the target") {
+		t.Errorf("with a trigger that fires it exits with %d:\n%s", code, out)
+	}
+	a.ExecTarget("ALTER TABLE t ENABLE TRIGGER mine")
 	if out, code := a.Pgtee(check...); code != 0 {
 		t.Errorf("after the repairs it exits with %d:\n%s", code, out)
 	}

@@ -30,7 +30,7 @@ type applyCommand struct {
 
 	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
 	OnConflict    []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
-	FireTriggers  bool     `help:"Continue even if triggers of the target fire because its user lacks the privilege to set session_replication_role."`
+	FireTriggers  bool     `help:"Continue even if triggers of the target fire, because its user lacks the privilege to set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
 	Origin        string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
 	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
 	Once          bool     `help:"End when the target holds what Kafka holds now."`

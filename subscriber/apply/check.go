@@ -43,7 +43,7 @@ func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 		return nil, err
 	}
 	if t.replica {
-		c.ok("triggers and foreign keys of the target are off while rows are applied")
+		c.ok("triggers and foreign keys of the target are off while rows are applied, except triggers that are ENABLE ALWAYS or REPLICA")
 	} else {
 		c.warn(t.grantReplica(), "triggers of the target fire, and its foreign keys are looked at")
 	}
