@@ -108,6 +108,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"other type", "ALTER TABLE t DROP v; ALTER TABLE t ADD v int", "ALTER TABLE t DROP v; ALTER TABLE t ADD v text", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"conflict refused", "make table public.t of the target as the source has it"}},
 		{"a trigger that always fires", "CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); ALTER TABLE t ENABLE ALWAYS TRIGGER mine", "DROP TRIGGER mine ON t",
 			[]string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"trigger mine (ENABLE ALWAYS or REPLICA)", "ALTER TABLE public.t ENABLE trigger mine", "--fire-triggers"}},
+		{"DDL as a superuser", "", "", []string{"--prefix", a.prefix, "--postgres", url, "--ddl", "apply"}, 3, []string{"as postgres, a superuser of the target", "--ddl-as-superuser"}},
 		{"no privilege for the fence", "", "", []string{"--prefix", a.prefix, "--postgres", as("nobody_much")}, 3, []string{"pgtee.applied", `CREATE SCHEMA pgtee AUTHORIZATION "nobody_much"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func TestApplyDDL(t *testing.T) {
 	if got := a.rows(a.targetURL(), "t"); got != "(1,one)" {
 		t.Errorf("before the DDL t is %q", got)
 	}
-	a.ExpectApplied("--ddl", "apply")
+	a.ExpectApplied("--ddl", "apply", "--ddl-as-superuser")
 	a.ExpectEqual("t", "s.made", "copied", "a", "b", "by_function", "p", "p_a")
 	if got := a.valueAt(a.targetURL(), "SELECT (to_regclass('gone') IS NULL)::text || ' ' || (SELECT count(*) FROM pg_indexes WHERE tablename = 't')"); got != "true 2" {
 		t.Errorf("the dropped table is gone, and the index is there: %q", got)
@@ -233,10 +233,10 @@ func TestApplyDDLFillsNoColumn(t *testing.T) {
 			a.Write("INSERT INTO t VALUES ('b'), ('a')")
 			a.ExpectApplied()
 			a.Write("ALTER TABLE empty ADD COLUMN "+c.add, "INSERT INTO empty (v) VALUES ('x')")
-			a.ExpectApplied("--ddl", "apply")
+			a.ExpectApplied("--ddl", "apply", "--ddl-as-superuser")
 			a.ExpectEqual("empty")
 			a.Write("ALTER TABLE t ADD COLUMN " + c.add)
-			out, code := a.Apply("--ddl", "apply")
+			out, code := a.Apply("--ddl", "apply", "--ddl-as-superuser")
 			if c.halts == "" {
 				if code != 0 {
 					t.Fatalf("apply exits with %d:\n%s", code, out)

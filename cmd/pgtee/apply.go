@@ -28,18 +28,19 @@ type applyCommand struct {
 	IgnoreColumns []string          `help:"Leave out these columns, which the target lacks: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
 	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
 
-	DDL           string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
-	OnConflict    []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
-	FireTriggers  bool     `help:"Continue even if triggers of the target fire, because its user lacks the privilege to set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
-	Origin        string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
-	From          string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
-	Once          bool     `help:"End when the target holds what Kafka holds now."`
-	Standby       bool     `help:"If another applier has the stream, wait to take over from it."`
-	Verify        bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
-	Source        string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
-	Check         bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
-	Metrics       string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT"`
-	RowsPerSecond int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
+	DDL            string   `name:"ddl" help:"What to do with DDL of the source: ${enum}." enum:"halt,apply,ignore" default:"halt"`
+	DDLAsSuperuser bool     `name:"ddl-as-superuser" help:"Let --ddl apply run DDL as a superuser of the target. Who may create a function, a trigger or a constraint at the source can then become superuser of the target."`
+	OnConflict     []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
+	FireTriggers   bool     `help:"Continue even if triggers of the target fire, because its user lacks the privilege to set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
+	Origin         string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
+	From           string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
+	Once           bool     `help:"End when the target holds what Kafka holds now."`
+	Standby        bool     `help:"If another applier has the stream, wait to take over from it."`
+	Verify         bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
+	Source         string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
+	Check          bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
+	Metrics        string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT"`
+	RowsPerSecond  int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
 
 	to *apply.Until
 }
@@ -168,7 +169,7 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	config = apply.Config{
 		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, ConnString: conn, Stream: c.Stream,
 		Tables: c.Tables, ExcludeTables: c.ExcludeTables, IgnoreColumns: c.IgnoreColumns, Map: c.Map, Modes: modes,
-		DDL: apply.DDLPolicy(c.DDL), SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin), FromEnd: c.From == "end",
+		DDL: apply.DDLPolicy(c.DDL), DDLAsSuperuser: c.DDLAsSuperuser, SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin), FromEnd: c.From == "end",
 		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
 		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
 	}

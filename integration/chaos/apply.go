@@ -117,7 +117,7 @@ func (a *appliers) startAppliers() {
 }
 
 func (a *appliers) applyArgs(target, kafka string) []string {
-	return []string{a.binary, "apply", "--kafka", kafka, "--prefix", prefix, "--postgres", a.postgresAt(target, "postgres", ""), "--ddl", "apply", "--exclude-tables", "truth.*"}
+	return []string{a.binary, "apply", "--kafka", kafka, "--prefix", prefix, "--postgres", a.postgresAt(target, "postgres", ""), "--ddl", "apply", "--ddl-as-superuser", "--exclude-tables", "truth.*"}
 }
 
 // onTarget runs SQL on the second server.

@@ -95,7 +95,7 @@ func (a *archives) compareArchive(ctx context.Context) error {
 	if err := a.compareEvents(); err != nil {
 		return err
 	}
-	out, code, err := a.pgtee("restore", a.binary, "apply", "--from", a.folder, "--postgres", a.postgresAt(a.target.Address(), "postgres", ""), "--ddl", "apply", "--exclude-tables", "truth.*")
+	out, code, err := a.pgtee("restore", a.binary, "apply", "--from", a.folder, "--postgres", a.postgresAt(a.target.Address(), "postgres", ""), "--ddl", "apply", "--ddl-as-superuser", "--exclude-tables", "truth.*")
 	if err != nil || code != 0 {
 		return fmt.Errorf("apply --from exits with %d (%v): %s", code, err, out)
 	}

@@ -68,17 +68,18 @@ type Config struct {
 	Map           map[string]string // schema, or schema.table, to its name in the target
 	Modes         debezium.Modes
 
-	DDL           DDLPolicy
-	SplitSQL      func(sql string) []Statement // nil: a text is a single statement
-	Conflicts     []TablePolicy                // the last that matches a table counts
-	Conflict      Policy                       // of all other tables
-	FireTriggers  bool                         // continue although triggers fire because session_replication_role cannot be set
-	Origin        OriginPolicy
-	FromEnd       bool // start a new stream with what is published from now on
-	Standby       bool // wait while another applier is running
-	RowsPerSecond int
-	Until         *Until // nil: run until ctx ends
-	Once          bool   // stop at the position that Kafka has reached at the start
+	DDL            DDLPolicy
+	DDLAsSuperuser bool                         // apply DDL even as a superuser of the target
+	SplitSQL       func(sql string) []Statement // nil: a text is a single statement
+	Conflicts      []TablePolicy                // the last that matches a table counts
+	Conflict       Policy                       // of all other tables
+	FireTriggers   bool                         // continue although triggers fire
+	Origin         OriginPolicy
+	FromEnd        bool // start a new stream with what is published from now on
+	Standby        bool // wait while another applier is running
+	RowsPerSecond  int
+	Until          *Until // nil: run until ctx ends
+	Once           bool   // stop at the position that Kafka has reached at the start
 
 	Log   *zap.Logger
 	Stats *Stats

@@ -77,13 +77,18 @@ func (t *target) close() {
 }
 
 func (t *target) learn(ctx context.Context) error {
-	rows, err := postgres.Query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text")
+	rows, err := postgres.Query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text, pg_catalog.current_setting('is_superuser')")
 	if err != nil {
 		return err
 	}
 	t.version = int(integer(rows[0][0]))
 	if rows[0][1] == "true" {
 		return Halt{"the target is a standby", "name its primary with --postgres"}
+	}
+	if rows[0][2] == "on" {
+		if err := t.ddlAsSuperuser(); err != nil {
+			return err
+		}
 	}
 	err = t.exec(ctx, "SET session_replication_role = replica")
 	t.replica = err == nil
@@ -218,6 +223,19 @@ func (t *target) warnTriggers(log *zap.Logger) {
 	if !t.replica {
 		log.Warn("triggers and foreign keys of the target fire: " + t.grantReplica())
 	}
+}
+
+// ddlAsSuperuser halts, or warns, if DDL of the source would run as a superuser. SET ROLE would not help: code in a trigger or a constraint can RESET ROLE.
+func (t *target) ddlAsSuperuser() error {
+	if t.cfg.DDL != DDLApply {
+		return nil
+	}
+	if t.cfg.DDLAsSuperuser {
+		t.cfg.Log.Warn("DDL of the source runs as a superuser here: who may create a function, a trigger or a constraint there can become one", zap.String("user", t.user))
+		return nil
+	}
+	return Halt{fmt.Sprintf("--ddl apply would run DDL of the source as %s, a superuser of the target: who may create a function, a trigger or a constraint there could become one", t.user),
+		"apply as a role that only owns the tables (docs/apply.md, Privileges), or, if you trust everybody who runs DDL there, start with --ddl-as-superuser"}
 }
 
 func (t *target) grantOrigin() string {
