@@ -74,6 +74,7 @@ type runner struct {
 	copies  map[string]string // ids of snapshots of which rows have arrived: the table of the latest row
 	topics  map[string]string // of the stream: ids by name
 
+	reached bool  // there was a target to write to
 	hasTurn bool  // the caller holds the lock of the stream
 	epoch   int64 // epoch held last; 0: none
 
@@ -87,9 +88,13 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
 	t, err := cfg.connect(ctx)
+	if r.reached && errors.Is(err, errReadOnly) {
+		err = errors.New(errReadOnly.What)
+	}
 	if err != nil {
 		return false, err
 	}
+	r.reached = true
 	defer t.close()
 	if err := r.checkFenced(ctx, t); err != nil {
 		return false, err

@@ -76,14 +76,17 @@ func (t *target) close() {
 	_ = t.conn.Close(ctx)
 }
 
+// errReadOnly halts an applier that has never reached a target to write to. After a failover the standby becomes one.
+var errReadOnly = Halt{"the target is a standby, or read-only", "name its primary with --postgres"}
+
 func (t *target) learn(ctx context.Context) error {
-	rows, err := postgres.Query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery()::pg_catalog.text, pg_catalog.current_setting('is_superuser')")
+	rows, err := postgres.Query(ctx, t.conn, "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('transaction_read_only'), pg_catalog.current_setting('is_superuser')")
 	if err != nil {
 		return err
 	}
 	t.version = int(integer(rows[0][0]))
-	if rows[0][1] == "true" {
-		return Halt{"the target is a standby", "name its primary with --postgres"}
+	if rows[0][1] == "on" {
+		return errReadOnly
 	}
 	if rows[0][2] == "on" {
 		if err := t.ddlAsSuperuser(); err != nil {

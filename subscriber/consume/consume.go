@@ -110,6 +110,7 @@ type runner struct {
 	cfg     *Config
 	ends    map[int32]int64 // with Config.Once: the ends of the partitions at the start
 	rewinds int
+	reached bool // there was a database to write to
 }
 
 // explain adds a repair to errors that have none.

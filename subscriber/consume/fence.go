@@ -77,9 +77,15 @@ func (t *target) exec(ctx context.Context, sql string) error {
 	return err
 }
 
+// errReadOnly halts a consumer that has never reached a database to write to. After a failover the standby becomes one.
+var errReadOnly = Halt{"the database is a standby, or read-only", "name its primary with --postgres"}
+
 func (t *target) ensure(ctx context.Context) error {
-	const there = "SELECT coalesce(to_regclass('pgtee.consumed')::text, ''), coalesce(to_regclass('pgtee.dead_letters')::text, ''), coalesce(to_regnamespace('pgtee')::text, '')"
+	const there = "SELECT coalesce(to_regclass('pgtee.consumed')::text, ''), coalesce(to_regclass('pgtee.dead_letters')::text, ''), coalesce(to_regnamespace('pgtee')::text, ''), current_setting('transaction_read_only')"
 	rows, err := postgres.Query(ctx, t.conn, there)
+	if err == nil && rows[0][3] == "on" {
+		return errReadOnly
+	}
 	if err == nil && rows[0][0] != "" && rows[0][1] != "" {
 		return nil
 	}

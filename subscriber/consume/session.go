@@ -27,9 +27,13 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
 	t, err := cfg.connect(ctx)
+	if r.reached && errors.Is(err, errReadOnly) {
+		err = errors.New(errReadOnly.What)
+	}
 	if err != nil {
 		return false, err
 	}
+	r.reached = true
 	defer t.close()
 	client, err := cfg.newClient()
 	if err != nil {

@@ -99,14 +99,14 @@ func State(err error) string {
 	return ""
 }
 
-// Retriable reports whether another attempt may succeed without human intervention.
+// Retriable reports whether another attempt may succeed without human intervention. 25006 is the answer of a standby, which may be promoted.
 func Retriable(err error) bool {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
 		if answer.Code == "53100" {
 			return false // disk full
 		}
-		for _, class := range []string{"08", "40", "53", "57", "55P03", "25P0", "58"} {
+		for _, class := range []string{"08", "40", "53", "57", "55P03", "25006", "25P0", "58"} {
 			if strings.HasPrefix(answer.Code, class) {
 				return true
 			}
