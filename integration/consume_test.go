@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -208,6 +209,9 @@ func TestConsumeAvro(t *testing.T) {
 	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL(), "--create-table")
 	s.Expect("SELECT avro::text FROM avro", `(1,"na	me","2024-01-31 12:00:00.123456+00",2024-01-31,123.45,"\\x00ff",B,"[""t""]")`)
 	s.Expect(`SELECT reason FROM pgtee.dead_letters ORDER BY "offset"`, "it is not what its Avro schema says", "it is not what its Avro schema says", "the registry does not have its Avro schema", "it does not begin as Avro in Confluent's wire format")
+	produce(avroValue(id, 2, 0, math.MaxInt64, -735160, "\x30\x39", "\x00\xff", 1, 1, "t", 0), avroValue(id, 3, 0, -63517780800000000, 2146033979, "\x30\x39", "\x00\xff", 1, 1, "t", 0))
+	s.Consume(topic, "public.avro", "--format", "avro", "--schema-registry", registry.URL())
+	s.Expect("SELECT at || ', ' || d FROM avro WHERE id > 1 ORDER BY id", "infinity, 0044-03-15 BC", "0044-03-15 12:00:00+00 BC, infinity")
 }
 
 // What makes the place of a group worthless halts it, and the message says what to do.

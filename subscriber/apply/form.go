@@ -140,7 +140,7 @@ func (f *forms) money() *form {
 func (f *forms) temporal(name string, typmod int32) *form {
 	coarse := typmod >= 0 && typmod <= 3
 	mode := f.modes.Times
-	unit := int64(micro)
+	unit := int64(decode.Micro)
 	switch {
 	case mode == debezium.TimeISOString:
 		switch name {
@@ -151,11 +151,11 @@ func (f *forms) temporal(name string, typmod int32) *form {
 		}
 		return &form{read: readISOTimestamp}
 	case mode == debezium.TimeConnect:
-		unit = milli
+		unit = decode.Milli
 	case mode == debezium.TimeNanoseconds:
-		unit = nano
+		unit = decode.Nano
 	case coarse && (mode == debezium.TimeAdaptive || mode == debezium.TimeAdaptiveMicroseconds && name == "timestamp"):
-		unit = milli
+		unit = decode.Milli
 	}
 	switch name {
 	case "date":

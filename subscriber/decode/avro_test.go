@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,6 +94,9 @@ func TestLogical(t *testing.T) {
 		{"date", 19753, "2024-01-31"}, {"date", -1, "1969-12-31"}, {"time-micros", 86399999999, "23:59:59.999999"},
 		{"timestamp-millis", -1, "1969-12-31T23:59:59.999Z"}, {"timestamp-nanos", 1706702400123456789, "2024-01-31T12:00:00.123456789Z"}, {"local-timestamp-micros", 0, "1970-01-01T00:00:00"},
 		{"org.apache.kafka.connect.data.Timestamp", 1706702400123, "2024-01-31T12:00:00.123Z"}, {"io.debezium.time.Timestamp", 1706702400123, "2024-01-31T12:00:00.123"},
+		{"io.debezium.time.MicroTime", 86400000000, "24:00:00"}, {"io.debezium.time.Date", 2146033979, "infinity"}, {"io.debezium.time.Date", -2147472691, "-infinity"}, {"io.debezium.time.Date", -735160, "0044-03-15 BC"},
+		{"io.debezium.time.MicroTimestamp", math.MaxInt64, "infinity"}, {"io.debezium.time.MicroTimestamp", math.MinInt64, "-infinity"}, {"io.debezium.time.Timestamp", 9223372036825200000, "infinity"},
+		{"io.debezium.time.MicroTimestamp", -63517780800000000, "0044-03-15T12:00:00 BC"}, {"org.apache.kafka.connect.data.Timestamp", -63517780800000, "0044-03-15T12:00:00Z BC"},
 	} {
 		l, known := LogicalOf(c.name, 0)
 		if got := string(l.AppendNumber(nil, c.n)); !known || got != c.want {

@@ -76,21 +76,21 @@ func (l Logical) Type() string {
 	return "timestamp"
 }
 
-// AppendNumber appends the value that a number represents, in ISO 8601.
+// AppendNumber appends the value that a number represents, as PostgreSQL reads it.
 func (l Logical) AppendNumber(dst []byte, n int64) []byte {
 	switch l.kind {
 	case date:
-		return time.Unix(0, 0).UTC().AddDate(0, 0, int(n)).AppendFormat(dst, time.DateOnly)
+		return AppendDate(dst, n)
 	case clock:
-		return time.Unix(0, 0).UTC().Add(time.Duration(n)*l.unit).AppendFormat(dst, "15:04:05.999999999")
+		return AppendTime(dst, n, l.perSecond())
 	case timestamp:
-		perSecond := int64(time.Second / l.unit)
-		seconds, rest := n/perSecond, n%perSecond
-		at := time.Unix(seconds, rest*int64(l.unit)).UTC()
+		zone := ""
 		if l.zone {
-			return at.AppendFormat(dst, time.RFC3339Nano)
+			zone = "Z"
 		}
-		return at.AppendFormat(dst, "2006-01-02T15:04:05.999999999")
+		return AppendTimestamp(dst, n, l.perSecond(), zone)
 	}
 	return strconv.AppendInt(dst, n, 10)
 }
+
+func (l Logical) perSecond() int64 { return int64(time.Second / l.unit) }
