@@ -38,6 +38,18 @@ func TestApplyDDL(t *testing.T) {
 	}
 }
 
+// DDL of tables that are left out needs nothing in the target, and takes nothing from that of the others.
+func TestApplyDDLOfOthers(t *testing.T) {
+	a := newApplied(t, "")
+	a.Write("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)",
+		"INSERT INTO a VALUES (1)", "INSERT INTO other VALUES (2)", "INSERT INTO b VALUES (3)")
+	a.ExpectApplied("--ddl", "apply", "--ddl-as-superuser", "--exclude-tables", "other")
+	a.ExpectEqual("a", "b")
+	if got := a.valueAt(a.targetURL(), "SELECT coalesce(to_regclass('other')::text, 'none')"); got != "none" {
+		t.Errorf("the table that is left out: %s", got)
+	}
+}
+
 // A second applier takes over and the first one ends; a standby waits until it is gone.
 func TestApplyTakesOver(t *testing.T) {
 	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY);")

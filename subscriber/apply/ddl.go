@@ -61,6 +61,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	}
 	d.Statement = withoutNote(d.Statement)
 	d.Atomic = !outsideTransaction(e.record.Value)
+	d.Number = a.numberOf(e, &d)
 	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return !a.cfg.concerns(&o) })
 	if len(d.Objects) == 0 {
 		return nil
@@ -88,7 +89,6 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 			return err
 		}
 	}
-	d.Number = a.numberOf(e, &d)
 	a.batch.ddl = &d
 	a.batch.events++
 	if err := a.hand(ctx, true); err != nil {
