@@ -41,11 +41,12 @@ func TestApplyDDL(t *testing.T) {
 // DDL of tables that are left out needs nothing in the target, and takes nothing from that of the others.
 func TestApplyDDLOfOthers(t *testing.T) {
 	a := newApplied(t, "")
-	a.Write("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)",
-		"INSERT INTO a VALUES (1)", "INSERT INTO other VALUES (2)", "INSERT INTO b VALUES (3)")
+	a.Write("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE other (id serial PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, v text)",
+		"INSERT INTO a VALUES (1)", "INSERT INTO other VALUES (2)", "INSERT INTO b VALUES (3)",
+		"CREATE INDEX ON other (v); CREATE INDEX ON b (v)", "CREATE TRIGGER mine BEFORE UPDATE ON other FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()")
 	a.ExpectApplied("--ddl", "apply", "--ddl-as-superuser", "--exclude-tables", "other")
 	a.ExpectEqual("a", "b")
-	if got := a.valueAt(a.targetURL(), "SELECT coalesce(to_regclass('other')::text, 'none')"); got != "none" {
+	if got := a.valueAt(a.targetURL(), "SELECT coalesce(to_regclass('other')::text, 'none') || ' ' || (SELECT count(*) FROM pg_indexes WHERE tablename = 'b')"); got != "none 2" {
 		t.Errorf("the table that is left out: %s", got)
 	}
 }

@@ -129,6 +129,14 @@ type Statement struct {
 	Text string
 }
 
+// splitSQL returns SplitSQL or, without it, a function that takes a text for one statement of that verb.
+func (c *Config) splitSQL(verb string) func(string) []Statement {
+	if c.SplitSQL != nil {
+		return c.SplitSQL
+	}
+	return func(sql string) []Statement { return []Statement{{verb, sql}} }
+}
+
 func (c *Config) stream() string {
 	if c.Stream != "" {
 		return c.Stream

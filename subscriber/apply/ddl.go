@@ -62,7 +62,7 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	d.Statement = withoutNote(d.Statement)
 	d.Atomic = !outsideTransaction(e.record.Value)
 	d.Number = a.numberOf(e, &d)
-	d.Objects = slices.DeleteFunc(d.Objects, func(o ddlObject) bool { return !a.cfg.concerns(&o) })
+	d.Objects = a.cfg.concerned(d.Objects, d.own(a.cfg.splitSQL(d.Command)))
 	if len(d.Objects) == 0 {
 		return nil
 	}
@@ -131,24 +131,74 @@ func withoutNote(sql string) string {
 	return sql
 }
 
-// concerns reports whether an object is applied: it does not belong to pgtee, is not an excluded table and, if tables are selected, is one of them.
-func (c *Config) concerns(o *ddlObject) bool {
+// concerned returns the objects of a command that are applied; text is the command. Beside tables that are all left out, their indexes and sequences are,
+// too.
+func (c *Config) concerned(objects []ddlObject, text string) []ddlObject {
+	isTable := func(o ddlObject) bool { return o.table() != "" }
+	left := slices.DeleteFunc(slices.Clone(objects), func(o ddlObject) bool { return !c.concerns(&o, text) })
+	if slices.ContainsFunc(objects, isTable) && !slices.ContainsFunc(left, isTable) {
+		left = slices.DeleteFunc(left, func(o ddlObject) bool { return o.Type == "index" || o.Type == "sequence" })
+	}
+	return left
+}
+
+// concerns reports whether an object is applied: it does not belong to pgtee or to an excluded table and, if tables are selected, is one of them. text
+// is the command.
+func (c *Config) concerns(o *ddlObject, text string) bool {
 	if o.Schema == "pgtee" || o.Schema == "" && o.Type != "schema" && len(c.Tables) > 0 {
 		return false
 	}
 	if table := o.table(); table != "" {
 		return c.includes(table)
 	}
+	if table := o.tableOf(text); table != "" && !c.includes(table) {
+		return false
+	}
 	return len(c.Tables) == 0
 }
 
 // table returns schema.table of an object that is a table or a column; "" for another one.
 func (o *ddlObject) table() string {
-	parts := outbox.IdentityParts(o.Name)
-	if o.Type != "table" && o.Type != "table column" || len(parts) < 2 {
+	if o.Type != "table" && o.Type != "table column" {
+		return ""
+	}
+	return tableNamed(o.Name)
+}
+
+func tableNamed(identity string) string {
+	parts := outbox.IdentityParts(identity)
+	if len(parts) < 2 {
 		return ""
 	}
 	return parts[0] + "." + parts[1]
+}
+
+// createIndex finds the name of the table in CREATE INDEX.
+var createIndex = regexp.MustCompile(`(?is)^\s*create\s+(?:unique\s+)?index\s(?:.*?\s)?on\s+(?:only\s+)?((?:"(?:[^"]|"")+"|[^\s("])+)`)
+
+// tableOf returns schema.table of the table that an object belongs to; "" if that is not known. The name of a trigger, a policy or a rule has it
+// ("t on public.orders"); that of an index has only the schema, which is that of the table.
+func (o *ddlObject) tableOf(text string) string {
+	switch o.Type {
+	case "trigger", "policy", "rule":
+		_, table, _ := strings.Cut(o.Name, " on ")
+		return tableNamed(table)
+	case "index":
+		found := createIndex.FindStringSubmatch(text)
+		if found == nil {
+			return ""
+		}
+		name := found[1]
+		if !strings.Contains(name, `"`) {
+			name = strings.ToLower(name)
+		}
+		parts := outbox.IdentityParts(name)
+		if len(parts) == 0 {
+			return ""
+		}
+		return o.Schema + "." + parts[len(parts)-1]
+	}
+	return ""
 }
 
 // renames returns the schema or table that a command concerns and that has another name in the target; "" if there is none. The objects do not tell
@@ -199,15 +249,8 @@ func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
 	if d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO" { // its rows are in the stream
 		return d.create(), nil
 	}
-	n := 0
-	for _, s := range split(d.Statement) {
-		if !strings.EqualFold(s.Verb, d.Command) {
-			continue
-		}
-		if n == d.Number {
-			return s.Text, nil
-		}
-		n++
+	if text := d.own(split); text != "" {
+		return text, nil
 	}
 	if text := d.create(); d.Command == "CREATE TABLE" && text != "" {
 		return text, nil
@@ -217,6 +260,21 @@ func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
 	}
 	return "", Halt{fmt.Sprintf("the text of %s is not in the stream, only the statement whose function ran it: `%s`", d.Command, d.Statement),
 		"run it on the target and start with --ddl ignore until it is passed"}
+}
+
+// own returns the command in the text of the Query; "" if it is not there, because a function ran it.
+func (d *ddlRecord) own(split func(string) []Statement) string {
+	n := 0
+	for _, s := range split(d.Statement) {
+		if !strings.EqualFold(s.Verb, d.Command) {
+			continue
+		}
+		if n == d.Number {
+			return s.Text
+		}
+		n++
+	}
+	return ""
 }
 
 // create returns a CREATE TABLE for the columns in the record.
@@ -253,11 +311,7 @@ var doneStates = []string{"42P07", "42710", "42704", "42P01", "42P06"}
 
 // define runs a DDL command.
 func (t *target) define(ctx context.Context, d *ddlRecord) error {
-	split := t.cfg.SplitSQL
-	if split == nil {
-		split = func(sql string) []Statement { return []Statement{{d.Command, sql}} }
-	}
-	text, err := d.text(split)
+	text, err := d.text(t.cfg.splitSQL(d.Command))
 	if err != nil {
 		return err
 	}

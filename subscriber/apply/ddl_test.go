@@ -27,23 +27,47 @@ func TestOutsideTransaction(t *testing.T) {
 }
 
 func TestConcerns(t *testing.T) {
+	without := Config{ExcludeTables: []string{"public.t"}}
 	for _, c := range []struct {
 		cfg    Config
 		object ddlObject
 		want   bool
+		text   string
 	}{
-		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.t"}, true},
-		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, true},
-		{Config{Tables: []string{"public.My t"}}, ddlObject{Type: "table column", Schema: "public", Name: `public."My t"."b.c"`}, true},
-		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.other.t"}, false},
-		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "index", Schema: "public", Name: "public.t"}, false},
-		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, false},
-		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.b"}, true},
-		{Config{}, ddlObject{Type: "table", Schema: "pgtee", Name: "pgtee.outbox"}, false},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.t"}, true, ""},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, true, ""},
+		{Config{Tables: []string{"public.My t"}}, ddlObject{Type: "table column", Schema: "public", Name: `public."My t"."b.c"`}, true, ""},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.other.t"}, false, ""},
+		{Config{Tables: []string{"public.t"}}, ddlObject{Type: "index", Schema: "public", Name: "public.t"}, false, ""},
+		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table column", Schema: "public", Name: "public.t.b"}, false, ""},
+		{Config{ExcludeTables: []string{"public.t"}}, ddlObject{Type: "table", Schema: "public", Name: "public.b"}, true, ""},
+		{Config{}, ddlObject{Type: "table", Schema: "pgtee", Name: "pgtee.outbox"}, false, ""},
+		{without, ddlObject{Type: "index", Schema: "public", Name: "public.t_id_idx"}, false, "CREATE INDEX ON t (id)"},
+		{without, ddlObject{Type: "index", Schema: "public", Name: "public.on_t"}, false, "create unique index concurrently if not exists on_t\n\tON ONLY Public.T USING btree (id)"},
+		{without, ddlObject{Type: "index", Schema: "public", Name: "public.i"}, true, "CREATE INDEX i ON u (t)"},
+		{without, ddlObject{Type: "index", Schema: "public", Name: "public.i"}, true, `CREATE INDEX i ON "T"(id)`},
+		{without, ddlObject{Type: "index", Schema: "s", Name: "s.i"}, true, "CREATE INDEX i ON t (id)"},
+		{without, ddlObject{Type: "trigger", Name: "a on public.t"}, false, "CREATE TRIGGER a AFTER INSERT ON t EXECUTE FUNCTION f()"},
+		{without, ddlObject{Type: "policy", Name: `"p" on public.u`}, true, "CREATE POLICY p ON u"},
 	} {
-		if got := c.cfg.concerns(&c.object); got != c.want {
+		if got := c.cfg.concerns(&c.object, c.text); got != c.want {
 			t.Errorf("--tables %q --exclude-tables %q: %s %s: %v", c.cfg.Tables, c.cfg.ExcludeTables, c.object.Type, c.object.Name, got)
 		}
+	}
+}
+
+// The index of a primary key and the sequence of a serial column have no table in their names: it is beside them.
+func TestConcerned(t *testing.T) {
+	c := Config{ExcludeTables: []string{"other"}}
+	table, index, sequence, schema := ddlObject{Type: "table", Schema: "public"}, ddlObject{Type: "index", Schema: "public", Name: "public.i"}, ddlObject{Type: "sequence", Schema: "public", Name: "public.s"}, ddlObject{Type: "schema", Name: "s"}
+	for name, want := range map[string]int{"public.t": 4, "public.other": 1} {
+		table.Name = name
+		if got := c.concerned([]ddlObject{sequence, table, index, schema}, ""); len(got) != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := c.concerned([]ddlObject{index}, "DROP INDEX i"); len(got) != 1 {
+		t.Errorf("an index alone: %v", got)
 	}
 }
 
