@@ -3,12 +3,15 @@ package apply
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
-// PostgreSQL fills a column that ALTER TABLE adds from its default. If that is more than a constant, the rows of the target would get other values
-// than those of the source: numbers in the order in which they are stored, random values, the time.
+// PostgreSQL fills a column that ALTER TABLE adds from its default, and one that gets another type from the expression behind USING. If that differs from
+// server to server, the rows of the target would get other values than those of the source: numbers in the order in which they are stored, random
+// values, the time.
 
 const lastColumnQuery = `SELECT coalesce(pg_catalog.max(attnum), 0)::pg_catalog.text FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1)`
 
@@ -20,6 +23,36 @@ FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.attt
 WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > $2::pg_catalog.int2 AND NOT a.attisdropped AND a.attgenerated = ''
   AND (a.attidentity <> '' OR e.tree ~ '{(SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO) '
     OR EXISTS (SELECT FROM pg_catalog.regexp_matches(e.tree, ':(?:funcid|opfuncid) (\d+)', 'g') AS f JOIN pg_catalog.pg_proc AS p ON p.oid = f[1]::pg_catalog.oid WHERE p.provolatile <> 'i'))`
+
+var (
+	typeUsing   = regexp.MustCompile(`(?is)\btype\s.*?\busing\b(.*)`)
+	calledNames = regexp.MustCompile(`([\pL_][\pL\pN_$]*)"?\s*\(`)
+	currentTime = regexp.MustCompile(`(?i)\b(?:current_(?:time|date|timestamp)|localtime|localtimestamp)\b`)
+)
+
+// volatileQuery returns the first of some functions that returns something else each time.
+const volatileQuery = `SELECT coalesce(pg_catalog.min(proname), '') FROM pg_catalog.pg_proc
+WHERE proname = ANY (pg_catalog.string_to_array($1, ' ')) AND (provolatile = 'v' OR proname IN ('now', 'transaction_timestamp', 'statement_timestamp'))`
+
+// volatileUsing returns what in the USING of an ALTER TABLE differs from server to server; "" for nothing. The catalog does not keep that expression.
+func (t *target) volatileUsing(ctx context.Context, text string) (string, error) {
+	using := typeUsing.FindStringSubmatch(text)
+	if using == nil {
+		return "", nil
+	}
+	if found := currentTime.FindString(using[1]); found != "" {
+		return found, nil
+	}
+	var names []string
+	for _, call := range calledNames.FindAllStringSubmatch(using[1], -1) {
+		names = append(names, call[1], strings.ToLower(call[1]))
+	}
+	rows, err := postgres.Query(ctx, t.conn, volatileQuery, strings.Join(names, " "))
+	if err != nil || rows[0][0] == "" {
+		return "", err
+	}
+	return rows[0][0] + "()", nil
+}
 
 // lastColumns returns the number of the last column of each table that an ALTER TABLE is about.
 func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]string, error) {
@@ -45,15 +78,22 @@ func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]stri
 // checkFilled halts if a command has given rows of the target values that those of the source do not have. last is what lastColumns has returned
 // before the command.
 func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, last map[string]string) error {
+	using, err := t.volatileUsing(ctx, text)
+	if err != nil {
+		return err
+	}
 	for name, number := range last {
 		rows, err := postgres.Query(ctx, t.conn, filledQuery, name, number)
 		if err != nil {
 			return err
 		}
-		if rows[0][0] == "" {
-			continue
-		}
 		columns := rows[0][0]
+		switch {
+		case columns == "" && using == "":
+			continue
+		case columns == "":
+			columns = "a column (USING " + using + ")"
+		}
 		if rows, err = postgres.Query(ctx, t.conn, fmt.Sprintf("SELECT EXISTS (SELECT FROM %s)::pg_catalog.text", name)); err != nil {
 			return err
 		}
