@@ -175,7 +175,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 			p.published(position)
 		}
 		p.drop(transactions)
-		p.ack(min(position.EndLSN, p.source.Received()))
+		if p.resendCheck.over { // before, the server may have another history, whose changes the slot must keep
+			p.ack(min(position.EndLSN, p.source.Received()))
+		}
 	}
 }
 

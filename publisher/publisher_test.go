@@ -300,3 +300,36 @@ func TestTransactionalIDsDoNotCollide(t *testing.T) {
 		t.Errorf("without a dash: %s", id)
 	}
 }
+
+// sourceInPieces has one transaction at a time.
+type sourceInPieces struct {
+	*listSource
+	pieces chan *outbox.Transaction
+}
+
+func (s sourceInPieces) Next(ctx context.Context, _ int) ([]*outbox.Transaction, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case tx := <-s.pieces:
+		s.queue = []*outbox.Transaction{tx}
+		return s.queue, nil
+	}
+}
+
+// A restored server sends transactions of its own before the first one that shows it. The slot keeps them, since they are not in Kafka.
+func TestNothingIsAcknowledgedBeforeTheHistoriesAreCompared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := sourceInPieces{listOf(), make(chan *outbox.Transaction)}
+		log := &memoryLog{recorded: &Position{Version: positionVersion, Timeline: 1, SystemID: "7300", EndLSN: 300, LastLSN: 300, XID: 9, CommitTime: time.Unix(9, 0)}}
+		p := newPublisher(testConfig(), func(context.Context) (Source, error) { return source, nil }, log, tableFormat{})
+		done := make(chan error, 1)
+		go func() { done <- p.Run(t.Context()) }()
+		source.pieces <- rowAt(100)
+		synctest.Wait()
+		source.pieces <- rowAt(400)
+		if err := <-done; !errors.Is(err, halt.ErrDiverged) || len(source.acked) > 0 {
+			t.Errorf("%v after acknowledging %v, want %v", err, source.acked, halt.ErrDiverged)
+		}
+	})
+}
