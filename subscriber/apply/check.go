@@ -38,6 +38,11 @@ func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 		return nil, err
 	}
 	defer t.close()
+	if err := t.notSource(ctx, first); isHalt(err) {
+		return c.halted(err), nil
+	} else if err != nil {
+		return nil, err
+	}
 	fresh, err := c.fence(ctx, t)
 	if err != nil {
 		return nil, err

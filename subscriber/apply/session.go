@@ -104,9 +104,6 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	if err := t.setOrigin(ctx); err != nil {
-		return false, err
-	}
 	if cfg.Archive != nil {
 		return r.fromArchive(ctx, t)
 	}
@@ -138,8 +135,14 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 	return r.work(ctx, t, a, first, func(ctx context.Context) error { return w.run(ctx, first) }, func(ctx context.Context) error { return s.poll(ctx, a.topics.fetched) })
 }
 
-// begin takes the fence and compares the target's position with the stream.
+// begin writes to the target for the first time: it takes the fence, and compares the target's position with the stream.
 func (r *runner) begin(ctx context.Context, t *target, first *progress) (p position, err error) {
+	if err := t.notSource(ctx, first); err != nil {
+		return p, err
+	}
+	if err := t.setOrigin(ctx); err != nil {
+		return p, err
+	}
 	if p, err = t.fence(ctx); err == nil {
 		err = r.cfg.check(&p, first)
 	}

@@ -37,6 +37,14 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 		return err
 	}
 	defer t.close()
+	w, first, err := cfg.watch(ctx)
+	if err != nil {
+		return err
+	}
+	w.client.Close()
+	if err := t.notSource(ctx, first); err != nil {
+		return err
+	}
 	if err := t.takeTurn(ctx); err != nil {
 		return err
 	}
