@@ -110,11 +110,7 @@ func (p databasePublisher) shown() console.Stream {
 		Lag: func() (int64, time.Duration) { return p.lag.behind(p.Stats().Published, time.Now()) },
 		Retained: func() (outbox.SlotStatus, int64) {
 			slot := p.lag.slot()
-			limit := p.retained.bytes
-			if limit == 0 {
-				limit = max(0, slot.KeepBytes)
-			}
-			return slot, limit
+			return slot, p.retained.lossAt(slot)
 		},
 		Check: inTurn(turns, func(ctx context.Context) (outbox.Report, error) {
 			return outbox.Check(ctx, outbox.SetupConfig{ConnString: p.connString, Slot: p.slot})

@@ -48,6 +48,28 @@ func TestRetainedWAL(t *testing.T) {
 	}
 }
 
+// The smaller of both limits loses the slot; the threshold of a warning loses nothing.
+func TestLimitsOfRetainedWAL(t *testing.T) {
+	for _, c := range []struct {
+		limit                retainedLimit
+		keep, lossAt, warnAt int64
+	}{
+		{retainedLimit{}, -1, 0, 0},
+		{retainedLimit{}, 100, 100, 50},
+		{retainedLimit{warn: 80}, -1, 0, 80},
+		{retainedLimit{warn: 80}, 100, 100, 50},
+		{retainedLimit{warn: 20}, 100, 100, 20},
+		{retainedLimit{drop: 80}, -1, 80, 40},
+		{retainedLimit{drop: 80}, 100, 80, 40},
+		{retainedLimit{drop: 200}, 100, 100, 50},
+	} {
+		slot := outbox.SlotStatus{KeepBytes: c.keep}
+		if lossAt, warnAt := c.limit.lossAt(slot), c.limit.warnAt(slot); lossAt != c.lossAt || warnAt != c.warnAt {
+			t.Errorf("%+v, the server's %d: lost at %d, warns at %d, want %d, %d", c.limit, c.keep, lossAt, warnAt, c.lossAt, c.warnAt)
+		}
+	}
+}
+
 // What the event triggers could not do, the publisher does: else UPDATE and DELETE of a new table would be missing for ever, and
 // UPDATE of a table that lost its key would fail for ever.
 func TestTablesThatTheTriggerMissedAreListed(t *testing.T) {

@@ -70,16 +70,13 @@ func (l *lag) behind(published outbox.LSN, now time.Time) (bytes int64, age time
 	return max(0, int64(l.status.Server)-int64(published)), age
 }
 
-// safe returns the remaining fraction of the WAL that the slot may retain, from 1 to 0, and the number of seconds until it is used up, if the
-// retained WAL grows as it did during the last minutes. limit is that of --max-retained-wal in bytes; 0 means the server's limit. Without any limit
-// both results are NaN; seconds are infinite if the WAL does not grow.
-func (l *lag) safe(limit int64) (ratio, seconds float64) {
+// safe returns the remaining fraction of the WAL that the slot may retain before it is lost, from 1 to 0, and the number of seconds until it is used
+// up, if the retained WAL grows as it did during the last minutes. Without a limit both results are NaN; seconds are infinite if the WAL does not grow.
+func (l *lag) safe(retained retainedLimit) (ratio, seconds float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if limit <= 0 {
-		limit = l.status.KeepBytes
-	}
-	if limit <= 0 || len(l.kept) == 0 {
+	limit := retained.lossAt(l.status)
+	if limit == 0 || len(l.kept) == 0 {
 		return math.NaN(), math.NaN()
 	}
 	left := max(0, limit-l.status.Retained)

@@ -140,7 +140,7 @@ from: beginning # a flag of another command
 	if got.Partitions != 7 || got.Drain.String() != "3s" || !got.RequireOutbox || got.settings.level != "debug" {
 		t.Errorf("partitions %d, drain %s, require-outbox %v, level %s", got.Partitions, got.Drain, got.RequireOutbox, got.settings.level)
 	}
-	if got.MaxRetainedWAL != (retainedLimit{50 << 30, false}) {
+	if got.MaxRetainedWAL != (retainedLimit{warn: 50 << 30}) {
 		t.Errorf("max-retained-wal %+v", got.MaxRetainedWAL)
 	}
 	if strings.Join(got.Kafka, " ") != "k1:9092 k2:9092" || fmt.Sprint(got.Postgres) != "[postgres://u@one:5433/x postgres://u@two/x]" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"runtime"
@@ -57,12 +58,18 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published.", func() float64 { bytes, _ := p.lag.behind(p.Stats().Published, time.Now()); return float64(bytes) }),
 		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds.", func() float64 { _, age := p.lag.behind(p.Stats().Published, time.Now()); return age.Seconds() }),
 		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
-		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the WAL that the slot may retain (max_slot_wal_keep_size or --max-retained-wal): at 0 the slot is lost. NaN without a limit.", func() float64 {
-			ratio, _ := p.lag.safe(p.retained.bytes)
+		gauge("pgtee_retained_wal_warn_bytes", "What pgtee_retained_wal_bytes may reach before the log warns: half of what loses the slot, or --max-retained-wal SIZE:warn. NaN without a limit.", func() float64 {
+			if warn := p.retained.warnAt(p.lag.slot()); warn > 0 {
+				return float64(warn)
+			}
+			return math.NaN()
+		}),
+		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit.", func() float64 {
+			ratio, _ := p.lag.safe(p.retained)
 			return ratio
 		}),
 		gauge("pgtee_slot_loss_seconds", "Time until the slot is lost, if what it keeps grows as it did over the last ten minutes; infinite if it does not grow, NaN without a limit.", func() float64 {
-			_, seconds := p.lag.safe(p.retained.bytes)
+			_, seconds := p.lag.safe(p.retained)
 			return seconds
 		}),
 		gauge("pgtee_attribution_ratio", "Share of the rows that were published since the start whose note is verified; 1 before the first one.", p.watcher.attribution),

@@ -28,7 +28,7 @@ type publisherFlags struct {
 	Replication    uint8         `name:"replication-factor" help:"Replication factor of those topics; 0: the broker's default." default:"0"`
 	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (truncates the topic's table with a record of op t and publishes every row again), halt, or warn." enum:"resync,halt,warn" default:"resync"`
 	AuditEmpty     bool          `help:"Also write audit records for transactions that changed no row."`
-	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot retains that much WAL: warn, or drop the slot (unpublished changes are lost to the stream). Warns at half of it. Required if max_slot_wal_keep_size is -1." placeholder:"SIZE:warn|drop_slot"`
+	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot retains that much WAL: warn, or drop the slot (unpublished changes are lost to the stream). A warning also comes at half of what loses the slot: SIZE:drop_slot or max_slot_wal_keep_size. Required if the latter is -1." placeholder:"SIZE:warn|drop_slot"`
 	PartBytes      int           `name:"part-bytes" help:"Transaction size in memory above which it is processed in parts as it arrives." default:"${part_bytes}"`
 	PartAfter      time.Duration `name:"part-after" help:"How long sending one transaction may take before the part sent so far becomes visible; Kafka's transaction timeout is twice that." default:"${part_after}" placeholder:"TIME"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Maximum record size; see --record-too-large. Existing topics need a larger max.message.bytes." default:"${max_record_bytes}"`
@@ -79,7 +79,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	}
 	c.boundMemory(len(sources))
 	open, run := c.publisherFlags.open, databasePublisher.run
-	if c.MaxRetainedWAL.drop { // no other process would drop the slot
+	if c.MaxRetainedWAL.drop > 0 { // no other process would drop the slot
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
 			return p.outlive(ctx, "this process keeps running so that it can drop the slot if it retains more WAL than --max-retained-wal")
 		}

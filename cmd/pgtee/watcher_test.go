@@ -76,18 +76,23 @@ func count(t *testing.T, c prometheus.Collector) float64 {
 func TestSafeLog(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	for name, test := range map[string]struct {
-		limit, keep    int64
+		limit          retainedLimit
+		keep           int64
 		retained       []int64 // every ten seconds
 		ratio, seconds float64
 	}{
-		"no limit":           {0, -1, []int64{5, 6}, math.NaN(), math.NaN()},
-		"not asked yet":      {100, -1, nil, math.NaN(), math.NaN()},
-		"it does not grow":   {0, 100, []int64{50, 50}, 0.5, math.Inf(1)},
-		"it shrinks":         {0, 100, []int64{50, 20}, 0.8, math.Inf(1)},
-		"it grows":           {0, 100, []int64{20, 40, 60}, 0.4, 20},
-		"our limit":          {200, 100, []int64{20, 40, 60}, 0.7, 70},
-		"nothing is left":    {0, 100, []int64{90, 120}, 0, 0},
-		"only the last time": {0, 10000, append(make([]int64, 100), 61), 0.9939, 9939 / (61.0 / 600)},
+		"no limit":           {retainedLimit{}, -1, []int64{5, 6}, math.NaN(), math.NaN()},
+		"not asked yet":      {retainedLimit{drop: 100}, -1, nil, math.NaN(), math.NaN()},
+		"it does not grow":   {retainedLimit{}, 100, []int64{50, 50}, 0.5, math.Inf(1)},
+		"it shrinks":         {retainedLimit{}, 100, []int64{50, 20}, 0.8, math.Inf(1)},
+		"it grows":           {retainedLimit{}, 100, []int64{20, 40, 60}, 0.4, 20},
+		"our limit":          {retainedLimit{drop: 200}, -1, []int64{20, 40, 60}, 0.7, 70},
+		"ours is smaller":    {retainedLimit{drop: 100}, 200, []int64{20, 40, 60}, 0.4, 20},
+		"ours is larger":     {retainedLimit{drop: 200}, 100, []int64{20, 40, 60}, 0.4, 20},
+		"ours only warns":    {retainedLimit{warn: 10}, 100, []int64{20, 40, 60}, 0.4, 20},
+		"ours alone, warns":  {retainedLimit{warn: 100}, -1, []int64{20, 40, 60}, math.NaN(), math.NaN()},
+		"nothing is left":    {retainedLimit{}, 100, []int64{90, 120}, 0, 0},
+		"only the last time": {retainedLimit{}, 10000, append(make([]int64, 100), 61), 0.9939, 9939 / (61.0 / 600)},
 	} {
 		var l lag
 		for i, bytes := range test.retained {

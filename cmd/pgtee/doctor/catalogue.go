@@ -91,7 +91,7 @@ var Catalogue = []Area{
 		{"slot-lost", problem, "The server has removed WAL that the slot needs.", "Run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again. Raise max_slot_wal_keep_size."},
 		{"slot-anew", warning, "Setup re-creates the slot: changes since the old one are lost to the stream.", "Run `pgtee repair --accept-divergence`, then start the publisher."},
 		{"slot-at-risk", warning, "The slot may at any time lose WAL that it needs (wal_status unreserved).", "Let the publisher catch up now, or raise max_slot_wal_keep_size and reload."},
-		{"wal-retained", warning, "The slot retains more than half of its limit.", "Check that the publisher is running and Kafka answers; raise max_slot_wal_keep_size if the disk has room."},
+		{"wal-retained", warning, "The slot retains more than half of what it may before it is lost (max_slot_wal_keep_size, --max-retained-wal SIZE:drop_slot), or more than --max-retained-wal SIZE:warn.", "Check that the publisher is running and Kafka answers; raise max_slot_wal_keep_size if the disk has room."},
 		{"slot-dropped", problem, "The slot retained more WAL than --max-retained-wal allows and was dropped.", "Run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again."},
 		{"slot-idle-timeout", warning, "The server invalidates slots that are idle for some time.", "Set idle_replication_slot_timeout = 0 and reload."},
 		{"slot-busy", problem, "Another publisher uses the slot.", "Stop it, or start this one with --standby."},
