@@ -16,13 +16,24 @@ bash -c 'source /usr/share/bash-completion/completions/pgtee && complete -p pgte
 for unit in pgtee pgtee-proxy pgtee-publish; do
 	systemd-analyze verify "/usr/lib/systemd/system/$unit.service" || fail "$unit.service is not valid"
 done
-[ "$(stat -c %a /etc/pgtee/pgtee.yaml)" = 640 ] || fail "others may read the configuration"
+expect_file() { [ "$(stat -c '%U:%G %a' "$1")" = "$2" ] || fail "$1 is $(stat -c '%U:%G %a' "$1"), want $2"; }
+expect_file /etc/pgtee/pgtee.yaml 'root:pgtee 640'
+expect_file /etc/pgtee/pgtee.env 'root:pgtee 640'
+expect_file /var/lib/pgtee 'pgtee:pgtee 700'
 
-# The program of the unit, with the installed configuration: it ends with one line that says what to do.
-status=0
-said=$(cd /tmp && PGTEE_KEY=/tmp/package_test.key pgtee publish --config /etc/pgtee/pgtee.yaml --postgres 'postgres://nobody@127.0.0.1:1/none' 2>&1) || status=$?
-[ $status = 2 ] && [ -n "$said" ] || fail "publish exits with $status: $said"
-rm -f /tmp/package_test.key
+# Each unit as systemd starts it, with the installed configuration: it reads that, and ends because nothing answers. The
+# first one makes the key that the others need.
+for unit in pgtee pgtee-proxy pgtee-publish; do
+	setting() { sed -n "s/^$1=//p" "/usr/lib/systemd/system/$unit.service"; }
+	read -ra command <<<"$(setting ExecStart)"
+	read -ra environment <<<"$(setting Environment)"
+	status=0
+	said=$(cd "$(setting WorkingDirectory)" && setpriv --reuid "$(setting User)" --regid "$(setting Group)" --init-groups \
+		env "${environment[@]}" PGTEE_POSTGRES=postgres://nobody@127.0.0.1:1/none PGTEE_KAFKA=127.0.0.1:1 timeout 30 "${command[@]}" 2>&1) || status=$?
+	[ $status = 2 ] && grep -q '^pgtee: cannot reach' <<<"$said" || fail "$unit exits with $status: $said"
+done
+expect_file /var/lib/pgtee/note.key 'pgtee:pgtee 600'
+rm /var/lib/pgtee/note.key
 
 echo '# mine' >>/etc/pgtee/pgtee.yaml
 dpkg --install "$new"
