@@ -235,7 +235,7 @@ func snapshotsOf(ctx context.Context, s source, cluster cluster) (*snapshot.Stat
 	if err != nil {
 		return nil, err
 	}
-	if position == nil || position.Snapshots == nil {
+	if position.Position == nil || position.Snapshots == nil {
 		return &snapshot.State{}, nil
 	}
 	return position.Snapshots, nil

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pgtee/pgtee/outbox"
-
+	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/kafka"
 	"github.com/pgtee/pgtee/publisher/snapshot"
 )
@@ -24,12 +24,13 @@ type statusCommand struct {
 	databaseFlags `group:"Connection"`
 	slotFlags     `group:"Connection"`
 	kafkaFlags    `group:"Kafka"`
-	JSON          bool `help:"Print a JSON line for each database."`
-	Watch         bool `short:"w" help:"Repeat every two seconds until stopped."`
+	JSON          bool          `help:"Print a JSON line for each database."`
+	Watch         bool          `short:"w" help:"Repeat every two seconds until stopped."`
+	MaxLag        time.Duration `help:"Report a publisher that is behind the server by more than this." default:"1m" placeholder:"TIME"`
 }
 
 func (*statusCommand) Help() string {
-	return "The first line for a database is the verdict. Exit codes: 0 everything is published; 1 it is, but something needs attention; 2 it is not."
+	return "The first line for a database is the verdict. Exit codes: 0 everything is published; 1 something needs attention; 2 nothing is being published."
 }
 
 const watchInterval = 2 * time.Second
@@ -45,7 +46,8 @@ type statusReport struct {
 	Received      outbox.LSN `json:"received_lsn"`
 	Published     outbox.LSN `json:"published_lsn"`
 	Acked         outbox.LSN `json:"acked_lsn"`
-	LagBytes      int64      `json:"lag_bytes"` // between published and server
+	LagBytes      int64      `json:"lag_bytes"`   // between published and server
+	LagSeconds    *float64   `json:"lag_seconds"` // null: nothing was ever published
 	LastCommit    *time.Time `json:"last_commit_time"`
 	WALStatus     string     `json:"wal_status"`
 	RetainedBytes int64      `json:"retained_wal_bytes"`
@@ -55,6 +57,9 @@ type statusReport struct {
 	Problems    []string          `json:"problems"`            // why nothing can be published, each with its repair
 	Uncaptured  []uncapturedTable `json:"uncaptured"`          // tables whose UPDATE and DELETE are not published
 	Snapshots   *snapshot.State   `json:"snapshots"`           // null: no snapshots
+
+	recorded time.Time // last progress of the publisher
+	behind   bool      // by more than --max-lag
 }
 
 type uncapturedTable struct {
@@ -97,7 +102,7 @@ func (c *statusCommand) Run(ctx context.Context, term terminal) error {
 // look writes the state of the databases, and returns the exit code of the worst one.
 func (c *statusCommand) look(ctx context.Context, sources []source, cluster cluster, out io.Writer) (code int, err error) {
 	for _, s := range sources {
-		report, err := statusOf(ctx, s, cluster)
+		report, err := statusOf(ctx, s, cluster, c.MaxLag)
 		if err != nil {
 			return 0, usage(fmt.Errorf("database %s: %w", s.database, err))
 		}
@@ -131,6 +136,7 @@ func (r *statusReport) judge(problems []string) {
 		"wal-retained":     r.KeepBytes > 0 && r.RetainedBytes > r.KeepBytes/2,
 		"table-uncaptured": len(r.Uncaptured) > 0,
 		"dead-letters":     r.DeadLetters > 0,
+		"publisher-behind": r.behind,
 	} {
 		if found {
 			r.Findings = append(r.Findings, id)
@@ -144,7 +150,24 @@ func (r *statusReport) judge(problems []string) {
 	r.Findings = []string{}
 }
 
-func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, error) {
+// recordTime is longer than a publisher takes to record how far it is, after the server has written something that is not published.
+const recordTime = 12 * time.Second
+
+// statusOf returns the state of a database. If the last record is older than maxLag, the publisher may be behind, or the server was idle until a moment
+// ago: then statusOf waits for the next record.
+func statusOf(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
+	for began := time.Now(); ; {
+		report, err := statusNow(ctx, s, cluster, maxLag)
+		if err != nil || !report.behind || time.Since(report.recorded) <= maxLag || time.Since(began) > recordTime {
+			return report, err
+		}
+		if err := publisher.Pause(ctx, 500*time.Millisecond); err != nil {
+			return statusReport{}, err
+		}
+	}
+}
+
+func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
 	position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster)) // before the slot's position, which it is never behind
 	if err != nil {
 		return statusReport{}, err
@@ -159,8 +182,8 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		return statusReport{}, err
 	}
 	report := statusReport{Database: s.database, Slot: s.slot, PID: slot.PID, Server: slot.Server, Received: slot.Sent, Acked: slot.Acked,
-		DeadLetters: letters, WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes}
-	if position != nil {
+		DeadLetters: letters, WALStatus: slot.WAL, RetainedBytes: slot.Retained, KeepBytes: slot.KeepBytes, recorded: position.At}
+	if position.Position != nil {
 		report.Published, report.Snapshots = position.EndLSN, position.Snapshots
 		if !position.CommitTime.IsZero() {
 			report.LastCommit = &position.CommitTime
@@ -170,7 +193,7 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 	if report.Problems, ids, err = problemsOf(ctx, s); err != nil {
 		return statusReport{}, err
 	}
-	if position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
+	if position.Position != nil && slot.PID == 0 && !missing && position.CheckReach(slot.Server, slot.Acked) != nil {
 		// A publisher may have been active between the two queries. It is not active now.
 		if position, err = kafka.LastPosition(ctx, s.publisherConfig(cluster)); err != nil {
 			return statusReport{}, err
@@ -189,6 +212,12 @@ func statusOf(ctx context.Context, s source, cluster cluster) (statusReport, err
 		report.Uncaptured = append(report.Uncaptured, uncapturedTable{u.Table, u.Reason})
 	}
 	report.LagBytes = max(0, int64(report.Server)-int64(report.Published))
+	lag := position.Lag(slot.Server, time.Now())
+	report.behind = slot.PID != 0 && lag > maxLag
+	if position.Position != nil {
+		seconds := lag.Seconds()
+		report.LagSeconds = &seconds
+	}
 	report.judge(ids)
 	return report, nil
 }
@@ -237,6 +266,9 @@ func (r statusReport) print(out io.Writer) {
 	fmt.Fprintf(out, "  server     %s\n", r.Server)
 	fmt.Fprintf(out, "  received   %s\n", r.Received)
 	fmt.Fprintf(out, "  published  %s  %s behind the server, %s\n", r.Published, sizeText(r.LagBytes), last)
+	if r.behind {
+		fmt.Fprintf(out, "  behind     %s\n", r.behindText())
+	}
 	fmt.Fprintf(out, "  acked      %s\n", r.Acked)
 	if r.DeadLetters > 0 {
 		fmt.Fprintf(out, "  too large  about %d records in the dead-letter topic: read what is there\n", r.DeadLetters)
@@ -254,6 +286,13 @@ func (r statusReport) print(out io.Writer) {
 	if r.Snapshots != nil {
 		printSnapshots(out, r.Snapshots)
 	}
+}
+
+func (r statusReport) behindText() string {
+	if r.LagSeconds == nil {
+		return "nothing was published yet: the log of the publisher and its /readyz say why"
+	}
+	return fmt.Sprintf("for %s: the log of the publisher and its /readyz say why", time.Duration(*r.LagSeconds)*time.Second)
 }
 
 // sizeText formats a size as PostgreSQL does.

@@ -131,7 +131,7 @@ func (b *bench) awaitEnd(p *harness.Process, config kafka.Config) (finished time
 		switch {
 		case err != nil:
 			return err
-		case position == nil || position.Snapshots == nil || len(position.Snapshots.Finished) == 0:
+		case position.Position == nil || position.Snapshots == nil || len(position.Snapshots.Finished) == 0:
 			return fmt.Errorf("the copy goes on; the log of the publisher ends with %s", p.Tail(3))
 		}
 		finished = position.Snapshots.Finished[0].Finished

@@ -53,11 +53,11 @@ func (l *Log) takeOver(ctx context.Context, client *kgo.Client) (*publisher.Posi
 		return nil, err
 	}
 	l.others, l.stale = others, nil
-	if own == nil && l.cfg.formerPosition(others) != nil {
+	if own.Position == nil && l.cfg.formerPosition(others) != nil {
 		delete(l.others, l.cfg.FormerTransactionalID())
 		return l.inherit(ctx, client)
 	}
-	return own, nil
+	return own.Position, nil
 }
 
 // connect creates the client for the position and, unless AtLeastOnce is chosen, the events.

@@ -39,7 +39,7 @@ func TestFormerTransactionalIDIsInherited(t *testing.T) {
 	if err := write(position); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := LastPosition(t.Context(), cfg); err != nil || p == nil || p.EndLSN != 100 {
+	if p, err := LastPosition(t.Context(), cfg); err != nil || p.Position == nil || p.EndLSN != 100 {
 		t.Errorf("status sees %v, %v", p, err)
 	}
 	l := newLog(cfg)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/halt"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -50,11 +52,30 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 	return nil
 }
 
-// LastPosition reads the recorded position without fencing any publisher; nil if there is none.
-func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) {
+// Recorded is a position in the progress topic. Position is nil if there is none.
+type Recorded struct {
+	*publisher.Position
+	At   time.Time     // of the record; zero: not known
+	Late time.Duration // the age that its last transaction had then; 0: the record before has it, too
+}
+
+// Lag returns for how long Kafka has not had everything that the server had written, as far as the record shows; 0: Kafka has it. The server may have
+// been idle for a part of that time.
+func (r Recorded) Lag(server outbox.LSN, now time.Time) time.Duration {
+	switch {
+	case r.Position == nil:
+		return math.MaxInt64
+	case r.EndLSN >= server || r.At.IsZero():
+		return 0
+	}
+	return r.Late + max(0, now.Sub(r.At))
+}
+
+// LastPosition reads the recorded position without fencing any publisher.
+func LastPosition(ctx context.Context, cfg Config) (Recorded, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.KafkaOptions...)...)
 	if err != nil {
-		return nil, err
+		return Recorded{}, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
@@ -62,14 +83,14 @@ func LastPosition(ctx context.Context, cfg Config) (*publisher.Position, error) 
 	topic := record.TopicsOf(cfg.Prefix).Progress
 	details, err := kadm.NewClient(client).ListTopics(ctx, topic)
 	if err != nil {
-		return nil, fmt.Errorf("look for %s: %w", topic, err)
+		return Recorded{}, fmt.Errorf("look for %s: %w", topic, err)
 	}
 	if !details.Has(topic) || errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
-		return nil, nil
+		return Recorded{}, nil
 	}
 	own, others, err := readPositions(ctx, client, topic, cfg.TransactionalID())
-	if own == nil && err == nil {
-		own = cfg.formerPosition(others)
+	if own.Position == nil && err == nil {
+		own.Position = cfg.formerPosition(others)
 	}
 	return own, err
 }
@@ -97,7 +118,7 @@ func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Posit
 	}
 	own, _, err := readPositions(ctx, client, l.topics.Progress, former)
 	l.stale = append(l.stale, former)
-	return own, err
+	return own.Position, err
 }
 
 // hiddenPause is the delay before asking again whether another slot's transaction has ended.
@@ -116,41 +137,56 @@ type tailReader struct {
 	start, end int64 // first offset, high watermark
 }
 
-// readPositions returns the newest committed record with this key, or nil if there is none, and records with other keys: all of them if there is none
-// with this key.
+// readPositions returns the newest committed record with this key, and records with other keys: all of them if there is none with this key.
 //
 // It reads up to the current high watermark rather than to the last stable offset: an open transaction of another slot can hide the newest record, so
 // it waits until that transaction ends, or ctx does. It starts near the end, where the record almost always is, and goes further back only if needed.
-// back only if needed.
-func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
+func readPositions(ctx context.Context, client *kgo.Client, topic, key string) (own Recorded, others map[string]publisher.Position, err error) {
 	r := tailReader{client: client, topic: topic}
 	err = r.locate(ctx)
 	for errors.Is(err, kerr.UnknownTopicOrPartition) && publisher.Pause(ctx, hiddenPause) == nil {
 		err = r.locate(ctx) // the topic exists, but a broker may learn of a new topic a moment later
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("locate %s: %w", topic, err)
+		return own, nil, fmt.Errorf("locate %s: %w", topic, err)
 	}
 	for window := int64(firstWindow); ; window *= 8 {
 		from := max(r.start, r.end-window)
 		newest, err := r.newest(ctx, from)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
+			return own, nil, fmt.Errorf("read %s from offset %d to %d: %w", topic, from, r.end, err)
 		}
-		if newest[key] != nil || from == r.start {
+		if newest[key].value != nil || from == r.start {
 			return split(newest, key)
 		}
 	}
 }
 
+// latest is the last record with some key, and the value of the one before it.
+type latest struct {
+	value, before []byte
+	at            time.Time
+}
+
+// recorded returns the parsed record.
+func (l latest) recorded(p *publisher.Position) Recorded {
+	r := Recorded{Position: p, At: l.at}
+	if before, err := publisher.ParsePosition(l.before); err == nil && before.LastLSN != p.LastLSN {
+		r.Late = max(0, l.at.Sub(p.CommitTime))
+	}
+	return r
+}
+
 // split parses the records. A record of another slot that cannot be parsed is ignored.
-func split(newest map[string][]byte, key string) (own *publisher.Position, others map[string]publisher.Position, err error) {
+func split(newest map[string]latest, key string) (own Recorded, others map[string]publisher.Position, err error) {
 	others = map[string]publisher.Position{}
-	for k, value := range newest {
-		switch p, failed := publisher.ParsePosition(value); {
-		case value == nil:
+	for k, l := range newest {
+		switch p, failed := publisher.ParsePosition(l.value); {
+		case l.value == nil:
+		case k == key && failed != nil:
+			err = failed
 		case k == key:
-			own, err = p, failed
+			own = l.recorded(p)
 		case failed == nil:
 			others[k] = *p
 		}
@@ -187,11 +223,14 @@ func (r *tailReader) locate(ctx context.Context) error {
 	return nil
 }
 
-// newest returns the value of the last committed record of each key, starting at an offset.
-func (r *tailReader) newest(ctx context.Context, from int64) (values map[string][]byte, err error) {
-	values = map[string][]byte{}
-	err = r.each(ctx, from, r.end, func(record *kgo.Record) { values[string(record.Key)] = record.Value })
-	return values, err
+// newest returns the last committed record of each key, starting at an offset.
+func (r *tailReader) newest(ctx context.Context, from int64) (newest map[string]latest, err error) {
+	newest = map[string]latest{}
+	err = r.each(ctx, from, r.end, func(record *kgo.Record) {
+		key := string(record.Key)
+		newest[key] = latest{value: record.Value, before: newest[key].value, at: record.Timestamp}
+	})
+	return newest, err
 }
 
 // each calls use for each committed record between two offsets. It sends fetch requests itself, because it must know how far it has read, including

@@ -191,7 +191,7 @@ var Catalogue = []Area{
 		{"console-login-failed", warning, "Somebody gave the console a wrong name or password.", "Nothing if that was a slip; otherwise find out from where, and let only its users reach the address of --console."},
 		{"publishing-stopped", problem, "The publisher has halted and needs an operator.", "Do what the log, /readyz or `pgtee status` say; it then resumes by itself within half a minute."},
 		{"publisher-absent", problem, "Nobody holds the slot: nothing is published, and the server retains WAL.", "Start the publisher."},
-		{"publisher-behind", warning, "Commits become visible in Kafka late.", "See the runbook of PgteeLag."},
+		{"publisher-behind", warning, "Commits become visible in Kafka late, or not at all while the publisher retries.", "See the log and /readyz of the publisher, and the runbook of PgteeLag."},
 		{"unverified-notes", warning, "Notes were forged, altered, or sent again.", "See the runbook of PgteeUnverifiedNotes."},
 		{"unattributed-writes", warning, "Many rows do not say who wrote them: they bypassed the proxy.", "See the runbook of PgteeUnattributedWrites."},
 		{"kafka-slow", warning, "Kafka transactions take long.", "See the runbook of PgteeKafkaSlow."},
