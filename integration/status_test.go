@@ -1,6 +1,12 @@
 package integration
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,4 +45,41 @@ func TestStatusOfAPublisherThatIsBehind(t *testing.T) {
 	if out, code := status(); code != 0 {
 		t.Errorf("once it goes on status exits with %d:\n%s", code, out)
 	}
+}
+
+// A standby does not know what is published, and says so; once it has taken over it does.
+func TestLagOfAStandby(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "table")
+	r.Start("CREATE TABLE t (id int PRIMARY KEY);", "t")
+	r.Drain()
+	first := r.publisher
+	r.metrics = must(t, harness.FreeAddress)
+	r.publisher = r.process("standby", append(r.publishArgs(), "--standby", "--metrics", r.metrics)...)
+	lag := func(isNaN bool) error {
+		return harness.Eventually(time.Minute, func(context.Context) error {
+			answer, err := http.Get("http://" + r.metrics + "/metrics")
+			if err != nil {
+				return err
+			}
+			defer answer.Body.Close()
+			text, err := io.ReadAll(answer.Body)
+			if err != nil {
+				return err
+			}
+			for _, name := range []string{"pgtee_lag_seconds", "pgtee_lag_bytes"} {
+				value := regexp.MustCompile(name + `\{.*\} (\S+)`).FindSubmatch(text)
+				if value == nil || (string(value[1]) == "NaN") != isNaN {
+					return fmt.Errorf("%s: %s", name, value)
+				}
+			}
+			if !regexp.MustCompile(`pgtee_retained_wal_bytes\{.*\} [1-9]`).Match(text) {
+				return errors.New("it has not looked at the slot yet")
+			}
+			return nil
+		})
+	}
+	r.must(lag(true))
+	r.Stop(first)
+	r.Drain()
+	r.must(lag(false))
 }

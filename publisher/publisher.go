@@ -219,6 +219,7 @@ func (p *Publisher) hold(ctx context.Context) error {
 		return err
 	}
 	p.batch = p.newBatch(s)
+	p.stats.holds(true)
 	p.cfg.Log.Info("slot taken", zap.Stringer("lsn", s.ConfirmedFlush))
 	return nil
 }
@@ -452,4 +453,5 @@ func (p *Publisher) release() {
 		p.cfg.Log.Debug("close the stream", zap.Error(err))
 	}
 	p.source, p.giant.torn = nil, false
+	p.stats.holds(false)
 }

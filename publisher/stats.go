@@ -23,6 +23,7 @@ type Stats struct {
 	OwnTopics    int64 // tables that do not have the template's topic
 	Batches      int64 // Kafka transactions
 	Retries      int64
+	Holding      bool   // the slot, also while Kafka is away
 	State        string // "waiting for the slot", "fencing", "publishing", "retrying", "standing by", "halted", "stopped"
 	LastError    string // of the last retry, or the reason of a halt; empty if there is none
 
@@ -52,6 +53,12 @@ func (s *stats) state(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.State = state
+}
+
+func (s *stats) holds(slot bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Holding = slot
 }
 
 func (s *stats) ownTopic() {

@@ -107,7 +107,10 @@ func (p databasePublisher) shown() console.Stream {
 			stats.LastError = maskSecrets(stats.LastError)
 			return stats
 		},
-		Lag: func() (int64, time.Duration) { return p.lag.behind(p.Stats().Published, time.Now()) },
+		Lag: func() (int64, time.Duration) {
+			bytes, age, _ := p.behind()
+			return bytes, age
+		},
 		Retained: func() (outbox.SlotStatus, int64) {
 			slot := p.lag.slot()
 			return slot, p.retained.lossAt(slot)

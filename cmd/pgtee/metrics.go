@@ -55,14 +55,18 @@ func publisherMetrics(p databasePublisher) []metric {
 		gauge("pgtee_acked_lsn", "PostgreSQL may discard the WAL up to here; acked <= published <= received.", func() float64 { return float64(p.Stats().Acked) }),
 		gauge("pgtee_published_lsn", "Recorded in the progress topic up to here.", func() float64 { return float64(p.Stats().Published) }),
 		gauge("pgtee_received_lsn", "Decoded from the slot up to here.", func() float64 { return float64(p.Stats().Received) }),
-		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published.", func() float64 { bytes, _ := p.lag.behind(p.Stats().Published, time.Now()); return float64(bytes) }),
-		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds.", func() float64 { _, age := p.lag.behind(p.Stats().Published, time.Now()); return age.Seconds() }),
+		gauge("pgtee_lag_bytes", "Log that the server has written and that is not published. NaN unless this process holds the slot.", func() float64 {
+			bytes, _, holds := p.behind()
+			return ifKnown(float64(bytes), holds)
+		}),
+		gauge("pgtee_lag_seconds", "Since the server first wrote something that is not published; measured every ten seconds. NaN unless this process holds the slot.", func() float64 {
+			_, age, holds := p.behind()
+			return ifKnown(age.Seconds(), holds)
+		}),
 		gauge("pgtee_retained_wal_bytes", "Log that the slot keeps from being removed.", func() float64 { return float64(p.lag.slot().Retained) }),
 		gauge("pgtee_retained_wal_warn_bytes", "What pgtee_retained_wal_bytes may reach before the log warns: half of what loses the slot, or --max-retained-wal SIZE:warn. NaN without a limit.", func() float64 {
-			if warn := p.retained.warnAt(p.lag.slot()); warn > 0 {
-				return float64(warn)
-			}
-			return math.NaN()
+			warn := p.retained.warnAt(p.lag.slot())
+			return ifKnown(float64(warn), warn > 0)
 		}),
 		gauge("pgtee_slot_safe_wal_ratio", "Share that is left of the WAL that the slot may retain (the smaller of max_slot_wal_keep_size and --max-retained-wal SIZE:drop_slot): at 0 the slot is lost. NaN without a limit.", func() float64 {
 			ratio, _ := p.lag.safe(p.retained)
@@ -114,6 +118,23 @@ func boolMetric(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+func ifKnown(value float64, known bool) float64 {
+	if !known {
+		return math.NaN()
+	}
+	return value
+}
+
+// behind returns how far the publisher is behind the server. A standby, which does not hold the slot, does not know what is published.
+func (p databasePublisher) behind() (bytes int64, age time.Duration, holds bool) {
+	s := p.Stats()
+	if !s.Holding {
+		return 0, 0, false
+	}
+	bytes, age = p.lag.behind(s.Published, time.Now())
+	return bytes, age, true
 }
 
 // publishing reports whether the publisher is publishing; a publisher that stands by is not.
