@@ -90,8 +90,10 @@ func appliedMetrics(config apply.Config) []metric {
 	return []metric{
 		number("pgtee_applied_lsn", "Everything that committed before it is in the target.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.Applied) }),
 		number("pgtee_apply_lag_bytes", "Log of the source that Kafka holds and the target does not.", prometheus.GaugeValue, func(v apply.Values) float64 { return float64(v.LagBytes()) }),
-		number("pgtee_apply_lag_seconds", "Since the last applied commit, while Kafka holds later ones.", prometheus.GaugeValue, func(v apply.Values) float64 { return v.Lag(time.Now()).Seconds() }),
-		number("pgtee_applying", "1 while the fence is held and rows are written.", prometheus.GaugeValue, func(v apply.Values) float64 { return boolMetric(v.State == "applying") }),
+		number("pgtee_apply_lag_seconds", "Since the last applied commit, or since the target last had everything, while Kafka holds more.", prometheus.GaugeValue, func(v apply.Values) float64 { return v.Lag(time.Now()).Seconds() }),
+		number("pgtee_applying", "1 while the fence is held and rows are written; NaN while standing by.", prometheus.GaugeValue, func(v apply.Values) float64 {
+			return ifKnown(boolMetric(v.State == "applying"), v.State != "standing by")
+		}),
 		number("pgtee_applied_transactions_total", "Source transactions applied.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Transactions) }),
 		number("pgtee_applied_changes_total", "Changes applied.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Changes) }),
 		number("pgtee_apply_commits_total", "Transactions of the target.", prometheus.CounterValue, func(v apply.Values) float64 { return float64(v.Commits) }),

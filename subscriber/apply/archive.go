@@ -49,7 +49,6 @@ func (r *runner) fromArchive(ctx context.Context, t *target) (done bool, err err
 	defer records.Close()
 	a := r.assembler(newFiles(r.cfg, records, &p, &ends), t, &p, first)
 	a.mark, a.once = first, first.EndLSN
-	r.cfg.Stats.published(first.EndLSN)
 	return r.work(ctx, t, a, first)
 }
 

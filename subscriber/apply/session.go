@@ -144,6 +144,7 @@ func (r *runner) begin(ctx context.Context, t *target, first *progress) (p posit
 		return p, err
 	}
 	if p, err = t.fence(ctx); err == nil {
+		r.cfg.Stats.begin(&p, first)
 		err = r.cfg.check(&p, first)
 	}
 	r.epoch = t.epoch

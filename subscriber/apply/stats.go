@@ -14,10 +14,12 @@ type Stats struct {
 // Values is a snapshot of Stats.
 type Values struct {
 	State        string
-	Applied      LSN // everything that committed before it is in the target
-	Published    LSN // everything that committed before it is in Kafka
-	CommitTime   time.Time
-	Transactions int64 // transactions of the source
+	Applied      LSN       // everything that committed before it is in the target
+	Published    LSN       // everything that committed before it is in Kafka
+	CommitTime   time.Time // of the last transaction that is in the target; zero: there is none
+	CaughtUp     time.Time // when the target last had everything that Kafka was known to hold; zero: not since the start
+	Began        time.Time // when this applier knew both positions
+	Transactions int64     // transactions of the source
 	Changes      int64
 	Commits      int64 // transactions of the target
 	Conflicts    int64
@@ -31,12 +33,17 @@ func (v Values) LagBytes() uint64 {
 	return uint64(v.Published - v.Applied)
 }
 
-// Lag is the time since the commit of the last applied transaction, while later transactions wait.
+// Lag is the time since the commit of the last applied transaction, while Kafka holds more, but no longer than the target has lacked anything: the
+// source may be idle, and its position moves nevertheless.
 func (v Values) Lag(now time.Time) time.Duration {
-	if v.LagBytes() == 0 || v.CommitTime.IsZero() {
+	since := later(v.CommitTime, v.CaughtUp)
+	if since.IsZero() {
+		since = v.Began
+	}
+	if v.LagBytes() == 0 || since.IsZero() {
 		return 0
 	}
-	return now.Sub(v.CommitTime)
+	return max(0, now.Sub(since))
 }
 
 // Values returns a copy of the values, zero for a nil Stats.
@@ -60,7 +67,32 @@ func (s *Stats) change(f func(*Values)) {
 
 func (s *Stats) conflict()          { s.change(func(v *Values) { v.Conflicts++ }) }
 func (s *Stats) state(state string) { s.change(func(v *Values) { v.State = state }) }
-func (s *Stats) published(mark LSN) { s.change(func(v *Values) { v.Published = mark }) }
+
+// begin takes the positions of the target and of Kafka.
+func (s *Stats) begin(p *position, first *progress) {
+	s.change(func(v *Values) {
+		v.Applied, v.CommitTime, v.Published = p.end, p.at, first.EndLSN
+		if v.Began.IsZero() {
+			v.Began = time.Now()
+		}
+		v.look()
+	})
+}
+
+func (s *Stats) published(mark LSN) {
+	s.change(func(v *Values) {
+		v.look()
+		v.Published = mark
+	})
+}
+
+// look notes whether the target has everything now.
+func (v *Values) look() {
+	if v.LagBytes() == 0 && v.Published > 0 {
+		v.CaughtUp = time.Now()
+	}
+}
+
 func (s *Stats) committed(b *batch) {
 	s.change(func(v *Values) {
 		v.Applied = b.end
@@ -70,5 +102,6 @@ func (s *Stats) committed(b *batch) {
 		if !b.commitTime.IsZero() {
 			v.CommitTime = b.commitTime
 		}
+		v.look()
 	})
 }
