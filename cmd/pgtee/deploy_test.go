@@ -7,6 +7,18 @@ import (
 	"testing"
 )
 
+// The image verifies the certificates of servers in public clouds.
+func TestImageHasCAs(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := strings.Split(string(text), "\nFROM ")
+	if last := stages[len(stages)-1]; !strings.Contains(last, "\nCOPY --from=build /etc/ssl/certs/ca-certificates.crt ") {
+		t.Errorf("the last stage has no CAs:\n%s", last)
+	}
+}
+
 var unitSetting = regexp.MustCompile(`(?m)^(ExecStart|Environment)=(.*)$`)
 
 // The units of the packages, with the example configuration: proxy and publisher run on one host, and no console is open to every account of it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,32 @@ func TestKeyFile(t *testing.T) {
 	again, err := flags.readOrMake(zap.NewNop())
 	if err != nil || len(made) != 1 || len(made[0]) != keyBytes || !bytes.Equal(made[0], again[0]) {
 		t.Errorf("made %x, then read %x, error %v", made, again, err)
+	}
+}
+
+// A group of the process may read its key; other groups and everybody may not.
+func TestReadableByOthers(t *testing.T) {
+	path := file(t, "key", "")
+	for _, c := range []struct {
+		mode        fs.FileMode
+		own, others bool // the group of the file is one of the process
+	}{
+		{0o600, false, false}, {0o640, false, true}, {0o440, true, false}, {0o644, true, true},
+	} {
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var groups []int
+		if c.own {
+			groups = ownGroups()
+		}
+		if got := readableByOthers(info, groups); got != c.others {
+			t.Errorf("mode %o, its group is ours: %v: readable by others: %v", c.mode, c.own, got)
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -34,10 +36,25 @@ func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--key %s: %w: make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, err, f.Key))
 	}
-	if info, err := os.Stat(f.Key); err == nil && info.Mode().Perm()&0o044 != 0 {
+	if info, err := os.Stat(f.Key); err == nil && readableByOthers(info, ownGroups()) {
 		log.Warn("others can read the key of the notes: run chmod 600 on it", zap.String("finding", "key-readable"), zap.String("file", f.Key))
 	}
 	return keys, nil
+}
+
+// readableByOthers reports whether users other than the owner and root can read a file. The groups of the process do not count: Kubernetes gives a secret,
+// which belongs to root, to the process by a group (fsGroup).
+func readableByOthers(info fs.FileInfo, groups []int) bool {
+	mode := info.Mode().Perm()
+	stat, known := info.Sys().(*syscall.Stat_t)
+	own := known && slices.Contains(groups, int(stat.Gid))
+	return mode&0o004 != 0 || mode&0o040 != 0 && !own
+}
+
+// ownGroups returns the groups of this process.
+func ownGroups() []int {
+	groups, _ := os.Getgroups() // without them the key counts as readable
+	return append(groups, os.Getegid())
 }
 
 // parseKeys parses one or two lines of 64 hex digits.
