@@ -23,7 +23,7 @@ type applyCommand struct {
 	Slot          string            `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
 	Stream        string            `help:"Name of this stream in pgtee.applied of the target; by default the prefix." placeholder:"NAME"`
 	Topics        []string          `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
-	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB"`
+	Tables        []string          `help:"Apply these tables only: globs of SCHEMA.TABLE in the source." placeholder:"GLOB" env:"PGTEE_APPLY_TABLES"`
 	ExcludeTables []string          `help:"Leave out these tables." placeholder:"GLOB"`
 	IgnoreColumns []string          `help:"Leave out these columns, which the target lacks: globs of SCHEMA.TABLE.COLUMN." placeholder:"GLOB"`
 	Map           map[string]string `help:"Other names in the target: SCHEMA=SCHEMA or SCHEMA.TABLE=SCHEMA.TABLE." placeholder:"FROM=TO" mapsep:","`
@@ -35,11 +35,11 @@ type applyCommand struct {
 	Origin         string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
 	From           string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
 	Once           bool     `help:"End when the target holds what Kafka holds now."`
-	Standby        bool     `help:"If another applier has the stream, wait to take over from it."`
+	Standby        bool     `help:"If another applier has the stream, wait to take over from it." env:"PGTEE_APPLY_STANDBY"`
 	Verify         bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
 	Source         string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
 	Check          bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
-	Metrics        string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT"`
+	Metrics        string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_APPLY_METRICS"`
 	RowsPerSecond  int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
 
 	to *apply.Until

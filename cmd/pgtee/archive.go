@@ -23,14 +23,14 @@ type archiveCommand struct {
 	Out         string        `help:"Folder of the archive; created if it does not exist." type:"path" placeholder:"DIR"`
 	Slot        string        `help:"Slot of the publisher; needed only if several have used the prefix." placeholder:"NAME"`
 	Topics      []string      `help:"Topics of tables that do not begin with the prefix." placeholder:"TOPIC"`
-	Format      string        `help:"Format of the files: ${enum}. jsonl: JSON lines, compressed with zstd." enum:"jsonl,parquet" default:"jsonl"`
+	Format      string        `help:"Format of the files: ${enum}. jsonl: JSON lines, compressed with zstd." enum:"jsonl,parquet" default:"jsonl" env:"PGTEE_ARCHIVE_FORMAT"`
 	From        string        `help:"Where a new archive begins: ${enum}." enum:"beginning,end" default:"beginning"`
 	Once        bool          `help:"End when the archive holds what Kafka holds now."`
 	FileBytes   byteSize      `help:"End a file with the transaction that makes it larger than this." default:"256MB" placeholder:"SIZE"`
 	FlushAfter  time.Duration `help:"End a file that is older than this, with the next transaction, or when the publisher's position shows that none is missing." default:"1m" placeholder:"TIME"`
 	RetainFor   time.Duration `help:"Remove files that ended longer ago than this; 0: never." default:"0" placeholder:"TIME"`
 	RetainBytes byteSize      `help:"Remove the oldest files when all files together are larger than this." placeholder:"SIZE"`
-	Metrics     string        `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT"`
+	Metrics     string        `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_ARCHIVE_METRICS"`
 
 	Verify string `help:"Check every byte of the archive in this folder, name what is damaged, missing or truncated, and exit." type:"path" placeholder:"DIR"`
 	Head   string `help:"With --verify: the hash of a line that the manifest must contain, from an earlier --verify. It detects a manifest that was truncated together with its files." placeholder:"HASH"`

@@ -10,8 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// configFile is the value of --config. The file is a YAML mapping from flag names to values. One file may be used for several commands, so each key
-// must be a flag of some command.
+// configFile is the value of --config. The file is a YAML mapping from keys of flags to values. One file may be used for several commands, so each key
+// must be that of a flag of some command.
 type configFile string
 
 // BeforeResolve is the kong hook that adds a source of flag values.
@@ -20,7 +20,7 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	if path == "" {
 		return nil
 	}
-	values, err := readConfig(path, flagNames(ctx.Model.Node))
+	values, err := readConfig(path, fileKeys(ctx.Model.Node))
 	if err != nil {
 		return err
 	}
@@ -28,23 +28,18 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		if slices.ContainsFunc(flag.Envs, func(name string) bool { _, set := os.LookupEnv(name); return set }) {
 			return nil, nil
 		}
-		return suited(flag, values[flag.Name]), nil
+		return values[fileKey(flag)], nil
 	}))
 	return nil
 }
 
-// suited returns the value for a flag, or nil if it is meant for another command: tables are names for subscribe and settings for the publisher, and
-// format may be that of records or that of lines.
-func suited(flag *kong.Flag, value any) any {
-	list, _ := value.([]any)
-	nested := slices.ContainsFunc(list, func(item any) bool { _, is := item.(map[string]any); return is })
-	if _, names := flag.Target.Interface().([]string); names && nested && flag.Name == "tables" {
-		return nil
+// fileKey returns the key of a flag in the file: the name of its variable in lower case. That is the flag's own name, with the command's name in front
+// if the flag means something else there than in the proxy or the publisher, for which file and environment usually are: PGTEE_QUERY_KEY, query-key.
+func fileKey(flag *kong.Flag) string {
+	if len(flag.Envs) == 0 {
+		return flag.Name
 	}
-	if text, _ := value.(string); flag.Name == "format" && slices.Contains(flag.EnumSlice(), "pretty") && !slices.Contains(flag.EnumSlice(), text) {
-		return nil
-	}
-	return value
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(flag.Envs[0], "PGTEE_"), "_", "-"))
 }
 
 func readConfig(path string, known []string) (map[string]any, error) {
@@ -58,7 +53,7 @@ func readConfig(path string, known []string) (map[string]any, error) {
 	}
 	for key := range values {
 		if !slices.Contains(known, key) {
-			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags, without dashes", path, key)
+			return nil, fmt.Errorf("--config %s: unknown key %q: keys are the names of flags, without dashes: see docs/configuration.md", path, key)
 		}
 	}
 	return values, nil
@@ -70,14 +65,14 @@ func firstLine(err error) string {
 	return line
 }
 
-// flagNames returns the flags of a command and of its subcommands.
-func flagNames(node *kong.Node) []string {
-	var names []string
+// fileKeys returns the keys of the flags of a command and of its subcommands.
+func fileKeys(node *kong.Node) []string {
+	var keys []string
 	for _, flag := range node.Flags {
-		names = append(names, flag.Name)
+		keys = append(keys, fileKey(flag))
 	}
 	for _, child := range node.Children {
-		names = append(names, flagNames(child)...)
+		keys = append(keys, fileKeys(child)...)
 	}
-	return names
+	return keys
 }

@@ -16,6 +16,7 @@ var update = flag.Bool("update", false, "rewrite docs/configuration.md and docs/
 const configurationHead = `# Configuration
 
 Every flag can also be the variable ` + "`PGTEE_<NAME>`" + ` (dashes become underscores) or a key of the YAML file that ` + "`--config`" + ` names. The command line wins over the environment, the environment over the file.
+A flag that means something else than in the proxy or the publisher has the name of its command in front of both; it is named in brackets.
 **R** marks what a proxy takes on at SIGHUP, without a restart. This page is made by ` + "`make docs`" + ` from the flags themselves.
 
 `
@@ -70,10 +71,10 @@ func printCommand(out *strings.Builder, command *kong.Node, seen map[string]bool
 func printFlags(out *strings.Builder, title string, flags []*kong.Flag, seen map[string]bool) {
 	head := fmt.Sprintf("## %s\n\n| flag | default | |\n|---|---|---|\n", title)
 	for _, f := range flags {
-		if f.Name == "help" || seen[f.Name+f.Help] {
+		if f.Name == "help" || seen[fileKey(f)+f.Help] {
 			continue
 		}
-		seen[f.Name+f.Help] = true
+		seen[fileKey(f)+f.Help] = true
 		out.WriteString(head)
 		head = ""
 		mark, value := "", ""
@@ -83,7 +84,11 @@ func printFlags(out *strings.Builder, title string, flags []*kong.Flag, seen map
 		if f.HasDefault && f.Default != "" {
 			value = "`" + f.Default + "`"
 		}
-		fmt.Fprintf(out, "| `--%s`%s | %s | %s |\n", f.Name, mark, value, strings.NewReplacer("|", `\|`, "*", `\*`).Replace(f.Help))
+		help := strings.NewReplacer("|", `\|`, "*", `\*`).Replace(f.Help)
+		if key := fileKey(f); key != f.Name {
+			help += fmt.Sprintf(" (`%s`, `%s`)", f.Envs[0], key)
+		}
+		fmt.Fprintf(out, "| `--%s`%s | %s | %s |\n", f.Name, mark, value, help)
 	}
 	if head == "" {
 		out.WriteString("\n")

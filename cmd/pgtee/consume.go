@@ -21,11 +21,11 @@ type consumeCommand struct {
 	Topic    string       `help:"The topic to read." required:"" placeholder:"TOPIC"`
 	Into     string       `help:"The table to write to." required:"" placeholder:"SCHEMA.TABLE"`
 	Group    string       `help:"Consumers of a group share the partitions of the topic; the group's position is in pgtee.consumed. By default the name of the table." placeholder:"NAME"`
-	Format   string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json"`
+	Format   string       `help:"Format of the values: ${enum}. JSON may carry a Connect schema; CSV, and TSV as written by COPY, have one line per record; text and raw fill one column." enum:"json,avro,csv,tsv,text,raw" default:"json" env:"PGTEE_CONSUME_FORMAT"`
 
 	Map         map[string]string `help:"Fill a column from a path in the value: total=$.sum.gross; $ is the whole value. Other columns get the field of the same name." placeholder:"COLUMN=PATH" mapsep:","`
 	Columns     []string          `help:"Columns filled from the value: for CSV and TSV in the order of the fields, for an object by name; by default the columns of the table." placeholder:"COLUMN"`
-	Key         []string          `help:"Columns filled from the record's key, optionally by a path in it. A record replaces the row with its key, a tombstone deletes it; these columns need a unique index. Without this flag rows are only added." placeholder:"COLUMN[=PATH]"`
+	Key         []string          `help:"Columns filled from the record's key, optionally by a path in it. A record replaces the row with its key, a tombstone deletes it; these columns need a unique index. Without this flag rows are only added." placeholder:"COLUMN[=PATH]" env:"PGTEE_CONSUME_KEY"`
 	Header      map[string]string `help:"Fill a column with a header." placeholder:"COLUMN=HEADER" mapsep:","`
 	Offset      string            `help:"Column for the record's offset." placeholder:"COLUMN"`
 	Partition   string            `help:"Column for its partition." placeholder:"COLUMN"`

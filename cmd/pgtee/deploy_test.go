@@ -7,6 +7,51 @@ import (
 	"testing"
 )
 
+// One file and one environment serve all commands: what they say about the proxy and the publisher is not taken for a flag of the same name that means
+// something else in another command.
+func TestSharedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/pgtee.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := file(t, "pgtee.yaml", string(text)+"\ntables: [{match: public.users}]\nformat: json-schema\nstandby: true\nquery-key: id\nsubscribe-tables: [public.users]\n")
+	for name, value := range map[string]string{"PGTEE_CONFIG": path, "PGTEE_KEY": "/note.key", "PGTEE_METRICS": "127.0.0.1:9187", "PGTEE_ARCHIVE_FORMAT": "parquet"} {
+		t.Setenv(name, value)
+	}
+	for _, args := range [][]string{
+		{"run"}, {"proxy"}, {"publish"}, {"setup"}, {"status"}, {"snapshot", "start", "--table", "t"}, {"snapshot", "pause", "x"}, {"snapshot", "resume", "x"}, {"snapshot", "cancel", "x"}, {"snapshot", "status"},
+		{"repair", "--accept-divergence"}, {"teardown"}, {"check"}, {"explain"}, {"apply"}, {"replay", "--to", "0/1"}, {"archive"}, {"consume", "--topic", "t", "--into", "t"}, {"query", "--topic", "t"}, {"subscribe"}, {"demo"},
+	} {
+		command, values, err := parseFlags(args, terminal{})
+		if err != nil {
+			t.Errorf("%s: %v", strings.Join(args, " "), err)
+			continue
+		}
+		expect := func(want map[string]string) {
+			t.Helper()
+			for flag, value := range want {
+				if got := values[flag].text; got != value {
+					t.Errorf("%s: --%s is %q, want %q", args[0], flag, got, value)
+				}
+			}
+		}
+		switch command.(type) {
+		case *runCommand, *publishCommand:
+			expect(map[string]string{"key": "/note.key", "metrics": "127.0.0.1:9187", "format": "json-schema", "standby": "true"})
+		case *applyCommand, *replayCommand:
+			expect(map[string]string{"tables": "[]", "metrics": "", "standby": "false"})
+		case *archiveCommand:
+			expect(map[string]string{"format": "parquet", "metrics": ""})
+		case *consumeCommand:
+			expect(map[string]string{"key": "[]", "format": "json"})
+		case *queryCommand:
+			expect(map[string]string{"key": "id"})
+		case *subscribeCommand:
+			expect(map[string]string{"tables": "[public.users]", "format": "pretty"})
+		}
+	}
+}
+
 // The image verifies the certificates of servers in public clouds.
 func TestImageHasCAs(t *testing.T) {
 	text, err := os.ReadFile("../../deploy/Dockerfile")

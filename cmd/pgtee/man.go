@@ -26,6 +26,7 @@ func printManual(out io.Writer, app *kong.Application) {
 	fmt.Fprintf(out, ".TH PGTEE 1 \"\" %q \"User Commands\"\n.SH NAME\npgtee \\- %s\n", versionLine(), roff(app.Help))
 	fmt.Fprint(out, ".SH SYNOPSIS\n.B pgtee\n.I COMMAND\n[\\fIFLAGS\\fR]\n.SH DESCRIPTION\n"+
 		"Every flag can also be the variable PGTEE_NAME (dashes become underscores) or a key of the YAML file that \\fB\\-\\-config\\fR names.\n"+
+		"A flag that means something else than in the proxy or the publisher has the name of its command in front of both: PGTEE_QUERY_KEY, query\\-key.\n"+
 		"The command line wins over the environment, the environment over the file.\n.SH COMMANDS\n")
 	seen := map[string]bool{}
 	for _, command := range app.Leaves(true) {

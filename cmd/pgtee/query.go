@@ -18,7 +18,7 @@ type queryCommand struct {
 	Postgres   postgresURLs  `help:"The database to query, such as postgres://user@host:5432/shop." required:"" sep:"none" placeholder:"URL"`
 	SQL        string        `name:"sql" help:"The query. It runs in a read-only transaction." placeholder:"SELECT"`
 	SQLFile    string        `name:"sql-file" help:"File with the query." type:"path" placeholder:"FILE"`
-	Key        string        `help:"Key of a record: an expression over the columns of the query, such as id, or jsonb_build_object('id', id)." placeholder:"EXPRESSION"`
+	Key        string        `help:"Key of a record: an expression over the columns of the query, such as id, or jsonb_build_object('id', id)." placeholder:"EXPRESSION" env:"PGTEE_QUERY_KEY"`
 	Topic      string        `help:"The topic to publish to; created if it does not exist." required:"" placeholder:"TOPIC"`
 	Every      time.Duration `help:"Run repeatedly, at this interval; by default once." placeholder:"30s"`
 	Cron       string        `help:"Run at these times: minute hour day month weekday, in the local time zone." placeholder:"'0 6 * * 1-5'"`

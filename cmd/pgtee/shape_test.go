@@ -87,20 +87,6 @@ func TestExampleShape(t *testing.T) {
 	}
 }
 
-// TestTablesForSubscribe: one file may hold the settings of tables and serve subscribe, whose tables are names.
-func TestTablesForSubscribe(t *testing.T) {
-	path := file(t, "pgtee.yaml", "kafka: h:1\ntables: [{match: public.users}]")
-	command, err := parse([]string{"subscribe", "--config", path}, terminal{})
-	if err != nil || len(command.(*subscribeCommand).Tables) > 0 {
-		t.Errorf("%+v, error %v", command, err)
-	}
-	path = file(t, "pgtee.yaml", "kafka: h:1\ntables: [public.users]")
-	command, err = parse([]string{"subscribe", "--config", path}, terminal{})
-	if err != nil || len(command.(*subscribeCommand).Tables) != 1 {
-		t.Errorf("%+v, error %v", command, err)
-	}
-}
-
 // TestShapeFlagErrors: what cannot work is told before anything is asked, in one line.
 func TestShapeFlagErrors(t *testing.T) {
 	key := file(t, "key", strings.Repeat("ab", 32))

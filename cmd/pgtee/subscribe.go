@@ -15,7 +15,7 @@ import (
 
 type subscribeCommand struct {
 	kafkaFlags `group:"Kafka"`
-	Tables     []string        `help:"Follow these tables, such as public.orders, instead of the audit stream." placeholder:"TABLE"`
+	Tables     []string        `help:"Follow these tables, such as public.orders, instead of the audit stream." placeholder:"TABLE" env:"PGTEE_SUBSCRIBE_TABLES"`
 	From       subscriber.From `help:"Where to start: beginning, end, a time (2025-01-31T12:00:00Z) or how long ago (10m)." default:"end" aliases:"since"`
 	Until      string          `help:"Read up to this moment and exit: now, a time, or how long ago. Starts at the beginning unless --from is given." placeholder:"TIME"`
 
@@ -25,7 +25,7 @@ type subscribeCommand struct {
 	Table   string `help:"... into this table." placeholder:"TABLE"`
 	Command string `help:"... with a statement of this kind, such as DELETE." placeholder:"COMMAND"`
 
-	Format     string     `help:"How to print: ${enum}. csv has a line per statement or row." enum:"pretty,json,csv" default:"pretty" env:"-"`
+	Format     string     `help:"How to print: ${enum}. csv has a line per statement or row." enum:"pretty,json,csv" default:"pretty" env:"PGTEE_SUBSCRIBE_FORMAT"`
 	JSON       bool       `help:"The same as --format json."`
 	Output     string     `help:"Append to this file instead of printing." type:"path" placeholder:"FILE"`
 	OutputSize sizeOption `name:"output-size" help:"When the file is this large, rename it with the time as a suffix and begin another." placeholder:"SIZE"`
