@@ -128,6 +128,6 @@ func archiveMetrics(config archive.Config) []metric {
 		number("pgtee_archive_lag_bytes", "Log of the source that Kafka holds and the archive does not.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(max(v.Published, v.Archived) - v.Archived) }),
 		number("pgtee_archived_records_total", "Records of the archive, since it was begun.", prometheus.CounterValue, func(v archive.Values) float64 { return float64(v.Records) }),
 		number("pgtee_archive_files", "Files of the archive.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Files) }),
-		number("pgtee_archive_bytes", "What they take.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Bytes) }),
+		number("pgtee_archive_bytes", "What the files of the archive take.", prometheus.GaugeValue, func(v archive.Values) float64 { return float64(v.Bytes) }),
 	}
 }

@@ -14,11 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgtee/pgtee/subscriber/apply"
+	"github.com/pgtee/pgtee/subscriber/archive"
 )
 
 const metricsPage = "../../docs/metrics.md"
 
-// expectDocumentedMetrics compares what a run serves, and what an applier registers, with docs/metrics.md.
+// expectDocumentedMetrics compares what a run serves, and what the other commands register, with docs/metrics.md.
 func expectDocumentedMetrics(t *testing.T, served string) {
 	t.Helper()
 	var b strings.Builder
@@ -30,19 +31,8 @@ func expectDocumentedMetrics(t *testing.T, served string) {
 		fmt.Fprintf(&b, "\n## %s\n\n| metric | kind | meaning |\n|---|---|---|\n%s\n", heading, strings.Join(lines, "\n"))
 	}
 	table("pgtee run, publish, proxy", metricLines(served))
-	registry := prometheus.NewRegistry()
-	for _, m := range appliedMetrics(apply.Config{Stats: &apply.Stats{}}) {
-		m.register(registry)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var applied []string
-	for _, f := range families {
-		applied = append(applied, fmt.Sprintf("| `%s` | %s | %s |", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp()))
-	}
-	table("pgtee apply", applied)
+	table("pgtee apply", registeredLines(t, appliedMetrics(apply.Config{Stats: &apply.Stats{}})))
+	table("pgtee archive", registeredLines(t, archiveMetrics(archive.Config{Stats: &archive.Stats{}})))
 	if *update {
 		if err := os.WriteFile(metricsPage, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -51,6 +41,22 @@ func expectDocumentedMetrics(t *testing.T, served string) {
 	if have, err := os.ReadFile(metricsPage); err != nil || string(have) != b.String() {
 		t.Errorf("docs/metrics.md is not what is served (%v): go test ./cmd/pgtee -run TestChain -update", err)
 	}
+}
+
+func registeredLines(t *testing.T, metrics []metric) (lines []string) {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	for _, m := range metrics {
+		m.register(registry)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp()))
+	}
+	return lines
 }
 
 var described = regexp.MustCompile(`(?m)^# HELP (pgtee_\w+) (.*)\n# TYPE \w+ (\w+)$`)
