@@ -31,6 +31,7 @@ type fixture struct {
 	*testing.T
 	*Console
 	server *httptest.Server
+	broker *embedded.Broker
 	client *kgo.Client
 	logged *observer.ObservedLogs
 	lsn    int
@@ -58,7 +59,7 @@ func newFixture(t *testing.T, alter func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{T: t, Console: c, logged: logged}
+	f := &fixture{T: t, Console: c, broker: broker, logged: logged}
 	f.server = httptest.NewUnstartedServer(c.handler())
 	f.server.Listener = listener
 	f.server.Start()
@@ -361,6 +362,56 @@ func TestResume(t *testing.T) {
 	write(91)
 	if rows := <-arrived; rows != 1 {
 		t.Errorf("%d rows at once, want 1", rows)
+	}
+}
+
+// browser receives what a viewer writes.
+type browser struct{ *httptest.ResponseRecorder }
+
+func (browser) SetWriteDeadline(time.Time) error { return nil }
+
+// viewer is a browser that watches the stream, and what it has received.
+func (f *fixture) viewer() (*viewer, browser) {
+	to := browser{httptest.NewRecorder()}
+	return &viewer{c: f.Console, tail: f.tails[prefix], stream: &f.cfg.Streams[0], to: http.NewResponseController(to), w: to}, to
+}
+
+// TestResumeCut: a browser that comes back while Kafka is away learns how much was not read.
+func TestResumeCut(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	f.write(ann, "INSERT", "missed", "public.orders", `{"id":1}`, "null", "{}")
+	v, _ := f.viewer()
+	_, end, err := v.tail.join(f.Context())
+	defer v.tail.leave()
+	if err != nil || end[0] == 0 {
+		t.Fatalf("the tail begins at %v: %v", end, err)
+	}
+	f.broker.Close()
+	if err := v.resume(f.Context(), position{0: 0}, end); err != nil {
+		t.Fatal(err)
+	}
+	if v.unread != end[0] || v.at[0] != end[0] {
+		t.Errorf("of %d offsets %d are said to be unread; the viewer is at %v", end[0], v.unread, v.at)
+	}
+}
+
+// TestResumeFails: after an error the browser keeps its id, and so asks again for what it lacks.
+func TestResumeFails(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	f.write(ann, "INSERT", "missed", "public.orders", `{"id":1}`, "null", "{}")
+	v, received := f.viewer()
+	if _, _, err := v.tail.join(f.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer v.tail.leave()
+	v.c = &Console{topics: &topics{options: []kgo.Opt{kgo.SeedBrokers()}, turns: make(chan struct{}, 1)}} // no client can be made
+	v.serve(f.Context(), position{0: 0})
+	if text := received.Body.String(); !strings.Contains(text, "event: trouble\n") || strings.Contains(text, "id:") {
+		t.Errorf("the browser receives %q", text)
 	}
 }
 

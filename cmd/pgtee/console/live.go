@@ -186,16 +186,13 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	cancel()
 	if err != nil {
 		if ctx.Err() == nil {
-			v.send("trouble", map[string]string{"text": "Kafka does not answer; this page tries again."})
+			v.sendTrouble("Kafka does not answer; this page tries again.")
 		}
 		return
 	}
-	v.at = clonePosition(end)
-	if after != nil {
-		if err := v.resume(ctx, after, end); err != nil {
-			v.send("trouble", map[string]string{"text": err.Error()})
-			return
-		}
+	if err := v.resume(ctx, after, end); err != nil {
+		v.sendTrouble(err.Error())
+		return
 	}
 	if v.sendFrame() != nil {
 		return
@@ -212,7 +209,7 @@ func (v *viewer) serve(ctx context.Context, after position) {
 		}
 		if trouble != v.trouble {
 			v.trouble = trouble
-			if v.send("trouble", map[string]string{"text": trouble}) != nil {
+			if v.sendTrouble(trouble) != nil {
 				return
 			}
 		}
@@ -242,7 +239,8 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	}
 }
 
-// resume reads the events between the browser's position and that of the tail.
+// resume reads the events between the browser's position, if it has one, and that of the tail. After an error nothing may be sent: the browser asks
+// again from its position.
 func (v *viewer) resume(ctx context.Context, after, end position) error {
 	from := position{}
 	for partition, to := range end {
@@ -256,17 +254,21 @@ func (v *viewer) resume(ctx context.Context, after, end position) error {
 		}
 		from[partition] = at
 	}
+	v.at = clonePosition(from)
 	cut, err := v.c.topics.read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
 		v.take(eventOf(v.stream.Prefix, r))
 		return true
 	})
+	if err != nil {
+		return err
+	}
 	for partition, to := range end {
 		if cut {
-			v.unread += max(0, to-max(v.at[partition], from[partition]))
+			v.unread += to - v.at[partition]
 		}
 		v.at[partition] = to
 	}
-	return err
+	return nil
 }
 
 // take adds an event to the waiting ones, if it matches.
@@ -314,23 +316,22 @@ func (v *viewer) sendFrame() error {
 	}
 	frame := frameOfRows{html.String(), n, v.skipped, v.unread}
 	v.skipped, v.unread = 0, 0
-	return v.sendAt(at, "rows", frame)
+	return v.send("rows", "id: "+at.String()+"\n", frame)
 }
 
-func (v *viewer) send(kind string, data any) error { return v.sendAt(v.at, kind, data) }
+// sendTrouble says why no events arrive; "": they arrive again. It has no id, so that a browser that reconnects continues after the last event that it
+// has received.
+func (v *viewer) sendTrouble(text string) error {
+	return v.send("trouble", "", map[string]string{"text": text})
+}
 
-func (v *viewer) sendAt(at position, kind string, data any) error {
+// send sends one server-sent event; id is its line with the id, or "".
+func (v *viewer) send(kind, id string, data any) error {
 	text, err := json.Marshal(data)
 	if err != nil {
 		return err
 	}
-	var message bytes.Buffer
-	fmt.Fprintf(&message, "event: %s\n", kind)
-	if at != nil {
-		fmt.Fprintf(&message, "id: %s\n", at)
-	}
-	fmt.Fprintf(&message, "data: %s\n\n", text)
-	return v.write(message.Bytes())
+	return v.write(fmt.Appendf(nil, "event: %s\n%sdata: %s\n\n", kind, id, text))
 }
 
 // write fails if the browser does not read.
