@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -34,9 +33,9 @@ func (f *consoleFlags) setShown(values map[string]flagValue) {
 
 // config returns the configuration that the flags describe, with role for everybody if there are no logins.
 func (f consoleFlags) config(open console.Role, log *zap.Logger) (cfg console.Config, err error) {
-	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, CertFile: f.ConsoleCert, KeyFile: f.ConsoleKey, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
-	if (f.ConsoleCert == "") != (f.ConsoleKey == "") {
-		return cfg, errors.New("--console-cert and --console-key belong together")
+	cfg = console.Config{Open: open, Hosts: f.ConsoleHost, Settings: withoutSecrets(f.shown), Version: version(), Log: log.Named("console")}
+	if cfg.Certificates, err = certificates("--console", f.ConsoleCert, f.ConsoleKey); err != nil {
+		return cfg, err
 	}
 	if f.ConsoleLogins != "" {
 		if cfg.Logins, err = console.ReadLogins(f.ConsoleLogins); err != nil {
@@ -80,7 +79,18 @@ func (f serviceFlags) addConsole(actors []actor, proxy *listeningProxy, publishe
 		return nil, usage(err)
 	}
 	log.Info("the console listens", zap.String("url", opened.URL()))
-	return append(actors, actor{"console", opened.Run}), nil
+	return append(actors, consoleActor(opened.Run, log)), nil
+}
+
+// consoleActor serves the console. If that fails, the other actors go on, because clients depend on the proxy.
+func consoleActor(run func(context.Context) error, log *zap.Logger) actor {
+	return actor{"console", func(ctx context.Context) error {
+		if err := run(ctx); err != nil {
+			log.Error("the console has failed; everything else goes on without it", zap.String("finding", "console-failed"), zap.Error(err))
+			<-ctx.Done()
+		}
+		return nil
+	}}
 }
 
 func openConsole(address string, cfg console.Config, proxy *listeningProxy, publishers []databasePublisher, kafka cluster) (*console.Console, error) {

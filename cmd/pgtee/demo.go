@@ -153,7 +153,7 @@ func (d *demo) actors() []actor {
 	}}
 	actors := append([]actor{working, watching}, publisherActors(d.publishers, databasePublisher.run)...)
 	if d.console != nil {
-		actors = append(actors, actor{"console", d.console.Run})
+		actors = append(actors, consoleActor(d.console.Run, d.log))
 	}
 	return actors
 }

@@ -21,15 +21,22 @@ func clientTLS(flag, ca, cert, key string) (*tls.Config, error) {
 			return nil, fmt.Errorf("%s-ca: %s holds no certificate in PEM form", flag, ca)
 		}
 	}
-	if (cert == "") != (key == "") {
+	var err error
+	config.Certificates, err = certificates(flag, cert, key)
+	return config, err
+}
+
+// certificates returns the certificate of the flags <flag>-cert and <flag>-key; none if they are not given.
+func certificates(flag, cert, key string) ([]tls.Certificate, error) {
+	switch {
+	case (cert == "") != (key == ""):
 		return nil, fmt.Errorf("%[1]s-cert and %[1]s-key belong together", flag)
+	case cert == "":
+		return nil, nil
 	}
-	if cert != "" {
-		certificate, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("%s-cert: %w", flag, err)
-		}
-		config.Certificates = []tls.Certificate{certificate}
+	certificate, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s-cert: %w", flag, err)
 	}
-	return config, nil
+	return []tls.Certificate{certificate}, nil
 }

@@ -5,6 +5,7 @@ package console
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +24,11 @@ import (
 
 // Config says what the console shows, and to whom.
 type Config struct {
-	Logins   []Login  // users who may log in; none: everybody who reaches the page has the role Open
-	Open     Role     // role of everybody if there are no logins; only on loopback
-	Hosts    []string // host names that browsers may use, in addition to those of loopback and the listening address
-	CertFile string   // with KeyFile: use TLS
-	KeyFile  string
+	Logins []Login  // users who may log in; none: everybody who reaches the page has the role Open
+	Open   Role     // role of everybody if there are no logins; only on loopback
+	Hosts  []string // host names that browsers may use, in addition to those of loopback and the listening address
+
+	Certificates []tls.Certificate // none: plain HTTP
 
 	Brokers      []string // none: a proxy alone, with only sessions and settings to show
 	KafkaOptions []kgo.Opt
@@ -106,7 +107,7 @@ func newConsole(listener net.Listener, cfg Config) (*Console, error) {
 // URL returns the URL for a browser on this machine.
 func (c *Console) URL() string {
 	scheme := "http"
-	if c.cfg.CertFile != "" {
+	if len(c.cfg.Certificates) > 0 {
 		scheme = "https"
 	}
 	host, port, _ := net.SplitHostPort(c.listener.Addr().String())
@@ -137,8 +138,9 @@ func (c *Console) Run(ctx context.Context) error {
 		c.close()
 	}()
 	serve := func() error { return server.Serve(c.listener) }
-	if c.cfg.CertFile != "" {
-		serve = func() error { return server.ServeTLS(c.listener, c.cfg.CertFile, c.cfg.KeyFile) }
+	if len(c.cfg.Certificates) > 0 {
+		server.TLSConfig = &tls.Config{Certificates: c.cfg.Certificates, MinVersion: tls.VersionTLS12}
+		serve = func() error { return server.ServeTLS(c.listener, "", "") }
 	}
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -189,6 +189,7 @@ var Catalogue = []Area{
 	{"Operation", []Entry{
 		{"console-refused", warning, "Somebody asked the console for a page that only an admin may see.", "Nothing, or give that login the role admin."},
 		{"console-login-failed", warning, "Somebody gave the console a wrong name or password.", "Nothing if that was a slip; otherwise find out from where, and let only its users reach the address of --console."},
+		{"console-failed", warning, "The console no longer serves its pages. The proxy and the publisher go on.", "Do what the error says, then restart pgtee when it suits its clients."},
 		{"publishing-stopped", problem, "The publisher has halted and needs an operator.", "Do what the log, /readyz or `pgtee status` say; it then resumes by itself within half a minute."},
 		{"publisher-absent", problem, "Nobody holds the slot: nothing is published, and the server retains WAL.", "Start the publisher."},
 		{"publisher-behind", warning, "Commits become visible in Kafka late, or not at all while the publisher retries.", "See the log and /readyz of the publisher, and the runbook of PgteeLag."},
