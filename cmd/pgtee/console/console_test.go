@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +258,108 @@ func TestTransactionAndRow(t *testing.T) {
 	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last")
 	f.expect(f.page("/record?topic=shop.public.orders&partition=0&offset=0")+f.page("/streams"), "100.0 %")
 	f.expect(f.page("/tables"), "shop.public.orders")
+}
+
+// giant publishes a transaction that became visible in two parts: rows of two tables, then its audit record.
+func (f *fixture) giant(rows int, tables ...string) (id string) {
+	f.Helper()
+	f.lsn++
+	id = fmt.Sprintf("7300/pgtee/1/0/%X", 0x1000+f.lsn*64)
+	var counts []string
+	ordinal := 0
+	for _, table := range tables {
+		schema, name, _ := strings.Cut(table, ".")
+		var part []*kgo.Record
+		for n := range rows {
+			row := fmt.Sprintf(`{"before":null,"after":{"id":%d},"source":{"schema":%q,"table":%q,"txId":77},"op":"c","pgtee":{"session":%s,"statement":{"number":1,"command":"COPY"}}}`, n, schema, name, ann.session())
+			part = append(part, record(published.TopicName(prefix, table), fmt.Sprintf(`{"id":%d}`, n), row, fmt.Sprintf("%s/%d", id, ordinal)))
+			ordinal++
+		}
+		f.commit(part...)
+		counts = append(counts, fmt.Sprintf(`{"table":%q,"inserted":%d}`, table, rows))
+	}
+	audit := fmt.Sprintf(`{"v":1,"database":"shop","xid":77,"commit_lsn":"0/%X","parts":2,"commit_time":"2025-01-31T12:00:00Z","verified":true,"session":%s,"statements":[{"number":1,"command":"COPY","rows":%d}],"tables":[%s]}`,
+		0x1000+f.lsn*64, ann.session(), ordinal, strings.Join(counts, ","))
+	f.commit(record(prefix+".audit", "652f", audit, id+"/audit"))
+	return id
+}
+
+// TestGiant: page after page, each row of a large transaction is found once, however much its topic holds from before.
+func TestGiant(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 3)
+	f.make("shop.public.lines", 1)
+	filler := strings.Repeat("x", 1<<19)
+	for n := range maxReadBytes/len(filler) + 10 {
+		f.commit(record("shop.public.orders", fmt.Sprint(n), filler, fmt.Sprintf("7300/pgtee/1/0/%X/0", n)))
+	}
+	const rows = 250
+	id := f.giant(rows, "public.orders", "public.lines")
+	f.write(ann, "INSERT", "a later one", "public.orders", `{"id":1}`, "null", `{"id":1}`)
+	rowLink := regexp.MustCompile(`<h3>.*?href="(/row[^"]+)"`)
+	moreLink := regexp.MustCompile(`<a href="([^"]+)">Look further back</a>`)
+	seen, pages := map[string]bool{}, 0
+	for path := "/transaction?id=" + id; path != ""; pages++ {
+		page := f.page(path)
+		for _, row := range rowLink.FindAllStringSubmatch(page, -1) {
+			if seen[row[1]] {
+				t.Fatalf("page %d shows %s again", pages, row[1])
+			}
+			seen[row[1]] = true
+		}
+		if strings.Contains(page, "were not found") {
+			t.Errorf("page %d misses rows", pages)
+		}
+		path = ""
+		if more := moreLink.FindStringSubmatch(page); more != nil {
+			path = strings.ReplaceAll(more[1], "&amp;", "&")
+		}
+	}
+	if len(seen) != 2*rows || pages > 5 {
+		t.Errorf("%d pages show %d rows, want %d", pages, len(seen), 2*rows)
+	}
+}
+
+// TestSearchGoesOn: a search that reaches its limit is continued where it was, and then finds the rest, each record once.
+func TestSearchGoesOn(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.public.orders", 2)
+	const records = 400
+	var list []*kgo.Record
+	for n := range records {
+		list = append(list, record("shop.public.orders", fmt.Sprint(n), strings.Repeat("x", n), fmt.Sprint(n)))
+	}
+	f.commit(list...)
+	starts, ends, err := f.topics.bounds(t.Context(), "shop.public.orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, limit := range map[string]reading{"records": {bytes: maxReadBytes, records: 50}, "bytes": {bytes: 8 << 10, records: maxReadRecords}, "none": {bytes: maxReadBytes, records: maxReadRecords}} {
+		seen, requests := map[string]bool{}, 0
+		for before := ends; before != nil; requests++ {
+			r := &reading{f.topics, maxReadTime, limit.bytes, limit.records}
+			var found []*kgo.Record
+			if found, before, err = r.find(t.Context(), search{topic: "shop.public.orders", starts: starts, before: before, want: 30, keep: func(r *kgo.Record) bool { return true }}); err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range found {
+				if seen[string(one.Key)] {
+					t.Fatalf("%s: record %s is found again", name, one.Key)
+				}
+				seen[string(one.Key)] = true
+			}
+			if read := limit.records - r.records; read > limit.records || len(found) > 30 {
+				t.Errorf("%s: a request reads %d records and finds %d", name, read, len(found))
+			}
+			if requests > records {
+				t.Fatalf("%s: no end", name)
+			}
+		}
+		if len(seen) != records {
+			t.Errorf("%s: %d records are found, want %d", name, len(seen), records)
+		}
+	}
 }
 
 // TestFilters: each filter lets through what it names and nothing else.

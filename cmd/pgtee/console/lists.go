@@ -203,7 +203,7 @@ const shownRecords = 100
 
 func (c *Console) ddl(r *http.Request, _ person) (any, error) {
 	var p ddlPage
-	records, older, s, err := c.newest(r, "/ddl", "ddl")
+	records, older, s, err := c.newest(r, c.topics.begin(), "/ddl", "ddl")
 	for _, record := range records {
 		p.Commands = append(p.Commands, c.ddlOf(s, record))
 	}
@@ -235,7 +235,7 @@ func (c *Console) ddlOf(s *Stream, record *kgo.Record) ddlState {
 }
 
 // newest returns the newest records of one of the stream's own topics, and the URL of the older ones; none if the topic does not exist.
-func (c *Console) newest(r *http.Request, path, name string) (records []*kgo.Record, older string, s *Stream, err error) {
+func (c *Console) newest(r *http.Request, from *reading, path, name string) (records []*kgo.Record, older string, s *Stream, err error) {
 	if s, err = c.stream(r); err != nil {
 		return nil, "", nil, err
 	}
@@ -251,12 +251,7 @@ func (c *Console) newest(r *http.Request, path, name string) (records []*kgo.Rec
 	if asked := parsePosition(r.FormValue("before")); asked != nil {
 		before = within(asked, starts, ends)
 	}
-	records, more, err := c.topics.find(r.Context(), topic, starts, before, shownRecords, func(r *kgo.Record) bool { return r.Value != nil })
-	if len(records) > shownRecords && len(ends) == 1 {
-		records = records[:shownRecords]
-		last := records[shownRecords-1]
-		more = position{last.Partition: last.Offset}
-	}
+	records, more, err := from.find(r.Context(), search{topic: topic, starts: starts, before: before, want: shownRecords, keep: func(r *kgo.Record) bool { return r.Value != nil }})
 	if more != nil {
 		older = c.link(path, s.Prefix, "before", more.String())
 	}
@@ -283,7 +278,8 @@ type deadLettersPage struct {
 
 func (c *Console) deadLetters(r *http.Request, _ person) (any, error) {
 	var p deadLettersPage
-	records, older, s, err := c.newest(r, "/dead-letters", "dead-letter")
+	reading := c.topics.begin()
+	records, older, s, err := c.newest(r, reading, "/dead-letters", "dead-letter")
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +289,7 @@ func (c *Console) deadLetters(r *http.Request, _ person) (any, error) {
 		}
 	}
 	p.Older = older
-	refused, _, s, err := c.newest(r, "/dead-letters", "outbox.refused")
+	refused, _, s, err := c.newest(r, reading, "/dead-letters", "outbox.refused")
 	if err != nil {
 		return nil, err
 	}

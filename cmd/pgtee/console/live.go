@@ -75,7 +75,7 @@ func (c *Console) live(r *http.Request, _ person) (any, error) {
 		before, p.Paged = within(asked, starts, ends), true
 	}
 	p.After = ends.String()
-	events, more, err := c.events(r.Context(), s, starts, before, liveRows, p.Filter)
+	events, more, err := c.events(r.Context(), c.topics.begin(), s, starts, before, liveRows, p.Filter)
 	if err != nil {
 		return nil, err
 	}
@@ -106,32 +106,20 @@ func within(asked, starts, ends position) position {
 }
 
 // events returns the newest events before a position that match the filter, and the position to continue from; nil: there are no more.
-func (c *Console) events(ctx context.Context, s *Stream, starts, before position, want int, f filter) (events []*event, more position, err error) {
+func (c *Console) events(ctx context.Context, from *reading, s *Stream, starts, before position, want int, f filter) (events []*event, more position, err error) {
 	read := map[*kgo.Record]*event{}
-	records, more, err := c.topics.find(ctx, c.tails[s.Prefix].topic, starts, before, want, func(r *kgo.Record) bool {
+	records, more, err := from.find(ctx, search{topic: c.tails[s.Prefix].topic, starts: starts, before: before, want: want, keep: func(r *kgo.Record) bool {
 		e := eventOf(s.Prefix, r)
 		if !f.matches(e) {
 			return false
 		}
 		read[r] = e
 		return true
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(records) > want { // the next page begins with the first record that is not on this one
-		if more == nil {
-			more = clonePosition(starts)
-		}
-		for _, r := range records[want:] {
-			more[r.Partition] = max(more[r.Partition], r.Offset+1)
-		}
-		records = records[:want]
-	}
+	}})
 	for _, r := range records {
 		events = append(events, read[r])
 	}
-	return events, more, nil
+	return events, more, err
 }
 
 // liveEvents sends published events to one browser, as server-sent events whose id is the position: a browser that reconnects continues after the
@@ -255,7 +243,7 @@ func (v *viewer) resume(ctx context.Context, after, end position) error {
 		from[partition] = at
 	}
 	v.at = clonePosition(from)
-	cut, err := v.c.topics.read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
+	cut, err := v.c.topics.begin().read(ctx, v.tail.topic, from, end, func(r *kgo.Record) bool {
 		v.take(eventOf(v.stream.Prefix, r))
 		return true
 	})

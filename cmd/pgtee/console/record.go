@@ -129,7 +129,7 @@ func (c *Console) record(r *http.Request, _ person) (any, error) {
 	if err != nil || err2 != nil {
 		return nil, badRequest("partition and offset are numbers")
 	}
-	one, err := c.topics.one(r.Context(), topic, int32(partition), offset)
+	one, err := c.topics.begin().one(r.Context(), topic, int32(partition), offset)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,8 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.recent(r.Context(), starts, ends); err != nil || p.Key == "" {
+	reading := c.topics.begin()
+	if err := p.recent(r.Context(), reading, starts, ends); err != nil || p.Key == "" {
 		return p, err
 	}
 	p.Asked = true
@@ -77,13 +78,13 @@ func (c *Console) row(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.history(r, key, starts, ends)
+	return p, p.history(r, reading, key, starts, ends)
 }
 
 // recent reads the last changes of the table: they show the form of its keys, and are links to rows.
-func (p *rowPage) recent(ctx context.Context, starts, ends position) error {
-	records, _, err := p.c.topics.find(ctx, p.Topic, starts, ends, 12, func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil })
-	for _, r := range records[:min(len(records), 12)] {
+func (p *rowPage) recent(ctx context.Context, from *reading, starts, ends position) error {
+	records, _, err := from.find(ctx, search{topic: p.Topic, starts: starts, before: ends, want: 12, keep: func(r *kgo.Record) bool { return r.Key != nil && r.Value != nil }})
+	for _, r := range records {
 		p.Recent = append(p.Recent, changeOf(r))
 	}
 	if len(p.Recent) > 0 {
@@ -154,7 +155,7 @@ func (p *rowPage) example() string {
 }
 
 // history reads backwards through the partition of the key.
-func (p *rowPage) history(r *http.Request, key []byte, starts, ends position) error {
+func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, ends position) error {
 	before := ends
 	if asked := parsePosition(r.FormValue("before")); asked != nil {
 		before = within(asked, starts, ends)
@@ -163,9 +164,9 @@ func (p *rowPage) history(r *http.Request, key []byte, starts, ends position) er
 		partition := partitionOf(p.Topic, key, len(ends))
 		before, starts = position{partition: before[partition]}, position{partition: starts[partition]}
 	}
-	records, more, err := p.c.topics.find(r.Context(), p.Topic, starts, before, shownChanges, func(r *kgo.Record) bool {
+	records, more, err := from.find(r.Context(), search{topic: p.Topic, starts: starts, before: before, want: shownChanges, keep: func(r *kgo.Record) bool {
 		return r.Value != nil && sameKey(payloadOf(r.Key), key)
-	})
+	}})
 	if err != nil {
 		return err
 	}

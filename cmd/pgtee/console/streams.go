@@ -53,6 +53,7 @@ const lately = 500
 
 func (c *Console) streams(r *http.Request, _ person) (any, error) {
 	var p streamsPage
+	reading := c.topics.begin()
 	for _, s := range c.cfg.Streams {
 		state := streamState{Stream: s, Now: s.Stats(), SeriesURL: c.link("/streams/series", s.Prefix)}
 		state.LagBytes, state.LagAge = s.Lag()
@@ -65,7 +66,7 @@ func (c *Console) streams(r *http.Request, _ person) (any, error) {
 			state.BatchSize = float64(state.Now.Events) / float64(state.Now.Batches)
 		}
 		var err error
-		if state.Proven, err = c.proven(r.Context(), &s); err != nil && !errors.Is(err, errNoTopic) {
+		if state.Proven, err = c.proven(r.Context(), reading, &s); err != nil && !errors.Is(err, errNoTopic) {
 			state.KafkaError = err.Error()
 		}
 		p.States = append(p.States, state)
@@ -88,12 +89,12 @@ func untilFull(list []sampleOf, limit int64) time.Duration {
 }
 
 // proven counts the rows of the newest transactions.
-func (c *Console) proven(ctx context.Context, s *Stream) (a attribution, err error) {
+func (c *Console) proven(ctx context.Context, from *reading, s *Stream) (a attribution, err error) {
 	starts, ends, err := c.topics.bounds(ctx, c.tails[s.Prefix].topic)
 	if err != nil {
 		return a, err
 	}
-	events, _, err := c.events(ctx, s, starts, ends, lately, filter{})
+	events, _, err := c.events(ctx, from, s, starts, ends, lately, filter{})
 	for _, e := range events {
 		a.Transactions++
 		a.Since = e.CommitTime

@@ -16,15 +16,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Limits of what one request reads from Kafka.
+// Limits of what one request reads from Kafka. When one is reached, the page shows what was found so far, and has a link to go on.
 const (
-	maxReads       = 4                // concurrently, for all requests; further ones wait
-	maxReadTime    = 8 * time.Second  // the page then shows what was found so far, and says so
-	maxReadBytes   = 64 << 20         // of keys and values that one request reads
-	maxReadRecords = 200_000          // records that one request reads
-	maxFetchBytes  = 4 << 20          // of one response of a broker
-	adminTimeout   = 10 * time.Second // of a query about topics and groups
+	maxReadTime    = 8 * time.Second
+	maxReadBytes   = 64 << 20 // of keys and values
+	maxReadRecords = 200_000
+	windowShare    = 4 // a window of a search may have this fraction of what is left
 )
+
+const (
+	maxReads      = 4                // concurrently, for all requests; further ones wait
+	maxFetchBytes = 4 << 20          // of one response of a broker
+	adminTimeout  = 10 * time.Second // of a query about topics and groups
+)
+
+// errSlow means that the limits were reached before a certain record was read.
+var errSlow = errors.New("Kafka has not delivered the record in time: reload the page to try again")
 
 // errNoTopic means that Kafka does not have the topic. The publisher creates a topic when it has the first record for it.
 var errNoTopic = errors.New("there is no such topic yet")
@@ -142,34 +149,51 @@ func kafkaError(err error) error {
 	return fmt.Errorf("Kafka does not answer as it should: %w", err)
 }
 
+// reading is what one request reads from Kafka: its limits hold for all of its reads together.
+type reading struct {
+	*topics
+	time    time.Duration // left of the limits
+	bytes   int
+	records int
+}
+
+// begin begins the reads of one request.
+func (t *topics) begin() *reading {
+	return &reading{t, maxReadTime, maxReadBytes, maxReadRecords}
+}
+
+// spent reports whether a limit has been reached.
+func (r *reading) spent() bool { return r.time <= 0 || r.bytes <= 0 || r.records <= 0 }
+
 // read passes on the committed records from one position to another, in order within a partition, until f returns false or a limit is reached: then
 // cut is true. The records remain valid.
-func (t *topics) read(ctx context.Context, topic string, from, to position, f func(*kgo.Record) bool) (cut bool, err error) {
+func (r *reading) read(ctx context.Context, topic string, from, to position, f func(*kgo.Record) bool) (cut bool, err error) {
 	left := map[int32]kgo.Offset{}
 	for partition, end := range to {
 		if start, known := from[partition]; known && start < end {
 			left[partition] = kgo.NewOffset().At(start)
 		}
 	}
-	if len(left) == 0 {
-		return false, nil
+	if len(left) == 0 || r.spent() {
+		return len(left) > 0, nil
 	}
 	select {
-	case t.turns <- struct{}{}:
-		defer func() { <-t.turns }()
+	case r.turns <- struct{}{}:
+		defer func() { <-r.turns }()
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	client, err := kgo.NewClient(append(slices.Clone(t.options),
+	client, err := kgo.NewClient(append(slices.Clone(r.options),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: left}), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(maxFetchBytes), kgo.FetchMaxPartitionBytes(maxFetchBytes/4), kgo.FetchMaxWait(500*time.Millisecond), kgo.MaxConcurrentFetches(1))...)
 	if err != nil {
 		return false, err
 	}
 	defer client.Close()
-	limit, cancel := context.WithTimeout(ctx, maxReadTime)
+	began := time.Now()
+	defer func() { r.time -= time.Since(began) }()
+	limit, cancel := context.WithTimeout(ctx, r.time)
 	defer cancel()
-	bytes, records := 0, 0
 	for len(left) > 0 {
 		fetches := client.PollFetches(limit)
 		switch {
@@ -182,74 +206,90 @@ func (t *topics) read(ctx context.Context, topic string, from, to position, f fu
 			return false, kafkaError(failed.Err)
 		}
 		for iterator := fetches.RecordIter(); !iterator.Done(); {
-			r := iterator.Next()
-			if r.Offset+1 >= to[r.Partition] {
-				delete(left, r.Partition)
+			record := iterator.Next()
+			if record.Offset+1 >= to[record.Partition] {
+				delete(left, record.Partition)
 			}
-			if r.Offset >= to[r.Partition] || r.Attrs.IsControl() {
+			if record.Offset >= to[record.Partition] || record.Attrs.IsControl() {
 				continue
 			}
-			bytes, records = bytes+len(r.Key)+len(r.Value), records+1
-			if !f(r) {
+			r.bytes, r.records = r.bytes-len(record.Key)-len(record.Value), r.records-1
+			if !f(record) {
 				return false, nil
 			}
-			if bytes > maxReadBytes || records > maxReadRecords {
-				return true, nil
+			if r.spent() {
+				return len(left) > 0, nil
 			}
 		}
 	}
 	return false, nil
 }
 
+// search says what find looks for. Its functions are called with each record once, the newest of a partition first.
+type search struct {
+	topic          string
+	starts, before position
+	want           int // number of records
+	keep           func(*kgo.Record) bool
+	stop           func(*kgo.Record) bool // reports whether no record before this one in its partition can be wanted; nil: they all can
+}
+
 // minWindow is the minimum number of offsets that are read of a partition, unless their records are too large together.
 const minWindow = 16
 
-// find finds the newest records before a position for which keep is true, newest first: about want of them. It reads windows backwards, each twice as
-// wide as the previous one, until it has enough, the beginning is reached (then more is nil), or a limit is reached: then more is the position to
-// continue from.
-func (t *topics) find(ctx context.Context, topic string, starts, before position, want int, keep func(*kgo.Record) bool) (found []*kgo.Record, more position, err error) {
-	window, looked, deadline := max(int64(4*want), minWindow), int64(0), time.Now().Add(maxReadTime)
-	end := before
-	for {
-		from, width := position{}, int64(0)
+// find finds the newest records before a position for which keep is true, newest first. It reads windows backwards, each twice as wide as the previous
+// one. more is the position to continue from; nil: there are no more records.
+func (r *reading) find(ctx context.Context, s search) (found []*kgo.Record, more position, err error) {
+	end, window := clonePosition(s.before), max(int64(4*s.want), minWindow)
+	for len(found) < s.want && !r.spent() && !end.reached(s.starts) {
+		window = max(1, min(window, int64(min(maxReadRecords/windowShare, r.records)/len(end))))
+		from := position{}
 		for partition, at := range end {
-			from[partition] = max(starts[partition], at-window)
-			width += max(0, at-from[partition])
+			from[partition] = max(s.starts[partition], at-window)
 		}
-		if width == 0 {
-			return found, nil, nil
-		}
-		var part []*kgo.Record
-		cut, err := t.read(ctx, topic, from, end, func(r *kgo.Record) bool {
-			if keep(r) {
-				part = append(part, r)
-			}
-			return true
-		})
+		records, whole, err := r.window(ctx, s.topic, from, end, window > 1)
 		if err != nil {
-			return found, end, err
+			return nil, nil, err
 		}
-		looked += width
-		if cut && window > 1 { // the records that it did not reach are the newest of the window
-			if time.Now().After(deadline) {
-				return found, end, nil
-			}
-			window = max(window/8, 1)
+		if !whole { // what is missing is the newest
+			window /= 8
 			continue
 		}
-		slices.SortStableFunc(part, newestFirst)
-		found = append(found, part...)
-		switch {
-		case len(found) >= want, cut, looked >= maxReadRecords, time.Now().After(deadline):
-			if from.reached(starts) && !cut {
-				return found, nil, nil
+		end, window = from, 2*window
+		for _, record := range records {
+			if len(found) == s.want {
+				end[record.Partition] = max(end[record.Partition], record.Offset+1)
+				continue
 			}
-			return found, from, nil
+			if s.keep(record) {
+				found = append(found, record)
+			}
+			if s.stop != nil && s.stop(record) {
+				end[record.Partition] = s.starts[record.Partition]
+			}
 		}
-		end, window = from, max(min(2*window, maxReadRecords-looked), minWindow)
 	}
+	if end.reached(s.starts) {
+		return found, nil, nil
+	}
+	return found, end, nil
 }
 
+// window returns the records from one position to another, newest first. whole is false if a limit was reached; with shared, a window has only a share
+// of it.
+func (r *reading) window(ctx context.Context, topic string, from, to position, shared bool) (records []*kgo.Record, whole bool, err error) {
+	bytes, share := 0, r.bytes/windowShare
+	fits := func() bool { return !shared || bytes <= share }
+	cut, err := r.read(ctx, topic, from, to, func(record *kgo.Record) bool {
+		records = append(records, record)
+		bytes += len(record.Key) + len(record.Value)
+		return fits()
+	})
+	slices.SortStableFunc(records, newestFirst)
+	return records, !cut && fits(), err
+}
+
+// reached reports whether a position is at the beginning of every partition.
 func (p position) reached(starts position) bool {
 	for partition, at := range p {
 		if at > starts[partition] {
@@ -267,18 +307,24 @@ func newestFirst(a, b *kgo.Record) int {
 }
 
 // one returns the record at an offset, or nil if there is none.
-func (t *topics) one(ctx context.Context, topic string, partition int32, offset int64) (one *kgo.Record, err error) {
-	starts, ends, err := t.bounds(ctx, topic)
+func (r *reading) one(ctx context.Context, topic string, partition int32, offset int64) (*kgo.Record, error) {
+	starts, ends, err := r.bounds(ctx, topic)
 	if err != nil || offset < starts[partition] || offset >= ends[partition] {
 		return nil, err
 	}
-	_, err = t.read(ctx, topic, position{partition: offset}, position{partition: offset + 1}, func(r *kgo.Record) bool {
-		if r.Offset == offset {
-			one = r
-		}
+	return r.next(ctx, topic, partition, offset, offset+1)
+}
+
+// next returns the first record at or after an offset and before another, or nil if there is none.
+func (r *reading) next(ctx context.Context, topic string, partition int32, from, to int64) (first *kgo.Record, err error) {
+	cut, err := r.read(ctx, topic, position{partition: from}, position{partition: to}, func(record *kgo.Record) bool {
+		first = record
 		return false
 	})
-	return one, err
+	if cut {
+		err = errSlow
+	}
+	return first, err
 }
 
 // header returns the value of a record's header, or "" if it has none.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -17,22 +18,21 @@ import (
 
 // Limits of a transaction's page.
 const (
-	shownRows   = 200             // of all tables together; the rest is on further pages
-	nearby      = 2 * time.Second // a transaction's records are written together: they are searched this far before its audit record
-	far         = 2 * time.Hour   // and this far if they are not found there, or if it became visible in parts
+	shownRows   = 200
+	settles     = 2 * time.Second // all rows are in their topics this soon after the audit record, by the brokers' clocks
 	searchSteps = 40
 )
 
-// transactionPage shows one transaction: its author, its statements in order, the rows of each, and where they are in Kafka.
+// transactionPage shows one transaction: its author, its statements in order, the rows of each, and where they are in Kafka. Rows are searched
+// backwards from the audit record, table after table: a large transaction has several pages, the last rows of each table first.
 type transactionPage struct {
 	*item
-	Found      bool
 	Steps      []*step
-	Tables     []tableRows
-	Beyond     bool   // there are more rows than shown
-	Wider      string // URL that searches further back for rows that were not found
-	MoreRows   string // URL of the next rows; "" if there are none
-	SkipRows   int    // rows before those shown
+	Tables     []*tableRows
+	SkipRows   int    // rows on the pages before this one
+	ShownRows  int    // rows on this page
+	MoreRows   string // URL that continues the search; "" if all topics were searched
+	Missing    int    // rows that were found on no page, if all topics were searched
 	SessionURL string
 }
 
@@ -41,7 +41,7 @@ type step struct {
 	subscriber.Statement
 	Known   bool // false: rows that were written by no known statement
 	Changes []*change
-	Hidden  int // number of its rows that are not shown
+	Hidden  int // number of its rows on other pages
 }
 
 // tableRows says where the rows of one table are.
@@ -49,7 +49,8 @@ type tableRows struct {
 	Table                                 string
 	Inserted, Updated, Deleted, Truncated int
 	Topic                                 string
-	Found                                 int
+	Searched                              bool // on this page
+	Found                                 int  // rows on this page
 	Problem                               string
 }
 
@@ -75,15 +76,7 @@ func (c *Console) transaction(r *http.Request, _ person) (any, error) {
 		p.SessionURL = p.By("session", e.Session.ID)
 	}
 	p.SkipRows = max(0, atoi(r.FormValue("skip")))
-	back := nearby
-	if e.Parts > 1 || r.FormValue("wider") != "" {
-		back = far
-	}
-	if err := p.readRows(r.Context(), c, s, back); err != nil {
-		return nil, err
-	}
-	p.links(back)
-	return p, nil
+	return p, p.readRows(r.Context(), s, r.FormValue("table"), parsePosition(r.FormValue("before")))
 }
 
 func atoi(text string) int {
@@ -94,12 +87,12 @@ func atoi(text string) int {
 // findTransaction returns the audit record with an id. Its former position is a hint; without it, the id is used to search, because the transactions
 // in a partition are in the order of their commits.
 func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string) (*kgo.Record, error) {
-	topic := c.tails[s.Prefix].topic
+	topic, reading := c.tails[s.Prefix].topic, c.topics.begin()
 	p, o, _ := strings.Cut(at, ".")
 	partition, err := strconv.ParseInt(p, 10, 32)
 	offset, err2 := strconv.ParseInt(o, 10, 64)
 	if err == nil && err2 == nil {
-		one, err := c.topics.one(ctx, topic, int32(partition), offset)
+		one, err := reading.one(ctx, topic, int32(partition), offset)
 		if err != nil {
 			return nil, err
 		}
@@ -110,16 +103,16 @@ func (c *Console) findTransaction(ctx context.Context, s *Stream, id, at string)
 	if id == "" {
 		return nil, badRequest("the address names no transaction")
 	}
-	return c.searchTransaction(ctx, topic, id)
+	return reading.searchTransaction(ctx, topic, id)
 }
 
 // searchTransaction does a binary search for the id in each partition.
-func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo.Record, error) {
+func (r *reading) searchTransaction(ctx context.Context, topic, id string) (*kgo.Record, error) {
 	wanted, ok := commitOf(id)
 	if !ok {
 		return nil, badRequest("%q is no transaction id", cut(id, 200))
 	}
-	starts, ends, err := c.topics.bounds(ctx, topic)
+	starts, ends, err := r.bounds(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +123,7 @@ func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo
 				break
 			}
 			middle := low + (high-low)/2
-			one, err := c.topics.next(ctx, topic, partition, middle, high)
+			one, err := r.next(ctx, topic, partition, middle, high)
 			if err != nil {
 				return nil, err
 			}
@@ -142,7 +135,7 @@ func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo
 			if have == id {
 				return one, nil
 			}
-			if at, _ := commitOf(have); at < wanted {
+			if at, _ := commitOf(have); at.compare(wanted) < 0 {
 				low = one.Offset + 1
 			} else {
 				high = middle
@@ -152,82 +145,132 @@ func (c *Console) searchTransaction(ctx context.Context, topic, id string) (*kgo
 	return nil, nil
 }
 
-// commitOf returns the LSN of a commit, with which a transaction id ends: "…/0/16B3748".
-func commitOf(id string) (lsn uint64, ok bool) {
+// commit is the place of a transaction in the order in which transactions are published: number of times that a repair has set the stream back,
+// timeline, LSN of the commit record.
+type commit struct{ cuts, timeline, lsn uint64 }
+
+func (c commit) compare(other commit) int {
+	return cmp.Or(cmp.Compare(c.cuts, other.cuts), cmp.Compare(c.timeline, other.timeline), cmp.Compare(c.lsn, other.lsn))
+}
+
+// commitOf returns the commit with which a transaction id ends: "…/1/0/16B3748", or after a repair "…/1.1/0/16B3748".
+func commitOf(id string) (c commit, ok bool) {
 	parts := strings.Split(id, "/")
-	if len(parts) < 2 {
-		return 0, false
+	if len(parts) < 3 {
+		return c, false
 	}
+	timeline, cuts, _ := strings.Cut(parts[len(parts)-3], ".")
 	high, err := strconv.ParseUint(parts[len(parts)-2], 16, 32)
 	low, err2 := strconv.ParseUint(parts[len(parts)-1], 16, 32)
-	return high<<32 | low, err == nil && err2 == nil
+	c.lsn = high<<32 | low
+	c.timeline, _ = strconv.ParseUint(timeline, 10, 64)
+	c.cuts, _ = strconv.ParseUint(cuts, 10, 64)
+	return c, err == nil && err2 == nil
 }
 
-// next returns the first record at or after an offset and before another, or nil if there is none.
-func (t *topics) next(ctx context.Context, topic string, partition int32, from, to int64) (one *kgo.Record, err error) {
-	_, err = t.read(ctx, topic, position{partition: from}, position{partition: to}, func(r *kgo.Record) bool {
-		one = r
-		return false
-	})
-	return one, err
-}
-
-// readRows finds the rows in the topics of the tables, and assigns them to their statements.
-func (p *transactionPage) readRows(ctx context.Context, c *Console, s *Stream, back time.Duration) error {
-	for i := range p.Statements {
-		p.Steps = append(p.Steps, &step{Statement: p.Statements[i], Known: p.Statements[i].Command != ""})
-	}
-	var all []*change
+// readRows finds rows in the topics of the tables, from a table and a position in its topic on, and assigns them to their statements.
+func (p *transactionPage) readRows(ctx context.Context, s *Stream, table string, before position) error {
+	reading := p.c.topics.begin()
+	searching, left := table == "", shownRows
+	var more position
+	var found [][]*change // by table
 	for _, t := range p.event.Tables {
-		found := tableRows{Table: t.Table, Inserted: t.Inserted, Updated: t.Updated, Deleted: t.Deleted, Truncated: t.Truncated,
-			Topic: published.TopicName(s.Prefix, t.Table)}
-		changes, err := p.changes(ctx, c, found.Topic, back)
+		row := &tableRows{Table: t.Table, Inserted: t.Inserted, Updated: t.Updated, Deleted: t.Deleted, Truncated: t.Truncated, Topic: published.TopicName(s.Prefix, t.Table)}
+		p.Tables = append(p.Tables, row)
+		if searching = searching || t.Table == table; !searching || more != nil {
+			continue
+		}
+		changes, next, err := p.changes(ctx, reading, row.Topic, before, left)
 		switch {
 		case errors.Is(err, errNoTopic):
-			found.Problem = "there is no topic of this name: the table is not published, or its topic has another name (--topic-template, tables:)"
+			row.Problem = "there is no topic of this name: the table is not published, or its topic has another name (--topic-template, tables:)"
 		case err != nil:
 			return err
 		}
-		if err := c.findBefore(ctx, changes); err != nil {
+		row.Searched, row.Found = true, rowsOf(changes)
+		found, left = append(found, changes), left-len(changes)
+		table, before, more = t.Table, nil, next
+	}
+	if !searching {
+		return badRequest("the transaction did not write to a table %q", cut(table, 200))
+	}
+	for _, changes := range found {
+		if err := p.c.findBefore(ctx, reading, changes); err != nil {
 			return err
 		}
-		found.Found = len(changes)
-		all = append(all, changes...)
-		p.Tables = append(p.Tables, found)
 	}
-	slices.SortStableFunc(all, func(a, b *change) int { return a.Ordinal - b.Ordinal })
-	for i, change := range all {
-		p.put(change, i >= p.SkipRows && i < p.SkipRows+shownRows)
+	p.show(slices.Concat(found...), more != nil)
+	if more != nil {
+		p.MoreRows = p.c.link("/transaction", p.Stream, "id", transactionID(p.ID), "at", p.Place(), "table", table, "before", more.String(), "skip", strconv.Itoa(p.SkipRows+p.ShownRows))
 	}
-	p.Beyond = len(all) > p.SkipRows+shownRows
 	return nil
 }
 
-// changes returns the rows of the transaction in one topic.
-func (p *transactionPage) changes(ctx context.Context, c *Console, topic string, back time.Duration) (list []*change, err error) {
-	_, ends, err := c.topics.bounds(ctx, topic)
+// changes returns the last rows of the transaction in one topic, in order, and the position to continue from; nil: there are no more. before is such a
+// position; nil: the search begins.
+func (p *transactionPage) changes(ctx context.Context, from *reading, topic string, before position, want int) (list []*change, more position, err error) {
+	starts, ends, err := from.bounds(ctx, topic)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	from, err := c.topics.at(ctx, topic, p.At.Add(-back))
-	if err != nil {
-		return nil, err
+	if before == nil {
+		if before, err = from.at(ctx, topic, p.At.Add(settles)); err != nil {
+			return nil, nil, err
+		}
 	}
 	id := transactionID(p.ID)
-	commit, _ := commitOf(id)
-	left := clonePosition(ends)
-	_, err = c.topics.read(ctx, topic, from, ends, func(r *kgo.Record) bool {
-		have := transactionID(header(r, published.EventIDHeader))
-		if have == id {
-			if r.Value != nil {
-				list = append(list, changeOf(r))
-			}
-		} else if at, ok := commitOf(have); ok && at > commit && r.Timestamp.After(p.At) {
-			delete(left, r.Partition) // no further rows of the transaction can follow there
-		}
-		return len(left) > 0 && len(list) < maxReadRecords/10
+	own, _ := commitOf(id)
+	records, more, err := from.find(ctx, search{topic: topic, starts: starts, before: within(before, starts, ends), want: want,
+		keep: func(r *kgo.Record) bool {
+			return r.Value != nil && transactionID(header(r, published.EventIDHeader)) == id
+		},
+		stop: func(r *kgo.Record) bool {
+			have := header(r, published.EventIDHeader)
+			at, ok := commitOf(transactionID(have))
+			return ok && !ofSnapshot(have) && at.compare(own) < 0
+		},
 	})
-	return list, err
+	for _, r := range slices.Backward(records) {
+		list = append(list, changeOf(r))
+	}
+	return list, more, err
+}
+
+// rowsOf counts rows: an update of the key has two records.
+func rowsOf(changes []*change) int {
+	ordinals := map[int]bool{}
+	for _, c := range changes {
+		ordinals[c.Ordinal] = true
+	}
+	return len(ordinals)
+}
+
+// show assigns rows to their statements. further means that there are more on other pages.
+func (p *transactionPage) show(changes []*change, further bool) {
+	for i := range p.Statements {
+		p.Steps = append(p.Steps, &step{Statement: p.Statements[i], Known: p.Statements[i].Command != ""})
+	}
+	slices.SortStableFunc(changes, func(a, b *change) int { return a.Ordinal - b.Ordinal })
+	for _, change := range changes {
+		p.put(change)
+	}
+	p.ShownRows = rowsOf(changes)
+	if !further {
+		p.Missing = max(0, p.Wanted()-p.SkipRows-p.ShownRows)
+	}
+	if further || p.SkipRows > 0 {
+		for _, s := range p.Steps {
+			s.Hidden = max(0, s.Rows-rowsOf(s.Changes))
+		}
+	}
+}
+
+// Wanted returns the number of rows that the transaction wrote; a TRUNCATE counts as one.
+func (p *transactionPage) Wanted() (rows int) {
+	for _, t := range p.event.Tables {
+		rows += t.Inserted + t.Updated + t.Deleted + t.Truncated
+	}
+	return rows
 }
 
 // Limits of the search for former rows.
@@ -236,8 +279,8 @@ const (
 	maxBeforeRecords = 20_000 // records that are read
 )
 
-// findBefore searches the preceding record of updates whose former row is not in the WAL.
-func (c *Console) findBefore(ctx context.Context, changes []*change) error {
+// findBefore searches the preceding record of updates whose former row is not in the WAL. The changes are of one topic.
+func (c *Console) findBefore(ctx context.Context, from *reading, changes []*change) error {
 	last := map[string]*change{} // by key, in this transaction
 	first := map[string]*change{}
 	before, topic := position{}, ""
@@ -253,28 +296,31 @@ func (c *Console) findBefore(ctx context.Context, changes []*change) error {
 	if len(first) == 0 {
 		return nil
 	}
-	starts, _, err := c.topics.bounds(ctx, topic)
+	starts, _, err := from.bounds(ctx, topic)
 	if err != nil {
 		return err
 	}
 	for partition, at := range before {
 		starts[partition] = max(starts[partition], at-maxBeforeRecords)
 	}
-	wanted := len(first)
-	records, _, err := c.topics.find(ctx, topic, starts, before, wanted, func(r *kgo.Record) bool {
-		of := first[string(payloadOf(r.Key))]
-		return of != nil && r.Value != nil && r.Offset < of.Record.Offset
-	})
-	for _, r := range records { // newest first
-		if of := first[string(payloadOf(r.Key))]; of.NoBefore() {
-			of.follows(changeOf(r))
+	found := map[string]bool{}
+	records, _, err := from.find(ctx, search{topic: topic, starts: starts, before: before, want: len(first), keep: func(r *kgo.Record) bool {
+		key := string(payloadOf(r.Key))
+		of := first[key]
+		if of == nil || found[key] || r.Value == nil || r.Partition != of.Record.Partition || r.Offset >= of.Record.Offset {
+			return false
 		}
+		found[key] = true
+		return true
+	}})
+	for _, r := range records {
+		first[string(payloadOf(r.Key))].follows(changeOf(r))
 	}
 	return err
 }
 
 // put assigns a row to its statement.
-func (p *transactionPage) put(change *change, show bool) {
+func (p *transactionPage) put(change *change) {
 	i := -1
 	if change.Pgtee.Statement.Command != "" {
 		i = slices.IndexFunc(p.Steps, func(s *step) bool { return s.Number == change.Pgtee.Statement.Number })
@@ -286,29 +332,7 @@ func (p *transactionPage) put(change *change, show bool) {
 		p.Steps = append(p.Steps, &step{})
 		i = len(p.Steps) - 1
 	}
-	if show {
-		p.Steps[i].Changes = append(p.Steps[i].Changes, change)
-	} else {
-		p.Steps[i].Hidden++
-	}
-}
-
-// links sets the links to what the page does not show.
-func (p *transactionPage) links(back time.Duration) {
-	wanted, found := 0, 0
-	for _, t := range p.Tables {
-		wanted += t.Inserted + t.Updated + t.Deleted
-		found += t.Found
-	}
-	here := func(name, value string) string {
-		return p.c.link("/transaction", p.Stream, "id", transactionID(p.ID), "at", p.Place(), name, value)
-	}
-	if found < wanted && back < far {
-		p.Wider = here("wider", "1")
-	}
-	if p.Beyond {
-		p.MoreRows = here("skip", strconv.Itoa(p.SkipRows+shownRows))
-	}
+	p.Steps[i].Changes = append(p.Steps[i].Changes, change)
 }
 
 // RowURL returns the page of a row's history.
