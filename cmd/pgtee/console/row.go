@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -25,10 +26,14 @@ type rowPage struct {
 	Changes []*change
 	Blame   []blame
 	Deleted *change // the change that deleted the row
+	Paged   bool    // it shows the changes before a position, so it does not know the current row
 	Older   string  // URL of older changes
 	Whole   bool    // there are no older changes
+	Others  bool    // older changes can only be in other partitions than Partition
 	Recent  []*change
 	c       *Console
+
+	Partition int32 // where records of the key are written now
 }
 
 // shownChanges is the maximum number of changes of one row on a page.
@@ -154,17 +159,23 @@ func (p *rowPage) example() string {
 	return p.Example
 }
 
-// history reads backwards through the partition of the key.
+// history reads backwards through the partition of the key. After its beginning it reads through the others: the topic may have had fewer partitions
+// once, and the key another one.
 func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, ends position) error {
 	before := ends
 	if asked := parsePosition(r.FormValue("before")); asked != nil {
-		before = within(asked, starts, ends)
+		before, p.Paged = within(asked, starts, ends), true
 	}
+	here := before                                                                      // what this page searches
 	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) { // without a schema, these are the bytes of the key in all of the row's records
-		partition := partitionOf(p.Topic, key, len(ends))
-		before, starts = position{partition: before[partition]}, position{partition: starts[partition]}
+		p.Partition = partitionOf(p.Topic, key, len(ends))
+		others := clonePosition(before)
+		delete(others, p.Partition)
+		if here = (position{p.Partition: before[p.Partition]}); here.reached(starts) {
+			here = others
+		}
 	}
-	records, more, err := from.find(r.Context(), search{topic: p.Topic, starts: starts, before: before, want: shownChanges, keep: func(r *kgo.Record) bool {
+	records, more, err := from.find(r.Context(), search{topic: p.Topic, starts: starts, before: here, want: shownChanges, keep: func(r *kgo.Record) bool {
 		return r.Value != nil && sameKey(payloadOf(r.Key), key)
 	}})
 	if err != nil {
@@ -173,10 +184,16 @@ func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, en
 	for _, record := range records {
 		p.Changes = append(p.Changes, changeOf(record))
 	}
-	if more != nil {
-		p.Older = p.c.link("/row", p.Stream, "table", p.Table, "key", p.Key, "before", more.String())
+	next := clonePosition(before)
+	for partition := range here {
+		next[partition] = starts[partition]
 	}
-	p.Whole = more == nil
+	maps.Copy(next, more)
+	p.Whole = next.reached(starts)
+	p.Others = more == nil && !p.Whole
+	if !p.Whole {
+		p.Older = p.c.link("/row", p.Stream, "table", p.Table, "key", p.Key, "before", next.String())
+	}
 	p.blame()
 	return nil
 }
@@ -253,8 +270,13 @@ func (p *rowPage) RecordURL(c *change) string {
 
 // Looked says which changes the page covers.
 func (p *rowPage) Looked() string {
-	if p.Whole {
+	switch {
+	case p.Paged:
+		return fmt.Sprintf("older changes in topic %s", p.Topic)
+	case p.Whole:
 		return fmt.Sprintf("every change that topic %s keeps", p.Topic)
+	case p.Others:
+		return fmt.Sprintf("every change in partition %d of topic %s, where those of this row are written now", p.Partition, p.Topic)
 	}
 	return fmt.Sprintf("the newest changes in topic %s", p.Topic)
 }
