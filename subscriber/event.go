@@ -66,6 +66,8 @@ type Row struct {
 		Schema string `json:"schema"`
 		Table  string `json:"table"`
 		XID    uint32 `json:"txId"`
+
+		CommitMillis int64 `json:"ts_ms"` // time of the commit, in milliseconds since 1970
 	} `json:"source"`
 	Pgtee struct {
 		Session   *Session  `json:"session"`

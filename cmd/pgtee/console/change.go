@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -60,6 +61,15 @@ func (c *change) read(value []byte) (err error) {
 
 // Table returns SCHEMA.TABLE.
 func (c *change) Table() string { return c.Source.Schema + "." + c.Source.Table }
+
+// Committed returns when the change was committed, for a row of a snapshot when it was read; zero if the record does not say so. The record's timestamp
+// is when it was sent to Kafka.
+func (c *change) Committed() time.Time {
+	if c.Source.CommitMillis == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(c.Source.CommitMillis)
+}
 
 // KeyText returns the key as it is in Kafka.
 func (c *change) KeyText() string { return string(c.Key) }

@@ -140,7 +140,7 @@ func (f *fixture) write(by who, command, sql, table, key, before, after string) 
 	counts := map[string][3]int{"INSERT": {1, 0, 0}, "UPDATE": {0, 1, 0}, "DELETE": {0, 0, 1}}[command]
 	statement := fmt.Sprintf(`{"number":1,"command":%q,"fingerprint":"feed","text":%s,"text_cut":false,"rows":1`, command, quoted(sql))
 	schema, name, _ := strings.Cut(table, ".")
-	row := fmt.Sprintf(`{"before":%s,"after":%s,"source":{"schema":%s,"table":%s,"txId":77},"op":%q,"pgtee":{"session":%s,"statement":%s},"via":"proxy","verified":true}}`,
+	row := fmt.Sprintf(`{"before":%s,"after":%s,"source":{"ts_ms":1738324800000,"schema":%s,"table":%s,"txId":77},"op":%q,"pgtee":{"session":%s,"statement":%s},"via":"proxy","verified":true}}`,
 		before, after, quoted(schema), quoted(name), op, by.session(), statement)
 	audit := fmt.Sprintf(`{"v":1,"database":"shop","timeline":1,"xid":77,"commit_lsn":"0/%X","end_lsn":"0/2","commit_time":%q,"via":"proxy","verified":true,"session":%s,
 		"statements":[%s,"tables":[%s]}],"statements_omitted":0,"tables":[{"table":%s,"inserted":%d,"updated":%d,"deleted":%d,"truncated":0}],"tables_omitted":0,"direct_rows":0,"ddl":0}`,
@@ -243,7 +243,7 @@ func TestTransactionAndRow(t *testing.T) {
 	}
 	for _, key := range []string{"7", `{"id":7}`, "id=7", `{ "id" : 7 }`} {
 		page := f.page("/row?table=orders&key=" + strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22", " ", "%20", "=", "%3D").Replace(key))
-		f.expect(page, "2 changes", "update orders set state = $1")
+		f.expect(page, "2 changes", "update orders set state = $1", "2025-01-31 12:00:00.000")
 		blame := page[strings.Index(page, `class="blame`):strings.Index(page, "2 changes")]
 		rows := strings.Split(blame, "<tr>")[2:]
 		if len(rows) != 3 || !strings.Contains(rows[0], "<b>ann</b>") || !strings.Contains(rows[1], "<b>bea</b>") || !strings.Contains(rows[2], "<b>ann</b>") {
@@ -255,7 +255,7 @@ func TestTransactionAndRow(t *testing.T) {
 	f.expect(f.page("/row?table=orders&key=8"), `<td class="before">new</td><td class="after">lost</td>`)
 	f.write(ann, "DELETE", "delete from orders", "public.orders", `{"id":7}`, `{"id":7,"state":"paid","total":12}`, "null")
 	f.expect(f.page("/row?table=orders&key=7"), "The row is gone", "3 changes")
-	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last")
+	f.expect(f.page("/row?table=orders"), "Rows of public.orders that changed last", "2025-01-31 12:00:00.000")
 	f.expect(f.page("/record?topic=shop.public.orders&partition=0&offset=0")+f.page("/streams"), "100.0 %")
 	f.expect(f.page("/tables"), "shop.public.orders")
 }
@@ -349,7 +349,7 @@ func TestRowInAnotherPartition(t *testing.T) {
 		t.Fatal("there is no link to the other partitions")
 	}
 	older := f.page(strings.ReplaceAll(link[1], "&amp;", "&"))
-	f.expect(older, "1 change", "older changes in topic", "first")
+	f.expect(older, "1 change", "older changes in topic", "first", "published <time") // its record has no time of commit
 	if strings.Contains(older, "Look ") || strings.Contains(older, "a later one") || strings.Contains(older, "blame") {
 		t.Errorf("the page of older changes is\n%s", older)
 	}
