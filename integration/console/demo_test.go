@@ -114,6 +114,24 @@ func TestFollowing(t *testing.T) {
 	p.await("the filter by table", `new URLSearchParams(location.search).get("table") === "public.customers" && new URLSearchParams(location.search).get("application") === "filter-test"`)
 }
 
+// TestFigures: a page of figures renews them without being loaded again.
+func TestFigures(t *testing.T) {
+	d := theDemo(t)
+	p := open(t, d.URL)
+	p.visit("/sessions")
+	p.script(`window.loaded = true`)
+	d.connect(t, "carol", "arrives-later")
+	p.await("the new session", `document.querySelector("main").innerText.includes("arrives-later")`)
+	p.visit("/streams")
+	p.script(`window.loaded = true`)
+	const published = `document.querySelector(".figures > div:last-child dd").innerText`
+	before := eval[string](p, published)
+	p.await("further transactions", published+" !== "+quote(before))
+	if !eval[bool](p, "window.loaded === true") {
+		t.Error("the page was loaded again")
+	}
+}
+
 // TestPause: nothing is lost, and what is new is counted.
 func TestPause(t *testing.T) {
 	d := theDemo(t)

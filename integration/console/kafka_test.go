@@ -176,6 +176,29 @@ func hasTwice(ids []string) bool {
 	return false
 }
 
+// TestHalt: a page that was opened when all was well says so when the publisher halts, and when the server is away.
+func TestHalt(t *testing.T) {
+	s := serve(t, "halt")
+	execute(t, s.client(), "CREATE TABLE t (id int PRIMARY KEY)")
+	p := open(t, s.URL())
+	p.visit("/streams")
+	p.await("the state", `document.querySelector(".stream h2").innerText.includes("publishing")`)
+	p.await("the charts", `document.querySelectorAll(".charts canvas").length === 4`)
+	execute(t, s.connect(s.url), "SELECT pg_terminate_backend(active_pid, 10000), pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'halt'")
+	p.await("the halt", `document.querySelector(".stream h2").innerText.includes("halted")`)
+	if why := eval[string](p, `document.querySelector(".stream [role=alert]")?.innerText ?? ""`); why == "" {
+		t.Error("the page does not say why")
+	}
+	if charts := eval[int](p, `document.querySelectorAll(".charts canvas").length`); charts != 4 {
+		t.Errorf("%d charts are left", charts)
+	}
+	p.allow(func(string) bool { return true }) // the connection breaks
+	if err := s.process.StopWell(); err != nil {
+		t.Log(err) // a publisher that has halted says so again
+	}
+	p.await("the page's word", `document.getElementById("stale").innerText.includes("has not answered")`)
+}
+
 // TestFlood: 5,000 transactions a second for a minute keep the page small and quick, and what is not shown is counted.
 func TestFlood(t *testing.T) {
 	s := serve(t, "flood")

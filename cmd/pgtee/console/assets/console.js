@@ -3,8 +3,7 @@
 import {localise} from "./markup.js";
 
 localise(document);
-for (const form of document.querySelectorAll("form[data-confirm]")) {
-  form.addEventListener("submit", event => {
-    if (!confirm(form.dataset.confirm)) event.preventDefault();
-  });
-}
+document.addEventListener("submit", event => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});

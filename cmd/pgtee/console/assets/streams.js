@@ -1,4 +1,4 @@
-// Charts of the last hour, drawn from the server's samples; the page's figures are updated with them.
+// Charts of the last hour, drawn from the server's samples.
 
 const every = 5000;
 const charts = [
