@@ -510,7 +510,7 @@ func (browser) SetWriteDeadline(time.Time) error { return nil }
 // viewer is a browser that watches the stream, and what it has received.
 func (f *fixture) viewer() (*viewer, browser) {
 	to := browser{httptest.NewRecorder()}
-	return &viewer{c: f.Console, tail: f.tails[prefix], stream: &f.cfg.Streams[0], to: http.NewResponseController(to), w: to}, to
+	return &viewer{c: f.Console, tail: f.tails[prefix], stream: &f.cfg.Streams[0], to: http.NewResponseController(to), w: to, admitted: func() bool { return true }}, to
 }
 
 // TestResumeCut: a browser that comes back while Kafka is away learns how much was not read.

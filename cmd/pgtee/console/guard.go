@@ -2,11 +2,9 @@ package console
 
 import (
 	"bufio"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -105,18 +103,25 @@ type guard struct {
 	logins  []Login
 	open    Role
 	hosts   []string // without ports, in lower case
-	secure  bool     // cookies are sent over TLS only
-	key     [32]byte // of this process; signs cookies
+	secure  bool     // browsers use TLS
 	foreign *http.CrossOriginProtection
 	log     *zap.Logger
 
 	mu       sync.Mutex
-	failures int // recent failed logins: each delays the next one
+	failures int                           // recent failed logins: each delays the next one
+	tickets  map[[sha256.Size]byte]*ticket // by the hash of the cookie
+}
+
+// ticket is a login of a browser. It ends with its time, with the user's logging out, or with this process.
+type ticket struct {
+	person
+	until time.Time
 }
 
 const (
 	cookieName   = "pgtee_console"
 	cookieLasts  = 12 * time.Hour
+	maxTickets   = 100 // of a user; a further login ends the oldest one
 	maxFormBytes = 16 << 10
 )
 
@@ -129,7 +134,8 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	if len(cfg.Logins) == 0 && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("--console: %s is no loopback address: say who may log in with --console-logins FILE, or listen on 127.0.0.1", address)
 	}
-	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: len(cfg.Certificates) > 0, foreign: http.NewCrossOriginProtection(), log: cfg.Log}
+	g := &guard{logins: cfg.Logins, open: cfg.Open, secure: len(cfg.Certificates) > 0, foreign: http.NewCrossOriginProtection(), log: cfg.Log,
+		tickets: map[[sha256.Size]byte]*ticket{}}
 	if ip.IsUnspecified() && len(cfg.Hosts) == 0 {
 		return nil, fmt.Errorf("--console %s: say by which name browsers call it with --console-host NAME: other names are refused", address)
 	}
@@ -140,7 +146,6 @@ func newGuard(address net.Addr, cfg Config) (*guard, error) {
 	for _, name := range cfg.Hosts {
 		g.hosts = append(g.hosts, strings.ToLower(name))
 	}
-	rand.Read(g.key[:])
 	return g, nil
 }
 
@@ -200,16 +205,20 @@ type person struct {
 	Role Role
 }
 
-// who returns the user who makes a request; a user without a role may only log in.
+// who returns the user who makes a request; a user without a role may only log in. A wrong secret is answered late.
 func (g *guard) who(r *http.Request) person {
 	if len(g.logins) == 0 {
 		return person{"", g.open}
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return g.login("", token)
+		who := g.login("", token)
+		if who.Role == 0 {
+			g.fail(r, "")
+		}
+		return who
 	}
 	if cookie, err := r.Cookie(cookieName); err == nil {
-		return g.readCookie(cookie.Value, time.Now())
+		return g.holder(cookie.Value, time.Now())
 	}
 	return person{}
 }
@@ -225,37 +234,47 @@ func (g *guard) login(name, secret string) (found person) {
 	return found
 }
 
-// cookie consists of name, role and expiry, signed with the key of this process: it becomes invalid with a restart, or when the login is removed.
-func (g *guard) cookie(p person, until time.Time) string {
-	text := fmt.Sprintf("%s\n%d\n%d", p.Name, p.Role, until.Unix())
-	return base64.RawURLEncoding.EncodeToString(append([]byte(text+"\n"), g.sign(text)...))
+// admit returns a cookie for a user who has logged in.
+func (g *guard) admit(p person, now time.Time) (cookie string) {
+	cookie = rand.Text()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failures = 0
+	var oldest [sha256.Size]byte
+	count := 0
+	for hash, t := range g.tickets {
+		switch {
+		case now.After(t.until):
+			delete(g.tickets, hash)
+		case t.Name == p.Name:
+			if count++; count == 1 || t.until.Before(g.tickets[oldest].until) {
+				oldest = hash
+			}
+		}
+	}
+	if count >= maxTickets {
+		delete(g.tickets, oldest)
+	}
+	g.tickets[sha256.Sum256([]byte(cookie))] = &ticket{p, now.Add(cookieLasts)}
+	return cookie
 }
 
-func (g *guard) sign(text string) []byte {
-	mac := hmac.New(sha256.New, g.key[:])
-	mac.Write([]byte(text))
-	return mac.Sum(nil)
+// holder returns the user to whom a cookie was given.
+func (g *guard) holder(cookie string, now time.Time) person {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.tickets[sha256.Sum256([]byte(cookie))]
+	if t == nil || now.After(t.until) {
+		return person{}
+	}
+	return t.person
 }
 
-func (g *guard) readCookie(value string, now time.Time) person {
-	raw, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(raw) < sha256.Size+1 {
-		return person{}
-	}
-	text := string(raw[:len(raw)-sha256.Size-1])
-	if !hmac.Equal(g.sign(text), raw[len(raw)-sha256.Size:]) {
-		return person{}
-	}
-	parts := strings.Split(text, "\n")
-	if len(parts) != 3 {
-		return person{}
-	}
-	role, err := strconv.Atoi(parts[1])
-	until, err2 := strconv.ParseInt(parts[2], 10, 64)
-	if err != nil || err2 != nil || now.Unix() > until {
-		return person{}
-	}
-	return person{parts[0], Role(role)}
+// revoke makes a cookie worthless.
+func (g *guard) revoke(cookie string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.tickets, sha256.Sum256([]byte(cookie)))
 }
 
 // allow admits only users with a role; users without one are asked to log in.
@@ -283,10 +302,7 @@ func (g *guard) routes(mux *http.ServeMux) {
 		g.loginPage(w, r, http.StatusOK, "")
 	})
 	mux.HandleFunc("POST /login", g.logIn)
-	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
-		http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1})
-		http.Redirect(w, r, "/login", http.StatusSeeOther)
-	})
+	mux.HandleFunc("POST /logout", g.logOut)
 }
 
 func (g *guard) loginPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
@@ -296,22 +312,33 @@ func (g *guard) loginPage(w http.ResponseWriter, r *http.Request, status int, pr
 func (g *guard) logIn(w http.ResponseWriter, r *http.Request) {
 	who := g.login(r.PostFormValue("name"), r.PostFormValue("secret"))
 	if who.Role == 0 || r.PostFormValue("name") == "" {
-		g.slow(r)
-		g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(r.PostFormValue("name"), 64)), zap.String("from", r.RemoteAddr))
+		g.fail(r, r.PostFormValue("name"))
 		g.loginPage(w, r, http.StatusUnauthorized, "Name or secret are not right.")
 		return
 	}
-	g.mu.Lock()
-	g.failures = 0
-	g.mu.Unlock()
 	g.log.Info("console: logged in", zap.String("who", who.Name), zap.Stringer("role", who.Role), zap.String("from", r.RemoteAddr))
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: g.cookie(who, time.Now().Add(cookieLasts)), Path: "/", MaxAge: int(cookieLasts.Seconds()),
-		HttpOnly: true, Secure: g.secure, SameSite: http.SameSiteStrictMode})
+	g.setCookie(w, r, g.admit(who, time.Now()), cookieLasts)
 	http.Redirect(w, r, localPath(r.PostFormValue("to")), http.StatusSeeOther)
 }
 
-// slow delays a failed login; the delay increases with the number of failures.
-func (g *guard) slow(r *http.Request) {
+func (g *guard) logOut(w http.ResponseWriter, r *http.Request) {
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		g.revoke(cookie.Value)
+	}
+	g.setCookie(w, r, "", -time.Second)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// setCookie sets the cookie, or removes it if lasts is negative. The Origin, which browsers send with every form, tells whether they use TLS, even if a
+// proxy removes it.
+func (g *guard) setCookie(w http.ResponseWriter, r *http.Request, value string, lasts time.Duration) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value, Path: "/", MaxAge: int(lasts.Seconds()),
+		HttpOnly: true, Secure: g.secure || strings.HasPrefix(r.Header.Get("Origin"), "https://"), SameSite: http.SameSiteStrictMode})
+}
+
+// fail logs and delays the answer to a wrong secret; the delay increases with the number of failures. name is "" if only a secret was sent.
+func (g *guard) fail(r *http.Request, name string) {
+	g.log.Warn("console: a login has failed", zap.String("finding", "console-login-failed"), zap.String("name", cut(name, 64)), zap.String("from", r.RemoteAddr))
 	g.mu.Lock()
 	g.failures++
 	wait := min(time.Duration(g.failures)*100*time.Millisecond, 3*time.Second)

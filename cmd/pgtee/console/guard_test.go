@@ -1,6 +1,9 @@
 package console
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -112,7 +115,7 @@ func TestLogin(t *testing.T) {
 	}
 	answer.Body.Close()
 	cookie := answer.Cookies()[0]
-	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode {
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Secure {
 		t.Errorf("the cookie is %v", cookie)
 	}
 	with := func(r *http.Request) { r.AddCookie(cookie) }
@@ -125,8 +128,102 @@ func TestLogin(t *testing.T) {
 	}); status != http.StatusNotFound {
 		t.Errorf("an admin ends a session that is not there: status %d", status)
 	}
-	if who := f.guard.readCookie(cookie.Value, time.Now().Add(cookieLasts+time.Minute)); who.Role != 0 {
+	if who := f.guard.holder(cookie.Value, time.Now().Add(cookieLasts+time.Minute)); who.Role != 0 {
 		t.Error("a cookie that is too old is taken")
+	}
+}
+
+// logIn logs ada in from a page with this scheme, and returns her cookie.
+func (f *fixture) logIn(scheme string) *http.Cookie {
+	f.Helper()
+	body := strings.NewReader(url.Values{"name": {"ada"}, "secret": {adminSecret}}.Encode())
+	_, _, header := f.get("/login", func(r *http.Request) {
+		r.Method, r.Body = "POST", io.NopCloser(body)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", scheme+"://"+r.URL.Host)
+	})
+	cookies := (&http.Response{Header: header}).Cookies()
+	if len(cookies) != 1 {
+		f.Fatalf("the login gives %v", cookies)
+	}
+	return cookies[0]
+}
+
+// TestLogout: a cookie is worthless after its user has logged out, for pages and for a live stream that is open.
+func TestLogout(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t) })
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	cookie, other := f.logIn("http"), f.logIn("http")
+	with := func(c *http.Cookie) func(*http.Request) { return func(r *http.Request) { r.AddCookie(c) } }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, "GET", f.server.URL+"/live/events?after=0:0", nil)
+	r.AddCookie(cookie)
+	live, err := http.DefaultClient.Do(r)
+	if err != nil || live.StatusCode != http.StatusOK {
+		t.Fatalf("the live stream: %v, %v", live, err)
+	}
+	defer live.Body.Close()
+	status, _, header := f.get("/logout", with(cookie), func(r *http.Request) { r.Method = "POST" })
+	if status != http.StatusSeeOther || !strings.Contains(header.Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("logging out: status %d, %v", status, header)
+	}
+	f.write(ann, "INSERT", "too late", "public.orders", `{"id":1}`, "null", "{}")
+	if rest, err := io.ReadAll(live.Body); err != nil || strings.Contains(string(rest), "too late") {
+		t.Errorf("the live stream goes on: %v, %s", err, rest)
+	}
+	if status, _, _ := f.get("/configuration", with(cookie)); status != http.StatusUnauthorized {
+		t.Errorf("after logging out: status %d", status)
+	}
+	if status, _, _ := f.get("/configuration", with(other)); status != http.StatusOK {
+		t.Errorf("another browser of the user: status %d", status)
+	}
+}
+
+// TestSecureCookie: behind a proxy with TLS, too, the cookie is sent over TLS only.
+func TestSecureCookie(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t) })
+	if f.logIn("http").Secure || !f.logIn("https").Secure {
+		t.Error("the cookie does not follow the scheme")
+	}
+}
+
+// TestTickets: the logins of a user are bounded, and end by time.
+func TestTickets(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t) })
+	now := time.Now()
+	rae := f.guard.admit(person{"rae", reader}, now)
+	first := f.guard.admit(person{"ada", Admin}, now)
+	for i := range maxTickets {
+		f.guard.admit(person{"ada", Admin}, now.Add(time.Duration(i+1)*time.Second))
+	}
+	if len(f.guard.tickets) != maxTickets+1 || f.guard.holder(first, now).Role != 0 || f.guard.holder(rae, now).Role != reader {
+		t.Errorf("%d logins are kept", len(f.guard.tickets))
+	}
+	f.guard.admit(person{"rae", reader}, now.Add(2*cookieLasts))
+	if len(f.guard.tickets) != 1 {
+		t.Errorf("%d logins are kept after their time", len(f.guard.tickets))
+	}
+}
+
+// TestWrongSecrets: whoever tries secrets waits longer each time, and is in the log, with the form and with a token.
+func TestWrongSecrets(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Logins = logins(t) })
+	const tries = 3
+	began := time.Now()
+	for range tries {
+		f.get("/live", func(r *http.Request) { r.Header.Set("Authorization", "Bearer reader-secret-012345678X") })
+	}
+	if waited := time.Since(began); waited < (100+200+300)*time.Millisecond {
+		t.Errorf("%d wrong tokens are answered within %v", tries, waited)
+	}
+	entries := f.logged.FilterMessage("console: a login has failed").All()
+	if len(entries) != tries || entries[0].ContextMap()["from"] == "" {
+		t.Errorf("the log says %v", entries)
+	}
+	if strings.Contains(fmt.Sprint(entries), "reader-secret") {
+		t.Error("the log has the secret")
 	}
 }
 

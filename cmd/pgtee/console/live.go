@@ -145,7 +145,8 @@ func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no")
-	v := &viewer{c: c, tail: c.tails[s.Prefix], filter: parseFilter(r.URL.Query()), stream: s, to: http.NewResponseController(w), w: w}
+	v := &viewer{c: c, tail: c.tails[s.Prefix], filter: parseFilter(r.URL.Query()), stream: s, to: http.NewResponseController(w), w: w,
+		admitted: func() bool { return c.guard.who(r).Role >= reader }}
 	_ = v.to.SetReadDeadline(time.Time{})
 	v.serve(r.Context(), after)
 }
@@ -158,6 +159,8 @@ type viewer struct {
 	filter filter
 	to     *http.ResponseController
 	w      http.ResponseWriter
+
+	admitted func() bool // false once the login has ended
 
 	at      position // after the events that were sent or skipped
 	waiting []*event // events to be sent
@@ -188,7 +191,7 @@ func (v *viewer) serve(ctx context.Context, after position) {
 	tick, alive := time.NewTicker(frameEvery), time.NewTicker(aliveEvery)
 	defer tick.Stop()
 	defer alive.Stop()
-	for {
+	for v.admitted() {
 		events, missed, trouble, news := v.tail.since(number)
 		number += missed + int64(len(events))
 		v.unread += missed
