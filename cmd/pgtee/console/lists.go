@@ -202,13 +202,22 @@ type ddlPage struct {
 const shownRecords = 100
 
 func (c *Console) ddl(r *http.Request, _ person) (any, error) {
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
+	records, older, err := c.newest(r.Context(), c.topics.begin(), s, "ddl", r.FormValue("before"))
+	if err != nil {
+		return nil, err
+	}
 	var p ddlPage
-	records, older, s, err := c.newest(r, c.topics.begin(), "/ddl", "ddl")
 	for _, record := range records {
 		p.Commands = append(p.Commands, c.ddlOf(s, record))
 	}
-	p.Older = older
-	return p, err
+	if older != "" {
+		p.Older = c.link("/ddl", s.Prefix, "before", older)
+	}
+	return p, nil
 }
 
 func (c *Console) ddlOf(s *Stream, record *kgo.Record) ddlState {
@@ -234,28 +243,25 @@ func (c *Console) ddlOf(s *Stream, record *kgo.Record) ddlState {
 	return state
 }
 
-// newest returns the newest records of one of the stream's own topics, and the URL of the older ones; none if the topic does not exist.
-func (c *Console) newest(r *http.Request, from *reading, path, name string) (records []*kgo.Record, older string, s *Stream, err error) {
-	if s, err = c.stream(r); err != nil {
-		return nil, "", nil, err
-	}
+// newest returns the newest records of one of the stream's own topics, and the position of the older ones; none if the topic does not exist. before is
+// a position that an earlier page has returned, or "".
+func (c *Console) newest(ctx context.Context, from *reading, s *Stream, name, before string) (records []*kgo.Record, older string, err error) {
 	topic := published.TopicName(s.Prefix, name)
-	starts, ends, err := c.topics.bounds(r.Context(), topic)
+	starts, ends, err := from.bounds(ctx, topic)
 	if errors.Is(err, errNoTopic) {
-		return nil, "", s, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, "", s, err
+		return nil, "", err
 	}
-	before := ends
-	if asked := parsePosition(r.FormValue("before")); asked != nil {
-		before = within(asked, starts, ends)
+	place := ends
+	if asked := parsePosition(before); asked != nil {
+		place = within(asked, starts, ends)
 	}
-	records, more, err := from.find(r.Context(), search{topic: topic, starts: starts, before: before, want: shownRecords, keep: func(r *kgo.Record) bool { return r.Value != nil }})
-	if more != nil {
-		older = c.link(path, s.Prefix, "before", more.String())
-	}
-	return records, older, s, err
+	records, more, err := from.find(ctx, search{topic: topic, starts: starts, before: place, want: shownRecords, keep: func(r *kgo.Record) bool {
+		return r.Value != nil && header(r, published.PieceHeader) == "" // pieces are listed with their dead letter
+	}})
+	return records, more.String(), err
 }
 
 // letterState is a dead letter, or a refused event of the application.
@@ -272,30 +278,38 @@ type letterState struct {
 }
 
 type deadLettersPage struct {
-	Letters, Refused []letterState
-	Older            string
+	Letters, Refused           []letterState
+	OlderLetters, OlderRefused string // URLs; each leaves the other list where it is
 }
 
 func (c *Console) deadLetters(r *http.Request, _ person) (any, error) {
-	var p deadLettersPage
+	s, err := c.stream(r)
+	if err != nil {
+		return nil, err
+	}
 	reading := c.topics.begin()
-	records, older, s, err := c.newest(r, reading, "/dead-letters", "dead-letter")
+	beforeLetter, beforeRefused := r.FormValue("before"), r.FormValue("before_refused")
+	letters, olderLetters, err := c.newest(r.Context(), reading, s, "dead-letter", beforeLetter)
 	if err != nil {
 		return nil, err
 	}
-	for _, record := range records {
-		if header(record, published.PieceHeader) == "" {
-			p.Letters = append(p.Letters, c.letterOf(s, record))
-		}
-	}
-	p.Older = older
-	refused, _, s, err := c.newest(r, reading, "/dead-letters", "outbox.refused")
+	refused, olderRefused, err := c.newest(r.Context(), reading, s, "outbox.refused", beforeRefused)
 	if err != nil {
 		return nil, err
+	}
+	var p deadLettersPage
+	for _, record := range letters {
+		p.Letters = append(p.Letters, c.letterOf(s, record))
 	}
 	for _, record := range refused {
 		p.Refused = append(p.Refused, letterState{At: record.Timestamp, Source: header(record, published.RefusedTopicHeader), Key: cut(strings.ToValidUTF8(string(record.Key), "\uFFFD"), 200),
 			Reason: header(record, published.RefusedHeader), Size: int64(len(record.Value)), Record: c.recordURL(s.Prefix, record.Topic, record.Partition, record.Offset)})
+	}
+	if olderLetters != "" {
+		p.OlderLetters = c.link("/dead-letters", s.Prefix, "before", olderLetters, "before_refused", beforeRefused)
+	}
+	if olderRefused != "" {
+		p.OlderRefused = c.link("/dead-letters", s.Prefix, "before", beforeLetter, "before_refused", olderRefused)
 	}
 	return p, nil
 }
