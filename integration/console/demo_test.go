@@ -121,7 +121,7 @@ func TestFigures(t *testing.T) {
 	p.visit("/sessions")
 	p.script(`window.loaded = true`)
 	d.connect(t, "carol", "arrives-later")
-	p.await("the new session", `document.querySelector("main").innerText.includes("arrives-later")`)
+	p.await("the new session", `document.querySelector("main").innerText.includes("arrives-later") && loaded`)
 	p.visit("/streams")
 	p.script(`window.loaded = true`)
 	const published = `document.querySelector(".figures > div:last-child dd").innerText`
@@ -218,7 +218,8 @@ func everyPage(t *testing.T, p *tab) map[string]string {
 	history := eval[string](p, `new URL(document.querySelector("tbody th a").href).pathname + new URL(document.querySelector("tbody th a").href).search`)
 	p.visit(transaction)
 	record := eval[string](p, `new URL(document.querySelector(".place").href).pathname + new URL(document.querySelector(".place").href).search`)
-	return map[string]string{"live": "/live", "transaction": transaction, "row": history, "rows": "/row?table=orders", "record": record, "streams": "/streams", "tables": "/tables", "sessions": "/sessions",
+	session := eval[string](p, `new URL(document.querySelector('a[href^="/session?"]').href).pathname + new URL(document.querySelector('a[href^="/session?"]').href).search`)
+	return map[string]string{"live": "/live", "transaction": transaction, "session": session, "row": history, "rows": "/row?table=orders", "record": record, "streams": "/streams", "tables": "/tables", "sessions": "/sessions",
 		"groups": "/groups", "ddl": "/ddl", "dead-letters": "/dead-letters", "check": "/check", "configuration": "/configuration"}
 }
 

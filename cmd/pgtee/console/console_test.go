@@ -207,7 +207,7 @@ func TestEveryPageWithoutAnything(t *testing.T) {
 	} {
 		f.expect(f.page(path), want, "<h1>")
 	}
-	for _, path := range []string{"/transaction?id=x", "/transaction", "/record?topic=other.audit&partition=0&offset=0", "/record?topic=shop.audit", "/row?table=nope", "/live?stream=other"} {
+	for _, path := range []string{"/transaction?id=x", "/transaction", "/record?topic=other.audit&partition=0&offset=0", "/record?topic=shop.audit", "/row?table=nope", "/live?stream=other", "/session"} {
 		if status, body, _ := f.get(path); status < 400 || status >= 500 || !strings.Contains(body, "role=\"alert\"") {
 			t.Errorf("%s: status %d", path, status)
 		}
@@ -429,6 +429,33 @@ func TestDeadLetterPages(t *testing.T) {
 			t.Errorf("a page has %s, want %s", got, want)
 		}
 	}
+}
+
+// TestPlayback: what a session has written, in the order of time, and nothing of others.
+func TestPlayback(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	f.make("shop.public.orders", 1)
+	for n := range shownPlayed + 2 {
+		f.write(ann, "INSERT", fmt.Sprintf("statement number %d.", n), "public.orders", fmt.Sprintf(`{"id":%d}`, n), "null", "{}")
+	}
+	f.commit(record("shop.audit", "", `{"v":1,"commit_time":"2025-01-31T12:00:00Z","session":{"id":"77","user":"bea"},"statements":[{"number":1,"command":"INSERT","text":"of another session","rows":1}]}`, "7300/pgtee/1/0/FFFF/audit"))
+	page := f.page("/session?id=652f")
+	f.expect(page, "<b>ann</b>", "10.0.0.9:51000", "of public.orders", "later")
+	first, last := strings.Index(page, "statement number 2."), strings.Index(page, fmt.Sprintf("statement number %d.", shownPlayed+1))
+	if first < 0 || last < first || strings.Contains(page, "statement number 1.") || strings.Contains(page, "of another session") {
+		t.Errorf("the first statement is at %d, the last one at %d:\n%s", first, last, page)
+	}
+	link := regexp.MustCompile(`href="([^"]+)">Earlier`).FindStringSubmatch(page)
+	if link == nil {
+		t.Fatal("there is no link to what precedes")
+	}
+	earlier := f.page(strings.ReplaceAll(link[1], "&amp;", "&"))
+	f.expect(earlier, "statement number 0.", "statement number 1.")
+	if strings.Contains(earlier, "statement number 2.") || strings.Contains(earlier, "Earlier") {
+		t.Error("the page before it goes on too far")
+	}
+	f.expect(f.page("/session?id=none"), "has nothing that this session has written")
 }
 
 // TestFilters: each filter lets through what it names and nothing else.

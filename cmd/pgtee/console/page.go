@@ -43,6 +43,7 @@ func (c *Console) pages() (list []page) {
 			page{"/ddl", "DDL history", true, "ddl", c.ddl},
 			page{"/dead-letters", "Dead letters", true, "deadletters", c.deadLetters},
 			page{"/transaction", "Transaction", false, "transaction", c.transaction},
+			page{"/session", "Session", false, "playback", c.playback},
 			page{"/record", "Record", false, "record", c.record},
 			page{"/check", "Check", true, "check", c.check},
 		)

@@ -33,7 +33,7 @@ type transactionPage struct {
 	ShownRows  int    // rows on this page
 	MoreRows   string // URL that continues the search; "" if all topics were searched
 	Missing    int    // rows that were found on no page, if all topics were searched
-	SessionURL string
+	SessionURL string // of its playback
 }
 
 // step is a statement and its rows.
@@ -73,7 +73,7 @@ func (c *Console) transaction(r *http.Request, _ person) (any, error) {
 		return p, nil
 	}
 	if e.Session != nil {
-		p.SessionURL = p.By("session", e.Session.ID)
+		p.SessionURL = c.link("/session", s.Prefix, "id", e.Session.ID)
 	}
 	p.SkipRows = max(0, atoi(r.FormValue("skip")))
 	return p, p.readRows(r.Context(), s, r.FormValue("table"), parsePosition(r.FormValue("before")))
