@@ -130,6 +130,10 @@ func (p databasePublisher) shown() console.Stream {
 		}),
 		Tables:     inTurn(turns, func(ctx context.Context) ([]outbox.Table, error) { return outbox.Tables(ctx, p.connString) }),
 		Uncaptured: inTurn(turns, func(ctx context.Context) ([]outbox.Capture, error) { return outbox.Uncaptured(ctx, p.connString) }),
+		Signal: func(ctx context.Context, s *outbox.SignalRecord) error {
+			_, err := outbox.SendSignal(ctx, p.connString, s)
+			return err
+		},
 	}
 }
 

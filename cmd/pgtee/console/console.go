@@ -49,6 +49,7 @@ type Stream struct {
 	Check      func(context.Context) (outbox.Report, error)
 	Tables     func(context.Context) ([]outbox.Table, error)
 	Uncaptured func(context.Context) ([]outbox.Capture, error)
+	Signal     func(context.Context, *outbox.SignalRecord) error // asks the publisher to pause, resume or cancel a snapshot
 }
 
 // Sessions gives access to the sessions of a proxy.
@@ -168,6 +169,7 @@ func (c *Console) handler() http.Handler {
 	mux.HandleFunc("GET /live/events", c.guard.allow(reader, c.liveEvents))
 	mux.HandleFunc("GET /streams/series", c.guard.allow(reader, c.seriesJSON))
 	mux.HandleFunc("POST /sessions/terminate", c.guard.allow(Admin, c.terminate))
+	mux.HandleFunc("POST /streams/snapshot", c.guard.allow(Admin, c.signalSnapshot))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, c.pages()[0].Path, http.StatusSeeOther)
 	})

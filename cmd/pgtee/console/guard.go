@@ -26,7 +26,7 @@ type Role int
 
 const (
 	reader Role = iota + 1 // may read
-	Admin                  // may also end sessions
+	Admin                  // may also end sessions and control snapshots
 )
 
 // Reader may read everything.

@@ -23,6 +23,7 @@ type sampleOf struct {
 	events       int64 // since the start of the process
 	transactions int64
 	batches      int64
+	copied       int64 // rows of snapshots, since the start of the process
 }
 
 // series is the last hour of a stream.
@@ -66,7 +67,7 @@ func sampleNow(s Stream, now time.Time) sampleOf {
 	stats := s.Stats()
 	bytes, age := s.Lag()
 	slot, _ := s.Retained()
-	return sampleOf{now, bytes, age.Seconds(), slot.Retained, stats.Events, stats.Transactions, stats.Batches}
+	return sampleOf{now, bytes, age.Seconds(), slot.Retained, stats.Events, stats.Transactions, stats.Batches, stats.Snapshot.TotalRows}
 }
 
 // seriesJSON returns the data for charts: columns of numbers, with times in seconds since 1970.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher"
 )
@@ -22,7 +24,8 @@ type streamState struct {
 	Lost       time.Duration // predicted time until the slot is lost, from the growth in the last minutes; 0: not in sight
 	Proven     attribution
 	SeriesURL  string
-	BatchSize  float64 // events per Kafka transaction
+	BatchSize  float64       // events per Kafka transaction
+	CopyLeft   time.Duration // predicted time until the snapshot has ended; 0: unknown
 	KafkaError string
 }
 
@@ -44,15 +47,18 @@ func (a attribution) Share() float64 {
 	return float64(a.Verified) / float64(a.Rows())
 }
 
-type streamsPage struct{ States []streamState }
+type streamsPage struct {
+	States     []streamState
+	MayControl bool // snapshots
+}
 
 func (streamsPage) refresh() int { return 5 }
 
 // lately is the number of transactions from which the share of attributed rows is computed.
 const lately = 500
 
-func (c *Console) streams(r *http.Request, _ person) (any, error) {
-	var p streamsPage
+func (c *Console) streams(r *http.Request, who person) (any, error) {
+	p := streamsPage{MayControl: who.Role >= Admin}
 	reading := c.topics.begin()
 	for _, s := range c.cfg.Streams {
 		state := streamState{Stream: s, Now: s.Stats(), SeriesURL: c.link("/streams/series", s.Prefix)}
@@ -65,6 +71,7 @@ func (c *Console) streams(r *http.Request, _ person) (any, error) {
 		if state.Now.Batches > 0 {
 			state.BatchSize = float64(state.Now.Events) / float64(state.Now.Batches)
 		}
+		state.CopyLeft = untilCopied(c.series[s.Prefix].all(), state.Now)
 		var err error
 		if state.Proven, err = c.proven(r.Context(), reading, &s); err != nil && !errors.Is(err, errNoTopic) {
 			state.KafkaError = err.Error()
@@ -86,6 +93,45 @@ func untilFull(list []sampleOf, limit int64) time.Duration {
 		return 0
 	}
 	return time.Duration(float64(limit-last.retained) / float64(grown) * float64(passed))
+}
+
+// untilCopied predicts when the running snapshot ends, from the rows that were copied in the last minute.
+func untilCopied(list []sampleOf, now publisher.Stats) time.Duration {
+	const trend = 12
+	s := now.Snapshot
+	if s.State != "copying" || len(list) < 2 {
+		return 0
+	}
+	first, last := list[max(0, len(list)-trend)], list[len(list)-1]
+	copied, left := last.copied-first.copied, s.RowsEstimated-s.RowsDone
+	if copied <= 0 || left <= 0 {
+		return 0
+	}
+	return time.Duration(float64(left) / float64(copied) * float64(last.at.Sub(first.at)))
+}
+
+// signalSnapshot pauses, resumes or cancels a snapshot.
+func (c *Console) signalSnapshot(w http.ResponseWriter, r *http.Request, who person) {
+	s, err := c.stream(r)
+	if err != nil {
+		http.Error(w, "pgtee console: "+err.Error(), http.StatusNotFound)
+		return
+	}
+	signal := outbox.SignalRecord{Type: r.PostFormValue("type"), Snapshot: r.PostFormValue("id")}
+	switch signal.Type {
+	case outbox.PauseSnapshot, outbox.ResumeSnapshot, outbox.StopSnapshot:
+	default:
+		http.Error(w, "pgtee console: a snapshot can be paused, resumed or cancelled", http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	if err := s.Signal(ctx, &signal); err != nil {
+		http.Error(w, "pgtee console: "+signal.Type+": "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	c.log.Info("console: a snapshot was controlled", zap.String("who", who.Name), zap.String("signal", signal.Type), zap.String("snapshot", signal.Snapshot), zap.String("from", r.RemoteAddr))
+	http.Redirect(w, r, c.link("/streams", s.Prefix), http.StatusSeeOther)
 }
 
 // proven counts the rows of the newest transactions.

@@ -28,7 +28,6 @@ var functions = template.FuncMap{
 	"plural":   plural,
 	"plural64": func(n int64, one, many string) string { return plural(int(n), one, many) },
 	"bytes64":  func(n int) string { return sizeText(int64(n)) },
-	"pair":     func(a, b any) [2]any { return [2]any{a, b} },
 	"operator": func(op string) string { return operations[op] },
 }
 

@@ -4,6 +4,6 @@ import {localise} from "./markup.js";
 
 localise(document);
 document.addEventListener("submit", event => {
-  const question = event.target.dataset.confirm;
+  const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
