@@ -64,7 +64,8 @@ func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.St
 		dst = s.notes.splice(dst, set, subject, true)
 		return append(append(dst, spliceAfter...), 0)
 	})
-	s.countNote(len(s.up.out) - before)
+	s.countNote()
+	s.countInjected(len(s.up.out) - before)
 	return nil
 }
 

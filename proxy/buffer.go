@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 //	data[done:next]  examined, to be written
 //	data[next:end]   received, not yet examined
 //
-// A buffer is used by one goroutine.
+// A buffer is used by one goroutine; received, the number of bytes so far, by others, too.
 type buffer struct {
 	data            []byte
 	done, next, end int
@@ -29,6 +30,7 @@ type buffer struct {
 	out             []byte // written before data[done:next]; in use once something has been inserted or dropped, see cut
 	waiting         *waiting
 	first           []byte // buffer to wait with, if the connection is encrypted
+	received        atomic.Int64
 }
 
 // message is one message of the protocol, as far as it has been received.
@@ -52,6 +54,7 @@ var (
 // read waits for bytes. Those that belong to the rest of an earlier message are passed on or dropped immediately.
 func (b *buffer) read(from io.Reader) error {
 	n, err := b.receive(from)
+	b.received.Add(int64(n))
 	b.end += n
 	rest := min(b.rest, n)
 	b.next += rest

@@ -154,7 +154,7 @@ func (s *session) execute(m message) error {
 		st, first, bound := s.statements.execute(name, s.tx.group)
 		s.executed.add(s.tx.group, st)
 		if first {
-			s.proxy.counters.queries.Add(1)
+			s.countQuery()
 			s.notes.statement++
 		}
 		set := s.pending.settings.Load()

@@ -151,11 +151,6 @@ func (s *session) skips(hash uint64) bool {
 	return hash != 0 && hash == s.tx.last
 }
 
-func (s *session) countNote(length int) {
-	s.proxy.counters.notes.Add(1)
-	s.proxy.counters.injected.Add(int64(length))
-}
-
 // sync, query and functionCall end a group.
 func (s *session) sync(m message) error {
 	s.enter()

@@ -45,7 +45,7 @@ func (s *session) runOurs(visibility visibility, statement string, subject subje
 	}); err != nil {
 		return err
 	}
-	s.proxy.counters.notes.Add(1)
+	s.countNote()
 	return s.closeOurs('P', visibility)
 }
 
@@ -107,6 +107,6 @@ func (s *session) send(e entry, build func([]byte) []byte) error {
 	s.up.cut()
 	before := len(s.up.out)
 	s.up.out = appendMessage(s.up.out, e.kind, build)
-	s.proxy.counters.injected.Add(int64(len(s.up.out) - before))
+	s.countInjected(len(s.up.out) - before)
 	return nil
 }

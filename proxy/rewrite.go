@@ -192,7 +192,8 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 	at.length = len(*out) - start
 	w.splices = append(w.splices, at)
 	w.added += at.length
-	s.countNote(at.length)
+	s.countNote()
+	s.countInjected(at.length)
 }
 
 // trail writes the text up to the end of the statement, and the note behind it, which applies only if the transaction has written. The note goes

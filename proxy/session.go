@@ -39,6 +39,7 @@ type session struct {
 	owes    atomic.Pointer[time.Time] // since when the client owes the server an answer; nil: it owes none
 
 	introduced atomic.Pointer[SessionInfo] // for Sessions; nil until the session has logged in
+	work       work
 
 	// Used by the request side only.
 	notes      *notes // nil: no note is ever sent in this session

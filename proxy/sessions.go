@@ -20,6 +20,12 @@ type SessionInfo struct {
 	Encrypted   bool // whether the connection between client and proxy uses TLS
 	Replication bool
 	State       string // "active", "idle", "idle in transaction", "idle in failed transaction"
+
+	Queries     int64 // as in Stats
+	Notes       int64
+	NoteBytes   int64 // sent for notes
+	ClientBytes int64 // received from the client
+	ServerBytes int64 // received from the server
 }
 
 // introduce adds a session that has logged in to Sessions.
@@ -42,6 +48,8 @@ func (p *Proxy) Sessions() []SessionInfo {
 		if known := s.introduced.Load(); known != nil {
 			info := *known
 			info.State = s.pending.state()
+			info.Queries, info.Notes, info.NoteBytes = s.work.queries.Load(), s.work.notes.Load(), s.work.injected.Load()
+			info.ClientBytes, info.ServerBytes = s.up.received.Load(), s.down.received.Load()
 			list = append(list, info)
 		}
 	}

@@ -27,8 +27,17 @@ func TestSessions(t *testing.T) {
 		}
 		ann.says("Query `SELECT 1`")
 		synctest.Wait()
-		if state := byApplication("till").State; state != "active" {
-			t.Errorf("a session that runs something is %s", state)
+		running := byApplication("till")
+		if running.State != "active" {
+			t.Errorf("a session that runs something is %s", running.State)
+		}
+		if running.Queries != 1 || running.Notes != 0 || running.ClientBytes-first.ClientBytes != int64(len("Q\x00\x00\x00\x0dSELECT 1\x00")) {
+			t.Errorf("after one query a session is %+v, before it %+v", running, first)
+		}
+		ann.says("Query `INSERT INTO t VALUES (1)`")
+		synctest.Wait()
+		if writing := byApplication("till"); writing.Queries != 2 || writing.Notes != 1 || writing.NoteBytes == 0 {
+			t.Errorf("after a write a session is %+v", writing)
 		}
 		go func() { (<-h.dialed).Close() }() // the CancelRequest
 		if !h.proxy.Terminate(first.ID) {

@@ -17,7 +17,7 @@ const (
 
 // query handles Query: one text with any number of statements.
 func (s *session) query(m message) error {
-	s.proxy.counters.queries.Add(1)
+	s.countQuery()
 	if err := s.settle(); err != nil {
 		return err
 	}

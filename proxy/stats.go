@@ -2,10 +2,28 @@ package proxy
 
 import "sync/atomic"
 
+// work counts what was done for one session, or for all of a proxy.
+type work struct{ queries, notes, injected atomic.Int64 }
+
+func (s *session) countQuery() {
+	s.work.queries.Add(1)
+	s.proxy.counters.queries.Add(1)
+}
+
+func (s *session) countNote() {
+	s.work.notes.Add(1)
+	s.proxy.counters.notes.Add(1)
+}
+
+func (s *session) countInjected(bytes int) {
+	s.work.injected.Add(int64(bytes))
+	s.proxy.counters.injected.Add(int64(bytes))
+}
+
 // counters count the events of all sessions of a proxy.
 type counters struct {
+	work
 	total, open, unattributed, refused     atomic.Int64
-	queries, notes, injected               atomic.Int64
 	noteErrors, lost, oversize, unreadable atomic.Int64
 	cancels                                atomic.Int64
 }

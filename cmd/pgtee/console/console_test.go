@@ -220,6 +220,23 @@ type noSessions struct{}
 func (noSessions) Sessions() []proxy.SessionInfo { return nil }
 func (noSessions) Terminate(id string) bool      { return id == "7" }
 
+// oneSession is a proxy with one busy session.
+type oneSession struct{ noSessions }
+
+func (oneSession) Sessions() []proxy.SessionInfo {
+	return []proxy.SessionInfo{{ID: "7", Session: "652f", User: "ann", Database: "shop", Client: "10.0.0.9:51000", State: "active", Queries: 1234, Notes: 56, NoteBytes: 2048, ClientBytes: 3 << 10, ServerBytes: 4 << 20}}
+}
+
+// TestSessions: who is busy, and what each has written; a reader may not end a session.
+func TestSessions(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Sessions = oneSession{} })
+	page := f.page("/sessions")
+	f.expect(page, "ann", "active", "1\u202f234", "2.0 kB sent for them", "3.0 kB", "4.0 MB", `href="/live?session=652f"`, `href="/session?id=652f"`)
+	if strings.Contains(page, "/sessions/terminate") {
+		t.Error("a reader is offered to end a session")
+	}
+}
+
 // TestTransactionAndRow follows a row from its transaction to its history: who, statement, diff, places, blame.
 func TestTransactionAndRow(t *testing.T) {
 	f := newFixture(t, nil)
