@@ -682,6 +682,20 @@ func TestResumeFails(t *testing.T) {
 	}
 }
 
+// TestQuietStream: a browser is connected at once, before anything is published.
+func TestQuietStream(t *testing.T) {
+	f := newFixture(t, nil)
+	f.make("shop.audit", 1)
+	ctx, cancel := context.WithTimeout(t.Context(), aliveEvery/2)
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, "GET", f.server.URL+"/live/events", nil)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+}
+
 // TestBacklog: what a viewer cannot be shown is counted.
 func TestBacklog(t *testing.T) {
 	v := &viewer{c: &Console{}, at: position{}}

@@ -148,6 +148,7 @@ func (c *Console) liveEvents(w http.ResponseWriter, r *http.Request, who person)
 	v := &viewer{c: c, tail: c.tails[s.Prefix], filter: parseFilter(r.URL.Query()), stream: s, to: http.NewResponseController(w), w: w,
 		admitted: func() bool { return c.guard.who(r).Role >= reader }}
 	_ = v.to.SetReadDeadline(time.Time{})
+	_ = v.to.Flush() // the browser is connected, even if nothing is published for a while
 	v.serve(r.Context(), after)
 }
 
