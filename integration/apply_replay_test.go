@@ -129,6 +129,25 @@ func TestReplayBeforeADelete(t *testing.T) {
 	}
 }
 
+// replay --check looks and writes nothing.
+func TestReplayCheck(t *testing.T) {
+	a := newApplied(t, "CREATE TABLE t (id int PRIMARY KEY, v text);")
+	a.Write("INSERT INTO t VALUES (1, 'one')")
+	a.Drain()
+	moment := a.Query("SELECT pg_current_wal_insert_lsn()::text")
+	out, code := a.Pgtee("replay", "--check", "--to", moment, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off")
+	if code != 0 || !strings.Contains(out, "ok       topic") || strings.Contains(out, "the target is as the source was") {
+		t.Errorf("replay --check exits with %d:\n%s", code, out)
+	}
+	if got := a.rows(a.targetURL(), "t"); got != "" {
+		t.Errorf("replay --check has written %q", got)
+	}
+	a.ExecTarget("DROP TABLE t")
+	if out, code = a.Pgtee("replay", "--check", "--to", moment, "--kafka", a.broker.Address, "--prefix", a.prefix, "--postgres", a.targetURL(), "--origin", "off"); code != 2 || !strings.Contains(out, "MISSING") {
+		t.Errorf("without the table replay --check exits with %d:\n%s", code, out)
+	}
+}
+
 // The batch with the transaction of --to is refused, for a unique value goes from row to row, and is written a second time: what comes before the
 // transaction is not taken for what follows it.
 func TestReplayToATransactionThatIsWrittenTwice(t *testing.T) {

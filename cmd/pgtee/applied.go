@@ -17,7 +17,7 @@ import (
 
 // tell shows the progress of an applier, on a terminal as one line that changes, otherwise as a log line now and then, and serves metrics. stop ends
 // both.
-func (c *applyCommand) tell(ctx context.Context, config apply.Config, term terminal) (stop func(), err error) {
+func (c *applyFlags) tell(ctx context.Context, config apply.Config, term terminal) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var server *http.Server
 	if c.Metrics != "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/pgtee/pgtee/subscriber/archive"
 )
 
-// applyCommand applies the stream of a publisher to the tables of another database.
-type applyCommand struct {
+// applyFlags are the flags of the commands that write a stream into the tables of another database.
+type applyFlags struct {
 	logged
 	Kafka         []string `help:"Brokers to contact first; not with --from DIR." placeholder:"HOST:PORT" group:"Kafka"`
 	topicFlags    `group:"Kafka"`
@@ -33,21 +33,43 @@ type applyCommand struct {
 	OnConflict     []string `help:"What to do with a change that does not fit the target: error, skip or overwrite; for some tables GLOB=error|skip|overwrite, of which the last match counts. Each conflict is recorded in pgtee.conflicts in the target." placeholder:"POLICY" default:"error"`
 	FireTriggers   bool     `help:"Continue even if triggers of the target fire, because its user lacks the privilege to set session_replication_role, or because they are ENABLE ALWAYS or REPLICA."`
 	Origin         string   `help:"Whether applied changes carry a replication origin, by which a publisher of the target with --skip-applied leaves them out: ${enum}. auto: if the user has the privilege to set one." enum:"auto,require,off" default:"auto"`
-	From           string   `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
-	Once           bool     `help:"End when the target holds what Kafka holds now."`
-	Standby        bool     `help:"If another applier has the stream, wait to take over from it." env:"PGTEE_APPLY_STANDBY"`
-	Verify         bool     `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
-	Source         string   `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
 	Check          bool     `help:"Show what is missing in stream and target, with the command that repairs it; change nothing."`
 	Metrics        string   `help:"Serve /metrics, /livez and /readyz at this address." placeholder:"HOST:PORT" env:"PGTEE_APPLY_METRICS"`
 	RowsPerSecond  int      `help:"Maximum number of changes written per second; 0: no limit." default:"0" placeholder:"N"`
-
-	to *apply.Until
 }
 
-// open returns the configuration, once Kafka has responded or the archive has been found.
-func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, error) {
-	config, err := c.config(term)
+// applyCommand applies the stream of a publisher to the tables of another database.
+type applyCommand struct {
+	applyFlags
+	From    string `help:"Where a new stream begins: beginning or end of the topics; or the folder of an archive (pgtee archive) to apply instead of Kafka." default:"beginning" placeholder:"beginning|end|DIR"`
+	Once    bool   `help:"End when the target holds what Kafka holds now."`
+	Standby bool   `help:"If another applier has the stream, wait to take over from it." env:"PGTEE_APPLY_STANDBY"`
+	Verify  bool   `help:"Apply up to a moment, compare every table with the source at that moment, and end. Needs --source."`
+	Source  string `help:"The source, for --verify; its user needs REPLICATION and SELECT." placeholder:"URL"`
+}
+
+func (c *applyCommand) Run(ctx context.Context, term terminal) error {
+	boundGarbage()
+	if c.Verify && isArchive(c.From) {
+		return usage(fmt.Errorf("--from %s applies an archive: --verify is for topics", c.From))
+	}
+	config, err := c.open(ctx, term, c.From)
+	if err != nil {
+		return err
+	}
+	config.FromEnd, config.Once, config.Standby = c.From == "end", c.Once, c.Standby
+	switch {
+	case c.Check:
+		return check(ctx, config, term)
+	case c.Verify:
+		return c.verify(ctx, config, term)
+	}
+	return c.apply(ctx, config, term)
+}
+
+// open returns the configuration, once Kafka has responded or the archive that from names has been found.
+func (c *applyFlags) open(ctx context.Context, term terminal, from string) (apply.Config, error) {
+	config, err := c.config(term, from)
 	if err != nil {
 		return config, usage(err)
 	}
@@ -63,21 +85,6 @@ func (c *applyCommand) open(ctx context.Context, term terminal) (apply.Config, e
 	}
 	config.Brokers, config.KafkaOptions = cluster.brokers, cluster.options
 	return config, nil
-}
-
-func (c *applyCommand) Run(ctx context.Context, term terminal) error {
-	boundGarbage()
-	config, err := c.open(ctx, term)
-	if err != nil {
-		return err
-	}
-	if c.Check {
-		return c.check(ctx, config, term)
-	}
-	if c.Verify {
-		return c.verify(ctx, config, term)
-	}
-	return c.apply(ctx, config, term)
 }
 
 // verify prints a line for each table; a difference is an error.
@@ -112,7 +119,7 @@ func (c *applyCommand) verify(ctx context.Context, config apply.Config, term ter
 }
 
 // apply runs the applier and shows its progress meanwhile.
-func (c *applyCommand) apply(ctx context.Context, config apply.Config, term terminal) error {
+func (c *applyFlags) apply(ctx context.Context, config apply.Config, term terminal) error {
 	stop, err := c.tell(ctx, config, term)
 	if err != nil {
 		return usage(err)
@@ -123,7 +130,7 @@ func (c *applyCommand) apply(ctx context.Context, config apply.Config, term term
 }
 
 // check prints its findings; a problem is an error.
-func (c *applyCommand) check(ctx context.Context, config apply.Config, term terminal) error {
+func check(ctx context.Context, config apply.Config, term terminal) error {
 	findings, err := apply.Check(ctx, config)
 	if err != nil {
 		return usage(err)
@@ -157,7 +164,7 @@ func exitOf(err error) error {
 	return exitError{exitHalted, err}
 }
 
-func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
+func (c *applyFlags) config(term terminal, from string) (config apply.Config, err error) {
 	conn, err := postgresFlags{Postgres: c.Postgres}.connString("")
 	if err != nil {
 		return config, err
@@ -169,15 +176,16 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	config = apply.Config{
 		Prefix: c.Prefix, Slot: c.Slot, Topics: c.Topics, ConnString: conn, Stream: c.Stream,
 		Tables: c.Tables, ExcludeTables: c.ExcludeTables, IgnoreColumns: c.IgnoreColumns, Map: c.Map, Modes: modes,
-		DDL: apply.DDLPolicy(c.DDL), DDLAsSuperuser: c.DDLAsSuperuser, SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin), FromEnd: c.From == "end",
-		Standby: c.Standby, Once: c.Once, RowsPerSecond: c.RowsPerSecond, Until: c.to,
-		Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
+		DDL: apply.DDLPolicy(c.DDL), DDLAsSuperuser: c.DDLAsSuperuser, SplitSQL: splitSQL, FireTriggers: c.FireTriggers, Origin: apply.OriginPolicy(c.Origin),
+		RowsPerSecond: c.RowsPerSecond, Log: c.logger(term.err).Named("apply"), Stats: &apply.Stats{},
 	}
 	if config.Avro, err = c.decoder(); err != nil {
 		return config, err
 	}
-	if err := c.useArchive(&config); err != nil {
-		return config, err
+	if isArchive(from) {
+		if err := c.useArchive(&config, from); err != nil {
+			return config, err
+		}
 	}
 	for _, text := range c.OnConflict {
 		glob, policy, found := strings.Cut(text, "=")
@@ -198,15 +206,15 @@ func (c *applyCommand) config(term terminal) (config apply.Config, err error) {
 	return config, nil
 }
 
-// useArchive configures the applier to read an archive, if --from names one.
-func (c *applyCommand) useArchive(config *apply.Config) error {
-	if c.From == "beginning" || c.From == "end" {
-		return nil
+// isArchive reports whether --from names an archive rather than a place in the topics.
+func isArchive(from string) bool { return from != "beginning" && from != "end" }
+
+// useArchive configures the applier to read an archive.
+func (c *applyFlags) useArchive(config *apply.Config, dir string) error {
+	if c.Check {
+		return fmt.Errorf("--from %s applies an archive: --check is for topics", dir)
 	}
-	if c.Check || c.Verify {
-		return fmt.Errorf("--from %s applies an archive: --check and --verify are for topics", c.From)
-	}
-	files, err := archive.Open(c.From)
+	files, err := archive.Open(dir)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)
 	}

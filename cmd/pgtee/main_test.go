@@ -73,6 +73,12 @@ func TestUsageErrors(t *testing.T) {
 		"unreachable for subscribe": {
 			[]string{"subscribe", "--kafka", "127.0.0.1:1"}, "cannot reach Kafka at",
 		},
+		"replay from the end": {[]string{"replay", "--postgres", url, "--kafka", "h:1", "--to", "0/1", "--from", "end"}, "a replay needs the whole stream"},
+		"replay and verify":   {[]string{"replay", "--postgres", url, "--kafka", "h:1", "--to", "0/1", "--verify"}, "unknown flag --verify: see pgtee replay --help"},
+		"replay and standby":  {[]string{"replay", "--postgres", url, "--kafka", "h:1", "--to", "0/1", "--standby"}, "unknown flag --standby"},
+		"verify an archive":   {[]string{"apply", "--postgres", url, "--from", "/nonexistent", "--verify"}, "--verify is for topics"},
+		"check an archive":    {[]string{"replay", "--postgres", url, "--from", "/nonexistent", "--to", "0/1", "--check"}, "--check is for topics"},
+
 		"wrong outbox":   {[]string{"proxy", "--postgres", url, "--outbox", "box"}, "--outbox must be one of"},
 		"wrong size":     {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5:warn"}, `"5" is no size`},
 		"wrong action":   {[]string{"publish", "--postgres", url, "--kafka", "h:1", "--max-retained-wal", "5GB:explode"}, "SIZE:drop_slot"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pgtee/pgtee/subscriber/apply"
@@ -9,8 +10,9 @@ import (
 
 // replayCommand rebuilds a database as it was at a given time.
 type replayCommand struct {
-	applyCommand
-	To string `help:"The moment: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction, or before:EVENT-ID; it lies between two commits." required:"" placeholder:"MOMENT"`
+	applyFlags
+	From string `help:"What to replay: the topics from their beginning, or the folder of an archive (pgtee archive)." default:"beginning" placeholder:"beginning|DIR"`
+	To   string `help:"The moment: a time (2025-01-31T12:00:00Z), an LSN (0/16B3748), the id of the last transaction, or before:EVENT-ID; it lies between two commits." required:"" placeholder:"MOMENT"`
 }
 
 func (c *replayCommand) Run(ctx context.Context, term terminal) error {
@@ -19,9 +21,15 @@ func (c *replayCommand) Run(ctx context.Context, term terminal) error {
 	if err != nil {
 		return usage(fmt.Errorf("--to: %w", err))
 	}
-	config, err := c.open(ctx, term)
+	if c.From == "end" {
+		return usage(errors.New("--from end: a replay needs the whole stream; give the folder of an archive, or leave the flag out"))
+	}
+	config, err := c.open(ctx, term, c.From)
 	if err != nil {
 		return err
+	}
+	if c.Check {
+		return check(ctx, config, term)
 	}
 	config.Until, config.Once = until, true
 	if err := c.apply(ctx, config, term); err != nil {
