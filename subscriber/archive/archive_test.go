@@ -329,6 +329,54 @@ func TestCutManifestRemovesNothing(t *testing.T) {
 	}
 }
 
+// Files of others in the folder stay, whatever their suffix; unfinished files of the archive go.
+func TestForeignFilesStay(t *testing.T) {
+	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 3))
+	foreign := []string{"sales.parquet", "x.jsonl.zst", "download.tmp", "next.tmp", "0-0-1.parquet", "next.parquet.tmp.tmp"}
+	for _, name := range append(foreign, "next.parquet.tmp", "views.sql.tmp") {
+		write(t, s.path(name), "anything")
+	}
+	s.finish()
+	for _, name := range foreign {
+		if text, err := os.ReadFile(s.path(name)); err != nil || string(text) != "anything" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	for _, name := range []string{"next.parquet.tmp", "views.sql.tmp"} {
+		if _, err := os.Stat(s.path(name)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+	if found := s.damage(""); found != "" {
+		t.Error(found)
+	}
+}
+
+// An archive whose manifest was lost is not begun anew over its files, even if there is only one.
+func TestLostManifestRemovesNothing(t *testing.T) {
+	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(1)), 3))
+	s.cfg.After = time.Hour
+	s.finish()
+	names := s.files()
+	if len(names) != 1 {
+		t.Fatalf("%d files, want one", len(names))
+	}
+	for _, lose := range []func() error{func() error { return os.Remove(s.path(manifestName)) }, func() error { return os.Truncate(s.path(manifestName), 0) }} {
+		if err := lose(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			var halt Halt
+			if err := s.session(-1); !errors.As(err, &halt) || !strings.Contains(err.Error(), names[0]) {
+				t.Errorf("the session ends with %v", err)
+			}
+		}
+		if got := s.files(); len(got) != 1 {
+			t.Errorf("left are %v", got)
+		}
+	}
+}
+
 // What the retention removes is said first: the chain stays whole, and the archive tells that it does not begin at its beginning.
 func TestRetention(t *testing.T) {
 	s := newScene(t, JSONLines, script(rand.New(rand.NewSource(3)), 40))

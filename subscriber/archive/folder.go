@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -90,7 +91,8 @@ func (f *folder) create(name string) (*os.File, error) {
 	return file, nil
 }
 
-// clean removes what a crash has left behind: unfinished files, a file that was not yet in the manifest, and files that were about to be removed.
+// clean removes what a crash has left behind: unfinished files, a file that was not yet in the manifest, and files that were about to be removed. Files
+// of others stay.
 func (f *folder) clean(m *manifest) error {
 	names, err := f.files()
 	if err != nil {
@@ -99,7 +101,7 @@ func (f *folder) clean(m *manifest) error {
 	var unnamed, old []string
 	for _, name := range names {
 		switch {
-		case strings.HasSuffix(name, temporary) || m.removed[name]:
+		case isUnfinished(name) || m.removed[name]:
 			old = append(old, name)
 		case !m.names[name]:
 			unnamed = append(unnamed, name)
@@ -117,7 +119,20 @@ func (f *folder) clean(m *manifest) error {
 	return f.sync()
 }
 
-// files lists, in order, the names that may be files of the archive.
+// unlisted returns an error if there are files of an archive but no manifest: it was lost, and without it they would be taken for what a crash has left.
+func (f *folder) unlisted() error {
+	names, err := f.files()
+	if err != nil {
+		return err
+	}
+	if names = slices.DeleteFunc(names, isUnfinished); len(names) == 0 {
+		return nil
+	}
+	return Halt{What: fmt.Sprintf("%s holds %d files of an archive, such as %s, and its %s is missing or empty", f.path, len(names), names[0], manifestName),
+		Repair: "put back the " + manifestName + " that belongs to them, or name another folder with --out"}
+}
+
+// files lists, in order, the files of the archive, finished or not.
 func (f *folder) files() ([]string, error) {
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
@@ -125,7 +140,7 @@ func (f *folder) files() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name := e.Name(); isFile(name) || strings.HasSuffix(name, temporary) {
+		if name := e.Name(); isFile(name) || isUnfinished(name) {
 			names = append(names, name)
 		}
 	}
@@ -133,10 +148,19 @@ func (f *folder) files() ([]string, error) {
 	return names, nil
 }
 
-// isFile reports whether a name has the suffix of an archive file.
-func isFile(name string) bool {
-	return strings.HasSuffix(name, suffixes[JSONLines]) || strings.HasSuffix(name, suffixes[Parquet])
+// unfinished is the name under which files are written.
+const unfinished = "next"
+
+// isUnfinished reports whether a file is one that this program writes under a temporary name.
+func isUnfinished(name string) bool {
+	final, temp := strings.CutSuffix(name, temporary)
+	return temp && (final == viewsName || final == unfinished+suffixes[JSONLines] || final == unfinished+suffixes[Parquet])
 }
+
+// isFile reports whether a name is one that fileName makes.
+func isFile(name string) bool { return filePattern.MatchString(name) }
+
+var filePattern = regexp.MustCompile(`^[0-9A-F]{16}-[0-9A-F]{16}-[0-9]{12,}\.(jsonl\.zst|parquet)$`)
 
 var suffixes = map[Format]string{JSONLines: ".jsonl.zst", Parquet: ".parquet"}
 

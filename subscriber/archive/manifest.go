@@ -201,8 +201,11 @@ func (m *manifest) forget(names []string) {
 	}
 }
 
-// begin writes the first line.
+// begin writes the first line, into a folder that has no files of an archive.
 func (m *manifest) begin(header Header) error {
+	if err := m.folder.unlisted(); err != nil {
+		return err
+	}
 	header.Version = newestVersion
 	return m.append(Line{Archive: &header})
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 )
 
@@ -131,7 +130,7 @@ func (v *verifier) files() error {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, temporary) || m.names[name] || v.lost {
+		if isUnfinished(name) || m.names[name] || v.lost {
 			continue // it is being written, or a damaged manifest might name it
 		}
 		v.damage("file %s is not in the manifest: the manifest is truncated, or a crash has left the file there and the next start removes it", name)

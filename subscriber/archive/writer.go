@@ -106,7 +106,7 @@ func (w *writer) add(e *apply.Event) (err error) {
 }
 
 func (w *writer) create(first LSN) (*openFile, error) {
-	file, err := w.folder.create("next" + suffixes[w.cfg.Format])
+	file, err := w.folder.create(unfinished + suffixes[w.cfg.Format])
 	if err != nil {
 		return nil, err
 	}
