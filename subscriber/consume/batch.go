@@ -1,6 +1,8 @@
 package consume
 
 import (
+	"cmp"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -21,11 +23,25 @@ type batch struct {
 type row struct {
 	record     *kgo.Record
 	start, end int // the line in the arena
-	keyEnd     int // end of the key, which is the line's first columns
-	mask       uint64
-	deletes    bool   // a tombstone: the line is only the key
-	dead       string // why the record is dead; "": it is not
-	state      string // SQLSTATE of the reason, if the server refused the row
+	shape
+	dead  string // why the record is dead; "": it is not
+	state string // SQLSTATE of the reason, if the server refused the row
+}
+
+// shape says which columns a line has.
+type shape struct {
+	mask    uint64 // the optional ones
+	deletes bool   // a tombstone: the line is only the key
+}
+
+func (s shape) compare(other shape) int {
+	switch {
+	case s.deletes && !other.deletes:
+		return -1
+	case !s.deletes && other.deletes:
+		return 1
+	}
+	return cmp.Compare(s.mask, other.mask)
 }
 
 // position is the position of a partition after a batch.
@@ -65,4 +81,13 @@ func (b *batch) pass(record *kgo.Record) {
 }
 
 func (b *batch) line(r *row) []byte { return b.arena[r.start:r.end] }
-func (b *batch) key(r *row) []byte  { return b.arena[r.start:r.keyEnd] }
+
+// alive appends the indices of the rows that are not dead.
+func (b *batch) alive(to []int32) []int32 {
+	for i := range b.rows {
+		if b.rows[i].dead == "" {
+			to = append(to, int32(i))
+		}
+	}
+	return to
+}

@@ -133,7 +133,25 @@ func (d *decoder) row(ctx context.Context, b *batch, record *kgo.Record) (r row,
 	if !r.deletes {
 		d.readPlace(record)
 	}
+	if err = d.checkKey(r.deletes); err != nil {
+		return r, err
+	}
 	return r, d.render(b, &r)
+}
+
+// checkKey returns an error if the row has no key: NULL is not equal to NULL.
+func (d *decoder) checkKey(deletes bool) error {
+	for i := range d.table.keys {
+		if c := d.cells[i].form; c != absent && c != null {
+			continue
+		}
+		name := d.table.columns[i].name
+		if deletes {
+			return badRecord("a tombstone whose key says nothing for column " + name)
+		}
+		return badRecord("no value for column " + name + ", which --key names")
+	}
+	return nil
 }
 
 // readValue fills cells from the record's value.
@@ -265,19 +283,11 @@ func (d *decoder) fill(columns []int, c cell) {
 
 // readKey fills the key columns from the record's key. Columns that the key does not fill keep the value of the field with their name.
 func (d *decoder) readKey(ctx context.Context, record *kgo.Record) error {
-	keys := d.table.columns[:d.table.keys]
-	if len(keys) == 0 {
+	if d.table.keys == 0 {
 		return nil
 	}
 	if record.Key != nil && (record.Value == nil || d.usesKey()) {
-		if err := d.takeKey(ctx, record.Key); err != nil {
-			return err
-		}
-	}
-	for i := range keys {
-		if c := d.cells[i].form; (c == absent || c == null) && record.Value == nil {
-			return badRecord("a tombstone whose key says nothing for column " + keys[i].name)
-		}
+		return d.takeKey(ctx, record.Key)
 	}
 	return nil
 }
@@ -388,9 +398,10 @@ func (d *decoder) render(b *batch, r *row) (err error) {
 		if b.arena, err = d.append(b.arena, &d.cells[i], d.table.columns[i].kind); err != nil {
 			return err
 		}
-		if i < d.table.keys {
-			r.keyEnd = len(b.arena)
-		}
+	}
+	if d.table.keys > 0 { // for the stage
+		b.arena = strconv.AppendInt(append(b.arena, '\t'), int64(len(b.rows)), 10)
+		b.arena = strconv.AppendBool(append(b.arena, '\t'), r.deletes)
 	}
 	b.arena = append(b.arena, '\n')
 	r.end = len(b.arena)

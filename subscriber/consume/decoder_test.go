@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func tableOf(t *testing.T, m Mapping, columns ...string) *table {
 	return made
 }
 
-// one decodes a record and returns its line, or DEAD and the reason.
+// one decodes a record and returns its line, without what is for the stage, or DEAD and the reason.
 func one(t *testing.T, d *decoder, record *kgo.Record) string {
 	t.Helper()
 	b := newBatch()
@@ -41,13 +42,21 @@ func one(t *testing.T, d *decoder, record *kgo.Record) string {
 		t.Fatal(err)
 	}
 	r := b.rows[0]
-	switch {
-	case r.dead != "":
+	if r.dead != "" {
 		return "DEAD " + r.dead
-	case r.deletes:
-		return "DELETE " + strings.TrimSuffix(string(b.line(&r)), "\n")
 	}
-	return strings.TrimSuffix(string(b.line(&r)), "\n")
+	end := "\n"
+	if d.table.keys > 0 {
+		end = fmt.Sprintf("\t0\t%v\n", r.deletes)
+	}
+	line, ok := strings.CutSuffix(string(b.line(&r)), end)
+	if !ok {
+		t.Errorf("%q does not end with %q", line, end)
+	}
+	if r.deletes {
+		return "DELETE " + line
+	}
+	return line
 }
 
 func bytesOf(text string) []byte {
@@ -97,6 +106,8 @@ func TestDecode(t *testing.T) {
 			{`{"id":7}`, `<nil>`, "DELETE 7"},
 			{`<nil>`, `<nil>`, "DEAD a tombstone whose key says nothing for column id"},
 			{`{"x":7}`, `<nil>`, "DEAD a tombstone whose key says nothing for column id"},
+			{`{"x":7}`, `{"v":1}`, "DEAD no value for column id, which --key names"},
+			{`null`, `{"id":null}`, "DEAD no value for column id, which --key names"},
 		}},
 		"two keys": {JSON, Mapping{Keys: []string{"a=$.k.a", "b"}}, []string{"a", "b", "v"}, []record{
 			{`{"k":{"a":1},"b":2}`, `{"v":1}`, "1\t2\t1"},

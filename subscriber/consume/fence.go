@@ -38,10 +38,8 @@ type target struct {
 	table *table
 	epoch map[int32]int64 // of the partitions held by this consumer
 
-	topicID  string // id of the topic whose records are written
-	upserts  map[uint64]string
-	seen     map[uint64]int32
-	selected []int32 // rows of the current batch; reused
+	topicID      string  // id of the topic whose records are written
+	rows, sorted []int32 // of the current batch; reused
 }
 
 const maxApplicationName = 63
@@ -64,7 +62,7 @@ func (c *Config) connect(ctx context.Context) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PostgreSQL: %w", err)
 	}
-	t := &target{cfg: c, conn: conn, user: config.User, epoch: map[int32]int64{}, upserts: map[uint64]string{}, seen: map[uint64]int32{}}
+	t := &target{cfg: c, conn: conn, user: config.User, epoch: map[int32]int64{}}
 	if err = t.ensure(ctx); err != nil {
 		t.close()
 		return nil, err

@@ -22,11 +22,12 @@ type table struct {
 
 // column is a column that a record may fill.
 type column struct {
-	name   string
-	quoted string
-	kind   kind
-	equal  string // equality operator of its type; "": none
-	origin origin
+	name    string
+	quoted  string
+	kind    kind
+	equal   string // equality operator of its type; "": none
+	initial string // SQL of its default; "": none
+	origin  origin
 }
 
 // kind says how JSON is converted for a type.
@@ -43,9 +44,10 @@ const (
 // maxOptional bounds the number of columns that are left out if a record has no value: each needs a bit of the mask.
 const maxOptional = 64
 
-const columnsQuery = `SELECT a.attname, pg_catalog.quote_ident(a.attname), t.typname, coalesce(e.typname, ''), a.attgenerated::text,
-  (a.atthasdef OR a.attidentity <> '')::text, ` + postgres.EqualOperator + `
-FROM pg_attribute AS a JOIN pg_type AS d ON d.oid = a.atttypid
+const columnsQuery = `SELECT a.attname, quote_ident(a.attname), t.typname, coalesce(e.typname, ''), a.attgenerated::text, a.attidentity::text, ` + postgres.EqualOperator + `,
+  CASE WHEN a.attidentity <> '' THEN 'nextval(' || quote_literal(pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) || ')'
+    ELSE coalesce(pg_get_expr(f.adbin, f.adrelid), '') END
+FROM pg_attribute AS a LEFT JOIN pg_attrdef AS f ON f.adrelid = a.attrelid AND f.adnum = a.attnum JOIN pg_type AS d ON d.oid = a.atttypid
 JOIN pg_type AS t ON t.oid = CASE d.typbasetype WHEN 0 THEN d.oid ELSE d.typbasetype END
 LEFT JOIN pg_type AS e ON e.typarray = t.oid
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
@@ -77,8 +79,9 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	chosen := make([]column, len(keys))
 	lines := 0
 	for _, row := range rows {
-		one := column{name: row[0], quoted: row[1], kind: kindOf(row[2], row[3]), equal: row[6]}
-		generated, hasDefault := row[4] != "", row[5] == "true"
+		one := column{name: row[0], quoted: row[1], kind: kindOf(row[2], row[3]), equal: row[6], initial: row[7]}
+		at := slices.Index(keys, one.name)
+		generated := row[4] != "" || row[5] == "a" && len(keys) > 0 && at < 0 // no UPDATE can set an identity that is GENERATED ALWAYS
 		wanted, explicit := c.fills(&one, from)
 		if one.origin.kind == byLine && wanted && !generated {
 			if one.origin.line = lines; explicit {
@@ -86,13 +89,13 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 			}
 			lines++
 		}
-		switch at := slices.Index(keys, one.name); {
+		switch {
 		case generated && explicit:
 			return nil, Halt{fmt.Sprintf("column %s of %s is generated", one.name, t.name), "leave it out of the flags: PostgreSQL computes it"}
 		case generated || !wanted:
 		case at >= 0:
 			chosen[at] = one
-		case !explicit && hasDefault && one.origin.kind == byName && len(optional) < maxOptional:
+		case !explicit && one.initial != "" && one.origin.kind == byName && len(optional) < maxOptional:
 			optional = append(optional, one)
 		default:
 			t.columns = append(t.columns, one)
@@ -147,13 +150,19 @@ func kindOf(name, element string) kind {
 	return plain
 }
 
-// names lists columns; mask selects the optional ones.
-func (t *table) names(mask uint64, only func(i int) bool) []string {
-	var names []string
+// names lists the columns that a record with this mask fills.
+func (t *table) names(mask uint64) (names []string) {
 	for i := range t.columns {
-		if t.filled(i, mask) && (only == nil || only(i)) {
+		if t.filled(i, mask) {
 			names = append(names, t.columns[i].quoted)
 		}
+	}
+	return names
+}
+
+func (t *table) keyNames() (names []string) {
+	for i := range t.keys {
+		names = append(names, t.columns[i].quoted)
 	}
 	return names
 }
@@ -161,43 +170,66 @@ func (t *table) names(mask uint64, only func(i int) bool) []string {
 // filled reports whether a record with this mask fills a column.
 func (t *table) filled(i int, mask uint64) bool { return i < t.always || mask>>(i-t.always)&1 != 0 }
 
-// stage is a temporary table for rows that COPY has written and INSERT has not taken yet. It does not interfere with other sessions.
-const stage = "pg_temp.pgtee_consume"
+// stage is a temporary table for rows that COPY has written and INSERT has not taken yet, for a table with a key. It does not interfere with other
+// sessions. Besides the columns to fill it has the row's index in the batch, and whether the row deletes the one with its key.
+const (
+	stage        = "pg_temp.pgtee_consume"
+	stageIndex   = `"pgtee index"`
+	stageDeletes = `"pgtee deletes"`
+)
 
+// stageSQL creates the stage. Its columns have the table's defaults, for columns that COPY does not fill.
 func (t *table) stageSQL() string {
-	return fmt.Sprintf("DROP TABLE IF EXISTS %s; CREATE TEMP TABLE pgtee_consume ON COMMIT DELETE ROWS AS SELECT %s FROM %s WITH NO DATA", stage, strings.Join(t.names(^uint64(0), nil), ", "), t.name)
+	sql := fmt.Sprintf("DROP TABLE IF EXISTS %s; CREATE TEMP TABLE pgtee_consume ON COMMIT DELETE ROWS AS SELECT %s, 0 AS %s, false AS %s FROM %s WITH NO DATA",
+		stage, strings.Join(t.names(^uint64(0)), ", "), stageIndex, stageDeletes, t.name)
+	for i := t.always; i < len(t.columns); i++ {
+		sql += fmt.Sprintf("; ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", stage, t.columns[i].quoted, t.columns[i].initial)
+	}
+	return sql
 }
 
-func (t *table) copySQL(into string, mask uint64) string {
-	return fmt.Sprintf("COPY %s (%s) FROM STDIN", into, strings.Join(t.names(mask, nil), ", "))
+// copySQL is the COPY for lines of one shape: into the table or, if it has a key, into the stage.
+func (t *table) copySQL(s shape) string {
+	into, names := t.name, t.names(s.mask)
+	if s.deletes {
+		names = t.keyNames()
+	}
+	if t.keys > 0 {
+		into, names = stage, append(names, stageIndex, stageDeletes)
+	}
+	return fmt.Sprintf("COPY %s (%s) FROM STDIN", into, strings.Join(names, ", "))
 }
 
-// copyKeysSQL is the COPY for rows to be deleted.
-func (t *table) copyKeysSQL() string {
-	return fmt.Sprintf("COPY %s (%s) FROM STDIN", stage, strings.Join(t.keyNames(), ", "))
+// isLast is the condition for a row of the stage to be the last one with its key: the others have no effect. Only the server knows which keys are equal:
+// 1 and 1.0, or a uuid in upper and in lower case, may be.
+func (t *table) isLast() string {
+	return fmt.Sprintf("%[1]s IN (SELECT max(%[1]s) FROM %[2]s GROUP BY %[3]s)", stageIndex, stage, strings.Join(t.keyNames(), ", "))
 }
 
-func (t *table) keyNames() []string {
-	return t.names(0, func(i int) bool { return i < t.keys })
-}
-
-func (t *table) upsertSQL(mask uint64) string {
-	columns := strings.Join(t.names(mask, nil), ", ")
+// upsertSQL moves rows from the stage into the table, in the order of the records.
+func (t *table) upsertSQL() string {
+	columns := strings.Join(t.names(^uint64(0)), ", ")
 	var set []string
-	for i := t.keys; i < len(t.columns); i++ { // a record replaces the row: columns that it lacks are set as in a new row
-		value := "DEFAULT"
-		if t.filled(i, mask) {
-			value = "excluded." + t.columns[i].quoted
-		}
-		set = append(set, t.columns[i].quoted+" = "+value)
+	for _, c := range t.columns[t.keys:] { // a record replaces the row: columns that it lacks are set as in a new row
+		set = append(set, fmt.Sprintf("%[1]s = excluded.%[1]s", c.quoted))
 	}
 	action := "DO NOTHING"
 	if len(set) > 0 {
 		action = "DO UPDATE SET " + strings.Join(set, ", ")
 	}
-	return fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s ON CONFLICT (%s) %s", t.name, columns, columns, stage, strings.Join(t.keyNames(), ", "), action)
+	return fmt.Sprintf("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s WHERE NOT %s AND %s ORDER BY %s ON CONFLICT (%s) %s",
+		t.name, columns, columns, stage, stageDeletes, t.isLast(), stageIndex, strings.Join(t.keyNames(), ", "), action)
 }
 
+// keepSQL keeps what was written since the last savepoint, and empties the stage for what follows.
+func (t *table) keepSQL() string {
+	if t.keys == 0 {
+		return "RELEASE SAVEPOINT r; SAVEPOINT r"
+	}
+	return "RELEASE SAVEPOINT r; TRUNCATE " + stage + "; SAVEPOINT r"
+}
+
+// deleteSQL deletes the rows with the keys in the stage whose last record is a tombstone.
 func (t *table) deleteSQL() string {
 	var same []string
 	for _, c := range t.columns[:t.keys] {
@@ -207,5 +239,5 @@ func (t *table) deleteSQL() string {
 			same = append(same, fmt.Sprintf("t.%[1]s %[2]s s.%[1]s", c.quoted, c.equal))
 		}
 	}
-	return fmt.Sprintf("DELETE FROM %s AS t USING %s AS s WHERE %s", t.name, stage, strings.Join(same, " AND "))
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s AS s WHERE %s AND %s AND %s", t.name, stage, stageDeletes, t.isLast(), strings.Join(same, " AND "))
 }

@@ -1,12 +1,11 @@
 package consume
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,31 +44,29 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 	return err
 }
 
-// part is a range of rows of a batch: from is included, to is not.
-type part struct{ from, to int }
-
 // settle writes the rows of a batch and marks rows that the table refuses as dead.
 func (t *target) settle(ctx context.Context, b *batch) error {
-	open := []part{{0, len(b.rows)}}
+	t.rows = b.alive(t.rows[:0])
+	open := [][]int32{t.rows}
 	for len(open) > 0 {
-		p := open[len(open)-1]
+		rows := open[len(open)-1]
 		open = open[:len(open)-1]
-		suspect, err := t.try(ctx, b, p)
-		whole := p.to-p.from == len(b.rows)
+		suspect, err := t.try(ctx, b, rows)
 		switch {
-		case err == nil && whole:
+		case err == nil && len(rows) == len(t.rows):
 		case err == nil:
-			err = t.exec(ctx, "RELEASE SAVEPOINT r; SAVEPOINT r")
+			err = t.exec(ctx, t.table.keepSQL())
 		case isBadRecord(err):
 			refused := err
 			if err = t.exec(ctx, "ROLLBACK TO SAVEPOINT r"); err != nil {
 				return err
 			}
-			if p.to-p.from == 1 {
-				b.rows[p.from].dead, b.rows[p.from].state = reasonOf(refused), postgres.State(refused)
+			if len(rows) == 1 {
+				one := &b.rows[rows[0]]
+				one.dead, one.state = reasonOf(refused), postgres.State(refused)
 				continue
 			}
-			open = append(open, split(p, suspect)...)
+			open = append(open, split(rows, suspect)...)
 		}
 		if err != nil {
 			return err
@@ -78,15 +75,15 @@ func (t *target) settle(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// split splits a refused part: around the row that the server has named, otherwise in halves. The last part returned is tried first.
-func split(p part, suspect int) []part {
-	var parts []part
-	if suspect < p.from || suspect >= p.to {
-		middle := (p.from + p.to) / 2
-		return []part{{middle, p.to}, {p.from, middle}}
+// split splits refused rows: around the row that the server has named, otherwise in halves. The last part returned is tried first.
+func split(rows []int32, suspect int32) (parts [][]int32) {
+	at, found := slices.BinarySearch(rows, suspect)
+	if !found {
+		middle := len(rows) / 2
+		return [][]int32{rows[middle:], rows[:middle]}
 	}
-	for _, some := range []part{{suspect + 1, p.to}, {suspect, suspect + 1}, {p.from, suspect}} {
-		if some.from < some.to {
+	for _, some := range [][]int32{rows[at+1:], rows[at : at+1], rows[:at]} {
+		if len(some) > 0 {
 			parts = append(parts, some)
 		}
 	}
@@ -124,122 +121,34 @@ func reasonOf(err error) string {
 // copyPlace matches the line, and possibly the column, of a COPY that the server refuses.
 var copyPlace = regexp.MustCompile(`(?m)^COPY .*, line (\d+)(?:, column ([^:\n]+))?`)
 
-// try writes a part. suspect is the row at which COPY stopped, -1 if it is not known.
-func (t *target) try(ctx context.Context, b *batch, p part) (suspect int, err error) {
-	if t.table.keys == 0 {
-		for mask := range masksOf(b, p) {
-			if suspect, err = t.copy(ctx, b, t.rowsOf(b, p, mask, false), t.table.copySQL(t.table.name, mask)); err != nil {
-				return suspect, err
-			}
+// try writes rows, which are in the order of the records: one COPY for each shape of line and, if the table has a key, from the stage into the table.
+// suspect is the row at which COPY stopped, -1 if it is not known.
+func (t *target) try(ctx context.Context, b *batch, rows []int32) (suspect int32, err error) {
+	t.sorted = append(t.sorted[:0], rows...)
+	slices.SortStableFunc(t.sorted, func(i, j int32) int { return b.rows[i].shape.compare(b.rows[j].shape) })
+	deletes := false
+	for rest := t.sorted; len(rest) > 0; {
+		s, n := b.rows[rest[0]].shape, 1
+		for n < len(rest) && b.rows[rest[n]].shape == s {
+			n++
 		}
+		if _, err := t.conn.CopyFrom(ctx, &lineReader{b: b, rows: rest[:n]}, t.table.copySQL(s)); err != nil {
+			return suspectOf(err, rest[:n]), err
+		}
+		rest, deletes = rest[n:], deletes || s.deletes
+	}
+	if t.table.keys == 0 || len(rows) == 0 {
 		return -1, nil
 	}
-	t.lastOfKeys(b, p)
-	used := p.from > 0 // the stage is empty at the start of a transaction
-	deleted := false
-	for i := p.from; i < p.to && !deleted; i++ {
-		deleted = b.rows[i].deletes && b.rows[i].dead == ""
+	take := t.table.upsertSQL()
+	if deletes { // first: they may make room for unique values
+		take = t.table.deleteSQL() + "; " + take
 	}
-	if deleted {
-		if suspect, err = t.stage(ctx, b, t.rowsOf(b, p, 0, true), t.table.copyKeysSQL(), t.table.deleteSQL(), &used); err != nil {
-			return suspect, err
-		}
-	}
-	for mask := range masksOf(b, p) {
-		if suspect, err = t.stage(ctx, b, t.rowsOf(b, p, mask, false), t.table.copySQL(stage, mask), t.upsert(mask), &used); err != nil {
-			return suspect, err
-		}
-	}
-	return -1, nil
-}
-
-// stage copies rows into the stage and moves them from there into the table.
-func (t *target) stage(ctx context.Context, b *batch, rows []int32, copySQL, takeSQL string, used *bool) (int, error) {
-	if len(rows) == 0 {
-		return -1, nil
-	}
-	if *used {
-		if err := t.exec(ctx, "TRUNCATE "+stage); err != nil {
-			return -1, err
-		}
-	}
-	*used = true
-	if suspect, err := t.copy(ctx, b, rows, copySQL); err != nil {
-		return suspect, err
-	}
-	return -1, t.exec(ctx, takeSQL)
-}
-
-func (t *target) upsert(mask uint64) string {
-	sql, known := t.upserts[mask]
-	if !known {
-		sql = t.table.upsertSQL(mask)
-		t.upserts[mask] = sql
-	}
-	return sql
-}
-
-// masksOf returns the masks of the rows of a part.
-func masksOf(b *batch, p part) map[uint64]bool {
-	masks := map[uint64]bool{}
-	for i := p.from; i < p.to; i++ {
-		if r := &b.rows[i]; r.dead == "" && !r.deletes {
-			masks[r.mask] = true
-		}
-	}
-	return masks
-}
-
-// rowsOf selects the rows of a part that go into one statement. They are valid until the next call.
-func (t *target) rowsOf(b *batch, p part, mask uint64, deletes bool) []int32 {
-	t.selected = t.selected[:0]
-	for i := p.from; i < p.to; i++ {
-		r := &b.rows[i]
-		if r.dead == "" && r.deletes == deletes && (deletes || r.mask == mask) && (t.table.keys == 0 || t.isLast(b, i)) {
-			t.selected = append(t.selected, int32(i))
-		}
-	}
-	return t.selected
-}
-
-var keySeed = maphash.MakeSeed()
-
-// lastOfKeys finds the last row for each key in a part: earlier rows of the key have no effect.
-func (t *target) lastOfKeys(b *batch, p part) {
-	clear(t.seen)
-	for i := p.from; i < p.to; i++ {
-		if b.rows[i].dead == "" {
-			t.seen[t.slotOf(b, i)] = int32(i)
-		}
-	}
-}
-
-// slotOf returns the slot of a key in seen: at its hash, or after other keys with the same hash.
-func (t *target) slotOf(b *batch, i int) uint64 {
-	key := b.key(&b.rows[i])
-	for h := maphash.Bytes(keySeed, key); ; h++ {
-		j, taken := t.seen[h]
-		if !taken || bytes.Equal(b.key(&b.rows[j]), key) {
-			return h
-		}
-	}
-}
-
-func (t *target) isLast(b *batch, i int) bool { return t.seen[t.slotOf(b, i)] == int32(i) }
-
-// copy writes the lines of rows. suspect is the row at which the server stopped.
-func (t *target) copy(ctx context.Context, b *batch, rows []int32, sql string) (suspect int, err error) {
-	if len(rows) == 0 {
-		return -1, nil
-	}
-	if _, err = t.conn.CopyFrom(ctx, &lineReader{b: b, rows: rows}, sql); err != nil {
-		return suspectOf(err, rows), err
-	}
-	return -1, nil
+	return -1, t.exec(ctx, take)
 }
 
 // suspectOf returns the row whose line an error names, -1 if it names none.
-func suspectOf(err error, rows []int32) int {
+func suspectOf(err error, rows []int32) int32 {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
 		return -1
@@ -252,7 +161,7 @@ func suspectOf(err error, rows []int32) int {
 	if line < 1 || line > len(rows) {
 		return -1
 	}
-	return int(rows[line-1])
+	return rows[line-1]
 }
 
 // lineReader reads the lines of rows. Adjacent lines are read in one piece.
