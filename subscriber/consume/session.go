@@ -49,7 +49,7 @@ func (r *runner) session(ctx context.Context) (done bool, err error) {
 	}
 	for {
 		done, err := r.turn(ctx, t, admin)
-		if done || ctx.Err() != nil || err != nil && (t.conn.IsClosed() || isHalt(err) || !postgres.Retriable(err)) {
+		if done || ctx.Err() != nil || err != nil && (t.conn.IsClosed() || errors.Is(err, errTableChanged) || isHalt(err) || !postgres.Retriable(err)) {
 			return done, err
 		}
 		if err == nil || errors.Is(err, errShared) {

@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // table is the table to write to, with the origins of its columns.
 type table struct {
 	name    string   // quoted for SQL
+	version string   // changes with every change of the definition
 	columns []column // columns that a record may fill: key columns first, then those always filled, then the optional ones
 	keys    int      // number of key columns
 	always  int      // number of columns that every record fills, with NULL for a missing value; the others then keep their default
@@ -52,8 +54,18 @@ JOIN pg_type AS t ON t.oid = CASE d.typbasetype WHEN 0 THEN d.oid ELSE d.typbase
 LEFT JOIN pg_type AS e ON e.typarray = t.oid
 WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
 
-const tableQuery = `SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
+// tableVersion is made of the row versions that define the columns: each ALTER TABLE of a column, its type or its default writes a new one.
+const tableVersion = `c.oid || ':' || (SELECT string_agg(a.attnum || ' ' || a.xmin, ',' ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0)`
+
+const namedTable = ` FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`
+
+const tableQuery = `SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, ` + tableVersion + namedTable
+
+// sameTable fails with a division by zero if the table is no longer the one with this version.
+const sameTable = `SELECT 1 / count(*)` + namedTable + ` AND ` + tableVersion + ` = $3`
+
+// errTableChanged ends a session: the next one reads the definition again.
+var errTableChanged = errors.New("the definition of the table has changed")
 
 // lookUp reads the definition of the table; nil if the table does not exist.
 func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error) {
@@ -64,7 +76,7 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	if kind := rows[0][2]; kind != "r" && kind != "p" {
 		return nil, Halt{fmt.Sprintf("--into %s.%s is no table", c.Schema, c.Table), "name a table"}
 	}
-	t := &table{name: rows[0][1]}
+	t := &table{name: rows[0][1], version: rows[0][3]}
 	if rows, err = postgres.Query(ctx, conn, columnsQuery, rows[0][0]); err != nil {
 		return nil, err
 	}

@@ -15,16 +15,28 @@ import (
 )
 
 // write writes a batch in one transaction: rows, dead letters, and the positions of the partitions. If the table refuses the batch, write halves it
-// under a savepoint until the single refused record is found.
+// under a savepoint until the single refused record is found. No error counts if the table is not the one for which the batch was made.
 func (t *target) write(ctx context.Context, b *batch) error {
 	err := t.transact(ctx, b)
-	if err != nil && !t.conn.IsClosed() && t.conn.TxStatus() != 'I' {
+	if err == nil || t.conn.IsClosed() {
+		return err
+	}
+	if t.conn.TxStatus() != 'I' {
 		if failed := t.exec(ctx, "ROLLBACK"); failed != nil {
 			return errors.Join(err, failed)
 		}
 	}
+	if _, changed := postgres.Query(ctx, t.conn, sameTable, t.cfg.Schema, t.cfg.Table, t.table.version); postgres.State(changed) == divisionByZero {
+		return errTableChanged
+	}
+	if postgres.State(err) == divisionByZero {
+		return errFenced
+	}
 	return err
 }
+
+// divisionByZero is the SQLSTATE with which sameTable and advanceFence fail.
+const divisionByZero = "22012"
 
 func (t *target) transact(ctx context.Context, b *batch) error {
 	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
@@ -35,12 +47,10 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 	}
 	pipeline := t.conn.StartPipeline(ctx)
 	t.bury(pipeline, b)
+	pipeline.SendQueryParams(sameTable, [][]byte{[]byte(t.cfg.Schema), []byte(t.cfg.Table), []byte(t.table.version)}, nil, nil, nil)
 	t.advance(pipeline, b)
 	pipeline.SendQueryParams("COMMIT", nil, nil, nil, nil)
 	_, err := postgres.Results(t.conn, pipeline)
-	if postgres.State(err) == "22012" {
-		return errFenced
-	}
 	return err
 }
 
