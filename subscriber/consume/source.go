@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/pgtee/pgtee/subscriber/postgres"
 )
 
 const (
@@ -88,11 +90,6 @@ func offsetsOf(topic string, listed kadm.ListedOffsets, err error) (map[int32]in
 type lostRecords struct{ Halt }
 
 func (l lostRecords) Unwrap() error { return l.Halt }
-
-func deleted(topic string, partition int32, next, begins int64) error {
-	return Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", topic, partition, begins, next),
-		fmt.Sprintf(`to go on without them, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d; raise the retention of the topic`, begins, topic, partition)}
-}
 
 // source reads partitions into batches.
 type source struct {
@@ -195,7 +192,7 @@ func (s *source) addPartition(ctx context.Context, b *batch, p *kgo.FetchPartiti
 		return nil
 	}
 	if p.LogStartOffset > next && p.Records[0].Offset > next {
-		return deleted(s.topic.name, p.Partition, next, p.LogStartOffset)
+		return s.deleted(p.Partition, next, p.LogStartOffset)
 	}
 	for _, record := range p.Records {
 		if record.Offset < next {
@@ -218,7 +215,7 @@ func (s *source) failed(ctx context.Context, p *kgo.FetchPartition, next int64) 
 	case errors.Is(p.Err, context.Canceled) || errors.Is(p.Err, context.DeadlineExceeded):
 		return nil
 	case errors.As(p.Err, &gone):
-		return shorter(s.topic.name, p.Partition, gone.ConsumedTo, gone.ResetTo)
+		return s.shorter(p.Partition, gone.ConsumedTo, gone.ResetTo)
 	case errors.Is(p.Err, kerr.OffsetOutOfRange):
 		return s.outOfRange(ctx, p.Partition, next)
 	}
@@ -234,20 +231,32 @@ func (s *source) outOfRange(ctx context.Context, partition int32, next int64) er
 		return err
 	}
 	if begins[partition] > next {
-		return deleted(s.topic.name, partition, next, begins[partition])
+		return s.deleted(partition, next, begins[partition])
 	}
 	listed, err = admin.ListEndOffsets(ctx, s.topic.name)
 	ends, err := offsetsOf(s.topic.name, listed, err)
 	if err != nil {
 		return err
 	}
-	return shorter(s.topic.name, partition, next, ends[partition])
+	return s.shorter(partition, next, ends[partition])
+}
+
+// continueAt returns the command with which the group continues at another offset of a partition.
+func (s *source) continueAt(partition int32, offset int64) string {
+	return fmt.Sprintf(`UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE "group" = %s AND topic = %s AND partition = %d`,
+		offset, postgres.QuoteLiteral(s.cfg.group()), postgres.QuoteLiteral(s.topic.name), partition)
+}
+
+// deleted returns the error for a partition that begins after the consumed position.
+func (s *source) deleted(partition int32, next, begins int64) error {
+	return Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", s.topic.name, partition, begins, next),
+		"to go on without them, " + s.continueAt(partition, begins) + "; raise the retention of the topic"}
 }
 
 // shorter returns the error for a partition that ends before the consumed position.
-func shorter(topic string, partition int32, next, end int64) error {
-	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has it up to offset %d, it ends at %d", topic, partition, next, end),
-		fmt.Sprintf(`see what was lost; to go on, UPDATE pgtee.consumed SET next_offset = %d, leader_epoch = -1 WHERE topic = '%s' AND partition = %d`, end, topic, partition)}}
+func (s *source) shorter(partition int32, next, end int64) error {
+	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has it up to offset %d, it ends at %d", s.topic.name, partition, next, end),
+		"see what was lost; to go on, " + s.continueAt(partition, end)}}
 }
 
 // firstRecords reads up to wanted committed records from the start of a topic, for --create-table.

@@ -119,6 +119,9 @@ func Retriable(err error) bool {
 // QuoteIdentifier quotes an identifier for SQL.
 func QuoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
+// QuoteLiteral quotes a text for SQL.
+func QuoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
 // AppendCopyText escapes the characters that have a special meaning in COPY's text format.
 func AppendCopyText(dst, text []byte) []byte {
 	from := 0
