@@ -116,13 +116,18 @@ CREATE TABLE pairs (a text, b int, v text DEFAULT 'default', UNIQUE (a, b))`)
 	s.Consume(topic, "added", "--offset", "o") // nothing comes again
 	s.Expect("SELECT count(*)::text FROM added", "4")
 
+	s.Exec("CREATE TABLE before AS TABLE added; TRUNCATE added; DELETE FROM pgtee.consumed") // start again
+	s.Consume(topic, "added", "--offset", "o")
+	s.Expect("SELECT (id, v, n, doc, o)::text FROM added EXCEPT SELECT (id, v, n, doc, o)::text FROM before")
+	s.Expect("SELECT count(*) || ' ' || min(tries) || ' ' || max(tries) FROM pgtee.dead_letters", "6 2 2")
+
 	s.Exec("ALTER TABLE added ALTER COLUMN v TYPE text, DROP CONSTRAINT added_n_check")
 	out, code := s.Pgtee(s.args(topic, "added", "--offset", "o", "--retry-dead")...)
 	if code != 0 || !strings.Contains(out, "2 dead letters are in added now, 4 are still dead") {
 		t.Errorf("--retry-dead exits with %d: %s", code, out)
 	}
 	s.Expect("SELECT (id, v, n, o)::text FROM added WHERE o IN (1, 6) ORDER BY o", "(2,,0,1)", `(5,"too long",7,6)`)
-	s.Expect(`SELECT "offset" || ' ' || tries FROM pgtee.dead_letters ORDER BY "offset"`, "3 2", "5 2", "7 2", "9 2")
+	s.Expect(`SELECT "offset" || ' ' || tries FROM pgtee.dead_letters ORDER BY "offset"`, "3 3", "5 3", "7 3", "9 3")
 
 	topic = s.NewTopic("kept", 1)
 	s.Produce(topic, `1={"v":"old"}`, `2={"v":"b"}`, `1={"v":"new"}`, `3={"v":"c"}`, `3=`, `4={"v":"d"}`, `x={"v":"bad key"}`)
@@ -303,6 +308,7 @@ func TestConsumeHalts(t *testing.T) {
 	topic := s.NewTopic("t", 2)
 	admin := kadm.NewClient(s.kafka)
 	s.Produce(topic, `{"id":1}`, `{"id":2}`, `{"id":3}`)
+	s.halts(s.args(topic, "t", "--once", "--from", "0:4"), "--from names offset 4 of partition 0, which ends at 3")
 	s.Consume(topic, "t", "--from", "0:1")
 	s.Expect("SELECT id::text FROM t ORDER BY 1", "2", "3")
 	s.Consume(topic, "t", "--from", "end", "--group", "it's late")

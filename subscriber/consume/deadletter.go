@@ -9,8 +9,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// buryOne replaces the dead letter of a group that has started again.
 const buryOne = `INSERT INTO pgtee.dead_letters ("group", topic, topic_id, partition, "offset", "timestamp", key, value, headers, reason, sqlstate)
-VALUES ($1, $2, $3, $4::int4, $5::int8, $6::timestamptz, $7::bytea, $8::bytea, $9::json, $10, $11)`
+VALUES ($1, $2, $3, $4::int4, $5::int8, $6::timestamptz, $7::bytea, $8::bytea, $9::json, $10, $11)
+ON CONFLICT ("group", topic, topic_id, partition, "offset") DO UPDATE SET reason = excluded.reason, sqlstate = excluded.sqlstate, tries = dead_letters.tries + 1, dead_at = excluded.dead_at`
 
 // buryFormats are the parameter formats of buryOne: bytes are sent in binary format.
 var buryFormats = []int16{0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0}

@@ -66,6 +66,13 @@ func (s Start) resolve(ctx context.Context, admin *kadm.Client, topic *topic, fr
 	if err != nil || !fresh {
 		return offsets, err
 	}
+	var ends map[int32]int64
+	if len(s.offsets) > 0 {
+		listed, err := admin.ListEndOffsets(ctx, topic.name)
+		if ends, err = offsetsOf(topic.name, listed, err); err != nil {
+			return nil, err
+		}
+	}
 	for number, at := range s.offsets {
 		begins, there := offsets[number]
 		if !there {
@@ -73,6 +80,9 @@ func (s Start) resolve(ctx context.Context, admin *kadm.Client, topic *topic, fr
 		}
 		if at < begins {
 			return nil, Halt{fmt.Sprintf("--from names offset %d of partition %d, which begins at %d", at, number, begins), "correct the flag"}
+		}
+		if at > ends[number] {
+			return nil, Halt{fmt.Sprintf("--from names offset %d of partition %d, which ends at %d", at, number, ends[number]), "correct the flag"}
 		}
 		offsets[number] = at
 	}
