@@ -428,7 +428,7 @@ func (d *decoder) append(dst []byte, c *cell, k kind) ([]byte, error) {
 	case k == document || k == documents && first != '[':
 		return postgres.AppendCopyText(dst, c.text), nil
 	case first == '[' && (k == list || k == documents):
-		text, err := appendList(nil, c.text, k)
+		text, err := appendList(nil, c.text, k, 1)
 		if err != nil {
 			return dst, err
 		}
@@ -453,8 +453,14 @@ func appendText(dst, text []byte) ([]byte, error) {
 	return postgres.AppendCopyText(dst, text), nil
 }
 
+// maxDimensions is how many dimensions an array of PostgreSQL can have.
+const maxDimensions = 6
+
 // appendList appends an array literal; nested arrays are further dimensions.
-func appendList(dst, array []byte, k kind) ([]byte, error) {
+func appendList(dst, array []byte, k kind, dimension int) ([]byte, error) {
+	if dimension > maxDimensions {
+		return dst, badRecord("an array of more dimensions than PostgreSQL knows")
+	}
 	s := decode.Scanner{Text: array}
 	if !s.Take('[') {
 		return dst, badRecord("no JSON array")
@@ -472,7 +478,7 @@ func appendList(dst, array []byte, k kind) ([]byte, error) {
 		case string(item) == "null":
 			dst = append(dst, "NULL"...)
 		case item[0] == '[' && k == list:
-			if dst, err = appendList(dst, item, k); err != nil {
+			if dst, err = appendList(dst, item, k, dimension+1); err != nil {
 				return dst, err
 			}
 		default:

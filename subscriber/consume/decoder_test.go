@@ -66,6 +66,9 @@ func bytesOf(text string) []byte {
 	return []byte(text)
 }
 
+// nested returns an array in an array, and so on.
+func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
+
 func TestDecode(t *testing.T) {
 	at := time.Date(2025, 1, 31, 12, 0, 0, 123_000_000, time.UTC)
 	type record struct{ key, value, want string }
@@ -87,6 +90,9 @@ func TestDecode(t *testing.T) {
 			{"", `{"id":1} x`, "DEAD it is no JSON"},
 			{"", `{"id":abc}`, "DEAD it is no JSON"},
 			{"", "{\"name\":\"\xff\"}", "DEAD it is no UTF-8"},
+			{"", `{"id":1,"doc":` + nested(9999) + `}`, "1\t\\N\t" + nested(9999) + "\t\\N\t\\N\t\\N"},
+			{"", `{"id":1,"doc":` + nested(10000) + `}`, "DEAD it is no JSON"},
+			{"", `{"tags":` + nested(7) + `}`, "DEAD an array of more dimensions than PostgreSQL knows"},
 			{"", `[1]`, "DEAD the value is no JSON object: --map COLUMN=$ takes a value as a whole"},
 			{"", `null`, "DEAD the value is null"},
 			{"", `<nil>`, "DEAD a tombstone, and no --key says which row it deletes"},
@@ -215,7 +221,7 @@ func TestStart(t *testing.T) {
 
 // FuzzDecode: whatever a record holds, it becomes one line or a dead letter.
 func FuzzDecode(f *testing.F) {
-	for _, text := range []string{`{"id":1,"tags":["a",[1]]}`, `{"schema":{"fields":[{"field":"id","type":"bytes"}]},"payload":{"id":"AA=="}}`, `1,"a""b",`, `\N` + "\ta"} {
+	for _, text := range []string{`{"id":1,"tags":["a",[1]]}`, `{"schema":{"fields":[{"field":"id","type":"bytes"}]},"payload":{"id":"AA=="}}`, `1,"a""b",`, `\N` + "\ta", `{"id":1,"x":` + nested(600) + `}`} {
 		f.Add(text, text)
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {

@@ -207,11 +207,14 @@ func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, er
 	return answer.Schema, err
 }
 
+// maxAvroNesting bounds the nesting of a schema and of its values, which are read recursively.
+const maxAvroNesting = 512
+
 // avroParser parses a schema; records have names by which they can be referred to again.
 type avroParser struct{ named map[string]*avroType }
 
 func (p *avroParser) parse(raw any, namespace string, depth int) (*avroType, error) {
-	if depth > maxNesting {
+	if depth > maxAvroNesting {
 		return nil, ErrAvro
 	}
 	switch s := raw.(type) {
@@ -349,7 +352,7 @@ func (r *avroReader) bytes() ([]byte, error) {
 }
 
 func (r *avroReader) read(t *avroType, depth int) error {
-	if depth > maxNesting {
+	if depth > maxAvroNesting {
 		return ErrAvro
 	}
 	switch t.kind {

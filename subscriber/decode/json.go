@@ -64,8 +64,8 @@ func (s *Scanner) Quoted() ([]byte, error) {
 	}
 }
 
-// maxNesting bounds the nesting of objects and arrays.
-const maxNesting = 512
+// maxNesting bounds the nesting of objects and arrays, as encoding/json does: what it takes for valid must not fail here.
+const maxNesting = 10000
 
 // Value reads any value and returns its text.
 func (s *Scanner) Value() ([]byte, error) {

@@ -2,12 +2,13 @@ package decode
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
 // What a Scanner takes for one value is what encoding/json takes for it.
 func FuzzScanner(f *testing.F) {
-	for _, text := range []string{`{"a":[1,{"b":"\"}"}],"c":"\\"}`, `[ ]`, `"x"`, `-1.5e10`, `{"a":{}}`} {
+	for _, text := range []string{`{"a":[1,{"b":"\"}"}],"c":"\\"}`, `[ ]`, `"x"`, `-1.5e10`, `{"a":{}}`, strings.Repeat("[", 600) + strings.Repeat("]", 600), strings.Repeat(`{"a":`, 10000) + "1" + strings.Repeat("}", 10000)} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
