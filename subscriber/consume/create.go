@@ -1,7 +1,7 @@
 package consume
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/big"
@@ -105,7 +105,7 @@ func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Rec
 	if record.Value == nil || d.cfg.Format != JSON && d.cfg.Format != Avro {
 		return nil
 	}
-	value, types, err := decoder.unframe(ctx, record.Value, &decoder.value)
+	value, schema, err := decoder.unframe(ctx, record.Value, &decoder.value)
 	if _, bad := err.(badRecord); bad {
 		return nil
 	}
@@ -113,12 +113,6 @@ func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Rec
 		return err
 	}
 	typed := map[string]string{}
-	for name, l := range types {
-		typed[name] = "bytea"
-		if l.Logical != (decode.Logical{}) {
-			typed[name] = l.Type()
-		}
-	}
 	if d.cfg.Format == Avro {
 		columns, err := d.cfg.AvroFields(ctx, record.Value)
 		if err != nil {
@@ -136,16 +130,16 @@ func (d *draft) seeRecord(ctx context.Context, decoder *decoder, record *kgo.Rec
 			if taken[name] || unwanted || mapped && o.kind != byKey {
 				return nil
 			}
-			d.seeValue(name, value, typed[name])
+			d.seeValue(name, value, cmp.Or(typed[name], schema.field(name).column()))
 			return nil
 		})
 	}
 	for column, o := range from {
 		if o.kind == byPath {
 			if found := o.path.find(value); found != nil {
-				hint := ""
+				hint := schema.at(o.path).column()
 				if len(o.path) == 1 {
-					hint = typed[o.path[0].name]
+					hint = cmp.Or(typed[o.path[0].name], hint)
 				}
 				d.seeValue(column, found, hint)
 			}
@@ -159,27 +153,23 @@ func (d *draft) seeKey(ctx context.Context, decoder *decoder, record *kgo.Record
 	if record.Key == nil {
 		return nil
 	}
-	text, _, isJSON, err := decoder.keyJSON(ctx, record.Key)
+	text, schema, isJSON, err := decoder.keyJSON(ctx, record.Key)
 	if _, bad := err.(badRecord); bad {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	for column, o := range from {
-		if o.kind != byKey || d.types[column] != "" {
+	for name, o := range from {
+		if o.kind != byKey || d.types[name] != "" {
 			continue
 		}
-		switch {
-		case !isJSON:
-			d.see(column, "text")
-		case o.name != "":
-			d.seeValue(column, o.path.find(text), "")
-		case bytes.HasPrefix(text, []byte{'{'}):
-			d.seeValue(column, fieldOf(text, column), "")
-		default:
-			d.seeValue(column, text, "")
+		if !isJSON {
+			d.see(name, "text")
+			continue
 		}
+		p := (&column{name: name, origin: o}).keyPath(text)
+		d.seeValue(name, p.find(text), schema.at(p).column())
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ type decoder struct {
 	line   []cell // fields of a CSV or TSV line
 
 	value, key schemaHint
-	types      map[string]logical // of the fields of the current value
+	schema     *schema // of the current value
 
 	take func(name, value []byte) error // d.takeField, bound once
 }
@@ -116,7 +116,7 @@ func (d *decoder) add(ctx context.Context, b *batch, record *kgo.Record) error {
 func (d *decoder) row(ctx context.Context, b *batch, record *kgo.Record) (r row, err error) {
 	r = row{record: record, start: len(b.arena), end: len(b.arena)}
 	clear(d.cells)
-	d.text, d.types = d.text[:0], nil
+	d.text, d.schema = d.text[:0], nil
 	r.deletes = record.Value == nil
 	switch {
 	case r.deletes && d.table.keys == 0:
@@ -172,17 +172,18 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 	case CSV, TSV:
 		return d.readLine(value)
 	}
-	value, types, err := d.unframe(ctx, value, &d.value)
+	value, schema, err := d.unframe(ctx, value, &d.value)
 	if err != nil {
 		return err
 	}
 	if string(value) == "null" { // the payload of a tombstone may come with a schema
 		return badRecord("the value is null")
 	}
-	d.types = types
-	d.fill(d.whole, cell{asJSON, value})
+	d.schema = schema
 	for _, i := range d.whole {
-		d.dig(i, d.table.columns[i].origin.path, value)
+		if err := d.dig(i, d.table.columns[i].origin.path, value, schema); err != nil {
+			return err
+		}
 	}
 	if len(d.fields) == 0 {
 		return nil
@@ -194,8 +195,8 @@ func (d *decoder) readValue(ctx context.Context, value []byte) error {
 	return decode.Fields(value, d.take)
 }
 
-// unframe converts a key or value to JSON, and returns the types that a schema gives to its fields.
-func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) ([]byte, map[string]logical, error) {
+// unframe converts a key or value to JSON, and returns the Connect schema beside it.
+func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) ([]byte, *schema, error) {
 	if d.cfg.Format == Avro {
 		if len(framed) < 5 || framed[0] != 0 {
 			return nil, nil, badRecord("it does not begin as Avro in Confluent's wire format")
@@ -219,12 +220,12 @@ func (d *decoder) unframe(ctx context.Context, framed []byte, hint *schemaHint) 
 		return nil, nil, badRecord("it is no JSON")
 	}
 	framed = bytes.TrimSpace(framed)
-	schema, payload := splitSchema(framed)
+	text, payload := splitSchema(framed)
 	if payload == nil {
 		return framed, nil, nil
 	}
-	types, err := hint.of(schema)
-	return payload, types, err
+	schema, err := hint.of(text)
+	return payload, schema, err
 }
 
 // takeField fills the columns of one field of the value. Fields usually come in the same order as in the preceding record.
@@ -244,35 +245,26 @@ func (d *decoder) takeField(name, value []byte) error {
 	if f == nil {
 		return nil
 	}
-	kind, typed := d.types[f.name]
+	schema := d.schema.field(f.name)
 	for _, i := range f.columns {
-		if p := d.table.columns[i].origin.path; len(p) > 1 && d.table.columns[i].origin.kind == byPath {
-			d.dig(i, p[1:], value)
-			continue
+		var p path
+		if o := &d.table.columns[i].origin; o.kind == byPath {
+			p = o.path[1:]
 		}
-		d.cells[i] = jsonCell(value)
-		if typed && d.cells[i].form == asJSON {
-			if err := d.convert(&d.cells[i], kind); err != nil {
-				return err
-			}
+		if err := d.dig(i, p, value, schema); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // dig fills a column with the value at a path.
-func (d *decoder) dig(i int, p path, value []byte) {
+func (d *decoder) dig(i int, p path, value []byte, s *schema) (err error) {
 	d.cells[i] = cell{}
-	if found := p.find(value); found != nil {
-		d.cells[i] = jsonCell(found)
+	if value = p.find(value); value != nil {
+		d.cells[i], err = d.cell(value, s.at(p))
 	}
-}
-
-func jsonCell(value []byte) cell {
-	if string(value) == "null" {
-		return cell{form: null}
-	}
-	return cell{asJSON, value}
+	return err
 }
 
 func (d *decoder) fill(columns []int, c cell) {
@@ -303,47 +295,47 @@ func (d *decoder) usesKey() bool {
 }
 
 func (d *decoder) takeKey(ctx context.Context, key []byte) error {
-	text, types, isJSON, err := d.keyJSON(ctx, key)
+	text, schema, isJSON, err := d.keyJSON(ctx, key)
 	if err != nil {
 		return err
 	}
+	if !isJSON && d.table.keys > 1 {
+		return badRecord("the key is no JSON object, and --key has several columns")
+	}
 	for i := range d.table.keys {
-		c := &d.table.columns[i]
-		var found cell
-		switch {
-		case !isJSON:
-			found = cell{asText, key}
-		case c.origin.name != "": // a path
-			if value := c.origin.path.find(text); value != nil {
-				found = jsonCell(value)
-			}
-		case len(text) > 0 && text[0] == '{':
-			if value := fieldOf(text, c.name); value != nil {
-				found = jsonCell(value)
-				if kind, typed := types[c.name]; typed && found.form == asJSON {
-					if err := d.convert(&found, kind); err != nil {
-						return err
-					}
-				}
-			}
-		default:
-			found = jsonCell(text)
+		if !isJSON {
+			d.cells[i] = cell{asText, key}
+			continue
 		}
-		if !isJSON && d.table.keys > 1 {
-			return badRecord("the key is no JSON object, and --key has several columns")
+		p := d.table.columns[i].keyPath(text)
+		value := p.find(text)
+		if value == nil {
+			continue
 		}
-		if found.form != absent {
-			d.cells[i] = found
+		if d.cells[i], err = d.cell(value, schema.at(p)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// keyPath returns the path of a key column in a key: the one of --key, or the field with its name, or all of a key that is no object.
+func (c *column) keyPath(key []byte) path {
+	object := bytes.HasPrefix(key, []byte{'{'})
+	switch {
+	case c.origin.kind == byKey && (object || c.origin.name != ""):
+		return c.origin.path
+	case object:
+		return path{{c.name, -1}}
+	}
+	return nil
+}
+
 // keyJSON reads a key as JSON. A key that is not JSON is plain text, as written by kcat and many producers.
-func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, types map[string]logical, isJSON bool, err error) {
+func (d *decoder) keyJSON(ctx context.Context, key []byte) (text []byte, schema *schema, isJSON bool, err error) {
 	if d.cfg.Format == Avro && len(key) > 5 && key[0] == 0 || d.cfg.Format != Avro && json.Valid(key) {
-		text, types, err = d.unframe(ctx, key, &d.key)
-		return text, types, true, err
+		text, schema, err = d.unframe(ctx, key, &d.key)
+		return text, schema, true, err
 	}
 	if !utf8.Valid(key) {
 		return nil, nil, false, badRecord("the key is no UTF-8")

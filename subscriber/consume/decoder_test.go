@@ -128,6 +128,22 @@ func TestDecode(t *testing.T) {
 				`{"schema":{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"},{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"},{"type":"int64","name":"org.apache.kafka.connect.data.Timestamp","field":"ts"}]},"payload":{"d":19753,"n":"MDk=","b":"AP8=","ts":1706702400123}}`,
 				"5\t2024-01-31\t123.45\t" + `\\x00ff` + "\t2024-01-31T12:00:00.123Z"},
 		}},
+		"connect, numeric": {JSON, Mapping{}, []string{"n", "b:bytea"}, []record{
+			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"}]},"payload":{"n":1234,"b":null}}`, "1234\t" + `\N`},
+			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"}]},"payload":{"n":-0.01,"b":"AP\/8"}}`, "-0.01\t" + `\\x00fffc`},
+			{"", `{"schema":{"type":"struct","fields":[{"type":"bytes","field":"b"}]},"payload":{"b":1234}}`, "DEAD a field whose schema says that it is bytes, and that is no base64"},
+		}},
+		"connect, paths": {JSON, Mapping{Keys: []string{"k=$.id.n"}, Paths: map[string]string{"p": "$.after.price", "d": "$.after.days[1]", "m": "$.after.by['a b']", "root": "$", "none": "$.after.none.x"}}, []string{"k", "p", "d", "m", "root:json", "none"}, []record{
+			{`{"schema":{"type":"struct","fields":[{"type":"struct","field":"id","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"1"},"field":"n"}]}]},"payload":{"id":{"n":"MDk="}}}`,
+				`{"schema":{"type":"struct","fields":[{"type":"struct","field":"after","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"price"},{"type":"array","items":{"type":"int32","name":"org.apache.kafka.connect.data.Date"},"field":"days"},{"type":"map","keys":{"type":"string"},"values":{"type":"int64","name":"io.debezium.time.Timestamp"},"field":"by"}]}]},"payload":{"after":{"price":"MDk=","days":[0,1],"by":{"a b":0}}}}`,
+				"1234.5\t123.45\t1970-01-02\t1970-01-01T00:00:00\t" + `{"after":{"price":"MDk=","days":[0,1],"by":{"a b":0}}}` + "\t" + `\N`},
+		}},
+		"connect, plain": {JSON, Mapping{Paths: map[string]string{"b": "$"}}, []string{"b:bytea"}, []record{
+			{"", `{"schema":{"type":"bytes","optional":false},"payload":"AP8="}`, `\\x00ff`},
+		}},
+		"connect, plain key": {JSON, Mapping{Keys: []string{"id"}}, []string{"id", "v"}, []record{
+			{`{"schema":{"type":"int32","name":"io.debezium.time.Date"},"payload":1}`, `{"v":1}`, "1970-01-02\t1"},
+		}},
 		"connect, spaced": {JSON, Mapping{}, []string{"d", "schema"}, []record{
 			{"", `{ "schema": {"fields": [{"field": "d", "type": "int32", "name": "io.debezium.time.Date"}]}, "payload": {"d": 1} }`, "1970-01-02\t" + `\N`},
 			{"", `{"schema":"s","d":1}`, "1\ts"},

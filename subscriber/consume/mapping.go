@@ -20,7 +20,7 @@ type Mapping struct {
 type origin struct {
 	kind originKind
 	path path
-	name string // name of a header
+	name string // name of a header, or text of the path that --key gives
 	line int    // index of a field in a line
 }
 
@@ -55,7 +55,7 @@ func (m *Mapping) origins() (from map[string]origin, keys []string, err error) {
 	}
 	for _, text := range m.Keys {
 		column, where, explicit := strings.Cut(text, "=")
-		o := origin{kind: byKey}
+		o := origin{kind: byKey, path: path{{column, -1}}}
 		if explicit {
 			if o.path, err = parsePath(where); err != nil {
 				return nil, nil, fmt.Errorf("--key %s: %w", text, err)
