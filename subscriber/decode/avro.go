@@ -29,6 +29,7 @@ type Avro struct {
 
 	mu      sync.Mutex
 	schemas map[uint32]*avroType
+	missing map[uint32]time.Time // when the registries did not have a schema
 }
 
 // avroType is a node of a schema.
@@ -135,7 +136,16 @@ func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	if t := a.schemas[id]; t != nil {
 		return t, nil
 	}
+	if asked, missing := a.missing[id]; missing && time.Since(asked) < missingFor {
+		return nil, fmt.Errorf("schema %d of the registry: %w", id, ErrNoSchema)
+	}
 	text, err := a.fetch(ctx, id)
+	if errors.Is(err, ErrNoSchema) {
+		if len(a.missing) >= maxMissing || a.missing == nil {
+			a.missing = map[uint32]time.Time{}
+		}
+		a.missing[id] = time.Now()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("schema %d of the registry: %w", id, err)
 	}
@@ -155,22 +165,37 @@ func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	return t, nil
 }
 
-const maxSchemaBytes = 16 << 20
+const (
+	missingFor = 10 * time.Second // how long a schema is taken to be missing before the registries are asked again
+	maxMissing = 10_000           // remembered ids, which come from untrusted bytes
 
-// fetch queries the registries in turn.
+	maxSchemaBytes = 16 << 20
+)
+
+// fetch queries the registries in turn. The error is ErrNoSchema if all of them answer that they do not have the schema.
 func (a *Avro) fetch(ctx context.Context, id uint32) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var errs []error
+	var missing, failed []error
 	for _, url := range a.URLs {
 		text, err := a.fetchFrom(ctx, strings.TrimSuffix(url, "/"), id)
-		if err == nil {
+		switch {
+		case err == nil:
 			return text, nil
+		case errors.Is(err, ErrNoSchema):
+			missing = append(missing, err)
+		default:
+			failed = append(failed, err)
 		}
-		errs = append(errs, err)
 	}
-	return "", errors.Join(errs...)
+	if len(failed) > 0 { // one of these may have it
+		return "", errors.Join(failed...)
+	}
+	return "", errors.Join(missing...)
 }
+
+// noSuchSchema is the error code with which a registry answers that it does not have a schema. Proxies and wrong paths answer 404 without it.
+const noSuchSchema = 40403
 
 func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", url, id), nil)
@@ -196,15 +221,18 @@ func (a *Avro) fetchFrom(ctx context.Context, url string, id uint32) (string, er
 	if err != nil {
 		return "", err
 	}
-	if response.StatusCode == http.StatusNotFound {
-		return "", fmt.Errorf("%s answers %s: %.200s: %w", url, response.Status, body, ErrNoSchema)
+	var answer struct {
+		Schema string
+		Code   int `json:"error_code"`
 	}
-	if response.StatusCode != http.StatusOK {
+	err = json.Unmarshal(body, &answer)
+	switch {
+	case response.StatusCode == http.StatusNotFound && err == nil && answer.Code == noSuchSchema:
+		return "", fmt.Errorf("%s answers %s: %.200s: %w", url, response.Status, body, ErrNoSchema)
+	case response.StatusCode != http.StatusOK, err != nil, answer.Schema == "":
 		return "", fmt.Errorf("%s answers %s: %.200s", url, response.Status, body)
 	}
-	var answer struct{ Schema string }
-	err = json.Unmarshal(body, &answer)
-	return answer.Schema, err
+	return answer.Schema, nil
 }
 
 // maxAvroNesting bounds the nesting of a schema and of its values, which are read recursively.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 const testSchema = `{"type":"record","name":"r","namespace":"n","fields":[{"name":"id","type":"long"},{"name":"d","type":["null",{"type":"int","logicalType":"date"}]},
@@ -65,6 +68,60 @@ func TestAvro(t *testing.T) {
 	if _, err := a.JSON(ctx, []byte("\x00\x00\x00\x00\x08x")); !errors.As(err, &unreadable) || unreadable.ID != 8 {
 		t.Errorf("a schema that cannot be read: %v", err)
 	}
+}
+
+// answers is a registry that answers as it is told.
+type answers func(host string) (status int, body string)
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, body := a(r.URL.Host)
+	return &http.Response{StatusCode: status, Status: fmt.Sprint(status), Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
+}
+
+// Only registries that say so do not have a schema: a proxy's 404, an empty answer or an outage of one of them is no reason to give a record up.
+func TestMissingSchema(t *testing.T) {
+	const missing, schema = `{"error_code":40403,"message":"Schema 7 not found"}`, `{"schema":"\"string\""}`
+	type answer struct {
+		status int
+		body   string
+	}
+	for name, test := range map[string]struct {
+		one, two answer
+		missing  bool
+	}{
+		"both":            {answer{404, missing}, answer{404, missing}, true},
+		"one is down":     {answer{404, missing}, answer{503, "down"}, false},
+		"the other is":    {answer{503, "down"}, answer{404, missing}, false},
+		"a proxy":         {answer{404, "<html>"}, answer{404, missing}, false},
+		"a wrong path":    {answer{404, `{"error_code":404,"message":"HTTP 404 Not Found"}`}, answer{404, `{"error_code":404}`}, false},
+		"an empty answer": {answer{200, "{}"}, answer{200, "<html>"}, false},
+	} {
+		a := &Avro{URLs: []string{"http://one", "http://two/"}, Client: &http.Client{Transport: answers(func(host string) (int, string) {
+			if host == "one" {
+				return test.one.status, test.one.body
+			}
+			return test.two.status, test.two.body
+		})}}
+		var unreadable SchemaError
+		_, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x07\x02x"))
+		if err == nil || errors.Is(err, ErrNoSchema) != test.missing || errors.As(err, &unreadable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) { // a missing schema is asked for again after a while
+		asked, status, body := 0, 404, missing
+		a := &Avro{URLs: []string{"http://one"}, Client: &http.Client{Transport: answers(func(string) (int, string) { asked++; return status, body })}}
+		for range 1000 {
+			if _, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x07\x02x")); !errors.Is(err, ErrNoSchema) {
+				t.Fatal(err)
+			}
+		}
+		status, body = 200, schema
+		time.Sleep(missingFor)
+		if text, err := a.JSON(t.Context(), []byte("\x00\x00\x00\x00\x07\x02x")); err != nil || string(text) != `"x"` || asked != 2 {
+			t.Errorf("%s (%v), asked %d times", text, err, asked)
+		}
+	})
 }
 
 // FuzzAvro: whatever bytes follow a schema's id, reading them neither panics nor makes much of little.
