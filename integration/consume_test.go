@@ -172,6 +172,33 @@ func TestConsumeEqualKeys(t *testing.T) {
 	s.Expect("SELECT reason FROM pgtee.dead_letters")
 }
 
+// What a trigger raises makes a record a dead letter, also with a code that PostgreSQL uses for faults of its own, unless no record is accepted.
+func TestConsumeRefusedByATrigger(t *testing.T) {
+	s := newStrangers(t, `CREATE TABLE t (id int, code text);
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.code <> '' THEN RAISE 'refused %', NEW.id USING ERRCODE = NEW.code; END IF; RETURN NEW; END$$;
+CREATE TRIGGER refuse BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	topic := s.NewTopic("t", 1)
+	s.Produce(topic, `{"id":1,"code":"XX000"}`, `{"id":2,"code":"38000"}`, `{"id":3,"code":""}`, `{"id":4,"code":"XX000"}`, `{"id":5,"code":"P0002"}`, `{"id":6,"code":"U0001"}`, `{"id":7,"code":""}`)
+	s.Consume(topic, "t")
+	s.Expect("SELECT id::text FROM t ORDER BY id", "3", "7")
+	dead := []string{"XX000 refused 1", "38000 refused 2", "XX000 refused 4", "P0002 refused 5", "U0001 refused 6"}
+	s.Expect(`SELECT sqlstate || ' ' || reason FROM pgtee.dead_letters ORDER BY "offset"`, dead...)
+	if out, code := s.Pgtee(s.args(topic, "t", "--retry-dead")...); code != 0 || !strings.Contains(out, "0 dead letters are in t now, 5 are still dead") {
+		t.Errorf("--retry-dead exits with %d: %s", code, out)
+	}
+
+	var all []string
+	for range 500 {
+		all = append(all, `{"id":8,"code":"XX000"}`)
+	}
+	s.Produce(topic, all...)
+	s.halts(s.args(topic, "t", "--once"), "refuses every record that is there", "refused 8 (SQLSTATE XX000)")
+	s.Produce(topic, `{"id":9,"code":"42501"}`, `{"id":10,"code":""}`)
+	s.Exec("UPDATE pgtee.consumed SET next_offset = 507")
+	s.halts(s.args(topic, "t", "--once"), "lacks a privilege: refused 9")
+	s.Expect(`SELECT sqlstate || ' ' || reason FROM pgtee.dead_letters ORDER BY "offset"`, dead...)
+}
+
 // A consumer sees each change of the table's definition before it writes the next row, and makes no dead letter of what the former definition refused.
 func TestConsumeWhileTheTableChanges(t *testing.T) {
 	s := newStrangers(t, "CREATE TABLE added (id int, v text); CREATE TABLE kept (id int PRIMARY KEY, v int)")

@@ -126,13 +126,17 @@ func explain(err error) error {
 	case answer.Code == "42P10":
 		return Halt{"--key: no unique index of the table has exactly these columns", "CREATE UNIQUE INDEX on them, or name those of the primary key"}
 	}
+	if isUnclear(err) {
+		return Halt{fmt.Sprintf("PostgreSQL refuses every record that is there, which need not be their fault: %s (SQLSTATE %s)", answer.Message, answer.Code),
+			"put it right, and start again; a record that is refused while others are written becomes a dead letter"}
+	}
 	return Halt{fmt.Sprintf("PostgreSQL refuses what is no fault of a record: %s (SQLSTATE %s)", answer.Message, answer.Code), "put it right, and start again; nothing is half written"}
 }
 
 // withoutValues removes everything from an error that may quote a row.
 func withoutValues(err error) error {
 	var answer *pgconn.PgError
-	if errors.As(err, &answer) && isBadRecord(err) {
+	if errors.As(err, &answer) && (isBadRecord(err) || isUnclear(err)) {
 		return fmt.Errorf("SQLSTATE %s", answer.Code)
 	}
 	return err

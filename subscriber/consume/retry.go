@@ -88,7 +88,7 @@ func (t *target) retry(ctx context.Context, decoder *decoder, last *place) (n, g
 	if len(places) == 0 {
 		return 0, 0, t.exec(ctx, "ROLLBACK")
 	}
-	if err := t.settle(ctx, b); err != nil {
+	if err := t.settle(ctx, b, true); err != nil {
 		return 0, 0, err
 	}
 	pipeline := t.conn.StartPipeline(ctx)

@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtee/pgtee/subscriber/postgres"
 )
@@ -42,7 +37,7 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 	if err := t.exec(ctx, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT r"); err != nil {
 		return err
 	}
-	if err := t.settle(ctx, b); err != nil {
+	if err := t.settle(ctx, b, false); err != nil {
 		return err
 	}
 	pipeline := t.conn.StartPipeline(ctx)
@@ -54,33 +49,51 @@ func (t *target) transact(ctx context.Context, b *batch) error {
 	return err
 }
 
-// settle writes the rows of a batch and marks rows that the table refuses as dead.
-func (t *target) settle(ctx context.Context, b *batch) error {
+// maxUnclear is how often rows may be refused with an unclear error before the table has taken any.
+const maxUnclear = 100
+
+// settle writes the rows of a batch and marks rows that the table refuses as dead. An unclear error is a row's own if the table takes other rows:
+// others says that it does.
+func (t *target) settle(ctx context.Context, b *batch, others bool) error {
 	t.rows = b.alive(t.rows[:0])
 	open := [][]int32{t.rows}
+	var doubt error // of a row that is dead only if the table takes others
+	unclear := 0
 	for len(open) > 0 {
 		rows := open[len(open)-1]
 		open = open[:len(open)-1]
 		suspect, err := t.try(ctx, b, rows)
-		switch {
-		case err == nil && len(rows) == len(t.rows):
-		case err == nil:
-			err = t.exec(ctx, t.table.keepSQL())
-		case isBadRecord(err):
-			refused := err
-			if err = t.exec(ctx, "ROLLBACK TO SAVEPOINT r"); err != nil {
+		if err == nil {
+			others = true
+			if len(rows) < len(t.rows) {
+				err = t.exec(ctx, t.table.keepSQL())
+			}
+			if err != nil {
 				return err
 			}
-			if len(rows) == 1 {
-				one := &b.rows[rows[0]]
-				one.dead, one.state = reasonOf(refused), postgres.State(refused)
-				continue
-			}
-			open = append(open, split(rows, suspect)...)
+			continue
 		}
-		if err != nil {
+		if isUnclear(err) {
+			doubt = err
+			unclear++
+		} else if !isBadRecord(err) {
 			return err
 		}
+		if !others && unclear > maxUnclear {
+			break
+		}
+		if failed := t.exec(ctx, "ROLLBACK TO SAVEPOINT r"); failed != nil {
+			return failed
+		}
+		if len(rows) > 1 {
+			open = append(open, split(rows, suspect)...)
+			continue
+		}
+		one := &b.rows[rows[0]]
+		one.dead, one.state = reasonOf(err), postgres.State(err)
+	}
+	if !others {
+		return doubt
 	}
 	return nil
 }
@@ -99,37 +112,6 @@ func split(rows []int32, suspect int32) (parts [][]int32) {
 	}
 	return parts
 }
-
-// isBadRecord reports whether an error may be caused by a row: its content, or a constraint or trigger that refuses it.
-func isBadRecord(err error) bool {
-	switch state := postgres.State(err); {
-	case state == "21000", state == "P0001", state == "42804", state == "44000":
-		return true
-	default:
-		return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || strings.HasPrefix(state, "54")
-	}
-}
-
-const maxReasonBytes = 2000
-
-// reasonOf returns the server's message, with the place that it names.
-func reasonOf(err error) string {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		return err.Error()
-	}
-	reason := answer.Message
-	if answer.Detail != "" {
-		reason += " (" + answer.Detail + ")"
-	}
-	if place := copyPlace.FindStringSubmatch(answer.Where); place != nil && place[2] != "" {
-		reason += ", column " + place[2]
-	}
-	return strings.ToValidUTF8(reason[:min(len(reason), maxReasonBytes)], "")
-}
-
-// copyPlace matches the line, and possibly the column, of a COPY that the server refuses.
-var copyPlace = regexp.MustCompile(`(?m)^COPY .*, line (\d+)(?:, column ([^:\n]+))?`)
 
 // try writes rows, which are in the order of the records: one COPY for each shape of line and, if the table has a key, from the stage into the table.
 // suspect is the row at which COPY stopped, -1 if it is not known.
@@ -155,23 +137,6 @@ func (t *target) try(ctx context.Context, b *batch, rows []int32) (suspect int32
 		take = t.table.deleteSQL() + "; " + take
 	}
 	return -1, t.exec(ctx, take)
-}
-
-// suspectOf returns the row whose line an error names, -1 if it names none.
-func suspectOf(err error, rows []int32) int32 {
-	var answer *pgconn.PgError
-	if !errors.As(err, &answer) {
-		return -1
-	}
-	place := copyPlace.FindStringSubmatch(answer.Where)
-	if place == nil {
-		return -1
-	}
-	line, _ := strconv.Atoi(place[1])
-	if line < 1 || line > len(rows) {
-		return -1
-	}
-	return rows[line-1]
 }
 
 // lineReader reads the lines of rows. Adjacent lines are read in one piece.

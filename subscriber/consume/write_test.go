@@ -1,14 +1,10 @@
 package consume
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"testing"
 	"testing/iotest"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Refused rows are split into fewer ones, in order, the last part first, with each row once.
@@ -26,22 +22,6 @@ func TestSplit(t *testing.T) {
 				t.Errorf("%v, suspect %d: the parts have %v", rows, suspect, joined)
 			}
 		}
-	}
-}
-
-func TestSuspect(t *testing.T) {
-	refusal := func(where string) error { return fmt.Errorf("copy: %w", &pgconn.PgError{Code: "22P02", Where: where}) }
-	rows := []int32{4, 7, 9}
-	for where, want := range map[string]int32{
-		`COPY t, line 2, column n: "x"`: 7, "COPY pgtee_consume, line 3": 9, "COPY t, line 4": -1, "COPY t, line 0": -1, "": -1, "PL/pgSQL function f() line 2 at RAISE": -1,
-		"PL/pgSQL function f() line 2 at RAISE\nCOPY t, line 1: \"a\"": 4,
-	} {
-		if got := suspectOf(refusal(where), rows); got != want {
-			t.Errorf("%q names row %d, want %d", where, got, want)
-		}
-	}
-	if suspectOf(errors.New("cut off"), rows) != -1 {
-		t.Error("an error without a place names a row")
 	}
 }
 
