@@ -38,8 +38,10 @@ func TestSharedConfiguration(t *testing.T) {
 		switch command.(type) {
 		case *runCommand, *publishCommand:
 			expect(map[string]string{"key": "/note.key", "metrics": "127.0.0.1:9187", "format": "json-schema", "standby": "true"})
-		case *applyCommand, *replayCommand:
+		case *applyCommand:
 			expect(map[string]string{"tables": "[]", "metrics": "", "standby": "false"})
+		case *replayCommand:
+			expect(map[string]string{"tables": "[]", "metrics": ""})
 		case *archiveCommand:
 			expect(map[string]string{"format": "parquet", "metrics": ""})
 		case *consumeCommand:
