@@ -72,5 +72,5 @@ func (r *runner) undoUntilPruned(conn *pgx.Conn) {
 		}
 		seen[place] = true
 	}
-	r.t.Fatal(fmt.Sprintf("none of %d versions was pruned", len(seen)))
+	r.t.Fatalf("none of %d versions was pruned", len(seen))
 }
