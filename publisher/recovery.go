@@ -116,12 +116,8 @@ func (u *undecodable) judge(err error, now time.Time) error {
 
 // tellTopic logs that a table does not have the topic of the template.
 func (p *Publisher) tellTopic(table, topic string, why error) {
-	if errors.Is(why, ErrOwnTopic) {
-		p.cfg.Log.Info("a table has a topic of its own, as before", zap.String("table", table), zap.String("topic", topic))
-	} else {
-		p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
-			zap.String("finding", "topic-own"), zap.String("table", table), zap.String("topic", topic), zap.Error(why))
-	}
+	p.cfg.Log.Warn("a table gets a topic of its own; choose another one in the configuration if it is to have a better name (tables: [{match, topic}])",
+		zap.String("finding", "topic-own"), zap.String("table", table), zap.String("topic", topic), zap.Error(why))
 	p.stats.ownTopic()
 }
 

@@ -271,6 +271,27 @@ func TestNamesThatKafkaTakesForTheSame(t *testing.T) {
 	}
 }
 
+// Whoever may create a table cannot divert another one: a table that is named like the topic of its own of another does not get that name.
+func TestTableNamedLikeAnOwnTopic(t *testing.T) {
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
+	own := shape.OwnTopic("shop.public.orders", "public.orders", 1)
+	row := func(end outbox.LSN, oid uint32, table string) *outbox.Transaction {
+		tx := docsChange(end, outbox.Insert)
+		tx.Changes[0].Relation = &pgoutput.Relation{OID: oid, Schema: "public", Name: table}
+		return tx
+	}
+	named := strings.TrimPrefix(own, "shop.public.")
+	rows := []*outbox.Transaction{row(108, 1, "orders"), row(208, 2, named), row(308, 1, "orders")}
+	for _, sent := range []int{2, 3} {
+		cfg.Shape = shopShape(t)
+		if _, err := publishAll(t, cfg, shapedTopics{shape: cfg.Shape}, rows[:sent]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed(t, cfg.Brokers, "shop.public.orders", 2)
+	committed(t, cfg.Brokers, shape.OwnTopic(own, "public."+named, 1), 1)
+}
+
 // A topic of pgtee's own cannot have another name: the publisher halts with the broker's words.
 func TestPrefixThatKafkaTakesForAnother(t *testing.T) {
 	cfg := testCluster(fakeKafka(t).ListenAddrs())

@@ -11,6 +11,7 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 	"github.com/pgtee/pgtee/publisher/filter"
 	"github.com/pgtee/pgtee/publisher/halt"
+	"github.com/pgtee/pgtee/publisher/record"
 )
 
 func mustShape(t *testing.T, c Config) *Shape {
@@ -80,14 +81,16 @@ func TestReservedTopics(t *testing.T) {
 		{"{prefix}.{table}", "outbox.orders", "shop.outbox.orders"},
 		{"{table}", "__consumer_offsets", "consumer_offsets-"},
 		{"{table}", "..", "..-"},
-		{"{table}", strings.Repeat("x", 250), strings.Repeat("x", 240) + "-"},
+		{"{table}", strings.Repeat("x", 250), strings.Repeat("x", 232) + "-"},
+		{"{prefix}.{table}", "orders-0123456789abcdef", "shop.orders-0123456789abcdef-"},
+		{"{prefix}.{table}-0123456789abcdef", "orders", "shop.orders-0123456789abcdef"},
 	} {
 		var told string
 		shape := mustShape(t, Config{Prefix: "shop", Topic: test.template})
 		shape.Tell = func(table, topic string, _ error) { told = table + " " + topic }
 		got, err := shape.Table(relation("public", test.table, 'd', "id"))
 		own := strings.HasSuffix(test.want, "-")
-		if err != nil || !strings.HasPrefix(got.Topic, test.want) || own != (len(got.Topic) == len(test.want)+8) || shape.unfit(got.Topic) != nil {
+		if err != nil || !strings.HasPrefix(got.Topic, test.want) || own != (len(got.Topic) == len(test.want)+2*ownHashBytes) || !record.ValidTopic(got.Topic) || shape.reserved(got.Topic) {
 			t.Errorf("table %s: topic %q, error %v, want %s", test.table, got.Topic, err, test.want)
 		}
 		if own != (told == "public."+test.table+" "+got.Topic) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/pgtee/pgtee/outbox/pgoutput"
@@ -13,10 +14,14 @@ import (
 
 // A table is published to the topic that the template makes of its name. If that topic is unavailable (another table uses it, it has another purpose,
 // Kafka considers its name equal to another one, or the name is too long), the table gets a topic of its own, with a hash of the table's name at the
-// end: the stream continues, and two tables never share a key. Once created, such a topic is kept: its existence shows that it is in use.
+// end: the stream continues, and two tables never share a key. Once created, such a topic is kept: its existence shows that it is in use. No other
+// table may therefore have such a name: whoever can create a table could otherwise divert the rows of another one.
 
 // errReserved means that pgtee, Kafka or the application's events use the topic.
 var errReserved = errors.New("it has another use")
+
+// errOwnName means that the name of a table looks like that of a topic of its own.
+var errOwnName = errors.New("only the topics of tables whose name is unavailable end like that")
 
 // errTopicName means that a name is invalid: see ValidTopic.
 var errTopicName = errors.New("Kafka takes names of 1 to 249 characters, other than . and ..")
@@ -36,7 +41,7 @@ func (s *Shape) Shares(r *pgoutput.Relation) bool { return s.merge(r).Shared }
 func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	table := r.Schema + "." + r.Name
 	plain := expand(merged.Topic, s.config.Prefix, s.config.Database, r.Schema, r.Name)
-	if why := s.unfit(plain); why != nil && s.given[table] == 0 {
+	if why := s.unfit(plain, merged.Topic); why != nil && s.given[table] == 0 {
 		s.give(table, plain, why)
 	}
 	name := plain
@@ -50,9 +55,11 @@ func (s *Shape) topic(r *pgoutput.Relation, merged *settings) string {
 	return name
 }
 
-// unfit returns why a name cannot be that of a table's topic; nil if it can.
-func (s *Shape) unfit(topic string) error {
+// unfit returns why the topic that a template makes cannot be that of a table; nil if it can.
+func (s *Shape) unfit(topic, template string) error {
 	switch {
+	case ownSuffix.MatchString(topic) && !ownSuffix.MatchString(template): // in a template it is the choice of the operator
+		return errOwnName
 	case s.reserved(topic):
 		return errReserved
 	case !record.ValidTopic(topic):
@@ -83,6 +90,11 @@ func (s *Shape) Rename(r *pgoutput.Relation, why error) error {
 // Version increases whenever a table for which a topic may have been requested gets another one.
 func (s *Shape) Version() int { return s.version }
 
+// ownSuffix is how the topics end that OwnTopic returns. The hash is long enough that no other table's name can be found with the same one.
+var ownSuffix = regexp.MustCompile(fmt.Sprintf("-[0-9a-f]{%d}$", 2*ownHashBytes))
+
+const ownHashBytes = 8
+
 // OwnTopic returns the nth topic of its own that a table is assigned, starting at 1.
 func OwnTopic(plain, table string, n int) string {
 	if n > 1 {
@@ -90,7 +102,7 @@ func OwnTopic(plain, table string, n int) string {
 	}
 	sum := sha256.Sum256([]byte(table))
 	plain = strings.TrimLeft(plain, "_") // names that begin with underscores are reserved for Kafka
-	return plain[:min(len(plain), record.MaxTopicBytes-9)] + "-" + hex.EncodeToString(sum[:4])
+	return plain[:min(len(plain), record.MaxTopicBytes-1-2*ownHashBytes)] + "-" + hex.EncodeToString(sum[:ownHashBytes])
 }
 
 // reserved reports whether a topic has another purpose than the rows of a table.
