@@ -105,6 +105,9 @@ func TestApplyHaltsAtAnotherSlot(t *testing.T) {
 	first := a.slot
 	a.slot += "_second"
 	a.Setup()
+	if out, code := a.Pgtee("repair", "--accept-divergence", "--resync", "none", "--postgres", a.URL(), "--kafka", a.broker.Address, "--prefix", a.prefix, "--slot", a.slot); code != 0 {
+		t.Fatalf("repair exits with %d:\n%s", code, out)
+	}
 	a.StartPublisher()
 	a.Exec("INSERT INTO t VALUES (3, 'second')")
 	a.must(harness.Eventually(20*time.Second, func(context.Context) error {

@@ -318,7 +318,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 	switch {
 	case s.metaSlot != "" && s.metaSlot != cfg.Slot:
-		r.problem("slot-other", fmt.Sprintf("use --slot %s, or run pgtee teardown --slot %s first", s.metaSlot, s.metaSlot), "database %s is set up for slot %s", s.database, s.metaSlot)
+		r.problem("slot-other", fmt.Sprintf("use --slot %s, or run pgtee teardown --slot %s first, and pgtee repair --accept-divergence after setup", s.metaSlot, s.metaSlot), "database %s is set up for slot %s", s.database, s.metaSlot)
 	case s.slot == nil:
 	case s.slot.plugin != "pgoutput" || s.slot.database != s.database:
 		r.problem("slot-foreign", "choose another name with --slot", "slot %s belongs to plugin %q, database %q", cfg.Slot, s.slot.plugin, s.slot.database)

@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgtee/pgtee/outbox"
 	"github.com/pgtee/pgtee/publisher/halt"
 )
 
@@ -24,16 +23,12 @@ type Neighbours interface {
 
 // checkPrefix halts a first start if another database publishes under the same prefix: tables with the same name would share a topic, and compaction
 // would merge their equal keys.
-func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
-	log, shared := p.log.(Neighbours)
-	if !shared {
-		return nil
-	}
-	names := strangers(log.Others(), s)
+func (p *Publisher) checkPrefix(first bool) error {
+	names := p.neighbours(false)
 	if len(names) == 0 {
 		return nil
 	}
-	other := log.Others()[names[0]]
+	other := p.log.(Neighbours).Others()[names[0]]
 	detail := fmt.Sprintf("topics %s.* are those of database %s (slot %s), of which transactions up to %s are published", p.cfg.Prefix, other.Database, other.Slot, other.CommitTime.UTC().Format(time.RFC3339))
 	if first {
 		return halt.New(halt.ErrPrefixTaken, detail, "use another --prefix for this database, or, if the other one is no longer published, run `pgtee repair --accept-divergence` to take its topics over")
@@ -42,10 +37,26 @@ func (p *Publisher) checkPrefix(s outbox.System, first bool) error {
 	return nil
 }
 
-// strangers returns the names of the positions that belong to other databases.
-func strangers(others map[string]Position, s outbox.System) (names []string) {
-	for name, other := range others {
-		if other.SystemID != s.ID || other.DatabaseOID != s.DatabaseOID {
+// checkFormerSlot halts a first start if another slot of this database has published under the same prefix: what was written between the two is in
+// neither.
+func (p *Publisher) checkFormerSlot() error {
+	names := p.neighbours(true)
+	if len(names) == 0 {
+		return nil
+	}
+	former := p.log.(Neighbours).Others()[names[0]]
+	return halt.New(halt.ErrGap, fmt.Sprintf("slot %s has published this database up to %s, slot %s starts at %s", former.Slot, former.EndLSN, p.cfg.Slot, p.source.System().ConfirmedFlush), repairLost)
+}
+
+// neighbours returns the names of the positions of other slots of this database, or of other databases.
+func (p *Publisher) neighbours(ofThisDatabase bool) (names []string) {
+	log, shared := p.log.(Neighbours)
+	if !shared {
+		return nil
+	}
+	s := p.source.System()
+	for name, other := range log.Others() {
+		if (other.SystemID == s.ID && other.DatabaseOID == s.DatabaseOID) == ofThisDatabase {
 			names = append(names, name)
 		}
 	}
@@ -53,9 +64,9 @@ func strangers(others map[string]Position, s outbox.System) (names []string) {
 	return names
 }
 
-// evictStrangers deletes the positions of other databases, and so takes over the prefix.
-func (p *Publisher) evictStrangers() {
-	if log, shared := p.log.(Neighbours); shared {
-		log.Evict(strangers(log.Others(), p.source.System()))
+// evict deletes the positions of other slots of this database, or of other databases, and so takes over their topics.
+func (p *Publisher) evict(ofThisDatabase bool) {
+	if names := p.neighbours(ofThisDatabase); len(names) > 0 {
+		p.log.(Neighbours).Evict(names)
 	}
 }

@@ -256,7 +256,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 		p.release()
 		return Position{}, errors.New("a giant transaction was interrupted: reopening the slot to receive it from its start")
 	}
-	if err := p.checkPrefix(p.source.System(), recorded == nil); err != nil {
+	if err := p.checkPrefix(recorded == nil); err != nil {
 		p.release()
 		return Position{}, err
 	}
@@ -270,6 +270,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	s := p.source.System()
 	if needed {
 		accepted := p.accept(recorded, startsAnew(s))
+		p.evict(true)
 		recorded = &accepted
 	}
 	position := startPosition(s, p.cfg.Slot)
@@ -330,6 +331,9 @@ func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s.Server = max(s.Server, p.source.Received())
 	s.ConfirmedFlush = max(s.ConfirmedFlush, p.acked)
 	err = check(s, recorded, p.history)
+	if err == nil && recorded == nil {
+		err = p.checkFormerSlot()
+	}
 	if err == nil {
 		p.doubted = nil
 		return false, nil

@@ -64,7 +64,8 @@ func (p *Publisher) Repair(ctx context.Context, resync ResyncChoice) (r Repaired
 		r.ID = "repair-" + p.now().UTC().Format("20060102T150405")
 		r.To.Snapshots = withCopy(r.To.Snapshots, snapshot.Copy{ID: r.ID, Tables: r.Only, Resync: true, Requested: p.now().UTC()})
 	}
-	p.evictStrangers()
+	p.evict(true)
+	p.evict(false)
 	if err := p.appendRepair(&r); err != nil {
 		return r, err
 	}
@@ -115,7 +116,7 @@ func (p *Publisher) findParting(ctx context.Context, recorded *Position) (partin
 	c := startsAnew(s)
 	switch {
 	case recorded == nil:
-		c.all = s.ConfirmedFlush != s.ConsistentPoint // unknown changes are lost
+		c.all = s.ConfirmedFlush != s.ConsistentPoint || len(p.neighbours(true)) > 0 // unknown changes are lost
 		return c, nil
 	case recorded.SystemID != s.ID || recorded.DatabaseOID != s.DatabaseOID:
 		return c, nil

@@ -99,3 +99,31 @@ func TestPrefixOfAnotherDatabase(t *testing.T) {
 		t.Errorf("the database that was there before goes on: %v", err)
 	}
 }
+
+// Another slot of the database lacks what was written after the first one: it halts until a repair publishes the tables again and takes the topics
+// over.
+func TestAnotherSlotOfTheDatabase(t *testing.T) {
+	cfg := testCluster(fakeKafka(t).ListenAddrs())
+	if _, err := publishSource(t, cfg, blockFormat{}, queueOf(rowEnding(108)), 108); err != nil {
+		t.Fatal(err)
+	}
+	second := cfg
+	second.Slot = "second"
+	source := queueOf(rowEnding(308))
+	source.system.ConfirmedFlush, source.system.ConsistentPoint = 200, 200
+	if _, err := publishSource(t, second, blockFormat{}, source, 308); !errors.Is(err, halt.ErrGap) || !strings.Contains(err.Error(), "slot "+cfg.Slot) {
+		t.Fatal(err)
+	}
+	repairer, err := publisher.New(second.Config, openOf(source), newLog(second), blockFormat{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := repairer.Repair(t.Context(), publisher.ResyncLost); err != nil || r.ID == "" || len(r.Only) > 0 {
+		t.Fatalf("repair: %+v, %v", r, err)
+	}
+	l := newLog(second)
+	defer l.Close()
+	if p := mustFence(t, l); p == nil || p.EndLSN != 200 || len(l.Others()) != 0 {
+		t.Errorf("position %v beside %v", p, l.Others())
+	}
+}

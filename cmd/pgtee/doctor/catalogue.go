@@ -96,7 +96,7 @@ var Catalogue = []Area{
 		{"slot-idle-timeout", warning, "The server invalidates slots that are idle for some time.", "Set idle_replication_slot_timeout = 0 and reload."},
 		{"slot-busy", problem, "Another publisher uses the slot.", "Stop it, or start this one with --standby."},
 		{"slot-blocked", problem, "Older transactions prevent the slot from being created.", "End them, or run setup with a longer --slot-timeout."},
-		{"slot-other", problem, "The database is set up for a slot of another name.", "Use that name with --slot, or run `pgtee teardown --slot` with it."},
+		{"slot-other", problem, "The database is set up for a slot of another name.", "Use that name with --slot, or run `pgtee teardown --slot` with it; the new slot then requires `pgtee repair --accept-divergence`."},
 		{"slot-foreign", problem, "The slot belongs to another plugin or database.", "Choose another name with --slot."},
 		{"slot-older", problem, "The slot is older than the publications: setup did not create it.", "Choose another name with --slot, or drop the slot if nobody needs it."},
 	}},
