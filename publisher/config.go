@@ -40,7 +40,7 @@ type Config struct {
 	SQLText      SQLText      // how much of the SQL is published [Normalised]
 	SQLTextBytes int          // longest SQL text in the record of a row; a longer text is cut [4 KiB]
 	OnMissed     MissedPolicy // what happens when changes of a table could not be captured [MissedResync]
-	EventTables  []string     // globs of the application's outbox tables: their rows are events, and are never published again
+	EventTables  []string     // globs of the application's outbox tables: their rows are events, and only the first copy of a slot includes them
 	Keys         *record.Keys // the keys that the Format chooses and remembers [nothing is remembered]
 	AuditEmpty   bool         // audit transactions that wrote no rows [they are dropped]
 

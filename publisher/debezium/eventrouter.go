@@ -102,7 +102,7 @@ func (w *writer) event(op outbox.Op) error {
 	w.payload = w.appendBlock(w.payload[:0], w.tx, w.table.events) // counts the event
 	r := w.table.router
 	switch op {
-	case outbox.Insert, outbox.Read: // rows found by a snapshot in an outbox were never published
+	case outbox.Insert, outbox.Read: // only the first snapshot reads outbox tables, before anything is published
 		if slices.ContainsFunc(w.after.values, func(v value) bool { return v.kind == pgoutput.Unchanged }) {
 			return errors.New("the WAL does not have the whole inserted row")
 		}

@@ -76,7 +76,7 @@ const (
 // Host is what a Copier needs from its publisher.
 type Host struct {
 	Shape       *shape.Shape
-	EventTables []string // globs of the application's outbox tables, whose rows are never repeated
+	EventTables []string // globs of the application's outbox tables, whose rows are not published again
 	Identity    func(context.Context, *pgoutput.Relation, record.Place) (record.Identity, error)
 	Now         func() time.Time
 	Log         *zap.Logger

@@ -48,6 +48,38 @@ func TestSnapshotModes(t *testing.T) {
 	}
 }
 
+// An event is published once: only the first copy, before anything is published, includes tables of events.
+func TestEventsAreNotCopiedAgain(t *testing.T) {
+	listed := []outbox.ListedTable{{OID: 1, Schema: "public", Name: "events"}, {OID: 2, Schema: "public", Name: "orders"}}
+	signal := func(kind string, tables ...string) func(*Copier) {
+		return func(c *Copier) { c.Obey(&outbox.SignalRecord{ID: "s", Type: kind, Tables: tables}) }
+	}
+	for name, test := range map[string]struct {
+		mode  Mode
+		begin func(*Copier)
+		want  int // tables
+	}{
+		"initial":       {Initial, func(c *Copier) { c.Begin(false, false) }, 2},
+		"only at first": {Only, func(c *Copier) { c.Begin(false, false) }, 2},
+		"only later":    {Only, func(c *Copier) { c.Begin(true, false) }, 1},
+		"needed":        {WhenNeeded, func(c *Copier) { c.Begin(true, true) }, 1},
+		"signal":        {Never, signal(outbox.ExecuteSnapshot), 1},
+		"resync":        {Never, signal(outbox.Resync), 1},
+		"events alone":  {Never, signal(outbox.ExecuteSnapshot, "public.events"), 0},
+	} {
+		c := testCopier(Config{Mode: test.mode, Open: func() TableReader { return nil }})
+		c.EventTables = []string{"public.events"}
+		test.begin(c)
+		c.plan(listed)
+		if len(c.tables) != test.want {
+			t.Errorf("%s: copies %v", name, c.tables)
+		}
+		if ended := c.state.Finished; (test.want == 0) != (len(ended) == 1 && ended[0].Stopped) {
+			t.Errorf("%s: ended %+v", name, ended)
+		}
+	}
+}
+
 // Signals start, pause, resume and stop copies; what cannot be obeyed is refused.
 func TestSignals(t *testing.T) {
 	c := testCopier(Config{Open: func() TableReader { return nil }})

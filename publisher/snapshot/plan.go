@@ -19,16 +19,16 @@ func (c *Copier) Begin(recorded, needed bool) {
 	switch {
 	case s.Open == nil || s.Mode == Never:
 	case needed:
-		c.request(Copy{ID: "needed-" + c.Now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true})
+		c.request(Copy{ID: "needed-" + c.Now().UTC().Format("20060102T150405"), Tables: s.Tables, Initial: true, Again: true})
 	case s.Mode == Only:
-		c.only()
+		c.only(recorded)
 	case s.Mode != Only && !recorded:
 		c.request(Copy{ID: "initial", Tables: s.Tables, Initial: true})
 	}
 }
 
 // only requests the copy of mode Only, or resumes an interrupted one.
-func (c *Copier) only() {
+func (c *Copier) only(recorded bool) {
 	if c.Knows(c.cfg.run) {
 		return
 	}
@@ -38,7 +38,7 @@ func (c *Copier) only() {
 			return
 		}
 	}
-	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true})
+	c.request(Copy{ID: c.cfg.run, Tables: c.cfg.Tables, Initial: true, Again: recorded})
 }
 
 // Knows reports whether a copy with this id has been requested or finished.
@@ -89,10 +89,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 	c.tables, c.reached = map[uint32]outbox.ListedTable{}, map[uint32][][]byte{}
 	first, estimate := work.Until == 0, int64(0)
 	for _, t := range listed {
-		if !c.Shape.Includes(t.Schema, t.Name) || !work.wants(&t) || !first && t.OID > work.Until {
-			continue
-		}
-		if work.Resync && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name) { // events are never repeated
+		if !c.publishes(work, &t) || !work.wants(&t) || !first && t.OID > work.Until {
 			continue
 		}
 		c.tables[t.OID] = t
@@ -129,11 +126,18 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 	c.finish(work)
 }
 
+// publishes reports whether a copy may include a table at all. An event is never repeated: its table is in a copy only if nothing has been published
+// before.
+func (c *Copier) publishes(work *Copy, t *outbox.ListedTable) bool {
+	repeats := work.Resync || work.Again
+	return c.Shape.Includes(t.Schema, t.Name) && !(repeats && shape.MatchesAny(c.EventTables, t.Schema+"."+t.Name))
+}
+
 // unmatched returns the patterns of a copy that match no published table.
 func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []string) {
 	for _, glob := range work.Tables {
 		if !slices.ContainsFunc(listed, func(t outbox.ListedTable) bool {
-			return c.Shape.Includes(t.Schema, t.Name) && shape.Matches(glob, t.Schema+"."+t.Name)
+			return c.publishes(work, &t) && shape.Matches(glob, t.Schema+"."+t.Name)
 		}) {
 			globs = append(globs, glob)
 		}
@@ -143,7 +147,7 @@ func (c *Copier) unmatched(work *Copy, listed []outbox.ListedTable) (globs []str
 
 // noTable returns the message that there is nothing to copy.
 func noTable(globs []string) string {
-	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published"
+	return "no published table matches " + strings.Join(globs, ", ") + ": want schema.table; pgtee check lists tables that are not published, and only the copy at the first start includes tables of --event-table"
 }
 
 // wants reports whether a copy includes a table. A table that has begun stays included if it is renamed.

@@ -38,7 +38,7 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 	if s.Missed() && c.joinResync(s.Tables) {
 		return ""
 	}
-	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync}
+	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync, Again: true}
 	for _, condition := range s.Conditions {
 		if err := filter.Check(condition.Filter); err != nil {
 			return err.Error()

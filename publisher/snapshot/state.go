@@ -26,6 +26,7 @@ type Copy struct {
 	Resync    bool      `json:"resync,omitempty"`  // a record that empties the topic of each table precedes the table's rows
 	Emptied   bool      `json:"emptied,omitempty"` // those records are in Kafka
 	Initial   bool      `json:"initial,omitempty"` // its source.snapshot is first, true or last; otherwise incremental
+	Again     bool      `json:"again,omitempty"`   // its rows may have been published before: it leaves out tables of events
 	Paused    bool      `json:"paused,omitempty"`
 	Requested time.Time `json:"requested"`
 	Unmatched []string  `json:"unmatched,omitempty"` // elements of Tables that match no published table
