@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -18,7 +20,8 @@ import (
 
 // brokerTopic describes a topic as Kafka reports it. Settings are zero without the privilege DESCRIBE_CONFIGS.
 type brokerTopic struct {
-	refused    error // why no record can be written there; nil: records can
+	refused    error     // why no record can be written there; nil: records can
+	asked      time.Time // when Kafka was asked
 	partitions int
 	replicas   int
 	compacted  bool // Kafka accepts no record without a key
@@ -26,6 +29,18 @@ type brokerTopic struct {
 	inSync     int  // min.insync.replicas
 	unclean    bool // unclean.leader.election.enable
 }
+
+// refusedFor is how long it takes until a topic that was refused is tried again: meanwhile its events go to the topic of refused ones.
+const refusedFor = time.Minute
+
+// outdated reports whether a topic was refused some time ago.
+func (t *brokerTopic) outdated() bool { return t.refused != nil && time.Since(t.asked) > refusedFor }
+
+// The operations that the user may do with a topic are a set of bits. Brokers before Kafka 2.3 do not tell them.
+const (
+	writeOperation    = 1 << kmsg.ACLOperationWrite
+	unknownOperations = math.MinInt32
+)
 
 // describe queries the configuration of topics. Without the privilege DESCRIBE_CONFIGS it learns nothing.
 func (l *Log) describe(ctx context.Context, topics ...string) {
@@ -120,8 +135,10 @@ func (l *Log) recount(ctx context.Context, topic string) error {
 }
 
 // findTopics queries a broker for topics, bypassing the client's cache. Topics that do not exist, or that the user may not see, are left out.
+// Topics to which the user may not write are refused: a transaction that includes one fails without saying which it was.
 func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[string]*brokerTopic, error) {
 	request := kmsg.NewPtrMetadataRequest()
+	request.IncludeTopicAuthorizedOperations = true
 	for _, name := range names {
 		topic := kmsg.NewMetadataRequestTopic()
 		topic.Topic = &name
@@ -134,15 +151,19 @@ func findTopics(ctx context.Context, client *kgo.Client, names ...string) (map[s
 	found := map[string]*brokerTopic{}
 	for _, topic := range response.Topics {
 		if topic.ErrorCode == 0 && topic.Topic != nil && len(topic.Partitions) > 0 {
-			found[*topic.Topic] = &brokerTopic{partitions: len(topic.Partitions), replicas: len(topic.Partitions[0].Replicas)}
+			t := &brokerTopic{partitions: len(topic.Partitions), replicas: len(topic.Partitions[0].Replicas)}
+			if may := topic.AuthorizedOperations; may != unknownOperations && may&writeOperation == 0 {
+				t.refused = fmt.Errorf("topic %s: %w", *topic.Topic, kerr.TopicAuthorizationFailed)
+			}
+			found[*topic.Topic] = t
 		}
 	}
 	return found, nil
 }
 
-// refusedRecords classifies the error of records that were sent to a topic; it may ask Kafka about the topic. The caller closes the client
+// refusedRecords classifies the error of records of a flight that were sent to a topic; it may ask Kafka about the topic. The caller closes the client
 // afterwards.
-func (l *Log) refusedRecords(ctx context.Context, topic string, err error) error {
+func (l *Log) refusedRecords(ctx context.Context, f *flight, topic string, err error) error {
 	before := l.known[topic]
 	if before == nil {
 		return classify(err)
@@ -161,6 +182,10 @@ func (l *Log) refusedRecords(ctx context.Context, topic string, err error) error
 	case errors.Is(err, kerr.InvalidRecord) && !before.compacted && !l.keyed[topic]:
 		l.keyed[topic] = true // the most likely cause: it has become compacted, or its configuration is not visible
 		return fmt.Errorf("%w: tried again with a key in each record", err)
+	case liesInTopic(err) && f.hasEvents(topic) && topic != l.cfg.Router.Refused():
+		maps.DeleteFunc(l.rejected, func(_ string, t *brokerTopic) bool { return t.outdated() })
+		l.rejected[topic] = &brokerTopic{refused: err, asked: time.Now()}
+		return fmt.Errorf("%w: tried again with its events in %s", err, l.cfg.Router.Refused())
 	}
 	return classify(err)
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,33 +120,39 @@ func TestRecordsWithoutKey(t *testing.T) {
 	}
 }
 
-// A topic that has become compacted, or whose settings must not be asked, refuses records without a key: they get one.
-func TestTopicThatTurnsOutToBeCompacted(t *testing.T) {
-	cluster := fakeKafka(t)
-	refused := 0
+// refuseRecords has a topic refuse records so many times, and returns how many it has refused.
+func refuseRecords(cluster *kfake.Cluster, topic string, times int64) *atomic.Int64 {
+	refused := &atomic.Int64{}
 	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		produce := request.(*kmsg.ProduceRequest)
 		response := produce.ResponseKind().(*kmsg.ProduceResponse)
-		for _, topic := range produce.Topics {
-			if topic.Topic != "shop.public.docs" || refused > 0 {
+		for _, sent := range produce.Topics {
+			if sent.Topic != topic || refused.Load() >= times {
 				continue // it is sent again
 			}
-			answered := kmsg.ProduceResponseTopic{Topic: topic.Topic, TopicID: topic.TopicID}
-			for _, partition := range topic.Partitions {
+			answered := kmsg.ProduceResponseTopic{Topic: sent.Topic, TopicID: sent.TopicID}
+			for _, partition := range sent.Partitions {
 				answered.Partitions = append(answered.Partitions, kmsg.ProduceResponseTopicPartition{Partition: partition.Partition, ErrorCode: kerr.InvalidRecord.Code})
 			}
 			response.Topics = append(response.Topics, answered)
 		}
-		refused += len(response.Topics)
+		refused.Add(int64(len(response.Topics)))
 		return response, nil, len(response.Topics) > 0
 	})
+	return refused
+}
+
+// A topic that has become compacted, or whose settings must not be asked, refuses records without a key: they get one.
+func TestTopicThatTurnsOutToBeCompacted(t *testing.T) {
+	cluster := fakeKafka(t)
+	refused := refuseRecords(cluster, "shop.public.docs", 1)
 	cfg := testCluster(cluster.ListenAddrs())
 	if _, err := publishAll(t, cfg, keylessFormat{}, docsChange(108, outbox.Insert)); err != nil {
 		t.Fatal(err)
 	}
-	if r := committed(t, cfg.Brokers, "shop.public.docs", 1)[0]; r.Key == nil || refused == 0 {
-		t.Errorf("key %q after %d refusals", r.Key, refused)
+	if r := committed(t, cfg.Brokers, "shop.public.docs", 1)[0]; r.Key == nil || refused.Load() == 0 {
+		t.Errorf("key %q after %d refusals", r.Key, refused.Load())
 	}
 }
 

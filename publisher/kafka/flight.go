@@ -134,3 +134,13 @@ func (f *flight) wait(ctx context.Context) (topic string, err error) {
 		return "", ctx.Err()
 	}
 }
+
+// hasEvents reports whether the application's events are what the flight sends to a topic.
+func (f *flight) hasEvents(topic string) bool {
+	for i := range f.batch.Len() {
+		if f.batch.Topic(i) == topic {
+			return f.batch.IsEvent(i)
+		}
+	}
+	return false
+}

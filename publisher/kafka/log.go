@@ -35,16 +35,17 @@ type Log struct {
 	others map[string]publisher.Position // positions of other slots with this prefix, by key of the progress record
 	stale  []string                      // keys of progress records to delete with the next position
 
-	keyed         map[string]bool // topics that have refused records without a key
-	largest       sync.Map        // topic -> maximum bytes of a batch (int32), if less than configured
-	told          map[string]bool // warnings about topics without durability that have been logged
-	checkedTopics bool            // the topics of positions and transactions have been checked
-	inFlight      []*flight       // sent and not acknowledged yet, oldest first
-	spare         []*flight       // acknowledged: available for reuse
+	keyed         map[string]bool         // topics that have refused records without a key
+	rejected      map[string]*brokerTopic // topics of events that have refused their records
+	largest       sync.Map                // topic -> maximum bytes of a batch (int32), if less than configured
+	told          map[string]bool         // warnings about topics without durability that have been logged
+	checkedTopics bool                    // the topics of positions and transactions have been checked
+	inFlight      []*flight               // sent and not acknowledged yet, oldest first
+	spare         []*flight               // acknowledged: available for reuse
 }
 
 func newLog(cfg Config) *Log {
-	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, told: map[string]bool{}}
+	return &Log{cfg: cfg, topics: record.TopicsOf(cfg.Prefix), keyed: map[string]bool{}, rejected: map[string]*brokerTopic{}, told: map[string]bool{}}
 }
 
 // Find implements Neighbours.
@@ -175,7 +176,7 @@ func (l *Log) send(ctx context.Context, client *kgo.Client, b *record.Batch, mor
 func (l *Log) awaitOldest(ctx context.Context) error {
 	f := l.inFlight[0]
 	if topic, err := f.wait(ctx); err != nil {
-		err = l.refusedRecords(ctx, topic, l.explain(ctx, l.client, err))
+		err = l.refusedRecords(ctx, f, topic, l.explain(ctx, l.client, err))
 		l.Close()
 		return err
 	}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/halt"
@@ -105,6 +106,15 @@ var answers = map[*kerr.Error]answer{
 	kerr.InvalidRequiredAcks:         {halt.Stop, defect},
 	kerr.InvalidRequest:              {halt.Stop, defect},
 	kerr.InvalidFetchSize:            {halt.Stop, defect},
+}
+
+// liesInTopic reports whether an error lasts for one topic while others can be used. The application chooses the topics of its events, so these
+// errors must not stop the rest of the stream.
+func liesInTopic(err error) bool {
+	return slices.ContainsFunc([]error{
+		kerr.InvalidTopicException, kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, // of creating it
+		kerr.InvalidRecord, kerr.UnsupportedForMessageFormat, kerr.UnsupportedCompressionType, // of its settings
+	}, func(code error) bool { return errors.Is(err, code) })
 }
 
 // answerTo returns the answer to the error code that err wraps; false if it wraps none.

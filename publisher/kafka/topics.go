@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pgtee/pgtee/publisher"
 	"github.com/pgtee/pgtee/publisher/record"
@@ -89,7 +90,7 @@ func (l *Log) unknownTopics(b *record.Batch) []string {
 			continue
 		}
 		last = topic
-		if _, known := l.known[topic]; !known && !slices.Contains(unknown, topic) {
+		if known := l.known[topic]; (known == nil || known.outdated()) && !slices.Contains(unknown, topic) {
 			unknown = append(unknown, topic)
 		}
 	}
@@ -142,7 +143,11 @@ func (l *Log) learn(ctx context.Context, topics []string) error {
 	}
 	l.describe(ctx, there...)
 	for _, topic := range topics {
-		l.known[topic].compacted = l.known[topic].compacted || l.keyed[topic]
+		t := l.known[topic]
+		t.compacted, t.asked = t.compacted || l.keyed[topic], time.Now()
+		if r, rejected := l.rejected[topic]; rejected && !r.outdated() && t.refused == nil {
+			t.refused, t.asked = r.refused, r.asked
+		}
 	}
 	return l.checkDurable(topics)
 }
@@ -170,7 +175,7 @@ func (l *Log) createAll(ctx context.Context, topics []string) error {
 		}
 		creating.Wait()
 		for i, topic := range some {
-			if a, answered := answerTo(errs[i]); errs[i] != nil && (!answered || a.repair == "") {
+			if errs[i] != nil && !liesInTopic(errs[i]) {
 				return errs[i]
 			}
 			if l.known[topic] = made[i]; errs[i] != nil {
