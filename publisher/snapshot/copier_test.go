@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -77,6 +78,32 @@ func TestEventsAreNotCopiedAgain(t *testing.T) {
 		if ended := c.state.Finished; (test.want == 0) != (len(ended) == 1 && ended[0].Stopped) {
 			t.Errorf("%s: ended %+v", name, ended)
 		}
+	}
+}
+
+// The resync of a table of which changes are missing is never refused, however many requests wait: nobody repeats it.
+func TestMissedTablesAreAlwaysResynced(t *testing.T) {
+	c := testCopier(Config{Open: func() TableReader { return nil }})
+	names := make([]string, 4000)
+	for i := range names {
+		names[i] = fmt.Sprintf("public.a_long_name_of_a_table_%d", i)
+	}
+	if why := c.Obey(&outbox.SignalRecord{ID: "many", Type: outbox.ExecuteSnapshot, Tables: names[:3500]}); why != "" {
+		t.Fatal(why)
+	}
+	missed := func(id string, tables ...string) *Copy {
+		t.Helper()
+		if why := c.Obey(&outbox.SignalRecord{ID: outbox.MissedPrefix + id, Type: outbox.Resync, User: "pgtee", Tables: tables}); why != "" {
+			t.Fatal(why)
+		}
+		return &c.state.Copies[len(c.state.Copies)-1]
+	}
+	if r := missed("1", "public.t"); len(r.Tables) != 1 {
+		t.Errorf("a short one is of %d tables", len(r.Tables))
+	}
+	c.state.Copies[1].Emptied = true // it can no longer be joined
+	if r := missed("2", names...); len(c.state.Copies) != 3 || len(r.Tables) != 0 || !r.Resync {
+		t.Errorf("a long one is %.200v", r)
 	}
 }
 

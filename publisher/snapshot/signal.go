@@ -3,6 +3,7 @@ package snapshot
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pgtee/pgtee/outbox"
@@ -35,26 +36,45 @@ func (c *Copier) Obey(s *outbox.SignalRecord) (why string) {
 }
 
 func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
-	if s.Missed() && c.joinResync(s.Tables) {
+	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync, Again: true}
+	if s.Missed() {
+		c.makeUp(copy)
 		return ""
 	}
-	copy := Copy{ID: s.ID, Tables: s.Tables, Conditions: s.Conditions, Resync: s.Type == outbox.Resync, Again: true}
 	for _, condition := range s.Conditions {
 		if err := filter.Check(condition.Filter); err != nil {
 			return err.Error()
 		}
 	}
-	pending, err := json.Marshal(append(slices.Clone(c.state.Copies), copy))
 	switch {
-	case err != nil:
-		return err.Error()
-	case len(pending)-c.movedBytes() > MaxPendingBytes:
-		return fmt.Sprintf("the snapshots that are asked for take %d bytes in the progress record, %d are allowed: use patterns of tables, or wait for those before it", len(pending), MaxPendingBytes)
+	case c.pendingBytes(copy) > MaxPendingBytes:
+		return fmt.Sprintf("with it the snapshots that are asked for take more than %d bytes in the progress record: use patterns of tables, or wait for those before it", MaxPendingBytes)
 	case slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return other.ID == copy.ID }):
 		return "a snapshot of this id is under way"
 	}
 	c.request(copy)
 	return ""
+}
+
+// makeUp requests the resync of tables of which changes are missing. Nobody requests it again, so it is never refused: if the names of the tables take
+// too much room, it is of every table.
+func (c *Copier) makeUp(copy Copy) {
+	if c.joinResync(copy.Tables) {
+		return
+	}
+	if c.pendingBytes(copy) > MaxPendingBytes {
+		copy.Tables = nil
+	}
+	c.request(copy)
+}
+
+// pendingBytes returns the size of all requests in the progress record if one is added.
+func (c *Copier) pendingBytes(added Copy) int {
+	pending, err := json.Marshal(append(slices.Clone(c.state.Copies), added))
+	if err != nil {
+		return math.MaxInt
+	}
+	return len(pending) - c.movedBytes()
 }
 
 // change pauses, resumes or stops a copy, or excludes tables from it.
