@@ -68,8 +68,8 @@ BEGIN
 END
 $snapshot$;
 
--- These functions apply to the snapshot with this id, or to all snapshots without one. Rows of a cancelled snapshot that are already in Kafka stay
--- there.
+-- These functions apply to the snapshot with this id, or to all snapshots without one; a resync is cancelled only by its id. Rows of a cancelled
+-- snapshot that are already in Kafka stay there.
 CREATE OR REPLACE FUNCTION pgtee.snapshot_pause(id text DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $pause$
     SELECT pgtee.put_signal(NULL, 'pause-snapshot', jsonb_build_object('id', $1))

@@ -131,7 +131,14 @@ func TestSignals(t *testing.T) {
 		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a", Tables: []string{"public.t"}}, false, "a"},
 		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, false, "b"},
 		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "a"}, true, "b"},
-		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot}, false, ""},
+		{outbox.SignalRecord{ID: "r", Type: outbox.Resync, Conditions: []outbox.SignalCondition{{Filter: "id > 5"}}}, true, "b"},
+		{outbox.SignalRecord{ID: "r", Type: outbox.Resync}, false, "b"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot}, false, "r"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot}, true, "r"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Tables: []string{"public.t"}}, true, "r"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.PauseSnapshot}, false, ""},
+		{outbox.SignalRecord{ID: "x", Type: outbox.ResumeSnapshot}, false, "r"},
+		{outbox.SignalRecord{ID: "x", Type: outbox.StopSnapshot, Snapshot: "r"}, false, ""},
 	} {
 		if why := c.Obey(&s.signal); (why != "") != s.refused {
 			t.Errorf("%.200v: %q", s.signal, why)

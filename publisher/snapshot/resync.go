@@ -12,7 +12,7 @@ import (
 func (c *Copier) joinResync(tables []string) bool {
 	for i := range c.state.Copies {
 		copy := &c.state.Copies[i]
-		if copy.Resync && !copy.Emptied && len(copy.Conditions) == 0 && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
+		if copy.Resync && !copy.Emptied && strings.HasPrefix(copy.ID, outbox.MissedPrefix) {
 			names := append(slices.Clone(copy.Tables), tables...)
 			slices.Sort(names)
 			names = slices.Compact(names)

@@ -24,15 +24,27 @@ func (c *Copier) Obey(s *outbox.SignalRecord) (why string) {
 	}
 	found := false
 	for _, copy := range slices.Clone(c.state.Copies) {
-		if s.Snapshot == "" || s.Snapshot == copy.ID {
+		if concerns(s, &copy) {
 			found = true
 			c.change(copy.ID, s)
 		}
 	}
-	if !found {
-		return fmt.Sprintf("no snapshot %q is under way", s.Snapshot)
+	switch {
+	case found:
+		return ""
+	case s.Snapshot == "":
+		return "no snapshot is under way that can be changed without its id"
 	}
-	return ""
+	return fmt.Sprintf("no snapshot %q is under way", s.Snapshot)
+}
+
+// concerns reports whether a signal is about a copy. Only with its id a resync can be stopped: the rest of a topic that it has emptied would be
+// missing.
+func concerns(s *outbox.SignalRecord, copy *Copy) bool {
+	if s.Snapshot == "" {
+		return !(copy.Resync && s.Type == outbox.StopSnapshot)
+	}
+	return s.Snapshot == copy.ID
 }
 
 func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
@@ -47,6 +59,8 @@ func (c *Copier) execute(s *outbox.SignalRecord) (why string) {
 		}
 	}
 	switch {
+	case copy.Resync && len(copy.Conditions) > 0:
+		return "a resync empties the topic, so it is of all rows: leave out additional-conditions, or request a snapshot (execute-snapshot)"
 	case c.pendingBytes(copy) > MaxPendingBytes:
 		return fmt.Sprintf("with it the snapshots that are asked for take more than %d bytes in the progress record: use patterns of tables, or wait for those before it", MaxPendingBytes)
 	case slices.ContainsFunc(c.state.Copies, func(other Copy) bool { return other.ID == copy.ID }):
