@@ -85,7 +85,7 @@ type Change struct {
 	DDL      *DDLRecord
 	Event    *EventRecord
 	Signal   *SignalRecord
-	Mark     SnapshotMark // Read: its place in the snapshot
+	Mark     SnapshotMark // Read: its place in the snapshot; Truncate: it begins a resync, if it is not NoMark
 }
 
 // DDLRecord is one DDL command, recorded by the event trigger after its execution.

@@ -56,3 +56,17 @@ func TestSnapshotSource(t *testing.T) {
 		}
 	}
 }
+
+// The record that empties the topic of a resync is in no transaction: none would end.
+func TestEmptyingIsInNoTransaction(t *testing.T) {
+	relation := &pgoutput.Relation{OID: 1, Schema: "s", Name: "t", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: 23, Key: true}}}
+	tx := &outbox.Transaction{CommitLSN: 4096, EndLSN: 4096, Changes: []outbox.Change{{Op: outbox.Truncate, Note: -1, LSN: 4096, Relation: relation, Mark: outbox.MarkIncremental}}}
+	b := testBatch()
+	if err := New(Config{Prefix: "p", Database: "d", TransactionMetadata: true}).Append(t.Context(), &b, tx, 0); err != nil {
+		t.Fatal(err)
+	}
+	var value struct{ Transaction any }
+	if records := b.Records(); len(records) != 1 || json.Unmarshal(records[0].Value, &value) != nil || value.Transaction != nil {
+		t.Errorf("records %v", records)
+	}
+}

@@ -77,9 +77,9 @@ func (t *transaction) discount(c *collection) {
 	}
 }
 
-// appendBlock counts an event and appends its field "transaction".
+// appendBlock counts an event and appends its field "transaction". What a snapshot publishes is in no transaction: it would have no END.
 func (e *Encoder) appendBlock(dst []byte, tx *outbox.Transaction, c *collection) []byte {
-	if !e.config.TransactionMetadata || tx.Changes[0].Op == outbox.Read {
+	if !e.config.TransactionMetadata || tx.Changes[0].Mark != outbox.NoMark {
 		return append(dst, "null"...)
 	}
 	t := &e.transaction
