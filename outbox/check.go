@@ -65,6 +65,7 @@ type serverState struct {
 	maxSenders   int
 	keepSize     string // max_slot_wal_keep_size in MB; "-1" for no limit
 	syncSlots    string // synchronized_standby_slots; "" below 17
+	syncNames    string // synchronous_standby_names
 	standbys     int
 	recovery     bool
 	installed    bool   // schema pgtee with meta
@@ -124,7 +125,8 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cf
 		       (SELECT count(*) FROM pg_replication_slots), current_setting('max_wal_senders'),
 		       (SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
 		       coalesce(current_setting('synchronized_standby_slots', true), ''),
-		       (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'), pg_is_in_recovery()
+		       (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'), pg_is_in_recovery(),
+		       current_setting('synchronous_standby_names')
 		FROM pg_roles AS r WHERE r.rolname = current_user`)
 	if err != nil {
 		return err
@@ -142,7 +144,7 @@ func (s *serverState) inspectServer(ctx context.Context, conn *pgconn.PgConn, cf
 	s.maxSenders, _ = strconv.Atoi(row[9])
 	s.keepSize, s.syncSlots = row[10], row[11]
 	s.standbys, _ = strconv.Atoi(row[12])
-	s.recovery = row[13] == "t"
+	s.recovery, s.syncNames = row[13] == "t", row[14]
 	if s.service, err = findService(ctx, conn); err != nil {
 		return err
 	}
@@ -312,7 +314,23 @@ func (s *serverState) report(cfg SetupConfig) Report {
 		r.warn("standbys-unsynchronised", "set synchronized_standby_slots to the standbys' physical slots and reload",
 			"synchronized_standby_slots is empty: after a failover Kafka may hold transactions that the new primary lacks")
 	}
+	if includesStandby(s.syncNames, publisherName) {
+		r.warn("publisher-synchronous", s.set("synchronous_standby_names", "'FIRST 1 (STANDBY, ...)'", "SELECT pg_reload_conf()")+", which names the standbys",
+			"synchronous_standby_names = '%s' includes the publisher, application %s: commits may wait until Kafka has them, and those with the first row of a table for ever", s.syncNames, publisherName)
+	}
 	return r
+}
+
+// includesStandby reports whether synchronous_standby_names includes an application: a list of names, or of *, which may be in parentheses after the
+// number of standbys.
+func includesStandby(names, application string) bool {
+	if _, list, found := strings.Cut(names, "("); found {
+		names, _, _ = strings.Cut(list, ")")
+	}
+	return slices.ContainsFunc(strings.Split(names, ","), func(name string) bool {
+		name = strings.Trim(strings.TrimSpace(name), `"`)
+		return name == "*" || strings.EqualFold(name, application)
+	})
 }
 
 func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {

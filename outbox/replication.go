@@ -35,6 +35,9 @@ var (
 // walSenderTimeout lets another publisher take over the slot within seconds when the host of the current one has lost power.
 const walSenderTimeout = "10s"
 
+// publisherName is the application_name of the connection that streams.
+const publisherName = "pgtee"
+
 // replicationConfig returns the configuration of a logical replication connection, which also accepts SQL in the simple protocol. The settings
 // determine how pgoutput prints values, so they override the role's.
 func replicationConfig(connString string) (*pgconn.Config, error) {
@@ -46,7 +49,7 @@ func replicationConfig(connString string) (*pgconn.Config, error) {
 	for name, value := range map[string]string{
 		"replication":         "database",
 		"wal_sender_timeout":  walSenderTimeout,
-		"application_name":    "pgtee",
+		"application_name":    publisherName,
 		"client_encoding":     "UTF8",
 		"client_min_messages": "warning", // a role's default must not hide warnings
 		"search_path":         "pg_catalog",
