@@ -114,7 +114,9 @@ func TestKeysBeforeDDL(t *testing.T) {
 				CREATE TABLE ty (id qty PRIMARY KEY, n small, h hstore, ms mood[]); CREATE TABLE ga (id int PRIMARY KEY, m mood DEFAULT 'ok', q qty[]);
 				CREATE TABLE f (id int PRIMARY KEY, v text NOT NULL); ALTER TABLE f REPLICA IDENTITY FULL; CREATE TABLE fk (LIKE f, PRIMARY KEY (id)); ALTER TABLE fk REPLICA IDENTITY FULL;
 				CREATE TABLE ux (code text NOT NULL, ref int NOT NULL, v int); CREATE UNIQUE INDEX ux_code ON ux (code); ALTER TABLE ux REPLICA IDENTITY FULL;
-				CREATE SCHEMA going; CREATE TABLE fs (a int, b int, PRIMARY KEY (b, a)); CREATE TABLE fp (id int, v text) PARTITION BY LIST (v); CREATE TABLE fp1 PARTITION OF fp FOR VALUES IN ('a'); ALTER TABLE fp1 ADD PRIMARY KEY (id)`)
+				CREATE SCHEMA going; CREATE TABLE fs (a int, b int, PRIMARY KEY (b, a)); CREATE TABLE fp (id int, v text) PARTITION BY LIST (v); CREATE TABLE fp1 PARTITION OF fp FOR VALUES IN ('a'); ALTER TABLE fp1 ADD PRIMARY KEY (id);
+				CREATE TABLE par (id int, v text); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (par); ALTER TABLE heir REPLICA IDENTITY FULL;
+				CREATE TYPE pair AS (id int, v text); CREATE TABLE typed OF pair (PRIMARY KEY (id)); ALTER TABLE typed REPLICA IDENTITY FULL`)
 			r.Setup()
 			r.StartPublisher()
 			r.Exec("INSERT INTO ty VALUES (1, 5, 'a=>1', '{sad,ok}')", "INSERT INTO ga VALUES (1, 'sad', '{1}')", "INSERT INTO f VALUES (1,'a')", "INSERT INTO fk VALUES (1,'a')", "INSERT INTO fs VALUES (1, 2)", "INSERT INTO fp VALUES (1, 'a')", "INSERT INTO ux VALUES ('a', 1, 0)")
@@ -127,6 +129,7 @@ func TestKeysBeforeDDL(t *testing.T) {
 				"BEGIN; INSERT INTO fs VALUES (3, 4); ALTER TABLE fs DROP CONSTRAINT fs_pkey; INSERT INTO fs VALUES (5, 6); DROP TABLE fs; COMMIT",
 				"UPDATE fp SET id = 2; DROP TABLE fp",
 				"CREATE UNIQUE INDEX a_ref ON ux (ref)", "REINDEX INDEX CONCURRENTLY ux_code", "ALTER TABLE ux ALTER code TYPE varchar(10)", "UPDATE ux SET v = 1", "DROP INDEX ux_code", "UPDATE ux SET v = 2",
+				"INSERT INTO heir VALUES (1, 'a')", "ALTER TABLE par RENAME id TO ident", "INSERT INTO typed VALUES (1, 'a')", "ALTER TYPE pair RENAME ATTRIBUTE id TO ident CASCADE",
 				"CREATE TABLE going.n (id int PRIMARY KEY); ALTER TABLE going.n REPLICA IDENTITY FULL; INSERT INTO going.n VALUES (1); DROP SCHEMA going CASCADE")
 			r.StartPublisher()
 			r.Drain()
@@ -137,6 +140,8 @@ func TestKeysBeforeDDL(t *testing.T) {
 			r.ExpectRecords("fs", `c {"b":2,"a":1}`, `c {"b":4,"a":3}`, `c -`)
 			r.ExpectRecords("fp", `c {"id":1}`, `d {"id":1}`, `{"id":1} null`, `c {"id":2}`)
 			r.ExpectRecords("ux", `c {"code":"a"}`, `u {"code":"a"}`, `u {"ref":1}`)
+			r.ExpectRecords("heir", `c {"id":1}`)
+			r.ExpectRecords("typed", `c {"id":1}`)
 			if records := r.Topic("going.n"); len(records) != 1 || string(records[0].Key) != `{"id":1}` {
 				t.Errorf("records of a dropped schema: %v", records)
 			}

@@ -12,7 +12,7 @@ BEGIN
     END IF;
     BEGIN -- STABLE: this function and the STABLE functions it calls see the state before the command; the others see the present state
         touched := pgtee.touched();
-        was := pgtee.before(touched, '{}', tg_tag = 'ALTER TABLE');
+        was := pgtee.before(touched || pgtee.heirs(), '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
             was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
         END IF;
@@ -34,6 +34,27 @@ BEGIN
         WHERE c.object_type IN ('table', 'index', 'table constraint', 'table column') AND coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee'));
 END
 $touched$;
+
+-- heirs() returns the tables that a command has altered with another object, which alone it reports: those that inherit from a table, other than its partitions, and
+-- those of a composite type.
+CREATE OR REPLACE FUNCTION pgtee.heirs() RETURNS oid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $heirs$
+BEGIN
+    RETURN ARRAY(
+        WITH RECURSIVE heir AS (
+            SELECT c.objid AS oid, false AS inherits FROM pg_event_trigger_ddl_commands() AS c
+            WHERE c.classid = 'pg_class'::regclass AND c.command_tag IN ('ALTER TABLE', 'ALTER TYPE') AND coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
+            UNION
+            SELECT b.oid, true FROM heir AS h CROSS JOIN LATERAL (
+                SELECT i.inhrelid AS oid FROM pg_inherits AS i WHERE i.inhparent = h.oid
+                UNION ALL
+                SELECT d.objid FROM pg_class AS t JOIN pg_depend AS d ON d.refclassid = 'pg_type'::regclass AND d.refobjid = t.reltype AND d.classid = 'pg_class'::regclass
+                WHERE t.oid = h.oid AND t.relkind = 'c') AS b
+            JOIN pg_class AS c ON c.oid = b.oid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+        )
+        SELECT DISTINCT h.oid FROM heir AS h WHERE h.inherits);
+END
+$heirs$;
 
 CREATE OR REPLACE FUNCTION pgtee.after_ddl(tag text, touched oid[], was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $after$
