@@ -243,12 +243,16 @@ func hideConfigs(c *kfake.Cluster) {
 		if describe.Resources[0].ResourceName == "shop.progress" {
 			return nil, nil, false
 		}
-		response := describe.ResponseKind().(*kmsg.DescribeConfigsResponse)
-		for _, r := range describe.Resources {
-			response.Resources = append(response.Resources, kmsg.DescribeConfigsResponseResource{ResourceName: r.ResourceName, ResourceType: r.ResourceType, ErrorCode: kerr.TopicAuthorizationFailed.Code})
-		}
-		return response, nil, true
+		return hiddenConfigs(describe), nil, true
 	})
+}
+
+func hiddenConfigs(describe *kmsg.DescribeConfigsRequest) kmsg.Response {
+	response := describe.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	for _, r := range describe.Resources {
+		response.Resources = append(response.Resources, kmsg.DescribeConfigsResponseResource{ResourceName: r.ResourceName, ResourceType: r.ResourceType, ErrorCode: kerr.TopicAuthorizationFailed.Code})
+	}
+	return response
 }
 
 // A table whose topic's name Kafka takes for another one has a topic of its own, now and after each start, also when the name

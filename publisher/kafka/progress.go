@@ -35,13 +35,12 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 		return halt.New(halt.ErrProgressTopic, fmt.Sprintf("%s has %d partitions, want 1: a record could be in any", topic, t.partitions),
 			"use another --prefix, or delete the topic if nothing was published with it")
 	}
-	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	config, err := configOf(ctx, client, topic)
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return &Refusal{err, "grant DESCRIBE_CONFIGS on it: its records must never expire, which its configuration says"}
 	}
-	config, err := configs.On(topic, nil)
-	if err := errors.Join(err, config.Err); err != nil {
-		return fmt.Errorf("configuration of topic %s: %w", topic, err)
+	if err != nil {
+		return err
 	}
 	for _, c := range config.Configs {
 		if c.Key == "cleanup.policy" && c.MaybeValue() != "compact" {
@@ -50,6 +49,18 @@ func (l *Log) ensureProgressTopic(ctx context.Context, client *kgo.Client) error
 		}
 	}
 	return nil
+}
+
+func configOf(ctx context.Context, client *kgo.Client, topic string) (config kadm.ResourceConfig, err error) {
+	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+	if err == nil {
+		config, err = configs.On(topic, nil)
+		err = errors.Join(err, config.Err)
+	}
+	if err != nil {
+		return config, fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	return config, nil
 }
 
 // Recorded is a position in the progress topic. Position is nil if there is none.

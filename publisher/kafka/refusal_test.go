@@ -120,3 +120,20 @@ func TestRefusedLoginIsTriedAgain(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// The refusal of the one privilege that only a restart needs names it.
+func TestProgressTopicWhoseConfigurationIsHidden(t *testing.T) {
+	cluster := fakeKafka(t)
+	cfg := testCluster(cluster.ListenAddrs())
+	l := newLog(cfg)
+	mustFence(t, l)
+	l.Close()
+	cluster.ControlKey(int16(kmsg.DescribeConfigs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return hiddenConfigs(request.(*kmsg.DescribeConfigsRequest)), nil, true
+	})
+	_, err := l.Fence(t.Context())
+	if halt.FateOf(err) != halt.Retry || !strings.Contains(err.Error(), "grant DESCRIBE_CONFIGS") || strings.Contains(err.Error(), grantTopic) {
+		t.Error(err)
+	}
+}
