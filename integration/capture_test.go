@@ -313,6 +313,29 @@ func TestMissedChangesAreMadeGood(t *testing.T) {
 	}
 }
 
+// A row filter or a column list that somebody sets for a table is taken back, and the table is published again.
+func TestNarrowedTablesArePublishedWhole(t *testing.T) {
+	for _, major := range []int{15, 18} {
+		r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[major]), "message")
+		r.startCapture("CREATE TABLE f (id int PRIMARY KEY, v int); CREATE TABLE p (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p DEFAULT")
+		r.Exec("INSERT INTO f SELECT g, 0 FROM generate_series(1, 20) AS g", "INSERT INTO p SELECT g, 0 FROM generate_series(1, 20) AS g")
+		r.Exec(`BEGIN; ALTER PUBLICATION pgtee_identity SET TABLE ONLY f WHERE (id = 1), ONLY p1 WHERE (id = 1), mark.mark; UPDATE f SET v = 1; UPDATE p SET v = 1; COMMIT`)
+		r.must(harness.Eventually(30*time.Second, func(context.Context) error {
+			if f, p := r.ops("public.f"), r.ops("public.p"); strings.Count(f, "r") != 20 || strings.Count(p, "r") != 20 {
+				return fmt.Errorf("f: %s, p: %s", f, p)
+			}
+			return nil
+		}))
+		r.Exec("UPDATE f SET v = 2", "DELETE FROM p WHERE id > 2")
+		r.Drain()
+		r.ExpectFolded("f", []string{"id"})
+		r.ExpectFolded("p", []string{"id"})
+		if left := r.Query("SELECT count(*)::text FROM pg_publication_rel WHERE prqual IS NOT NULL"); left != "0" {
+			t.Errorf("%s filters are left", left)
+		}
+	}
+}
+
 // A keyless table gets a key, and a table comes back from being unlogged: what was changed before comes afresh.
 func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")

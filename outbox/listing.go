@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -100,15 +99,15 @@ func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
 
 // uncapturedTables also reports whether a table must still be added to the publications or removed from them.
 func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Capture, wrong bool, err error) {
-	got, err := rows(ctx, conn, "SELECT name, root_name, listed, coalesce(reason, '') FROM pgtee.tables(pgtee.published()) WHERE reason IS NOT NULL OR NOT listed ORDER BY name")
+	got, err := rows(ctx, conn, `SELECT t.name, t.root_name, t.listed <> (t.reason IS NULL) OR t.tbl = ANY (n.tables),
+			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is in no publication of its kind yet' END)
+		FROM pgtee.narrowed() AS n (tables), pgtee.tables(pgtee.published()) AS t WHERE t.reason IS NOT NULL OR NOT t.listed OR t.tbl = ANY (n.tables) ORDER BY t.name`)
 	if err != nil {
 		return nil, false, fmt.Errorf("look which tables are captured: %w", ourFunction(err))
 	}
 	for _, row := range got {
-		listed, reason := row[2] == "t", row[3]
-		wrong = wrong || listed != (reason == "")
-		reason = cmp.Or(reason, "it is in no publication of its kind yet")
-		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: reason})
+		wrong = wrong || row[2] == "t"
+		uncaptured = append(uncaptured, Capture{Table: row[0], Root: row[1], State: CaptureNone, Reason: row[3]})
 	}
 	return uncaptured, wrong, nil
 }

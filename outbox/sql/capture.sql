@@ -92,6 +92,19 @@ BEGIN
 END
 $tables$;
 
+-- narrowed() returns the members of which somebody else publishes only some rows or columns, unless pgtee_rows has such a condition, too.
+CREATE OR REPLACE FUNCTION pgtee.narrowed() RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $narrowed$
+BEGIN
+    IF current_setting('server_version_num')::int < 150000 THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(SELECT m.prrelid FROM pg_publication_rel AS m
+        LEFT JOIN (pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid AND p.pubname = 'pgtee_rows') ON r.prrelid = m.prrelid
+        WHERE m.prpubid = ANY (pgtee.listings(NULL)) AND (m.prqual IS NOT NULL AND r.prqual IS NULL OR m.prattrs IS NOT NULL AND m.prattrs IS DISTINCT FROM r.prattrs));
+END
+$narrowed$;
+
 -- published() returns every table whose changes could be in the stream.
 CREATE OR REPLACE FUNCTION pgtee.published() RETURNS oid[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
@@ -283,6 +296,7 @@ DECLARE
     outcome text;
     family  "char"; -- of publications
     roots   oid[]; -- partitioned tables of which a leaf got another identity
+    narrowed oid[] := CASE WHEN by_client THEN '{}' ELSE pgtee.narrowed() END;
 BEGIN
     FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
         WHERE by_client OR m.tbl = ANY (oids) LOOP -- a sweep names each
@@ -296,9 +310,12 @@ BEGIN
                     outcome := 'restored';
                 END IF;
             END IF;
+            IF t.reason IS NULL AND t.tbl = ANY (narrowed) AND pgtee.delist(t.name, t.tbl) THEN
+                t.listed := false;
+            END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
                 outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(family) ELSE pgtee.listings(family) END) THEN 'busy'
-                    WHEN NOT CASE family WHEN 'p' THEN pgtee.is_published_already(t.tbl) ELSE pgtee.is_untouched(t.tbl) END THEN 'listed' END;
+                    WHEN t.tbl = ANY (narrowed) OR NOT CASE family WHEN 'p' THEN pgtee.is_published_already(t.tbl) ELSE pgtee.is_untouched(t.tbl) END THEN 'listed' END;
             ELSIF t.reason IS NOT NULL AND t.listed THEN
                 IF t.identity IN ('d', 'i') AND t.kind <> 'p' AND NOT pgtee.virtual(t.tbl) AND pgtee.identify(t.name, 'FULL') THEN
                     INSERT INTO pgtee.widened VALUES (t.tbl) ON CONFLICT DO NOTHING;
@@ -423,15 +440,17 @@ BEGIN
 END
 $missed$;
 
--- wrong() lists tables whose membership is wrong, those to be removed first: the event triggers were off, or all publications were locked. Otherwise
--- the order is random, so that locked tables do not delay the others.
+-- wrong() lists tables whose membership is wrong, those to be removed first: the event triggers were off, all publications were locked, or somebody
+-- has set a row filter or column list. Otherwise the order is random, so that locked tables do not delay the others.
 CREATE OR REPLACE FUNCTION pgtee.wrong() RETURNS oid[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $wrong$
+DECLARE
+    narrowed oid[] := pgtee.narrowed();
 BEGIN
     PERFORM pgtee.demand_publisher();
     RETURN ARRAY(
         SELECT t.tbl FROM pgtee.tables(pgtee.published()) AS t JOIN pg_class AS c ON c.oid = t.tbl
-        WHERE t.listed <> (t.reason IS NULL) AND pg_has_role(c.relowner, 'USAGE')
+        WHERE (t.listed <> (t.reason IS NULL) OR t.tbl = ANY (narrowed)) AND pg_has_role(c.relowner, 'USAGE')
         ORDER BY t.listed DESC, random());
 END
 $wrong$;
