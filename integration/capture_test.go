@@ -336,6 +336,19 @@ func TestNarrowedTablesArePublishedWhole(t *testing.T) {
 	}
 }
 
+// The resync that takes the rows of a dropped partition back works for the last one, too.
+func TestResyncWithoutPartitions(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")
+	r.startCapture("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
+	r.Exec("INSERT INTO p VALUES (1), (2)", "DROP TABLE p1", `INSERT INTO pgtee.signal VALUES ('afresh', 'resync', '{"data-collections": ["public.p"]}')`)
+	r.AwaitSnapshots("afresh")
+	r.Exec("CREATE TABLE p2 PARTITION OF p DEFAULT", "INSERT INTO p VALUES (3)")
+	r.Drain()
+	if ops := r.ops("public.p"); ops != "cctc" {
+		t.Errorf("operations %s, want cctc", ops)
+	}
+}
+
 // A keyless table gets a key, and a table comes back from being unlogged: what was changed before comes afresh.
 func TestTableThatGetsAnIdentityIsPublishedAfresh(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), "message")

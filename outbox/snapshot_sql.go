@@ -23,24 +23,26 @@ const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p O
 const rootSQL = `coalesce((SELECT r.oid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, place) JOIN pg_class AS r ON r.oid = a.relid AND r.relpersistence = 'p'
 	ORDER BY a.place DESC LIMIT 1), c.oid)`
 
-// listSQL lists the tables published by pgtee_rows, each leaf partition by itself.
+// listSQL lists the tables published by pgtee_rows, each leaf partition by itself, and a partitioned table without leaves: it has no rows, but a topic
+// that a resync empties.
 const listSQL = `WITH RECURSIVE tree AS (
 		SELECT published.oid, published.oid AS root FROM (` + publishedSQL + `) AS published
 		UNION ALL SELECT i.inhrelid, tree.root FROM tree JOIN pg_class AS parent ON parent.oid = tree.oid AND parent.relkind = 'p' JOIN pg_inherits AS i ON i.inhparent = tree.oid AND NOT i.inhdetachpending)
 	SELECT c.oid, r.oid, n.nspname, r.relname, c.reltuples::int8
 	FROM tree JOIN pg_class AS c ON c.oid = tree.oid
 	JOIN pg_class AS r ON r.oid = tree.root JOIN pg_namespace AS n ON n.oid = r.relnamespace
-	WHERE c.relkind = 'r' AND c.relpersistence = 'p'
+	WHERE c.relpersistence = 'p' AND (c.relkind = 'r' OR c.relkind = 'p' AND c.oid = r.oid
+		AND NOT EXISTS (SELECT FROM tree AS part JOIN pg_class AS leaf ON leaf.oid = part.oid WHERE part.root = r.oid AND leaf.relkind = 'r' AND leaf.relpersistence = 'p'))
 	ORDER BY c.oid`
 
 // nameSQL returns the name of a table with an OID.
-const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d AND c.relkind = 'r'`
+const nameSQL = `SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %d AND c.relkind IN ('r', 'p')`
 
 // beginSQL locks the table before it takes the snapshot: a command that rewrites or empties the table is either visible in the snapshot, or waits
 // until the rows are read. Without the lock, a reader can see the table empty at a time when it never was ("Caveats" of MVCC in the PostgreSQL
 // documentation). Before PostgreSQL 16 a rule can turn a table into a view, which would run its owner's functions.
 const beginSQL = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE ONLY %[1]s IN ACCESS SHARE MODE;
-	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind = 'r' AND ` + rootSQL + ` = %[4]d))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
+	SELECT (%[2]s::regclass::oid = %[3]d AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = %[3]d AND c.relkind IN ('r', 'p') AND ` + rootSQL + ` = %[4]d))::text, pg_current_snapshot(), pg_current_wal_insert_lsn(), extract(epoch FROM clock_timestamp()) * 1000000,
 		pg_relation_size(%[3]d) / current_setting('block_size')::int8, pg_relation_filenode(%[3]d)`
 
 // relationSQL describes a table as pgoutput does: replica identity, then its columns.
