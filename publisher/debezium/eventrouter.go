@@ -30,40 +30,57 @@ type routedField struct {
 	name   string // "alias":
 }
 
-// route plans the events of a table. It returns nil if the table is not an outbox.
+// route plans the events of a table. It returns nil if the table is not an outbox. A pattern may match a table that is none: whoever creates one must not
+// be able to halt the publisher.
 func (e *Encoder) route(t *table) (*router, error) {
 	name := t.relation.Schema + "." + t.relation.Name
 	for i := range e.config.Outboxes {
-		if o := &e.config.Outboxes[i]; shape.Matches(o.Match, name) {
-			if o.Expand && e.config.Framing != nil {
-				return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
-			}
-			return t.routedBy(o, e.config.Prefix)
+		o := &e.config.Outboxes[i]
+		if !shape.Matches(o.Match, name) {
+			continue
 		}
+		if o.Expand && e.config.Framing != nil {
+			return nil, errors.New("table.expand.json.payload makes values of no schema: leave out that option, or the framing")
+		}
+		r := &router{OutboxTable: o}
+		if err := r.locate(t); err != nil {
+			if !shape.IsGlob(o.Match) {
+				return nil, err
+			}
+			if e.config.Warn != nil {
+				e.config.Warn("event-table-unfit", fmt.Sprintf("table %s matches --event-table %s and is published like any other table: %v", name, o.Match, err))
+			}
+			return nil, nil
+		}
+		return r, r.place(t, e.config.Prefix)
 	}
 	return nil, nil
 }
 
-// routedBy locates the columns named in the options.
-func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
-	r := &router{OutboxTable: o}
+// locate finds the columns that each outbox has.
+func (r *router) locate(t *table) error {
 	for _, c := range []struct {
 		name  string
 		index *int
-	}{{o.ID, &r.id}, {o.Key, &r.key}, {o.Payload, &r.payload}, {o.RouteBy, &r.routeBy}} {
+	}{{r.ID, &r.id}, {r.Key, &r.key}, {r.Payload, &r.payload}, {r.RouteBy, &r.routeBy}} {
 		*c.index = t.visible(c.name)
 		if *c.index < 0 {
-			return nil, fmt.Errorf("an outbox table needs column %s: add it, or name another one by --event-option (table.field.event.id, .key, .payload or route.by.field)", c.name)
+			return fmt.Errorf("an outbox table needs column %s: add it, or name another one by --event-option (table.field.event.id, .key, .payload or route.by.field)", c.name)
 		}
 	}
+	return nil
+}
+
+// place finds the additional columns that the options name.
+func (r *router) place(t *table, prefix string) error {
 	envelope := false
-	for _, f := range o.Additional {
+	for _, f := range r.OutboxTable.Additional {
 		column := t.visible(f.Column)
-		if column < 0 && o.MayLack {
+		if column < 0 && r.MayLack {
 			continue
 		}
 		if column < 0 {
-			return nil, fmt.Errorf("column %s of table.fields.additional.placement is not there: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
+			return fmt.Errorf("column %s of table.fields.additional.placement is not there: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
 		}
 		envelope = envelope || f.Envelope
 		r.additional = append(r.additional, routedField{f, column, string(record.AppendJSONString(nil, f.Alias)) + ":"})
@@ -71,7 +88,7 @@ func (t *table) routedBy(o *OutboxTable, prefix string) (*router, error) {
 	if envelope {
 		r.schema = r.envelope(t, prefix)
 	}
-	return r, nil
+	return nil
 }
 
 // visible returns the index of a column, or -1 if it does not exist or is not published.

@@ -29,7 +29,7 @@ var outboxRelation = &pgoutput.Relation{
 // routed returns the one record that an inserted row makes, as text; "" if there is none.
 func routed(t *testing.T, config Config, op outbox.Op, options []string, values ...string) string {
 	t.Helper()
-	table := NewOutboxTable("public.*")
+	table := NewOutboxTable("public.outbox")
 	for _, option := range options {
 		name, value, _ := strings.Cut(option, "=")
 		if err := table.Set(name, value); err != nil {
@@ -191,6 +191,23 @@ func TestEventOfPartOfARow(t *testing.T) {
 		e := New(Config{Prefix: "shop", Envelope: envelope, Outboxes: []OutboxTable{NewOutboxTable("public.*")}})
 		if err := e.Append(t.Context(), &record.Batch{}, tx, 0); err == nil {
 			t.Errorf("envelope %s: no error", envelopes[envelope])
+		}
+	}
+}
+
+// A table without an outbox's columns that a pattern matches is an ordinary table; one that is named is a mistake.
+func TestPatternOfOutboxTables(t *testing.T) {
+	relation := &pgoutput.Relation{OID: 1, Schema: "public", Name: "orders", Identity: 'd', Columns: []pgoutput.Column{{Name: "id", Type: 23, TypeMod: -1, Key: true}}}
+	tx := &outbox.Transaction{Changes: []outbox.Change{{Op: outbox.Insert, Note: -1, Relation: relation, New: tuple("1")}}}
+	for match, want := range map[string]bool{"public.*": true, "/public\\..*/": true, "public.orders": false} {
+		warned := ""
+		e := New(Config{Prefix: "shop", Outboxes: []OutboxTable{NewOutboxTable(match)}, Warn: func(finding, _ string) { warned += finding }})
+		b := testBatch()
+		b.Begin(tx)
+		b.At(tx, 0)
+		err := e.Append(t.Context(), &b, tx, 0)
+		if published := err == nil && b.Len() == 1 && b.TopicAt(record.Cursor{}) == "shop.public.orders"; published != want || want != (warned == "event-table-unfit") {
+			t.Errorf("%s: %v, %d records, warned %q", match, err, b.Len(), warned)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 // A pattern for a whole name is either a glob, in which * matches any run of characters and ? any single character, or a regular expression between
 // slashes, /public\.(orders|items)/, which is not case-sensitive, as in Debezium's lists.
 
-// isGlob reports whether a pattern may match more than one name.
-func isGlob(pattern string) bool {
+// IsGlob reports whether a pattern may match more than one name.
+func IsGlob(pattern string) bool {
 	_, regex := cutRegex(pattern)
 	return regex || strings.ContainsAny(pattern, "*?")
 }

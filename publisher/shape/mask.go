@@ -76,7 +76,7 @@ func newMask(config MaskConfig, c pgoutput.Column, salt []byte) (*Mask, error) {
 		if m.raw || filter.IsCharacter(c) {
 			break
 		}
-		if isGlob(config.Column) {
+		if IsGlob(config.Column) {
 			return nil, nil
 		}
 		return nil, misfit("mask, hash or exclude it", "column %s is neither text nor bytea and cannot be truncated", c.Name)

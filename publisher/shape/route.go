@@ -23,7 +23,7 @@ func NewRouter(prefix string, allowed []string) (*Router, error) {
 		r.allowed = []string{prefix + ".outbox.*"}
 	}
 	for _, topic := range allowed {
-		if isGlob(topic) {
+		if IsGlob(topic) {
 			if err := CheckPattern(topic); err != nil {
 				return nil, fmt.Errorf("topics for events: %w", err)
 			}

@@ -264,7 +264,7 @@ func namesMissing(r *pgoutput.Relation, merged *settings) error {
 		named = append(named, m.Column)
 	}
 	for _, name := range named {
-		if !isGlob(name) && filter.ColumnIndex(r, name) < 0 {
+		if !IsGlob(name) && filter.ColumnIndex(r, name) < 0 {
 			return misfit(fmt.Sprintf("name the column that has its data now, or write %s* if there is none", name), "column %s, which the configuration hides, is not there", name)
 		}
 	}

@@ -122,6 +122,7 @@ var Catalogue = []Area{
 		{"value-undecodable", problem, "The server cannot send a value in the WAL as UTF-8.", "Correct the row, drop the slot, run `pgtee setup`, `pgtee repair --accept-divergence`, then copy what is missing."},
 		{"change-unencodable", problem, "A change cannot be encoded.", "Exclude the table, or report the defect."},
 		{"outbox-row-updated", warning, "A row of an outbox table was updated. Its event is in Kafka as it was inserted.", "Insert a new row for a new event."},
+		{"event-table-unfit", warning, "A table matches a pattern of --event-table and lacks the columns of an outbox: it is published like any other table, and no resync repeats its rows.", "Name the outbox tables one by one, or add the columns."},
 	}},
 	{"History", []Entry{
 		{"other-server", problem, "The progress record belongs to another server: one of the two was restored, cloned, or re-pointed.", "Use another --prefix, or run `pgtee repair --accept-divergence`."},
