@@ -23,8 +23,8 @@ func TestRunServesWhileThePublisherIsHalted(t *testing.T) {
 		setup bool     // has been run before
 		says  string
 	}{
-		"not set up":          {nil, false, "schema pgtee is not there"},
-		"slot dropped":        {[]string{"SELECT pg_drop_replication_slot(current_database())"}, true, "is gone"},
+		"not set up":          {nil, false, "schema pgtee does not exist"},
+		"slot dropped":        {[]string{"SELECT pg_drop_replication_slot(current_database())"}, true, "no longer exists"},
 		"publication missing": {[]string{"DROP PUBLICATION pgtee_rows"}, true, "publication pgtee_rows is missing"},
 	} {
 		for _, running := range []bool{false, true} {

@@ -64,7 +64,7 @@ func TestSignalsAreGrantedByName(t *testing.T) {
 				t.Errorf("in the log:\n%s\nwant\n%s", got, wantedSignals)
 			}
 			r.Exec("GRANT EXECUTE ON FUNCTION pgtee.snapshot_cancel(text) TO PUBLIC")
-			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); !strings.Contains(out, "PUBLIC may ask for snapshots") {
+			if out, _ := r.Pgtee("check", "--postgres", r.URL(), "--slot", r.slot); !strings.Contains(out, "PUBLIC may request snapshots") {
 				t.Errorf("check says nothing of PUBLIC:\n%s", out)
 			}
 		})

@@ -2,11 +2,11 @@ package outbox
 
 import "github.com/pgtee/pgtee/outbox/note"
 
-// arena is the memory of transactions. Consecutive transactions share it, so that a row costs no allocation. Nothing in it is reused: the garbage
-// collector frees a chunk when no transaction refers to it any more.
+// arena is the memory of transactions. Consecutive transactions share it, so that a row needs no allocation of its own. Nothing in it is reused: the
+// garbage collector frees a chunk when no transaction refers to it any more.
 //
-// Transactions are dropped in order, so an old transaction must not keep more than one chunk alive: a transaction that needed more than the rest of a
-// chunk shares its slabs with no later one.
+// Transactions are dropped in order, so an old transaction must not keep more than one chunk alive. Therefore a transaction that did not fit into the
+// current chunk shares its slabs with no later transaction.
 type arena struct {
 	chunk   []byte
 	spilled bool // the current transaction refers to more than one chunk

@@ -24,7 +24,7 @@ type Assembler struct {
 	verifier  *note.Verifier
 	replays   note.Replays
 
-	noTriggers bool // the database has no event triggers of pgtee's, so notes report DDL
+	noTriggers bool // pgtee has no event triggers in the database, so notes report DDL
 	witness    *witness
 	encoding   *Encoding
 
@@ -32,7 +32,7 @@ type Assembler struct {
 	skipping    bool // the current transaction is left out
 
 	message pgoutput.Message
-	tables  map[uint32]*table // by OID: one entry for each table that this stream has described, as in the server
+	tables  map[uint32]*table // by OID: the tables that this stream has described; the server keeps the same list
 	table   *table            // table of the last row
 	types   map[uint32]typeName
 	prefix  struct{ raw, text string } // of the last logical message
@@ -48,7 +48,7 @@ type Assembler struct {
 	incoming note.Note // the last note received
 }
 
-// table is a Relation and how its rows are treated.
+// table is a Relation, and says how its rows are treated.
 type table struct {
 	*pgoutput.Relation
 	ours   bool        // a table of schema pgtee: its rows never become a Change
@@ -63,8 +63,8 @@ const (
 	noteBytes        = int(unsafe.Sizeof(note.Note{}))
 )
 
-// NewAssembler returns an Assembler for transactions that end after the position last. Notes are verified with the master key that has their key id;
-// without any keys they stay Unverified.
+// NewAssembler returns an Assembler for transactions that end after the position last. Each note is verified with the master key that has its key id;
+// without keys, notes stay Unverified.
 func NewAssembler(last LSN, partBytes int, keys []note.MasterKey) *Assembler {
 	return &Assembler{
 		partBytes: partBytes,
@@ -77,7 +77,7 @@ func NewAssembler(last LSN, partBytes int, keys []note.MasterKey) *Assembler {
 }
 
 // Message takes a message of the stream that was written to the WAL at lsn. It returns the transaction that the message completes, or a part of a
-// giant that is full, or nil. data may be reused afterwards. After an error the stream cannot continue.
+// giant that has reached its size, or nil. data may be reused afterwards. After an error the stream cannot continue.
 func (a *Assembler) Message(lsn LSN, data []byte) (*Transaction, error) {
 	if err := pgoutput.Parse(data, &a.message); err != nil {
 		return nil, fmt.Errorf("WAL at %s: %w", lsn, err)
@@ -177,7 +177,7 @@ func (a *Assembler) commit(c *pgoutput.Commit) (*Transaction, error) {
 		return nil, fmt.Errorf("transaction %d began with the commit record at %s and ends with the one at %s", t.XID, t.CommitLSN, c.CommitLSN)
 	}
 	if c.EndLSN <= a.last {
-		return nil, fmt.Errorf("transaction %d ends at %s, not after %s: the server repeats or reorders its log", t.XID, c.EndLSN, a.last)
+		return nil, fmt.Errorf("transaction %d ends at %s, not after %s: the server repeats or reorders its WAL", t.XID, c.EndLSN, a.last)
 	}
 	a.endAuthors()
 	t.EndLSN = c.EndLSN

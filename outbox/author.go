@@ -10,7 +10,7 @@ import "github.com/pgtee/pgtee/outbox/pgoutput"
 
 // author says which note the next changes belong to.
 type author struct {
-	note  int // index in the transaction's notes; nobody: a note that follows may claim the changes
+	note  int // index in the transaction's notes; nobody: a later note may claim the changes
 	since int // index of the first change after the last note
 	end   int // index after the last change before the next note
 }

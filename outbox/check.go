@@ -20,7 +20,7 @@ func Check(ctx context.Context, cfg SetupConfig) (Report, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if err := server.inspectSurroundings(ctx, conn, cfg); err != nil {
-		return Report{}, fmt.Errorf("look at the server: %w", err)
+		return Report{}, fmt.Errorf("inspect the server: %w", err)
 	}
 	report := server.report(cfg)
 	server.reportObjects(cfg, &report)
@@ -54,8 +54,8 @@ type serverState struct {
 	database    string
 	user        string
 	superuser   bool
-	replication bool  // may use slots: by an attribute of its role, or because the server permits it
-	refusal     error // the server's error if not; nil: the server was not asked
+	replication bool  // the role may use replication slots, by an attribute or membership, or because the server accepted a replication connection
+	refusal     error // why the server accepted none, if replication is false
 	service
 	surroundings
 	creator      bool // may create schemas in this database
@@ -68,23 +68,23 @@ type serverState struct {
 	syncNames    string // synchronous_standby_names
 	standbys     int
 	recovery     bool
-	installed    bool   // schema pgtee with meta
+	installed    bool   // schema pgtee exists, with pgtee.meta and pgtee.ready()
 	shut         bool   // the role lacks the privilege to read pgtee.meta
 	owner        string // owner of schema pgtee, if it is not a superuser; else ""
-	untrusted    string // other roles that own parts of schema pgtee, and could therefore act as pgtee; "" if none
+	untrusted    string // roles that own parts of schema pgtee and are not to be trusted: see untrustedOwners; "" if none
 	metaSlot     string // value of pgtee.meta.slot
 	ready        string // result of pgtee.ready()
 	secret       bool   // pgtee.meta has a secret
 	publications []publication
 	slotPublications
-	narrowed      [][2]string // publication and table of memberships that differ from those that setup creates: see narrowedSQL
-	metaPublished bool        // a publication names pgtee.meta
-	timescale     bool        // the extension is installed
+	narrowed      [][2]string // publication and table of each membership that differs from what setup creates: see narrowedSQL
+	metaPublished bool        // a publication lists pgtee.meta
+	timescale     bool        // TimescaleDB is installed
 	replicators   []string    // publications of other users that replicate pgtee's tables
 	public        bool        // PUBLIC may execute pgtee.publish()
 	signallers    bool        // PUBLIC may request snapshots
 	triggers      int
-	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or should not be
+	uncaptured    []tableCapture // tables whose UPDATE and DELETE are not published, or are published but must not be
 	generated     []string       // tables whose key has a column that is not in the WAL
 	unkeyed       []string       // tables that require a key and have none
 	slot          *slotState
@@ -94,7 +94,7 @@ type serverState struct {
 type tableCapture struct {
 	name   string // quoted for SQL
 	listed bool
-	reason string // why its UPDATE and DELETE cannot be published; "": they can be
+	reason string // why its UPDATE and DELETE cannot be published; "": they can
 }
 
 type slotState struct {
@@ -110,7 +110,7 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig) (*server
 	s := &serverState{}
 	for _, step := range []func(context.Context, *pgconn.PgConn, SetupConfig) error{s.inspectServer, s.inspectSlot, s.inspectKeys, s.inspectObjects} {
 		if err := step(ctx, conn, cfg); err != nil {
-			return nil, fmt.Errorf("look at the server: %w", err)
+			return nil, fmt.Errorf("inspect the server: %w", err)
 		}
 	}
 	return s, nil
@@ -211,7 +211,7 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 		return err
 	}
 	s.metaSlot, s.ready, s.secret = got[0][0], got[0][1], got[0][2] == "t"
-	if s.ready != "" { // otherwise they are those of another database
+	if s.ready != "" { // otherwise pgtee.meta belongs to another database
 		s.slotPublications = strings.Fields(got[0][3])
 	}
 	if got, err = rows(ctx, conn, `SELECT coalesce(bool_or(proname IN ('publish', 'put_event')), false),
@@ -231,8 +231,8 @@ func (s *serverState) inspectObjects(ctx context.Context, conn *pgconn.PgConn, _
 	return err
 }
 
-// replicatorsSQL returns the publications of other users that cover the tables of schema pgtee: those of all tables, of the schema, and of a table by
-// name. It reads only their definitions: pg_publication_tables would open each table, and so wait for a client's DDL and fail on a table that is
+// replicatorsSQL returns the publications of other users that include tables of schema pgtee: as FOR ALL TABLES, by the schema, or by the name of a table.
+// It reads only the definitions of publications: pg_publication_tables would open each table, and so wait for a client's DDL, or fail if the table is
 // dropped meanwhile. PostgreSQL 14 has no pg_publication_namespace; therefore the query reads the dependencies in pg_depend.
 const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 	WHERE NOT (` + ourPublications + `) AND (p.puballtables
@@ -242,8 +242,8 @@ const replicatorsSQL = `SELECT quote_ident(p.pubname) FROM pg_publication AS p
 			WHERE s.classid = to_regclass('pg_publication_namespace') AND s.refclassid = 'pg_namespace'::regclass AND s.refobjid = to_regnamespace('pgtee')
 				AND d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid)) ORDER BY 1`
 
-// untrustedOwners returns, for a superuser, the other roles that own parts of schema pgtee: their functions or triggers would run with the privileges
-// of the caller.
+// untrustedOwners returns, if the current user is a superuser, the roles that own parts of schema pgtee and are not: functions and triggers of such a role
+// would run with the superuser's privileges.
 func untrustedOwners(ctx context.Context, conn *pgconn.PgConn) (string, error) {
 	got, err := rows(ctx, conn, `
 		SELECT coalesce(string_agg(DISTINCT quote_ident(r.rolname), ', '), '')
@@ -272,7 +272,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 			"schema pgtee belongs to %s: a superuser must not run its functions", s.untrusted)
 	}
 	if s.walLevel != "logical" {
-		r.problem("wal-level", s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, logical decoding needs logical", s.walLevel)
+		r.problem("wal-level", s.set("wal_level", "'logical'", "restart the server"), "wal_level is %s, but logical decoding requires logical", s.walLevel)
 	}
 	if !s.replication {
 		r.problem("replication-privilege", s.letReplicate(s.user), "role %s lacks the privilege to use replication slots: %v", s.user, s.refusal)
@@ -282,7 +282,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	}
 	if s.slot == nil && s.usedSlots >= s.maxSlots {
 		r.problem("slots-exhausted", s.set("max_replication_slots", strconv.Itoa(s.maxSlots+5), "restart the server")+", or drop a slot that nobody uses",
-			"all %d replication slots are taken", s.maxSlots)
+			"all %d replication slots are in use", s.maxSlots)
 	}
 	if s.maxSenders == 0 {
 		r.problem("wal-senders-none", s.set("max_wal_senders", "10", "restart the server"), "max_wal_senders is 0")
@@ -290,7 +290,7 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	s.reportSlot(cfg, &r)
 	for _, table := range s.generated {
 		if s.version < 180000 { // since PostgreSQL 18 setup publishes such columns
-			r.warn("table-key-generated", "make that column a plain one, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
+			r.warn("table-key-generated", "make it an ordinary column, or give the table another unique index and run ALTER TABLE "+table+" REPLICA IDENTITY USING INDEX",
 				"the replica identity of table %s has a generated column, which is not in the WAL: its records have no key", table)
 		}
 	}
@@ -300,15 +300,15 @@ func (s *serverState) report(cfg SetupConfig) Report {
 	}
 	if s.keepSize == "-1" {
 		r.warn("wal-unbounded", s.set("max_slot_wal_keep_size", "'50GB'", "SELECT pg_reload_conf()")+", or start the publisher with --max-retained-wal SIZE:warn|drop_slot",
-			"max_slot_wal_keep_size is -1: while the publisher is down the WAL grows until the disk is full")
+			"max_slot_wal_keep_size is -1: while the publisher is down, the WAL grows until the disk is full")
 	}
 	if s.timescale {
-		r.warn("timescaledb", "take the table out of "+IdentityPublication+" in the same transaction, before the call: see docs/client-visible.md",
-			"TimescaleDB is installed: its create_hypertable() refuses tables that are in a publication")
+		r.warn("timescaledb", "before such a call, remove the table from "+IdentityPublication+" in the same transaction: see docs/client-visible.md",
+			"TimescaleDB is installed: its create_hypertable() refuses a table that is in a publication")
 	}
 	for _, name := range s.replicators {
-		r.warn("outbox-replicated", "give the proxies --outbox message: then nothing is ever written into a table of pgtee",
-			"publication %s replicates the tables of schema pgtee, too: with --outbox table its subscribers get the notes, or stop because they have no such table", name)
+		r.warn("outbox-replicated", "start the proxies with --outbox message, with which no table of pgtee is ever written",
+			"publication %s replicates the tables of schema pgtee as well: with --outbox table its subscribers receive the notes, or stop because they lack these tables", name)
 	}
 	if s.version >= 170000 && s.standbys > 0 && s.syncSlots == "" {
 		r.warn("standbys-unsynchronised", "set synchronized_standby_slots to the standbys' physical slots and reload",
@@ -342,7 +342,7 @@ func (s *serverState) reportSlot(cfg SetupConfig, r *Report) {
 		r.problem("slot-foreign", "choose another name with --slot", "slot %s belongs to plugin %q, database %q", cfg.Slot, s.slot.plugin, s.slot.database)
 	case s.metaSlot == "" && len(s.missing()) > 0:
 		r.problem("slot-older", fmt.Sprintf("choose another name with --slot, or run SELECT pg_drop_replication_slot('%s') if nobody needs it", cfg.Slot),
-			"slot %s is there, and pgtee setup has not made it: it is older than the publications", cfg.Slot)
+			"slot %s exists but was not created by pgtee setup: it is older than the publications", cfg.Slot)
 	case s.slot.walStatus == "unreserved":
 		r.warn("slot-at-risk", "let the publisher catch up now, or raise max_slot_wal_keep_size", "slot %s is about to lose WAL that it needs", cfg.Slot)
 	}
@@ -355,14 +355,14 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	case s.untrusted != "":
 		return
 	case !s.installed:
-		r.problem("not-set-up", again, "schema pgtee is not there: writes are not noted")
+		r.problem("not-set-up", again, "schema pgtee does not exist: writes get no notes")
 		return
 	case s.shut:
 		r.problem("meta-privilege", "run `pgtee setup --grant-publisher "+quoteIfNeeded(s.user)+"` as the role that ran setup, or run this as that role",
-			"role %s lacks the privilege to read pgtee.meta, so it can neither publish nor check what is there", s.user)
+			"role %s lacks the privilege to read pgtee.meta, so it can neither publish nor check the objects of the schema", s.user)
 		return
 	case s.ready == "":
-		r.problem("schema-copied", again, "schema pgtee was made for another server or database (a copy?): nothing is noted or published here")
+		r.problem("schema-copied", again, "schema pgtee was created for another server or database, perhaps copied from there: here no note is written and nothing is published")
 	default:
 		r.ok("schema pgtee, version %s", s.ready)
 	}
@@ -372,11 +372,11 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 	s.reportPublications(again, r)
 	switch {
 	case s.slot == nil && s.metaSlot != "":
-		r.problem("slot-missing", cureSetup, "slot %s is gone", cfg.Slot)
+		r.problem("slot-missing", cureSetup, "slot %s no longer exists", cfg.Slot)
 	case s.slot == nil:
-		r.problem("slot-missing", again, "slot %s is not there", cfg.Slot)
+		r.problem("slot-missing", again, "slot %s does not exist", cfg.Slot)
 	case s.slot.lost():
-		r.problem("slot-lost", cureSetup, "slot %s has lost log that it needs (wal_status %s %s)", cfg.Slot, s.slot.walStatus, s.slot.invalid)
+		r.problem("slot-lost", cureSetup, "slot %s has lost WAL (wal_status %s %s)", cfg.Slot, s.slot.walStatus, s.slot.invalid)
 	default:
 		r.ok("slot %s, %s, in use: %t", cfg.Slot, s.slot.walStatus, s.slot.active)
 	}
@@ -384,17 +384,17 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 		r.warn("publish-public", "run `pgtee setup --grant-publish ROLE,...`", "PUBLIC may execute pgtee.publish(): every role can put events into Kafka")
 	}
 	if s.signallers {
-		r.warn("snapshot-public", "run `pgtee setup --grant-snapshot ROLE,...`", "PUBLIC may ask for snapshots: every role can have whole tables copied into Kafka")
+		r.warn("snapshot-public", "run `pgtee setup --grant-snapshot ROLE,...`", "PUBLIC may request snapshots: every role can copy whole tables into Kafka")
 	}
 	if s.triggers < 3 {
-		r.warn("event-triggers", "run `pgtee setup` as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is known from notes only, and new tables are not published before the next setup")
+		r.warn("event-triggers", "run `pgtee setup` as a superuser", "event triggers are missing or not ENABLE ALWAYS: DDL is recorded only from notes, and new tables are not published until the next setup")
 	}
 	for _, t := range s.uncaptured {
 		switch {
 		case t.reason == "":
-			r.warn("table-unlisted", again, "table %s is in no publication of its kind (%s, %s): not all of its changes are published", t.name, IdentityPublication, PartitionedPublication)
+			r.warn("table-unlisted", again, "table %s is in none of the publications of its kind (%s, %s): some of its changes are not published", t.name, IdentityPublication, PartitionedPublication)
 		case t.listed:
-			r.warn("table-fails", again, "table %s is in a publication %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
+			r.warn("table-fails", again, "table %s is in one of the publications %s, but %s: its UPDATE and DELETE fail", t.name, IdentityPublication, t.reason)
 		default:
 			r.warn("table-uncaptured", t.repair(), "the UPDATE and DELETE of table %s are not published: %s", t.name, t.reason)
 		}
@@ -405,9 +405,9 @@ func (s *serverState) reportObjects(cfg SetupConfig, r *Report) {
 func (t tableCapture) repair() string {
 	switch {
 	case strings.Contains(t.reason, "virtual generated column"):
-		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT, with a primary key", t.name)
+		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT, and a primary key", t.name)
 	case strings.Contains(t.reason, "foreign table"):
-		return "capture it where it is"
+		return "capture it on the server that stores it"
 	case strings.Contains(t.reason, "unlogged"):
 		return fmt.Sprintf("ALTER TABLE %s SET LOGGED", t.name)
 	}
@@ -424,7 +424,7 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		case !found:
 			r.problem("publication-missing", cureSetup, "publication %s is missing, so slot %s cannot be read", name, s.metaSlot)
 		case slices.Contains(s.younger(), name):
-			r.problem("publication-younger", cureSetup, "publication %s was made after slot %s, which cannot be read with it", name, s.metaSlot)
+			r.problem("publication-younger", cureSetup, "publication %s was created after slot %s, so the slot cannot be read with it", name, s.metaSlot)
 		case p.altered():
 			r.problem("publication-altered", again+", after which the publisher publishes every table again", "publication %s was altered: it no longer publishes what setup configured", name)
 		case p.lacksGenerated(s.version):
@@ -435,6 +435,6 @@ func (s *serverState) reportPublications(again string, r *Report) {
 		}
 	}
 	for _, m := range s.narrowed {
-		r.problem("publication-narrowed", again+", after which the publisher publishes it again", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
+		r.problem("publication-narrowed", again+", after which the publisher publishes the table again", "publication %s lists table %s with a column list or a row filter, or lists it although only its leaf partitions belong there", m[0], m[1])
 	}
 }

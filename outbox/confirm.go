@@ -13,8 +13,8 @@ type Horizon struct {
 	lsn LSN
 }
 
-// Confirm tells pgtee.confirmed() which transactions are safely in Kafka: those before horizon, if the acknowledged position acked has reached it. It
-// returns the horizon for the next call.
+// Confirm tells pgtee.confirmed() which transactions are committed in Kafka: those before horizon, once the acknowledged position acked has reached it.
+// It returns the horizon for the next call.
 func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon) (Horizon, error) {
 	if horizon.lsn > acked {
 		return horizon, nil // not yet
@@ -26,7 +26,7 @@ func Confirm(ctx context.Context, connString string, acked LSN, horizon Horizon)
 	defer conn.Close(context.WithoutCancel(ctx))
 	if horizon.xid != "" {
 		if _, err := rows(ctx, conn, "SELECT pgtee.confirm($1::text::xid8)", horizon.xid); err != nil {
-			return horizon, fmt.Errorf("record what is confirmed: %w", ourFunction(err))
+			return horizon, fmt.Errorf("record the confirmed transactions: %w", ourFunction(err))
 		}
 	}
 	// A transaction that has ended according to the snapshot has written its commit record, so the position must be read after the snapshot was

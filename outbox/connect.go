@@ -26,7 +26,7 @@ func connect(ctx context.Context, connString string) (*pgconn.PgConn, error) {
 	if conn.ParameterStatus("server_encoding") == asciiName { // the server cannot convert from SQL_ASCII, so names would cause errors
 		if _, err := simpleQuery(ctx, conn, "SET client_encoding = 'SQL_ASCII'"); err != nil {
 			conn.Close(context.WithoutCancel(ctx))
-			return nil, fmt.Errorf("take text as it is: %w", err)
+			return nil, fmt.Errorf("receive text unconverted: %w", err)
 		}
 	}
 	return conn, nil
@@ -71,7 +71,7 @@ func isPooler(err *pgconn.PgError) bool {
 	return err.Code == "08P01" && strings.Contains(err.Message, "startup parameter")
 }
 
-// poolerError returns an error of one line: --postgres names a pooler.
+// poolerError returns the one-line error that --postgres names a pooler.
 func poolerError(config *pgconn.Config) error {
 	return fmt.Errorf("%s:%d %w", config.Host, config.Port, ErrPooler)
 }

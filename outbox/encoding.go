@@ -17,8 +17,8 @@ import (
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 )
 
-// Encoding converts the text of a database to UTF-8, which all callers of this package use. nil is the encoding of a database whose server already
-// sends UTF-8, or whose encoding has not been declared.
+// Encoding converts the text of a database to UTF-8, which all callers of this package use. nil means that the server already sends UTF-8, or that the
+// encoding has not been declared.
 //
 // Different texts stay different. A byte that is not a character becomes a lone surrogate, 0xDC00 plus the byte (as in PEP 383), so that the result
 // is not UTF-8 and the record is refused. If the operator has declared the encoding, the byte becomes a private use character instead, 0xF700 plus
@@ -27,7 +27,7 @@ type Encoding struct {
 	runes    *[128]rune    // characters of the bytes from 0x80 on, utf8.RuneError for none; nil: the text is UTF-8
 	bytes    map[rune]byte // the reverse mapping
 	declared bool          // by --source-encoding
-	ascii    bool          // the server reports SQL_ASCII: text from its functions is not UTF-8 either
+	ascii    bool          // the server reports SQL_ASCII, so text from its functions is not UTF-8 either
 }
 
 // ErrSourceEncoding means that --source-encoding does not fit the database.
@@ -69,7 +69,7 @@ func CheckSourceEncoding(name string) error {
 	if name == "" || name == utf8Name || charmaps[name] != nil {
 		return nil
 	}
-	return fmt.Errorf("--source-encoding %q: want %s, or one of one byte per character: %s", name, utf8Name, strings.Join(SourceEncodings(), ", "))
+	return fmt.Errorf("--source-encoding %q: want %s, or a single-byte encoding: %s", name, utf8Name, strings.Join(SourceEncodings(), ", "))
 }
 
 // chooseEncoding returns the encoding of a database from its server_encoding and the declared one. raw reports whether the server must send text
@@ -83,7 +83,7 @@ func chooseEncoding(server, declared string) (e *Encoding, raw bool, err error) 
 	case server == "" && declared == "": // a pooler hides server_encoding
 		return nil, false, nil
 	case server != asciiName && !single && declared != "" && declared != server:
-		return nil, false, fmt.Errorf("%w: PostgreSQL has checked that its text is %s: start without --source-encoding %s", ErrSourceEncoding, server, declared)
+		return nil, false, fmt.Errorf("%w: PostgreSQL ensures that the text is valid %s: start without --source-encoding %s", ErrSourceEncoding, server, declared)
 	case declared != "":
 		return newEncoding(declared, true, server == asciiName), true, nil
 	case single:
@@ -131,7 +131,7 @@ func TakeText(ctx context.Context, conn *pgconn.PgConn, declared string) (*Encod
 	}
 	if err != nil {
 		conn.Close(context.WithoutCancel(ctx))
-		return nil, fmt.Errorf("take text as it is: %w", err)
+		return nil, fmt.Errorf("receive text unconverted: %w", err)
 	}
 	return e, nil
 }
@@ -236,7 +236,7 @@ func (e *Encoding) readable(text []byte) []byte {
 	return appendReadable(nil, text, false)
 }
 
-// told converts the output of one of pgtee's functions to UTF-8. Names in it become identical to those of the stream.
+// told converts the output of one of pgtee's functions to UTF-8, so that the names in it are identical to those of the stream.
 func (e *Encoding) told(text []byte) []byte {
 	if e != nil && e.ascii {
 		return e.Append(nil, text)

@@ -21,7 +21,7 @@ type EventHeader struct {
 	Value []byte
 }
 
-// maxEventBytes exceeds what pgtee.publish() accepts as key and headers, in JSON.
+// maxEventBytes exceeds the length of the key and headers, in JSON, that pgtee.publish() accepts.
 const maxEventBytes = 4 << 20
 
 // event appends the change for a row of kind e. The row's note is JSON, {"topic": text, "key": base64 | null, "headers": {name: text | null} | null},

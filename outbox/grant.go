@@ -16,8 +16,8 @@ const (
 		GRANT INSERT, SELECT ON pgtee.signal TO %[1]s;`
 )
 
-// grant returns the SQL that grants privileges to roles. PUBLIC, which means every present and future role, is refused. REVOKE or teardown takes the
-// privileges away.
+// grant returns the SQL that grants privileges to roles. It refuses PUBLIC, which is every present and future role. REVOKE or teardown removes the
+// privileges.
 func grant(what, sql string, roles []string) (string, error) {
 	if len(roles) == 0 {
 		return "", nil
@@ -25,7 +25,7 @@ func grant(what, sql string, roles []string) (string, error) {
 	quoted := make([]string, len(roles))
 	for i, role := range roles {
 		if role == "" || strings.EqualFold(role, "public") { // PostgreSQL reads "public" as PUBLIC, even in quotes
-			return "", fmt.Errorf("grant %s to role %q: name the roles that may, PUBLIC never may", what, role)
+			return "", fmt.Errorf("grant %s to role %q: name single roles, PUBLIC never may", what, role)
 		}
 		quoted[i] = quoteIdentifier(role)
 	}

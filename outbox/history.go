@@ -14,7 +14,7 @@ import (
 // TimelineSwitch is the point where a timeline ended and its successor began.
 type TimelineSwitch struct {
 	Timeline int32  // the timeline that ended
-	End      LSN    // the current history shares this timeline up to here, and nothing after it
+	End      LSN    // the server's history contains this timeline up to here, but not beyond
 	Reason   string // as given by the server
 }
 

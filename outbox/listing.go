@@ -13,21 +13,21 @@ import (
 // max_connections.
 const tablesAtOnce = 50
 
-// lockTimeout bounds how long sessions wait that want a table which pgtee waits for.
+// lockTimeout bounds how long other sessions must wait for a table while pgtee itself waits for a lock on it.
 const lockTimeout = "SET lock_timeout = '10ms'"
 
-// sweep has pgtee.sweep() add tables to the publications, or remove them, where the event triggers could not: they were off, every publication was locked,
-// or there are none. It returns what was done, and what could not be done. Of a table that is CaptureListed now, earlier changes are not in the stream; the
-// publisher learns that from the stream, too (Resync).
+// sweep calls pgtee.sweep(), which adds tables to the publications or removes them if the event triggers could not: they were off, every publication was
+// locked, or there are no event triggers. It returns what was done, and what could not be done. Earlier changes of a table that is now CaptureListed are not
+// in the stream; the stream tells the publisher so (Resync).
 func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error) {
 	wrong, err := rows(ctx, conn, "SELECT pg_catalog.unnest(pgtee.wrong())")
 	if err != nil {
-		return nil, fmt.Errorf("look which tables are in the publications: %w", ourFunction(err))
+		return nil, fmt.Errorf("find the tables with a wrong membership: %w", ourFunction(err))
 	}
 	for some := range slices.Chunk(wrong, tablesAtOnce) {
 		got, err := rows(ctx, conn, "SELECT name, root, state, coalesce(reason, '') FROM pgtee.sweep($1::text::oid[])", "{"+strings.Join(slices.Concat(some...), ",")+"}")
 		if err != nil {
-			return done, fmt.Errorf("bring the publications up to date: %w", ourFunction(err))
+			return done, fmt.Errorf("correct the publications: %w", ourFunction(err))
 		}
 		for _, row := range got {
 			done = append(done, Capture{row[0], row[1], CaptureState(row[2]), row[3]})
@@ -36,7 +36,7 @@ func sweep(ctx context.Context, conn *pgconn.PgConn) (done []Capture, err error)
 	return done, nil
 }
 
-// listTables does the same during setup. Changes from before the slot was created are not expected in the stream.
+// listTables calls listRows and sweep during setup. Changes from before the slot was created are not expected in the stream.
 func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, report *Report) error {
 	if err := execute(ctx, conn, lockTimeout); err != nil {
 		return err
@@ -53,16 +53,16 @@ func listTables(ctx context.Context, conn *pgconn.PgConn, server *serverState, r
 	for _, c := range done {
 		switch {
 		case c.State == CaptureListed && server.slot != nil && !server.renewsSlot():
-			report.warn("table-late", "nothing: the publisher publishes it again (--on-missed)", "table %s was in no publication of its kind: some of its changes are not in the stream", c.Table)
+			report.warn("table-late", "nothing: the publisher publishes the table again (--on-missed)", "table %s was in none of the publications of its kind: some of its changes are not in the stream", c.Table)
 		case c.stuck():
-			report.warn("table-locked", "nothing: the publisher does it as soon as it can", "table %s could not be brought in or out of a publication: it is locked %s", c.Table, c.Reason)
+			report.warn("table-locked", "nothing: the publisher tries again until it succeeds", "table %s could not be added to a publication or removed from one: it is locked %s", c.Table, c.Reason)
 		}
 	}
 	return err
 }
 
-// listRows adds the tables of the current role, partitioned ones by their root, to the publication of rows unless that is FOR ALL TABLES. It adds them one
-// by one, so that it holds no lock while it waits for another, and returns those that are locked: the next call adds them.
+// listRows adds the tables of the current role (of a partitioned table, the root) to the publication of rows, unless it is FOR ALL TABLES. It adds them
+// one by one, so that it holds no lock while it waits for another one. It returns the tables that are locked: the next call adds them.
 func listRows(ctx context.Context, conn *pgconn.PgConn) (locked []string, err error) {
 	const missing = `pg_has_role(c.relowner, 'USAGE')
 		AND NOT EXISTS (SELECT FROM pg_publication AS p WHERE p.pubname = '` + RowsPublication + `' AND p.puballtables)
@@ -103,7 +103,7 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is in no publication of its kind yet' END)
 		FROM pgtee.narrowed() AS n (tables), pgtee.tables(pgtee.published()) AS t WHERE t.reason IS NOT NULL OR NOT t.listed OR t.tbl = ANY (n.tables) ORDER BY t.name`)
 	if err != nil {
-		return nil, false, fmt.Errorf("look which tables are captured: %w", ourFunction(err))
+		return nil, false, fmt.Errorf("find the tables that are not captured: %w", ourFunction(err))
 	}
 	for _, row := range got {
 		wrong = wrong || row[2] == "t"
@@ -112,16 +112,16 @@ func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Ca
 	return uncaptured, wrong, nil
 }
 
-// Coverage watches over a connection of its own which tables are captured, and keeps the publications up to date. It must be used by one goroutine at
-// a time.
+// Coverage finds tables that are not captured, and corrects the publications. It has a connection of its own, and must be used by one goroutine at a
+// time.
 type Coverage struct {
 	ConnString string
 
 	conn *pgconn.PgConn
 }
 
-// Look brings the publications up to date. It returns what it did or could not do, all tables whose UPDATE and DELETE are currently not captured and,
-// if it could not do something, the holders of the locks.
+// Look corrects the publications. It returns what it did or could not do, all tables whose UPDATE and DELETE are currently not captured and, if a lock
+// prevented something, the holders of the locks.
 func (c *Coverage) Look(ctx context.Context) (done, uncaptured []Capture, holders []string, err error) {
 	if c.conn == nil {
 		if c.conn, err = connect(ctx, c.ConnString); err != nil {
@@ -177,7 +177,7 @@ func publicationHolders(ctx context.Context, conn *pgconn.PgConn) ([]string, err
 		FROM pg_locks AS l JOIN pg_publication AS p ON p.oid = l.objid
 		WHERE l.locktype = 'object' AND l.classid = 'pg_publication'::regclass AND l.granted AND `+ourPublications+` LIMIT 20`)
 	if err != nil {
-		return nil, fmt.Errorf("look who holds the publications: %w", err)
+		return nil, fmt.Errorf("find the holders of locks on the publications: %w", err)
 	}
 	var names []string
 	for _, row := range got {

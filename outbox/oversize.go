@@ -14,8 +14,8 @@ import (
 // DefaultRowBytes is the default limit for one message in memory.
 const DefaultRowBytes = 8 << 20
 
-// smallBytes is the length up to which a value is kept even if other values have used up the limit, until such values exceed the limit once more. Key
-// columns are not longer than this.
+// smallBytes is the length up to which a value is kept even if other values have used up the limit, until such short values together exceed the limit
+// once more. Key columns are not longer than this.
 const smallBytes = 4 << 10
 
 // maxPrefixBytes is the length to which the prefix of an oversized logical message is cut.
@@ -29,7 +29,7 @@ type digest struct {
 	kept   []byte
 }
 
-// digest returns the body of a message of this size, of which at most the length has been read.
+// digest returns the shortened body of a message of this size, of which the frames have read no more than the length field.
 func (f *frames) digest(size int) (kind byte, body []byte, err error) {
 	d := digest{frames: f, left: size, room: f.longest}
 	header, err := d.take(5)
@@ -41,7 +41,7 @@ func (f *frames) digest(size int) (kind byte, body []byte, err error) {
 	}
 	err = f.shorten(&d)
 	if err == nil && d.left != 0 {
-		err = fmt.Errorf("%w: %d bytes behind its end", pgoutput.ErrMalformed, d.left)
+		err = fmt.Errorf("%w: %d bytes after its end", pgoutput.ErrMalformed, d.left)
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("message of %d bytes: %w", size, err)
@@ -114,7 +114,7 @@ func (d *digest) logical() error {
 		return err
 	}
 	if cut {
-		d.room = -d.frames.longest - 1 // keep no content, however short: with its prefix cut, the message could be mistaken for another one
+		d.room = -d.frames.longest - 1 // keep no content, however short: with a truncated prefix, the message could be mistaken for another one
 	}
 	omitted, err := d.value()
 	if omitted {

@@ -23,12 +23,12 @@ const (
 	// IdentityPublication and its numbered siblings publish UPDATE and DELETE of the tables with a usable replica identity. See sql/capture.sql.
 	IdentityPublication = "pgtee_identity"
 
-	// identityPublications and partitionedPublications are the numbers of these publications. Setup and the publisher use the first one of each; as
-	// many sessions as there are others can each list tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
+	// identityPublications and partitionedPublications are the numbers of these publications. Setup and the publisher use the first one of each kind.
+	// Each of the others can be used by one session that lists tables in a transaction that stays open. listings() in sql/capture.sql has the same names.
 	identityPublications    = 16
 	partitionedPublications = 16
 
-	// ourPublications is a condition over pg_publication AS p: of our name, and not made by some other role.
+	// ourPublications is a condition over pg_publication AS p: the publication has a name of ours, and its owner is a superuser or owns schema pgtee.
 	ourPublications = `p.pubname ~ '^pgtee_(rows|(partitioned|identity)(_([1-9]|1[0-5]))?)$' AND EXISTS (SELECT FROM pg_catalog.pg_roles AS o WHERE o.oid = p.pubowner
 		AND (o.rolsuper OR o.oid = (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtee')))`
 )
@@ -40,8 +40,8 @@ var (
 	ErrPublicationChanged = errors.New("publication changed, rows may be missing from the stream: " + cureSetup)
 )
 
-// cureSetup is the repair for any defect of the publications or the slot: setup corrects the existing ones and creates a new slot if the old one
-// cannot be used; repair makes the publisher resume with it.
+// cureSetup is the repair for any defect of the publications or the slot. Setup corrects the publications, and creates a new slot if the old one cannot
+// be used; repair makes the publisher resume with that slot.
 const cureSetup = "run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again"
 
 // publication describes what one of pgtee's publications publishes.
@@ -89,7 +89,7 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.puballtables, concat(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate), p.pubviaroot, to_jsonb(p) ->> 'pubgencols', p.oid
 		FROM pg_publication AS p WHERE `+ourPublications+` ORDER BY length(p.pubname), p.pubname`)
 	if err != nil {
-		return nil, fmt.Errorf("look at the publications: %w", err)
+		return nil, fmt.Errorf("read the publications: %w", err)
 	}
 	publications := make([]publication, len(got))
 	for i, row := range got {
@@ -101,7 +101,7 @@ func readPublications(ctx context.Context, conn *pgconn.PgConn) ([]publication, 
 // publicationSQL returns the SQL that creates the missing publications and corrects the existing ones, in one transaction: pgoutput refuses
 // publications that disagree about generated columns.
 //
-// A publication that was altered has missed changes, for which the publisher compensates as it does for tables that were listed late.
+// Changes are missing from a publication that was altered. The publisher handles that as it handles tables that were listed late.
 func publicationSQL(server *serverState) string {
 	var sql strings.Builder
 	altered := false
@@ -129,7 +129,7 @@ func publicationSQL(server *serverState) string {
 // publications that are younger than the WAL it has to send.
 const identitySQL = `(SELECT pg_catalog.string_agg(p.pubname || '=' || p.oid, ' ' ORDER BY p.pubname COLLATE "C") FROM pg_catalog.pg_publication AS p WHERE ` + ourPublications + `)`
 
-// renewsSlot reports whether the slot, which an earlier setup created, cannot be used with the existing publications or with those that this setup
+// renewsSlot reports whether setup must re-create the slot, because it cannot be used with the existing publications or with those that this setup
 // creates.
 func (s *serverState) renewsSlot() bool {
 	return s.slot != nil && s.ready != "" && s.metaSlot != "" && (s.slot.lost() || len(s.missing()) > 0 || len(s.younger()) > 0)
@@ -205,7 +205,7 @@ func createSQL(server *serverState, name string) string {
 	return "DO $try$ BEGIN\n" + create(all) + "EXCEPTION WHEN insufficient_privilege THEN\n" + create("FOR TABLE ONLY "+strings.Join(outboxTables, ", ONLY ")) + "END $try$;\n"
 }
 
-// outboxTables contain the notes; a publication that lists tables must list them.
+// outboxTables are the tables with the notes; a publication of rows that lists tables must list them.
 var outboxTables = []string{"pgtee.outbox", "pgtee.outbox_0", "pgtee.outbox_1", "pgtee.outbox_2"}
 
 // narrowedSQL returns the members that are published with another column list or row filter (PostgreSQL 15) than in the publication of rows, which
@@ -225,7 +225,7 @@ func publicationHash(ctx context.Context, conn *pgconn.PgConn) (hash string, nam
 	got, err := simpleQuery(ctx, conn, `SELECT p.pubname, p.oid, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate, p.puballtables, p.pubviaroot
 		FROM pg_catalog.pg_publication AS p WHERE `+ourPublications+` ORDER BY p.pubname COLLATE "C"`)
 	if err != nil {
-		return "", nil, fmt.Errorf("look at the publications: %w", err)
+		return "", nil, fmt.Errorf("read the publications: %w", err)
 	}
 	for _, publication := range got {
 		names = append(names, publication[0])

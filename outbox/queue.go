@@ -9,8 +9,8 @@ import (
 // ErrClosed is returned by calls that wait on a Stream after its Close.
 var ErrClosed = errors.New("stream closed")
 
-// queue holds transactions, and parts of giants, between the reader of the connection, which pushes them, and the publisher, which looks at the head
-// and drops it later. Each side is one goroutine.
+// queue holds transactions, and parts of giants. The reader of the connection pushes them; the publisher reads the head and drops it later. Each side is
+// one goroutine.
 //
 // It accepts another transaction while it holds less than maxBytes, so a transaction of any size passes.
 type queue struct {

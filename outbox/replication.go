@@ -18,21 +18,21 @@ var (
 	// ErrSlotBusy means that another process uses the slot: stand by and retry.
 	ErrSlotBusy = errors.New("slot in use")
 	// ErrSlotMissing means that the slot does not exist.
-	ErrSlotMissing = errors.New("slot missing, what was written since it was dropped is lost to the stream: " + cureSetup)
+	ErrSlotMissing = errors.New("slot missing: changes written since it was dropped are lost to the stream; " + cureSetup)
 	// ErrSlotLost means that the slot's WAL has been removed or the server has invalidated the slot.
-	ErrSlotLost = errors.New("slot lost, the server has removed log that was not published: " + cureSetup)
-	// ErrNotSetUp means that the database lacks pgtee's objects, or has those of another server or database.
+	ErrSlotLost = errors.New("slot lost: the server has removed WAL that was not yet published; " + cureSetup)
+	// ErrNotSetUp means that the database lacks pgtee's objects, or that they belong to another server or database.
 	ErrNotSetUp = errors.New("not set up: run `pgtee setup` for this database")
 	// ErrUndecodable means that the WAL has a value that the server cannot convert to UTF-8, in a database with a multi-byte encoding.
-	ErrUndecodable = errors.New("the server cannot send a value in the WAL as UTF-8, so nothing after it can be published: correct the row at the position that it names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
+	ErrUndecodable = errors.New("the server cannot send a value in the WAL as UTF-8, so nothing after it can be published: correct the row at the position that the error names, drop the slot with pg_drop_replication_slot(), " + cureSetup)
 	// ErrDecoding means that the server's logical decoding failed with an internal error (SQLSTATE class XX). Either it passes, or the server fails at this
 	// transaction each time.
 	ErrDecoding = errors.New("PostgreSQL fails to decode its WAL")
 	// ErrServerWarning is a WARNING on the replication connection. PostgreSQL 18 reports only in this way that it skips committed rows.
-	ErrServerWarning = errors.New("the server warns, so rows may be missing from the stream")
+	ErrServerWarning = errors.New("the server has sent a warning, so rows may be missing from the stream")
 )
 
-// walSenderTimeout lets another publisher take over the slot within seconds when the host of the current one has lost power.
+// walSenderTimeout lets another publisher take over the slot within seconds after the host of the current one has lost power.
 const walSenderTimeout = "10s"
 
 // publisherName is the application_name of the connection that streams.
@@ -75,7 +75,7 @@ func connectReplication(ctx context.Context, connString string) (*pgconn.PgConn,
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if errors.Is(err, pgconn.ErrStandbyConnection) {
-		return nil, fmt.Errorf("PostgreSQL at %s:%d is a standby, and the slot is on the primary: name that in --postgres too", config.Host, config.Port)
+		return nil, fmt.Errorf("PostgreSQL at %s:%d is a standby, but the slot is on the primary: name the primary in --postgres as well", config.Host, config.Port)
 	}
 	if err != nil {
 		return nil, connectError(config, err)
@@ -138,7 +138,7 @@ func identify(ctx context.Context, conn *pgconn.PgConn, cfg *StreamConfig) (Syst
 func checkYounger(ctx context.Context, conn *pgconn.PgConn) error {
 	got, err := simpleQuery(ctx, conn, "SELECT pg_catalog.to_jsonb(m) ->> 'publications', "+identitySQL+" FROM pgtee.meta AS m")
 	if err != nil {
-		return fmt.Errorf("look at the publications: %w", err)
+		return fmt.Errorf("read the publications: %w", err)
 	}
 	if len(got) != 1 || got[0][0] == "" || got[0][0] == got[0][1] {
 		return nil
@@ -199,7 +199,7 @@ func checkSlot(ctx context.Context, conn *pgconn.PgConn, slot, database string) 
 		SELECT s.plugin, s.database, s.wal_status, pg_catalog.to_jsonb(s) ->> 'conflicting', pg_catalog.to_jsonb(s) ->> 'invalidation_reason'
 		FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = `+quoteLiteral(slot))
 	if err != nil {
-		return fmt.Errorf("look at slot %s: %w", slot, err)
+		return fmt.Errorf("read the state of slot %s: %w", slot, err)
 	}
 	if len(got) == 0 {
 		return fmt.Errorf("%w (%s)", ErrSlotMissing, slot)
@@ -226,10 +226,10 @@ func confirmedFlush(ctx context.Context, connString, slot, systemID string) (pos
 		SELECT s.confirmed_flush_lsn, s.active_pid, c.system_identifier
 		FROM pg_catalog.pg_replication_slots AS s, pg_catalog.pg_control_system() AS c WHERE s.slot_name = `+quoteLiteral(slot))
 	if err != nil {
-		return 0, "", fmt.Errorf("look at slot %s: %w", slot, err)
+		return 0, "", fmt.Errorf("read the state of slot %s: %w", slot, err)
 	}
 	if len(got) != 1 || got[0][1] == "" || got[0][2] != systemID {
-		return 0, "", fmt.Errorf("slot %s is not held on the server that a second connection reached: name the primary only in --postgres", slot)
+		return 0, "", fmt.Errorf("slot %s is not held on the server that a second connection reached: name only the primary in --postgres", slot)
 	}
 	position, err = pgoutput.ParseLSN(got[0][0])
 	return position, got[0][1], err
@@ -241,7 +241,7 @@ func checkHolder(ctx context.Context, conn *pgconn.PgConn, slot, holder string) 
 	if err != nil || len(got) == 1 && got[0][0] == holder {
 		return nil // a server that does not respond says nothing about the stream
 	}
-	return fmt.Errorf("slot %s: server process %s, which held it for us, is gone: the connection was lost on the way", slot, holder)
+	return fmt.Errorf("slot %s: server process %s, which held it for us, no longer holds it: the network has lost the connection", slot, holder)
 }
 
 // hold takes the slot: it starts replication from the slot's position and returns the connection once the server has accepted. No other process can

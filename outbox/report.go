@@ -41,8 +41,8 @@ func (r *Report) problem(id, repair, format string, args ...any) {
 
 // trustOwner warns about a schema that belongs to an ordinary role: calling its functions runs that role's code.
 func (r *Report) trustOwner(owner string) {
-	r.warn("schema-owner", "give the proxies --trust-owner "+owner,
-		"schema pgtee belongs to %s, who is no superuser: a proxy calls its functions, and so writes notes, in sessions of that role only", owner)
+	r.warn("schema-owner", "start the proxies with --trust-owner "+owner,
+		"schema pgtee belongs to %s, who is not a superuser: a proxy calls its functions, and thus writes notes, only in sessions of that role", owner)
 }
 
 // Problems is the error form of a report: one line with each problem and its repair.

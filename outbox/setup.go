@@ -74,7 +74,7 @@ func Setup(ctx context.Context, cfg SetupConfig) (Report, error) {
 	for _, step := range plan {
 		err := execute(ctx, conn, step.sql)
 		if sqlState(err) == "55P03" { // lock_not_available
-			return report, fmt.Errorf("%s in %s: another session has locked what belongs to pgtee, or a table: run pgtee setup again when it has ended (%w)", step.what, server.database, err)
+			return report, fmt.Errorf("%s in %s: another session has locked a table or an object of pgtee: run pgtee setup again when its transaction has ended (%w)", step.what, server.database, err)
 		}
 		if err != nil {
 			return report, fmt.Errorf("%s in %s: %w", step.what, server.database, err)
@@ -149,7 +149,7 @@ func plan(cfg SetupConfig, server *serverState) ([]step, error) {
 	return steps, nil
 }
 
-// ifLet wraps SQL that requires a superuser, or the corresponding role of a managed service: only the server knows whether it permits the SQL.
+// ifLet wraps SQL that requires a superuser, or the corresponding role of a managed service, because only the server knows whether it permits the SQL.
 func (s *serverState) ifLet(sql string) string {
 	if s.superuser {
 		return sql
@@ -157,7 +157,7 @@ func (s *serverState) ifLet(sql string) string {
 	return "DO $try$ BEGIN\n" + sql + "EXCEPTION WHEN insufficient_privilege OR duplicate_object THEN NULL;\nEND $try$;\n"
 }
 
-// ownMeta makes the row of pgtee.meta that of this database: in a copy it is the row of another database. The secret is the HMAC key, xored with ipad
+// ownMeta replaces the row of pgtee.meta if it belongs to another database, as it does in a copy. The secret is the HMAC key, xored with ipad
 // and with opad (RFC 2104). The server generates it, because a secret in the text of a statement might be logged.
 const ownMeta = `DELETE FROM pgtee.meta WHERE pgtee.ready() IS NULL;
 INSERT INTO pgtee.meta (version, system_identifier, database_oid)
@@ -180,9 +180,9 @@ BEGIN
 END
 $secret$`
 
-// metaSQL writes to pgtee.meta while the table is unlogged. Its rows are then not in the WAL, from which other users' replication of all tables would
-// receive a table that it does not know, and the secret. The lock is held only for that moment. A table that is in somebody's publication cannot
-// become unlogged.
+// metaSQL writes to pgtee.meta while the table is unlogged. Its rows are then not in the WAL: otherwise other users' replication of all
+// tables would receive them, with the secret, for a table that the subscriber lacks. The lock is held only for that moment. A table that is in any
+// publication cannot become unlogged.
 func metaSQL(server *serverState, write string) string {
 	if server.metaPublished {
 		return write + ";\n"
@@ -197,7 +197,7 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 		what  string
 		roles []string
 	}{
-		{"the publisher's rights", cfg.Publishers}, {"pgtee.publish()", cfg.Authors}, {"pgtee.snapshot() and view pgtee.signal", cfg.Signallers},
+		{"the publisher's privileges", cfg.Publishers}, {"pgtee.publish()", cfg.Authors}, {"pgtee.snapshot() and view pgtee.signal", cfg.Signallers},
 	} {
 		if len(g.roles) > 0 {
 			report.ok("%s granted to %s", g.what, strings.Join(g.roles, ", "))
@@ -212,16 +212,16 @@ func (s *serverState) reportMade(cfg SetupConfig, made *serverState, report *Rep
 		report.ok("event triggers pgtee_ddl, pgtee_drop and pgtee_alter, ENABLE ALWAYS")
 	} else {
 		report.warn("event-triggers", "run pgtee setup as a superuser (or the managed service's administrator role)",
-			"no event triggers (the server does not let role %s make them): DDL is known from notes only and marked confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has seen it", s.user)
+			"no event triggers (the server does not let role %s create them): DDL is recorded only from notes, with confirmed: false; UPDATE and DELETE of a table that loses its key fail until the publisher has noticed that", s.user)
 	}
 	if rows, _ := made.publication(RowsPublication); rows.allTables {
 		return
 	}
 	report.warn("publication-lists-tables", "run CREATE PUBLICATION "+RowsPublication+" FOR ALL TABLES WITH (publish = 'insert, truncate') as a superuser before setup",
-		"publication %s lists tables (the server does not let this role make one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
+		"publication %s lists tables (the server does not let this role create one FOR ALL TABLES): rows written into a new table before the publisher lists it are not in the stream", RowsPublication)
 }
 
-// Rotate truncates the outbox tables whose turn has ended: notes stay for one to two hours. Their content is in the WAL, so publishing does not
+// Rotate truncates the outbox tables that are no longer written to: notes stay for one to two hours. Their content is in the WAL, so publishing does not
 // depend on them.
 func Rotate(ctx context.Context, connString string) error {
 	conn, err := connect(ctx, connString)
@@ -232,7 +232,7 @@ func Rotate(ctx context.Context, connString string) error {
 	return ourFunction(execute(ctx, conn, "SELECT pgtee.rotate()"))
 }
 
-// ourFunction says what to do if a function of pgtee cannot be called.
+// ourFunction adds what to do to the error of calling a function of pgtee.
 func ourFunction(err error) error {
 	switch sqlState(err) {
 	case "42883", "3F000": // undefined_function, invalid_schema_name

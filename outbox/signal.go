@@ -123,9 +123,9 @@ func SendSignal(ctx context.Context, connString string, s *SignalRecord) (id str
 	got, err := rows(ctx, conn, "INSERT INTO pgtee.signal (id, type, data) VALUES (NULLIF($1, ''), $2, $3) RETURNING id", body.ID, body.Type, string(data))
 	switch sqlState(err) {
 	case "42P01", "3F000": // undefined_table, invalid_schema_name
-		return "", fmt.Errorf("there is no view pgtee.signal: run pgtee setup of this version (%w)", err)
+		return "", fmt.Errorf("view pgtee.signal does not exist: run pgtee setup of this version (%w)", err)
 	case "42501": // insufficient_privilege
-		return "", fmt.Errorf("the role of --postgres may not ask for snapshots: run pgtee setup --grant-snapshot ROLE (%w)", err)
+		return "", fmt.Errorf("the role of --postgres lacks the privilege to request snapshots: run pgtee setup --grant-snapshot ROLE (%w)", err)
 	}
 	if err != nil {
 		return "", err

@@ -13,7 +13,7 @@ import (
 const defaultSlotTimeout = 30 * time.Second
 
 // ErrSlotBlocked means that the slot could not be created because older transactions are still open.
-var ErrSlotBlocked = errors.New("older transactions keep the slot from being created")
+var ErrSlotBlocked = errors.New("older transactions prevent the creation of the slot")
 
 // createSlot creates the slot and records where it begins. PostgreSQL delays the creation until every transaction that is open now has ended,
 // including prepared ones.
@@ -26,7 +26,7 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 		report.warn("slot-anew", "run `pgtee repair --accept-divergence`, then start the publisher: every table is published again", "slot %s is re-created: %s", cfg.Slot, server.whyAnew())
 	case server.slot != nil:
 		// pgtee.meta may be younger than the slot. Without a consistent point the publisher would mistake a lost progress topic for a first start.
-		report.ok("slot %s was there", cfg.Slot)
+		report.ok("slot %s existed before", cfg.Slot)
 		if server.ready != "" && server.metaSlot != "" {
 			if len(server.slotPublications) > 0 {
 				return nil
@@ -61,11 +61,11 @@ func createSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, serve
 func (s *serverState) whyAnew() string {
 	switch {
 	case s.slot.lost():
-		return fmt.Sprintf("the server has removed log that the old one needed (wal_status %s %s)", s.slot.walStatus, s.slot.invalid)
+		return fmt.Sprintf("the server has removed WAL that the old one needed (wal_status %s %s)", s.slot.walStatus, s.slot.invalid)
 	case len(s.missing()) > 0:
 		return fmt.Sprintf("publication %s was missing, and what was written without it cannot be read", strings.Join(s.missing(), ", "))
 	}
-	return fmt.Sprintf("publication %s is younger than the old one, which cannot be read with it", strings.Join(s.younger(), ", "))
+	return fmt.Sprintf("publication %s is younger than the old slot, which cannot be read with it", strings.Join(s.younger(), ", "))
 }
 
 func waitForSlot(ctx context.Context, conn *pgconn.PgConn, cfg SetupConfig, version int, timeout time.Duration) (string, error) {

@@ -8,10 +8,10 @@ import (
 )
 
 // ErrTableGone means that the table was dropped before its rows were read.
-var ErrTableGone = errors.New("the table is gone")
+var ErrTableGone = errors.New("the table was dropped")
 
 // ErrOtherKey means that the key of the table is no longer that of the Span.
-var ErrOtherKey = errors.New("the table has another key now")
+var ErrOtherKey = errors.New("the table now has another key")
 
 // ErrTableRefused means that the server does not let this role read the table, permanently or for now. Other tables may still be readable.
 var ErrTableRefused = errors.New("the table cannot be read")
@@ -62,11 +62,11 @@ type Reading struct {
 // pass continues after Last.
 type Chunk struct {
 	Table    uint32
-	Relation *pgoutput.Relation // the table as pgoutput would describe it at that moment
+	Relation *pgoutput.Relation // the table as pgoutput would describe it when the chunk was read
 	Visible  Visible
 	At       LSN
 	Time     time.Time // when the rows were read
-	Last     [][]byte  // place of its last row: name of the order, then key or ctid; nil: it has no rows, or the rows were selected by key
+	Last     [][]byte  // place of the chunk's last row: name of the order, then key or ctid; nil: the chunk has no rows, or they were selected by key
 	End      bool      // the table has no further rows, or no further requested rows
 
 	rows []byte // Tuples, one after another

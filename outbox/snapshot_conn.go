@@ -25,7 +25,7 @@ type tableConn struct {
 // tableSettings make values look as on the replication connection, and produce the plans that copySQL relies on.
 var tableSettings = map[string]string{
 	"application_name":                "pgtee snapshot",
-	"row_security":                    "off", // an error is better than missing rows
+	"row_security":                    "off", // fail rather than leave out rows silently
 	"lock_timeout":                    "5s",
 	"enable_seqscan":                  "off",
 	"enable_bitmapscan":               "off",

@@ -149,7 +149,7 @@ func (p *pass) last() ([][]byte, error) {
 	for column := p.chunk.Row(p.chunk.Len() - 1).Columns(); column.Next(); i++ {
 		n := slices.Index(p.key, i)
 		if n >= 0 && column.Kind() == pgoutput.Omitted {
-			return nil, fmt.Errorf("%s: a key of %d bytes is too long to go on behind it", p.source.name, binary.BigEndian.Uint64(column.Value()))
+			return nil, fmt.Errorf("%s: a key of %d bytes is too long to continue after it", p.source.name, binary.BigEndian.Uint64(column.Value()))
 		}
 		if n >= 0 {
 			values[n] = slices.Clone(column.Value())

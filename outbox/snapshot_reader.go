@@ -73,7 +73,7 @@ func (t *TableReader) Close() {
 // synchronous standby, a transaction can be in the stream long before other sessions see its effects.
 func (t *TableReader) Begin(task int) {
 	t.run(task, func(conn *tableConn) (Reading, error) {
-		// The id of this transaction is higher than that of every transaction that has started to write.
+		// The id of this transaction is greater than that of every transaction that has started to write.
 		got, err := conn.query("SELECT pg_current_xact_id()")
 		if err != nil {
 			return Reading{}, err
@@ -186,7 +186,7 @@ func (t *TableReader) run(task int, do func(*tableConn) (Reading, error)) {
 	})
 }
 
-// tableError distinguishes errors of a single table from errors that concern all tables.
+// tableError marks errors that concern only this table.
 func tableError(s *Span, err error) error {
 	state := sqlState(err)
 	switch {
@@ -204,7 +204,7 @@ func tableError(s *Span, err error) error {
 func readError(err error) error {
 	switch sqlState(err) {
 	case "55P03": // lock_not_available
-		return fmt.Errorf("%w: another session has locked the table, or waits to; the copy tries again", err)
+		return fmt.Errorf("%w: another session has locked the table, or is waiting for such a lock; the copy tries again", err)
 	case "42501": // insufficient_privilege; with row_security=off, row policies cause it too
 	default:
 		return err

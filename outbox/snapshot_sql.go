@@ -10,8 +10,8 @@ import (
 
 // Queries for the catalog as seen by the transaction of a pass. The session's search_path is only pg_catalog.
 
-// publishedSQL lists the OIDs of the tables published by pgtee_rows, partitioned tables by their root. A partition is published as its own while a
-// DETACH CONCURRENTLY of it has not finished, and if its root is unlogged. It reads only catalogs: the view
+// publishedSQL lists the OIDs of the tables published by pgtee_rows, partitioned tables by their root. A partition is published under its own
+// name while a DETACH CONCURRENTLY of it has not finished, and if its root is unlogged. It reads only catalogs: the view
 // pg_publication_tables opens each table, and would wait for a client's DDL while holding a snapshot that other sessions wait for.
 const publishedSQL = `SELECT c.oid FROM pg_class AS c JOIN pg_publication AS p ON p.pubname = '` + RowsPublication + `'
 	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384
@@ -136,7 +136,7 @@ func (r *tableConn) begin(s *Span) (*source, error) {
 		return nil, err
 	}
 	if len(got) != 1 || got[0][0] != "true" {
-		return nil, fmt.Errorf("%s was renamed this moment", t.name)
+		return nil, fmt.Errorf("%s was renamed just now", t.name)
 	}
 	if t.visible, err = ParseVisible(got[0][1]); err != nil {
 		return nil, err

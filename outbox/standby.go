@@ -23,7 +23,7 @@ func AwaitSlot(ctx context.Context, connString, slot string) error {
 	for {
 		got, err := simpleQuery(ctx, conn, "SELECT 1 FROM pg_catalog.pg_replication_slots AS s WHERE s.active AND s.slot_name = "+quoteLiteral(slot))
 		if err != nil {
-			return fmt.Errorf("look at slot %s: %w", slot, err)
+			return fmt.Errorf("read the state of slot %s: %w", slot, err)
 		}
 		if len(got) == 0 {
 			return nil

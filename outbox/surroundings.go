@@ -83,44 +83,44 @@ func (s *serverState) inspectSurroundings(ctx context.Context, conn *pgconn.PgCo
 // reportSurroundings only warns: a publisher works nevertheless.
 func (s *serverState) reportSurroundings(cfg SetupConfig, r *Report) {
 	if s.encoding == asciiName {
-		r.warn("database-sql-ascii", "start the publisher with --source-encoding and the encoding that the text is in, and leave this out with --ignore database-sql-ascii",
+		r.warn("database-sql-ascii", "start the publisher with --source-encoding and the actual encoding of the text, and suppress this finding with --ignore database-sql-ascii",
 			"database %s is of SQL_ASCII: the first text that is not UTF-8 stops the publisher", s.database)
 	}
 	if s.skew.Abs() > largestSkew {
-		r.warn("clock-skew", "have both machines follow a time server", "the server's clock is %s off the one here: lag and times of notes are wrong by that", s.skew.Round(time.Second))
+		r.warn("clock-skew", "synchronize both machines with a time server", "the server's clock differs from this machine's by %s: lag and times of notes are wrong by that much", s.skew.Round(time.Second))
 	}
 	if s.expires != "" {
-		r.warn("role-expires", fmt.Sprintf("run ALTER ROLE %s VALID UNTIL 'infinity', or give it a new password in time", quoteIfNeeded(s.user)),
-			"the password of role %s ceases to be valid at %s", s.user, s.expires)
+		r.warn("role-expires", fmt.Sprintf("run ALTER ROLE %s VALID UNTIL 'infinity', or give the role a new password in time", quoteIfNeeded(s.user)),
+			"the password of role %s expires at %s", s.user, s.expires)
 	}
 	if s.triggersOff {
-		r.warn("event-triggers-off", s.set("event_triggers", "on", "SELECT pg_reload_conf()"), "event_triggers is off: DDL is known from notes only, and new tables are captured late")
+		r.warn("event-triggers-off", s.set("event_triggers", "on", "SELECT pg_reload_conf()"), "event_triggers is off: DDL is recorded only from notes, and new tables are captured late")
 	}
 	if s.idleTimeout != "" && s.idleTimeout != "0" {
 		r.warn("slot-idle-timeout", s.set("idle_replication_slot_timeout", "0", "SELECT pg_reload_conf()"),
-			"idle_replication_slot_timeout is %s s: a publisher that is away for that long loses its slot", s.idleTimeout)
+			"idle_replication_slot_timeout is %s s: a publisher that is not running for that long loses its slot", s.idleTimeout)
 	}
 	if s.senderTimeout == "0" {
 		r.warn("wal-sender-timeout", s.set("wal_sender_timeout", "'60s'", "SELECT pg_reload_conf()"),
-			"wal_sender_timeout is 0: the server never sees that a publisher's machine is gone, and its slot stays in use")
+			"wal_sender_timeout is 0: the server never notices that a publisher's machine has failed, and the slot stays in use")
 	}
 	if s.maxSenders > 0 && s.senders >= s.maxSenders && (s.slot == nil || !s.slot.active) {
-		r.warn("wal-senders-exhausted", s.set("max_wal_senders", strconv.Itoa(s.maxSenders+5), "restart the server"), "all %d walsenders are at work: none is left for the publisher", s.maxSenders)
+		r.warn("wal-senders-exhausted", s.set("max_wal_senders", strconv.Itoa(s.maxSenders+5), "restart the server"), "all %d WAL senders are in use: none is left for the publisher", s.maxSenders)
 	}
 	for _, name := range s.subscriptions {
-		r.warn("subscription-beside", "exclude its tables (--exclude-tables), or leave this out with --ignore subscription-beside",
-			"subscription %s writes into this database, too: its rows are published, and name nobody (via: direct)", name)
+		r.warn("subscription-beside", "exclude its tables (--exclude-tables), or suppress this finding with --ignore subscription-beside",
+			"subscription %s also writes into this database: its rows are published without an author (via: direct)", name)
 	}
 	for _, who := range s.oldest {
-		r.warn("transaction-old", "end it: COMMIT, ROLLBACK, COMMIT PREPARED or pg_terminate_backend()", "%s: the server keeps all log since then for the slot", who)
+		r.warn("transaction-old", "end it: COMMIT, ROLLBACK, COMMIT PREPARED or pg_terminate_backend()", "%s: the server keeps all WAL since then for the slot", who)
 	}
 	if megabytes, _ := strconv.ParseInt(s.keepSize, 10, 64); s.slot != nil && !s.slot.lost() && megabytes > 0 && s.retained > megabytes<<20/2 {
-		r.warn("wal-retained", "start the publisher, or see why it is slow, or raise max_slot_wal_keep_size",
-			"slot %s keeps %d MB of log, more than half of max_slot_wal_keep_size (%d MB), after which it is lost", cfg.Slot, s.retained>>20, megabytes)
+		r.warn("wal-retained", "start the publisher, find out why it is slow, or raise max_slot_wal_keep_size",
+			"slot %s retains %d MB of WAL, more than half of max_slot_wal_keep_size (%d MB), beyond which the slot is lost", cfg.Slot, s.retained>>20, megabytes)
 	}
 	if version, _ := strconv.Atoi(s.ready); s.ready != "" && version < objectsVersion {
-		r.warn("schema-older", "run `pgtee setup`", "schema pgtee is of version %d, this program makes %d", version, objectsVersion)
+		r.warn("schema-older", "run `pgtee setup`", "schema pgtee has version %d, this program creates %d", version, objectsVersion)
 	} else if version > objectsVersion {
-		r.warn("schema-newer", "upgrade this program", "schema pgtee is of version %d, this program knows %d", version, objectsVersion)
+		r.warn("schema-newer", "upgrade this program", "schema pgtee has version %d, this program knows %d", version, objectsVersion)
 	}
 }

@@ -45,7 +45,7 @@ type Transaction struct {
 	Changes    []Change
 	Notes      []note.Note
 	Bytes      int  // memory held, for limits of queues
-	Urgent     bool // of a marker: the server waits for its acknowledgement, as it does when it shuts down
+	Urgent     bool // of a marker: the server waits for its acknowledgement, for instance because it is shutting down
 }
 
 // Whole reports whether t is the whole transaction.
@@ -99,7 +99,7 @@ type DDLRecord struct {
 	Objects     []DDLObject `json:"objects"`
 	Capture     []Capture   `json:"capture,omitempty"`
 	Listed      bool        `json:"listed"`    // false: an UPDATE or DELETE may be missing from the stream: see Capture
-	Atomic      bool        `json:"atomic"`    // false: from a note after a command that cannot run in a transaction block
+	Atomic      bool        `json:"atomic"`    // false: recorded by a note after a command that cannot run in a transaction block
 	Confirmed   bool        `json:"confirmed"` // false: known only from a note, without an event trigger
 }
 

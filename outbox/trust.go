@@ -20,7 +20,7 @@ type binding struct {
 	bound   bool
 	session note.Origin
 	counter uint32     // of the last note
-	trust   note.Trust // Verified, or as much as is known about the session
+	trust   note.Trust // how far notes of the session can be trusted
 }
 
 // judge decodes a note and returns how far it can be trusted.

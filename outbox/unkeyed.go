@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keyed is SQL over pg_class AS c: the table has a key that can be the key of its records. The publisher chooses one of these keys.
+// keyed is SQL over pg_class AS c: the table has a key that can be the key of its records. If there are several, the publisher chooses one.
 var keyed = `EXISTS (SELECT FROM (SELECT c.oid) AS asked CROSS JOIN LATERAL (` + strings.ReplaceAll(DescribeTableSQL, "$1::oid", "asked.oid") + `) AS d (description)
 	CROSS JOIN LATERAL jsonb_array_elements(CASE WHEN jsonb_typeof(d.description -> 'keys') = 'array' THEN d.description -> 'keys' ELSE '[]' END) AS k (columns)
 	WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = asked.oid AND k.columns ? a.attname::text AND ` + unlogged + `))`

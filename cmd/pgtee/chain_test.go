@@ -201,7 +201,7 @@ func TestChain(t *testing.T) {
 	if got := pgtee(t, "teardown", "--postgres", url); got.code != exitOK {
 		t.Errorf("teardown: %+v", got)
 	}
-	pgtee(t, "publish", "--postgres", url, "--kafka", c.broker.Address(), "--key", c.key).expectError(t, exitUsage, "schema pgtee is not there")
+	pgtee(t, "publish", "--postgres", url, "--kafka", c.broker.Address(), "--key", c.key).expectError(t, exitUsage, "schema pgtee does not exist")
 }
 
 func expectStatus(t *testing.T, got outcome, running bool) {

@@ -1,11 +1,12 @@
 -- These publications determine which changes are captured. pgtee_rows publishes INSERT and TRUNCATE of every table. The others list tables:
---   pgtee_identity, pgtee_identity_1, ...        publish UPDATE and DELETE of each table, for partitioned tables of each leaf, that has a
---                                                usable replica identity. A member without one would make its owner's next UPDATE fail.
---   pgtee_partitioned, pgtee_partitioned_1, ...  make the changes of partitions be published as those of the partitioned table.
+--   pgtee_identity, pgtee_identity_1, ...        list each table (for a partitioned table, each leaf) that has a usable replica identity, and publish
+--                                                its UPDATE and DELETE. PostgreSQL refuses UPDATE and DELETE of a member without one.
+--   pgtee_partitioned, pgtee_partitioned_1, ...  list partitioned tables, so that changes of partitions are published as changes of the
+--                                                partitioned table.
 --
 -- ALTER PUBLICATION locks its publication until the transaction ends. Therefore there are several publications of each kind: setup and the publisher
--- use the first one, clients' DDL uses the others. A session that finds one locked takes the next one and waits for nobody. The measurements are in
--- DESIGN.md beside the package.
+-- use the first one, clients' DDL uses the others. If one is locked, a session uses the next one instead of waiting. The measurements are in
+-- outbox/DESIGN.md.
 
 -- listings(kind) returns pgtee's publications that list tables, in order. kind is 'p' (partitioned), 'r' (others) or NULL (both). A publication with
 -- such a name but another owner is ignored.
@@ -20,8 +21,8 @@ BEGIN
 END
 $listings$;
 
--- for_clients(kind) returns the publications in the order in which client DDL tries them: the publisher's own last, the others starting at one
--- derived from the pid. A session keeps that order, so a transaction that creates many tables locks one publication, not all.
+-- for_clients(kind) returns the publications in the order in which clients' DDL tries them. The first of the others depends on the session's pid, and
+-- the publisher's own comes last. The order stays the same during a session, so a transaction that creates many tables locks one publication, not all.
 CREATE OR REPLACE FUNCTION pgtee.for_clients(kind "char") RETURNS oid[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $clients$
 DECLARE
@@ -32,8 +33,8 @@ BEGIN
 END
 $clients$;
 
--- unsent(table, columns) reports whether pgoutput leaves out some of these columns; if so, old rows lack them, and a DELETE does not identify its
--- row.
+-- unsent(table, columns) reports whether pgoutput leaves out some of these columns. If so, old rows lack them, and the record of a DELETE does not
+-- identify the row.
 CREATE OR REPLACE FUNCTION pgtee.unsent(tbl oid, columns int2[]) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $unsent$
 BEGIN
@@ -42,16 +43,17 @@ BEGIN
 END
 $unsent$;
 
--- tables(oids) returns, for each table and partition, whether it is a member, and why it must not be (null: it must). For a table with rows, that is
--- also why its UPDATE and DELETE cannot be published. It reads only catalogs, with the conditions of RelationGetIndexList() in relcache.c and, for
--- generated columns, of RelationBuildPublicationDesc(): a function that opens a table fails if another session drops the table meanwhile, and locks
--- it until the transaction ends. It is in PL/pgSQL, like everything that runs during a client's DDL, so that a session plans it only once.
+-- tables(oids) returns a row for each of these tables and their partitions. listed: the table is a member. reason: why it must not be one; null means
+-- that it must be one. For a table that stores rows, the reason is also why its UPDATE and DELETE cannot be published. The function reads only catalogs,
+-- with the conditions of RelationGetIndexList() in relcache.c and, for generated columns, of RelationBuildPublicationDesc(). Opening a table instead
+-- would fail if another session dropped it meanwhile, and would lock it until the transaction ends. The function is in PL/pgSQL, like everything that
+-- runs during a client's DDL, so that a session plans it only once.
 CREATE OR REPLACE FUNCTION pgtee.tables(oids oid[])
 RETURNS TABLE (tbl oid, root oid, name text, root_name text, topic text, listed boolean, identity "char", reason text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $tables$
 #variable_conflict use_column
 DECLARE
-    reached oid[] := oids; -- plus the partitions, and the child tables that a command reaches through their parent
+    reached oid[] := oids; -- and their partitions, and the child tables that a command reaches through their parent
     heirs   oid[] := oids;
     ours    oid[] := pgtee.listings(NULL);
 BEGIN
@@ -111,13 +113,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $published$
     SELECT coalesce(array_agg(oid), '{}') FROM pg_class WHERE relkind IN ('r', 'p', 'f') AND relpersistence <> 't' AND oid >= 16384
 $published$;
 
--- Tables for which pgtee has set REPLICA IDENTITY FULL because they had lost their key: they get the default back with their next key. Unlogged, so
--- that it is not replicated; if a crash empties it, such tables keep FULL.
+-- Tables for which pgtee has set REPLICA IDENTITY FULL because they had lost their key. When such a table has a key again, pgtee restores the default
+-- identity. This table is unlogged, so that it is not replicated; after a crash has emptied it, the tables that were in it keep FULL.
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.widened (tbl oid PRIMARY KEY);
 
--- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. PostgreSQL 17 can disable event
--- triggers. Before 17, session_replication_role = replica skips triggers that are neither ALWAYS nor REPLICA. It discards the session's cached plans,
--- so it is set only if such triggers exist. pgtee's own are ALWAYS: they recognise pgtee's commands with inside().
+-- alter(command) runs a command of pgtee without firing event triggers of others, because no client sent it. From PostgreSQL 17 on, the setting
+-- event_triggers disables them. Before 17, session_replication_role = replica skips triggers that are neither ALWAYS nor REPLICA. That setting discards
+-- the session's cached plans, so it is set only if such triggers exist. pgtee's own triggers are ALWAYS: they recognise pgtee's commands with inside().
 CREATE OR REPLACE FUNCTION pgtee.alter(command text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $alter$
 BEGIN
@@ -139,7 +141,7 @@ BEGIN
 END
 $lock$;
 
--- inside() reports whether alter() is running. A client can set this setting, but does not know the value.
+-- inside() reports whether alter() is running. A client can set pgtee.inside, but does not know the right value.
 CREATE OR REPLACE FUNCTION pgtee.inside() RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $inside$
 BEGIN
@@ -147,7 +149,7 @@ BEGIN
 END
 $inside$;
 
--- token() returns a value of this transaction that only pgtee can know; '' in a copy of the database, where nothing is recorded.
+-- token() returns a value that only pgtee can compute, another one for each transaction; '' in a copy of the database, where nothing is recorded.
 CREATE OR REPLACE FUNCTION pgtee.token() RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $token$
 BEGIN
@@ -163,7 +165,7 @@ END
 $alter$;
 
 DO $silence$
-BEGIN -- without a superuser pgtee has no event triggers either
+BEGIN -- only a superuser can do this; if another role runs setup, there are no event triggers of pgtee either
     IF NOT current_setting('is_superuser')::boolean THEN
         RETURN;
     ELSIF current_setting('server_version_num')::int >= 170000 THEN
@@ -174,14 +176,14 @@ BEGIN -- without a superuser pgtee has no event triggers either
 END
 $silence$;
 
--- enlist(table, publications) adds a table, whose name is quoted, to the first of these publications that is not locked; it returns false if all are
--- locked.
+-- enlist(table, publications) adds a table to the first of these publications that is not locked; it returns false if all are locked. The table's name
+-- is quoted for SQL.
 CREATE OR REPLACE FUNCTION pgtee.enlist(name text, publications oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $enlist$
 DECLARE
     publication oid;
 BEGIN
-    BEGIN -- if the table itself is locked, no publication will work
+    BEGIN -- if the table itself is locked, it cannot be added to any publication
         PERFORM pgtee.lock(name);
     EXCEPTION WHEN lock_not_available THEN
         RETURN false;
@@ -195,8 +197,8 @@ BEGIN
 END
 $enlist$;
 
--- delist(table) removes a table from its publications; false if one stays locked. A delisting cannot be given to another publication, and if it is
--- left out, the client's UPDATE fails; so this waits for up to a second.
+-- delist(table) removes a table from its publications; it returns false if one of them stays locked. Unlike enlist() it cannot use another publication,
+-- and as long as the table stays a member, clients' UPDATEs of it fail. Therefore it waits for up to a second.
 CREATE OR REPLACE FUNCTION pgtee.delist(name text, tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $delist$
 DECLARE
@@ -215,9 +217,9 @@ BEGIN
 END
 $delist$;
 
--- relist(tables) makes pgoutput re-evaluate partitions, by changing the members of a publication. pgoutput caches as which table it publishes a
--- partition, and that it has already sent that table's name. PostgreSQL 14 keeps both when a partition is attached or detached; all versions keep
--- them when the partitioned table is renamed.
+-- relist(tables) makes pgoutput discard what it has cached about partitions, by changing the members of a publication. pgoutput caches, for each
+-- partition, which table its changes are published as, and whether it has sent that table's name. The cache becomes wrong if the partitioned table is
+-- renamed; on PostgreSQL 14 also if a partition is attached or detached.
 CREATE OR REPLACE FUNCTION pgtee.relist(tables oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $relist$
 BEGIN
@@ -225,8 +227,8 @@ BEGIN
 END
 $relist$;
 
--- rename_schema(schema) makes pgoutput send the new schema name (automatic from 18). From 15 one membership change refreshes all tables; on 14 each
--- table needs its own.
+-- rename_schema(schema) makes pgoutput send the new name of a schema, which PostgreSQL 18 and newer do by themselves. From 15 on, changing the
+-- members of a publication once refreshes all tables; on 14 each table needs a change of its own.
 CREATE OR REPLACE FUNCTION pgtee.rename_schema(schema oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $rename$
 BEGIN
@@ -239,8 +241,8 @@ BEGIN
 END
 $rename$;
 
--- refresh(table) changes the members of a publication and undoes it, which pgoutput takes as a change to the table. Any publication will do: that of which
--- the table is a member may be locked.
+-- refresh(table) changes the membership of a table in a publication and changes it back, so that pgoutput reads the table's definition again. It uses any
+-- publication that is not locked, because the one that lists the table may be locked.
 CREATE OR REPLACE FUNCTION pgtee.refresh(tbl oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $refresh$
 DECLARE
@@ -255,7 +257,7 @@ BEGIN
 END
 $refresh$;
 
--- alter_member(publication, action, table) does ADD or DROP; false if the publication or the table is locked.
+-- alter_member(publication, action, table) adds or removes a table; action is ADD or DROP. It returns false if the publication or the table is locked.
 CREATE OR REPLACE FUNCTION pgtee.alter_member(publication oid, action text, name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $member$
 BEGIN
@@ -278,16 +280,15 @@ EXCEPTION WHEN lock_not_available OR object_in_use THEN
 END
 $identify$;
 
--- capture(oids, by_client) adds these tables to one of the publications of their kind, or removes them, and returns what must be reported, as a JSON
--- array or null: {"table", "root", "topic", "state", "reason"}; topic is the root's schema.table without quotes. A table that becomes a member and
--- cannot have missed changes is not reported. The states:
---   listed      it became a member: earlier changes are not in the stream
---   widened     it lost its identity, and has REPLICA IDENTITY FULL now: nothing is missing
---   restored    it has a key again, and the default identity
---   uncaptured  it is not a member, and cannot be one for this reason
---   logged      in addition, it was unlogged before: its rows are not in the stream (reported by on_ddl())
---   busy        it should become a member, but all publications are locked: the publisher must add it
---   failing     it is a member, but should not be: its UPDATE fails until the publisher has corrected this
+-- capture(oids, by_client) adds each of these tables to one of the publications of its kind, or removes it, as tables() requires. It returns what must be
+-- reported, as a JSON array of {"table", "root", "topic", "state", "reason"}, or null; topic is the root's schema.table without quotes. The states:
+--   listed      it became a member: earlier changes are not in the stream (a table that cannot have had any is not reported)
+--   widened     it lost its identity, and has REPLICA IDENTITY FULL now: no change is missing
+--   restored    it has a key and the default identity again
+--   uncaptured  it is not a member, and cannot be one: see reason
+--   logged      it was unlogged before, so its rows are not in the stream (on_ddl() adds this state to uncaptured)
+--   busy        it must become a member, but all publications are locked: the publisher will add it
+--   failing     it is a member, but must not be one: its UPDATE fails until the publisher has corrected this
 CREATE OR REPLACE FUNCTION pgtee.capture(oids oid[], by_client boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $capture$
 DECLARE
@@ -299,7 +300,7 @@ DECLARE
     narrowed oid[] := CASE WHEN by_client THEN '{}' ELSE pgtee.narrowed() END;
 BEGIN
     FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
-        WHERE by_client OR m.tbl = ANY (oids) LOOP -- a sweep names each
+        WHERE by_client OR m.tbl = ANY (oids) LOOP -- sweep() lists each table that it corrects
         BEGIN
             outcome := NULL;
             family := CASE t.kind WHEN 'p' THEN 'p' ELSE 'r' END;
@@ -386,8 +387,8 @@ BEGIN
 END
 $virtual$;
 
--- is_untouched(table) reports whether no row of a table can have been updated or deleted since it was created: this transaction created it and did
--- neither, or it has no block, has never been vacuumed (reltuples), and was never rewritten.
+-- is_untouched(table) reports whether it is certain that no row of a table has been updated or deleted since the table was created: either this
+-- transaction created it and did neither, or it has no block, has never been vacuumed (reltuples), and was never rewritten.
 CREATE OR REPLACE FUNCTION pgtee.is_untouched(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $untouched$
 BEGIN
@@ -396,8 +397,8 @@ BEGIN
 END
 $untouched$;
 
--- is_published_already(table) reports, of a partitioned table that becomes a member, that none of its changes were published under the partitions'
--- names: this transaction created it, or took it out of its publication, or a table that it is a part of is a member.
+-- is_published_already(table) reports whether it is certain that none of the changes of a partitioned table that becomes a member were published under
+-- the names of its partitions: this transaction created it or removed it from its publication, or one of its ancestors is a member.
 CREATE OR REPLACE FUNCTION pgtee.is_published_already(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $published$
 BEGIN
@@ -408,7 +409,7 @@ END
 $published$;
 
 -- is_new(table) reports whether this transaction created a table. The pg_attribute row of a system column is never updated, so its xmin is the
--- transaction (or a subtransaction) that created the table. The id of a subtransaction is later than that of its transaction.
+-- transaction (or a subtransaction) that created the table. The id of a subtransaction is greater than that of its transaction.
 CREATE OR REPLACE FUNCTION pgtee.is_new(tbl oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $new$
 DECLARE
@@ -421,7 +422,7 @@ BEGIN
         behind := behind + 4294967296;
     END IF;
     RETURN pg_xact_status((mine + behind)::text::xid8) = 'in progress';
-EXCEPTION WHEN OTHERS THEN -- an id that no transaction can have any more
+EXCEPTION WHEN OTHERS THEN -- no transaction can have this id
     RETURN false;
 END
 $new$;
@@ -455,8 +456,8 @@ BEGIN
 END
 $wrong$;
 
--- sweep(tables) corrects the given tables and reports the result. The publisher (once a second) and setup call it for a few tables at a time, because
--- the transaction keeps their locks.
+-- sweep(tables) corrects the membership of these tables and reports the result. The publisher (once a second) and setup call it for a few tables at a time, because
+-- the transaction keeps the locks on them until it ends.
 CREATE OR REPLACE FUNCTION pgtee.sweep(oids oid[]) RETURNS TABLE (name text, root text, state text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $sweep$
 DECLARE

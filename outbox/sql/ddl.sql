@@ -1,23 +1,23 @@
--- on_ddl() keeps the capture correct, and records each DDL command in the transaction that ran it. It never makes a user's command fail or wait:
--- errors are caught and reported in the record. In a copy of the database nothing is recorded, but identities are still maintained. on_drop() handles
--- DROP commands.
+-- on_ddl() runs after each DDL command other than DROP, for which there is on_drop(). It corrects the members of the publications and the replica
+-- identities, and writes a record of the command in the same transaction. It never makes a user's command fail or wait: errors are caught, and are
+-- reported in the record or in the server's log. In a copy of the database nothing is recorded, but identities are still maintained.
 CREATE OR REPLACE FUNCTION pgtee.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $ddl$
 DECLARE
     touched oid[];
     was     jsonb;
 BEGIN
-    IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- before PostgreSQL 17 REINDEX fired no event trigger
+    IF tg_tag = 'REINDEX' OR pgtee.inside() THEN -- it fires event triggers only since PostgreSQL 17
         RETURN;
     END IF;
-    BEGIN -- STABLE: this function and the STABLE functions it calls see the state before the command; the others see the present state
+    BEGIN -- this function and those that it calls see the state before the command if they are STABLE, and the present state if they are VOLATILE
         touched := pgtee.touched();
         was := pgtee.before(touched || pgtee.heirs(), '{}', tg_tag = 'ALTER TABLE');
         IF tg_tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]concurrently[[:>:]]' THEN
             was := jsonb_set(was, '{parts}', (was -> 'parts') || pgtee.was_detached(touched));
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
+        RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
     END;
     PERFORM pgtee.after_ddl(tg_tag, touched, was);
 EXCEPTION WHEN OTHERS THEN
@@ -25,7 +25,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $ddl$;
 
--- touched() returns the tables of a command other than DROP.
+-- touched() returns the tables that the command, which is not a DROP, has created or altered.
 CREATE OR REPLACE FUNCTION pgtee.touched() RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $touched$
 BEGIN
@@ -63,7 +63,7 @@ DECLARE
     states  jsonb;
     parts   jsonb := was -> 'now';
     altered boolean := tag = 'ALTER TABLE' AND was -> 'parts' <> parts;
-    moved   jsonb := '[]'; -- partitions that were attached or detached: the command names the partitioned table only
+    moved   jsonb := '[]'; -- partitions that were attached or detached: the event trigger reports only the partitioned table
 BEGIN
     IF altered THEN
         moved := pgtee.moved_partitions(was -> 'parts', parts);
@@ -75,12 +75,12 @@ BEGIN
     INTO objects
     FROM pg_event_trigger_ddl_commands() AS c
     WHERE coalesce(c.schema_name, '') NOT IN ('pg_temp', 'pgtee')
-      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- the schema of a trigger is null
+      AND coalesce(c.object_identity, '') !~ ' on pg_temp[.]("[^"]*"|[^ "]*)$' -- a trigger has no schema_name
       AND coalesce(c.object_identity, '') !~ '(^| in publication )pgtee_(rows|(identity|partitioned)(_[0-9]+)?)$';
     objects := objects || moved;
-    BEGIN -- an error in reporting must not undo this
+    BEGIN -- the command is recorded even if this fails
         IF tag = 'ALTER TABLE' AND current_query() ~* 'replica[[:space:]]+identity' THEN
-            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user's command takes precedence from now on
+            DELETE FROM pgtee.widened AS w WHERE w.tbl = ANY (touched); -- the user has set the identity: from now on pgtee leaves it as it is
         END IF;
         states := pgtee.capture(CASE WHEN was IS NULL THEN touched ELSE ARRAY(SELECT jsonb_array_elements_text(was -> 'changed')::oid) END, true);
         IF altered AND (current_setting('server_version_num')::int < 150000 OR pgtee.is_renamed(was -> 'parts', parts)) THEN
@@ -88,7 +88,7 @@ BEGIN
         ELSIF tag = 'ALTER SCHEMA' AND current_setting('server_version_num')::int < 180000 THEN
             PERFORM pgtee.rename_schema(c.objid) FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_type = 'schema' AND c.objid <> 'pgtee'::regnamespace;
         END IF;
-        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- if it has a key, it is listed by now
+        IF tag = 'ALTER TABLE' AND current_query() ~* '[[:<:]]set[[:space:]]+logged[[:>:]]' THEN -- a table with a key has been listed above; one without needs this state
             states := states || coalesce((SELECT jsonb_agg(s || '{"state": "logged"}') FROM jsonb_array_elements(states) AS s WHERE s ->> 'state' = 'uncaptured'), '[]');
         END IF;
     EXCEPTION WHEN OTHERS THEN
@@ -100,7 +100,7 @@ BEGIN
 END
 $after$;
 
--- moved_partitions(before, after), both results of parts(), returns the partitions that were attached or detached, as objects of a record.
+-- moved_partitions(before, after) returns the partitions that were attached or detached, as objects of a record. Both arguments are results of parts().
 CREATE OR REPLACE FUNCTION pgtee.moved_partitions(before jsonb, after jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $moved$
 BEGIN
@@ -112,7 +112,7 @@ BEGIN
 END
 $moved$;
 
--- is_renamed(before, after), both of parts(), reports whether partitions are those of another name now.
+-- is_renamed(before, after) reports whether the root of any partition has another name now. Both arguments are results of parts().
 CREATE OR REPLACE FUNCTION pgtee.is_renamed(before jsonb, after jsonb) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $renamed$
 BEGIN
@@ -120,8 +120,8 @@ BEGIN
 END
 $renamed$;
 
--- was_detached(touched) is parts() of the partition that DETACH CONCURRENTLY, which has ended, was to detach: its last transaction sees no more of it than what
--- on_alter() kept.
+-- was_detached(touched) returns what parts() returned for the partition that DETACH PARTITION ... CONCURRENTLY has detached. At the end of that command the
+-- catalog no longer says what the partition belonged to; only the OIDs that on_alter() kept in the setting pgtee.detaching identify it and its parent.
 CREATE OR REPLACE FUNCTION pgtee.was_detached(touched oid[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $detached$
 BEGIN
@@ -133,7 +133,7 @@ BEGIN
         JOIN pg_class AS p ON p.oid = kept.oids[2]::oid AND p.oid = ANY (touched)
         JOIN pg_class AS r ON r.oid = coalesce(pg_partition_root(p.oid), p.oid) JOIN pg_namespace AS rn ON rn.oid = r.relnamespace
         WHERE NOT c.relispartition AND pg_has_role(session_user, c.relowner, 'MEMBER')), '{}');
-EXCEPTION WHEN invalid_text_representation THEN -- a client has set it
+EXCEPTION WHEN invalid_text_representation THEN -- a client has set pgtee.detaching to something else
     RETURN '{}';
 END
 $detached$;
@@ -143,7 +143,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $remember$
 BEGIN
     PERFORM pgtee.remember(was);
 EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'pgtee could not keep what was there before %: %', tag, sqlerrm;
+    RAISE LOG 'pgtee could not store the definitions from before %: %', tag, sqlerrm;
 END
 $remember$;
 
@@ -163,12 +163,12 @@ BEGIN
                     ELSE d.objid END
                 FROM pg_event_trigger_dropped_objects() AS d
                 WHERE d.object_type IN ('table', 'table column', 'index', 'table constraint') AND NOT d.is_temporary AND coalesce(d.schema_name, '') <> 'pgtee'
-                  AND NOT (tg_tag = 'ALTER TABLE' AND d.original)), -- its own table on_ddl() sees
+                  AND NOT (tg_tag = 'ALTER TABLE' AND d.original)), -- on_ddl() handles what ALTER TABLE does to its own table
             ARRAY(SELECT d.objid FROM pg_event_trigger_dropped_objects() AS d JOIN pg_type AS t ON t.oid = d.objid LEFT JOIN pg_type AS e ON e.oid = t.typelem
                 WHERE d.classid = 'pg_type'::regclass AND NOT d.is_temporary AND NOT EXISTS (
-                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- a table's own row type is always sent as text
+                    SELECT FROM pg_class AS c WHERE c.oid IN (t.typrelid, e.typrelid) AND c.relkind <> 'c')), false); -- the row type of a table is always published as text
     EXCEPTION WHEN OTHERS THEN
-        RAISE LOG 'pgtee could not see what was there before %: %', tg_tag, sqlerrm;
+        RAISE LOG 'pgtee could not read the definitions from before %: %', tg_tag, sqlerrm;
     END;
     PERFORM pgtee.after_drop(tg_tag, was);
 EXCEPTION WHEN OTHERS THEN
@@ -190,13 +190,13 @@ BEGIN
     WHERE (d.original OR d.object_type = 'table') AND NOT d.is_temporary
       AND d.object_type NOT IN ('publication relation', 'publication namespace')
       AND coalesce(d.schema_name, '') <> 'pgtee';
-    -- Any ALTER or DROP may have dropped the index that was a table's identity: that of a constraint, which names the table, or one of REPLICA
-    -- IDENTITY USING INDEX. DROP TABLE drops indexes of tables that no longer exist, and on_ddl() handles what ALTER TABLE does to its own table:
-    -- these two matter only if they dropped a column of another table.
+    -- Any ALTER or DROP may have dropped an index that was a table's replica identity: the index of a constraint (the dropped constraint names its
+    -- table), or an index chosen by REPLICA IDENTITY USING INDEX. But DROP TABLE drops indexes of tables that no longer exist, and on_ddl() handles
+    -- what ALTER TABLE does to its own table: these commands matter here only if they dropped a column of another table.
     IF tag NOT IN ('ALTER TABLE', 'DROP TABLE', 'DROP MATERIALIZED VIEW')
        AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'index' AND NOT d.is_temporary)
        OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS d WHERE d.object_type = 'table column' AND NOT d.original) THEN
-        BEGIN -- an error in reporting must not undo this
+        BEGIN -- the command is recorded even if this fails
             states := pgtee.capture(ARRAY(
                 SELECT to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid FROM pg_event_trigger_dropped_objects() AS d
                 WHERE d.object_type = 'table constraint'
@@ -218,21 +218,24 @@ BEGIN
 END
 $after$;
 
--- on_alter() runs before ALTER TABLE. PostgreSQL refuses SET UNLOGGED to a member of a publication: a table that the text of
--- the command makes unlogged leaves; should it stay logged, on_ddl() brings it back. docs/client-visible.md tells
--- the way round where there is no text, or the publication is locked by another transaction. And DETACH CONCURRENTLY
--- commits before on_ddl(), which then sees nothing of the partition: so it is kept for it, beyond the transaction.
+-- on_alter() runs before ALTER TABLE, for two commands:
+--   SET UNLOGGED                       is refused by PostgreSQL for a member of a publication. If the text of the command makes a table unlogged,
+--                                      on_alter() removes the table from its publications. If the table stays logged after all, on_ddl() adds it
+--                                      again. docs/client-visible.md has the workaround if the text does not name the table, or if another
+--                                      transaction has locked the publication.
+--   DETACH PARTITION ... CONCURRENTLY    commits before on_ddl() runs, which then finds nothing about the partition in the catalog. on_alter() keeps
+--                                      the partition's OID in a setting of the session, which outlives the transaction.
 CREATE OR REPLACE FUNCTION pgtee.on_alter() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $alter$
 DECLARE
     stack pg_catalog.text;
     query pg_catalog.text := pg_catalog.current_query();
-    place pg_catalog.int4; -- null: not known
+    place pg_catalog.int4; -- number of the ALTER TABLE in the query, from 1; null: not known
 BEGIN
-    GET DIAGNOSTICS stack = PG_CONTEXT; -- SQL statement "ALTER TABLE ...", of a function
+    GET DIAGNOSTICS stack = PG_CONTEXT; -- has a line 'SQL statement "ALTER TABLE ..."' if a function runs the command
     IF pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.>) 0 THEN
         query := pg_catalog.substr(stack, pg_catalog.strpos(stack, 'SQL statement "') OPERATOR(pg_catalog.+) 15);
-    ELSIF query OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND query OPERATOR(pg_catalog.!~) '[$][[:alpha:]_]*[$]' THEN -- no code that may hold commands, too
+    ELSIF query OPERATOR(pg_catalog.~*) '[[:<:]]unlogged[[:>:]]' AND query OPERATOR(pg_catalog.!~) '[$][[:alpha:]_]*[$]' THEN -- a dollar-quoted text may contain further ALTER TABLE commands
         place := pgtee.count_alter();
     END IF;
     IF query OPERATOR(pg_catalog.~*) '[[:<:]](unlogged|concurrently)[[:>:]]' AND NOT pgtee.inside() THEN
@@ -241,14 +244,14 @@ BEGIN
             PERFORM pg_catalog.set_config('pgtee.detaching', pgtee.detaching(query), false);
         END IF;
     END IF;
-EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- while waiting for the client's own table
+EXCEPTION WHEN deadlock_detected OR lock_not_available THEN -- release() waited for the lock that the client's command needs
     RAISE;
 WHEN OTHERS THEN
-    RAISE LOG 'pgtee could not take tables out of its publications: %', sqlerrm;
+    RAISE LOG 'pgtee could not remove tables from its publications: %', sqlerrm;
 END
 $alter$;
 
--- count_alter() returns which ALTER TABLE of the client's Query it is that runs now.
+-- count_alter() returns the number, from 1, of the current ALTER TABLE among those of the client's Query.
 CREATE OR REPLACE FUNCTION pgtee.count_alter() RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $count$
 DECLARE
@@ -256,12 +259,12 @@ DECLARE
     was   text[] := string_to_array(current_setting('pgtee.alters', true), ' ');
     place integer := CASE WHEN was[1] = query AND was[2] ~ '^[0-9]{1,6}$' THEN was[2]::integer ELSE 0 END + 1;
 BEGIN
-    PERFORM set_config('pgtee.alters', query || ' ' || place, false); -- a Query may have a COMMIT in it
+    PERFORM set_config('pgtee.alters', query || ' ' || place, false); -- not for the transaction only: a Query may contain COMMIT
     RETURN place;
 END
 $count$;
 
--- detaching(query) names by OID the partition that a query detaches CONCURRENTLY, and the table that it is a part of. Names as in made_unlogged().
+-- detaching(query) returns the OIDs of the partition that a query detaches CONCURRENTLY and of its parent. It looks up names as made_unlogged() does.
 CREATE OR REPLACE FUNCTION pgtee.detaching(query text) RETURNS text
 LANGUAGE plpgsql STABLE AS $detaching$
 DECLARE
@@ -273,15 +276,15 @@ BEGIN
 END
 $detaching$;
 
--- name_pattern() matches the name of a table, perhaps with its schema, and captures it.
+-- name_pattern() returns a regular expression that captures the name of a table, with or without its schema.
 CREATE OR REPLACE FUNCTION pgtee.name_pattern() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $pattern$
     SELECT '((?:(?:"(?:[^"]|"")+"|[^[:space:]".;*]+)[[:space:]]*[.][[:space:]]*)?(?:"(?:[^"]|"")+"|[^[:space:]".;*]+))'
 $pattern$;
 
--- made_unlogged(query, place) returns the table that the ALTER TABLE at this place of the query makes unlogged; if the place is not known, all that the
--- query does. Names are looked up in the client's search_path, so it and its caller have none of their own, and everything is qualified. No backslash: its
--- meaning depends on the session's standard_conforming_strings.
+-- made_unlogged(query, place) returns the table that the ALTER TABLE with this number in the query makes unlogged; if the number is null, all tables that
+-- the query makes unlogged. It looks up names in the client's search_path. Therefore neither this function nor its caller sets search_path, and all names in
+-- their code are qualified. The code contains no backslash, whose meaning depends on the session's standard_conforming_strings.
 CREATE OR REPLACE FUNCTION pgtee.made_unlogged(query text, place integer) RETURNS oid[]
 LANGUAGE plpgsql STABLE AS $unlogged$
 DECLARE
@@ -304,9 +307,9 @@ BEGIN
 END
 $unlogged$;
 
--- release(tables, maybe) removes these tables themselves from their publications, if the session's user may alter them. It first takes the lock that the
--- command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between. If maybe only some of the
--- tables are those of this command, it does not wait: others would wait for what comes before theirs.
+-- release(tables, maybe) removes these tables, but not their partitions, from their publications, if the session's user may alter them. It first takes the
+-- lock that the command needs: a session that waits for a weaker lock, and then for this one, deadlocks with sessions that wait in between. If maybe is true,
+-- some of several tables may be those of later commands of the query: then it skips locked tables, because the current command must not wait for those.
 CREATE OR REPLACE FUNCTION pgtee.release(oids oid[], maybe boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $release$
 DECLARE
@@ -344,9 +347,9 @@ BEGIN
 END
 $columns$;
 
--- record_ddl() reports one DDL command to the publisher: JSON with the fields of DDLRecord. The statement is the text of the whole Query, which a
--- script of many commands would repeat in each record; therefore it is cut. For a command with so many objects that the record would be too long to
--- be read, only their names are kept.
+-- record_ddl() reports one DDL command to the publisher: JSON with the fields of DDLRecord. The statement is the text of the whole Query; it is
+-- truncated, because a script of many commands would repeat it in each record. If the command has so many objects that the record would be too long
+-- to be read, the columns of the objects are left out.
 CREATE OR REPLACE FUNCTION pgtee.record_ddl(tag text, objects jsonb, states jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $record$
 DECLARE

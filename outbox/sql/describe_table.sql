@@ -1,14 +1,14 @@
 -- Returns the properties of a table ($1, its OID) on which its records depend, as JSON; no row if the table does not exist.
 --   keys         unique indexes on whole columns that cannot be null: the primary key, the replica identity, then the oldest; for a
---                partitioned table also those that all of its leaves have. INCLUDE columns are payload. An index that belongs to a
+--                partitioned table also those that all of its leaves have. INCLUDE columns do not count. An index that belongs to a
 --                constraint is as old as the constraint, because REINDEX CONCURRENTLY creates a new index
 --   numbers      attribute numbers of the columns in keys, by name: what stays when a column is renamed
 --   primary      whether the first of them is the primary key
 --   identity     columns that the WAL has for every old row; for leaves, those that all of them have. null: all columns, in every leaf
 --   partitioned  the rows are those of leaves, and old rows have the columns of the leaf's replica identity
 --   not_null, generated, defaults
--- It reads only tables, no caches, so that a STABLE function gets a table as it was when the command began, even a dropped one. pg_get_expr() is not
--- given the table, because it would lock it.
+-- It reads only tables, no caches, so that a STABLE function sees a table as it was when the command began, even if the command drops it. It does not
+-- pass the table to pg_get_expr(), which would lock it.
 WITH RECURSIVE tree AS (
     SELECT c.oid, c.relkind, c.relreplident FROM pg_class AS c WHERE c.oid = $1::oid
     UNION ALL
@@ -31,7 +31,7 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT 1, bool_and(i.indisprimary), bool_and(i.indisreplident), min(i.age), i.columns FROM indexes AS i WHERE i.oid <> $1::oid AND i.relkind = 'r'
     GROUP BY i.columns HAVING count(DISTINCT i.oid) = (SELECT count(*) FROM tree AS t WHERE t.relkind = 'r')
-), identities AS ( -- a table without any has no old rows in the WAL
+), identities AS ( -- a table without an identity has no old rows in the WAL
     SELECT count(*) OVER () AS total, i.columns FROM indexes AS i WHERE i.relkind = 'r' AND i.identifies
 ), attributes AS (
     SELECT a.attname, a.attnum, a.attnotnull OR coalesce(y.typnotnull, false) AS not_null, a.attgenerated <> '' AS generated,

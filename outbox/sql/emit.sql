@@ -1,5 +1,5 @@
--- pgtee sends its own information for the publisher (DDL records, events, signals) as logical messages, not in a table: if others replicated a table
--- of pgtee, that would be one more thing that can fail. Any client can write such a message, so these are signed with a secret that only the
+-- pgtee sends its own information for the publisher (DDL records, events, signals) as logical messages, not in a table: if others replicate a table
+-- of pgtee, their replication can fail because of it. Any client can write such a message, so these are signed with a secret that only the
 -- functions here and the publisher can read.
 
 -- key() returns the secret, or null in a copy of the database, from which nothing is published. The subtransaction that reads the secret is rolled
@@ -29,9 +29,9 @@ EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
 END
 $utf8$;
 
--- emit(kind, body, payload) writes one message; it returns false in a copy. kind is d (DDL record), e (event) or s (signal); body is JSON. Format:
--- byte 1, HMAC-SHA256 of the rest, then record_send() of the row below. The transaction id in it makes the message worthless in any other
--- transaction. The secret is the HMAC key, padded and xored with ipad (64 bytes) and with opad (64 bytes), RFC 2104.
+-- emit(kind, body, payload) writes one message; it returns false in a copy of the database. kind is d (DDL record), e (event) or s (signal); body is JSON. Format:
+-- byte 1, HMAC-SHA256 of the rest, then record_send() of the row below. Because of the transaction id in it, the message has no effect in any
+-- other transaction. The secret is the HMAC key, padded and xored with ipad (64 bytes) and with opad (64 bytes), RFC 2104.
 CREATE OR REPLACE FUNCTION pgtee.emit(kind text, body text, payload bytea) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $emit$
 DECLARE

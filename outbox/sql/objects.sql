@@ -4,8 +4,8 @@
 CREATE SCHEMA IF NOT EXISTS pgtee;
 COMMENT ON SCHEMA pgtee IS 'pgtee: notes about writes; made by pgtee setup, removed by pgtee teardown';
 
--- One row: the server and database for which these objects were created. In a copy of the database (pg_dump, template, clone) it does not match, and
--- nothing is written there.
+-- One row: the server and database for which these objects were created. In a copy of the database (pg_dump, template, clone) the row does not match,
+-- and pgtee writes nothing there.
 CREATE TABLE IF NOT EXISTS pgtee.meta (
     one               boolean PRIMARY KEY DEFAULT true CHECK (one),
     version           integer NOT NULL,
@@ -47,9 +47,9 @@ CREATE TABLE IF NOT EXISTS pgtee.outbox_2 () INHERITS (pgtee.outbox);
 
 -- note(payload, role) writes one note about the statement that follows it: as a row if the payload's flag says so, otherwise as a logical message.
 -- Byte 1 of the payload contains the flags (1 row, 2 the SQL is part of current_query()), bytes 3-10 offset and length of the statement. In a
--- read-only transaction it does nothing: there is no write to note, and no transaction id is assigned. Everybody may call it; therefore it writes no
--- row that is longer than a proxy's can be, and none unless a statement of the proxy calls it: if a function, DO or CALL of the client calls it, the
--- note is that of another statement. The stack shows these, one per line; for a portal with parameters it also has a line if
+-- read-only transaction it does nothing: there is no write to note, and no transaction id is assigned. Every role may call it. Therefore it writes a
+-- row only if the payload is no longer than a proxy's can be, and only if a statement of the proxy calls it: if a function, DO or CALL of the client
+-- calls it, the note belongs to another statement. The stack has a line for each such caller, and also one for a portal with parameters if
 -- log_parameter_max_length_on_error is set.
 --
 -- In each transaction PL/pgSQL prepares every expression again, which costs more than its evaluation. Therefore each path has few expressions, and
@@ -61,7 +61,7 @@ DECLARE
     query pg_catalog.bytea;
     slice pg_catalog.int8;
     stack pg_catalog.text;
-    lsn   pg_catalog.pg_lsn; -- not used, but PERFORM would run a query where an assignment only evaluates
+    lsn   pg_catalog.pg_lsn; -- not used: PERFORM would run a query, an assignment only evaluates an expression
 BEGIN
     IF (pg_catalog.get_byte(pg_catalog.decode(pg_catalog."left"(payload, 4), 'base64'), 1) OPERATOR(pg_catalog.&) 3)
         OPERATOR(pg_catalog.=) 0 THEN

@@ -2,9 +2,9 @@
 -- under REPLICA IDENTITY FULL, the order of its columns, the definition of a type) it reads the catalog, which may have changed since. Therefore any
 -- such definition that DDL changes or drops is kept here until the earlier WAL has been published.
 --
--- lsn is a position in the WAL inside the transaction: rows that were written to the table before it have the former definition, because the
--- command's lock excludes other writers. Unlogged, so that it is not replicated; a crash or a failover empties it, and then earlier changes that are
--- not yet published have only the information in the WAL.
+-- lsn is a position in the WAL inside the transaction of the DDL. Rows that were written to the table before this position have the former definition,
+-- because the command's lock excludes other writers. pgtee.was is unlogged, so that it is not replicated. A crash or a failover empties it; for earlier
+-- changes that are not yet published, only the information in the WAL is left then.
 CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.was (
     kind        "char" NOT NULL, -- r table, t type
     oid         oid    NOT NULL,
@@ -13,7 +13,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pgtee.was (
     PRIMARY KEY (kind, oid, lsn)
 );
 
--- expression(tree) is pg_get_expr(), or null for an expression that refers to something already dropped.
+-- expression(tree) returns the result of pg_get_expr(), or null if the expression refers to something that has been dropped.
 CREATE OR REPLACE FUNCTION pgtee.expression(tree pg_node_tree) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $expression$
 BEGIN
@@ -38,8 +38,8 @@ BEGIN
 END
 $describe$;
 
--- parts(tables, below) says which of these tables are partitions and, if below is true, which partitions they have directly: an object by OID. The
--- root is the partitioned table that is named in the stream.
+-- parts(tables, below) returns a JSON object that describes, by OID, those of these tables that are partitions and, if below is true, also the direct
+-- partitions of these tables. root is the partitioned table whose name the stream uses for the partition's rows.
 CREATE OR REPLACE FUNCTION pgtee.parts(oids oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $parts$
 BEGIN
@@ -63,8 +63,8 @@ BEGIN
 END
 $parts$;
 
--- outline(oid) changes with whatever describe_table() and capture() depend on, of a table that is no partition and has none, and takes a tenth of the
--- time; of others it is 'partition'.
+-- outline(oid) returns a text that changes whenever anything changes on which describe_table() and capture() depend, and takes a tenth of their time.
+-- For partitions, and for tables that have partitions or child tables, it returns 'partition'.
 CREATE OR REPLACE FUNCTION pgtee.outline(tbl oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off AS $outline$
 BEGIN
@@ -88,23 +88,23 @@ BEGIN
 END
 $outlines$;
 
--- altered(tables, outlines) lists the tables that are new, and those that may have another description now than when they had these outlines.
+-- altered(tables, outlines) returns the tables that are new, and those whose description may have changed since they had these outlines.
 CREATE OR REPLACE FUNCTION pgtee.altered(oids oid[], outlines text[]) RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $altered$
 BEGIN
     RETURN ARRAY(SELECT o.oid FROM unnest(oids, outlines) AS o (oid, outline)
-        WHERE o.outline IS NULL OR o.outline = 'partition' OR o.outline LIKE '_|f|%' -- to which capture() may give its identity back
+        WHERE o.outline IS NULL OR o.outline = 'partition' OR o.outline LIKE '_|f|%' -- REPLICA IDENTITY FULL: capture() may restore the default identity
             OR pgtee.outline(o.oid) IS DISTINCT FROM o.outline);
 END
 $altered$;
 
--- before(tables, types, below) tells what a command has touched, as it was before: the snapshot of the command, which functions see that are STABLE all the
--- way from the event trigger.
---   changed  the tables that are new, or that it may have altered
---   tables   their descriptions, by OID; not of new ones
---   types    those of dropped types
---   parts    parts() before, and
---   now      after the command
+-- before(tables, types, below) returns what the tables and types of a command were like before it. It sees the snapshot of the command because it is
+-- STABLE, and so is each function on the way to it from the event trigger.
+--   changed  the tables that are new, or that the command may have altered
+--   tables   the former descriptions of these tables, except new ones, and of their roots, if changed_roots() returns them: by OID
+--   types    the former descriptions of the dropped types, by OID
+--   parts    the result of parts() before the command
+--   now      the result of parts() after the command
 CREATE OR REPLACE FUNCTION pgtee.before(touched oid[], dropped_types oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $before$
 DECLARE
@@ -132,7 +132,7 @@ BEGIN
 END
 $before$;
 
--- parts_now(tables, below) is not STABLE, and so sees what is there after the command.
+-- parts_now(tables, below) returns the result of parts() after the command, because it is VOLATILE.
 CREATE OR REPLACE FUNCTION pgtee.parts_now(oids oid[], below boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $parts$
 BEGIN
@@ -140,7 +140,7 @@ BEGIN
 END
 $parts$;
 
--- describe_tables(oids) is an object, by the OIDs of those that are there.
+-- describe_tables(oids) returns a JSON object with the description of each table that exists, by OID.
 CREATE OR REPLACE FUNCTION pgtee.describe_tables(oids oid[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $describe$
 BEGIN
@@ -149,8 +149,9 @@ BEGIN
 END
 $describe$;
 
--- changed_roots(tables, parts, touched) lists the partitioned tables whose description may be another one now because a leaf has come, gone or changed. To describe one
--- takes longer the more leaves it has. A leaf that says before and now what one beside it says has changed nothing.
+-- changed_roots(tables, parts, touched) returns the partitioned tables whose description may have changed because a leaf was added, removed or changed. The
+-- more leaves a partitioned table has, the longer it takes to describe it. Therefore this compares each touched leaf with another leaf of the same parent: if
+-- the facts() of the touched leaf are the same as those of the other one, before and after the command, the root's description has not changed.
 CREATE OR REPLACE FUNCTION pgtee.changed_roots(tables jsonb, parts jsonb, touched oid[]) RETURNS oid[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $changed$
 DECLARE
@@ -181,7 +182,7 @@ BEGIN
 END
 $facts$;
 
--- remember(before) stores those results of before() that no longer hold. In a copy of the database it stores nothing.
+-- remember(before) stores those descriptions in the result of before() that are no longer true. In a copy of the database it stores nothing.
 CREATE OR REPLACE FUNCTION pgtee.remember(was jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $remember$
 BEGIN

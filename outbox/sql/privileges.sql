@@ -1,8 +1,8 @@
--- The privileges on these objects do not depend on the default privileges of the role that runs setup: those must neither grant nor revoke anything
--- here. Privileges that setup or an administrator has granted to roles by name stay.
+-- The default privileges of the role that runs setup must neither grant nor revoke anything here. Privileges that setup or an administrator has granted
+-- to roles by name stay.
 DO $privileges$
 DECLARE
-    fresh constant boolean := NOT EXISTS (SELECT FROM pgtee.meta); -- nobody can have granted anything yet
+    fresh constant boolean := NOT EXISTS (SELECT FROM pgtee.meta); -- no one can have granted privileges yet
     o record;
 BEGIN
     FOR o IN

@@ -1,6 +1,6 @@
 -- publish(topic, key, payload, headers) puts an event of the application into Kafka if and only if the transaction commits. Setup grants it to roles
--- by name. session_user identifies the author. Text is published as UTF-8; a null key or payload is null in Kafka, too. Events that the publisher
--- could not publish are refused here, in the client's own transaction. In a copy of the database nothing is written.
+-- by name. session_user identifies the author. Text is published as UTF-8; a null key or payload is null in Kafka as well. Events that the
+-- publisher could not publish are refused here, in the client's own transaction. In a copy of the database nothing is written.
 CREATE OR REPLACE FUNCTION pgtee.put_event(topic text, key bytea, payload bytea, headers jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
@@ -62,9 +62,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $publish$
 $publish$;
 
 
--- confirmed(xmin) reports whether the transaction that wrote a row is committed in Kafka, so that the application may delete the row from its own
+-- confirmed(xmin) reports whether the events of the transaction that wrote a row are committed in Kafka, so that the application may delete the row from its own
 -- outbox table, with its own privileges. A publisher with --event-table advances the horizon. Rows written before first_xid, when the slot was
--- created, are never published and so never confirmed. The horizon is a sequence, because a table would be replicated by others.
+-- created, are never published, and therefore never confirmed. The horizon is a sequence, because a table would be replicated by others.
 CREATE SEQUENCE IF NOT EXISTS pgtee.horizon MINVALUE 0;
 
 CREATE OR REPLACE FUNCTION pgtee.confirmed(written xid) RETURNS boolean

@@ -1,5 +1,5 @@
 -- rotate() empties the outbox tables that are used neither in this hour nor in the last one; a transaction writes into the table of the hour in which
--- it began. If another session reads such a table, it is truncated the next time. rotate() also deletes definitions of tables and types that are
+-- it began. If another session is reading such a table, a later call truncates it. rotate() also deletes definitions of tables and types that are
 -- older than the WAL that the slot retains.
 CREATE OR REPLACE FUNCTION pgtee.rotate() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $rotate$
@@ -23,7 +23,7 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $rotate$;
 
--- demand_publisher() refuses callers that are not publishers. A publisher is a role that may read pgtee.meta. A publisher modifies these objects only
+-- demand_publisher() refuses callers that are not publishers. A publisher is a role that may read pgtee.meta. A publisher modifies pgtee's objects only
 -- through functions, so that it need not own them.
 CREATE OR REPLACE FUNCTION pgtee.demand_publisher() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $demand$

@@ -1,6 +1,6 @@
 -- Signals are requests to the running publisher: those of Debezium, with the same names and data. A signal is a message of kind s,
--- {"id","type","data"}: it has one position in the WAL, reaches whichever publisher holds the slot, and survives restarts of all of them. Setup
--- grants them to roles by name.
+-- {"id","type","data"}: it has one position in the WAL, reaches whichever publisher holds the slot, and is not lost in a restart. Setup grants these
+-- functions to roles by name.
 CREATE OR REPLACE FUNCTION pgtee.put_signal(id text, type text, data jsonb) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $put$
 DECLARE
