@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Target says which of several servers sessions are for, with the values of libpq's target_session_attrs.
+// Target says what role a server must have to get sessions, with the values of libpq's target_session_attrs.
 type Target string
 
 const (
@@ -66,7 +66,7 @@ const (
 	roleMayTake = 5 * time.Second // for a reply
 )
 
-var errNotAsked = errors.New("not asked yet")
+var errNotAsked = errors.New("its role has not been queried yet")
 
 // hosts knows the roles of the servers, which it queries periodically. The roles must be known before a session begins, because a client that has
 // authenticated with one server cannot be redirected to another.
@@ -138,7 +138,7 @@ func (h *hosts) learn(address string, now opinion) {
 	close(h.news)
 	h.news = make(chan struct{})
 	if now.err != nil {
-		h.log.Warn("the role of a server is not known; no session goes there", zap.String("finding", "server-role-unknown"), zap.String("server", address), zap.Error(now.err))
+		h.log.Warn("the role of a server is not known: it gets no sessions", zap.String("finding", "server-role-unknown"), zap.String("server", address), zap.Error(now.err))
 		return
 	}
 	h.log.Info("role of a server", zap.String("server", address), zap.Stringer("role", now.role))

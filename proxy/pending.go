@@ -13,11 +13,11 @@ import (
 type visibility byte
 
 const (
-	forward  visibility = iota // all: the request is the client's own
+	forward  visibility = iota // all replies: the request is the client's own
 	swallow                    // errors only: the request is the proxy's
-	withhold                   // everything; but after success the ReadyForQuery is held back, because a note follows
-	finish                     // the note that follows: only its ReadyForQuery, no errors
-	mute                       // rows and errors: the client sent the request as a Query
+	withhold                   // all replies, except the ReadyForQuery after success: that of the note takes its place
+	finish                     // only the ReadyForQuery, no errors: the request is that note
+	mute                       // rows and errors: the request is part of what the proxy sends instead of a Query
 	hush                       // nothing
 )
 
@@ -32,7 +32,7 @@ type entry struct {
 	splices    []splice   // for a Query: the statements inserted by the proxy
 	borrowed   []borrowed // for a Query: prepared statements it executes that another request prepared
 	keeps      bool       // for a Describe or Execute: see replies.kept
-	statement  *statement // the statement that the request prepares (for a Query, the first); told whether that succeeded
+	statement  *statement // the statement that the request prepares (for a Query, the first one): the reply side tells it whether that succeeded
 }
 
 // joins reports whether e can be counted in the last entry. The server may leave any number of Syncs and ends of copy data without a reply: as
@@ -67,7 +67,7 @@ type pending struct {
 	watch func() // watches for the client's hang-up until the proxy next reads from it; nil: the loop does this
 
 	mu    sync.Mutex
-	moved sync.Cond // entries have been removed, the outcome is known, or the session has ended
+	moved sync.Cond // signals that entries have been removed, the outcome is known, or the session has ended
 
 	queue
 	outcome outcome
@@ -82,7 +82,7 @@ type pending struct {
 	draining bool   // the session ends as soon as it is idle
 	ended    error  // why the requests ended; nil: they have not
 	hungUp   bool   // the client sends nothing more: its requests no longer wait for replies
-	gone     bool   // the client hung up so long ago that no outcome is awaited any more
+	gone     bool   // the client hung up so long ago that the proxy no longer waits for the outcome
 }
 
 // queue holds the expected replies in the order of the wire.
@@ -111,7 +111,7 @@ type clock struct {
 // cancelRequests counts the CancelRequests on their way to the server. They cancel whatever runs when they arrive, so no statement of the proxy may
 // run then.
 type cancelRequests struct {
-	overdue bool // one sent for a request that has taken too long
+	overdue bool // the proxy has sent one for a request that has taken too long
 	others  int  // number of those sent by clients
 }
 
@@ -132,7 +132,7 @@ func newPending() *pending {
 func (q *queue) at(i int) *entry { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
 
 // push adds the request that is sent next. There must be room. While a CancelRequest for an overdue request is on its way and that request has
-// already ended, push waits: otherwise the CancelRequest would hit e.
+// already ended, push waits: otherwise the CancelRequest would cancel e.
 func (p *pending) push(e entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,9 +220,9 @@ func (p *pending) awaitRoom() {
 	}
 }
 
-// hangUp is called when the client has closed its connection. The server must notice at once, since it may cancel the work
-// (client_connection_check_interval). But after the proxy has shut down its sending side it cannot send the note of a request that succeeds, so it
-// waits outcomeLasts for that first.
+// hangUp is called when the client has closed its connection. The proxy then closes its connection to the server for writing, so that the server notices
+// at once and may cancel its work (client_connection_check_interval). But after that the proxy cannot send a note. If a request is to be followed by a
+// note once it has succeeded, the proxy therefore first waits for the outcome, for as long as outcomeLasts.
 func (p *pending) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -234,7 +234,7 @@ func (p *pending) hangUp() {
 	time.AfterFunc(outcomeLasts, p.giveUp)
 }
 
-// outcomeLasts is how long the proxy waits for an outcome after the client has hung up.
+// outcomeLasts is the maximum time for which the proxy waits for an outcome after the client has hung up.
 const outcomeLasts = 500 * time.Millisecond
 
 func (p *pending) giveUp() {
@@ -254,8 +254,8 @@ func (p *pending) awaitAnswer(group uint32) {
 	}
 }
 
-// awaitOutcome waits until the withheld request has succeeded or failed. After a success it also waits for CancelRequests that were meant for
-// the request: they would hit the note.
+// awaitOutcome waits until the withheld request has succeeded or failed. After a success it also waits until the CancelRequests that
+// were meant for the request have been handled: otherwise they would cancel the note.
 func (p *pending) awaitOutcome() (succeeded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

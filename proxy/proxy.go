@@ -1,6 +1,6 @@
 // Package proxy runs between PostgreSQL clients and their server. Each client has a server connection of its own, to which its messages pass
-// unchanged, except that a note goes in front of each write, inside the client's own transaction. For what is added, where, and what the client does
-// not see, refer to paths in inject.go.
+// unchanged, except that a note goes in front of each write, inside the client's own transaction. The table paths in inject.go says what is added,
+// where, and what the client does not see.
 package proxy
 
 import (
@@ -23,7 +23,7 @@ import (
 // Config is the configuration of a proxy.
 type Config struct {
 	Servers        []Server   // tried in order
-	Target         Target     // which of the servers sessions are for
+	Target         Target     // role that a server must have to get sessions
 	TLS            *ClientTLS // nil: the proxy does not offer TLS to clients
 	Outbox         Outbox
 	Attribution    Attribution

@@ -19,7 +19,7 @@ const (
 	maxHeaderBytes  = 4096                     // of version 2, including extensions
 )
 
-var errProxyHeader = errors.New("the connection does not begin with a PROXY protocol header; --proxy-protocol asks for one")
+var errProxyHeader = errors.New("the connection does not begin with a PROXY protocol header; --proxy-protocol requires one")
 
 // readProxyHeader reads exactly the header. The address is invalid if the header names no client: a health check by the load balancer itself.
 func readProxyHeader(from io.Reader) (client netip.AddrPort, err error) {

@@ -48,9 +48,9 @@ func (s *session) upstream(ended chan<- error) direction {
 	}
 }
 
-// endRequests closes the server connection for writing: with a TLS close_notify, and by closing the TCP connection below, which is all that the
-// server checks while it works. After a Terminate there is no close_notify: PostgreSQL exits without reading it, the kernel resets a connection with
-// unread bytes, and replies in flight would be lost.
+// endRequests closes the server connection for writing. It sends a TLS close_notify, and closes the TCP connection below TLS for writing, which is all
+// that the server checks for while it executes a request. After a Terminate it sends no close_notify: PostgreSQL would exit without reading it, the
+// kernel resets a connection that has unread bytes, and replies in flight would be lost.
 func (s *session) endRequests() {
 	server := s.server
 	if encrypted, ok := server.(*tls.Conn); ok {
@@ -248,7 +248,7 @@ func (s *session) noteFailed(m message, hidden bool) {
 	s.warn("a note failed", zap.String("finding", "note-failed"), zap.ByteString("sqlstate", code), zap.String("database", s.started.database))
 	s.proxy.counters.noteErrors.Add(1)
 	switch kind := s.replies.head.kind; {
-	case kind == 'B' || kind == 'E': // a function of the client may have created a statement of that name: only the proxy's own text shows what is missing
+	case kind == 'B' || kind == 'E': // a function of the client may have created another statement of that name: only the error of a text sent by the proxy proves that the outbox is missing
 		s.pending.unprepare()
 		if string(code) == "42501" { // PUBLIC has lost the privilege to call pg_logical_emit_message()
 			s.database.emits.Store(false)

@@ -23,17 +23,17 @@ type replies struct {
 	spliced    int    // how many of these were spliced in
 	hiding     bool   // the result of a spliced-in statement is arriving
 	noted      bool   // its row has arrived: an error from here on is that of the commit
-	behindOurs bool   // the last request of the group that was answered is the proxy's
+	behindOurs bool   // the last answered request of the group is the proxy's
 	completed  bool   // a statement of the group has completed
 	failed     bool   // a statement of the group has failed
 	ignored    int    // number of Syncs whose ReadyForQuery may still come: a copy has failed, and no other reply has come since
-	last       uint32 // group of the last of these
+	last       uint32 // group of the last of these Syncs
 	given      bool   // matching has been given up
 	drained    bool   // the session ends now: it was idle and draining at the last ReadyForQuery
 
-	// kept is one message that the client gets later than the proxy, and not at all if an error comes first; empty if there is none. It is either the
-	// CommandComplete of a statement with a note behind it, which without the note would come after the commit, which may fail; or the RowDescription
-	// of a Describe, which for a CALL or EXPLAIN sent as a Query would come after their notices.
+	// kept is a message that the proxy holds back, and drops if an error comes first; empty if there is none. It is either the CommandComplete of a
+	// statement with a note after it: without the note it would come after the commit, which may fail. Or it is the RowDescription of a Describe: for a
+	// CALL or EXPLAIN that the client sent as a Query, it would come after the notices.
 	kept []byte
 }
 

@@ -55,7 +55,7 @@ func (p *Proxy) connect(ctx context.Context, server Server) (net.Conn, error) {
 		err = encrypted.HandshakeContext(ctx)
 	}
 	if err == nil && server.Direct && encrypted.ConnectionState().NegotiatedProtocol != alpn {
-		err = errors.New("direct TLS without the protocol name postgresql: this is no PostgreSQL 17 or newer")
+		err = errors.New("the server accepts direct TLS, but not with the protocol name postgresql: it is not PostgreSQL 17 or newer")
 	}
 	if err != nil {
 		conn.Close()

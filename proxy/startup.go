@@ -42,11 +42,11 @@ type startup struct {
 var errLoginTimeout = errors.New("the login took longer than --login-timeout")
 
 // errSilent ends a connection that has not sent its first packet in time.
-var errSilent = errors.New("the client sends no startup packet in time")
+var errSilent = errors.New("the client has not sent a startup packet in time")
 
 // errNoStartup ends a connection that does not begin with a startup packet. The client is not told, as with PostgreSQL, since it may speak any
 // protocol.
-var errNoStartup = errors.New("the client sends no startup packet")
+var errNoStartup = errors.New("the connection does not begin with a startup packet")
 
 // errCancelled ends a connection that only carried a CancelRequest.
 var errCancelled = errors.New("cancel request forwarded")

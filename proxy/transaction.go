@@ -2,32 +2,32 @@ package proxy
 
 import "github.com/pgtee/pgtee/parser"
 
-// transaction is what the request side assumes about the transaction in which the next statement runs. When unsure it errs toward an extra note: it
-// never omits one and never attributes a row to a wrong statement.
+// transaction is what the request side assumes about the transaction in which the next statement runs. When unsure, the proxy sends one note too many:
+// it never omits a note and never attributes a row to a wrong statement.
 type transaction struct {
 	group   uint32 // number of the group that is being sent, from 1
-	ending  uint32 // last group with a statement that ends a transaction, or may
-	revived uint32 // last group with a statement that a failed block does not refuse, or may not
-	unsure  uint32 // last group that changes settings on which the next one depends
-	certain bool   // when this group began, every earlier one had been answered
+	ending  uint32 // last group with a statement that ends, or may end, a transaction
+	revived uint32 // last group with a statement that ends, or may end, the failed state of a block
+	unsure  uint32 // last group that changes settings on which later notes depend
+	certain bool   // when this group began, every earlier group had been answered
 	begun   bool   // according to the requests sent so far, a block is open
 	failed  bool   // the block has failed: everything up to its end is refused
 	open    bool   // an explicit block is known to be open
-	noted   bool   // it has a note: any statement that may write gets one too
-	carried bool   // it has a note that no ROLLBACK TO can have undone
+	noted   bool   // the transaction has a note: any further statement that may write gets one too
+	carried bool   // the transaction has a note that no ROLLBACK TO can have undone
 	last    uint64 // hash of the SQL of the last note; 0 if there is none
-	sent    int    // number of its notes, or more
-	holds   bool   // it has, or had, a cursor whose query runs at COMMIT
-	mayHold bool   // it may have such a cursor from a statement that was not parsed
-	missed  bool   // since the last note something without a note may have written, which a note behind would claim
-	missing bool   // the same before the last note, so that ROLLBACK TO can make it true again
+	sent    int    // upper bound of the number of its notes
+	holds   bool   // the transaction has, or had, a cursor whose query runs at COMMIT
+	mayHold bool   // a statement that could not be parsed may have declared such a cursor
+	missed  bool   // since the last note, something without a note may have written; a note after a later statement would claim those rows
+	missing bool   // missed has been true in this transaction: ROLLBACK TO, which may undo the note since, makes it true again
 	binds   bool   // the Bind of the portal bound may have written, and no note has claimed that yet
-	bound   string
-	setUser bool // it has changed the session's user, which its end may revert
+	bound   string // name of that portal
+	setUser bool   // the transaction has changed the session's user, and its end may revert that
 }
 
 // next begins a group: a Query, or the messages up to a Sync. status and answered come from the last ReadyForQuery; the replies to later groups may
-// still be outstanding. Unless a block is known to be open, the group may begin a transaction, for which its notes must be valid as well.
+// still be outstanding. Unless a block is known to be open, the group may begin a transaction; its notes must be valid for that one as well.
 func (t *transaction) next(status byte, answered uint32) {
 	t.group++
 	t.open = status != 'I' && answered >= t.ending
@@ -72,7 +72,7 @@ func (t *transaction) wants(when condition) bool {
 	return false
 }
 
-// note records that a note for the SQL with this hash is sent, and reports whether it is the first one that the transaction certainly keeps.
+// note records that a note for the SQL with this hash is sent, and reports whether it is the first note that no ROLLBACK TO can have undone.
 func (t *transaction) note(hash uint64) (first bool) {
 	first = !t.carried
 	t.noted, t.carried, t.last = true, true, hash
@@ -80,7 +80,7 @@ func (t *transaction) note(hash uint64) (first bool) {
 	return first
 }
 
-// trail records that a note is sent behind a statement, in case that statement has written, and reports whether it may be the first one of the
+// trail records that a note is sent after a statement, in case the statement has written, and reports whether this note may be the first one of the
 // transaction.
 func (t *transaction) trail() (first bool) {
 	t.last = 0
@@ -147,7 +147,7 @@ func (t *transaction) bind(portal []byte) {
 	t.binds, t.bound = true, string(portal)
 }
 
-// run records that a portal runs, with or without a note behind it. Such a note covers only what the portal's own Bind has written.
+// run records that a portal runs, with or without a note after it. Such a note covers only what the portal's own Bind has written.
 func (t *transaction) run(portal []byte, trails bool) {
 	if t.binds && (t.bound != string(portal) || !trails) {
 		t.miss()
