@@ -212,7 +212,7 @@ func TestPrefixAndPromise(t *testing.T) {
 	first.Setup()
 	first.StartPublisher()
 	first.Drain()
-	if log := first.publisher.Log(); strings.Count(log, "Kafka may lose what it has confirmed") != 1 || !strings.Contains(log, "min.insync.replicas=1") {
+	if log := first.publisher.Log(); strings.Count(log, "exactly-once delivery is not guaranteed") != 1 || !strings.Contains(log, "min.insync.replicas=1") {
 		t.Errorf("the publisher does not tell once that one replica is not enough:\n%s", log)
 	}
 	second := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")

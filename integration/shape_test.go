@@ -223,7 +223,7 @@ func TestShapeHalts(t *testing.T) {
 	r.startShaped(shapeFile)
 	r.Drain()
 	r.Exec("ALTER TABLE customers RENAME email TO mail", "INSERT INTO customers VALUES (5, 'carl@example.org', NULL, 'eu', NULL, 1)")
-	r.expectEnd(3, "column email, which the configuration hides, is not there")
+	r.expectEnd(3, "column email, which the configuration hides, does not exist")
 	r.expectNoTrace("carl@example.org")
 	r.startShaped(strings.Replace(shapeFile, "hash: [email]", "hash: [mail]", 1))
 	r.Drain()

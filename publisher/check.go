@@ -49,9 +49,9 @@ func check(s outbox.System, recorded *Position, history []outbox.TimelineSwitch)
 func (p Position) CheckReach(server, start outbox.LSN) error {
 	switch {
 	case server < p.reach():
-		return halt.New(halt.ErrDatabaseBehind, fmt.Sprintf("published up to %s, the server writes at %s", p.reach(), server), repairDiverged)
+		return halt.New(halt.ErrDatabaseBehind, fmt.Sprintf("published up to %s, but the server writes at %s", p.reach(), server), repairDiverged)
 	case start > p.EndLSN:
-		return halt.New(halt.ErrGap, fmt.Sprintf("published up to %s, the slot starts at %s", p.EndLSN, start), repairLost)
+		return halt.New(halt.ErrGap, fmt.Sprintf("published up to %s, but the slot starts at %s", p.EndLSN, start), repairLost)
 	}
 	return nil
 }

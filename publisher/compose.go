@@ -21,7 +21,8 @@ type composer struct {
 	columns knownColumns // of tables, as last described in the stream
 }
 
-// compose appends the records of the transactions after position, which Kafka already covers. It returns next, advanced past the last transaction.
+// compose appends the records of the transactions after position, up to which Kafka already has everything. It returns next, advanced past the last
+// transaction.
 func (p *Publisher) compose(ctx context.Context, transactions []*outbox.Transaction, position, next Position) (Position, error) {
 	for _, tx := range transactions {
 		if err := p.resendCheck.see(tx); err != nil {

@@ -26,7 +26,7 @@ type Config struct {
 	TooLarge          TooLargePolicy // what happens to a change whose record is larger [HaltTooLarge]
 	IdleProgress      time.Duration  // how often a position without events is recorded [10s]
 	Heartbeat         time.Duration  // interval of records in __debezium-heartbeat.<prefix>, which show that the publisher is alive [never]
-	CheckPublications time.Duration  // how often the publications are compared [10s]
+	CheckPublications time.Duration  // how often the publications are checked [10s]
 	PartAfter         time.Duration  // how long a Kafka transaction stays open for a giant before its records become visible as a part [5m]
 
 	Tables func(context.Context) ([]outbox.Table, error) // lists the existing tables, oldest first; called once, before anything is published [none]
@@ -119,7 +119,7 @@ func (c Config) validate() error {
 type MissedPolicy string
 
 const (
-	MissedResync MissedPolicy = "resync" // the topic is emptied by a record of op t, then every row is published again
+	MissedResync MissedPolicy = "resync" // a record of op t tells consumers to discard every row, then every row is published again
 	MissedHalt   MissedPolicy = "halt"
 	MissedWarn   MissedPolicy = "warn" // only warn
 )

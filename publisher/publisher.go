@@ -24,7 +24,7 @@ type Publisher struct {
 	topics record.Topics
 	owners owners
 	limits map[string]topicLimit // of topics that accept only smaller records than the configuration allows
-	part   int                   // size of the batch, in bytes, above which it is sent before the rest of a giant arrives
+	part   int                   // size of the batch, in bytes, above which it is sent although the rest of a giant has not arrived
 	now    func() time.Time
 	pause  func(context.Context, time.Duration) error
 
@@ -33,8 +33,8 @@ type Publisher struct {
 	acked       outbox.LSN              // position acknowledged on this source
 	dropped     outbox.LSN              // position up to which transactions of this source were dropped from its queue
 	resendCheck *resendCheck            // checks what the slot sends again; nil: no fence since the source was opened
-	checked     time.Time               // when the publications were last compared
-	doubted     *Position               // the recorded position when the last check failed
+	checked     time.Time               // when the publications were last checked
+	doubted     *Position               // the recorded position for which the last check failed
 
 	batch    *record.Batch // of this source
 	composer composer
@@ -58,11 +58,11 @@ type Publisher struct {
 type giant struct {
 	beginWritten bool      // its BEGIN record has been appended
 	goesOn       bool      // further parts follow
-	opened       time.Time // when its first part since the last Publish was composed; zero: none was composed
-	torn         bool      // earlier parts of an unpublished giant have left the queue
+	opened       time.Time // when the first of its parts since the last Publish was composed; zero: none was
+	torn         bool      // earlier parts of a giant that is not yet published have been dropped from the queue
 }
 
-// tally counts what was composed since the last Publish.
+// tally counts what has been composed since the last Publish.
 type tally struct {
 	transactions int // completely composed transactions
 	sent         int // records given to the log
@@ -108,8 +108,8 @@ func (p *Publisher) newCopier(recorded *snapshot.State) *snapshot.Copier {
 // few such parts in flight while the next one is composed.
 const partBytes = 1 << 20
 
-// Run publishes until ctx ends, and then returns nil, or until an operator must act. The error is then a *halt.Halt or an error of package outbox,
-// and says what to do. Run may be called again afterwards.
+// Run publishes until ctx ends or an operator must act. In the first case it returns nil, in the second a *halt.Halt or an error of package outbox that
+// says what to do. Run may be called again afterwards.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer p.log.Close()
 	defer p.release()
@@ -181,8 +181,8 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 }
 
-// due reports whether to publish now. A giant is published once its last part has arrived. After PartAfter its changes so far are published as a
-// part, and the position records their number, because Kafka aborts transactions that stay open too long.
+// due reports whether to publish now. A giant is published once its last part has arrived. But Kafka aborts transactions that stay open too long: after
+// PartAfter, the changes of a giant that have arrived so far are published as a part, and the position records their number.
 func (p *Publisher) due(position, next Position) bool {
 	if !p.giant.opened.IsZero() {
 		return p.now().Sub(p.giant.opened) >= p.cfg.PartAfter
@@ -252,7 +252,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("fence %s: %w", p.cfg.TransactionalID(), err)
 	}
-	if p.giant.torn { // only checked here, so that the slot stays held while Kafka is unavailable
+	if p.giant.torn { // checked only here, so that the publisher keeps the slot while Kafka is unavailable
 		p.release()
 		return Position{}, errors.New("a giant transaction was interrupted: reopening the slot to receive it from its start")
 	}
@@ -302,7 +302,7 @@ func (p *Publisher) fence(ctx context.Context) (Position, error) {
 	}
 	p.recorded = p.now()
 	p.stats.start(p.acked, position.EndLSN, p.source.Received())
-	if p.trouble.state != "retrying" { // otherwise the failure ends when something is published
+	if p.trouble.state != "retrying" { // otherwise the failure is over only when something has been published
 		p.trouble = trouble{}
 		p.cfg.Log.Info("publishing", zap.Stringer("lsn", position.EndLSN))
 	}
@@ -324,8 +324,8 @@ func (p *Publisher) compareHistory(position Position) error {
 }
 
 // check compares the recorded position with the source. Since another publisher may have published after the connection was made, a failed check
-// counts only if it fails again on a connection that was opened after the position was read. needed reports that changes were lost and that every
-// table must be copied again.
+// counts only if it fails again on a connection that was opened after the position was read. needed reports that changes were lost, so every table
+// must be copied again.
 func (p *Publisher) check(recorded *Position) (needed bool, err error) {
 	s := p.source.System()
 	s.Server = max(s.Server, p.source.Received())
@@ -433,11 +433,11 @@ func (p *Publisher) warnRefused() {
 	if p.since.refused == 0 || p.Stats().Refused > 0 {
 		return
 	}
-	p.cfg.Log.Warn("events of the application are refused, their headers say why; the metric pgtee_refused_events_total counts further ones",
+	p.cfg.Log.Warn("events of the application are refused: their headers say why. The metric pgtee_refused_events_total counts further ones",
 		zap.String("finding", "events-refused"), zap.String("topic", p.cfg.Router.Refused()))
 }
 
-// ack lets PostgreSQL discard the WAL up to a position that Kafka holds and that this source has delivered. After a restart the slot resends
+// ack lets PostgreSQL discard the WAL up to a position that is recorded in Kafka and that this source has delivered. After a restart the slot sends again
 // everything that was not acknowledged.
 func (p *Publisher) ack(upTo outbox.LSN) {
 	if upTo <= p.acked {

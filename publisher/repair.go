@@ -212,14 +212,14 @@ func (p *Publisher) accept(recorded *Position, c parting) Position {
 	if recorded == nil {
 		return to
 	}
-	// The topics keep their event ids, also those of another server or database: the number of cuts never becomes smaller, and what is published from
-	// here on must not look older than what they hold.
+	// The topics keep their event ids, also those of another server or database: the number of cuts never becomes smaller, and records
+	// published from here on must not look older than those in the topics.
 	to.Cuts = recorded.Cuts
 	sameServer := recorded.SystemID == s.ID
 	if c.diverged || to.EndLSN < recorded.EndLSN {
 		cut := c.end
 		if left, known := leftAt(p.history, recorded.Timeline); known && sameServer {
-			cut = min(cut, left) // a slot made after the switch starts behind what the database has lost
+			cut = min(cut, left) // a slot that was created after the switch starts after the transactions that the database has lost
 		}
 		to.Cuts = append(slices.Clone(recorded.Cuts), cut)
 	}

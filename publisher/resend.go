@@ -59,7 +59,7 @@ func (r *resendCheck) judge() error {
 		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d, which committed at %s and is in Kafka, does not end at %s in the server's WAL: was the server restored, or rolled back?",
 			p.XID, p.CommitTime.Format(time.RFC3339Nano), p.LastLSN), repairDiverged)
 	case r.strays != nil && (p.LastLSN != 0 || !r.found):
-		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, and is not in Kafka, which covers everything up to there: was the server restored, or rolled back?",
+		return halt.New(halt.ErrDiverged, fmt.Sprintf("transaction %d of the server ends at %s, before %s, and is not in Kafka, which has everything up to there: was the server restored, or rolled back?",
 			r.strays.XID, r.strays.EndLSN, p.EndLSN), repairDiverged)
 	}
 	return nil

@@ -25,8 +25,8 @@ func TestTopicsOfEvents(t *testing.T) {
 		{"", "audit", "shop.outbox.audit"},
 		{"", "refused", "pgtee's own"},
 		{"", "", "no topic given"},
-		{"", "a b", "no name that Kafka takes"},
-		{"", long, "no name that Kafka takes"},
+		{"", "a b", "Kafka does not accept this name"},
+		{"", long, "Kafka does not accept this name"},
 		{"orders,billing.*", "orders", "orders"},
 		{"orders,billing.*", "billing.invoices", "billing.invoices"},
 		{"orders,billing.*", "billing", "not among the topics"},
@@ -36,7 +36,7 @@ func TestTopicsOfEvents(t *testing.T) {
 		{"*", "shop.audit", "topics of tables"},
 		{"*", "shop.public.orders", "topics of tables"},
 		{"*", "__consumer_offsets", "are Kafka's own"},
-		{"*", "..", "no name that Kafka takes"},
+		{"*", "..", "Kafka does not accept this name"},
 		{"*", "bank.audit", "bank.audit"},
 	} {
 		var allowed []string

@@ -17,7 +17,7 @@ type Source interface {
 	// TimelineHistory lists the timelines that led to the given one, oldest first, each with the position where the server left it.
 	TimelineHistory(ctx context.Context, timeline int32) ([]outbox.TimelineSwitch, error)
 	// Next waits for transactions or parts of giants and returns the head of the queue, at least one and no more than about maxBytes, without
-	// removing it. When ctx ends, Next returns the error of ctx and the source remains usable; after any other error the stream is gone.
+	// removing it. When ctx ends, Next returns the error of ctx and the source remains usable; after any other error it does not.
 	Next(ctx context.Context, maxBytes int) ([]*outbox.Transaction, error)
 	// Drop removes what Next returned last from the queue. A marker that was replaced in the meantime stays.
 	Drop(head []*outbox.Transaction)
@@ -27,7 +27,7 @@ type Source interface {
 	Received() outbox.LSN
 	// CheckPublications compares the publications with those at the time of the connect.
 	CheckPublications(ctx context.Context) error
-	// Err says why the stream is gone; nil while it is usable.
+	// Err says why the source is no longer usable; nil while it is.
 	Err() error
 	// Close releases the slot.
 	Close() error

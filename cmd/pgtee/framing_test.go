@@ -44,7 +44,7 @@ func TestCheckFraming(t *testing.T) {
 	for want, change := range map[string]func(*framingFlags){
 		"needs a schema registry":     func(f *framingFlags) { f.SchemaRegistry = nil },
 		"nothing is published as":     func(f *framingFlags) { f.Format = "json" },
-		"do not belong into the URL":  func(f *framingFlags) { f.SchemaRegistry = []string{"http://u:hunter2@h"} },
+		"do not belong in the URL":    func(f *framingFlags) { f.SchemaRegistry = []string{"http://u:hunter2@h"} },
 		"want http://HOST":            func(f *framingFlags) { f.SchemaRegistry = []string{"h:1"} },
 		"schema-registry-ca":          func(f *framingFlags) { f.SchemaRegistryCA = "/missing" },
 		"schema-registry-key belong":  func(f *framingFlags) { f.SchemaRegistryCert = "/missing" },

@@ -69,7 +69,7 @@ func checkURL(text string) error {
 		return errors.New("want http://HOST:PORT or https://HOST:PORT")
 	}
 	if u.User != nil {
-		return errors.New("user and password do not belong into the URL: put them into the auth file")
+		return errors.New("user and password do not belong in the URL: put them in the auth file")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (r *Registry) id(ctx context.Context, v version, topic string) (uint32, err
 		return 0, classify(err, request{v.subject, topic, r.lookUp})
 	}
 	if id <= 0 || id > math.MaxInt32 {
-		return 0, fmt.Errorf("the schema registry gives the id %d: Confluent's wire format has room for positive ids of 32 bits", id)
+		return 0, fmt.Errorf("the schema registry returned the id %d, but ids in Confluent's wire format are positive and have 32 bits", id)
 	}
 	r.log.Debug("schema is in the registry", zap.String("subject", v.subject), zap.String("topic", topic), zap.Int("id", id))
 	return uint32(id), nil

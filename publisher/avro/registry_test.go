@@ -82,7 +82,7 @@ func TestSubjectsThatCannotBe(t *testing.T) {
 	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "b", second, payload(second)); err == nil || !strings.Contains(err.Error(), "would share the subject p.t_1.Value") {
 		t.Errorf("two tables in one subject: %v", err)
 	}
-	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "no named record") {
+	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "c", anonymous, payload(anonymous)); err == nil || !strings.Contains(err.Error(), "not a named record") {
 		t.Errorf("a subject without a name: %v", err)
 	}
 	if _, err := framing.Append(t.Context(), nil, record.ValuePart, "d", nil, []byte("{}")); err == nil {

@@ -38,7 +38,7 @@ func (f *Framing) subject(u use, schema *record.Schema) (string, error) {
 	}
 	name := recordName(schema, f.names)
 	if name == "" {
-		return "", fmt.Errorf("its schema is no named record: choose the subject name strategy topic")
+		return "", fmt.Errorf("its schema is not a named record: choose the subject name strategy topic")
 	}
 	subject := name
 	if f.subjects == TopicRecordName {

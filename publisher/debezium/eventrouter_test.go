@@ -106,7 +106,7 @@ func TestEventRouter(t *testing.T) {
 		{"progress", []string{"route.topic.replacement=$0", "route.topic.regex=.*"}, with(1, "shop.progress"), `shop.outbox.refused "o-1" "{\"id\": 1, \"items\": [], \"n\": null}" id=a1 pgtee-refused-topic=shop.progress pgtee-refused=pgtee's own`},
 		{"no topic", nil, with(1, isNull), `shop.outbox.refused "o-1" "{\"id\": 1, \"items\": [], \"n\": null}" id=a1 pgtee-refused-topic=outbox.event. pgtee-refused=column aggregatetype is empty`},
 		{"missing column", []string{"table.field.event.key=key"}, row, "needs column key"},
-		{"missing field", []string{"table.fields.additional.placement=x:header"}, row, "column x of table.fields.additional.placement is not there"},
+		{"missing field", []string{"table.fields.additional.placement=x:header"}, row, "column x of table.fields.additional.placement does not exist"},
 		{"missing field that may be", []string{"table.fields.additional.placement=x:header", "table.fields.additional.error.on.missing=false"}, with(4, "1"), `outbox.event.order "o-1" "1" id=a1`},
 	} {
 		got := routed(t, Config{}, outbox.Insert, test.options, test.row...)

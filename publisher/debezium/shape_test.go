@@ -314,7 +314,7 @@ func TestRefusedShapes(t *testing.T) {
 		want  string
 	}{
 		"unkeyed": {shape.Config{RefuseUnkeyed: true}, `table public.log: a table does not fit the configuration: it has no key`},
-		"key":     {shape.Config{Tables: []shape.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id is not there"},
+		"key":     {shape.Config{Tables: []shape.TableConfig{{Match: "public.log", Key: []string{"id"}}}}, "key column id does not exist"},
 		"filter":  {shape.Config{Tables: []shape.TableConfig{{Match: "public.log", Where: "region = 'eu'"}}}, "there is no column region"},
 	} {
 		log := &pgoutput.Relation{OID: 3, Schema: "public", Name: "log", Identity: 'd', Columns: []pgoutput.Column{{Name: "text", Type: 25, TypeMod: -1}}}

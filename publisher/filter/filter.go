@@ -249,7 +249,7 @@ func Bind(r *pgoutput.Relation, texts []string) (*Filter, error) {
 		next, err := parsePredicate(text, func(name string) (column, error) {
 			i := ColumnIndex(r, name)
 			if i < 0 {
-				return column{}, fmt.Errorf("there is no column %s: correct the filter, or bring the column back", name)
+				return column{}, fmt.Errorf("there is no column %s: correct the filter, or restore the column", name)
 			}
 			return column{i, classOf(r.Columns[i])}, nil
 		})

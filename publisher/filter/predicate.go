@@ -230,7 +230,7 @@ func (t token) quoted(c column) ([]byte, error) {
 	switch c.class {
 	case numberClass:
 		if !isNumber(t.text) {
-			return nil, t.errorf("'%s' is no number", t.text)
+			return nil, t.errorf("'%s' is not a number", t.text)
 		}
 	case timeClass:
 		if !isTime(t.text) {

@@ -77,7 +77,7 @@ func (t *token) scan(text string) (width int, err error) {
 		width = numberWidth(text)
 		t.kind, t.text = number, text[:width]
 		if !isNumber(t.text) {
-			return 0, fmt.Errorf("%q is no number", t.text)
+			return 0, fmt.Errorf("%q is not a number", t.text)
 		}
 		return width, nil
 	}
@@ -88,7 +88,7 @@ func (t *token) scan(text string) (width int, err error) {
 			return len(s), nil
 		}
 	}
-	return 0, fmt.Errorf("%q means nothing here", text[:1])
+	return 0, fmt.Errorf("unexpected %q", text[:1])
 }
 
 func isWordStart(c byte) bool {

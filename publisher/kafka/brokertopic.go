@@ -129,7 +129,7 @@ func (l *Log) recount(ctx context.Context, topic string) error {
 		return nil // a broker may learn of a new topic a moment later
 	}
 	if known := l.known[topic]; known.partitions != now.partitions {
-		return fmt.Errorf("topic %s has %d partitions, it had %d: asked again", topic, now.partitions, known.partitions)
+		return fmt.Errorf("topic %s has %d partitions, but had %d: its partitions are queried again", topic, now.partitions, known.partitions)
 	}
 	return nil
 }

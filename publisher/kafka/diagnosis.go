@@ -54,7 +54,7 @@ func (l *Log) diagnose(ctx context.Context, admin *kadm.Client) error {
 	coordinators := admin.FindTxnCoordinators(ctx, l.cfg.TransactionalID())
 	for _, c := range coordinators {
 		if c.Err != nil {
-			return fmt.Errorf("coordinator of transactions: %w; look whether topic __transaction_state has its replicas (transaction.state.log.replication.factor, transaction.state.log.min.isr)", inWords(c.Err, c.ErrMessage))
+			return fmt.Errorf("coordinator of transactions: %w; check that topic __transaction_state has its replicas (transaction.state.log.replication.factor, transaction.state.log.min.isr)", inWords(c.Err, c.ErrMessage))
 		}
 	}
 	return nil

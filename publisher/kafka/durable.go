@@ -44,7 +44,7 @@ func (l *Log) checkDurable(topics []string) error {
 			return halt.New(halt.ErrNotDurable, fmt.Sprintf("topic %s has %s", topic, why), l.cfg.RepairDurable(topic)+", or start without --require-durable-topics")
 		}
 		l.told[why] = true
-		l.cfg.Log.Warn("Kafka may lose what it has confirmed when it loses a broker, and exactly once with it", zap.String("finding", "topic-not-durable"), zap.String("topic", topic), zap.String("has", why), zap.String("repair", l.cfg.RepairDurable(topic)))
+		l.cfg.Log.Warn("when Kafka loses a broker, it may lose records that it has acknowledged: exactly-once delivery is not guaranteed", zap.String("finding", "topic-not-durable"), zap.String("topic", topic), zap.String("has", why), zap.String("repair", l.cfg.RepairDurable(topic)))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type flight struct {
 	topic   string // topic of the first error
 }
 
-// fill takes over the records of a batch, then more. The batch receives the memory of f in exchange. topics describes their topics.
+// fill takes over the records of a batch, followed by those in more. The batch receives the memory of f in exchange. topics describes their topics.
 func (f *flight) fill(ctx context.Context, b *record.Batch, topics map[string]*brokerTopic, more []kgo.Record) error {
 	f.batch.Swap(b)
 	f.records, f.headers = record.Recycle(f.records), record.Recycle(f.headers)

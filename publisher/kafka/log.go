@@ -141,7 +141,7 @@ func (l *Log) Publish(ctx context.Context, b *record.Batch, p publisher.Position
 	return nil
 }
 
-// send produces the records of the batch, then more. With the transactional client they join the open transaction, or begin one. The batch
+// send produces the records of the batch, followed by those in more. With the transactional client they join the open transaction, or begin one. The batch
 // is empty afterwards.
 func (l *Log) send(ctx context.Context, client *kgo.Client, b *record.Batch, more ...kgo.Record) error {
 	if l.client == nil {

@@ -132,7 +132,7 @@ func (l *Log) inherit(ctx context.Context, client *kgo.Client) (*publisher.Posit
 	return own.Position, err
 }
 
-// hiddenPause is the delay before asking again whether another slot's transaction has ended.
+// hiddenPause is the delay before the next check whether another slot's transaction has ended.
 const hiddenPause = 20 * time.Millisecond
 
 // firstWindow is how many records before the end of the progress topic are read first.

@@ -86,7 +86,7 @@ func (t *signalTopic) read(ctx context.Context, prefix string, log *zap.Logger) 
 		fetches := t.client.PollRecords(ctx, maxQueuedSignals)
 		fetches.EachError(func(_ string, _ int32, err error) {
 			if ctx.Err() == nil {
-				log.Warn("the topic of signals cannot be read, the stream goes on; grant READ on the topic if it is missing", zap.String("finding", "signal-topic-unreadable"), zap.Error(err))
+				log.Warn("the signal topic cannot be read, but the stream continues; if READ on the topic is missing, grant it", zap.String("finding", "signal-topic-unreadable"), zap.Error(err))
 				_ = publisher.Pause(ctx, signalPause)
 			}
 		})
@@ -162,7 +162,7 @@ func SendSignal(ctx context.Context, cfg Config, s *outbox.SignalRecord) (id str
 	record := &kgo.Record{Topic: cfg.SignalTopic, Key: []byte(cfg.Prefix), Value: value}
 	err = client.ProduceSync(ctx, record).FirstErr()
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return "", fmt.Errorf("there is no topic %s: start the publisher with --signal-topic %s, it makes the topic", cfg.SignalTopic, cfg.SignalTopic)
+		return "", fmt.Errorf("topic %s does not exist: start the publisher with --signal-topic %s, which creates it", cfg.SignalTopic, cfg.SignalTopic)
 	}
 	if err != nil {
 		return "", fmt.Errorf("topic %s: %w", cfg.SignalTopic, err)

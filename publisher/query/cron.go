@@ -39,7 +39,7 @@ func ParseCron(text string) (c Cron, err error) {
 	}
 	c.anyDay, c.anyWeekday = strings.HasPrefix(fields[2], "*"), strings.HasPrefix(fields[4], "*")
 	if c.Next(time.Now()).IsZero() {
-		return c, fmt.Errorf("there is no such day: %w", errCron)
+		return c, fmt.Errorf("no such day exists: %w", errCron)
 	}
 	return c, nil
 }

@@ -211,11 +211,11 @@ func (p *publication) publish(ctx context.Context, run *Run, fields [][]byte) (e
 		return p.produce(ctx, run, p.cfg.Topic, clone(key), clone(value))
 	}
 	if key == nil {
-		return Halt{"--changes: the key of a row is NULL", "let --key name what tells the rows apart, or leave such rows out in --sql"}
+		return Halt{"--changes: the key of a row is NULL", "name in --key what distinguishes the rows, or exclude such rows in --sql"}
 	}
 	before, known := p.seen[string(key)]
 	if known && before.run == p.number {
-		return Halt{fmt.Sprintf("--changes: two rows have the key %.100s", key), "let --key name what tells the rows apart"}
+		return Halt{fmt.Sprintf("--changes: two rows have the key %.100s", key), "name in --key what distinguishes the rows"}
 	}
 	now := seen{hashOf(value), p.number}
 	p.seen[string(key)] = now

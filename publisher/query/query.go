@@ -110,7 +110,7 @@ func Publish(ctx context.Context, cfg Config) error {
 	}
 }
 
-// final returns an error that a retry would not cure, nil if a retry might.
+// final returns an error that a retry cannot repair; nil if a retry may succeed.
 func final(err error) error {
 	var answer *pgconn.PgError
 	var halt Halt
@@ -124,7 +124,7 @@ func final(err error) error {
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return Halt{"Kafka refused: " + err.Error(), "grant WRITE and DESCRIBE on the topic, READ and WRITE on the state topic, CREATE unless they exist, and WRITE on transactional ids pgtee-query-*"}
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return Halt{"a row is larger than the topic takes", "raise its max.message.bytes, or select less"}
+		return Halt{"a row is larger than the topic accepts", "raise the topic's max.message.bytes, or select less"}
 	case errors.As(err, &answer) && len(answer.Code) == 5:
 		switch answer.Code[:2] {
 		case "08", "40", "53", "55", "57", "58":

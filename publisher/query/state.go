@@ -50,7 +50,7 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 		return err
 	}
 	if n := len(topic.Partitions); n != 1 {
-		return Halt{fmt.Sprintf("topic %s has %d partitions, and needs one", name, n), "name another one with --state-topic"}
+		return Halt{fmt.Sprintf("topic %s has %d partitions, but must have one", name, n), "name another one with --state-topic"}
 	}
 	limit, err := p.retention(ctx, admin, name)
 	if err == nil && limit != "" {
@@ -173,5 +173,5 @@ func (p *publication) learn(record *kgo.Record, last *Run) error {
 }
 
 func foreign(record *kgo.Record) error {
-	return Halt{fmt.Sprintf("topic %s, offset %d is no record of pgtee query", record.Topic, record.Offset), "name another topic with --state-topic"}
+	return Halt{fmt.Sprintf("topic %s, offset %d is not a record of pgtee query", record.Topic, record.Offset), "name another topic with --state-topic"}
 }

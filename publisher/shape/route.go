@@ -66,7 +66,7 @@ func (r *Router) inPrefix(topic string) bool {
 func (r *Router) Check(topic string) error {
 	switch {
 	case topic != record.TopicName(topic) || !record.ValidTopic(topic):
-		return errors.New("no name that Kafka takes: use up to 249 letters, digits, dots, dashes and underscores")
+		return errors.New("Kafka does not accept this name: use up to 249 letters, digits, dots, dashes and underscores")
 	case strings.HasPrefix(topic, "_"):
 		return errors.New("names that begin with _ are Kafka's own")
 	case record.IsInternal(r.prefix, topic) || strings.HasSuffix(topic, ".progress"):

@@ -169,7 +169,7 @@ func (t *Table) setKey(r *pgoutput.Relation, names []string) error {
 		i := filter.ColumnIndex(r, name)
 		switch {
 		case i < 0:
-			return misfit("correct its key in the configuration", "key column %s is not there", name)
+			return misfit("correct its key in the configuration", "key column %s does not exist", name)
 		case slices.Contains(t.Key, i):
 			return misfit("correct its key in the configuration", "key column %s is there twice", name)
 		case identity && !r.Columns[i].Key:

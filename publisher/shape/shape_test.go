@@ -202,9 +202,9 @@ func TestShapeErrors(t *testing.T) {
 		table TableConfig
 		want  string
 	}{
-		"no such key":        {TableConfig{Key: []string{"tenant"}}, "key column tenant is not there"},
+		"no such key":        {TableConfig{Key: []string{"tenant"}}, "key column tenant does not exist"},
 		"key twice":          {TableConfig{Key: []string{"id", "id"}}, "there twice"},
-		"no such column":     {TableConfig{Masks: []MaskConfig{{Column: "emial"}}}, "column emial, which the configuration hides, is not there"},
+		"no such column":     {TableConfig{Masks: []MaskConfig{{Column: "emial"}}}, "column emial, which the configuration hides, does not exist"},
 		"nothing to exclude": {TableConfig{ExcludeColumns: []string{"phone"}}, "column phone, which"},
 		"truncated number":   {TableConfig{Masks: []MaskConfig{{Column: "age", Kind: Truncate, Length: 1}}}, "neither text nor bytea"},
 		"filter":             {TableConfig{Where: "city = 'x'"}, "filter at character 1: there is no column city"},

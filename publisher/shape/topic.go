@@ -24,7 +24,7 @@ var errReserved = errors.New("it has another use")
 var errOwnName = errors.New("only the topics of tables whose name is unavailable end like that")
 
 // errTopicName means that a name is invalid: see ValidTopic.
-var errTopicName = errors.New("Kafka takes names of 1 to 249 characters, other than . and ..")
+var errTopicName = errors.New("Kafka accepts names of 1 to 249 characters, except . and ..")
 
 // maxGiven bounds the topics that a table is assigned in turn, each because the previous one is taken.
 const maxGiven = 16

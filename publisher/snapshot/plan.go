@@ -57,7 +57,7 @@ func (c *Copier) Taken() error {
 	}
 	for _, f := range c.state.Finished {
 		if f.ID == c.cfg.run && f.Stopped {
-			return halt.New(halt.ErrSnapshotStopped, f.Why, "start again with other --snapshot-tables, or have it go on with --snapshot never")
+			return halt.New(halt.ErrSnapshotStopped, f.Why, "start again with other --snapshot-tables, or continue with --snapshot never")
 		}
 	}
 	return ErrTaken
@@ -109,7 +109,7 @@ func (c *Copier) plan(listed []outbox.ListedTable) {
 				c.end(work.ID, noTable(work.Unmatched))
 				return
 			}
-			c.Log.Warn("a snapshot is asked for of tables that are not published: is it spelt right?", zap.String("finding", "snapshot-unmatched"), zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
+			c.Log.Warn("a snapshot was requested of tables that are not published: are their names correct?", zap.String("finding", "snapshot-unmatched"), zap.String("id", work.ID), zap.Strings("tables", work.Unmatched))
 		}
 		work.TablesTotal, work.RowsEstimated, work.Until = len(c.todo), estimate, 1
 		if len(c.todo) > 0 {
