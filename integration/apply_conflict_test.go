@@ -102,7 +102,7 @@ func TestApplyRefuses(t *testing.T) {
 		code                int
 		says                []string
 	}{
-		{"no progress topic", "", "", []string{"--prefix", "nothing", "--postgres", url}, 3, []string{"no topic nothing.progress", "--prefix has to be that of"}},
+		{"no progress topic", "", "", []string{"--prefix", "nothing", "--postgres", url}, 3, []string{"topic nothing.progress does not exist", "--prefix must be that of"}},
 		{"no table", "ALTER TABLE t RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO t", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no table public.t", "--exclude-tables public.t"}},
 		{"no column", "ALTER TABLE t RENAME v TO w", "ALTER TABLE t RENAME w TO v", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"no column v", "--ignore-columns public.t.v"}},
 		{"other type", "ALTER TABLE t DROP v; ALTER TABLE t ADD v int", "ALTER TABLE t DROP v; ALTER TABLE t ADD v text", []string{"--prefix", a.prefix, "--postgres", url}, 3, []string{"conflict refused", "make table public.t of the target as the source has it"}},
@@ -204,7 +204,7 @@ func TestApplyMissesDeletedRecords(t *testing.T) {
 		a.must(err)
 	}
 	forget("public.t")
-	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the beginning of topic "+a.prefix+".public.t is gone") || !strings.Contains(out, "resync") {
+	if out, code := a.Apply(); code != 3 || !strings.Contains(out, "the beginning of topic "+a.prefix+".public.t was deleted by its retention") || !strings.Contains(out, "resync") {
 		t.Errorf("exits with %d:\n%s", code, out)
 	}
 	a.Write("INSERT INTO t VALUES (2, 2, 'two')")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A target that has come to the cut of Until is what the source was there only if no transaction before the cut is still to be published, and no copy of
-// tables was under way.
+// A target that has reached the cut of Until has the state of the source at the cut only if no transaction before the cut remains to be published, and no
+// copy of tables was running.
 
-// arrived is called when everything is applied and nothing of it is after the cut.
+// arrived is called when everything has been applied and none of it is after the cut.
 func (a *assembler) arrived() error {
 	u := a.cfg.Until
 	if u == nil || a.until != u {
@@ -39,7 +39,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// within is the error for a cut before the end of a copy, which has rows of a table, if that is known.
+// within is the error for a cut before the end of a copy. table, if known, is a table of which the copy has rows.
 func within(id, table string) error {
 	if table != "" {
 		table = ", such as those of " + table + ","
@@ -57,14 +57,14 @@ func (p *progress) begins(copies map[string]string) {
 	}
 }
 
-// copied remembers that a copy has brought something of a table before the cut.
+// copied remembers that a copy has delivered rows of a table before the cut.
 func (a *assembler) copied(id []byte, t *table) {
 	if a.copies[string(id)] != t.source {
 		a.copies[string(id)] = t.source
 	}
 }
 
-// passOver looks behind the cut for rows of copies that have brought rows before it. It takes records, but does not apply them.
+// passOver looks for rows after the cut that belong to copies with rows before it. It takes records, but does not apply them.
 func (a *assembler) passOver(ctx context.Context) (done bool, err error) {
 	if a.until != a.cfg.Until || len(a.copies) == 0 {
 		return true, nil

@@ -37,7 +37,7 @@ type assembler struct {
 	absent  map[string]bool // tables that are not applied
 	loading map[string]load
 	touched map[string]string // table names by OID
-	copies  map[string]string // ids of snapshots that have brought something: of which table last
+	copies  map[string]string // ids of snapshots that have delivered rows, with the table of the latest row
 	name    []byte
 
 	batch  *batch
@@ -46,7 +46,7 @@ type assembler struct {
 	free   chan *batch
 	mark   *progress
 	end    LSN  // end of the last batch that was handed over up to a boundary
-	past   LSN  // everything that committed before it has been added
+	past   LSN  // all transactions that committed before this LSN have been added
 	inside bool // a part of a transaction has been handed over, but not its end
 	fenced time.Time
 	until  *Until
@@ -55,7 +55,7 @@ type assembler struct {
 
 	carefulUntil LSN // transactions that commit up to here are written change by change
 	skipTo       LSN // transactions that committed before it are skipped
-	once         LSN // stop once everything before it is applied; 0: do not stop
+	once         LSN // stop once everything before this LSN has been applied; 0: do not stop
 
 	latest     event     // the change from the WAL that was added last
 	commitTime time.Time // of the last transaction that was handed over up to a boundary
@@ -63,10 +63,10 @@ type assembler struct {
 	ddlSeen    map[string]int
 }
 
-// load is a copy that has not brought all rows of a table yet.
+// load is a copy that has not delivered all rows of a table yet.
 type load struct {
 	ID      string `json:"id"`               // "": any copy
-	Emptied LSN    `json:"emptied,omitzero"` // place of the records with which a resync empties the table: an id may be used again
+	Emptied LSN    `json:"emptied,omitzero"` // place of the records with which a resync empties the table; the id alone may have been used before
 }
 
 // UnmarshalJSON also reads the mere id that an earlier build has written.
@@ -259,7 +259,7 @@ func unreadable(e event, err error) error {
 	if isHalt(err) {
 		return err
 	}
-	return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "see whether the flags of the values' forms are those of the publisher, and the columns of the target have the types of the source"}
+	return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "check that the flags for the forms of values are those of the publisher, and that the columns of the target have the types of the source"}
 }
 
 // table returns the target's table for the envelope; nil if the table is not applied.

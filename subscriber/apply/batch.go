@@ -84,9 +84,9 @@ type batch struct {
 	resync   string     // id of the resync that truncate belongs to; "": a TRUNCATE
 	ddl      *ddlRecord // nil: none
 
-	more    bool // the rest of its last transaction follows
+	more    bool // the rest of the batch's last transaction follows
 	careful bool // changes are written under savepoints
-	end     LSN  // with this batch, everything that committed before it is applied
+	end     LSN  // with this batch, all transactions that committed before this LSN have been applied
 	offsets map[string][]int64
 	topics  map[string]string
 	loading map[string]load

@@ -59,7 +59,7 @@ func (t *target) statementsOf(b *batch, c *change) []statement {
 	return []statement{insert}
 }
 
-// lack says what the record of a change does not have and the target would need; "": nothing.
+// lack says what the target needs and the record of a change does not have; "": nothing.
 func (c *change) lack() string {
 	switch {
 	case c.cut || !c.finds() && headerOf(c.record, headerLeftOut) != nil:
@@ -70,7 +70,7 @@ func (c *change) lack() string {
 	return ""
 }
 
-// finds reports whether it is known which row a change is of.
+// finds reports whether it is known which row a change belongs to.
 func (c *change) finds() bool { return c.keys != nil || c.old != nil || c.op != 'u' && c.op != 'd' }
 
 // presentColumns returns the columns for which a row has values, except those that only the server may set.
@@ -195,7 +195,7 @@ func (t *target) changes(ctx context.Context, b *batch) error {
 	}
 	for i, s := range list {
 		if s.rows >= 0 && counts[first+i] != s.rows {
-			return suspicion{fmt.Errorf("a change has touched %d rows", counts[first+i])}
+			return suspicion{fmt.Errorf("a change affected %d rows", counts[first+i])}
 		}
 	}
 	return nil

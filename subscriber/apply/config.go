@@ -198,9 +198,9 @@ func (c *Config) payloadOf(ctx context.Context, framed []byte) ([]byte, error) {
 		text, err := c.Avro(ctx, framed)
 		switch unreadable := (decode.SchemaError{}); {
 		case errors.As(err, &unreadable), errors.Is(err, decode.ErrNoSchema):
-			return nil, Halt{err.Error(), "see whether --schema-registry is that of the publisher"}
+			return nil, Halt{err.Error(), "check that --schema-registry is that of the publisher"}
 		case errors.Is(err, decode.ErrAvro):
-			return nil, Halt{err.Error(), "see who wrote that record, and whether --schema-registry is that of the publisher"}
+			return nil, Halt{err.Error(), "find out what wrote that record, and check that --schema-registry is that of the publisher"}
 		}
 		return text, err
 	}

@@ -191,7 +191,7 @@ func (c *change) keyText(cfg *Config) string {
 	return string(key)
 }
 
-// judge distinguishes a conflict from an error that a retry may cure.
+// judge distinguishes a conflict from an error after which a retry may succeed.
 func (t *target) judge(c *change, list []statement, counts []int64, first int, err error) (*conflict, error) {
 	if err != nil {
 		var refused *pgconn.PgError

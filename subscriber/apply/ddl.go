@@ -54,10 +54,10 @@ const newestDDL = 1
 func (a *assembler) addDDL(ctx context.Context, e event) error {
 	var d ddlRecord
 	if err := json.Unmarshal(e.record.Value, &d); err != nil {
-		return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "see who wrote that record"}
+		return Halt{fmt.Sprintf("%s: %v", placeOf(e.record), err), "find out what wrote that record"}
 	}
 	if d.Version > newestDDL {
-		return Halt{fmt.Sprintf("%s has version %d, this program reads up to %d", placeOf(e.record), d.Version, newestDDL), "upgrade it"}
+		return Halt{fmt.Sprintf("%s has version %d, this program reads up to %d", placeOf(e.record), d.Version, newestDDL), "upgrade pgtee"}
 	}
 	d.Statement = withoutNote(d.Statement)
 	d.Atomic = !outsideTransaction(e.record.Value)
@@ -201,8 +201,8 @@ func (o *ddlObject) tableOf(text string) string {
 	return ""
 }
 
-// renames returns the schema or table that a command concerns and that has another name in the target; "" if there is none. The objects do not tell
-// of which table an index is, or how a table was called before it was renamed: the text counts, too.
+// renames returns the schema or table that a command concerns and that has another name in the target; "" if there is none. The objects do not say
+// which table an index belongs to, or what a table was called before it was renamed: therefore the text counts as well.
 func (c *Config) renames(d *ddlRecord) string {
 	for _, name := range slices.Sorted(maps.Keys(c.Map)) {
 		_, table, ofTable := strings.Cut(name, ".")
@@ -316,7 +316,7 @@ func (t *target) define(ctx context.Context, d *ddlRecord) error {
 		return err
 	}
 	if text == "" {
-		t.cfg.Log.Info("DDL that rows do not need is left out", zap.String("command", d.Command), zap.String("statement", d.Statement))
+		t.cfg.Log.Info("DDL that does not affect rows is left out", zap.String("command", d.Command), zap.String("statement", d.Statement))
 		return nil
 	}
 	if d.Atomic {

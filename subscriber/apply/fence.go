@@ -13,31 +13,31 @@ import (
 
 // position is the content of the fence row.
 type position struct {
-	end      LSN       // everything that committed before it is applied; 0: nothing yet
+	end      LSN       // all transactions that committed before this LSN have been applied; 0: none has
 	at       time.Time // commit time of the last transaction; zero: not known
 	systemID string
 	slot     string
 	timeline int32
-	cuts     int // how often repairs had set the stream back
-	offsets  map[string][]int64
-	topics   map[string]string // topic ids
-	loading  map[string]load
-	fresh    bool
+	cuts     int                // number of repairs that had set the stream back
+	offsets  map[string][]int64 // next offset of each partition, by topic
+	topics   map[string]string  // topic ids, by name
+	loading  map[string]load    // tables whose rows a snapshot has not delivered yet
+	fresh    bool               // nothing has been applied yet
 }
 
 // pgtee's tables in the target.
 const fenceSchema = `CREATE TABLE IF NOT EXISTS pgtee.applied (
   stream pg_catalog.text PRIMARY KEY,
-  epoch pg_catalog.int8 NOT NULL,            -- of the applier that may write
-  end_lsn pg_catalog.pg_lsn,                 -- everything that committed before it is applied
-  commit_time pg_catalog.timestamptz,        -- of the last transaction
+  epoch pg_catalog.int8 NOT NULL,            -- epoch of the applier that may write
+  end_lsn pg_catalog.pg_lsn,                 -- all transactions that committed before this LSN have been applied
+  commit_time pg_catalog.timestamptz,        -- commit time of the last transaction
   system_id pg_catalog.text, slot pg_catalog.text, timeline pg_catalog.int4, cuts pg_catalog.int4,
   transactions pg_catalog.int8 NOT NULL DEFAULT 0, changes pg_catalog.int8 NOT NULL DEFAULT 0,
-  offsets pg_catalog.jsonb NOT NULL DEFAULT '{}', topics pg_catalog.jsonb NOT NULL DEFAULT '{}', -- next offset of each partition, ids
-  loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows are still to come from a snapshot
+  offsets pg_catalog.jsonb NOT NULL DEFAULT '{}', topics pg_catalog.jsonb NOT NULL DEFAULT '{}', -- next offset of each partition; topic ids
+  loading pg_catalog.jsonb NOT NULL DEFAULT '{}', -- tables whose rows a snapshot has not delivered yet
   applied_at pg_catalog.timestamptz
 ) WITH (fillfactor = 20);
-ALTER TABLE pgtee.applied ADD COLUMN IF NOT EXISTS slot pg_catalog.text, ADD COLUMN IF NOT EXISTS cuts pg_catalog.int4; -- of an earlier build
+ALTER TABLE pgtee.applied ADD COLUMN IF NOT EXISTS slot pg_catalog.text, ADD COLUMN IF NOT EXISTS cuts pg_catalog.int4; -- the table may be that of an earlier build
 CREATE TABLE IF NOT EXISTS pgtee.conflicts (
   stream pg_catalog.text NOT NULL, event_id pg_catalog.text NOT NULL, conflict pg_catalog.text NOT NULL,
   policy pg_catalog.text NOT NULL, action pg_catalog.text NOT NULL, "table" pg_catalog.text NOT NULL, key pg_catalog.jsonb,
@@ -77,14 +77,14 @@ func (t *target) ensure(ctx context.Context) error {
 
 func (t *target) noSchema(err error) error {
 	return Halt{fmt.Sprintf("user %s lacks the privilege to create the tables pgtee.applied and pgtee.conflicts in the target: %v", t.user, err),
-		fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s there; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
+		fmt.Sprintf("in the target, run CREATE SCHEMA pgtee AUTHORIZATION %[1]s or, if the schema exists, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
 }
 
 const takeOver = `UPDATE pgtee.applied SET epoch = epoch + 1 WHERE stream = $1
 RETURNING epoch::pg_catalog.text, coalesce(end_lsn::pg_catalog.text, ''), coalesce(system_id, ''), coalesce(slot, ''), coalesce(timeline, 0)::pg_catalog.text, coalesce(cuts, 0)::pg_catalog.text,
   offsets::pg_catalog.text, loading::pg_catalog.text, topics::pg_catalog.text, coalesce((extract(epoch FROM commit_time) * 1000000)::pg_catalog.int8, 0)::pg_catalog.text`
 
-// fence excludes every other applier of the stream and returns its position.
+// fence excludes every other applier of the stream and returns the stream's position.
 func (t *target) fence(ctx context.Context) (p position, err error) {
 	if err := t.ensure(ctx); err != nil {
 		return p, err
@@ -95,10 +95,10 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 	}
 	rows, err := postgres.Query(ctx, t.conn, takeOver, stream)
 	if err != nil {
-		return p, fmt.Errorf("take the fence row pgtee.applied: %w", err)
+		return p, fmt.Errorf("update the fence row in pgtee.applied: %w", err)
 	}
 	if len(rows) != 1 {
-		return p, errors.New("the fence row in pgtee.applied is gone")
+		return p, errors.New("the fence row in pgtee.applied was deleted")
 	}
 	row := rows[0]
 	t.epoch = integer(row[0])
@@ -114,7 +114,7 @@ func (t *target) fence(ctx context.Context) (p position, err error) {
 	return p, errors.Join(json.Unmarshal([]byte(row[6]), &p.offsets), json.Unmarshal([]byte(row[7]), &p.loading), json.Unmarshal([]byte(row[8]), &p.topics))
 }
 
-// epochNow returns the epoch of the applier that may write; 0: there was none.
+// epochNow returns the epoch of the applier that may write; 0 if there is no fence row.
 func (t *target) epochNow(ctx context.Context) (int64, error) {
 	rows, err := postgres.Query(ctx, t.conn, "SELECT epoch::pg_catalog.text FROM pgtee.applied WHERE stream = $1", t.cfg.stream())
 	if err != nil || len(rows) == 0 {
@@ -130,11 +130,11 @@ const advanceFence = `WITH f AS (UPDATE pgtee.applied SET end_lsn = $3::pg_catal
   WHERE stream = $1 AND epoch = $2::pg_catalog.int8 AND (end_lsn IS NULL OR end_lsn <= $3::pg_catalog.pg_lsn) RETURNING 1)
 SELECT 1 / count(*) FROM f`
 
-// errFenced ends an applier whose stream another one has taken over.
+// errFenced ends this applier because another one has taken over its stream.
 var errFenced = Halt{"fenced off: another applier has taken over the stream, or the target is ahead of this one",
 	"run one applier for each stream (--standby waits for the other); query pgtee.applied on the target to see which holds it"}
 
-// commit advances the fence row and commits. The history that the position belongs to is that of stream.
+// commit advances the fence row and commits. stream says to which history the new position belongs.
 func (t *target) commit(ctx context.Context, b *batch, stream *progress) error {
 	name, err := t.prepare(ctx, advanceFence)
 	if err != nil {

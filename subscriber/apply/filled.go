@@ -15,7 +15,7 @@ import (
 
 const lastColumnQuery = `SELECT coalesce(pg_catalog.max(attnum), 0)::pg_catalog.text FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($1)`
 
-// filledQuery lists the columns behind a number whose defaults may differ from server to server. Defaults are stored as trees of nodes (nodeToString
+// filledQuery lists the columns after a given column number whose defaults may differ from server to server. Defaults are stored as trees of nodes (nodeToString
 // in PostgreSQL's outfuncs.c).
 const filledQuery = `SELECT coalesce(pg_catalog.string_agg(a.attname, ', ' ORDER BY a.attnum), '')
 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum,
@@ -54,7 +54,7 @@ func (t *target) volatileUsing(ctx context.Context, text string) (string, error)
 	return rows[0][0] + "()", nil
 }
 
-// lastColumns returns the number of the last column of each table that an ALTER TABLE is about.
+// lastColumns returns the number of the last column of each table that an ALTER TABLE changes.
 func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]string, error) {
 	if d.Command != "ALTER TABLE" {
 		return nil, nil
@@ -75,7 +75,7 @@ func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]stri
 	return last, nil
 }
 
-// checkFilled halts if a command has given rows of the target values that those of the source do not have. last is what lastColumns has returned
+// checkFilled halts if a command has filled columns of the target with values that the source does not have. last is what lastColumns has returned
 // before the command.
 func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, last map[string]string) error {
 	using, err := t.volatileUsing(ctx, text)
@@ -98,7 +98,7 @@ func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, las
 			return err
 		}
 		if rows[0][0] == "true" {
-			return Halt{fmt.Sprintf("%s, run by %s at the source, would fill %s of table %s with other values than there: `%s`", d.Command, d.User, columns, name, text),
+			return Halt{fmt.Sprintf("%s, run by %s at the source, would fill %s of table %s with values other than those of the source: `%s`", d.Command, d.User, columns, name, text),
 				fmt.Sprintf("run it on the target, start with --ddl ignore until it is passed, and request the rows from the publisher again (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"%s\"]}')`)", name)}
 		}
 	}

@@ -235,7 +235,7 @@ func readBase64URL(f *form, dst, json []byte) ([]byte, error) {
 func decodeBytes(encoding *base64.Encoding, dst, json []byte) ([]byte, error) {
 	raw, err := encoding.AppendDecode(nil, bytes.Trim(json, `"`))
 	if err != nil {
-		return dst, fmt.Errorf("bytes: %w: does --binary-handling-mode say what the publisher's does?", err)
+		return dst, fmt.Errorf("bytes: %w: is --binary-handling-mode that of the publisher?", err)
 	}
 	return hex.AppendEncode(append(dst, '\\', 'x'), raw), nil
 }
@@ -313,7 +313,7 @@ func appendDecimal(dst, json []byte, scale int) ([]byte, error) {
 	var buffer [64]byte
 	raw, err := base64.StdEncoding.AppendDecode(buffer[:0], bytes.Trim(json, `"`))
 	if err != nil {
-		return dst, fmt.Errorf("decimal: %w: does --decimal-handling-mode say what the publisher's does?", err)
+		return dst, fmt.Errorf("decimal: %w: is --decimal-handling-mode that of the publisher?", err)
 	}
 	return decode.AppendDecimal(dst, raw, scale)
 }

@@ -43,7 +43,7 @@ func number(json []byte) (n int64, isNumber bool, err error) {
 
 func orText(f *form, dst, json []byte, err error) ([]byte, error) {
 	if err != nil {
-		return dst, fmt.Errorf("date or time %.40q: %w: does --time-precision-mode say what the publisher's does?", json, err)
+		return dst, fmt.Errorf("date or time %.40q: %w: is --time-precision-mode that of the publisher?", json, err)
 	}
 	return readText(f, dst, json)
 }

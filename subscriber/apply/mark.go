@@ -7,7 +7,7 @@ import (
 	"github.com/pgtee/pgtee/publisher/record"
 )
 
-// Mark is a cut through a stream between two commits: the records of everything that committed before EndLSN precede the offsets.
+// Mark is a cut through a stream between two commits: the records of all transactions that committed before EndLSN precede the offsets.
 type Mark struct {
 	EndLSN   LSN         `json:"end_lsn"`
 	Timeline int32       `json:"timeline"`

@@ -16,7 +16,7 @@ type Patience struct {
 	doubts   int // how often a Halt was doubted
 }
 
-// doubted is a Halt that counts only if it does not go away: it follows from what Kafka or the publisher may say for a moment.
+// doubted is a Halt that counts only if it persists: what Kafka or the publisher reports may be outdated for a moment.
 type doubted struct{ Halt }
 
 func (d doubted) Unwrap() error { return d.Halt }

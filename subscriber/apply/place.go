@@ -37,7 +37,7 @@ type eventID struct {
 	place
 	slot     []byte
 	timeline int32
-	cuts     int    // how often repairs had set the stream back
+	cuts     int    // number of repairs that had set the stream back
 	snapshot []byte // id of the copy that has read the row; nil: the record is a change from the WAL
 }
 

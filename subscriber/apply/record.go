@@ -90,7 +90,7 @@ func blockOf(value []byte) []byte { return orNil(decode.Field(value, "pgtee")) }
 
 var (
 	valuesField = []byte(`"values":{`)
-	errEnvelope = Halt{"the records are no change events of Debezium's shape", "start the publisher with --envelope debezium (its default)"}
+	errEnvelope = Halt{"the records are not change events of Debezium's shape", "start the publisher with --envelope debezium (its default)"}
 )
 
 // name appends schema.table.

@@ -48,7 +48,7 @@ func (r *runner) moveSequences(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sequencesTimeout)
 	defer cancel()
 	if err := r.moveThem(ctx); err != nil {
-		r.cfg.Log.Warn("the sequences of the target were not moved on: use setval() before others write", zap.Error(err))
+		r.cfg.Log.Warn("the sequences of the target were not advanced: use setval() before other clients write", zap.Error(err))
 	}
 }
 
@@ -67,7 +67,7 @@ func (r *runner) moveThem(ctx context.Context) error {
 			continue
 		}
 		if err := t.exec(ctx, s.move()); err != nil {
-			r.cfg.Log.Warn("a sequence of the target was not moved on: use setval() before others write", zap.String("table", s.table), zap.String("sequence", s.name), zap.Error(err))
+			r.cfg.Log.Warn("a sequence of the target was not advanced: use setval() before other clients write", zap.String("table", s.table), zap.String("sequence", s.name), zap.Error(err))
 		}
 	}
 	return nil

@@ -174,7 +174,7 @@ func (r *runner) work(ctx context.Context, t *target, a *assembler, first *progr
 	return false, err
 }
 
-// checkFenced reports errFenced if another applier has raised the epoch; a fenced applier must not take the stream back. A standby waits for its turn
+// checkFenced reports errFenced if another applier has raised the epoch; a fenced applier must not take over the stream again. A standby waits for its turn
 // again.
 func (r *runner) checkFenced(ctx context.Context, t *target) error {
 	if r.epoch == 0 || r.cfg.Standby {
@@ -202,7 +202,7 @@ func (c *Config) check(p *position, first *progress) error {
 	case p.systemID != "" && first.SystemID != p.systemID:
 		return Halt{fmt.Sprintf("the stream now comes from server %s, but %s was made from server %s", first.SystemID, into, p.systemID), c.afresh()}
 	case p.slot != "" && first.Slot != p.slot:
-		return Halt{fmt.Sprintf("the stream now comes from slot %s, but %s was made from slot %s: changes between them may be missing", first.Slot, into, p.slot), "pass the former slot with --slot; if the slot was replaced, " + c.afresh()}
+		return Halt{fmt.Sprintf("the stream now comes from slot %s, but %s was made from slot %s: changes between them may be missing", first.Slot, into, p.slot), "name the former slot with --slot; if the slot was replaced, " + c.afresh()}
 	case p.end > first.kept(p.cuts):
 		return Halt{fmt.Sprintf("`pgtee repair` cut the stream at %s, but %s has it up to %s, including transactions that the source has lost", first.kept(p.cuts), into, p.end), c.afresh()}
 	case p.end > first.EndLSN:
@@ -373,7 +373,7 @@ func (t *target) empty(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// refused turns an error that a retry cannot cure into a Halt.
+// refused turns an error that a retry cannot repair into a Halt.
 func (t *target) refused(err error, what string) error {
 	var answer *pgconn.PgError
 	if err == nil || postgres.Retriable(err) || !asPgError(err, &answer) {
@@ -391,7 +391,7 @@ func explain(err error) error {
 	case isHalt(err):
 		return err
 	case errors.As(err, &answer) && answer.Code == "53100":
-		return Halt{"the disk of the target is full: " + answer.Message, "make room there and start again; nothing is half applied"}
+		return Halt{"the disk of the target is full: " + answer.Message, "free space there and start again; no transaction is applied partially"}
 	case errors.As(err, &answer) && answer.Code == "42501":
 		return Halt{"the user of --postgres lacks a privilege in the target: " + answer.Message, "GRANT it; `pgtee apply --check` lists what is needed"}
 	}

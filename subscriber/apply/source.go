@@ -29,7 +29,7 @@ type event struct {
 	from     *partition
 }
 
-// isFrom reports whether an event belongs behind a position. A row that was read there shows what committed before it.
+// isFrom reports whether an event belongs after a position. A row that was read at the position shows what committed before it.
 func (e *event) isFrom(at LSN) bool { return e.commit > at || e.commit == at && e.snapshot == nil }
 
 // partition is read in order. Records that were read but not taken yet wait in its queue.
@@ -113,7 +113,7 @@ func (s *source) poll(ctx context.Context, out chan<- kgo.Fetches) error {
 // compares it with the target.
 func (s *source) advance(ctx context.Context, mark *watermark) error {
 	if !mark.follows(&s.known) {
-		return doubted{Halt{fmt.Sprintf("the publisher's position %s does not follow %s", mark.where(), s.known.where()), "see whether several publishers write with this prefix"}}
+		return doubted{Halt{fmt.Sprintf("the publisher's position %s does not follow %s", mark.where(), s.known.where()), "check whether several publishers use this prefix"}}
 	}
 	s.known = mark.progress
 	starts, err := s.starts(ctx, mark)
@@ -239,10 +239,10 @@ func (s *source) failed(topic string, number int32, err error) error {
 	}
 	at := s.partitions[topic][number].position
 	if at == 0 {
-		return Halt{fmt.Sprintf("the beginning of topic %s is gone: its retention has deleted it", topic),
+		return Halt{fmt.Sprintf("the beginning of topic %s was deleted by its retention", topic),
 			"request all rows from the publisher again (`INSERT INTO pgtee.signal VALUES ('mine', 'resync', '{\"data-collections\": [\"SCHEMA.TABLE\"]}')`) and start with --from end before that, into an empty " + s.cfg.kind()}
 	}
-	return Halt{fmt.Sprintf("topic %s does not hold offset %d of partition %d any more: records were deleted before they were %s", topic, at, number, s.cfg.done()),
+	return Halt{fmt.Sprintf("topic %s no longer holds offset %d of partition %d: records were deleted before they were %s", topic, at, number, s.cfg.done()),
 		"raise the retention of the topic; " + s.cfg.afresh()}
 }
 
@@ -256,7 +256,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	}
 	id, found, err := idOf(record)
 	if err != nil {
-		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "see who wrote that record"}
+		return Halt{fmt.Sprintf("topic %s, partition %d, offset %d: %v", p.topic, p.number, record.Offset, err), "find out what wrote that record"}
 	}
 	if !found || string(id.slot) != s.known.Slot {
 		s.strange(p.topic)
@@ -269,7 +269,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 	kept := s.known.kept(id.cuts)
 	e := event{place: id.place, snapshot: id.snapshot, record: record, from: p}
 	if e.snapshot != nil {
-		e.commit = max(min(e.commit, kept), p.last.commit) // the row may still be what it was; a resync follows if it is not
+		e.commit = max(min(e.commit, kept), p.last.commit) // the row may be unchanged since; if it is not, a resync follows
 	} else {
 		if e.commit >= kept {
 			return nil
@@ -298,7 +298,7 @@ func (s *source) put(p *partition, record *kgo.Record) error {
 func (s *source) strange(topic string) {
 	if !s.strangers[topic] {
 		s.strangers[topic] = true
-		s.cfg.Log.Warn("records that are not of slot " + s.known.Slot + " are left out of topic " + topic)
+		s.cfg.Log.Warn("records in topic " + topic + " that are not of slot " + s.known.Slot + " are ignored")
 	}
 }
 

@@ -25,7 +25,7 @@ type table struct {
 	unique  []uniqueIndex // the primary key first
 
 	policy  Policy
-	loading bool // a snapshot has still to deliver rows of it
+	loading bool // a snapshot has not delivered all rows of the table yet
 
 	layout []int // column index of each field of the last record
 	names  []string
@@ -168,7 +168,7 @@ func (c *catalog) table(ctx context.Context, schema, name string) (*table, error
 			"ALTER ROLE … BYPASSRLS, or let the owner of the table apply"}
 	}
 	if rows[0][2] == "f" || rows[0][2] == "v" {
-		return nil, Halt{fmt.Sprintf("%s of the target is no table", t.plain), "rename it, or map the table of the stream to another name with --map"}
+		return nil, Halt{fmt.Sprintf("%s of the target is not a table", t.plain), "rename it, or map the table of the stream to another name with --map"}
 	}
 	t.own = t.name
 	if rows[0][2] == "r" {

@@ -168,9 +168,9 @@ func (t *target) setOrigin(ctx context.Context) error {
 		return err
 	}
 	if t.cfg.Origin == OriginRequire {
-		return Halt{"what is applied cannot carry a replication origin: " + err.Error(), repair}
+		return Halt{"the applied transactions cannot carry a replication origin: " + err.Error(), repair}
 	}
-	t.cfg.Log.Info("what is applied carries no replication origin, so that publishers of the target cannot leave it out", zap.Error(err), zap.String("repair", repair))
+	t.cfg.Log.Info("the applied transactions carry no replication origin, so publishers of the target cannot leave them out", zap.Error(err), zap.String("repair", repair))
 	return nil
 }
 

@@ -28,5 +28,5 @@ func (t *target) checkTriggers(ctx context.Context, table *table) error {
 	if t.replica {
 		what, repair = what+" (ENABLE ALWAYS or REPLICA)", fmt.Sprintf("ALTER TABLE %s ENABLE %s makes it an ordinary one, which is off; or", table.name, what)
 	}
-	return Halt{fmt.Sprintf("%s of the target would do once more what the stream has of table %s already", what, table.plain), repair + " disable it, or start with --fire-triggers"}
+	return Halt{fmt.Sprintf("%s of the target would repeat changes that the stream already has for table %s", what, table.plain), repair + " disable it, or start with --fire-triggers"}
 }

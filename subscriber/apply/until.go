@@ -83,7 +83,7 @@ func (c *Config) commitOf(ctx context.Context, e event) (at time.Time, xid uint3
 		at = time.UnixMicro(micros)
 	}
 	if err != nil {
-		return at, 0, Halt{fmt.Sprintf("%s has no commit time: %v", placeOf(e.record), err), "see who wrote that record; the publisher has to write Debezium's envelope (its default)"}
+		return at, 0, Halt{fmt.Sprintf("%s has no commit time: %v", placeOf(e.record), err), "find out what wrote that record; the publisher must write Debezium's envelope (its default)"}
 	}
 	n, _ := strconv.ParseUint(string(id), 10, 32) // null for a row of a snapshot
 	return at, uint32(n), nil

@@ -116,7 +116,7 @@ func lookAt(ctx context.Context, source string) (m moment, err error) {
 	exporting.RuntimeParams["replication"] = "database"
 	slot, err := pgconn.ConnectConfig(ctx, exporting)
 	if err != nil {
-		return m, Halt{"the source gives no replication connection: " + err.Error(), "ALTER ROLE … REPLICATION for the user of --source"}
+		return m, Halt{"the source refuses a replication connection: " + err.Error(), "ALTER ROLE … REPLICATION for the user of --source"}
 	}
 	defer slot.Close(context.WithoutCancel(ctx))
 	export := "(SNAPSHOT 'export')"
@@ -125,7 +125,7 @@ func lookAt(ctx context.Context, source string) (m moment, err error) {
 	}
 	results, err := slot.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT pgtee_verify_%d TEMPORARY LOGICAL pgoutput %s", slot.PID(), export)).ReadAll()
 	if err != nil {
-		return m, Halt{"the source exports no snapshot: " + err.Error(), "see whether a replication slot is free (max_replication_slots), and the user of --source has REPLICATION"}
+		return m, Halt{"the source exports no snapshot: " + err.Error(), "check that a replication slot is free (max_replication_slots), and that the user of --source has REPLICATION"}
 	}
 	row := results[0].Rows[0]
 	if err := m.lsn.UnmarshalText(row[1]); err != nil {
@@ -150,7 +150,7 @@ func (c *Config) await(ctx context.Context, lsn LSN) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return Halt{fmt.Sprintf("Kafka holds the source up to %s, and not up to %s", newest.EndLSN, lsn), "see whether the publisher runs"}
+			return Halt{fmt.Sprintf("Kafka holds the source only up to %s, not up to %s", newest.EndLSN, lsn), "check that the publisher is running"}
 		}
 		select {
 		case <-ctx.Done():

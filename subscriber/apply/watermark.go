@@ -49,8 +49,8 @@ func (p *progress) hasCopied() bool {
 	return p.copied || len(p.Snapshots.Copies) > 0 || len(p.Snapshots.Finished) > 0
 }
 
-// kept returns the position before which transactions still count if they were published after some number of cuts: the source has lost the others,
-// which stay in the topics.
+// kept returns the position before which transactions are still valid if they were published after some number of cuts. The source has lost the others;
+// their records stay in the topics.
 func (p *progress) kept(cuts int) LSN {
 	limit := LSN(math.MaxUint64)
 	for _, cut := range p.Cuts[min(cuts, len(p.Cuts)):] {
@@ -139,8 +139,8 @@ func (w *watcher) begin(ctx context.Context) (*progress, error) {
 	start, found := starts.Lookup(w.topic(), 0)
 	end, ok := ends.Lookup(w.topic(), 0)
 	if !found || !ok || start.Err != nil {
-		return nil, Halt{fmt.Sprintf("there is no topic %s at these brokers", w.topic()),
-			"--prefix has to be that of `pgtee publish`, which makes the topic when it starts"}
+		return nil, Halt{fmt.Sprintf("topic %s does not exist at these brokers", w.topic()),
+			"--prefix must be that of `pgtee publish`, which creates the topic when it starts"}
 	}
 	for window := int64(tailRecords); ; window *= 8 {
 		from := max(start.Offset, end.Offset-window)
@@ -149,7 +149,7 @@ func (w *watcher) begin(ctx context.Context) (*progress, error) {
 			return newest, err
 		}
 		if from == start.Offset {
-			return nil, fmt.Errorf("topic %s holds no position%s yet: is the publisher running, and are --prefix and --slot those of it?", w.topic(), w.cfg.ofSlot())
+			return nil, fmt.Errorf("topic %s holds no position%s yet: is the publisher running, and are --prefix and --slot those of the publisher?", w.topic(), w.cfg.ofSlot())
 		}
 	}
 }
@@ -201,10 +201,10 @@ func (w *watcher) parse(record *kgo.Record) (*progress, error) {
 	}
 	var p progress
 	if err := json.Unmarshal(record.Value, &p); err != nil {
-		return nil, Halt{fmt.Sprintf("topic %s, offset %d: %v", w.topic(), record.Offset, err), "see who wrote that record"}
+		return nil, Halt{fmt.Sprintf("topic %s, offset %d: %v", w.topic(), record.Offset, err), "find out what wrote that record"}
 	}
 	if p.Version > newestProgress {
-		return nil, Halt{fmt.Sprintf("topic %s has records of version %d, this program reads up to %d", w.topic(), p.Version, newestProgress), "upgrade it"}
+		return nil, Halt{fmt.Sprintf("topic %s has records of version %d, this program reads up to %d", w.topic(), p.Version, newestProgress), "upgrade pgtee"}
 	}
 	if w.cfg.Slot != "" && p.Slot != w.cfg.Slot {
 		return nil, nil

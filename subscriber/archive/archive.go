@@ -135,7 +135,7 @@ func (h *Header) matches(cfg *Config) error {
 	case cfg.Source.Slot != "" && h.Slot != cfg.Source.Slot:
 		return Halt{What: fmt.Sprintf("%s is an archive of slot %s, not %s", cfg.Dir, h.Slot, cfg.Source.Slot), Repair: "name another folder with --out"}
 	case h.Format != cfg.Format:
-		return Halt{What: fmt.Sprintf("the files of %s are %s, not %s", cfg.Dir, h.Format, cfg.Format), Repair: "go on with --format " + string(h.Format) + ", or name another folder with --out"}
+		return Halt{What: fmt.Sprintf("the files of %s are %s, not %s", cfg.Dir, h.Format, cfg.Format), Repair: "continue with --format " + string(h.Format) + ", or name another folder with --out"}
 	}
 	return nil
 }

@@ -321,7 +321,7 @@ func TestCutManifestRemovesNothing(t *testing.T) {
 	names := s.files()
 	lines := strings.SplitAfter(string(must(os.ReadFile(s.path(manifestName)))), "\n")
 	write(t, s.path(manifestName), strings.Join(lines[:len(lines)-4], ""))
-	if err := s.session(-1); err == nil || !strings.Contains(err.Error(), "its end was cut") {
+	if err := s.session(-1); err == nil || !strings.Contains(err.Error(), "end of the manifest was cut off") {
 		t.Errorf("the session ends with %v", err)
 	}
 	if got := s.files(); strings.Join(got, " ") != strings.Join(names, " ") {

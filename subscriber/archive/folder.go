@@ -50,9 +50,9 @@ func (f *folder) close() { _ = f.lock.Close() }
 
 func (f *folder) join(name string) string { return filepath.Join(f.path, name) }
 
-// unwritable is the error of a failed file system operation, which a retry would not cure.
+// unwritable is the error of a failed file system operation, which a retry would not repair.
 func unwritable(err error) error {
-	return Halt{What: "the archive cannot be written: " + err.Error(), Repair: "see to the room and the rights of the folder, and start again; what is not in the manifest is read once more"}
+	return Halt{What: "the archive cannot be written: " + err.Error(), Repair: "check the free space and the permissions of the folder, and start again; records that are not in the manifest are read again"}
 }
 
 // sync makes names in the folder survive a crash of the machine.
@@ -108,8 +108,8 @@ func (f *folder) clean(m *manifest) error {
 		}
 	}
 	if len(unnamed) > 1 {
-		return Halt{What: fmt.Sprintf("%d files are not in the manifest: %s and others; a crash leaves one at most, so its end was cut", len(unnamed), unnamed[0]),
-			Repair: "put back the " + manifestName + " that belongs to them; `pgtee archive --verify` lists them"}
+		return Halt{What: fmt.Sprintf("%d files are not in the manifest: %s and others; a crash leaves one at most, so the end of the manifest was cut off", len(unnamed), unnamed[0]),
+			Repair: "restore the " + manifestName + " that belongs to these files; `pgtee archive --verify` lists them"}
 	}
 	for _, name := range append(old, unnamed...) {
 		if err := os.Remove(f.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -333,7 +333,7 @@ func parseRecord(line []byte) (number int64, r *kgo.Record, err error) {
 		r.Value = c.base64()
 	}
 	if c.bad || string(c.rest) != lineEnd || r.Partition < 0 || r.Partition > maxPartition || r.Offset < 0 {
-		return 0, nil, fmt.Errorf("no record: %.100q", line)
+		return 0, nil, fmt.Errorf("not a record: %.100q", line)
 	}
 	return number, r, nil
 }

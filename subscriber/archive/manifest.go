@@ -119,7 +119,7 @@ func readManifest(f *folder) (m *manifest, end int64, err error) {
 			err = m.take(line)
 		}
 		if err != nil {
-			return nil, 0, Halt{What: fmt.Sprintf("%s, line %d: %v", manifestName, m.lines+1, err), Repair: "put the manifest back as it was; `pgtee archive --verify` tells what else is wrong"}
+			return nil, 0, Halt{What: fmt.Sprintf("%s, line %d: %v", manifestName, m.lines+1, err), Repair: "restore the manifest; `pgtee archive --verify` reports any other damage"}
 		}
 		end += int64(len(text))
 	}
@@ -151,7 +151,7 @@ func parseLine(text []byte) (line Line, err error) {
 		return line, err
 	}
 	if hash := hashOf(text[:len(text)-hashLength]); string(text[len(text)-hashLength:]) != `,"hash":"`+hash+"\"}\n" {
-		return line, errors.New("it was changed: its hash is another one")
+		return line, errors.New("it was changed: its hash does not match")
 	}
 	return line, nil
 }
@@ -167,14 +167,14 @@ func (m *manifest) take(line Line) error {
 	case line.Number != m.lines+1:
 		return fmt.Errorf("it is line %d: lines before it are missing", line.Number)
 	case line.Prev != m.hash:
-		return errors.New("it does not follow the line before it: that one was changed")
+		return errors.New("it does not follow the line before it, which was changed")
 	case (line.Archive != nil) != (m.lines == 0):
-		return errors.New("it is no line of this place")
+		return errors.New("the first line, and only that one, must describe the archive")
 	case line.Archive != nil && line.Archive.Version > newestVersion:
-		return fmt.Errorf("the archive is of version %d, this program reads up to %d: upgrade it", line.Archive.Version, newestVersion)
+		return fmt.Errorf("the archive is of version %d, this program reads up to %d: upgrade pgtee", line.Archive.Version, newestVersion)
 	}
 	if line.File != nil && (!filepath.IsLocal(line.File.Name) || !isFile(line.File.Name)) {
-		return fmt.Errorf("%q is no name of a file of an archive", line.File.Name)
+		return fmt.Errorf("%q is not the name of an archive file", line.File.Name)
 	}
 	m.lines, m.hash = line.Number, line.Hash
 	if line.Archive != nil {

@@ -120,7 +120,7 @@ func (r *row) record() (number int64, record *kgo.Record, err error) {
 	if r.Headers != "" {
 		c := cursor{rest: []byte(r.Headers)}
 		if record.Headers = c.headers(record.Headers); c.bad {
-			return 0, nil, errors.New("its headers are no object of strings")
+			return 0, nil, errors.New("its headers are not an object of strings")
 		}
 	}
 	if record.Key, err = bytesOf(r.Key, r.Key64); err != nil {

@@ -80,7 +80,7 @@ func (r *records) Next() (*kgo.Record, error) {
 		return r.Next()
 	}
 	if err == nil && (number != r.number || r.left == 0) {
-		err = fmt.Errorf("record %d comes where %d should", number, r.number)
+		err = fmt.Errorf("record %d is in the place of record %d", number, r.number)
 	}
 	if err != nil {
 		return nil, damaged(r.name, err)
@@ -91,7 +91,7 @@ func (r *records) Next() (*kgo.Record, error) {
 }
 
 func damaged(name string, err error) error {
-	return Halt{What: fmt.Sprintf("file %s of the archive is damaged: %v", name, err), Repair: "put back a copy of the file; `pgtee archive --verify` tells what else is wrong"}
+	return Halt{What: fmt.Sprintf("file %s of the archive is damaged: %v", name, err), Repair: "replace the file by a copy of it; `pgtee archive --verify` reports any other damage"}
 }
 
 // open opens a file after verifying that it is unchanged, since nothing of a damaged file may reach a table.

@@ -11,8 +11,8 @@ type Stats struct {
 // Values is a snapshot of Stats.
 type Values struct {
 	State     string
-	Archived  LSN // everything that committed before it is in the archive
-	Published LSN // everything that committed before it is in Kafka
+	Archived  LSN // all transactions that committed before this LSN are in the archive
+	Published LSN // all transactions that committed before this LSN are in Kafka
 	Records   int64
 	Files     int
 	Bytes     int64

@@ -155,7 +155,7 @@ func (w *writer) retain() error {
 			return unwritable(err)
 		}
 	}
-	w.cfg.Source.Log.Info("files are removed, as the retention says", zap.Int("files", len(names)), zap.Stringer("begins", w.manifest.begins))
+	w.cfg.Source.Log.Info("old files are removed according to the retention", zap.Int("files", len(names)), zap.Stringer("begins", w.manifest.begins))
 	w.cfg.Stats.committed(w.manifest)
 	return nil
 }

@@ -122,7 +122,7 @@ func explain(err error) error {
 	case answer.Code == "42501":
 		return Halt{"the user of --postgres lacks a privilege: " + answer.Message, "GRANT it (see Privileges in docs/consume.md), and start again"}
 	case answer.Code == "53100":
-		return Halt{"the disk of the database is full: " + answer.Message, "make room there and start again; nothing is half written"}
+		return Halt{"the disk of the database is full: " + answer.Message, "free space there and start again; no batch is written partially"}
 	case answer.Code == "42P10":
 		return Halt{"--key: no unique index of the table has exactly these columns", "CREATE UNIQUE INDEX on them, or name those of the primary key"}
 	}

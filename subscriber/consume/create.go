@@ -34,9 +34,9 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 		return err
 	}
 	if !slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Value != nil }) {
-		err := fmt.Errorf("topic %s holds no record yet from which to make table %s.%s", c.Topic, c.Schema, c.Table)
+		err := fmt.Errorf("topic %s has no records yet from which the columns of table %s.%s could be determined", c.Topic, c.Schema, c.Table)
 		if c.Once {
-			return Halt{err.Error(), "make the table yourself, or run again when there are records"}
+			return Halt{err.Error(), "create the table yourself, or run again when there are records"}
 		}
 		return err
 	}
@@ -57,7 +57,7 @@ func (c *Config) create(ctx context.Context, t *target, admin *kadm.Client) erro
 	case "42P07", "23505": // another consumer created it concurrently
 		return nil
 	case "42501", "3F000":
-		return Halt{fmt.Sprintf("--create-table: %v", err), "have it made by somebody who may: " + sql}
+		return Halt{fmt.Sprintf("--create-table: %v", err), "have a role with this privilege run: " + sql}
 	}
 	return err
 }

@@ -16,8 +16,8 @@ import (
 // continue there: the one that raised it last.
 const ourTables = `CREATE TABLE IF NOT EXISTS pgtee.consumed (
   "group" text, topic text, partition int4,
-  topic_id text NOT NULL,             -- a topic re-created under its old name has another id
-  next_offset int8 NOT NULL,          -- everything before it is in the table or in pgtee.dead_letters
+  topic_id text NOT NULL,             -- a topic that was re-created with its old name has another id
+  next_offset int8 NOT NULL,          -- all records before it are in the table or in pgtee.dead_letters
   leader_epoch int4 NOT NULL,         -- leader epoch of the last record, by which Kafka detects truncation
   epoch int8 NOT NULL,
   records int8 NOT NULL DEFAULT 0, dead int8 NOT NULL DEFAULT 0, consumed_at timestamptz,
@@ -99,7 +99,7 @@ func (t *target) ensure(ctx context.Context) error {
 	}
 	if postgres.State(err) == "42501" {
 		return Halt{fmt.Sprintf("user %s lacks the privilege to create the tables pgtee.consumed and pgtee.dead_letters: %v", t.user, err),
-			fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s; if there is one, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
+			fmt.Sprintf("run CREATE SCHEMA pgtee AUTHORIZATION %[1]s or, if the schema exists, GRANT USAGE, CREATE ON SCHEMA pgtee TO %[1]s", postgres.QuoteIdentifier(t.user))}
 	}
 	return err
 }
@@ -162,15 +162,15 @@ type start struct {
 	leader int32
 }
 
-// fence excludes every other consumer from a partition and returns its position.
+// fence excludes every other consumer from a partition and returns the partition's position.
 func (t *target) fence(ctx context.Context, topic *topic, partition int32) (s start, err error) {
 	rows, err := postgres.Query(ctx, t.conn, `UPDATE pgtee.consumed SET epoch = epoch + 1 WHERE "group" = $1 AND topic = $2 AND partition = $3::int4
 RETURNING epoch::text, next_offset::text, leader_epoch::text, topic_id`, t.cfg.group(), topic.name, strconv.Itoa(int(partition)))
 	if err != nil {
-		return s, fmt.Errorf("take the fence row in pgtee.consumed: %w", err)
+		return s, fmt.Errorf("update the fence row in pgtee.consumed: %w", err)
 	}
 	if len(rows) != 1 {
-		return s, fmt.Errorf("the fence row of partition %d in pgtee.consumed is gone", partition)
+		return s, fmt.Errorf("the fence row of partition %d in pgtee.consumed was deleted", partition)
 	}
 	if rows[0][3] != topic.id {
 		return s, topicRecreated(topic.name, t.cfg.group())
@@ -193,7 +193,7 @@ const advanceFence = `WITH f AS (UPDATE pgtee.consumed AS c SET next_offset = n.
   WHERE c."group" = $1 AND c.topic = $2 AND c.partition = n.partition AND c.epoch = n.epoch AND c.next_offset <= n.next_offset RETURNING 1)
 SELECT 1 / (count(*) = cardinality($3::int4[]))::int4 FROM f`
 
-// errFenced means that another consumer has taken over a partition; the partitions are redistributed then.
+// errFenced means that another consumer has taken over a partition. The partitions are then redistributed.
 var errFenced = fmt.Errorf("fenced off: another consumer of the group has taken over a partition")
 
 // advance sends the statement that advances the fence rows.

@@ -52,7 +52,7 @@ func (t *target) share(ctx context.Context, partitions []int32) (mine []int32, e
 	rank, n := -1, 0
 	for _, row := range rows {
 		if row[1] == "true" && row[0] != own {
-			t.cfg.Log.Warn("a consumer of the group says nothing any more: its connection is ended", zap.String("pid", row[0]))
+			t.cfg.Log.Warn("a consumer of the group no longer responds: its connection is terminated", zap.String("pid", row[0]))
 			if _, err := postgres.Query(ctx, t.conn, endMember, row[0]); err != nil && postgres.State(err) != "42501" {
 				return nil, err
 			}

@@ -28,7 +28,7 @@ func RetryDead(ctx context.Context, cfg Config) (alive, dead int, err error) {
 		return 0, 0, err
 	}
 	if t.table == nil {
-		return 0, 0, Halt{fmt.Sprintf("there is no table %s.%s", cfg.Schema, cfg.Table), "make it"}
+		return 0, 0, Halt{fmt.Sprintf("table %s.%s does not exist", cfg.Schema, cfg.Table), "create it"}
 	}
 	if t.table.keys > 0 {
 		if err := t.exec(ctx, t.table.stageSQL()); err != nil {

@@ -22,7 +22,8 @@ const (
 	errorPause      = time.Second
 )
 
-// session is a connection to PostgreSQL together with the membership in the group, which ends with it.
+// session connects to PostgreSQL, joins the group, and takes turns until the end is reached, or until an error that another turn cannot
+// repair. The membership in the group ends with the connection.
 func (r *runner) session(ctx context.Context) (done bool, err error) {
 	cfg := r.cfg
 	cfg.Stats.state("connecting")
@@ -77,7 +78,7 @@ func (r *runner) prepare(ctx context.Context, t *target, admin *kadm.Client) (er
 		return err
 	}
 	if t.table == nil && !r.cfg.Create {
-		return Halt{fmt.Sprintf("there is no table %s.%s", r.cfg.Schema, r.cfg.Table), "make it, or have it made with --create-table"}
+		return Halt{fmt.Sprintf("table %s.%s does not exist", r.cfg.Schema, r.cfg.Table), "create it, or let pgtee create it with --create-table"}
 	}
 	if t.table == nil {
 		if err = r.cfg.create(ctx, t, admin); err != nil {
@@ -88,7 +89,7 @@ func (r *runner) prepare(ctx context.Context, t *target, admin *kadm.Client) (er
 		}
 	}
 	if t.table == nil {
-		return fmt.Errorf("table %s.%s is gone again", r.cfg.Schema, r.cfg.Table)
+		return fmt.Errorf("table %s.%s was dropped immediately after it was created", r.cfg.Schema, r.cfg.Table)
 	}
 	if t.table.keys > 0 {
 		return t.exec(ctx, t.table.stageSQL())
@@ -102,7 +103,7 @@ func (r *runner) find(ctx context.Context, t *target, admin *kadm.Client) (*topi
 	defer cancel()
 	topic, err := r.cfg.describe(asking, admin)
 	if missing := (noTopic{}); errors.As(err, &missing) && r.cfg.Once {
-		return nil, Halt{err.Error(), "see whether --topic and --kafka are right"}
+		return nil, Halt{err.Error(), "check --topic and --kafka"}
 	}
 	if err != nil {
 		return nil, err
@@ -116,10 +117,10 @@ func (r *runner) find(ctx context.Context, t *target, admin *kadm.Client) (*topi
 }
 
 // errShared ends a turn because the partitions must be redistributed.
-var errShared = errors.New("partitions are shared anew")
+var errShared = errors.New("the partitions must be redistributed")
 
-// turn is the single path for start and recovery: share the partitions, fence them, continue from the positions in the table, write. It ends with an
-// error, or when the requested end is reached.
+// turn is the single path for start and recovery: take this consumer's share of the partitions, fence them, continue from their positions in pgtee.consumed,
+// write. It ends with an error, or when the requested end is reached.
 func (r *runner) turn(ctx context.Context, t *target, admin *kadm.Client) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -271,7 +272,7 @@ func (h *hand) written(b *batch) {
 		}
 	}
 	if dead > 0 {
-		h.cfg.Log.Warn("records went into pgtee.dead_letters", zap.Int64("records", dead), zap.Int64("of", records))
+		h.cfg.Log.Warn("records were written to pgtee.dead_letters", zap.Int64("records", dead), zap.Int64("of", records))
 	}
 	h.cfg.Stats.change(func(v *Values) {
 		v.Records += records
@@ -281,7 +282,7 @@ func (h *hand) written(b *batch) {
 	h.rewinds = 0
 }
 
-// done reports whether the table has reached the end required by Config.Once. It also waits for partitions of other consumers of the group.
+// done reports whether the end required by Config.Once has been reached in every partition, including those of other consumers of the group.
 func (h *hand) done(ctx context.Context) (bool, error) {
 	if !h.cfg.Once {
 		return false, nil

@@ -45,14 +45,14 @@ func (c *Config) newClient(options ...kgo.Opt) (*kgo.Client, error) {
 func (c *Config) describe(ctx context.Context, admin *kadm.Client) (*topic, error) {
 	details, err := admin.ListTopics(ctx, c.Topic)
 	if err != nil {
-		return nil, fmt.Errorf("look for topic %s: %w", c.Topic, err)
+		return nil, fmt.Errorf("describe topic %s: %w", c.Topic, err)
 	}
 	detail := details[c.Topic]
 	if errors.Is(detail.Err, kerr.UnknownTopicOrPartition) {
 		return nil, noTopic{c.Topic}
 	}
 	if detail.Err != nil {
-		return nil, fmt.Errorf("look for topic %s: %w", c.Topic, detail.Err)
+		return nil, fmt.Errorf("describe topic %s: %w", c.Topic, detail.Err)
 	}
 	t := &topic{name: c.Topic, id: detail.ID.String()}
 	for _, p := range detail.Partitions.Sorted() {
@@ -64,7 +64,7 @@ func (c *Config) describe(ctx context.Context, admin *kadm.Client) (*topic, erro
 // noTopic means that the topic does not exist, or not yet.
 type noTopic struct{ name string }
 
-func (n noTopic) Error() string { return fmt.Sprintf("there is no topic %s", n.name) }
+func (n noTopic) Error() string { return fmt.Sprintf("topic %s does not exist", n.name) }
 
 // committedEnds returns the ends of the partitions for a read_committed reader.
 func (c *Config) committedEnds(ctx context.Context, admin *kadm.Client) (map[int32]int64, error) {
@@ -77,7 +77,7 @@ func offsetsOf(topic string, listed kadm.ListedOffsets, err error) (map[int32]in
 		err = listed.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look where topic %s begins and ends: %w", topic, err)
+		return nil, fmt.Errorf("offsets of topic %s: %w", topic, err)
 	}
 	offsets := map[int32]int64{}
 	for number, o := range listed[topic] {

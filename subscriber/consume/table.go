@@ -74,7 +74,7 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 		return nil, err
 	}
 	if kind := rows[0][2]; kind != "r" && kind != "p" {
-		return nil, Halt{fmt.Sprintf("--into %s.%s is no table", c.Schema, c.Table), "name a table"}
+		return nil, Halt{fmt.Sprintf("--into %s.%s is not a table", c.Schema, c.Table), "name a table"}
 	}
 	t := &table{name: rows[0][1], version: rows[0][3]}
 	if rows, err = postgres.Query(ctx, conn, columnsQuery, rows[0][0]); err != nil {
@@ -117,7 +117,7 @@ func (c *Config) lookUp(ctx context.Context, conn *pgconn.PgConn) (*table, error
 	t.keys, t.always = len(keys), len(t.columns)
 	t.columns = append(t.columns, optional...)
 	if len(t.columns) == 0 {
-		return nil, Halt{fmt.Sprintf("nothing of a record would go into %s", t.name), "name a column: --map COLUMN=$ takes the whole value"}
+		return nil, Halt{fmt.Sprintf("a record would fill no column of %s", t.name), "name a column: --map COLUMN=$ fills it with the whole value"}
 	}
 	return t, nil
 }

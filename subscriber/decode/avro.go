@@ -128,7 +128,7 @@ func (e SchemaError) Unwrap() error { return e.Err }
 var ErrNoSchema = errors.New("the registry has no such schema")
 
 // ErrAvro means that the bytes do not match their schema.
-var ErrAvro = errors.New("no Avro in Confluent's wire format")
+var ErrAvro = errors.New("not Avro in Confluent's wire format")
 
 func (a *Avro) schema(ctx context.Context, id uint32) (*avroType, error) {
 	a.mu.Lock()
@@ -268,7 +268,7 @@ func (p *avroParser) parse(raw any, namespace string, depth int) (*avroType, err
 	case map[string]any:
 		return p.complex(s, namespace, depth)
 	}
-	return nil, fmt.Errorf("a %T is no type", raw)
+	return nil, fmt.Errorf("a %T is not a type", raw)
 }
 
 func (p *avroParser) complex(s map[string]any, namespace string, depth int) (t *avroType, err error) {

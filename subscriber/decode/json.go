@@ -17,7 +17,7 @@ type Scanner struct {
 }
 
 // ErrJSON means that a text is not valid JSON.
-var ErrJSON = errors.New("no valid JSON")
+var ErrJSON = errors.New("not valid JSON")
 
 // Next skips white space and returns the next byte, 0 at the end.
 func (s *Scanner) Next() byte {
