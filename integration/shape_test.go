@@ -66,7 +66,7 @@ func TestShapeOfTheStream(t *testing.T) {
 			r.expectNoTrace("anna@example.org", "bert@example.org", "4711-4712", "longish note", "ninety-nine", "pepper")
 			r.expectPartitions(map[string]int{"customers": 3, "orders": 2, "mark.mark": 1})
 			r.expectAudit("public.scratch")
-			if log := r.publisher.Log(); !strings.Contains(log, `"tables": "public.misspelt"`) || strings.Count(log, "is it spelt right") != 1 {
+			if log := r.publisher.Log(); !strings.Contains(log, `"tables": "public.misspelt"`) || strings.Count(log, "are their names correct") != 1 {
 				t.Errorf("the publisher does not warn of the one table that is not there:\n%s", log)
 			}
 		})

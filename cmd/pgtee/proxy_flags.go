@@ -14,21 +14,21 @@ import (
 // proxyFlags are the flags of the proxy alone.
 type proxyFlags struct {
 	Listen        []string `help:"Where clients connect (${default}); a path is a Unix socket, by convention DIR/.s.PGSQL.PORT." default:"127.0.0.1:6432" placeholder:"HOST:PORT,…"`
-	Attribution   string   `help:"A note per ${enum}: transaction is cheaper, but its rows name only the session." enum:"statement,transaction" default:"statement" reload:""`
-	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise they run unattributed." reload:""`
-	TrustOwner    []string `help:"Roles that may own schema pgtee without being superusers: those that ran pgtee setup. Their code runs in everybody's sessions." placeholder:"ROLE,…" reload:""`
-	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Only the load balancer must be able to connect."`
+	Attribution   string   `help:"What gets a note of its own (${enum}). transaction is cheaper, but rows then name only the session, not the statement." enum:"statement,transaction" default:"statement" reload:""`
+	RequireOutbox bool     `help:"Refuse sessions to databases without an outbox; otherwise the writes of such sessions are not attributed." reload:""`
+	TrustOwner    []string `help:"Roles other than superusers that may own schema pgtee, because they ran pgtee setup. Every session runs code of these roles." placeholder:"ROLE,…" reload:""`
+	ProxyProtocol bool     `help:"Each connection begins with a PROXY protocol header, version 1 or 2, that names the client. Make sure that only the load balancer can connect."`
 
 	tlsFlags       `group:"TLS of clients"`
 	limitFlags     `group:"Limits of clients"`
 	keepAliveFlags `group:"Limits of clients"`
-	DrainDelay     time.Duration `help:"After SIGTERM continue to accept connections for this time while /readyz fails, so that load balancers notice. Part of --drain."`
+	DrainDelay     time.Duration `help:"After SIGTERM, keep accepting connections for this time while /readyz fails, so that load balancers stop sending new ones. The time is part of --drain."`
 }
 
 // tlsFlags say how clients may encrypt their connections.
 type tlsFlags struct {
 	TLSCert     string `name:"tls-cert" help:"Certificate for clients, PEM; without one they are not offered TLS. Read again when it changes." type:"path" placeholder:"FILE" reload:""`
-	TLSKey      string `name:"tls-key" help:"Its private key, PEM." type:"path" placeholder:"FILE" reload:""`
+	TLSKey      string `name:"tls-key" help:"Private key of --tls-cert, PEM." type:"path" placeholder:"FILE" reload:""`
 	TLSClientCA string `name:"tls-client-ca" help:"CA of client certificates, PEM." type:"path" placeholder:"FILE" reload:""`
 	TLSMode     string `name:"tls-mode" help:"What is required of clients: ${enum}." enum:"prefer,require,verify-ca,verify-full" default:"prefer" reload:""`
 }
@@ -50,16 +50,16 @@ func (f tlsFlags) config() (*proxy.ClientTLS, error) {
 type limitFlags struct {
 	MaxSessions            int `help:"Maximum number of sessions of all clients; more are refused with SQLSTATE 53300. 0: no limit." reload:""`
 	MaxSessionsPerUser     int `help:"Maximum number of sessions of one user." reload:""`
-	MaxSessionsPerDatabase int `help:"Maximum number of sessions of one database." reload:""`
+	MaxSessionsPerDatabase int `help:"Maximum number of sessions in one database." reload:""`
 
 	MaxLogins int `help:"Maximum number of simultaneous logins; more wait." default:"1000" reload:""`
 
-	LoginTimeout             time.Duration `help:"Maximum time until a session has begun, password included." default:"1m" reload:""`
+	LoginTimeout             time.Duration `help:"Maximum duration of a login, including the password exchange." default:"1m" reload:""`
 	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for this long (57P05). 0: never." reload:""`
 	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for this long (25P03)." reload:""`
 	QueryTimeout             time.Duration `help:"Cancel a request that runs for this long (57014)." reload:""`
 
-	AllowDatabases  []string `help:"Serve these databases only; * and ? stand for other characters." placeholder:"NAME,…" reload:""`
+	AllowDatabases  []string `help:"Serve these databases only; * matches any characters, ? exactly one." placeholder:"NAME,…" reload:""`
 	RefuseDatabases []string `help:"Do not serve these databases." placeholder:"NAME,…" reload:""`
 	AllowUsers      []string `help:"Serve these users only." placeholder:"NAME,…" reload:""`
 	RefuseUsers     []string `help:"Do not serve these users." placeholder:"NAME,…" reload:""`
@@ -100,8 +100,8 @@ func (f proxyFlags) listen() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
-// listenAt opens a Unix socket with access for everybody, as PostgreSQL does, because passwords and pg_hba.conf control access. A socket file on
-// which nothing listens was left by a process that was killed.
+// listenAt opens a Unix socket with access for everybody, as PostgreSQL does, because passwords and pg_hba.conf control access. It removes a
+// socket file on which nothing listens, which a killed process has left.
 func listenAt(address string) (net.Listener, error) {
 	if !strings.HasPrefix(address, "/") {
 		return net.Listen("tcp", address)

@@ -25,20 +25,20 @@ type publisherFlags struct {
 	snapshotFlags `group:"Snapshots"`
 
 	Partitions     uint16        `help:"Partitions of topics that the publisher creates." default:"${partitions}"`
-	Replication    uint8         `name:"replication-factor" help:"Replication factor of those topics; 0: the broker's default." default:"0"`
-	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (truncates the topic's table with a record of op t and publishes every row again), halt, or warn." enum:"resync,halt,warn" default:"resync"`
+	Replication    uint8         `name:"replication-factor" help:"Replication factor of topics that the publisher creates; 0: the broker's default." default:"0"`
+	OnMissed       string        `name:"on-missed" help:"What to do when UPDATEs and DELETEs of a table could not be captured for some time: resync (writes a record of op t, which tells consumers to discard every row of the table, then publishes every row again), halt, or warn." enum:"resync,halt,warn" default:"resync"`
 	AuditEmpty     bool          `help:"Also write audit records for transactions that changed no row."`
 	MaxRetainedWAL retainedLimit `name:"max-retained-wal" help:"What to do when the slot retains that much WAL: warn, or drop the slot (unpublished changes are lost to the stream). A warning also comes at half of what loses the slot: SIZE:drop_slot or max_slot_wal_keep_size. Required if the latter is -1." placeholder:"SIZE:warn|drop_slot"`
 	PartBytes      int           `name:"part-bytes" help:"Transaction size in memory above which it is processed in parts as it arrives." default:"${part_bytes}"`
 	PartAfter      time.Duration `name:"part-after" help:"How long sending one transaction may take before the part sent so far becomes visible; Kafka's transaction timeout is twice that." default:"${part_after}" placeholder:"TIME"`
 	MaxRecord      int32         `name:"max-record-bytes" help:"Maximum record size; see --record-too-large. Existing topics need a larger max.message.bytes." default:"${max_record_bytes}"`
-	Delivery       string        `help:"transactional: events and position are one Kafka transaction, each event is published once. at-least-once: events are visible immediately and may be repeated after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
-	TooLarge       string        `name:"record-too-large" help:"What to do with a row, message or event whose record is larger than --max-record-bytes or the topic's limit: dead-letter (PREFIX.dead-letter has it in pieces, and the row's record lacks its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
-	RequireDurable bool          `name:"require-durable-topics" help:"Halt if topics may lose what Kafka has confirmed (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); otherwise a warning is logged."`
+	Delivery       string        `help:"transactional: events and position are written in one Kafka transaction, and each event is published exactly once. at-least-once: events are visible immediately, and some may be published again after a failure, with the same event id." enum:"transactional,at-least-once" default:"transactional"`
+	TooLarge       string        `name:"record-too-large" help:"What to do with a row, message or event whose record is larger than --max-record-bytes or the topic's limit: dead-letter (PREFIX.dead-letter gets the whole record in pieces, and the row's record in its own topic lacks its longest values), or halt." enum:"dead-letter,halt" default:"dead-letter"`
+	RequireDurable bool          `name:"require-durable-topics" help:"Halt if a topic may lose records that Kafka has acknowledged (fewer than 2 replicas, min.insync.replicas below 2, unclean leader election); otherwise a warning is logged."`
 	SQLTextBytes   int           `name:"sql-text-bytes" help:"Maximum length of the SQL text in the record of a row; longer text is truncated." default:"${sql_text_bytes}"`
-	SourceEncoding string        `name:"source-encoding" help:"Encoding of the text in the database, if the database is SQL_ASCII or its bytes are in another encoding than it says: UTF8, LATIN1, WIN1252, or another single-byte encoding. Bytes without a character are published as private-use code points (U+F700 + byte)." placeholder:"NAME"`
-	Heartbeat      time.Duration `help:"How often a record in __debezium-heartbeat.PREFIX says that the publisher is alive; 0: never." default:"0" placeholder:"TIME"`
-	SkipApplied    bool          `help:"Do not publish what pgtee apply has written here (with a replication origin): for databases that apply each other's streams."`
+	SourceEncoding string        `name:"source-encoding" help:"Actual encoding of the text in the database, if the database is SQL_ASCII or declares another encoding: UTF8, LATIN1, WIN1252, or another single-byte encoding. Bytes that are no character in this encoding are published as private-use code points (U+F700 + byte)." placeholder:"NAME"`
+	Heartbeat      time.Duration `help:"How often to write a heartbeat record to __debezium-heartbeat.PREFIX; 0: never." default:"0" placeholder:"TIME"`
+	SkipApplied    bool          `help:"Do not publish changes that pgtee apply has written to this database (with a replication origin): for databases that apply each other's streams."`
 	Standby        bool          `help:"If another publisher holds the slot, wait to take over from it."`
 
 	idleProgress time.Duration // 0: the publisher's default
@@ -81,7 +81,7 @@ func (c *publishCommand) Run(ctx context.Context, term terminal) error {
 	open, run := c.publisherFlags.open, databasePublisher.run
 	if c.MaxRetainedWAL.drop > 0 { // no other process would drop the slot
 		open, run = c.publisherFlags.make, func(p databasePublisher, ctx context.Context) error {
-			return p.outlive(ctx, "this process keeps running so that it can drop the slot if it retains more WAL than --max-retained-wal")
+			return p.outlive(ctx, "this process keeps running so that it can drop the slot if the slot retains more WAL than --max-retained-wal")
 		}
 	}
 	publishers, err := open(ctx, sources, cluster, c.textFlags, keys, log)
@@ -105,7 +105,7 @@ type databasePublisher struct {
 	check    func(context.Context) error // why the publisher cannot start; nil: it can
 	catalog  *debezium.Database
 	retained retainedLimit
-	confirms bool // for pgtee.confirmed(): there are outbox tables
+	confirms bool // there are outbox tables, for which pgtee.confirmed() must be kept up to date
 	lag      *lag
 	coverage *coverage
 	watcher  *watcher
@@ -237,7 +237,7 @@ func (f publisherFlags) newPublisher(s source, cluster cluster, text textFlags, 
 	}, open, format)
 }
 
-// rowBytes is how much of a row is kept in memory, which is more than a record may have.
+// rowBytes is the number of bytes of a row that are kept in memory at most: more than a record may have.
 func (f publisherFlags) rowBytes() int { return max(outbox.DefaultRowBytes, 2*int(f.MaxRecord)) }
 
 // runID returns a random UUID, version 4, which the records of one run of the publisher share.
@@ -260,7 +260,7 @@ func publisherActors(publishers []databasePublisher, run func(databasePublisher,
 	return actors
 }
 
-// run publishes until ctx ends. The publisher itself has retried whatever a retry can cure.
+// run publishes until ctx ends. Run itself retries whatever a retry can repair.
 func (p databasePublisher) run(ctx context.Context) error {
 	defer p.catalog.Close(context.WithoutCancel(ctx))
 	return halted(p.Run(ctx))

@@ -16,8 +16,8 @@ type repairCommand struct {
 	databaseFlags    `group:"Connection"`
 	slotFlags        `group:"Connection"`
 	kafkaFlags       `group:"Kafka"`
-	AcceptDivergence bool   `help:"Continue after the last transaction that Kafka and the database share, or from where the slot stands. Events of transactions that the database has lost stay in the topics." required:""`
-	Resync           string `help:"Tables to publish again once a publisher runs (a record of op t truncates the topic's table, then every row follows): lost (those whose rows may be wrong in Kafka, or all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
+	AcceptDivergence bool   `help:"Continue after the last transaction that Kafka and the database share, or from the position of the slot. Events of transactions that the database has lost stay in the topics." required:""`
+	Resync           string `help:"Tables to publish again once a publisher runs (a record of op t, which tells consumers to discard every row of the table, then every row): lost (those whose rows may be wrong in Kafka, or all if that is not known), all, or none." enum:"lost,all,none" default:"lost"`
 }
 
 func (c *repairCommand) Run(ctx context.Context, term terminal) error {
@@ -52,14 +52,14 @@ func printRepaired(out io.Writer, s source, r publisher.Repaired) {
 	if r.From != nil {
 		before = fmt.Sprintf("%s of timeline %d", r.From.EndLSN, r.From.Timeline)
 	}
-	fmt.Fprintf(out, "%s: recorded was %s, publishing goes on after %s of timeline %d; a record with \"via\":\"repair\" in %s.audit marks the cut\n",
+	fmt.Fprintf(out, "%s: the recorded position was %s; publishing continues after %s of timeline %d; a record with \"via\":\"repair\" in %s.audit marks the cut\n",
 		s.database, before, r.To.EndLSN, r.To.Timeline, s.prefix)
 	if r.Lost > 0 {
-		fmt.Fprintf(out, "%s: %d transactions that Kafka holds are not in the database any more: their events stay in the topics, before that record\n", s.database, r.Lost)
+		fmt.Fprintf(out, "%s: %d transactions that Kafka holds are no longer in the database: their events stay in the topics, before that record\n", s.database, r.Lost)
 	}
 	switch {
 	case r.ID == "":
-		fmt.Fprintf(out, "%s: no table is published again; --resync all does that, if topics and tables may differ\n", s.database)
+		fmt.Fprintf(out, "%s: no table is published again; if topics and tables may differ, use --resync all\n", s.database)
 	case len(r.Only) == 0:
 		fmt.Fprintf(out, "%s: every table is published again once the publisher runs: resync %s\n", s.database, r.ID)
 	default:

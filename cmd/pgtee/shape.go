@@ -107,10 +107,10 @@ func (f publisherFlags) warnUnmatched(ctx context.Context, s source, log *zap.Lo
 		return err
 	}
 	for _, glob := range shape.Unmatched(tables) {
-		log.Warn("the configuration names tables that are not there: is it spelt right?", zap.String("finding", "tables-unmatched"), zap.String("database", s.database), zap.String("tables", glob))
+		log.Warn("the configuration names tables that do not exist: are their names correct?", zap.String("finding", "tables-unmatched"), zap.String("database", s.database), zap.String("tables", glob))
 	}
 	for _, glob := range f.unmatched(shape, tables) {
-		log.Warn("--event-table names tables that are not there or not published: is it spelt right?", zap.String("finding", "tables-unmatched"), zap.String("database", s.database), zap.String("tables", glob))
+		log.Warn("--event-table names tables that do not exist or are not published: are their names correct?", zap.String("finding", "tables-unmatched"), zap.String("database", s.database), zap.String("tables", glob))
 	}
 	return nil
 }

@@ -22,13 +22,13 @@ func awaitSlot(ctx context.Context, s source, standby bool, log *zap.Logger) err
 	}
 	config, err := pgx.ParseConfig(s.connString)
 	if err != nil {
-		return fmt.Errorf("look at slot %s: %w", s.slot, err)
+		return fmt.Errorf("read the state of slot %s: %w", s.slot, err)
 	}
 	outbox.OwnSettings(&config.Config)
 	config.RuntimeParams["search_path"] = "pg_catalog" // otherwise functions of other users might be called
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return fmt.Errorf("look at slot %s: %w", s.slot, err)
+		return fmt.Errorf("read the state of slot %s: %w", s.slot, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	patience := time.NewTimer(slotPatience)
@@ -64,7 +64,7 @@ func slotHolder(ctx context.Context, conn *pgx.Conn, slot string) (string, error
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("look at slot %s: %w", slot, err)
+		return "", fmt.Errorf("read the state of slot %s: %w", slot, err)
 	}
 	return holder, nil
 }

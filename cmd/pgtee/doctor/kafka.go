@@ -33,7 +33,7 @@ func Kafka(ctx context.Context, cfg kafka.Config) ([]outbox.Finding, error) {
 	k := &kafkaCheck{cfg: cfg, admin: kadm.NewClient(client)}
 	for _, look := range []func(context.Context) error{k.durability, k.topics, k.transactions, k.letters} {
 		if err := look(ctx); err != nil {
-			return k.findings, fmt.Errorf("look at Kafka: %w", err)
+			return k.findings, fmt.Errorf("inspect Kafka: %w", err)
 		}
 	}
 	return k.findings, nil
