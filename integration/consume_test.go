@@ -271,6 +271,13 @@ func TestConsumeFormats(t *testing.T) {
 	s.Consume(raw, "body", "--format", "raw", "--map", "body=$", "--group", "raw")
 	s.Expect("SELECT b::text FROM body AS b ORDER BY p", "(,\"line\tof \\\\ text\",span,0)", `("\\x00ff",,,)`)
 
+	s.Exec("CREATE TABLE empty (a text DEFAULT 'a', b text DEFAULT 'b')")
+	empty := s.NewTopic("empty", 1)
+	s.Produce(empty, `{"a":"","b":""}`, `{}`, `{"a":""}`)
+	s.Consume(empty, "empty")
+	s.Expect("SELECT empty::text FROM empty ORDER BY 1", `("","")`, `("",b)`)
+	s.Expect("SELECT reason FROM pgtee.dead_letters WHERE topic LIKE '%.empty'", "no field of it has a column")
+
 	made := s.NewTopic("made", 1)
 	s.Produce(made, `1={"name":"x","n":1,"big":1.5,"on":true,"doc":{},"nothing":null,"in":{"deep":9}}`, `2={"name":"y","n":2.5,"nothing":"t"}`, `3={"later":1}`)
 	s.Consume(made, "public.made", "--key", "id", "--map", "deep=$.in.deep", "--offset", "at_offset", "--create-table")

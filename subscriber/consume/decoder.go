@@ -384,19 +384,20 @@ func (d *decoder) render(b *batch, r *row) (err error) {
 			}
 			r.mask |= 1 << (i - d.table.always)
 		}
-		if len(b.arena) > r.start {
-			b.arena = append(b.arena, '\t')
-		}
 		if b.arena, err = d.append(b.arena, &d.cells[i], d.table.columns[i].kind); err != nil {
 			return err
 		}
+		b.arena = append(b.arena, '\t')
+	}
+	if len(b.arena) == r.start {
+		return badRecord("no field of it has a column")
 	}
 	if d.table.keys > 0 { // for the stage
-		b.arena = strconv.AppendInt(append(b.arena, '\t'), int64(len(b.rows)), 10)
-		b.arena = strconv.AppendBool(append(b.arena, '\t'), r.deletes)
+		b.arena = append(strconv.AppendInt(b.arena, int64(len(b.rows)), 10), '\t')
+		b.arena = append(strconv.AppendBool(b.arena, r.deletes), '\t')
 	}
-	b.arena = append(b.arena, '\n')
 	r.end = len(b.arena)
+	b.arena[r.end-1] = '\n'
 	return nil
 }
 

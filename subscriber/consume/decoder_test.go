@@ -123,6 +123,7 @@ func TestDecode(t *testing.T) {
 		"optional": {JSON, Mapping{}, []string{"a", "b?", "c?"}, []record{
 			{"", `{"a":1,"c":3}`, "1\t3"}, {"", `{"b":null}`, `\N` + "\t" + `\N`}, {"", `{}`, `\N`},
 		}},
+		"only optional": {JSON, Mapping{}, []string{"a?", "b?"}, []record{{"", `{"a":"","b":""}`, "\t"}, {"", `{"a":""}`, ""}, {"", `{}`, "DEAD no field of it has a column"}}},
 		"connect": {JSON, Mapping{Keys: []string{"id"}}, []string{"id", "d", "n", "b:bytea", "ts"}, []record{
 			{`{"schema":{"type":"struct","fields":[{"type":"int32","field":"id"}]},"payload":{"id":5}}`,
 				`{"schema":{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"},{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"n"},{"type":"bytes","field":"b"},{"type":"int64","name":"org.apache.kafka.connect.data.Timestamp","field":"ts"}]},"payload":{"d":19753,"n":"MDk=","b":"AP8=","ts":1706702400123}}`,
@@ -152,6 +153,7 @@ func TestDecode(t *testing.T) {
 		"csv": {CSV, Mapping{Columns: []string{"a", "b", "c"}}, []string{"a", "b", "c"}, []record{
 			{"", `1,"x, ""y""",` + "\r\n", "1\t" + `x, "y"` + "\t" + `\N`},
 			{"", `,"",z`, `\N` + "\t\tz"},
+			{"", `"","",z`, "\t\tz"},
 			{"", `1,2`, "DEAD 2 fields, and 3 columns for them"},
 			{"", `1,"2,3`, "DEAD a quoted field without an end"},
 			{"", `1,"2"x,3`, "DEAD text behind a quoted field"},
@@ -237,7 +239,7 @@ func TestStart(t *testing.T) {
 
 // FuzzDecode: whatever a record holds, it becomes one line or a dead letter.
 func FuzzDecode(f *testing.F) {
-	for _, text := range []string{`{"id":1,"tags":["a",[1]]}`, `{"schema":{"fields":[{"field":"id","type":"bytes"}]},"payload":{"id":"AA=="}}`, `1,"a""b",`, `\N` + "\ta", `{"id":1,"x":` + nested(600) + `}`} {
+	for _, text := range []string{`{"id":1,"tags":["a",[1]]}`, `{"schema":{"fields":[{"field":"id","type":"bytes"}]},"payload":{"id":"AA=="}}`, `1,"a""b",`, `\N` + "\ta", "\t\t", `{"id":1,"x":` + nested(600) + `}`} {
 		f.Add(text, text)
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {
