@@ -80,7 +80,7 @@ func (r *router) place(t *table, prefix string) error {
 			continue
 		}
 		if column < 0 {
-			return fmt.Errorf("column %s of table.fields.additional.placement is not there: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
+			return fmt.Errorf("column %s of table.fields.additional.placement does not exist: correct the option, or set table.fields.additional.error.on.missing=false", f.Column)
 		}
 		envelope = envelope || f.Envelope
 		r.additional = append(r.additional, routedField{f, column, string(record.AppendJSONString(nil, f.Alias)) + ":"})
