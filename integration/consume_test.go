@@ -192,7 +192,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION refuse()`
 		all = append(all, `{"id":8,"code":"XX000"}`)
 	}
 	s.Produce(topic, all...)
-	s.halts(s.args(topic, "t", "--once"), "refuses every record that is there", "refused 8 (SQLSTATE XX000)")
+	s.halts(s.args(topic, "t", "--once"), "refuses every available record", "refused 8 (SQLSTATE XX000)")
 	s.Produce(topic, `{"id":9,"code":"42501"}`, `{"id":10,"code":""}`)
 	s.Exec("UPDATE pgtee.consumed SET next_offset = 507")
 	s.halts(s.args(topic, "t", "--once"), "lacks a privilege: refused 9")
@@ -361,7 +361,7 @@ func TestConsumeHalts(t *testing.T) {
 		"public.t":  {"ahead 5", "hour 3", "it's late 3", "public.t 4"},
 		"it's late": {"ahead 5", "hour 3", "it's late 4", "public.t 3"},
 	} {
-		out := s.halts(s.args(topic, "t", "--once", "--group", group), "begins at offset 4 now: records from offset 3 on were deleted")
+		out := s.halts(s.args(topic, "t", "--once", "--group", group), "now begins at offset 4: records from offset 3 on were deleted")
 		s.Exec(regexp.MustCompile("UPDATE [^;]*").FindString(out))
 		s.Expect(places, after...)
 		s.Exec(`UPDATE pgtee.consumed SET next_offset = 3 WHERE next_offset = 4`)
@@ -383,8 +383,8 @@ func TestConsumeHalts(t *testing.T) {
 	out := s.halts(s.args(topic, "t", "--once", "--group", "it's late"), "was re-created")
 	s.Exec(regexp.MustCompile("DELETE FROM [^;]*").FindString(out))
 	s.Expect(places, "ahead 5", "hour 3", "public.t 5")
-	s.halts(s.args(topic, "none", "--once"), "there is no table public.none", "--create-table")
-	s.halts(s.args(s.prefix+".none", "t", "--once"), "there is no topic", "--topic")
+	s.halts(s.args(topic, "none", "--once"), "table public.none does not exist", "--create-table")
+	s.halts(s.args(s.prefix+".none", "t", "--once"), "does not exist", "--topic")
 	s.halts(s.args(topic, "gone", "--once", "--key", "id"), "no unique index", "CREATE UNIQUE INDEX")
 	s.halts(s.args(topic, "gone", "--once", "--offset", "o"), "has no column o", "add the column")
 }

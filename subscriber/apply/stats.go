@@ -14,8 +14,8 @@ type Stats struct {
 // Values is a snapshot of Stats.
 type Values struct {
 	State        string
-	Applied      LSN       // everything that committed before it is in the target
-	Published    LSN       // everything that committed before it is in Kafka
+	Applied      LSN       // all transactions that committed before this LSN are in the target
+	Published    LSN       // all transactions that committed before this LSN are in Kafka
 	CommitTime   time.Time // of the last transaction that is in the target; zero: there is none
 	CaughtUp     time.Time // when the target last had everything that Kafka was known to hold; zero: not since the start
 	Began        time.Time // when this applier knew both positions

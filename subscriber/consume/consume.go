@@ -127,10 +127,10 @@ func explain(err error) error {
 		return Halt{"--key: no unique index of the table has exactly these columns", "CREATE UNIQUE INDEX on them, or name those of the primary key"}
 	}
 	if isUnclear(err) {
-		return Halt{fmt.Sprintf("PostgreSQL refuses every record that is there, which need not be their fault: %s (SQLSTATE %s)", answer.Message, answer.Code),
-			"put it right, and start again; a record that is refused while others are written becomes a dead letter"}
+		return Halt{fmt.Sprintf("PostgreSQL refuses every available record, although the records may not be the cause: %s (SQLSTATE %s)", answer.Message, answer.Code),
+			"correct the cause and start again; a record that is refused while others are written becomes a dead letter"}
 	}
-	return Halt{fmt.Sprintf("PostgreSQL refuses what is no fault of a record: %s (SQLSTATE %s)", answer.Message, answer.Code), "put it right, and start again; nothing is half written"}
+	return Halt{fmt.Sprintf("PostgreSQL reports an error that is not caused by a record: %s (SQLSTATE %s)", answer.Message, answer.Code), "correct the cause and start again; no batch is written partially"}
 }
 
 // withoutValues removes everything from an error that may quote a row.

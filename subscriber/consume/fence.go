@@ -137,7 +137,7 @@ func (t *target) register(ctx context.Context, topic *topic, start func(fresh bo
 
 func topicRecreated(topic, group string) error {
 	return Halt{fmt.Sprintf("topic %s was re-created: it is not the one that group %s has consumed", topic, group),
-		fmt.Sprintf(`to begin with the new one, DELETE FROM pgtee.consumed WHERE "group" = %s AND topic = %s; or use another --group`, postgres.QuoteLiteral(group), postgres.QuoteLiteral(topic))}
+		fmt.Sprintf(`to start with the new topic, run DELETE FROM pgtee.consumed WHERE "group" = %s AND topic = %s; or use another --group`, postgres.QuoteLiteral(group), postgres.QuoteLiteral(topic))}
 }
 
 // offsets returns the positions of the group, whichever consumers hold the partitions.

@@ -249,14 +249,14 @@ func (s *source) continueAt(partition int32, offset int64) string {
 
 // deleted returns the error for a partition that begins after the consumed position.
 func (s *source) deleted(partition int32, next, begins int64) error {
-	return Halt{fmt.Sprintf("topic %s, partition %d begins at offset %d now: records from offset %d on were deleted before they were consumed", s.topic.name, partition, begins, next),
-		"to go on without them, " + s.continueAt(partition, begins) + "; raise the retention of the topic"}
+	return Halt{fmt.Sprintf("topic %s, partition %d now begins at offset %d: records from offset %d on were deleted before they were consumed", s.topic.name, partition, begins, next),
+		"to continue without them, run " + s.continueAt(partition, begins) + "; raise the retention of the topic"}
 }
 
 // shorter returns the error for a partition that ends before the consumed position.
 func (s *source) shorter(partition int32, next, end int64) error {
-	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has it up to offset %d, it ends at %d", s.topic.name, partition, next, end),
-		"see what was lost; to go on, " + s.continueAt(partition, end)}}
+	return lostRecords{Halt{fmt.Sprintf("topic %s, partition %d: Kafka has lost records that were consumed: the table has the partition up to offset %d, but it ends at %d", s.topic.name, partition, next, end),
+		"find out what was lost; to continue, run " + s.continueAt(partition, end)}}
 }
 
 // firstRecords reads up to wanted committed records from the start of a topic, for --create-table.
