@@ -100,7 +100,7 @@ func Uncaptured(ctx context.Context, connString string) ([]Capture, error) {
 // uncapturedTables also reports whether a table must still be added to the publications or removed from them.
 func uncapturedTables(ctx context.Context, conn *pgconn.PgConn) (uncaptured []Capture, wrong bool, err error) {
 	got, err := rows(ctx, conn, `SELECT t.name, t.root_name, t.listed <> (t.reason IS NULL) OR t.tbl = ANY (n.tables),
-			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is in no publication of its kind yet' END)
+			coalesce(t.reason, CASE WHEN t.listed THEN 'its publication has a row filter or a column list for it' ELSE 'it is not yet in a publication of its kind' END)
 		FROM pgtee.narrowed() AS n (tables), pgtee.tables(pgtee.published()) AS t WHERE t.reason IS NOT NULL OR NOT t.listed OR t.tbl = ANY (n.tables) ORDER BY t.name`)
 	if err != nil {
 		return nil, false, fmt.Errorf("find the tables that are not captured: %w", ourFunction(err))

@@ -295,8 +295,8 @@ DECLARE
     t       record;
     states  jsonb;
     outcome text;
-    family  "char"; -- of publications
-    roots   oid[]; -- partitioned tables of which a leaf got another identity
+    family  "char"; -- kind of publications: see listings()
+    roots   oid[]; -- partitioned tables with a leaf whose identity changed here
     narrowed oid[] := CASE WHEN by_client THEN '{}' ELSE pgtee.narrowed() END;
 BEGIN
     FOR t IN SELECT m.*, c.relkind AS kind FROM pgtee.tables(oids) AS m JOIN pg_class AS c ON c.oid = m.tbl
@@ -441,8 +441,8 @@ BEGIN
 END
 $missed$;
 
--- wrong() lists tables whose membership is wrong, those to be removed first: the event triggers were off, all publications were locked, or somebody
--- has set a row filter or column list. Otherwise the order is random, so that locked tables do not delay the others.
+-- wrong() returns the tables whose membership is wrong: because the event triggers were off, because all publications were locked, or because somebody has
+-- set a row filter or column list. Tables that must be removed come first. Otherwise the order is random, so that locked tables do not delay the others.
 CREATE OR REPLACE FUNCTION pgtee.wrong() RETURNS oid[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $wrong$
 DECLARE
