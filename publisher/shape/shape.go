@@ -265,7 +265,7 @@ func namesMissing(r *pgoutput.Relation, merged *settings) error {
 	}
 	for _, name := range named {
 		if !IsGlob(name) && filter.ColumnIndex(r, name) < 0 {
-			return misfit(fmt.Sprintf("name the column that has its data now, or write %s* if there is none", name), "column %s, which the configuration hides, does not exist", name)
+			return misfit(fmt.Sprintf("name the column that has the data now, or write %s* if there is none", name), "column %s, which the configuration hides, does not exist", name)
 		}
 	}
 	return nil
