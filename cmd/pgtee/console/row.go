@@ -166,8 +166,9 @@ func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, en
 	if asked := parsePosition(r.FormValue("before")); asked != nil {
 		before, p.Paged = within(asked, starts, ends), true
 	}
-	here := before                                                                      // what this page searches
-	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) { // without a schema, these are the bytes of the key in all of the row's records
+	here := before // what this page searches
+	// Without a schema, these are the bytes of the key in all of the row's records.
+	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) {
 		p.Partition = partitionOf(p.Topic, key, len(ends))
 		others := clonePosition(before)
 		delete(others, p.Partition)
