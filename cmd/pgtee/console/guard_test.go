@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -248,6 +249,29 @@ func TestOpenOnlyOnLoopback(t *testing.T) {
 		if _, err := newGuard(address(test.ip), test.cfg); (err == nil) != test.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestTLS: with a certificate the console speaks TLS only.
+func TestTLS(t *testing.T) {
+	other := httptest.NewTLSServer(nil)
+	defer other.Close()
+	c, err := Open("127.0.0.1:0", Config{Open: reader, Certificates: other.TLS.Certificates, Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	answer, err := other.Client().Get(c.URL() + "configuration")
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("%s: %v, %v", c.URL(), answer, err)
+	} else {
+		answer.Body.Close()
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
