@@ -50,6 +50,8 @@ var stops = map[string]stop{
 		says: "larger than Kafka accepts", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
 	"large message": {row: "of logical messages", cause: []string{"SELECT pg_logical_emit_message(true, 'x', repeat('x', 2000000))"}, flags: []string{"--record-too-large", "halt"},
 		says: "larger than Kafka accepts", mends: []string{"--record-too-large", "dead-letter"}, once: true, apart: true},
+	"key without a schema": {row: "a change cannot be encoded", cause: []string{"CREATE TABLE k (id numeric PRIMARY KEY)", "INSERT INTO k VALUES ('NaN')"}, flags: []string{"--exclude-tables", "public.other", "--format", "json-schema"},
+		says: "a change cannot be encoded", mends: []string{"--exclude-tables", "public.k", "--format", "json-schema"}, once: true, apart: true},
 	"nothing to copy": {row: "the snapshot was stopped", flags: []string{"--snapshot", "only", "--snapshot-tables", "public.nothing"}, says: "snapshot was stopped",
 		mends: []string{"--snapshot", "never"}, once: true, apart: true},
 	"signals in partitions": {row: "signal topic is unusable", prior: (*runner).makeSignalTopic, flags: []string{"--signal-topic", "two.signal"},

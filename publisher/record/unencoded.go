@@ -30,7 +30,7 @@ func Unencoded(what string, err error) error {
 	if errors.As(err, &stop) || errors.As(err, &large) {
 		return err
 	}
-	return halt.New(halt.ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table or report the defect; nothing is skipped meanwhile")
+	return halt.New(halt.ErrEncode, fmt.Sprintf("%s: %v", what, err), "exclude the table (--exclude-tables), publish it in another form, or report the defect; nothing is skipped meanwhile")
 }
 
 // SourceName returns the name of a change's source, for errors and for the owner of a topic.

@@ -120,7 +120,7 @@ var Catalogue = []Area{
 		{"source-encoding", problem, "--source-encoding does not fit the database.", "Name the encoding that SHOW server_encoding prints or, for SQL_ASCII, that of the text."},
 		{"transaction-undecodable", problem, "PostgreSQL cannot decode a transaction.", "Drop the slot, run `pgtee setup`, then `pgtee repair --accept-divergence`, which publishes every table again. Report the error to PostgreSQL."},
 		{"value-undecodable", problem, "The server cannot send a value in the WAL as UTF-8.", "Correct the row, drop the slot, run `pgtee setup`, `pgtee repair --accept-divergence`, then copy what is missing."},
-		{"change-unencodable", problem, "A change cannot be encoded.", "Exclude the table, or report the defect."},
+		{"change-unencodable", problem, "A change cannot be encoded.", "Exclude the table (--exclude-tables), publish it in another form, or report the defect."},
 		{"outbox-row-updated", warning, "A row of an outbox table was updated. Its event is in Kafka as it was inserted.", "Insert a new row for a new event."},
 		{"event-table-unfit", warning, "A table matches a pattern of --event-table and lacks the columns of an outbox: it is published like any other table, and no resync repeats its rows.", "Name the outbox tables one by one, or add the columns."},
 	}},
