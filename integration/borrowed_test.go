@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,6 +22,7 @@ const borrowedTools = `
 		PERFORM pgtee.sign(payload, current_user::name); PERFORM pgtee.note(payload, current_user::name); INSERT INTO t (v) VALUES ('forged'); END$$;
 	CREATE FUNCTION inlined(payload text) RETURNS text LANGUAGE sql AS 'SELECT pgtee.sign(payload, current_user::name)::text';
 	CREATE FUNCTION inlined_note(payload text) RETURNS text LANGUAGE sql AS 'SELECT pgtee.note(payload, current_user::name)::text';
+	CREATE FUNCTION forges() RETURNS text LANGUAGE plpgsql AS $$BEGIN INSERT INTO t (v) VALUES ('forged'); RETURN 'x'; END$$;
 	CREATE PROCEDURE commits(v1 text) LANGUAGE plpgsql AS $$BEGIN INSERT INTO t (v) VALUES ('forged'); COMMIT; END$$;
 	CREATE PROCEDURE commits(payload text, how text) LANGUAGE plpgsql AS $$BEGIN
 		IF how = 'sign' THEN PERFORM pgtee.sign(payload, current_user::name); ELSE PERFORM pgtee.note(payload, current_user::name); END IF;
@@ -35,6 +37,21 @@ const borrowedTools = `
 		PERFORM pgtee.note(n, current_user::name); PERFORM pgtee.sign(n, current_user::name); INSERT INTO t (v) VALUES ('forged'); RETURN NULL; END$$;
 	CREATE TRIGGER spends AFTER INSERT ON early FOR EACH ROW EXECUTE FUNCTION spends();
 	CREATE TRIGGER trapped AFTER INSERT ON trap FOR EACH ROW EXECUTE FUNCTION trapped();`
+
+// stolen is a text that the proxy does not take from current_query(), since it has several statements and is not ASCII: its note carries it, and
+// therefore names the same statement in any other text.
+const stolen = "BEGIN; INSERT INTO t (v) VALUES ('stolen') /* é */"
+
+var blanks = strings.Repeat(" ", 300<<10)
+
+// functionCall calls a function by its name in a call of the protocol, which has room only for an OID: it stands among the arguments.
+func functionCall(name string, arguments ...string) *pgproto3.FunctionCall {
+	call := &pgproto3.FunctionCall{Arguments: [][]byte{[]byte(name)}}
+	for _, a := range arguments {
+		call.Arguments = append(call.Arguments, []byte(a))
+	}
+	return call
+}
 
 // attacks are what a session says that has the note N.
 var attacks = []struct {
@@ -61,6 +78,22 @@ var attacks = []struct {
 	{"a trigger", []say{simple("SET my.note = 'N'"), simple("INSERT INTO trap VALUES (1)")}},
 	{"the note of a later statement of the Query", []say{simple("INSERT INTO early VALUES (1); INSERT INTO t (v) VALUES ('stolen')")}},
 	{"behind a savepoint", []say{simple("BEGIN"), simple("SAVEPOINT s"), simple("INSERT INTO t (v) VALUES ('gone')"), simple("ROLLBACK TO s"), simple("SELECT via_message('N')"), simple("COMMIT")}},
+	{"a cursor that runs at the commit", []say{simple("DECLARE c CURSOR WITH HOLD FOR SELECT pgtee.sign('N',current_user)::text, forges()")}},
+	{"... by note()", []say{simple("DECLARE c CURSOR WITH HOLD FOR SELECT pgtee.note('N',current_user)::text, forges()")}},
+	{"... extended", []say{burst("Z", all(once("DECLARE c CURSOR WITH HOLD FOR SELECT pgtee.sign('N',current_user)::text, forges()"), sync_)...)}},
+	{"... with the call in the COMMIT", []say{simple("BEGIN"), simple("DECLARE c CURSOR WITH HOLD FOR SELECT pgtee . sign ('N',current_user)::text, forges()"), simple("COMMIT /* pgtee.sign('N' */")}},
+	{"... with the call in an extended COMMIT", []say{simple("BEGIN"), simple("DECLARE c CURSOR WITH HOLD FOR SELECT pgtee . sign ('N',current_user)::text, forges()"),
+		burst("Z", all(once("COMMIT /* pgtee.sign('N' */"), sync_)...)}},
+	{"a PREPARE that is bound", []say{simple("PREPARE p AS SELECT pgtee.sign('N',current_user)::text, forges(), set_config('transaction_read_only', 'on', true)"), burst("Z", bind("", "p"), execute(""), sync_)}},
+	{"a transaction that it makes read-only", []say{simple("SELECT pgtee.sign('N',current_user)::text, forges(), set_config('transaction_read_only', 'on', true)")}},
+	{"... by note()", []say{simple("SELECT pgtee.note('N',current_user)::text, forges(), set_config('transaction_read_only', 'on', true)")}},
+	{"a FunctionCall", []say{simple("BEGIN"), burst("Z", functionCall("pgtee.sign", "N", "postgres")), burst("Z", functionCall("forges")), simple("COMMIT")}},
+	{"behind the part of a text that is read", []say{simple("SELECT 1;" + blanks + "ROLLBACK; SELECT pgtee.sign('N',current_user); INSERT INTO t (v) VALUES ('forged')")}},
+	{"... called there, and spelt before", []say{simple("SELECT 1 /* pgtee.sign('N' */;" + blanks + "ROLLBACK; SELECT pgtee . sign ('N',current_user); INSERT INTO t (v) VALUES ('forged')")}},
+	{"behind what cannot be read", []say{burst("ZZ", &pgproto3.Query{String: "SELECT set_config('standard_conforming_strings', 'off', false)"},
+		&pgproto3.Query{String: `SELECT '\''; ROLLBACK; SELECT pgtee.sign('N',current_user); INSERT INTO t (v) VALUES ('forged')`})}},
+	{"an argument behind it", []say{simple("CALL commits(" + blanks + "pgtee.sign('N',current_user)::text)")}},
+	{"... extended", []say{burst("Z", all(once("CALL commits("+blanks+"pgtee.sign('N',current_user)::text)"), sync_)...)}},
 	{"a row of the outbox", []say{simple("INSERT INTO pgtee.outbox_0 (kind, note, user_name, role_name, pid, application) VALUES ('n', 'N', 'postgres', 'postgres', 1, 'x'); INSERT INTO t (v) VALUES ('forged')")}},
 }
 
@@ -105,7 +138,7 @@ func TestBorrowedNotes(t *testing.T) {
 // steal returns the note of a transaction that is open, as whoever may read pg_stat_activity does.
 func (r *runner) steal(victim *pgx.Conn) string {
 	r.t.Helper()
-	r.exec(victim, "BEGIN; INSERT INTO t (v) VALUES ('stolen')")
+	r.exec(victim, stolen)
 	query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'victim'")
 	found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query)
 	if found == nil {
@@ -128,7 +161,7 @@ func (r *runner) attack(address, note string, steps []say) {
 	defer client.conn.Close()
 	if note == "" {
 		exchange(r.t, client.conn, simple("SET application_name = 'own'"))
-		exchange(r.t, client.conn, simple("BEGIN; INSERT INTO t (v) VALUES ('stolen')"))
+		exchange(r.t, client.conn, simple(stolen))
 		query := r.Query("SELECT query FROM pg_stat_activity WHERE application_name = 'own' AND datname = current_database() AND state <> 'idle'")
 		if found := regexp.MustCompile(`pgtee\.(?:note|sign)\('([^']*)'`).FindStringSubmatch(query); found != nil {
 			note = found[1]
@@ -138,19 +171,31 @@ func (r *runner) attack(address, note string, steps []say) {
 	for _, step := range steps {
 		filled := say{await: step.await}
 		for _, m := range step.messages {
-			filled.messages = append(filled.messages, withNote(m, note))
+			filled.messages = append(filled.messages, r.withNote(m, note))
 		}
-		exchange(r.t, client.conn, filled) // what is refused is no attack
+		if _, err := converse(client.conn, filled); err != nil { // the proxy ends the session; what the server refuses is no attack either
+			return
+		}
 	}
 }
 
-func withNote(m pgproto3.FrontendMessage, note string) pgproto3.FrontendMessage {
+// withNote fills in the note N, and the OID of a function that is called by name.
+func (r *runner) withNote(m pgproto3.FrontendMessage, note string) pgproto3.FrontendMessage {
 	quoted := func(sql string) string {
 		return strings.NewReplacer("'N'", "'"+note+"'", "E'N", "E'"+note).Replace(sql)
 	}
 	switch m := m.(type) {
 	case *pgproto3.Query:
 		return &pgproto3.Query{String: quoted(m.String)}
+	case *pgproto3.Parse:
+		return &pgproto3.Parse{Name: m.Name, Query: quoted(m.Query)}
+	case *pgproto3.FunctionCall:
+		filled := pgproto3.FunctionCall{}
+		fmt.Sscan(r.Query("SELECT $1::regproc::oid::text", string(m.Arguments[0])), &filled.Function)
+		for _, value := range m.Arguments[1:] {
+			filled.Arguments = append(filled.Arguments, bytes.ReplaceAll(value, []byte("N"), []byte(note)))
+		}
+		return &filled
 	case *pgproto3.Bind:
 		filled := *m
 		filled.Parameters = nil

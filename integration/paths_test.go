@@ -146,22 +146,31 @@ func (w *tap) walk(t *testing.T, address, database string, wiretap *wiretap) str
 	return text.String()
 }
 
-// exchange sends the messages of a step, and returns all that comes until the last message that it awaits.
-func exchange(t *testing.T, conn net.Conn, step say) (seen []byte) {
+// exchange is converse where the connection must not end.
+func exchange(t *testing.T, conn net.Conn, step say) []byte {
+	seen, err := converse(conn, step)
+	if err != nil {
+		t.Fatalf("step %v: %v", step, err)
+	}
+	return seen
+}
+
+// converse sends the messages of a step, and returns all that comes until the last message that it awaits.
+func converse(conn net.Conn, step say) (seen []byte, err error) {
 	if err := speak(conn, step.messages); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for await := step.await; await != ""; {
 		kind, body, err := readMessage(conn)
 		if err != nil {
-			t.Fatalf("step %v: %v", step, err)
+			return seen, err
 		}
 		seen = append(binary.BigEndian.AppendUint32(append(seen, kind), uint32(len(body)+4)), body...)
 		if kind == await[0] {
 			await = await[1:]
 		}
 	}
-	return seen
+	return seen, nil
 }
 
 // wiretap passes connections on, and keeps what the client's side sends.

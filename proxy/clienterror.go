@@ -97,6 +97,12 @@ func outboxError(database string, why problem, owner string) *clientError {
 		hint:    "Run \"pgtee setup\" for this database, or start the proxy without --require-outbox."}
 }
 
+// forgeryError refuses a text of which the proxy cannot tell which of its statements a note in it would be for.
+func forgeryError() *clientError {
+	return &clientError{code: "54000", message: "pgtee: only the proxy calls pgtee.note() and pgtee.sign(): this text is too long, or cannot be read",
+		hint: "Send its statements one by one."}
+}
+
 func lostError() *clientError {
 	return &clientError{code: "08P01",
 		message: "pgtee: the server's replies do not match the requests of this session",

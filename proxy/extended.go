@@ -16,7 +16,10 @@ func (s *session) parse(m message) error {
 		if err := s.settle(); err != nil {
 			return err
 		}
-		e.statement = s.study(text, ended)
+		var err error
+		if e.statement, err = s.study(text, ended); err != nil {
+			return err
+		}
 		s.touch(name)
 		s.statements.prepare(name, e.statement, s.tx.group)
 	}
@@ -24,7 +27,7 @@ func (s *session) parse(m message) error {
 }
 
 // study determines what a prepared statement does. If ended is false, the text is cut off.
-func (s *session) study(text []byte, ended bool) *statement {
+func (s *session) study(text []byte, ended bool) (*statement, error) {
 	set := s.pending.settings.Load()
 	defer s.forgetLongList()
 	readable := s.read(text, ended, set)
@@ -32,10 +35,17 @@ func (s *session) study(text []byte, ended bool) *statement {
 		readable, s.list = false, append(s.list[:0], parser.Unread(text, set.lexis)) // the server will refuse it
 	}
 	if len(s.list) == 0 {
-		return &statement{need: parser.Never}
+		return &statement{need: parser.Never}, nil
 	}
 	found := &s.list[0]
-	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, copies: found.Verb == "COPY" && found.Note == parser.Always, place: place{from: 1, to: len(text)}}
+	copies := found.Verb == "COPY" && found.Note == parser.Always
+	if err := s.guard(text, readable && ended); err != nil {
+		return nil, err
+	}
+	if !ended {
+		s.guardRest(text)
+	}
+	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, copies: copies, place: place{from: 1, to: len(text)}}
 	if ended {
 		st.hash, st.looks = hashOf(text), looksAtStatements(text)
 	}
@@ -46,7 +56,7 @@ func (s *session) study(text []byte, ended bool) *statement {
 		st.subject = s.notes.carry(carriedText(text, found), found.Secret, set)
 		st.subject.flags |= ddlFlag(found)
 	}
-	return st
+	return st, nil
 }
 
 // bind handles Bind: portal, statement, parameters.

@@ -35,3 +35,45 @@ func TestNoteForTheRest(t *testing.T) {
 		})
 	}
 }
+
+// In the part of a text that the proxy cannot keep nothing may call for a note, wherever that call is cut by what arrives together.
+func TestCallInTheRest(t *testing.T) {
+	const call = "pgtee.sign('x',current_user)"
+	blanks := strings.Repeat(" ", maxTextBytes)
+	for name, c := range map[string]struct {
+		message string
+		ends    bool
+	}{
+		"Query":             {"Query `SELECT 1; " + blanks + "ROLLBACK; SELECT " + call + "; DELETE FROM t`", true},
+		"Parse":             {"Parse s `CALL p(" + blanks + call + ")`", true},
+		"read, and long":    {"Query `SELECT 1 /* " + call + " */; " + blanks + "ROLLBACK; DELETE FROM t`", true},
+		"quoted":            {"Query `SELECT '" + blanks + strings.ReplaceAll(call, "'", "''") + "'`", false},
+		"of something else": {"Query `SELECT '" + blanks + "' || pgtee.ready()`", false},
+	} {
+		for _, size := range []int{1, 7, 1000, maxTextBytes + 19, 1 << 20} {
+			synctest.Test(t, func(t *testing.T) {
+				h := noting(t)
+				ann := h.enter("abcd", annInShop)
+				p := said(clientShapes, c.message)
+				for len(p) > maxTextBytes-20 && size < 100 { // in small pieces around the end of the buffer, and at the end
+					ann.client.say <- p[:maxTextBytes-20]
+					p = p[maxTextBytes-20:]
+					synctest.Wait()
+				}
+				for ; len(p) > size; p = p[size:] {
+					ann.client.say <- p[:size]
+					synctest.Wait()
+				}
+				ann.client.say <- p
+				synctest.Wait()
+				if _, closed := ann.server.heard(); closed != c.ends {
+					t.Fatalf("%s, %d bytes at a time: the server's connection is closed: %v", name, size, closed)
+				}
+				ann.server.conn.Close()
+				if got, _ := ann.heard(); strings.Contains(got, "C54000") != c.ends {
+					t.Errorf("%s, %d bytes at a time: the client hears %q", name, size, got)
+				}
+			})
+		}
+	}
+}

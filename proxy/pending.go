@@ -486,15 +486,18 @@ func (p *pending) reason() error {
 	return p.ended
 }
 
-// end ends the request side and wakes it up.
-func (p *pending) end() {
+// refuse ends the session for this reason, unless there is one already.
+func (p *pending) refuse(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended == nil {
-		p.ended = errEnded
+		p.ended = why
 	}
 	p.moved.Broadcast()
 }
+
+// end ends the request side and wakes it up.
+func (p *pending) end() { p.refuse(errEnded) }
 
 // lose stops matching replies with requests. It returns false if replies are expected that the client must not see in full: then the session cannot
 // continue.

@@ -38,7 +38,10 @@ func (s *session) upstream(ended chan<- error) direction {
 		},
 		read: func() error {
 			s.stopWatching()
-			return s.up.read(s.client)
+			if err := s.up.read(s.client); err != nil {
+				return err
+			}
+			return s.checkRest()
 		},
 		end: func(err error) {
 			s.up.release()

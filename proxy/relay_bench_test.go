@@ -55,7 +55,11 @@ func BenchmarkRoundTrip(b *testing.B) {
 				}
 			}
 			if bench.statement != "" {
-				s.statements.prepare([]byte("s"), s.study([]byte(bench.statement), true), 1)
+				st, err := s.study([]byte(bench.statement), true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.statements.prepare([]byte("s"), st, 1)
 				s.statements.byName["s"].made.Store(true)
 				s.pending.ours.prepared = true
 			}

@@ -53,6 +53,7 @@ type session struct {
 	list       []parser.Statement                 // scratch
 	doubted    []string                           // words of DDL statements whose transaction may still be open
 	doubtsAll  bool                               // there were too many of them: every word counts
+	unread     []byte                             // the last bytes received of a text that is longer than the buffer; empty: there is none
 	terminated bool                               // the client has sent Terminate
 	watching   chan struct{}                      // closed when the client is no longer watched; nil: it is not being watched
 

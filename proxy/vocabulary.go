@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"maps"
 	"strings"
 	"sync"
@@ -222,9 +221,6 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 	v := &s.database.vocabulary
 	for i := range s.list {
 		st := &s.list[i]
-		if st.Note == parser.InBlock && callsForNote(text) {
-			st.Note = parser.Always
-		}
 		if changesWords(st) {
 			s.followDDL(text[st.Start:st.End], st, lexis)
 		}
@@ -236,12 +232,6 @@ func (s *session) inform(text []byte, lexis parser.Lexis) {
 			}
 		}
 	}
-}
-
-// callsForNote reports whether a client's text contains the strings by which pgtee.note() and pgtee.sign() recognise the proxy's own calls. CALL and
-// DO must not put the note of another statement into a transaction that they end before their own note arrives: in a block they cannot.
-func callsForNote(text []byte) bool {
-	return bytes.Contains(text, []byte("pgtee.note(")) || bytes.Contains(text, []byte("pgtee.sign("))
 }
 
 // hasQuery reports whether a statement whose text writes nothing may run a query, or prepares one.

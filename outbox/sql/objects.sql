@@ -115,7 +115,7 @@ $note$;
 
 -- sign(payload, role) writes one note as a message that only this function can have written, for this transaction: byte 2, HMAC-SHA256 of the rest
 -- with the secret of pgtee.meta, as in emit(), then record_send() of the row below. Otherwise it is the same as note(). The subtransaction that reads
--- the secret is rolled back, which releases its lock on pgtee.meta.
+-- the secret is rolled back, which releases its lock on pgtee.meta. In a FunctionCall and at a Sync current_query() is null, and so is the condition.
 CREATE OR REPLACE FUNCTION pgtee.sign(payload text, role name) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $sign$
 DECLARE
@@ -126,13 +126,13 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.<>) 'off'
-        OR pg_catalog.octet_length(payload) OPERATOR(pg_catalog.>=) 65536 OR NOT (
+        OR pg_catalog.octet_length(payload) OPERATOR(pg_catalog.>=) 65536 OR (
         CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), 'SELECT CASE WHEN $3 THEN pgtee.sign($1,current_user)')
         THEN pg_catalog.split_part(stack, pg_catalog.chr(10), 2) OPERATOR(pg_catalog.=) ''
             OR pg_catalog.strpos(pg_catalog.split_part(stack, pg_catalog.chr(10), 2), '$1 = ''') OPERATOR(pg_catalog.>) 0
                 AND pg_catalog.split_part(stack, pg_catalog.chr(10), 3) OPERATOR(pg_catalog.=) ''
         ELSE pg_catalog.strpos(stack, pg_catalog.chr(10)) OPERATOR(pg_catalog.=) 0
-            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0 END) THEN
+            AND pg_catalog.strpos(pg_catalog.current_query(), pg_catalog.concat('pgtee.sign(''', payload)) OPERATOR(pg_catalog.>) 0 END) IS NOT TRUE THEN
         RETURN;
     END IF;
     BEGIN

@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"bytes"
+	"regexp"
+
+	"github.com/pgtee/pgtee/parser"
+)
+
+// A client can read its own notes: they are part of the text that the server received. The note of a transaction that was rolled back is unused, and
+// the client could call pgtee.note() or pgtee.sign() with it in another transaction, whose rows would name the statement of the first one.
+//
+// Both functions accept only a note that the text from the client's connection contains in the spelling below. Each statement of a text with
+// that spelling therefore gets a note in front. The notes of a session are numbered, so that the other one then counts as a replay.
+
+// ourCall matches the calls that pgtee.note() and pgtee.sign() accept. A text that quotes one has two apostrophes, and is accepted by neither.
+var ourCall = regexp.MustCompile(`pgtee\.(note|sign)\(('[^']|\$1)`)
+
+const maxOurCall = len("pgtee.note('A")
+
+func callsForNote(text []byte) bool {
+	return bytes.Contains(text, []byte("pgtee.")) && ourCall.Match(text)
+}
+
+// guard handles a text, whose statements are in s.list, that calls for a note. If the text has not been understood to its end, the rest may contain a
+// ROLLBACK, which would undo the notes in front of it: then the session ends.
+func (s *session) guard(text []byte, understood bool) error {
+	switch {
+	case !callsForNote(text):
+		return nil
+	case !understood, len(s.list) > maxNotes: // further notes would cover several statements each
+		return s.refuse(forgeryError())
+	}
+	for i := range s.list {
+		st := &s.list[i]
+		if st.Note != parser.After {
+			st.Note = parser.Always
+		}
+		if st.Tx == parser.Prepare {
+			st.Inner = parser.Always
+		}
+	}
+	return nil
+}
+
+// guardRest is called for a text that is longer than the buffer, whose rest must not call for a note.
+func (s *session) guardRest(text []byte) {
+	s.unread = append(s.unread[:0], text[max(0, len(text)-maxOurCall):]...)
+}
+
+// checkRest examines what has been received of that rest.
+func (s *session) checkRest() error {
+	if len(s.unread) == 0 {
+		return nil
+	}
+	rest := s.up.data[s.up.done:s.up.next]
+	seam := append(s.unread, rest[:min(len(rest), maxOurCall)]...)
+	if callsForNote(seam) || callsForNote(rest) {
+		return s.refuse(forgeryError())
+	}
+	if s.unread = seam[max(0, len(seam)-maxOurCall):]; len(rest) > maxOurCall {
+		s.unread = append(s.unread[:0], rest[len(rest)-maxOurCall:]...)
+	}
+	if s.up.rest == 0 {
+		s.unread = nil
+	}
+	return nil
+}
+
+// refuse ends the session, and tells the client why.
+func (s *session) refuse(why *clientError) error {
+	s.pending.refuse(why)
+	return why
+}
