@@ -52,8 +52,15 @@ var attributed = []struct {
 		burst("Z", all(once("INSERT INTO late VALUES ('f')"), once("INSERT INTO t (v) VALUES ('g')"), sync_)...)}, "right right ? right ? right ?"},
 	{"with parameters in the server's messages", []say{simple("SET log_parameter_max_length_on_error = -1"), burst("Z", all(once("INSERT INTO t (v) VALUES ('a')"), sync_)...),
 		simple("SELECT writes('b')"), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), once("INSERT INTO t (v) VALUES ('d')"), sync_)...)}, "right right right right"},
+	{"after a trigger that replaces the proxy's statement", []say{simple(swaps), simple("BEGIN"), burst("Z", all(once("INSERT INTO swap VALUES (1)"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('a')"), sync_)...), simple("COMMIT"),
+		burst("Z", all(once("INSERT INTO swap VALUES (2)"), once("INSERT INTO t (v) VALUES ('b')"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), sync_)...), simple("DROP TABLE swap; DROP FUNCTION swaps")}, "right right right"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
+
+// swaps makes a trigger that prepares a statement of its own under the name of the proxy's, which swallows its notes.
+const swaps = `CREATE TABLE swap (i int); CREATE FUNCTION swaps() RETURNS trigger LANGUAGE plpgsql AS $$DECLARE name text; BEGIN
+	FOR name IN SELECT p.name FROM pg_prepared_statements AS p WHERE p.name LIKE 'pgtee%' LOOP EXECUTE 'DEALLOCATE ' || name; EXECUTE 'PREPARE ' || name || ' (text, bool, bool) AS SELECT $1, $2, $3'; END LOOP;
+	RETURN NULL; END$$; CREATE TRIGGER swaps AFTER INSERT ON swap FOR EACH ROW EXECUTE FUNCTION swaps();`
 
 // callWrites calls writes('fast'); its OID is filled in.
 var callWrites = &pgproto3.FunctionCall{ArgFormatCodes: []uint16{0}, Arguments: [][]byte{[]byte("fast")}}
@@ -141,5 +148,25 @@ func TestUserThatIsTakenBack(t *testing.T) {
 	}
 	if len(events) != 3 {
 		t.Errorf("%d events, want 3", len(events))
+	}
+}
+
+// Where all functions are those of triggers, queries cannot write, and writes can run code all the same.
+func TestTriggerThatReplacesOurStatement(t *testing.T) {
+	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")
+	r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY); CREATE TABLE t (n serial PRIMARY KEY, v text); " + swaps)
+	r.Setup()
+	r.StartProxy()
+	r.StartPublisher()
+	r.talk([]say{burst("Z", all(once("INSERT INTO swap VALUES (1)"), once("INSERT INTO t (v) VALUES ('a')"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('b')"), sync_)...)})
+	r.Drain()
+	events := r.Events("public.t")
+	for _, e := range events {
+		if got := attributionOf(e); got != "right" {
+			t.Errorf("%s: %s, %+v", e.After["v"], got, e.Pgtee)
+		}
+	}
+	if len(events) != 2 {
+		t.Errorf("%d events, want 2", len(events))
 	}
 }

@@ -44,12 +44,12 @@ type path struct {
 const (
 	inText    = "SELECT pgtee.note('…',current_user); at the start of the statement, in the same Query"
 	orBehind  = inText + "; or at its end WHERE the transaction has an id"
-	atExecute = "[Close S, Parse once] Bind, Execute, Close P in front of the portal's Execute"
+	atExecute = "[Close S, Parse] Bind, Execute, Close P in front of the portal's Execute"
 	orAfter   = atExecute + "; or behind it, WHERE the transaction has an id"
 	orExact   = inText + "; DDL alone: note, Parse, Bind, Describe, Execute, Close, Sync in place of the Query"
 	asParse   = inText + "; or Parse, Bind, Describe, Execute, note, Close, Sync in place of the Query"
 	afterward = "after success a Query of its own, before the client's ReadyForQuery"
-	afterSync = "after success [Close S, Parse once] Bind, Execute, Close P, Sync, before the client's ReadyForQuery"
+	afterSync = "after success [Close S, Parse] Bind, Execute, Close P, Sync, before the client's ReadyForQuery"
 
 	asQuery   = "the Query fails: one error marked pgtee, one ReadyForQuery"
 	asExecute = "the group fails: one error marked pgtee, everything skipped up to Sync"

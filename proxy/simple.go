@@ -152,7 +152,7 @@ func (s *session) apply(e effects, of subject) (prepared *statement) {
 	if s.tx.apply(e.tx) {
 		s.notes.unsure = note.FlagAnyUser
 	}
-	if e.calls {
+	if e.calls || e.fires && s.database.vocabulary.mayFire() {
 		s.doubtNames()
 	}
 	switch e.tx {

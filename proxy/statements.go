@@ -37,11 +37,12 @@ type effects struct {
 	name  string      // the name in an SQL PREPARE, EXECUTE or DEALLOCATE
 	inner parser.Need // need of the statement in an SQL PREPARE
 	calls bool        // it calls user-defined functions, which may run DEALLOCATE ALL
+	fires bool        // the same if there are triggers, or functions in defaults and the like
 }
 
 func effectsOf(st *parser.Statement) effects {
-	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock
-	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls}
+	calls := st.Note == parser.IfNoted || st.Note == parser.InBlock || st.Verb == "DO"
+	return effects{st.Tx, strings.Clone(st.Name[:min(len(st.Name), maxName)]), st.Inner, calls, st.Note == parser.Always}
 }
 
 // reads reports whether a statement reads the text of a prepared one, to run or to explain it.

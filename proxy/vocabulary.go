@@ -14,8 +14,9 @@ import (
 // write. The proxy therefore reads from the catalog the names of those that may, and a query that contains one of these words gets a note.
 
 // askWords lists the names of functions that may write, and of objects that depend on one, each prefixed with w. C functions that are not volatile
-// cannot write. Then follow d, if a user-defined trigger may wait for the commit; b, if a domain may call such a function, because its CHECK runs
-// when a parameter is bound; and a, if something without a name may call one: an implicit cast, or a cast to a type with several names.
+// cannot write. Then follow t, if there are functions for triggers; d, if a user-defined trigger may wait for the commit; b, if a domain may call such
+// a function, because its CHECK runs when a parameter is bound; and a, if something without a name may call one: an implicit cast, or a cast to a type
+// with several names.
 //
 // The numbers are the OIDs of catalogs: pg_type 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator 2617, pg_rewrite
 // 2618, pg_policy 3256; and of the types trigger and event_trigger.
@@ -41,6 +42,10 @@ WHEN u.class OPERATOR(pg_catalog.=) 1255::pg_catalog.oid THEN (SELECT p.proname 
 WHEN u.class OPERATOR(pg_catalog.=) 1259::pg_catalog.oid THEN (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) u.object)
 WHEN u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid THEN (SELECT t.typname FROM pg_catalog.pg_type AS t WHERE t.oid OPERATOR(pg_catalog.=) u.object)
 ELSE (SELECT o.oprname FROM pg_catalog.pg_operator AS o WHERE o.oid OPERATOR(pg_catalog.=) u.object) END) FROM unsure AS u
+UNION ALL SELECT 't' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND n.nspname OPERATOR(pg_catalog.<>) 'pgtee'
+AND l.lanname OPERATOR(pg_catalog.<>) ALL ('{c,internal}'::pg_catalog.name[]) AND p.prorettype OPERATOR(pg_catalog.=) ANY ('{2279,3838}'::pg_catalog.oid[]))
 UNION ALL SELECT 'd' WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgdeferrable AND NOT t.tgisinternal)
 UNION ALL SELECT 'b' WHERE EXISTS (SELECT FROM pg_catalog.pg_type AS t JOIN unsure AS u ON u.object OPERATOR(pg_catalog.=) t.oid AND u.class OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
 WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
@@ -56,12 +61,14 @@ const (
 	everyWord    = "*" // in words: every query may write
 	deferredWord = "(" // in words: a trigger may wait for the commit
 	boundWord    = ")" // in words: binding a parameter may write
+	triggerWord  = "[" // in words from the catalog: a write may run a function
 )
 
 // vocabulary is what the proxy knows about the words of one database. It is safe for concurrent use.
 type vocabulary struct {
 	known atomic.Pointer[map[string]struct{}] // words from the catalog; nil until a session has read them
 	fresh atomic.Pointer[map[string]struct{}] // words in DDL since then, which may be such words by now
+	fires atomic.Bool                         // the catalog has functions for triggers
 
 	mu      sync.Mutex
 	asked   time.Time
@@ -102,6 +109,9 @@ func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 		return
 	}
 	v.learnt = asked
+	_, fires := words[triggerWord]
+	delete(words, triggerWord) // it is in no query
+	v.fires.Store(fires)
 	v.known.Store(&words)
 	maps.DeleteFunc(v.doubted, func(_ string, d doubt) bool { return d.holders == 0 && d.last.Before(asked.Add(-time.Second)) })
 	v.publishDoubts()
@@ -173,6 +183,9 @@ func (v *vocabulary) isEmpty() bool {
 	return known != nil && len(*known) == 0 && (fresh == nil || len(*fresh) == 0)
 }
 
+// mayFire reports whether a write may run a user-defined function.
+func (v *vocabulary) mayFire() bool { return v.fires.Load() || !v.isEmpty() }
+
 // mayDefer reports whether rows may be written at a commit.
 func (v *vocabulary) mayDefer() bool {
 	return !v.isEmpty() && (v.has([]byte(deferredWord)) || v.has([]byte(everyWord)))
@@ -195,6 +208,8 @@ func (s *session) learnWords() error {
 		switch {
 		case len(value) == 0 || len(words) >= maxWords:
 			words[everyWord] = struct{}{}
+		case value[0] == 't':
+			words[triggerWord] = struct{}{}
 		case value[0] == 'd':
 			words[deferredWord] = struct{}{}
 		case value[0] == 'b':
