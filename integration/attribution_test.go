@@ -151,6 +151,38 @@ func TestUserThatIsTakenBack(t *testing.T) {
 	}
 }
 
+// A note that stands for a whole transaction names its session, and none of its statements; after SET ROLE there is another one.
+func TestAttributionOfTransactions(t *testing.T) {
+	for _, outbox := range []string{"table", "message"} {
+		t.Run(outbox, func(t *testing.T) {
+			r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[15]), outbox)
+			role := "once_" + r.database
+			r.Exec("CREATE SCHEMA mark; CREATE TABLE mark.mark (id int PRIMARY KEY);"+attributionSchema, "CREATE ROLE "+role+"; GRANT ALL ON ALL TABLES IN SCHEMA public TO "+role+"; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO "+role)
+			r.Setup()
+			r.StartProxy("--attribution", "transaction")
+			r.StartPublisher()
+			r.talk([]say{simple("BEGIN"), simple("INSERT INTO t (v) VALUES ('a')"), simple("DELETE FROM t"), burst("Z", all(once("INSERT INTO t (v) VALUES ('b')"), sync_)...), simple("COMMIT"),
+				simple("BEGIN; INSERT INTO t (v) VALUES ('c'); SET LOCAL ROLE " + role + "; INSERT INTO t (v) VALUES ('d'); COMMIT"),
+				burst("Z", all(once("INSERT INTO t (v) VALUES ('e')"), sync_)...), simple("SELECT writes('f')"), simple("CREATE TABLE made AS SELECT 1 AS i")})
+			r.Drain()
+			events := r.Events("public.t")
+			var got []string
+			for _, e := range events {
+				if !e.Tombstone {
+					got = append(got, fmt.Sprint(e.Op, e.After["v"], " ", attributionOf(e), " ", e.Pgtee.Session.Role))
+				}
+			}
+			want := []string{"ca ? postgres", "d<nil> ? postgres", "cb ? postgres", "cc ? postgres", "cd ? " + role, "ce ? postgres", "cf ? postgres"}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%q\nwant %q", got, want)
+			}
+			if text := fmt.Sprint(values(r.Topic("ddl"))); !strings.Contains(text, "CREATE TABLE made AS") {
+				t.Errorf("the stream of DDL: %s", text)
+			}
+		})
+	}
+}
+
 // Where all functions are those of triggers, queries cannot write, and writes can run code all the same.
 func TestTriggerThatReplacesOurStatement(t *testing.T) {
 	r := newRunner(t, must(t, sharedBinary), must(t, sharedPostgres[18]), "message")

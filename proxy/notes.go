@@ -49,6 +49,7 @@ type notes struct {
 	flags     note.Flags // set in all notes
 	unsure    note.Flags // set in notes up to the next reply
 	sqlText   bool
+	nameless  bool // one note stands for all statements of its transaction
 	proxy     uint32
 	session   note.SessionID
 	client    netip.AddrPort
@@ -82,6 +83,18 @@ func (s subject) behind() subject {
 	return s
 }
 
+// withoutName returns the subject for a note that also covers the statements after its own. The text of DDL stays, for the stream of DDL.
+func (s subject) withoutName() subject {
+	switch {
+	case s.flags&note.FlagAfter != 0: // alone in its transaction
+		return s
+	case s.flags&note.FlagDDL == 0:
+		s = subject{flags: s.flags & note.FlagBehind}
+	}
+	s.flags |= note.FlagNameless
+	return s
+}
+
 // binds returns the flag of the note that binds its transaction to the session, which is the first one: it is a row of the outbox, or signed.
 func (n *notes) binds(first bool) note.Flags {
 	switch {
@@ -104,6 +117,9 @@ func (n *notes) splice(dst []byte, set *settings, s subject, first bool) []byte 
 // append signs a note and appends the base64 text that pgtee.note() takes.
 func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte {
 	n.counter++
+	if n.nameless {
+		s = s.withoutName()
+	}
 	if n.userName != set.user {
 		n.userName, n.userTag = set.user, note.UserTag([]byte(set.user))
 	}

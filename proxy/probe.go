@@ -66,14 +66,15 @@ func (s *session) prepareNotes() error {
 	}
 	s.database = &access{p.outboxes.last(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners, "", false}
 	s.notes = &notes{
-		signer:  note.MasterKey(t.Key).Signer(p.id),
-		table:   t.Outbox == OutboxTable,
-		sqlText: t.SQLText,
-		proxy:   p.id,
-		session: note.NewSessionID(time.Now(), s.number),
-		client:  s.from,
-		pid:     pid,
-		now:     time.Now,
+		signer:   note.MasterKey(t.Key).Signer(p.id),
+		table:    t.Outbox == OutboxTable,
+		sqlText:  t.SQLText,
+		nameless: t.Attribution == AttributionTransaction,
+		proxy:    p.id,
+		session:  note.NewSessionID(time.Now(), s.number),
+		client:   s.from,
+		pid:      pid,
+		now:      time.Now,
 	}
 	problem, err := s.probe()
 	if err != nil {
