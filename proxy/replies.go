@@ -311,19 +311,23 @@ func (r *replies) fail() {
 // runsOurs reports whether the server is running a note.
 func (r *replies) runsOurs() bool { return r.head.visibility == swallow || r.isOurs() && !r.noted }
 
-// blame decides whether the error for the request at the head is the proxy's or the client's, and where it points in the client's text.
+// blame decides whether the error for the request at the head is the proxy's or the client's, and where it points in the client's text. The position of
+// an error while the client's own statement runs may be one in another text, such as that of a PREPARE.
 func (r *replies) blame(body []byte) (ours bool, at position) {
 	code := errorField(body, 'C')
 	if len(r.head.splices)+len(r.head.borrowed) > 0 {
 		at = r.head.positionOf(body, r.results, r.spliced)
 	}
-	if len(r.head.splices) == 0 {
+	running := r.isOurs() && !r.noted
+	switch {
+	case len(r.head.splices) == 0:
 		return r.head.visibility != forward && r.head.visibility != withhold && r.head.visibility != mute && !blamesClient(code), at
-	}
-	if at.value > 0 {
+	case at.ours && (running || r.parsing() && string(code) == syntaxError):
+		return true, position{}
+	case at.value > 0:
 		return false, at
 	}
-	return at.ours || r.isOurs() && !r.noted && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
+	return running && !blamesClient(code) && (!r.parsing() || refusesNote(code)), at
 }
 
 // parsing reports whether the server may still be parsing the text of the Query at the head, which it does before anything else. Some errors of the

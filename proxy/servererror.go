@@ -41,7 +41,7 @@ func isFatal(body []byte) bool {
 // position says where an error position points in the client's text, taking the inserted statements into account.
 type position struct {
 	value int  // in the client's text; 0 if there is none
-	ours  bool // it points into a statement of the proxy
+	ours  bool // value is as given, and points into a statement of the proxy if the error is about the text of the Query
 }
 
 // place is the position of a statement in the text that the server received, in characters, starting at 1.
@@ -108,7 +108,7 @@ func positionIn(given int, splices []splice, done int) (p position) {
 		case i < done:
 			return position{value: given}
 		default:
-			return position{ours: true}
+			return position{given, true}
 		}
 	}
 	return position{value: value}

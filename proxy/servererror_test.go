@@ -8,8 +8,8 @@ import (
 func TestPositionIn(t *testing.T) {
 	splices := []splice{{result: 0, at: 0, length: 100}, {result: 2, at: 10, length: 50}}
 	for value, want := range map[string]position{
-		"1": {ours: true}, "100": {ours: true}, "101": {value: 1}, "110": {value: 10},
-		"111": {ours: true}, "160": {ours: true}, "161": {value: 11}, "0": {}, "x": {},
+		"1": {1, true}, "100": {100, true}, "101": {value: 1}, "110": {value: 10},
+		"111": {111, true}, "160": {160, true}, "161": {value: 11}, "0": {}, "x": {},
 	} {
 		if got := positionOf(t, "P"+value, splices, 0); got != want {
 			t.Errorf("position %s: %+v, want %+v", value, got, want)
