@@ -182,6 +182,9 @@ func (s *session) execute(m message) error {
 			}
 		}
 		trails := s.trails(st, set)
+		if p := pathOf('E', s.need(st.need, st.effects)); p.form == executing && !trails && !s.tx.wants(p.when) {
+			s.tx.miss()
+		}
 		s.tx.run(cutName(name), trails)
 		if st.unreadable {
 			s.applyUnknown()
