@@ -50,6 +50,9 @@ var attributed = []struct {
 		simple("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later()"), simple("INSERT INTO late VALUES ('a')"),
 		simple("BEGIN"), simple("INSERT INTO late VALUES ('b')"), simple("INSERT INTO t (v) VALUES ('c')"), simple("COMMIT"), simple("INSERT INTO late VALUES ('d'); INSERT INTO t (v) VALUES ('e')"),
 		burst("Z", all(once("INSERT INTO late VALUES ('f')"), once("INSERT INTO t (v) VALUES ('g')"), sync_)...)}, "right right ? right ? right ?"},
+	{"at the end of a text that the grammar does not read", []say{simple("INSERT INTO late VALUES ('a'); INSERT INTO t (v) SELECT 'b' WHERE '" + long + "' <> ''"),
+		simple("INSERT INTO late VALUES ('c'); INSERT INTO t (v) VALUES ('d'); SET my.value = '" + long + "'"), simple("INSERT INTO late VALUES ('e'); SET my.value = '" + long + "'"),
+		simple("INSERT INTO late VALUES ('f'); INSERT INTO t (v) SELECT 'g' WHERE '" + blanks + "' <> ''")}, "? ? right ? right ? ?"},
 	{"at SET CONSTRAINTS", []say{simple("CREATE FUNCTION lates(v text) RETURNS text LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.late VALUES ($1); RETURN $1; END'"),
 		simple("BEGIN"), burst("Z", all(once("SELECT lates('a')"), sync_)...), burst("Z", all(once("SET CONSTRAINTS ALL IMMEDIATE"), sync_)...), burst("Z", all(once("SELECT writes('b')"), sync_)...), simple("COMMIT"),
 		simple("BEGIN"), simple("SELECT lates('c')"), simple("SET CONSTRAINTS ALL IMMEDIATE"), simple("SELECT writes('d')"), simple("COMMIT")}, "? right ? right"},
@@ -59,6 +62,8 @@ var attributed = []struct {
 		burst("Z", all(once("INSERT INTO swap VALUES (2)"), once("INSERT INTO t (v) VALUES ('b')"), sync_)...), burst("Z", all(once("INSERT INTO t (v) VALUES ('c')"), sync_)...), simple("DROP TABLE swap; DROP FUNCTION swaps")}, "right right right"},
 	{"not to be told", []say{simple("PREPARE p AS SELECT writes('a')"), simple("EXECUTE p"), simple("BEGIN; EXECUTE p; COMMIT")}, "- right"},
 }
+
+var long = strings.Repeat("x", 17<<10)
 
 // swaps makes a trigger that prepares a statement of its own under the name of the proxy's, which swallows its notes.
 const swaps = `CREATE TABLE swap (i int); CREATE FUNCTION swaps() RETURNS trigger LANGUAGE plpgsql AS $$DECLARE name text; BEGIN

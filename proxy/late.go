@@ -17,13 +17,13 @@ func endsTransaction(effect parser.Effect) bool {
 }
 
 // blamesLate reports whether rows written at the end of the transaction would be attributed to a statement that may not have caused them: the last of
-// several, or one that is not a cursor. explicit says that a statement ends the transaction.
-func (s *session) blamesLate(set *settings, explicit bool) bool {
+// several, or one that is not a cursor. explicit says that a statement ends the transaction, sent how many notes it has.
+func (s *session) blamesLate(set *settings, explicit bool, sent int) bool {
 	tx := &s.tx
-	if s.notes == nil || tx.sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
+	if s.notes == nil || sent == 0 || tx.failed || s.terms.Attribution != AttributionStatement || !s.notesNow(set) {
 		return false
 	}
-	return tx.holds || explicit && tx.mayHold || tx.sent > 1 && s.database.vocabulary.mayDefer()
+	return tx.holds || explicit && tx.mayHold || sent > 1 && s.database.vocabulary.mayDefer()
 }
 
 // mayNoteEnd reports whether such a note can go in front of a statement that ends a block. It cannot if the block has failed, since the server would
@@ -41,7 +41,7 @@ func (s *session) mayNoteEnd() (bool, error) {
 
 // noteEnd sends such a note before an Execute that ends a block.
 func (s *session) noteEnd(set *settings) error {
-	if !s.blamesLate(set, true) {
+	if !s.blamesLate(set, true, s.tx.sent) {
 		return nil
 	}
 	if ok, err := s.mayNoteEnd(); !ok || err != nil {
@@ -52,7 +52,7 @@ func (s *session) noteEnd(set *settings) error {
 
 // noteImplicitEnd sends such a note before the Sync that ends a group outside a block, unless the server may be reading copy data then.
 func (s *session) noteImplicitEnd(set *settings) error {
-	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.blamesLate(set, false) {
+	if s.tx.open || s.tx.begun || s.executed.group == s.tx.group && s.executed.copy || !s.blamesLate(set, false, s.tx.sent) {
 		return nil
 	}
 	return s.note(swallow, nobody, set, s.tx.trail())
@@ -61,7 +61,7 @@ func (s *session) noteImplicitEnd(set *settings) error {
 // end writes such a note in front of statement i of a Query, which ends a block.
 func (w *queryWriter) end(i int, st *parser.Statement) error {
 	s := w.session
-	if !w.ready || !s.blamesLate(w.set, true) {
+	if !w.ready || !s.blamesLate(w.set, true, s.tx.sent) {
 		return nil
 	}
 	if i == 0 { // after another statement of the text, the note does not run if that statement fails
@@ -77,13 +77,10 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
-	if !w.ready || last < 1 || s.tx.open || s.tx.begun || !w.message.whole() || !s.blamesLate(w.set, false) {
+	if !w.ready || !w.endsImplicitly(last) || !s.blamesLate(w.set, false, s.tx.sent) || !w.parsesLast() {
 		return
 	}
 	st := &s.list[last]
-	if !parser.Parses(w.text[st.Start:st.End], w.set.lexis) {
-		return
-	}
 	before := ";"
 	if st.To > st.End { // the last comment may extend to the end of its line
 		before = "\n;"
@@ -91,4 +88,25 @@ func (w *queryWriter) implicitEnd() {
 	w.open()
 	w.copyTo(st.To)
 	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), before, trailAfter)
+}
+
+// endsImplicitly reports whether the transaction ends with statement i, the last of several in a Query.
+func (w *queryWriter) endsImplicitly(i int) bool {
+	s := w.session
+	return i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun
+}
+
+// isLate reports whether such a note must stand in front of statement i, or in place of its own: behind it there can be none, since the text behind
+// what the grammar cannot read may belong to it. sent is the number of notes up to this statement.
+func (w *queryWriter) isLate(i, sent int) bool {
+	return w.ready && w.endsImplicitly(i) && w.session.blamesLate(w.set, false, sent) && !w.parsesLast()
+}
+
+// parsesLast reports whether the grammar reads the last statement, whose end is then certain.
+func (w *queryWriter) parsesLast() bool {
+	if !w.asked {
+		st := &w.session.list[len(w.session.list)-1]
+		w.asked, w.parses = true, w.message.whole() && parser.Parses(w.text[st.Start:st.End], w.set.lexis)
+	}
+	return w.parses
 }

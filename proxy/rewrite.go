@@ -29,6 +29,8 @@ type queryWriter struct {
 	cover    uint64 // hash of its text
 	splices  []splice
 	borrowed []borrowed
+	asked    bool       // parses is known
+	parses   bool       // the grammar reads the last statement
 	makes    *statement // the first statement that the text prepares
 	last     *statement // the last one
 }
@@ -47,7 +49,9 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	inFront, trails := w.form(i, p)
 	switch {
 	case inFront:
-		w.note(i, st)
+		w.note(i, st, w.isLate(i, s.tx.sent+1))
+	case w.isLate(i, s.tx.sent):
+		w.nobody(i, st, nobody)
 	case trails && s.tx.missed:
 		s.tx.missed = false
 		w.nobody(i, st, nobody.behind())
@@ -94,8 +98,7 @@ func (w *queryWriter) form(i int, p *path) (inFront, trails bool) {
 	case len(w.splices) >= maxNotes: // a note in front can cover several statements
 		return true, false
 	}
-	st := &s.list[i]
-	return false, i < len(s.list)-1 || parser.Parses(w.text[st.Start:st.End], w.set.lexis)
+	return false, i < len(s.list)-1 || w.parsesLast()
 }
 
 // borrow records an EXECUTE of a statement that was prepared elsewhere.
@@ -120,9 +123,13 @@ func (w *queryWriter) charsTo(offset int) int {
 	return w.chars
 }
 
-// note writes a note in front of statement i, unless an earlier one covers it.
-func (w *queryWriter) note(i int, st *parser.Statement) {
+// note writes a note in front of statement i, unless an earlier one covers it. If nameless is set, the note also covers what is not of this statement.
+func (w *queryWriter) note(i int, st *parser.Statement, nameless bool) {
 	s := w.session
+	if nameless {
+		w.splice(i, st, w.text[st.From:st.To], s.tx.note(0) || i > 0, true)
+		return
+	}
 	if st.End <= w.covered && w.cover != 0 && s.tx.last == w.cover {
 		return
 	}
@@ -136,7 +143,7 @@ func (w *queryWriter) note(i int, st *parser.Statement) {
 		w.covered, w.cover = end, hash
 	}
 	if !s.skips(hash) {
-		w.splice(i, st, sql, s.tx.note(hash) || i > 0)
+		w.splice(i, st, sql, s.tx.note(hash) || i > 0, false)
 	}
 }
 
@@ -164,12 +171,15 @@ func (w *queryWriter) hash(sql []byte, end int) uint64 {
 }
 
 // splice writes the text up to the statement, and the note for sql, which begins there or, if hints come first, earlier.
-func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first bool) {
+func (w *queryWriter) splice(i int, st *parser.Statement, sql []byte, first, nameless bool) {
 	s := w.session
 	w.open()
 	at := spliceAt(w.text, st)
 	w.copyTo(at)
 	subject := w.subject(st, sql, first, at == st.From, len(s.up.out)-w.start-headerBytes+spliceLength)
+	if nameless {
+		subject = subject.withoutName()
+	}
 	w.write(splice{result: i + len(w.splices), at: w.charsTo(at)}, subject, first, "", spliceAfter)
 }
 
