@@ -10,9 +10,9 @@ import (
 	"unsafe"
 )
 
-// watchClient notifies the session when the client hangs up while its requests wait and nothing reads from its connection. If a loop handles the
-// session, the loop does this itself.
-func (s *session) watchClient() {
+// watchClient calls hungUp when the client hangs up while nothing reads from its connection, because its login or its requests wait. If a loop handles
+// the session, the loop does this itself.
+func (s *session) watchClient(hungUp func()) {
 	if s.watching != nil {
 		return
 	}
@@ -25,7 +25,7 @@ func (s *session) watchClient() {
 	go func() {
 		defer close(ended)
 		if client.raw.Read(hasHungUp) == nil {
-			s.pending.hangUp()
+			hungUp()
 		}
 	}()
 }

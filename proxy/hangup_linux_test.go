@@ -80,6 +80,38 @@ func TestServerLearnsOfHangUp(t *testing.T) {
 	}
 }
 
+// A client that hangs up while it waits for its turn to log in is gone at once.
+func TestHangUpBeforeTheTurn(t *testing.T) {
+	ln := listen(t) // a server that says nothing
+	p, front, served := serve(t, Config{Key: testKey, Limits: Limits{Logins: 1}}, ln)
+	await := func(inside, waiting, sessions int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			p.logins.mu.Lock()
+			is := [3]int{len(p.logins.inside), len(p.logins.waiting), 0}
+			p.logins.mu.Unlock()
+			is[2] = len(p.list())
+			switch want := [3]int{inside, waiting, sessions}; {
+			case is == want:
+				return
+			case time.Now().After(end):
+				t.Fatalf("inside, waiting, sessions: %d, want %d", is, want)
+			}
+		}
+	}
+	first, _ := dialAs(t, front, false)
+	send(t, first, `Startup "\x00\x03\x00\x00user\x00ann\x00"`)
+	await(1, 0, 1)
+	second, _ := dialAs(t, front, false)
+	send(t, second, `Startup "\x00\x03\x00\x00user\x00ann\x00"`)
+	await(1, 1, 2)
+	second.Close()
+	await(1, 0, 1)
+	p.closeNow()
+	<-served
+	p.running.Wait()
+}
+
 // dialAs returns a connection of a client, and what carries it.
 func dialAs(t *testing.T, to net.Listener, encrypted bool) (conn, below net.Conn) {
 	below, err := net.Dial("tcp", to.Addr().String())

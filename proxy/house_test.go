@@ -51,16 +51,29 @@ func newHouse(t *testing.T, config Config) *house {
 }
 
 // knock opens a connection and sends a startup packet, if there are parameters.
-func (h *house) knock(parameters string) *guest {
+func (h *house) knock(parameters string) *guest { return h.knockFrom("", parameters) }
+
+// knockFrom opens a connection from this address.
+func (h *house) knockFrom(address, parameters string) *guest {
 	client, near := net.Pipe()
 	g := &guest{house: h, client: newActor(client)}
 	h.Cleanup(g.client.close)
-	go h.proxy.open(context.Background(), near)
+	go h.proxy.open(context.Background(), addressed{near, address})
 	if parameters != "" {
 		g.client.say <- message3(parameters)
 	}
 	return g
 }
+
+// addressed is a connection from an address.
+type addressed struct {
+	net.Conn
+	address string
+}
+
+func (a addressed) RemoteAddr() net.Addr { return a }
+func (a addressed) Network() string      { return "tcp" }
+func (a addressed) String() string       { return a.address }
 
 // meet waits for the server that the session is led to.
 func (g *guest) meet() {

@@ -15,9 +15,9 @@ type Limits struct {
 	PerUser     int
 	PerDatabase int
 
-	Logins int // limit of each: connections without a startup packet, logins in progress, CancelRequests; further ones wait
+	Logins int // limit of each: connections without a startup packet, logins in progress, CancelRequests; as many further ones wait
 
-	Login             time.Duration // until the session begins, including the password but not the wait for its turn [1 minute]
+	Login             time.Duration // until the session begins, including the wait for its turn and the password [1 minute]
 	Idle              time.Duration // outside a transaction: the session ends with 57P05
 	IdleInTransaction time.Duration // ... in an open block: 25P03
 	Query             time.Duration // a request that takes longer is cancelled, which the server reports as 57014

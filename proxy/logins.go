@@ -1,22 +1,23 @@
 package proxy
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// logins bounds the number of clients that log in, or send CancelRequests, at the same time. Further ones wait: a reconnect storm becomes a queue.
-// While others wait, a client that keeps the server waiting for an answer for too long loses its turn.
+// logins bounds the number of clients that log in, or send CancelRequests, at the same time. As many others wait for their turn, a part of them from
+// one network: a reconnect storm becomes a queue. While others wait, a client that keeps the server waiting for an answer for too long loses its turn,
+// and one that waits is closed if its place is needed.
 type logins struct {
 	log *zap.Logger
 
 	mu      sync.Mutex
-	freed   sync.Cond
 	inside  map[*session]struct{}
+	waiting crowd
 	limit   int // 0: none
-	waiting int
 	closed  bool
 	told    time.Time
 	looking *time.Timer // runs relieve; nil: no client waits
@@ -31,42 +32,77 @@ const (
 const toldEvery = 10 * time.Second
 
 func newLogins(limit int, log *zap.Logger) *logins {
-	l := &logins{limit: limit, log: log, inside: map[*session]struct{}{}}
-	l.freed.L = &l.mu
-	return l
+	return &logins{limit: limit, log: log, inside: map[*session]struct{}{}}
 }
 
-// begin waits for the session's turn. It returns false if no more clients are served.
-func (l *logins) begin(s *session) bool {
+// begin waits for the session's turn until ctx ends, or its client hangs up. If it returns true, end must be called.
+func (l *logins) begin(ctx context.Context, s *session) bool {
+	turn := l.enter(s, time.Now())
+	if turn != nil {
+		s.watchClient(s.cancel)
+		select {
+		case <-turn:
+		case <-ctx.Done():
+		}
+		s.stopWatching()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); l.fullLocked() && now.Sub(l.told) > toldEvery {
+	l.waiting.remove(s)
+	_, admitted := l.inside[s]
+	return admitted
+}
+
+// enter admits the session, refuses it, or returns a channel that is closed when one of the two is decided.
+func (l *logins) enter(s *session, now time.Time) (turn <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil
+	case !l.fullLocked():
+		l.inside[s] = struct{}{}
+		return nil
+	}
+	if now.Sub(l.told) > toldEvery {
 		l.told = now
 		l.log.Warn("clients wait: too many others have not logged in yet; see --max-logins and --login-timeout", zap.String("finding", "logins-waiting"), zap.Int("logins", len(l.inside)))
 	}
-	for l.fullLocked() && !l.closed {
-		if l.looking == nil {
-			l.looking = time.AfterFunc(lookEvery, l.relieve)
+	v := visit(s, now)
+	if l.waiting.exceedsShare(v.from, l.limit) {
+		l.waiting.displace(now, v.neighbour)
+	}
+	if len(l.waiting) >= l.limit {
+		if _, ok := l.waiting.displace(now, anybody); !ok {
+			return nil
 		}
-		l.waiting++
-		l.freed.Wait()
-		l.waiting--
 	}
-	if l.closed {
-		return false
+	if l.looking == nil {
+		l.looking = time.AfterFunc(lookEvery, l.relieve)
 	}
-	l.inside[s] = struct{}{}
-	return true
+	v.turn = make(chan struct{})
+	l.waiting = append(l.waiting, v)
+	return v.turn
 }
 
 func (l *logins) fullLocked() bool { return l.limit > 0 && len(l.inside) >= l.limit }
+
+// admitLocked gives those who have waited longest their turn, as far as there is room.
+func (l *logins) admitLocked() {
+	for len(l.waiting) > 0 && !l.fullLocked() {
+		v := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.inside[v.session] = struct{}{}
+		close(v.turn)
+	}
+}
 
 // relieve ends as many logins as other clients wait, provided that their own clients do not answer.
 func (l *logins) relieve() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looking = nil
-	left := l.waiting
+	left := len(l.waiting)
 	for s := range l.inside {
 		if since := s.owes.Load(); left > 0 && since != nil && time.Since(*since) >= answerLasts {
 			left--
@@ -83,7 +119,7 @@ func (l *logins) end(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.inside, s)
-	l.freed.Signal()
+	l.admitLocked()
 }
 
 // allow changes the limit.
@@ -91,7 +127,7 @@ func (l *logins) allow(limit int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limit = limit
-	l.freed.Broadcast()
+	l.admitLocked()
 }
 
 // close admits no more clients.
@@ -99,5 +135,8 @@ func (l *logins) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.freed.Broadcast()
+	for _, v := range l.waiting {
+		close(v.turn)
+	}
+	l.waiting = nil
 }

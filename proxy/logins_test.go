@@ -88,9 +88,57 @@ func TestSilentClientsOfOneAddress(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(closed) != 1 || closed[0] != "first" || len(l.list) != 4 {
-			t.Errorf("closed: %q, %d are left", closed, len(l.list))
+		if len(closed) != 1 || closed[0] != "first" || len(l.crowd) != 4 {
+			t.Errorf("closed: %q, %d are left", closed, len(l.crowd))
 		}
+	})
+}
+
+// However many of one address log in and say nothing, one from another address waits no longer than for the first of them.
+func TestMuteLoginsOfOneAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Limits: Limits{Logins: 8, Login: time.Minute}})
+		go func() { // the server asks everybody for a password
+			for conn := range h.dialed {
+				server := newActor(conn)
+				server.say <- answer("Authentication 3")
+				h.Cleanup(server.close)
+			}
+		}()
+		for range 30 {
+			h.knockFrom("10.1.1.1:1", annInShop)
+			time.Sleep(courtesy / 4)
+		}
+		ann := h.knockFrom("10.2.2.2:1", annInShop)
+		time.Sleep(answerLasts + 2*lookEvery)
+		if got, _ := ann.client.heard(); len(got) == 0 {
+			t.Error("the server does not hear of the other")
+		}
+		if left := len(h.proxy.list()); left > 15 { // 8 log in, 2 wait, and 4 arrive during the courtesy period
+			t.Errorf("%d sessions are left", left)
+		}
+		close(h.dialed)
+	})
+}
+
+// The login timeout ends the wait for a turn, too.
+func TestLoginTimeoutBoundsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Config{Limits: Limits{Logins: 1, Login: 30 * time.Second}})
+		h.knock(annInShop).meet() // and the server says nothing
+		for range 3 {
+			time.Sleep(time.Second)
+			h.knock(annInShop)
+		}
+		go func() {
+			for range h.dialed {
+			}
+		}()
+		time.Sleep(31 * time.Second)
+		if left := len(h.proxy.list()); left != 0 {
+			t.Errorf("%d sessions are left", left)
+		}
+		close(h.dialed)
 	})
 }
 

@@ -104,11 +104,13 @@ func (s *session) logIn(ctx context.Context) error {
 	if isCancel(packet) {
 		turns, do = s.proxy.cancels, s.forwardCancel
 	}
-	if !turns.begin(s) {
-		return net.ErrClosed
-	}
-	defer turns.end(s)
-	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error { return do(ctx, packet) })
+	return s.within(ctx, login, errLoginTimeout, func(ctx context.Context) error {
+		if !turns.begin(ctx, s) {
+			return net.ErrClosed
+		}
+		defer turns.end(s)
+		return do(ctx, packet)
+	})
 }
 
 // listen returns the client's startup packet or CancelRequest.
@@ -152,7 +154,7 @@ func (s *session) relay() error {
 func (s *session) moveByGoroutines(up, down direction) {
 	s.up.attach(s.client)
 	s.down.attach(s.server)
-	s.pending.watch = s.watchClient
+	s.pending.watch = func() { s.watchClient(s.pending.hangUp) }
 	go up.repeat()
 	down.repeat()
 }

@@ -19,6 +19,6 @@ func (s *session) move(up, down direction) (release func()) {
 }
 
 // watchClient does nothing on these platforms, which offer no way to detect a hang-up.
-func (*session) watchClient() {}
+func (*session) watchClient(func()) {}
 
 func (*session) stopWatching() {}

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,30 +15,13 @@ type strangers struct {
 
 	mu     sync.Mutex
 	moved  sync.Cond
-	list   []stranger // in order of arrival
-	limit  int        // 0: no limit
+	crowd  crowd
+	limit  int // 0: no limit
 	closed bool
 	told   time.Time
 }
 
-type stranger struct {
-	session *session
-	from    netip.Addr
-	since   time.Time
-}
-
-func (o *stranger) name() string {
-	if !o.from.IsValid() {
-		return "Unix socket"
-	}
-	return o.from.String()
-}
-
-const (
-	strangerLasts = 10 * time.Second
-	courtesy      = time.Second // sufficient to negotiate encryption even with a distant client
-	shareOfOne    = 4           // one address may hold a fourth of the places
-)
+const strangerLasts = 10 * time.Second
 
 func newStrangers(limit int, log *zap.Logger) *strangers {
 	l := &strangers{limit: limit, log: log}
@@ -52,13 +33,13 @@ func newStrangers(limit int, log *zap.Logger) *strangers {
 func (l *strangers) enter(s *session, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := network(s.from.Addr())
-	if l.limit > 0 && l.countLocked(from) >= max(1, l.limit/shareOfOne) {
-		l.displaceLocked(now, func(o stranger) bool { return o.from == from })
+	v := visit(s, now)
+	if l.limit > 0 && l.crowd.exceedsShare(v.from, l.limit) {
+		l.displaceLocked(now, v.neighbour)
 	}
-	for l.limit > 0 && len(l.list) >= l.limit && !l.closed {
-		if !l.displaceLocked(now, func(stranger) bool { return true }) {
-			alarm := time.AfterFunc(l.list[0].since.Add(courtesy).Sub(now), l.wake)
+	for l.limit > 0 && len(l.crowd) >= l.limit && !l.closed {
+		if !l.displaceLocked(now, anybody) {
+			alarm := time.AfterFunc(l.crowd[0].since.Add(courtesy).Sub(now), l.wake)
 			l.moved.Wait()
 			alarm.Stop()
 			now = time.Now()
@@ -67,7 +48,8 @@ func (l *strangers) enter(s *session, now time.Time) bool {
 	if l.closed {
 		return false
 	}
-	l.list = append(l.list, stranger{s, from, now})
+	v.since = now
+	l.crowd = append(l.crowd, v)
 	return true
 }
 
@@ -77,53 +59,22 @@ func (l *strangers) wake() {
 	l.moved.Broadcast()
 }
 
-// network returns the range of addresses that one client may have: in IPv6 a client is assigned a /64.
-func network(a netip.Addr) netip.Addr {
-	if prefix, err := a.Prefix(64); err == nil && a.Is6() && !a.Is4In6() {
-		return prefix.Addr()
-	}
-	return a.Unmap()
-}
-
-func (l *strangers) countLocked(from netip.Addr) (count int) {
-	for _, o := range l.list {
-		if o.from == from {
-			count++
-		}
-	}
-	return count
-}
-
 // displaceLocked closes the oldest connection for which meant is true, if its courtesy period is over.
-func (l *strangers) displaceLocked(now time.Time, meant func(stranger) bool) bool {
-	for i, o := range l.list {
-		if !meant(o) {
-			continue
-		}
-		if now.Sub(o.since) < courtesy {
-			return false
-		}
-		l.list = slices.Delete(l.list, i, i+1)
-		if now.Sub(l.told) > toldEvery {
-			l.told = now
-			l.log.Warn("silent connections are closed to make room for others; see --max-logins", zap.String("finding", "connections-silent"), zap.String("client", o.name()))
-		}
-		go o.session.cut()
-		return true
+func (l *strangers) displaceLocked(now time.Time, meant func(visitor) bool) bool {
+	displaced, ok := l.crowd.displace(now, meant)
+	if ok && now.Sub(l.told) > toldEvery {
+		l.told = now
+		l.log.Warn("silent connections are closed to make room for others; see --max-logins", zap.String("finding", "connections-silent"), zap.String("client", displaced.name()))
 	}
-	return false
+	return ok
 }
 
 // leave is called for a connection that has sent its first packet, or is gone.
 func (l *strangers) leave(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, o := range l.list {
-		if o.session == s {
-			l.list = slices.Delete(l.list, i, i+1)
-			l.moved.Broadcast()
-			return
-		}
+	if l.crowd.remove(s) {
+		l.moved.Broadcast()
 	}
 }
 

@@ -52,9 +52,9 @@ type limitFlags struct {
 	MaxSessionsPerUser     int `help:"Maximum number of sessions of one user." reload:""`
 	MaxSessionsPerDatabase int `help:"Maximum number of sessions in one database." reload:""`
 
-	MaxLogins int `help:"Maximum number of simultaneous logins; more wait." default:"1000" reload:""`
+	MaxLogins int `help:"Maximum number of simultaneous logins; as many more wait." default:"1000" reload:""`
 
-	LoginTimeout             time.Duration `help:"Maximum duration of a login, including the password exchange." default:"1m" reload:""`
+	LoginTimeout             time.Duration `help:"Maximum duration of a login, including the wait for its turn and the password exchange." default:"1m" reload:""`
 	IdleTimeout              time.Duration `help:"End a session that is idle outside a transaction for this long (57P05). 0: never." reload:""`
 	IdleInTransactionTimeout time.Duration `help:"End a session that is idle in a transaction for this long (25P03)." reload:""`
 	QueryTimeout             time.Duration `help:"Cancel a request that runs for this long (57014)." reload:""`
