@@ -270,3 +270,19 @@ func TestEffect(t *testing.T) {
 		}
 	}
 }
+
+func TestCreated(t *testing.T) {
+	for sql, want := range map[string]string{
+		"CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'": "f",
+		"create or replace view Public . \"user\" as select 1":            `"user"`,
+		"CREATE TEMP VIEW IF NOT EXISTS v AS SELECT 1":                    "v",
+		"CREATE DOMAIN s.d AS int":                                        "d",
+		"CREATE OPERATOR s.<+> (FUNCTION = f)":                            "<+>",
+		"CREATE CAST (a AS b) WITHOUT FUNCTION":                           "",
+		"CREATE":                                                          "", "DROP VIEW v": "", "CREATE VIEW 'v'": "",
+	} {
+		if got := Created([]byte(sql), Lexis{StandardConformingStrings: true}); string(got) != want {
+			t.Errorf("%s: %q", sql, got)
+		}
+	}
+}

@@ -79,6 +79,27 @@ func (p *phrase) object(first string) (verb, kind string) {
 	return verb, kind
 }
 
+// Created returns the name of the object that a CREATE command makes, without its schema, as it is written; nil if it cannot be found.
+func Created(sql []byte, lexis Lexis) []byte {
+	p := newPhrase(sql, lexis)
+	if !p.accept("CREATE") {
+		return nil
+	}
+	if _, kind := p.object("CREATE"); kind == "" {
+		return nil
+	}
+	if p.accept("IF") {
+		p.accept("NOT")
+		p.accept("EXISTS")
+	}
+	for p.kind == word || p.kind == quoted || p.kind == operator {
+		if name := p.advance(); !p.acceptSymbol('.') {
+			return p.text(name)
+		}
+	}
+	return nil
+}
+
 // definitionName is the name of a command and the kind of object it applies to.
 type definitionName struct{ verb, kind string }
 

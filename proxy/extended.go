@@ -8,10 +8,16 @@ import (
 
 // parse handles Parse: name, text, parameter types.
 func (s *session) parse(m message) error {
+	first := !s.inGroup
 	s.enter()
 	e := entry{kind: 'P'}
 	if s.notes != nil {
 		name, rest, _ := cutString(m.body)
+		if first && len(name) == 0 {
+			if err := s.renewWords(); err != nil {
+				return err
+			}
+		}
 		text, _, ended := cutString(rest)
 		if err := s.settle(); err != nil {
 			return err

@@ -108,7 +108,6 @@ func (s *session) enter() {
 	s.tx.next(status, answered)
 	if s.tx.certain && status == 'I' {
 		s.statements.closePortals()
-		s.releaseWords()
 	}
 }
 

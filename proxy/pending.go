@@ -32,6 +32,7 @@ type entry struct {
 	splices    []splice   // for a Query: the statements inserted by the proxy
 	borrowed   []borrowed // for a Query: prepared statements it executes that another request prepared
 	keeps      bool       // for a Describe or Execute: see replies.kept
+	question   *question  // for a Query of the proxy that is not a note
 	statement  *statement // the statement that the request prepares (for a Query, the first one): the reply side tells it whether that succeeded
 }
 
@@ -74,6 +75,8 @@ type pending struct {
 	clock   clock
 	cancels cancelRequests
 	ours    ourStatement
+	ddl     ddlWords
+	asking  bool // a question of the proxy has been sent, and not been answered
 
 	status   byte   // of the last ReadyForQuery
 	answered uint32 // group that it answered
@@ -117,6 +120,20 @@ type cancelRequests struct {
 
 func (c *cancelRequests) underWay() bool { return c.overdue || c.others > 0 }
 
+// ddlWords are the words of DDL whose transaction may still be open.
+type ddlWords struct {
+	words []string
+	all   bool   // there were too many of them: every word counts
+	group uint32 // of the last of that DDL
+	free  func(words []string)
+}
+
+// question is a Query of the proxy whose rows it reads.
+type question struct {
+	take func(value []byte) // called with each value of the only column
+	done func(failed bool)
+}
+
 // ourStatement is the prepared statement that writes notes.
 type ourStatement struct {
 	generation uint32 // a new one begins when the client may have removed the statement
@@ -152,6 +169,7 @@ func (p *pending) push(e entry) error {
 		return nil
 	}
 	p.skipping = false
+	p.asking = p.asking || e.question != nil
 	if p.ready {
 		p.ready = false
 		p.clock.touch()
@@ -352,9 +370,51 @@ func (p *pending) readyForQuery(status byte) (drained bool) {
 func (p *pending) answerLocked(status byte, group uint32) (drained bool) {
 	p.dropVoidLocked()
 	p.status, p.answered, p.ready = status, group, p.size == 0
+	if status == 'I' && group >= p.ddl.group {
+		p.freeWordsLocked()
+	}
 	p.clock.touch()
 	p.moved.Broadcast()
 	return p.endIfIdleLocked()
+}
+
+// holdWords adds words of DDL in this group, and returns those that have not been there before.
+func (p *pending) holdWords(words []string, group uint32) (added []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := &p.ddl
+	d.group = group
+	switch {
+	case len(words) == 0 || d.all:
+		return nil
+	case len(d.words)+len(words) > maxDoubtful:
+		words, d.all = []string{everyWord, deferredWord, boundWord}, true
+	}
+	d.words = append(d.words, words...)
+	return words
+}
+
+// freeWords is called when the session ends.
+func (p *pending) freeWords() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freeWordsLocked()
+}
+
+// freeWordsLocked is called when no transaction with that DDL is open any more.
+func (p *pending) freeWordsLocked() {
+	if len(p.ddl.words) > 0 {
+		p.ddl.free(p.ddl.words)
+		p.ddl.words, p.ddl.all = nil, false
+	}
+}
+
+// answerQuestion is called when the question has been answered.
+func (p *pending) answerQuestion() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asking = false
+	p.moved.Broadcast()
 }
 
 // settle records the outcome of the withheld request at the head, and reports whether its note follows. The note follows if the request succeeded;
@@ -439,7 +499,7 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 	over := func(limit time.Duration) bool { return p.clock.over(limit, now) }
 	switch {
 	case !p.ready:
-		if slow = over(l.Query) && !p.outcome.finishing; slow {
+		if slow = over(l.Query) && !p.outcome.finishing && !p.asking; slow {
 			p.clock.since, p.cancels.overdue = now, true
 		}
 		return false, slow
@@ -452,10 +512,14 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 }
 
 // startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be cancelled: the query
-// for the outbox before the session begins, or the note after the client's request has succeeded.
+// for the outbox before the session begins, or the note after the client's request has succeeded. The client's request that follows a question is yet
+// to be cancelled: startCancel waits for the answer.
 func (p *pending) startCancel() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.asking && p.ended == nil && !p.lost {
+		p.moved.Wait()
+	}
 	if p.outcome.finishing || p.status == 0 {
 		return false
 	}

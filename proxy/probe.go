@@ -65,6 +65,7 @@ func (s *session) prepareNotes() error {
 		return nil
 	}
 	s.database = &access{p.outboxes.last(s.started.server.Address, s.started.database), s.started.user, t.TrustedOwners, "", false}
+	s.pending.ddl.free = func(words []string) { s.database.vocabulary.release(words, time.Now()) }
 	s.notes = &notes{
 		signer:   note.MasterKey(t.Key).Signer(p.id),
 		table:    t.Outbox == OutboxTable,
@@ -189,12 +190,16 @@ func (s *session) ask(question string) (value []byte, err error) {
 	return value, err
 }
 
+func (s *session) ourTerms() string {
+	if s.pending.settings.Load().major >= 17 {
+		return ourTerms17
+	}
+	return ourTerms
+}
+
 // askFor passes each value of the answer's only column to take; nil stands for NULL.
 func (s *session) askFor(question string, take func(value []byte)) (err error) {
-	terms := ourTerms
-	if s.pending.settings.Load().major >= 17 {
-		terms = ourTerms17
-	}
+	terms := s.ourTerms()
 	began := time.Now()
 	for range maxTries {
 		if err = s.askOnce(terms+question, take); err != refusal("57014") || time.Since(began) > triesLast {

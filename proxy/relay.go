@@ -149,7 +149,7 @@ func (s *session) walkReplies() error {
 			s.down.passAll()
 			return nil
 		}
-		if !ok || needsWhole(m.kind) && !s.down.holds(m) {
+		if !ok || s.replies.needsWhole(m.kind) && !s.down.holds(m) {
 			return nil
 		}
 		if m.kind == 'S' {
@@ -159,15 +159,6 @@ func (s *session) walkReplies() error {
 			return err
 		}
 	}
-}
-
-// needsWhole reports whether the handling of a server message depends on its body.
-func needsWhole(kind byte) bool {
-	switch kind {
-	case 'T', 'C', 'Z', 'S', 'E', 'N':
-		return true
-	}
-	return false
 }
 
 // learn records a ParameterStatus.
@@ -212,6 +203,11 @@ func (s *session) inspect(m message) {
 	}
 	if m.kind == 'N' {
 		s.inspectNotice(m)
+		return
+	}
+	if s.replies.head.question != nil {
+		s.down.drop(m)
+		s.replies.fail()
 		return
 	}
 	ours, at := s.replies.blame(m.body)

@@ -50,6 +50,17 @@ func (r *replies) releases(kind byte) bool {
 	return r.kept[0] == 'T' && (kind == 'D' || kind == 'C')
 }
 
+// needsWhole reports whether the handling of a server message depends on its body.
+func (r *replies) needsWhole(kind byte) bool {
+	switch kind {
+	case 'T', 'C', 'Z', 'S', 'E', 'N':
+		return true
+	case 'D':
+		return r.known && r.head.question != nil
+	}
+	return false
+}
+
 // next decides about one message; body is the part of it that the buffer holds.
 func (r *replies) next(kind byte, body []byte) verdict {
 	switch kind {
@@ -221,7 +232,9 @@ func (r *replies) query(kind byte, body []byte) verdict {
 	case 'G':
 		r.pending.startCopy()
 	case 'D', 'I', 'H', 'W':
-		r.noted = r.hiding
+		if r.noted = r.hiding; r.head.question != nil && kind == 'D' {
+			r.head.question.take(onlyValue(body))
+		}
 	default:
 		return lost
 	}
@@ -266,6 +279,10 @@ func isNoteResult(body []byte) bool {
 func (r *replies) ready(body []byte) verdict {
 	if len(body) != 1 || r.hiding {
 		return lost
+	}
+	if r.head.question != nil {
+		r.head.question.done(r.failed)
+		r.pending.answerQuestion()
 	}
 	succeeded := r.completed && !r.failed && body[0] == 'I'
 	r.known, r.results, r.spliced, r.completed, r.failed, r.behindOurs = false, 0, 0, false, false, false

@@ -51,8 +51,6 @@ type session struct {
 	executed   executed
 	parsed     struct{ group, generation uint32 } // where the proxy's own statement was last parsed
 	list       []parser.Statement                 // scratch
-	doubted    []string                           // words of DDL statements whose transaction may still be open
-	doubtsAll  bool                               // there were too many of them: every word counts
 	unread     []byte                             // the last bytes received of a text that is longer than the buffer; empty: there is none
 	terminated bool                               // the client has sent Terminate
 	watching   chan struct{}                      // closed when the client is no longer watched; nil: it is not being watched
@@ -82,7 +80,7 @@ func (s *session) setAddress(from netip.AddrPort) {
 // run serves the client until either side ends.
 func (s *session) run(ctx context.Context) {
 	defer s.close()
-	defer s.releaseWords()
+	defer s.pending.freeWords()
 	err := s.logIn(ctx)
 	if err == nil {
 		err = s.relay()

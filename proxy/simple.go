@@ -24,6 +24,9 @@ func (s *session) query(m message) error {
 	s.unsynced = s.unsynced || s.inGroup
 	s.enter()
 	s.inGroup = false
+	if err := s.renewWords(); err != nil {
+		return err
+	}
 	e := entry{kind: 'Q', group: s.tx.group}
 	text, ended, ok := cutString(m.body)
 	if s.notes == nil || m.whole() && (!ok || len(ended) > 0) {

@@ -101,6 +101,25 @@ func (v *vocabulary) mustAsk(now time.Time) bool {
 	return true
 }
 
+// mustRenew reports whether a session must query the catalog although it does not start, because of DDL that has ended.
+func (v *vocabulary) mustRenew(now time.Time) bool {
+	if fresh := v.fresh.Load(); fresh == nil || len(*fresh) == 0 {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now.Sub(v.asked) < max(doubtsLast, wordsShare*v.took) {
+		return false
+	}
+	for _, d := range v.doubted {
+		if d.holders == 0 && now.Sub(d.last) > time.Second {
+			v.asked = now
+			return true
+		}
+	}
+	return false
+}
+
 // learn stores the words from the catalog, which was queried at that time.
 func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	v.mu.Lock()
@@ -196,6 +215,26 @@ func (v *vocabulary) mayBind() bool {
 	return !v.isEmpty() && (v.has([]byte(boundWord)) || v.has([]byte(everyWord)))
 }
 
+// catalogWords collects the answer to askWords.
+type catalogWords map[string]struct{}
+
+func (words catalogWords) take(value []byte) {
+	switch {
+	case len(value) == 0 || len(words) >= maxWords:
+		words[everyWord] = struct{}{}
+	case value[0] == 't':
+		words[triggerWord] = struct{}{}
+	case value[0] == 'd':
+		words[deferredWord] = struct{}{}
+	case value[0] == 'b':
+		words[boundWord] = struct{}{}
+	case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are also used implicitly
+		words[everyWord] = struct{}{}
+	default:
+		words[string(value[1:])] = struct{}{}
+	}
+}
+
 // learnWords queries the catalog. If a session's query is refused, the next session tries again.
 func (s *session) learnWords() error {
 	v := &s.database.vocabulary
@@ -203,29 +242,36 @@ func (s *session) learnWords() error {
 	if !v.mustAsk(began) {
 		return nil
 	}
-	words := map[string]struct{}{}
-	err := s.askFor(askWords, func(value []byte) {
-		switch {
-		case len(value) == 0 || len(words) >= maxWords:
-			words[everyWord] = struct{}{}
-		case value[0] == 't':
-			words[triggerWord] = struct{}{}
-		case value[0] == 'd':
-			words[deferredWord] = struct{}{}
-		case value[0] == 'b':
-			words[boundWord] = struct{}{}
-		case value[0] == 'a' || strings.Contains(" = < > <= >= <> ~ !~ ~~ !~~ ~~* !~~* ", " "+string(value[1:])+" "): // these are also used implicitly
-			words[everyWord] = struct{}{}
-		default:
-			words[string(value[1:])] = struct{}{}
-		}
-	})
-	if err != nil {
+	words := catalogWords{}
+	if err := s.askFor(askWords, words.take); err != nil {
 		v.refuse(began, time.Now())
 		return err
 	}
 	v.learn(words, began, time.Now())
 	return nil
+}
+
+// renewWords queries the catalog again in front of the client's request, which must be a Query or a Parse of the unnamed statement: the proxy's Query
+// destroys that statement as well. It does so outside a transaction, once everything has been answered.
+func (s *session) renewWords() error {
+	if s.notes == nil || s.unsynced || !s.tx.certain || s.tx.open || !s.database.isReady() {
+		return nil
+	}
+	v, began := &s.database.vocabulary, time.Now()
+	if !v.mustRenew(began) {
+		return nil
+	}
+	words := catalogWords{}
+	asked := &question{take: words.take, done: func(failed bool) {
+		if failed {
+			v.refuse(began, time.Now())
+		} else {
+			v.learn(words, began, time.Now())
+		}
+	}}
+	return s.send(entry{kind: 'Q', visibility: hush, group: s.tx.group - 1, question: asked}, func(dst []byte) []byte {
+		return append(append(append(dst, s.ourTerms()...), askWords...), 0)
+	})
 }
 
 // inform corrects the parser's result for a text, using the words of the database, and tracks its DDL.
@@ -292,19 +338,15 @@ func changesWords(st *parser.Statement) bool {
 // followDDL makes the words of a DDL statement count as those of something that may write, until the catalog is queried again. If a transaction has
 // more than maxDoubtful such words, every word counts.
 func (s *session) followDDL(text []byte, st *parser.Statement, lexis parser.Lexis) {
-	words := wordsOfDDL(text, st, lexis)
-	switch {
-	case len(words) == 0 || s.doubtsAll:
-		return
-	case len(s.doubted)+len(words) > maxDoubtful:
-		words, s.doubtsAll = []string{everyWord, deferredWord, boundWord}, true
+	if words := s.pending.holdWords(wordsOfDDL(text, st, lexis), s.tx.group); len(words) > 0 {
+		s.database.vocabulary.doubt(words, time.Now())
 	}
-	s.doubted = append(s.doubted, words...)
-	s.database.vocabulary.doubt(words, time.Now())
 }
 
-// wordsOfDDL returns the names in a DDL statement; for ALTER TABLE only if it changes row-level security or a name.
+// wordsOfDDL returns the names in a DDL statement, if possible only that of the object that it creates; for ALTER TABLE only if it changes row-level
+// security or a name.
 func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []string) {
+	created := false
 	switch st.Verb {
 	case "CREATE EXTENSION", "ALTER EXTENSION": // its contents are not in the text
 		return []string{everyWord, deferredWord, boundWord}
@@ -313,10 +355,16 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 	case "CREATE DOMAIN", "ALTER DOMAIN":
 		words = []string{boundWord}
 	}
+	switch st.Verb {
+	case "CREATE FUNCTION", "CREATE PROCEDURE", "CREATE AGGREGATE", "CREATE VIEW", "CREATE DOMAIN", "CREATE TYPE", "CREATE OPERATOR":
+		if name := parser.Created(text, lexis); name != nil {
+			text, created = name, true
+		}
+	}
 	matters := st.Verb != "ALTER TABLE"
 	names := parser.NewNames(text, lexis)
 	for name, ok := names.Next(); ok && len(words) <= maxDoubtful; name, ok = names.Next() {
-		if !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
+		if created || !parser.IsReserved(name) && (!parser.IsOperator(name) || strings.Contains(st.Verb, "OPERATOR")) {
 			words = append(words, string(name))
 		}
 		matters = matters || string(name) == "security" || string(name) == "rename"
@@ -328,12 +376,4 @@ func wordsOfDDL(text []byte, st *parser.Statement, lexis parser.Lexis) (words []
 		return []string{everyWord}
 	}
 	return words
-}
-
-// releaseWords is called when no transaction is open.
-func (s *session) releaseWords() {
-	if len(s.doubted) > 0 {
-		s.database.vocabulary.release(s.doubted, time.Now())
-		s.doubted, s.doubtsAll = nil, false
-	}
 }

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pgtee/pgtee/parser"
@@ -66,5 +68,84 @@ func TestVocabulary(t *testing.T) {
 	v.learn(map[string]struct{}{}, later.Add(time.Hour), later.Add(time.Hour))
 	if !v.isEmpty() {
 		t.Error("words beyond the limit stay")
+	}
+}
+
+// The words of DDL stay no longer than it takes to ask the catalog: a session that does nothing after its DDL does not hold them, and no login is
+// needed.
+func TestWordsAreRenewed(t *testing.T) {
+	const asks, trails = "WITH RECURSIVE unsure", "pg_current_xact_id_if_assigned() IS NOT NULL"
+	synctest.Test(t, func(t *testing.T) {
+		h := noting(t)
+		idle, ann := h.enter("idle", annInShop), h.enter("abcd", annInShop)
+		ann.says("Parse s `SELECT 1`", "Sync")
+		ann.heard()
+		ann.answers("ParseComplete", "ReadyForQuery I")
+		ann.heard()
+		hears := func(want bool, part string, lines ...string) {
+			t.Helper()
+			ann.says(lines...)
+			if _, got := ann.heard(); strings.Contains(got, part) != want {
+				t.Errorf("%s: the server hears %q", lines, got)
+			}
+		}
+		for range 2 {
+			idle.says("Query `CREATE EXTENSION e`")
+			idle.heard()
+			idle.answers("ParseComplete", "BindComplete", "DataRow ``", "CommandComplete `SELECT 1`", "CloseComplete", "CloseComplete",
+				"ParseComplete", "BindComplete", "NoData", "CommandComplete `CREATE EXTENSION`", "CloseComplete", "CloseComplete", "ReadyForQuery I")
+			if got, _ := idle.heard(); !strings.HasSuffix(got, "Z\x00\x00\x00\x05I") {
+				t.Errorf("the client with the DDL hears %q", got)
+			}
+			hears(true, trails, "Query `SELECT 2`")
+			ann.answers("ParseComplete", "BindComplete", "RowDescription a", "DataRow 2", "CommandComplete `SELECT 1`", "CloseComplete",
+				"ParseComplete", "BindComplete", "CommandComplete `SELECT 0`", "CloseComplete", "CloseComplete", "ReadyForQuery I")
+			ann.heard()
+			time.Sleep(doubtsLast + time.Second)
+
+			hears(false, asks, "Bind `` s", "Execute `` 0", "Sync")
+			ann.answers("BindComplete", "DataRow 1", "CommandComplete `SELECT 1`", "ReadyForQuery I")
+			ann.heard()
+			hears(true, asks, "Parse `` `SELECT 3`", "Sync")
+			cancel := h.canceller()
+			synctest.Wait()
+			if len(h.dialed) > 0 {
+				t.Error("a CancelRequest hits the question")
+			}
+			for _, b := range answer("CommandComplete SET", "CommandComplete SET", "CommandComplete SET", "RowDescription concat", "DataRow wpeek", "CommandComplete `SELECT 1`", "ReadyForQuery I",
+				"ParseComplete", "ReadyForQuery I") {
+				ann.server.say <- []byte{b}
+			}
+			if got, _ := ann.heard(); got != "1\x00\x00\x00\x04Z\x00\x00\x00\x05I" {
+				t.Errorf("the client hears %q", got)
+			}
+			cancel.meet()
+			cancel.server.conn.Close()
+			hears(false, trails, "Query `SELECT 4`")
+			ann.answers("RowDescription a", "CommandComplete `SELECT 0`", "ReadyForQuery I")
+			ann.heard()
+			hears(true, trails, "Query `TABLE peek`")
+			ann.answers("ParseComplete", "BindComplete", "RowDescription a", "CommandComplete `SELECT 0`", "CloseComplete",
+				"ParseComplete", "BindComplete", "CommandComplete `SELECT 0`", "CloseComplete", "CloseComplete", "ReadyForQuery I")
+			ann.heard()
+		}
+	})
+}
+
+// DDL makes words of what it creates, not of all that its text contains.
+func TestWordsOfDDL(t *testing.T) {
+	for sql, want := range map[string]string{
+		"CREATE OR REPLACE FUNCTION public.f(a int) RETURNS text LANGUAGE plpgsql AS $$BEGIN END$$": "f",
+		`CREATE VIEW public."user" (one) AS SELECT f(1)::int`:                                       "user",
+		"CREATE DOMAIN d AS int CHECK (f(VALUE) > 0)":                                               ") d",
+		"CREATE OPERATOR public.=== (FUNCTION = f)":                                                 "===",
+		"ALTER TABLE t RENAME TO u":                                                                 "alter t rename u",
+		"ALTER TABLE t ADD COLUMN c int":                                                            "",
+		"CREATE EXTENSION e":                                                                        "* ( )",
+	} {
+		list, _ := parser.Split(nil, []byte(sql), plainLexis)
+		if got := strings.Join(wordsOfDDL([]byte(sql), &list[0], plainLexis), " "); got != want {
+			t.Errorf("%s: %s", sql, got)
+		}
 	}
 }
