@@ -184,7 +184,14 @@ func TestHalt(t *testing.T) {
 	p.visit("/streams")
 	p.await("the state", `document.querySelector(".stream h2").innerText.includes("publishing")`)
 	p.await("the charts", `document.querySelectorAll(".charts canvas").length === 4`)
-	execute(t, s.connect(s.url), "SELECT pg_terminate_backend(active_pid, 10000), pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'halt'")
+	admin := s.connect(s.url)
+	err := harness.Eventually(time.Minute, func(ctx context.Context) error { // the publisher may take the slot again before it is dropped
+		_, err := admin.Exec(ctx, "SELECT pg_terminate_backend(active_pid, 10000), pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'halt'")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.await("the halt", `document.querySelector(".stream h2").innerText.includes("halted")`)
 	if why := eval[string](p, `document.querySelector(".stream [role=alert]")?.innerText ?? ""`); why == "" {
 		t.Error("the page does not say why")
