@@ -57,7 +57,7 @@ func TestReplicationByMembership(t *testing.T) {
 				t.Errorf("check exits with %d:\n%s", code, out)
 			}
 			out, code = r.Pgtee("setup", "--postgres", r.DirectURL("rds_app", "pgtee"), "--slot", r.slot)
-			if code == 0 || !strings.Contains(out, "create slot") || !strings.Contains(out, "SQLSTATE 42501") || !strings.Contains(out, "does not let role rds_app make them") {
+			if code == 0 || !strings.Contains(out, "create slot") || !strings.Contains(out, "SQLSTATE 42501") || !strings.Contains(out, "does not let role rds_app create them") {
 				t.Errorf("setup exits with %d, and does not say what the server refuses:\n%s", code, out)
 			}
 		})

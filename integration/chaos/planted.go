@@ -33,14 +33,14 @@ var planted = map[string]harness.Bug{
 		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\"",
 		New: "\tif t.inside {\n\t\tif err := t.exec(ctx, \"COMMIT; SELECT pg_catalog.pg_sleep(0.05)\"); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tt.inside = false\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tif !t.inside {\n\t\tpipeline.SendQueryParams(\"BEGIN\""},
 	"placeholder-written": {File: "subscriber/apply/decode.go", // -apply: the placeholder for a value that is not in the WAL is written as a value
-		Old: "case !d.whole && c.form.isUnavailable(json):",
-		New: "case !d.whole && c.form.isUnavailable(json) && c.name == \"\":"},
+		Old: "\tcase c.form.isUnavailable(json):\n",
+		New: "\tcase c.form.isUnavailable(json) && c.name == \"\":\n"},
 	"rows-first": {File: "subscriber/consume/write.go", // -consume: rows are committed first, then the offsets
-		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n\tt.advance",
-		New: "\tif err := t.exec(ctx, \"COMMIT; SELECT pg_sleep(0.02); BEGIN\"); err != nil {\n\t\treturn err\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n\tt.advance"},
+		Old: "\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n",
+		New: "\tif err := t.exec(ctx, \"COMMIT; SELECT pg_sleep(0.02); BEGIN\"); err != nil {\n\t\treturn err\n\t}\n\tpipeline := t.conn.StartPipeline(ctx)\n\tt.bury(pipeline, b)\n"},
 	"batch-dead": {File: "subscriber/consume/write.go", // -consume: good records in the same batch are given up with a bad one
-		Old: "if p.to-p.from == 1 {",
-		New: "if p.to-p.from <= 2 {"},
+		Old: "if len(rows) > 1 {",
+		New: "if len(rows) > 2 {"},
 	"fence-open": {File: "subscriber/consume/fence.go", // -consume: a consumer that has lost a partition continues to write
 		Old: "AND c.epoch = n.epoch AND c.next_offset <= n.next_offset",
 		New: "AND n.epoch >= 0"},
