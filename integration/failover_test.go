@@ -60,7 +60,7 @@ func TestWritersWaitForAPromotion(t *testing.T) {
 			return nil
 		}))
 	}
-	have(primary.URL("postgres"), "1 1")
+	have(standby.URL("postgres"), "1 1") // what it lacks is lost
 	primary.Kill()
 	write(2)
 	for name, p := range writers {
