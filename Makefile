@@ -87,7 +87,7 @@ unit:
 	$(GO) test -timeout 10m $(UNIT)
 
 integration: tools
-	$(GO) test -count=1 -timeout 25m ./integration/...
+	$(GO) test -count=1 -timeout 29m ./integration/...
 
 consumers: tools
 	$(GO) test -v -count=1 -timeout 10m -run '^Test(EveryType|OtherClients|DemoIsRead|JDBCSink)' ./integration
