@@ -3,8 +3,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,12 +85,9 @@ var sample = regexp.MustCompile(`(?m)^(pgtee_\w+(?:\{[^}]*\})?) (NaN|[+-]?Inf|[-
 // scrape is what /metrics serves.
 func (r *runner) scrape() string {
 	r.t.Helper()
-	answer, err := http.Get("http://" + r.metrics + "/metrics")
+	text, err := harness.Metrics(r.metrics)
 	r.must(err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	r.must(err)
-	return strings.ReplaceAll(string(text), "+Inf\n", "Inf\n")
+	return strings.ReplaceAll(text, "+Inf\n", "Inf\n")
 }
 
 func alertNames(t *testing.T) (names []string) {

@@ -3,8 +3,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strconv"
 	"testing"
@@ -27,20 +25,15 @@ func TestLagOfAnApplierThatIsStuckAtItsStart(t *testing.T) {
 	metrics := must(t, harness.FreeAddress)
 	p := a.process("apply", a.applyArgs("--metrics", metrics)...)
 	a.must(harness.Eventually(30*time.Second, func(context.Context) error {
-		answer, err := http.Get("http://" + metrics + "/metrics")
+		text, err := harness.Metrics(metrics)
 		if err != nil {
 			return err
 		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			return err
-		}
-		value := regexp.MustCompile(`pgtee_apply_lag_seconds\{.*\} (\S+)`).FindSubmatch(text)
+		value := regexp.MustCompile(`pgtee_apply_lag_seconds\{.*\} (\S+)`).FindStringSubmatch(text)
 		if value == nil {
 			return fmt.Errorf("no lag is served")
 		}
-		if lag, err := strconv.ParseFloat(string(value[1]), 64); err != nil || lag <= 0 {
+		if lag, err := strconv.ParseFloat(value[1], 64); err != nil || lag <= 0 {
 			return fmt.Errorf("the lag is %s (%v)", value[1], err)
 		}
 		return nil

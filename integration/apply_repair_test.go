@@ -59,9 +59,7 @@ func TestApplyAfterARepair(t *testing.T) {
 	if fault := r.expectHalt("restored, or rolled back", "pgtee repair --accept-divergence"); fault != "" {
 		t.Fatal(fault)
 	}
-	if out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {
-		t.Fatalf("repair exits with %d:\n%s", code, out)
-	}
+	r.cure(r.publisher.Tail(1))
 	r.StartPublisher()
 	r.write("INSERT INTO item VALUES (%d, 'later')", 3001, 3010)
 	r.Drain()
@@ -105,9 +103,7 @@ func TestApplyHaltsAtAnotherSlot(t *testing.T) {
 	first := a.slot
 	a.slot += "_second"
 	a.Setup()
-	if out, code := a.Pgtee("repair", "--accept-divergence", "--resync", "none", "--postgres", a.URL(), "--kafka", a.broker.Address, "--prefix", a.prefix, "--slot", a.slot); code != 0 {
-		t.Fatalf("repair exits with %d:\n%s", code, out)
-	}
+	a.cure("`pgtee repair --accept-divergence --resync none`")
 	a.StartPublisher()
 	a.Exec("INSERT INTO t VALUES (3, 'second')")
 	a.must(harness.Eventually(20*time.Second, func(context.Context) error {

@@ -152,10 +152,7 @@ func TestTextOfEUCJP(t *testing.T) {
 		t.Fatal(fault)
 	}
 	r.in(conn, "UPDATE n SET v = '\xb0\xa2' WHERE id = 2", "SELECT pg_drop_replication_slot('"+r.slot+"')")
-	r.Setup()
-	if out, code := r.Pgtee("repair", "--accept-divergence", "--postgres", r.URL(), "--kafka", r.broker.Address, "--prefix", r.prefix, "--slot", r.slot); code != 0 {
-		t.Fatal(out)
-	}
+	r.cure(r.publisher.Tail(1))
 	r.publish()
 	r.Drain()
 	latest := map[string]string{}

@@ -3,8 +3,6 @@ package integration
 import (
 	"encoding/hex"
 	"errors"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pgtee/pgtee/integration/harness"
 )
 
 const (
@@ -141,21 +141,12 @@ func (p *proxyProcess) atRest(t *testing.T) map[string]float64 {
 
 // values are those metrics that have no labels.
 func (p *proxyProcess) values(t *testing.T) map[string]float64 {
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.metrics+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	text, err := harness.Metrics(p.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]float64{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if number, err := strconv.ParseFloat(value, 64); err == nil {
 			values[name] = number

@@ -143,16 +143,11 @@ func TestRollingRestart(t *testing.T) {
 
 // served is an error until a proxy has had some sessions.
 func served(p *proxyProcess) error {
-	answer, err := (&http.Client{Timeout: 5 * time.Second}).Get("http://" + p.metrics + "/metrics")
+	text, err := harness.Metrics(p.metrics)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		var sessions int
 		if n, _ := fmt.Sscanf(line, "pgtee_sessions_total %d", &sessions); n == 1 && sessions >= 20 {
 			return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,22 +55,17 @@ func TestLagOfAStandby(t *testing.T) {
 	r.publisher = r.process("standby", append(r.publishArgs(), "--standby", "--metrics", r.metrics)...)
 	lag := func(isNaN bool) error {
 		return harness.Eventually(time.Minute, func(context.Context) error {
-			answer, err := http.Get("http://" + r.metrics + "/metrics")
-			if err != nil {
-				return err
-			}
-			defer answer.Body.Close()
-			text, err := io.ReadAll(answer.Body)
+			text, err := harness.Metrics(r.metrics)
 			if err != nil {
 				return err
 			}
 			for _, name := range []string{"pgtee_lag_seconds", "pgtee_lag_bytes"} {
-				value := regexp.MustCompile(name + `\{.*\} (\S+)`).FindSubmatch(text)
-				if value == nil || (string(value[1]) == "NaN") != isNaN {
+				value := regexp.MustCompile(name + `\{.*\} (\S+)`).FindStringSubmatch(text)
+				if value == nil || (value[1] == "NaN") != isNaN {
 					return fmt.Errorf("%s: %s", name, value)
 				}
 			}
-			if !regexp.MustCompile(`pgtee_retained_wal_bytes\{.*\} [1-9]`).Match(text) {
+			if !regexp.MustCompile(`pgtee_retained_wal_bytes\{.*\} [1-9]`).MatchString(text) {
 				return errors.New("it has not looked at the slot yet")
 			}
 			return nil
