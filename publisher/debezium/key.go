@@ -37,8 +37,8 @@ func unloggedKey(r *pgoutput.Relation, known *Table) string {
 }
 
 // chooseKey returns the columns of the record key: the first of the table's keys whose values the WAL has for every old row. A table without a
-// primary key keeps its previous key if that still exists, also if columns of it were renamed. If the catalog lists no usable key, the columns of the replica identity in the Relation
-// are the key. nil means that the records have no key.
+// primary key keeps its previous key if that still exists, also if columns of it were renamed. If the catalog lists no usable key, the columns of the
+// replica identity in the Relation are the key. nil means that the records have no key.
 //
 // Stream and snapshot both use chooseKey, for every version of the table, so the same table always has the same key.
 func (e *Encoder) chooseKey(r *pgoutput.Relation, known *Table) []int {

@@ -30,17 +30,22 @@ func (k *Keys) Choose(table uint32, candidates [][]string, numbers map[string]in
 	if k == nil {
 		return candidates[0]
 	}
-	names, remembered := k.chosen.Names[table]
 	chosen := candidates[0]
 	for _, candidate := range candidates {
-		if had := k.chosen.Numbers[table]; had != nil && numbers != nil && slices.Equal(had, numbersOf(candidate, numbers)) || (had == nil || numbers == nil) && slices.Equal(names, candidate) {
+		if k.remembers(table, candidate, numbersOf(candidate, numbers)) {
 			chosen = candidate
 		}
 	}
-	if !slices.Equal(names, chosen) || !slices.Equal(k.chosen.Numbers[table], numbersOf(chosen, numbers)) {
-		k.set(table, chosen, numbersOf(chosen, numbers), remembered)
-	}
+	k.set(table, chosen, numbersOf(chosen, numbers))
 	return chosen
+}
+
+// remembers reports whether a key is the remembered one: by its numbers, or by its names if the numbers of one of both are not known.
+func (k *Keys) remembers(table uint32, names []string, numbers []int) bool {
+	if had := k.chosen.Numbers[table]; had != nil && numbers != nil {
+		return slices.Equal(had, numbers)
+	}
+	return slices.Equal(k.chosen.Names[table], names)
 }
 
 // numbersOf returns nil if the numbers are not known.
@@ -65,23 +70,25 @@ func (k *Keys) Forget(table uint32) {
 	delete(k.chosen.Numbers, table)
 }
 
-func (k *Keys) set(table uint32, names []string, numbers []int, anew bool) {
+// set remembers a key in place of the one that the table had, if there is room.
+func (k *Keys) set(table uint32, names []string, numbers []int) {
+	if slices.Equal(k.chosen.Names[table], names) && slices.Equal(k.chosen.Numbers[table], numbers) {
+		return
+	}
 	k.Forget(table)
 	bytes := escapedBytes(names)
 	for _, others := range k.chosen.Names {
 		bytes += escapedBytes(others)
 	}
-	if !anew && len(k.chosen.Names) >= maxChosenKeys || bytes > maxChosenBytes {
+	if len(k.chosen.Names) >= maxChosenKeys || bytes > maxChosenBytes {
 		return
 	}
-	next := ChosenKeys{maps.Clone(k.chosen.Names), maps.Clone(k.chosen.Numbers)}
-	if next.Names == nil {
-		next = ChosenKeys{map[uint32][]string{}, map[uint32][]int{}}
-	}
-	next.Names[table] = names
+	next := ChosenKeys{map[uint32][]string{table: names}, map[uint32][]int{}}
 	if numbers != nil {
 		next.Numbers[table] = numbers
 	}
+	maps.Copy(next.Names, k.chosen.Names)
+	maps.Copy(next.Numbers, k.chosen.Numbers)
 	k.chosen = next
 }
 
@@ -99,7 +106,7 @@ func (k *Keys) Resume(recorded ChosenKeys) {
 	}
 	for table, names := range recorded.Names {
 		if k.chosen.Names[table] == nil && len(names) > 0 {
-			k.set(table, names, recorded.Numbers[table], false)
+			k.set(table, names, recorded.Numbers[table])
 		}
 	}
 }
