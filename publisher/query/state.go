@@ -62,9 +62,11 @@ func (p *publication) ensureState(ctx context.Context, admin *kadm.Client) error
 // retention returns the setting by which a topic deletes even the latest record of a key, such as retention.ms=604800000; "" if it keeps them, or if
 // Kafka does not tell.
 func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic string) (string, error) {
+	var resource kadm.ResourceConfig
 	resources, err := admin.DescribeTopicConfigs(ctx, topic)
-	if err == nil && len(resources) == 1 {
-		err = resources[0].Err
+	if err == nil {
+		resource, err = resources.On(topic, nil)
+		err = errors.Join(err, resource.Err)
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed): // the topics that pgtee creates are compacted
@@ -74,15 +76,13 @@ func (p *publication) retention(ctx context.Context, admin *kadm.Client, topic s
 		return "", fmt.Errorf("topic %s: %w", topic, err)
 	}
 	deletes, limit := false, ""
-	for _, resource := range resources {
-		for _, config := range resource.Configs {
-			switch value := config.MaybeValue(); config.Key {
-			case "cleanup.policy":
-				deletes = strings.Contains(value, "delete")
-			case "retention.ms", "retention.bytes":
-				if value != "-1" {
-					limit = config.Key + "=" + value
-				}
+	for _, config := range resource.Configs {
+		switch value := config.MaybeValue(); config.Key {
+		case "cleanup.policy":
+			deletes = strings.Contains(value, "delete")
+		case "retention.ms", "retention.bytes":
+			if value != "-1" {
+				limit = config.Key + "=" + value
 			}
 		}
 	}

@@ -31,16 +31,14 @@ func Check(ctx context.Context, cfg Config) ([]Finding, error) {
 	defer w.client.Close()
 	c.ok("topic %s: Kafka holds database %s up to %s", w.topic(), first.Database, first.EndLSN)
 	t, err := cfg.connect(ctx)
+	if err == nil {
+		defer t.close()
+		err = t.notSource(ctx, first.Slot, first.SystemID)
+	}
 	if isHalt(err) {
 		return c.halted(err), nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	defer t.close()
-	if err := t.notSource(ctx, first); isHalt(err) {
-		return c.halted(err), nil
-	} else if err != nil {
 		return nil, err
 	}
 	fresh, err := c.fence(ctx, t)

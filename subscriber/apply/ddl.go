@@ -28,7 +28,7 @@ type ddlRecord struct {
 	Atomic     bool        `json:"atomic"`
 	Objects    []ddlObject `json:"objects"`
 	Pgtee      json.RawMessage
-	Number     int `json:"-"` // number among the commands of its transaction with the same text and tag, from 0
+	Own        string `json:"-"` // the command in the text of the Query; "": it is not there, because a function ran it
 }
 
 type ddlObject struct {
@@ -61,8 +61,8 @@ func (a *assembler) addDDL(ctx context.Context, e event) error {
 	}
 	d.Statement = withoutNote(d.Statement)
 	d.Atomic = !outsideTransaction(e.record.Value)
-	d.Number = a.numberOf(e, &d)
-	d.Objects = a.cfg.concerned(d.Objects, d.own(a.cfg.splitSQL(d.Command)))
+	d.Own = d.own(a.cfg.splitSQL(d.Command), a.numberOf(e, &d))
+	d.Objects = a.cfg.concerned(d.Objects, d.Own)
 	if len(d.Objects) == 0 {
 		return nil
 	}
@@ -245,12 +245,12 @@ func (d *ddlRecord) shapes() bool {
 }
 
 // text returns the SQL to run in the target; "" for none. It is an error if the SQL cannot be determined.
-func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
+func (d *ddlRecord) text() (string, error) {
 	if d.Command == "CREATE TABLE AS" || d.Command == "SELECT INTO" { // its rows are in the stream
 		return d.create(), nil
 	}
-	if text := d.own(split); text != "" {
-		return text, nil
+	if d.Own != "" {
+		return d.Own, nil
 	}
 	if text := d.create(); d.Command == "CREATE TABLE" && text != "" {
 		return text, nil
@@ -262,14 +262,14 @@ func (d *ddlRecord) text(split func(string) []Statement) (string, error) {
 		"run it on the target and start with --ddl ignore until it is passed"}
 }
 
-// own returns the command in the text of the Query; "" if it is not there, because a function ran it.
-func (d *ddlRecord) own(split func(string) []Statement) string {
+// own finds the command in the text of the Query: number is its place among those with the same text and tag in the transaction, from 0.
+func (d *ddlRecord) own(split func(string) []Statement, number int) string {
 	n := 0
 	for _, s := range split(d.Statement) {
 		if !strings.EqualFold(s.Verb, d.Command) {
 			continue
 		}
-		if n == d.Number {
+		if n == number {
 			return s.Text
 		}
 		n++
@@ -311,7 +311,7 @@ var doneStates = []string{"42P07", "42710", "42704", "42P01", "42P06"}
 
 // define runs a DDL command.
 func (t *target) define(ctx context.Context, d *ddlRecord) error {
-	text, err := d.text(t.cfg.splitSQL(d.Command))
+	text, err := d.text()
 	if err != nil {
 		return err
 	}

@@ -78,6 +78,9 @@ func (t *target) lastColumns(ctx context.Context, d *ddlRecord) (map[string]stri
 // checkFilled halts if a command has filled columns of the target with values that the source does not have. last is what lastColumns has returned
 // before the command.
 func (t *target) checkFilled(ctx context.Context, d *ddlRecord, text string, last map[string]string) error {
+	if len(last) == 0 {
+		return nil
+	}
 	using, err := t.volatileUsing(ctx, text)
 	if err != nil {
 		return err

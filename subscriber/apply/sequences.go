@@ -76,7 +76,7 @@ func (r *runner) moveThem(ctx context.Context) error {
 // move returns the SQL that advances the sequence.
 func (s *sequence) move() string {
 	return fmt.Sprintf("SELECT pg_catalog.setval(%s::pg_catalog.regclass, m) FROM (SELECT pg_catalog.max(%s) AS m FROM %s) AS t WHERE m >= (SELECT last_value FROM %s)",
-		quoteText(s.name), s.column, s.table, s.name)
+		postgres.QuoteLiteral(s.name), s.column, s.table, s.name)
 }
 
 // feeds reports whether one of the topics is that of a table which is applied to a table of the target.
@@ -100,5 +100,3 @@ func (c *Config) feeds(topics map[string]string, schema, table string) bool {
 	}
 	return false
 }
-
-func quoteText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

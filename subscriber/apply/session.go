@@ -137,7 +137,7 @@ func (r *runner) fromTopics(ctx context.Context, t *target) (done bool, err erro
 
 // begin writes to the target for the first time: it takes the fence, and compares the target's position with the stream.
 func (r *runner) begin(ctx context.Context, t *target, first *progress) (p position, err error) {
-	if err := t.notSource(ctx, first); err != nil {
+	if err := t.notSource(ctx, first.Slot, first.SystemID); err != nil {
 		return p, err
 	}
 	if err := t.setOrigin(ctx); err != nil {

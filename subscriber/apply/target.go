@@ -103,14 +103,14 @@ func (t *target) learn(ctx context.Context) error {
 
 // notSource returns an error if the target is the database that the stream comes from: applying would overwrite newer rows with older ones. A copy of
 // its data folder has the same system identifier and may be a target; what only the source has is the slot.
-func (t *target) notSource(ctx context.Context, stream *progress) error {
+func (t *target) notSource(ctx context.Context, slot, systemID string) error {
 	const held = `SELECT pg_catalog.current_database() FROM pg_catalog.pg_replication_slots AS s, pg_catalog.pg_control_system() AS c
 WHERE s.slot_name = $1 AND s.database = pg_catalog.current_database() AND c.system_identifier::pg_catalog.text = $2`
-	rows, err := postgres.Query(ctx, t.conn, held, stream.Slot, stream.SystemID)
+	rows, err := postgres.Query(ctx, t.conn, held, slot, systemID)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	return Halt{fmt.Sprintf("--postgres names the source of the stream: database %s of server %s, which has slot %s", rows[0][0], stream.SystemID, stream.Slot),
+	return Halt{fmt.Sprintf("--postgres names the source of the stream: database %s of server %s, which has slot %s", rows[0][0], systemID, slot),
 		"name the database to write to (PGTEE_POSTGRES and --config count, too); if this one is a copy of the source's data folder, drop the slot in the copy"}
 }
 

@@ -37,12 +37,11 @@ func Verify(ctx context.Context, cfg Config, source string, tell func(Comparison
 		return err
 	}
 	defer t.close()
-	w, first, err := cfg.watch(ctx)
-	if err != nil {
-		return err
+	newest, err := Newest(ctx, cfg)
+	if err == nil {
+		err = t.notSource(ctx, newest.Slot, newest.SystemID)
 	}
-	w.client.Close()
-	if err := t.notSource(ctx, first); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := t.takeTurn(ctx); err != nil {
@@ -131,7 +130,7 @@ func lookAt(ctx context.Context, source string) (m moment, err error) {
 	if err := m.lsn.UnmarshalText(row[1]); err != nil {
 		return m, err
 	}
-	_, err = m.conn.Exec(ctx, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT %s", quoteText(string(row[2])))).ReadAll()
+	_, err = m.conn.Exec(ctx, fmt.Sprintf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT %s", postgres.QuoteLiteral(string(row[2])))).ReadAll()
 	return m, err
 }
 
@@ -141,11 +140,10 @@ const verifyPatience = 2 * time.Minute
 // await waits until Kafka holds everything before a position.
 func (c *Config) await(ctx context.Context, lsn LSN) error {
 	for deadline := time.Now().Add(verifyPatience); ; {
-		w, newest, err := c.watch(ctx)
+		newest, err := Newest(ctx, *c)
 		if err != nil {
 			return err
 		}
-		w.client.Close()
 		if newest.EndLSN >= lsn {
 			return nil
 		}

@@ -1,16 +1,13 @@
 package decode
 
-import (
-	"strconv"
-	"time"
-)
+import "strconv"
 
 // Logical is the logical type of a number or of bytes in a schema: a date, a time, a decimal. The zero value means none.
 type Logical struct {
-	kind  logicalKind
-	unit  time.Duration // for times and timestamps
-	zone  bool          // a timestamp with a time zone
-	Scale int           // for a decimal
+	kind      logicalKind
+	perSecond int64 // units of a time or timestamp
+	zone      bool  // a timestamp with a time zone
+	Scale     int   // for a decimal
 }
 
 type logicalKind uint8
@@ -26,28 +23,28 @@ const (
 // logicals has the logical types by their names in Avro (specification, Logical Types), Kafka Connect and Debezium.
 var logicals = map[string]Logical{
 	"date":                   {kind: date},
-	"time-millis":            {kind: clock, unit: time.Millisecond},
-	"time-micros":            {kind: clock, unit: time.Microsecond},
-	"timestamp-millis":       {kind: timestamp, unit: time.Millisecond, zone: true},
-	"timestamp-micros":       {kind: timestamp, unit: time.Microsecond, zone: true},
-	"timestamp-nanos":        {kind: timestamp, unit: time.Nanosecond, zone: true},
-	"local-timestamp-millis": {kind: timestamp, unit: time.Millisecond},
-	"local-timestamp-micros": {kind: timestamp, unit: time.Microsecond},
-	"local-timestamp-nanos":  {kind: timestamp, unit: time.Nanosecond},
+	"time-millis":            {kind: clock, perSecond: Milli},
+	"time-micros":            {kind: clock, perSecond: Micro},
+	"timestamp-millis":       {kind: timestamp, perSecond: Milli, zone: true},
+	"timestamp-micros":       {kind: timestamp, perSecond: Micro, zone: true},
+	"timestamp-nanos":        {kind: timestamp, perSecond: Nano, zone: true},
+	"local-timestamp-millis": {kind: timestamp, perSecond: Milli},
+	"local-timestamp-micros": {kind: timestamp, perSecond: Micro},
+	"local-timestamp-nanos":  {kind: timestamp, perSecond: Nano},
 	"decimal":                {kind: decimal},
 
 	"org.apache.kafka.connect.data.Date":      {kind: date},
-	"org.apache.kafka.connect.data.Time":      {kind: clock, unit: time.Millisecond},
-	"org.apache.kafka.connect.data.Timestamp": {kind: timestamp, unit: time.Millisecond, zone: true},
+	"org.apache.kafka.connect.data.Time":      {kind: clock, perSecond: Milli},
+	"org.apache.kafka.connect.data.Timestamp": {kind: timestamp, perSecond: Milli, zone: true},
 	"org.apache.kafka.connect.data.Decimal":   {kind: decimal},
 
 	"io.debezium.time.Date":           {kind: date},
-	"io.debezium.time.Time":           {kind: clock, unit: time.Millisecond},
-	"io.debezium.time.MicroTime":      {kind: clock, unit: time.Microsecond},
-	"io.debezium.time.NanoTime":       {kind: clock, unit: time.Nanosecond},
-	"io.debezium.time.Timestamp":      {kind: timestamp, unit: time.Millisecond},
-	"io.debezium.time.MicroTimestamp": {kind: timestamp, unit: time.Microsecond},
-	"io.debezium.time.NanoTimestamp":  {kind: timestamp, unit: time.Nanosecond},
+	"io.debezium.time.Time":           {kind: clock, perSecond: Milli},
+	"io.debezium.time.MicroTime":      {kind: clock, perSecond: Micro},
+	"io.debezium.time.NanoTime":       {kind: clock, perSecond: Nano},
+	"io.debezium.time.Timestamp":      {kind: timestamp, perSecond: Milli},
+	"io.debezium.time.MicroTimestamp": {kind: timestamp, perSecond: Micro},
+	"io.debezium.time.NanoTimestamp":  {kind: timestamp, perSecond: Nano},
 }
 
 // LogicalOf returns the logical type with this name; scale is that of a decimal.
@@ -82,15 +79,13 @@ func (l Logical) AppendNumber(dst []byte, n int64) []byte {
 	case date:
 		return AppendDate(dst, n)
 	case clock:
-		return AppendTime(dst, n, l.perSecond())
+		return AppendTime(dst, n, l.perSecond)
 	case timestamp:
 		zone := ""
 		if l.zone {
 			zone = "Z"
 		}
-		return AppendTimestamp(dst, n, l.perSecond(), zone)
+		return AppendTimestamp(dst, n, l.perSecond, zone)
 	}
 	return strconv.AppendInt(dst, n, 10)
 }
-
-func (l Logical) perSecond() int64 { return int64(time.Second / l.unit) }
