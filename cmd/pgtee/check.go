@@ -134,7 +134,7 @@ func (c *checkCommand) checkKey(report *doctor.Report) {
 		report.Add("key", outbox.Finding{ID: "key-malformed", Severity: outbox.Problem, Text: fmt.Sprintf("--key %s: %v", c.Key, err),
 			Repair: fmt.Sprintf("make one with (umask 077; openssl rand -hex 32 > %s)", c.Key)})
 	}
-	if info, err := os.Stat(c.Key); err == nil && readableByOthers(info, ownGroups()) {
+	if exposed(c.Key) {
 		report.Add("key", outbox.Finding{ID: "key-readable", Severity: outbox.Warning, Text: "others can read " + c.Key + ", and so forge notes",
 			Repair: "run chmod 600 " + c.Key + ", and change the key if others may have read it"})
 	}

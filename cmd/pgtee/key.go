@@ -36,10 +36,16 @@ func (f keyFlags) read(log *zap.Logger) ([]note.MasterKey, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--key %s: %w: make one with (umask 077; openssl rand -hex 32 > %s)", f.Key, err, f.Key))
 	}
-	if info, err := os.Stat(f.Key); err == nil && readableByOthers(info, ownGroups()) {
+	if exposed(f.Key) {
 		log.Warn("others can read the key of the notes: run chmod 600 on it", zap.String("finding", "key-readable"), zap.String("file", f.Key))
 	}
 	return keys, nil
+}
+
+// exposed reports whether others can read a file.
+func exposed(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && readableByOthers(info, ownGroups())
 }
 
 // readableByOthers reports whether users other than the owner and root can read a file. The groups of the process do not count: Kubernetes gives a secret,

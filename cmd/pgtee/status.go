@@ -156,15 +156,23 @@ const recordTime = 12 * time.Second
 // statusOf returns the state of a database. If the last record is older than maxLag, the publisher may be behind, or the server was idle until a moment
 // ago: then statusOf waits for the next record.
 func statusOf(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {
-	for began := time.Now(); ; {
-		report, err := statusNow(ctx, s, cluster, maxLag)
-		if err != nil || !report.behind || time.Since(report.recorded) <= maxLag || time.Since(began) > recordTime {
-			return report, err
-		}
+	report, err := statusNow(ctx, s, cluster, maxLag)
+	if err != nil || !report.behind || time.Since(report.recorded) <= maxLag {
+		return report, err
+	}
+	for began := time.Now(); time.Since(began) <= recordTime; {
 		if err := publisher.Pause(ctx, 500*time.Millisecond); err != nil {
 			return statusReport{}, err
 		}
+		position, err := kafka.LastPosition(ctx, s.publisherConfig(cluster))
+		if err != nil {
+			return statusReport{}, err
+		}
+		if now := time.Now(); position.Lag(report.Server, now) <= maxLag || now.Sub(position.At) <= maxLag {
+			break
+		}
 	}
+	return statusNow(ctx, s, cluster, maxLag)
 }
 
 func statusNow(ctx context.Context, s source, cluster cluster, maxLag time.Duration) (statusReport, error) {

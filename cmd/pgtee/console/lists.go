@@ -254,10 +254,7 @@ func (c *Console) newest(ctx context.Context, from *reading, s *Stream, name, be
 	if err != nil {
 		return nil, "", err
 	}
-	place := ends
-	if asked := parsePosition(before); asked != nil {
-		place = within(asked, starts, ends)
-	}
+	place, _ := startOf(before, starts, ends)
 	records, more, err := from.find(ctx, search{topic: topic, starts: starts, before: place, want: shownRecords, keep: func(r *kgo.Record) bool {
 		return r.Value != nil && header(r, published.PieceHeader) == "" // pieces are listed with their dead letter
 	}})

@@ -70,10 +70,8 @@ func (c *Console) live(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	before := ends
-	if asked := parsePosition(r.FormValue("before")); asked != nil {
-		before, p.Paged = within(asked, starts, ends), true
-	}
+	before, paged := startOf(r.FormValue("before"), starts, ends)
+	p.Paged = paged
 	p.After = ends.String()
 	events, more, err := c.events(r.Context(), c.topics.begin(), s, starts, before, liveRows, p.Filter)
 	if err != nil {
@@ -91,6 +89,14 @@ func (c *Console) live(r *http.Request, _ person) (any, error) {
 		p.Older = "/live?" + q.Encode()
 	}
 	return p, nil
+}
+
+// startOf returns the position before which a page shows records: the asked one, which an older page begins at, or the end of the topic.
+func startOf(asked string, starts, ends position) (before position, paged bool) {
+	if p := parsePosition(asked); p != nil {
+		return within(p, starts, ends), true
+	}
+	return ends, false
 }
 
 // within restricts a position received from a browser to the bounds of the topic.

@@ -44,7 +44,6 @@ type blame struct {
 	Column string
 	Value  value
 	By     *change // nil: written before the changes that were read
-	Times  int     // number of times it was changed, in the changes that were read
 }
 
 func (c *Console) row(r *http.Request, _ person) (any, error) {
@@ -162,10 +161,8 @@ func (p *rowPage) example() string {
 // history reads backwards through the partition of the key. After its beginning it reads through the others: the topic may have had fewer partitions
 // once, and the key another one.
 func (p *rowPage) history(r *http.Request, from *reading, key []byte, starts, ends position) error {
-	before := ends
-	if asked := parsePosition(r.FormValue("before")); asked != nil {
-		before, p.Paged = within(asked, starts, ends), true
-	}
+	before, paged := startOf(r.FormValue("before"), starts, ends)
+	p.Paged = paged
 	here := before // what this page searches
 	// Without a schema, these are the bytes of the key in all of the row's records.
 	if len(p.Recent) > 0 && string(p.Recent[0].Key) == string(p.Recent[0].Record.Key) {
@@ -250,7 +247,7 @@ func (p *rowPage) blameColumn(c *change, f field, before json.RawMessage) {
 	}
 	b.Value = now
 	if wrote := c.Op == "c" || c.Op == "r" || before != nil && string(before) != string(f.Raw); wrote {
-		b.By, b.Times = c, b.Times+1
+		b.By = c
 	}
 }
 

@@ -96,10 +96,7 @@ func (c *Console) playback(r *http.Request, _ person) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	before := ends
-	if asked := parsePosition(r.FormValue("before")); asked != nil {
-		before = within(asked, starts, ends)
-	}
+	before, _ := startOf(r.FormValue("before"), starts, ends)
 	events, more, err := c.events(r.Context(), reading, s, starts, before, shownPlayed, filter{Session: p.ID})
 	if err != nil {
 		return nil, err

@@ -61,17 +61,18 @@ func (c *Console) streams(r *http.Request, who person) (any, error) {
 	p := streamsPage{MayControl: who.Role >= Admin}
 	reading := c.topics.begin()
 	for _, s := range c.cfg.Streams {
+		samples := c.series[s.Prefix].all()
 		state := streamState{Stream: s, Now: s.Stats(), SeriesURL: c.link("/streams/series", s.Prefix)}
 		state.LagBytes, state.LagAge = s.Lag()
 		state.SlotNow, state.Limit = s.Retained()
 		if state.Limit > 0 {
 			state.Full = min(1, float64(state.SlotNow.Retained)/float64(state.Limit))
-			state.Lost = untilFull(c.series[s.Prefix].all(), state.Limit)
+			state.Lost = untilFull(samples, state.Limit)
 		}
 		if state.Now.Batches > 0 {
 			state.BatchSize = float64(state.Now.Events) / float64(state.Now.Batches)
 		}
-		state.CopyLeft = untilCopied(c.series[s.Prefix].all(), state.Now)
+		state.CopyLeft = untilCopied(samples, state.Now)
 		var err error
 		if state.Proven, err = c.proven(r.Context(), reading, &s); err != nil && !errors.Is(err, errNoTopic) {
 			state.KafkaError = err.Error()

@@ -5,10 +5,11 @@ import {fragment, localise} from "./markup.js";
 const every = 1000 * document.getElementById("content").dataset.refresh;
 const stale = document.getElementById("stale");
 const markup = []; // of each part, as it came from the server
-let since = new Date();
+let since = new Date(), asking = false;
 
 async function refresh() {
-  if (document.hidden) return;
+  if (document.hidden || asking) return; // a slow server gets one request at a time
+  asking = true;
   try {
     const answer = await fetch(location.href);
     if (answer.status === 401) { location.reload(); return; } // the login has ended
@@ -19,6 +20,8 @@ async function refresh() {
   } catch {
     stale.textContent = `The server has not answered since ${since.toLocaleTimeString()}. What is shown is as of then.`;
     stale.hidden = false;
+  } finally {
+    asking = false;
   }
 }
 
