@@ -311,8 +311,12 @@ BEGIN
                     outcome := 'restored';
                 END IF;
             END IF;
-            IF t.reason IS NULL AND t.tbl = ANY (narrowed) AND pgtee.delist(t.name, t.tbl) THEN
-                t.listed := false;
+            IF t.reason IS NULL AND t.tbl = ANY (narrowed) THEN
+                IF pgtee.delist(t.name, t.tbl) THEN
+                    t.listed := false;
+                ELSE
+                    outcome := 'busy';
+                END IF;
             END IF;
             IF t.reason IS NULL AND NOT t.listed THEN
                 outcome := CASE WHEN NOT pgtee.enlist(t.name, CASE WHEN by_client THEN pgtee.for_clients(family) ELSE pgtee.listings(family) END) THEN 'busy'
