@@ -276,6 +276,7 @@ func TestCreated(t *testing.T) {
 		"CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'": "f",
 		"create or replace view Public . \"user\" as select 1":            `"user"`,
 		"CREATE TEMP VIEW IF NOT EXISTS v AS SELECT 1":                    "v",
+		"CREATE VIEW if AS SELECT 1":                                      "if",
 		"CREATE DOMAIN s.d AS int":                                        "d",
 		"CREATE OPERATOR s.<+> (FUNCTION = f)":                            "<+>",
 		"CREATE CAST (a AS b) WITHOUT FUNCTION":                           "",

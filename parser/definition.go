@@ -88,9 +88,8 @@ func Created(sql []byte, lexis Lexis) []byte {
 	if _, kind := p.object("CREATE"); kind == "" {
 		return nil
 	}
-	if p.accept("IF") {
-		p.accept("NOT")
-		p.accept("EXISTS")
+	if ahead := p; ahead.accept("IF") && ahead.accept("NOT") && ahead.accept("EXISTS") { // IF alone is a name
+		p = ahead
 	}
 	for p.kind == word || p.kind == quoted || p.kind == operator {
 		if name := p.advance(); !p.acceptSymbol('.') {
