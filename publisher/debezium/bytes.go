@@ -29,7 +29,7 @@ func (c *codecs) binary(oid uint32, typmod int32) codec {
 // bytes returns the codec of a type that append encodes as bytes.
 func (c *codecs) bytes(append appendFunc) codec {
 	found := codec{append: append, schema: schemaOf(c.modes.Binary.schemaType()), zero: `""`, unavailable: c.placeholders.bytes}
-	found.unavailableArray = "[" + c.placeholders.bytes + "]"
+	found.unavailableArray = c.placeholders.byteses
 	return found
 }
 

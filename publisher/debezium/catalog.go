@@ -173,11 +173,11 @@ func questionFor(kind byte, history bool) string {
 // change's transaction is visible: with a synchronous standby the WAL can be read before the commit is visible to other sessions. Before that the
 // catalog describes another version of the table, or none.
 func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Place) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	bounded, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	fresh := d.conn == nil || d.conn.IsClosed()
 	if fresh {
-		if err := d.connect(ctx); err != nil {
+		if err := d.connect(bounded); err != nil {
 			return nil, err
 		}
 	}
@@ -187,10 +187,10 @@ func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Pla
 		parameters = append(parameters, []byte{kind}, []byte(at.LSN.String()))
 	}
 	for began := time.Now(); ; {
-		result := d.conn.ExecParams(ctx, questionFor(kind, history), parameters, nil, nil, nil).Read()
+		result := d.conn.ExecParams(bounded, questionFor(kind, history), parameters, nil, nil, nil).Read()
 		switch {
 		case result.Err != nil && !fresh && d.conn.IsClosed():
-			return d.ask(ctx, kind, oid, at)
+			return d.ask(ctx, kind, oid, at) // with a time limit of its own
 		case isLocked(result.Err):
 		case result.Err != nil:
 			return nil, result.Err
@@ -203,7 +203,7 @@ func (d *Database) ask(ctx context.Context, kind byte, oid uint32, at record.Pla
 				return nil, fmt.Errorf("transaction %d, which is in the log, is not visible to others yet: it waits for a synchronous standby (synchronous_standby_names)", at.XID)
 			}
 		}
-		if err := pause(ctx, lookupPause); err != nil {
+		if err := pause(bounded, lookupPause); err != nil {
 			return nil, errors.Join(result.Err, err)
 		}
 	}

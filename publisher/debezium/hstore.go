@@ -26,8 +26,7 @@ func (c *codecs) hstore() codec {
 		schema := mapOf(schemaOf(record.String), optional(schemaOf(record.String)))
 		return codec{append: c.hstores.object, schema: schema, zero: "{}", unavailable: c.placeholders.pair}
 	}
-	pair := string(record.AppendJSONString(nil, c.placeholders.pair))
-	return codec{append: c.hstores.jsonString, schema: named(record.String, nameJSON), zero: `"{}"`, unavailable: pair}
+	return codec{append: c.hstores.jsonString, schema: named(record.String, nameJSON), zero: `"{}"`, unavailable: c.placeholders.pairText}
 }
 
 // jsonString appends the JSON object as a JSON string.

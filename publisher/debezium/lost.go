@@ -1,9 +1,6 @@
 package debezium
 
 import (
-	"bytes"
-	"slices"
-
 	"github.com/pgtee/pgtee/outbox/pgoutput"
 
 	"github.com/pgtee/pgtee/publisher/record"
@@ -15,7 +12,7 @@ type lost struct {
 	json []byte // without the closing brace; empty: no value is lost
 	bare bool   // there is no schema: of values that do not fit, only those that are not in the WAL are lost
 
-	placeholders [][]byte // a text that looks like one of them is told, too; nil: it is not
+	placeholders Placeholders // a text that looks like one of them is told, too; nil: it is not
 }
 
 // losing returns e.lost, emptied for the next record. It returns nil if no value can be lost because there is no schema.
@@ -36,7 +33,7 @@ func (e *Encoder) telling() *lost {
 
 // mistakable reports whether the JSON of a value looks like a placeholder.
 func (l *lost) mistakable(json []byte) bool {
-	return l != nil && slices.ContainsFunc(l.placeholders, func(p []byte) bool { return bytes.Equal(p, json) })
+	return l != nil && l.placeholders.Include(json)
 }
 
 // add records a value as PostgreSQL's text: null for NULL, the placeholder for a value that is not in the WAL. Masked columns are never recorded.

@@ -1,9 +1,11 @@
 package debezium
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/pgtee/pgtee/publisher/record"
@@ -11,18 +13,28 @@ import (
 
 // placeholders is what Debezium writes for an unchanged TOAST value, as JSON, by kind of type. "" means null.
 type placeholders struct {
-	raw   string
-	text  string // "p"
-	bytes string // the bytes of p in the binary mode; p itself for hex
-	texts string // ["p"]
-	codes string // [112]: the bytes of p, signed as in Java
-	uuids string // ["..."]: the name-based UUID of p
-	pair  string // {"p":"p"}
-	all   [][]byte
+	raw      string
+	text     string // "p"
+	bytes    string // the bytes of p in the binary mode; p itself for hex
+	texts    string // ["p"]
+	byteses  string // the array of bytes
+	codes    string // [112]: the bytes of p, signed as in Java
+	uuids    string // ["..."]: the name-based UUID of p
+	pair     string // {"p":"p"}
+	pairText string // "{\"p\":\"p\"}"
+	all      Placeholders
 }
 
-// Placeholders returns every JSON that may stand for an unchanged TOAST value.
-func (m *Modes) Placeholders() [][]byte { return m.placeholders().all }
+// Placeholders is every JSON that may stand for an unchanged TOAST value.
+type Placeholders [][]byte
+
+// Include reports whether the JSON of a value looks like one of them.
+func (p Placeholders) Include(json []byte) bool {
+	return slices.ContainsFunc(p, func(one []byte) bool { return bytes.Equal(one, json) })
+}
+
+// Placeholders returns those of the modes.
+func (m *Modes) Placeholders() Placeholders { return m.placeholders().all }
 
 func (m *Modes) placeholders() placeholders {
 	raw := m.placeholder()
@@ -30,12 +42,12 @@ func (m *Modes) placeholders() placeholders {
 	if p.bytes = p.text; m.Binary != BinaryHex {
 		p.bytes = string(m.Binary.append(nil, []byte(raw)))
 	}
-	p.texts = "[" + p.text + "]"
+	p.texts, p.byteses = "["+p.text+"]", "["+p.bytes+"]"
 	p.codes = "[" + signedCodes(raw) + "]"
 	p.uuids = `["` + nameUUID(raw) + `"]`
 	p.pair = "{" + p.text + ":" + p.text + "}"
-	pairText := string(record.AppendJSONString(nil, p.pair))
-	for _, json := range []string{p.text, p.bytes, p.texts, "[" + p.bytes + "]", p.codes, p.uuids, p.pair, pairText} {
+	p.pairText = string(record.AppendJSONString(nil, p.pair))
+	for _, json := range []string{p.text, p.bytes, p.texts, p.byteses, p.codes, p.uuids, p.pair, p.pairText} {
 		p.all = append(p.all, []byte(json))
 	}
 	return p

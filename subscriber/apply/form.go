@@ -22,23 +22,16 @@ type form struct {
 	items       *form // of an array
 	delimiter   byte  // between items, if this is the item type of an array
 	list        bool  // even a single value is a JSON array
-	placeholder [][]byte
+	placeholder debezium.Placeholders
 }
 
 // isUnavailable reports whether a value looks like the placeholder for one that is not in the WAL.
-func (f *form) isUnavailable(json []byte) bool {
-	for _, p := range f.placeholder {
-		if len(p) == len(json) && bytes.Equal(p, json) {
-			return true
-		}
-	}
-	return false
-}
+func (f *form) isUnavailable(json []byte) bool { return f.placeholder.Include(json) }
 
 // forms chooses the form of each column according to the publisher's modes.
 type forms struct {
 	modes        debezium.Modes
-	placeholders [][]byte
+	placeholders debezium.Placeholders
 }
 
 func newForms(modes debezium.Modes) *forms { return &forms{modes, modes.Placeholders()} }
