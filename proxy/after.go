@@ -48,24 +48,19 @@ func (s *session) after(m message, set *settings) *parser.Statement {
 func (s *session) queryThenNote(m message, e entry, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
-	subject := s.notes.carry(carriedText(text, st), st.Secret, set)
+	subject := s.notes.carry(carriedText(text, st), st, set)
 	subject.flags |= note.FlagAfter | ddlFlag(st)
 	s.apply(effectsOf(st), subject)
 	if succeeded, err := s.await(m, e); !succeeded || err != nil {
 		return err
 	}
 	e.visibility = finish
-	if err := s.expect(e); err != nil {
+	if err := s.send(e, func(dst []byte) []byte {
+		return append(append(s.notes.splice(dst, set, subject, true), spliceAfter...), 0)
+	}); err != nil {
 		return err
 	}
-	s.up.cut()
-	before := len(s.up.out)
-	s.up.out = appendMessage(s.up.out, 'Q', func(dst []byte) []byte {
-		dst = s.notes.splice(dst, set, subject, true)
-		return append(append(dst, spliceAfter...), 0)
-	})
 	s.countNote()
-	s.countInjected(len(s.up.out) - before)
 	return nil
 }
 

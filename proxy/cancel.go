@@ -24,7 +24,7 @@ func (p *Proxy) cancel(ctx context.Context, packet []byte) {
 		p.cancelElsewhere(ctx, packet)
 		return
 	}
-	if !owner.pending.startCancel() {
+	if !owner.pending.startCancel(ctx) {
 		return
 	}
 	defer owner.pending.endCancel()

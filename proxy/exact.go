@@ -60,7 +60,7 @@ func hasParameter(text []byte) bool {
 func (s *session) queryExactly(m message, set *settings, st *parser.Statement) error {
 	s.notes.statement++
 	text, _, _ := cutString(m.body)
-	of := s.notes.carry(carriedText(text, st), st.Secret, set)
+	of := s.notes.carry(carriedText(text, st), st, set)
 	if !s.tx.wants(pathOf('Q', st.Note).when) {
 		return s.queryThenTrail(m, set, st, of)
 	}

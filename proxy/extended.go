@@ -45,11 +45,8 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 	}
 	found := &s.list[0]
 	copies := found.Verb == "COPY" && found.Note == parser.Always
-	if err := s.guard(text, readable && ended); err != nil {
+	if err := s.guard(text, readable, ended); err != nil {
 		return nil, err
-	}
-	if !ended {
-		s.guardRest(text)
 	}
 	st := &statement{need: found.Note, effects: effectsOf(found), unreadable: !readable, copies: copies, place: place{from: 1, to: len(text)}}
 	if ended {
@@ -59,7 +56,7 @@ func (s *session) study(text []byte, ended bool) (*statement, error) {
 		st.arguments = st.place.arguments(text[found.Start:found.End])
 	}
 	if st.need != parser.Never || st.effects.inner != parser.Never {
-		st.subject = s.notes.carry(carriedText(text, found), found.Secret, set)
+		st.subject = s.notes.carry(carriedText(text, found), found, set)
 		st.subject.flags |= ddlFlag(found)
 	}
 	return st, nil
@@ -179,7 +176,8 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
-		if err := s.noteBefore(st, bound, set); err != nil {
+		p := pathOf('E', s.need(st.need, st.effects))
+		if err := s.noteBefore(p, st, bound, set); err != nil {
 			return err
 		}
 		if st.looks {
@@ -187,8 +185,8 @@ func (s *session) execute(m message) error {
 				return err
 			}
 		}
-		trails := s.trails(st, set)
-		if p := pathOf('E', s.need(st.need, st.effects)); p.form == executing && !trails && !s.tx.wants(p.when) {
+		trails := s.trails(p, st, set)
+		if p.form == executing && !trails && !s.tx.wants(p.when) {
 			s.tx.miss()
 		}
 		s.tx.run(cutName(name), trails)
@@ -211,8 +209,7 @@ func (s *session) execute(m message) error {
 }
 
 // trails reports whether a note follows an Execute: if the statement may have written and no note in front covers it.
-func (s *session) trails(st *statement, set *settings) bool {
-	p := pathOf('E', s.need(st.need, st.effects))
+func (s *session) trails(p *path, st *statement, set *settings) bool {
 	return p.otherwise == trailing && mayTrail(st.effects.tx) && !set.standby && s.notesNow(set) && !s.tx.failed && !s.tx.wants(p.when)
 }
 
@@ -243,8 +240,7 @@ func (s *session) afterMissed(need parser.Need, of subject) (_ subject, ahead bo
 
 // noteBefore puts a note in front of an Execute. A portal that continues after a suspension already has its note, unless another statement has had
 // one since.
-func (s *session) noteBefore(st *statement, bound uint32, set *settings) error {
-	p := pathOf('E', s.need(st.need, st.effects))
+func (s *session) noteBefore(p *path, st *statement, bound uint32, set *settings) error {
 	if p.form != executing || !s.notesNow(set) || !s.tx.wants(p.when) || s.skips(st.hash) {
 		return nil
 	}

@@ -23,12 +23,15 @@ func callsForNote(text []byte) bool {
 }
 
 // guard handles a text, whose statements are in s.list, that calls for a note. If the text has not been understood to its end, the rest may contain a
-// ROLLBACK, which would undo the notes in front of it: then the session ends.
-func (s *session) guard(text []byte, understood bool) error {
+// ROLLBACK, which would undo the notes in front of it: then the session ends. The rest of a text that is longer than the buffer must not call for one.
+func (s *session) guard(text []byte, readable, whole bool) error {
+	if !whole {
+		s.unread = append(s.unread[:0], text[max(0, len(text)-maxOurCall):]...)
+	}
 	switch {
 	case !callsForNote(text):
 		return nil
-	case !understood, len(s.list) > maxNotes: // further notes would cover several statements each
+	case !readable, !whole, len(s.list) > maxNotes: // further notes would cover several statements each
 		return s.refuse(forgeryError())
 	}
 	for i := range s.list {
@@ -43,12 +46,7 @@ func (s *session) guard(text []byte, understood bool) error {
 	return nil
 }
 
-// guardRest is called for a text that is longer than the buffer, whose rest must not call for a note.
-func (s *session) guardRest(text []byte) {
-	s.unread = append(s.unread[:0], text[max(0, len(text)-maxOurCall):]...)
-}
-
-// checkRest examines what has been received of that rest.
+// checkRest examines what has been received of the rest of a text.
 func (s *session) checkRest() error {
 	if len(s.unread) == 0 {
 		return nil
@@ -58,9 +56,11 @@ func (s *session) checkRest() error {
 	if callsForNote(seam) || callsForNote(rest) {
 		return s.refuse(forgeryError())
 	}
-	if s.unread = seam[max(0, len(seam)-maxOurCall):]; len(rest) > maxOurCall {
-		s.unread = append(s.unread[:0], rest[len(rest)-maxOurCall:]...)
+	tail := seam
+	if len(rest) > maxOurCall {
+		tail = rest
 	}
+	s.unread = append(s.unread[:0], tail[max(0, len(tail)-maxOurCall):]...)
 	if s.up.rest == 0 {
 		s.unread = nil
 	}

@@ -77,7 +77,7 @@ func (w *queryWriter) end(i int, st *parser.Statement) error {
 func (w *queryWriter) implicitEnd() {
 	s := w.session
 	last := len(s.list) - 1
-	if !w.ready || !w.endsImplicitly(last) || !s.blamesLate(w.set, false, s.tx.sent) || !w.parsesLast() {
+	if !w.endsLate(last, s.tx.sent) || !w.parsesLast() {
 		return
 	}
 	st := &s.list[last]
@@ -90,17 +90,16 @@ func (w *queryWriter) implicitEnd() {
 	w.write(splice{result: last + 1 + len(w.splices), at: w.charsTo(st.To), closes: true}, nobody, s.tx.trail(), before, trailAfter)
 }
 
-// endsImplicitly reports whether the transaction ends with statement i, the last of several in a Query.
-func (w *queryWriter) endsImplicitly(i int) bool {
+// endsLate reports whether the transaction ends with statement i, the last of several in a Query, and rows written at its end would be attributed to the
+// wrong statement. sent is the number of notes up to this statement.
+func (w *queryWriter) endsLate(i, sent int) bool {
 	s := w.session
-	return i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun
+	return w.ready && i > 0 && i == len(s.list)-1 && !s.tx.open && !s.tx.begun && s.blamesLate(w.set, false, sent)
 }
 
 // isLate reports whether such a note must stand in front of statement i, or in place of its own: behind it there can be none, since the text behind
-// what the grammar cannot read may belong to it. sent is the number of notes up to this statement.
-func (w *queryWriter) isLate(i, sent int) bool {
-	return w.ready && w.endsImplicitly(i) && w.session.blamesLate(w.set, false, sent) && !w.parsesLast()
-}
+// what the grammar cannot read may belong to it.
+func (w *queryWriter) isLate(i, sent int) bool { return w.endsLate(i, sent) && !w.parsesLast() }
 
 // parsesLast reports whether the grammar reads the last statement, whose end is then certain.
 func (w *queryWriter) parsesLast() bool {

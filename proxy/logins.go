@@ -37,32 +37,33 @@ func newLogins(limit int, log *zap.Logger) *logins {
 
 // begin waits for the session's turn until ctx ends, or its client hangs up. If it returns true, end must be called.
 func (l *logins) begin(ctx context.Context, s *session) bool {
-	turn := l.enter(s, time.Now())
-	if turn != nil {
-		s.watchClient(s.cancel)
-		select {
-		case <-turn:
-		case <-ctx.Done():
-		}
-		s.stopWatching()
+	turn, admitted := l.enter(s, time.Now())
+	if turn == nil {
+		return admitted
 	}
+	s.watchClient(s.cancel)
+	select {
+	case <-turn:
+	case <-ctx.Done():
+	}
+	s.stopWatching()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting.remove(s)
-	_, admitted := l.inside[s]
+	_, admitted = l.inside[s]
 	return admitted
 }
 
 // enter admits the session, refuses it, or returns a channel that is closed when one of the two is decided.
-func (l *logins) enter(s *session, now time.Time) (turn <-chan struct{}) {
+func (l *logins) enter(s *session, now time.Time) (turn <-chan struct{}, admitted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		return nil
+		return nil, false
 	case !l.fullLocked():
 		l.inside[s] = struct{}{}
-		return nil
+		return nil, true
 	}
 	if now.Sub(l.told) > toldEvery {
 		l.told = now
@@ -74,7 +75,7 @@ func (l *logins) enter(s *session, now time.Time) (turn <-chan struct{}) {
 	}
 	if len(l.waiting) >= l.limit {
 		if _, ok := l.waiting.displace(now, anybody); !ok {
-			return nil
+			return nil, false
 		}
 	}
 	if l.looking == nil {
@@ -82,7 +83,7 @@ func (l *logins) enter(s *session, now time.Time) (turn <-chan struct{}) {
 	}
 	v.turn = make(chan struct{})
 	l.waiting = append(l.waiting, v)
-	return v.turn
+	return v.turn, false
 }
 
 func (l *logins) fullLocked() bool { return l.limit > 0 && len(l.inside) >= l.limit }
@@ -91,6 +92,7 @@ func (l *logins) fullLocked() bool { return l.limit > 0 && len(l.inside) >= l.li
 func (l *logins) admitLocked() {
 	for len(l.waiting) > 0 && !l.fullLocked() {
 		v := l.waiting[0]
+		l.waiting[0] = visitor{} // the array must not keep the session
 		l.waiting = l.waiting[1:]
 		l.inside[v.session] = struct{}{}
 		close(v.turn)

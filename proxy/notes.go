@@ -141,13 +141,21 @@ func (n *notes) append(dst []byte, set *settings, s subject, first bool) []byte 
 	return n.signer.Append(dst, &p, s.sql)
 }
 
+// names reports whether a note of the statement may name it: see withoutName.
+func (n *notes) names(st *parser.Statement) bool {
+	return !n.nameless || st.IsDDL() || st.Note == parser.After
+}
+
 // carry returns the subject whose SQL the note itself carries.
-func (n *notes) carry(sql []byte, secret bool, set *settings) subject {
+func (n *notes) carry(sql []byte, st *parser.Statement, set *settings) subject {
+	if !n.names(st) {
+		return subject{}
+	}
 	s := subject{fingerprint: parser.Fingerprint(sql, set.lexis)}
 	if !n.sqlText {
 		return s
 	}
-	s.sql, s.flags = n.carried(sql, secret, set)
+	s.sql, s.flags = n.carried(sql, st.Secret, set)
 	return s
 }
 

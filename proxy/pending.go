@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -513,18 +514,25 @@ func (p *pending) expire(l *Limits, now time.Time) (ended, slow bool) {
 
 // startCancel is called before a CancelRequest is sent. It returns false if the running statement is the proxy's and must not be cancelled: the query
 // for the outbox before the session begins, or the note after the client's request has succeeded. The client's request that follows a question is yet
-// to be cancelled: startCancel waits for the answer.
-func (p *pending) startCancel() bool {
+// to be cancelled: startCancel waits for the answer until ctx ends.
+func (p *pending) startCancel(ctx context.Context) bool {
+	defer context.AfterFunc(ctx, p.wake)()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.asking && p.ended == nil && !p.lost {
+	for p.asking && p.ended == nil && !p.lost && ctx.Err() == nil {
 		p.moved.Wait()
 	}
-	if p.outcome.finishing || p.status == 0 {
+	if p.asking && ctx.Err() != nil || p.outcome.finishing || p.status == 0 {
 		return false
 	}
 	p.cancels.others++
 	return true
+}
+
+func (p *pending) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moved.Broadcast()
 }
 
 // endCancel is called when the server has handled that CancelRequest.

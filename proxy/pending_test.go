@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func kindsOf(p *pending) (kinds string) {
@@ -125,4 +127,20 @@ func TestPendingEndsEachCopyOfAQuery(t *testing.T) {
 	if left := kindsOf(p); left != "S" {
 		t.Errorf("%q is left, want the second Sync", left)
 	}
+}
+
+// A server that does not answer the proxy's question keeps no CancelRequest waiting for longer than its own time.
+func TestCancelDoesNotWaitForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPending()
+		p.status = 'I'
+		if err := p.push(entry{kind: 'Q', visibility: hush, question: &question{}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if p.startCancel(ctx) || ctx.Err() == nil {
+			t.Error("it is sent although the question is running")
+		}
+	})
 }

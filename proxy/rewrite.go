@@ -63,7 +63,7 @@ func (w *queryWriter) statement(i int, st *parser.Statement) error {
 	}
 	var prepares subject
 	if e.inner != parser.Never {
-		prepares = s.notes.carry(carriedText(w.text, st), st.Secret, w.set)
+		prepares = s.notes.carry(carriedText(w.text, st), st, w.set)
 	}
 	prepared := s.apply(e, prepares)
 	if trails {
@@ -210,7 +210,7 @@ func (w *queryWriter) write(at splice, of subject, first bool, before, after str
 // after the client's own semicolon, since an error about the statement may point to it, or brings its own.
 func (w *queryWriter) trail(i int, st *parser.Statement) {
 	s := w.session
-	of := s.notes.carry(carriedText(w.text, st), st.Secret, w.set).behind()
+	of := s.notes.carry(carriedText(w.text, st), st, w.set).behind()
 	last := i == len(s.list)-1
 	offset, before, after := st.End, ";", trailAfter
 	if !last {
@@ -226,11 +226,14 @@ func (w *queryWriter) trail(i int, st *parser.Statement) {
 // statement, or carries its text, as it must if the note itself is inside the text.
 func (w *queryWriter) subject(st *parser.Statement, sql []byte, first, whole bool, offset int) (of subject) {
 	n := w.session.notes
+	if !n.names(st) {
+		return subject{}
+	}
 	if !n.sqlText || w.carries || st.Secret || !whole {
 		if len(sql) == st.To-st.From {
 			sql = carriedText(w.text, st)
 		}
-		of = n.carry(sql, st.Secret, w.set)
+		of = n.carry(sql, st, w.set)
 	} else {
 		of = subject{sql: sql, flags: note.FlagQuery, offset: offset, fingerprint: parser.Fingerprint(sql, w.set.lexis)}
 		if len(sql) <= shortSQLBytes && n.binds(first)&note.FlagRow == 0 {

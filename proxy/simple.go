@@ -41,11 +41,8 @@ func (s *session) query(m message) error {
 		}
 	}
 	readable := s.read(text, m.whole(), set)
-	if err := s.guard(text, readable && m.whole()); err != nil {
+	if err := s.guard(text, readable, m.whole()); err != nil {
 		return err
-	}
-	if !m.whole() {
-		s.guardRest(text)
 	}
 	if after := s.after(m, set); after != nil {
 		return s.queryThenNote(m, e, set, after)

@@ -83,6 +83,11 @@ type doubt struct {
 	last    time.Time
 }
 
+// isOver reports whether the DDL had ended, or seems to have, when the catalog was queried.
+func (d doubt) isOver(asked time.Time) bool {
+	return d.holders == 0 && d.last.Before(asked.Add(-time.Second))
+}
+
 // mustAsk reports whether a starting session must query the catalog, and keeps others from doing so.
 func (v *vocabulary) mustAsk(now time.Time) bool {
 	v.mu.Lock()
@@ -103,16 +108,13 @@ func (v *vocabulary) mustAsk(now time.Time) bool {
 
 // mustRenew reports whether a session must query the catalog although it does not start, because of DDL that has ended.
 func (v *vocabulary) mustRenew(now time.Time) bool {
-	if fresh := v.fresh.Load(); fresh == nil || len(*fresh) == 0 {
-		return false
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if now.Sub(v.asked) < max(doubtsLast, wordsShare*v.took) {
 		return false
 	}
 	for _, d := range v.doubted {
-		if d.holders == 0 && now.Sub(d.last) > time.Second {
+		if d.isOver(now) {
 			v.asked = now
 			return true
 		}
@@ -132,7 +134,7 @@ func (v *vocabulary) learn(words map[string]struct{}, asked, now time.Time) {
 	delete(words, triggerWord) // it is in no query
 	v.fires.Store(fires)
 	v.known.Store(&words)
-	maps.DeleteFunc(v.doubted, func(_ string, d doubt) bool { return d.holders == 0 && d.last.Before(asked.Add(-time.Second)) })
+	maps.DeleteFunc(v.doubted, func(_ string, d doubt) bool { return d.isOver(asked) })
 	v.publishDoubts()
 }
 
@@ -197,9 +199,14 @@ func (v *vocabulary) has(word []byte) bool {
 
 // isEmpty reports whether no such word exists.
 func (v *vocabulary) isEmpty() bool {
-	fresh := v.fresh.Load()
 	known := v.known.Load()
-	return known != nil && len(*known) == 0 && (fresh == nil || len(*fresh) == 0)
+	return known != nil && len(*known) == 0 && !v.hasDoubts()
+}
+
+// hasDoubts reports whether words of DDL may be such words.
+func (v *vocabulary) hasDoubts() bool {
+	fresh := v.fresh.Load()
+	return fresh != nil && len(*fresh) > 0
 }
 
 // mayFire reports whether a write may run a user-defined function.
@@ -257,7 +264,11 @@ func (s *session) renewWords() error {
 	if s.notes == nil || s.unsynced || !s.tx.certain || s.tx.open || !s.database.isReady() {
 		return nil
 	}
-	v, began := &s.database.vocabulary, time.Now()
+	v := &s.database.vocabulary
+	if !v.hasDoubts() {
+		return nil
+	}
+	began := time.Now()
 	if !v.mustRenew(began) {
 		return nil
 	}
