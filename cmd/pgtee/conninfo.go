@@ -23,6 +23,8 @@ func (f *postgresFlags) AfterApply() error {
 	return err
 }
 
+var errTwoHosts = errors.New("host and hostaddr (PGHOST and PGHOSTADDR) name the server twice: give one of them; with sslmode=verify-full it is the name in the certificate")
+
 // parsePostgres parses a URL, or a keyword/value connection string: host=h dbname=d.
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 func parsePostgres(text string) (*url.URL, error) {
@@ -68,6 +70,9 @@ func urlOf(keywords map[string]string) (*url.URL, error) {
 				query.Set(name, value)
 			}
 		}
+	}
+	if keywords["hostaddr"] != "" && keywords["host"] != "" { // libpq dials the one, and checks the certificate against the other
+		return nil, errTwoHosts
 	}
 	host := orElse(orElse(keywords["hostaddr"], keywords["host"]), os.Getenv("PGHOST"))
 	port := orElse(keywords["port"], os.Getenv("PGPORT"))

@@ -22,11 +22,12 @@ func TestConnectionStrings(t *testing.T) {
 		"host=::1 port=7 user=u dbname=d":                               "::1 7 u  d",
 		"user=u hostaddr=127.0.0.1 dbname=d sslmode=disable":            "127.0.0.1 5432 u  d",
 		"host=h dbname=d user=u application_name='a b' sslmode=disable": "h 5432 u  d",
-		"dbname=d":             "error",
-		"h:5432/d":             "error",
-		"host=h dbname='d":     "error",
-		"host":                 "error",
-		"u:topsecret@host/x=y": "error",
+		"host=h hostaddr=127.0.0.1 dbname=d":                            "error",
+		"dbname=d":                                                      "error",
+		"h:5432/d":                                                      "error",
+		"host=h dbname='d":                                              "error",
+		"host":                                                          "error",
+		"u:topsecret@host/x=y":                                          "error",
 	} {
 		f := postgresFlags{}
 		got := "error"

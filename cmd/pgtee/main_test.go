@@ -95,6 +95,7 @@ func TestUsageErrors(t *testing.T) {
 		"bad URL in it":  {[]string{"run", "--config", file(t, "c.yaml", "kafka: h:1\npostgres: ["+secret+"@h]")}, "--postgres"},
 		"unknown key":    {[]string{"run", "--config", file(t, "c.yaml", "postgress: "+url)}, `unknown key "postgress"`},
 		"wrong value":    {[]string{"run", "--config", file(t, "c.yaml", "drain: soon\nkafka: h:1\npostgres: "+url)}, "--drain"},
+		"long delay":     {[]string{"proxy", "--postgres", url, "--drain-delay", "20s"}, "--drain-delay 20s: want at most half of --drain, which is 30s"},
 		"no folder":      {[]string{"demo", "--dir", "/proc/nonexistent"}, "--dir"},
 	} {
 		t.Run(name, func(t *testing.T) {

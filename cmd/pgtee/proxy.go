@@ -64,6 +64,9 @@ func (c *proxyCommand) Run(ctx context.Context, term terminal) error {
 	return runGroup(ctx, c.Drain, actors...)
 }
 
+// Validate is called by kong.
+func (c *proxyCommand) Validate() error { return c.proxyFlags.fits(c.Drain) }
+
 func (c *proxyCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
 }
@@ -171,9 +174,9 @@ func (p *listeningProxy) actor(drain time.Duration) actor {
 			left--
 		case <-ctx.Done():
 			p.draining.Store(true)
-			time.Sleep(min(p.delay, drain/2))
+			time.Sleep(p.delay)
 		}
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4-min(p.delay, drain/2))
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain*3/4-p.delay)
 		defer cancel()
 		if err := p.Shutdown(limit); err != nil {
 			p.log.Warn("sessions were terminated while they were busy", zap.String("finding", "sessions-cut"), zap.Error(err))

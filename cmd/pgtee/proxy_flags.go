@@ -22,7 +22,15 @@ type proxyFlags struct {
 	tlsFlags       `group:"TLS of clients"`
 	limitFlags     `group:"Limits of clients"`
 	keepAliveFlags `group:"Limits of clients"`
-	DrainDelay     time.Duration `help:"After SIGTERM, keep accepting connections for this time while /readyz fails, so that load balancers stop sending new ones. The time is part of --drain."`
+	DrainDelay     time.Duration `help:"After SIGTERM, keep accepting connections for this time while /readyz fails, so that load balancers stop sending new ones. The time is part of --drain: at most half of it."`
+}
+
+// fits checks that sessions have time to end after --drain-delay.
+func (f proxyFlags) fits(drain time.Duration) error {
+	if f.DrainDelay < 0 || f.DrainDelay > drain/2 {
+		return fmt.Errorf("--drain-delay %s: want at most half of --drain, which is %s, so that sessions have time to end: give a longer --drain", f.DrainDelay, drain)
+	}
+	return nil
 }
 
 // tlsFlags say how clients may encrypt their connections.

@@ -65,6 +65,9 @@ func (c *runCommand) Run(ctx context.Context, term terminal) error {
 	return runGroup(ctx, c.Drain, actors...)
 }
 
+// Validate is called by kong.
+func (c *runCommand) Validate() error { return c.proxyFlags.fits(c.Drain) }
+
 func (c *runCommand) parts() proxyParts {
 	return proxyParts{c.proxyFlags, c.postgresFlags, c.outboxFlags, c.textFlags, c.keyFlags, c.settings}
 }
