@@ -24,6 +24,8 @@ type transaction struct {
 	binds   bool   // the Bind of the portal bound may have written, and no note has claimed that yet
 	bound   string // name of that portal
 	setUser bool   // the transaction has changed the session's user, and its end may revert that
+
+	setEncoding bool // the transaction has changed client_encoding, and its end may revert that
 }
 
 // next begins a group: a Query, or the messages up to a Sync. status and answered come from the last ReadyForQuery; the replies to later groups may
@@ -53,7 +55,7 @@ func (t *transaction) forget() { t.noted, t.carried, t.last = false, false, 0 }
 // end handles the certain end of a transaction.
 func (t *transaction) end() {
 	t.forget()
-	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.binds, t.setUser = 0, false, false, false, false, false, false
+	t.sent, t.holds, t.mayHold, t.missed, t.missing, t.binds, t.setUser, t.setEncoding = 0, false, false, false, false, false, false, false
 }
 
 // wants reports whether a statement with this condition gets a note here.
@@ -93,8 +95,15 @@ func (t *transaction) changesUser(effect parser.Effect) bool {
 	switch effect {
 	case parser.SetUser, parser.DiscardAll:
 		return true
+	}
+	return t.setUser && reverts(effect)
+}
+
+// reverts reports whether a statement with this effect may revert what its transaction has set.
+func reverts(effect parser.Effect) bool {
+	switch effect {
 	case parser.Commit, parser.CommitChain, parser.Rollback, parser.RollbackChain, parser.RollbackTo, parser.PrepareTransaction:
-		return t.setUser
+		return true
 	}
 	return false
 }
@@ -103,6 +112,9 @@ func (t *transaction) changesUser(effect parser.Effect) bool {
 func (t *transaction) apply(effect parser.Effect) (changesUser bool) {
 	if changesUser = t.changesUser(effect); changesUser {
 		t.setUser, t.unsure = true, t.group
+	}
+	if t.setEncoding = t.setEncoding || effect == parser.SetEncoding; t.setEncoding && reverts(effect) {
+		t.unsure = t.group
 	}
 	switch effect {
 	case parser.Begin:
@@ -157,7 +169,7 @@ func (t *transaction) run(portal []byte, trails bool) {
 
 // applyUnknown handles a statement that cannot be parsed: it may have ended the transaction.
 func (t *transaction) applyUnknown() {
-	if t.setUser {
+	if t.setUser || t.setEncoding {
 		t.unsure = t.group
 	}
 	t.forget()
